@@ -1,0 +1,1 @@
+//! Empty on purpose: everything here is a test; see `tests/`.

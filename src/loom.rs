@@ -1,0 +1,220 @@
+//! The one door to atomics, cells, locks and threads.
+//!
+//! Every protocol of this crate takes its shared-memory primitives from here,
+//! never from `std` directly (`clippy.toml` forbids it). In a normal build the
+//! names below are the standard library's, `parking_lot`'s and `crossbeam`'s;
+//! under `--cfg loom` they are [loom](https://docs.rs/loom)'s, and the models
+//! in `checks/tests/models.rs` then explore the interleavings of the same code.
+//!
+//! The two halves differ only in what loom cannot express: time. A timed wait
+//! under loom yields once and then reports that its time is up, so that a model
+//! sees both outcomes of every race with a deadline.
+//!
+//! Statics that live as long as the process (`OnceLock`, id blocks) are not
+//! part of any protocol's model and come from `std` in both builds.
+#![allow(dead_code, unused_imports)] // each half offers the whole door; not every build walks through all of it
+
+#[cfg(loom)]
+pub(crate) use mocked::*;
+#[cfg(not(loom))]
+pub(crate) use real::*;
+
+#[cfg(not(loom))]
+#[allow(clippy::disallowed_types)]
+mod real {
+    use std::time::Instant;
+
+    pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
+    pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::thread_local;
+
+    pub(crate) mod atomic {
+        pub(crate) use std::sync::atomic::{
+            AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        };
+    }
+
+    pub(crate) mod thread {
+        pub(crate) use std::thread::{Builder, JoinHandle, current, yield_now};
+    }
+
+    pub(crate) mod hint {
+        pub(crate) use std::hint::spin_loop;
+    }
+
+    /// A condition variable in loom's shape: the guard goes in and comes back.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) const fn new() -> Self {
+            Self(parking_lot::Condvar::new())
+        }
+
+        pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(&mut guard);
+            guard
+        }
+
+        /// The `bool` is true if the time is up.
+        pub(crate) fn wait_until<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            deadline: Instant,
+        ) -> (MutexGuard<'a, T>, bool) {
+            let late = self.0.wait_until(&mut guard, deadline).timed_out();
+            (guard, late)
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    /// `std`'s cell behind loom's closure-shaped access.
+    #[derive(Debug, Default)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<T: ?Sized>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        #[inline(always)]
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        /// Shared access: the pointer is valid for reads while `f` runs, if the
+        /// caller's protocol rules out a writer.
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get().cast_const())
+        }
+
+        /// Exclusive access: the pointer is valid for writes while `f` runs, if
+        /// the caller's protocol rules out everybody else.
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+}
+
+#[cfg(loom)]
+mod mocked {
+    use std::time::{Duration, Instant};
+
+    pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::thread_local;
+    pub(crate) use std::sync::Arc;
+
+    pub(crate) mod atomic {
+        pub(crate) use loom::sync::atomic::{
+            AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        };
+    }
+
+    pub(crate) mod thread {
+        pub(crate) use loom::thread::yield_now;
+        pub(crate) use std::thread::{Builder, JoinHandle, current};
+    }
+
+    pub(crate) mod hint {
+        pub(crate) use loom::hint::spin_loop;
+    }
+
+    /// `parking_lot`'s shape (no poisoning) over loom's mutex.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap()
+        }
+
+        pub(crate) fn into_inner(self) -> T {
+            self.0.into_inner().unwrap()
+        }
+    }
+
+    /// loom's condition variable; a timed wait times out after one yield.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Condvar::new())
+        }
+
+        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).unwrap()
+        }
+
+        pub(crate) fn wait_until<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            _deadline: Instant,
+        ) -> (MutexGuard<'a, T>, bool) {
+            (guard, true)
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    /// `crossbeam`'s parker, from a mutex and a condition variable.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct Unparker(Arc<(Mutex<bool>, Condvar)>);
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Parker(Unparker);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        pub(crate) fn unparker(&self) -> &Unparker {
+            &self.0
+        }
+
+        pub(crate) fn park(&self) {
+            let (token, condvar) = &*self.0.0;
+            let mut guard = token.lock();
+            while !*guard {
+                guard = condvar.wait(guard);
+            }
+            *guard = false;
+        }
+
+        pub(crate) fn park_timeout(&self, _timeout: Duration) {
+            loom::thread::yield_now();
+            *self.0.0.0.lock() = false;
+        }
+
+        pub(crate) fn park_deadline(&self, _deadline: Instant) {
+            self.park_timeout(Duration::ZERO);
+        }
+    }
+
+    impl Unparker {
+        pub(crate) fn unpark(&self) {
+            let (token, condvar) = &*self.0;
+            *token.lock() = true;
+            condvar.notify_one();
+        }
+    }
+}
