@@ -1,0 +1,1 @@
+//! Wake-ups at a deadline, with a loop or without one.

@@ -1,0 +1,1 @@
+//! Sockets and other descriptors on the event loop.

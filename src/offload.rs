@@ -1,0 +1,1 @@
+//! Blocking system calls off the loop.

@@ -1,0 +1,1 @@
+//! What threads and tasks wait with and share.

@@ -1,0 +1,1 @@
+//! All calls to the operating system that need `unsafe` or differ by platform.

@@ -1,0 +1,1 @@
+//! The stem: the one `Task`.

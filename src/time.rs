@@ -1,0 +1,1 @@
+//! Time on the event loop.
