@@ -26,3 +26,6 @@ pub use task::{
     CancelOnDrop, Completer, JoinAll, Race, Shutdown, Task, TaskError, TaskId, Timeout, join_all,
     race, timeout,
 };
+
+#[doc(inline)]
+pub use thread::{Scope, ScopedTask, ThreadPool, join, scope, spawn_blocking};

@@ -112,10 +112,10 @@ impl Census {
         self.0 & FIELD
     }
     fn searching(self) -> u64 {
-        self.0 / SEARCHING & FIELD
+        (self.0 / SEARCHING) & FIELD
     }
     fn blocked(self) -> u64 {
-        self.0 / BLOCKED & FIELD
+        (self.0 / BLOCKED) & FIELD
     }
     fn watched(self) -> bool {
         self.0 & WATCHED != 0
@@ -442,7 +442,7 @@ impl<B: Bed> Idle<B> {
 
     /// A watcher saw no progress: it is one more runner and searcher.
     pub(super) fn step_in(&self) {
-        self.word.fetch_add(RUNNING + SEARCHING - WATCHED, Ordering::SeqCst);
+        self.word.fetch_sub(WATCHED - RUNNING - SEARCHING, Ordering::SeqCst);
     }
 
     /// A watcher is not needed and goes to sleep; like [`lie_down`](Self::lie_down).
@@ -468,11 +468,10 @@ impl<B: Bed> Idle<B> {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
     }
 
-    /// A worker of this pool is inside `shutdown` (`true`), or no more.
-    pub(super) fn leaving(&self, begin: bool) {
-        let mut beds = self.beds.lock();
-        if begin { beds.leaving += 1 } else { beds.leaving -= 1 }
-        drop(beds);
+    /// A worker of this pool is inside `shutdown`, for good: when that returns,
+    /// the pool is closed.
+    pub(super) fn leave(&self) {
+        self.beds.lock().leaving += 1;
         self.quiet.notify_all();
     }
 

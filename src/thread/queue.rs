@@ -30,6 +30,7 @@
 //!
 //! Tests: `tests/thread.rs`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ pub(super) enum Work {
 pub(super) struct Local {
     pub(super) jobs: Deque<JobRef>,
     pub(super) tasks: Deque<Work>,
+    /// How many more pushes until the next sweep, and how far apart they are.
+    sweep: Cell<(u32, u32)>,
 }
 
 /// The thieves' ends.
@@ -67,7 +70,41 @@ impl Local {
     pub(super) fn new() -> (Self, Public) {
         let (jobs, tasks) = (Deque::new_lifo(), Deque::new_lifo());
         let public = Public { jobs: jobs.stealer(), tasks: tasks.stealer() };
-        (Self { jobs, tasks }, public)
+        (Self { jobs, tasks, sweep: Cell::new((SWEEP, SWEEP)) }, public)
+    }
+}
+
+impl Work {
+    /// There is nothing left to do: somebody who waited has done it.
+    fn is_stale(&self) -> bool {
+        match self {
+            Work::Task(task) => task.is_stale(),
+            Work::Job(_) => false,
+            Work::Ticket(ticket) => ticket.is_void(),
+        }
+    }
+}
+
+/// How many tasks are looked at in one sweep.
+const SWEEP: u32 = 64;
+
+impl Local {
+    /// Queues a task. One that spawns and waits a million times, and so runs all
+    /// of them inline, must not leave a million stale entries: now and then
+    /// the newest entries are looked through, less often where it was in vain.
+    pub(super) fn push_task(&self, work: Work) {
+        let (left, period) = self.sweep.get();
+        if left > 0 {
+            self.sweep.set((left - 1, period));
+        } else {
+            let newest: Vec<Work> = (0..SWEEP).map_while(|_| self.tasks.pop()).collect();
+            let before = newest.len();
+            let live: Vec<Work> = newest.into_iter().filter(|work| !work.is_stale()).collect();
+            let period = if live.len() * 2 <= before { SWEEP } else { (period * 2).min(1 << 20) };
+            live.into_iter().rev().for_each(|work| self.tasks.push(work));
+            self.sweep.set((period, period));
+        }
+        self.tasks.push(work);
     }
 }
 

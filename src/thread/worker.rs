@@ -51,7 +51,7 @@ use super::raw::current;
 use super::raw::job::JobRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Parker, Unparker, hint, thread};
-use crate::task::{context, panic};
+use crate::task::{TaskError, context, panic};
 
 /// How many rounds a searcher looks before it lies down, and how many times a
 /// waiter looks before it parks: some microseconds.
@@ -82,6 +82,10 @@ impl Slot {
 
     pub(super) fn public(&self) -> &Public {
         &self.public
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.number
     }
 
     pub(super) fn taken(&self) -> u64 {
@@ -134,17 +138,16 @@ impl Seat {
 pub(super) struct Worker {
     crew: Arc<Crew>,
     seat: Seat,
-    guest: bool,
     /// The crew's slots as this worker last saw them, and their generation.
     seen: RefCell<(usize, Slots<Slot>)>,
     random: Cell<u32>,
 }
 
 impl Worker {
-    pub(super) fn new(crew: Arc<Crew>, seat: Seat, guest: bool) -> Self {
+    pub(super) fn new(crew: Arc<Crew>, seat: Seat) -> Self {
         let seen = RefCell::new(crew.slots());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
-        Self { crew, seat, guest, seen, random }
+        Self { crew, seat, seen, random }
     }
 
     pub(super) fn into_seat(self) -> Seat {
@@ -164,11 +167,6 @@ impl Worker {
     #[inline]
     pub(super) fn slot_number(&self) -> usize {
         self.seat.slot.number
-    }
-
-    #[inline]
-    pub(super) fn is_guest(&self) -> bool {
-        self.guest
     }
 
     // ---- pushing ---------------------------------------------------------
@@ -198,7 +196,7 @@ impl Worker {
 
     /// Queues a task of this worker's own. Not for guests, who leave.
     pub(super) fn push_task(&self, work: Work) {
-        self.seat.local.tasks.push(work);
+        self.seat.local.push_task(work);
         self.crew.published();
     }
 
@@ -224,7 +222,7 @@ impl Worker {
     fn find(&self) -> Option<Work> {
         let injector = self.crew.injector();
         let turn = self.next_random();
-        let fair = turn % FAIRNESS == 0;
+        let fair = turn.is_multiple_of(FAIRNESS);
         let work = (if fair { injector.pop() } else { None })
             .or_else(|| self.seat.local.tasks.pop())
             .or_else(|| injector.pop())
@@ -246,10 +244,7 @@ impl Worker {
         match work {
             Work::Task(task) => {
                 if self.crew.injector().mode() == Mode::Cancelling {
-                    panic::contain(|| {
-                        task.task_ref().cancel();
-                        drop(task);
-                    });
+                    task.discard(TaskError::Cancelled);
                 } else {
                     task.run();
                 }
@@ -293,15 +288,13 @@ impl Worker {
                     if !searching && idle.search() {
                         searching = true;
                     }
-                    if searching {
-                        if let Some(work) = self.look_around() {
-                            searching = false;
-                            if idle.found() {
-                                self.crew.recheck();
-                            }
-                            self.run(work);
-                            continue;
+                    if searching && let Some(work) = self.look_around() {
+                        searching = false;
+                        if idle.found() {
+                            self.crew.recheck();
                         }
+                        self.run(work);
+                        continue;
                     }
                     role = self.lie_down(searching);
                     searching = role == Role::Work;
@@ -442,10 +435,10 @@ impl Worker {
 }
 
 /// This thread's home pool, if it has one, knows that it is blocked.
-struct Blocked;
+pub(super) struct Blocked;
 
 impl Blocked {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         current::with_home(|home| {
             if let Some(home) = home {
                 home.crew.block();
@@ -482,7 +475,7 @@ impl context::Blocker for Compensate {
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
     context::set_blocker(Some(Rc::new(Compensate(Arc::clone(&crew)))));
-    let worker = Worker::new(Arc::clone(&crew), seat, false);
+    let worker = Worker::new(Arc::clone(&crew), seat);
     current::at_home(&worker, || {
         let index = worker.slot_number();
         if let Some(hook) = &crew.config().on_start {

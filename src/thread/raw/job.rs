@@ -88,10 +88,6 @@ where
         }
     }
 
-    pub(in crate::thread) fn latch(&self) -> &Latch {
-        &self.latch
-    }
-
     /// The slot of the worker that has taken the job.
     pub(in crate::thread) fn thief(&self) -> Option<usize> {
         // Acquire: pairs with `execute`. What the thief pushes it pushes after.
@@ -120,8 +116,8 @@ where
         // P11: before the latch.
         let owner = Arc::clone(this.owner);
         // SAFETY: P10, P8: nobody else touches the closure, and it is taken once.
-        let closure = this.closure.with_mut(|closure| unsafe { ManuallyDrop::take(&mut *closure) });
-        let result = catch_unwind(AssertUnwindSafe(|| closure(worker, true)));
+        let closure = this.closure.with_mut(|closure| unsafe { closure.read() });
+        let result = catch_unwind(AssertUnwindSafe(|| ManuallyDrop::into_inner(closure)(worker, true)));
         // SAFETY: P10: the caller looks at the result only after the latch.
         this.result.with_mut(|slot| unsafe { *slot = Some(result) });
         if this.latch.set() {
@@ -137,15 +133,15 @@ where
     #[inline]
     pub(in crate::thread) unsafe fn run_inline(&self, worker: &Worker) -> R {
         // SAFETY: P8, P10: as in `execute`.
-        let closure = self.closure.with_mut(|closure| unsafe { ManuallyDrop::take(&mut *closure) });
-        closure(worker, false)
+        let closure = self.closure.with_mut(|closure| unsafe { closure.read() });
+        ManuallyDrop::into_inner(closure)(worker, false)
     }
 
     /// The result of a job that another thread has run.
     ///
     /// # Safety
     /// The latch has been seen to be set (P9), and this is called once.
-    pub(in crate::thread) unsafe fn into_result(&self) -> Caught<R> {
+    pub(in crate::thread) unsafe fn take_result(&self) -> Caught<R> {
         // SAFETY: P4, P10: the thief is done with it, and what it wrote is visible.
         let result = self.result.with_mut(|slot| unsafe { (*slot).take() });
         match result {
@@ -203,7 +199,7 @@ where
             catch_unwind(AssertUnwindSafe(|| unsafe { self.job.run_inline(self.worker) }))
         } else {
             // SAFETY: P9: the wait has ended, and nobody else asks.
-            unsafe { self.job.into_result() }
+            unsafe { self.job.take_result() }
         };
         crate::task::panic::contain(|| drop(second));
     }
@@ -230,7 +226,7 @@ where
         unsafe { job.run_inline(worker) }
     } else {
         // SAFETY: P9: the wait has ended, and nobody else asks.
-        match unsafe { job.into_result() } {
+        match unsafe { job.take_result() } {
             Ok(second) => second,
             Err(payload) => resume_unwind(payload),
         }
@@ -258,7 +254,7 @@ where
     }
     waiter.wait(|| job.latch.is_set(), || job.latch.park(), || false);
     // SAFETY: P9: the wait has ended, and nobody else asks.
-    match unsafe { job.into_result() } {
+    match unsafe { job.take_result() } {
         Ok(result) => result,
         Err(payload) => resume_unwind(payload),
     }
