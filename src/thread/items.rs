@@ -181,75 +181,28 @@ collected!(
     [T: Send] Option<T> => T,
 );
 
-/// Neighbouring integers.
-#[derive(Debug)]
-pub(super) struct Span<T> {
-    start: T,
-    len: usize,
-}
-
-fn length(distance: Option<u128>) -> usize {
-    match distance.map(usize::try_from) {
-        Some(Ok(len)) => len,
-        _ => panic!("a range of more than usize::MAX items cannot be divided: cut it into several"),
-    }
+/// An integer that ranges are made of.
+///
+/// One generic impl for all of them, not one for each: so the compiler knows that
+/// the items of `Range<T>` are `T` while it does not yet know what `T` is, and
+/// `pool.map(0..9, |i| ..)` needs no annotation.
+pub(super) trait Int: Copy + PartialOrd + Send {
+    /// How many steps it is from here up to `end`, which is not below.
+    fn distance(self, end: Self) -> u128;
+    /// `steps` further, wrapping: an empty run may begin past the last integer.
+    fn forward(self, steps: usize) -> Self;
 }
 
 macro_rules! integers {
     ($($int:ident as $unsigned:ident),* $(,)?) => {$(
-        impl Source for Range<$int> {
-            type Item = $int;
-            fn produce<C: Callback<$int>>(self, callback: C) -> C::Output {
-                let len = if self.start < self.end {
-                    length(Some(self.end.wrapping_sub(self.start) as $unsigned as u128))
-                } else {
-                    0
-                };
-                callback.call(Span { start: self.start, len })
-            }
-        }
-
-        impl Source for RangeInclusive<$int> {
-            type Item = $int;
-            fn produce<C: Callback<$int>>(self, callback: C) -> C::Output {
-                let (start, end) = (*self.start(), *self.end());
-                let len = if self.is_empty() {
-                    0
-                } else {
-                    length((end.wrapping_sub(start) as $unsigned as u128).checked_add(1))
-                };
-                callback.call(Span { start, len })
-            }
-        }
-
-        impl Producer for Span<$int> {
-            type Item = $int;
-            type Iter = Self;
-            fn len(&self) -> usize {
-                self.len
-            }
-            fn split_at(self, at: usize) -> (Self, Self) {
-                // Wrapping: a part that is empty may begin past the last integer.
-                let middle = self.start.wrapping_add(at as $int);
-                (Self { start: self.start, len: at }, Self { start: middle, len: self.len - at })
-            }
-            fn into_iter(self) -> Self {
-                self
-            }
-        }
-
-        impl Iterator for Span<$int> {
-            type Item = $int;
+        impl Int for $int {
             #[inline]
-            fn next(&mut self) -> Option<$int> {
-                self.len = self.len.checked_sub(1)?;
-                let next = self.start;
-                self.start = next.wrapping_add(1);
-                Some(next)
+            fn distance(self, end: Self) -> u128 {
+                end.wrapping_sub(self) as $unsigned as u128
             }
             #[inline]
-            fn size_hint(&self) -> (usize, Option<usize>) {
-                (self.len, Some(self.len))
+            fn forward(self, steps: usize) -> Self {
+                self.wrapping_add(steps as $int)
             }
         }
     )*};
@@ -258,3 +211,65 @@ integers!(
     u8 as u8, u16 as u16, u32 as u32, u64 as u64, u128 as u128, usize as usize,
     i8 as u8, i16 as u16, i32 as u32, i64 as u64, i128 as u128, isize as usize,
 );
+
+fn length(steps: Option<u128>) -> usize {
+    match steps.map(usize::try_from) {
+        Some(Ok(len)) => len,
+        _ => panic!("a range of more than usize::MAX items cannot be divided: cut it into several"),
+    }
+}
+
+impl<T: Int> Source for Range<T> {
+    type Item = T;
+    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+        let Range { start, end } = self;
+        let len = if start < end { length(Some(start.distance(end))) } else { 0 };
+        callback.call(Span { start, len })
+    }
+}
+
+impl<T: Int> Source for RangeInclusive<T> {
+    type Item = T;
+    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+        let (start, end) = (*self.start(), *self.end());
+        let len = if self.is_empty() { 0 } else { length(start.distance(end).checked_add(1)) };
+        callback.call(Span { start, len })
+    }
+}
+
+/// Neighbouring integers.
+#[derive(Debug)]
+pub(super) struct Span<T> {
+    start: T,
+    len: usize,
+}
+
+impl<T: Int> Producer for Span<T> {
+    type Item = T;
+    type Iter = Self;
+    fn len(&self) -> usize {
+        self.len
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let middle = self.start.forward(at);
+        (Self { start: self.start, len: at }, Self { start: middle, len: self.len - at })
+    }
+    fn into_iter(self) -> Self {
+        self
+    }
+}
+
+impl<T: Int> Iterator for Span<T> {
+    type Item = T;
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.len = self.len.checked_sub(1)?;
+        let next = self.start;
+        self.start = next.forward(1);
+        Some(next)
+    }
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len, Some(self.len))
+    }
+}

@@ -183,7 +183,6 @@ impl<'scope> Scope<'scope, '_> {
 /// A task spawned in a [`Scope`].
 ///
 /// Dropping it leaves the task to the end of the scope.
-#[must_use = "dropping it leaves the task to the end of the scope; say `drop(..)` or bind it if that is meant"]
 pub struct ScopedTask<'scope, T>(Arc<dyn Handle<T> + 'scope>);
 
 impl<T> ScopedTask<'_, T> {
