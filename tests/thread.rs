@@ -35,7 +35,11 @@ impl Drop for Watchdog {
 }
 
 fn message(payload: &(dyn std::any::Any + Send)) -> &str {
-    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap()
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap()
 }
 
 /// Polls a condition of the system that nobody announces.
@@ -92,9 +96,14 @@ fn join_resumes_the_first_halfs_panic_after_both_ended() {
             let run = || {
                 trefoil_join_panics(&pool, &ended);
             };
-            let caught = catch_unwind(AssertUnwindSafe(|| if inside { pool.install(run) } else { run() }));
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                if inside { pool.install(run) } else { run() }
+            }));
             assert_eq!(message(&*caught.unwrap_err()), "first");
-            assert!(ended.load(Ordering::Relaxed), "the second half has ended before");
+            assert!(
+                ended.load(Ordering::Relaxed),
+                "the second half has ended before"
+            );
         }
         // The pool is whole.
         assert_eq!(pool.install(|| fib(10)), 55);
@@ -119,7 +128,9 @@ fn join_resumes_the_second_halfs_panic_and_drops_the_first_result() {
     let _watchdog = watchdog();
     let drops = Counter::default();
     let pool = ThreadPool::with_threads(2);
-    let caught = catch_unwind(AssertUnwindSafe(|| pool.join(|| drops.item(0), || panic!("second"))));
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.join(|| drops.item(0), || panic!("second"))
+    }));
     assert_eq!(message(&*caught.unwrap_err()), "second");
     drops.assert_all_dropped_once(1);
 }
@@ -134,7 +145,11 @@ fn deep_recursion_stays_within_a_small_stack() {
         let (a, b) = trefoil::join(|| descend(depth - 1), || 1);
         a + b
     }
-    let pool = ThreadPool::builder().threads(4).stack_size(256 << 10).build().unwrap();
+    let pool = ThreadPool::builder()
+        .threads(4)
+        .stack_size(256 << 10)
+        .build()
+        .unwrap();
     for _ in 0..50 {
         assert_eq!(pool.install(|| descend(200)), 200);
         assert_eq!(pool.install(|| fib(18)), 2584);
@@ -181,7 +196,9 @@ fn a_borrow_held_across_a_wait_is_never_met_by_a_stranger() {
             });
         }
     };
-    let tasks: Vec<_> = (0..200).map(|_| pool.spawn(stranger(Arc::clone(&pool)))).collect();
+    let tasks: Vec<_> = (0..200)
+        .map(|_| pool.spawn(stranger(Arc::clone(&pool))))
+        .collect();
     for task in tasks {
         task.join().unwrap();
     }
@@ -201,7 +218,13 @@ fn one_worker_joins_tasks_three_deep() {
     let inner = Arc::clone(&pool);
     assert_eq!(pool.install(move || nest(&inner, 3)), 4);
     // The same on a pool whose waiters may not run what they wait for.
-    let pool = Arc::new(ThreadPool::builder().threads(1).caller_helps(false).build().unwrap());
+    let pool = Arc::new(
+        ThreadPool::builder()
+            .threads(1)
+            .caller_helps(false)
+            .build()
+            .unwrap(),
+    );
     let inner = Arc::clone(&pool);
     assert_eq!(pool.install(move || nest(&inner, 3)), 4);
 }
@@ -210,7 +233,13 @@ fn one_worker_joins_tasks_three_deep() {
 fn forty_tasks_of_two_workers_wait_for_tasks_spawned_after_them() {
     let _watchdog = watchdog();
     for helps in [true, false] {
-        let pool = Arc::new(ThreadPool::builder().threads(2).caller_helps(helps).build().unwrap());
+        let pool = Arc::new(
+            ThreadPool::builder()
+                .threads(2)
+                .caller_helps(helps)
+                .build()
+                .unwrap(),
+        );
         let (senders, waiters): (Vec<_>, Vec<_>) = (0..40)
             .map(|_| {
                 let (send, receive) = mpsc::channel::<trefoil::Task<u64>>();
@@ -295,7 +324,12 @@ fn nested_pools_wait_for_each_other() {
     }
     assert_eq!(ping(&a, &b, 20), 20);
     let (x, y) = a.join(
-        || b.join(|| a.map(0..10, |i| i).len(), || b.install(|| a.install(|| 1))),
+        || {
+            b.join(
+                || a.map(0..10, |i| i).len(),
+                || b.install(|| a.install(|| 1)),
+            )
+        },
         || b.map(0..10, |i| a.install(|| i)).len(),
     );
     assert_eq!((x, y), ((10, 1), 10));
@@ -324,7 +358,8 @@ fn ten_thousand_tasks_each_wait_for_the_next() {
                 let mut promises = links.into_iter();
                 let first = promises.next().unwrap();
                 let last: Vec<_> = promises.collect();
-                let others = s.spawn(move || last.into_iter().map(|p| p.join().unwrap()).sum::<u64>());
+                let others =
+                    s.spawn(move || last.into_iter().map(|p| p.join().unwrap()).sum::<u64>());
                 for completer in completers {
                     completer.complete(Ok(1));
                 }
@@ -354,8 +389,12 @@ fn a_scope_lends_collects_and_nests() {
                             s.spawn(move || *slot = i);
                         });
                     }
-                    let handles: Vec<_> = (0..50).map(|i| s.spawn(move || i + text.len())).collect();
-                    handles.into_iter().map(|task| task.join().unwrap()).sum::<usize>()
+                    let handles: Vec<_> =
+                        (0..50).map(|i| s.spawn(move || i + text.len())).collect();
+                    handles
+                        .into_iter()
+                        .map(|task| task.join().unwrap())
+                        .sum::<usize>()
                 });
                 assert_eq!(total, (0..50).sum::<usize>() + 300);
                 assert!(slots.iter().enumerate().all(|(i, &slot)| slot == i));
@@ -465,21 +504,55 @@ fn map_keeps_the_order_of_every_source() {
             assert_eq!(pool.map(0..len, |i| i * 2), expected);
             assert_eq!(pool.map(&items, |i| i * 2), expected);
             assert_eq!(pool.map(&items[..], |i| i * 2), expected);
-            assert_eq!(pool.map(items.iter().copied().collect::<VecDeque<_>>(), |i| i * 2), expected);
-            assert_eq!(pool.map(&items.iter().copied().collect::<LinkedList<_>>(), |i| i * 2), expected);
-            assert_eq!(pool.map(&items.iter().copied().collect::<BTreeSet<_>>(), |i| i * 2), expected);
-            assert_eq!(pool.map(items.iter().map(|&i| (i, i)).collect::<BTreeMap<_, _>>(), |(k, v)| k + v), expected);
+            assert_eq!(
+                pool.map(items.iter().copied().collect::<VecDeque<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<LinkedList<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<BTreeSet<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(
+                    items.iter().map(|&i| (i, i)).collect::<BTreeMap<_, _>>(),
+                    |(k, v)| k + v
+                ),
+                expected
+            );
             let mut map: HashMap<usize, usize> = items.iter().map(|&i| (i, i)).collect();
             pool.for_each(&mut map, |(_, value)| *value *= 2);
             assert!(map.iter().all(|(k, v)| k * 2 == *v));
-            assert_eq!(pool.map(&map, |(k, _)| *k).into_iter().collect::<HashSet<_>>().len(), len);
-            assert_eq!(pool.map(&items.iter().copied().collect::<BinaryHeap<_>>(), |i| *i).len(), len);
-            assert_eq!(pool.map(&mut items, |i| { *i *= 2; *i }), expected);
+            assert_eq!(
+                pool.map(&map, |(k, _)| *k)
+                    .into_iter()
+                    .collect::<HashSet<_>>()
+                    .len(),
+                len
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<BinaryHeap<_>>(), |i| *i)
+                    .len(),
+                len
+            );
+            assert_eq!(
+                pool.map(&mut items, |i| {
+                    *i *= 2;
+                    *i
+                }),
+                expected
+            );
             assert_eq!(items, expected);
             pool.for_each(&mut items[..], |i| *i += 1);
             assert_eq!(pool.map(items, |i| i - 1), expected);
         }
-        assert_eq!(pool.map([1, 2, 3].map(|i: i32| i.to_string()), |s| s + "!"), ["1!", "2!", "3!"]);
+        assert_eq!(
+            pool.map([1, 2, 3].map(|i: i32| i.to_string()), |s| s + "!"),
+            ["1!", "2!", "3!"]
+        );
         assert_eq!(pool.map(&[1, 2], |i| i + 1), [2, 3]);
         assert_eq!(pool.map(&mut [1, 2], |i| *i + 1), [2, 3]);
     }
@@ -488,18 +561,33 @@ fn map_keeps_the_order_of_every_source() {
 #[test]
 fn ranges_of_every_integer() {
     let pool = ThreadPool::with_threads(2);
-    assert_eq!(pool.map(0..=u8::MAX, |i| i), (0..=u8::MAX).collect::<Vec<_>>());
-    assert_eq!(pool.map(i8::MIN..=i8::MAX, |i| i), (i8::MIN..=i8::MAX).collect::<Vec<_>>());
+    assert_eq!(
+        pool.map(0..=u8::MAX, |i| i),
+        (0..=u8::MAX).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        pool.map(i8::MIN..=i8::MAX, |i| i),
+        (i8::MIN..=i8::MAX).collect::<Vec<_>>()
+    );
     assert_eq!(pool.map(-3_i16..3, |i| i), [-3, -2, -1, 0, 1, 2]);
-    assert_eq!(pool.map(u64::MAX - 1..=u64::MAX, |i| i), [u64::MAX - 1, u64::MAX]);
-    assert_eq!(pool.map(i128::MAX - 2..i128::MAX, |i| i), [i128::MAX - 2, i128::MAX - 1]);
+    assert_eq!(
+        pool.map(u64::MAX - 1..=u64::MAX, |i| i),
+        [u64::MAX - 1, u64::MAX]
+    );
+    assert_eq!(
+        pool.map(i128::MAX - 2..i128::MAX, |i| i),
+        [i128::MAX - 2, i128::MAX - 1]
+    );
     #[allow(clippy::reversed_empty_ranges)]
     let empty = (pool.map(5..2_u32, |i| i), pool.map(5..=2_isize, |i| i));
     assert_eq!(empty, (vec![], vec![]));
     let mut exhausted = 1..=3;
     exhausted.by_ref().for_each(drop);
     assert_eq!(pool.map(exhausted, |i: u16| i), []);
-    assert_eq!(pool.map_reduce(1..=1_000_000_u64, |i| i, || 0, |a, b| a + b), 500_000_500_000);
+    assert_eq!(
+        pool.map_reduce(1..=1_000_000_u64, |i| i, || 0, |a, b| a + b),
+        500_000_500_000
+    );
     let caught = catch_unwind(|| ThreadPool::with_threads(1).for_each(0..=u64::MAX, |_| ()));
     assert!(message(&*caught.unwrap_err()).contains("usize::MAX"));
 }
@@ -513,7 +601,11 @@ struct Item(Counter, usize, usize);
 
 impl Counter {
     fn item(&self, value: usize) -> Item {
-        Item(self.clone(), self.0.0.fetch_add(1, Ordering::Relaxed), value)
+        Item(
+            self.clone(),
+            self.0.0.fetch_add(1, Ordering::Relaxed),
+            value,
+        )
     }
 
     fn made(&self) -> usize {
@@ -549,7 +641,11 @@ fn a_panic_in_map_drops_everything_once_and_is_the_lowest() {
                 })
             }));
             let text = message(&*caught.err().unwrap()).to_owned();
-            assert_eq!(text, bad.to_string(), "the panic that a loop would have met");
+            assert_eq!(
+                text,
+                bad.to_string(),
+                "the panic that a loop would have met"
+            );
             drops.assert_all_dropped_once(drops.made());
         }
     }
@@ -565,15 +661,32 @@ fn try_map_gives_the_error_that_a_loop_would_have_met() {
             let items: Vec<Item> = (0..5000).map(|i| drops.item(i)).collect();
             let bad = round * 97;
             let result = pool.try_map(items, |item| {
-                assert!(item.2 != bad + 10, "too far, but only if it is not the lowest");
-                if item.2 >= bad && item.2 % 2 == bad % 2 { Err(item.2) } else { Ok(drops.item(0)) }
+                assert!(
+                    item.2 != bad + 10,
+                    "too far, but only if it is not the lowest"
+                );
+                if item.2 >= bad && item.2 % 2 == bad % 2 {
+                    Err(item.2)
+                } else {
+                    Ok(drops.item(0))
+                }
             });
             assert_eq!(result.err(), Some(bad));
             drops.assert_all_dropped_once(drops.made());
         }
-        assert_eq!(pool.try_map(0..1000, Ok::<_, ()>).unwrap(), (0..1000).collect::<Vec<_>>());
+        assert_eq!(
+            pool.try_map(0..1000, Ok::<_, ()>).unwrap(),
+            (0..1000).collect::<Vec<_>>()
+        );
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            pool.try_map(0..5000, |i| if i == 4000 { Err(i) } else { assert!(i != 17, "early"); Ok(i) })
+            pool.try_map(0..5000, |i| {
+                if i == 4000 {
+                    Err(i)
+                } else {
+                    assert!(i != 17, "early");
+                    Ok(i)
+                }
+            })
         }));
         assert_eq!(message(&*caught.unwrap_err()), "early");
     }
@@ -587,7 +700,12 @@ fn eight_long_items_occupy_all_workers() {
     let pool = ThreadPool::with_threads(8);
     for inside in [true, false] {
         let barrier = Barrier::new(8);
-        let run = || pool.map(0..8, |i| { barrier.wait(); i });
+        let run = || {
+            pool.map(0..8, |i| {
+                barrier.wait();
+                i
+            })
+        };
         let result = if inside { pool.install(run) } else { run() };
         assert_eq!(result, [0, 1, 2, 3, 4, 5, 6, 7]);
     }
@@ -597,11 +715,21 @@ fn eight_long_items_occupy_all_workers() {
 fn map_reduce_keeps_order_and_grouping() {
     let _watchdog = watchdog();
     let (one, four) = (ThreadPool::with_threads(1), ThreadPool::with_threads(4));
-    let text = |pool: &ThreadPool| pool.map_reduce(0..5000, |i| i.to_string(), String::new, |a, b| a + &b);
-    assert_eq!(text(&one), (0..5000).map(|i| i.to_string()).collect::<String>());
+    let text =
+        |pool: &ThreadPool| pool.map_reduce(0..5000, |i| i.to_string(), String::new, |a, b| a + &b);
+    assert_eq!(
+        text(&one),
+        (0..5000).map(|i| i.to_string()).collect::<String>()
+    );
     assert_eq!(text(&four), text(&one));
     let floats = |pool: &ThreadPool| {
-        pool.map_reduce(0..100_000, |i| 1.0 / f64::from(i + 1), || 0.0, |a: f64, b| a + b).to_bits()
+        pool.map_reduce(
+            0..100_000,
+            |i| 1.0 / f64::from(i + 1),
+            || 0.0,
+            |a: f64, b| a + b,
+        )
+        .to_bits()
     };
     let bits = floats(&one);
     for _ in 0..20 {
@@ -609,7 +737,15 @@ fn map_reduce_keeps_order_and_grouping() {
     }
     assert_eq!(one.map_reduce(0..0, |i| i, || 42, |a, b| a + b), 42);
     let caught = catch_unwind(AssertUnwindSafe(|| {
-        four.map_reduce(0..5000, |i| { assert!(i < 77, "{i}"); i }, || 0, |a, b| a + b)
+        four.map_reduce(
+            0..5000,
+            |i| {
+                assert!(i < 77, "{i}");
+                i
+            },
+            || 0,
+            |a, b| a + b,
+        )
     }));
     assert_eq!(message(&*caught.unwrap_err()), "77");
 }
@@ -619,8 +755,15 @@ fn map_reduce_keeps_order_and_grouping() {
 #[test]
 fn a_panic_in_a_task_is_a_value_and_names_its_worker() {
     let _watchdog = watchdog();
-    let pool = ThreadPool::builder().threads(1).name("crunch").caller_helps(false).build().unwrap();
-    let Err(TaskError::Panicked(panic)) = pool.spawn(|| -> () { panic!("no {}", 7) }).join() else { panic!() };
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("crunch")
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let Err(TaskError::Panicked(panic)) = pool.spawn(|| -> () { panic!("no {}", 7) }).join() else {
+        panic!()
+    };
     assert_eq!((panic.message(), panic.worker()), ("no 7", "crunch-0"));
     assert!(panic.location().unwrap().file().ends_with("thread.rs"));
     assert_eq!(pool.spawn(|| 1).join().unwrap(), 1);
@@ -649,11 +792,25 @@ fn hooks_run_on_each_worker_and_their_panics_harm_nobody() {
         thread::current_index().unwrap()
     });
     indices.sort_unstable();
-    assert_eq!(indices, [0, 1, 2], "the caller does not help where there is an on_start");
+    assert_eq!(
+        indices,
+        [0, 1, 2],
+        "the caller does not help where there is an on_start"
+    );
     drop(pool);
     let mut seen = seen.lock().unwrap().clone();
     seen.sort_unstable();
-    assert_eq!(seen, [("exit", 0), ("exit", 1), ("exit", 2), ("start", 0), ("start", 1), ("start", 2)]);
+    assert_eq!(
+        seen,
+        [
+            ("exit", 0),
+            ("exit", 1),
+            ("exit", 2),
+            ("start", 0),
+            ("start", 1),
+            ("start", 2)
+        ]
+    );
 }
 
 struct BombOnDrop;
@@ -669,17 +826,26 @@ impl Drop for BombOnDrop {
 #[test]
 fn panics_in_destructors_do_not_kill_a_worker() {
     let _watchdog = watchdog();
-    let pool = ThreadPool::builder().threads(1).caller_helps(false).build().unwrap();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .caller_helps(false)
+        .build()
+        .unwrap();
     for _ in 0..10 {
         pool.spawn(|| BombOnDrop).detach();
         let captured = BombOnDrop;
         pool.spawn(move || drop(captured)).detach();
-        let caught = catch_unwind(AssertUnwindSafe(|| pool.scope(|s| drop(s.spawn(|| BombOnDrop)))));
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.scope(|s| drop(s.spawn(|| BombOnDrop)))
+        }));
         drop(caught);
         let caught = catch_unwind(AssertUnwindSafe(|| pool.map(0..3, |_| panic!("{}", 1))));
         assert!(caught.is_err());
     }
-    assert_eq!(pool.install(|| std::thread::current().name().unwrap().to_owned()), "trefoil-0");
+    assert_eq!(
+        pool.install(|| std::thread::current().name().unwrap().to_owned()),
+        "trefoil-0"
+    );
 }
 
 #[test]
@@ -688,10 +854,17 @@ fn the_global_pool_is_one_and_serves_the_free_functions() {
     assert_eq!(trefoil::join(|| 1, || 2), (1, 2));
     let global = ThreadPool::global();
     assert!(std::ptr::eq(global, ThreadPool::global()));
-    assert_eq!(ThreadPool::builder().build_global().unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(
+        ThreadPool::builder().build_global().unwrap_err().kind(),
+        std::io::ErrorKind::AlreadyExists
+    );
     assert_eq!(trefoil::spawn_blocking(|| 3).join().unwrap(), 3);
     // Inside a pool, the free functions mean that pool.
-    let pool = ThreadPool::builder().threads(1).name("inner").build().unwrap();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("inner")
+        .build()
+        .unwrap();
     let name = || std::thread::current().name().map(str::to_owned);
     let names = pool.install(|| trefoil::spawn_blocking(name).join().unwrap());
     assert_eq!(names.unwrap(), "inner-0");
@@ -731,7 +904,11 @@ fn wait_runs_everything_and_then_refuses() {
 #[test]
 fn cancel_pending_never_runs_what_is_queued() {
     let _watchdog = watchdog();
-    let pool = ThreadPool::builder().threads(1).caller_helps(false).build().unwrap();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .caller_helps(false)
+        .build()
+        .unwrap();
     let (go, gate) = mpsc::channel::<()>();
     let (began_send, began) = mpsc::channel();
     let running = pool.spawn(move || {
@@ -739,7 +916,9 @@ fn cancel_pending_never_runs_what_is_queued() {
         gate.recv().unwrap();
     });
     began.recv().unwrap();
-    let queued: Vec<_> = (0..100).map(|_| pool.spawn(|| panic!("must not run"))).collect();
+    let queued: Vec<_> = (0..100)
+        .map(|_| pool.spawn(|| panic!("must not run")))
+        .collect();
     std::thread::scope(|s| {
         s.spawn(|| pool.shutdown(Shutdown::CancelPending));
         // Whatever the order of these two, the queued ones never run.
@@ -774,7 +953,8 @@ fn shutdown_from_inside_joins_all_but_itself() {
                         inner.shutdown(how);
                         let after = inner.spawn(|| ()).join();
                         let sum = inner.map_reduce(0..10, |i| i, || 0, |a, b| a + b);
-                        send.send((matches!(after, Err(TaskError::Closed)), sum)).unwrap();
+                        send.send((matches!(after, Err(TaskError::Closed)), sum))
+                            .unwrap();
                     })
                     .detach();
                     receive
@@ -800,7 +980,11 @@ fn threads_named(prefix: &str) -> usize {
 fn a_hundred_pools_leave_no_thread_behind() {
     let _watchdog = watchdog();
     for round in 0..100 {
-        let pool = ThreadPool::builder().threads(3).name("census").build().unwrap();
+        let pool = ThreadPool::builder()
+            .threads(3)
+            .name("census")
+            .build()
+            .unwrap();
         match round % 4 {
             0 => {}
             // Dropped while tasks are queued.
@@ -834,26 +1018,40 @@ fn a_hundred_pools_leave_no_thread_behind() {
             }
         }
     }
-    eventually("threads of dropped pools are gone", || threads_named("census") == 0);
+    eventually("threads of dropped pools are gone", || {
+        threads_named("census") == 0
+    });
 }
 
 #[test]
 fn an_idle_pool_sleeps() {
     let _watchdog = watchdog();
-    let pool = ThreadPool::builder().threads(4).name("idle").build().unwrap();
+    let pool = ThreadPool::builder()
+        .threads(4)
+        .name("idle")
+        .build()
+        .unwrap();
     pool.map(0..100, |_| fib(10));
     let switches = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let mut all = BTreeMap::new();
         for task in tasks {
             let path = task.unwrap().path();
-            let Ok(name) = std::fs::read_to_string(path.join("comm")) else { continue };
+            let Ok(name) = std::fs::read_to_string(path.join("comm")) else {
+                continue;
+            };
             if name.starts_with("idle") {
                 let status = std::fs::read_to_string(path.join("status")).unwrap();
                 let count: u64 = status
                     .lines()
                     .filter(|line| line.contains("ctxt_switches"))
-                    .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+                    .map(|line| {
+                        line.split_whitespace()
+                            .nth(1)
+                            .unwrap()
+                            .parse::<u64>()
+                            .unwrap()
+                    })
                     .sum();
                 all.insert(path, count);
             }

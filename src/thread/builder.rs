@@ -38,7 +38,10 @@ impl Builder {
             on_exit: None,
             caller_helps: true,
         };
-        Self { config, helps: None }
+        Self {
+            config,
+            helps: None,
+        }
     }
 
     /// How many tasks run at once. 0, the default: as many as there are
@@ -97,7 +100,10 @@ impl Builder {
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
         config.caller_helps = self.helps.unwrap_or(true) && !own_threads_only;
         if config.name.contains('\0') {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a thread's name cannot contain a zero byte"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a thread's name cannot contain a zero byte",
+            ));
         }
         Crew::start(config).map(ThreadPool::from_crew)
     }
@@ -114,7 +120,9 @@ impl Builder {
 
 /// How many workers a pool gets that is not told.
 fn width() -> usize {
-    let asked = std::env::var("TREFOIL_THREADS").ok().and_then(|text| text.trim().parse().ok());
+    let asked = std::env::var("TREFOIL_THREADS")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     match asked {
         Some(threads) if threads > 0 => threads,
         _ => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

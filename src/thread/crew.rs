@@ -59,7 +59,9 @@ impl Config {
     /// How much stack a worker has.
     pub(super) fn stack_bytes(&self) -> usize {
         self.stack_size.unwrap_or_else(|| {
-            let asked = std::env::var("RUST_MIN_STACK").ok().and_then(|bytes| bytes.parse().ok());
+            let asked = std::env::var("RUST_MIN_STACK")
+                .ok()
+                .and_then(|bytes| bytes.parse().ok());
             asked.unwrap_or(STD_STACK)
         })
     }
@@ -99,7 +101,11 @@ impl Crew {
             generation: AtomicUsize::new(0),
             free: Mutex::new(Vec::new()),
             guests: Mutex::new(Vec::new()),
-            handles: Mutex::new(Handles { running: Vec::new(), joining: Vec::new(), leaving: Vec::new() }),
+            handles: Mutex::new(Handles {
+                running: Vec::new(),
+                joining: Vec::new(),
+                leaving: Vec::new(),
+            }),
             joined: Condvar::new(),
             config,
         });
@@ -168,7 +174,11 @@ impl Crew {
 
     /// How much has been taken from the queues so far.
     pub(super) fn progress(&self) -> u64 {
-        self.slots().1.iter().map(|slot| slot.taken()).fold(0, u64::wrapping_add)
+        self.slots()
+            .1
+            .iter()
+            .map(|slot| slot.taken())
+            .fold(0, u64::wrapping_add)
     }
 
     // ---- work ------------------------------------------------------------
@@ -279,7 +289,11 @@ impl Crew {
     /// to run on its own threads only.
     #[inline]
     pub(super) fn region<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
-        if self.config.caller_helps { self.seated(f) } else { self.on_worker(f) }
+        if self.config.caller_helps {
+            self.seated(f)
+        } else {
+            self.on_worker(f)
+        }
     }
 
     // ---- threads ---------------------------------------------------------
@@ -326,7 +340,8 @@ impl Crew {
         });
         self.idle.closing();
         let mine = current::with_home(|home| {
-            home.filter(|home| self.is(home.crew())).map(Worker::slot_number)
+            home.filter(|home| self.is(home.crew()))
+                .map(Worker::slot_number)
         });
         if let Some(number) = mine {
             self.handles.lock().leaving.push(number);
@@ -350,8 +365,12 @@ impl Crew {
     fn join_threads(&self, inside: bool) {
         let mut handles = self.handles.lock();
         loop {
-            let mine = |handles: &Handles, number: usize| !inside || !handles.leaving.contains(&number);
-            let next = handles.running.iter().position(|&(number, _)| mine(&handles, number));
+            let mine =
+                |handles: &Handles, number: usize| !inside || !handles.leaving.contains(&number);
+            let next = handles
+                .running
+                .iter()
+                .position(|&(number, _)| mine(&handles, number));
             if let Some(at) = next {
                 let (number, handle) = handles.running.swap_remove(at);
                 handles.joining.push(number);
@@ -372,8 +391,9 @@ impl Crew {
 impl Handles {
     /// Those of spares that have retired.
     fn take_ended(&mut self) -> Vec<JoinHandle<()>> {
-        let (ended, running) =
-            std::mem::take(&mut self.running).into_iter().partition(|(_, handle)| handle.is_finished());
+        let (ended, running) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|(_, handle)| handle.is_finished());
         self.running = running;
         let ended: Vec<(usize, JoinHandle<()>)> = ended;
         ended.into_iter().map(|(_, handle)| handle).collect()
@@ -390,7 +410,10 @@ impl<'a> Lease<'a> {
     fn new(crew: &'a Arc<Crew>) -> Self {
         let seat = crew.guests.lock().pop();
         let seat = seat.unwrap_or_else(|| crew.new_seat(true));
-        Self { crew, worker: Some(Worker::new(Arc::clone(crew), seat)) }
+        Self {
+            crew,
+            worker: Some(Worker::new(Arc::clone(crew), seat)),
+        }
     }
 
     fn with<R>(&self, f: impl FnOnce(&Worker) -> R) -> R {

@@ -32,7 +32,12 @@ pub(super) fn get() -> &'static ThreadPool {
 
 /// Makes the global pool.
 pub(super) fn set(builder: Builder) -> io::Result<&'static ThreadPool> {
-    let refused = || io::Error::new(io::ErrorKind::AlreadyExists, "there is a global thread pool already");
+    let refused = || {
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a global thread pool already",
+        )
+    };
     if GLOBAL.get().is_some() {
         return Err(refused());
     }
@@ -41,7 +46,11 @@ pub(super) fn set(builder: Builder) -> io::Result<&'static ThreadPool> {
         Some(pool) => pool,
         None => unreachable!("called once"),
     });
-    if pool.is_some() { Err(refused()) } else { Ok(global) }
+    if pool.is_some() {
+        Err(refused())
+    } else {
+        Ok(global)
+    }
 }
 
 /// The pool that this thread is inside of, or else the global one.

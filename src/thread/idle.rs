@@ -206,7 +206,11 @@ struct Beds<B> {
 
 impl<B: Bed> Beds<B> {
     fn of(&mut self, bed: &B) -> &mut Vec<B> {
-        if bed.is_spare() { &mut self.spare } else { &mut self.own }
+        if bed.is_spare() {
+            &mut self.spare
+        } else {
+            &mut self.own
+        }
     }
 
     fn remove(&mut self, bed: &B) -> bool {
@@ -237,7 +241,12 @@ impl<B: Bed> Idle<B> {
         Self {
             word: AtomicU64::new(width * (RUNNING + SEARCHING)),
             width,
-            beds: Mutex::new(Beds { own: Vec::new(), spare: Vec::new(), closed: false, leaving: 0 }),
+            beds: Mutex::new(Beds {
+                own: Vec::new(),
+                spare: Vec::new(),
+                closed: false,
+                leaving: 0,
+            }),
             quiet: Condvar::new(),
         }
     }
@@ -248,7 +257,11 @@ impl<B: Bed> Idle<B> {
 
     fn need(&self, census: Census) -> Need {
         if census.running() < self.width {
-            if census.searching() == 0 { Need::Worker } else { Need::Nobody }
+            if census.searching() == 0 {
+                Need::Worker
+            } else {
+                Need::Nobody
+            }
         } else if census.blocked() > 0 && !census.watched() {
             Need::Watcher
         } else {
@@ -295,7 +308,10 @@ impl<B: Bed> Idle<B> {
                 return Recruit::Nobody;
             }
             let new = census.0 + add;
-            match self.word.compare_exchange_weak(census.0, new, Ordering::SeqCst, Ordering::SeqCst) {
+            match self
+                .word
+                .compare_exchange_weak(census.0, new, Ordering::SeqCst, Ordering::SeqCst)
+            {
                 Ok(_) => break,
                 Err(now) => census = Census(now),
             }
@@ -354,7 +370,11 @@ impl<B: Bed> Idle<B> {
     /// After `true`, it must look into every queue, and [`get_up`](Self::get_up)
     /// if there is something. `false`: the pool is closed, it must end.
     pub(super) fn lie_down(&self, bed: &B, searching: bool) -> bool {
-        let what = if searching { RUNNING + SEARCHING } else { RUNNING };
+        let what = if searching {
+            RUNNING + SEARCHING
+        } else {
+            RUNNING
+        };
         let mut beds = self.beds.lock();
         let open = !beds.closed;
         if open {
@@ -386,7 +406,10 @@ impl<B: Bed> Idle<B> {
                 return false;
             }
             let new = census.0 - RUNNING;
-            match self.word.compare_exchange_weak(census.0, new, Ordering::SeqCst, Ordering::SeqCst) {
+            match self
+                .word
+                .compare_exchange_weak(census.0, new, Ordering::SeqCst, Ordering::SeqCst)
+            {
                 Ok(_) => break,
                 Err(now) => census = Census(now),
             }
@@ -408,7 +431,10 @@ impl<B: Bed> Idle<B> {
                 return false;
             }
             let new = census.0 + RUNNING + SEARCHING;
-            match self.word.compare_exchange(census.0, new, Ordering::SeqCst, Ordering::SeqCst) {
+            match self
+                .word
+                .compare_exchange(census.0, new, Ordering::SeqCst, Ordering::SeqCst)
+            {
                 Ok(_) => return true,
                 Err(now) => {
                     census = Census(now);
@@ -426,7 +452,8 @@ impl<B: Bed> Idle<B> {
     /// A runner is about to park in a wait. Afterwards it must look into the
     /// queues, and recruit as for a push if there is something.
     pub(super) fn block(&self) {
-        let census = Census(self.word.fetch_add(BLOCKED - RUNNING, Ordering::SeqCst) + (BLOCKED - RUNNING));
+        let census =
+            Census(self.word.fetch_add(BLOCKED - RUNNING, Ordering::SeqCst) + (BLOCKED - RUNNING));
         if census.closing() && census.running() == 0 {
             drop(self.beds.lock());
             self.quiet.notify_all();
@@ -442,7 +469,8 @@ impl<B: Bed> Idle<B> {
 
     /// A watcher saw no progress: it is one more runner and searcher.
     pub(super) fn step_in(&self) {
-        self.word.fetch_sub(WATCHED - RUNNING - SEARCHING, Ordering::SeqCst);
+        self.word
+            .fetch_sub(WATCHED - RUNNING - SEARCHING, Ordering::SeqCst);
     }
 
     /// A watcher is not needed and goes to sleep; like [`lie_down`](Self::lie_down).

@@ -208,8 +208,18 @@ macro_rules! integers {
     )*};
 }
 integers!(
-    u8 as u8, u16 as u16, u32 as u32, u64 as u64, u128 as u128, usize as usize,
-    i8 as u8, i16 as u16, i32 as u32, i64 as u64, i128 as u128, isize as usize,
+    u8 as u8,
+    u16 as u16,
+    u32 as u32,
+    u64 as u64,
+    u128 as u128,
+    usize as usize,
+    i8 as u8,
+    i16 as u16,
+    i32 as u32,
+    i64 as u64,
+    i128 as u128,
+    isize as usize,
 );
 
 fn length(steps: Option<u128>) -> usize {
@@ -223,7 +233,11 @@ impl<T: Int> Source for Range<T> {
     type Item = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         let Range { start, end } = self;
-        let len = if start < end { length(Some(start.distance(end))) } else { 0 };
+        let len = if start < end {
+            length(Some(start.distance(end)))
+        } else {
+            0
+        };
         callback.call(Span { start, len })
     }
 }
@@ -232,7 +246,11 @@ impl<T: Int> Source for RangeInclusive<T> {
     type Item = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         let (start, end) = (*self.start(), *self.end());
-        let len = if self.is_empty() { 0 } else { length(start.distance(end).checked_add(1)) };
+        let len = if self.is_empty() {
+            0
+        } else {
+            length(start.distance(end).checked_add(1))
+        };
         callback.call(Span { start, len })
     }
 }
@@ -252,7 +270,16 @@ impl<T: Int> Producer for Span<T> {
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         let middle = self.start.forward(at);
-        (Self { start: self.start, len: at }, Self { start: middle, len: self.len - at })
+        (
+            Self {
+                start: self.start,
+                len: at,
+            },
+            Self {
+                start: middle,
+                len: self.len - at,
+            },
+        )
     }
     fn into_iter(self) -> Self {
         self

@@ -48,7 +48,10 @@ impl Latch {
 
     /// The waiter is about to park. False: there is nothing to wait for.
     pub(super) fn park(&self) -> bool {
-        match self.0.compare_exchange(PENDING, PARKED, Ordering::AcqRel, Ordering::Acquire) {
+        match self
+            .0
+            .compare_exchange(PENDING, PARKED, Ordering::AcqRel, Ordering::Acquire)
+        {
             Ok(_) => true,
             Err(now) => now == PARKED,
         }

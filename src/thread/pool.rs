@@ -243,7 +243,12 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        items.produce(MapReduce { crew: &self.crew, map, identity, reduce })
+        items.produce(MapReduce {
+            crew: &self.crew,
+            map,
+            identity,
+            reduce,
+        })
     }
 
     /// As [`map`](Self::map), for an `f` that can fail; stops early.
@@ -343,6 +348,9 @@ impl Default for ThreadPool {
 
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPool").field("threads", &self.num_threads()).field("idle", self.crew.idle()).finish()
+        f.debug_struct("ThreadPool")
+            .field("threads", &self.num_threads())
+            .field("idle", self.crew.idle())
+            .finish()
     }
 }

@@ -69,8 +69,18 @@ pub(super) struct Public {
 impl Local {
     pub(super) fn new() -> (Self, Public) {
         let (jobs, tasks) = (Deque::new_lifo(), Deque::new_lifo());
-        let public = Public { jobs: jobs.stealer(), tasks: tasks.stealer() };
-        (Self { jobs, tasks, sweep: Cell::new((SWEEP, SWEEP)) }, public)
+        let public = Public {
+            jobs: jobs.stealer(),
+            tasks: tasks.stealer(),
+        };
+        (
+            Self {
+                jobs,
+                tasks,
+                sweep: Cell::new((SWEEP, SWEEP)),
+            },
+            public,
+        )
     }
 }
 
@@ -79,8 +89,7 @@ impl Work {
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) => task.is_stale(),
-            Work::Job(_) => false,
-            Work::Ticket(ticket) => ticket.is_void(),
+            Work::Job(_) | Work::Ticket(_) => false,
         }
     }
 }
@@ -97,11 +106,17 @@ impl Local {
         if left > 0 {
             self.sweep.set((left - 1, period));
         } else {
-            let newest: Vec<Work> = (0..SWEEP).map_while(|_| self.tasks.pop()).collect();
+            let newest: Vec<Work> = (0..SWEEP * 2).map_while(|_| self.tasks.pop()).collect();
             let before = newest.len();
             let live: Vec<Work> = newest.into_iter().filter(|work| !work.is_stale()).collect();
-            let period = if live.len() * 2 <= before { SWEEP } else { (period * 2).min(1 << 20) };
-            live.into_iter().rev().for_each(|work| self.tasks.push(work));
+            let period = if live.len() * 2 <= before {
+                SWEEP
+            } else {
+                (period * 2).min(1 << 20)
+            };
+            live.into_iter()
+                .rev()
+                .for_each(|work| self.tasks.push(work));
             self.sweep.set((period, period));
         }
         self.tasks.push(work);
@@ -121,7 +136,11 @@ fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
 impl Public {
     /// The oldest of the second halves.
     pub(super) fn steal_job(&self) -> Option<JobRef> {
-        if self.jobs.is_empty() { None } else { insist(|| self.jobs.steal()) }
+        if self.jobs.is_empty() {
+            None
+        } else {
+            insist(|| self.jobs.steal())
+        }
     }
 
     /// Anything; halves of joins first, because somebody waits for them.
@@ -129,7 +148,11 @@ impl Public {
         if let Some(job) = self.steal_job() {
             return Some(Work::Job(job));
         }
-        if self.tasks.is_empty() { None } else { insist(|| self.tasks.steal()) }
+        if self.tasks.is_empty() {
+            None
+        } else {
+            insist(|| self.tasks.steal())
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

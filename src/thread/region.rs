@@ -96,7 +96,14 @@ trait Sink<T>: Send + Sized {
 }
 
 /// Feeds all items to the sink. `at`: the index of the first of them.
-fn drive<P, S>(limit: &Limit, worker: &Worker, at: usize, items: P, sink: S, splits: usize) -> S::Done
+fn drive<P, S>(
+    limit: &Limit,
+    worker: &Worker,
+    at: usize,
+    items: P,
+    sink: S,
+    splits: usize,
+) -> S::Done
 where
     P: Producer,
     S: Sink<P::Item>,
@@ -139,7 +146,14 @@ where
     sink.cut().0
 }
 
-fn halve<P, S>(limit: &Limit, worker: &Worker, at: usize, items: P, sink: S, splits: usize) -> S::Done
+fn halve<P, S>(
+    limit: &Limit,
+    worker: &Worker,
+    at: usize,
+    items: P,
+    sink: S,
+    splits: usize,
+) -> S::Done
 where
     P: Producer,
     S: Sink<P::Item>,
@@ -151,7 +165,11 @@ where
         worker,
         move |worker, _| drive(limit, worker, at, near, near_sink, splits),
         move |worker, stolen| {
-            let splits = if stolen { splits.max(first_splits(worker)) } else { splits };
+            let splits = if stolen {
+                splits.max(first_splits(worker))
+            } else {
+                splits
+            };
             drive(limit, worker, at + middle, far, far_sink, splits)
         },
     );
@@ -193,7 +211,14 @@ impl<T, F: Fn(T) + Sync> Callback<T> for ForEach<'_, F> {
     fn call<P: Producer<Item = T>>(self, items: P) {
         let f = &self.1;
         self.0.region(|worker| {
-            drive(&Limit::new(), worker, 0, items, Each(f), first_splits(worker));
+            drive(
+                &Limit::new(),
+                worker,
+                0,
+                items,
+                Each(f),
+                first_splits(worker),
+            );
         });
     }
 }
@@ -230,7 +255,14 @@ impl<T, R: Send, F: Fn(T) -> R + Sync> Callback<T> for Map<'_, F> {
         let f = &self.1;
         let results = fill::collect(items.len(), |places| {
             self.0.region(|worker| {
-                drive(&Limit::new(), worker, 0, items, Fill(f, places), first_splits(worker))
+                drive(
+                    &Limit::new(),
+                    worker,
+                    0,
+                    items,
+                    Fill(f, places),
+                    first_splits(worker),
+                )
             })
         });
         results.unwrap_or_else(|| unreachable!("a part of a region stops only if an item fails"))
@@ -260,8 +292,18 @@ where
     fn split_at(self, at: usize) -> (Self, Self) {
         let (near, far) = self.places.split_at(at);
         (
-            Self { f: self.f, failure: self.failure, at: self.at, places: near },
-            Self { f: self.f, failure: self.failure, at: self.at + at, places: far },
+            Self {
+                f: self.f,
+                failure: self.failure,
+                at: self.at,
+                places: near,
+            },
+            Self {
+                f: self.f,
+                failure: self.failure,
+                at: self.at + at,
+                places: far,
+            },
         )
     }
     fn feed(&mut self, items: impl Iterator<Item = T>) -> ControlFlow<usize> {
@@ -287,7 +329,15 @@ where
     fn cut(self) -> (Self::Done, Self) {
         let at = self.at + self.places.filled();
         let (filled, places) = self.places.split_filled();
-        (filled, Self { f: self.f, failure: self.failure, at, places })
+        (
+            filled,
+            Self {
+                f: self.f,
+                failure: self.failure,
+                at,
+                places,
+            },
+        )
     }
     fn join(left: Self::Done, right: Self::Done) -> Self::Done {
         left.join(right)
@@ -310,7 +360,12 @@ where
         let results = catch_unwind(AssertUnwindSafe(|| {
             fill::collect(items.len(), |places| {
                 self.0.region(|worker| {
-                    let sink = TryFill { f, failure, at: 0, places };
+                    let sink = TryFill {
+                        f,
+                        failure,
+                        at: 0,
+                        places,
+                    };
                     drive(limit, worker, 0, items, sink, first_splits(worker))
                 })
             })
@@ -341,7 +396,14 @@ struct Tree<'f, M, R> {
 
 impl<M, R> Tree<'_, M, R> {
     /// `None`: there are no items, or an earlier one has failed.
-    fn walk<P, A>(&self, worker: &Worker, at: usize, items: P, leaves: usize, splits: usize) -> Option<A>
+    fn walk<P, A>(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        leaves: usize,
+        splits: usize,
+    ) -> Option<A>
     where
         P: Producer,
         A: Send,
@@ -367,7 +429,11 @@ impl<M, R> Tree<'_, M, R> {
                 worker,
                 move |worker, _| self.walk(worker, at, near, near_leaves, splits / 2),
                 move |worker, stolen| {
-                    let splits = if stolen { (splits / 2).max(first_splits(worker)) } else { splits / 2 };
+                    let splits = if stolen {
+                        (splits / 2).max(first_splits(worker))
+                    } else {
+                        splits / 2
+                    };
                     self.walk(worker, at + middle, far, far_leaves, splits)
                 },
             )
@@ -401,9 +467,15 @@ where
 {
     type Output = A;
     fn call<P: Producer<Item = T>>(self, items: P) -> A {
-        let tree = &Tree { limit: Limit::new(), map: &self.map, reduce: &self.reduce };
+        let tree = &Tree {
+            limit: Limit::new(),
+            map: &self.map,
+            reduce: &self.reduce,
+        };
         let leaves = items.len().min(LEAVES);
-        let result = self.crew.region(|worker| tree.walk(worker, 0, items, leaves, first_splits(worker)));
+        let result = self
+            .crew
+            .region(|worker| tree.walk(worker, 0, items, leaves, first_splits(worker)));
         result.unwrap_or_else(self.identity)
     }
 }

@@ -11,7 +11,7 @@
 //! brood, then waits for what others run.
 //!
 //! Tickets are worth any task of their scope, so it does not matter which one a
-//! waiter has taken out in the meantime: surplus tickets are void.
+//! waiter has run itself in the meantime; the ticket serves for the next.
 //!
 //! A task is begun once because beginning it takes its closure out of a slot
 //! behind a lock. A panic is kept in a cell that the handle and the scope share: whoever
@@ -76,11 +76,7 @@ pub(super) struct Ticket(Arc<Brood>);
 
 impl Ticket {
     pub(super) fn redeem(self) {
-        self.0.consume();
-    }
-
-    pub(super) fn is_void(&self) -> bool {
-        self.0.is_empty()
+        self.0.redeem();
     }
 }
 
@@ -109,7 +105,9 @@ where
     T: Send,
 {
     fn run(&self) {
-        let Some(closure) = self.closure.lock().take() else { return };
+        let Some(closure) = self.closure.lock().take() else {
+            return;
+        };
         let result = panic::catch(closure).map_err(|panic| {
             let cell = Arc::new(Mutex::new(Some(panic)));
             self.common.panics.lock().push(Arc::clone(&cell));
@@ -165,11 +163,21 @@ impl<'scope> Scope<'scope, '_> {
     {
         let task = Arc::new(Scoped {
             closure: Mutex::new(Some(f)),
-            ending: Ending { result: Mutex::new(None), latch: Latch::new(), waiter: Mutex::new(None) },
+            ending: Ending {
+                result: Mutex::new(None),
+                latch: Latch::new(),
+                waiter: Mutex::new(None),
+            },
             common: Arc::clone(&self.common),
         });
-        self.lend(Arc::clone(&task) as Arc<dyn Entry + 'scope>);
-        if self.common.crew.submit(Work::Ticket(Ticket(Arc::clone(&self.common.brood)))).is_err() {
+        let needs_ticket = self.lend(Arc::clone(&task) as Arc<dyn Entry + 'scope>);
+        if needs_ticket
+            && self
+                .common
+                .crew
+                .submit(Work::Ticket(Ticket(Arc::clone(&self.common.brood))))
+                .is_err()
+        {
             self.common.orphaned.store(true, Ordering::Relaxed);
         }
         ScopedTask(task)
@@ -245,7 +253,11 @@ where
             panics: Mutex::new(Vec::new()),
             orphaned: AtomicBool::new(false),
         });
-        let scope = Scope { common: Arc::clone(&common), scope: PhantomData, env: PhantomData };
+        let scope = Scope {
+            common: Arc::clone(&common),
+            scope: PhantomData,
+            env: PhantomData,
+        };
         let result = brood.raise(worker, || body(&scope), || common.may_help());
         let panics = std::mem::take(&mut *common.panics.lock());
         let unheard = panics.iter().find_map(|cell| cell.lock().take());
@@ -267,6 +279,8 @@ impl fmt::Debug for Scope<'_, '_> {
 
 impl<T> fmt::Debug for ScopedTask<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScopedTask").field("is_finished", &self.is_finished()).finish()
+        f.debug_struct("ScopedTask")
+            .field("is_finished", &self.is_finished())
+            .finish()
     }
 }

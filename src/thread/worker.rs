@@ -126,7 +126,11 @@ impl Seat {
             number,
             spare,
         };
-        Self { slot: Arc::new(slot), local, parker }
+        Self {
+            slot: Arc::new(slot),
+            local,
+            parker,
+        }
     }
 
     pub(super) fn slot(&self) -> &Arc<Slot> {
@@ -147,7 +151,12 @@ impl Worker {
     pub(super) fn new(crew: Arc<Crew>, seat: Seat) -> Self {
         let seen = RefCell::new(crew.slots());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
-        Self { crew, seat, seen, random }
+        Self {
+            crew,
+            seat,
+            seen,
+            random,
+        }
     }
 
     pub(super) fn into_seat(self) -> Seat {
@@ -230,7 +239,10 @@ impl Worker {
                 self.with_slots(|slots| {
                     let start = turn as usize % slots.len();
                     let (before, after) = slots.split_at(start);
-                    after.iter().chain(before).find_map(|slot| slot.public.steal())
+                    after
+                        .iter()
+                        .chain(before)
+                        .find_map(|slot| slot.public.steal())
                 })
             })?;
         let taken = &self.seat.slot.taken;
@@ -331,7 +343,11 @@ impl Worker {
 
     /// In bed (P2): until somebody gives orders.
     fn sleep(&self) -> Role {
-        let until = self.seat.slot.spare.then(|| Instant::now() + idle::KEEP_SPARE);
+        let until = self
+            .seat
+            .slot
+            .spare
+            .then(|| Instant::now() + idle::KEEP_SPARE);
         loop {
             if let Some(role) = self.seat.slot.orders.take() {
                 return role;
@@ -417,7 +433,8 @@ impl Worker {
     pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
         let help = || {
             let Some(number) = thief() else { return false };
-            let Some(job) = self.with_slots(|slots| slots.get(number).and_then(|slot| slot.public.steal_job()))
+            let Some(job) =
+                self.with_slots(|slots| slots.get(number).and_then(|slot| slot.public.steal_job()))
             else {
                 return false;
             };

@@ -51,7 +51,10 @@ impl Drop for Restore {
 #[inline]
 pub(in crate::thread) fn inside<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
     let before = CURRENT.with(|cell| cell.replace(worker));
-    let _restore = Restore { before, home: false };
+    let _restore = Restore {
+        before,
+        home: false,
+    };
     f()
 }
 

@@ -30,7 +30,11 @@ impl<T> Emptied<T> {
         let len = vec.len();
         // SAFETY: P18: zero is within the capacity and has no elements.
         unsafe { vec.set_len(0) };
-        Self { buffer: vec, len, taken: false }
+        Self {
+            buffer: vec,
+            len,
+            taken: false,
+        }
     }
 
     /// All elements. Afterwards there are none left.
@@ -39,7 +43,11 @@ impl<T> Emptied<T> {
         self.taken = true;
         // A vector's pointer is never null.
         let start = NonNull::new(self.buffer.as_mut_ptr()).unwrap_or(NonNull::dangling());
-        Part { start, len, vec: PhantomData }
+        Part {
+            start,
+            len,
+            vec: PhantomData,
+        }
     }
 }
 
@@ -74,8 +82,16 @@ impl<T> Part<'_, T> {
         // SAFETY: P17: at is at most len, so this is inside or at the end of the buffer.
         let middle = unsafe { start.add(at) };
         (
-            Self { start, len: at, vec: PhantomData },
-            Self { start: middle, len: len - at, vec: PhantomData },
+            Self {
+                start,
+                len: at,
+                vec: PhantomData,
+            },
+            Self {
+                start: middle,
+                len: len - at,
+                vec: PhantomData,
+            },
         )
     }
 }

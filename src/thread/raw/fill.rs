@@ -45,7 +45,16 @@ impl<'a, R> Places<'a, R> {
         debug_assert_eq!(self.filled, 0);
         let places = std::mem::take(&mut self.places);
         let (left, right) = places.split_at_mut(at.min(places.len()));
-        (Places { places: left, filled: 0 }, Places { places: right, filled: 0 })
+        (
+            Places {
+                places: left,
+                filled: 0,
+            },
+            Places {
+                places: right,
+                filled: 0,
+            },
+        )
     }
 
     #[inline]
@@ -72,8 +81,18 @@ impl<'a, R> Places<'a, R> {
     pub(in crate::thread) fn split_filled(mut self) -> (Filled<'a, R>, Self) {
         let places = std::mem::take(&mut self.places);
         let (filled, rest) = places.split_at_mut(std::mem::take(&mut self.filled));
-        let filled = Filled { start: filled.as_mut_ptr().cast(), len: filled.len(), places: PhantomData };
-        (filled, Places { places: rest, filled: 0 })
+        let filled = Filled {
+            start: filled.as_mut_ptr().cast(),
+            len: filled.len(),
+            places: PhantomData,
+        };
+        (
+            filled,
+            Places {
+                places: rest,
+                filled: 0,
+            },
+        )
     }
 }
 

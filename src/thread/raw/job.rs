@@ -100,7 +100,10 @@ where
     /// Called once; afterwards the caller keeps P9 and P10.
     #[inline]
     pub(in crate::thread) unsafe fn lend(&self) -> JobRef {
-        JobRef { job: (&raw const *self).cast(), run: Self::execute }
+        JobRef {
+            job: (&raw const *self).cast(),
+            run: Self::execute,
+        }
     }
 
     /// Runs the job whose reference another thread has taken.
@@ -117,7 +120,9 @@ where
         let owner = Arc::clone(this.owner);
         // SAFETY: P10, P8: nobody else touches the closure, and it is taken once.
         let closure = this.closure.with_mut(|closure| unsafe { closure.read() });
-        let result = catch_unwind(AssertUnwindSafe(|| ManuallyDrop::into_inner(closure)(worker, true)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            ManuallyDrop::into_inner(closure)(worker, true)
+        }));
         // SAFETY: P10: the caller looks at the result only after the latch.
         this.result.with_mut(|slot| unsafe { *slot = Some(result) });
         if this.latch.set() {
@@ -174,10 +179,14 @@ where
         self.settled = true;
         // P6: the newest in the deque is this job's reference, or it is stolen.
         if let Some(reference) = self.worker.take_back() {
-            debug_assert!(std::ptr::eq(reference.job, (&raw const *self.job).cast()), "P6");
+            debug_assert!(
+                std::ptr::eq(reference.job, (&raw const *self.job).cast()),
+                "P6"
+            );
             return true;
         }
-        self.worker.wait_for_thief(&self.job.latch, || self.job.thief());
+        self.worker
+            .wait_for_thief(&self.job.latch, || self.job.thief());
         false
     }
 }
@@ -196,7 +205,9 @@ where
         }
         let second = if self.take_back() {
             // SAFETY: P8: taken back just now.
-            catch_unwind(AssertUnwindSafe(|| unsafe { self.job.run_inline(self.worker) }))
+            catch_unwind(AssertUnwindSafe(|| unsafe {
+                self.job.run_inline(self.worker)
+            }))
         } else {
             // SAFETY: P9: the wait has ended, and nobody else asks.
             unsafe { self.job.take_result() }
@@ -218,7 +229,11 @@ where
     let job = StackJob::new(worker.slot(), b);
     // SAFETY: P8, P9, P10: once; `settle` keeps them, on every way out.
     let reference = unsafe { job.lend() };
-    let mut settle = Settle { job: &job, worker, settled: false };
+    let mut settle = Settle {
+        job: &job,
+        worker,
+        settled: false,
+    };
     worker.push_job(reference);
     let first = a(worker, false);
     let second = if settle.take_back() {

@@ -43,7 +43,7 @@ pub(in crate::thread) trait Entry: Send + Sync {
 
 /// The tasks of one scope, without their lifetime.
 pub(in crate::thread) struct Brood {
-    queue: Mutex<VecDeque<Arc<dyn Entry>>>,
+    queue: Mutex<Queue>,
     /// Entries not yet dropped, and one for the body.
     count: AtomicUsize,
     latch: Latch,
@@ -51,11 +51,22 @@ pub(in crate::thread) struct Brood {
     parent: Arc<Slot>,
 }
 
+struct Queue {
+    entries: VecDeque<Arc<dyn Entry>>,
+    /// How many tickets for entries are in the pool's queues. A new entry
+    /// for which there is one already, because a waiter has run another entry
+    /// itself, needs none.
+    tickets: usize,
+}
+
 impl Brood {
     /// An empty one, whose end `worker` will wait for.
     pub(in crate::thread) fn new(worker: &Worker) -> Self {
         Self {
-            queue: Mutex::new(VecDeque::new()),
+            queue: Mutex::new(Queue {
+                entries: VecDeque::new(),
+                tickets: 0,
+            }),
             count: AtomicUsize::new(1),
             latch: Latch::new(),
             parent: Arc::clone(worker.slot()),
@@ -74,38 +85,56 @@ impl Brood {
         let result = catch_unwind(AssertUnwindSafe(body));
         if !self.count_off() {
             let latch = &self.latch;
-            worker.wait(|| latch.is_set(), || latch.park(), || may_help() && self.consume());
+            worker.wait(
+                || latch.is_set(),
+                || latch.park(),
+                || may_help() && self.consume(),
+            );
         }
         result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
-    fn queue(&self, entry: Arc<dyn Entry>) {
+    /// True: a ticket must be queued for it.
+    fn queue(&self, entry: Arc<dyn Entry>) -> bool {
         // Relaxed: the count cannot be zero, the caller is counted itself.
         self.count.fetch_add(1, Ordering::Relaxed);
         let mut stale = Vec::new();
         let mut queue = self.queue.lock();
         // Those that their handles have run: what spawns and waits in a loop
         // must not fill the queue.
-        while let Some(last) = queue.pop_back_if(|last| last.is_taken()) {
+        while let Some(last) = queue.entries.pop_back_if(|last| last.is_taken()) {
             stale.push(last);
         }
-        queue.push_back(entry);
+        queue.entries.push_back(entry);
+        let needed = queue.tickets < queue.entries.len();
+        queue.tickets += usize::from(needed);
         drop(queue);
         for entry in stale {
             self.drop_entry(entry);
         }
+        needed
     }
 
     /// Takes the oldest entry and runs it. False: there is none.
     pub(in crate::thread) fn consume(&self) -> bool {
-        let Some(entry) = self.queue.lock().pop_front() else { return false };
+        let entry = self.queue.lock().entries.pop_front();
+        self.run(entry)
+    }
+
+    /// The same for a worker that has found a ticket.
+    pub(in crate::thread) fn redeem(&self) {
+        let mut queue = self.queue.lock();
+        queue.tickets -= 1;
+        let entry = queue.entries.pop_front();
+        drop(queue);
+        self.run(entry);
+    }
+
+    fn run(&self, entry: Option<Arc<dyn Entry>>) -> bool {
+        let Some(entry) = entry else { return false };
         entry.run();
         self.drop_entry(entry);
         true
-    }
-
-    pub(in crate::thread) fn is_empty(&self) -> bool {
-        self.queue.lock().is_empty()
     }
 
     /// P15: first dropped, then counted off.
@@ -128,12 +157,13 @@ impl Brood {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Queues an entry that borrows for `'scope`.
-    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) {
+    /// Queues an entry that borrows for `'scope`. True: a ticket must be queued
+    /// for it.
+    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> bool {
         // SAFETY: P15, P16: only the lifetime changes. The reference is dropped
         // before the count is zero, `raise` waits for that before it ends, and the
         // scope, which is borrowed for 'scope, outlives `raise`.
         let entry = unsafe { mem::transmute::<Arc<dyn Entry + 'scope>, Arc<dyn Entry>>(entry) };
-        self.brood().queue(entry);
+        self.brood().queue(entry)
     }
 }
