@@ -461,6 +461,53 @@ fn inbox_keeps_order_and_drops_what_is_left() {
     });
 }
 
+// --------------------------------------------------------------- ready queue
+
+#[test]
+fn ready_two_completions() {
+    explore(|census| {
+        let (first, first_task) = Completer::new();
+        let (second, second_task) = Completer::new();
+        let (a, b) = (census.value(), census.value());
+        let producers = [
+            thread::spawn(move || first.complete(Ok(a))),
+            thread::spawn(move || second.complete(Ok(b))),
+        ];
+        let results = trefoil::as_completed([first_task, second_task]);
+        assert_eq!(results.into_iter().filter(Result::is_ok).count(), 2);
+        for producer in producers {
+            producer.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn ready_consumer_dropped_while_completing() {
+    explore(|census| {
+        let (completer, task) = Completer::new();
+        let value = census.value();
+        let results = trefoil::as_completed([task]);
+        let producer = thread::spawn(move || completer.complete(Ok(value)));
+        drop(results);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn ready_failure_cancels_the_rest() {
+    explore(|_| {
+        let (failing, failed) = Completer::<u32>::new();
+        let (pending, rest) = Completer::<u32>::new();
+        let producer = thread::spawn(move || drop(failing));
+        assert!(matches!(
+            trefoil::try_join_all([failed, rest]).wait(),
+            Err(TaskError::Closed)
+        ));
+        assert!(pending.is_cancelled());
+        producer.join().unwrap();
+    });
+}
+
 // ---------------------------------------------------------------- broken twin
 
 /// `lend` as a check followed by a store, where it must be one step: the

@@ -14,7 +14,7 @@
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::raw::{self, Handle};
@@ -103,7 +103,7 @@ impl<T> Task<T> {
         if deadline.is_none() && context::stack_left() && self.handle.claim_and_run() {
             return self.try_join().unwrap_or(Err(TaskError::Closed));
         }
-        let waited = park::wait(deadline, |waker| !self.handle.register(waker));
+        let waited = park::wait(deadline, |waker| !self.handle.register(waker.clone()));
         match waited {
             Waited::Ready => {}
             Waited::TimedOut | Waited::Refused => self.handle.unregister(),
@@ -192,8 +192,19 @@ impl<T> Task<T> {
         )))
     }
 
-    pub(super) fn register(&mut self, waker: &std::task::Waker) -> bool {
+    /// Has `waker` woken at the end; false: it has ended already.
+    pub(super) fn register(&mut self, waker: Waker) -> bool {
         self.handle.register(waker)
+    }
+
+    /// Takes a registered waker back, if the task has not ended.
+    pub(super) fn unregister(&mut self) {
+        self.handle.unregister();
+    }
+
+    /// It has ended badly, and the error has not been taken.
+    pub(super) fn has_failed(&mut self) -> bool {
+        self.handle.has_failed()
     }
 }
 

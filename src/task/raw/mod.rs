@@ -51,6 +51,7 @@
 mod cell;
 mod handle;
 mod inbox;
+mod ready;
 mod waker;
 
 pub(super) use cell::{
@@ -58,6 +59,7 @@ pub(super) use cell::{
 };
 pub(super) use handle::Handle;
 pub(crate) use inbox::Inbox;
+pub(super) use ready::Ready;
 
 use std::mem::ManuallyDrop;
 use std::panic::Location;
