@@ -23,8 +23,8 @@ pub mod time;
 
 #[doc(inline)]
 pub use task::{
-    CancelOnDrop, Completer, JoinAll, Race, Shutdown, Task, TaskError, TaskId, Timeout, join_all,
-    race, timeout,
+    AsCompleted, CancelOnDrop, Completer, JoinAll, Race, Shutdown, Task, TaskError, TaskId,
+    Timeout, TryJoinAll, Until, Wait, as_completed, join_all, race, timeout, try_join_all, wait,
 };
 
 #[doc(inline)]

@@ -8,7 +8,7 @@
 //!
 //!      Task<T>  await · join · cancel   │    Runnable   a closure or a future in an
 //!        │                              │               executor's queue
-//!        ├─ join_all, race              │    Completer  a promise that somebody keeps:
+//!        ├─ join_all, race, wait, …     │    Completer  a promise that somebody keeps:
 //!        └─ timeout                     │               a reply, a callback
 //!                                       │
 //!                     one cell: state, consumer slot, work or output
@@ -27,6 +27,7 @@
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task.rs`, `benches/benches/cell.rs`.
 
+mod as_completed;
 mod completer;
 pub(crate) mod context;
 mod error;
@@ -41,7 +42,10 @@ mod runnable;
 mod shutdown;
 mod state;
 mod timeout;
+mod try_join_all;
+mod wait;
 
+pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
 pub use completer::Completer;
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use handle::{CancelOnDrop, Task};
@@ -51,6 +55,8 @@ pub use panic::{Panic, PanicLocation};
 pub use race::{Race, race};
 pub use shutdown::Shutdown;
 pub use timeout::{Timeout, timeout};
+pub use try_join_all::{TryJoinAll, try_join_all};
+pub use wait::{Until, Wait, wait};
 
 #[allow(unused_imports)] // what each leaf uses differs
 pub(crate) use self::{
@@ -60,7 +66,8 @@ pub(crate) use self::{
     runnable::{Ran, Runnable, Schedule, TaskRef, closure, future, local_future},
 };
 
-/// What the models in `checks/` drive: the executor's side of the cell.
-#[cfg(loom)]
+/// What the models in `checks/` and the benchmarks of the cell drive: the
+/// executor's side, which users never see.
+#[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
 pub mod model;
