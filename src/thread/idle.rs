@@ -82,7 +82,7 @@
 //! wakes the next), rayon's sleep module (what may be overlooked),
 //! `ForkJoinPool` (spares for blocked workers).
 //!
-//! Tests: the loom models at the end of this file; `tests/thread.rs` (idle pool
+//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread.rs` (idle pool
 //! without wake-ups, stalls, shutdown).
 
 use std::time::Duration;
@@ -173,20 +173,21 @@ pub(super) trait Bed: Clone {
 pub(super) struct Orders(AtomicU32);
 
 impl Orders {
-    fn give(&self, role: Role) {
+    pub(super) fn give(&self, role: Role) {
         let code = match role {
             Role::Work => 1,
             Role::Watch => 2,
             Role::Exit => 3,
         };
-        // Release: pairs with `take`; what the recruiter wrote is seen.
-        self.0.store(code, Ordering::Release);
+        // Release: pairs with `take`; what the recruiter wrote is seen. A swap,
+        // because loom does not order a plain store against the sleeper's swaps.
+        self.0.swap(code, Ordering::AcqRel);
     }
 
     /// The order, once: `None` is a wake-up meant for something else.
     pub(super) fn take(&self) -> Option<Role> {
         // Acquire: pairs with `give`.
-        match self.0.swap(0, Ordering::Acquire) {
+        match self.0.swap(0, Ordering::AcqRel) {
             1 => Some(Role::Work),
             2 => Some(Role::Watch),
             3 => Some(Role::Exit),
@@ -465,6 +466,18 @@ impl<B: Bed> Idle<B> {
     /// It goes on.
     pub(super) fn unblock(&self) {
         self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst);
+    }
+
+    /// A thread that is no worker of this pool is about to park in a wait for work
+    /// of this pool: the stall rule counts it. Afterwards as for `block`.
+    pub(super) fn outsider_waits(&self) {
+        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// It goes on.
+    pub(super) fn outsider_goes_on(&self) {
+        self.subtract(BLOCKED);
     }
 
     /// A watcher saw no progress: it is one more runner and searcher.

@@ -18,7 +18,7 @@
 //! borrows has ended, and harms no worker. Results and failures are those of the
 //! sequential program, in its order.
 //!
-//! Tests: `tests/thread.rs`; models in `checks/`.
+//! Tests: `tests/thread.rs`; loom models in `checks/tests/pool.rs`.
 
 mod builder;
 mod crew;
@@ -32,6 +32,11 @@ mod raw;
 mod region;
 mod scope;
 mod worker;
+
+/// What the models in `checks/` drive: the sleep protocol and the latch.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 
 pub use builder::Builder;
 pub use global::{current_index, join, scope, spawn_blocking};

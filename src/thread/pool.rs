@@ -8,6 +8,7 @@
 //! Tests: `tests/thread.rs`.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::crew::Crew;
 use super::items::Items;
@@ -339,6 +340,10 @@ impl Drop for ThreadPool {
         self.crew.shutdown(Shutdown::Wait);
     }
 }
+
+// A panic of user code leaves no part of the pool half changed.
+impl UnwindSafe for ThreadPool {}
+impl RefUnwindSafe for ThreadPool {}
 
 impl Default for ThreadPool {
     fn default() -> Self {

@@ -423,7 +423,7 @@ impl Worker {
         if !park() {
             return;
         }
-        let _blocked = Blocked::begin();
+        let _blocked = Blocked::begin(Some(self));
         while !done() {
             self.seat.parker.park();
         }
@@ -451,22 +451,33 @@ impl Worker {
     }
 }
 
-/// This thread's home pool, if it has one, knows that it is blocked.
-pub(super) struct Blocked;
+/// Those who must know that this thread is blocked do: its home pool, if it has
+/// one, which lets another take its place; and the pool that it waits for as a
+/// guest, for the stall rule.
+pub(super) struct Blocked<'a>(Option<&'a Crew>);
 
-impl Blocked {
-    pub(super) fn begin() -> Self {
+impl<'a> Blocked<'a> {
+    pub(super) fn begin(waiter: Option<&'a Worker>) -> Self {
         current::with_home(|home| {
             if let Some(home) = home {
                 home.crew.block();
             }
-        });
-        Self
+            let guest =
+                waiter.filter(|waiter| home.is_none_or(|home| !std::ptr::eq(home, *waiter)));
+            if let Some(guest) = guest {
+                guest.crew.idle().outsider_waits();
+                guest.crew.recheck();
+            }
+            Self(guest.map(|guest| &*guest.crew))
+        })
     }
 }
 
-impl Drop for Blocked {
+impl Drop for Blocked<'_> {
     fn drop(&mut self) {
+        if let Some(crew) = self.0 {
+            crew.idle().outsider_goes_on();
+        }
         current::with_home(|home| {
             if let Some(home) = home {
                 home.crew.idle().unblock();
