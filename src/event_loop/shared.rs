@@ -1,0 +1,243 @@
+//! What other threads may touch of a loop.
+//!
+//! A task's wakers, the handles, sources and timers that were carried to other
+//! threads: all of them reach the loop through one [`Shared`], which outlives
+//! the loop for as long as any of them is left.
+//!
+//! 1. A wake-up on the loop's own thread goes straight into its queue. From
+//!    elsewhere it goes into the lock-free inbox, and the [`Doorbell`] decides who
+//!    pays for a system call.
+//! 2. A source or timer that is dropped elsewhere leaves a note, and rings. This
+//!    path takes a lock; no wake-up does.
+//! 3. Once the loop has closed, the thread that brings work takes it back and
+//!    drops it, so that its task ends in `Closed`. Draining the inbox is then
+//!    nobody's privilege, hence the lock `sweep`.
+//!
+//! - **L5** A future that is not `Send` never lies in a closed loop's inbox:
+//!   `spawn_with` brings its factory in while it holds `gate`, which the loop
+//!   shuts before it closes; and wake-ups of such a future end with the future,
+//!   which the loop drops before it closes.
+//!
+//! Checked by `tests/event_loop.rs`; the doorbell by its models.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::ThreadId;
+use std::time::Instant;
+
+use super::current;
+use super::doorbell::{Doorbell, Ring};
+use super::reactor::{Direction, SourceKey};
+use crate::alarm::{Timekeeper, TimerKey};
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::task::{Inbox, Runnable, Schedule};
+
+/// The part of a loop that other threads see.
+pub(crate) struct Shared {
+    pub(super) inbox: Inbox,
+    pub(super) bell: Doorbell,
+    /// Its descriptor makes the loop's wait return.
+    descriptor: mio::Waker,
+    /// The root future was woken.
+    root_woken: AtomicBool,
+    /// The loop has begun to end: it takes no new tasks.
+    closing: AtomicBool,
+    owner: ThreadId,
+    notes: Mutex<Vec<Note>>,
+    /// There are notes: saves the loop a lock for each turn.
+    noted: AtomicBool,
+    /// True once shut; see L5.
+    gate: Mutex<bool>,
+    sweep: Mutex<()>,
+}
+
+/// What another thread could not do itself.
+#[derive(Debug)]
+pub(crate) enum Note {
+    Disarm(TimerKey),
+    Remove(SourceKey),
+    Forget(SourceKey, Direction, u64),
+}
+
+impl Shared {
+    pub(super) fn new(descriptor: mio::Waker) -> Self {
+        Self {
+            inbox: Inbox::new(),
+            bell: Doorbell::new(),
+            descriptor,
+            root_woken: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            owner: this_thread(),
+            notes: Mutex::new(Vec::new()),
+            noted: AtomicBool::new(false),
+            gate: Mutex::new(false),
+            sweep: Mutex::new(()),
+        }
+    }
+
+    /// Brings an entry to the loop, from any thread.
+    pub(super) fn deliver(&self, runnable: Runnable) {
+        if let Some(home) = current::home_of(self) {
+            home.enqueue(runnable);
+            return;
+        }
+        self.inbox.push(runnable);
+        self.ring();
+    }
+
+    /// As `deliver`, for an entry that must not be swept elsewhere (L5). False: the
+    /// loop is ending, and `make` was not called.
+    pub(super) fn deliver_guarded(&self, make: impl FnOnce() -> Runnable) -> bool {
+        let gate = self.gate.lock();
+        if *gate {
+            return false;
+        }
+        self.inbox.push(make());
+        drop(gate);
+        self.ring();
+        true
+    }
+
+    /// Leaves a note for the loop; does nothing if it has ended.
+    pub(crate) fn leave_note(&self, note: Note) {
+        if self.bell.is_closed() {
+            return;
+        }
+        self.notes.lock().push(note);
+        self.noted.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// The notes left since the last call.
+    pub(super) fn take_notes(&self) -> Vec<Note> {
+        if !self.has_notes() || !self.noted.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.notes.lock())
+    }
+
+    pub(super) fn has_notes(&self) -> bool {
+        self.noted.load(Ordering::Relaxed)
+    }
+
+    /// The root future wants to be polled.
+    pub(super) fn wake_root(&self) {
+        // Partner: the `Acquire` in `take_root_wake`.
+        self.root_woken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_root_woken(&self) -> bool {
+        self.root_woken.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_root_wake(&self) -> bool {
+        self.is_root_woken() && self.root_woken.swap(false, Ordering::Acquire)
+    }
+
+    /// From now on new tasks end in `Closed` at once.
+    pub(super) fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        *self.gate.lock() = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the loop if it sleeps; takes work back if it has closed.
+    fn ring(&self) {
+        match self.bell.ring() {
+            Ring::Heard => {}
+            Ring::Wake => {
+                // Cannot fail: mio empties the counter before it would overflow.
+                let woken = self.descriptor.wake();
+                debug_assert!(woken.is_ok(), "the loop's descriptor: {woken:?}");
+            }
+            Ring::Closed => self.sweep(),
+        }
+    }
+
+    /// The loop has closed: ends what is left in the inbox.
+    pub(super) fn sweep(&self) {
+        let left: Vec<Runnable> = {
+            let _only_one = self.sweep.lock();
+            self.inbox.drain().collect()
+        };
+        // Dropped without the lock: a destructor may bring more.
+        drop(left);
+    }
+}
+
+impl Schedule for Arc<Shared> {
+    fn schedule(&self, runnable: Runnable) {
+        self.deliver(runnable);
+    }
+
+    fn is_owner_thread(&self) -> bool {
+        self.owner == this_thread()
+    }
+}
+
+/// The waker of the root future.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_root();
+        if !current::is(self) {
+            match self.bell.ring() {
+                Ring::Wake => drop(self.descriptor.wake()),
+                Ring::Heard | Ring::Closed => {}
+            }
+        }
+    }
+}
+
+/// A loop is the timekeeper of its thread while it runs.
+impl Timekeeper for Shared {
+    fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        let home =
+            current::home_of(self).expect("installed on this thread only while the loop runs here");
+        home.arm(deadline, waker)
+    }
+
+    fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        current::home_of(self).is_some_and(|home| home.refresh(key, waker))
+    }
+
+    fn disarm(&self, key: TimerKey) {
+        match current::home_of(self) {
+            Some(home) => home.disarm(key),
+            None => self.leave_note(Note::Disarm(key)),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("bell", &self.bell)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// This thread, cached: asked for at each poll of a future that is not `Send`.
+fn this_thread() -> ThreadId {
+    thread_local! {
+        static ME: Cell<Option<ThreadId>> = const { Cell::new(None) };
+    }
+    ME.with(|me| match me.get() {
+        Some(id) => id,
+        None => {
+            let id = std::thread::current().id();
+            me.set(Some(id));
+            id
+        }
+    })
+}
