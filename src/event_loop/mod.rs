@@ -52,7 +52,7 @@ mod home;
 mod reactor;
 mod shared;
 mod turn;
-pub(crate) mod waiters;
+mod waiters;
 mod yield_now;
 
 use std::fmt;
@@ -65,7 +65,8 @@ use crate::task::{context, panic};
 
 pub(crate) use home::Home;
 pub(crate) use reactor::{Direction, SourceKey};
-pub(crate) use shared::{Note, Shared};
+pub(crate) use shared::Shared;
+pub(crate) use waiters::SHARED;
 
 pub use handle::{LoopHandle, spawn};
 pub use yield_now::{YieldNow, yield_now};

@@ -9,8 +9,8 @@
 //!    straight to the kernel.
 //! 4. An operation that would block, or that read or wrote less than it was
 //!    asked to, clears it: the kernel then owes us the next edge. After a short
-//!    count it stands all the same if the other side has closed, for then no
-//!    edge will follow.
+//!    count it stands all the same where no edge will follow: the other side has
+//!    closed, or the count stopped at a mark of urgent data.
 //!
 //! All of this belongs to the loop's thread. Between a `WouldBlock` and the
 //! clearing that follows no event can be taken in, so none is overwritten; that is
@@ -142,16 +142,16 @@ impl Reactor {
     /// The operation would have blocked.
     pub(super) fn clear(&mut self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.get(key) {
-            let gone = direction.ready().or(direction.closed());
+            let gone = direction.ready().or(direction.on());
             source.ready = source.ready.without(gone);
         }
     }
 
     /// The operation did less than it was asked to: the next would block, unless
-    /// the other side has closed.
+    /// no edge will follow.
     pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.get(key)
-            && !source.ready.intersects(direction.closed())
+            && !source.ready.intersects(direction.on())
         {
             source.ready = source.ready.without(direction.ready());
         }
@@ -240,10 +240,10 @@ impl Direction {
         }
     }
 
-    const fn closed(self) -> Readiness {
+    const fn on(self) -> Readiness {
         match self {
-            Self::Read => Readiness::READ_CLOSED,
-            Self::Write => Readiness::WRITE_CLOSED,
+            Self::Read => Readiness::READ_ON,
+            Self::Write => Readiness::WRITE_ON,
         }
     }
 }

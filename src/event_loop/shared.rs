@@ -56,7 +56,7 @@ pub(crate) struct Shared {
 
 /// What another thread could not do itself.
 #[derive(Debug)]
-pub(crate) enum Note {
+pub(super) enum Note {
     Disarm(TimerKey),
     Remove(SourceKey),
     Forget(SourceKey, Direction, u64),
@@ -102,13 +102,29 @@ impl Shared {
     }
 
     /// Leaves a note for the loop; does nothing if it has ended.
-    pub(crate) fn leave_note(&self, note: Note) {
+    fn leave_note(&self, note: Note) {
         if self.bell.is_closed() {
             return;
         }
         self.notes.lock().push(note);
         self.noted.store(true, Ordering::Release);
         self.ring();
+    }
+
+    /// A source is gone, on whichever thread.
+    pub(crate) fn remove_source(&self, key: SourceKey) {
+        match current::home_of(self) {
+            Some(home) => home.remove(key),
+            None => self.leave_note(Note::Remove(key)),
+        }
+    }
+
+    /// A future that waited for a source is gone, on whichever thread.
+    pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
+        match current::home_of(self) {
+            Some(home) => home.forget(key, direction, number),
+            None => self.leave_note(Note::Forget(key, direction, number)),
+        }
     }
 
     /// The notes left since the last call.

@@ -23,6 +23,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 /// How many events one wait takes in; more stay in the kernel for the next.
 const EVENTS: usize = 1024;
 
+#[cfg(target_os = "linux")]
+const INTERESTS: Interest = Interest::READABLE
+    .add(Interest::WRITABLE)
+    .add(Interest::PRIORITY);
+#[cfg(not(target_os = "linux"))]
+const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// The token of the wake-up descriptor; no source has it.
 pub(crate) const WAKE_TOKEN: usize = usize::MAX;
 
@@ -33,11 +40,12 @@ pub(crate) struct Readiness(u8);
 impl Readiness {
     pub(crate) const READ: Self = Self(1);
     pub(crate) const WRITE: Self = Self(2);
-    /// The peer will send nothing more, or the source has failed: reads do not
-    /// block any more.
-    pub(crate) const READ_CLOSED: Self = Self(4);
-    /// The same for writes.
-    pub(crate) const WRITE_CLOSED: Self = Self(8);
+    /// A short read does not mean that the next one would block, nor will an
+    /// event follow: the peer has closed, the source has failed, or the read
+    /// stopped at a mark of urgent data.
+    pub(crate) const READ_ON: Self = Self(4);
+    /// The same for writes: closed or failed.
+    pub(crate) const WRITE_ON: Self = Self(8);
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -82,11 +90,9 @@ impl Poller {
     /// Watches `fd` until it is closed, both directions, edge-triggered. What is
     /// ready already is reported by the next wait.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
-        self.poll.registry().register(
-            &mut SourceFd(&fd.as_raw_fd()),
-            Token(token),
-            Interest::READABLE | Interest::WRITABLE,
-        )
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
     /// Waits until something happens, at most for `timeout` and, unless something
@@ -107,13 +113,13 @@ impl Poller {
     /// What the last wait found: token and readiness.
     pub(crate) fn events(&self) -> impl Iterator<Item = (usize, Readiness)> {
         let found = self.found.iter().map(|event| {
-            let read = if event.is_read_closed() || event.is_error() {
-                Readiness::READ.or(Readiness::READ_CLOSED)
+            let read = if event.is_read_closed() || event.is_priority() || event.is_error() {
+                Readiness::READ.or(Readiness::READ_ON)
             } else {
                 Readiness::READ.when(event.is_readable())
             };
             let write = if event.is_write_closed() || event.is_error() {
-                Readiness::WRITE.or(Readiness::WRITE_CLOSED)
+                Readiness::WRITE.or(Readiness::WRITE_ON)
             } else {
                 Readiness::WRITE.when(event.is_writable())
             };
@@ -179,15 +185,15 @@ mod exact {
     }
 
     fn readiness(flags: EventFlags) -> Readiness {
-        let read_closed = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
-        let write_closed = EventFlags::HUP | EventFlags::ERR;
-        let readable = EventFlags::IN | EventFlags::PRI | read_closed;
-        let writable = EventFlags::OUT | write_closed;
+        let write_on = EventFlags::HUP | EventFlags::ERR;
+        let read_on = EventFlags::RDHUP | EventFlags::PRI | write_on;
+        let readable = EventFlags::IN | read_on;
+        let writable = EventFlags::OUT | write_on;
         Readiness::READ
             .when(flags.intersects(readable))
-            .or(Readiness::READ_CLOSED.when(flags.intersects(read_closed)))
+            .or(Readiness::READ_ON.when(flags.intersects(read_on)))
             .or(Readiness::WRITE.when(flags.intersects(writable)))
-            .or(Readiness::WRITE_CLOSED.when(flags.intersects(write_closed)))
+            .or(Readiness::WRITE_ON.when(flags.intersects(write_on)))
     }
 
     impl std::fmt::Debug for Wait {
@@ -251,7 +257,7 @@ mod tests {
         assert!(
             poller
                 .events()
-                .all(|(_, ready)| !ready.intersects(Readiness::READ_CLOSED))
+                .all(|(_, ready)| !ready.intersects(Readiness::READ_ON))
         );
         assert!(
             poller
@@ -263,7 +269,7 @@ mod tests {
         assert!(
             poller
                 .events()
-                .any(|(_, ready)| ready.intersects(Readiness::READ_CLOSED))
+                .any(|(_, ready)| ready.intersects(Readiness::READ_ON))
         );
 
         let waker = poller.waker().unwrap();
