@@ -27,8 +27,8 @@
 //!
 //! At most one write for each sleep; none while the loop is awake.
 //!
-//! Checked by the models in `checks/tests/` and by `tests/event_loop.rs`
-//! (100,000 spawns from eight threads).
+//! Checked by `checks/tests/loop_models.rs`, with a twin that lacks a fence, and
+//! by `tests/event_loop.rs` (100,000 spawns from eight threads).
 
 use crate::loom::atomic::{AtomicU32, Ordering, fence};
 
@@ -78,6 +78,10 @@ impl Doorbell {
     /// (1) The loop, before it looks for work a last time.
     pub(crate) fn lie_down(&self) {
         self.0.store(ASLEEP, Ordering::Relaxed);
+        #[cfg(loom)]
+        if fault::is_broken() {
+            return;
+        }
         // Partner: the fence in `ring`.
         fence(Ordering::SeqCst);
     }
@@ -96,5 +100,23 @@ impl Doorbell {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.0.load(Ordering::Relaxed) == CLOSED
+    }
+}
+
+/// A fault on purpose, so that the models show that they can fail.
+#[cfg(loom)]
+pub(super) mod fault {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BROKEN: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(in super::super) fn break_fence(on: bool) {
+        BROKEN.set(on);
+    }
+
+    pub(super) fn is_broken() -> bool {
+        BROKEN.get()
     }
 }

@@ -81,10 +81,10 @@ impl Home {
 
     /// What other threads have brought, into the queue.
     pub(super) fn take_in(&self) {
-        if self.shared.inbox.is_empty() {
+        if self.shared.mail.is_empty() {
             return;
         }
-        for runnable in self.shared.inbox.drain() {
+        for runnable in self.shared.mail.collect() {
             if runnable.tag() == 0 {
                 self.adopt(runnable);
             } else {

@@ -10,7 +10,7 @@
 //!   other threads                      │   the loop's thread
 //!                                      │
 //!   LoopHandle ┐                       │        ┌──▶ root future, ready tasks
-//!   Waker ─────┼─▶ inbox ── doorbell ──┼────────┤              │
+//!   Waker ─────┼─▶ mailbox ────────────┼────────┤              │
 //!   dropped ───┴─▶ notes ──────────────┼────────┤              ▼
 //!   source, timer                      │        ├── timers ◀── sleep, timeout
 //!                     (shared)         │        └── reactor ◀─ sockets   (home)
@@ -19,8 +19,9 @@
 //! # Reading order
 //!
 //! [`turn`] is the loop itself. [`home`] is what its thread alone touches,
-//! [`shared`] what others may, [`doorbell`] how they wake it: the only atomic
-//! protocol here, with the invariants L1 and L2 and a model. [`reactor`] and
+//! [`shared`] what others may, [`mailbox`] and [`doorbell`] how they bring work and
+//! wake it: the only atomic protocol here, with the invariants L1 and L2 and
+//! a model. [`reactor`] and
 //! [`waiters`] turn readiness into wake-ups. [`current`] says which loop runs
 //! here. Nothing in this directory is `unsafe`.
 //!
@@ -43,12 +44,17 @@
 //! - A reactor for the process: its thread is always there, and each of its
 //!   sources needs a lock.
 //!
-//! Checked by `tests/event_loop.rs` and the doorbell's models.
+//! Checked by `tests/event_loop.rs` and `checks/tests/loop_models.rs`.
 
 pub(crate) mod current;
 mod doorbell;
 mod handle;
 mod home;
+mod mailbox;
+/// What the models in `checks/` drive: the mailbox.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 mod reactor;
 mod shared;
 mod turn;

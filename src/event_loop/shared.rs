@@ -5,20 +5,18 @@
 //! the loop for as long as any of them is left.
 //!
 //! 1. A wake-up on the loop's own thread goes straight into its queue. From
-//!    elsewhere it goes into the lock-free inbox, and the [`Doorbell`] decides who
-//!    pays for a system call.
+//!    elsewhere it goes into the [`Mailbox`], which takes no lock, and wakes the loop
+//!    only if it sleeps.
 //! 2. A source or timer that is dropped elsewhere leaves a note, and rings. This
 //!    path takes a lock; no wake-up does.
-//! 3. Once the loop has closed, the thread that brings work takes it back and
-//!    drops it, so that its task ends in `Closed`. Draining the inbox is then
-//!    nobody's privilege, hence the lock `sweep`.
+//! 3. Once the loop has closed, what is brought ends in `Closed`.
 //!
 //! - **L5** A future that is not `Send` never lies in a closed loop's inbox:
 //!   `spawn_with` brings its factory in while it holds `gate`, which the loop
 //!   shuts before it closes; and wake-ups of such a future end with the future,
 //!   which the loop drops before it closes.
 //!
-//! Checked by `tests/event_loop.rs`; the doorbell by its models.
+//! Checked by `tests/event_loop.rs`; the mailbox by its models.
 
 use std::cell::Cell;
 use std::fmt;
@@ -28,17 +26,16 @@ use std::thread::ThreadId;
 use std::time::Instant;
 
 use super::current;
-use super::doorbell::{Doorbell, Ring};
+use super::mailbox::Mailbox;
 use super::reactor::{Direction, SourceKey};
 use crate::alarm::{Timekeeper, TimerKey};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::task::{Inbox, Runnable, Schedule};
+use crate::task::{Runnable, Schedule};
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
-    pub(super) inbox: Inbox,
-    pub(super) bell: Doorbell,
+    pub(super) mail: Mailbox,
     /// Its descriptor makes the loop's wait return.
     descriptor: mio::Waker,
     /// The root future was woken.
@@ -51,7 +48,6 @@ pub(crate) struct Shared {
     noted: AtomicBool,
     /// True once shut; see L5.
     gate: Mutex<bool>,
-    sweep: Mutex<()>,
 }
 
 /// What another thread could not do itself.
@@ -65,8 +61,7 @@ pub(super) enum Note {
 impl Shared {
     pub(super) fn new(descriptor: mio::Waker) -> Self {
         Self {
-            inbox: Inbox::new(),
-            bell: Doorbell::new(),
+            mail: Mailbox::new(),
             descriptor,
             root_woken: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -74,7 +69,6 @@ impl Shared {
             notes: Mutex::new(Vec::new()),
             noted: AtomicBool::new(false),
             gate: Mutex::new(false),
-            sweep: Mutex::new(()),
         }
     }
 
@@ -84,8 +78,7 @@ impl Shared {
             home.enqueue(runnable);
             return;
         }
-        self.inbox.push(runnable);
-        self.ring();
+        self.mail.post(runnable, || self.wake_up());
     }
 
     /// As `deliver`, for an entry that must not be swept elsewhere (L5). False: the
@@ -95,20 +88,19 @@ impl Shared {
         if *gate {
             return false;
         }
-        self.inbox.push(make());
+        self.mail.post(make(), || self.wake_up());
         drop(gate);
-        self.ring();
         true
     }
 
     /// Leaves a note for the loop; does nothing if it has ended.
     fn leave_note(&self, note: Note) {
-        if self.bell.is_closed() {
+        if self.mail.is_closed() {
             return;
         }
         self.notes.lock().push(note);
         self.noted.store(true, Ordering::Release);
-        self.ring();
+        self.mail.ring(|| self.wake_up());
     }
 
     /// A source is gone, on whichever thread.
@@ -163,27 +155,11 @@ impl Shared {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Wakes the loop if it sleeps; takes work back if it has closed.
-    fn ring(&self) {
-        match self.bell.ring() {
-            Ring::Heard => {}
-            Ring::Wake => {
-                // Cannot fail: mio empties the counter before it would overflow.
-                let woken = self.descriptor.wake();
-                debug_assert!(woken.is_ok(), "the loop's descriptor: {woken:?}");
-            }
-            Ring::Closed => self.sweep(),
-        }
-    }
-
-    /// The loop has closed: ends what is left in the inbox.
-    pub(super) fn sweep(&self) {
-        let left: Vec<Runnable> = {
-            let _only_one = self.sweep.lock();
-            self.inbox.drain().collect()
-        };
-        // Dropped without the lock: a destructor may bring more.
-        drop(left);
+    /// Makes the loop's wait return.
+    fn wake_up(&self) {
+        // Cannot fail: mio empties the counter before it would overflow.
+        let woken = self.descriptor.wake();
+        debug_assert!(woken.is_ok(), "the loop's descriptor: {woken:?}");
     }
 }
 
@@ -206,10 +182,7 @@ impl Wake for Shared {
     fn wake_by_ref(self: &Arc<Self>) {
         self.wake_root();
         if !current::is(self) {
-            match self.bell.ring() {
-                Ring::Wake => drop(self.descriptor.wake()),
-                Ring::Heard | Ring::Closed => {}
-            }
+            self.mail.ring(|| self.wake_up());
         }
     }
 }
@@ -237,7 +210,6 @@ impl Timekeeper for Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("bell", &self.bell)
             .field("owner", &self.owner)
             .finish_non_exhaustive()
     }

@@ -17,7 +17,7 @@
 //!
 //! [`close`] refuses new tasks, cancels all that live, and runs what is ready
 //! until none is left: a cancelled future is dropped at its next run. Then it
-//! closes the doorbell, ends what other threads have brought meanwhile, and
+//! closes the mailbox, which ends what other threads have brought meanwhile, and
 //! wakes whoever still waits for a timer or a source of this loop, who will find
 //! that it is gone. No destructor waits, so this takes as long as the destructors run; only
 //! an entry that another thread is just bringing is waited for, at most
@@ -86,13 +86,12 @@ pub(super) fn close(home: &Rc<Home>) {
         }
         home.follow_notes();
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !home.has_live_tasks() && home.shared.inbox.is_empty() {
+        if left.is_zero() || !home.has_live_tasks() && home.shared.mail.is_empty() {
             break;
         }
         turns.sleep(Some(left));
     }
-    home.shared.bell.close();
-    home.shared.sweep();
+    home.shared.mail.close();
     wake_all(&mut home.take_all_wakers());
     // Those were strangers' wakers: whatever they brought is refused by now.
     while let Some(runnable) = home.next_ready() {
@@ -173,19 +172,19 @@ impl<'a> Turns<'a> {
     /// No other thread has left anything to do.
     fn nothing_brought(&self) -> bool {
         let shared = &self.home.shared;
-        shared.inbox.is_empty() && !shared.is_root_woken() && !shared.has_notes()
+        shared.mail.is_empty() && !shared.is_root_woken() && !shared.has_notes()
     }
 
     /// Waits for events, a wake-up, the next timer, or `most`.
     fn sleep(&mut self, most: Option<Duration>) {
-        let bell = &self.home.shared.bell;
-        bell.lie_down();
+        let mail = &self.home.shared.mail;
+        mail.lie_down();
         if self.nothing_brought() {
             let timer = self.home.until_next_timer();
             let timeout = [timer, most].into_iter().flatten().min();
             self.look(timeout);
         }
-        self.home.shared.bell.get_up();
+        self.home.shared.mail.get_up();
     }
 
     fn look(&mut self, timeout: Option<Duration>) {
