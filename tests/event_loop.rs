@@ -162,6 +162,14 @@ fn tasks_run_in_the_order_in_which_they_became_ready() {
                 "each round begins when the one before has ended"
             );
             assert_eq!(log.len(), 900);
+            // The root future takes its turn like everybody else.
+            let ran = Rc::new(Cell::new(0));
+            for _ in 0..1000 {
+                let ran = ran.clone();
+                spawn(async move { ran.set(ran.get() + 1) }).detach();
+            }
+            yield_now().await;
+            assert_eq!(ran.get(), 1000);
         });
     });
 }

@@ -1,6 +1,7 @@
 //! One turn of the loop, again and again; and the turns in which it ends.
 //!
-//! 1. The root future is polled, if it was woken.
+//! 1. The root future is polled, if it was woken and all that was ready before it
+//!    has run.
 //! 2. What is ready *now* runs, in order: what becomes ready meanwhile runs in the
 //!    next turn, so nobody who wakes himself can keep the others out. A batch is
 //!    cut after [`BATCH`] tasks or [`SLICE`].
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use super::current;
 use super::home::{CLOSURE, Home};
+use crate::sync::park;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, TaskError};
 
@@ -45,7 +47,7 @@ const BATCH: u32 = 64;
 const SLICE: Duration = Duration::from_micros(200);
 
 /// The clock is read after this many tasks of a batch.
-const CLOCK_EVERY: u32 = 8;
+const CLOCK_EVERY: usize = 8;
 
 /// How long an ending loop waits for an entry that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,11 +57,13 @@ pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output 
     let waker = Waker::from(home.shared.clone());
     let mut cx = Context::from_waker(&waker);
     let mut turns = Turns::new(home);
-    home.shared.wake_root();
+    // The first poll comes before everything that was spawned earlier.
+    turns.before_root = Some(0);
     loop {
-        if home.shared.take_root_wake() {
-            home.refill_budget();
+        if turns.before_root == Some(0) {
+            turns.before_root = None;
             turns.polls += 1;
+            home.refill_budget();
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
                 return output;
             }
@@ -124,6 +128,8 @@ struct Turns<'a> {
     /// Polls since the last look at the kernel, and when that was.
     polls: u32,
     looked: Instant,
+    /// The root future was woken, and this many tasks were ready before it.
+    before_root: Option<usize>,
 }
 
 impl<'a> Turns<'a> {
@@ -133,11 +139,15 @@ impl<'a> Turns<'a> {
             woken: Vec::new(),
             polls: 0,
             looked: Instant::now(),
+            before_root: None,
         }
     }
 
     fn turn(&mut self) {
         self.home.take_in();
+        if self.home.shared.take_root_wake() && self.before_root.is_none() {
+            self.before_root = Some(self.home.count_ready());
+        }
         self.run_batch();
         self.home.follow_notes();
         self.home.take_due(&mut self.woken);
@@ -152,21 +162,26 @@ impl<'a> Turns<'a> {
     }
 
     fn run_batch(&mut self) {
-        let count = self.home.count_ready().min(BATCH as usize) as u32;
-        for ran in 1..=count {
-            let Some(runnable) = self.home.next_ready() else {
-                break;
-            };
+        let ready = self.home.count_ready().min(BATCH as usize);
+        let count = self.before_root.map_or(ready, |before| before.min(ready));
+        let mut ran = 0;
+        while ran < count
+            && let Some(runnable) = self.home.next_ready()
+        {
             run(self.home, runnable);
-            self.polls += 1;
+            ran += 1;
             if ran % CLOCK_EVERY == 0 && self.looked.elapsed() >= SLICE {
                 break;
             }
         }
+        self.polls += ran as u32;
+        if let Some(before) = &mut self.before_root {
+            *before -= ran;
+        }
     }
 
     fn is_idle(&self) -> bool {
-        self.home.count_ready() == 0 && self.nothing_brought()
+        self.home.count_ready() == 0 && self.before_root.is_none() && self.nothing_brought()
     }
 
     /// No other thread has left anything to do.
@@ -182,7 +197,8 @@ impl<'a> Turns<'a> {
         if self.nothing_brought() {
             let timer = self.home.until_next_timer();
             let timeout = [timer, most].into_iter().flatten().min();
-            self.look(timeout);
+            // A loop may run on a pool's worker: while it sleeps, the pool is one short.
+            park::blocked(|| self.look(timeout));
         }
         self.home.shared.mail.get_up();
     }

@@ -32,6 +32,9 @@ pub struct TcpListener {
     source: Source<mio::net::TcpListener>,
 }
 
+/// How many connections may wait to be accepted; the system has its own limit, too.
+const BACKLOG: i32 = 4096;
+
 impl TcpListener {
     /// Binds to the first of `address`'s addresses that can be bound, and listens.
     /// Port 0 lets the system choose. The address may be in use by connections
@@ -52,7 +55,7 @@ impl TcpListener {
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         let mut refused = None;
         for address in lookup_host(address).await? {
-            match mio::net::TcpListener::bind(address) {
+            match listen(address) {
                 Ok(listener) => {
                     return Ok(Self {
                         source: Source::new(listener),
@@ -116,6 +119,14 @@ impl TcpListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
+    let listener = mio::net::TcpListener::bind(address)?;
+    // mio lets 128 connections wait, and the system drops what comes beyond: a burst
+    // of clients would then hang for a second. Listening again moves the limit.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
 
 /// There was nothing to try.

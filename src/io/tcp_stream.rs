@@ -244,6 +244,39 @@ impl TcpStream {
         }
     }
 
+    /// As [`read_to_end`](Self::read_to_end), for text.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if it is not UTF-8, and nothing is appended then; those of
+    /// [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what has been read is lost.
+    ///
+    /// ```
+    /// # use trefoil::io::{TcpListener, TcpStream};
+    /// # trefoil::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// # server.write_all("größer".as_bytes()).await?; drop(server);
+    /// let mut text = String::new();
+    /// stream.read_to_string(&mut text).await?;
+    /// assert_eq!(text, "größer");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_to_string(&self, text: &mut String) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        let count = self.read_to_end(&mut bytes).await?;
+        let read = String::from_utf8(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        text.push_str(&read);
+        Ok(count)
+    }
+
     /// Writes some of `bytes`; gives the number that the system took.
     ///
     /// # Errors
@@ -299,6 +332,27 @@ impl TcpStream {
                 count => bytes = &bytes[count..],
             }
         }
+        Ok(())
+    }
+
+    /// Does nothing: written bytes are the system's already. So code reads the same
+    /// over a stream with a buffer of its own.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    ///
+    /// ```
+    /// # use trefoil::io::{TcpListener, TcpStream};
+    /// # trefoil::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.write_all(b"abc").await?;
+    /// stream.flush().await?;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn flush(&self) -> io::Result<()> {
         Ok(())
     }
 
