@@ -22,6 +22,8 @@ pub mod io;
 pub mod time;
 
 #[doc(inline)]
+pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
+#[doc(inline)]
 pub use task::{
     AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,
     JoinAll, Panic, PanicLocation, Race, SharedTask, Shutdown, Task, TaskError, TaskGroup, TaskId,

@@ -1,1 +1,3 @@
 //! All calls to the operating system that need `unsafe` or differ by platform.
+
+pub(crate) mod poller;
