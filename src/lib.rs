@@ -30,3 +30,6 @@ pub use task::{
     TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit, as_completed, join_all,
     on_unobserved, race, timeout, try_join_all, wait,
 };
+
+#[doc(inline)]
+pub use thread::{Scope, ScopedTask, ThreadPool, join, scope, spawn_blocking};
