@@ -22,6 +22,8 @@ pub mod io;
 pub mod time;
 
 #[doc(inline)]
+pub use process::{PoolError, ProcessPool, init};
+#[doc(inline)]
 pub use task::{
     CancelOnDrop, Completer, JoinAll, Race, Shutdown, Task, TaskError, TaskId, Timeout, join_all,
     race, timeout,

@@ -39,7 +39,8 @@ impl Chunk {
         }
         let length = self.bytes.len() - start - 1;
         if length >= 0x80 {
-            self.bytes.resize(self.bytes.len() + wire::width(length as u64) - 1, 0);
+            self.bytes
+                .resize(self.bytes.len() + wire::width(length as u64) - 1, 0);
         }
         let end = wire::prefix(&mut self.bytes, start, length);
         self.ends.push(end);
@@ -120,14 +121,19 @@ impl Piece {
     /// The part from item `from` to item `to` of this piece.
     pub(crate) fn part(&self, from: usize, to: usize) -> Self {
         let items = self.items.start + from..self.items.start + to;
-        Self { chunk: self.chunk.clone(), base: self.base, items }
+        Self {
+            chunk: self.chunk.clone(),
+            base: self.base,
+            items,
+        }
     }
 
     /// Cuts off and returns the front: at most `most` items and about `most_bytes`
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
         let start = self.chunk.span(0..self.items.start).end;
-        let fits = self.chunk.ends[self.items.clone()].partition_point(|end| end - start <= most_bytes);
+        let fits =
+            self.chunk.ends[self.items.clone()].partition_point(|end| end - start <= most_bytes);
         let count = fits.min(most).max(1).min(self.len());
         let front = self.part(0, count);
         self.items.start += count;
@@ -162,14 +168,22 @@ mod tests {
     #[test]
     fn pieces_are_slices_of_items() {
         let mut chunk = Chunk::default();
-        let texts = ["a".to_owned(), "b".repeat(300), String::new(), "c".repeat(20_000)];
+        let texts = [
+            "a".to_owned(),
+            "b".repeat(300),
+            String::new(),
+            "c".repeat(20_000),
+        ];
         for text in &texts {
             chunk.push(text).unwrap();
             assert!(chunk.push(&Refuses).is_err());
         }
         assert_eq!(chunk.len(), 4);
         let mut piece = Piece::whole(Arc::new(chunk), 10);
-        let encoded: Vec<_> = texts.iter().map(|t| postcard::to_stdvec(t).unwrap()).collect();
+        let encoded: Vec<_> = texts
+            .iter()
+            .map(|t| postcard::to_stdvec(t).unwrap())
+            .collect();
         assert_eq!(items(&piece), encoded);
         let front = piece.cut(3, 400);
         assert_eq!((front.len(), front.first(), piece.first()), (3, 10, 13));

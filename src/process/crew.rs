@@ -50,6 +50,8 @@ impl Gated for Ledger {
 pub(crate) struct Flight {
     pub(crate) sequence: u64,
     pub(crate) job: u64,
+    /// Whose items these are, for the pace.
+    pub(crate) function: u64,
     pub(crate) piece: Piece,
     /// How many results have come.
     pub(crate) done: u32,
@@ -119,7 +121,9 @@ impl Worker {
     }
 
     fn gate(&self, sequence: u64) -> Option<&Gate> {
-        self.gates.as_ref().map(|gates| gates.gate(sequence as usize % GATES))
+        self.gates
+            .as_ref()
+            .map(|gates| gates.gate(sequence as usize % GATES))
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -131,7 +135,7 @@ impl Worker {
     }
 
     /// Opens a gate for `piece` and puts it into the window. Returns its sequence number.
-    pub(crate) fn launch(&mut self, job: u64, piece: Piece, now: Instant) -> u64 {
+    pub(crate) fn launch(&mut self, job: u64, function: u64, piece: Piece, now: Instant) -> u64 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let end = piece.len() as u32;
@@ -141,20 +145,35 @@ impl Worker {
         if self.window.is_empty() {
             self.front_since = now;
         }
-        self.window.push_back(Flight { sequence, job, piece, done: 0, end, live: true });
+        self.window.push_back(Flight {
+            sequence,
+            job,
+            function,
+            piece,
+            done: 0,
+            end,
+            live: true,
+        });
         sequence
     }
 
     /// How many items of the flight at `index` the worker has begun.
     pub(crate) fn begun(&self, index: usize) -> u32 {
-        let Some(flight) = self.window.get(index) else { return 0 };
-        self.gate(flight.sequence).map_or(0, Gate::taken).clamp(flight.done, flight.end)
+        let Some(flight) = self.window.get(index) else {
+            return 0;
+        };
+        self.gate(flight.sequence)
+            .map_or(0, Gate::taken)
+            .clamp(flight.done, flight.end)
     }
 
     /// Takes back what has not begun of the flight at `index`, from its item `from` on.
     pub(crate) fn recall(&mut self, index: usize, from: u32) -> Option<Piece> {
         let flight = self.window.get(index)?;
-        let end = self.gate(flight.sequence)?.recall(from.max(flight.done)).min(flight.end);
+        let end = self
+            .gate(flight.sequence)?
+            .recall(from.max(flight.done))
+            .min(flight.end);
         let flight = self.window.get_mut(index)?;
         let before = std::mem::replace(&mut flight.end, end);
         (end < before).then(|| flight.piece.part(end as usize, before as usize))
@@ -162,11 +181,11 @@ impl Worker {
 
     /// The process is gone: the place is empty, and filled again after a pause.
     pub(crate) fn fell(&mut self, now: Instant) {
-        if self.fruitful || matches!(self.state, State::Dying | State::Leaving(_)) && self.failures == 0 {
-            self.failures = 0;
+        self.failures = if self.fruitful {
+            0
         } else {
-            self.failures = self.failures.saturating_add(1);
-        }
+            self.failures.saturating_add(1)
+        };
         self.state = State::Down(Some(now + pause(self.failures)));
         self.gates = None;
         self.condemned = None;

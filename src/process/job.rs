@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use super::chunk::Piece;
 use super::wire::CodeRef;
-use crate::task::TaskError;
+use crate::task::{TaskError, panic};
 
 /// What the results of one job go into.
 pub(crate) trait Sink: Send {
@@ -51,6 +51,8 @@ pub(crate) struct Job {
     pub(crate) items: usize,
     /// How many frames are out whose results matter.
     pub(crate) frames: usize,
+    /// How many items have been fed.
+    fed: usize,
     /// Nothing more will be fed.
     pub(crate) sealed: bool,
     /// It stands in the scheduler's queue.
@@ -66,6 +68,7 @@ impl Job {
             waiting: VecDeque::new(),
             items: 0,
             frames: 0,
+            fed: 0,
             sealed: false,
             queued: false,
             failure: None,
@@ -74,11 +77,18 @@ impl Job {
 
     /// The items from this index on are of no interest.
     pub(crate) fn limit(&self) -> usize {
-        self.failure.as_ref().map_or(usize::MAX, |(index, _)| *index)
+        self.failure
+            .as_ref()
+            .map_or(usize::MAX, |(index, _)| *index)
     }
 
     /// Adds items that were not sent before.
     pub(crate) fn feed(&mut self, piece: Piece) {
+        self.fed = piece.first() + piece.len();
+        self.append(piece);
+    }
+
+    fn append(&mut self, piece: Piece) {
         if let Some(piece) = self.wanted(piece) {
             self.items += piece.len();
             self.waiting.push_back(piece);
@@ -109,9 +119,10 @@ impl Job {
         Some(piece)
     }
 
-    /// The lowest index that waits.
-    pub(crate) fn first_waiting(&self) -> Option<usize> {
-        self.waiting.iter().map(Piece::first).min()
+    /// The lowest index that waits or has yet to be fed.
+    pub(crate) fn first_missing(&self) -> Option<usize> {
+        let unfed = (!self.sealed).then_some(self.fed);
+        self.waiting.iter().map(Piece::first).chain(unfed).min()
     }
 
     /// The item at `index` has ended in `error`. True if that lowered the limit.
@@ -123,7 +134,7 @@ impl Job {
         let waiting = std::mem::take(&mut self.waiting);
         self.items = 0;
         for piece in waiting {
-            self.feed(piece);
+            self.append(piece);
         }
         true
     }
@@ -134,6 +145,8 @@ impl Job {
     }
 
     pub(crate) fn finish(self) {
-        self.sink.finish(self.failure.map(|(_, error)| error));
+        let failure = self.failure.map(|(_, error)| error);
+        // Results that nobody wants are dropped here, and their destructors are the user's.
+        panic::contain(|| self.sink.finish(failure));
     }
 }

@@ -139,19 +139,28 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Option<String> {
-        self.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.bytes()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 }
 
 /// Kind and payload of what stands at the front of `bytes`, and where it ends.
 #[inline]
 fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
-    let Some((&kind, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((&kind, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
     let mut reader = Reader(rest);
-    let Some(length) = reader.long_number()? else { return Ok(None) };
-    let Ok(length) = usize::try_from(length) else { return Err(Broken) };
+    let Some(length) = reader.long_number()? else {
+        return Ok(None);
+    };
+    let Ok(length) = usize::try_from(length) else {
+        return Err(Broken);
+    };
     let head = bytes.len() - reader.0.len();
-    let Some(payload) = reader.0.get(..length) else { return Ok(None) };
+    let Some(payload) = reader.0.get(..length) else {
+        return Ok(None);
+    };
     Ok(Some(((kind, payload), head + length)))
 }
 
@@ -173,14 +182,24 @@ pub(crate) struct CodeRef {
 /// What a parent says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    Welcome { version: u64, image: &'a [u8] },
-    Batch { sequence: u64, code: CodeRef, count: u64, items: &'a [u8] },
+    Welcome {
+        version: u64,
+        image: &'a [u8],
+    },
+    Batch {
+        sequence: u64,
+        code: CodeRef,
+        count: u64,
+        items: &'a [u8],
+    },
     Bye,
 }
 
 impl<'a> Frame<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
-        let Some(((kind, payload), end)) = envelope(bytes)? else { return Ok(None) };
+        let Some(((kind, payload), end)) = envelope(bytes)? else {
+            return Ok(None);
+        };
         let mut reader = Reader(payload);
         let frame = Self::payload(kind, &mut reader).ok_or(Broken)?;
         Ok(Some((frame, end)))
@@ -188,15 +207,27 @@ impl<'a> Frame<'a> {
 
     fn payload(kind: u8, reader: &mut Reader<'a>) -> Option<Self> {
         Some(match kind {
-            WELCOME => Self::Welcome { version: reader.number()?, image: reader.bytes()? },
+            WELCOME => Self::Welcome {
+                version: reader.number()?,
+                image: reader.bytes()?,
+            },
             BATCH => {
                 let sequence = reader.number()?;
                 let trampoline = reader.number()?;
                 let function = reader.number()?;
                 let check = reader.number()?;
                 let count = reader.number()?;
-                let code = CodeRef { trampoline, function, check };
-                Self::Batch { sequence, code, count, items: reader.0 }
+                let code = CodeRef {
+                    trampoline,
+                    function,
+                    check,
+                };
+                Self::Batch {
+                    sequence,
+                    code,
+                    count,
+                    items: reader.0,
+                }
             }
             BYE => Self::Bye,
             _ => return None,
@@ -246,11 +277,24 @@ fn whole(kind: u8, payload: &[u8]) -> Vec<u8> {
 /// What a worker says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
-    Hello { version: u64, image: &'a [u8] },
+    Hello {
+        version: u64,
+        image: &'a [u8],
+    },
     Value(&'a [u8]),
-    Panic { message: String, place: Option<(String, u32, u32)> },
-    Codec { of_result: bool, detail: String },
-    End { sequence: u64, begun: u64, nanos: u64 },
+    Panic {
+        message: String,
+        place: Option<(String, u32, u32)>,
+    },
+    Codec {
+        of_result: bool,
+        detail: String,
+    },
+    End {
+        sequence: u64,
+        begun: u64,
+        nanos: u64,
+    },
 }
 
 /// The kind of a [`Record::Value`], for who writes one in place.
@@ -262,13 +306,17 @@ impl<'a> Record<'a> {
         // Almost all records are small values.
         if let [VALUE, length @ 0..0x80, rest @ ..] = bytes {
             let length = usize::from(*length);
-            return Ok(rest.get(..length).map(|value| (Self::Value(value), 2 + length)));
+            return Ok(rest
+                .get(..length)
+                .map(|value| (Self::Value(value), 2 + length)));
         }
         Self::decode_any(bytes)
     }
 
     fn decode_any(bytes: &'a [u8]) -> Decoded<Self> {
-        let Some(((kind, payload), end)) = envelope(bytes)? else { return Ok(None) };
+        let Some(((kind, payload), end)) = envelope(bytes)? else {
+            return Ok(None);
+        };
         let mut reader = Reader(payload);
         let record = Self::payload(kind, payload, &mut reader).ok_or(Broken)?;
         Ok(Some((record, end)))
@@ -276,7 +324,10 @@ impl<'a> Record<'a> {
 
     fn payload(kind: u8, payload: &'a [u8], reader: &mut Reader<'a>) -> Option<Self> {
         Some(match kind {
-            HELLO => Self::Hello { version: reader.number()?, image: reader.bytes()? },
+            HELLO => Self::Hello {
+                version: reader.number()?,
+                image: reader.bytes()?,
+            },
             VALUE => Self::Value(payload),
             PANIC => {
                 let message = reader.text()?;
@@ -284,9 +335,15 @@ impl<'a> Record<'a> {
                 let file = reader.text()?;
                 let line = u32::try_from(reader.number()?).ok()?;
                 let column = u32::try_from(reader.number()?).ok()?;
-                Self::Panic { message, place: known.then_some((file, line, column)) }
+                Self::Panic {
+                    message,
+                    place: known.then_some((file, line, column)),
+                }
             }
-            CODEC => Self::Codec { of_result: reader.number()? != 0, detail: reader.text()? },
+            CODEC => Self::Codec {
+                of_result: reader.number()? != 0,
+                detail: reader.text()?,
+            },
             END => Self::End {
                 sequence: reader.number()?,
                 begun: reader.number()?,
@@ -359,7 +416,12 @@ mod tests {
             let mut reader = Reader(&out[..end]);
             let bytes = reader.bytes().unwrap();
             assert_eq!(bytes.len(), length);
-            assert!(bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8));
+            assert!(
+                bytes
+                    .iter()
+                    .enumerate()
+                    .all(|(index, byte)| *byte == index as u8)
+            );
             assert!(reader.0.is_empty());
         }
     }
@@ -383,35 +445,85 @@ mod tests {
         let mut seen = Vec::new();
         while let Some((record, used)) = Record::decode(rest).unwrap() {
             for end in 0..used {
-                assert_eq!(Record::decode(&rest[..end]), Ok(None), "a part is not an error");
+                assert_eq!(
+                    Record::decode(&rest[..end]),
+                    Ok(None),
+                    "a part is not an error"
+                );
             }
             assert_eq!(announced(rest), Some(used));
             seen.push(record);
             rest = &rest[used..];
         }
         assert!(rest.is_empty());
-        assert_eq!(seen[0], Record::Hello { version: VERSION, image: b"image" });
+        assert_eq!(
+            seen[0],
+            Record::Hello {
+                version: VERSION,
+                image: b"image"
+            }
+        );
         assert_eq!(seen[1], Record::Value(b"abc"));
         assert_eq!(seen[2], Record::Value(&[7; 200]));
         let place = Some(("a.rs".to_owned(), 1, 2));
-        assert_eq!(seen[3], Record::Panic { message: "oh".to_owned(), place });
-        assert_eq!(seen[4], Record::Panic { message: "oh".to_owned(), place: None });
-        assert_eq!(seen[5], Record::Codec { of_result: true, detail: "no".to_owned() });
-        assert_eq!(seen[6], Record::End { sequence: 1, begun: 2, nanos: u64::MAX });
+        assert_eq!(
+            seen[3],
+            Record::Panic {
+                message: "oh".to_owned(),
+                place
+            }
+        );
+        assert_eq!(
+            seen[4],
+            Record::Panic {
+                message: "oh".to_owned(),
+                place: None
+            }
+        );
+        assert_eq!(
+            seen[5],
+            Record::Codec {
+                of_result: true,
+                detail: "no".to_owned()
+            }
+        );
+        assert_eq!(
+            seen[6],
+            Record::End {
+                sequence: 1,
+                begun: 2,
+                nanos: u64::MAX
+            }
+        );
     }
 
     #[test]
     fn frames_come_out_as_they_went_in() {
-        let code = CodeRef { trampoline: 5, function: 1 << 40, check: u64::MAX };
+        let code = CodeRef {
+            trampoline: 5,
+            function: 1 << 40,
+            check: u64::MAX,
+        };
         let items = [1, b'x', 2, b'y', b'z'];
         let head = batch_head(9, code, 2, 0..items.len());
         let bytes = [head, items.to_vec()].concat();
         let (frame, used) = Frame::decode(&bytes).unwrap().unwrap();
-        assert_eq!(frame, Frame::Batch { sequence: 9, code, count: 2, items: &items });
+        assert_eq!(
+            frame,
+            Frame::Batch {
+                sequence: 9,
+                code,
+                count: 2,
+                items: &items
+            }
+        );
         assert_eq!(used, bytes.len());
         assert_eq!(Frame::decode(&bye()), Ok(Some((Frame::Bye, 2))));
         let bytes = welcome(b"id");
-        assert!(matches!(Frame::decode(&bytes), Ok(Some((Frame::Welcome { image: b"id", .. }, _)))));
+        assert!(matches!(
+            Frame::decode(&bytes),
+            Ok(Some((Frame::Welcome { image: b"id", .. }, _)))
+        ));
     }
 
     /// A small generator: the tests need bytes, not randomness of quality.
@@ -430,7 +542,9 @@ mod tests {
             let mut bytes = if round % 2 == 0 {
                 valid[next(&mut seed) as usize % valid.len()].clone()
             } else {
-                (0..next(&mut seed) % 40).map(|_| next(&mut seed) as u8).collect()
+                (0..next(&mut seed) % 40)
+                    .map(|_| next(&mut seed) as u8)
+                    .collect()
             };
             for _ in 0..next(&mut seed) % 4 {
                 if !bytes.is_empty() {

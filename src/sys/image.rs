@@ -71,8 +71,12 @@ impl Image {
     fn read() -> Self {
         let base = (&raw const HEADER).expose_provenance();
         let segments = segments(base);
-        let lowest =
-            segments.iter().filter(|s| s.kind == PT_LOAD).map(|s| s.vaddr).min().unwrap_or(0);
+        let lowest = segments
+            .iter()
+            .filter(|s| s.kind == PT_LOAD)
+            .map(|s| s.vaddr)
+            .min()
+            .unwrap_or(0);
         let place = |s: &Segment| {
             let start = base.wrapping_add(s.vaddr.wrapping_sub(lowest));
             start..start.saturating_add(s.size)
@@ -121,7 +125,10 @@ fn bytes(range: Range<usize>) -> &'static [u8] {
 }
 
 fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes.get(at..at + N).and_then(|b| b.try_into().ok()).unwrap_or([0; N])
+    bytes
+        .get(at..at + N)
+        .and_then(|b| b.try_into().ok())
+        .unwrap_or([0; N])
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> usize {
@@ -139,8 +146,7 @@ fn usize_at(bytes: &[u8], at: usize) -> usize {
 #[cfg(target_pointer_width = "64")]
 fn segments(base: usize) -> Vec<Segment> {
     let header = bytes(base..base + 64);
-    let (offset, size, count) =
-        (usize_at(header, 32), u16_at(header, 54), u16_at(header, 56));
+    let (offset, size, count) = (usize_at(header, 32), u16_at(header, 54), u16_at(header, 56));
     let table = bytes(base + offset..base + offset + size * count);
     table
         .chunks_exact(size.max(1))
@@ -156,8 +162,7 @@ fn segments(base: usize) -> Vec<Segment> {
 #[cfg(target_pointer_width = "32")]
 fn segments(base: usize) -> Vec<Segment> {
     let header = bytes(base..base + 52);
-    let (offset, size, count) =
-        (usize_at(header, 28), u16_at(header, 42), u16_at(header, 44));
+    let (offset, size, count) = (usize_at(header, 28), u16_at(header, 42), u16_at(header, 44));
     let table = bytes(base + offset..base + offset + size * count);
     table
         .chunks_exact(size.max(1))
@@ -188,11 +193,19 @@ fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
 /// The name of an image without a build id. Empty, which is equal to no other
 /// name that is in use, if even the file is unknown.
 fn file_id() -> Vec<u8> {
-    let Ok(file) = std::fs::metadata("/proc/self/exe") else { return Vec::new() };
-    [file.st_dev(), file.st_ino(), file.st_size(), file.st_mtime() as u64, file.st_mtime_nsec() as u64]
-        .iter()
-        .flat_map(|word| word.to_ne_bytes())
-        .collect()
+    let Ok(file) = std::fs::metadata("/proc/self/exe") else {
+        return Vec::new();
+    };
+    [
+        file.st_dev(),
+        file.st_ino(),
+        file.st_size(),
+        file.st_mtime() as u64,
+        file.st_mtime_nsec() as u64,
+    ]
+    .iter()
+    .flat_map(|word| word.to_ne_bytes())
+    .collect()
 }
 
 #[cfg(test)]

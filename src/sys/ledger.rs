@@ -116,7 +116,10 @@ impl Gate {
                 return end;
             }
             let word = u64::from(new) << 32 | u64::from(next);
-            match self.0.compare_exchange_weak(seen, word, Ordering::AcqRel, Ordering::Acquire) {
+            match self
+                .0
+                .compare_exchange_weak(seen, word, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return new,
                 Err(now) => seen = now,
             }
@@ -144,7 +147,8 @@ impl Map {
         let hint = std::ptr::null_mut();
         // SAFETY: Y22: a fresh mapping of a sealed memfd, at an address that the
         // kernel chooses, aliases no other memory of this process.
-        let start = unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
+        let start =
+            unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, length })
     }
@@ -175,7 +179,10 @@ impl Ledger {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = rustix::fs::memfd_create("trefoil-ledger", flags)?;
         rustix::fs::ftruncate(&memory, SIZE as u64)?;
-        rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        rustix::fs::fcntl_add_seals(
+            &memory,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+        )?;
         let map = Map::new(memory.as_fd(), HEAD)?;
         Ok(Self { memory, map })
     }
@@ -196,8 +203,12 @@ impl Ledger {
         let head = self.map.head();
         let base = head.base.load(Ordering::Acquire);
         let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
-        let Some(arrived) = received.checked_sub(base) else { return Vec::new() };
-        let Some(missing) = length.checked_sub(arrived) else { return Vec::new() };
+        let Some(arrived) = received.checked_sub(base) else {
+            return Vec::new();
+        };
+        let Some(missing) = length.checked_sub(arrived) else {
+            return Vec::new();
+        };
         let mut rest = vec![0; missing as usize];
         match rustix::io::pread(&self.memory, &mut rest[..], HEAD as u64 + arrived) {
             Ok(read) => rest.truncate(read),
@@ -306,7 +317,11 @@ mod tests {
         pages.room()[..2].copy_from_slice(b"gh");
         pages.commit(2);
         assert_eq!(ledger.rest(6), b"gh");
-        assert_eq!(ledger.rest(3), b"", "less than was sent before: nothing to be had");
+        assert_eq!(
+            ledger.rest(3),
+            b"",
+            "less than was sent before: nothing to be had"
+        );
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::runnable::{self, Ran, Runnable, Schedule};
 use super::{Inbox, Task, state};
 
-
 /// One queue entry.
 #[derive(Debug)]
 pub struct Entry(Runnable);
