@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::panic::catch_unwind;
-use std::process::exit;
+use std::process::{Child, Command, Stdio, exit};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -87,5 +89,87 @@ fn passes(test: &Test) -> bool {
     passed
 }
 
-/// Runs the helper that this process was started as, if it was.
-pub fn helper() {}
+/// Which helper a process is to be.
+const HELPER: &str = "TREFOIL_TEST_HELPER";
+
+/// Runs the helper that this process was started as, if it was. A helper that has workers of
+/// its own begins with `init`: they come through here, too.
+pub fn helper(helpers: &[(&str, fn())]) {
+    let Ok(wanted) = std::env::var(HELPER) else { return };
+    if let Some((_, run)) = helpers.iter().find(|(name, _)| *name == wanted) {
+        run();
+        exit(0);
+    }
+}
+
+/// This program as the helper `name`, its output piped.
+pub fn start_helper(name: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .env(HELPER, name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The output of the helper `name`, which must succeed.
+pub fn run_helper(name: &str) -> (String, String) {
+    let output = start_helper(name).wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "helper {name}: {}\n{out}\n{err}", output.status);
+    (out, err)
+}
+
+/// A file for one test, removed when dropped.
+pub struct Scratch(pub std::path::PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("trefoil-{name}-{}", std::process::id()));
+        std::fs::write(&path, b"").unwrap();
+        Self(path)
+    }
+
+    pub fn text(&self) -> String {
+        self.0.to_str().unwrap().to_owned()
+    }
+
+    /// The numbers that `note` has written.
+    pub fn notes(&self) -> Vec<u64> {
+        let bytes = std::fs::read(&self.0).unwrap();
+        bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Appends a number to a file, in one piece.
+pub fn note(path: &str, number: u64) {
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(&number.to_ne_bytes()).unwrap();
+}
+
+/// Waits until `done`; the watchdog ends what never is.
+pub fn until(mut done: impl FnMut() -> bool) {
+    while !done() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    let _ = rustix::process::kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
+}
+
+/// What must not grow: descriptors, threads, children.
+pub fn census() -> (usize, usize, bool) {
+    let count = |dir| std::fs::read_dir(dir).unwrap().count();
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let children = !matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD));
+    (count("/proc/self/fd"), count("/proc/self/task"), children)
+}
