@@ -14,7 +14,9 @@
 //!
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
 //! *fruitless*. A worker's place is filled again at once after the first, and
-//! ever later after each further one, up to a second.
+//! ever later after each further one, up to a second. After five in a row the place is
+//! given up until there is work; when all are, what waits fails. Workers that were killed by somebody
+//! else get more patience: that is not a program that cannot start.
 //!
 //! Tests: `sched_sim`.
 
@@ -32,8 +34,12 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a worker may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// After so many fruitless deaths in a row a place is given up for now.
-pub(crate) const GIVE_UP: u32 = 5;
+/// After fruitless deaths of this weight in a row a place is given up for now.
+const GIVE_UP: u32 = 100;
+/// What a fruitless death weighs: much, if the worker ended by itself; little, if
+/// somebody else killed it, who may be done with that some time.
+const ENDED: u32 = 20;
+const KILLED: u32 = 1;
 
 /// Where a worker's gates are: its ledger, or a simulation's stand-in.
 pub(crate) trait Gated {
@@ -92,8 +98,9 @@ pub(crate) struct Worker {
     pub(crate) condemned: Option<(Instant, u64)>,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
-    /// Fruitless deaths in a row.
-    pub(crate) failures: u32,
+    /// Fruitless deaths in a row, and their weight.
+    failures: u32,
+    weight: u32,
 }
 
 impl Worker {
@@ -108,6 +115,7 @@ impl Worker {
             condemned: None,
             fruitful: false,
             failures: 0,
+            weight: 0,
         }
     }
 
@@ -180,16 +188,22 @@ impl Worker {
     }
 
     /// The process is gone: the place is empty, and filled again after a pause.
-    pub(crate) fn fell(&mut self, now: Instant) {
-        self.failures = if self.fruitful {
-            0
+    pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
+        if self.fruitful {
+            (self.failures, self.weight) = (0, 0);
         } else {
-            self.failures.saturating_add(1)
-        };
-        self.state = State::Down(Some(now + pause(self.failures)));
+            self.failures = self.failures.saturating_add(1);
+            self.weight = self.weight.saturating_add(if killed { KILLED } else { ENDED });
+        }
+        self.state = State::Down(Some(now + pause(self.failures, killed)));
         self.gates = None;
         self.condemned = None;
         self.window.clear();
+    }
+
+    /// Whatever is put into this place does not live.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.weight >= GIVE_UP
     }
 
     /// When this worker's time is up in the state that it is in.
@@ -202,9 +216,10 @@ impl Worker {
     }
 }
 
-fn pause(failures: u32) -> Duration {
+fn pause(failures: u32, killed: bool) -> Duration {
+    let most = if killed { 50 } else { 1000 };
     match failures {
         0 | 1 => Duration::ZERO,
-        n => Duration::from_millis(4u64.saturating_pow(n - 1).min(1000)),
+        n => Duration::from_millis(4u64.saturating_pow(n - 1).min(most)),
     }
 }

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Piece};
-use super::crew::{GIVE_UP, Gated, State, Worker};
+use super::crew::{Gated, State, Worker};
 use super::job::{Job, Sink};
 use super::wire::{self, Broken, CodeRef, Record};
 use crate::task::panic::{Panic, PanicLocation};
@@ -54,6 +54,8 @@ const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 1 << 20;
 /// How long a worker may be at a frame until its other items are taken over.
 const PATIENCE: Duration = Duration::from_millis(1);
+
+const SIGKILL: i32 = 9;
 
 /// What the driver is to do.
 pub(crate) enum Action {
@@ -318,7 +320,7 @@ impl Sched {
             .zip(&begun)
             .any(|(flight, begun)| flight.done < *begun);
         worker.fruitful |= running;
-        worker.fell(now);
+        worker.fell(exit.signal == Some(SIGKILL), now);
         for (flight, begun) in window.into_iter().zip(begun).rev() {
             if !flight.live {
                 continue;
@@ -336,7 +338,7 @@ impl Sched {
             }
             self.finish_if_settled(flight.job);
         }
-        if self.workers.iter().all(|worker| worker.failures >= GIVE_UP) {
+        if self.workers.iter().all(Worker::is_given_up) {
             self.give_up(exit, now);
         }
     }
@@ -421,7 +423,7 @@ impl Sched {
     /// do not live.
     fn wants(&self, index: usize) -> bool {
         match self.jobs.is_empty() {
-            true => self.stop.is_none() && self.workers[index].failures < GIVE_UP,
+            true => self.stop.is_none() && !self.workers[index].is_given_up(),
             false => true,
         }
     }
