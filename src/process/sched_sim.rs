@@ -77,6 +77,8 @@ struct Sim {
     inbox: VecDeque<(u64, VecDeque<Item>)>,
     begun: u64,
     running: Option<Item>,
+    /// The running item takes until then.
+    until: Instant,
     said: Vec<u8>,
     heard: Vec<u8>,
     hello: bool,
@@ -100,6 +102,8 @@ struct World {
     next_job: u64,
     book: Arc<Mutex<Book>>,
     hostile: bool,
+    /// How many workers were killed for the sake of a cancelled item.
+    executed: u32,
 }
 
 const CODE: CodeRef = CodeRef { trampoline: 1, function: 2, check: 3 };
@@ -121,6 +125,7 @@ impl World {
             next_job: 0,
             book: Arc::default(),
             hostile: true,
+            executed: 0,
         };
         world.sims.resize_with(world.sched.workers.len(), || None);
         world
@@ -174,6 +179,7 @@ impl World {
                         inbox: VecDeque::new(),
                         begun: 0,
                         running: None,
+                        until: self.now,
                         said: Vec::new(),
                         heard: Vec::new(),
                         hello: false,
@@ -186,6 +192,7 @@ impl World {
                     if let Some((job, item)) = running {
                         let wanted = !self.cancelled.contains(&job) && !self.book.lock().unwrap().ended.contains_key(&job);
                         let failed_below = (0..item).any(|i| self.fatal.contains(&(job, i))) || self.panicked.contains(&job);
+                        self.executed += 1;
                         assert!(!wanted || failed_below, "an innocent is killed: {running:?}");
                     }
                     self.die(index);
@@ -216,6 +223,7 @@ impl World {
     /// One step of one worker.
     fn work(&mut self, index: usize) {
         let (panics, dies) = (self.hostile && self.chance(200), self.hostile && self.chance(60));
+        let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
         let Some(sim) = &mut self.sims[index] else { return };
         if !sim.hello {
             sim.hello = true;
@@ -225,6 +233,9 @@ impl World {
         if let Some(item) = sim.running {
             if dies {
                 return self.die(index);
+            }
+            if self.now < sim.until {
+                return;
             }
             if panics {
                 sim.said.extend(wire::panic("oh", None));
@@ -248,6 +259,7 @@ impl World {
             let item = items.pop_front().unwrap();
             sim.begun += 1;
             sim.running = Some(item);
+            sim.until = until;
             assert!(self.ran.insert(item), "{item:?} runs twice");
         } else {
             sim.said.extend(wire::end(*sequence, sim.begun, sim.begun * 30_000));
@@ -322,6 +334,7 @@ fn worlds() -> u64 {
 
 #[test]
 fn every_job_ends_once_and_no_item_runs_twice() {
+    let mut executed = 0;
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         for _ in 0..1500 {
@@ -340,7 +353,9 @@ fn every_job_ends_once_and_no_item_runs_twice() {
             assert!(steps < 400_000, "seed {seed} does not end");
         }
         world.check();
+        executed += world.executed;
     }
+    assert!(u64::from(executed) > worlds() / 10, "{executed} executions test nothing");
 }
 
 #[test]
