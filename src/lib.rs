@@ -23,6 +23,7 @@ pub mod time;
 
 #[doc(inline)]
 pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
+pub use process::{PoolError, ProcessPool, init};
 #[doc(inline)]
 pub use task::{
     AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,

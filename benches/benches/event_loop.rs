@@ -10,7 +10,9 @@ fn main() {
     let (n, rounds) = if quick { (2_000, 3) } else { (100_000, 21) };
 
     let event_loop = trefoil::EventLoop::new().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let set = tokio::task::LocalSet::new();
     let smol = smol::LocalExecutor::new();
 
@@ -58,8 +60,9 @@ fn main() {
             Contender::new("trefoil", |n| {
                 event_loop.block_on(async {
                     for _ in 0..n / 1000 {
-                        let tasks: Vec<_> =
-                            (0..1000u64).map(|i| trefoil::spawn(async move { i })).collect();
+                        let tasks: Vec<_> = (0..1000u64)
+                            .map(|i| trefoil::spawn(async move { i }))
+                            .collect();
                         for task in tasks {
                             black_box(task.await.unwrap());
                         }
@@ -69,8 +72,9 @@ fn main() {
             Contender::new("tokio, spawn", |n| {
                 runtime.block_on(async {
                     for _ in 0..n / 1000 {
-                        let tasks: Vec<_> =
-                            (0..1000u64).map(|i| tokio::spawn(async move { i })).collect();
+                        let tasks: Vec<_> = (0..1000u64)
+                            .map(|i| tokio::spawn(async move { i }))
+                            .collect();
                         for task in tasks {
                             black_box(task.await.unwrap());
                         }
@@ -92,7 +96,8 @@ fn main() {
             Contender::new("smol, LocalExecutor", |n| {
                 futures::executor::block_on(smol.run(async {
                     for _ in 0..n / 1000 {
-                        let tasks: Vec<_> = (0..1000u64).map(|i| smol.spawn(async move { i })).collect();
+                        let tasks: Vec<_> =
+                            (0..1000u64).map(|i| smol.spawn(async move { i })).collect();
                         for task in tasks {
                             black_box(task.await);
                         }

@@ -36,7 +36,11 @@ fn send(senders: Vec<futures::channel::oneshot::Sender<u64>>) {
 
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--test" || arg == "--quick");
-    let sizes: &[u64] = if quick { &[1_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+    let sizes: &[u64] = if quick {
+        &[1_000]
+    } else {
+        &[1_000, 10_000, 100_000, 1_000_000]
+    };
 
     for &size in sizes {
         // About a million operations a round.
@@ -103,7 +107,9 @@ fn main() {
         );
     }
 
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let group = if quick { 100 } else { 1_000 };
     compare(
         "a group of 1000, each member",
