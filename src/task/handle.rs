@@ -18,7 +18,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::raw::{self, Handle};
-use super::{TaskError, TaskId, context, on_done};
+use super::runnable::TaskRef;
+use super::{SharedTask, TaskError, TaskId, context, map, on_done, shared_task};
 use crate::sync::park::{self, Waited};
 
 /// Work that was started and will end: the one handle of all executors.
@@ -179,6 +180,32 @@ impl<T> Task<T> {
         on_done::register(self, f);
     }
 
+    /// The same work with its value changed by `f`, which runs as
+    /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
+    /// the new task's; a failure passes through; cancelling the new task cancels this one.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let texts = [pool.spawn(|| 6 * 7).map(|n| n.to_string()), pool.spawn(|| "plain".to_owned())];
+    /// assert_eq!(trefoil::try_join_all(texts).wait().unwrap(), ["42", "plain"]);
+    /// ```
+    #[track_caller]
+    pub fn map<U: Send + 'static>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Task<U>
+    where
+        T: Send + 'static,
+    {
+        map::map(self, f)
+    }
+
+    /// A handle that many may have: each awaits or joins it, and gets a clone
+    /// of the result.
+    pub fn shared(self) -> SharedTask<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        shared_task::share(self)
+    }
+
     /// A task that has ended already, in `value`.
     ///
     /// ```
@@ -190,6 +217,10 @@ impl<T> Task<T> {
             value,
             Location::caller(),
         )))
+    }
+
+    pub(super) fn task_ref(&self) -> TaskRef {
+        TaskRef(self.handle.to_ref())
     }
 
     /// Has `waker` woken at the end; false: it has ended already.

@@ -45,6 +45,11 @@ impl<T> Handle<T> {
         self.header().state.is_done()
     }
 
+    /// Another reference to the same task.
+    pub(in crate::task) fn to_ref(&self) -> Ref {
+        Ref::clone(&self.cell)
+    }
+
     pub(in crate::task) fn cancel(&self) -> bool {
         self.cell.cancel()
     }
@@ -215,7 +220,7 @@ impl<T> Drop for Handle<T> {
         match cell.header().state.drop_handle() {
             // T2: done and not taken, so the output is ours to drop. A panic in its destructor
             // is the caller's; the count is dropped by `cell` all the same.
-            None => cell.drop_output(),
+            None => cell.drop_unobserved(),
             Some(true) => {
                 // SAFETY: T3: taken back with WAITING set, so the slot is ours and filled.
                 let waker = cell
