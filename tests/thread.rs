@@ -378,8 +378,12 @@ fn nested_pools_wait_for_each_other() {
 #[test]
 fn ten_thousand_tasks_each_wait_for_the_next() {
     let _watchdog = watchdog();
-    for threads in [1, 2] {
-        let pool = ThreadPool::with_threads(threads);
+    for (threads, helps) in [(1, true), (2, true), (1, false), (2, false)] {
+        let pool = ThreadPool::builder()
+            .threads(threads)
+            .caller_helps(helps)
+            .build()
+            .unwrap();
         let mut next = pool.spawn(|| 0_u64);
         for _ in 0..10_000 {
             let before = next;
@@ -832,25 +836,26 @@ fn hooks_run_on_each_worker_and_their_panics_harm_nobody() {
         thread::current_index().unwrap()
     });
     indices.sort_unstable();
+    indices.dedup();
     assert_eq!(
-        indices,
-        [0, 1, 2],
+        indices.len(),
+        3,
         "the caller does not help where there is an on_start"
     );
     drop(pool);
-    let mut seen = seen.lock().unwrap().clone();
-    seen.sort_unstable();
-    assert_eq!(
-        seen,
-        [
-            ("exit", 0),
-            ("exit", 1),
-            ("exit", 2),
-            ("start", 0),
-            ("start", 1),
-            ("start", 2)
-        ]
-    );
+    let seen = seen.lock().unwrap();
+    let of = |kind| {
+        let mut all: Vec<usize> = seen
+            .iter()
+            .filter(|(k, _)| *k == kind)
+            .map(|(_, index)| *index)
+            .collect();
+        all.sort_unstable();
+        all
+    };
+    // A spare may have come in for a worker that waited.
+    assert_eq!(of("start"), of("exit"));
+    assert_eq!(of("start")[..3], [0, 1, 2]);
 }
 
 struct BombOnDrop;

@@ -133,10 +133,11 @@ where
         let before = std::mem::replace(&mut clock, Instant::now());
         let took = clock.duration_since(before);
         if took < CHUNK {
-            chunk *= 2;
+            // Of what it was, not of what it might have been: near the end it may not double.
+            chunk = count * 2;
         } else {
             if took > CHUNK * 4 {
-                chunk = (chunk / 2).max(1);
+                chunk = (count / 2).max(1);
             }
             if items.len() > 1 && worker.wanted() {
                 let (done, rest) = sink.cut();

@@ -502,6 +502,7 @@ impl context::Blocker for Compensate {
 /// What a thread of the pool runs.
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
+    context::set_home(crew.tag());
     context::set_blocker(Some(Rc::new(Compensate(Arc::clone(&crew)))));
     let worker = Worker::new(Arc::clone(&crew), seat);
     current::at_home(&worker, || {
