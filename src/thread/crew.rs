@@ -362,7 +362,7 @@ impl Crew {
             self.handles.lock().leaving.push(number);
             self.idle.leave();
         }
-        let _blocked = worker::Blocked::begin(None);
+        let _blocked = worker::Blocked::begin();
         loop {
             if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
                 sleepers.iter().for_each(|slot| slot.wake());

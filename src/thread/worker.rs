@@ -370,12 +370,12 @@ impl Worker {
     fn watch(&self) -> Role {
         let idle = self.crew.idle();
         let mut before = self.crew.progress();
-        let mut next = Instant::now() + idle::STALL;
+        let mut next = Instant::now() + idle.patience();
         loop {
             while Instant::now() < next {
                 self.seat.parker.park_deadline(next);
             }
-            next = Instant::now() + idle::STALL;
+            next = Instant::now() + idle.patience();
             if idle.watch_on() && self.crew.has_work() {
                 let now = self.crew.progress();
                 if now == before {
@@ -423,7 +423,7 @@ impl Worker {
         if !park() {
             return;
         }
-        let _blocked = Blocked::begin(Some(self));
+        let _blocked = Blocked::begin();
         while !done() {
             self.seat.parker.park();
         }
@@ -451,33 +451,22 @@ impl Worker {
     }
 }
 
-/// Those who must know that this thread is blocked do: its home pool, if it has
-/// one, which lets another take its place; and the pool that it waits for as a
-/// guest, for the stall rule.
-pub(super) struct Blocked<'a>(Option<&'a Crew>);
+/// This thread's home pool, if it has one, knows that it is blocked.
+pub(super) struct Blocked;
 
-impl<'a> Blocked<'a> {
-    pub(super) fn begin(waiter: Option<&'a Worker>) -> Self {
+impl Blocked {
+    pub(super) fn begin() -> Self {
         current::with_home(|home| {
             if let Some(home) = home {
                 home.crew.block();
             }
-            let guest =
-                waiter.filter(|waiter| home.is_none_or(|home| !std::ptr::eq(home, *waiter)));
-            if let Some(guest) = guest {
-                guest.crew.idle().outsider_waits();
-                guest.crew.recheck();
-            }
-            Self(guest.map(|guest| &*guest.crew))
-        })
+        });
+        Self
     }
 }
 
-impl Drop for Blocked<'_> {
+impl Drop for Blocked {
     fn drop(&mut self) {
-        if let Some(crew) = self.0 {
-            crew.idle().outsider_goes_on();
-        }
         current::with_home(|home| {
             if let Some(home) = home {
                 home.crew.idle().unblock();
