@@ -1147,6 +1147,79 @@ fn an_idle_pool_sleeps() {
 }
 
 #[test]
+fn a_refused_thread_is_an_error_and_leaves_nothing() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(2)
+        .name("refused")
+        .stack_size(1 << 60)
+        .build();
+    assert!(pool.is_err());
+    eventually("threads that were given are gone", || {
+        threads_named("refused") == 0
+    });
+}
+
+#[test]
+fn random_graphs_of_work_give_the_sequential_answer() {
+    let _watchdog = watchdog();
+    // A tree of work whose shape and kinds of fork come from a number.
+    fn grow(seed: u64, depth: u32, parallel: bool) -> u64 {
+        if depth == 0 {
+            return seed & 0xFF;
+        }
+        let next = |i: u64| {
+            let x = (seed ^ i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            x ^ (x >> 29)
+        };
+        let (a, b) = (next(1), next(2));
+        let d = depth - 1;
+        if !parallel {
+            return match seed % 5 {
+                3 => (0..4)
+                    .map(|i| grow(next(i), d / 2, false))
+                    .fold(0, u64::wrapping_add),
+                _ => grow(a, d, false).wrapping_add(grow(b, d, false)),
+            };
+        }
+        let (x, y) = match seed % 5 {
+            0 | 1 => trefoil::join(|| grow(a, d, true), || grow(b, d, true)),
+            2 => trefoil::scope(|s| {
+                let x = s.spawn(move || grow(a, d, true));
+                let y = grow(b, d, true);
+                (x.join().unwrap(), y)
+            }),
+            3 => {
+                let parts = ThreadPool::global().map(0..4, |i| grow(next(i), d / 2, true));
+                (parts.into_iter().fold(0, u64::wrapping_add), 0)
+            }
+            _ => {
+                let x = trefoil::spawn_blocking(move || grow(a, d, true));
+                let y = grow(b, d, true);
+                (x.join().unwrap(), y)
+            }
+        };
+        x.wrapping_add(y)
+    }
+    let rounds = if cfg!(miri) { 1 } else { 60 };
+    for (threads, helps) in [(1, true), (2, false), (4, true)] {
+        let pool = ThreadPool::builder()
+            .threads(threads)
+            .caller_helps(helps)
+            .build()
+            .unwrap();
+        for seed in 0..rounds {
+            let expected = grow(seed, 9, false);
+            assert_eq!(
+                pool.install(|| grow(seed, 9, true)),
+                expected,
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
 fn many_outside_threads_use_one_pool_at_once() {
     let _watchdog = watchdog();
     let pool = ThreadPool::with_threads(2);
