@@ -353,6 +353,32 @@ fn a_promise_awaited_under_a_lock_that_a_queued_stranger_wants() {
 }
 
 #[test]
+fn a_wait_inside_a_future_that_a_worker_waits_for() {
+    let _watchdog = watchdog();
+    // The worker parks for the promise, polls again, and waits once more, inside.
+    let pool = ThreadPool::with_threads(1);
+    for _ in 0..50 {
+        let (completer, promise) = Completer::new();
+        let (inner_completer, inner) = Completer::new();
+        let waiter = pool.spawn(move || {
+            let future = async move {
+                let outer: u64 = promise.await.unwrap();
+                let (a, b) = trefoil::join(|| fib(8), || inner.join().unwrap());
+                outer + a + b
+            };
+            trefoil::timeout(Duration::from_secs(50), future).wait()
+        });
+        pool.spawn(move || completer.complete(Ok(1))).detach();
+        pool.spawn(move || inner_completer.complete(Ok(2_u64)))
+            .detach();
+        assert_eq!(waiter.join().unwrap().unwrap(), 24);
+    }
+    eventually("all sleep, and are counted right", || {
+        format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0")
+    });
+}
+
+#[test]
 fn nested_pools_wait_for_each_other() {
     let _watchdog = watchdog();
     let a = Arc::new(ThreadPool::with_threads(1));
@@ -1157,6 +1183,8 @@ fn a_refused_thread_is_an_error_and_leaves_nothing() {
         .stack_size(1 << 60)
         .build();
     assert!(pool.is_err());
+    let pool = ThreadPool::builder().threads(usize::MAX).build();
+    assert_eq!(pool.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     eventually("threads that were given are gone", || {
         threads_named("refused") == 0
     });

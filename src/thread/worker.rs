@@ -145,6 +145,8 @@ pub(super) struct Worker {
     /// The crew's slots as this worker last saw them, and their generation.
     seen: RefCell<(usize, Slots<Slot>)>,
     random: Cell<u32>,
+    /// How many waits this thread is parked in, one inside another.
+    blocked: Cell<u32>,
 }
 
 impl Worker {
@@ -156,6 +158,7 @@ impl Worker {
             seat,
             seen,
             random,
+            blocked: Cell::new(0),
         }
     }
 
@@ -429,6 +432,23 @@ impl Worker {
         }
     }
 
+    /// This worker parks: another takes its place. Only the outermost wait
+    /// counts: a future that is polled between two parks of one wait may wait itself.
+    fn block(&self) {
+        let depth = self.blocked.replace(self.blocked.get() + 1);
+        if depth == 0 {
+            self.crew.block();
+        }
+    }
+
+    fn unblock(&self) {
+        let depth = self.blocked.get() - 1;
+        self.blocked.set(depth);
+        if depth == 0 {
+            self.crew.idle().unblock();
+        }
+    }
+
     /// Waits for the stolen half of a join: leapfrogging.
     pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
         let help = || {
@@ -458,7 +478,7 @@ impl Blocked {
     pub(super) fn begin() -> Self {
         current::with_home(|home| {
             if let Some(home) = home {
-                home.crew.block();
+                home.block();
             }
         });
         Self
@@ -469,22 +489,22 @@ impl Drop for Blocked {
     fn drop(&mut self) {
         current::with_home(|home| {
             if let Some(home) = home {
-                home.crew.idle().unblock();
+                home.unblock();
             }
         });
     }
 }
 
 /// What the stem calls around its own parks on a worker.
-struct Compensate(Arc<Crew>);
+struct Compensate;
 
 impl context::Blocker for Compensate {
     fn enter(&self) {
-        self.0.block();
+        std::mem::forget(Blocked::begin());
     }
 
     fn leave(&self) {
-        self.0.idle().unblock();
+        drop(Blocked);
     }
 }
 
@@ -492,7 +512,7 @@ impl context::Blocker for Compensate {
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
     context::set_home(crew.tag());
-    context::set_blocker(Some(Rc::new(Compensate(Arc::clone(&crew)))));
+    context::set_blocker(Some(Rc::new(Compensate)));
     let worker = Worker::new(Arc::clone(&crew), seat);
     current::at_home(&worker, || {
         let index = worker.slot_number();
