@@ -34,6 +34,7 @@ use std::sync::Arc;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::queue::{Injector, Mode, Slots, Work};
 use super::raw::{current, job};
+use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{Builder, JoinHandle};
@@ -362,7 +363,7 @@ impl Crew {
             self.handles.lock().leaving.push(number);
             self.idle.leave();
         }
-        let _blocked = worker::Blocked::begin();
+        let _blocked = Blocked::begin();
         loop {
             if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
                 sleepers.iter().for_each(|slot| slot.wake());
