@@ -879,7 +879,8 @@ fn switches(task: &str) -> u64 {
     std::fs::read_to_string(format!("/proc/self/task/{task}/status"))
         .unwrap()
         .lines()
-        .filter_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .filter(|line| line.contains("voluntary_ctxt_switches:"))
+        .filter_map(|line| line.split(':').nth(1))
         .map(|count| count.trim().parse::<u64>().unwrap())
         .sum()
 }
