@@ -593,8 +593,6 @@ fn calls_soon_and_later() {
                 let order = order.clone();
                 move || order.fetch_add(1, SeqCst)
             };
-            let start = Instant::now();
-            let later = handle.call_later(Duration::from_millis(3), next(&order));
             let soon = handle.call_soon(next(&order));
             let second = thread::spawn({
                 let (handle, call) = (handle.clone(), next(&order));
@@ -606,6 +604,8 @@ fn calls_soon_and_later() {
             assert!(never.cancel());
             assert_eq!(soon.await.unwrap(), 0);
             assert_eq!(second.await.unwrap(), 1);
+            let start = Instant::now();
+            let later = handle.call_later(Duration::from_millis(3), next(&order));
             assert_eq!(later.await.unwrap(), 2);
             assert!(start.elapsed() >= Duration::from_millis(3));
             let unending = handle.call_later(Duration::MAX, || ());

@@ -110,7 +110,6 @@ impl TimerThread {
     fn start(&self) {
         let started = Builder::new()
             .name("trefoil-alarm".into())
-            .stack_size(256 * 1024)
             .spawn(|| shared().keep_time());
         if started.is_err() {
             let mut state = self.state.lock();
