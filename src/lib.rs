@@ -23,6 +23,7 @@ pub mod time;
 
 #[doc(inline)]
 pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
+pub use process::{PoolError, ProcessPool, init};
 #[doc(inline)]
 pub use task::{
     AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,
@@ -30,3 +31,6 @@ pub use task::{
     TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit, as_completed, join_all,
     on_unobserved, race, timeout, try_join_all, wait,
 };
+
+#[doc(inline)]
+pub use thread::{Scope, ScopedTask, ThreadPool, join, scope, spawn_blocking};

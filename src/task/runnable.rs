@@ -65,6 +65,12 @@ impl Runnable {
         Ref::from_entry(self).discard(reason);
     }
 
+    /// The task has ended without this entry: running it does nothing.
+    #[allow(dead_code)] // the thread pool's
+    pub(crate) fn is_stale(&self) -> bool {
+        self.cell().header().state.is_done()
+    }
+
     #[allow(dead_code)]
     pub(crate) fn id(&self) -> TaskId {
         self.0.header().id
