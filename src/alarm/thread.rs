@@ -14,7 +14,7 @@
 //! Wakers are strangers' code: they run and drop outside the lock (A2), and one
 //! that panics does not take the thread along.
 //!
-//! Checked by `tests/event_loop.rs`: an alarm without a loop, and the end of the
+//! Checked by `tests/event_loop/`: an alarm without a loop, and the end of the
 //! idle thread.
 
 use std::mem;

@@ -12,7 +12,7 @@
 //! - **L6** The slab has a task from the moment that this thread first sees it
 //!   until it is done. So a future's last reference goes on this thread.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

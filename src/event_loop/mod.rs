@@ -43,7 +43,7 @@
 //! - A reactor for the process: its thread is always there, and each of its
 //!   sources needs a lock.
 //!
-//! Checked by `tests/event_loop.rs` and `checks/tests/loop_models.rs`.
+//! Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
 
 pub(crate) mod current;
 mod doorbell;

@@ -27,7 +27,7 @@
 //! Rejected: a slot for the task woken last, as multi-threaded runtimes have
 //! it: on one thread it saves nothing and starves the rest.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::pin::Pin;
 use std::rc::Rc;

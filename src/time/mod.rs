@@ -10,7 +10,7 @@
 //! The futures are `Send`. Each belongs to the loop of its first poll; polled
 //! elsewhere it panics in words. It may be dropped on any thread.
 //!
-//! Checked by `tests/event_loop.rs` (order, never early, missed ticks, carried to
+//! Checked by `tests/event_loop/` (order, never early, missed ticks, carried to
 //! other threads) and by the unit tests of the timers.
 
 mod interval;
