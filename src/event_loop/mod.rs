@@ -121,6 +121,11 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// assert_eq!(sum, 2);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// ```compile_fail,E0277
+/// let event_loop = trefoil::EventLoop::new().unwrap();
+/// std::thread::spawn(move || event_loop.block_on(async {}));
+/// ```
 pub struct EventLoop {
     home: Rc<Home>,
 }
