@@ -213,7 +213,7 @@ impl ProcessPool {
                 return send(chunk, true, Some(unencodable::<A>(error)));
             }
             if chunk.len() >= most || chunk.is_full() {
-                most *= 2;
+                most = (2 * most).min(1 << 16);
                 send(std::mem::take(&mut chunk), false, None);
                 if over() {
                     return;
