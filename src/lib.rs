@@ -22,9 +22,15 @@ pub mod io;
 pub mod time;
 
 #[doc(inline)]
+pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
 pub use process::{PoolError, ProcessPool, init};
 #[doc(inline)]
 pub use task::{
-    CancelOnDrop, Completer, JoinAll, Race, Shutdown, Task, TaskError, TaskId, Timeout, join_all,
-    race, timeout,
+    AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,
+    JoinAll, Panic, PanicLocation, Race, SharedTask, Shutdown, Task, TaskError, TaskGroup, TaskId,
+    TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit, as_completed, join_all,
+    on_unobserved, race, timeout, try_join_all, wait,
 };
+
+#[doc(inline)]
+pub use thread::{Scope, ScopedTask, ThreadPool, join, scope, spawn_blocking};

@@ -92,17 +92,27 @@ fn prints() {
         .sum();
     drop(procs);
     println!("sum {sum}");
-    let quiet = ProcessPool::builder().workers(1).worker_stdout(WorkerStdout::Null).build().unwrap();
+    let quiet = ProcessPool::builder()
+        .workers(1)
+        .worker_stdout(WorkerStdout::Null)
+        .build()
+        .unwrap();
     quiet.spawn((), |()| println!("unheard")).join().unwrap();
 }
 
 fn orphans() {
     trefoil::init();
     let procs = pool(2);
-    let tasks: Vec<Task<()>> = (0..2).map(|_| procs.spawn((), |()| {
-        println!("{}", std::process::id());
-        loop { std::hint::spin_loop(); }
-    })).collect();
+    let tasks: Vec<Task<()>> = (0..2)
+        .map(|_| {
+            procs.spawn((), |()| {
+                println!("{}", std::process::id());
+                loop {
+                    std::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
     tasks.into_iter().for_each(|task| drop(task.join()));
 }
 
@@ -118,7 +128,10 @@ fn never_begins() {
         assert_eq!(exit.code(), Some(7));
         assert!(exit.stderr_tail().contains("no such library"));
     }
-    assert!(matches!(procs.map(0..10, |x: u32| x), Err(TaskError::WorkerDied(_))));
+    assert!(matches!(
+        procs.map(0..10, |x: u32| x),
+        Err(TaskError::WorkerDied(_))
+    ));
 }
 
 /// Nobody reads this helper's standard error.

@@ -193,7 +193,9 @@ impl Worker {
             (self.failures, self.weight) = (0, 0);
         } else {
             self.failures = self.failures.saturating_add(1);
-            self.weight = self.weight.saturating_add(if killed { KILLED } else { ENDED });
+            self.weight = self
+                .weight
+                .saturating_add(if killed { KILLED } else { ENDED });
         }
         self.state = State::Down(Some(now + pause(self.failures, killed)));
         self.gates = None;

@@ -50,9 +50,16 @@ impl Sink for BookSink {
     fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
         let mut taken = Taken::default();
         while taken.count < most {
-            let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..]) else { break };
+            let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..])
+            else {
+                break;
+            };
             let (job, item): Item = decode(value).unwrap();
-            assert_eq!((job, item), (self.id, (index + taken.count) as u64), "values keep their order");
+            assert_eq!(
+                (job, item),
+                (self.id, (index + taken.count) as u64),
+                "values keep their order"
+            );
             assert!(self.values.insert(item), "one value for each item");
             taken.used += length;
             taken.count += 1;
@@ -106,7 +113,11 @@ struct World {
     executed: u32,
 }
 
-const CODE: CodeRef = CodeRef { trampoline: 1, function: 2, check: 3 };
+const CODE: CodeRef = CodeRef {
+    trampoline: 1,
+    function: 2,
+    check: 3,
+};
 
 impl World {
     fn new(seed: u64) -> Self {
@@ -146,7 +157,11 @@ impl World {
         let id = self.next_job;
         self.next_job += 1;
         let size = if self.chance(2) { 1 } else { self.random(120) };
-        let sink = BookSink { id, values: HashSet::new(), book: self.book.clone() };
+        let sink = BookSink {
+            id,
+            values: HashSet::new(),
+            book: self.book.clone(),
+        };
         self.sizes.insert(id, size);
         self.sched.submit(id, CODE, Box::new(sink));
         self.open.push((id, 0, size));
@@ -158,7 +173,14 @@ impl World {
         let to = size.min(from + 1 + self.random(60));
         let mut chunk = Chunk::default();
         (from..to).for_each(|item| chunk.push(&(id, item)).unwrap());
-        self.sched.feed(id, from as usize, Arc::new(chunk), to == size, None, self.now);
+        self.sched.feed(
+            id,
+            from as usize,
+            Arc::new(chunk),
+            to == size,
+            None,
+            self.now,
+        );
         self.open[open].1 = to;
         if to == size {
             self.open.swap_remove(open);
@@ -169,10 +191,13 @@ impl World {
         self.sched.tick(self.now);
         for action in self.sched.actions() {
             match action {
-                Action::Spawn(index) if self.hostile && self.chance(30) => self.sched.died(index, &WorkerExit::new(0), false, self.now),
+                Action::Spawn(index) if self.hostile && self.chance(30) => {
+                    self.sched.died(index, &WorkerExit::new(0), false, self.now)
+                }
                 Action::Spawn(index) => {
                     let gates = Rc::new(Gates([Gate::new(), Gate::new()]));
-                    self.sched.started(index, 100 + index as u32, gates.clone(), self.now);
+                    self.sched
+                        .started(index, 100 + index as u32, gates.clone(), self.now);
                     assert!(self.sims[index].is_none(), "one process in one place");
                     self.sims[index] = Some(Sim {
                         gates,
@@ -186,14 +211,23 @@ impl World {
                         leaves: false,
                     });
                 }
-                Action::Send { worker, head, items } => self.send(worker, head, items.as_ref()),
+                Action::Send {
+                    worker,
+                    head,
+                    items,
+                } => self.send(worker, head, items.as_ref()),
                 Action::Kill(index) => {
                     let running = self.sims[index].as_ref().and_then(|sim| sim.running);
                     if let Some((job, item)) = running {
-                        let wanted = !self.cancelled.contains(&job) && !self.book.lock().unwrap().ended.contains_key(&job);
-                        let failed_below = (0..item).any(|i| self.fatal.contains(&(job, i))) || self.panicked.contains(&job);
+                        let wanted = !self.cancelled.contains(&job)
+                            && !self.book.lock().unwrap().ended.contains_key(&job);
+                        let failed_below = (0..item).any(|i| self.fatal.contains(&(job, i)))
+                            || self.panicked.contains(&job);
                         self.executed += 1;
-                        assert!(!wanted || failed_below, "an innocent is killed: {running:?}");
+                        assert!(
+                            !wanted || failed_below,
+                            "an innocent is killed: {running:?}"
+                        );
                     }
                     self.die(index);
                 }
@@ -202,15 +236,23 @@ impl World {
     }
 
     fn send(&mut self, worker: usize, mut bytes: Vec<u8>, items: Option<&super::chunk::Piece>) {
-        let Some(sim) = &mut self.sims[worker] else { return };
+        let Some(sim) = &mut self.sims[worker] else {
+            return;
+        };
         assert!(sim.hello, "nothing is sent before hello");
         if let Some(piece) = items {
             bytes.extend_from_slice(&piece.chunk.bytes()[piece.span()]);
         }
         match Frame::decode(&bytes).unwrap().unwrap().0 {
-            Frame::Batch { sequence, items, count, .. } => {
+            Frame::Batch {
+                sequence,
+                items,
+                count,
+                ..
+            } => {
                 let mut reader = Reader(items);
-                let items: VecDeque<Item> = std::iter::from_fn(|| reader.bytes().map(|b| decode(b).unwrap())).collect();
+                let items: VecDeque<Item> =
+                    std::iter::from_fn(|| reader.bytes().map(|b| decode(b).unwrap())).collect();
                 assert_eq!(items.len() as u64, count);
                 sim.inbox.push_back((sequence, items));
                 assert!(sim.inbox.len() <= GATES);
@@ -222,9 +264,14 @@ impl World {
 
     /// One step of one worker.
     fn work(&mut self, index: usize) {
-        let (panics, dies) = (self.hostile && self.chance(200), self.hostile && self.chance(60));
+        let (panics, dies) = (
+            self.hostile && self.chance(200),
+            self.hostile && self.chance(60),
+        );
         let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
-        let Some(sim) = &mut self.sims[index] else { return };
+        let Some(sim) = &mut self.sims[index] else {
+            return;
+        };
         if !sim.hello {
             sim.hello = true;
             self.sched.hello(index);
@@ -262,7 +309,8 @@ impl World {
             sim.until = until;
             assert!(self.ran.insert(item), "{item:?} runs twice");
         } else {
-            sim.said.extend(wire::end(*sequence, sim.begun, sim.begun * 30_000));
+            sim.said
+                .extend(wire::end(*sequence, sim.begun, sim.begun * 30_000));
             sim.begun = 0;
             sim.inbox.pop_front();
         }
@@ -270,9 +318,17 @@ impl World {
 
     /// The scheduler hears some of what a worker said.
     fn hear(&mut self, index: usize, all: bool) {
-        let Some(length) = self.sims[index].as_ref().map(|sim| sim.said.len()) else { return };
-        let some = if all { length } else { self.random(length as u64 + 1) as usize };
-        let Some(sim) = &mut self.sims[index] else { return };
+        let Some(length) = self.sims[index].as_ref().map(|sim| sim.said.len()) else {
+            return;
+        };
+        let some = if all {
+            length
+        } else {
+            self.random(length as u64 + 1) as usize
+        };
+        let Some(sim) = &mut self.sims[index] else {
+            return;
+        };
         sim.heard.extend(sim.said.drain(..some));
         let used = self.sched.receive(index, &sim.heard, self.now).unwrap();
         sim.heard.drain(..used);
@@ -280,7 +336,9 @@ impl World {
 
     fn die(&mut self, index: usize) {
         self.hear(index, true);
-        let Some(sim) = self.sims[index].take() else { return };
+        let Some(sim) = self.sims[index].take() else {
+            return;
+        };
         assert!(sim.heard.is_empty());
         self.fatal.extend(sim.running);
         let mut exit = WorkerExit::new(100 + index as u32);
@@ -314,13 +372,19 @@ impl World {
 
     fn check(&self) {
         let book = self.book.lock().unwrap();
-        assert_eq!(book.ended.len() as u64, self.next_job, "every job has ended");
+        assert_eq!(
+            book.ended.len() as u64,
+            self.next_job,
+            "every job has ended"
+        );
         for (id, result) in &book.ended {
             match result {
                 Ok(values) => assert_eq!(*values as u64, self.sizes[id]),
                 Err(TaskError::Cancelled) => assert!(self.cancelled.contains(id)),
                 Err(TaskError::Panicked(_)) => assert!(self.panicked.contains(id)),
-                Err(TaskError::WorkerDied(_)) => assert!(self.fatal.iter().any(|(job, _)| job == id)),
+                Err(TaskError::WorkerDied(_)) => {
+                    assert!(self.fatal.iter().any(|(job, _)| job == id))
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -329,7 +393,10 @@ impl World {
 
 /// How many worlds; more with `TREFOIL_SIM=n`.
 fn worlds() -> u64 {
-    std::env::var("TREFOIL_SIM").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+    std::env::var("TREFOIL_SIM")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(300)
 }
 
 #[test]
@@ -355,7 +422,10 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         world.check();
         executed += world.executed;
     }
-    assert!(u64::from(executed) > worlds() / 10, "{executed} executions test nothing");
+    assert!(
+        u64::from(executed) > worlds() / 10,
+        "{executed} executions test nothing"
+    );
 }
 
 #[test]
@@ -374,15 +444,24 @@ fn nothing_lives_and_everything_is_told() {
     while (world.book.lock().unwrap().ended.len() as u64) < world.next_job {
         world.sched.tick(world.now);
         for action in world.sched.actions() {
-            let Action::Spawn(index) = action else { unreachable!() };
+            let Action::Spawn(index) = action else {
+                unreachable!()
+            };
             world.sched.died(index, &exit, false, world.now);
         }
         world.now = world.sched.deadline(world.now).unwrap_or(world.now);
-        assert!(world.now < begin + Duration::from_secs(10), "clearly bounded");
+        assert!(
+            world.now < begin + Duration::from_secs(10),
+            "clearly bounded"
+        );
     }
     let ended = &world.book.lock().unwrap().ended;
     let empty = |id: &u64| world.sizes[id] == 0;
-    assert!(ended.iter().all(|(id, end)| empty(id) || matches!(end, Err(TaskError::WorkerDied(_)))));
+    assert!(
+        ended
+            .iter()
+            .all(|(id, end)| empty(id) || matches!(end, Err(TaskError::WorkerDied(_))))
+    );
 }
 
 #[test]

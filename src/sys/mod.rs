@@ -2,4 +2,5 @@
 
 pub(crate) mod image;
 pub(crate) mod ledger;
+pub(crate) mod poller;
 pub(crate) mod worker;

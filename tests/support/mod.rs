@@ -95,7 +95,9 @@ const HELPER: &str = "TREFOIL_TEST_HELPER";
 /// Runs the helper that this process was started as, if it was. A helper that has workers of
 /// its own begins with `init`: they come through here, too.
 pub fn helper(helpers: &[(&str, fn())]) {
-    let Ok(wanted) = std::env::var(HELPER) else { return };
+    let Ok(wanted) = std::env::var(HELPER) else {
+        return;
+    };
     if let Some((_, run)) = helpers.iter().find(|(name, _)| *name == wanted) {
         run();
         exit(0);
@@ -118,7 +120,11 @@ pub fn run_helper(name: &str) -> (String, String) {
     let output = start_helper(name).wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "helper {name}: {}\n{out}\n{err}", output.status);
+    assert!(
+        output.status.success(),
+        "helper {name}: {}\n{out}\n{err}",
+        output.status
+    );
     (out, err)
 }
 
@@ -139,7 +145,10 @@ impl Scratch {
     /// The numbers that `note` has written.
     pub fn notes(&self) -> Vec<u64> {
         let bytes = std::fs::read(&self.0).unwrap();
-        bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect()
+        bytes
+            .chunks_exact(8)
+            .map(|word| u64::from_ne_bytes(word.try_into().unwrap()))
+            .collect()
     }
 }
 

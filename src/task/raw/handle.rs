@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use super::{Header, Ref};
 use crate::task::TaskError;
+use crate::task::state::Look;
 
 /// The handle's half of a task with output `T`.
 pub(in crate::task) struct Handle<T> {
@@ -44,6 +45,11 @@ impl<T> Handle<T> {
         self.header().state.is_done()
     }
 
+    /// Another reference to the same task.
+    pub(in crate::task) fn to_ref(&self) -> Ref {
+        Ref::clone(&self.cell)
+    }
+
     pub(in crate::task) fn cancel(&self) -> bool {
         self.cell.cancel()
     }
@@ -51,15 +57,56 @@ impl<T> Handle<T> {
     /// The output, once it is there: `Some(None)` if it was taken before.
     #[inline]
     pub(in crate::task) fn take(&mut self) -> Option<Option<Result<T, TaskError>>> {
-        if !self.header().state.output()? {
-            return Some(None);
+        match self.header().state.look() {
+            Look::Pending | Look::Lent => None,
+            Look::Taken => Some(None),
+            Look::Output => Some(Some(self.move_out())),
         }
-        let output = self.read_output();
-        self.header().state.set_taken();
-        Some(Some(output))
     }
 
-    /// Moves the output out; the caller marks it taken (or forgets the handle).
+    /// As [`take`](Self::take), and where there is no output yet, has `waker` woken when there is.
+    #[inline]
+    pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Option<Option<Result<T, TaskError>>> {
+        let look = self.header().state.look();
+        match look {
+            Look::Output => return Some(Some(self.move_out())),
+            Look::Taken => return Some(None),
+            Look::Pending | Look::Lent => {}
+        }
+        if self.lend_clone(waker, look == Look::Lent) {
+            None
+        } else {
+            self.take()
+        }
+    }
+
+    /// Moves the output out and marks it taken.
+    #[inline]
+    fn move_out(&mut self) -> Result<T, TaskError> {
+        let output = self.read_output();
+        self.header().state.set_taken();
+        output
+    }
+
+    /// The output, for a handle that is not used again. `Err`: not there yet.
+    #[inline]
+    pub(in crate::task) fn into_output(mut self) -> Result<Option<Result<T, TaskError>>, Self> {
+        match self.header().state.look() {
+            Look::Pending | Look::Lent => Err(self),
+            Look::Taken => Ok(None),
+            Look::Output => {
+                let output = self.read_output();
+                let mut this = ManuallyDrop::new(self);
+                // SAFETY: `this` is not used again; the output was moved out, so the count is
+                // all that is left of it.
+                drop(unsafe { ManuallyDrop::take(&mut this.cell) });
+                Ok(Some(output))
+            }
+        }
+    }
+
+    /// Moves the output out; the caller marks it taken, or drops the count alone.
+    #[inline]
     fn read_output(&mut self) -> Result<T, TaskError> {
         self.header().touch_payload();
         // SAFETY: T7: the payload's offset is inside the cell.
@@ -71,34 +118,67 @@ impl<T> Handle<T> {
 
     /// Has `waker` woken at the end, in place of any other before. False: the
     /// task has ended already; nothing is registered.
-    pub(in crate::task) fn register(&mut self, waker: &Waker) -> bool {
-        let state = &self.header().state;
-        match state.unlend() {
-            None => return false,
-            Some(true) => {
-                let replaced = self.header().consumer.with_mut(|slot| {
-                    // SAFETY: T3: taken back, so the slot is ours.
-                    let slot = unsafe { &mut *slot };
-                    match slot {
-                        Some(old) if old.will_wake(waker) => None,
-                        slot => slot.replace(waker.clone()),
-                    }
-                });
-                drop(replaced);
-            }
-            Some(false) => {
-                let clone = waker.clone();
-                // SAFETY: T3: never lent, so the slot is ours (and empty).
-                self.header()
-                    .consumer
-                    .with_mut(|slot| unsafe { *slot = Some(clone) });
-            }
+    pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
+        match self.header().state.look() {
+            Look::Output | Look::Taken => return false,
+            Look::Lent if self.header().state.unlend().is_none() => return false,
+            Look::Lent => self.empty_slot(),
+            Look::Pending => {}
         }
+        self.lend(waker)
+    }
+
+    /// As [`register`](Self::register), by reference; `lent`: a waker is
+    /// registered, which may be the same.
+    #[inline]
+    fn lend_clone(&mut self, waker: &Waker, lent: bool) -> bool {
+        if lent {
+            if self.header().state.unlend().is_none() {
+                return false;
+            }
+            // SAFETY: T3: taken back, so the slot is ours.
+            let same = self
+                .header()
+                .consumer
+                .with(|slot| unsafe { &*slot }.as_ref().map(|old| old.will_wake(waker)));
+            if same == Some(true) {
+                return self.lend_again();
+            }
+            self.empty_slot();
+        }
+        self.lend(waker.clone())
+    }
+
+    /// Fills the empty slot and lends it.
+    #[inline]
+    fn lend(&mut self, waker: Waker) -> bool {
+        // SAFETY: T3: not lent, so the slot is ours; it is empty, nothing is overwritten but a `None`.
+        self.header()
+            .consumer
+            .with_mut(|slot| unsafe { slot.write(Some(waker)) });
+        self.lend_again()
+    }
+
+    /// Lends the filled slot.
+    #[inline]
+    fn lend_again(&mut self) -> bool {
         if self.header().state.lend() {
             return true;
         }
         self.empty_slot();
         false
+    }
+
+    /// The output is there and is an error.
+    pub(in crate::task) fn has_failed(&mut self) -> bool {
+        if self.header().state.look() != Look::Output {
+            return false;
+        }
+        self.header().touch_payload();
+        // SAFETY: T7: the payload's offset is inside the cell.
+        let output = unsafe { self.cell.0.byte_add(self.header().vtable.output) };
+        // SAFETY: T2, T7, T8: DONE and not taken, so an output of type `T` is there and ours.
+        unsafe { output.cast::<Result<T, TaskError>>().as_ref() }.is_err()
     }
 
     /// Takes the registered waker back, if the task has not ended.
@@ -134,13 +214,13 @@ impl<T> Drop for Handle<T> {
     fn drop(&mut self) {
         // SAFETY: the field is not used again: `self` is being dropped.
         let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
-        if cell.header().state.output() == Some(false) {
-            return; // taken; `cell` lets go of the count
+        if cell.header().state.look() == Look::Taken {
+            return; // `cell` lets go of the count
         }
         match cell.header().state.drop_handle() {
             // T2: done and not taken, so the output is ours to drop. A panic in its destructor
             // is the caller's; the count is dropped by `cell` all the same.
-            None => cell.drop_output(),
+            None => cell.drop_unobserved(),
             Some(true) => {
                 // SAFETY: T3: taken back with WAITING set, so the slot is ours and filled.
                 let waker = cell
