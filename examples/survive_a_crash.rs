@@ -6,6 +6,7 @@
 //!
 //! Twelve pages are rendered in worker processes. One render aborts, one never ends,
 //! one panics. Each costs exactly its page.
+#![allow(clippy::print_stdout)] // a program, not the crate
 
 use std::time::Duration;
 
