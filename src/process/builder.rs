@@ -1,4 +1,8 @@
 //! The settings of a pool.
+//!
+//! The builder collects them, checks in `build` whether there can be a pool at all (a program
+//! that never calls `init` gets an error before any process is started), and hands the
+//! driver what it needs as [`Settings`].
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
