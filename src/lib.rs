@@ -1,9 +1,9 @@
 //! Three executors, one [`Task`].
 //!
-//! - [`ThreadPool`](thread::ThreadPool): work-stealing threads for CPU-bound work that shares memory.
-//! - [`ProcessPool`](process::ProcessPool): worker processes over IPC pipes, for CPU-bound work that must be
+//! - `ThreadPool`: work-stealing threads for CPU-bound work that shares memory.
+//! - `ProcessPool`: worker processes over IPC pipes, for CPU-bound work that must be
 //!   isolated.
-//! - [`EventLoop`](event_loop::EventLoop): a single-threaded loop for I/O-bound work.
+//! - `EventLoop`: a single-threaded loop for I/O-bound work.
 
 mod loom;
 mod sys;
@@ -22,4 +22,7 @@ pub mod io;
 pub mod time;
 
 #[doc(inline)]
-pub use task::{Task, TaskError, TaskId};
+pub use task::{
+    CancelOnDrop, Completer, JoinAll, Race, Shutdown, Task, TaskError, TaskId, Timeout, join_all,
+    race, timeout,
+};

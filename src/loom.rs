@@ -20,14 +20,12 @@ pub(crate) use mocked::*;
 pub(crate) use real::*;
 
 #[cfg(not(loom))]
-#[allow(clippy::disallowed_types)]
 mod real {
     use std::time::Instant;
 
     pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
     pub(crate) use parking_lot::{Mutex, MutexGuard};
     pub(crate) use std::sync::Arc;
-    pub(crate) use std::thread_local;
 
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
@@ -107,33 +105,32 @@ mod real {
 mod mocked {
     use std::time::{Duration, Instant};
 
-    pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::MutexGuard;
-    pub(crate) use loom::thread_local;
+    pub(crate) use ::loom::cell::UnsafeCell;
+    pub(crate) use ::loom::sync::MutexGuard;
     pub(crate) use std::sync::Arc;
 
     pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{
+        pub(crate) use ::loom::sync::atomic::{
             AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
     }
 
     pub(crate) mod thread {
-        pub(crate) use loom::thread::yield_now;
+        pub(crate) use ::loom::thread::yield_now;
         pub(crate) use std::thread::{Builder, JoinHandle, current};
     }
 
     pub(crate) mod hint {
-        pub(crate) use loom::hint::spin_loop;
+        pub(crate) use ::loom::hint::spin_loop;
     }
 
     /// `parking_lot`'s shape (no poisoning) over loom's mutex.
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(::loom::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
+            Self(::loom::sync::Mutex::new(value))
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -147,11 +144,11 @@ mod mocked {
 
     /// loom's condition variable; a timed wait times out after one yield.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(loom::sync::Condvar);
+    pub(crate) struct Condvar(::loom::sync::Condvar);
 
     impl Condvar {
         pub(crate) fn new() -> Self {
-            Self(loom::sync::Condvar::new())
+            Self(::loom::sync::Condvar::new())
         }
 
         pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
@@ -201,7 +198,7 @@ mod mocked {
         }
 
         pub(crate) fn park_timeout(&self, _timeout: Duration) {
-            loom::thread::yield_now();
+            ::loom::thread::yield_now();
             *self.0.0.0.lock() = false;
         }
 
@@ -218,3 +215,19 @@ mod mocked {
         }
     }
 }
+
+/// A thread-local that is loom's under loom (whose threads all run on one) and
+/// the standard library's, const-initialised and cheap, otherwise.
+macro_rules! per_thread {
+    ($(#[$meta:meta])* static $name:ident: $type:ty = $init:expr;) => {
+        #[cfg(not(loom))]
+        std::thread_local! {
+            $(#[$meta])* static $name: $type = const { $init };
+        }
+        #[cfg(loom)]
+        ::loom::thread_local! {
+            $(#[$meta])* static $name: $type = $init;
+        }
+    };
+}
+pub(crate) use per_thread;

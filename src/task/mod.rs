@@ -1,1 +1,66 @@
-//! The stem: the one `Task`.
+//! The stem: the one [`Task`] that all executors return.
+//!
+//! **Job.** Whatever starts work makes a *cell*: one allocation that holds the
+//! work and later its output. Around it there are two sides:
+//!
+//! ```text
+//!      the caller's side                     the producer's side
+//!
+//!      Task<T>  await · join · cancel   │    Runnable   a closure or a future in an
+//!        │                              │               executor's queue
+//!        ├─ join_all, race              │    Completer  a promise that somebody keeps:
+//!        └─ timeout                     │               a reply, a callback
+//!                                       │
+//!                     one cell: state, consumer slot, work or output
+//! ```
+//!
+//! **Reading order.** [`state`](self) (private): every atomic transition, with the invariants
+//! T1 to T5. `raw`: the cell, with T6 to T11, the only unsafe code. Then what
+//! executors use (`runnable`, `completer`), what callers use (`handle`,
+//! `on_done`, the combinators), and what both share (`error`, `panic`, `context`,
+//! `id`, `shutdown`).
+//!
+//! **Promised.** The end of a task is visible only after its work has been
+//! dropped. A future that is not `Send` is polled and dropped on its loop's thread only,
+//! whoever cancels it or drops its handle. A task whose producer goes away ends in `Closed`. No
+//! panic of user code crosses from one side to the other except as a value.
+//!
+//! Tests: `checks/tests/models.rs` (loom), `tests/task.rs`, `benches/benches/cell.rs`.
+
+mod completer;
+pub(crate) mod context;
+mod error;
+mod handle;
+mod id;
+mod join_all;
+mod on_done;
+pub(crate) mod panic;
+mod race;
+mod raw;
+mod runnable;
+mod shutdown;
+mod state;
+mod timeout;
+
+pub use completer::Completer;
+pub use error::{CodecError, TaskError, WorkerExit};
+pub use handle::{CancelOnDrop, Task};
+pub use id::TaskId;
+pub use join_all::{JoinAll, join_all};
+pub use panic::{Panic, PanicLocation};
+pub use race::{Race, race};
+pub use shutdown::Shutdown;
+pub use timeout::{Timeout, timeout};
+
+#[allow(unused_imports)] // what each leaf uses differs
+pub(crate) use self::{
+    completer::{OnCancel, promise},
+    error::CodecDirection,
+    raw::Inbox,
+    runnable::{Ran, Runnable, Schedule, TaskRef, closure, future, local_future},
+};
+
+/// What the models in `checks/` drive: the executor's side of the cell.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;

@@ -1,1 +1,0 @@
-//! Wake-ups at a deadline, with a loop or without one.

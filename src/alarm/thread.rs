@@ -1,0 +1,152 @@
+//! The timer thread: the timekeeper of every thread that has no loop.
+//!
+//! 1. The first alarm armed starts the thread, named `trefoil-alarm`.
+//! 2. It sleeps until the earliest deadline, wakes what is due, and sleeps
+//!    again. A new alarm rings only if it became the earliest.
+//! 3. With nothing pending it waits [`LINGER`] for more and then ends. `running`
+//!    changes only under the lock, in the same critical section that finds the
+//!    timers empty or not, so an alarm is never left to a thread that has ended.
+//!
+//! Should the system refuse the thread, the waiting tasks are woken at once:
+//! they look at the clock themselves and ask again. That is a busy wait, but it
+//! ends, and it is no hang.
+//!
+//! Wakers are strangers' code: they run and drop outside the lock (A2), and one
+//! that panics does not take the thread along.
+//!
+//! Checked by `tests/event_loop.rs`: an alarm without a loop, and the end of the
+//! idle thread.
+
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::{Timekeeper, TimerKey, Timers};
+use crate::loom::thread::Builder;
+use crate::loom::{Condvar, Mutex};
+
+/// How long an idle timer thread stays, so that a stream of short timeouts does
+/// not start a thread each.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// The one timer thread of the process (which may be asleep, or not started).
+pub(super) fn timer_thread() -> Arc<dyn Timekeeper> {
+    shared().clone()
+}
+
+fn shared() -> &'static Arc<TimerThread> {
+    static THREAD: OnceLock<Arc<TimerThread>> = OnceLock::new();
+    THREAD.get_or_init(|| {
+        Arc::new(TimerThread {
+            state: Mutex::new(State {
+                timers: Timers::new(),
+                running: false,
+            }),
+            rung: Condvar::new(),
+        })
+    })
+}
+
+struct TimerThread {
+    state: Mutex<State>,
+    /// A new earliest deadline.
+    rung: Condvar,
+}
+
+struct State {
+    timers: Timers<Waker>,
+    /// A thread is in `keep_time` and will look at `timers` again.
+    running: bool,
+}
+
+impl Timekeeper for TimerThread {
+    fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        let mut state = self.state.lock();
+        let earliest = state.timers.next().is_none_or(|next| deadline < next);
+        let key = state.timers.insert(deadline, waker);
+        let start = !mem::replace(&mut state.running, true);
+        drop(state);
+        if start {
+            self.start();
+        } else if earliest {
+            self.rung.notify_one();
+        }
+        key
+    }
+
+    fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        let Some(current) = state.timers.get_mut(key) else {
+            return false;
+        };
+        if current.will_wake(waker) {
+            return true;
+        }
+        // Cloning and dropping a waker are calls into somebody's vtable.
+        drop(state);
+        let mut fresh = waker.clone();
+        let mut state = self.state.lock();
+        let armed = match state.timers.get_mut(key) {
+            Some(current) => {
+                mem::swap(current, &mut fresh);
+                true
+            }
+            None => false,
+        };
+        drop(state);
+        drop(fresh);
+        armed
+    }
+
+    fn disarm(&self, key: TimerKey) {
+        let waker = self.state.lock().timers.remove(key);
+        drop(waker);
+    }
+}
+
+impl TimerThread {
+    fn start(&self) {
+        let started = Builder::new()
+            .name("trefoil-alarm".into())
+            .stack_size(256 * 1024)
+            .spawn(|| shared().keep_time());
+        if started.is_err() {
+            let mut state = self.state.lock();
+            state.running = false;
+            let waiting: Vec<Waker> = std::iter::from_fn(|| state.timers.pop()).collect();
+            drop(state);
+            wake_all(waiting);
+        }
+    }
+
+    fn keep_time(&self) {
+        let mut state = self.state.lock();
+        loop {
+            let now = Instant::now();
+            let due: Vec<Waker> = std::iter::from_fn(|| state.timers.pop_due(now)).collect();
+            if !due.is_empty() {
+                drop(state);
+                wake_all(due);
+                state = self.state.lock();
+            } else if let Some(next) = state.timers.next() {
+                (state, _) = self.rung.wait_until(state, next);
+            } else {
+                let late;
+                (state, late) = self.rung.wait_until(state, now + LINGER);
+                if late && state.timers.is_empty() {
+                    state.running = false;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn wake_all(wakers: Vec<Waker>) {
+    for waker in wakers {
+        // The hook has reported the panic; the other alarms still count on us.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}

@@ -1,0 +1,192 @@
+//! A thread that waits: its parker, its waker, and who must know of it.
+//!
+//! **Job.** Every blocking wait of this crate ends here: [`wait`] parks the
+//! calling thread until a condition holds, woken through an ordinary `Waker`.
+//!
+//! **Protocol.** 1. Borrow this thread's cached parker, or make a new one if it
+//! is in use (a wait inside a poll inside a wait). 2. Hand the waker to the
+//! caller's `ready`, which registers it and says whether the wait is over.
+//! 3. If not, tell this thread's [`Blocker`] once, park, ask again.
+//!
+//! - **S1** A parker's token belongs to one wait at a time: an inner wait that
+//!   shared it could swallow the wake-up of the outer one, which would then
+//!   sleep for ever. Hence the borrow in step 1.
+//! - **S2** The token is never `std::thread::park`'s: that one belongs to the
+//!   user's code, whose `unpark` we would otherwise swallow.
+//!
+//! **Refusal.** An event loop's thread, and the thread that drives a process
+//! pool, must not block; while they hold a [`RefuseGuard`], waits return at once
+//! and say so.
+//!
+//! Tests: `checks/tests/models.rs` (parked join against completion, cancel and
+//! drop), `tests/task.rs` (nested waits).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Instant;
+
+use crate::loom::{Parker, Unparker, per_thread};
+
+/// What a pool's worker does around a park of its thread inside a wait of ours:
+/// `enter` lets another thread take its place, `leave` takes it back.
+pub(crate) trait Blocker {
+    /// This thread is about to park.
+    fn enter(&self);
+    /// This thread goes on.
+    fn leave(&self);
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// `ready` said so.
+    Ready,
+    /// The deadline passed first.
+    TimedOut,
+    /// This thread must not block, and it was not ready.
+    Refused,
+}
+
+struct Unpark(Unparker);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+struct Parking {
+    parker: Parker,
+    waker: Waker,
+}
+
+impl Parking {
+    fn new() -> Self {
+        let parker = Parker::new();
+        let waker = Waker::from(Arc::new(Unpark(parker.unparker().clone())));
+        Self { parker, waker }
+    }
+}
+
+per_thread! {
+    /// This thread's parker, while no wait has it.
+    static CACHED: RefCell<Option<Parking>> = RefCell::new(None);
+}
+
+per_thread! {
+    /// This thread's pool, if it is a worker.
+    static BLOCKER: RefCell<Option<Rc<dyn Blocker>>> = RefCell::new(None);
+}
+
+per_thread! {
+    /// How many guards forbid this thread to block.
+    static REFUSED: Cell<u32> = Cell::new(0);
+}
+
+/// Blocks this thread until `ready` returns true, woken by the waker that it
+/// is given, or until `deadline`.
+///
+/// `ready` runs at least once, also where blocking is refused.
+pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> bool) -> Waited {
+    let parking = CACHED
+        .try_with(RefCell::take)
+        .unwrap_or(None)
+        .unwrap_or_else(Parking::new);
+    let blocker = Entered::new();
+    let waited = loop {
+        if ready(&parking.waker) {
+            break Waited::Ready;
+        }
+        if blocking_refused() {
+            break Waited::Refused;
+        }
+        match deadline {
+            None => {
+                blocker.enter();
+                parking.parker.park();
+            }
+            Some(deadline) if Instant::now() < deadline => {
+                blocker.enter();
+                parking.parker.park_deadline(deadline);
+                #[cfg(loom)]
+                if !ready(&parking.waker) {
+                    break Waited::TimedOut;
+                }
+            }
+            Some(_) => break Waited::TimedOut,
+        }
+    };
+    drop(blocker);
+    let _ = CACHED.try_with(|slot| slot.replace(Some(parking)));
+    waited
+}
+
+/// Calls the blocker's `enter` at most once, and `leave` if it was called, also
+/// when `ready` unwinds.
+struct Entered(Cell<bool>);
+
+impl Entered {
+    fn new() -> Self {
+        Self(Cell::new(false))
+    }
+
+    fn enter(&self) {
+        if !self.0.replace(true)
+            && let Some(blocker) = current_blocker()
+        {
+            blocker.enter();
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if self.0.get()
+            && let Some(blocker) = current_blocker()
+        {
+            blocker.leave();
+        }
+    }
+}
+
+fn current_blocker() -> Option<Rc<dyn Blocker>> {
+    BLOCKER
+        .try_with(|slot| slot.borrow().clone())
+        .unwrap_or(None)
+}
+
+/// Makes `blocker` the one that is told of this thread's waits (a worker, at its
+/// start), or nobody (at its end).
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_blocker(blocker: Option<Rc<dyn Blocker>>) {
+    let _ = BLOCKER.try_with(|slot| slot.replace(blocker));
+}
+
+/// While it lives, blocking waits on this thread are refused.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct RefuseGuard(std::marker::PhantomData<*const ()>);
+
+/// From now on this thread must not block, until the guard is dropped.
+#[allow(dead_code)] // the event loop's and the process pool's
+pub(crate) fn refuse_blocking() -> RefuseGuard {
+    REFUSED.with(|depth| depth.set(depth.get() + 1));
+    RefuseGuard(std::marker::PhantomData)
+}
+
+/// This thread must not block.
+pub(crate) fn blocking_refused() -> bool {
+    REFUSED.try_with(|depth| depth.get() > 0).unwrap_or(false)
+}
+
+impl Drop for RefuseGuard {
+    fn drop(&mut self) {
+        let _ = REFUSED.try_with(|depth| depth.set(depth.get() - 1));
+    }
+}

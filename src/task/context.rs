@@ -1,0 +1,140 @@
+//! What this thread is doing: which task it runs, and how deep.
+//!
+//! **Job.** Three small thread-local facts that the stem asks for often: the
+//! task that runs here (a spawned task's parent), this thread's block of task
+//! ids, and how much stack is left for running awaited work inline.
+//!
+//! **Protocol.** Who runs a task's code holds an [`Entered`] meanwhile; it
+//! restores the task before on drop, also while unwinding, because a waiter may
+//! run one task in the middle of another.
+//!
+//! **Stack.** A waiter runs the awaited work itself only while at least half of
+//! the stack that the thread is known to have is free. A worker tells its stack
+//! size; any other thread is taken to have half a mebibyte from where it was first seen,
+//! which is true of every usual main and `std` thread.
+//!
+//! Tests: `tests/task.rs` (parents), `tests/thread.rs` (deep chains of waits).
+
+use std::cell::Cell;
+use std::num::NonZeroU64;
+
+use super::TaskId;
+use crate::loom::per_thread;
+
+#[allow(unused_imports)] // what each leaf uses differs
+pub(crate) use crate::sync::park::{
+    Blocker, RefuseGuard, blocking_refused, refuse_blocking, set_blocker,
+};
+
+struct Here {
+    /// The task that runs on this thread; 0: none.
+    current: Cell<u64>,
+    /// The next id to give out, and the end of the block.
+    next_id: Cell<u64>,
+    end_id: Cell<u64>,
+    /// The address near which this thread's stack began, and how many bytes
+    /// may be used before claims stop. 0: not yet known.
+    stack_top: Cell<usize>,
+    stack_budget: Cell<usize>,
+}
+
+per_thread! {
+    static HERE: Here = Here {
+        current: Cell::new(0),
+        next_id: Cell::new(0),
+        end_id: Cell::new(0),
+        stack_top: Cell::new(0),
+        stack_budget: Cell::new(0),
+    };
+}
+
+/// How many ids a thread takes at once.
+const BLOCK: u64 = 1 << 12;
+
+#[inline]
+pub(super) fn next_id() -> NonZeroU64 {
+    let id = HERE
+        .try_with(|here| {
+            let id = here.next_id.get();
+            if id == here.end_id.get() {
+                let id = take_block(BLOCK);
+                here.next_id.set(id + 1);
+                here.end_id.set(id + BLOCK);
+                return id;
+            }
+            here.next_id.set(id + 1);
+            id
+        })
+        .unwrap_or_else(|_| take_block(1));
+    // Ids begin at 1 and 2^64 of them do not run out.
+    NonZeroU64::new(id).unwrap_or(NonZeroU64::MIN)
+}
+
+/// `count` ids that nobody else gets, from one counter for the process.
+#[cold]
+fn take_block(count: u64) -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(count, Ordering::Relaxed)
+}
+
+/// The task that runs on this thread, if one does.
+#[inline]
+pub(crate) fn current() -> Option<TaskId> {
+    HERE.try_with(|here| here.current.get())
+        .ok()
+        .and_then(TaskId::from_raw)
+}
+
+/// Marks `task` as the one that runs here until it is dropped.
+pub(super) struct Entered {
+    before: u64,
+}
+
+#[inline]
+pub(super) fn enter(task: TaskId) -> Entered {
+    let before = HERE
+        .try_with(|here| here.current.replace(task.get()))
+        .unwrap_or(0);
+    Entered { before }
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = HERE.try_with(|here| here.current.set(self.before));
+    }
+}
+
+/// What a thread that has told nothing is taken to have.
+const UNKNOWN_STACK: usize = 512 << 10;
+
+/// This thread, a worker at its start, has a stack of `bytes`.
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_stack(bytes: usize) {
+    let here_now = stack_pointer();
+    let _ = HERE.try_with(|here| {
+        here.stack_top.set(here_now);
+        here.stack_budget.set(bytes / 2);
+    });
+}
+
+/// There is enough stack left to run awaited work inline.
+pub(crate) fn stack_left() -> bool {
+    let now = stack_pointer();
+    HERE.try_with(|here| {
+        if here.stack_top.get() == 0 {
+            here.stack_top.set(now);
+            here.stack_budget.set(UNKNOWN_STACK / 2);
+        }
+        here.stack_top.get().abs_diff(now) < here.stack_budget.get()
+    })
+    .unwrap_or(false)
+}
+
+/// Roughly where the stack ends now: the address of a local variable.
+#[inline(never)]
+fn stack_pointer() -> usize {
+    let local = 0u8;
+    (&raw const local).addr()
+}

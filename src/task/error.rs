@@ -1,0 +1,277 @@
+//! Every way in which work can fail, as one small enum.
+//!
+//! [`TaskError`] is two words: what happened, and a box with the details where
+//! there are any. It is `Clone`, so that many waiters may have it, and
+//! `Send + Sync`, so that it crosses threads; a panic's payload, which is
+//! neither, stays behind a lock that its first taker empties (see
+//! [`Panic`]).
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::panic::Panic;
+
+/// Why a task has no result.
+///
+/// Two words long; cloning is cheap unless it carries details. Match with a
+/// wildcard arm: new reasons may come.
+///
+/// ```
+/// use trefoil::{TaskError, ThreadPool};
+///
+/// let pool = ThreadPool::with_threads(1);
+/// let error = pool.spawn(|| -> u32 { panic!("out of cheese") }).join().unwrap_err();
+/// match error {
+///     TaskError::Panicked(panic) => assert_eq!(panic.message(), "out of cheese"),
+///     other => panic!("{other}"),
+/// }
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task was cancelled before it had a result.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// The time given for it was up. What was waited for may still be running.
+    #[error("the time is up")]
+    TimedOut,
+    /// Nobody is left to produce the result: the executor was shut down, the
+    /// promise was dropped, or the result had been taken before.
+    #[error(
+        "closed: the executor or promise behind this task is gone, or its result was taken before"
+    )]
+    Closed,
+    /// Waiting here would block a thread that must not block: an event loop's, or
+    /// the one that drives a process pool. `.await` the task instead, or join
+    /// it from `spawn_blocking`.
+    #[error(
+        "a blocking wait was refused on an event-loop or driver thread: await the task, or wait in spawn_blocking"
+    )]
+    WouldBlock,
+    /// The closure, future or call panicked.
+    #[error("{0}")]
+    Panicked(Box<Panic>),
+    /// The worker process that ran the call died.
+    #[error("{0}")]
+    WorkerDied(Box<WorkerExit>),
+    /// An argument or a result could not cross to or from a worker process.
+    #[error("{0}")]
+    Codec(Box<CodecError>),
+}
+
+impl From<Panic> for TaskError {
+    fn from(panic: Panic) -> Self {
+        Self::Panicked(Box::new(panic))
+    }
+}
+
+/// Keeps the error as the source; the kind is the nearest of `io`'s.
+impl From<TaskError> for io::Error {
+    fn from(error: TaskError) -> Self {
+        let kind = match &error {
+            TaskError::Cancelled => io::ErrorKind::Interrupted,
+            TaskError::TimedOut => io::ErrorKind::TimedOut,
+            TaskError::Closed => io::ErrorKind::BrokenPipe,
+            TaskError::WouldBlock => io::ErrorKind::WouldBlock,
+            TaskError::Codec(_) => io::ErrorKind::InvalidData,
+            TaskError::Panicked(_) | TaskError::WorkerDied(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// How a worker process ended while it ran a call.
+///
+/// ```no_run
+/// use trefoil::{ProcessPool, TaskError};
+///
+/// trefoil::init();
+/// let procs = ProcessPool::with_workers(2)?;
+/// match procs.spawn((), |()| -> () { std::process::abort() }).join() {
+///     Err(TaskError::WorkerDied(exit)) => println!("{exit}: signal {:?}", exit.signal()),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct WorkerExit {
+    pub(crate) pid: u32,
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) attempts: u32,
+    pub(crate) stderr_tail: String,
+    pub(crate) out_of_memory: bool,
+    /// What else is known, in words: for a worker that never got going.
+    pub(crate) note: Option<String>,
+}
+
+impl WorkerExit {
+    #[allow(dead_code)] // the process pool's
+    pub(crate) fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            code: None,
+            signal: None,
+            attempts: 1,
+            stderr_tail: String::new(),
+            out_of_memory: false,
+            note: None,
+        }
+    }
+
+    /// The process id that the worker had.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The exit code, if it exited.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
+    /// The signal that killed it, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        self.signal
+    }
+
+    /// How many times the call was started, this time included.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The last lines that the worker wrote to its standard error, at most 4 KiB.
+    #[must_use]
+    pub fn stderr_tail(&self) -> &str {
+        &self.stderr_tail
+    }
+
+    /// It died, as far as can be told, for want of memory.
+    #[must_use]
+    pub fn out_of_memory(&self) -> bool {
+        self.out_of_memory
+    }
+}
+
+impl fmt::Display for WorkerExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker process {} ", self.pid)?;
+        match (self.code, self.signal) {
+            (_, Some(signal)) => write!(f, "was killed by signal {signal}")?,
+            (Some(code), None) => write!(f, "exited with code {code}")?,
+            (None, None) => write!(f, "died")?,
+        }
+        if self.out_of_memory {
+            write!(f, " (out of memory)")?;
+        }
+        if self.attempts > 1 {
+            write!(f, " at attempt {}", self.attempts)?;
+        }
+        if let Some(note) = &self.note {
+            write!(f, ": {note}")?;
+        }
+        if let Some(line) = self
+            .stderr_tail
+            .lines()
+            .rfind(|line| !line.trim().is_empty())
+        {
+            write!(f, "; its last words: {}", line.trim())?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for WorkerExit {}
+
+/// A value that could not be sent to or from a worker process.
+#[derive(Clone, Debug)]
+pub struct CodecError {
+    pub(crate) type_name: &'static str,
+    pub(crate) direction: CodecDirection,
+    pub(crate) detail: String,
+}
+
+/// What was being done to the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // the process pool's
+pub(crate) enum CodecDirection {
+    EncodeArgument,
+    DecodeArgument,
+    EncodeResult,
+    DecodeResult,
+}
+
+impl CodecError {
+    #[allow(dead_code)] // the process pool's
+    pub(crate) fn new(type_name: &'static str, direction: CodecDirection, detail: String) -> Self {
+        Self {
+            type_name,
+            direction,
+            detail,
+        }
+    }
+
+    /// The Rust type of the value.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        self.type_name
+    }
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.direction {
+            CodecDirection::EncodeArgument => "an argument of type {} could not be encoded",
+            CodecDirection::DecodeArgument => "an argument of type {} could not be decoded",
+            CodecDirection::EncodeResult => "a result of type {} could not be encoded",
+            CodecDirection::DecodeResult => "a result of type {} could not be decoded",
+        };
+        let (before, after) = what.split_once("{}").unwrap_or((what, ""));
+        write!(f, "{before}`{}`{after}: {}", self.type_name, self.detail)
+    }
+}
+
+impl Error for CodecError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_words_and_send_sync() {
+        fn send_sync<T: Send + Sync + Clone + Error + 'static>() {}
+        send_sync::<TaskError>();
+        assert!(size_of::<TaskError>() <= 16);
+        assert!(size_of::<Result<(), TaskError>>() <= 16);
+    }
+
+    #[test]
+    fn says_what_happened() {
+        let mut exit = WorkerExit::new(17);
+        exit.signal = Some(11);
+        exit.stderr_tail = "first\nlast\n\n".to_owned();
+        let text = TaskError::WorkerDied(Box::new(exit)).to_string();
+        assert_eq!(
+            text,
+            "worker process 17 was killed by signal 11; its last words: last"
+        );
+        let codec = CodecError::new(
+            "alloc::string::String",
+            CodecDirection::EncodeResult,
+            "too odd".into(),
+        );
+        let text = TaskError::Codec(Box::new(codec)).to_string();
+        assert_eq!(
+            text,
+            "a result of type `alloc::string::String` could not be encoded: too odd"
+        );
+        assert_eq!(
+            io::Error::from(TaskError::TimedOut).kind(),
+            io::ErrorKind::TimedOut
+        );
+    }
+}

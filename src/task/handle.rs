@@ -1,0 +1,292 @@
+//! The consumer's side of a task: [`Task`].
+//!
+//! Everything here is safe code over `raw::Handle`, which enforces who may
+//! touch what. A blocking wait goes through these steps, first match wins:
+//!
+//! 1. the task has ended: take the output, on any thread;
+//! 2. this thread must not block (an event loop's): `WouldBlock`;
+//! 3. the task is a queued closure that may be claimed, and at least half of this
+//!    thread's stack is free: run it here (so a pool of one thread can wait for
+//!    its own tasks, and no unrelated work ever runs under the waiter's locks);
+//! 4. park, woken through the consumer slot like every other waiter; a worker's
+//!    pool is told, so that another thread takes its place.
+
+use std::fmt;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::raw::{self, Handle};
+use super::{TaskError, TaskId, context, on_done};
+use crate::sync::park::{self, Waited};
+
+/// Work that was started and will end: the one handle of all executors.
+///
+/// Await it in async code on any runtime, or [`join`](Task::join) it in blocking
+/// code; both give `Result<T, TaskError>`. **Dropping it detaches it**: the work
+/// goes on. It is one pointer in size, and the whole task is one allocation.
+///
+/// A task's end becomes visible only after its closure or future has been
+/// dropped, so whatever they captured is free again.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let task = pool.spawn(|| (1..=20u64).product::<u64>());
+/// assert_eq!(task.join().unwrap(), 2_432_902_008_176_640_000);
+/// ```
+///
+/// # Cancel safety
+/// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, the
+/// task can be awaited or joined again.
+#[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
+pub struct Task<T> {
+    handle: Handle<T>,
+}
+
+impl<T> Task<T> {
+    pub(super) fn from_handle(handle: Handle<T>) -> Self {
+        Self { handle }
+    }
+
+    /// Waits for the end, blocking this thread, and gives the result.
+    ///
+    /// A task that has ended gives its result on any thread at once. If it is a
+    /// queued closure of a pool, the waiting thread may run it itself.
+    ///
+    /// # Errors
+    /// How the task ended, if not well. [`TaskError::WouldBlock`] on an
+    /// event-loop thread if the task has not ended: the task is then detached.
+    /// [`TaskError::Closed`] if its result was taken before.
+    pub fn join(mut self) -> Result<T, TaskError> {
+        self.wait(None)
+    }
+
+    /// As [`join`](Task::join), for at most `timeout`. The task stays usable.
+    ///
+    /// # Errors
+    /// As `join`, and [`TaskError::TimedOut`] if the time is up: the task goes on
+    /// and can be waited for again. To tell a task that *ended* in `TimedOut`
+    /// or `WouldBlock` from a wait that did, ask [`try_join`](Task::try_join): it gives
+    /// `Some(Err(Closed))` if the error was the task's own.
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
+        // A deadline past the end of time is none.
+        self.wait(Instant::now().checked_add(timeout))
+    }
+
+    /// The result, if the task has ended; never blocks. A result that was taken
+    /// before is `Some(Err(Closed))`.
+    pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
+        self.handle
+            .take()
+            .map(|output| output.unwrap_or(Err(TaskError::Closed)))
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<T, TaskError> {
+        if let Some(result) = self.try_join() {
+            return result;
+        }
+        if context::blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        // With a deadline, running the work here could overrun it: only park.
+        if deadline.is_none() && context::stack_left() && self.handle.claim_and_run() {
+            return self.try_join().unwrap_or(Err(TaskError::Closed));
+        }
+        let waited = park::wait(deadline, |waker| !self.handle.register(waker));
+        match waited {
+            Waited::Ready => {}
+            Waited::TimedOut | Waited::Refused => self.handle.unregister(),
+        }
+        match self.try_join() {
+            Some(result) => result,
+            None if waited == Waited::Refused => Err(TaskError::WouldBlock),
+            None => Err(TaskError::TimedOut),
+        }
+    }
+
+    /// Asks the task to end.
+    ///
+    /// True: it ends in [`TaskError::Cancelled`], whatever its code still returns. A
+    /// queued closure is dropped at once, a future at its next poll or
+    /// suspension, on its executor; a call in a worker process is stopped.
+    /// False: it has ended already, or it is a closure that is running, which
+    /// nothing can stop from outside.
+    pub fn cancel(&self) -> bool {
+        self.handle.cancel()
+    }
+
+    /// The task has ended: the next `join`, `try_join` or `.await` gives its result
+    /// at once.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_done()
+    }
+
+    /// The number of this task, unique in the process.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.handle.header().id
+    }
+
+    /// Where it was spawned.
+    #[must_use]
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.handle.header().site
+    }
+
+    /// The task that spawned it, if one did.
+    #[must_use]
+    pub fn parent(&self) -> Option<TaskId> {
+        self.handle.header().parent
+    }
+
+    /// Lets it go on without a handle, as dropping does, but says so.
+    pub fn detach(self) {
+        drop(self);
+    }
+
+    /// Ties the task's life to the handle's: dropping what this returns cancels
+    /// the task. It awaits and joins in the same way.
+    pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
+        CancelOnDrop { task: self }
+    }
+
+    /// Calls `f` with the result when the task ends: on the thread that ends it,
+    /// or here and now if it has ended. `f` must be short; a panic in it is shown by the
+    /// panic hook and goes no further.
+    ///
+    /// ```
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// pool.spawn(|| 6 * 7).on_done(move |result| tell.send(result.unwrap()).unwrap());
+    /// assert_eq!(told.recv().unwrap(), 42);
+    /// ```
+    pub fn on_done(self, f: impl FnOnce(Result<T, TaskError>) + Send + 'static)
+    where
+        T: Send + 'static,
+    {
+        on_done::register(self, f);
+    }
+
+    /// A task that has ended already, in `value`.
+    ///
+    /// ```
+    /// assert_eq!(trefoil::Task::ready(7).join().unwrap(), 7);
+    /// ```
+    #[track_caller]
+    pub fn ready(value: T) -> Self {
+        Self::from_handle(Handle::from_raw(raw::allocate_ready(
+            value,
+            Location::caller(),
+        )))
+    }
+
+    pub(super) fn register(&mut self, waker: &std::task::Waker) -> bool {
+        self.handle.register(waker)
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(result) = self.try_join() {
+            return Poll::Ready(result);
+        }
+        if self.handle.register(cx.waker()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.try_join().unwrap_or(Err(TaskError::Closed)))
+    }
+}
+
+// Not structurally pinned: the output lives in the cell, not in the handle.
+impl<T> Unpin for Task<T> {}
+// A panic cannot leave a cell half-changed: its transitions are single steps.
+impl<T> UnwindSafe for Task<T> {}
+impl<T> RefUnwindSafe for Task<T> {}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("id", &self.id())
+            .field("state", &self.handle.header().state)
+            .field("spawned_at", &format_args!("{}", self.spawned_at()))
+            .finish()
+    }
+}
+
+/// A task that is cancelled when this is dropped; see [`Task::cancel_on_drop`].
+///
+/// ```
+/// let (completer, task) = trefoil::Completer::<u32>::new();
+/// drop(task.cancel_on_drop());
+/// assert!(completer.is_cancelled());
+/// ```
+#[must_use = "dropping it cancels the task"]
+pub struct CancelOnDrop<T> {
+    task: Task<T>,
+}
+
+impl<T> CancelOnDrop<T> {
+    /// As [`Task::join`], but where the wait is refused the task is cancelled.
+    ///
+    /// # Errors
+    /// As [`Task::join`].
+    pub fn join(mut self) -> Result<T, TaskError> {
+        self.task.wait(None)
+    }
+
+    /// As [`Task::join_timeout`].
+    ///
+    /// # Errors
+    /// As [`Task::join_timeout`].
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
+        self.task.join_timeout(timeout)
+    }
+
+    /// As [`Task::try_join`].
+    pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
+        self.task.try_join()
+    }
+
+    /// As [`Task::cancel`].
+    pub fn cancel(&self) -> bool {
+        self.task.cancel()
+    }
+
+    /// As [`Task::is_finished`].
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// As [`Task::id`].
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.task.id()
+    }
+}
+
+impl<T> Future for CancelOnDrop<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.task).poll(cx)
+    }
+}
+
+impl<T> Drop for CancelOnDrop<T> {
+    fn drop(&mut self) {
+        if !self.task.is_finished() {
+            self.task.cancel();
+        }
+    }
+}
+
+impl<T> fmt::Debug for CancelOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelOnDrop").field(&self.task).finish()
+    }
+}

@@ -1,0 +1,75 @@
+//! The executor's side of the cell for the models: a queue of one entry.
+//!
+//! Loom models live in `checks/`, outside this crate, and see what users see;
+//! this adds what only executors see. It exists under `--cfg loom` only.
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+
+use super::runnable::{self, Ran, Runnable, Schedule};
+use super::{Inbox, Task, state};
+
+pub use crate::sync::block_on::block_on;
+
+/// One queue entry.
+#[derive(Debug)]
+pub struct Entry(Runnable);
+
+impl Entry {
+    /// True: the task has ended.
+    pub fn run(self) -> bool {
+        self.0.run() == Ran::Done
+    }
+}
+
+/// A queue that any thread may push to, shared by a model's executor and wakers.
+#[derive(Clone)]
+pub struct Queue(Arc<Inbox>);
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Queue")
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self(Arc::new(Inbox::new()))
+    }
+}
+
+impl Queue {
+    pub fn push(&self, entry: Entry) -> bool {
+        self.0.push(entry.0)
+    }
+
+    pub fn drain(&self) -> Vec<Entry> {
+        self.0.drain().map(Entry).collect()
+    }
+}
+
+impl Schedule for Queue {
+    fn schedule(&self, runnable: Runnable) {
+        self.0.push(runnable);
+    }
+}
+
+/// A claimable closure, queued nowhere.
+pub fn closure<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Entry, Task<T>) {
+    let (runnable, task) = runnable::closure(f, true);
+    (Entry(runnable), task)
+}
+
+/// A future whose wake-ups go to `queue`.
+pub fn future<F>(future: F, queue: &Queue) -> (Entry, Task<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let (runnable, task) = runnable::future(future, queue.clone());
+    (Entry(runnable), task)
+}
+
+/// Breaks the transition that lends the consumer slot (or mends it).
+pub fn break_lend(on: bool) {
+    state::fault::break_lend(on);
+}

@@ -1,0 +1,59 @@
+//! A callback as a consumer: a waker that takes the result and calls a closure.
+//!
+//! The callback owns the handle, and sits in the slot of the task that the handle
+//! belongs to: a cycle that the task's end breaks, and every task ends. It is
+//! run by whoever empties [`Callback::armed`]: the waker, or `register` if the task
+//! ended while it was being armed. A lock decides, so it runs once.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use super::panic::contain;
+use super::{Task, TaskError};
+use crate::loom::Mutex;
+
+struct Callback<T, F> {
+    armed: Mutex<Option<(Task<T>, F)>>,
+}
+
+impl<T, F: FnOnce(Result<T, TaskError>)> Callback<T, F> {
+    fn fire(&self) {
+        let armed = self.armed.lock().take();
+        if let Some((mut task, f)) = armed
+            && let Some(result) = task.try_join()
+        {
+            contain(|| f(result));
+        }
+    }
+}
+
+impl<T, F> Wake for Callback<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(Result<T, TaskError>) + Send + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        self.fire();
+    }
+}
+
+/// Has `f` called with the result of `task`, once.
+pub(super) fn register<T, F>(mut task: Task<T>, f: F)
+where
+    T: Send + 'static,
+    F: FnOnce(Result<T, TaskError>) + Send + 'static,
+{
+    let callback = Arc::new(Callback {
+        armed: Mutex::new(None),
+    });
+    let registered = task.register(&Waker::from(callback.clone()));
+    let ended_meanwhile = {
+        let mut armed = callback.armed.lock();
+        let (task, _) = armed.insert((task, f));
+        !registered || task.is_finished()
+    };
+    // Armed, then looked: an end after the look finds it armed.
+    if ended_meanwhile {
+        callback.fire();
+    }
+}

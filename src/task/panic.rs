@@ -1,0 +1,234 @@
+//! A panic as a value: caught where it happened, resumed where it is awaited.
+//!
+//! `catch_unwind` gives the payload, but not the place. The place is known only
+//! to a panic hook, so the first executor puts one in ([`install_hook`]): it
+//! notes the location in a thread-local while this thread is inside [`catch`],
+//! and then calls the hook that was there before, always. A host that replaces
+//! the hook afterwards loses the location, nothing else.
+//!
+//! The payload of a local panic is kept, behind a lock because payloads are not
+//! `Sync`; whoever resumes first gets it, later resumers get the message.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::sync::{Arc, Once};
+
+type Payload = Box<dyn Any + Send + 'static>;
+
+/// A panic that ended a task.
+///
+/// ```
+/// use trefoil::{TaskError, ThreadPool};
+///
+/// let pool = ThreadPool::with_threads(1);
+/// let Err(TaskError::Panicked(panic)) = pool.spawn(|| -> () { panic!("no {}", 7) }).join() else { unreachable!() };
+/// assert_eq!(panic.message(), "no 7");
+/// assert!(panic.location().unwrap().file().ends_with(".rs"));
+/// assert_eq!(panic.worker(), "trefoil-0");
+/// ```
+#[derive(Clone)]
+pub struct Panic(Arc<Inner>);
+
+struct Inner {
+    message: String,
+    location: Option<PanicLocation>,
+    worker: String,
+    payload: parking_lot::Mutex<Option<Payload>>,
+}
+
+/// Where in the source a panic began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PanicLocation {
+    file: String,
+    line: u32,
+    column: u32,
+}
+
+impl Panic {
+    fn local(payload: Payload, location: Option<PanicLocation>) -> Self {
+        let message = match payload.downcast_ref::<&'static str>() {
+            Some(text) => (*text).to_owned(),
+            None => match payload.downcast_ref::<String>() {
+                Some(text) => text.clone(),
+                None => "a panic with a payload that is not text".to_owned(),
+            },
+        };
+        let thread = std::thread::current();
+        let worker = thread
+            .name()
+            .map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
+        Self(Arc::new(Inner {
+            message,
+            location,
+            worker,
+            payload: Some(payload).into(),
+        }))
+    }
+
+    /// A panic that happened in another process.
+    #[allow(dead_code)] // the process pool's
+    pub(crate) fn remote(message: String, location: Option<PanicLocation>, worker: String) -> Self {
+        Self(Arc::new(Inner {
+            message,
+            location,
+            worker,
+            payload: None.into(),
+        }))
+    }
+
+    /// What the panic said. A payload that is not text is described in words.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where the panic began. `None` if the host put in a panic hook of its own
+    /// after the first executor was made, or if there was no hook yet.
+    #[must_use]
+    pub fn location(&self) -> Option<&PanicLocation> {
+        self.0.location.as_ref()
+    }
+
+    /// Where it ran: the name of the thread, or `process` and the process id.
+    #[must_use]
+    pub fn worker(&self) -> &str {
+        &self.0.worker
+    }
+
+    /// Goes on with the panic in this thread, without calling the panic hook
+    /// again. The first caller raises the original payload if the panic happened
+    /// in this process; all others raise the message as a `String`.
+    ///
+    /// # Panics
+    /// Always: that is its job.
+    pub fn resume_unwind(self) -> ! {
+        panic::resume_unwind(self.into_payload())
+    }
+
+    /// The payload as `resume_unwind` would raise it.
+    pub(crate) fn into_payload(self) -> Payload {
+        let payload = self.0.payload.lock().take();
+        payload.unwrap_or_else(|| Box::new(self.0.message.clone()))
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.0.message)
+            .field("location", &self.0.location)
+            .field("worker", &self.0.worker)
+            .finish()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked")?;
+        if let Some(location) = &self.0.location {
+            write!(f, " at {location}")?;
+        }
+        write!(f, " on {}: {}", self.0.worker, self.0.message)
+    }
+}
+
+impl std::error::Error for Panic {}
+
+impl PanicLocation {
+    #[allow(dead_code)] // the process pool's
+    pub(crate) fn new(file: String, line: u32, column: u32) -> Self {
+        Self { file, line, column }
+    }
+
+    /// The source file, as the compiler was given it.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The line, from 1.
+    #[must_use]
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// The column, from 1.
+    #[must_use]
+    pub fn column(&self) -> u32 {
+        self.column
+    }
+}
+
+impl From<&Location<'_>> for PanicLocation {
+    fn from(location: &Location<'_>) -> Self {
+        Self {
+            file: location.file().to_owned(),
+            line: location.line(),
+            column: location.column(),
+        }
+    }
+}
+
+impl fmt::Display for PanicLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+crate::loom::per_thread! {
+    /// How many [`catch`]es this thread is inside of: the hook notes nothing
+    /// for panics that are none of ours.
+    static CATCHING: Cell<u32> = Cell::new(0);
+}
+
+crate::loom::per_thread! {
+    /// Where the last panic inside a [`catch`] on this thread began.
+    static PLACE: RefCell<Option<PanicLocation>> = RefCell::new(None);
+}
+
+/// Puts in the one chaining panic hook, once in the life of the process.
+///
+/// Does nothing while this thread is panicking: a hook cannot be changed then.
+pub(crate) fn install_hook() {
+    static ONCE: Once = Once::new();
+    if std::thread::panicking() {
+        return;
+    }
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let ours = CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false);
+            if ours {
+                let place = info.location().map(PanicLocation::from);
+                let _ = PLACE.try_with(|slot| slot.replace(place));
+            }
+            before(info);
+        }));
+    });
+}
+
+/// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload.
+#[inline]
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    let _ = CATCHING.try_with(|depth| depth.set(depth.get() + 1));
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    let _ = CATCHING.try_with(|depth| depth.set(depth.get() - 1));
+    result.map_err(caught)
+}
+
+#[cold]
+fn caught(payload: Payload) -> Panic {
+    let place = PLACE.try_with(RefCell::take).unwrap_or(None);
+    Panic::local(payload, place)
+}
+
+/// Runs `f`, which drops something of the user's, where a panic would do harm
+/// and nobody waits for its message: the panic hook has shown it.
+pub(crate) fn contain(f: impl FnOnce()) {
+    if let Err(panic) = catch(f) {
+        // The payload's own destructor may panic, too.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(panic)));
+    }
+}

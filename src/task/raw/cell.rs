@@ -1,0 +1,411 @@
+//! What depends on a cell's types: its layout, and the functions in its vtable.
+//!
+//! Each function here is reached through the vtable of the cell that it was
+//! made for (T7), under the conditions that `VTable` states for it. The generic
+//! code is kept to what needs the types; everything else is in the parent module.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, offset_of};
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+use super::{Header, Kind, Ref, VTable, waker};
+use crate::loom::UnsafeCell;
+use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::task::completer::OnCancel;
+use crate::task::panic::{self, contain};
+use crate::task::runnable::{Ran, Runnable, Schedule};
+use crate::task::state::{State, Suspend};
+use crate::task::{TaskError, TaskId, context};
+
+/// A whole task.
+#[repr(C)]
+struct Cell<W, T, S> {
+    header: Header,
+    schedule: S,
+    payload: Payload<W, T>,
+}
+
+union Payload<W, T> {
+    work: ManuallyDrop<W>,
+    output: ManuallyDrop<Result<T, TaskError>>,
+}
+
+/// The `S` of a cell that is never scheduled again: closures, and values that
+/// were ready from the start.
+struct Never;
+
+pub(in crate::task) fn allocate_closure<F, T>(
+    f: F,
+    claimable: bool,
+    site: &'static Location<'static>,
+) -> NonNull<Header>
+where
+    F: FnOnce() -> T,
+{
+    let payload = Payload::<F, T> {
+        work: ManuallyDrop::new(f),
+    };
+    allocate(
+        State::scheduled(claimable),
+        &Make::<F, T, Never>::CLOSURE,
+        Never,
+        payload,
+        site,
+    )
+}
+
+pub(in crate::task) fn allocate_future<F: Future, S: Schedule>(
+    future: F,
+    schedule: S,
+    site: &'static Location<'static>,
+) -> NonNull<Header> {
+    let payload = Payload::<F, F::Output> {
+        work: ManuallyDrop::new(future),
+    };
+    allocate(
+        State::scheduled(false),
+        &Make::<F, F::Output, S>::FUTURE,
+        schedule,
+        payload,
+        site,
+    )
+}
+
+pub(in crate::task) fn allocate_local<F: Future, S: Schedule>(
+    future: F,
+    schedule: S,
+    site: &'static Location<'static>,
+) -> NonNull<Header> {
+    let payload = Payload::<F, F::Output> {
+        work: ManuallyDrop::new(future),
+    };
+    allocate(
+        State::scheduled(false),
+        &Make::<F, F::Output, S>::LOCAL,
+        schedule,
+        payload,
+        site,
+    )
+}
+
+pub(in crate::task) fn allocate_promise<T, H: OnCancel>(
+    hook: H,
+    site: &'static Location<'static>,
+) -> NonNull<Header> {
+    let payload = Payload::<(), T> {
+        work: ManuallyDrop::new(()),
+    };
+    allocate(
+        State::promised(),
+        &Make::<(), T, H>::PROMISE,
+        hook,
+        payload,
+        site,
+    )
+}
+
+pub(in crate::task) fn allocate_ready<T>(
+    value: T,
+    site: &'static Location<'static>,
+) -> NonNull<Header> {
+    let payload = Payload::<(), T> {
+        output: ManuallyDrop::new(Ok(value)),
+    };
+    allocate(
+        State::done(),
+        &Make::<(), T, Never>::READY,
+        Never,
+        payload,
+        site,
+    )
+}
+
+#[inline]
+fn allocate<W, T, S>(
+    state: State,
+    vtable: &'static VTable,
+    schedule: S,
+    payload: Payload<W, T>,
+    site: &'static Location<'static>,
+) -> NonNull<Header> {
+    let header = Header {
+        state,
+        tag: AtomicU32::new(0),
+        vtable,
+        next: AtomicPtr::new(std::ptr::null_mut()),
+        consumer: UnsafeCell::new(None),
+        id: TaskId::next(),
+        site,
+        parent: context::current(),
+        #[cfg(loom)]
+        payload: UnsafeCell::new(()),
+    };
+    let cell = Box::into_raw(Box::new(Cell {
+        header,
+        schedule,
+        payload,
+    }));
+    // SAFETY: T6 begins here: `Box::into_raw` is never null, and the cast keeps the
+    // provenance of the whole cell, whose header is its first field (`repr(C)`).
+    unsafe { NonNull::new_unchecked(cell.cast()) }
+}
+
+/// The vtables for one choice of types.
+struct Make<W, T, S>(PhantomData<(W, T, S)>);
+
+impl<W, T, S> Make<W, T, S> {
+    const BASE: VTable = VTable {
+        kind: Kind::Promise,
+        output: offset_of!(Cell<W, T, S>, payload),
+        run: no_run,
+        drop_work: drop_work::<W, T, S>,
+        write_error: write_error::<W, T, S>,
+        drop_output: drop_output::<W, T, S>,
+        schedule: no_schedule,
+        is_owner_thread: anywhere,
+        hook: no_hook,
+        free: free::<W, T, S>,
+    };
+}
+
+impl<T> Make<(), T, Never> {
+    const READY: VTable = Self::BASE;
+}
+
+impl<F: FnOnce() -> T, T> Make<F, T, Never> {
+    const CLOSURE: VTable = VTable {
+        kind: Kind::Closure,
+        run: run_closure::<F, T>,
+        ..Self::BASE
+    };
+}
+
+impl<F: Future, S: Schedule> Make<F, F::Output, S> {
+    const FUTURE: VTable = VTable {
+        kind: Kind::Future,
+        run: run_future::<F, S>,
+        schedule: schedule::<F, F::Output, S>,
+        ..Self::BASE
+    };
+    const LOCAL: VTable = VTable {
+        kind: Kind::Local,
+        is_owner_thread: is_owner_thread::<F, F::Output, S>,
+        ..Self::FUTURE
+    };
+}
+
+impl<T, H: OnCancel> Make<(), T, H> {
+    const PROMISE: VTable = VTable {
+        hook: hook::<T, H>,
+        ..Self::BASE
+    };
+}
+
+/// Where the payload of a cell with these types lies.
+fn payload<W, T, S>(ptr: NonNull<Header>) -> NonNull<Payload<W, T>> {
+    // SAFETY: T6, T7: the offset is inside the allocation that `ptr` has provenance over.
+    unsafe { ptr.byte_add(offset_of!(Cell<W, T, S>, payload)) }.cast()
+}
+
+unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
+    let runner = Ref::from_raw(ptr);
+    runner.header().touch_payload();
+    let payload = payload::<F, T, Never>(ptr);
+    // SAFETY: T1, T8: we have RUNNING, so the work is there and ours; it is not
+    // touched again, the call consumes it.
+    let work = unsafe { payload.cast::<F>().read() };
+    let entered = context::enter(runner.header().id);
+    let result = panic::catch(work).map_err(TaskError::from);
+    drop(entered);
+    runner.header().touch_payload();
+    // SAFETY: T1, T8: the work is gone, the place is ours.
+    unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
+    runner.finish(false);
+    Ran::Done
+}
+
+unsafe fn run_future<F: Future, S: Schedule>(ptr: NonNull<Header>) -> Ran {
+    let runner = Ref::from_raw(ptr);
+    assert!(
+        runner.may_touch_work(),
+        "trefoil: a local task was run on a thread that does not own it"
+    );
+    runner.header().touch_payload();
+    let payload = payload::<F, F::Output, S>(ptr);
+    let entered = context::enter(runner.header().id);
+    let poll = panic::catch(|| {
+        // SAFETY: T1, T8, T9: we have RUNNING on a thread that may touch the future.
+        let future = unsafe { payload.cast::<F>().as_mut() };
+        // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
+        let future = unsafe { Pin::new_unchecked(future) };
+        // The runner's reference outlives this borrowed waker.
+        let waker = waker::borrow(&runner);
+        future.poll(&mut Context::from_waker(&waker))
+    });
+    let ran = match poll {
+        Ok(Poll::Pending) => match runner.header().state.suspend() {
+            Suspend::Idle => {
+                let _given_up = runner.into_raw();
+                Ran::Pending
+            }
+            Suspend::Again => {
+                // SAFETY: T6, T7: `suspend` added the entry's reference; `runner` keeps the cell (T10).
+                unsafe { schedule::<F, F::Output, S>(ptr) };
+                Ran::Pending
+            }
+            Suspend::Cancelled => {
+                runner.abandon(TaskError::Cancelled);
+                Ran::Done
+            }
+            Suspend::Gone => {
+                super::destroy_unfinished(runner.into_raw());
+                Ran::Done
+            }
+        },
+        Ok(Poll::Ready(value)) => {
+            // The future goes before its output is visible; if its destructor
+            // panics, that is how the task ends.
+            let dropped = panic::catch(|| runner.drop_work());
+            let result = match dropped {
+                Ok(()) => Ok(value),
+                Err(panic) => {
+                    contain(|| drop(value));
+                    Err(TaskError::from(panic))
+                }
+            };
+            // SAFETY: T1, T8: the work is gone, the place is ours.
+            unsafe { payload.cast::<Result<F::Output, TaskError>>().write(result) };
+            runner.finish(true);
+            Ran::Done
+        }
+        Err(panic) => {
+            contain(|| runner.drop_work());
+            runner.write_error(panic.into());
+            runner.finish(true);
+            Ran::Done
+        }
+    };
+    drop(entered);
+    ran
+}
+
+unsafe fn drop_work<W, T, S>(ptr: NonNull<Header>) {
+    // SAFETY: the conditions of `VTable::drop_work`: the work is there, ours, and
+    // not touched again (T8).
+    unsafe { payload::<W, T, S>(ptr).cast::<W>().drop_in_place() }
+}
+
+unsafe fn write_error<W, T, S>(ptr: NonNull<Header>, error: TaskError) {
+    // SAFETY: the conditions of `VTable::write_error`: the place is empty and ours (T8).
+    unsafe {
+        payload::<W, T, S>(ptr)
+            .cast::<Result<T, TaskError>>()
+            .write(Err(error))
+    }
+}
+
+unsafe fn drop_output<W, T, S>(ptr: NonNull<Header>) {
+    // SAFETY: the conditions of `VTable::drop_output`: an output is there, ours (T2), and
+    // not touched again (T8).
+    unsafe {
+        payload::<W, T, S>(ptr)
+            .cast::<Result<T, TaskError>>()
+            .drop_in_place()
+    }
+}
+
+/// The executor's half of a cell with these types.
+///
+/// # Safety
+/// T6 and T7; the reference is used only while the caller keeps a count (T10).
+unsafe fn half<'a, W, T, S>(ptr: NonNull<Header>) -> &'a S {
+    // SAFETY: T6, T7: the offset is inside the allocation that `ptr` has provenance over.
+    let schedule = unsafe { ptr.byte_add(offset_of!(Cell<W, T, S>, schedule)) };
+    // SAFETY: T10: it lives as long as the cell and is only ever shared.
+    unsafe { schedule.cast::<S>().as_ref() }
+}
+
+unsafe fn schedule<W, T, S: Schedule>(ptr: NonNull<Header>) {
+    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    let schedule = unsafe { half::<W, T, S>(ptr) };
+    schedule.schedule(Runnable::from_ref(Ref::from_raw(ptr)));
+}
+
+unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
+    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
+}
+
+unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
+    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    unsafe { half::<(), T, H>(ptr) }
+}
+
+unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
+    // SAFETY: the conditions of `VTable::free`: nobody else has the cell (T4), which
+    // came from `Box::into_raw` with these types (T7). Its payload is not
+    // dropped: a union has no destructor, and it is empty (T8).
+    drop(unsafe { Box::from_raw(ptr.cast::<Cell<W, T, S>>().as_ptr()) });
+}
+
+unsafe fn no_run(_: NonNull<Header>) -> Ran {
+    unreachable!("trefoil: a promise has nothing to run")
+}
+
+unsafe fn no_schedule(_: NonNull<Header>) {
+    unreachable!("trefoil: only futures are scheduled again")
+}
+
+unsafe fn anywhere(_: NonNull<Header>) -> bool {
+    true
+}
+
+unsafe fn no_hook(_: NonNull<Header>) -> *const dyn OnCancel {
+    unreachable!("trefoil: only promises have a producer to tell")
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    struct Loop(#[allow(dead_code)] Arc<()>);
+
+    impl Schedule for Loop {
+        fn schedule(&self, _: Runnable) {}
+    }
+
+    /// The gate: 96 bytes and the future, with 8 to spare for the side record
+    /// where the future is larger than an output.
+    fn idle<F: Future>(_: &F) -> usize {
+        size_of::<Cell<F, F::Output, Loop>>()
+    }
+
+    #[test]
+    fn an_idle_task_takes_96_bytes_and_its_future() {
+        assert_eq!(size_of::<Header>(), 64);
+        let ready = async {};
+        assert!(idle(&ready) <= 96 + size_of_val(&ready));
+        let (reader, writer) = (Arc::new(1), Arc::new(2));
+        let waits = async move {
+            std::future::pending::<()>().await;
+            drop((reader, writer));
+        };
+        assert!(
+            idle(&waits) <= 88 + size_of_val(&waits),
+            "{} for {}",
+            idle(&waits),
+            size_of_val(&waits)
+        );
+        let large = async {
+            let buffer = [0u8; 1000];
+            std::future::pending::<()>().await;
+            buffer[7]
+        };
+        assert!(idle(&large) <= 88 + size_of_val(&large));
+    }
+}

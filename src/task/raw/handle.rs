@@ -1,0 +1,155 @@
+//! The consumer's reference: it owns the output and lends the slot.
+//!
+//! There is one [`Handle`] per task. `&mut` on it is the right to fill, lend and
+//! take back the consumer slot (T3) and to take the output (T2), so those
+//! methods take `&mut self`; what takes `&self` is atomic.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use super::{Header, Ref};
+use crate::task::TaskError;
+
+/// The handle's half of a task with output `T`.
+pub(in crate::task) struct Handle<T> {
+    cell: ManuallyDrop<Ref>,
+    _output: PhantomData<T>,
+}
+
+// SAFETY: T2, T9: what a handle gives to another thread is the output, a `T`.
+unsafe impl<T: Send> Send for Handle<T> {}
+// SAFETY: `&Handle` gives no access to the `T`, only atomic transitions.
+unsafe impl<T: Send> Sync for Handle<T> {}
+
+impl<T> Handle<T> {
+    /// Takes over the handle's count of a cell made with output `T`: the caller
+    /// has it from `allocate_*` of that type, once (T6, T7).
+    pub(in crate::task) fn from_raw(ptr: NonNull<Header>) -> Self {
+        Self {
+            cell: ManuallyDrop::new(Ref::from_raw(ptr)),
+            _output: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(in crate::task) fn header(&self) -> &Header {
+        self.cell.header()
+    }
+
+    #[inline]
+    pub(in crate::task) fn is_done(&self) -> bool {
+        self.header().state.is_done()
+    }
+
+    pub(in crate::task) fn cancel(&self) -> bool {
+        self.cell.cancel()
+    }
+
+    /// The output, once it is there: `Some(None)` if it was taken before.
+    #[inline]
+    pub(in crate::task) fn take(&mut self) -> Option<Option<Result<T, TaskError>>> {
+        if !self.header().state.output()? {
+            return Some(None);
+        }
+        let output = self.read_output();
+        self.header().state.set_taken();
+        Some(Some(output))
+    }
+
+    /// Moves the output out; the caller marks it taken (or forgets the handle).
+    fn read_output(&mut self) -> Result<T, TaskError> {
+        self.header().touch_payload();
+        // SAFETY: T7: the payload's offset is inside the cell.
+        let output = unsafe { self.cell.0.byte_add(self.header().vtable.output) };
+        // SAFETY: T2, T7, T8: DONE and not taken, so an output of type `T` is there and ours; it is
+        // marked as taken next, with nothing in between.
+        unsafe { output.cast::<Result<T, TaskError>>().read() }
+    }
+
+    /// Has `waker` woken at the end, in place of any other before. False: the
+    /// task has ended already; nothing is registered.
+    pub(in crate::task) fn register(&mut self, waker: &Waker) -> bool {
+        let state = &self.header().state;
+        match state.unlend() {
+            None => return false,
+            Some(true) => {
+                let replaced = self.header().consumer.with_mut(|slot| {
+                    // SAFETY: T3: taken back, so the slot is ours.
+                    let slot = unsafe { &mut *slot };
+                    match slot {
+                        Some(old) if old.will_wake(waker) => None,
+                        slot => slot.replace(waker.clone()),
+                    }
+                });
+                drop(replaced);
+            }
+            Some(false) => {
+                let clone = waker.clone();
+                // SAFETY: T3: never lent, so the slot is ours (and empty).
+                self.header()
+                    .consumer
+                    .with_mut(|slot| unsafe { *slot = Some(clone) });
+            }
+        }
+        if self.header().state.lend() {
+            return true;
+        }
+        self.empty_slot();
+        false
+    }
+
+    /// Takes the registered waker back, if the task has not ended.
+    pub(in crate::task) fn unregister(&mut self) {
+        if self.header().state.unlend() == Some(true) {
+            self.empty_slot();
+        }
+    }
+
+    /// Empties a slot that is ours.
+    fn empty_slot(&self) {
+        // SAFETY: T3: our callers have the slot: taken back, or not lent because of DONE.
+        let waker = self
+            .header()
+            .consumer
+            .with_mut(|slot| unsafe { (*slot).take() });
+        drop(waker);
+    }
+
+    /// Runs the task here, if it is a queued closure that may be claimed.
+    pub(in crate::task) fn claim_and_run(&self) -> bool {
+        if !self.header().state.claim() {
+            return false;
+        }
+        // `claim` added the reference that this one takes over (T6).
+        let _done = Ref::from_raw(self.cell.0).run_started();
+        true
+    }
+}
+
+impl<T> Drop for Handle<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the field is not used again: `self` is being dropped.
+        let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
+        if cell.header().state.output() == Some(false) {
+            return; // taken; `cell` lets go of the count
+        }
+        match cell.header().state.drop_handle() {
+            // T2: done and not taken, so the output is ours to drop. A panic in its destructor
+            // is the caller's; the count is dropped by `cell` all the same.
+            None => cell.drop_output(),
+            Some(true) => {
+                // SAFETY: T3: taken back with WAITING set, so the slot is ours and filled.
+                let waker = cell
+                    .header()
+                    .consumer
+                    .with_mut(|slot| unsafe { (*slot).take() });
+                drop(waker);
+            }
+            Some(false) => {}
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The task cell: one allocation from spawn to result.
+//!
+//! **Job.** A [`Header`] with everything that does not depend on types, then
+//! the executor's half (`S`), then one place that holds first the work (a
+//! closure or a future) and later the output.
+//!
+//! ```text
+//!   Task<T> ──┐
+//!   Waker ────┤   ┌──────────┬─────┬────────┬──────┬──────────┬────┬──────┬────────┐ ┌───┬─────────────────┐
+//!   Runnable ─┼──▶│ state    │ tag │ vtable │ next │ consumer │ id │ site │ parent │ │ S │ work  OR output │
+//!   Completer ┤   │ flags+rc │     │        │      │ a Waker  │    │      │        │ │   │                 │
+//!   TaskRef ──┘   └──────────┴─────┴────────┴──────┴──────────┴────┴──────┴────────┘ └───┴─────────────────┘
+//!                                       Header: 64 bytes, one cache line
+//! ```
+//!
+//! Budget: an idle task takes 96 bytes and its future at most. The header has 64,
+//! an executor's `S` 8, the smallest output 16; 8 are kept for the lazy record of
+//! rarely used data (name, cancel token). `cell::tests` gates it.
+//!
+//! **One consumer slot.** Whoever waits is a `std::task::Waker`: an `.await` is
+//! one by nature; a parked thread, a callback and a node in a ready queue are
+//! wakers of our own ([`crate::sync::park`], `task/on_done.rs`). So there is one
+//! protocol for all consumers, and 16 bytes hold any of them.
+//!
+//! **Who may touch what** (T1 to T5 are declared at [`super::state`]):
+//!
+//! - **T6** A `NonNull<Header>` in a [`Ref`], a [`Handle`] or a waker points to
+//!   a live cell made by `cell::allocate`, with provenance over the whole
+//!   allocation, and owns one count (T4).
+//! - **T7** The vtable of a cell was made for that cell's own `W`, `T` and `S`, so
+//!   its functions and offsets fit it, and a `Handle<T>` or `Completer<T>` has
+//!   the same `T`.
+//! - **T8** The payload holds the work from birth until the thread that has
+//!   `RUNNING` (T1) drops or consumes it, and an output from before `DONE`
+//!   until its owner (T2) takes or drops it, which it does once.
+//! - **T9** The work of a [`Kind::Local`] cell may not be `Send`: it is polled and
+//!   dropped only where `Schedule::is_owner_thread` says so, which is checked
+//!   at each place; elsewhere it is leaked, never touched. Its output is touched by
+//!   the finisher, on that thread, or by the handle, which is not `Send` unless
+//!   `T` is.
+//! - **T10** `S` is shared by reference only, and stays until the cell is
+//!   destroyed; who calls into it holds a count meanwhile.
+//!
+//! **Rejected.** async-task as a base: no closures, promises or claims, a
+//! result that is not a `Result`, and about twice the read-modify-writes. A
+//! boxed callback list instead of one slot: one allocation per wait.
+//!
+//! Tests: `checks/tests/models.rs` (loom), `tests/task.rs`, `cell::tests`.
+#![allow(unsafe_code)]
+
+mod cell;
+mod handle;
+mod inbox;
+mod waker;
+
+pub(super) use cell::{
+    allocate_closure, allocate_future, allocate_local, allocate_promise, allocate_ready,
+};
+pub(super) use handle::Handle;
+pub(crate) use inbox::Inbox;
+
+use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use super::completer::OnCancel;
+use super::panic::contain;
+use super::runnable::Ran;
+use super::state::{Cancel, Finish, Start, State};
+use super::{TaskError, TaskId};
+use crate::loom::UnsafeCell;
+use crate::loom::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// What kind of work a cell was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Closure,
+    Future,
+    Local,
+    Promise,
+}
+
+/// The part of a cell that all tasks share.
+#[repr(C)]
+pub(super) struct Header {
+    pub(super) state: State,
+    /// A word for the executor (the event loop: the task's place in its slab).
+    tag: AtomicU32,
+    vtable: &'static VTable,
+    /// The link of an [`Inbox`].
+    next: AtomicPtr<Header>,
+    /// Filled while `WAITING` is set or the handle is at work (T3).
+    consumer: UnsafeCell<Option<Waker>>,
+    pub(super) id: TaskId,
+    pub(super) site: &'static Location<'static>,
+    pub(super) parent: Option<TaskId>,
+    /// Under loom the payload's accesses are seen through this.
+    #[cfg(loom)]
+    payload: UnsafeCell<()>,
+}
+
+/// What depends on a cell's types. All functions demand T6 and T7.
+struct VTable {
+    kind: Kind,
+    /// Where the payload, hence the output, lies in the cell.
+    output: usize,
+    /// After `Start::Run` or a claim; takes over one reference.
+    run: unsafe fn(NonNull<Header>) -> Ran,
+    /// Drops the work in place. May unwind. Demands `RUNNING`, or that no
+    /// reference is left.
+    drop_work: unsafe fn(NonNull<Header>),
+    /// Writes an output. Demands `RUNNING` and that the work is gone.
+    write_error: unsafe fn(NonNull<Header>, TaskError),
+    /// Drops the output in place. May unwind. Demands to be its owner (T2).
+    drop_output: unsafe fn(NonNull<Header>),
+    /// Hands a new `Runnable`, which takes over one reference, to `S`. The
+    /// caller holds another one (T10).
+    schedule: unsafe fn(NonNull<Header>),
+    /// This is the thread on which the work may be touched (T9).
+    is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
+    /// `S` of a promise; valid while the caller has a reference.
+    hook: unsafe fn(NonNull<Header>) -> *const dyn OnCancel,
+    /// Drops `S` and frees the memory. Demands that no reference is left and
+    /// that work and output are gone.
+    free: unsafe fn(NonNull<Header>),
+}
+
+/// One counted reference to a cell of unknown types.
+pub(super) struct Ref(NonNull<Header>);
+
+// SAFETY: T1 to T4 and T10: all that a reference reaches from another thread goes
+// through the atomic state, or belongs to one thread at a time by its flags. Work and
+// output that are not `Send` are kept to their thread by T9.
+unsafe impl Send for Ref {}
+// SAFETY: as above: `&Ref` gives atomic transitions only.
+unsafe impl Sync for Ref {}
+
+impl Ref {
+    /// Takes over one count of a live cell: T6 is the caller's promise.
+    pub(super) fn from_raw(ptr: NonNull<Header>) -> Self {
+        Self(ptr)
+    }
+
+    /// Gives the count away.
+    fn into_raw(self) -> NonNull<Header> {
+        ManuallyDrop::new(self).0
+    }
+
+    #[inline]
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: T6: the cell lives while we hold a count.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn tag(&self) -> u32 {
+        self.header().tag.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_tag(&self, tag: u32) {
+        self.header().tag.store(tag, Ordering::Relaxed);
+    }
+
+    /// Runs a queue entry, if it is not stale.
+    #[inline]
+    pub(super) fn run(self) -> Ran {
+        match self.header().state.start() {
+            Start::Run => self.run_started(),
+            Start::Cancelled => {
+                self.abandon(TaskError::Cancelled);
+                Ran::Done
+            }
+            Start::Stale => Ran::Done,
+        }
+    }
+
+    /// After `Start::Run` or a claim: this reference becomes the runner's.
+    #[inline]
+    fn run_started(self) -> Ran {
+        let run = self.header().vtable.run;
+        // SAFETY: T7 for the function; `start` or `claim` gave us RUNNING (T1), and our
+        // count goes with the pointer (T6).
+        unsafe { run(self.into_raw()) }
+    }
+
+    /// A queue entry is dropped: the work is dropped here, the task ends in
+    /// `reason`, unless somebody else has seen to it.
+    pub(super) fn discard(self, reason: TaskError) {
+        match self.header().state.start() {
+            Start::Run => self.abandon(reason),
+            Start::Cancelled => self.abandon(TaskError::Cancelled),
+            Start::Stale => {}
+        }
+    }
+
+    /// With `RUNNING`: drops the work, writes the error, finishes.
+    fn abandon(self, error: TaskError) {
+        if !self.may_touch_work() {
+            // T9: leaked, with the cell. An executor that drops its entries on
+            // its own thread, as ours does, never gets here.
+            debug_assert!(false, "a local task was dropped on another thread");
+            std::mem::forget(self);
+            return;
+        }
+        contain(|| self.drop_work());
+        self.end(error);
+    }
+
+    /// With `RUNNING` and the work gone: writes the error, finishes.
+    fn end(self, error: TaskError) {
+        self.write_error(error);
+        self.finish(false);
+    }
+
+    /// The work may be dropped on this thread (T9).
+    fn may_touch_work(&self) -> bool {
+        let vtable = self.header().vtable;
+        // SAFETY: T6 and T7.
+        vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
+    }
+
+    fn drop_work(&self) {
+        self.header().touch_payload();
+        // SAFETY: T6, T7; our callers have RUNNING (T1), so the work is ours to drop (T8), and
+        // asked `may_touch_work` or run on the owner thread (T9).
+        unsafe { (self.header().vtable.drop_work)(self.0) }
+    }
+
+    fn drop_output(&self) {
+        self.header().touch_payload();
+        // SAFETY: T6, T7; our callers own the output by T2, or have RUNNING with an output
+        // in place (T1, T8).
+        unsafe { (self.header().vtable.drop_output)(self.0) }
+    }
+
+    fn write_error(&self, error: TaskError) {
+        self.header().touch_payload();
+        // SAFETY: T6, T7; our callers have RUNNING and dropped the work or the earlier
+        // output before (T1, T8).
+        unsafe { (self.header().vtable.write_error)(self.0, error) }
+    }
+
+    /// With `RUNNING` and an output in place: makes it visible, wakes the consumer.
+    #[inline]
+    fn finish(self, honour_cancel: bool) {
+        match self.header().state.finish(honour_cancel) {
+            Finish::Handed => {
+                let _given_up = self.into_raw();
+            }
+            Finish::Consumer => {
+                // SAFETY: T3: `finish` found WAITING, so the slot is ours for good.
+                let consumer = self
+                    .header()
+                    .consumer
+                    .with_mut(|slot| unsafe { (*slot).take() });
+                if let Some(waker) = consumer {
+                    contain(|| waker.wake());
+                }
+            }
+            Finish::Orphan => contain(|| self.drop_output()),
+            Finish::Overruled => {
+                contain(|| self.drop_output());
+                self.end(TaskError::Cancelled);
+            }
+        }
+    }
+
+    /// Asks for the end; see `Task::cancel`.
+    pub(super) fn cancel(&self) -> bool {
+        let header = self.header();
+        let action = match header.vtable.kind {
+            Kind::Closure => header.state.cancel_queued(),
+            Kind::Future | Kind::Local => header.state.cancel_future(),
+            Kind::Promise => header.state.cancel_promise(),
+        };
+        match action {
+            Cancel::No => return false,
+            Cancel::Marked => {}
+            // SAFETY: T6, T7; `cancel_future` added the reference that goes to the entry, and
+            // `self` keeps the cell meanwhile (T10).
+            Cancel::Schedule => unsafe { (header.vtable.schedule)(self.0) },
+            Cancel::Claimed => {
+                // `cancel_*` added the reference that this one takes over (T6).
+                Ref::from_raw(self.0).abandon(TaskError::Cancelled);
+                if header.vtable.kind == Kind::Promise {
+                    contain(|| self.hook().on_cancel(header.id));
+                }
+            }
+        }
+        true
+    }
+
+    /// The producer's side of a promise.
+    pub(super) fn hook(&self) -> &dyn OnCancel {
+        // SAFETY: T6, T7: for other kinds than promises the function panics.
+        let hook = unsafe { (self.header().vtable.hook)(self.0) };
+        // SAFETY: T10: it lies in the cell, which our count keeps.
+        unsafe { &*hook }
+    }
+
+    /// The producer's end of a promise: writes `result` unless it was cancelled.
+    pub(super) fn complete<T>(self, result: Result<T, TaskError>) {
+        if !self.header().state.begin_complete() {
+            return;
+        }
+        self.header().touch_payload();
+        // SAFETY: T7: the payload's offset is inside the cell.
+        let output = unsafe { self.0.byte_add(self.header().vtable.output) };
+        // SAFETY: T7: a `Completer<T>` and its cell have the same `T`; we have RUNNING and a promise's
+        // work is `()` (T1, T8).
+        unsafe { output.cast::<Result<T, TaskError>>().write(result) }
+        self.finish(false);
+    }
+}
+
+impl Clone for Ref {
+    fn clone(&self) -> Self {
+        self.header().state.retain();
+        Self(self.0)
+    }
+}
+
+impl Drop for Ref {
+    #[inline]
+    fn drop(&mut self) {
+        if self.header().state.release() {
+            destroy(self.0);
+        }
+    }
+}
+
+impl Header {
+    /// Tells loom that the payload is written now.
+    #[inline(always)]
+    fn touch_payload(&self) {
+        #[cfg(loom)]
+        self.payload.with_mut(|_| ());
+    }
+}
+
+/// The last reference is gone.
+#[cold]
+#[inline(never)]
+fn destroy_unfinished(ptr: NonNull<Header>) {
+    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    let header = unsafe { ptr.as_ref() };
+    // SAFETY: T7.
+    if header.vtable.kind == Kind::Local && !unsafe { (header.vtable.is_owner_thread)(ptr) } {
+        return; // T9: leaked rather than dropped on the wrong thread.
+    }
+    header.touch_payload();
+    // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
+    contain(|| unsafe { (header.vtable.drop_work)(ptr) });
+    free(ptr);
+}
+
+#[inline]
+fn destroy(ptr: NonNull<Header>) {
+    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    if unsafe { ptr.as_ref() }.state.is_done() {
+        // The output's owner has taken or dropped it before it let go (T2).
+        free(ptr);
+    } else {
+        destroy_unfinished(ptr);
+    }
+}
+
+#[inline]
+fn free(ptr: NonNull<Header>) {
+    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    let vtable = unsafe { ptr.as_ref() }.vtable;
+    // SAFETY: T4, T7; work and output are gone (our callers).
+    unsafe { (vtable.free)(ptr) }
+}

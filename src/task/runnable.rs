@@ -1,0 +1,182 @@
+//! The executor's side of a task: what sits in a queue and wants to run.
+//!
+//! A [`Runnable`] is one queue entry. An executor makes a pair with [`closure`],
+//! [`future`] or [`local_future`]: the entry for its own queue, the [`Task`] for
+//! the caller; whatever wakes a future later hands a new entry to its
+//! [`Schedule`]. Running an entry never unwinds, and an entry that
+//! somebody else has run meanwhile (a waiter that claimed it, a canceller) is
+//! *stale*: running it does nothing. So executors need to know nothing of
+//! results, panics, cancellation or waiters.
+//!
+//! An entry that is dropped instead of run ends its task in `Closed`: an executor
+//! that goes away leaves nobody waiting.
+
+use std::fmt;
+use std::panic::Location;
+
+use super::raw::{self, Handle, Ref};
+use super::{Task, TaskError, TaskId};
+
+/// Where a woken future goes.
+pub(crate) trait Schedule: Send + Sync + 'static {
+    /// A wake-up, from any thread. Dropping the entry (the executor is gone) ends
+    /// the task in `Closed`.
+    fn schedule(&self, runnable: Runnable);
+
+    /// For [`local_future`]s: this is the one thread on which they may be polled
+    /// and dropped.
+    fn is_owner_thread(&self) -> bool {
+        true
+    }
+}
+
+/// A task that wants to run: one pointer, one reference.
+pub(crate) struct Runnable(Option<Ref>);
+
+/// What became of a task that was run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// It has ended (or the entry was stale): the executor can forget it.
+    Done,
+    /// It waits: its waker will make a new entry.
+    Pending,
+}
+
+impl Runnable {
+    #[inline]
+    pub(super) fn from_ref(cell: Ref) -> Self {
+        Self(Some(cell))
+    }
+
+    #[inline]
+    pub(super) fn into_ref(mut self) -> Ref {
+        self.0
+            .take()
+            .unwrap_or_else(|| unreachable!("a runnable has its cell until it is consumed"))
+    }
+
+    fn cell(&self) -> &Ref {
+        self.0
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("a runnable has its cell until it is consumed"))
+    }
+
+    /// Calls the closure, or polls the future once. Never unwinds.
+    #[inline]
+    pub(crate) fn run(self) -> Ran {
+        self.into_ref().run()
+    }
+
+    /// Drops the work unrun; the task ends in `reason`.
+    #[allow(dead_code)] // for shutdowns that cancel
+    pub(crate) fn discard(self, reason: TaskError) {
+        self.into_ref().discard(reason);
+    }
+
+    #[allow(dead_code)]
+    pub(crate) fn id(&self) -> TaskId {
+        self.cell().header().id
+    }
+
+    /// The executor's word for this task; 0 at first.
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn tag(&self) -> u32 {
+        self.cell().tag()
+    }
+
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn set_tag(&self, tag: u32) {
+        self.cell().set_tag(tag);
+    }
+
+    /// Another reference to the same task, to cancel it by.
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn task_ref(&self) -> TaskRef {
+        TaskRef(self.cell().clone())
+    }
+}
+
+impl Drop for Runnable {
+    fn drop(&mut self) {
+        if let Some(cell) = self.0.take() {
+            cell.discard(TaskError::Closed);
+        }
+    }
+}
+
+impl fmt::Debug for Runnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Runnable")
+            .field(&self.cell().header().id)
+            .finish()
+    }
+}
+
+/// A reference that can only cancel: what an executor keeps of a live task.
+#[derive(Clone)]
+pub(crate) struct TaskRef(Ref);
+
+#[allow(dead_code)] // the event loop's
+impl TaskRef {
+    /// As [`Task::cancel`].
+    pub(crate) fn cancel(&self) -> bool {
+        self.0.cancel()
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.header().state.is_done()
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.0.header().id
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskRef")
+            .field(&self.id())
+            .field(&self.0.header().state)
+            .finish()
+    }
+}
+
+/// A queued closure. `claimable`: a waiter may run it on its own thread.
+#[track_caller]
+pub(crate) fn closure<F, T>(f: F, claimable: bool) -> (Runnable, Task<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    pair(raw::allocate_closure(f, claimable, Location::caller()))
+}
+
+/// A queued future that any thread may poll.
+#[track_caller]
+#[allow(dead_code)]
+pub(crate) fn future<F, S>(future: F, schedule: S) -> (Runnable, Task<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+    S: Schedule,
+{
+    pair(raw::allocate_future(future, schedule, Location::caller()))
+}
+
+/// A queued future that only `schedule`'s thread polls and drops. On another
+/// thread, running its entry panics, and dropping it leaks the future.
+#[track_caller]
+#[allow(dead_code)]
+pub(crate) fn local_future<F, S>(future: F, schedule: S) -> (Runnable, Task<F::Output>)
+where
+    F: Future<Output: 'static> + 'static,
+    S: Schedule,
+{
+    pair(raw::allocate_local(future, schedule, Location::caller()))
+}
+
+fn pair<T>(cell: std::ptr::NonNull<raw::Header>) -> (Runnable, Task<T>) {
+    (
+        Runnable::from_ref(Ref::from_raw(cell)),
+        Task::from_handle(Handle::from_raw(cell)),
+    )
+}

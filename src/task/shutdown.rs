@@ -1,0 +1,21 @@
+//! The two ways in which a pool may end.
+
+/// What a pool does with the work that it has not started when it is shut down.
+///
+/// ```
+/// use trefoil::{Shutdown, TaskError, ThreadPool};
+///
+/// let pool = ThreadPool::with_threads(1);
+/// let task = pool.spawn(|| 6 * 7);
+/// pool.shutdown(Shutdown::Wait);
+/// assert_eq!(task.join().unwrap(), 42);
+/// assert!(matches!(pool.spawn(|| 0).join(), Err(TaskError::Closed)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shutdown {
+    /// Run everything that was spawned before.
+    Wait,
+    /// Start nothing more: what is queued ends in
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    CancelPending,
+}

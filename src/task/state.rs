@@ -1,0 +1,513 @@
+//! Every atomic transition of a task, and nothing else.
+//!
+//! One word holds a task's flags and its reference count. The rest of the stem
+//! calls the verbs below and acts on what they return; no other file compares
+//! and exchanges a task's state.
+//!
+//! ```text
+//!                    start (1)                    finish (4)
+//!      SCHEDULED ───────────────▶ RUNNING ───────────────────────▶ DONE
+//!        ▲   ▲  │   claim (2)       │  ▲                            ▲
+//!        │   │  └───────────────────┼──┘                            │
+//!   wake │   └──── suspend: again ──┤        begin_complete (5)     │
+//!    (3) │                          │ suspend    ┌──────────────────┤
+//!        │                          ▼            │ (a promise)      │
+//!        └─────────────────────── idle ──────────┘                  │
+//!                                   └── cancel (6): claims, then ───┘
+//! ```
+//!
+//! 1. The holder of a queue entry runs the task.
+//! 2. A waiter (or a canceller) takes a queued closure out of the executor's
+//!    hands; the entry left in the queue is *stale*.
+//! 3. A waker schedules a suspended future.
+//! 4. The output is in place and becomes visible.
+//! 5. A promise is about to be completed.
+//! 6. Cancelling a queued closure or a pending promise claims it and finishes
+//!    it on the spot; a future is marked, and finished by its executor.
+//!
+//! # Flags
+//!
+//! | flag | meaning |
+//! |---|---|
+//! | `SCHEDULED` | a queue entry exists, or the runner will make one when it suspends |
+//! | `RUNNING` | one thread has the work to itself: it polls, calls or drops it, and writes the output |
+//! | `DONE` | the output was written; the work has been dropped; final |
+//! | `CANCELLED` | somebody asked for the end: a future is dropped at its next start or suspension |
+//! | `HANDLE` | the `Task<T>` exists: it owns the output once `DONE` is set |
+//! | `WAITING` | the consumer slot is filled and lent to whoever finishes the task |
+//! | `TAKEN` | the output was moved out or dropped by the handle |
+//! | `CLAIMABLE` | a waiter may run the queued closure itself; set at birth |
+//!
+//! # Invariants
+//!
+//! - **T1** At most one thread is between a transition that sets `RUNNING` and
+//!   the one that clears it. Only that thread touches the work, and only it
+//!   writes the output.
+//! - **T2** The transition that sets `DONE` releases the output; whoever saw
+//!   `DONE` with acquire may read it. `DONE` is never cleared. If `HANDLE` was
+//!   set at that moment the handle owns the output, else the finisher does.
+//! - **T3** The consumer slot belongs to the handle while `WAITING` is clear.
+//!   Setting `WAITING` lends it to the finisher; the handle gets it back by
+//!   clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot
+//!   is the finisher's for good.
+//! - **T4** The count in the upper bits is the number of owners: the handle,
+//!   each waker, each queue entry or runner, each promise, each `TaskRef`. Who
+//!   drops the last one destroys the cell.
+//! - **T5** A wake-up on a task that is scheduled or running still performs a
+//!   read-modify-write: it publishes what the waking thread wrote before to the
+//!   thread that will poll next. Without it a wake-up could be lost.
+//!
+//! Orderings: every transition is `AcqRel` on success unless its doc says why
+//! less is enough. Checked by the models in `checks/tests/models.rs`, which also
+//! contain a twin whose `lend` is broken on purpose.
+
+use crate::loom::atomic::{AtomicU32, Ordering};
+
+use std::process::abort;
+
+const SCHEDULED: u32 = 1 << 0;
+const RUNNING: u32 = 1 << 1;
+const DONE: u32 = 1 << 2;
+const CANCELLED: u32 = 1 << 3;
+const HANDLE: u32 = 1 << 4;
+const WAITING: u32 = 1 << 5;
+const TAKEN: u32 = 1 << 6;
+const CLAIMABLE: u32 = 1 << 7;
+/// One reference; the 24 bits from here up count them.
+const REF: u32 = 1 << 8;
+/// Past this many references the process aborts, as `Arc` does: only a leak in
+/// a loop gets here.
+const MAX_REFS: u32 = u32::MAX / REF / 2;
+
+/// The word.
+pub(super) struct State(AtomicU32);
+
+/// What [`State::start`] found.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Run the work.
+    Run,
+    /// Drop the work; the task was cancelled while it waited.
+    Cancelled,
+    /// Somebody else has run or dropped the work; drop the reference.
+    Stale,
+}
+
+/// What [`State::suspend`] found.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Suspend {
+    /// Nothing to do; the runner's reference is gone.
+    Idle,
+    /// Woken meanwhile: schedule it with the reference that was added for the new
+    /// queue entry; the runner keeps its own.
+    Again,
+    /// Cancelled meanwhile: still running; drop the work and finish.
+    Cancelled,
+    /// That was the last reference: nobody can ever wake it. Destroy the cell.
+    Gone,
+}
+
+/// What [`State::finish`] leaves to its caller.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    /// Nothing: the handle has the output, and the caller's reference is gone.
+    Handed,
+    /// A consumer waits: take it out of the slot and wake it. The caller keeps
+    /// its reference for that.
+    Consumer,
+    /// Nobody will take the output: drop it. The caller keeps its reference.
+    Orphan,
+    /// Cancelled meanwhile and the caller honours that: replace the output, and
+    /// finish again. Still running.
+    Overruled,
+}
+
+/// What [`State::cancel_queued`], [`State::cancel_future`] and
+/// [`State::cancel_promise`] ask of their caller.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Cancel {
+    /// Too late, or only its token can stop it.
+    No,
+    /// It will end in `Cancelled`; somebody else sees to it.
+    Marked,
+    /// As `Marked`; a reference was added for a queue entry: schedule it.
+    Schedule,
+    /// The caller now runs the task, with a reference of its own: drop the work
+    /// and finish with `Cancelled`.
+    Claimed,
+}
+
+/// What [`State::wake`] asks of its caller.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Schedule it, then release the waker's reference.
+    Schedule,
+    /// Nothing; the waker's reference is gone.
+    Nothing,
+    /// As `Nothing`, and it was the last reference: destroy the cell.
+    Last,
+}
+
+impl State {
+    /// A queued task with a handle and a queue entry.
+    pub(super) fn scheduled(claimable: bool) -> Self {
+        let claimable = if claimable { CLAIMABLE } else { 0 };
+        Self(AtomicU32::new(SCHEDULED | HANDLE | claimable | (2 * REF)))
+    }
+
+    /// A pending promise with a handle and a completer.
+    pub(super) fn promised() -> Self {
+        Self(AtomicU32::new(HANDLE | (2 * REF)))
+    }
+
+    /// A finished task with a handle only.
+    pub(super) fn done() -> Self {
+        Self(AtomicU32::new(DONE | HANDLE | REF))
+    }
+
+    /// One transition: `next` sees the word and says what it becomes (`None`:
+    /// nothing changes) and what to return.
+    #[inline(always)]
+    fn transition<R>(&self, mut next: impl FnMut(u32) -> (Option<u32>, R)) -> R {
+        let mut current = self.0.load(Ordering::Acquire);
+        loop {
+            let (new, result) = next(current);
+            let Some(new) = new else { return result };
+            match self
+                .0
+                .compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return result,
+                Err(actual) => current = actual,
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- runner
+
+    /// (1) The holder of a queue entry wants to run the task.
+    #[inline]
+    pub(super) fn start(&self) -> Start {
+        self.transition(|s| {
+            if s & SCHEDULED == 0 {
+                return (None, Start::Stale);
+            }
+            let result = if s & CANCELLED == 0 {
+                Start::Run
+            } else {
+                Start::Cancelled
+            };
+            (Some((s & !SCHEDULED) | RUNNING), result)
+        })
+    }
+
+    /// (2) A waiter wants to run a queued closure itself. On success it has a
+    /// reference of its own; the entry in the queue becomes stale.
+    #[inline]
+    pub(super) fn claim(&self) -> bool {
+        self.transition(|s| {
+            if s & (CLAIMABLE | SCHEDULED | RUNNING) != CLAIMABLE | SCHEDULED {
+                return (None, false);
+            }
+            (Some(((s & !SCHEDULED) | RUNNING) + REF), true)
+        })
+    }
+
+    /// The future returned `Pending`.
+    #[inline]
+    pub(super) fn suspend(&self) -> Suspend {
+        self.transition(|s| {
+            if s & CANCELLED != 0 {
+                (None, Suspend::Cancelled)
+            } else if s & SCHEDULED != 0 {
+                (Some((s & !RUNNING) + REF), Suspend::Again)
+            } else {
+                let next = (s & !RUNNING) - REF;
+                (
+                    Some(next),
+                    if next < REF {
+                        Suspend::Gone
+                    } else {
+                        Suspend::Idle
+                    },
+                )
+            }
+        })
+    }
+
+    /// (4) The work has been dropped and the output written: make it visible.
+    /// `honour_cancel`: a cancellation that came meanwhile wins over the output.
+    ///
+    /// Gives up the caller's reference when nothing is left to do with it
+    /// (`Handed`); else the caller still has it.
+    #[inline]
+    pub(super) fn finish(&self, honour_cancel: bool) -> Finish {
+        self.transition(|s| {
+            if honour_cancel && s & CANCELLED != 0 {
+                return (None, Finish::Overruled);
+            }
+            let next = (s & !(RUNNING | SCHEDULED | WAITING)) | DONE;
+            if s & HANDLE == 0 {
+                (Some(next), Finish::Orphan)
+            } else if s & WAITING != 0 {
+                (Some(next), Finish::Consumer)
+            } else {
+                (Some(next - REF), Finish::Handed)
+            }
+        })
+    }
+
+    /// (5) The promise side wants to write the output. False: it was cancelled.
+    #[inline]
+    pub(super) fn begin_complete(&self) -> bool {
+        self.transition(|s| {
+            if s & (DONE | RUNNING) != 0 {
+                (None, false)
+            } else {
+                (Some(s | RUNNING), true)
+            }
+        })
+    }
+
+    // ----------------------------------------------------------------- wakers
+
+    /// (3) A waker, by reference. True: a reference was added, schedule it.
+    #[inline]
+    pub(super) fn wake_by_ref(&self) -> bool {
+        self.transition(|s| {
+            if s & DONE != 0 {
+                (None, false)
+            } else if s & (SCHEDULED | RUNNING) != 0 {
+                (Some(s | SCHEDULED), false) // T5
+            } else {
+                check_overflow(s);
+                (Some((s | SCHEDULED) + REF), true)
+            }
+        })
+    }
+
+    /// (3) A waker, by value. `Schedule`: as by reference, and the waker's own
+    /// reference stays with the caller, because the executor's half of the cell
+    /// must outlive the call that schedules; the others drop it.
+    #[inline]
+    pub(super) fn wake(&self) -> Wake {
+        self.transition(|s| {
+            if s & (DONE | SCHEDULED | RUNNING) == 0 {
+                check_overflow(s);
+                return (Some((s | SCHEDULED) + REF), Wake::Schedule);
+            }
+            let next = if s & DONE != 0 {
+                s - REF
+            } else {
+                (s | SCHEDULED) - REF
+            }; // T5
+            (
+                Some(next),
+                if next < REF {
+                    Wake::Last
+                } else {
+                    Wake::Nothing
+                },
+            )
+        })
+    }
+
+    // ----------------------------------------------------------------- cancel
+
+    /// (6) For closures: one that is queued is claimed; a running one is marked
+    /// for its token.
+    pub(super) fn cancel_queued(&self) -> Cancel {
+        self.transition(|s| {
+            if s & DONE != 0 {
+                (None, Cancel::No)
+            } else if s & RUNNING != 0 {
+                (Some(s | CANCELLED), Cancel::No)
+            } else {
+                (
+                    Some(((s & !SCHEDULED) | RUNNING | CANCELLED) + REF),
+                    Cancel::Claimed,
+                )
+            }
+        })
+    }
+
+    /// (6) For futures: marked, and scheduled if it sleeps, so that its executor
+    /// drops it.
+    pub(super) fn cancel_future(&self) -> Cancel {
+        self.transition(|s| {
+            if s & DONE != 0 {
+                (None, Cancel::No)
+            } else if s & (SCHEDULED | RUNNING) != 0 {
+                (Some(s | CANCELLED), Cancel::Marked)
+            } else {
+                (Some((s | CANCELLED | SCHEDULED) + REF), Cancel::Schedule)
+            }
+        })
+    }
+
+    /// (6) For promises: ended on the spot, unless it is just being completed.
+    pub(super) fn cancel_promise(&self) -> Cancel {
+        self.transition(|s| {
+            if s & (DONE | RUNNING) != 0 {
+                (None, Cancel::No)
+            } else {
+                (Some((s | RUNNING | CANCELLED) + REF), Cancel::Claimed)
+            }
+        })
+    }
+
+    /// Somebody asked for the end of this task (also after it has ended).
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CANCELLED != 0
+    }
+
+    // ----------------------------------------------------------------- handle
+
+    /// The output is in place (and may have been taken).
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// For the handle: the output is in place; `Some(true)`: and not yet taken.
+    #[inline]
+    pub(super) fn output(&self) -> Option<bool> {
+        let s = self.0.load(Ordering::Acquire);
+        (s & DONE != 0).then_some(s & TAKEN == 0)
+    }
+
+    /// The handle lends its filled slot. False: too late, the task is done and
+    /// the slot is still the handle's.
+    #[inline]
+    pub(super) fn lend(&self) -> bool {
+        #[cfg(loom)]
+        if fault::broken_lend() {
+            // The broken twin: a check and a store where one step is needed.
+            let s = self.0.load(Ordering::Acquire);
+            if s & DONE != 0 {
+                return false;
+            }
+            self.0.store(s | WAITING, Ordering::Release);
+            return true;
+        }
+        self.transition(|s| {
+            if s & DONE != 0 {
+                (None, false)
+            } else {
+                (Some(s | WAITING), true)
+            }
+        })
+    }
+
+    /// The handle wants its slot back. `Some(true)`: it is back, and filled;
+    /// `Some(false)`: it was never lent; `None`: the task is done, and a lent
+    /// slot is the finisher's.
+    #[inline]
+    pub(super) fn unlend(&self) -> Option<bool> {
+        self.transition(|s| {
+            if s & DONE != 0 {
+                (None, None)
+            } else if s & WAITING == 0 {
+                (None, Some(false))
+            } else {
+                (Some(s & !WAITING), Some(true))
+            }
+        })
+    }
+
+    /// The handle has moved the output out.
+    ///
+    /// A plain store is enough if nobody else holds a reference: then nobody can
+    /// change the word meanwhile, or learn of it afterwards.
+    #[inline]
+    pub(super) fn set_taken(&self) {
+        let s = self.0.load(Ordering::Acquire);
+        if s < 2 * REF {
+            self.0.store(s | TAKEN, Ordering::Relaxed);
+        } else {
+            self.0.fetch_or(TAKEN, Ordering::AcqRel);
+        }
+    }
+
+    /// The handle goes away before the end. Gets the slot back: `Some(true)` if
+    /// it was filled. `None`: the task is done, the output is the handle's to
+    /// drop (unless taken). The handle's reference stays with the caller.
+    #[inline]
+    pub(super) fn drop_handle(&self) -> Option<bool> {
+        self.transition(|s| {
+            if s & DONE != 0 {
+                (None, None)
+            } else {
+                (Some(s & !(HANDLE | WAITING)), Some(s & WAITING != 0))
+            }
+        })
+    }
+
+    // ------------------------------------------------------------- references
+
+    /// One more owner. `Relaxed`: made from an owner that exists.
+    #[inline]
+    pub(super) fn retain(&self) {
+        check_overflow(self.0.fetch_add(REF, Ordering::Relaxed));
+    }
+
+    /// One owner less; true: that was the last, destroy the cell.
+    ///
+    /// The last owner needs no read-modify-write: nobody can add a reference
+    /// without having one.
+    #[inline]
+    #[must_use]
+    pub(super) fn release(&self) -> bool {
+        self.0.load(Ordering::Acquire) < 2 * REF
+            || self.0.fetch_sub(REF, Ordering::AcqRel) < 2 * REF
+    }
+}
+
+#[inline(always)]
+fn check_overflow(s: u32) {
+    if s / REF > MAX_REFS {
+        abort();
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const NAMES: [(u32, &str); 8] = [
+            (SCHEDULED, "SCHEDULED"),
+            (RUNNING, "RUNNING"),
+            (DONE, "DONE"),
+            (CANCELLED, "CANCELLED"),
+            (HANDLE, "HANDLE"),
+            (WAITING, "WAITING"),
+            (TAKEN, "TAKEN"),
+            (CLAIMABLE, "CLAIMABLE"),
+        ];
+        let s = self.0.load(Ordering::Relaxed);
+        for (_, name) in NAMES.iter().filter(|(bit, _)| s & bit != 0) {
+            write!(f, "{name}|")?;
+        }
+        write!(f, "refs={}", s / REF)
+    }
+}
+
+/// A fault to inject, so that the models can be seen to catch it.
+#[cfg(loom)]
+pub(super) mod fault {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static BROKEN_LEND: AtomicBool = AtomicBool::new(false);
+
+    /// Breaks `lend` (or mends it) for the whole process.
+    pub(crate) fn break_lend(on: bool) {
+        BROKEN_LEND.store(on, Ordering::SeqCst);
+    }
+
+    pub(super) fn broken_lend() -> bool {
+        BROKEN_LEND.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,88 @@
+//! A deadline around any future.
+//!
+//! It needs no loop of ours: the alarm registers with the loop of the thread that
+//! polls it first, or else with one timer thread that ends when nobody needs it.
+//! The future is polled before the clock is asked, so a result that is there at the
+//! deadline is not lost.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+
+use super::TaskError;
+use crate::alarm::Alarm;
+use crate::sync::block_on;
+
+/// Gives `future` at most `duration`, on any runtime or none.
+///
+/// A [`Task`](crate::Task) that is timed out is detached and goes on, unless it
+/// was made [`cancel_on_drop`](crate::Task::cancel_on_drop).
+///
+/// `.await` it, or call [`wait`](Timeout::wait) in blocking code.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::TaskError;
+///
+/// let (_never, task) = trefoil::Completer::<u32>::new();
+/// let late = trefoil::timeout(Duration::from_millis(5), task).wait();
+/// assert!(matches!(late, Err(TaskError::TimedOut)));
+/// ```
+///
+/// # Errors
+/// [`TaskError::TimedOut`] if the time is up first. It is counted from this call.
+///
+/// # Cancel safety
+/// As safe as `future` is: dropping it drops the future.
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    // A deadline past the end of time is none.
+    let alarm = Instant::now().checked_add(duration).map(Alarm::new);
+    Timeout { future, alarm }
+}
+
+pin_project! {
+    /// What [`timeout`] returns.
+    #[must_use = "it waits only when awaited, or by `wait()`"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        alarm: Option<Alarm>,
+    }
+}
+
+impl<F: Future> Timeout<F> {
+    /// Blocks until the future has ended or the time is up.
+    ///
+    /// # Errors
+    /// [`TaskError::TimedOut`]; [`TaskError::WouldBlock`] on an event-loop thread, if the
+    /// future was not ready at once.
+    pub fn wait(self) -> Result<F::Output, TaskError> {
+        block_on(self).unwrap_or(Err(TaskError::WouldBlock))
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        match this.alarm {
+            Some(alarm) => alarm.poll_elapsed(cx).map(|()| Err(TaskError::TimedOut)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<F: fmt::Debug> fmt::Debug for Timeout<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout")
+            .field("future", &self.future)
+            .finish_non_exhaustive()
+    }
+}
