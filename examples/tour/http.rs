@@ -46,24 +46,44 @@ pub(crate) struct Site {
 impl Site {
     /// The first of the input's files, with the facts that part 2 found.
     pub(crate) fn new(input: &Input, facts: Vec<Facts>) -> Self {
-        let small = |file: &String| std::fs::metadata(file).is_ok_and(|meta| meta.len() <= PAGE_LIMIT);
-        let known: Vec<(&String, Facts)> = input.files.iter().zip(facts).filter(|(file, _)| small(file)).collect();
-        let pages = known.iter().cycle().take(if known.is_empty() { 0 } else { PAGES });
-        let pages: Vec<Page> = pages
-            .map(|(file, facts)| Page { url: escape(file), file: (*file).clone(), facts: *facts })
+        let small =
+            |file: &String| std::fs::metadata(file).is_ok_and(|meta| meta.len() <= PAGE_LIMIT);
+        let known: Vec<(&String, Facts)> = input
+            .files
+            .iter()
+            .zip(facts)
+            .filter(|(file, _)| small(file))
             .collect();
-        let by_url = pages.iter().map(|page| (page.url.clone(), page.file.clone())).collect();
+        let pages = known
+            .iter()
+            .cycle()
+            .take(if known.is_empty() { 0 } else { PAGES });
+        let pages: Vec<Page> = pages
+            .map(|(file, facts)| Page {
+                url: escape(file),
+                file: (*file).clone(),
+                facts: *facts,
+            })
+            .collect();
+        let by_url = pages
+            .iter()
+            .map(|page| (page.url.clone(), page.file.clone()))
+            .collect();
         Self { pages, by_url }
     }
 }
 
 /// Answers requests until the task that runs it is cancelled.
-pub(crate) async fn serve(listener: TcpListener, site: Arc<Site>, pools: Arc<Pools>) -> io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: Arc<Site>,
+    pools: Arc<Pools>,
+) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         // Each connection is a task of its own. A visitor who hangs up is no
         // concern of the others.
-        trefoil::spawn(answer(stream, Arc::clone(&site), Arc::clone(&pools))).on_done(drop);
+        trefoil::spawn(answer(stream, Arc::clone(&site), Arc::clone(&pools))).detach();
     }
 }
 
@@ -80,7 +100,9 @@ async fn answer(mut stream: TcpStream, site: Arc<Site>, pools: Arc<Pools>) -> io
         }
     }
     let request = String::from_utf8_lossy(&request);
-    let url = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
+    let url = request
+        .strip_prefix("GET ")
+        .and_then(|rest| rest.split(' ').next());
     time::sleep(LATENCY).await;
 
     // Reading a file blocks, so a thread does it, and the loop awaits it.
@@ -93,7 +115,8 @@ async fn answer(mut stream: TcpStream, site: Arc<Site>, pools: Arc<Pools>) -> io
         None => ("404 Not Found", b"no such page".as_slice()),
     };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await
 }
@@ -112,15 +135,24 @@ pub(crate) async fn get(address: SocketAddr, url: &str) -> io::Result<Vec<u8>> {
             n => response.extend_from_slice(&buffer[..n]),
         }
     }
-    body(response).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no page came back for {url}")))
+    body(response).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("no page came back for {url}"),
+        )
+    })
 }
 
 /// The body of a response that is complete and says 200.
 fn body(mut response: Vec<u8>) -> Option<Vec<u8>> {
-    let end = response.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let end = response
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")?;
     let head = str::from_utf8(&response[..end]).ok()?;
     let (status, headers) = head.split_once("\r\n")?;
-    let length = headers.lines().find_map(|line| line.strip_prefix("Content-Length: "))?;
+    let length = headers
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "))?;
     let body = response.split_off(end + 4);
     let whole = status == "HTTP/1.1 200 OK" && length.parse() == Ok(body.len());
     whole.then_some(body)

@@ -39,7 +39,9 @@ impl Input {
         };
         let mut found = Vec::new();
         for root in roots {
-            let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
+            let root = root
+                .canonicalize()
+                .map_err(|error| format!("{}: {error}", root.display()))?;
             input.walk(&root, &mut found);
             input.roots.push(root);
         }

@@ -17,13 +17,21 @@ const ANSWER: u64 = 348_513;
 
 pub(crate) fn run(pools: &Pools, report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.part("1. CPU: primes below 5,000,000, by trial division");
-    let ranges: Vec<(u32, u32)> = (0..BELOW).step_by(STEP as usize).map(|start| (start, start + STEP)).collect();
+    let ranges: Vec<(u32, u32)> = (0..BELOW)
+        .step_by(STEP as usize)
+        .map(|start| (start, start + STEP))
+        .collect();
     let say = |count: &u64| format!("{} primes", thousands(*count));
 
     let alone = report.row(
         "one after another",
         ranges.len(),
-        |bar| Ok(bar.wrap_iter(ranges.iter()).map(|range| primes(*range)).sum()),
+        |bar| {
+            Ok(bar
+                .wrap_iter(ranges.iter())
+                .map(|range| primes(*range))
+                .sum())
+        },
         say,
     )?;
     let threads = report.row(
@@ -41,10 +49,19 @@ pub(crate) fn run(pools: &Pools, report: &mut Report) -> Result<(), Box<dyn Erro
     let processes = report.row(
         "processes.map",
         0,
-        |_| Ok(pools.processes.map(ranges.clone(), primes)?.into_iter().sum()),
+        |_| {
+            Ok(pools
+                .processes
+                .map(ranges.clone(), primes)?
+                .into_iter()
+                .sum())
+        },
         say,
     )?;
-    report.check("the same answer three times", [alone, threads, processes] == [ANSWER; 3]);
+    report.check(
+        "the same answer three times",
+        [alone, threads, processes] == [ANSWER; 3],
+    );
     Ok(())
 }
 

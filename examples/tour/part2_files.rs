@@ -15,12 +15,20 @@ use std::error::Error;
 pub(crate) type Facts = Option<([u8; 32], u64)>;
 
 /// Returns what part 3 compares its pages with: the facts of each file.
-pub(crate) fn run(pools: &Pools, input: &Input, report: &mut Report) -> Result<Vec<Facts>, Box<dyn Error>> {
+pub(crate) fn run(
+    pools: &Pools,
+    input: &Input,
+    report: &mut Report,
+) -> Result<Vec<Facts>, Box<dyn Error>> {
     report.part("2. Files: SHA-256 and words of every file");
     let paths = &input.files;
     let say = |facts: &Vec<Facts>| {
         let words = facts.iter().flatten().map(|(_, words)| words).sum();
-        format!("{} files, {} words", thousands(facts.len() as u64), thousands(words))
+        format!(
+            "{} files, {} words",
+            thousands(facts.len() as u64),
+            thousands(words)
+        )
     };
 
     let alone = report.row(
@@ -43,10 +51,17 @@ pub(crate) fn run(pools: &Pools, input: &Input, report: &mut Report) -> Result<V
     let processes = report.row(
         "processes.map",
         0,
-        |_| Ok(pools.processes.map(paths.clone(), |path: String| file(&path))?),
+        |_| {
+            Ok(pools
+                .processes
+                .map(paths.clone(), |path: String| file(&path))?)
+        },
         say,
     )?;
-    report.check("the same digests three times", alone == threads && alone == processes);
+    report.check(
+        "the same digests three times",
+        alone == threads && alone == processes,
+    );
     Ok(alone)
 }
 
@@ -59,6 +74,9 @@ fn file(path: &str) -> Facts {
 /// space separates.
 pub(crate) fn facts(content: &[u8]) -> ([u8; 32], u64) {
     let digest = Sha256::digest(content).into();
-    let words = content.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
+    let words = content
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .count();
     (digest, words as u64)
 }

@@ -16,7 +16,11 @@ use std::sync::Arc;
 use trefoil::io::TcpListener;
 use trefoil::join_all;
 
-pub(crate) fn run(pools: &Arc<Pools>, site: &Arc<Site>, report: &mut Report) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(
+    pools: &Arc<Pools>,
+    site: &Arc<Site>,
+    report: &mut Report,
+) -> Result<(), Box<dyn Error>> {
     report.part("3. Waiting: HTTP pages from a server that takes 20 ms over each");
     let say = |right: &usize| format!("{right} pages, each as on disk");
 
@@ -32,14 +36,22 @@ pub(crate) fn run(pools: &Arc<Pools>, site: &Arc<Site>, report: &mut Report) -> 
         |bar| trefoil::run(visit(pools, site, bar, true)),
         say,
     )?;
-    report.check("every page twice, none damaged", [alone, together] == [site.pages.len(); 2]);
+    report.check(
+        "every page twice, none damaged",
+        [alone, together] == [site.pages.len(); 2],
+    );
     Ok(())
 }
 
 /// Starts the server and fetches every page. Says how many came back as they
 /// lie on the disk. The server is still running when this returns; `run` cancels
 /// what is left on its loop.
-async fn visit(pools: &Arc<Pools>, site: &Arc<Site>, bar: &ProgressBar, at_once: bool) -> Result<usize, Box<dyn Error>> {
+async fn visit(
+    pools: &Arc<Pools>,
+    site: &Arc<Site>,
+    bar: &ProgressBar,
+    at_once: bool,
+) -> Result<usize, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     trefoil::spawn(serve(listener, Arc::clone(site), Arc::clone(pools))).detach();

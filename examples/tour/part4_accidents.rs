@@ -24,7 +24,9 @@ pub(crate) fn run(pools: &Pools, report: &mut Report) -> Result<(), Box<dyn Erro
         "processes.spawn, join_all",
         0,
         |_| {
-            let tasks: Vec<Task<u64>> = (0..ITEMS).map(|item| pools.processes.spawn(item, risky)).collect();
+            let tasks: Vec<Task<u64>> = (0..ITEMS)
+                .map(|item| pools.processes.spawn(item, risky))
+                .collect();
             Ok(join_all(tasks).wait())
         },
         |results| {
@@ -57,8 +59,12 @@ pub(crate) fn run(pools: &Pools, report: &mut Report) -> Result<(), Box<dyn Erro
 
     let after = pools.processes.worker_pids();
     let replaced = after.iter().filter(|pid| !before.contains(pid)).count();
-    let alive = pools.processes.map(0..ITEMS, square)? == (0..ITEMS).map(square).collect::<Vec<_>>();
-    report.note(format_args!("{replaced} of {} workers are new", after.len()));
+    let alive =
+        pools.processes.map(0..ITEMS, square)? == (0..ITEMS).map(square).collect::<Vec<_>>();
+    report.note(format_args!(
+        "{replaced} of {} workers are new",
+        after.len()
+    ));
     report.check("the pool is alive", alive && after.len() == before.len());
     Ok(())
 }

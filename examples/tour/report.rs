@@ -64,7 +64,9 @@ impl Report {
         let began = Instant::now();
         let result = work(&bar);
         let time = began.elapsed();
-        let cpu = cpu.zip(self.cpu()).map(|(before, after)| after.saturating_sub(before));
+        let cpu = cpu
+            .zip(self.cpu())
+            .map(|(before, after)| after.saturating_sub(before));
         bar.finish_and_clear();
         let result = result?;
 
@@ -99,8 +101,14 @@ impl Report {
     pub(crate) fn finish(&self) -> bool {
         let time = Seconds(self.began.elapsed());
         match self.differences {
-            0 => line(format_args!("\nall {} answers are right; {time} in all", self.answers)),
-            wrong => line(format_args!("\n{wrong} of {} answers are WRONG; {time} in all", self.answers)),
+            0 => line(format_args!(
+                "\nall {} answers are right; {time} in all",
+                self.answers
+            )),
+            wrong => line(format_args!(
+                "\n{wrong} of {} answers are WRONG; {time} in all",
+                self.answers
+            )),
         }
         self.differences == 0
     }
@@ -109,7 +117,9 @@ impl Report {
     /// by those that have ended. `None` where there is no `/proc` to ask.
     fn cpu(&self) -> Option<Duration> {
         let workers = self.pools.processes.worker_pids();
-        let workers = workers.into_iter().filter_map(|pid| cpu_of(&pid.to_string()));
+        let workers = workers
+            .into_iter()
+            .filter_map(|pid| cpu_of(&pid.to_string()));
         Some(cpu_of("self")? + workers.sum::<Duration>())
     }
 }
@@ -120,7 +130,9 @@ fn cpu_of(pid: &str) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?; // the name before it may hold anything
     let ticks = fields.split_whitespace().skip(11).take(4);
-    let ticks = ticks.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    let ticks = ticks
+        .map(|field| field.parse::<u64>().ok())
+        .sum::<Option<u64>>()?;
     Some(Duration::from_millis(ticks * 10))
 }
 
@@ -132,7 +144,10 @@ fn bar(how: &str, steps: usize) -> ProgressBar {
     }
     let (bar, template) = match steps {
         0 => (ProgressBar::new_spinner(), "  {spinner} {msg} {elapsed}"),
-        steps => (ProgressBar::new(steps as u64), "  {msg:<24} {bar:40} {pos}/{len}"),
+        steps => (
+            ProgressBar::new(steps as u64),
+            "  {msg:<24} {bar:40} {pos}/{len}",
+        ),
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
