@@ -149,13 +149,12 @@ fn body(mut response: Vec<u8>) -> Option<Vec<u8>> {
         .windows(4)
         .position(|window| window == b"\r\n\r\n")?;
     let head = str::from_utf8(&response[..end]).ok()?;
-    let (status, headers) = head.split_once("\r\n")?;
-    let length = headers
+    let length = head
         .lines()
         .find_map(|line| line.strip_prefix("Content-Length: "))?;
-    let body = response.split_off(end + 4);
-    let whole = status == "HTTP/1.1 200 OK" && length.parse() == Ok(body.len());
-    whole.then_some(body)
+    let length: usize = length.parse().ok()?;
+    let good = head.starts_with("HTTP/1.1 200 ") && response.len() == end + 4 + length;
+    good.then(|| response.split_off(end + 4))
 }
 
 /// A path as it stands in a URL: what is neither letter, digit nor one of a few
