@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::runnable::{self, Ran, Runnable, Schedule};
 use super::{Inbox, Task, state};
 
-pub use crate::sync::block_on::block_on;
 
 /// One queue entry.
 #[derive(Debug)]
