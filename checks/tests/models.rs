@@ -29,7 +29,11 @@ fn explore(f: impl Fn(&Census) + Send + Sync + 'static) {
         census.check();
     });
     let test = std::thread::current();
-    println!("model {}: {} executions", test.name().unwrap_or("?"), executions.load(SeqCst));
+    println!(
+        "model {}: {} executions",
+        test.name().unwrap_or("?"),
+        executions.load(SeqCst)
+    );
 }
 
 /// Counts the values made and dropped in one execution.
@@ -219,7 +223,10 @@ fn waker_replaced_while_completing() {
                 assert_eq!(second.0.load(SeqCst), 1, "the last waker must be woken");
                 assert_eq!(first.0.load(SeqCst), 0, "a replaced waker must not be");
                 assert!(task.try_join().is_some());
-                assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 1));
+                assert_eq!(
+                    (Arc::strong_count(&first), Arc::strong_count(&second)),
+                    (1, 1)
+                );
                 return;
             }
         }
@@ -367,7 +374,11 @@ fn wake_vs_cancel_vs_run() {
         let cancelled = outside.join().unwrap();
         let task = loom::sync::Arc::try_unwrap(task).ok().unwrap();
         let result = task.join();
-        assert_eq!(is_cancelled(&result), cancelled, "true means Cancelled, false means ended before");
+        assert_eq!(
+            is_cancelled(&result),
+            cancelled,
+            "true means Cancelled, false means ended before"
+        );
     });
 }
 
@@ -465,9 +476,15 @@ fn the_models_catch_a_broken_lend() {
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();
-    assert!(!child.status.success(), "the model did not notice that `lend` is broken");
+    assert!(
+        !child.status.success(),
+        "the model did not notice that `lend` is broken"
+    );
     let words = String::from_utf8_lossy(&child.stderr);
-    assert!(words.contains("deadlock"), "it failed for another reason: {words}");
+    assert!(
+        words.contains("deadlock"),
+        "it failed for another reason: {words}"
+    );
 }
 
 #[test]

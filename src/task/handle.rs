@@ -36,6 +36,13 @@ use crate::sync::park::{self, Waited};
 /// assert_eq!(task.join().unwrap(), 2_432_902_008_176_640_000);
 /// ```
 ///
+/// It is `Send` and `Sync` if its result is `Send`, and otherwise stays where it is:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// send(trefoil::Task::ready(std::rc::Rc::new(1)));
+/// ```
+///
 /// # Cancel safety
 /// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, the
 /// task can be awaited or joined again.
@@ -58,8 +65,11 @@ impl<T> Task<T> {
     /// How the task ended, if not well. [`TaskError::WouldBlock`] on an
     /// event-loop thread if the task has not ended: the task is then detached.
     /// [`TaskError::Closed`] if its result was taken before.
-    pub fn join(mut self) -> Result<T, TaskError> {
-        self.wait(None)
+    pub fn join(self) -> Result<T, TaskError> {
+        match self.handle.into_output() {
+            Ok(output) => output.unwrap_or(Err(TaskError::Closed)),
+            Err(handle) => Self { handle }.wait(None),
+        }
     }
 
     /// As [`join`](Task::join), for at most `timeout`. The task stays usable.
@@ -190,14 +200,12 @@ impl<T> Task<T> {
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(result) = self.try_join() {
-            return Poll::Ready(result);
+        match self.handle.poll(cx.waker()) {
+            Some(output) => Poll::Ready(output.unwrap_or(Err(TaskError::Closed))),
+            None => Poll::Pending,
         }
-        if self.handle.register(cx.waker()) {
-            return Poll::Pending;
-        }
-        Poll::Ready(self.try_join().unwrap_or(Err(TaskError::Closed)))
     }
 }
 

@@ -60,7 +60,8 @@ pub(crate) use self::{
     runnable::{Ran, Runnable, Schedule, TaskRef, closure, future, local_future},
 };
 
-/// What the models in `checks/` drive: the executor's side of the cell.
-#[cfg(loom)]
+/// What the models in `checks/` and the benchmarks of the cell drive: the
+/// executor's side, which users never see.
+#[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
 pub mod model;

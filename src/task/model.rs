@@ -1,14 +1,16 @@
-//! The executor's side of the cell for the models: a queue of one entry.
+//! The executor's side of the cell, for models and benchmarks.
 //!
-//! Loom models live in `checks/`, outside this crate, and see what users see;
-//! this adds what only executors see. It exists under `--cfg loom` only.
+//! They live outside this crate (in `checks/` and `benches/`) and see what users
+//! see; this adds what only executors see. It exists under `--cfg loom` and
+//! with the feature `__bench`, and is no part of the public surface.
 #![allow(missing_docs)]
 
 use std::sync::Arc;
 
 use super::runnable::{self, Ran, Runnable, Schedule};
-use super::{Inbox, Task, state};
-
+#[cfg(loom)]
+use super::state;
+use super::{Inbox, Task};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -68,7 +70,23 @@ where
     (Entry(runnable), task)
 }
 
+/// As [`future`], for a future that never wakes: the bare cell.
+#[cfg(not(loom))]
+pub fn ready_future<F>(future: F) -> (Entry, Task<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    #[derive(Clone, Copy)]
+    struct Nowhere;
+    impl Schedule for Nowhere {
+        fn schedule(&self, _: Runnable) {}
+    }
+    let (runnable, task) = runnable::future(future, Nowhere);
+    (Entry(runnable), task)
+}
+
 /// Breaks the transition that lends the consumer slot (or mends it).
+#[cfg(loom)]
 pub fn break_lend(on: bool) {
     state::fault::break_lend(on);
 }

@@ -15,6 +15,8 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::{Arc, Once};
 
+use super::context;
+
 type Payload = Box<dyn Any + Send + 'static>;
 
 /// A panic that ended a task.
@@ -178,8 +180,8 @@ impl fmt::Display for PanicLocation {
 }
 
 crate::loom::per_thread! {
-    /// How many [`catch`]es this thread is inside of: the hook notes nothing
-    /// for panics that are none of ours.
+    /// How many [`catch`]es this thread is inside of. The hook notes nothing for
+    /// panics that are none of ours: outside of these and of tasks.
     static CATCHING: Cell<u32> = Cell::new(0);
 }
 
@@ -199,7 +201,8 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let ours = CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false);
+            let ours = context::current().is_some()
+                || CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false);
             if ours {
                 let place = info.location().map(PanicLocation::from);
                 let _ = PLACE.try_with(|slot| slot.replace(place));
@@ -207,6 +210,12 @@ pub(crate) fn install_hook() {
             before(info);
         }));
     });
+}
+
+/// As [`catch`], where a task has been entered: the hook knows by that.
+#[inline]
+pub(super) fn catch_in_task<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught)
 }
 
 /// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload.
@@ -227,8 +236,8 @@ fn caught(payload: Payload) -> Panic {
 /// Runs `f`, which drops something of the user's, where a panic would do harm
 /// and nobody waits for its message: the panic hook has shown it.
 pub(crate) fn contain(f: impl FnOnce()) {
-    if let Err(panic) = catch(f) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         // The payload's own destructor may panic, too.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
     }
 }

@@ -31,7 +31,7 @@ pub(crate) trait Schedule: Send + Sync + 'static {
 }
 
 /// A task that wants to run: one pointer, one reference.
-pub(crate) struct Runnable(Option<Ref>);
+pub(crate) struct Runnable(Ref);
 
 /// What became of a task that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,69 +45,59 @@ pub(crate) enum Ran {
 impl Runnable {
     #[inline]
     pub(super) fn from_ref(cell: Ref) -> Self {
-        Self(Some(cell))
+        Self(cell)
     }
 
     #[inline]
-    pub(super) fn into_ref(mut self) -> Ref {
-        self.0
-            .take()
-            .unwrap_or_else(|| unreachable!("a runnable has its cell until it is consumed"))
-    }
-
-    fn cell(&self) -> &Ref {
-        self.0
-            .as_ref()
-            .unwrap_or_else(|| unreachable!("a runnable has its cell until it is consumed"))
+    pub(super) fn cell(&self) -> &Ref {
+        &self.0
     }
 
     /// Calls the closure, or polls the future once. Never unwinds.
     #[inline]
     pub(crate) fn run(self) -> Ran {
-        self.into_ref().run()
+        Ref::from_entry(self).run()
     }
 
     /// Drops the work unrun; the task ends in `reason`.
     #[allow(dead_code)] // for shutdowns that cancel
     pub(crate) fn discard(self, reason: TaskError) {
-        self.into_ref().discard(reason);
+        Ref::from_entry(self).discard(reason);
     }
 
     #[allow(dead_code)]
     pub(crate) fn id(&self) -> TaskId {
-        self.cell().header().id
+        self.0.header().id
     }
 
     /// The executor's word for this task; 0 at first.
     #[allow(dead_code)] // the event loop's
     pub(crate) fn tag(&self) -> u32 {
-        self.cell().tag()
+        self.0.tag()
     }
 
     #[allow(dead_code)] // the event loop's
     pub(crate) fn set_tag(&self, tag: u32) {
-        self.cell().set_tag(tag);
+        self.0.set_tag(tag);
     }
 
     /// Another reference to the same task, to cancel it by.
     #[allow(dead_code)] // the event loop's
     pub(crate) fn task_ref(&self) -> TaskRef {
-        TaskRef(self.cell().clone())
+        TaskRef(self.0.clone())
     }
 }
 
 impl Drop for Runnable {
     fn drop(&mut self) {
-        if let Some(cell) = self.0.take() {
-            cell.discard(TaskError::Closed);
-        }
+        self.0.clone().discard(TaskError::Closed);
     }
 }
 
 impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Runnable")
-            .field(&self.cell().header().id)
+            .field(&self.0.header().id)
             .finish()
     }
 }

@@ -141,6 +141,20 @@ pub(super) enum Cancel {
     Claimed,
 }
 
+/// What [`State::look`] saw.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Not ended; the slot is the handle's.
+    Pending,
+    /// Not ended (yet); the slot is lent.
+    Lent,
+    /// Ended; the output is the handle's.
+    Output,
+    /// Ended; the output was taken.
+    Taken,
+}
+
 /// What [`State::wake`] asks of its caller.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
@@ -374,11 +388,21 @@ impl State {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
-    /// For the handle: the output is in place; `Some(true)`: and not yet taken.
+    /// What the handle may do next.
     #[inline]
-    pub(super) fn output(&self) -> Option<bool> {
+    pub(super) fn look(&self) -> Look {
         let s = self.0.load(Ordering::Acquire);
-        (s & DONE != 0).then_some(s & TAKEN == 0)
+        if s & DONE == 0 {
+            if s & WAITING == 0 {
+                Look::Pending
+            } else {
+                Look::Lent
+            }
+        } else if s & TAKEN == 0 {
+            Look::Output
+        } else {
+            Look::Taken
+        }
     }
 
     /// The handle lends its filled slot. False: too late, the task is done and
@@ -404,9 +428,9 @@ impl State {
         })
     }
 
-    /// The handle wants its slot back. `Some(true)`: it is back, and filled;
-    /// `Some(false)`: it was never lent; `None`: the task is done, and a lent
-    /// slot is the finisher's.
+    /// The handle wants its lent slot back. `Some(true)`: it is back, and filled;
+    /// `Some(false)`: it was not lent; `None`: the task is done, and a lent slot is
+    /// the finisher's.
     #[inline]
     pub(super) fn unlend(&self) -> Option<bool> {
         self.transition(|s| {

@@ -219,7 +219,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // touched again, the call consumes it.
     let work = unsafe { payload.cast::<F>().read() };
     let entered = context::enter(runner.header().id);
-    let result = panic::catch(work).map_err(TaskError::from);
+    let result = panic::catch_in_task(work).map_err(TaskError::from);
     drop(entered);
     runner.header().touch_payload();
     // SAFETY: T1, T8: the work is gone, the place is ours.
@@ -237,7 +237,7 @@ unsafe fn run_future<F: Future, S: Schedule>(ptr: NonNull<Header>) -> Ran {
     runner.header().touch_payload();
     let payload = payload::<F, F::Output, S>(ptr);
     let entered = context::enter(runner.header().id);
-    let poll = panic::catch(|| {
+    let poll = panic::catch_in_task(|| {
         // SAFETY: T1, T8, T9: we have RUNNING on a thread that may touch the future.
         let future = unsafe { payload.cast::<F>().as_mut() };
         // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
@@ -269,7 +269,7 @@ unsafe fn run_future<F: Future, S: Schedule>(ptr: NonNull<Header>) -> Ran {
         Ok(Poll::Ready(value)) => {
             // The future goes before its output is visible; if its destructor
             // panics, that is how the task ends.
-            let dropped = panic::catch(|| runner.drop_work());
+            let dropped = panic::catch_in_task(|| runner.drop_work());
             let result = match dropped {
                 Ok(()) => Ok(value),
                 Err(panic) => {

@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use super::{Header, Ref};
 use crate::task::TaskError;
+use crate::task::state::Look;
 
 /// The handle's half of a task with output `T`.
 pub(in crate::task) struct Handle<T> {
@@ -51,15 +52,56 @@ impl<T> Handle<T> {
     /// The output, once it is there: `Some(None)` if it was taken before.
     #[inline]
     pub(in crate::task) fn take(&mut self) -> Option<Option<Result<T, TaskError>>> {
-        if !self.header().state.output()? {
-            return Some(None);
+        match self.header().state.look() {
+            Look::Pending | Look::Lent => None,
+            Look::Taken => Some(None),
+            Look::Output => Some(Some(self.move_out())),
         }
-        let output = self.read_output();
-        self.header().state.set_taken();
-        Some(Some(output))
     }
 
-    /// Moves the output out; the caller marks it taken (or forgets the handle).
+    /// As [`take`](Self::take), and where there is no output yet, has `waker` woken when there is.
+    #[inline]
+    pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Option<Option<Result<T, TaskError>>> {
+        let look = self.header().state.look();
+        match look {
+            Look::Output => return Some(Some(self.move_out())),
+            Look::Taken => return Some(None),
+            Look::Pending | Look::Lent => {}
+        }
+        if self.lend(waker, look == Look::Lent) {
+            None
+        } else {
+            self.take()
+        }
+    }
+
+    /// Moves the output out and marks it taken.
+    #[inline]
+    fn move_out(&mut self) -> Result<T, TaskError> {
+        let output = self.read_output();
+        self.header().state.set_taken();
+        output
+    }
+
+    /// The output, for a handle that is not used again. `Err`: not there yet.
+    #[inline]
+    pub(in crate::task) fn into_output(mut self) -> Result<Option<Result<T, TaskError>>, Self> {
+        match self.header().state.look() {
+            Look::Pending | Look::Lent => Err(self),
+            Look::Taken => Ok(None),
+            Look::Output => {
+                let output = self.read_output();
+                let mut this = ManuallyDrop::new(self);
+                // SAFETY: `this` is not used again; the output was moved out, so the count is
+                // all that is left of it.
+                drop(unsafe { ManuallyDrop::take(&mut this.cell) });
+                Ok(Some(output))
+            }
+        }
+    }
+
+    /// Moves the output out; the caller marks it taken, or drops the count alone.
+    #[inline]
     fn read_output(&mut self) -> Result<T, TaskError> {
         self.header().touch_payload();
         // SAFETY: T7: the payload's offset is inside the cell.
@@ -72,27 +114,34 @@ impl<T> Handle<T> {
     /// Has `waker` woken at the end, in place of any other before. False: the
     /// task has ended already; nothing is registered.
     pub(in crate::task) fn register(&mut self, waker: &Waker) -> bool {
-        let state = &self.header().state;
-        match state.unlend() {
-            None => return false,
-            Some(true) => {
-                let replaced = self.header().consumer.with_mut(|slot| {
-                    // SAFETY: T3: taken back, so the slot is ours.
-                    let slot = unsafe { &mut *slot };
-                    match slot {
-                        Some(old) if old.will_wake(waker) => None,
-                        slot => slot.replace(waker.clone()),
-                    }
-                });
-                drop(replaced);
+        match self.header().state.look() {
+            Look::Output | Look::Taken => false,
+            look => self.lend(waker, look == Look::Lent),
+        }
+    }
+
+    /// Fills the slot and lends it; see [`register`](Self::register).
+    #[inline]
+    fn lend(&mut self, waker: &Waker, lent: bool) -> bool {
+        if lent {
+            if self.header().state.unlend().is_none() {
+                return false;
             }
-            Some(false) => {
-                let clone = waker.clone();
-                // SAFETY: T3: never lent, so the slot is ours (and empty).
-                self.header()
-                    .consumer
-                    .with_mut(|slot| unsafe { *slot = Some(clone) });
-            }
+            let replaced = self.header().consumer.with_mut(|slot| {
+                // SAFETY: T3: taken back, so the slot is ours.
+                let slot = unsafe { &mut *slot };
+                match slot {
+                    Some(old) if old.will_wake(waker) => None,
+                    slot => slot.replace(waker.clone()),
+                }
+            });
+            drop(replaced);
+        } else {
+            let clone = waker.clone();
+            // SAFETY: T3: not lent, so the slot is ours, and empty: nothing is overwritten but a `None`.
+            self.header()
+                .consumer
+                .with_mut(|slot| unsafe { slot.write(Some(clone)) });
         }
         if self.header().state.lend() {
             return true;
@@ -135,8 +184,8 @@ impl<T> Drop for Handle<T> {
         // SAFETY: T6: the count leaves with the field, which is not used again: `self`
         // is being dropped.
         let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
-        if cell.header().state.output() == Some(false) {
-            return; // taken; `cell` lets go of the count
+        if cell.header().state.look() == Look::Taken {
+            return; // `cell` lets go of the count
         }
         match cell.header().state.drop_handle() {
             // T2: done and not taken, so the output is ours to drop. A panic in its destructor

@@ -35,7 +35,7 @@ impl Inbox {
     /// Adds one; true: it was empty before. Releases what this thread did before.
     #[allow(dead_code)] // the event loop's
     pub(crate) fn push(&self, runnable: Runnable) -> bool {
-        let entry = runnable.into_ref().into_raw();
+        let entry = Ref::from_entry(runnable).into_raw();
         let mut newest = ptr::null_mut(); // mostly it is empty; if not, the failure says what is there
         loop {
             // SAFETY: T6: the entry keeps the cell; T11: its link is ours to write.

@@ -66,7 +66,7 @@ use std::task::Waker;
 
 use super::completer::OnCancel;
 use super::panic::contain;
-use super::runnable::Ran;
+use super::runnable::{Ran, Runnable};
 use super::state::{Cancel, Finish, Start, State};
 use super::{TaskError, TaskId};
 use crate::loom::UnsafeCell;
@@ -142,7 +142,17 @@ impl Ref {
         Self(ptr)
     }
 
+    /// The reference of an entry that is consumed. (A `Runnable` has a destructor,
+    /// so safe code cannot move out of it.)
+    #[inline]
+    pub(super) fn from_entry(entry: Runnable) -> Self {
+        let entry = ManuallyDrop::new(entry);
+        // SAFETY: the entry is never used or dropped again, so its count becomes ours (T6).
+        unsafe { std::ptr::read(entry.cell()) }
+    }
+
     /// Gives the count away.
+    #[inline]
     fn into_raw(self) -> NonNull<Header> {
         ManuallyDrop::new(self).0
     }
@@ -247,6 +257,15 @@ impl Ref {
             Finish::Handed => {
                 let _given_up = self.into_raw();
             }
+            rest => self.finish_rest(rest),
+        }
+    }
+
+    /// What `finish` left to do, with its reference.
+    #[inline(never)]
+    fn finish_rest(self, rest: Finish) {
+        match rest {
+            Finish::Handed => unreachable!("the reference is gone"),
             Finish::Consumer => {
                 // SAFETY: T3: `finish` found WAITING, so the slot is ours for good.
                 let consumer = self
