@@ -92,8 +92,8 @@ impl<T> Handle<T> {
             Look::Output => {
                 let output = self.read_output();
                 let mut this = ManuallyDrop::new(self);
-                // SAFETY: `this` is not used again; the output was moved out, so the count is
-                // all that is left of it.
+                // SAFETY: T6: `this` is not used again; the output was moved out, so the
+                // count is all that is left of it.
                 drop(unsafe { ManuallyDrop::take(&mut this.cell) });
                 Ok(Some(output))
             }
