@@ -90,12 +90,12 @@ fn event_loop() {
         let address = listener.local_addr()?;
         trefoil::spawn(time::sleep(Duration::from_secs(3600))).detach();
         let server = trefoil::spawn(async move {
-            let (mut stream, _) = listener.accept().await?;
+            let (stream, _) = listener.accept().await?;
             stream.write_all(b"echo").await?;
             // Nobody has closed the other side: both ends live until here.
             Ok::<_, std::io::Error>(stream)
         });
-        let mut stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await?;
         let mut echoed = [0; 4];
         stream.read_exact(&mut echoed).await?;
         server.await??;

@@ -87,7 +87,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn answer(mut stream: TcpStream, site: Arc<Site>, pools: Arc<Pools>) -> io::Result<()> {
+async fn answer(stream: TcpStream, site: Arc<Site>, pools: Arc<Pools>) -> io::Result<()> {
     let mut request = Vec::new();
     let mut buffer = [0; 1024];
     while !request.ends_with(b"\r\n\r\n") {
@@ -123,18 +123,13 @@ async fn answer(mut stream: TcpStream, site: Arc<Site>, pools: Arc<Pools>) -> io
 
 /// Fetches one page.
 pub(crate) async fn get(address: SocketAddr, url: &str) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(address).await?;
     let request = format!("GET {url} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
 
+    // One request for each connection: the answer ends where the connection does.
     let mut response = Vec::new();
-    let mut buffer = vec![0; 65_536];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => break,
-            n => response.extend_from_slice(&buffer[..n]),
-        }
-    }
+    stream.read_to_end(&mut response).await?;
     body(response).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
