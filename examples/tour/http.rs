@@ -37,39 +37,34 @@ pub(crate) struct Page {
 
 /// What is served.
 pub(crate) struct Site {
-    /// Exactly as many as the tour fetches; where there are too few files, some
-    /// are fetched again.
+    /// Exactly as many as the tour fetches.
     pub(crate) pages: Vec<Page>,
     by_url: HashMap<String, String>,
 }
 
 impl Site {
-    /// The first of the input's files, with the facts that part 2 found.
-    pub(crate) fn new(input: &Input, facts: Vec<Facts>) -> Self {
-        let small =
-            |file: &String| std::fs::metadata(file).is_ok_and(|meta| meta.len() <= PAGE_LIMIT);
-        let known: Vec<(&String, Facts)> = input
-            .files
-            .iter()
-            .zip(facts)
-            .filter(|(file, _)| small(file))
-            .collect();
-        let pages = known
-            .iter()
-            .cycle()
-            .take(if known.is_empty() { 0 } else { PAGES });
-        let pages: Vec<Page> = pages
-            .map(|(file, facts)| Page {
-                url: escape(file),
-                file: (*file).clone(),
-                facts: *facts,
-            })
-            .collect();
+    /// The first of the input's small files, with the facts that part 2 found;
+    /// where there are too few, some are served again.
+    pub(crate) fn new(input: &Input, facts: Vec<Facts>) -> io::Result<Self> {
+        let small = |file: &str| std::fs::metadata(file).is_ok_and(|meta| meta.len() <= PAGE_LIMIT);
+        let known = input.files.iter().zip(facts);
+        let known: Vec<_> = known.filter(|(file, _)| small(file)).take(PAGES).collect();
+        if known.is_empty() {
+            return Err(io::Error::other("no file is small enough to be a page"));
+        }
+        let pages = known.iter().cycle().take(PAGES).map(|(file, facts)| Page {
+            url: escape(file),
+            file: (*file).clone(),
+            facts: *facts,
+        });
+        let pages: Vec<Page> = pages.collect();
         let by_url = pages
             .iter()
-            .map(|page| (page.url.clone(), page.file.clone()))
-            .collect();
-        Self { pages, by_url }
+            .map(|page| (page.url.clone(), page.file.clone()));
+        Ok(Self {
+            by_url: by_url.collect(),
+            pages,
+        })
     }
 }
 

@@ -76,7 +76,7 @@ fn tour() -> Result<bool, Box<dyn Error>> {
 
     part1_cpu::run(&pools, &mut report)?;
     let digests = part2_files::run(&pools, &input, &mut report)?;
-    let site = Arc::new(http::Site::new(&input, digests));
+    let site = Arc::new(http::Site::new(&input, digests)?);
     part3_http::run(&pools, &site, &mut report)?;
     part4_accidents::run(&pools, &mut report)?;
     part5_together::run(&pools, &site, &mut report)?;

@@ -20,10 +20,9 @@ pub(crate) fn run(pools: &Pools, report: &mut Report) -> Result<(), Box<dyn Erro
     report.part("4. Accidents: 1,000 items in worker processes, three of them deadly");
     let before = pools.processes.worker_pids();
 
-    let results = report.row(
+    let results = report.lone_row(
         "processes.spawn, join_all",
-        0,
-        |_| {
+        || {
             let tasks: Vec<Task<u64>> = (0..ITEMS)
                 .map(|item| pools.processes.spawn(item, risky))
                 .collect();

@@ -19,6 +19,11 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+fn columns(what: &str, how: &str, time: &str, speed_up: &str, cpu: &str) {
+    let row = format!("  {what:<34} {how:<24} {time:>9} {speed_up:>9} {cpu:>9}");
+    line(format_args!("{}", row.trim_end()));
+}
+
 /// The report of one tour.
 pub(crate) struct Report {
     pools: Arc<Pools>,
@@ -44,14 +49,12 @@ impl Report {
     pub(crate) fn part(&mut self, title: &str) {
         self.baseline = None;
         line(format_args!("\n{title}\n"));
-        line(format_args!(
-            "  {:<34} {:<24} {:>9} {:>9} {:>9}",
-            "what", "how", "time", "speed-up", "CPU used"
-        ));
+        columns("what", "how", "time", "speed-up", "CPU used");
     }
 
     /// Works out one row: runs `work`, which may move the bar as far as `steps`
-    /// (0: it cannot tell), and prints what `say` makes of its result.
+    /// (0: it cannot tell), and prints what `say` makes of its result. The first
+    /// such row of a part is what the others are compared with.
     pub(crate) fn row<R>(
         &mut self,
         how: &str,
@@ -59,6 +62,37 @@ impl Report {
         work: impl FnOnce(&ProgressBar) -> Result<R, Box<dyn Error>>,
         say: impl FnOnce(&R) -> String,
     ) -> Result<R, Box<dyn Error>> {
+        let (time, cpu, result) = self.measure(how, steps, work)?;
+        let baseline = *self.baseline.get_or_insert(time);
+        let speed_up = format!("{:.1} x", baseline.as_secs_f64() / time.as_secs_f64());
+        columns(
+            &say(&result),
+            how,
+            &Seconds(time).to_string(),
+            &speed_up,
+            &cpu,
+        );
+        Ok(result)
+    }
+
+    /// A row that cannot be compared with another.
+    pub(crate) fn lone_row<R>(
+        &mut self,
+        how: &str,
+        work: impl FnOnce() -> Result<R, Box<dyn Error>>,
+        say: impl FnOnce(&R) -> String,
+    ) -> Result<R, Box<dyn Error>> {
+        let (time, cpu, result) = self.measure(how, 0, |_| work())?;
+        columns(&say(&result), how, &Seconds(time).to_string(), "", &cpu);
+        Ok(result)
+    }
+
+    fn measure<R>(
+        &self,
+        how: &str,
+        steps: usize,
+        work: impl FnOnce(&ProgressBar) -> Result<R, Box<dyn Error>>,
+    ) -> Result<(Duration, String, R), Box<dyn Error>> {
         let bar = bar(how, steps);
         let cpu = self.cpu();
         let began = Instant::now();
@@ -68,17 +102,11 @@ impl Report {
             .zip(self.cpu())
             .map(|(before, after)| after.saturating_sub(before));
         bar.finish_and_clear();
-        let result = result?;
-
-        let baseline = *self.baseline.get_or_insert(time);
-        line(format_args!(
-            "  {:<34} {how:<24} {:>9} {:>9} {:>9}",
-            say(&result),
-            Seconds(time),
-            format!("{:.1} x", baseline.as_secs_f64() / time.as_secs_f64()),
-            cpu.map_or_else(|| "unknown".to_owned(), |cpu| Seconds(cpu).to_string()),
-        ));
-        Ok(result)
+        let cpu = cpu.map_or_else(
+            || "unknown".to_owned(),
+            |cpu| format!("{:.2} s", cpu.as_secs_f64()),
+        );
+        Ok((time, cpu, result?))
     }
 
     /// Prints a remark under the table.
