@@ -6,7 +6,7 @@
 //! declares is a finding.
 
 use crate::layers::words;
-use crate::source::{File, Finding};
+use crate::source::{File, Finding, Line};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
@@ -74,6 +74,23 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Every file of the library that may be unsafe stands in the inventory.
+pub(crate) fn listed(file: &File, tree: &[File]) -> Vec<Finding> {
+    const INVENTORY: &str = "docs/SAFETY.md";
+    let attribute = |line: &Line| line.code.contains(ATTRIBUTE);
+    let Some(at) = file.lines.iter().position(attribute) else {
+        return Vec::new();
+    };
+    let name = format!("`{}`", file.path);
+    let mut inventory = tree.iter().filter(|other| other.path == INVENTORY);
+    let stands = inventory.any(|other| other.lines.iter().any(|line| line.raw.contains(&name)));
+    if stands || file.area().is_none() {
+        return Vec::new();
+    }
+    let what = format!("{name} is not in the inventory of {INVENTORY}");
+    vec![Finding::new(file, at, "unsafe-unlisted", what)]
 }
 
 /// The invariants that essays declare, each with the files that do so.
@@ -282,6 +299,22 @@ mod tests {
         for text in explained_ones {
             assert_eq!(explained(&file("src/task/raw.rs", text)).len(), 0, "{text}");
         }
+    }
+
+    #[test]
+    fn unsafe_outside_the_inventory_is_reported() {
+        let raw = file("src/task/raw.rs", "#![allow(unsafe_code)]");
+        let tree = [file("docs/SAFETY.md", "| `src/task/raw.rs` | all of it |")];
+        assert_eq!(listed(&raw, &[]).len(), 1);
+        assert_eq!(listed(&raw, &tree).len(), 0);
+        assert_eq!(
+            listed(&file("src/sys/a.rs", "#![allow(unsafe_code)]"), &tree).len(),
+            1
+        );
+        assert_eq!(
+            listed(&file("src/sys/b.rs", "// allow(unsafe_code)"), &tree).len(),
+            0
+        );
     }
 
     #[test]

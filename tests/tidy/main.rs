@@ -74,6 +74,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(layers::facade(file));
         findings.extend(danger::confined(file));
         findings.extend(danger::explained(file));
+        findings.extend(danger::listed(file, tree));
         findings.extend(danger::cited(file, &declared));
         findings.extend(words::essay(file));
         findings.extend(words::length(file));
@@ -120,7 +121,7 @@ fn every_rule_can_fail() {
         ),
         (
             "src/task/raw.rs",
-            "unsafe { f() }\n// SAFETY: trust me\nunsafe { f() }\n// SAFETY: T77\nunsafe { f() }"
+            "#![allow(unsafe_code)]\nunsafe { f() }\n// SAFETY: trust me\nunsafe { f() }\n// SAFETY: T77\nunsafe { f() }"
                 .to_owned(),
         ),
         ("src/task/long.rs", "f();\n".repeat(500)),
@@ -151,6 +152,7 @@ fn every_rule_can_fail() {
         "unsafe-place",
         "unsafe-silent",
         "unsafe-uncited",
+        "unsafe-unlisted",
     ];
     assert_eq!(heard, all);
 }
