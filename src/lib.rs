@@ -1,9 +1,8 @@
-//! Three executors, one [`Task`].
+//! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
-//! - `ThreadPool`: work-stealing threads for CPU-bound work that shares memory.
-//! - `ProcessPool`: worker processes over IPC pipes, for CPU-bound work that must be
-//!   isolated.
-//! - `EventLoop`: a single-threaded loop for I/O-bound work.
+//! Below stands the crate's README. `_documentation` has the longer pages.
+//!
+#![doc = include_str!("../README.md")]
 
 mod loom;
 mod sys;
@@ -22,7 +21,29 @@ pub mod io;
 pub mod time;
 
 #[doc(inline)]
+pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
+pub use process::{PoolError, ProcessPool, init};
+#[doc(inline)]
 pub use task::{
-    CancelOnDrop, Completer, JoinAll, Race, Shutdown, Task, TaskError, TaskId, Timeout, join_all,
-    race, timeout,
+    AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,
+    JoinAll, Panic, PanicLocation, Race, SharedTask, Shutdown, Task, TaskError, TaskGroup, TaskId,
+    TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit, as_completed, join_all,
+    on_unobserved, race, timeout, try_join_all, wait,
 };
+
+#[doc(inline)]
+pub use thread::{Scope, ScopedTask, ThreadPool, join, scope, spawn_blocking};
+
+/// The longer pages: how it is built, why it is so, and what its unsafe code
+/// rests on.
+#[cfg(any(doc, doctest))]
+pub mod _documentation {
+    #[doc = include_str!("../docs/ARCHITECTURE.md")]
+    pub mod architecture {}
+    #[doc = include_str!("../docs/DESIGN.md")]
+    pub mod design {}
+    #[doc = include_str!("../docs/SAFETY.md")]
+    pub mod safety {}
+    #[doc = include_str!("../CHANGELOG.md")]
+    pub mod changelog {}
+}

@@ -1,1 +1,159 @@
 //! Blocking system calls off the loop.
+//!
+//! Some calls only exist in a form that blocks: names are looked up that way, files
+//! read. [`run`] gives such a call to a small set of threads.
+//!
+//! 1. A call goes into the queue. If fewer threads are idle than calls are
+//!    queued, another one is started: a call that is stuck holds up nobody else,
+//!    up to [`MOST`] of them.
+//! 2. A thread runs calls until the queue is empty, waits [`LINGER`] for more,
+//!    and ends.
+//! 3. Nobody waits for these threads: a process that ends takes a stuck call
+//!    with it.
+//!
+//! `threads` and `idle` change under the lock only, in the critical section that
+//! looks at the queue: so a queued call is never left to a thread that has ended.
+//! Should the system refuse a thread while there is none, the call ends in
+//! `Closed`.
+//!
+//! Checked by `tests/event_loop.rs` (a name is looked up, numbers need no thread)
+//! and below.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::loom::thread::Builder;
+use crate::loom::{Condvar, Mutex};
+use crate::task::{self, Runnable, Task};
+
+/// As many calls may be stuck at once before others have to wait.
+const MOST: usize = 128;
+
+/// How long an idle thread stays.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Runs `f` on a thread that may block.
+#[track_caller]
+pub(crate) fn run<F, R>(f: F) -> Task<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let (runnable, task) = task::closure(f, false);
+    queue().push(runnable);
+    task
+}
+
+fn queue() -> &'static Arc<Queue> {
+    static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+    QUEUE.get_or_init(|| {
+        task::panic::install_hook();
+        Arc::new(Queue {
+            state: Mutex::new(State {
+                calls: VecDeque::new(),
+                threads: 0,
+                idle: 0,
+            }),
+            rung: Condvar::new(),
+        })
+    })
+}
+
+struct Queue {
+    state: Mutex<State>,
+    rung: Condvar,
+}
+
+struct State {
+    calls: VecDeque<Runnable>,
+    threads: usize,
+    /// Threads that wait for a call, those already rung for included: their
+    /// calls are still in the queue.
+    idle: usize,
+}
+
+impl Queue {
+    fn push(&self, call: Runnable) {
+        let mut state = self.state.lock();
+        state.calls.push_back(call);
+        let start = state.calls.len() > state.idle && state.threads < MOST;
+        if start {
+            state.threads += 1;
+        }
+        drop(state);
+        if !start {
+            self.rung.notify_one();
+        } else if !self.start() {
+            let mut state = self.state.lock();
+            state.threads -= 1;
+            let stranded = if state.threads == 0 {
+                std::mem::take(&mut state.calls)
+            } else {
+                VecDeque::new()
+            };
+            drop(state);
+            drop(stranded);
+        }
+    }
+
+    fn start(&self) -> bool {
+        Builder::new()
+            .name("trefoil-io".into())
+            .spawn(|| queue().serve())
+            .is_ok()
+    }
+
+    fn serve(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(call) = state.calls.pop_front() {
+                drop(state);
+                call.run();
+                state = self.state.lock();
+                continue;
+            }
+            state.idle += 1;
+            let deadline = Instant::now() + LINGER;
+            let mut late = false;
+            while state.calls.is_empty() && !late {
+                (state, late) = self.rung.wait_until(state, deadline);
+            }
+            state.idle -= 1;
+            if state.calls.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_stuck_call_holds_up_nobody() {
+        let (release, stuck) = mpsc::channel::<()>();
+        let first = run(move || stuck.recv());
+        for n in 0..20 {
+            assert_eq!(run(move || n).join_timeout(PATIENCE).unwrap(), n);
+        }
+        assert!(!first.is_finished());
+        drop(release);
+        assert!(first.join().is_ok());
+    }
+
+    #[test]
+    fn a_panic_is_the_calls_own() {
+        let mut bad = run(|| panic!("on purpose"));
+        assert!(matches!(
+            bad.join_timeout(PATIENCE),
+            Err(crate::TaskError::Panicked(panic)) if panic.message() == "on purpose"
+        ));
+        assert_eq!(run(|| 1).join_timeout(PATIENCE).unwrap(), 1);
+    }
+}

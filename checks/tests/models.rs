@@ -461,6 +461,103 @@ fn inbox_keeps_order_and_drops_what_is_left() {
     });
 }
 
+// --------------------------------------------------------------- ready queue
+
+#[test]
+fn ready_two_completions() {
+    explore(|census| {
+        let (first, first_task) = Completer::new();
+        let (second, second_task) = Completer::new();
+        let (a, b) = (census.value(), census.value());
+        let producers = [
+            thread::spawn(move || first.complete(Ok(a))),
+            thread::spawn(move || second.complete(Ok(b))),
+        ];
+        let results = trefoil::as_completed([first_task, second_task]);
+        assert_eq!(results.into_iter().filter(Result::is_ok).count(), 2);
+        for producer in producers {
+            producer.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn ready_consumer_dropped_while_completing() {
+    explore(|census| {
+        let (completer, task) = Completer::new();
+        let value = census.value();
+        let results = trefoil::as_completed([task]);
+        let producer = thread::spawn(move || completer.complete(Ok(value)));
+        drop(results);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn ready_failure_cancels_the_rest() {
+    explore(|_| {
+        let (failing, failed) = Completer::<u32>::new();
+        let (pending, rest) = Completer::<u32>::new();
+        let producer = thread::spawn(move || drop(failing));
+        assert!(matches!(
+            trefoil::try_join_all([failed, rest]).wait(),
+            Err(TaskError::Closed)
+        ));
+        assert!(pending.is_cancelled());
+        producer.join().unwrap();
+    });
+}
+
+// -------------------------------------------------------------------- tokens
+
+#[test]
+fn token_cancel_vs_birth_of_a_child() {
+    explore(|_| {
+        let parent = trefoil::CancelToken::new();
+        let other = parent.clone();
+        let canceller = thread::spawn(move || other.cancel());
+        let child = parent.child();
+        let grandchild = child.child();
+        canceller.join().unwrap();
+        assert!(child.is_cancelled() && grandchild.is_cancelled());
+    });
+}
+
+#[test]
+fn token_cancel_vs_await_and_drop() {
+    explore(|_| {
+        let token = trefoil::CancelToken::new();
+        let other = token.clone();
+        let canceller = thread::spawn(move || other.cancel());
+        let given_up = token.child();
+        {
+            let count = Arc::new(Count::default());
+            let waker = Waker::from(count);
+            let mut waiting = pin!(given_up.cancelled());
+            let _ = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+        }
+        loom::future::block_on(token.cancelled());
+        canceller.join().unwrap();
+    });
+}
+
+#[test]
+fn token_of_a_running_task_vs_cancel() {
+    explore(|_| {
+        let (entry, task) = model::closure(|| trefoil::CancelToken::current().is_cancelled());
+        let task = loom::sync::Arc::new(task);
+        let other = task.clone();
+        let canceller = thread::spawn(move || {
+            other.cancel();
+        });
+        entry.run();
+        canceller.join().unwrap();
+        let task = loom::sync::Arc::try_unwrap(task).ok().unwrap();
+        // Cancelled in the queue, or run with whichever token it saw.
+        assert!(matches!(task.join(), Ok(_) | Err(TaskError::Cancelled)));
+    });
+}
+
 // ---------------------------------------------------------------- broken twin
 
 /// `lend` as a check followed by a store, where it must be one step: the

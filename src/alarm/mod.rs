@@ -120,8 +120,10 @@ pub(crate) trait Timekeeper: Send + Sync {
 
 /// Makes `keeper` this thread's timekeeper for as long as the guard lives.
 pub(crate) fn install(keeper: Arc<dyn Timekeeper>) -> Installed {
-    let before = KEEPER.with(|current| current.borrow_mut().replace(keeper));
-    Installed { before }
+    let before = KEEPER.try_with(|current| current.replace(Some(keeper)));
+    Installed {
+        before: before.ok().flatten(),
+    }
 }
 
 /// Gives the thread its earlier timekeeper back.

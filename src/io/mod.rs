@@ -1,1 +1,53 @@
-//! Sockets and other descriptors on the event loop.
+//! Sockets on the event loop.
+//!
+//! [`TcpListener`] and [`TcpStream`] have the methods that one reaches for as
+//! `async` methods of their own, on `&self`: one task may read while another
+//! writes, through an `Arc` or on the same loop through an `Rc`. Streams also
+//! implement the futures-io traits, `AsyncRead` and `AsyncWrite`, for everything
+//! that is written against those.
+//!
+//! ```
+//! use trefoil::io::{TcpListener, TcpStream};
+//!
+//! trefoil::run(async {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!     let server = trefoil::spawn(async move {
+//!         let (stream, _) = listener.accept().await?;
+//!         stream.write_all(b"hello").await
+//!     });
+//!     let client = TcpStream::connect(address).await?;
+//!     let mut greeting = Vec::new();
+//!     server.await??;
+//!     client.read_to_end(&mut greeting).await?;
+//!     assert_eq!(greeting, b"hello");
+//!     Ok::<_, std::io::Error>(())
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Which loop
+//!
+//! All types are `Send`. Each belongs to the loop of its first use; used on another
+//! loop, or on none, an operation is an error in words. Dropping is safe
+//! anywhere: it closes the descriptor.
+//!
+//! # What it costs
+//!
+//! An operation is one system call. It is tried first, and only if it would block does
+//! the task wait. So a server that answers a request makes three calls in all:
+//! one that waits, one that reads, one that writes.
+//!
+//! # Reading order
+//!
+//! `source` is the meeting of a descriptor and its loop; everything else
+//! is a thin skin over it. Checked by `tests/event_loop.rs`.
+
+mod lookup;
+mod source;
+mod tcp_listener;
+mod tcp_stream;
+
+pub use lookup::{ToSocketAddrs, lookup_host};
+pub use tcp_listener::TcpListener;
+pub use tcp_stream::TcpStream;

@@ -1,1 +1,61 @@
-//! Worker processes.
+//! Worker processes: a pool that survives whatever its tasks do.
+//!
+//! **Job.** [`ProcessPool`] runs functions in processes of its own. A task that segfaults, aborts,
+//! exits or is killed costs exactly itself.
+//!
+//! ```text
+//!   caller's threads            driver thread        │        worker process
+//!                                                    │
+//!   spawn, map ──► Chunk                             │
+//!        │           └─► Mailbox ─► Sched ─► Link ═══╪═ socket ═► Inlet ─► raw_call
+//!        │                           ▲         ▲     │                       │ f(item)
+//!        ▼                           │         └═════╪═ socket ◄═ Outlet ◄───┘
+//!      Task ◄──── Sink ◄─────────────┘               │             │
+//!                                    gates, rest ◄───┼─ ledger ◄───┘
+//! ```
+//!
+//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `portable`). `wire` is
+//! the language of both sides; `chunk` the arguments in it. `sched` decides, with `job` and
+//! `crew` as its data; `driver` does, with `mailbox`, `link` and `forward`. In the worker:
+//! `entry`, `worker`, `batch`, and `raw_call`, where a number becomes a function again.
+//! `sys::image` and `sys::ledger` lie below.
+//!
+//! **Promised.** An item runs at most once. What had finished when a worker died keeps its result; what
+//! had not begun runs elsewhere. The parent never blocks on a worker, so nothing that one does or
+//! fails to do (stop, loop, not read) delays the others. No worker outlives its parent.
+//! Dropping a pool takes bounded time.
+//!
+//! **Deliberately absent.** Closures with captures: a function pointer and an argument cross, nothing
+//! else. A signal handler in the parent: deaths are read from descriptors. `fork` without `exec`:
+//! a program with threads cannot do it soundly.
+//!
+//! Linux only so far.
+
+mod batch;
+mod builder;
+mod chunk;
+mod crew;
+mod driver;
+mod entry;
+mod error;
+mod forward;
+mod job;
+mod link;
+mod mailbox;
+mod pool;
+mod portable;
+#[cfg(feature = "auto")]
+mod raw_auto;
+mod raw_call;
+mod sched;
+#[cfg(test)]
+mod sched_sim;
+mod sink;
+mod wire;
+mod worker;
+
+pub use builder::{ProcessPoolBuilder, WorkerStdout};
+pub use entry::init;
+pub use error::PoolError;
+pub use pool::ProcessPool;
+pub use portable::Portable;

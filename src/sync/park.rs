@@ -127,6 +127,14 @@ pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> b
     waited
 }
 
+/// Calls `f`, which blocks this thread by means of its own (an event loop's wait);
+/// a pool's worker is replaced meanwhile.
+pub(crate) fn blocked<R>(f: impl FnOnce() -> R) -> R {
+    let blocker = Entered::new();
+    blocker.enter();
+    f()
+}
+
 /// Calls the blocker's `enter` at most once, and `leave` if it was called, also
 /// when `ready` unwinds.
 struct Entered(Cell<bool>);

@@ -1,24 +1,19 @@
-//! What this thread is doing: which task it runs, and how deep.
+//! What the stem knows of this thread: its block of task ids, and its stack.
 //!
-//! **Job.** Three small thread-local facts that the stem asks for often: the
-//! task that runs here (a spawned task's parent), this thread's block of task
-//! ids, and how much stack is left for running awaited work inline.
-//!
-//! **Protocol.** Who runs a task's code holds an [`Entered`] meanwhile; it
-//! restores the task before on drop, also while unwinding, because a waiter may
-//! run one task in the middle of another.
+//! **Job.** Two small thread-local facts that the stem asks for often: the next
+//! task id, and how much stack is left for running awaited work inline. (Which task
+//! runs here is in `raw/current.rs`, since it is a pointer.)
 //!
 //! **Stack.** A waiter runs the awaited work itself only while at least half of
 //! the stack that the thread is known to have is free. A worker tells its stack
 //! size; any other thread is taken to have half a mebibyte from where it was first seen,
 //! which is true of every usual main and `std` thread.
 //!
-//! Tests: `tests/task.rs` (parents), `tests/thread.rs` (deep chains of waits).
+//! Tests: `tests/task.rs` (ids), `tests/thread.rs` (deep chains of waits).
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
 
-use super::TaskId;
 use crate::loom::per_thread;
 
 #[allow(unused_imports)] // what each leaf uses differs
@@ -27,8 +22,6 @@ pub(crate) use crate::sync::park::{
 };
 
 struct Here {
-    /// The task that runs on this thread; 0: none.
-    current: Cell<u64>,
     /// The next id to give out, and the end of the block.
     next_id: Cell<u64>,
     end_id: Cell<u64>,
@@ -40,7 +33,6 @@ struct Here {
 
 per_thread! {
     static HERE: Here = Here {
-        current: Cell::new(0),
         next_id: Cell::new(0),
         end_id: Cell::new(0),
         stack_top: Cell::new(0),
@@ -76,34 +68,6 @@ fn take_block(count: u64) -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(count, Ordering::Relaxed)
-}
-
-/// The task that runs on this thread, if one does.
-#[inline]
-pub(crate) fn current() -> Option<TaskId> {
-    HERE.try_with(|here| here.current.get())
-        .ok()
-        .and_then(TaskId::from_raw)
-}
-
-/// Marks `task` as the one that runs here until it is dropped.
-pub(super) struct Entered {
-    before: u64,
-}
-
-#[inline]
-pub(super) fn enter(task: TaskId) -> Entered {
-    let before = HERE
-        .try_with(|here| here.current.replace(task.get()))
-        .unwrap_or(0);
-    Entered { before }
-}
-
-impl Drop for Entered {
-    #[inline]
-    fn drop(&mut self) {
-        let _ = HERE.try_with(|here| here.current.set(self.before));
-    }
 }
 
 /// What a thread that has told nothing is taken to have.

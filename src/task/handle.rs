@@ -14,11 +14,12 @@
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::raw::{self, Handle};
-use super::{TaskError, TaskId, context, on_done};
+use super::runnable::TaskRef;
+use super::{SharedTask, TaskError, TaskId, context, map, on_done, shared_task};
 use crate::sync::park::{self, Waited};
 
 /// Work that was started and will end: the one handle of all executors.
@@ -103,7 +104,7 @@ impl<T> Task<T> {
         if deadline.is_none() && context::stack_left() && self.handle.claim_and_run() {
             return self.try_join().unwrap_or(Err(TaskError::Closed));
         }
-        let waited = park::wait(deadline, |waker| !self.handle.register(waker));
+        let waited = park::wait(deadline, |waker| !self.handle.register(waker.clone()));
         match waited {
             Waited::Ready => {}
             Waited::TimedOut | Waited::Refused => self.handle.unregister(),
@@ -179,6 +180,32 @@ impl<T> Task<T> {
         on_done::register(self, f);
     }
 
+    /// The same work with its value changed by `f`, which runs as
+    /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
+    /// the new task's; a failure passes through; cancelling the new task cancels this one.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let texts = [pool.spawn(|| 6 * 7).map(|n| n.to_string()), pool.spawn(|| "plain".to_owned())];
+    /// assert_eq!(trefoil::try_join_all(texts).wait().unwrap(), ["42", "plain"]);
+    /// ```
+    #[track_caller]
+    pub fn map<U: Send + 'static>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Task<U>
+    where
+        T: Send + 'static,
+    {
+        map::map(self, f)
+    }
+
+    /// A handle that many may have: each awaits or joins it, and gets a clone
+    /// of the result.
+    pub fn shared(self) -> SharedTask<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        shared_task::share(self)
+    }
+
     /// A task that has ended already, in `value`.
     ///
     /// ```
@@ -192,8 +219,23 @@ impl<T> Task<T> {
         )))
     }
 
-    pub(super) fn register(&mut self, waker: &std::task::Waker) -> bool {
+    pub(super) fn task_ref(&self) -> TaskRef {
+        TaskRef(self.handle.to_ref())
+    }
+
+    /// Has `waker` woken at the end; false: it has ended already.
+    pub(super) fn register(&mut self, waker: Waker) -> bool {
         self.handle.register(waker)
+    }
+
+    /// Takes a registered waker back, if the task has not ended.
+    pub(super) fn unregister(&mut self) {
+        self.handle.unregister();
+    }
+
+    /// It has ended badly, and the error has not been taken.
+    pub(super) fn has_failed(&mut self) -> bool {
+        self.handle.has_failed()
     }
 }
 

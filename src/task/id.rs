@@ -26,11 +26,6 @@ impl TaskId {
         Self(context::next_id())
     }
 
-    #[inline]
-    pub(crate) fn from_raw(id: u64) -> Option<Self> {
-        NonZeroU64::new(id).map(Self)
-    }
-
     /// The bare number, for messages between processes.
     #[must_use]
     pub fn get(self) -> u64 {

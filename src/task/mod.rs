@@ -8,7 +8,7 @@
 //!
 //!      Task<T>  await · join · cancel   │    Runnable   a closure or a future in an
 //!        │                              │               executor's queue
-//!        ├─ join_all, race              │    Completer  a promise that somebody keeps:
+//!        ├─ join_all, race, wait, …     │    Completer  a promise that somebody keeps:
 //!        └─ timeout                     │               a reply, a callback
 //!                                       │
 //!                     one cell: state, consumer slot, work or output
@@ -27,30 +27,45 @@
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task.rs`, `benches/benches/cell.rs`.
 
+mod as_completed;
+mod cancel_token;
 mod completer;
 pub(crate) mod context;
 mod error;
+mod group;
 mod handle;
 mod id;
 mod join_all;
+mod map;
 mod on_done;
 pub(crate) mod panic;
 mod race;
 mod raw;
 mod runnable;
+mod shared_task;
 mod shutdown;
 mod state;
 mod timeout;
+mod try_join_all;
+mod unobserved;
+mod wait;
 
+pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
+pub use cancel_token::{CancelToken, Cancelled};
 pub use completer::Completer;
 pub use error::{CodecError, TaskError, WorkerExit};
+pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
 pub use handle::{CancelOnDrop, Task};
 pub use id::TaskId;
 pub use join_all::{JoinAll, join_all};
 pub use panic::{Panic, PanicLocation};
 pub use race::{Race, race};
+pub use shared_task::SharedTask;
 pub use shutdown::Shutdown;
 pub use timeout::{Timeout, timeout};
+pub use try_join_all::{TryJoinAll, try_join_all};
+pub use unobserved::{TaskReport, on_unobserved};
+pub use wait::{Until, Wait, wait};
 
 #[allow(unused_imports)] // what each leaf uses differs
 pub(crate) use self::{

@@ -46,7 +46,7 @@ where
     let callback = Arc::new(Callback {
         armed: Mutex::new(None),
     });
-    let registered = task.register(&Waker::from(callback.clone()));
+    let registered = task.register(Waker::from(callback.clone()));
     let ended_meanwhile = {
         let mut armed = callback.armed.lock();
         let (task, _) = armed.insert((task, f));

@@ -15,7 +15,7 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::{Arc, Once};
 
-use super::context;
+use super::raw;
 
 type Payload = Box<dyn Any + Send + 'static>;
 
@@ -201,7 +201,7 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let ours = context::current().is_some()
+            let ours = raw::current::id().is_some()
                 || CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false);
             if ours {
                 let place = info.location().map(PanicLocation::from);

@@ -65,6 +65,12 @@ impl Runnable {
         Ref::from_entry(self).discard(reason);
     }
 
+    /// The task has ended without this entry: running it does nothing.
+    #[allow(dead_code)] // the thread pool's
+    pub(crate) fn is_stale(&self) -> bool {
+        self.cell().header().state.is_done()
+    }
+
     #[allow(dead_code)]
     pub(crate) fn id(&self) -> TaskId {
         self.0.header().id
@@ -104,13 +110,17 @@ impl fmt::Debug for Runnable {
 
 /// A reference that can only cancel: what an executor keeps of a live task.
 #[derive(Clone)]
-pub(crate) struct TaskRef(Ref);
+pub(crate) struct TaskRef(pub(super) Ref);
 
 #[allow(dead_code)] // the event loop's
 impl TaskRef {
     /// As [`Task::cancel`].
     pub(crate) fn cancel(&self) -> bool {
         self.0.cancel()
+    }
+
+    pub(super) fn header(&self) -> &raw::Header {
+        self.0.header()
     }
 
     pub(crate) fn is_finished(&self) -> bool {

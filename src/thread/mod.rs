@@ -1,1 +1,45 @@
-//! The work-stealing thread pool.
+//! Leaf one: a pool of threads that steal work from one another.
+//!
+//! ```text
+//!   spawn ──▶ tasks ┐                         ┌─ a worker: find, run, sleep
+//!   scope ──▶ tickets ├─▶ own deque or injector ─┤
+//!   join  ──▶ jobs  ┘         ▲ steal         └─ a waiter: only what it awaits
+//! ```
+//!
+//! **Reading order.** `pool` and `builder` are the surface, `global` the pool of
+//! those who name none. `worker` is the loop and how waits work; `idle` the
+//! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
+//! a job and its waiter; `queue` where work lies; `crew` what one pool's threads
+//! share, and how they start and end. On top of these: `scope`, and `region` (map and
+//! its siblings) over `items`. `raw` holds everything unsafe. Invariants are numbered P1 to P20.
+//!
+//! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
+//! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
+//! borrows has ended, and harms no worker. Results and failures are those of the
+//! sequential program, in its order.
+//!
+//! Tests: `tests/thread.rs`; loom models in `checks/tests/pool.rs`.
+
+mod builder;
+mod crew;
+mod global;
+mod idle;
+mod items;
+mod latch;
+mod pool;
+mod queue;
+mod raw;
+mod region;
+mod scope;
+mod worker;
+
+/// What the models in `checks/` drive: the sleep protocol and the latch.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+
+pub use builder::Builder;
+pub use global::{current_index, join, scope, spawn_blocking};
+pub use items::Items;
+pub use pool::ThreadPool;
+pub use scope::{Scope, ScopedTask};

@@ -12,14 +12,15 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use super::{Header, Kind, Ref, VTable, waker};
+use super::side::SidePointer;
+use super::{Header, Kind, Ref, VTable, current, waker};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::task::completer::OnCancel;
 use crate::task::panic::{self, contain};
 use crate::task::runnable::{Ran, Runnable, Schedule};
 use crate::task::state::{State, Suspend};
-use crate::task::{TaskError, TaskId, context};
+use crate::task::{TaskError, TaskId};
 
 /// A whole task.
 #[repr(C)]
@@ -140,15 +141,21 @@ fn allocate<W, T, S>(
         consumer: UnsafeCell::new(None),
         id: TaskId::next(),
         site,
-        parent: context::current(),
+        parent: current::id(),
+        side: SidePointer::new(),
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
-    let cell = Box::into_raw(Box::new(Cell {
-        header,
-        schedule,
-        payload,
-    }));
+    // Written in place: `Box::new` would copy a large future once more.
+    let cell = Box::write(
+        Box::new_uninit(),
+        Cell {
+            header,
+            schedule,
+            payload,
+        },
+    );
+    let cell = Box::into_raw(cell);
     // SAFETY: T6 begins here: `Box::into_raw` is never null, and the cast keeps the
     // provenance of the whole cell, whose header is its first field (`repr(C)`).
     unsafe { NonNull::new_unchecked(cell.cast()) }
@@ -218,7 +225,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // SAFETY: T1, T8: we have RUNNING, so the work is there and ours; it is not
     // touched again, the call consumes it.
     let work = unsafe { payload.cast::<F>().read() };
-    let entered = context::enter(runner.header().id);
+    let entered = current::enter(&runner);
     let result = panic::catch_in_task(work).map_err(TaskError::from);
     drop(entered);
     runner.header().touch_payload();
@@ -236,61 +243,61 @@ unsafe fn run_future<F: Future, S: Schedule>(ptr: NonNull<Header>) -> Ran {
     );
     runner.header().touch_payload();
     let payload = payload::<F, F::Output, S>(ptr);
-    let entered = context::enter(runner.header().id);
-    let poll = panic::catch_in_task(|| {
-        // SAFETY: T1, T8, T9: we have RUNNING on a thread that may touch the future.
-        let future = unsafe { payload.cast::<F>().as_mut() };
-        // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
-        let future = unsafe { Pin::new_unchecked(future) };
-        // The runner's reference outlives this borrowed waker.
-        let waker = waker::borrow(&runner);
-        future.poll(&mut Context::from_waker(&waker))
-    });
-    let ran = match poll {
-        Ok(Poll::Pending) => match runner.header().state.suspend() {
-            Suspend::Idle => {
-                let _given_up = runner.into_raw();
-                Ran::Pending
-            }
-            Suspend::Again => {
-                // SAFETY: T6, T7: `suspend` added the entry's reference; `runner` keeps the cell (T10).
-                unsafe { schedule::<F, F::Output, S>(ptr) };
-                Ran::Pending
-            }
-            Suspend::Cancelled => {
-                runner.abandon(TaskError::Cancelled);
-                Ran::Done
-            }
-            Suspend::Gone => {
-                super::destroy_unfinished(runner.into_raw());
-                Ran::Done
-            }
-        },
-        Ok(Poll::Ready(value)) => {
+    let ended = {
+        // Left before `runner` gives its reference away (T15).
+        let _entered = current::enter(&runner);
+        let poll = panic::catch_in_task(|| {
+            // SAFETY: T1, T8, T9: we have RUNNING on a thread that may touch the future.
+            let future = unsafe { payload.cast::<F>().as_mut() };
+            // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
+            let future = unsafe { Pin::new_unchecked(future) };
+            // The runner's reference outlives this borrowed waker.
+            let waker = waker::borrow(&runner);
+            future.poll(&mut Context::from_waker(&waker))
+        });
+        match poll {
+            Ok(Poll::Pending) => None,
             // The future goes before its output is visible; if its destructor
             // panics, that is how the task ends.
-            let dropped = panic::catch_in_task(|| runner.drop_work());
-            let result = match dropped {
-                Ok(()) => Ok(value),
+            Ok(Poll::Ready(value)) => match panic::catch_in_task(|| runner.drop_work()) {
+                Ok(()) => Some(Ok(value)),
                 Err(panic) => {
                     contain(|| drop(value));
-                    Err(TaskError::from(panic))
+                    Some(Err(TaskError::from(panic)))
                 }
-            };
-            // SAFETY: T1, T8: the work is gone, the place is ours.
-            unsafe { payload.cast::<Result<F::Output, TaskError>>().write(result) };
-            runner.finish(true);
-            Ran::Done
-        }
-        Err(panic) => {
-            contain(|| runner.drop_work());
-            runner.write_error(panic.into());
-            runner.finish(true);
-            Ran::Done
+            },
+            Err(panic) => {
+                contain(|| runner.drop_work());
+                Some(Err(panic.into()))
+            }
         }
     };
-    drop(entered);
-    ran
+    if let Some(result) = ended {
+        runner.header().touch_payload();
+        // SAFETY: T1, T8: the work is gone, the place is ours.
+        unsafe { payload.cast::<Result<F::Output, TaskError>>().write(result) };
+        runner.finish(true);
+        return Ran::Done;
+    }
+    match runner.header().state.suspend() {
+        Suspend::Idle => {
+            let _given_up = runner.into_raw();
+            Ran::Pending
+        }
+        Suspend::Again => {
+            // SAFETY: T6, T7: `suspend` added the entry's reference; `runner` keeps the cell (T10).
+            unsafe { schedule::<F, F::Output, S>(ptr) };
+            Ran::Pending
+        }
+        Suspend::Cancelled => {
+            runner.abandon(TaskError::Cancelled);
+            Ran::Done
+        }
+        Suspend::Gone => {
+            super::destroy_unfinished(runner.into_raw());
+            Ran::Done
+        }
+    }
 }
 
 unsafe fn drop_work<W, T, S>(ptr: NonNull<Header>) {
@@ -308,14 +315,11 @@ unsafe fn write_error<W, T, S>(ptr: NonNull<Header>, error: TaskError) {
     }
 }
 
-unsafe fn drop_output<W, T, S>(ptr: NonNull<Header>) {
+unsafe fn drop_output<W, T, S>(ptr: NonNull<Header>) -> Option<TaskError> {
+    let output = payload::<W, T, S>(ptr).cast::<Result<T, TaskError>>();
     // SAFETY: the conditions of `VTable::drop_output`: an output is there, ours (T2), and
     // not touched again (T8).
-    unsafe {
-        payload::<W, T, S>(ptr)
-            .cast::<Result<T, TaskError>>()
-            .drop_in_place()
-    }
+    unsafe { output.read() }.err()
 }
 
 /// The executor's half of a cell with these types.
@@ -379,15 +383,14 @@ mod tests {
         fn schedule(&self, _: Runnable) {}
     }
 
-    /// The gate: 96 bytes and the future, with 8 to spare for the side record
-    /// where the future is larger than an output.
+    /// The gate: 96 bytes and the future.
     fn idle<F: Future>(_: &F) -> usize {
         size_of::<Cell<F, F::Output, Loop>>()
     }
 
     #[test]
     fn an_idle_task_takes_96_bytes_and_its_future() {
-        assert_eq!(size_of::<Header>(), 64);
+        assert_eq!(size_of::<Header>(), 72);
         let ready = async {};
         assert!(idle(&ready) <= 96 + size_of_val(&ready));
         let (reader, writer) = (Arc::new(1), Arc::new(2));
@@ -396,7 +399,7 @@ mod tests {
             drop((reader, writer));
         };
         assert!(
-            idle(&waits) <= 88 + size_of_val(&waits),
+            idle(&waits) <= 80 + size_of_val(&waits),
             "{} for {}",
             idle(&waits),
             size_of_val(&waits)
@@ -406,6 +409,6 @@ mod tests {
             std::future::pending::<()>().await;
             buffer[7]
         };
-        assert!(idle(&large) <= 88 + size_of_val(&large));
+        assert!(idle(&large) <= 80 + size_of_val(&large));
     }
 }

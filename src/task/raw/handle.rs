@@ -45,6 +45,11 @@ impl<T> Handle<T> {
         self.header().state.is_done()
     }
 
+    /// Another reference to the same task.
+    pub(in crate::task) fn to_ref(&self) -> Ref {
+        Ref::clone(&self.cell)
+    }
+
     pub(in crate::task) fn cancel(&self) -> bool {
         self.cell.cancel()
     }
@@ -68,7 +73,7 @@ impl<T> Handle<T> {
             Look::Taken => return Some(None),
             Look::Pending | Look::Lent => {}
         }
-        if self.lend(waker, look == Look::Lent) {
+        if self.lend_clone(waker, look == Look::Lent) {
             None
         } else {
             self.take()
@@ -113,41 +118,67 @@ impl<T> Handle<T> {
 
     /// Has `waker` woken at the end, in place of any other before. False: the
     /// task has ended already; nothing is registered.
-    pub(in crate::task) fn register(&mut self, waker: &Waker) -> bool {
+    pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
         match self.header().state.look() {
-            Look::Output | Look::Taken => false,
-            look => self.lend(waker, look == Look::Lent),
+            Look::Output | Look::Taken => return false,
+            Look::Lent if self.header().state.unlend().is_none() => return false,
+            Look::Lent => self.empty_slot(),
+            Look::Pending => {}
         }
+        self.lend(waker)
     }
 
-    /// Fills the slot and lends it; see [`register`](Self::register).
+    /// As [`register`](Self::register), by reference; `lent`: a waker is
+    /// registered, which may be the same.
     #[inline]
-    fn lend(&mut self, waker: &Waker, lent: bool) -> bool {
+    fn lend_clone(&mut self, waker: &Waker, lent: bool) -> bool {
         if lent {
             if self.header().state.unlend().is_none() {
                 return false;
             }
-            let replaced = self.header().consumer.with_mut(|slot| {
-                // SAFETY: T3: taken back, so the slot is ours.
-                let slot = unsafe { &mut *slot };
-                match slot {
-                    Some(old) if old.will_wake(waker) => None,
-                    slot => slot.replace(waker.clone()),
-                }
-            });
-            drop(replaced);
-        } else {
-            let clone = waker.clone();
-            // SAFETY: T3: not lent, so the slot is ours, and empty: nothing is overwritten but a `None`.
-            self.header()
+            // SAFETY: T3: taken back, so the slot is ours.
+            let same = self
+                .header()
                 .consumer
-                .with_mut(|slot| unsafe { slot.write(Some(clone)) });
+                .with(|slot| unsafe { &*slot }.as_ref().map(|old| old.will_wake(waker)));
+            if same == Some(true) {
+                return self.lend_again();
+            }
+            self.empty_slot();
         }
+        self.lend(waker.clone())
+    }
+
+    /// Fills the empty slot and lends it.
+    #[inline]
+    fn lend(&mut self, waker: Waker) -> bool {
+        // SAFETY: T3: not lent, so the slot is ours; it is empty, nothing is overwritten but a `None`.
+        self.header()
+            .consumer
+            .with_mut(|slot| unsafe { slot.write(Some(waker)) });
+        self.lend_again()
+    }
+
+    /// Lends the filled slot.
+    #[inline]
+    fn lend_again(&mut self) -> bool {
         if self.header().state.lend() {
             return true;
         }
         self.empty_slot();
         false
+    }
+
+    /// The output is there and is an error.
+    pub(in crate::task) fn has_failed(&mut self) -> bool {
+        if self.header().state.look() != Look::Output {
+            return false;
+        }
+        self.header().touch_payload();
+        // SAFETY: T7: the payload's offset is inside the cell.
+        let output = unsafe { self.cell.0.byte_add(self.header().vtable.output) };
+        // SAFETY: T2, T7, T8: DONE and not taken, so an output of type `T` is there and ours.
+        unsafe { output.cast::<Result<T, TaskError>>().as_ref() }.is_err()
     }
 
     /// Takes the registered waker back, if the task has not ended.
@@ -190,7 +221,7 @@ impl<T> Drop for Handle<T> {
         match cell.header().state.drop_handle() {
             // T2: done and not taken, so the output is ours to drop. A panic in its destructor
             // is the caller's; the count is dropped by `cell` all the same.
-            None => cell.drop_output(),
+            None => cell.drop_unobserved(),
             Some(true) => {
                 // SAFETY: T3: taken back with WAITING set, so the slot is ours and filled.
                 let waker = cell

@@ -6,16 +6,17 @@
 //!
 //! ```text
 //!   Task<T> ──┐
-//!   Waker ────┤   ┌──────────┬─────┬────────┬──────┬──────────┬────┬──────┬────────┐ ┌───┬─────────────────┐
-//!   Runnable ─┼──▶│ state    │ tag │ vtable │ next │ consumer │ id │ site │ parent │ │ S │ work  OR output │
-//!   Completer ┤   │ flags+rc │     │        │      │ a Waker  │    │      │        │ │   │                 │
-//!   TaskRef ──┘   └──────────┴─────┴────────┴──────┴──────────┴────┴──────┴────────┘ └───┴─────────────────┘
-//!                                       Header: 64 bytes, one cache line
+//!   Waker ────┤   ┌──────────┬─────┬────────┬──────┬──────────┬────┬──────┬────────┬──────┐ ┌───┬─────────────────┐
+//!   Runnable ─┼──▶│ state    │ tag │ vtable │ next │ consumer │ id │ site │ parent │ side │ │ S │ work  OR output │
+//!   Completer ┤   │ flags+rc │     │        │      │ a Waker  │    │      │        │      │ │   │                 │
+//!   TaskRef ──┘   └──────────┴─────┴────────┴──────┴──────────┴────┴──────┴────────┴──────┘ └───┴─────────────────┘
+//!                                          Header: 72 bytes
 //! ```
 //!
-//! Budget: an idle task takes 96 bytes and its future at most. The header has 64,
-//! an executor's `S` 8, the smallest output 16; 8 are kept for the lazy record of
-//! rarely used data (name, cancel token). `cell::tests` gates it.
+//! Budget: an idle task takes 96 bytes and its future at most. The header has 72,
+//! an executor's `S` 8, the smallest output 16. What most tasks never have (a name,
+//! a hook, a cancel token) is in a record of its own, behind `side`. `cell::tests`
+//! gates it.
 //!
 //! **One consumer slot.** Whoever waits is a `std::task::Waker`: an `.await` is
 //! one by nature; a parked thread, a callback and a node in a ready queue are
@@ -49,8 +50,11 @@
 #![allow(unsafe_code)]
 
 mod cell;
+pub(super) mod current;
 mod handle;
 mod inbox;
+mod ready;
+mod side;
 mod waker;
 
 pub(super) use cell::{
@@ -58,6 +62,8 @@ pub(super) use cell::{
 };
 pub(super) use handle::Handle;
 pub(crate) use inbox::Inbox;
+pub(super) use ready::Ready;
+pub(super) use side::Side;
 
 use std::mem::ManuallyDrop;
 use std::panic::Location;
@@ -68,9 +74,10 @@ use super::completer::OnCancel;
 use super::panic::contain;
 use super::runnable::{Ran, Runnable};
 use super::state::{Cancel, Finish, Start, State};
-use super::{TaskError, TaskId};
+use super::{TaskError, TaskId, unobserved};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32, Ordering};
+use side::SidePointer;
 
 /// What kind of work a cell was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +102,7 @@ pub(super) struct Header {
     pub(super) id: TaskId,
     pub(super) site: &'static Location<'static>,
     pub(super) parent: Option<TaskId>,
+    side: SidePointer,
     /// Under loom the payload's accesses are seen through this.
     #[cfg(loom)]
     payload: UnsafeCell<()>,
@@ -112,8 +120,9 @@ struct VTable {
     drop_work: unsafe fn(NonNull<Header>),
     /// Writes an output. Demands `RUNNING` and that the work is gone.
     write_error: unsafe fn(NonNull<Header>, TaskError),
-    /// Drops the output in place. May unwind. Demands to be its owner (T2).
-    drop_output: unsafe fn(NonNull<Header>),
+    /// Moves the output out: drops a value, gives an error back. May unwind.
+    /// Demands to be its owner (T2).
+    drop_output: unsafe fn(NonNull<Header>) -> Option<TaskError>,
     /// Hands a new `Runnable`, which takes over one reference, to `S`. The
     /// caller holds another one (T10).
     schedule: unsafe fn(NonNull<Header>),
@@ -236,11 +245,19 @@ impl Ref {
         unsafe { (self.header().vtable.drop_work)(self.0) }
     }
 
-    fn drop_output(&self) {
+    /// Drops the output; an error comes back, for whom it may concern.
+    fn drop_output(&self) -> Option<TaskError> {
         self.header().touch_payload();
         // SAFETY: T6, T7; our callers own the output by T2, or have RUNNING with an output
         // in place (T1, T8).
         unsafe { (self.header().vtable.drop_output)(self.0) }
+    }
+
+    /// Drops the output; an error that nobody took is reported.
+    fn drop_unobserved(&self) {
+        if let Some(error) = self.drop_output() {
+            unobserved::report(self.header(), error);
+        }
     }
 
     fn write_error(&self, error: TaskError) {
@@ -276,9 +293,9 @@ impl Ref {
                     contain(|| waker.wake());
                 }
             }
-            Finish::Orphan => contain(|| self.drop_output()),
+            Finish::Orphan => contain(|| self.drop_unobserved()),
             Finish::Overruled => {
-                contain(|| self.drop_output());
+                contain(|| drop(self.drop_output()));
                 self.end(TaskError::Cancelled);
             }
         }
@@ -292,6 +309,7 @@ impl Ref {
             Kind::Future | Kind::Local => header.state.cancel_future(),
             Kind::Promise => header.state.cancel_promise(),
         };
+        current::cancel_own_token(header);
         match action {
             Cancel::No => return false,
             Cancel::Marked => {}
@@ -349,6 +367,18 @@ impl Drop for Ref {
 }
 
 impl Header {
+    /// The record of what most tasks do not have, if there is one.
+    #[inline]
+    pub(super) fn side(&self) -> Option<&Side> {
+        self.side.get()
+    }
+
+    /// That record, made if need be.
+    #[allow(dead_code)] // names and hooks
+    pub(super) fn side_or_make(&self) -> &Side {
+        self.side.get_or_make()
+    }
+
     /// Tells loom that the payload is written now.
     #[inline(always)]
     fn touch_payload(&self) {

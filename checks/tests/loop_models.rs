@@ -1,0 +1,135 @@
+//! Loom models: how other threads bring work to an event loop.
+//!
+//! Run with
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test loop_models -- --nocapture`.
+//! A wake-up that is lost is a loop that sleeps for ever, which loom reports as
+//! a deadlock; work that is left behind is a task that never ends, or a value that is never
+//! dropped. The twin at the end lacks one fence, and must fail.
+#![cfg(loom)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use loom::thread;
+use trefoil::event_loop::model::{self, Mail};
+use trefoil::{Task, TaskError};
+
+/// Explores `f`, and prints the number of executions under the test's name.
+fn explore(f: impl Fn() + Send + Sync + 'static) {
+    let executions = Arc::new(AtomicUsize::new(0));
+    let counted = executions.clone();
+    loom::model(move || {
+        counted.fetch_add(1, SeqCst);
+        f();
+    });
+    println!(
+        "model {}: {} executions",
+        std::thread::current().name().unwrap_or("?"),
+        executions.load(SeqCst)
+    );
+}
+
+/// Posts `count` closures from a thread of their own; each notes its turn.
+fn poster(mail: &Mail, count: usize) -> thread::JoinHandle<Vec<Task<()>>> {
+    let mail = mail.clone();
+    thread::spawn(move || {
+        (0..count)
+            .map(|_| {
+                let (entry, task) = model::closure(|| ());
+                mail.post(entry);
+                task
+            })
+            .collect()
+    })
+}
+
+/// The loop: runs and sleeps until `count` entries have run.
+fn run_until(mail: &Mail, count: usize) {
+    let mut ran = 0;
+    while ran < count {
+        for entry in mail.collect() {
+            entry.run();
+            ran += 1;
+        }
+        if ran < count {
+            mail.sleep();
+        }
+    }
+}
+
+fn all_ran(tasks: Vec<Task<()>>) {
+    for task in tasks {
+        assert!(task.is_finished());
+        task.join().unwrap();
+    }
+}
+
+#[test]
+fn one_thread_wakes_the_loop_twice() {
+    explore(|| {
+        let mail = Mail::default();
+        let poster = poster(&mail, 2);
+        run_until(&mail, 2);
+        all_ran(poster.join().unwrap());
+    });
+}
+
+#[test]
+fn two_threads_wake_the_loop() {
+    explore(|| {
+        let mail = Mail::default();
+        let posters = [poster(&mail, 1), poster(&mail, 1)];
+        run_until(&mail, 2);
+        for poster in posters {
+            all_ran(poster.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn what_is_posted_while_the_loop_closes_ends() {
+    explore(|| {
+        let mail = Mail::default();
+        let posters = [poster(&mail, 1), poster(&mail, 1)];
+        for entry in mail.collect() {
+            entry.run();
+        }
+        mail.close();
+        // One poster may end what the other has brought: ask when both are done.
+        let tasks = posters.map(|poster| poster.join().unwrap());
+        for task in tasks.into_iter().flatten() {
+            assert!(task.is_finished(), "left behind");
+            assert!(matches!(task.join(), Ok(()) | Err(TaskError::Closed)));
+        }
+    });
+}
+
+/// loom reports the lost wake-up as a deadlock, from which a process does not recover:
+/// so the twin is this same test program, run again as a child.
+#[test]
+fn the_models_catch_a_missing_fence() {
+    let program = std::env::current_exe().unwrap();
+    let child = std::process::Command::new(program)
+        .args(["--exact", "missing_fence", "--ignored", "--nocapture"])
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    assert!(!child.status.success(), "the model did not notice");
+    let words = String::from_utf8_lossy(&child.stderr);
+    assert!(
+        words.contains("deadlock"),
+        "it failed for another reason: {words}"
+    );
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_missing_fence"]
+fn missing_fence() {
+    model::break_fence(true);
+    loom::model(|| {
+        let mail = Mail::default();
+        let poster = poster(&mail, 1);
+        run_until(&mail, 1);
+        poster.join().unwrap();
+    });
+}

@@ -1,0 +1,192 @@
+//! Loom models of the thread pool's sleep protocol and latch.
+//!
+//! Run with
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test pool -- --nocapture`.
+//! A lost wake-up shows as a deadlock: every thread that is left sleeps, which loom
+//! reports. The twins at the end leave one step of the protocol out, and must fail.
+#![cfg(loom)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
+
+use loom::cell::UnsafeCell;
+use loom::thread;
+use trefoil::thread::model::{Broken, Gate, Pool};
+
+fn explore(f: impl Fn() + Send + Sync + 'static) {
+    let executions = Arc::new(Plain::new(0));
+    let counted = executions.clone();
+    loom::model(move || {
+        counted.fetch_add(1, SeqCst);
+        f();
+    });
+    let test = std::thread::current();
+    println!(
+        "model {}: {} executions",
+        test.name().unwrap_or("?"),
+        executions.load(SeqCst)
+    );
+}
+
+/// One item, pushed while the only worker may be about to sleep.
+fn publish_vs_lie_down(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let worker = pool.worker(false);
+    let thread = thread::spawn(move || worker.work(|| (), || true));
+    pool.push_only();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_push_wakes_the_worker_that_lies_down() {
+    explore(|| publish_vs_lie_down(Broken::No));
+}
+
+#[test]
+fn two_publishers_one_worker() {
+    explore(|| {
+        let pool = Pool::new(1, Broken::No);
+        let worker = pool.worker(false);
+        let other = pool.clone();
+        let publisher = thread::spawn(move || other.push());
+        pool.push();
+        let ran = Plain::new(0);
+        worker.work(
+            || {
+                ran.fetch_add(1, SeqCst);
+            },
+            || ran.load(SeqCst) == 2,
+        );
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn the_last_searcher_hands_on() {
+    // Two items that need each other: whoever runs one waits until the other has
+    // been begun. Nobody is told that this thread waits.
+    explore(|| {
+        let pool = Pool::new(2, Broken::No);
+        let gates = Arc::new((Gate::default(), Gate::default()));
+        let turn = Arc::new(Plain::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (worker, gates, turn) = (pool.worker(false), gates.clone(), turn.clone());
+                thread::spawn(move || {
+                    let run = || match turn.fetch_add(1, SeqCst) {
+                        0 => gates.0.pass(),
+                        _ => gates.0.open(),
+                    };
+                    worker.work(run, || true);
+                })
+            })
+            .collect();
+        pool.push();
+        pool.push();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_blocked_worker_is_replaced() {
+    // One worker wide. It runs the first item and blocks until the second has
+    // run, which is pushed meanwhile: a spare must be started.
+    explore(|| {
+        let pool = Pool::new(1, Broken::No);
+        let gate = Arc::new(Gate::default());
+        let (worker, spare) = (pool.worker(false), pool.worker(true));
+        let first = Arc::new(Plain::new(0));
+        let threads = [worker, spare].map(|worker| {
+            let (pool, gate, first) = (pool.clone(), gate.clone(), first.clone());
+            thread::spawn(move || {
+                let run = || match first.fetch_add(1, SeqCst) {
+                    0 => pool.blocked(|| gate.pass()),
+                    _ => gate.open(),
+                };
+                worker.work(run, || true);
+            })
+        });
+        pool.push();
+        pool.push();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn closing_runs_what_is_queued_and_ends_the_worker() {
+    explore(|| {
+        let pool = Pool::new(1, Broken::No);
+        let worker = pool.worker(false);
+        let ran = Arc::new(Plain::new(0));
+        let counted = ran.clone();
+        let thread = thread::spawn(move || {
+            worker.work(
+                || {
+                    counted.fetch_add(1, SeqCst);
+                },
+                || false,
+            );
+        });
+        pool.push();
+        pool.close();
+        assert_eq!(ran.load(SeqCst), 1);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_latch_shows_what_was_written_before() {
+    explore(|| {
+        let shared = Arc::new((Gate::default(), UnsafeCell::new(0)));
+        let other = shared.clone();
+        let setter = thread::spawn(move || {
+            other.1.with_mut(|cell| unsafe { *cell = 7 });
+            other.0.open();
+        });
+        shared.0.pass();
+        assert_eq!(shared.1.with(|cell| unsafe { *cell }), 7);
+        setter.join().unwrap();
+    });
+}
+
+/// A deadlock in loom ends the process: each twin is this program, run again.
+fn must_fail(twin: &str) {
+    let program = std::env::current_exe().unwrap();
+    let child = std::process::Command::new(program)
+        .args(["--exact", twin, "--ignored", "--nocapture"])
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    assert!(!child.status.success(), "the model finds nothing wrong");
+    let words = String::from_utf8_lossy(&child.stderr);
+    assert!(
+        words.contains("deadlock"),
+        "it failed for another reason: {words}"
+    );
+}
+
+#[test]
+fn the_models_catch_a_missing_second_look() {
+    must_fail("no_second_look");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_missing_second_look"]
+fn no_second_look() {
+    loom::model(|| publish_vs_lie_down(Broken::NoSecondLook));
+}
+
+#[test]
+fn the_models_catch_a_missing_fence() {
+    must_fail("no_fence");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_missing_fence"]
+fn no_fence() {
+    loom::model(|| publish_vs_lie_down(Broken::NoFence));
+}

@@ -1,0 +1,79 @@
+//! The loop that runs on this thread now.
+//!
+//! One cell for each thread holds the running loop's [`Home`], from the first
+//! poll of `block_on` to its end, and while a loop closes. Whoever asks gets a
+//! clone: nothing is borrowed while anybody's code runs.
+//!
+//! Checked by `tests/event_loop.rs` (nested loops, futures carried to other
+//! threads).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::home::Home;
+use super::shared::Shared;
+use crate::alarm;
+use crate::task::context::{RefuseGuard, refuse_blocking};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
+}
+
+/// The loop that runs on this thread, if one does.
+#[inline]
+pub(crate) fn home() -> Option<Rc<Home>> {
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
+}
+
+/// The loop that runs on this thread, if it is this one.
+#[inline]
+pub(super) fn home_of(shared: &Shared) -> Option<Rc<Home>> {
+    CURRENT
+        .try_with(|current| {
+            current
+                .borrow()
+                .as_ref()
+                .filter(|home| std::ptr::eq(&raw const *home.shared, shared))
+                .cloned()
+        })
+        .ok()
+        .flatten()
+}
+
+/// This loop runs on this thread.
+pub(super) fn is(shared: &Shared) -> bool {
+    home_of(shared).is_some()
+}
+
+/// Makes `home` this thread's loop, its timekeeper, and the reason why it must
+/// not block, for as long as the guard lives.
+pub(super) fn enter(home: &Rc<Home>) -> Entered {
+    let ours = Some(home.clone());
+    Entered {
+        before: CURRENT
+            .try_with(|current| current.replace(ours))
+            .ok()
+            .flatten(),
+        _timekeeper: alarm::install(home.shared.clone()),
+        _no_blocking: refuse_blocking(),
+    }
+}
+
+/// Puts back what was there before.
+#[must_use]
+pub(super) struct Entered {
+    before: Option<Rc<Home>>,
+    _timekeeper: alarm::Installed,
+    _no_blocking: RefuseGuard,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        let ours = CURRENT.try_with(|current| current.replace(before));
+        drop(ours);
+    }
+}

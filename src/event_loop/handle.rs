@@ -1,0 +1,252 @@
+//! The remote control of a loop.
+//!
+//! A [`LoopHandle`] starts work on its loop from any thread. It keeps the loop
+//! neither running nor alive: after the loop has ended, what it starts ends in
+//! [`TaskError::Closed`](crate::TaskError::Closed).
+//!
+//! Checked by `tests/event_loop.rs`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::current;
+use super::home::CLOSURE;
+use super::shared::Shared;
+use crate::alarm::Alarm;
+use crate::task::{self, Completer, Runnable, Task};
+
+/// Starts work on an event loop, from any thread.
+///
+/// Cheap to clone. It does not keep the loop alive; what is started after the
+/// loop has ended ends in [`TaskError::Closed`](crate::TaskError::Closed).
+///
+/// ```
+/// use trefoil::LoopHandle;
+///
+/// let answer = trefoil::run(async {
+///     let handle = LoopHandle::current();
+///     let thread = std::thread::spawn(move || {
+///         // Not on the loop's thread: here we may block.
+///         handle.spawn(async { 6 * 7 }).join()
+///     });
+///     while !thread.is_finished() {
+///         trefoil::yield_now().await;
+///     }
+///     thread.join().unwrap()
+/// });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[derive(Debug, Clone)]
+pub struct LoopHandle {
+    shared: Arc<Shared>,
+}
+
+impl LoopHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The loop that runs on this thread.
+    ///
+    /// # Panics
+    ///
+    /// If none does; see [`try_current`](Self::try_current).
+    ///
+    /// ```
+    /// let handle = trefoil::run(async { trefoil::LoopHandle::current() });
+    /// // That loop has ended:
+    /// assert!(matches!(handle.spawn(async {}).join(), Err(trefoil::TaskError::Closed)));
+    /// ```
+    #[track_caller]
+    pub fn current() -> Self {
+        Self::try_current().expect(
+            "LoopHandle::current() needs an event loop on this thread: call it inside \
+             trefoil::run(..) or EventLoop::block_on(..), or ask the loop itself with EventLoop::handle()",
+        )
+    }
+
+    /// The loop that runs on this thread, if one does.
+    ///
+    /// ```
+    /// assert!(trefoil::LoopHandle::try_current().is_none());
+    /// ```
+    pub fn try_current() -> Option<Self> {
+        current::home().map(|home| Self::new(home.shared.clone()))
+    }
+
+    /// Starts a future on the loop.
+    ///
+    /// From another thread this takes no lock, and a system call only if the loop
+    /// is asleep. If the loop has ended, or is ending, the task ends in
+    /// [`TaskError::Closed`](crate::TaskError::Closed).
+    ///
+    /// ```
+    /// # let handle = trefoil::run(async { trefoil::LoopHandle::current() });
+    /// # fn threads(handle: trefoil::LoopHandle) -> Result<i32, trefoil::TaskError> {
+    /// // From a thread that may block:
+    /// let sum = handle.spawn(async { 1 + 2 }).join()?;
+    /// # Ok(sum) }
+    /// # assert!(threads(handle).is_err());
+    /// ```
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let (runnable, task) = task::future(future, self.shared.clone());
+        self.admit(runnable);
+        task
+    }
+
+    /// Starts a future that need not be `Send`: `make` is sent to the loop, and
+    /// makes the future there.
+    ///
+    /// The future stays on the loop's thread: it is polled and dropped there,
+    /// whoever cancels the task.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    ///
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// let task = std::thread::spawn(move || {
+    ///     handle.spawn_with(|| {
+    ///         let counter = Rc::new(1);
+    ///         async move { *counter + 1 }
+    ///     })
+    /// })
+    /// .join()
+    /// .unwrap();
+    /// assert_eq!(event_loop.block_on(task).unwrap(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_with<M, F>(&self, make: M) -> Task<F::Output>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future<Output: Send + 'static> + 'static,
+    {
+        let future = async move { make().await };
+        if let Some(home) = current::home_of(&self.shared) {
+            let (runnable, task) = task::local_future(future, self.shared.clone());
+            if !self.shared.is_closing() {
+                home.adopt(runnable);
+            }
+            return task;
+        }
+        let mut task = None;
+        // Made only once it is sure that the loop will take it (L5).
+        self.shared.deliver_guarded(|| {
+            let (runnable, made) = task::local_future(future, self.shared.clone());
+            task = Some(made);
+            runnable
+        });
+        task.unwrap_or_else(|| Completer::new().1)
+    }
+
+    /// Calls `f` on the loop, after what is queued there already.
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let called = event_loop.handle().call_soon(|| "on the loop");
+    /// assert_eq!(event_loop.block_on(called).unwrap(), "on the loop");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn call_soon<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (runnable, task) = task::closure(f, false);
+        runnable.set_tag(CLOSURE);
+        if !self.shared.is_closing() {
+            self.shared.deliver(runnable);
+        }
+        task
+    }
+
+    /// Calls `f` on the loop once `delay` has passed, counted from now.
+    ///
+    /// Cancelling the task before then takes the call back.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let later = event_loop.handle().call_later(Duration::from_millis(5), || 7);
+    /// assert_eq!(event_loop.block_on(later).unwrap(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn call_later<F, T>(&self, delay: Duration, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let start = Instant::now();
+        self.spawn(async move {
+            match start.checked_add(delay) {
+                Some(deadline) => {
+                    let mut alarm = Alarm::new(deadline);
+                    std::future::poll_fn(|cx| alarm.poll_elapsed(cx)).await;
+                }
+                // Beyond what the clock can express.
+                None => std::future::pending().await,
+            }
+            f()
+        })
+    }
+
+    fn admit(&self, runnable: Runnable) {
+        if self.shared.is_closing() {
+            return; // dropped: it ends in `Closed`
+        }
+        match current::home_of(&self.shared) {
+            Some(home) => home.adopt(runnable),
+            None => self.shared.deliver(runnable),
+        }
+    }
+}
+
+/// Starts a future on the loop that runs on this thread. It need not be `Send`.
+///
+/// # Panics
+///
+/// Outside a loop: use [`LoopHandle::spawn`] there.
+///
+/// ```
+/// use std::rc::Rc;
+///
+/// let total = trefoil::run(async {
+///     let shared = Rc::new(20);
+///     let tasks: Vec<_> = (1..=3)
+///         .map(|n| {
+///             let shared = shared.clone();
+///             trefoil::spawn(async move { *shared * n })
+///         })
+///         .collect();
+///     let mut total = 0;
+///     for task in tasks {
+///         total += task.await?;
+///     }
+///     Ok::<_, trefoil::TaskError>(total)
+/// });
+/// assert_eq!(total.unwrap(), 120);
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> Task<F::Output>
+where
+    F: Future<Output: 'static> + 'static,
+{
+    let home = current::home().expect(
+        "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
+         EventLoop::block_on(..); from other threads use LoopHandle::spawn",
+    );
+    let (runnable, task) = task::local_future(future, home.shared.clone());
+    if !home.shared.is_closing() {
+        home.adopt(runnable);
+    }
+    task
+}

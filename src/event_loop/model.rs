@@ -1,0 +1,86 @@
+//! The mailbox, for the models in `checks/`.
+//!
+//! It exists under `--cfg loom` only. Sleeping is a condition variable of loom's
+//! here, in the place of the kernel's wait; all else is what the loop runs.
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+
+use super::doorbell::fault;
+use super::mailbox::Mailbox;
+use crate::loom::{Condvar, Mutex};
+use crate::task::{self, Runnable, Task};
+
+/// One queue entry.
+#[derive(Debug)]
+pub struct Entry(Runnable);
+
+impl Entry {
+    pub fn run(self) {
+        self.0.run();
+    }
+}
+
+pub fn closure<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Entry, Task<T>) {
+    let (runnable, task) = task::closure(f, false);
+    (Entry(runnable), task)
+}
+
+/// A mailbox, and the descriptor that its loop sleeps on.
+#[derive(Clone)]
+pub struct Mail(Arc<(Mailbox, Mutex<bool>, Condvar)>);
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mail")
+    }
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self(Arc::new((
+            Mailbox::new(),
+            Mutex::new(false),
+            Condvar::new(),
+        )))
+    }
+}
+
+impl Mail {
+    /// Any thread.
+    pub fn post(&self, entry: Entry) {
+        let (mailbox, written, waits) = &*self.0;
+        mailbox.post(entry.0, || {
+            *written.lock() = true;
+            waits.notify_one();
+        });
+    }
+
+    /// The loop.
+    pub fn collect(&self) -> Vec<Entry> {
+        self.0.0.collect().map(Entry).collect()
+    }
+
+    /// The loop: as `turn.rs` sleeps.
+    pub fn sleep(&self) {
+        let (mailbox, written, waits) = &*self.0;
+        mailbox.lie_down();
+        if mailbox.is_empty() {
+            let mut guard = written.lock();
+            while !*guard {
+                guard = waits.wait(guard);
+            }
+            *guard = false;
+        }
+        mailbox.get_up();
+    }
+
+    pub fn close(&self) {
+        self.0.0.close();
+    }
+}
+
+/// Leaves the fence out of `lie_down` (or puts it back).
+pub fn break_fence(on: bool) {
+    fault::break_fence(on);
+}

@@ -1,0 +1,249 @@
+//! From readiness of descriptors to wakers of tasks.
+//!
+//! 1. A source registers the first time an operation would block: once, for both
+//!    directions, edge-triggered. It gets a [`SourceKey`].
+//! 2. Until an event arrives, nothing is ready, and who asks is entered among the
+//!    direction's [`Waiters`].
+//! 3. An event makes its directions ready and hands out all their waiters to be
+//!    woken. Readiness is remembered here: as long as it stands, operations go
+//!    straight to the kernel.
+//! 4. An operation that would block, or that read or wrote less than it was
+//!    asked to, clears it: the kernel then owes us the next edge. After a short
+//!    count it stands all the same where no edge will follow: the other side has
+//!    closed, or the count stopped at a mark of urgent data.
+//!
+//! All of this belongs to the loop's thread. Between a `WouldBlock` and the
+//! clearing that follows no event can be taken in, so none is overwritten; that is
+//! what runtimes with several threads need ticks for.
+//!
+//! - **L3** An event reaches only the source it was meant for: its token carries
+//!   the generation of the slot (where a pointer has 64 bits; elsewhere a
+//!   mistaken event costs one operation that would block).
+//! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of
+//!   the loop is borrowed: all three can run anybody's code.
+//!
+//! A source is not deregistered: closing its descriptor does that.
+//!
+//! Checked by `tests/event_loop.rs`.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::BorrowedFd;
+use std::task::Waker;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::waiters::Waiters;
+use crate::sys::poller::{Poller, Readiness, WAKE_TOKEN};
+
+/// Names one registered source; stale after the source was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SourceKey {
+    index: u32,
+    generation: NonZeroU32,
+}
+
+/// Which half of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+#[derive(Debug)]
+pub(super) struct Reactor {
+    poller: Poller,
+    sources: Slab<Source>,
+    /// The next source's generation; never zero, so that no token is zero.
+    generation: NonZeroU32,
+}
+
+#[derive(Debug)]
+struct Source {
+    generation: NonZeroU32,
+    ready: Readiness,
+    read: Waiters,
+    write: Waiters,
+}
+
+impl Reactor {
+    pub(super) fn new() -> io::Result<(Self, mio::Waker)> {
+        let poller = Poller::new()?;
+        let waker = poller.waker()?;
+        let reactor = Self {
+            poller,
+            sources: Slab::new(),
+            generation: NonZeroU32::MIN,
+        };
+        Ok((reactor, waker))
+    }
+
+    pub(super) fn register(&mut self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        let vacant = self.sources.vacant_entry();
+        let key = SourceKey {
+            index: u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?,
+            generation: self.generation,
+        };
+        self.poller.register(fd, key.token())?;
+        vacant.insert(Source {
+            generation: self.generation,
+            ready: Readiness::default(),
+            read: Waiters::default(),
+            write: Waiters::default(),
+        });
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        Ok(key)
+    }
+
+    /// Forgets a source; its waiters go to `woken`, to be dropped or woken.
+    pub(super) fn remove(&mut self, key: SourceKey, woken: &mut Vec<Waker>) {
+        if self.get(key).is_some() {
+            let mut source = self.sources.remove(key.index as usize);
+            source.read.take_all(woken);
+            source.write.take_all(woken);
+        }
+    }
+
+    /// An operation may be tried (also where the source is gone: the operation
+    /// itself then says so).
+    pub(super) fn is_ready(&mut self, key: SourceKey, direction: Direction) -> bool {
+        self.get(key)
+            .is_none_or(|source| source.ready.intersects(direction.ready()))
+    }
+
+    /// `number` waits already, with a waker as good as this one.
+    pub(super) fn is_waiting(
+        &mut self,
+        key: SourceKey,
+        direction: Direction,
+        number: u64,
+        waker: &Waker,
+    ) -> bool {
+        self.get(key)
+            .and_then(|source| source.waiters(direction).find(number))
+            .is_some_and(|current| current.will_wake(waker))
+    }
+
+    /// Enters `number` with this waker; gives back what is no longer wanted.
+    pub(super) fn set_waiter(
+        &mut self,
+        key: SourceKey,
+        direction: Direction,
+        number: u64,
+        waker: Waker,
+    ) -> Option<Waker> {
+        match self.get(key) {
+            Some(source) => source.waiters(direction).set(number, waker),
+            None => Some(waker),
+        }
+    }
+
+    /// The operation would have blocked.
+    pub(super) fn clear(&mut self, key: SourceKey, direction: Direction) {
+        if let Some(source) = self.get(key) {
+            let gone = direction.ready().or(direction.on());
+            source.ready = source.ready.without(gone);
+        }
+    }
+
+    /// The operation did less than it was asked to: the next would block, unless
+    /// no edge will follow.
+    pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction) {
+        if let Some(source) = self.get(key)
+            && !source.ready.intersects(direction.on())
+        {
+            source.ready = source.ready.without(direction.ready());
+        }
+    }
+
+    /// Takes a waiter away whose future is dropped.
+    pub(super) fn forget(
+        &mut self,
+        key: SourceKey,
+        direction: Direction,
+        number: u64,
+    ) -> Option<Waker> {
+        self.get(key)?.waiters(direction).remove(number)
+    }
+
+    /// Waits for events and moves the wakers of those concerned to `woken`.
+    pub(super) fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        woken: &mut Vec<Waker>,
+    ) -> io::Result<()> {
+        self.poller.wait(timeout)?;
+        for (token, ready) in self.poller.events() {
+            if token == WAKE_TOKEN {
+                continue;
+            }
+            // The lower half of a token is the index.
+            let index = token as u32;
+            let Some(source) = self.sources.get_mut(index as usize) else {
+                continue;
+            };
+            let key = SourceKey {
+                index,
+                generation: source.generation,
+            };
+            if key.token() != token {
+                continue; // L3: it was meant for an earlier source
+            }
+            source.ready = source.ready.or(ready);
+            if ready.intersects(Readiness::READ) {
+                source.read.take_all(woken);
+            }
+            if ready.intersects(Readiness::WRITE) {
+                source.write.take_all(woken);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody who waits for anything.
+    pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
+        for (_, source) in &mut self.sources {
+            source.read.take_all(woken);
+            source.write.take_all(woken);
+        }
+    }
+
+    fn get(&mut self, key: SourceKey) -> Option<&mut Source> {
+        self.sources
+            .get_mut(key.index as usize)
+            .filter(|source| source.generation == key.generation)
+    }
+}
+
+impl Source {
+    fn waiters(&mut self, direction: Direction) -> &mut Waiters {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}
+
+impl SourceKey {
+    /// Where a pointer has 64 bits: the generation above the index.
+    fn token(self) -> usize {
+        ((u64::from(self.generation.get()) << 32) | u64::from(self.index)) as usize
+    }
+}
+
+impl Direction {
+    const fn ready(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READ,
+            Self::Write => Readiness::WRITE,
+        }
+    }
+
+    const fn on(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READ_ON,
+            Self::Write => Readiness::WRITE_ON,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What other threads may touch of a loop.
+//!
+//! A task's wakers, the handles, sources and timers that were carried to other
+//! threads: all of them reach the loop through one [`Shared`], which outlives
+//! the loop for as long as any of them is left.
+//!
+//! 1. A wake-up on the loop's own thread goes straight into its queue. From
+//!    elsewhere it goes into the [`Mailbox`], which takes no lock, and wakes the loop
+//!    only if it sleeps.
+//! 2. A source or timer that is dropped elsewhere leaves a note, and rings. This
+//!    path takes a lock; no wake-up does.
+//! 3. Once the loop has closed, what is brought ends in `Closed`.
+//!
+//! - **L5** A future that is not `Send` never lies in a closed loop's inbox:
+//!   `spawn_with` brings its factory in while it holds `gate`, which the loop
+//!   shuts before it closes; and wake-ups of such a future end with the future,
+//!   which the loop drops before it closes.
+//!
+//! Checked by `tests/event_loop.rs`; the mailbox by its models.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::ThreadId;
+use std::time::Instant;
+
+use super::current;
+use super::mailbox::Mailbox;
+use super::reactor::{Direction, SourceKey};
+use crate::alarm::{Timekeeper, TimerKey};
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::task::{Runnable, Schedule};
+
+/// The part of a loop that other threads see.
+pub(crate) struct Shared {
+    pub(super) mail: Mailbox,
+    /// Its descriptor makes the loop's wait return.
+    descriptor: mio::Waker,
+    /// The root future was woken.
+    root_woken: AtomicBool,
+    /// The loop has begun to end: it takes no new tasks.
+    closing: AtomicBool,
+    owner: ThreadId,
+    notes: Mutex<Vec<Note>>,
+    /// There are notes: saves the loop a lock for each turn.
+    noted: AtomicBool,
+    /// True once shut; see L5.
+    gate: Mutex<bool>,
+}
+
+/// What another thread could not do itself.
+#[derive(Debug)]
+pub(super) enum Note {
+    Disarm(TimerKey),
+    Remove(SourceKey),
+    Forget(SourceKey, Direction, u64),
+}
+
+impl Shared {
+    pub(super) fn new(descriptor: mio::Waker) -> Self {
+        Self {
+            mail: Mailbox::new(),
+            descriptor,
+            root_woken: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            owner: this_thread(),
+            notes: Mutex::new(Vec::new()),
+            noted: AtomicBool::new(false),
+            gate: Mutex::new(false),
+        }
+    }
+
+    /// Brings an entry to the loop, from any thread.
+    pub(super) fn deliver(&self, runnable: Runnable) {
+        if let Some(home) = current::home_of(self) {
+            home.enqueue(runnable);
+            return;
+        }
+        self.mail.post(runnable, || self.wake_up());
+    }
+
+    /// As `deliver`, for an entry that must not be swept elsewhere (L5). False: the
+    /// loop is ending, and `make` was not called.
+    pub(super) fn deliver_guarded(&self, make: impl FnOnce() -> Runnable) -> bool {
+        let gate = self.gate.lock();
+        if *gate {
+            return false;
+        }
+        self.mail.post(make(), || self.wake_up());
+        drop(gate);
+        true
+    }
+
+    /// Leaves a note for the loop; does nothing if it has ended.
+    fn leave_note(&self, note: Note) {
+        if self.mail.is_closed() {
+            return;
+        }
+        self.notes.lock().push(note);
+        self.noted.store(true, Ordering::Release);
+        self.mail.ring(|| self.wake_up());
+    }
+
+    /// A source is gone, on whichever thread.
+    pub(crate) fn remove_source(&self, key: SourceKey) {
+        match current::home_of(self) {
+            Some(home) => home.remove(key),
+            None => self.leave_note(Note::Remove(key)),
+        }
+    }
+
+    /// A future that waited for a source is gone, on whichever thread.
+    pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
+        match current::home_of(self) {
+            Some(home) => home.forget(key, direction, number),
+            None => self.leave_note(Note::Forget(key, direction, number)),
+        }
+    }
+
+    /// The notes left since the last call.
+    pub(super) fn take_notes(&self) -> Vec<Note> {
+        if !self.has_notes() || !self.noted.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.notes.lock())
+    }
+
+    pub(super) fn has_notes(&self) -> bool {
+        self.noted.load(Ordering::Relaxed)
+    }
+
+    /// The root future wants to be polled.
+    pub(super) fn wake_root(&self) {
+        // Partner: the `Acquire` in `take_root_wake`.
+        self.root_woken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_root_woken(&self) -> bool {
+        self.root_woken.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_root_wake(&self) -> bool {
+        self.is_root_woken() && self.root_woken.swap(false, Ordering::Acquire)
+    }
+
+    /// From now on new tasks end in `Closed` at once.
+    pub(super) fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        *self.gate.lock() = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Makes the loop's wait return.
+    fn wake_up(&self) {
+        // Cannot fail: mio empties the counter before it would overflow.
+        let woken = self.descriptor.wake();
+        debug_assert!(woken.is_ok(), "the loop's descriptor: {woken:?}");
+    }
+}
+
+impl Schedule for Arc<Shared> {
+    fn schedule(&self, runnable: Runnable) {
+        self.deliver(runnable);
+    }
+
+    fn is_owner_thread(&self) -> bool {
+        self.owner == this_thread()
+    }
+}
+
+/// The waker of the root future.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_root();
+        if !current::is(self) {
+            self.mail.ring(|| self.wake_up());
+        }
+    }
+}
+
+/// A loop is the timekeeper of its thread while it runs.
+impl Timekeeper for Shared {
+    fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        let home =
+            current::home_of(self).expect("installed on this thread only while the loop runs here");
+        home.arm(deadline, waker)
+    }
+
+    fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        current::home_of(self).is_some_and(|home| home.refresh(key, waker))
+    }
+
+    fn disarm(&self, key: TimerKey) {
+        match current::home_of(self) {
+            Some(home) => home.disarm(key),
+            None => self.leave_note(Note::Disarm(key)),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// This thread, cached: asked for at each poll of a future that is not `Send`.
+fn this_thread() -> ThreadId {
+    thread_local! {
+        static ME: Cell<Option<ThreadId>> = const { Cell::new(None) };
+    }
+    ME.with(|me| match me.get() {
+        Some(id) => id,
+        None => {
+            let id = std::thread::current().id();
+            me.set(Some(id));
+            id
+        }
+    })
+}

@@ -1,0 +1,101 @@
+//! The tasks that wait for one direction of one source.
+//!
+//! Nearly always there is one, so the first needs no allocation. Several tasks
+//! may wait all the same (many accept from one listener), and none may be
+//! forgotten: each future has a number, keeps one entry under it and takes it
+//! away when it is dropped. The `poll_…` methods of the futures-io traits have
+//! no drop to do that in; they share entry [`SHARED`], where the latest waker
+//! counts, as those traits say.
+//!
+//! No user code runs in here: wakers that are no longer wanted are handed out,
+//! for the caller to drop once it holds nothing.
+
+use std::mem;
+use std::task::Waker;
+
+/// The number of the entry that the `poll_…` methods share.
+pub(crate) const SHARED: u64 = 0;
+
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    first: Option<(u64, Waker)>,
+    rest: Vec<(u64, Waker)>,
+}
+
+impl Waiters {
+    /// The waker under `number`, if it waits.
+    pub(super) fn find(&self, number: u64) -> Option<&Waker> {
+        self.first
+            .iter()
+            .chain(&self.rest)
+            .find(|(waiting, _)| *waiting == number)
+            .map(|(_, waker)| waker)
+    }
+
+    /// Sets the waker under `number`; gives the earlier one back.
+    pub(super) fn set(&mut self, number: u64, waker: Waker) -> Option<Waker> {
+        let entry = self
+            .first
+            .iter_mut()
+            .chain(&mut self.rest)
+            .find(|(waiting, _)| *waiting == number);
+        if let Some((_, current)) = entry {
+            return Some(mem::replace(current, waker));
+        }
+        if self.first.is_none() {
+            self.first = Some((number, waker));
+        } else {
+            self.rest.push((number, waker));
+        }
+        None
+    }
+
+    /// Takes `number`'s entry away.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
+        if self
+            .first
+            .as_ref()
+            .is_some_and(|(waiting, _)| *waiting == number)
+        {
+            return self.first.take().map(|(_, waker)| waker);
+        }
+        let place = self
+            .rest
+            .iter()
+            .position(|(waiting, _)| *waiting == number)?;
+        Some(self.rest.remove(place).1)
+    }
+
+    /// Moves everybody into `woken`, in the order in which they came.
+    pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
+        woken.extend(self.first.take().map(|(_, waker)| waker));
+        woken.extend(self.rest.drain(..).map(|(_, waker)| waker));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_keeps_one_entry() {
+        let mut waiters = Waiters::default();
+        for (number, known) in [
+            (3, false),
+            (SHARED, false),
+            (7, false),
+            (3, true),
+            (7, true),
+        ] {
+            let earlier = waiters.set(number, Waker::noop().clone());
+            assert_eq!(earlier.is_some(), known, "entry {number}");
+        }
+        assert!(waiters.remove(7).is_some());
+        assert!(waiters.remove(7).is_none());
+        assert!(waiters.find(SHARED).is_some());
+        let mut woken = Vec::new();
+        waiters.take_all(&mut woken);
+        assert_eq!(woken.len(), 2);
+        assert!(waiters.find(3).is_none());
+    }
+}

@@ -1,0 +1,199 @@
+//! From names to addresses.
+//!
+//! A number needs no lookup: it is parsed where it stands, and no thread is
+//! started. A name is looked up by the system, which blocks, so that happens off
+//! the loop.
+//!
+//! Checked by `tests/event_loop.rs` and below.
+
+use std::io;
+use std::net::ToSocketAddrs as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use crate::offload;
+
+/// Looks a host up: all its addresses, in the order of the system's preference.
+///
+/// `host` is anything that [`TcpStream::connect`](super::TcpStream::connect) takes: `"name:port"`,
+/// `("name", port)`, an address.
+///
+/// # Errors
+///
+/// If there is no such host, or the text has no port.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the lookup to end by itself.
+///
+/// ```
+/// trefoil::run(async {
+///     let addresses = trefoil::io::lookup_host("localhost:80").await?;
+///     assert!(addresses.iter().all(|address| address.ip().is_loopback()));
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Vec<SocketAddr>> {
+    match host.target(Seal)? {
+        Target::Known(addresses) => Ok(addresses),
+        Target::Name(name, port) => {
+            offload::run(move || {
+                let found = (name.as_str(), port).to_socket_addrs()?;
+                Ok(found.collect())
+            })
+            .await?
+        }
+    }
+}
+
+/// What can be connected or bound to: addresses, `(host, port)`, `"host:port"`.
+///
+/// This is `std`'s trait of the same name for code that must not block. It is
+/// implemented for the same types, and cannot be implemented elsewhere.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+/// use trefoil::io::TcpListener;
+///
+/// trefoil::run(async {
+///     TcpListener::bind("127.0.0.1:0").await?;
+///     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+///     TcpListener::bind(("localhost", 0)).await?;
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait ToSocketAddrs {
+    #[doc(hidden)]
+    fn target(&self, _: Seal) -> io::Result<Target>;
+}
+
+/// Only this module can make one, so only it can call `target`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Seal;
+
+/// What there is to do before connecting.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Target {
+    /// Nothing.
+    Known(Vec<SocketAddr>),
+    /// A lookup.
+    Name(String, u16),
+}
+
+impl ToSocketAddrs for SocketAddr {
+    fn target(&self, _: Seal) -> io::Result<Target> {
+        Ok(Target::Known(vec![*self]))
+    }
+}
+
+impl ToSocketAddrs for SocketAddrV4 {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        SocketAddr::from(*self).target(seal)
+    }
+}
+
+impl ToSocketAddrs for SocketAddrV6 {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        SocketAddr::from(*self).target(seal)
+    }
+}
+
+impl ToSocketAddrs for (IpAddr, u16) {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        SocketAddr::from(*self).target(seal)
+    }
+}
+
+impl ToSocketAddrs for (Ipv4Addr, u16) {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        SocketAddr::from(*self).target(seal)
+    }
+}
+
+impl ToSocketAddrs for (Ipv6Addr, u16) {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        SocketAddr::from(*self).target(seal)
+    }
+}
+
+impl ToSocketAddrs for [SocketAddr] {
+    fn target(&self, _: Seal) -> io::Result<Target> {
+        Ok(Target::Known(self.to_vec()))
+    }
+}
+
+impl ToSocketAddrs for Vec<SocketAddr> {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        self.as_slice().target(seal)
+    }
+}
+
+impl ToSocketAddrs for (&str, u16) {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        let (host, port) = *self;
+        match host.parse::<IpAddr>() {
+            Ok(ip) => (ip, port).target(seal),
+            Err(_) => Ok(Target::Name(host.into(), port)),
+        }
+    }
+}
+
+impl ToSocketAddrs for (String, u16) {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        (self.0.as_str(), self.1).target(seal)
+    }
+}
+
+impl ToSocketAddrs for str {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        if let Ok(address) = self.parse::<SocketAddr>() {
+            return address.target(seal);
+        }
+        let (host, port) = self.rsplit_once(':').ok_or_else(|| bad("no port", self))?;
+        let port: u16 = port.parse().map_err(|_| bad("no valid port", self))?;
+        (host, port).target(seal)
+    }
+}
+
+impl ToSocketAddrs for String {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        self.as_str().target(seal)
+    }
+}
+
+impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
+    fn target(&self, seal: Seal) -> io::Result<Target> {
+        (**self).target(seal)
+    }
+}
+
+fn bad(what: &str, text: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{what} in {text:?}; expected host:port"),
+    )
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_known_and_names_are_not() {
+        for text in ["127.0.0.1:80", "[::1]:80"] {
+            let target = text.target(Seal).unwrap();
+            assert!(matches!(target, Target::Known(known) if known == [text.parse().unwrap()]));
+        }
+        assert!(matches!(("::1", 8).target(Seal), Ok(Target::Known(_))));
+        assert!(
+            matches!("a.example:8".target(Seal), Ok(Target::Name(name, 8)) if name == "a.example")
+        );
+        for text in ["a.example", "127.0.0.1", "host:", "host:65536", ""] {
+            let error = text.target(Seal).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{text}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A descriptor that does not block, and the loop that waits for it.
+//!
+//! 1. The first operation binds the source to the loop that runs it. On any
+//!    other thread operations are errors from then on.
+//! 2. Every operation is tried first. Only one that would block makes the
+//!    source register with its loop, once, and its task wait.
+//! 3. Dropping the source takes its registration out, on whichever thread, and then closes
+//!    the descriptor, which ends the kernel's part.
+//!
+//! Operations take a shared reference: the kernel takes care of readers and
+//! writers, and the loop of any number of waiting tasks in each direction.
+//!
+//! Checked by `tests/event_loop.rs`.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use crate::event_loop::{Direction, SHARED, Shared, SourceKey, current};
+
+/// Something with a descriptor, in non-blocking mode.
+pub(super) struct Source<T> {
+    bound: OnceLock<Bound>,
+    io: T,
+}
+
+struct Bound {
+    shared: Arc<Shared>,
+    /// Set by the loop's thread, once an operation would have blocked.
+    key: OnceLock<SourceKey>,
+}
+
+/// How an operation went that did not fail.
+pub(super) enum Outcome<R> {
+    /// As it was asked to.
+    Full(R),
+    /// It read or wrote less than it could have: the next would block.
+    Short(R),
+}
+
+impl Outcome<usize> {
+    /// Of `wanted` bytes, `count` were read or written.
+    pub(super) fn of(wanted: usize, count: usize) -> Self {
+        if count > 0 && count < wanted {
+            Self::Short(count)
+        } else {
+            Self::Full(count)
+        }
+    }
+}
+
+impl<T: AsFd> Source<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self {
+            bound: OnceLock::new(),
+            io,
+        }
+    }
+
+    pub(super) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
+    /// Tries `op` until it does not block.
+    pub(super) fn operate<R, F>(&self, direction: Direction, op: F) -> Operation<'_, T, F>
+    where
+        F: FnMut(&T) -> io::Result<Outcome<R>>,
+    {
+        Operation {
+            source: self,
+            direction,
+            number: SHARED,
+            op,
+        }
+    }
+
+    /// As [`operate`](Self::operate), for `poll_…` methods: the latest caller in each
+    /// direction is woken.
+    pub(super) fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_as(cx, direction, SHARED, op)
+    }
+
+    fn poll_as<R>(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        number: u64,
+        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    ) -> Poll<io::Result<R>> {
+        let Some(home) = current::home() else {
+            return Poll::Ready(Err(io::Error::other(
+                "a socket needs an event loop: use it inside trefoil::run(..) or \
+                 EventLoop::block_on(..), on the loop's own thread",
+            )));
+        };
+        let bound = self.bound.get_or_init(|| Bound {
+            shared: home.shared.clone(),
+            key: OnceLock::new(),
+        });
+        if !Arc::ptr_eq(&bound.shared, &home.shared) {
+            return Poll::Ready(Err(io::Error::other(
+                "this socket belongs to another event loop, the one that used it first: use it there",
+            )));
+        }
+        ready!(home.poll_budget(cx));
+        loop {
+            if let Some(&key) = bound.key.get()
+                && home.poll_ready(key, direction, number, cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            match op(&self.io) {
+                Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
+                Ok(Outcome::Short(value)) => {
+                    if let Some(&key) = bound.key.get() {
+                        home.clear_short(key, direction);
+                    }
+                    return Poll::Ready(Ok(value));
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => match bound.key.get() {
+                        Some(&key) => home.clear(key, direction),
+                        None => {
+                            let key = home.register(self.io.as_fd())?;
+                            bound.key.get_or_init(|| key);
+                        }
+                    },
+                    _ => return Poll::Ready(Err(error)),
+                },
+            }
+        }
+    }
+}
+
+/// One operation; a future that leaves nothing behind when it is dropped.
+#[must_use = "futures do nothing unless they are awaited"]
+pub(super) struct Operation<'a, T, F> {
+    source: &'a Source<T>,
+    direction: Direction,
+    /// Its own entry among the waiters; `SHARED` until it has one.
+    number: u64,
+    op: F,
+}
+
+// Nothing in it is ever pinned.
+impl<T, F> Unpin for Operation<'_, T, F> {}
+
+impl<T, F, R> Future for Operation<'_, T, F>
+where
+    T: AsFd,
+    F: FnMut(&T) -> io::Result<Outcome<R>>,
+{
+    type Output = io::Result<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if this.number == SHARED
+            && let Some(home) = current::home()
+        {
+            this.number = home.next_number();
+        }
+        this.source
+            .poll_as(cx, this.direction, this.number, &mut this.op)
+    }
+}
+
+impl<T, F> Drop for Operation<'_, T, F> {
+    fn drop(&mut self) {
+        if self.number != SHARED
+            && let Some(bound) = self.source.bound.get()
+            && let Some(&key) = bound.key.get()
+        {
+            bound.shared.forget_waiter(key, self.direction, self.number);
+        }
+    }
+}
+
+impl<T> Drop for Source<T> {
+    fn drop(&mut self) {
+        if let Some(bound) = self.bound.get()
+            && let Some(&key) = bound.key.get()
+        {
+            bound.shared.remove_source(key);
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Source<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.io.fmt(f)
+    }
+}

@@ -1,0 +1,147 @@
+//! A TCP socket that takes connections.
+//!
+//! Checked by `tests/event_loop.rs` (a thousand connections, several acceptors,
+//! no descriptors left).
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use super::lookup::{ToSocketAddrs, lookup_host};
+use super::source::{Outcome, Source};
+use super::tcp_stream::TcpStream;
+use crate::event_loop::Direction;
+
+/// A TCP socket that takes connections.
+///
+/// ```
+/// use trefoil::io::{TcpListener, TcpStream};
+///
+/// trefoil::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, peer) = listener.accept().await?;
+///     assert_eq!(peer, client.local_addr()?);
+///     assert_eq!(server.peer_addr()?, peer);
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TcpListener {
+    source: Source<mio::net::TcpListener>,
+}
+
+/// How many connections may wait to be accepted; the system has its own limit, too.
+const BACKLOG: i32 = 4096;
+
+impl TcpListener {
+    /// Binds to the first of `address`'s addresses that can be bound, and listens.
+    /// Port 0 lets the system choose. The address may be in use by connections
+    /// of an earlier listener that are closing.
+    ///
+    /// # Errors
+    ///
+    /// The last address's, if none could be bound; those of
+    /// [`lookup_host`].
+    ///
+    /// ```
+    /// use trefoil::io::TcpListener;
+    ///
+    /// let listener = trefoil::run(TcpListener::bind("127.0.0.1:0"))?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
+        let mut refused = None;
+        for address in lookup_host(address).await? {
+            match listen(address) {
+                Ok(listener) => {
+                    return Ok(Self {
+                        source: Source::new(listener),
+                    });
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(no_address))
+    }
+
+    /// Takes the next connection, and says where it comes from.
+    ///
+    /// Several tasks may accept from one listener.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, no descriptor is left. The connection then waits in
+    /// the queue: a server should pause, or close something, before it tries again.
+    /// A connection that was given up while it waited is passed over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection.
+    ///
+    /// ```no_run
+    /// # async fn serve(listener: trefoil::io::TcpListener) -> std::io::Result<()> {
+    /// loop {
+    ///     let (stream, _peer) = listener.accept().await?;
+    ///     trefoil::spawn(async move { stream.write_all(b"hello\n").await }).detach();
+    /// }
+    /// # }
+    /// ```
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self
+            .source
+            .operate(Direction::Read, |listener| {
+                loop {
+                    match listener.accept() {
+                        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                        result => return result.map(Outcome::Full),
+                    }
+                }
+            })
+            .await?;
+        Ok((TcpStream::from_mio(stream), peer))
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// # use trefoil::io::TcpListener;
+    /// let listener = trefoil::run(TcpListener::bind("127.0.0.1:0"))?;
+    /// assert!(listener.local_addr()?.ip().is_loopback());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
+    let listener = mio::net::TcpListener::bind(address)?;
+    // mio lets 128 connections wait, and the system drops what comes beyond: a burst
+    // of clients would then hang for a second. Listening again moves the limit.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// There was nothing to try.
+pub(super) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no address to use")
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.get_ref().as_fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.get_ref().as_raw_fd()
+    }
+}

@@ -1,0 +1,122 @@
+//! The settings of a pool.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use super::entry::{self, Role};
+use super::{PoolError, ProcessPool};
+
+/// What becomes of a worker's standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WorkerStdout {
+    /// It is the parent's: a task's `println!` appears there.
+    #[default]
+    Inherit,
+    /// It is thrown away.
+    Null,
+}
+
+/// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::process::{ProcessPool, WorkerStdout};
+///
+/// # trefoil::process::init();
+/// let procs = ProcessPool::builder()
+///     .workers(2)
+///     .env("LANG", "C")
+///     .worker_stdout(WorkerStdout::Null)
+///     .grace(Duration::from_millis(5))
+///     .build()?;
+/// let lang = procs.spawn((), |()| std::env::var("LANG").unwrap_or_default());
+/// assert_eq!(lang.join()?, "C");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder builds nothing until `build`"]
+pub struct ProcessPoolBuilder {
+    workers: Option<usize>,
+    variables: Vec<(OsString, OsString)>,
+    stdout: WorkerStdout,
+    grace: Duration,
+}
+
+/// What the driver needs of it.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) variables: Vec<(OsString, OsString)>,
+    pub(crate) stdout: WorkerStdout,
+    pub(crate) grace: Duration,
+    pub(crate) role: Role,
+}
+
+impl ProcessPoolBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            workers: None,
+            variables: Vec::new(),
+            stdout: WorkerStdout::Inherit,
+            grace: Duration::from_millis(20),
+        }
+    }
+
+    /// How many processes. Otherwise as many as there are CPUs that this process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Sets a variable in the workers' environment, which otherwise is the parent's.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables
+            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// What becomes of the workers' standard output: the parent's, unless said otherwise.
+    pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
+        self.stdout = stdout;
+        self
+    }
+
+    /// How long a running item whose task was cancelled may go on before
+    /// its worker is killed: 20 ms unless said otherwise.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// Takes about a millisecond for each, whatever the size of this process; they get ready
+    /// on their own.
+    ///
+    /// # Errors
+    /// See [`PoolError`]. Nothing is left behind then.
+    pub fn build(self) -> Result<ProcessPool, PoolError> {
+        let role = entry::role()?;
+        let workers = match self.workers {
+            Some(workers) => workers,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        if workers == 0 {
+            return Err(PoolError::NoWorkers);
+        }
+        let Self {
+            variables,
+            stdout,
+            grace,
+            ..
+        } = self;
+        ProcessPool::start(Settings {
+            workers,
+            variables,
+            stdout,
+            grace,
+            role,
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! Encoded arguments, as they go over the wire.
+//!
+//! A [`Chunk`] holds the arguments of consecutive items, each behind its length, so
+//! that any run of them is one slice that can be sent as it lies. It is written
+//! by the caller's thread, then shared read-only: by the scheduler, which cuts
+//! frames out of it ([`Piece`]) and may cut the same items out again after a
+//! worker died, and by the socket's queue, which sends from it without a copy.
+//!
+//! Tests: below.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::wire;
+
+/// How many items and how many bytes a chunk holds before it is handed over.
+const MOST_ITEMS: usize = 1 << 16;
+const MOST_BYTES: usize = 512 << 10;
+
+/// The arguments of consecutive items.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    bytes: Vec<u8>,
+    /// Where each item ends.
+    ends: Vec<usize>,
+}
+
+impl Chunk {
+    /// Appends an argument. After an error the chunk is as before.
+    #[inline]
+    pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
+        let start = self.bytes.len();
+        self.bytes.push(0);
+        if let Err(error) = postcard::serialize_with_flavor(argument, Tail(&mut self.bytes)) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        let length = self.bytes.len() - start - 1;
+        if length >= 0x80 {
+            self.bytes
+                .resize(self.bytes.len() + wire::width(length as u64) - 1, 0);
+        }
+        let end = wire::prefix(&mut self.bytes, start, length);
+        self.ends.push(end);
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// It is time to hand the chunk over and to begin the next.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ends.len() >= MOST_ITEMS || self.bytes.len() >= MOST_BYTES
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn span(&self, items: Range<usize>) -> Range<usize> {
+        let end_of = |count: usize| count.checked_sub(1).map_or(0, |last| self.ends[last]);
+        end_of(items.start)..end_of(items.end)
+    }
+}
+
+/// The codec's output: the end of a vector.
+struct Tail<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Tail<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// A run of items of one chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) chunk: Arc<Chunk>,
+    /// The index, in the whole job, of the chunk's first item.
+    pub(crate) base: usize,
+    /// Which of the chunk's items.
+    pub(crate) items: Range<usize>,
+}
+
+impl Piece {
+    pub(crate) fn whole(chunk: Arc<Chunk>, base: usize) -> Self {
+        let items = 0..chunk.len();
+        Self { chunk, base, items }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The index in the job of the first item.
+    pub(crate) fn first(&self) -> usize {
+        self.base + self.items.start
+    }
+
+    /// The part from item `from` to item `to` of this piece.
+    pub(crate) fn part(&self, from: usize, to: usize) -> Self {
+        let items = self.items.start + from..self.items.start + to;
+        Self {
+            chunk: self.chunk.clone(),
+            base: self.base,
+            items,
+        }
+    }
+
+    /// Cuts off and returns the front: at most `most` items and about `most_bytes`
+    /// bytes, but at least one item.
+    pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
+        let start = self.chunk.span(0..self.items.start).end;
+        let fits =
+            self.chunk.ends[self.items.clone()].partition_point(|end| end - start <= most_bytes);
+        let count = fits.min(most).max(1).min(self.len());
+        let front = self.part(0, count);
+        self.items.start += count;
+        front
+    }
+
+    /// Where its bytes lie in the chunk.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.chunk.span(self.items.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::ser::{Error, Serializer};
+
+    struct Refuses;
+
+    impl Serialize for Refuses {
+        fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            let _ = s.serialize_u64(1 << 60)?;
+            Err(S::Error::custom("never"))
+        }
+    }
+
+    fn items(piece: &Piece) -> Vec<Vec<u8>> {
+        let mut reader = wire::Reader(&piece.chunk.bytes()[piece.span()]);
+        std::iter::from_fn(|| reader.bytes().map(<[u8]>::to_vec)).collect()
+    }
+
+    #[test]
+    fn pieces_are_slices_of_items() {
+        let mut chunk = Chunk::default();
+        let texts = [
+            "a".to_owned(),
+            "b".repeat(300),
+            String::new(),
+            "c".repeat(20_000),
+        ];
+        for text in &texts {
+            chunk.push(text).unwrap();
+            assert!(chunk.push(&Refuses).is_err());
+        }
+        assert_eq!(chunk.len(), 4);
+        let mut piece = Piece::whole(Arc::new(chunk), 10);
+        let encoded: Vec<_> = texts
+            .iter()
+            .map(|t| postcard::to_stdvec(t).unwrap())
+            .collect();
+        assert_eq!(items(&piece), encoded);
+        let front = piece.cut(3, 400);
+        assert_eq!((front.len(), front.first(), piece.first()), (3, 10, 13));
+        assert_eq!(items(&front), encoded[..3]);
+        assert_eq!(items(&front.part(1, 2)), encoded[1..2]);
+        let last = piece.cut(9, 1);
+        assert_eq!(items(&last), encoded[3..], "at least one, however large");
+        assert_eq!(piece.len(), 0);
+    }
+}

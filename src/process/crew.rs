@@ -1,0 +1,227 @@
+//! The workers, as the scheduler sees them: no process, no descriptor.
+//!
+//! ```text
+//!            spawned            hello             bye
+//!   Down ──────────► Starting ───────► Ready ────────────► Leaving
+//!    ▲                  │ too late       │ kill              │ too late
+//!    │                  ▼                ▼                   ▼
+//!    └────────────── Dying ◄─────────────┴───────────────────┘
+//!         died (from every state; then back-off)
+//! ```
+//!
+//! **Window.** A worker has at most [`GATES`] frames: the one that it runs and the
+//! next, so that it does not wait for the parent in between.
+//!
+//! **Back-off.** A death after which nothing had been done, not even a failed item, is
+//! *fruitless*. A worker's place is filled again at once after the first, and
+//! ever later after each further one, up to a second. After five in a row the place is
+//! given up until there is work; when all are, what waits fails. Workers that were killed by somebody
+//! else get more patience: that is not a program that cannot start.
+//!
+//! Tests: `sched_sim`.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::chunk::Piece;
+use crate::sys::ledger::{GATES, Gate, Ledger};
+
+/// How long a new worker may take until it says hello: what stands before
+/// `init()` in `main` runs in this time.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a worker may take to leave.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// After fruitless deaths of this weight in a row a place is given up for now.
+const GIVE_UP: u32 = 100;
+/// What a fruitless death weighs: much, if the worker ended by itself; little, if
+/// somebody else killed it, who may be done with that some time.
+const ENDED: u32 = 20;
+const KILLED: u32 = 1;
+
+/// Where a worker's gates are: its ledger, or a simulation's stand-in.
+pub(crate) trait Gated {
+    fn gate(&self, index: usize) -> &Gate;
+}
+
+impl Gated for Ledger {
+    fn gate(&self, index: usize) -> &Gate {
+        Self::gate(self, index)
+    }
+}
+
+/// A frame that has been sent and whose `END` has not come.
+pub(crate) struct Flight {
+    pub(crate) sequence: u64,
+    pub(crate) job: u64,
+    /// Whose items these are, for the pace.
+    pub(crate) function: u64,
+    pub(crate) piece: Piece,
+    /// How many results have come.
+    pub(crate) done: u32,
+    /// How many items it has, less those taken back.
+    pub(crate) end: u32,
+    /// Its results matter: it counts in `Job::frames`.
+    pub(crate) live: bool,
+}
+
+impl Flight {
+    /// The index in the job of the item whose result comes next.
+    pub(crate) fn next_index(&self) -> usize {
+        self.piece.first() + self.done as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No process. When to start one, if at all.
+    Down(Option<Instant>),
+    Starting(Instant),
+    Ready,
+    Leaving(Instant),
+    /// Killed by us, not yet reaped.
+    Dying,
+}
+
+/// One place in the crew and who fills it.
+pub(crate) struct Worker {
+    pub(crate) state: State,
+    pub(crate) pid: u32,
+    gates: Option<Rc<dyn Gated>>,
+    pub(crate) window: VecDeque<Flight>,
+    next_sequence: u64,
+    /// Since when the first frame of the window is the first.
+    pub(crate) front_since: Instant,
+    /// The cancelled frame for whose sake to kill the worker, and when.
+    pub(crate) condemned: Option<(Instant, u64)>,
+    /// It has done something since it was started.
+    pub(crate) fruitful: bool,
+    /// Fruitless deaths in a row, and their weight.
+    failures: u32,
+    weight: u32,
+}
+
+impl Worker {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            state: State::Down(Some(now)),
+            pid: 0,
+            gates: None,
+            window: VecDeque::with_capacity(GATES),
+            next_sequence: 0,
+            front_since: now,
+            condemned: None,
+            fruitful: false,
+            failures: 0,
+            weight: 0,
+        }
+    }
+
+    pub(crate) fn started(&mut self, pid: u32, gates: Rc<dyn Gated>, now: Instant) {
+        self.state = State::Starting(now);
+        self.pid = pid;
+        self.gates = Some(gates);
+        self.next_sequence = 0;
+        self.condemned = None;
+        self.fruitful = false;
+    }
+
+    fn gate(&self, sequence: u64) -> Option<&Gate> {
+        self.gates
+            .as_ref()
+            .map(|gates| gates.gate(sequence as usize % GATES))
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.state == State::Ready && self.condemned.is_none() && self.window.len() < GATES
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.has_room() && self.window.is_empty()
+    }
+
+    /// Opens a gate for `piece` and puts it into the window. Returns its sequence number.
+    pub(crate) fn launch(&mut self, job: u64, function: u64, piece: Piece, now: Instant) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let end = piece.len() as u32;
+        if let Some(gate) = self.gate(sequence) {
+            gate.open(end);
+        }
+        if self.window.is_empty() {
+            self.front_since = now;
+        }
+        self.window.push_back(Flight {
+            sequence,
+            job,
+            function,
+            piece,
+            done: 0,
+            end,
+            live: true,
+        });
+        sequence
+    }
+
+    /// How many items of the flight at `index` the worker has begun.
+    pub(crate) fn begun(&self, index: usize) -> u32 {
+        let Some(flight) = self.window.get(index) else {
+            return 0;
+        };
+        self.gate(flight.sequence)
+            .map_or(0, Gate::taken)
+            .clamp(flight.done, flight.end)
+    }
+
+    /// Takes back what has not begun of the flight at `index`, from its item `from` on.
+    pub(crate) fn recall(&mut self, index: usize, from: u32) -> Option<Piece> {
+        let flight = self.window.get(index)?;
+        let end = self
+            .gate(flight.sequence)?
+            .recall(from.max(flight.done))
+            .min(flight.end);
+        let flight = self.window.get_mut(index)?;
+        let before = std::mem::replace(&mut flight.end, end);
+        (end < before).then(|| flight.piece.part(end as usize, before as usize))
+    }
+
+    /// The process is gone: the place is empty, and filled again after a pause.
+    pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
+        if self.fruitful {
+            (self.failures, self.weight) = (0, 0);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.weight = self
+                .weight
+                .saturating_add(if killed { KILLED } else { ENDED });
+        }
+        self.state = State::Down(Some(now + pause(self.failures, killed)));
+        self.gates = None;
+        self.condemned = None;
+        self.window.clear();
+    }
+
+    /// Whatever is put into this place does not live.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.weight >= GIVE_UP
+    }
+
+    /// When this worker's time is up in the state that it is in.
+    pub(crate) fn limit(&self) -> Option<Instant> {
+        match self.state {
+            State::Starting(since) => Some(since + START_LIMIT),
+            State::Leaving(since) => Some(since + LEAVE_LIMIT),
+            State::Down(_) | State::Ready | State::Dying => None,
+        }
+    }
+}
+
+fn pause(failures: u32, killed: bool) -> Duration {
+    let most = if killed { 50 } else { 1000 };
+    match failures {
+        0 | 1 => Duration::ZERO,
+        n => Duration::from_millis(4u64.saturating_pow(n - 1).min(most)),
+    }
+}

@@ -1,0 +1,354 @@
+//! The one thread of a pool in the parent: it does what the scheduler decides.
+//!
+//! **Job.** Starts, feeds, hears, kills and reaps the workers, and sleeps while there is
+//! nothing to do. It lives as long as the pool's processes: the kernel's
+//! parent-death signal comes when the *thread* that started a child ends.
+//!
+//! **Protocol.** One turn: take the mail; let the scheduler do what is due; carry out its
+//! actions; sleep in `poll` on the bell, the sockets, the process descriptors and the
+//! workers' standard error; hand over what came. Nothing else here waits: no send, no
+//! receive, no write to standard error.
+//!
+//! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
+//! destructors of results) run here, and a pool cannot wait for itself.
+//!
+//! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
+//! waited for changes with every turn.
+//!
+//! Tests: `tests/process.rs`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::builder::Settings;
+use super::forward::Forward;
+use super::link::{Link, Received};
+use super::mailbox::{Mail, Mailbox};
+use super::sched::{Action, Sched, Stop};
+use super::wire::{self, Record};
+use crate::loom::Mutex;
+use crate::sys::image::image;
+use crate::task::{WorkerExit, context};
+
+/// How much is received at once.
+const BUFFER: usize = 256 << 10;
+
+/// What the driver and the pool's handle share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) mailbox: Mailbox,
+    /// By place; 0: none.
+    pub(crate) pids: Mutex<Vec<u32>>,
+}
+
+/// The driver's state.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    settings: Settings,
+    sched: Sched,
+    links: Vec<Option<Link>>,
+    forward: Forward,
+    buffer: Vec<u8>,
+    /// Why the last process could not be started.
+    refused: Option<io::Error>,
+}
+
+/// Whose descriptor it is.
+#[derive(Clone, Copy)]
+enum Source {
+    Bell,
+    Stderr,
+    Socket(usize),
+    Process(usize),
+    Words(usize),
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, settings: Settings) -> Self {
+        let workers = settings.workers;
+        Self {
+            shared,
+            sched: Sched::new(workers, settings.grace, Instant::now()),
+            settings,
+            links: (0..workers).map(|_| None).collect(),
+            forward: Forward::new(),
+            buffer: vec![0; BUFFER],
+            refused: None,
+        }
+    }
+
+    /// Runs until the pool has ended. Says first whether all workers could be started.
+    pub(crate) fn run(mut self, ready: &SyncSender<io::Result<()>>) {
+        let _refuse = context::refuse_blocking();
+        self.turn();
+        let started = self.refused.take().map_or(Ok(()), Err);
+        if started.is_err() {
+            self.shared.mailbox.close();
+            self.sched.stop(Stop::Kill, Instant::now());
+        }
+        let _ = ready.send(started);
+        while !self.sched.is_over() {
+            self.wait();
+            self.mail();
+            self.turn();
+        }
+    }
+
+    /// Does what is due and what follows from it.
+    fn turn(&mut self) {
+        loop {
+            self.sched.tick(Instant::now());
+            let actions = self.sched.actions();
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                self.act(action);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Spawn(index) => self.start(index),
+            Action::Send {
+                worker,
+                head,
+                items,
+            } => {
+                if let Some(link) = &mut self.links[worker] {
+                    link.queue(head, items);
+                    link.send();
+                }
+            }
+            Action::Kill(index) => {
+                if let Some(link) = &self.links[index] {
+                    link.kill();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        let now = Instant::now();
+        match Link::start(&self.settings) {
+            Ok(link) => {
+                self.sched
+                    .started(index, link.pid, link.ledger.clone(), now);
+                self.shared.pids.lock()[index] = link.pid;
+                self.links[index] = Some(link);
+            }
+            Err(error) => {
+                let mut exit = WorkerExit::new(0);
+                exit.note = Some(format!("a worker process could not be started: {error}"));
+                self.refused = Some(error);
+                self.sched.died(index, &exit, false, now);
+            }
+        }
+    }
+
+    fn mail(&mut self) {
+        for mail in self.shared.mailbox.take() {
+            let now = Instant::now();
+            match mail {
+                Mail::Submit { id, code, sink } => self.sched.submit(id, code, sink),
+                Mail::Feed {
+                    id,
+                    base,
+                    chunk,
+                    sealed,
+                    failure,
+                } => {
+                    self.sched.feed(id, base, chunk, sealed, failure, now);
+                }
+                Mail::Cancel(id) => self.sched.cancel(id, now),
+                Mail::Stop(stop) => self.sched.stop(stop, now),
+            }
+        }
+    }
+
+    /// Sleeps until something comes, and takes it in.
+    fn wait(&mut self) {
+        let asleep = self.shared.mailbox.may_sleep();
+        let now = Instant::now();
+        let timeout = match (asleep, self.sched.deadline(now)) {
+            (false, _) => Some(Duration::ZERO),
+            (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
+        };
+        let ready = self.poll(timeout);
+        let rung = ready
+            .iter()
+            .any(|(source, _)| matches!(source, Source::Bell));
+        self.shared.mailbox.awake(rung);
+        for (source, events) in ready {
+            match source {
+                Source::Bell => {}
+                Source::Stderr => self.forward.pump(),
+                Source::Words(index) => {
+                    if let Some(link) = &mut self.links[index] {
+                        link.words.read(&mut self.forward);
+                    }
+                }
+                Source::Socket(index) => {
+                    if events.contains(PollFlags::OUT) {
+                        if let Some(link) = &mut self.links[index] {
+                            link.send();
+                        }
+                    }
+                    if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                        self.receive(index, false);
+                    }
+                }
+                Source::Process(index) => self.bury(index),
+            }
+        }
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> Vec<(Source, PollFlags)> {
+        let mut sources = vec![Source::Bell];
+        let mut fds = vec![PollFd::from_borrowed_fd(
+            self.shared.mailbox.bell(),
+            PollFlags::IN,
+        )];
+        let mut add = |source, fd, events| {
+            sources.push(source);
+            fds.push(PollFd::from_borrowed_fd(fd, events));
+        };
+        if self.forward.is_waiting() {
+            add(Source::Stderr, self.forward.descriptor(), PollFlags::OUT);
+        }
+        for (index, link) in self.links.iter().enumerate() {
+            let Some(link) = link else { continue };
+            if !link.at_end {
+                let out = if link.is_sending() {
+                    PollFlags::OUT
+                } else {
+                    PollFlags::empty()
+                };
+                add(Source::Socket(index), link.socket(), PollFlags::IN | out);
+            }
+            if let (Some(words), true) = (link.words.descriptor(), self.forward.has_room()) {
+                add(Source::Words(index), words, PollFlags::IN);
+            }
+            if let Some(process) = link.process() {
+                add(Source::Process(index), process.as_fd(), PollFlags::IN);
+            }
+        }
+        let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        if poll(&mut fds, limit.as_ref()).is_err() {
+            return Vec::new(); // interrupted
+        }
+        let events = fds.iter().map(PollFd::revents);
+        sources
+            .into_iter()
+            .zip(events)
+            .filter(|(_, events)| !events.is_empty())
+            .collect()
+    }
+
+    /// Takes in what a worker says: some of it, or `all` that it ever said.
+    fn receive(&mut self, index: usize, all: bool) {
+        for round in 0.. {
+            let Some(link) = &mut self.links[index] else {
+                return;
+            };
+            match link.receive(&mut self.buffer) {
+                Received::Some(count) => {
+                    let bytes = std::mem::take(&mut self.buffer);
+                    self.hear(index, &bytes[..count]);
+                    self.buffer = bytes;
+                    // A full buffer means more; the others get their turn, too.
+                    if !all && (count < BUFFER || round >= 8) {
+                        return;
+                    }
+                }
+                Received::None => return,
+                Received::End => {
+                    link.at_end = true;
+                    match link.process() {
+                        Some(_) => link.finish_off(),
+                        None if !all => self.bury(index),
+                        None => {}
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, index: usize, bytes: &[u8]) {
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        if link.wild {
+            return;
+        }
+        let mut joined = std::mem::take(&mut link.partial);
+        let whole = if joined.is_empty() {
+            bytes
+        } else {
+            joined.extend_from_slice(bytes);
+            if wire::announced(&joined).is_some_and(|length| joined.len() < length) {
+                link.partial = joined;
+                return;
+            }
+            &joined
+        };
+        let used = self.understand(index, whole);
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        match used {
+            Ok(used) => link.partial = whole[used..].to_vec(),
+            Err(wire::Broken) => {
+                link.wild = true;
+                link.note.get_or_insert_with(|| wire::Broken.to_string());
+                link.kill();
+            }
+        }
+    }
+
+    /// Handles the whole records at the front of `bytes`; returns how long they are.
+    fn understand(&mut self, index: usize, bytes: &[u8]) -> Result<usize, wire::Broken> {
+        let mut used = 0;
+        loop {
+            used += self.sched.receive(index, &bytes[used..], Instant::now())?;
+            let Some((Record::Hello { version, image: id }, length)) =
+                Record::decode(&bytes[used..])?
+            else {
+                return Ok(used);
+            };
+            used += length;
+            if version == wire::VERSION && id == image().id() && !id.is_empty() {
+                self.sched.hello(index);
+            } else if let Some(link) = &mut self.links[index] {
+                link.note = Some("it runs another build of this program".to_owned());
+                link.kill();
+            }
+        }
+    }
+
+    /// A process is gone: its last words, its place, its tasks.
+    fn bury(&mut self, index: usize) {
+        self.receive(index, true);
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        let rest = link.rest();
+        self.hear(index, &rest);
+        let Some(mut link) = self.links[index].take() else {
+            return;
+        };
+        let exit = link.reap(&mut self.forward);
+        let wild = link.wild;
+        drop(link);
+        self.shared.pids.lock()[index] = 0;
+        self.sched.died(index, &exit, wild, Instant::now());
+    }
+}

@@ -1,0 +1,149 @@
+//! How a process learns that it is a worker.
+//!
+//! A pool starts its workers by executing `/proc/self/exe`, the very file that the parent
+//! runs, with the same arguments. Such a process must not do what its `main`
+//! does but serve. So either `main` begins with [`init`], or the feature `auto` puts a
+//! constructor into the program that runs before `main`; both end up here.
+//!
+//! **Protocol.**
+//! 1. The parent puts [`VARIABLE`] into the worker's environment: protocol version, depth,
+//!    the parent's process id. The socket is the worker's standard input.
+//! 2. Without the variable, [`enter`] notes that this program's workers would get here,
+//!    and returns. Only after that may a pool be made ([`role`]): a
+//!    program that never gets here starts no process, rather than
+//!    processes that start processes.
+//! 3. With it, `enter` removes it first, so that nothing that a task
+//!    starts inherits it, then serves and never returns.
+//! 4. A worker that makes a pool of its own passes on its depth plus one, up to [`DEEPEST`].
+//!
+//! A variable that stands in an environment without a socket to go with it
+//! is removed and ignored, and so is one in a program that runs with other rights than its
+//! caller's: whoever started that must not choose what it executes.
+//!
+//! Tests: `tests/process.rs` (nesting, `NotInitialized`), `tests/auto.rs`.
+
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+
+use rustix::fs::FileType;
+use rustix::process::{getegid, geteuid, getgid, getuid};
+
+use super::{PoolError, wire, worker};
+use crate::sys;
+
+/// Set in a worker's environment until it has been seen.
+pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
+
+/// How deep workers may make pools of their own.
+pub(crate) const DEEPEST: u32 = 20;
+
+/// What this process is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Role {
+    /// 0: started by somebody else; n: the worker of a process of depth n - 1.
+    pub(crate) depth: u32,
+}
+
+static ROLE: OnceLock<Role> = OnceLock::new();
+
+/// Makes worker processes possible: call it first in `main`.
+///
+/// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again.
+/// In such a process this function serves the pool and never returns; in any other it
+/// does nothing but note that workers will get here. What stands before it in `main` therefore
+/// runs again in every worker. Calling it more than once does no harm.
+///
+/// With the feature `auto` the call is not needed.
+///
+/// ```
+/// use trefoil::ProcessPool;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     trefoil::process::init();
+///     let procs = ProcessPool::with_workers(1)?;
+///     assert_eq!(procs.spawn(6, |x: u64| x * 7).join()?, 42);
+///     Ok(())
+/// }
+/// ```
+pub fn init() {
+    enter();
+}
+
+/// The one way in, for `init` and for the constructor.
+pub(crate) fn enter() {
+    if ROLE.get().is_some() {
+        return;
+    }
+    let Some(invitation) = invitation() else {
+        let _ = ROLE.set(Role { depth: 0 });
+        return;
+    };
+    if ROLE
+        .set(Role {
+            depth: invitation.depth,
+        })
+        .is_ok()
+    {
+        worker::serve(invitation.parent);
+    }
+}
+
+/// What this process is, once it has been through [`enter`].
+pub(crate) fn role() -> Result<Role, PoolError> {
+    let role = ROLE.get().copied().ok_or(PoolError::NotInitialized)?;
+    match role.depth < DEEPEST {
+        true => Ok(role),
+        false => Err(PoolError::TooDeep {
+            depth: role.depth,
+            limit: DEEPEST,
+        }),
+    }
+}
+
+/// What a parent has said to its worker-to-be.
+struct Invitation {
+    depth: u32,
+    parent: u32,
+}
+
+fn invitation() -> Option<Invitation> {
+    let value = std::env::var_os(VARIABLE)?;
+    sys::worker::forget_variable(VARIABLE);
+    let parsed = parse(value.to_str()?)?;
+    let as_called = getuid() == geteuid() && getgid() == getegid();
+    let stdin = rustix::fs::fstat(std::io::stdin().as_fd()).ok()?;
+    let socket = FileType::from_raw_mode(stdin.st_mode) == FileType::Socket;
+    (as_called && socket).then_some(parsed)
+}
+
+fn parse(value: &str) -> Option<Invitation> {
+    let mut numbers = value.split(',');
+    let version: u64 = numbers.next()?.parse().ok()?;
+    let depth = numbers.next()?.parse().ok()?;
+    let parent = numbers.next()?.parse().ok()?;
+    (version == wire::VERSION && numbers.next().is_none()).then_some(Invitation { depth, parent })
+}
+
+/// What to put into a worker's environment.
+pub(crate) fn variable(role: Role) -> String {
+    format!(
+        "{},{},{}",
+        wire::VERSION,
+        role.depth + 1,
+        std::process::id()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invitation_is_read_as_it_was_written() {
+        let read = parse(&variable(Role { depth: 3 })).unwrap();
+        assert_eq!((read.depth, read.parent), (4, std::process::id()));
+        for nonsense in ["", "1", "1,2", "x,1,1", "1,1,1,1", "999,1,1", "1,-1,1"] {
+            assert!(parse(nonsense).is_none(), "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Why there is no pool.
+
+use std::io;
+
+/// Why a [`ProcessPool`](crate::ProcessPool) could not be made.
+///
+/// ```
+/// use trefoil::process::{PoolError, ProcessPool};
+///
+/// # trefoil::process::init();
+/// assert!(matches!(ProcessPool::with_workers(0), Err(PoolError::NoWorkers)));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// A worker of this program would run its `main` like any other process, and
+    /// make a pool there, and so on. No process was started; after `init()` it works.
+    #[error(
+        "worker processes are not possible yet: call `trefoil::init()` first in `main`, \
+         or enable trefoil's feature `auto` (in a worker process, too, no pool can be made before `init()`)"
+    )]
+    NotInitialized,
+    /// Workers have made pools whose workers have made pools, too often.
+    #[error(
+        "this is a worker of a worker, {depth} deep; at most {limit} levels of process pools are allowed"
+    )]
+    TooDeep {
+        /// How many parents in a row are workers' parents.
+        depth: u32,
+        /// How many may be.
+        limit: u32,
+    },
+    /// A pool without workers could never run anything.
+    #[error("a process pool needs at least one worker")]
+    NoWorkers,
+    /// The operating system refused a process, a thread or a descriptor.
+    #[error("worker processes could not be started: {0}")]
+    Start(#[from] io::Error),
+}
+
+impl From<PoolError> for io::Error {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Start(error) => error,
+            error => Self::other(error),
+        }
+    }
+}

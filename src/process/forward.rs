@@ -1,0 +1,139 @@
+//! The workers' standard error, on its way to the parent's.
+//!
+//! It goes through the parent so that the last words of a worker that died can be part of
+//! the error. The driver must not wait for whoever reads the parent's standard error: it
+//! writes only what `poll` says will be taken, a page at a time, and while too much is waiting
+//! it stops reading from the workers, who then wait as they would without a pool.
+//!
+//! Tests: `tests/process.rs`.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ChildStderr;
+
+use rustix::event::Timespec;
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// How much may wait until no more is read.
+const MOST: usize = 64 << 10;
+/// What a pipe that is ready takes without waiting.
+const PAGE: usize = 4096;
+/// How much of a worker's last words is kept.
+const TAIL: usize = 4096;
+
+/// What waits to be written to the parent's standard error.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    stderr: io::Stderr,
+    waiting: Vec<u8>,
+}
+
+impl Forward {
+    pub(crate) fn new() -> Self {
+        Self {
+            stderr: io::stderr(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Workers' words may be read now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.len() < MOST
+    }
+
+    /// Something waits: poll [`Forward::descriptor`] for writing.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.stderr.as_fd()
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.waiting.extend_from_slice(bytes);
+        self.pump();
+    }
+
+    /// Writes what can be written without waiting.
+    pub(crate) fn pump(&mut self) {
+        let mut written = 0;
+        while written < self.waiting.len() {
+            let mut fds = [PollFd::new(&self.stderr, PollFlags::OUT)];
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let ready = poll(&mut fds, Some(&now)).is_ok_and(|count| count > 0);
+            if !ready {
+                break;
+            }
+            let end = self.waiting.len().min(written + PAGE);
+            match rustix::io::write(&self.stderr, &self.waiting[written..end]) {
+                Ok(count) => written += count,
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => break,
+                // Closed, or nobody reads any more: nobody misses it.
+                Err(_) => written = self.waiting.len(),
+            }
+        }
+        self.waiting.drain(..written);
+    }
+}
+
+/// One worker's standard error.
+#[derive(Debug)]
+pub(crate) struct Words {
+    pipe: Option<ChildStderr>,
+    tail: Vec<u8>,
+}
+
+impl Words {
+    pub(crate) fn new(pipe: Option<ChildStderr>) -> io::Result<Self> {
+        if let Some(pipe) = &pipe {
+            let flags = rustix::fs::fcntl_getfl(pipe)?;
+            rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
+        }
+        Ok(Self {
+            pipe,
+            tail: Vec::new(),
+        })
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what there is, up to one buffer. False if there was nothing.
+    pub(crate) fn read(&mut self, forward: &mut Forward) -> bool {
+        let Some(pipe) = &mut self.pipe else {
+            return false;
+        };
+        let mut buffer = [0; 8192];
+        match pipe.read(&mut buffer) {
+            Ok(0) => self.pipe = None,
+            Ok(count) => {
+                let words = &buffer[..count];
+                self.tail.extend_from_slice(words);
+                let excess = self.tail.len().saturating_sub(TAIL);
+                self.tail.drain(..excess);
+                forward.push(words);
+                return true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.pipe = None,
+        }
+        false
+    }
+
+    /// The worker is gone: its last words.
+    pub(crate) fn last(&mut self, forward: &mut Forward) -> String {
+        // A pipe holds 64 KiB; children of the worker may go on writing for ever.
+        for _ in 0..32 {
+            if !self.read(forward) {
+                break;
+            }
+        }
+        String::from_utf8_lossy(&self.tail).into_owned()
+    }
+}

@@ -1,0 +1,152 @@
+//! One call of `spawn` or `map`, as the scheduler sees it.
+//!
+//! **Job.** What waits to be sent, how many frames are out, and the error of the
+//! lowest index so far. The items below that index still run, because one of them
+//! may fail with an index lower yet; the items above are of no interest.
+//! A job ends when nothing that matters is waiting or out.
+//!
+//! **Invariants.**
+//! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in
+//!   one flight, or settled. Pieces move between the first two and flights by
+//!   value; a flight gives back exactly the items that its gate says were recalled.
+//!
+//! Tests: `sched_sim`.
+
+use std::collections::VecDeque;
+
+use super::chunk::Piece;
+use super::wire::CodeRef;
+use crate::task::{TaskError, panic};
+
+/// What the results of one job go into.
+pub(crate) trait Sink: Send {
+    /// Takes the value records at the front of `bytes`, `most` at most, as the
+    /// results of the items from `index` on. Stops behind the first that
+    /// cannot be decoded.
+    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken;
+
+    /// The names of the types of argument and result.
+    fn types(&self) -> (&'static str, &'static str);
+
+    /// All items are settled, or `failure` is the error of the lowest index.
+    fn finish(self: Box<Self>, failure: Option<TaskError>);
+}
+
+/// What [`Sink::values`] has taken.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) used: usize,
+    pub(crate) count: usize,
+    /// Why the last of them is none.
+    pub(crate) error: Option<TaskError>,
+}
+
+/// One call of `spawn` or `map`.
+pub(crate) struct Job {
+    pub(crate) code: CodeRef,
+    pub(crate) sink: Box<dyn Sink>,
+    /// What has not been sent, in the order in which it will be.
+    waiting: VecDeque<Piece>,
+    /// How many items these are.
+    pub(crate) items: usize,
+    /// How many frames are out whose results matter.
+    pub(crate) frames: usize,
+    /// How many items have been fed.
+    fed: usize,
+    /// Nothing more will be fed.
+    pub(crate) sealed: bool,
+    /// It stands in the scheduler's queue.
+    pub(crate) queued: bool,
+    failure: Option<(usize, TaskError)>,
+}
+
+impl Job {
+    pub(crate) fn new(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+        Self {
+            code,
+            sink,
+            waiting: VecDeque::new(),
+            items: 0,
+            frames: 0,
+            fed: 0,
+            sealed: false,
+            queued: false,
+            failure: None,
+        }
+    }
+
+    /// The items from this index on are of no interest.
+    pub(crate) fn limit(&self) -> usize {
+        self.failure
+            .as_ref()
+            .map_or(usize::MAX, |(index, _)| *index)
+    }
+
+    /// Adds items that were not sent before.
+    pub(crate) fn feed(&mut self, piece: Piece) {
+        self.fed = piece.first() + piece.len();
+        self.append(piece);
+    }
+
+    fn append(&mut self, piece: Piece) {
+        if let Some(piece) = self.wanted(piece) {
+            self.items += piece.len();
+            self.waiting.push_back(piece);
+        }
+    }
+
+    /// Puts back items that were sent and did not run.
+    pub(crate) fn put_back(&mut self, piece: Piece) {
+        if let Some(piece) = self.wanted(piece) {
+            self.items += piece.len();
+            self.waiting.push_front(piece);
+        }
+    }
+
+    fn wanted(&self, piece: Piece) -> Option<Piece> {
+        let below = self.limit().saturating_sub(piece.first()).min(piece.len());
+        (below > 0).then(|| piece.part(0, below))
+    }
+
+    /// Takes out what goes into the next frame.
+    pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Option<Piece> {
+        let front = self.waiting.front_mut()?;
+        let piece = front.cut(most, most_bytes);
+        if front.len() == 0 {
+            self.waiting.pop_front();
+        }
+        self.items -= piece.len();
+        Some(piece)
+    }
+
+    /// The lowest index that waits or has yet to be fed.
+    pub(crate) fn first_missing(&self) -> Option<usize> {
+        let unfed = (!self.sealed).then_some(self.fed);
+        self.waiting.iter().map(Piece::first).chain(unfed).min()
+    }
+
+    /// The item at `index` has ended in `error`. True if that lowered the limit.
+    pub(crate) fn fail(&mut self, index: usize, error: TaskError) -> bool {
+        if index >= self.limit() {
+            return false;
+        }
+        self.failure = Some((index, error));
+        let waiting = std::mem::take(&mut self.waiting);
+        self.items = 0;
+        for piece in waiting {
+            self.append(piece);
+        }
+        true
+    }
+
+    /// Nothing that matters is missing.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.frames == 0 && self.waiting.is_empty() && (self.sealed || self.failure.is_some())
+    }
+
+    pub(crate) fn finish(self) {
+        let failure = self.failure.map(|(_, error)| error);
+        // Results that nobody wants are dropped here, and their destructors are the user's.
+        panic::contain(|| self.sink.finish(failure));
+    }
+}

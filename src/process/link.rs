@@ -1,0 +1,245 @@
+//! One worker process, as the driver holds it: descriptors and buffers.
+//!
+//! **Protocol.** The socket is created as a pair, one end becomes the child's standard input, so that `std`
+//! can start the process without running code between fork and exec. The parent's end is
+//! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
+//! worker's end blocks as it should.
+//!
+//! **Death.** The process descriptor becomes readable; then everything that is still in the
+//! socket is read, the ledger gives the rest, and only then the process is reaped, by this
+//! descriptor alone: children that the program started itself are none of our business.
+//!
+//! Tests: `tests/process.rs`.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use super::builder::{Settings, WorkerStdout};
+use super::chunk::Piece;
+use super::entry;
+use super::forward::{Forward, Words};
+use super::wire;
+use crate::sys::image::image;
+use crate::sys::ledger::Ledger;
+use crate::task::WorkerExit;
+
+/// One frame on its way to the worker.
+struct Outgoing {
+    head: Vec<u8>,
+    items: Option<Piece>,
+    sent: usize,
+}
+
+/// One worker process.
+pub(crate) struct Link {
+    pub(crate) pid: u32,
+    /// `None` if somebody else reaped the child before it could be opened.
+    process: Option<OwnedFd>,
+    socket: UnixStream,
+    /// What has been received and is not a whole record yet.
+    pub(crate) partial: Vec<u8>,
+    /// How many bytes have ever been received.
+    received: u64,
+    outgoing: VecDeque<Outgoing>,
+    pub(crate) words: Words,
+    pub(crate) ledger: Rc<Ledger>,
+    /// The worker will say nothing more.
+    pub(crate) at_end: bool,
+    /// It has said something that makes no sense.
+    pub(crate) wild: bool,
+    /// Why it was sent away, for the error.
+    pub(crate) note: Option<String>,
+}
+
+/// What became of the bytes that were asked for.
+pub(crate) enum Received {
+    Some(usize),
+    /// None now.
+    None,
+    /// None ever.
+    End,
+}
+
+impl Link {
+    /// Starts a process and sends it its welcome.
+    pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let ledger = Ledger::new()?;
+        let mut command = Command::new("/proc/self/exe");
+        let mut arguments = std::env::args_os();
+        if let Some(name) = arguments.next() {
+            command.arg0(name);
+        }
+        command
+            .args(arguments)
+            .envs(settings.variables.iter().map(|(key, value)| (key, value)))
+            .env(entry::VARIABLE, entry::variable(settings.role))
+            .stdin(OwnedFd::from(theirs))
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if settings.stdout == WorkerStdout::Null {
+            command.stdout(Stdio::null());
+        }
+        let mut child = command.spawn()?;
+        drop(command); // and with it our copy of the child's end of the socket
+        let pid = child.id();
+        let process = Pid::from_raw(pid as i32)
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        let link = Self {
+            pid,
+            process,
+            socket,
+            partial: Vec::new(),
+            received: 0,
+            outgoing: VecDeque::new(),
+            words: Words::new(child.stderr.take())?,
+            ledger: Rc::new(ledger),
+            at_end: false,
+            wild: false,
+            note: None,
+        };
+        link.welcome()?;
+        Ok(link)
+    }
+
+    /// The first frame, and the ledger with it. It fits into the empty socket.
+    fn welcome(&self) -> io::Result<()> {
+        let frame = wire::welcome(image().id());
+        let descriptors = [self.ledger.memory()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::net::sendmsg(&self.socket, &[IoSlice::new(&frame)], &mut control, flags) {
+            // Gone already: its death is told like any other.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(crate) fn process(&self) -> Option<&OwnedFd> {
+        self.process.as_ref()
+    }
+
+    pub(crate) fn queue(&mut self, head: Vec<u8>, items: Option<Piece>) {
+        self.outgoing.push_back(Outgoing {
+            head,
+            items,
+            sent: 0,
+        });
+    }
+
+    /// Frames wait for room in the socket.
+    pub(crate) fn is_sending(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Sends what the socket takes.
+    pub(crate) fn send(&mut self) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        while let Some(frame) = self.outgoing.front_mut() {
+            let body = frame
+                .items
+                .as_ref()
+                .map_or(&[][..], |piece| &piece.chunk.bytes()[piece.span()]);
+            let (head_sent, body_sent) = (
+                frame.sent.min(frame.head.len()),
+                frame.sent.saturating_sub(frame.head.len()),
+            );
+            let parts = [
+                IoSlice::new(&frame.head[head_sent..]),
+                IoSlice::new(&body[body_sent..]),
+            ];
+            match rustix::net::sendmsg(
+                &self.socket,
+                &parts,
+                &mut SendAncillaryBuffer::default(),
+                flags,
+            ) {
+                Ok(sent) => frame.sent += sent,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    // It cannot hear us any more; that it is gone we learn elsewhere.
+                    self.outgoing.clear();
+                    return;
+                }
+            }
+            if frame.sent == frame.head.len() + body.len() {
+                self.outgoing.pop_front();
+            }
+        }
+    }
+
+    /// Receives into `buffer` without waiting.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        loop {
+            match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Received::End,
+                Ok((count, _)) => {
+                    self.received += count as u64;
+                    return Received::Some(count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Received::None,
+                Err(_) => return Received::End,
+            }
+        }
+    }
+
+    /// The worker is gone and the socket empty: what it had finished and not yet sent.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        self.ledger.rest(self.received)
+    }
+
+    /// Kills the process and its children.
+    pub(crate) fn kill(&self) {
+        // First by the descriptor: it fails if the process is gone and its number may be another's.
+        let Some(process) = &self.process else { return };
+        if rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok() {
+            if let Some(group) = Pid::from_raw(self.pid as i32) {
+                let _ = rustix::process::kill_process_group(group, Signal::KILL);
+            }
+        }
+    }
+
+    /// The end of a worker that cannot speak any more. If it is dying already, this
+    /// changes nothing of how.
+    pub(crate) fn finish_off(&self) {
+        if let Some(process) = &self.process {
+            let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+        }
+    }
+
+    /// The process is gone: how it ended, and with it the last trace of it.
+    pub(crate) fn reap(&mut self, forward: &mut Forward) -> WorkerExit {
+        let mut exit = WorkerExit::new(self.pid);
+        if let Some(process) = &self.process {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            // Somebody else may have reaped it; then nobody knows how it ended.
+            if let Ok(Some(status)) =
+                rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
+            {
+                exit.code = status.exit_status();
+                exit.signal = status.terminating_signal();
+            }
+        }
+        exit.stderr_tail = self.words.last(forward);
+        exit.note = self.note.take();
+        exit
+    }
+}

@@ -1,0 +1,141 @@
+//! What callers tell the driver: a queue behind a lock, and an eventfd.
+//!
+//! 1. A caller pushes under the lock. Only if the driver sleeps does it also write to
+//!    the eventfd, once: a burst of calls costs one wake-up.
+//! 2. The driver, before it sleeps, looks under the same lock: the queue is
+//!    empty and from now on it counts as asleep, or there is mail and it stays awake.
+//!
+//! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
+//! After [`Mailbox::close`] nothing new is accepted; what belongs to a job
+//! that was accepted before still is.
+//!
+//! Tests: `tests/process.rs`.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::EventfdFlags;
+
+use super::chunk::Chunk;
+use super::job::Sink;
+use super::sched::Stop;
+use super::wire::CodeRef;
+use crate::loom::Mutex;
+use crate::task::TaskError;
+
+/// One thing to tell the driver.
+pub(crate) enum Mail {
+    /// A new job.
+    Submit {
+        id: u64,
+        code: CodeRef,
+        sink: Box<dyn Sink>,
+    },
+    /// Items of a job, from index `base` on.
+    Feed {
+        id: u64,
+        base: usize,
+        chunk: Arc<Chunk>,
+        sealed: bool,
+        failure: Option<TaskError>,
+    },
+    /// The task of a job was cancelled.
+    Cancel(u64),
+    /// The pool is to end.
+    Stop(Stop),
+}
+
+struct Queue {
+    mail: Vec<Mail>,
+    asleep: bool,
+    closed: bool,
+    next_id: u64,
+}
+
+pub(crate) struct Mailbox {
+    queue: Mutex<Queue>,
+    bell: OwnedFd,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let queue = Queue {
+            mail: Vec::new(),
+            asleep: false,
+            closed: false,
+            next_id: 0,
+        };
+        Ok(Self {
+            queue: Mutex::new(queue),
+            bell,
+        })
+    }
+
+    /// An id for a new job.
+    pub(crate) fn id(&self) -> u64 {
+        let mut queue = self.queue.lock();
+        queue.next_id += 1;
+        queue.next_id
+    }
+
+    /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then
+    /// it comes back, to be dropped outside of the lock.
+    pub(crate) fn push(&self, mail: impl IntoIterator<Item = Mail>) -> Result<(), Vec<Mail>> {
+        let mail: Vec<Mail> = mail.into_iter().collect();
+        let mut queue = self.queue.lock();
+        if queue.closed && matches!(mail.first(), Some(Mail::Submit { .. })) {
+            drop(queue);
+            return Err(mail);
+        }
+        queue.mail.extend(mail);
+        let wake = std::mem::take(&mut queue.asleep);
+        drop(queue);
+        if wake {
+            self.ring();
+        }
+        Ok(())
+    }
+
+    fn ring(&self) {
+        // The only possible failure is a counter that is full, and then it rings, too.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Accepts no new jobs from now on.
+    pub(crate) fn close(&self) {
+        self.queue.lock().closed = true;
+    }
+
+    /// Driver: all mail there is.
+    pub(crate) fn take(&self) -> Vec<Mail> {
+        std::mem::take(&mut self.queue.lock().mail)
+    }
+
+    /// Driver: true if there is no mail, and then the next will ring the bell.
+    pub(crate) fn may_sleep(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.asleep = queue.mail.is_empty();
+        queue.asleep
+    }
+
+    /// Driver: awake again, for whatever reason.
+    pub(crate) fn awake(&self, rung: bool) {
+        self.queue.lock().asleep = false;
+        if rung {
+            let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        }
+    }
+
+    /// Driver: readable when the bell was rung.
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,32 @@
+//! What can travel to another process.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// An argument or a result of a call in a worker process: it can be written down, read again, and
+/// is owned. Implemented for every type that has what it takes; nobody needs to
+/// implement or to name it.
+///
+/// ```
+/// fn can_travel<T: trefoil::process::Portable>() {}
+///
+/// can_travel::<(u64, String, Vec<f32>)>();
+/// ```
+///
+/// What borrows or belongs to this process cannot:
+///
+/// ```compile_fail
+/// fn can_travel<T: trefoil::process::Portable>() {}
+///
+/// can_travel::<std::io::Error>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` cannot travel between processes",
+    label = "neither an argument nor a result of a worker process",
+    note = "arguments and results must implement `serde::Serialize` and `serde::Deserialize`, be `Send`, and own what they hold",
+    note = "instead of a `&str` send a `String`, instead of a slice a `Vec`, instead of an `io::Error` its text"
+)]
+pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}

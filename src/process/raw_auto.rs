@@ -1,0 +1,24 @@
+//! The feature `auto`: worker entry without a line in `main`.
+//!
+//! A function pointer in the section `.init_array` is called by the C runtime
+//! before `main`, also when it comes out of a library deep in the dependency tree. In a worker
+//! that call never returns, so that a test harness or a doctest's
+//! `main` never gets to run there.
+//!
+//! **Invariants.**
+//! - **W9** The runtime calls the entries of `.init_array` once each, on the first thread,
+//!   with the C library and the environment set up, which is all that `enter` needs; `std`'s
+//!   arguments, environment, threads and panics work by then on this platform.
+//!
+//! Tests: `tests/auto.rs`, every doctest of this crate.
+#![allow(unsafe_code)]
+
+extern "C" fn constructor() {
+    super::entry::enter();
+}
+
+// SAFETY: W9: the section holds functions of this signature, to be called
+// before `main`.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;

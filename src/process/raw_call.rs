@@ -1,0 +1,106 @@
+//! From a function pointer to a number that another process understands, and back.
+//!
+//! **Job.** The parent sends two offsets from the image's base: of the user's function,
+//! and of the trampoline that was compiled for its types. The worker, which runs the
+//! same image, turns both into pointers and calls the trampoline with the
+//! function's address; the trampoline knows the true types again.
+//!
+//! **Invariants.**
+//! - **W6** A worker runs the same image as its parent: both have said its name, and
+//!   the parent sends no frame before the names agree.
+//! - **W7** The two offsets of a [`CodeRef`] were made together by [`code_of`] from
+//!   `fn(A) -> R` and `run::<A, R>`, and both were checked to lie in the image's code.
+//!   They come over a socket whose other end is the parent's alone.
+//!
+//! **Rejected.** Closures without captures, conjured from nothing in the worker: such a closure may
+//! still capture a zero-sized proof that something was done in *this* process. A
+//! function pointer cannot capture anything. A registry of names: nothing to write is better
+//! than something to forget.
+//!
+//! Tests: `tests/process.rs`, in debug, release and with link-time optimisation.
+#![allow(unsafe_code)]
+
+use std::any::type_name;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::batch::Batch;
+use super::sink::{decode, explain};
+use super::wire::CodeRef;
+use crate::sys::image::image;
+use crate::task::panic;
+
+type Trampoline = fn(usize, &mut Batch<'_>);
+
+/// How a worker finds `function`; `None` if it is not part of this image, but of a
+/// library that was loaded at run time.
+pub(crate) fn code_of<A, R>(function: fn(A) -> R) -> Option<CodeRef>
+where
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let trampoline: Trampoline = run::<A, R>;
+    Some(CodeRef {
+        trampoline: image().offset_of(trampoline as usize)?,
+        function: image().offset_of(function as usize)?,
+        check: check::<A, R>(),
+    })
+}
+
+/// Runs the items of `batch` with the function that `code` names.
+/// False if `code` names nothing here: the parent is not what it seems.
+pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
+    let places = (
+        image().address_at(code.trampoline),
+        image().address_at(code.function),
+    );
+    let (Some(trampoline), Some(function)) = places else {
+        return false;
+    };
+    let trampoline = std::ptr::with_exposed_provenance::<()>(trampoline);
+    // SAFETY: W6, W7: the address is that of `run::<A, R>` in this image.
+    let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
+    trampoline(function, batch);
+    true
+}
+
+/// The items of `batch`, one after the other, each a call of `function`.
+fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
+    if batch.check() != check::<A, R>() {
+        return; // answers nothing, which the parent takes for the broken protocol that it is
+    }
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
+    // the address of this very instance of `run`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
+    loop {
+        let all = panic::catch(|| {
+            while let Some(argument) = batch.next() {
+                match decode::<A>(argument) {
+                    Err(detail) => batch.codec(false, &detail),
+                    Ok(argument) => {
+                        let result = function(argument);
+                        if let Err(error) = batch.value(&result) {
+                            batch.codec(true, &explain(error));
+                        }
+                    }
+                }
+            }
+        });
+        match all {
+            Ok(()) => return,
+            Err(panic) => batch.panicked(&panic),
+        }
+    }
+}
+
+/// A fingerprint of the types: a second look at what the image's name already
+/// promises. FNV-1a.
+fn check<A, R>() -> u64 {
+    type_name::<fn(A) -> R>()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}

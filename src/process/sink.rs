@@ -1,0 +1,175 @@
+//! Where the results of a job go: decoded, and then into a task.
+//!
+//! The only place on the parent's side that knows the types. It runs on the driver's thread,
+//! so `Deserialize` of a result does too; a panic in it is the item's failure.
+//!
+//! Tests: `tests/process.rs`.
+
+use std::any::type_name;
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+
+use super::job::{Sink, Taken};
+use super::wire::Record;
+use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
+
+/// Takes the value records at the front of `bytes`, `most` at most, and hands
+/// the bytes of each to `take` until one fails.
+#[inline]
+fn take_values(
+    bytes: &[u8],
+    most: usize,
+    mut take: impl FnMut(usize, &[u8]) -> Result<(), TaskError>,
+) -> Taken {
+    let mut taken = Taken::default();
+    let whole = panic::catch(|| {
+        while taken.count < most {
+            let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..])
+            else {
+                break;
+            };
+            taken.used += length;
+            taken.count += 1;
+            if let Err(error) = take(taken.count - 1, value) {
+                taken.error = Some(error);
+                break;
+            }
+        }
+    });
+    if let Err(panic) = whole {
+        taken.error = Some(panic.into());
+    }
+    taken
+}
+
+/// Passes over values that nobody wants.
+pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
+    take_values(bytes, most, |_, _| Ok(()))
+}
+
+/// Decodes a value, all of it.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!(
+            "{} bytes were left over: its `Serialize` and `Deserialize` do not agree on what there is to read",
+            rest.len()
+        )),
+        Err(error) => Err(explain(error)),
+    }
+}
+
+/// The codec's errors, with what usually is behind them.
+pub(crate) fn explain(error: postcard::Error) -> String {
+    use postcard::Error::{
+        SerdeDeCustom, SerdeSerCustom, SerializeSeqLengthUnknown, WontImplement,
+    };
+    match error {
+        WontImplement => format!(
+            "{error} (the codec does not describe itself: no `untagged`, `deserialize_any`)"
+        ),
+        SerializeSeqLengthUnknown => {
+            format!("{error} (no `flatten`, no iterator of unknown length)")
+        }
+        SerdeSerCustom | SerdeDeCustom => {
+            format!("{error} (raised by its `Serialize` or `Deserialize`)")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn undecodable<R>(detail: String) -> TaskError {
+    TaskError::Codec(Box::new(CodecError::new(
+        type_name::<R>(),
+        CodecDirection::DecodeResult,
+        detail,
+    )))
+}
+
+/// The result of one `spawn`.
+pub(crate) struct One<A, R> {
+    completer: Completer<R>,
+    result: Option<R>,
+    _argument: PhantomData<fn(A)>,
+}
+
+impl<A, R> One<A, R> {
+    pub(crate) fn new(completer: Completer<R>) -> Self {
+        Self {
+            completer,
+            result: None,
+            _argument: PhantomData,
+        }
+    }
+}
+
+impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for One<A, R> {
+    fn values(&mut self, _: usize, bytes: &[u8], most: usize) -> Taken {
+        take_values(bytes, most, |_, value| {
+            self.result = Some(decode(value).map_err(undecodable::<R>)?);
+            Ok(())
+        })
+    }
+
+    fn types(&self) -> (&'static str, &'static str) {
+        (type_name::<A>(), type_name::<R>())
+    }
+
+    fn finish(self: Box<Self>, failure: Option<TaskError>) {
+        let result = match failure {
+            Some(error) => Err(error),
+            None => self.result.ok_or(TaskError::Closed),
+        };
+        self.completer.complete(result);
+    }
+}
+
+/// The results of one `map`, in order.
+pub(crate) struct Many<A, R> {
+    completer: Completer<Vec<R>>,
+    results: Vec<Option<R>>,
+    _argument: PhantomData<fn(A)>,
+}
+
+impl<A, R> Many<A, R> {
+    pub(crate) fn new(completer: Completer<Vec<R>>) -> Self {
+        Self {
+            completer,
+            results: Vec::new(),
+            _argument: PhantomData,
+        }
+    }
+}
+
+impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Many<A, R> {
+    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
+        if self.results.len() < index + most {
+            self.results.resize_with(index + most, || None);
+        }
+        let slots = &mut self.results[index..];
+        take_values(bytes, most, |place, value| {
+            slots[place] = Some(decode(value).map_err(undecodable::<R>)?);
+            Ok(())
+        })
+    }
+
+    fn types(&self) -> (&'static str, &'static str) {
+        (type_name::<A>(), type_name::<R>())
+    }
+
+    fn finish(self: Box<Self>, failure: Option<TaskError>) {
+        let Self {
+            completer, results, ..
+        } = *self;
+        let result = match failure {
+            Some(error) => Err(error),
+            None => results
+                .into_iter()
+                .collect::<Option<Vec<R>>>()
+                .ok_or(TaskError::Closed),
+        };
+        completer.complete(result);
+    }
+}

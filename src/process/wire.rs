@@ -1,0 +1,567 @@
+//! The bytes between a parent and its worker, without any I/O.
+//!
+//! **Job.** Two little languages over one byte stream each. Every number is a
+//! LEB128 `u64`, so lengths have 64 bits and small things are small.
+//!
+//! ```text
+//!   parent ──► worker   frame  = kind, length, payload
+//!                         WELCOME  version, image id
+//!                         BATCH    sequence, trampoline, function, check, count, items
+//!                                  item = length, bytes of the argument
+//!                         BYE
+//!
+//!   worker ──► parent   record = kind, length, payload
+//!                         HELLO    version, image id
+//!                         VALUE    bytes of the result
+//!                         PANIC    message, whether there is a place, file, line, column
+//!                         CODEC    direction, detail
+//!                         END      sequence, items begun, nanoseconds of work
+//! ```
+//!
+//! The records of a frame's items come in the order of the items and name no
+//! index: position says it. `END` closes a frame.
+//!
+//! **Invariants.**
+//! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was
+//!   given, allocates nothing proportional to a number it has merely read, and answers with an
+//!   item, with "more bytes are needed", or with a [`Broken`].
+//!
+//! **Rejected.** A codec crate for the frames: the protocol is thirty lines, and the batch
+//! must be sliced without copying. A checksum: a socket pair does not lose bytes,
+//! and a worker that overwrites its own memory cannot be caught by one.
+//!
+//! Tests: below, a seeded fuzz included.
+
+use std::ops::Range;
+
+/// Both sides say it first; it changes with the protocol.
+pub(crate) const VERSION: u64 = 1;
+
+/// What no correct peer sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes from the other side are not the protocol's")]
+pub(crate) struct Broken;
+
+type Decoded<T> = Result<Option<(T, usize)>, Broken>;
+
+const WELCOME: u8 = 1;
+const BATCH: u8 = 2;
+const BYE: u8 = 3;
+
+const HELLO: u8 = 1;
+const VALUE: u8 = 2;
+const PANIC: u8 = 3;
+const CODEC: u8 = 4;
+const END: u8 = 5;
+
+/// Appends a number.
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// How many bytes a number takes.
+pub(crate) fn width(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Writes `length` as a prefix in front of the `length` bytes at `start + 1`,
+/// for which one byte has been left; moves them if that is too little. Returns
+/// the end. `out` must reach 9 bytes past the bytes' end, unless they are fewer than 128.
+#[inline]
+pub(crate) fn prefix(out: &mut [u8], start: usize, length: usize) -> usize {
+    if length < 0x80 {
+        out[start] = length as u8;
+        return start + 1 + length;
+    }
+    prefix_long(out, start, length)
+}
+
+#[cold]
+fn prefix_long(out: &mut [u8], start: usize, length: usize) -> usize {
+    let width = width(length as u64);
+    out.copy_within(start + 1..start + 1 + length, start + width);
+    let mut number = length;
+    for byte in &mut out[start..start + width - 1] {
+        *byte = number as u8 | 0x80;
+        number >>= 7;
+    }
+    out[start + width - 1] = number as u8;
+    start + width + length
+}
+
+/// Reads numbers and slices from the front of some bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    #[inline]
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let (&first, rest) = self.0.split_first()?;
+        if first < 0x80 {
+            self.0 = rest;
+            return Some(first.into());
+        }
+        self.long_number().ok().flatten()
+    }
+
+    /// `Ok(None)`: the number goes on behind the end.
+    fn long_number(&mut self) -> Result<Option<u64>, Broken> {
+        let mut number = 0u64;
+        for (index, &byte) in self.0.iter().enumerate() {
+            let bits = u64::from(byte & 0x7f);
+            if index == 9 && byte > 1 {
+                return Err(Broken);
+            }
+            number |= bits << (7 * index);
+            if byte < 0x80 {
+                self.0 = &self.0[index + 1..];
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        self.bytes()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+/// Kind and payload of what stands at the front of `bytes`, and where it ends.
+#[inline]
+fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
+    let Some((&kind, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let mut reader = Reader(rest);
+    let Some(length) = reader.long_number()? else {
+        return Ok(None);
+    };
+    let Ok(length) = usize::try_from(length) else {
+        return Err(Broken);
+    };
+    let head = bytes.len() - reader.0.len();
+    let Some(payload) = reader.0.get(..length) else {
+        return Ok(None);
+    };
+    Ok(Some(((kind, payload), head + length)))
+}
+
+/// How many bytes the frame or record at the front has in all, if its head is there.
+pub(crate) fn announced(bytes: &[u8]) -> Option<usize> {
+    let mut reader = Reader(bytes.get(1..)?);
+    let length = usize::try_from(reader.long_number().ok()??).ok()?;
+    (bytes.len() - reader.0.len()).checked_add(length)
+}
+
+/// Which function runs, as offsets into the image: see `code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CodeRef {
+    pub(crate) trampoline: u64,
+    pub(crate) function: u64,
+    pub(crate) check: u64,
+}
+
+/// What a parent says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Frame<'a> {
+    Welcome {
+        version: u64,
+        image: &'a [u8],
+    },
+    Batch {
+        sequence: u64,
+        code: CodeRef,
+        count: u64,
+        items: &'a [u8],
+    },
+    Bye,
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
+        let Some(((kind, payload), end)) = envelope(bytes)? else {
+            return Ok(None);
+        };
+        let mut reader = Reader(payload);
+        let frame = Self::payload(kind, &mut reader).ok_or(Broken)?;
+        Ok(Some((frame, end)))
+    }
+
+    fn payload(kind: u8, reader: &mut Reader<'a>) -> Option<Self> {
+        Some(match kind {
+            WELCOME => Self::Welcome {
+                version: reader.number()?,
+                image: reader.bytes()?,
+            },
+            BATCH => {
+                let sequence = reader.number()?;
+                let trampoline = reader.number()?;
+                let function = reader.number()?;
+                let check = reader.number()?;
+                let count = reader.number()?;
+                let code = CodeRef {
+                    trampoline,
+                    function,
+                    check,
+                };
+                Self::Batch {
+                    sequence,
+                    code,
+                    count,
+                    items: reader.0,
+                }
+            }
+            BYE => Self::Bye,
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) fn welcome(image: &[u8]) -> Vec<u8> {
+    greeting(WELCOME, image)
+}
+
+pub(crate) fn hello(image: &[u8]) -> Vec<u8> {
+    greeting(HELLO, image)
+}
+
+fn greeting(kind: u8, image: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    put(&mut payload, VERSION);
+    put_bytes(&mut payload, image);
+    whole(kind, &payload)
+}
+
+pub(crate) fn bye() -> Vec<u8> {
+    whole(BYE, &[])
+}
+
+/// Everything of a batch but its items, of which there are `bytes` bytes.
+pub(crate) fn batch_head(sequence: u64, code: CodeRef, count: u64, bytes: Range<usize>) -> Vec<u8> {
+    let mut fixed = Vec::with_capacity(48);
+    for number in [sequence, code.trampoline, code.function, code.check, count] {
+        put(&mut fixed, number);
+    }
+    let mut head = Vec::with_capacity(fixed.len() + 10);
+    head.push(BATCH);
+    put(&mut head, (fixed.len() + bytes.len()) as u64);
+    head.extend_from_slice(&fixed);
+    head
+}
+
+fn whole(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 11);
+    out.push(kind);
+    put_bytes(&mut out, payload);
+    out
+}
+
+/// What a worker says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    Hello {
+        version: u64,
+        image: &'a [u8],
+    },
+    Value(&'a [u8]),
+    Panic {
+        message: String,
+        place: Option<(String, u32, u32)>,
+    },
+    Codec {
+        of_result: bool,
+        detail: String,
+    },
+    End {
+        sequence: u64,
+        begun: u64,
+        nanos: u64,
+    },
+}
+
+/// The kind of a [`Record::Value`], for who writes one in place.
+pub(crate) const VALUE_KIND: u8 = VALUE;
+
+impl<'a> Record<'a> {
+    #[inline]
+    pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
+        // Almost all records are small values.
+        if let [VALUE, length @ 0..0x80, rest @ ..] = bytes {
+            let length = usize::from(*length);
+            return Ok(rest
+                .get(..length)
+                .map(|value| (Self::Value(value), 2 + length)));
+        }
+        Self::decode_any(bytes)
+    }
+
+    fn decode_any(bytes: &'a [u8]) -> Decoded<Self> {
+        let Some(((kind, payload), end)) = envelope(bytes)? else {
+            return Ok(None);
+        };
+        let mut reader = Reader(payload);
+        let record = Self::payload(kind, payload, &mut reader).ok_or(Broken)?;
+        Ok(Some((record, end)))
+    }
+
+    fn payload(kind: u8, payload: &'a [u8], reader: &mut Reader<'a>) -> Option<Self> {
+        Some(match kind {
+            HELLO => Self::Hello {
+                version: reader.number()?,
+                image: reader.bytes()?,
+            },
+            VALUE => Self::Value(payload),
+            PANIC => {
+                let message = reader.text()?;
+                let known = reader.number()? != 0;
+                let file = reader.text()?;
+                let line = u32::try_from(reader.number()?).ok()?;
+                let column = u32::try_from(reader.number()?).ok()?;
+                Self::Panic {
+                    message,
+                    place: known.then_some((file, line, column)),
+                }
+            }
+            CODEC => Self::Codec {
+                of_result: reader.number()? != 0,
+                detail: reader.text()?,
+            },
+            END => Self::End {
+                sequence: reader.number()?,
+                begun: reader.number()?,
+                nanos: reader.number()?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) fn panic(message: &str, place: Option<(&str, u32, u32)>) -> Vec<u8> {
+    let (file, line, column) = place.unwrap_or_default();
+    let mut payload = Vec::new();
+    put_bytes(&mut payload, message.as_bytes());
+    put(&mut payload, place.is_some().into());
+    put_bytes(&mut payload, file.as_bytes());
+    put(&mut payload, line.into());
+    put(&mut payload, column.into());
+    whole(PANIC, &payload)
+}
+
+pub(crate) fn codec(of_result: bool, detail: &str) -> Vec<u8> {
+    let mut payload = Vec::new();
+    put(&mut payload, of_result.into());
+    put_bytes(&mut payload, detail.as_bytes());
+    whole(CODEC, &payload)
+}
+
+pub(crate) fn end(sequence: u64, begun: u64, nanos: u64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for number in [sequence, begun, nanos] {
+        put(&mut payload, number);
+    }
+    whole(END, &payload)
+}
+
+/// The head of a value too long for the ledger.
+pub(crate) fn value_head(length: usize) -> Vec<u8> {
+    let mut head = vec![VALUE];
+    put(&mut head, length as u64);
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_size() {
+        for shift in 0..64 {
+            for number in [1u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
+                let mut out = Vec::new();
+                put(&mut out, number);
+                assert_eq!(out.len(), width(number), "{number}");
+                assert_eq!(Reader(&out).number(), Some(number));
+                assert_eq!(Reader(&out[..out.len() - 1]).number(), None);
+            }
+        }
+        assert_eq!(Reader(&[0xff; 10]).long_number(), Err(Broken));
+    }
+
+    #[test]
+    fn a_prefix_moves_what_is_long() {
+        for length in [0, 1, 127, 128, 300, 20_000] {
+            let mut out = vec![0; length + 10];
+            for (index, byte) in out[1..=length].iter_mut().enumerate() {
+                *byte = index as u8;
+            }
+            let end = prefix(&mut out, 0, length);
+            let mut reader = Reader(&out[..end]);
+            let bytes = reader.bytes().unwrap();
+            assert_eq!(bytes.len(), length);
+            assert!(
+                bytes
+                    .iter()
+                    .enumerate()
+                    .all(|(index, byte)| *byte == index as u8)
+            );
+            assert!(reader.0.is_empty());
+        }
+    }
+
+    fn records() -> Vec<Vec<u8>> {
+        vec![
+            hello(b"image"),
+            [value_head(3), b"abc".to_vec()].concat(),
+            [value_head(200), vec![7; 200]].concat(),
+            panic("oh", Some(("a.rs", 1, 2))),
+            panic("oh", None),
+            codec(true, "no"),
+            end(1, 2, u64::MAX),
+        ]
+    }
+
+    #[test]
+    fn records_come_out_as_they_went_in() {
+        let all = records().concat();
+        let mut rest = &all[..];
+        let mut seen = Vec::new();
+        while let Some((record, used)) = Record::decode(rest).unwrap() {
+            for end in 0..used {
+                assert_eq!(
+                    Record::decode(&rest[..end]),
+                    Ok(None),
+                    "a part is not an error"
+                );
+            }
+            assert_eq!(announced(rest), Some(used));
+            seen.push(record);
+            rest = &rest[used..];
+        }
+        assert!(rest.is_empty());
+        assert_eq!(
+            seen[0],
+            Record::Hello {
+                version: VERSION,
+                image: b"image"
+            }
+        );
+        assert_eq!(seen[1], Record::Value(b"abc"));
+        assert_eq!(seen[2], Record::Value(&[7; 200]));
+        let place = Some(("a.rs".to_owned(), 1, 2));
+        assert_eq!(
+            seen[3],
+            Record::Panic {
+                message: "oh".to_owned(),
+                place
+            }
+        );
+        assert_eq!(
+            seen[4],
+            Record::Panic {
+                message: "oh".to_owned(),
+                place: None
+            }
+        );
+        assert_eq!(
+            seen[5],
+            Record::Codec {
+                of_result: true,
+                detail: "no".to_owned()
+            }
+        );
+        assert_eq!(
+            seen[6],
+            Record::End {
+                sequence: 1,
+                begun: 2,
+                nanos: u64::MAX
+            }
+        );
+    }
+
+    #[test]
+    fn frames_come_out_as_they_went_in() {
+        let code = CodeRef {
+            trampoline: 5,
+            function: 1 << 40,
+            check: u64::MAX,
+        };
+        let items = [1, b'x', 2, b'y', b'z'];
+        let head = batch_head(9, code, 2, 0..items.len());
+        let bytes = [head, items.to_vec()].concat();
+        let (frame, used) = Frame::decode(&bytes).unwrap().unwrap();
+        assert_eq!(
+            frame,
+            Frame::Batch {
+                sequence: 9,
+                code,
+                count: 2,
+                items: &items
+            }
+        );
+        assert_eq!(used, bytes.len());
+        assert_eq!(Frame::decode(&bye()), Ok(Some((Frame::Bye, 2))));
+        let bytes = welcome(b"id");
+        assert!(matches!(
+            Frame::decode(&bytes),
+            Ok(Some((Frame::Welcome { image: b"id", .. }, _)))
+        ));
+    }
+
+    /// A small generator: the tests need bytes, not randomness of quality.
+    fn next(seed: &mut u64) -> u64 {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        *seed
+    }
+
+    #[test]
+    fn any_bytes_are_survived() {
+        let mut seed = 0x5eed_5eed_5eed;
+        let valid = records();
+        for round in 0..60_000 {
+            let mut bytes = if round % 2 == 0 {
+                valid[next(&mut seed) as usize % valid.len()].clone()
+            } else {
+                (0..next(&mut seed) % 40)
+                    .map(|_| next(&mut seed) as u8)
+                    .collect()
+            };
+            for _ in 0..next(&mut seed) % 4 {
+                if !bytes.is_empty() {
+                    let at = next(&mut seed) as usize % bytes.len();
+                    bytes[at] = next(&mut seed) as u8;
+                }
+            }
+            if let Ok(Some((_, used))) = Record::decode(&bytes) {
+                assert!(0 < used && used <= bytes.len());
+            }
+            if let Ok(Some((frame, used))) = Frame::decode(&bytes) {
+                assert!(0 < used && used <= bytes.len());
+                if let Frame::Batch { items, .. } = frame {
+                    let mut reader = Reader(items);
+                    while reader.bytes().is_some() {}
+                }
+            }
+        }
+    }
+}

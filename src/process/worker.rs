@@ -1,0 +1,227 @@
+//! The worker's side: a process that runs items until it is told to leave.
+//!
+//! **Protocol.**
+//! 1. Settle in ([`serve`]): the socket moves from standard input to a descriptor of its own that no
+//!    child inherits, `/dev/null` takes its place. The kernel is asked to kill this process when
+//!    the thread that started it ends, no core files are written, and a
+//!    thread begins to watch the socket.
+//! 2. The parent's first frame is `WELCOME`, and the ledger's descriptor comes with it. Answer `HELLO`.
+//! 3. Frame by frame: run the items, send what they gave, say `END`.
+//! 4. `BYE`: exit, with whatever the program does at exit.
+//!
+//! **Orphans.** If the parent dies in whatever way, its end of the socket closes, and the watcher kills this
+//! process group at once, in the middle of an item, too, and the item's own children with it. The kernel's signal is the
+//! faster way to the same end; the watcher works where that one is not known or was lost.
+//!
+//! Panics of the protocol's own code cannot happen while an item runs; anything unexpected
+//! (a closed socket, bytes that make no sense) ends the process, and the parent
+//! notices.
+//!
+//! Tests: `tests/process.rs` (orphans, standard streams, descriptors).
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::exit;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+use super::batch::{Batch, Outlet};
+use super::raw_call;
+use super::wire::{self, Frame};
+use crate::loom::thread;
+use crate::sys::image::image;
+use crate::sys::ledger::Pages;
+use crate::sys::worker::ignore_broken_pipes;
+use crate::task::panic;
+
+/// Descriptors below this one belong to programs by custom.
+const FIRST_FD: i32 = 10;
+
+/// Serves the parent; the end of this process.
+pub(crate) fn serve(parent: u32) -> ! {
+    match settle_in(parent) {
+        Ok((mut inlet, mut outlet)) => work(&mut inlet, &mut outlet),
+        Err(error) => {
+            // Nobody reads a protocol that has not begun; standard error has readers.
+            let _ = io::Write::write_fmt(
+                &mut io::stderr(),
+                format_args!("trefoil: a worker could not begin: {error}\n"),
+            );
+            exit(1)
+        }
+    }
+}
+
+fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet)> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD)?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid().map(Pid::as_raw_pid) != i32::try_from(parent).ok() {
+        exit(1); // the parent was gone before it could be watched
+    }
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    ignore_broken_pipes();
+
+    let mut inlet = Inlet {
+        socket,
+        bytes: vec![0; 64 << 10],
+        start: 0,
+        end: 0,
+    };
+    let memory = inlet.first()?;
+    let pages = Pages::map(&memory)?;
+    watch(inlet.socket.try_clone()?)?;
+    panic::install_hook();
+    let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages);
+    outlet.record(&wire::hello(image().id()));
+    outlet.flush();
+    Ok((inlet, outlet))
+}
+
+fn work(inlet: &mut Inlet, outlet: &mut Outlet) -> ! {
+    loop {
+        match inlet.frame() {
+            Frame::Welcome { .. } => {}
+            Frame::Bye => exit(0),
+            Frame::Batch {
+                sequence,
+                code,
+                count: _,
+                items,
+            } => {
+                let begin = Instant::now();
+                let mut batch = Batch::new(sequence, code.check, items, outlet);
+                if !raw_call::call(code, &mut batch) {
+                    exit(1);
+                }
+                let begun = batch.begun();
+                let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
+                outlet.record(&wire::end(sequence, begun, nanos));
+                outlet.flush();
+            }
+        }
+    }
+}
+
+/// Kills this process and its group as soon as the parent's end of `socket` closes.
+fn watch(socket: OwnedFd) -> io::Result<()> {
+    let watcher = thread::Builder::new()
+        .name("trefoil-watch".to_owned())
+        .stack_size(64 << 10);
+    watcher.spawn(move || {
+        loop {
+            let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
+            match poll(&mut fds, None) {
+                Ok(_) if fds[0].revents().is_empty() => {}
+                Err(rustix::io::Errno::INTR) => {}
+                _ => die(),
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The end, at once: no destructor, no handler, no item can hold it up.
+fn die() -> ! {
+    let own = rustix::process::getpid();
+    if rustix::process::getpgrp() == own {
+        let _ = rustix::process::kill_process_group(own, Signal::KILL);
+    }
+    let _ = rustix::process::kill_process(own, Signal::KILL);
+    exit(1)
+}
+
+/// What the parent says, frame by frame.
+struct Inlet {
+    socket: OwnedFd,
+    bytes: Vec<u8>,
+    /// What of `bytes` has been received and not yet used.
+    start: usize,
+    end: usize,
+}
+
+impl Inlet {
+    /// The first bytes, and the descriptor that comes with them.
+    fn first(&mut self) -> io::Result<OwnedFd> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut self.bytes)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = loop {
+            match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => break result?,
+            }
+        };
+        self.end = received.bytes;
+        let descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        descriptor.ok_or_else(|| io::Error::other("the parent sent no ledger"))
+    }
+
+    /// The next frame, whole.
+    fn frame(&mut self) -> Frame<'_> {
+        loop {
+            match Frame::decode(&self.bytes[self.start..self.end]) {
+                Ok(Some((_, used))) => {
+                    let at = self.start;
+                    self.start += used;
+                    // Once more, for a borrow that may be returned.
+                    let Ok(Some((frame, _))) = Frame::decode(&self.bytes[at..self.end]) else {
+                        exit(1)
+                    };
+                    return frame;
+                }
+                Ok(None) => self.receive(),
+                Err(_) => exit(1),
+            }
+        }
+    }
+
+    /// Waits for more bytes.
+    fn receive(&mut self) {
+        let have = self.end - self.start;
+        let want = wire::announced(&self.bytes[self.start..self.end]).unwrap_or(0);
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, have);
+        }
+        if self.end == self.bytes.len() {
+            // As large as announced, but no larger than what has come justifies.
+            let larger = want.clamp(2 * have, 8 * have);
+            self.bytes.resize(larger, 0);
+        } else if have == 0 && self.bytes.len() > 4 << 20 {
+            self.bytes = vec![0; 64 << 10]; // one large frame does not cost its memory for ever
+        }
+        loop {
+            match receive(
+                self.socket.as_fd(),
+                &mut self.bytes[self.end..],
+                RecvFlags::empty(),
+            ) {
+                Ok(0) => die(),
+                Ok(received) => return self.end += received,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => die(),
+            }
+        }
+    }
+}
+
+fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: RecvFlags,
+) -> rustix::io::Result<usize> {
+    rustix::net::recv(socket, buffer, flags).map(|(received, _)| received)
+}

@@ -1,0 +1,258 @@
+//! The executable image that this code was linked into.
+//!
+//! **Job.** Turn the address of a function into an offset that means the same in
+//! another process running the same image, and back; and name the image, so that
+//! two processes can tell whether theirs are the same.
+//!
+//! **How.** The linker defines `__ehdr_start`, the address of the image's own
+//! ELF header, separately in every module. From there the program headers give
+//! the executable segments (for the range checks) and the notes (for the build
+//! id). Nothing is searched for at run time, `/proc` is read only by the fallback
+//! below, and address-space randomisation cancels out.
+//!
+//! **Naming.** The build id is a hash of the image's contents that linkers put in
+//! by default on most systems. An image without one is named by the device,
+//! inode, size and modification time of `/proc/self/exe`: a worker is started
+//! from that same open file, so the names agree exactly when the images do.
+//!
+//! **Invariants.**
+//! - **Y20** `__ehdr_start` is the first byte of a mapped, readable segment that
+//!   holds the ELF header and the program headers, for the life of the process.
+//!   (The linker defines the symbol only if the headers are loaded.)
+//! - **Y21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays
+//!   mapped with its content for the life of the process.
+//!
+//! **Rejected.** An empty function as the base: identical code is folded, so its
+//! address is not unique in optimised builds. `dl_iterate_phdr`: gives the same
+//! for an executable, needs a C callback, and names the executable where this
+//! names the module that the crate was linked into, which is where the functions
+//! of its users are. Hashing the file: milliseconds per process.
+//!
+//! Tests: below, and every test of `tests/process.rs` ships a function this way.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+use std::os::linux::fs::MetadataExt;
+use std::sync::OnceLock;
+
+unsafe extern "C" {
+    #[link_name = "__ehdr_start"]
+    static HEADER: u8;
+}
+
+/// What is known of the image.
+#[derive(Debug)]
+pub(crate) struct Image {
+    base: usize,
+    code: Vec<Range<usize>>,
+    id: Vec<u8>,
+}
+
+/// The image that this function was linked into, read once.
+pub(crate) fn image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(Image::read)
+}
+
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+const EXECUTABLE: u32 = 1;
+const NT_GNU_BUILD_ID: u32 = 3;
+
+/// One program header, as far as it matters here.
+struct Segment {
+    kind: u32,
+    flags: u32,
+    vaddr: usize,
+    size: usize,
+}
+
+impl Image {
+    fn read() -> Self {
+        let base = (&raw const HEADER).expose_provenance();
+        let segments = segments(base);
+        let lowest = segments
+            .iter()
+            .filter(|s| s.kind == PT_LOAD)
+            .map(|s| s.vaddr)
+            .min()
+            .unwrap_or(0);
+        let place = |s: &Segment| {
+            let start = base.wrapping_add(s.vaddr.wrapping_sub(lowest));
+            start..start.saturating_add(s.size)
+        };
+        let code = segments
+            .iter()
+            .filter(|s| s.kind == PT_LOAD && s.flags & EXECUTABLE != 0)
+            .map(place)
+            .collect();
+        let id = segments
+            .iter()
+            .filter(|s| s.kind == PT_NOTE)
+            .find_map(|s| build_id(bytes(place(s))))
+            .unwrap_or_else(file_id);
+        Self { base, code, id }
+    }
+
+    /// The offset of a function of this image; `None` if `address` is not inside
+    /// its code.
+    pub(crate) fn offset_of(&self, address: usize) -> Option<u64> {
+        self.holds(address).then(|| (address - self.base) as u64)
+    }
+
+    /// The address at `offset`; `None` if that is not inside this image's code.
+    pub(crate) fn address_at(&self, offset: u64) -> Option<usize> {
+        let address = self.base.checked_add(usize::try_from(offset).ok()?)?;
+        self.holds(address).then_some(address)
+    }
+
+    /// The image's name: equal in two processes exactly if they run the same one.
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    fn holds(&self, address: usize) -> bool {
+        self.code.iter().any(|code| code.contains(&address))
+    }
+}
+
+/// The bytes of a loaded range of the image.
+fn bytes(range: Range<usize>) -> &'static [u8] {
+    let start = std::ptr::with_exposed_provenance(range.start);
+    // SAFETY: Y21: the range is a loaded segment or header of this image (Y20),
+    // mapped, readable and unchanged for the life of the process.
+    unsafe { std::slice::from_raw_parts(start, range.len()) }
+}
+
+fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes
+        .get(at..at + N)
+        .and_then(|b| b.try_into().ok())
+        .unwrap_or([0; N])
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> usize {
+    u16::from_ne_bytes(word(bytes, at)).into()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(word(bytes, at))
+}
+
+fn usize_at(bytes: &[u8], at: usize) -> usize {
+    usize::from_ne_bytes(word(bytes, at))
+}
+
+#[cfg(target_pointer_width = "64")]
+fn segments(base: usize) -> Vec<Segment> {
+    let header = bytes(base..base + 64);
+    let (offset, size, count) = (usize_at(header, 32), u16_at(header, 54), u16_at(header, 56));
+    let table = bytes(base + offset..base + offset + size * count);
+    table
+        .chunks_exact(size.max(1))
+        .map(|entry| Segment {
+            kind: u32_at(entry, 0),
+            flags: u32_at(entry, 4),
+            vaddr: usize_at(entry, 16),
+            size: usize_at(entry, 40),
+        })
+        .collect()
+}
+
+#[cfg(target_pointer_width = "32")]
+fn segments(base: usize) -> Vec<Segment> {
+    let header = bytes(base..base + 52);
+    let (offset, size, count) = (usize_at(header, 28), u16_at(header, 42), u16_at(header, 44));
+    let table = bytes(base + offset..base + offset + size * count);
+    table
+        .chunks_exact(size.max(1))
+        .map(|entry| Segment {
+            kind: u32_at(entry, 0),
+            flags: u32_at(entry, 24),
+            vaddr: usize_at(entry, 8),
+            size: usize_at(entry, 20),
+        })
+        .collect()
+}
+
+/// The build id among the notes of one note segment.
+fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
+    let padded = |n: u32| (n as usize).checked_next_multiple_of(4);
+    while notes.len() >= 12 {
+        let (name, desc, kind) = (u32_at(notes, 0), u32_at(notes, 4), u32_at(notes, 8));
+        let desc_at = 12 + padded(name)?;
+        let id = notes.get(desc_at..desc_at.checked_add(desc as usize)?)?;
+        if kind == NT_GNU_BUILD_ID && notes.get(12..16) == Some(b"GNU\0") && !id.is_empty() {
+            return Some(id.to_vec());
+        }
+        notes = notes.get(desc_at + padded(desc)?..)?;
+    }
+    None
+}
+
+/// The name of an image without a build id. Empty, which is equal to no other
+/// name that is in use, if even the file is unknown.
+fn file_id() -> Vec<u8> {
+    let Ok(file) = std::fs::metadata("/proc/self/exe") else {
+        return Vec::new();
+    };
+    [
+        file.st_dev(),
+        file.st_ino(),
+        file.st_size(),
+        file.st_mtime() as u64,
+        file.st_mtime_nsec() as u64,
+    ]
+    .iter()
+    .flat_map(|word| word.to_ne_bytes())
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somewhere(x: u64) -> u64 {
+        std::hint::black_box(x) + 1
+    }
+
+    #[test]
+    fn a_function_goes_there_and_back() {
+        let address = somewhere as fn(u64) -> u64 as usize;
+        let offset = image().offset_of(address).unwrap();
+        assert_eq!(image().address_at(offset), Some(address));
+    }
+
+    #[test]
+    fn what_is_not_code_is_refused() {
+        let local = 0u8;
+        assert_eq!(image().offset_of((&raw const local).addr()), None);
+        assert_eq!(image().offset_of(0), None);
+        assert_eq!(image().address_at(0), None, "the header is not executable");
+        assert_eq!(image().address_at(u64::MAX), None);
+    }
+
+    #[test]
+    fn the_image_has_a_name() {
+        assert!(image().id().len() >= 8);
+        assert_eq!(file_id().len(), 40);
+    }
+
+    #[test]
+    fn notes_are_read_and_broken_notes_survived() {
+        let mut note = Vec::new();
+        for word in [4u32, 3, 1] {
+            note.extend(word.to_ne_bytes());
+        }
+        note.extend(*b"GNU\0abc\0");
+        for word in [4u32, 2, NT_GNU_BUILD_ID] {
+            note.extend(word.to_ne_bytes());
+        }
+        note.extend(*b"GNU\0xy\0\0");
+        assert_eq!(build_id(&note).as_deref(), Some(&b"xy"[..]));
+        for end in 0..note.len() {
+            let _ = build_id(&note[..end]);
+        }
+        assert_eq!(build_id(&[0xff; 64]), None);
+    }
+}

@@ -1,0 +1,336 @@
+//! A few pages that a worker process and its parent share.
+//!
+//! **Job.** What a worker has begun and finished must be known exactly after it
+//! was killed between any two instructions, and knowing it must cost nothing while all
+//! is well. So the worker keeps two things where they outlive it:
+//!
+//! ```text
+//!        0            64           128      136             4096
+//!        ┌────────────┬────────────┬────────┬────────┬──────┬──────────────────┐
+//!        │ gate 0     │ gate 1     │ base   │ length │      │ results ...      │
+//!        └────────────┴────────────┴────────┴────────┴──────┴──────────────────┘
+//! ```
+//!
+//! *Gates*, one for each frame of work in the worker's window: `end << 32 | next`.
+//! The worker takes item `next` by adding one, and runs it only if the value it found
+//! was below `end`. The parent takes items back by lowering `end` to no less than
+//! `next`. Both are single atomic operations on one word, so every item is
+//! either started here or taken back, never both; and after a death `next` says
+//! which item was running.
+//!
+//! *Results*: the bytes that the worker has not yet sent. `base` is the position
+//! of the first of them in the stream of all bytes it ever sent, `length` how
+//! many are complete records. After a death the parent, who has received some
+//! number of bytes, takes what is missing from here.
+//!
+//! 1. Worker: writes a record behind `length`, then raises `length`.
+//! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to
+//!    `base`. Death between the two leaves `length` 0: nothing to take.
+//! 3. Parent, after the worker is gone: `received - base` of the `length` bytes
+//!    have arrived, the rest is in the pages.
+//!
+//! **Invariants.**
+//! - **Y22** The memory is a memfd of exactly [`SIZE`] bytes, sealed against
+//!   resizing, mapped shared at page alignment; a mapping lives as long as its `Map`.
+//! - **Y23** The first page is only ever accessed as atomics, from both sides.
+//! - **Y24** The results are accessed through memory by the worker alone, through
+//!   the one `Pages` that it has; the parent reads them with `pread`, and only
+//!   after the worker is gone.
+//!
+//! **Rejected.** Sending after every item: a system call of about a microsecond
+//! for items that take ten nanoseconds. A ring for all results: a second
+//! transport beside the socket, with wake-ups and backpressure of its own.
+//!
+//! Tests: below; `tests/process.rs` kills workers everywhere.
+#![allow(unsafe_code)]
+#![allow(clippy::disallowed_types)] // shared with another process: never loom's
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+
+/// How many frames of work a worker has at once: gates and window.
+pub(crate) const GATES: usize = 2;
+
+/// How many bytes of results fit before the worker must send.
+pub(crate) const ROOM: usize = 124 << 10;
+
+const HEAD: usize = 4096;
+const SIZE: usize = HEAD + ROOM;
+
+/// The words of the first page.
+#[repr(C)]
+struct Head {
+    gates: [Gate; GATES],
+    base: AtomicU64,
+    length: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Head>() <= HEAD);
+
+/// The items of one frame: which was taken last, and where the frame ends.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Gate(AtomicU64);
+
+impl Gate {
+    /// A gate outside of any ledger, for simulations.
+    #[cfg(test)]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// A frame of `count` items begins. The message that carries the frame orders this
+    /// before the worker's first `take`.
+    pub(crate) fn open(&self, count: u32) {
+        self.0.store(u64::from(count) << 32, Ordering::Release);
+    }
+
+    /// Worker: takes the next item; `None` if there is no more. The operation is
+    /// a barrier for the compiler in both directions, which is what makes the
+    /// word right at any instant of a death.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<u32> {
+        let (next, end) = split(self.0.fetch_add(1, Ordering::AcqRel));
+        (next < end).then_some(next)
+    }
+
+    /// How many items have been taken.
+    pub(crate) fn taken(&self) -> u32 {
+        let (next, end) = split(self.0.load(Ordering::Acquire));
+        next.min(end)
+    }
+
+    /// Parent: takes back all items from `from` on that have not been taken.
+    /// Returns the new end: `from`, or more if the worker is already past it.
+    pub(crate) fn recall(&self, from: u32) -> u32 {
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            let (next, end) = split(seen);
+            let new = from.max(next).min(end);
+            if new == end {
+                return end;
+            }
+            let word = u64::from(new) << 32 | u64::from(next);
+            match self
+                .0
+                .compare_exchange_weak(seen, word, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return new,
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+fn split(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+/// A mapping of the memfd, from its start.
+#[derive(Debug)]
+struct Map {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: Y22: the mapping belongs to the process, not to a thread.
+unsafe impl Send for Map {}
+
+impl Map {
+    fn new(memory: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let hint = std::ptr::null_mut();
+        // SAFETY: Y22: a fresh mapping of a sealed memfd, at an address that the
+        // kernel chooses, aliases no other memory of this process.
+        let start =
+            unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, length })
+    }
+
+    fn head(&self) -> &Head {
+        let head = self.start.cast::<Head>();
+        // SAFETY: Y22, Y23: mapped, aligned, zeroed at first, atomics only.
+        unsafe { head.as_ref() }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: Y22: this is our mapping, and what borrowed from it is gone.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+/// The parent's side.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    memory: OwnedFd,
+    map: Map,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = rustix::fs::memfd_create("trefoil-ledger", flags)?;
+        rustix::fs::ftruncate(&memory, SIZE as u64)?;
+        rustix::fs::fcntl_add_seals(
+            &memory,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+        )?;
+        let map = Map::new(memory.as_fd(), HEAD)?;
+        Ok(Self { memory, map })
+    }
+
+    /// What the worker maps.
+    pub(crate) fn memory(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+
+    pub(crate) fn gate(&self, index: usize) -> &Gate {
+        &self.map.head().gates[index % GATES]
+    }
+
+    /// The worker is gone: the results behind the first `received` bytes of its
+    /// stream. Whatever a worker gone wild has written here, this is at most
+    /// [`ROOM`] bytes.
+    pub(crate) fn rest(&self, received: u64) -> Vec<u8> {
+        let head = self.map.head();
+        let base = head.base.load(Ordering::Acquire);
+        let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
+        let Some(arrived) = received.checked_sub(base) else {
+            return Vec::new();
+        };
+        let Some(missing) = length.checked_sub(arrived) else {
+            return Vec::new();
+        };
+        let mut rest = vec![0; missing as usize];
+        match rustix::io::pread(&self.memory, &mut rest[..], HEAD as u64 + arrived) {
+            Ok(read) => rest.truncate(read),
+            Err(_) => rest.clear(),
+        }
+        rest
+    }
+}
+
+/// The worker's side.
+#[derive(Debug)]
+pub(crate) struct Pages(Map);
+
+impl Pages {
+    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Self> {
+        Map::new(memory.as_fd(), SIZE).map(Self)
+    }
+
+    #[inline]
+    pub(crate) fn gate(&self, index: usize) -> &Gate {
+        &self.0.head().gates[index % GATES]
+    }
+
+    /// The results.
+    #[inline]
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        // SAFETY: Y22: `HEAD` is inside the mapping of `SIZE` bytes.
+        let start = unsafe { self.0.start.as_ptr().add(HEAD) };
+        // SAFETY: Y24: nobody else touches these bytes while `self` is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(start, ROOM) }
+    }
+
+    /// The first `length` bytes of the results are complete.
+    #[inline]
+    pub(crate) fn commit(&self, length: usize) {
+        // Release: the bytes are written before they count, at any instant.
+        self.0.head().length.store(length as u64, Ordering::Release);
+    }
+
+    /// `bytes` more have been sent, and nothing is committed now.
+    pub(crate) fn sent(&self, bytes: u64) {
+        let head = self.0.head();
+        head.length.store(0, Ordering::Release);
+        // Release: `length` is 0 before `base` moves, at any instant.
+        let base = head.base.load(Ordering::Relaxed);
+        head.base.store(base + bytes, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Ledger, Pages) {
+        let ledger = Ledger::new().unwrap();
+        let memory = ledger.memory().try_clone_to_owned().unwrap();
+        let pages = Pages::map(&memory).unwrap();
+        (ledger, pages)
+    }
+
+    #[test]
+    fn every_item_is_taken_or_recalled() {
+        let (ledger, pages) = pair();
+        ledger.gate(1).open(5);
+        assert_eq!(pages.gate(1).take(), Some(0));
+        assert_eq!(pages.gate(1).take(), Some(1));
+        assert_eq!(ledger.gate(1).taken(), 2);
+        assert_eq!(ledger.gate(1).recall(4), 4);
+        assert_eq!(ledger.gate(1).recall(0), 2, "what was taken stays taken");
+        assert_eq!(pages.gate(1).take(), None);
+        assert_eq!(pages.gate(1).take(), None);
+        assert_eq!(ledger.gate(1).taken(), 2);
+        assert_eq!(ledger.gate(1).recall(0), 2);
+    }
+
+    #[test]
+    fn a_race_for_the_items_loses_none() {
+        let (ledger, mut pages) = pair();
+        const COUNT: u32 = 20_000;
+        for round in 0..50 {
+            ledger.gate(0).open(COUNT);
+            let worker = std::thread::spawn(move || {
+                let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
+                (taken as u32, pages)
+            });
+            let mut end = COUNT;
+            for from in (round..COUNT).rev().step_by(977) {
+                end = ledger.gate(0).recall(from);
+            }
+            let (taken, back) = worker.join().unwrap();
+            assert_eq!(taken, end);
+            pages = back;
+        }
+    }
+
+    #[test]
+    fn the_rest_is_what_was_not_received() {
+        let (ledger, mut pages) = pair();
+        pages.room()[..6].copy_from_slice(b"abcdef");
+        assert_eq!(ledger.rest(0), b"");
+        pages.commit(6);
+        assert_eq!(ledger.rest(0), b"abcdef");
+        assert_eq!(ledger.rest(4), b"ef");
+        assert_eq!(ledger.rest(6), b"");
+        assert_eq!(ledger.rest(900), b"", "a large record went past the pages");
+        pages.sent(6);
+        assert_eq!(ledger.rest(6), b"");
+        pages.room()[..2].copy_from_slice(b"gh");
+        pages.commit(2);
+        assert_eq!(ledger.rest(6), b"gh");
+        assert_eq!(
+            ledger.rest(3),
+            b"",
+            "less than was sent before: nothing to be had"
+        );
+    }
+
+    #[test]
+    fn a_wild_worker_is_bounded() {
+        let (ledger, pages) = pair();
+        pages.commit(usize::MAX);
+        assert_eq!(ledger.rest(0).len(), ROOM);
+        assert!(rustix::fs::ftruncate(ledger.memory(), 0).is_err(), "sealed");
+    }
+}

@@ -1,0 +1,34 @@
+//! What a process must do to itself to be a worker, where that is `unsafe` or
+//! a platform's own.
+//!
+//! **Invariants.**
+//! - **Y25** The functions of this file are called at the entry of a worker, on its
+//!   first thread, before the worker has started any other.
+//!
+//! Tests: `tests/process.rs`.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+
+const SIGPIPE: c_int = 13;
+const SIG_IGN: usize = 1;
+
+unsafe extern "C" {
+    /// `signal(2)`, with the handler as a word.
+    fn signal(signum: c_int, handler: usize) -> usize;
+}
+
+/// Removes a variable from the environment, so that what this process starts
+/// does not inherit it.
+pub(crate) fn forget_variable(name: &str) {
+    // SAFETY: Y25: no other thread reads or writes the environment now.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// A write to a pipe without a reader is an error, not death: what `std` does
+/// before `main`, which a worker may not reach.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: Y25: ignoring a signal installs no handler, and nobody else
+    // changes dispositions now.
+    unsafe { signal(SIGPIPE, SIG_IGN) };
+}

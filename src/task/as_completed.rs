@@ -1,0 +1,178 @@
+//! Results in the order in which they come.
+//!
+//! Each task is registered once, with a waker that puts its number into a ready
+//! queue (`raw/ready.rs`); so a completion costs the same however many tasks there
+//! are, and a million tasks take linear time.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::raw::Ready;
+use super::{Task, TaskError};
+use crate::sync::block_on;
+
+/// The results of `tasks`, from any mixture of executors, as they come.
+///
+/// A [`Stream`] in async code, and in blocking code something to loop over with
+/// `for`.
+///
+/// ```
+/// let (first, slow) = trefoil::Completer::new();
+/// let tasks = [slow, trefoil::Task::ready(2)];
+/// let mut seen = Vec::new();
+/// let mut results = trefoil::as_completed(tasks).into_iter();
+/// seen.push(results.next().unwrap().unwrap());
+/// first.complete(Ok(1));
+/// seen.push(results.next().unwrap().unwrap());
+/// assert!(results.next().is_none());
+/// assert_eq!(seen, [2, 1]);
+/// ```
+///
+/// # Cancel safety
+/// Dropping it detaches the tasks whose results have not been given; no
+/// result that was given is lost.
+pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
+    let mut tasks: Vec<_> = tasks.into_iter().map(Some).collect();
+    let mut ready = Ready::new(tasks.len());
+    let mut ended = VecDeque::new();
+    for (key, task) in tasks.iter_mut().enumerate() {
+        let registered = task
+            .as_mut()
+            .is_some_and(|task| task.register(ready.waker(key)));
+        if !registered {
+            ended.push_back(key);
+        }
+    }
+    AsCompleted {
+        left: tasks.len(),
+        tasks,
+        ready,
+        ended,
+        next_refused: 0,
+    }
+}
+
+/// What [`as_completed`] returns.
+#[must_use = "it gives its results only when they are asked for"]
+pub struct AsCompleted<T> {
+    tasks: Vec<Option<Task<T>>>,
+    ready: Ready,
+    /// Numbers of tasks that have ended, oldest first.
+    ended: VecDeque<usize>,
+    left: usize,
+    /// Where the search for a task to refuse goes on.
+    next_refused: usize,
+}
+
+impl<T> AsCompleted<T> {
+    /// A result that is there already.
+    fn take_ended(&mut self) -> Option<Result<T, TaskError>> {
+        if self.ended.is_empty() {
+            self.ready.drain(&mut self.ended);
+        }
+        while let Some(key) = self.ended.pop_front() {
+            if let Some(result) = self.tasks[key].as_mut().and_then(Task::try_join) {
+                self.tasks[key] = None;
+                self.left -= 1;
+                return Some(result);
+            }
+        }
+        None
+    }
+
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
+        loop {
+            if let Some(result) = self.take_ended() {
+                return Poll::Ready(Some(result));
+            }
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            if !self.ready.register(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Gives up one task that has not ended, on a thread that must not block.
+    fn refuse_one(&mut self) -> Option<Result<T, TaskError>> {
+        while let Some(task) = self.tasks.get_mut(self.next_refused) {
+            self.next_refused += 1;
+            if task.take().is_some() {
+                self.left -= 1;
+                return Some(Err(TaskError::WouldBlock));
+            }
+        }
+        None
+    }
+}
+
+impl<T> Stream for AsCompleted<T> {
+    type Item = Result<T, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_result(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T> IntoIterator for AsCompleted<T> {
+    type Item = Result<T, TaskError>;
+    type IntoIter = AsCompletedIter<T>;
+
+    fn into_iter(self) -> AsCompletedIter<T> {
+        AsCompletedIter { results: self }
+    }
+}
+
+/// The blocking half of [`as_completed`]: `next` waits for the next result.
+///
+/// On an event-loop thread it never blocks: what has ended is given first, then one
+/// [`TaskError::WouldBlock`] for each task that has not, which is detached.
+pub struct AsCompletedIter<T> {
+    results: AsCompleted<T>,
+}
+
+impl<T> Iterator for AsCompletedIter<T> {
+    type Item = Result<T, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match block_on(poll_fn(|cx| self.results.poll_result(cx))) {
+            Some(result) => result,
+            None => self.results.refuse_one(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.results.left, Some(self.results.left))
+    }
+}
+
+impl<T> ExactSizeIterator for AsCompletedIter<T> {}
+
+// Nothing in them is pinned.
+impl<T> Unpin for AsCompleted<T> {}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for AsCompletedIter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsCompletedIter")
+            .field(&self.results)
+            .finish()
+    }
+}

@@ -1,0 +1,303 @@
+//! A tree of flags by which work learns that it should end.
+//!
+//! **Job.** Cancelling a task from outside stops what has not begun; what runs must look.
+//! A [`CancelToken`] is what it looks at: a flag that a parent sets in all its
+//! children, with an optional deadline after which it counts as set.
+//!
+//! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a
+//! parent that is cancelled already gives birth to a cancelled child. 2. `cancel`
+//! sets the flag, then takes list and wakers out under the lock, lets go of the
+//! lock, and does the same for each child: no lock is held while anything of the
+//! user's runs, and no two locks at once. Since the flag is set before the list is taken, a
+//! child that is entered later sees it. 3. A waiter leaves its waker under
+//! the lock after a look at the flag under the lock, so `cancel` either finds it or was seen.
+//!
+//! **Deadlines.** The effective one is the nearest of a token and its ancestors,
+//! computed at birth. Nothing ticks: whoever asks after it has passed cancels the token then,
+//! and who awaits has an alarm.
+//!
+//! **Cost.** `is_cancelled` is one relaxed load, and a clock read if there is a
+//! deadline. A token is one allocation; a child is entered and leaves in constant
+//! time; cancelling is linear in the number of descendants.
+//!
+//! Tests: `tests/cancel.rs`, `checks/tests/models.rs::token_*`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::raw;
+use crate::alarm::Alarm;
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::loom::{Arc, Mutex};
+use crate::sync::block_on;
+
+/// A flag that says "end", for a whole tree of work.
+///
+/// Cloning gives another handle to the same flag; [`child`](CancelToken::child) a new
+/// flag below it. Cancelling a token cancels all below it, and none above.
+///
+/// ```
+/// use trefoil::CancelToken;
+///
+/// let all = CancelToken::new();
+/// let one = all.child();
+/// one.cancel();
+/// assert!(one.is_cancelled() && !all.is_cancelled());
+/// let other = all.child();
+/// all.cancel();
+/// assert!(other.is_cancelled());
+/// ```
+#[derive(Clone)]
+pub struct CancelToken {
+    node: Arc<Node>,
+}
+
+struct Node {
+    cancelled: AtomicBool,
+    /// The nearest deadline of this token and its ancestors.
+    deadline: Option<Instant>,
+    /// Kept alive by its children, with this token's place in its list.
+    parent: Option<(CancelToken, usize)>,
+    links: Mutex<Links>,
+}
+
+#[derive(Default)]
+struct Links {
+    children: Slab<Weak<Node>>,
+    wakers: Slab<Waker>,
+}
+
+impl CancelToken {
+    /// A token that nothing else cancels.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(None, None, false)
+    }
+
+    fn with(parent: Option<(Self, usize)>, deadline: Option<Instant>, cancelled: bool) -> Self {
+        let links = Mutex::new(Links::default());
+        Self {
+            node: Arc::new(Node {
+                cancelled: AtomicBool::new(cancelled),
+                deadline,
+                parent,
+                links,
+            }),
+        }
+    }
+
+    /// The token of the work that runs here: of the task whose closure or
+    /// future this is, also inside a worker process, where the parent's cancellation
+    /// arrives as a message. `join`, `scope` and `map` inherit it; a spawned task has
+    /// its own. Outside of any task: a new one that nobody cancels.
+    #[must_use]
+    pub fn current() -> Self {
+        raw::current::token().unwrap_or_default()
+    }
+
+    /// A new token below this one.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        self.beget(self.node.deadline)
+    }
+
+    /// A child that also counts as cancelled from `deadline` on. The nearest
+    /// deadline among a token and its ancestors counts; one in the past cancels at
+    /// once.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Instant) -> Self {
+        let nearest = self
+            .node
+            .deadline
+            .map_or(deadline, |outer| outer.min(deadline));
+        self.beget(Some(nearest))
+    }
+
+    fn beget(&self, deadline: Option<Instant>) -> Self {
+        if self.is_cancelled() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Self::with(None, deadline, true);
+        }
+        let mut links = self.node.links.lock();
+        let entry = links.children.vacant_entry();
+        let child = Self::with(Some((self.clone(), entry.key())), deadline, false);
+        entry.insert(Arc::downgrade(&child.node));
+        drop(links);
+        // Entered, then looked: a cancellation that took the list before has set the flag before.
+        if self.node.cancelled.load(Ordering::SeqCst) {
+            child.cancel();
+        }
+        child
+    }
+
+    /// Sets the flag here and in all below. Idempotent; linear in the number of
+    /// descendants; wakes whoever awaits them, holding no lock.
+    pub fn cancel(&self) {
+        let mut left = vec![self.node.clone()];
+        while let Some(node) = left.pop() {
+            if node.cancelled.swap(true, Ordering::SeqCst) {
+                continue;
+            }
+            let links = std::mem::take(&mut *node.links.lock());
+            for (_, waker) in links.wakers {
+                waker.wake();
+            }
+            left.extend(
+                links
+                    .children
+                    .into_iter()
+                    .filter_map(|(_, child)| child.upgrade()),
+            );
+        }
+    }
+
+    /// The flag is set, or the deadline has passed. Cost: one relaxed load, and a
+    /// clock read if there is a deadline.
+    #[inline]
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        if self.node.cancelled.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Some(deadline) = self.node.deadline else {
+            return false;
+        };
+        if Instant::now() < deadline {
+            return false;
+        }
+        self.cancel();
+        true
+    }
+
+    /// The nearest deadline of this token and its ancestors.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.node.deadline
+    }
+
+    /// Waits until the token is cancelled; for ever, if it never is.
+    ///
+    /// `.await` it on any runtime, or call [`wait`](Cancelled::wait) in blocking code.
+    ///
+    /// # Cancel safety
+    /// Dropping it takes its waker back, and that is all.
+    pub fn cancelled(&self) -> Cancelled {
+        Cancelled {
+            alarm: self.node.deadline.map(Alarm::new),
+            token: self.clone(),
+            waker: None,
+        }
+    }
+}
+
+impl Default for CancelToken {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelToken")
+            .field("cancelled", &self.node.cancelled.load(Ordering::Relaxed))
+            .field("deadline", &self.node.deadline)
+            .finish()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A chain of parents that only this node kept must not be dropped by recursion.
+        let mut parent = self.parent.take();
+        while let Some((token, key)) = parent.take() {
+            {
+                let mut links = token.node.links.lock();
+                // If the list was taken, it is empty, or begun anew by children that
+                // were born into a cancelled parent: theirs have been upgraded or are dead.
+                let dead = links
+                    .children
+                    .get(key)
+                    .is_some_and(|child| child.strong_count() == 0);
+                if dead {
+                    links.children.remove(key);
+                }
+            }
+            parent = Arc::into_inner(token.node).and_then(|mut node| node.parent.take());
+        }
+    }
+}
+
+/// What [`CancelToken::cancelled`] returns.
+#[must_use = "it waits only when awaited, or by `wait()`"]
+pub struct Cancelled {
+    token: CancelToken,
+    alarm: Option<Alarm>,
+    /// The place of our waker.
+    waker: Option<usize>,
+}
+
+impl Cancelled {
+    /// Blocks until the token is cancelled. On an event-loop thread it never
+    /// blocks.
+    ///
+    /// # Errors
+    /// [`TaskError::WouldBlock`](crate::TaskError::WouldBlock) on an event-loop thread, if the token is
+    /// not cancelled.
+    pub fn wait(self) -> Result<(), crate::TaskError> {
+        block_on(self).ok_or(crate::TaskError::WouldBlock)
+    }
+}
+
+impl Future for Cancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.token.is_cancelled() {
+            return Poll::Ready(());
+        }
+        let clone = cx.waker().clone();
+        let replaced = {
+            let mut links = this.token.node.links.lock();
+            if this.token.node.cancelled.load(Ordering::SeqCst) {
+                return Poll::Ready(());
+            }
+            match this.waker.and_then(|key| links.wakers.get_mut(key)) {
+                Some(place) => Some(std::mem::replace(place, clone)),
+                None => {
+                    this.waker = Some(links.wakers.insert(clone));
+                    None
+                }
+            }
+        };
+        drop(replaced);
+        match &mut this.alarm {
+            Some(alarm) => alarm.poll_elapsed(cx).map(|()| this.token.cancel()),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        let Some(key) = self.waker else { return };
+        let mut links = self.token.node.links.lock();
+        let waker = if self.token.node.cancelled.load(Ordering::SeqCst) {
+            None // the list was, or is being, taken
+        } else {
+            links.wakers.try_remove(key)
+        };
+        drop(links);
+        drop(waker);
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancelled").field(&self.token).finish()
+    }
+}

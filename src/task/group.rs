@@ -1,0 +1,471 @@
+//! Structured concurrency: tasks that live and fail together.
+//!
+//! **Job.** A [`TaskGroup`] holds tasks from any executors. The first failure cancels the
+//! others; the group waits for all of them; what failed is told, what
+//! the group itself cancelled is not. Dropping it cancels what is left.
+//!
+//! **Protocol.** Members are kept in a slab, each registered with the group's
+//! ready queue under its place; so a completion costs the same in a large
+//! group as in a small one. Handles ([`GroupHandle`]) add under the same lock, from
+//! any thread, also from members. The group's owner is the only one that takes results out,
+//! and lets go of the lock before it runs anything of the user's.
+//!
+//! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
+//! is added after the group is gone, too.
+//!
+//! Tests: `tests/group.rs`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use slab::Slab;
+
+use super::raw::Ready;
+use super::{Task, TaskError, TaskId};
+use crate::loom::{Arc, Mutex};
+use crate::sync::block_on;
+
+/// Tasks that live and fail together.
+///
+/// ```
+/// use trefoil::{TaskGroup, ThreadPool};
+///
+/// let pool = ThreadPool::with_threads(2);
+/// let mut group = TaskGroup::new();
+/// for n in 1..=3u64 {
+///     group.add(pool.spawn(move || n * n));
+/// }
+/// assert_eq!(group.join_all().wait().unwrap(), [1, 4, 9]);
+/// ```
+///
+/// Dropping it cancels the members that have not ended.
+#[must_use = "dropping it cancels its members"]
+pub struct TaskGroup<T> {
+    shared: Arc<Mutex<Members<T>>>,
+}
+
+/// Adds members to a [`TaskGroup`] from anywhere; see [`TaskGroup::handle`].
+pub struct GroupHandle<T> {
+    shared: Arc<Mutex<Members<T>>>,
+}
+
+struct Members<T> {
+    tasks: Slab<Member<T>>,
+    ready: Ready,
+    /// Places of members that have ended, oldest first.
+    ended: VecDeque<usize>,
+    added: usize,
+    /// Why no member may go on.
+    ending: Option<Ending>,
+    joined: bool,
+}
+
+struct Member<T> {
+    task: Task<T>,
+    /// How many were added before it.
+    number: usize,
+    /// The group cancelled it: its `Cancelled` is not a failure.
+    cancelled_by_group: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// A member failed, or `cancel` was called.
+    Cancelled,
+    /// The group is gone.
+    Gone,
+}
+
+impl<T> Members<T> {
+    /// Takes a member in; its place.
+    fn add(&mut self, task: Task<T>, cancelled_by_group: bool) -> usize {
+        let entry = self.tasks.vacant_entry();
+        let (key, number) = (entry.key(), self.added);
+        self.added += 1;
+        let member = entry.insert(Member {
+            task,
+            number,
+            cancelled_by_group,
+        });
+        if !member.task.register(self.ready.waker(key)) {
+            self.ended.push_back(key);
+            member.cancelled_by_group = false; // it had ended before
+        }
+        key
+    }
+
+    /// Marks all members as cancelled by the group; the caller cancels them
+    /// after it has let go of the lock.
+    fn begin_ending(&mut self, ending: Ending) -> Vec<super::runnable::TaskRef> {
+        self.ending = Some(ending);
+        self.tasks
+            .iter_mut()
+            .map(|(_, member)| {
+                member.cancelled_by_group |= !member.task.is_finished();
+                member.task.task_ref()
+            })
+            .collect()
+    }
+
+    /// The next member that has ended, if one has.
+    fn take_ended(&mut self) -> Option<(Member<T>, Result<T, TaskError>)> {
+        if self.ended.is_empty() {
+            self.ready.drain(&mut self.ended);
+        }
+        while let Some(key) = self.ended.pop_front() {
+            if let Some(result) = self
+                .tasks
+                .get_mut(key)
+                .and_then(|member| member.task.try_join())
+            {
+                return Some((self.tasks.remove(key), result));
+            }
+        }
+        None
+    }
+}
+
+impl<T> TaskGroup<T> {
+    /// An empty group.
+    pub fn new() -> Self {
+        let members = Members {
+            tasks: Slab::new(),
+            ready: Ready::new(0),
+            ended: VecDeque::new(),
+            added: 0,
+            ending: None,
+            joined: false,
+        };
+        Self {
+            shared: Arc::new(Mutex::new(members)),
+        }
+    }
+
+    /// Takes `task` in. Constant time. In a group that has failed or was
+    /// cancelled, it is cancelled at once.
+    pub fn add(&self, task: Task<T>) -> TaskId {
+        add(&self.shared, task)
+    }
+
+    /// A handle by which others, members too, can add members.
+    #[must_use]
+    pub fn handle(&self) -> GroupHandle<T> {
+        GroupHandle {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// How many members have not been taken out by [`next`](TaskGroup::next).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.lock().tasks.len()
+    }
+
+    /// There are no members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Asks all members to end, and those that are added later.
+    pub fn cancel(&self) {
+        let members = self.shared.lock().begin_ending(Ending::Cancelled);
+        for member in members {
+            member.cancel();
+        }
+    }
+
+    /// Waits until every member has ended, those that are added meanwhile
+    /// included; gives their values in the order of [`add`](TaskGroup::add). The first failure cancels
+    /// the rest, which are still awaited.
+    ///
+    /// `.await` it, or call [`wait`](GroupJoin::wait) in blocking code.
+    ///
+    /// # Errors
+    /// [`GroupError`] with every failure in the order in which they happened, without
+    /// members that the group itself cancelled: if [`cancel`](TaskGroup::cancel) ended members and
+    /// nothing else failed, the list is empty. So it is for a group that was
+    /// joined before.
+    ///
+    /// # Cancel safety
+    /// Dropping it half-way keeps the members in the group, but drops the values that
+    /// it has collected.
+    pub fn join_all(&mut self) -> GroupJoin<'_, T> {
+        GroupJoin {
+            group: self,
+            values: Vec::new(),
+            errors: Vec::new(),
+            left_out: 0,
+            started: false,
+        }
+    }
+
+    /// Waits for the next member to end, in the order of completion, and takes it out.
+    /// `None`: there are no members.
+    ///
+    /// `.await` it, or call [`wait`](GroupNext::wait) in blocking code. A failure does not cancel the
+    /// rest: that is for the caller to decide.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping it loses no result.
+    pub fn next(&mut self) -> GroupNext<'_, T> {
+        GroupNext { group: self }
+    }
+
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<(Member<T>, Result<T, TaskError>)>> {
+        let mut members = self.shared.lock();
+        loop {
+            if let Some(ended) = members.take_ended() {
+                return Poll::Ready(Some(ended));
+            }
+            if members.tasks.is_empty() {
+                return Poll::Ready(None);
+            }
+            if !members.ready.register(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+fn add<T>(shared: &Mutex<Members<T>>, task: Task<T>) -> TaskId {
+    let id = task.id();
+    let mut members = shared.lock();
+    match members.ending {
+        None => {
+            members.add(task, false);
+        }
+        Some(Ending::Cancelled) => {
+            let member = task.task_ref();
+            members.add(task, true);
+            drop(members);
+            member.cancel();
+        }
+        Some(Ending::Gone) => {
+            drop(members);
+            task.cancel();
+        }
+    }
+    id
+}
+
+impl<T> GroupHandle<T> {
+    /// As [`TaskGroup::add`]. After the group is gone, `task` is cancelled.
+    pub fn add(&self, task: Task<T>) -> TaskId {
+        add(&self.shared, task)
+    }
+}
+
+impl<T> Clone for GroupHandle<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<T> Default for TaskGroup<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Drop for TaskGroup<T> {
+    fn drop(&mut self) {
+        let (cancelled, tasks) = {
+            let mut members = self.shared.lock();
+            let cancelled = members.begin_ending(Ending::Gone);
+            (cancelled, std::mem::take(&mut members.tasks))
+        };
+        for member in cancelled {
+            member.cancel();
+        }
+        drop(tasks);
+    }
+}
+
+/// What [`TaskGroup::join_all`] returns.
+#[must_use = "it waits only when awaited, or by `wait()`"]
+pub struct GroupJoin<'a, T> {
+    group: &'a mut TaskGroup<T>,
+    values: Vec<(usize, T)>,
+    errors: Vec<(TaskId, TaskError)>,
+    /// Members that the group itself cancelled.
+    left_out: usize,
+    started: bool,
+}
+
+impl<T> GroupJoin<'_, T> {
+    /// Blocks until every member has ended.
+    ///
+    /// # Errors
+    /// As [`TaskGroup::join_all`]. On an event-loop thread it never blocks: members that have not
+    /// ended are cancelled, and each is a [`TaskError::WouldBlock`].
+    pub fn wait(mut self) -> Result<Vec<T>, GroupError> {
+        if let Some(result) = block_on(&mut self) {
+            return result;
+        }
+        let left = std::mem::take(&mut self.group.shared.lock().tasks);
+        for (_, member) in left {
+            member.task.cancel();
+            self.errors.push((member.task.id(), TaskError::WouldBlock));
+        }
+        Err(GroupError {
+            why: Why::Failed,
+            errors: std::mem::take(&mut self.errors),
+        })
+    }
+}
+
+impl<T> Future for GroupJoin<'_, T> {
+    type Output = Result<Vec<T>, GroupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if !this.started {
+            this.started = true;
+            let mut members = this.group.shared.lock();
+            if std::mem::replace(&mut members.joined, true) {
+                return Poll::Ready(Err(GroupError {
+                    why: Why::JoinedTwice,
+                    errors: Vec::new(),
+                }));
+            }
+        }
+        loop {
+            match this.group.poll_ended(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => break,
+                Poll::Ready(Some((member, Ok(value)))) => this.values.push((member.number, value)),
+                Poll::Ready(Some((member, Err(error)))) => {
+                    if member.cancelled_by_group && matches!(error, TaskError::Cancelled) {
+                        this.left_out += 1;
+                        continue;
+                    }
+                    this.errors.push((member.task.id(), error));
+                    if this.errors.len() == 1 {
+                        this.group.cancel();
+                    }
+                }
+            }
+        }
+        if !this.errors.is_empty() || this.left_out > 0 {
+            let why = if this.errors.is_empty() {
+                Why::Cancelled
+            } else {
+                Why::Failed
+            };
+            return Poll::Ready(Err(GroupError {
+                why,
+                errors: std::mem::take(&mut this.errors),
+            }));
+        }
+        let mut values = std::mem::take(&mut this.values);
+        values.sort_unstable_by_key(|(number, _)| *number);
+        Poll::Ready(Ok(values.into_iter().map(|(_, value)| value).collect()))
+    }
+}
+
+/// What [`TaskGroup::next`] returns.
+#[must_use = "it waits only when awaited, or by `wait()`"]
+pub struct GroupNext<'a, T> {
+    group: &'a mut TaskGroup<T>,
+}
+
+impl<T> GroupNext<'_, T> {
+    /// Blocks until the next member has ended. On an event-loop thread it never
+    /// blocks: if none has ended, `None`, and the members stay in the group.
+    pub fn wait(self) -> Option<(TaskId, Result<T, TaskError>)> {
+        block_on(self).flatten()
+    }
+}
+
+impl<T> Future for GroupNext<'_, T> {
+    type Output = Option<(TaskId, Result<T, TaskError>)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.group
+            .poll_ended(cx)
+            .map(|ended| ended.map(|(member, result)| (member.task.id(), result)))
+    }
+}
+
+// Nothing in them is pinned.
+impl<T> Unpin for GroupJoin<'_, T> {}
+impl<T> Unpin for GroupNext<'_, T> {}
+
+/// What went wrong in a [`TaskGroup`].
+#[derive(Clone, Debug)]
+pub struct GroupError {
+    why: Why,
+    errors: Vec<(TaskId, TaskError)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    Failed,
+    Cancelled,
+    JoinedTwice,
+}
+
+impl GroupError {
+    /// Every failure, in the order in which they happened. Empty if the group was
+    /// cancelled and nothing else failed, or was joined before.
+    #[must_use]
+    pub fn errors(&self) -> &[(TaskId, TaskError)] {
+        &self.errors
+    }
+}
+
+impl fmt::Display for GroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.why, &self.errors[..]) {
+            (Why::JoinedTwice, _) => write!(f, "this group was joined before: make a new one"),
+            (Why::Cancelled, _) | (_, []) => write!(f, "the group was cancelled"),
+            (_, [(id, error)]) => write!(f, "task {id} of the group failed: {error}"),
+            (_, [(id, error), rest @ ..]) => {
+                write!(
+                    f,
+                    "{} tasks of the group failed, first {id}: {error}",
+                    rest.len() + 1
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for GroupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.errors.first().map(|(_, error)| error as _)
+    }
+}
+
+impl<T> fmt::Debug for TaskGroup<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskGroup")
+            .field("members", &self.len())
+            .finish()
+    }
+}
+
+impl<T> fmt::Debug for GroupHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GroupHandle")
+    }
+}
+
+impl<T> fmt::Debug for GroupJoin<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupJoin")
+            .field("ended", &self.values.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for GroupNext<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GroupNext").field(&self.group).finish()
+    }
+}

@@ -1,0 +1,31 @@
+//! A task of another type: the same work, its value changed on arrival.
+//!
+//! A promise that the first task's callback keeps. Cancelling it cancels the first.
+
+use super::completer::{OnCancel, promise};
+use super::panic::catch;
+use super::runnable::TaskRef;
+use super::{Task, TaskError, TaskId};
+
+/// Passes a cancellation on to the task that the value was to come from.
+struct CancelSource(TaskRef);
+
+impl OnCancel for CancelSource {
+    fn on_cancel(&self, _: TaskId) {
+        self.0.cancel();
+    }
+}
+
+#[track_caller]
+pub(super) fn map<T, U, F>(task: Task<T>, f: F) -> Task<U>
+where
+    T: Send + 'static,
+    U: Send + 'static,
+    F: FnOnce(T) -> U + Send + 'static,
+{
+    let (completer, mapped) = promise(CancelSource(task.task_ref()));
+    task.on_done(move |result| {
+        completer.complete(result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)));
+    });
+    mapped
+}

@@ -1,0 +1,227 @@
+//! Which of many tasks have ended: a queue made of their wakers.
+//!
+//! **Job.** Whoever waits for several tasks at once gives each a waker with a
+//! number. When a task ends, its number is in the queue; so each completion costs the
+//! same, however many tasks there are, and none is polled twice.
+//!
+//! **Protocol.** 1. [`Ready::add`] makes a [`Node`], [`Ready::waker`] a waker of
+//! it. 2. Waking pushes the node on a Treiber stack, once until it is drained, and if
+//! the stack was empty wakes the consumer. 3. The consumer drains: takes the
+//! whole stack and turns it round, so numbers come in the order of completion.
+//! 4. Finding nothing, it leaves its waker and looks again: a push before the look is
+//! seen, a push after it finds the waker, since both pass through the lock.
+//!
+//! - **T12** Nodes lie in chunks that [`Shared`] owns and never moves or frees before it
+//!   is dropped; every waker of a node counts as one owner of its `Shared`. So a
+//!   node that a waker points to is alive.
+//! - **T13** A node is in the stack at most once: the push that sets `queued`
+//!   puts it there, the drain that takes it out clears `queued` after it has read its link.
+//!
+//! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
+//! more counts per task. A locked list of numbers: the completing threads meet.
+//!
+//! Tests: `checks/tests/models.rs::ready_*`, `tests/combinators.rs`.
+#![allow(unsafe_code)]
+
+use std::ptr::{self, NonNull};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use crate::loom::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::loom::{Arc, Mutex};
+
+/// The consumer's side.
+pub(in crate::task) struct Ready {
+    shared: Arc<Shared>,
+    /// Where each chunk begins, for the consumer alone.
+    chunks: Vec<NonNull<Node>>,
+    nodes: usize,
+}
+
+struct Shared {
+    newest: AtomicPtr<Node>,
+    consumer: Mutex<Option<Waker>>,
+    /// Keeps the nodes; locked only to add.
+    chunks: Mutex<Vec<Box<[Node]>>>,
+}
+
+struct Node {
+    next: AtomicPtr<Node>,
+    queued: AtomicBool,
+    key: usize,
+    shared: *const Shared,
+}
+
+// SAFETY: T12, T13: all that a node has for other threads is atomic; the pointer is to a
+// `Shared`, which is itself shared between threads.
+unsafe impl Send for Node {}
+// SAFETY: as above.
+unsafe impl Sync for Node {}
+// SAFETY: T12: the chunk pointers are to nodes that `shared` keeps alive.
+unsafe impl Send for Ready {}
+// SAFETY: `&Ready` gives access to atomics and locks only.
+unsafe impl Sync for Ready {}
+
+/// The first chunk has this many nodes, each later one twice as many.
+const FIRST: usize = if cfg!(loom) { 2 } else { 16 };
+
+impl Ready {
+    /// Room for `capacity` tasks at first.
+    pub(in crate::task) fn new(capacity: usize) -> Self {
+        let shared = Shared {
+            newest: AtomicPtr::new(ptr::null_mut()),
+            consumer: Mutex::new(None),
+            chunks: Mutex::new(Vec::new()),
+        };
+        let mut ready = Self {
+            shared: Arc::new(shared),
+            chunks: Vec::new(),
+            nodes: 0,
+        };
+        while ready.nodes < capacity {
+            ready.grow();
+        }
+        ready
+    }
+
+    fn grow(&mut self) {
+        let shared = Arc::as_ptr(&self.shared);
+        let length = FIRST << self.chunks.len();
+        let chunk: Box<[Node]> = (self.nodes..self.nodes + length)
+            .map(|key| Node {
+                next: AtomicPtr::new(ptr::null_mut()),
+                queued: AtomicBool::new(false),
+                key,
+                shared,
+            })
+            .collect();
+        let mut chunks = self.shared.chunks.lock();
+        chunks.push(chunk);
+        if let Some(first) = chunks.last().and_then(|chunk| chunk.first()) {
+            self.chunks.push(NonNull::from(first));
+        }
+        self.nodes += length;
+    }
+
+    /// A waker that puts `key` into the queue. Keys are dense: from 0, growing by
+    /// one; one that is used again must have been drained or never woken.
+    pub(in crate::task) fn waker(&mut self, key: usize) -> Waker {
+        while key >= self.nodes {
+            self.grow();
+        }
+        // Chunk `c` begins at FIRST * (2^c - 1).
+        let chunk = (key / FIRST + 1).ilog2() as usize;
+        let offset = key - FIRST * ((1 << chunk) - 1);
+        // SAFETY: T12: chunk `c` has FIRST * 2^c nodes, and `offset` is below that.
+        let node = unsafe { self.chunks[chunk].add(offset) };
+        std::mem::forget(Arc::clone(&self.shared)); // T12: the waker's share
+        // SAFETY: T12: the table's functions take a pointer to a live node and own a share.
+        unsafe { Waker::new(node.as_ptr().cast_const().cast(), &NODE) }
+    }
+
+    /// What has been woken since the last drain, oldest first, appended to `keys`.
+    pub(in crate::task) fn drain(&self, keys: &mut std::collections::VecDeque<usize>) {
+        let shared = &self.shared;
+        if shared.newest.load(Ordering::Relaxed).is_null() {
+            return;
+        }
+        let mut newest = NonNull::new(shared.newest.swap(ptr::null_mut(), Ordering::AcqRel));
+        let start = keys.len();
+        while let Some(node) = newest {
+            // SAFETY: T12: `shared` keeps the node.
+            let node = unsafe { node.as_ref() };
+            newest = NonNull::new(node.next.load(Ordering::Relaxed));
+            keys.push_back(node.key);
+            node.queued.store(false, Ordering::Release); // T13: after its link was read
+        }
+        // The stack gave the newest first.
+        keys.make_contiguous()[start..].reverse();
+    }
+
+    /// Leaves `waker` to be woken by the next push. True: something is there
+    /// already; drain again.
+    pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
+        let replaced = {
+            let mut consumer = self.shared.consumer.lock();
+            match &*consumer {
+                Some(old) if old.will_wake(waker) => None,
+                _ => consumer.replace(waker.clone()),
+            }
+        };
+        drop(replaced);
+        !self.shared.newest.load(Ordering::Acquire).is_null()
+    }
+}
+
+impl Shared {
+    fn push(&self, node: NonNull<Node>) {
+        // SAFETY: T12: our callers' waker keeps the node.
+        let fields = unsafe { node.as_ref() };
+        if fields.queued.swap(true, Ordering::AcqRel) {
+            return; // T13
+        }
+        let mut newest = ptr::null_mut();
+        loop {
+            fields.next.store(newest, Ordering::Relaxed);
+            match self.newest.compare_exchange_weak(
+                newest,
+                node.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(actual) => newest = actual,
+            }
+        }
+        if newest.is_null() {
+            let consumer = self.consumer.lock().take();
+            if let Some(waker) = consumer {
+                waker.wake();
+            }
+        }
+    }
+}
+
+static NODE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+fn node(data: *const ()) -> NonNull<Node> {
+    // SAFETY: the data of a waker with our table is never null.
+    unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
+}
+
+/// The queue that a live node belongs to.
+///
+/// # Safety
+/// T12: the caller has a share, and does not use the reference longer.
+unsafe fn shared<'a>(node: NonNull<Node>) -> &'a Shared {
+    // SAFETY: T12: the node is alive.
+    let shared = unsafe { node.as_ref() }.shared;
+    // SAFETY: T12: so is its queue.
+    unsafe { &*shared }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: T12: the waker that is cloned has a share.
+    let shared: *const Shared = unsafe { shared(node(data)) };
+    // SAFETY: T12: the pointer is `Arc`'s, and its count is at least one.
+    unsafe { Arc::increment_strong_count(shared) };
+    RawWaker::new(data, &NODE)
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: T12: the waker that is consumed has a share until the next line.
+    unsafe { wake_by_ref(data) };
+    // SAFETY: the caller gives the waker's share away.
+    unsafe { drop_waker(data) };
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: T12: the waker has a share.
+    unsafe { shared(node(data)) }.push(node(data));
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: T12: the waker still has its share here.
+    let shared: *const Shared = unsafe { shared(node(data)) };
+    // SAFETY: T12: the share that `Ready::waker` or `clone` counted for this waker.
+    unsafe { Arc::decrement_strong_count(shared) };
+}

@@ -1,0 +1,78 @@
+//! What most tasks never have: a name, a hook, a token.
+//!
+//! One pointer in the header, null until somebody asks. The record is made by
+//! whoever is first and freed with the cell.
+//!
+//! - **T14** The pointer goes from null to one boxed [`Side`] once, and stays until the
+//!   cell is freed; a reference to it lives no longer than one to the header.
+#![allow(unsafe_code)]
+
+use std::ptr;
+use std::sync::OnceLock;
+
+use crate::loom::atomic::{AtomicPtr, Ordering};
+use crate::task::cancel_token::CancelToken;
+use crate::task::unobserved::Hook;
+
+/// The record.
+#[derive(Default)]
+pub(in crate::task) struct Side {
+    pub(in crate::task) name: OnceLock<Box<str>>,
+    /// Whom to tell of a failure that nobody took, instead of the process's hook.
+    pub(in crate::task) hook: OnceLock<Hook>,
+    /// What the task's own code polls to learn that it should end.
+    pub(in crate::task) token: OnceLock<CancelToken>,
+}
+
+/// Where it hangs.
+pub(super) struct SidePointer(AtomicPtr<Side>);
+
+impl SidePointer {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> Option<&Side> {
+        // SAFETY: T14: null, or a record that lives as long as `self`.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub(super) fn get_or_make(&self) -> &Side {
+        if let Some(side) = self.get() {
+            return side;
+        }
+        let made = Box::into_raw(Box::<Side>::default());
+        match self
+            .0
+            .compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire)
+        {
+            // SAFETY: T14: it is ours no more, and lives as long as `self`.
+            Ok(_) => unsafe { &*made },
+            Err(first) => {
+                // SAFETY: nobody has seen the one that we made.
+                drop(unsafe { Box::from_raw(made) });
+                // SAFETY: T14: not null, and lives as long as `self`.
+                unsafe { &*first }
+            }
+        }
+    }
+}
+
+impl Drop for SidePointer {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let side = self.0.load(Ordering::Relaxed); // the cell is ours alone (T4)
+        if !side.is_null() {
+            drop_side(side);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_side(side: *mut Side) {
+    // SAFETY: T14: the cell is being freed; the record came from `Box::into_raw`.
+    drop(unsafe { Box::from_raw(side) });
+}

@@ -1,0 +1,124 @@
+//! Failures that nobody took.
+//!
+//! A task that fails after its handle was dropped, or whose handle is dropped with
+//! the error still in it, would fail in silence. Instead its error goes to a hook,
+//! once: the hook of its executor if that has one, else the process's, which
+//! unless changed prints one line on standard error. A cancelled task is none of this: somebody
+//! wanted it.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::panic::contain;
+use super::raw::Header;
+use super::{TaskError, TaskId};
+
+/// A hook, shared by all tasks of an executor.
+pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
+
+/// A failure that nobody took: what the hook gets.
+pub struct TaskReport {
+    id: TaskId,
+    name: Option<Box<str>>,
+    site: &'static Location<'static>,
+    error: TaskError,
+}
+
+impl TaskReport {
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The task's name, if it was given one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where it was spawned.
+    #[must_use]
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn error(&self) -> &TaskError {
+        &self.error
+    }
+}
+
+impl fmt::Debug for TaskReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskReport")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("spawned_at", &format_args!("{}", self.site))
+            .field("error", &self.error)
+            .finish()
+    }
+}
+
+impl fmt::Display for TaskReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "detached task {}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " `{name}`")?;
+        }
+        write!(f, ", spawned at {}, failed: {}", self.site, self.error)
+    }
+}
+
+static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
+
+/// Sets what happens to failures that nobody took, in the whole process, except for
+/// executors with a hook of their own. The default prints one line on standard error.
+///
+/// The hook runs on the thread that ended the task or dropped its handle, holding no
+/// lock; it must be short. A panic in it goes no further.
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// let (tell, told) = mpsc::channel();
+/// trefoil::on_unobserved(move |report| { let _ = tell.send(format!("{report:?}")); });
+/// let (completer, task) = trefoil::Completer::<u32>::new();
+/// task.detach();
+/// completer.complete(Err(trefoil::TaskError::TimedOut));
+/// assert!(told.recv().unwrap().contains("TimedOut"));
+/// ```
+pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
+    let before = HOOK.write().replace(Arc::new(hook));
+    drop(before);
+}
+
+/// Tells whoever should know that `error` was not taken.
+#[cold]
+pub(super) fn report(header: &Header, error: TaskError) {
+    if matches!(error, TaskError::Cancelled) {
+        return;
+    }
+    let name = header.side().and_then(|side| side.name.get().cloned());
+    let own = header.side().and_then(|side| side.hook.get().cloned());
+    let report = TaskReport {
+        id: header.id,
+        name,
+        site: header.site,
+        error,
+    };
+    let hook = own.or_else(|| HOOK.read().clone());
+    contain(|| match hook {
+        Some(hook) => hook(&report),
+        None => default_hook(&report),
+    });
+}
+
+#[expect(clippy::print_stderr, reason = "the documented default")]
+fn default_hook(report: &TaskReport) {
+    eprintln!("trefoil: {report}");
+}

@@ -1,0 +1,140 @@
+//! The choices before a pool exists.
+//!
+//! **Job.** [`Builder`] collects them, and the only thing here that is not a plain
+//! value is the width: how many processors this process may use, by affinity and by its
+//! cgroup's quota, unless `TREFOIL_THREADS` says otherwise.
+//!
+//! A variable that is no positive number is ignored: a typing error in
+//! somebody's environment must not stop the program.
+//!
+//! Tests: `tests/thread.rs` (names, hooks, width).
+
+use std::{fmt, io};
+
+use super::crew::{Config, Crew};
+use super::{ThreadPool, global};
+
+/// Makes a [`ThreadPool`] that is not as [`ThreadPool::new`] makes it.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::builder().threads(2).name("crunch").build()?;
+/// let name = pool.install(|| std::thread::current().name().map(str::to_owned));
+/// assert!(name.unwrap().starts_with("crunch-"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use]
+pub struct Builder {
+    config: Config,
+    helps: Option<bool>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        let config = Config {
+            threads: 0,
+            name: "trefoil".to_owned(),
+            stack_size: None,
+            on_start: None,
+            on_exit: None,
+            caller_helps: true,
+        };
+        Self {
+            config,
+            helps: None,
+        }
+    }
+
+    /// How many tasks run at once. 0, the default: as many as there are
+    /// processors for this process, or what the environment variable
+    /// `TREFOIL_THREADS` says.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.config.threads = threads;
+        self
+    }
+
+    /// The threads are named `prefix-0`, `prefix-1`, and so on. Default: `trefoil`.
+    pub fn name(mut self, prefix: impl Into<String>) -> Self {
+        self.config.name = prefix.into();
+        self
+    }
+
+    /// The stack of each worker, in bytes. Default: what `std` gives, usually
+    /// 2 MiB. With a size of its own, the pool runs everything on its own threads.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.config.stack_size = Some(bytes);
+        self
+    }
+
+    /// Called by each thread of the pool when it starts, with its index. With such
+    /// a hook, the pool runs everything on its own threads. A panic in it is
+    /// contained: the thread works nevertheless.
+    pub fn on_start(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.config.on_start = Some(Box::new(f));
+        self
+    }
+
+    /// Called by each thread of the pool before it ends, with its index. A panic
+    /// in it is contained.
+    pub fn on_exit(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.config.on_exit = Some(Box::new(f));
+        self
+    }
+
+    /// Whether a thread outside the pool that waits may run the awaited work
+    /// itself. Default: yes, unless there is a `stack_size` or an `on_start`.
+    pub fn caller_helps(mut self, helps: bool) -> Self {
+        self.helps = Some(helps);
+        self
+    }
+
+    /// Makes the pool and starts its threads.
+    ///
+    /// # Errors
+    /// If the system refuses a thread; those that it gave have ended.
+    pub fn build(self) -> io::Result<ThreadPool> {
+        crate::task::panic::install_hook();
+        let mut config = self.config;
+        if config.threads == 0 {
+            config.threads = width();
+        }
+        let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
+        config.caller_helps = self.helps.unwrap_or(true) && !own_threads_only;
+        if config.name.contains('\0') {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a thread's name cannot contain a zero byte",
+            ));
+        }
+        Crew::start(config).map(ThreadPool::from_crew)
+    }
+
+    /// Makes the [global pool](ThreadPool::global).
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) once there is one; or as
+    /// [`build`](Self::build).
+    pub fn build_global(self) -> io::Result<&'static ThreadPool> {
+        global::set(self)
+    }
+}
+
+/// How many workers a pool gets that is not told.
+fn width() -> usize {
+    let asked = std::env::var("TREFOIL_THREADS")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    match asked {
+        Some(threads) if threads > 0 => threads,
+        _ => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("threads", &self.config.threads)
+            .field("name", &self.config.name)
+            .field("stack_size", &self.config.stack_size)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! The pool of those who do not name one.
+//!
+//! **Job.** `trefoil::join`, `scope` and `spawn_blocking` work on the pool that this
+//! thread is inside of, or else on the global pool, which is made when it is
+//! first needed, never earlier, and lives as long as the process.
+//!
+//! If the system refuses the threads of the global pool, there is nobody to
+//! return the error to: it is made with one thread, and if not even that is
+//! possible, the call panics with a sentence. `build_global` returns the error.
+//!
+//! Tests: `tests/thread.rs`.
+
+use std::io;
+use std::sync::OnceLock;
+
+use super::crew::Crew;
+use super::raw::current;
+use super::scope::Scope;
+use super::{Builder, ThreadPool, pool};
+use crate::loom::Arc;
+use crate::task::Task;
+
+static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();
+
+/// The global pool; made now if there is none.
+pub(super) fn get() -> &'static ThreadPool {
+    GLOBAL.get_or_init(|| {
+        let pool = Builder::new().build().or_else(|_| Builder::new().threads(1).build());
+        pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
+    })
+}
+
+/// Makes the global pool.
+pub(super) fn set(builder: Builder) -> io::Result<&'static ThreadPool> {
+    let refused = || {
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a global thread pool already",
+        )
+    };
+    if GLOBAL.get().is_some() {
+        return Err(refused());
+    }
+    let mut pool = Some(builder.build()?);
+    let global = GLOBAL.get_or_init(|| match pool.take() {
+        Some(pool) => pool,
+        None => unreachable!("called once"),
+    });
+    if pool.is_some() {
+        Err(refused())
+    } else {
+        Ok(global)
+    }
+}
+
+/// The pool that this thread is inside of, or else the global one.
+fn here<R>(f: impl FnOnce(&Arc<Crew>) -> R) -> R {
+    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.crew())));
+    match inside {
+        Some(crew) => f(&crew),
+        None => f(get().crew()),
+    }
+}
+
+/// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
+/// pool that this thread works for, else on the [global](ThreadPool::global) one.
+/// See [`ThreadPool::join`].
+///
+/// ```
+/// fn sum(numbers: &[u64]) -> u64 {
+///     if numbers.len() < 1000 {
+///         return numbers.iter().sum();
+///     }
+///     let (left, right) = numbers.split_at(numbers.len() / 2);
+///     let (left, right) = trefoil::join(|| sum(left), || sum(right));
+///     left + right
+/// }
+/// assert_eq!(sum(&[1; 10_000]), 10_000);
+/// ```
+///
+/// # Panics
+/// As [`ThreadPool::join`].
+pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    // The one function whose cost is counted in nanoseconds: no counting of
+    // references on the way.
+    current::with(|worker| match worker {
+        Some(worker) => pool::join_on(worker, a, b),
+        None => get().join(a, b),
+    })
+}
+
+/// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
+/// returns when all of them have ended. See [`ThreadPool::scope`].
+///
+/// ```
+/// let mut words = ["b", "c", "a"];
+/// let (text, total) = (String::from("abc"), std::sync::Mutex::new(0));
+/// trefoil::scope(|s| {
+///     s.spawn(|| words.sort());
+///     s.spawn(|| *total.lock().unwrap() += text.len());
+/// });
+/// assert_eq!((words, total.into_inner().unwrap()), (["a", "b", "c"], 3));
+/// ```
+///
+/// # Panics
+/// As [`ThreadPool::scope`].
+pub fn scope<'env, F, R>(f: F) -> R
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
+    here(|crew| super::scope::scope(crew, f))
+}
+
+/// Spawns `f` on the pool that this thread works for, else on the
+/// [global](ThreadPool::global) one. See [`ThreadPool::spawn`].
+///
+/// ```
+/// let task = trefoil::spawn_blocking(|| 6 * 7);
+/// assert_eq!(task.join().unwrap(), 42);
+/// ```
+#[track_caller]
+pub fn spawn_blocking<F, T>(f: F) -> Task<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.crew())));
+    match inside {
+        Some(crew) => pool::spawn_on(&crew, f),
+        None => pool::spawn_on(get().crew(), f),
+    }
+}
+
+/// The index of the worker that this thread is: `0..num_threads()` for a pool's
+/// own threads, higher for a spare that takes the place of one that waits.
+/// `None` on other threads.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// assert_eq!(pool.install(trefoil::thread::current_index), Some(0));
+/// assert_eq!(trefoil::thread::current_index(), None);
+/// ```
+#[must_use]
+pub fn current_index() -> Option<usize> {
+    current::with_home(|home| home.map(super::worker::Worker::slot_number))
+}

@@ -1,0 +1,557 @@
+//! Who works, who sleeps, who is blocked: the sleep protocol.
+//!
+//! **Job.** Keeps as many threads at work as the pool is wide, wakes one when
+//! there is something for it to do, and loses no wake-up. Every atomic of that
+//! protocol is in this file. What the work is, and where it is queued, this file
+//! does not know: callers say `publish` after a push, and look into the queues
+//! themselves where the protocol tells them to.
+//!
+//! **State.** One word counts the threads by what they do; each thread is in
+//! exactly one of these states, except that a searcher is also a runner:
+//!
+//! ```text
+//!              recruit                     find nothing: sleep
+//!   (started) ────────▶ running+searching ────────────────────▶ asleep
+//!                          │ ▲                                    │
+//!            found / again │ │            recruit                 │
+//!                          ▼ │◀───────────────────────────────────┘
+//!                        running ──block──▶ blocked ──unblock──▶ running
+//!
+//!   asleep ──recruit as watcher──▶ watching ──10 ms without progress──▶ running
+//! ```
+//!
+//! `blocked` is a worker parked in a wait of this crate (`join`, the end of a
+//! scope, `Task::join`): another thread takes its place, a *spare* if nobody is
+//! asleep. When it comes back, there is one runner too many; the next one that
+//! looks for work goes to sleep instead (`surplus`). Spares that have slept
+//! for a while end.
+//!
+//! **Protocol.**
+//! 1. Whoever pushes work calls [`publish`](Idle::publish) *after* the push: a
+//!    sequentially consistent fence, then one load of the word.
+//! 2. If fewer run than the pool is wide and none of them searches, it recruits
+//!    one: adds it to the word on its behalf, then wakes it.
+//! 3. A searcher that finds work calls [`found`](Idle::found); if it was the
+//!    last searcher, it looks whether there is more, and then recruits the next.
+//! 4. A searcher that finds nothing lies down ([`lie_down`](Idle::lie_down)):
+//!    it takes itself off the word, fence, *then looks into every queue once
+//!    more*, and gets up if it sees something.
+//! 5. A runner that blocks takes itself off the word, fence, and then looks into
+//!    the queues like 4; if it sees something, it recruits like 2.
+//!
+//! **No wake-up is lost.** Claim: after a push, if the work is not taken,
+//! somebody is running and will look into the queues after the push.
+//! (a) The publisher's load in 1 comes either before or after a given
+//! subtraction of 4 or 5 in the one order of sequentially consistent operations.
+//! If the subtraction is first, the load sees it. If the load is first, the push
+//! is before the fence of 4/5, so the look that follows sees the push.
+//! (b) The publisher recruits nobody in two cases. *Somebody searches*: that
+//! thread either finds something, and then steps 3's look follows its
+//! subtraction, so (a) applies to it; or it lies down, and (a) applies. *As many
+//! run as the pool is wide*: each of them comes back to search, or blocks, or
+//! lies down; its subtraction is after the load, so (a) applies.
+//! (c) [`surplus`](Idle::lie_down_if_surplus) takes a runner off only if more run than
+//! the pool is wide; as many as it is wide remain, and (b) applies to them.
+//! (d) A thread that gets up in 4 may find that somebody has recruited in the
+//! meantime so that as many run as should; then it stays down, and (b) applies.
+//!
+//! The exception is `publish_hint`, which has no fence: it is for halves that
+//! their owner takes back itself if nobody else comes (fork and join). What may be
+//! overlooked there is a chance of parallelism, never work.
+//!
+//! **The stall rule.** A pool as wide as its runners may still stand still: the
+//! replacement of a blocked worker may be stuck in the user's own lock, which
+//! the blocked worker holds. So while somebody is blocked and work is queued
+//! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time,
+//! and if nothing was taken from the queues meanwhile, it becomes one more
+//! runner. While nobody is blocked or nothing is queued, nobody watches: there is no ticker.
+//!
+//! - **P1** `running` counts exactly the threads that have been recruited or
+//!   unblocked and have not since lain down, blocked or ended.
+//! - **P2** A bed is in `Beds` exactly while its thread is asleep and nobody has
+//!   recruited it; beds move, and `closed` changes, only under the lock.
+//! - **P3** After `closed`, nobody is recruited and whoever lies down is told to
+//!   end.
+//!
+//! **Rejected.** One futex word for all sleepers (a thundering herd); counting
+//! pushed jobs in the word (each push an RMW on a shared line); a ticker that
+//! notices what was overlooked (costs CPU while idle); waking the oldest sleeper
+//! (its cache is coldest).
+//!
+//! Sources: Go's `proc.go` (the fence on both sides), tokio (the last searcher
+//! wakes the next), rayon's sleep module (what may be overlooked),
+//! `ForkJoinPool` (spares for blocked workers).
+//!
+//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread.rs` (idle pool
+//! without wake-ups, stalls, shutdown).
+
+use std::time::Duration;
+
+use crate::loom::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::loom::{Condvar, Mutex};
+
+/// How long queued work may stand still while somebody waits.
+pub(super) const STALL: Duration = Duration::from_millis(10);
+
+/// How long a spare sleeps before it ends.
+pub(super) const KEEP_SPARE: Duration = Duration::from_secs(5);
+
+const RUNNING: u64 = 1;
+const SEARCHING: u64 = 1 << 20;
+const BLOCKED: u64 = 1 << 40;
+const WATCHED: u64 = 1 << 60;
+const CLOSING: u64 = 1 << 61;
+const FIELD: u64 = (1 << 20) - 1;
+
+/// A copy of the word, taken apart.
+#[derive(Clone, Copy)]
+struct Census(u64);
+
+impl Census {
+    fn running(self) -> u64 {
+        self.0 & FIELD
+    }
+    fn searching(self) -> u64 {
+        (self.0 / SEARCHING) & FIELD
+    }
+    fn blocked(self) -> u64 {
+        (self.0 / BLOCKED) & FIELD
+    }
+    fn watched(self) -> bool {
+        self.0 & WATCHED != 0
+    }
+    fn closing(self) -> bool {
+        self.0 & CLOSING != 0
+    }
+}
+
+/// What a thread is woken, or started, for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// To search and run; it is already counted as a searcher.
+    Work,
+    /// To watch for a stall; [`Idle::recruit`] has set the word's flag for it.
+    Watch,
+    /// To end.
+    Exit,
+}
+
+/// What somebody who published work should do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Need {
+    /// Nothing: it will be found.
+    Nobody,
+    /// Recruit a worker.
+    Worker,
+    /// Recruit a watcher.
+    Watcher,
+}
+
+/// Whom [`Idle::recruit`] found.
+#[must_use]
+pub(super) enum Recruit<B> {
+    /// Nobody is needed any more.
+    Nobody,
+    /// This sleeper: its order has been set, wake it.
+    Wake(B),
+    /// Nobody is asleep: start a thread for this. It is counted already; give it
+    /// back with [`Idle::stillborn`] if there is none to be had.
+    Start(Role),
+}
+
+/// Where one thread sleeps.
+pub(super) trait Bed: Clone {
+    fn orders(&self) -> &Orders;
+    /// Belongs to a spare, which others are preferred to.
+    fn is_spare(&self) -> bool;
+    fn same(&self, other: &Self) -> bool;
+}
+
+/// The word through which a sleeper learns why it was woken.
+#[derive(Debug, Default)]
+pub(super) struct Orders(AtomicU32);
+
+impl Orders {
+    pub(super) fn give(&self, role: Role) {
+        let code = match role {
+            Role::Work => 1,
+            Role::Watch => 2,
+            Role::Exit => 3,
+        };
+        // Release: pairs with `take`; what the recruiter wrote is seen. A swap,
+        // because loom does not order a plain store against the sleeper's swaps.
+        self.0.swap(code, Ordering::AcqRel);
+    }
+
+    /// The order, once: `None` is a wake-up meant for something else.
+    pub(super) fn take(&self) -> Option<Role> {
+        // Acquire: pairs with `give`.
+        match self.0.swap(0, Ordering::AcqRel) {
+            1 => Some(Role::Work),
+            2 => Some(Role::Watch),
+            3 => Some(Role::Exit),
+            _ => None,
+        }
+    }
+}
+
+struct Beds<B> {
+    /// Newest last: the warmest thread is woken first.
+    own: Vec<B>,
+    spare: Vec<B>,
+    closed: bool,
+    /// Workers of this pool that are inside its `shutdown`.
+    leaving: u64,
+}
+
+impl<B: Bed> Beds<B> {
+    fn of(&mut self, bed: &B) -> &mut Vec<B> {
+        if bed.is_spare() {
+            &mut self.spare
+        } else {
+            &mut self.own
+        }
+    }
+
+    fn remove(&mut self, bed: &B) -> bool {
+        let beds = self.of(bed);
+        match beds.iter().rposition(|other| other.same(bed)) {
+            Some(at) => {
+                beds.remove(at);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// See the module.
+pub(super) struct Idle<B> {
+    word: AtomicU64,
+    width: u64,
+    beds: Mutex<Beds<B>>,
+    /// Told when nobody runs any more, while closing.
+    quiet: Condvar,
+}
+
+impl<B: Bed> Idle<B> {
+    /// A pool whose `width` threads are about to start, as searchers.
+    pub(super) fn new(width: usize) -> Self {
+        let width = width as u64;
+        Self {
+            word: AtomicU64::new(width * (RUNNING + SEARCHING)),
+            width,
+            beds: Mutex::new(Beds {
+                own: Vec::new(),
+                spare: Vec::new(),
+                closed: false,
+                leaving: 0,
+            }),
+            quiet: Condvar::new(),
+        }
+    }
+
+    fn census(&self, order: Ordering) -> Census {
+        Census(self.word.load(order))
+    }
+
+    fn need(&self, census: Census) -> Need {
+        if census.running() < self.width {
+            if census.searching() == 0 {
+                Need::Worker
+            } else {
+                Need::Nobody
+            }
+        } else if census.blocked() > 0 && !census.watched() {
+            Need::Watcher
+        } else {
+            Need::Nobody
+        }
+    }
+
+    /// After a push of work that nobody else would run.
+    #[inline]
+    pub(super) fn publish(&self) -> Need {
+        // Between the push and the load: step 1, pairs with `lie_down`, `block`.
+        fence(Ordering::SeqCst);
+        self.need(self.census(Ordering::Relaxed))
+    }
+
+    /// After a push of work that the pusher takes back if nobody comes.
+    #[inline]
+    pub(super) fn publish_hint(&self) -> Need {
+        self.need(self.census(Ordering::Relaxed))
+    }
+
+    /// Some thread of the pool has nothing to do.
+    #[inline]
+    pub(super) fn hungry(&self) -> bool {
+        let census = self.census(Ordering::Relaxed);
+        census.searching() > 0 || census.running() < self.width
+    }
+
+    /// Finds a thread for what [`publish`](Self::publish) asked for.
+    #[cold]
+    pub(super) fn recruit(&self, need: Need) -> Recruit<B> {
+        let (role, add) = match need {
+            Need::Nobody => return Recruit::Nobody,
+            Need::Worker => (Role::Work, RUNNING + SEARCHING),
+            Need::Watcher => (Role::Watch, WATCHED),
+        };
+        let mut beds = self.beds.lock();
+        if beds.closed {
+            return Recruit::Nobody;
+        }
+        let mut census = self.census(Ordering::SeqCst);
+        loop {
+            if self.need(census) != need {
+                return Recruit::Nobody;
+            }
+            let new = census.0 + add;
+            match self
+                .word
+                .compare_exchange_weak(census.0, new, Ordering::SeqCst, Ordering::SeqCst)
+            {
+                Ok(_) => break,
+                Err(now) => census = Census(now),
+            }
+        }
+        match beds.own.pop().or_else(|| beds.spare.pop()) {
+            Some(bed) => {
+                bed.orders().give(role);
+                Recruit::Wake(bed)
+            }
+            None => Recruit::Start(role),
+        }
+    }
+
+    /// The system gave no thread for [`Recruit::Start`].
+    pub(super) fn stillborn(&self, role: Role) {
+        match role {
+            Role::Work => self.subtract(RUNNING + SEARCHING),
+            Role::Watch => self.subtract(WATCHED),
+            Role::Exit => {}
+        }
+    }
+
+    fn subtract(&self, what: u64) {
+        let census = Census(self.word.fetch_sub(what, Ordering::SeqCst) - what);
+        if census.closing() && census.running() == 0 {
+            // Under the lock, so that it is not lost between look and wait.
+            drop(self.beds.lock());
+            self.quiet.notify_all();
+        }
+    }
+
+    /// A runner begins to search, unless enough do.
+    pub(super) fn search(&self) -> bool {
+        if self.census(Ordering::Relaxed).searching() * 2 >= self.width.max(2) {
+            return false;
+        }
+        self.word.fetch_add(SEARCHING, Ordering::SeqCst);
+        true
+    }
+
+    /// A searcher found work. True: it was the last; look for more, and recruit.
+    pub(super) fn found(&self) -> bool {
+        let before = Census(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
+        // Between the subtraction and the look: step 3.
+        fence(Ordering::SeqCst);
+        before.searching() == 1
+    }
+
+    /// Somebody is blocked and nobody watches.
+    pub(super) fn unwatched(&self) -> bool {
+        let census = self.census(Ordering::Relaxed);
+        census.blocked() > 0 && !census.watched()
+    }
+
+    /// A runner (and searcher, if `searching`) found nothing and goes to sleep.
+    /// After `true`, it must look into every queue, and [`get_up`](Self::get_up)
+    /// if there is something. `false`: the pool is closed, it must end.
+    pub(super) fn lie_down(&self, bed: &B, searching: bool) -> bool {
+        let what = if searching {
+            RUNNING + SEARCHING
+        } else {
+            RUNNING
+        };
+        let mut beds = self.beds.lock();
+        let open = !beds.closed;
+        if open {
+            beds.of(bed).push(bed.clone());
+        }
+        let census = Census(self.word.fetch_sub(what, Ordering::SeqCst) - what);
+        if census.closing() && census.running() == 0 {
+            self.quiet.notify_all();
+        }
+        drop(beds);
+        // Between the subtraction and the caller's look: step 4.
+        fence(Ordering::SeqCst);
+        open
+    }
+
+    /// The same for a runner (not a searcher) that is one too many; nothing
+    /// happens if it is not.
+    pub(super) fn lie_down_if_surplus(&self, bed: &B) -> bool {
+        if self.census(Ordering::Relaxed).running() <= self.width {
+            return false;
+        }
+        let mut beds = self.beds.lock();
+        if beds.closed {
+            return false;
+        }
+        let mut census = self.census(Ordering::SeqCst);
+        loop {
+            if census.running() <= self.width {
+                return false;
+            }
+            let new = census.0 - RUNNING;
+            match self
+                .word
+                .compare_exchange_weak(census.0, new, Ordering::SeqCst, Ordering::SeqCst)
+            {
+                Ok(_) => break,
+                Err(now) => census = Census(now),
+            }
+        }
+        beds.of(bed).push(bed.clone());
+        true
+    }
+
+    /// A sleeper saw work. True: it is a searcher again. False: somebody has
+    /// recruited it, or enough run; it must wait for its orders.
+    pub(super) fn get_up(&self, bed: &B) -> bool {
+        let mut beds = self.beds.lock();
+        let mut census = self.census(Ordering::SeqCst);
+        loop {
+            if census.running() >= self.width {
+                return false;
+            }
+            if !beds.remove(bed) {
+                return false;
+            }
+            let new = census.0 + RUNNING + SEARCHING;
+            match self
+                .word
+                .compare_exchange(census.0, new, Ordering::SeqCst, Ordering::SeqCst)
+            {
+                Ok(_) => return true,
+                Err(now) => {
+                    census = Census(now);
+                    beds.of(bed).push(bed.clone());
+                }
+            }
+        }
+    }
+
+    /// A spare has slept long enough. True: it is out of bed and must end.
+    pub(super) fn retire(&self, bed: &B) -> bool {
+        self.beds.lock().remove(bed)
+    }
+
+    /// A runner is about to park in a wait. Afterwards it must look into the
+    /// queues, and recruit as for a push if there is something.
+    pub(super) fn block(&self) {
+        let census =
+            Census(self.word.fetch_add(BLOCKED - RUNNING, Ordering::SeqCst) + (BLOCKED - RUNNING));
+        if census.closing() && census.running() == 0 {
+            drop(self.beds.lock());
+            self.quiet.notify_all();
+        }
+        // Between the subtraction and the caller's look: step 5.
+        fence(Ordering::SeqCst);
+    }
+
+    /// It goes on.
+    pub(super) fn unblock(&self) {
+        self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst);
+    }
+
+    /// A thread that is no worker of this pool is about to park in a wait for work
+    /// of this pool: the stall rule counts it. Afterwards as for `block`.
+    pub(super) fn outsider_waits(&self) {
+        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// It goes on.
+    pub(super) fn outsider_goes_on(&self) {
+        self.subtract(BLOCKED);
+    }
+
+    /// A watcher saw no progress: it is one more runner and searcher.
+    pub(super) fn step_in(&self) {
+        self.word
+            .fetch_sub(WATCHED - RUNNING - SEARCHING, Ordering::SeqCst);
+    }
+
+    /// A watcher is not needed and goes to sleep; like [`lie_down`](Self::lie_down).
+    pub(super) fn stop_watching(&self, bed: &B) -> bool {
+        let mut beds = self.beds.lock();
+        let open = !beds.closed;
+        if open {
+            beds.of(bed).push(bed.clone());
+        }
+        self.word.fetch_sub(WATCHED, Ordering::SeqCst);
+        drop(beds);
+        fence(Ordering::SeqCst);
+        open
+    }
+
+    /// A watcher is still needed: somebody is blocked.
+    pub(super) fn watch_on(&self) -> bool {
+        self.census(Ordering::Relaxed).blocked() > 0
+    }
+
+    /// From now on [`wait_quiet`](Self::wait_quiet) is told.
+    pub(super) fn closing(&self) {
+        self.word.fetch_or(CLOSING, Ordering::SeqCst);
+    }
+
+    /// A worker of this pool is inside `shutdown`, for good: when that returns,
+    /// the pool is closed.
+    pub(super) fn leave(&self) {
+        self.beds.lock().leaving += 1;
+        self.quiet.notify_all();
+    }
+
+    /// Waits until nobody runs and nobody but the leaving is blocked. If `idle`
+    /// then says that nothing is queued, closes the pool (P3) and returns the
+    /// sleepers, whose orders are to end. `None`: work is queued and nobody is
+    /// there to run it, because the system has refused a thread.
+    pub(super) fn wait_quiet(&self, idle: impl Fn() -> bool) -> Option<Vec<B>> {
+        let mut beds = self.beds.lock();
+        loop {
+            if beds.closed {
+                return Some(Vec::new());
+            }
+            let census = self.census(Ordering::SeqCst);
+            if census.running() == 0 && census.blocked() == beds.leaving {
+                if !idle() {
+                    return None;
+                }
+                beds.closed = true;
+                let mut all = std::mem::take(&mut beds.own);
+                all.append(&mut beds.spare);
+                for bed in &all {
+                    bed.orders().give(Role::Exit);
+                }
+                return Some(all);
+            }
+            beds = self.quiet.wait(beds);
+        }
+    }
+}
+
+impl<B> std::fmt::Debug for Idle<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let census = Census(self.word.load(Ordering::Relaxed));
+        f.debug_struct("Idle")
+            .field("width", &self.width)
+            .field("running", &census.running())
+            .field("searching", &census.searching())
+            .field("blocked", &census.blocked())
+            .finish()
+    }
+}

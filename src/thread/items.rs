@@ -1,0 +1,302 @@
+//! What `map` and its siblings work on.
+//!
+//! **Job.** [`Items`] is implemented for what can be cut into halves at no cost
+//! (vectors, slices, arrays, integer ranges) and for the other collections of
+//! the standard library, which are first collected into a vector of their
+//! elements or of references to them. It is sealed: the ways to cut are ours.
+//!
+//! A source gives its [`Producer`] to a callback instead of returning it,
+//! because the producer of a vector borrows the buffer that the source owns.
+//!
+//! Rejected: `IntoIterator` for everything (an iterator cannot be cut); an open
+//! trait (its methods would have to be safe against wrong lengths).
+//!
+//! Tests: `tests/thread.rs` (every source, order, drops).
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::ops::{Range, RangeInclusive};
+use std::slice;
+
+use self::sealed::{Callback, Producer, Source};
+use super::raw::drain::{Emptied, Part};
+
+/// A collection that [`ThreadPool::map`](super::ThreadPool::map) and its siblings
+/// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
+/// by value or by reference; slices and arrays, also by mutable reference; and ranges
+/// of integers.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let mut words = vec!["pear", "fig"];
+/// assert_eq!(pool.map(&words, |word| word.len()), [4, 3]);
+/// pool.for_each(&mut words, |word| *word = &word[..2]);
+/// assert_eq!(words, ["pe", "fi"]);
+/// assert_eq!(pool.map(-2..=2_i8, |x| x * x), [4, 1, 0, 1, 4]);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a collection that the thread pool can divide",
+    label = "expected a Vec, a slice, an array, an integer range or another std collection",
+    note = "an iterator can be collected into a `Vec` first"
+)]
+pub trait Items: Source {}
+
+impl<S: Source> Items for S {}
+
+pub(super) mod sealed {
+    /// A collection, consumed.
+    pub trait Source {
+        /// What it consists of.
+        type Item;
+        /// Calls back with all its items.
+        fn produce<C: Callback<Self::Item>>(self, callback: C) -> C::Output;
+    }
+
+    /// What is done with a producer.
+    pub trait Callback<T> {
+        /// Its result.
+        type Output;
+        /// Does it.
+        fn call<P: Producer<Item = T>>(self, producer: P) -> Self::Output;
+    }
+
+    /// A run of items that can be cut.
+    pub trait Producer: Send + Sized {
+        /// What it consists of.
+        type Item;
+        /// How they are gone through.
+        type Iter: Iterator<Item = Self::Item>;
+        /// How many there are.
+        fn len(&self) -> usize;
+        /// The first `at` (at most `len`), and the others.
+        fn split_at(self, at: usize) -> (Self, Self);
+        /// One after another. Drops those that are not taken.
+        fn into_iter(self) -> Self::Iter;
+    }
+}
+
+impl<'a, T: Sync> Producer for &'a [T] {
+    type Item = &'a T;
+    type Iter = slice::Iter<'a, T>;
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        <[T]>::split_at(self, at)
+    }
+    fn into_iter(self) -> Self::Iter {
+        self.iter()
+    }
+}
+
+impl<'a, T: Send> Producer for &'a mut [T] {
+    type Item = &'a mut T;
+    type Iter = slice::IterMut<'a, T>;
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        self.split_at_mut(at)
+    }
+    fn into_iter(self) -> Self::Iter {
+        self.iter_mut()
+    }
+}
+
+impl<T: Send> Producer for Part<'_, T> {
+    type Item = T;
+    type Iter = Self;
+    fn len(&self) -> usize {
+        Part::len(self)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        Part::split_at(self, at)
+    }
+    fn into_iter(self) -> Self {
+        self
+    }
+}
+
+impl<T: Send> Source for Vec<T> {
+    type Item = T;
+    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+        callback.call(Emptied::new(self).part())
+    }
+}
+
+impl<T: Send, const N: usize> Source for [T; N] {
+    type Item = T;
+    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+        Vec::from(self).produce(callback)
+    }
+}
+
+macro_rules! borrowed {
+    ($([$($generic:tt)*] $type:ty),* $(,)?) => {$(
+        impl<'a, T: Sync, $($generic)*> Source for &'a $type {
+            type Item = &'a T;
+            fn produce<C: Callback<&'a T>>(self, callback: C) -> C::Output {
+                callback.call(&self[..])
+            }
+        }
+        impl<'a, T: Send, $($generic)*> Source for &'a mut $type {
+            type Item = &'a mut T;
+            fn produce<C: Callback<&'a mut T>>(self, callback: C) -> C::Output {
+                callback.call(&mut self[..])
+            }
+        }
+    )*};
+}
+borrowed!([] [T], [] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
+
+macro_rules! collected {
+    ($([$($generic:tt)*] $type:ty => $item:ty),* $(,)?) => {$(
+        impl<$($generic)*> Source for $type {
+            type Item = $item;
+            fn produce<C: Callback<$item>>(self, callback: C) -> C::Output {
+                self.into_iter().collect::<Vec<$item>>().produce(callback)
+            }
+        }
+    )*};
+}
+collected!(
+    [T: Send] Box<[T]> => T,
+    [T: Send] VecDeque<T> => T,
+    ['a, T: Sync] &'a VecDeque<T> => &'a T,
+    ['a, T: Send] &'a mut VecDeque<T> => &'a mut T,
+    [T: Send] LinkedList<T> => T,
+    ['a, T: Sync] &'a LinkedList<T> => &'a T,
+    ['a, T: Send] &'a mut LinkedList<T> => &'a mut T,
+    [T: Send] BinaryHeap<T> => T,
+    ['a, T: Sync] &'a BinaryHeap<T> => &'a T,
+    [T: Send] BTreeSet<T> => T,
+    ['a, T: Sync] &'a BTreeSet<T> => &'a T,
+    [T: Send, H] HashSet<T, H> => T,
+    ['a, T: Sync, H] &'a HashSet<T, H> => &'a T,
+    [K: Send, V: Send] BTreeMap<K, V> => (K, V),
+    ['a, K: Sync, V: Sync] &'a BTreeMap<K, V> => (&'a K, &'a V),
+    ['a, K: Sync, V: Send] &'a mut BTreeMap<K, V> => (&'a K, &'a mut V),
+    [K: Send, V: Send, H] HashMap<K, V, H> => (K, V),
+    ['a, K: Sync, V: Sync, H] &'a HashMap<K, V, H> => (&'a K, &'a V),
+    ['a, K: Sync, V: Send, H] &'a mut HashMap<K, V, H> => (&'a K, &'a mut V),
+    [T: Send] Option<T> => T,
+);
+
+/// An integer that ranges are made of.
+///
+/// One generic impl for all of them, not one for each: so the compiler knows that
+/// the items of `Range<T>` are `T` while it does not yet know what `T` is, and
+/// `pool.map(0..9, |i| ..)` needs no annotation.
+pub(super) trait Int: Copy + PartialOrd + Send {
+    /// How many steps it is from here up to `end`, which is not below.
+    fn distance(self, end: Self) -> u128;
+    /// `steps` further, wrapping: an empty run may begin past the last integer.
+    fn forward(self, steps: usize) -> Self;
+}
+
+macro_rules! integers {
+    ($($int:ident as $unsigned:ident),* $(,)?) => {$(
+        impl Int for $int {
+            #[inline]
+            fn distance(self, end: Self) -> u128 {
+                end.wrapping_sub(self) as $unsigned as u128
+            }
+            #[inline]
+            fn forward(self, steps: usize) -> Self {
+                self.wrapping_add(steps as $int)
+            }
+        }
+    )*};
+}
+integers!(
+    u8 as u8,
+    u16 as u16,
+    u32 as u32,
+    u64 as u64,
+    u128 as u128,
+    usize as usize,
+    i8 as u8,
+    i16 as u16,
+    i32 as u32,
+    i64 as u64,
+    i128 as u128,
+    isize as usize,
+);
+
+fn length(steps: Option<u128>) -> usize {
+    match steps.map(usize::try_from) {
+        Some(Ok(len)) => len,
+        _ => panic!("a range of more than usize::MAX items cannot be divided: cut it into several"),
+    }
+}
+
+impl<T: Int> Source for Range<T> {
+    type Item = T;
+    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+        let Range { start, end } = self;
+        let len = if start < end {
+            length(Some(start.distance(end)))
+        } else {
+            0
+        };
+        callback.call(Span { start, len })
+    }
+}
+
+impl<T: Int> Source for RangeInclusive<T> {
+    type Item = T;
+    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+        let (start, end) = (*self.start(), *self.end());
+        let len = if self.is_empty() {
+            0
+        } else {
+            length(start.distance(end).checked_add(1))
+        };
+        callback.call(Span { start, len })
+    }
+}
+
+/// Neighbouring integers.
+#[derive(Debug)]
+pub(super) struct Span<T> {
+    start: T,
+    len: usize,
+}
+
+impl<T: Int> Producer for Span<T> {
+    type Item = T;
+    type Iter = Self;
+    fn len(&self) -> usize {
+        self.len
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let middle = self.start.forward(at);
+        (
+            Self {
+                start: self.start,
+                len: at,
+            },
+            Self {
+                start: middle,
+                len: self.len - at,
+            },
+        )
+    }
+    fn into_iter(self) -> Self {
+        self
+    }
+}
+
+impl<T: Int> Iterator for Span<T> {
+    type Item = T;
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.len = self.len.checked_sub(1)?;
+        let next = self.start;
+        self.start = next.forward(1);
+        Some(next)
+    }
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len, Some(self.len))
+    }
+}

@@ -1,0 +1,66 @@
+//! A one-shot gate between the thread that ends some work and the one that
+//! waits for it.
+//!
+//! ```text
+//!   PENDING ──park (waiter)──▶ PARKED
+//!      │                         │
+//!      └──────set (setter)───────┴──▶ DONE
+//! ```
+//!
+//! **Protocol.** 1. The waiter looks ([`is_set`](Latch::is_set)). 2. Before it
+//! parks, it says so ([`park`](Latch::park)); if that fails, the work has ended.
+//! 3. The setter swaps in DONE, and wakes the waiter only if it was PARKED. A
+//! wake-up is a token in the waiter's parker, so one that comes between 2 and
+//! the park is kept, and one that is late is only a spurious wake-up: every
+//! waiter looks again before it parks again.
+//!
+//! - **P4** DONE is final, and what the setter did before is visible to whoever
+//!   sees it.
+//! - **P5** The setter does not touch the latch after its swap: the waiter may
+//!   have returned, and the latch may be gone with its stack frame. So it must
+//!   know whom to wake before.
+//!
+//! Rejected: a condition variable in each job (a join would construct and lock
+//! it, stolen or not).
+//!
+//! Tests: the loom model in `checks/tests/pool.rs`; `tests/thread.rs` as a whole.
+
+use crate::loom::atomic::{AtomicU32, Ordering};
+
+const PENDING: u32 = 0;
+const PARKED: u32 = 1;
+const DONE: u32 = 2;
+
+#[derive(Debug)]
+pub(super) struct Latch(AtomicU32);
+
+impl Latch {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(PENDING))
+    }
+
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        // Acquire: pairs with `set` (P4).
+        self.0.load(Ordering::Acquire) == DONE
+    }
+
+    /// The waiter is about to park. False: there is nothing to wait for.
+    pub(super) fn park(&self) -> bool {
+        match self
+            .0
+            .compare_exchange(PENDING, PARKED, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => true,
+            Err(now) => now == PARKED,
+        }
+    }
+
+    /// The work has ended. True: the waiter must be woken.
+    #[must_use]
+    pub(super) fn set(&self) -> bool {
+        // AcqRel: releases the result (P4), acquires what the waiter said before it parked.
+        self.0.swap(DONE, Ordering::AcqRel) == PARKED
+    }
+}

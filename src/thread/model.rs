@@ -1,0 +1,265 @@
+//! The sleep protocol and the latch for the models: a pool without deques.
+//!
+//! Loom models live in `checks/`, outside this crate. What they drive is `idle.rs` and
+//! `latch.rs` as they are; around them is the least that makes a pool: a count of
+//! queued items, and workers that follow the steps of `worker.rs`. Exists under
+//! `--cfg loom` only.
+#![allow(missing_docs, missing_debug_implementations)]
+
+use std::sync::Arc;
+
+use super::idle::{self, Idle, Need, Orders, Recruit, Role};
+use super::latch;
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::loom::{Mutex, Parker, Unparker};
+
+/// A step that a model leaves out, to see itself fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    No,
+    /// Step 4: the look after lying down.
+    NoSecondLook,
+    /// Step 1: the fence between push and load.
+    NoFence,
+}
+
+struct Slot {
+    orders: Orders,
+    unparker: Unparker,
+    spare: bool,
+}
+
+impl idle::Bed for Arc<Slot> {
+    fn orders(&self) -> &Orders {
+        &self.orders
+    }
+    fn is_spare(&self) -> bool {
+        self.spare
+    }
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+pub struct Pool {
+    idle: Idle<Arc<Slot>>,
+    /// Like a deque's ends: stores and loads that synchronise nothing else.
+    queued: AtomicUsize,
+    /// The one thread that can be started.
+    unborn: Mutex<Option<Arc<Slot>>>,
+    broken: Broken,
+}
+
+/// One worker's end.
+pub struct Worker {
+    pool: Arc<Pool>,
+    slot: Arc<Slot>,
+    parker: Parker,
+    born: bool,
+}
+
+impl Pool {
+    pub fn new(width: usize, broken: Broken) -> Arc<Self> {
+        Arc::new(Self {
+            idle: Idle::new(width),
+            queued: AtomicUsize::new(0),
+            unborn: Mutex::new(None),
+            broken,
+        })
+    }
+
+    /// A worker that starts with the pool, or (once) one that may be started.
+    pub fn worker(self: &Arc<Self>, spare: bool) -> Worker {
+        let parker = Parker::new();
+        let slot = Arc::new(Slot {
+            orders: Orders::default(),
+            unparker: parker.unparker().clone(),
+            spare,
+        });
+        if spare {
+            *self.unborn.lock() = Some(Arc::clone(&slot));
+        }
+        Worker {
+            pool: Arc::clone(self),
+            slot,
+            parker,
+            born: !spare,
+        }
+    }
+
+    /// Queues one item.
+    pub fn push(&self) {
+        self.queued.fetch_add(1, Ordering::Release);
+        self.published();
+    }
+
+    /// Queues the only item there is: a plain store, as a deque's is.
+    pub fn push_only(&self) {
+        self.queued.store(1, Ordering::Release);
+        self.published();
+    }
+
+    fn published(&self) {
+        let need = match self.broken {
+            Broken::NoFence => self.idle.publish_hint(),
+            _ => self.idle.publish(),
+        };
+        // No watchers: in a model time does not pass, and the stall rule would
+        // hide what these models look for.
+        if need == Need::Worker {
+            self.recruit(need);
+        }
+    }
+
+    fn recruit(&self, need: Need) {
+        match self.idle.recruit(need) {
+            Recruit::Nobody => {}
+            Recruit::Wake(slot) => slot.unparker.unpark(),
+            Recruit::Start(role) => match self.unborn.lock().take() {
+                Some(slot) => slot.start(role),
+                None => self.idle.stillborn(role),
+            },
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > 0
+    }
+
+    fn recheck(&self) {
+        if self.has_work() {
+            self.published();
+        }
+    }
+
+    fn take(&self) -> bool {
+        let mut queued = self.queued.load(Ordering::Relaxed);
+        while queued > 0 {
+            match self.queued.compare_exchange(
+                queued,
+                queued - 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => queued = now,
+            }
+        }
+        false
+    }
+
+    /// A worker parks in `wait`, which is told nothing.
+    pub fn blocked(&self, wait: impl FnOnce()) {
+        self.idle.block();
+        self.recheck();
+        wait();
+        self.idle.unblock();
+    }
+
+    /// Ends the pool; returns when it is quiet.
+    pub fn close(&self) {
+        self.idle.closing();
+        loop {
+            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
+                sleepers.iter().for_each(|slot| slot.unparker.unpark());
+                // One that was never started need not be.
+                if let Some(slot) = self.unborn.lock().take() {
+                    slot.start(Role::Exit);
+                }
+                return;
+            }
+            self.recheck();
+        }
+    }
+}
+
+impl Slot {
+    fn start(&self, role: Role) {
+        self.orders.give(role);
+        self.unparker.unpark();
+    }
+}
+
+impl Worker {
+    /// Runs items until `done` says that it is enough, or until it must end.
+    pub fn work(&self, run: impl Fn(), done: impl Fn() -> bool) {
+        let idle = &self.pool.idle;
+        let mut role = if self.born { Role::Work } else { self.sleep() };
+        let mut searching = role == Role::Work;
+        while role == Role::Work {
+            if self.pool.take() {
+                if searching {
+                    searching = false;
+                    if idle.found() {
+                        self.pool.recheck();
+                    }
+                }
+                run();
+                if done() {
+                    return;
+                }
+            } else {
+                role = self.lie_down(searching);
+                searching = true;
+            }
+        }
+    }
+
+    fn lie_down(&self, searching: bool) -> Role {
+        if !self.pool.idle.lie_down(&self.slot, searching) {
+            return Role::Exit;
+        }
+        if self.pool.broken != Broken::NoSecondLook
+            && self.pool.has_work()
+            && self.pool.idle.get_up(&self.slot)
+        {
+            return Role::Work;
+        }
+        self.sleep()
+    }
+
+    fn sleep(&self) -> Role {
+        loop {
+            if let Some(role) = self.slot.orders.take() {
+                return role;
+            }
+            self.parker.park();
+        }
+    }
+}
+
+/// A latch and the one thread that waits for it.
+pub struct Gate {
+    latch: latch::Latch,
+    unparker: Unparker,
+    parker: Parker,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let parker = Parker::new();
+        Self {
+            latch: latch::Latch::new(),
+            unparker: parker.unparker().clone(),
+            parker,
+        }
+    }
+}
+
+impl Gate {
+    pub fn open(&self) {
+        let unparker = self.unparker.clone();
+        if self.latch.set() {
+            unparker.unpark();
+        }
+    }
+
+    pub fn pass(&self) {
+        if self.latch.is_set() || !self.latch.park() {
+            return;
+        }
+        while !self.latch.is_set() {
+            self.parker.park();
+        }
+    }
+}

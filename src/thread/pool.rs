@@ -1,0 +1,361 @@
+//! `ThreadPool`: the public face.
+//!
+//! **Job.** Names, documentation and bounds; the work is done by the files below. What
+//! each call rests on: `join` on `raw/job.rs`, `scope` on `scope.rs`, `map` and
+//! its siblings on `region.rs` over `items.rs`, `spawn` on the stem's cell, all of
+//! them on `worker.rs` for waiting and on `crew.rs` for threads.
+//!
+//! Tests: `tests/thread.rs`.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use super::crew::Crew;
+use super::items::Items;
+use super::queue::Work;
+use super::raw::job::fork;
+use super::region::{ForEach, Map, MapReduce, TryMap};
+use super::scope::Scope;
+use super::worker::Worker;
+use super::{Builder, global, scope};
+use crate::loom::Arc;
+use crate::task::{self, Shutdown, Task};
+
+/// Work-stealing threads for CPU-bound work that shares memory.
+///
+/// Dropping the pool runs what has been spawned and joins its threads.
+///
+/// # Waiting
+/// While one of its workers waits (in `join`, at the end of a `scope`, in
+/// [`Task::join`]), it runs only what it waits for, or that work's own children.
+/// When there is none, it parks, and a spare thread takes its place. So locks and
+/// borrows may be held across a wait as they may in a sequential program.
+///
+/// # Who runs it
+/// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
+/// work itself, unless the pool has a `stack_size` or an `on_start` hook, or
+/// [`caller_helps(false)`](Builder::caller_helps).
+///
+/// ```
+/// use trefoil::ThreadPool;
+///
+/// let pool = ThreadPool::new();
+/// let squares = pool.map(1..=4_u64, |x| x * x);
+/// assert_eq!(squares, [1, 4, 9, 16]);
+/// ```
+pub struct ThreadPool {
+    crew: Arc<Crew>,
+}
+
+impl ThreadPool {
+    /// A pool as wide as this process has processors: by affinity and cgroup
+    /// quota, or by the environment variable `TREFOIL_THREADS`.
+    ///
+    /// # Panics
+    /// If the system refuses a thread; [`builder`](Self::builder) returns that error.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_threads(0)
+    }
+
+    /// A pool that runs `threads` tasks at once; 0 is as [`new`](Self::new).
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(3);
+    /// assert_eq!(pool.num_threads(), 3);
+    /// ```
+    #[must_use]
+    pub fn with_threads(threads: usize) -> Self {
+        let pool = Self::builder().threads(threads).build();
+        pool.unwrap_or_else(|error| panic!("trefoil: no thread for a thread pool: {error}; ThreadPool::builder().build() returns this error"))
+    }
+
+    /// For names, hooks and sizes.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The pool of those who do not make their own, made at the first call.
+    ///
+    /// # Panics
+    /// If the system refuses even one thread for it.
+    pub fn global() -> &'static Self {
+        global::get()
+    }
+
+    pub(super) fn from_crew(crew: Arc<Crew>) -> Self {
+        Self { crew }
+    }
+
+    pub(super) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
+    /// How many tasks run at once. Spares that stand in for waiting workers do
+    /// not count.
+    #[must_use]
+    pub fn num_threads(&self) -> usize {
+        self.crew.width()
+    }
+
+    /// Runs `a` and `b`, perhaps at the same time, and returns both results. They
+    /// may borrow.
+    ///
+    /// `b` is offered to the other workers while this thread runs `a`; nothing is
+    /// allocated. If nobody takes it, that costs some nanoseconds. After
+    /// [`shutdown`](Self::shutdown) both run in the caller.
+    ///
+    /// # Panics
+    /// A panic in either half is resumed in the caller after both have ended; that
+    /// of `a` if both panic.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let mut numbers = [4, 2, 3, 1];
+    /// let (left, right) = numbers.split_at_mut(2);
+    /// let (min, ()) = pool.join(|| left.iter().min().copied(), || right.sort());
+    /// assert_eq!((min, numbers), (Some(2), [4, 2, 1, 3]));
+    /// ```
+    pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce() -> RA + Send,
+        B: FnOnce() -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        self.crew.region(|worker| join_on(worker, a, b))
+    }
+
+    /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
+    /// returns when all of them have ended. `f` itself runs on this thread.
+    ///
+    /// The shape is that of [`std::thread::scope`].
+    ///
+    /// # Panics
+    /// A panic of `f` is resumed after all tasks have ended; if there is none,
+    /// the first panic of a task that nobody has asked for by
+    /// [`join`](super::ScopedTask::join).
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let text = String::from("three small words");
+    /// let (words, bytes) = pool.scope(|s| {
+    ///     let words = s.spawn(|| text.split(' ').count());
+    ///     let bytes = s.spawn(|| text.len());
+    ///     (words.join().unwrap(), bytes.join().unwrap())
+    /// });
+    /// assert_eq!((words, bytes), (3, 17));
+    /// ```
+    pub fn scope<'env, F, R>(&self, f: F) -> R
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+    {
+        scope::scope(&self.crew, f)
+    }
+
+    /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
+    ///
+    /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
+    /// [`TaskError::Closed`](crate::TaskError::Closed).
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let task = pool.spawn(|| 6 * 7);
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// ```
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn_on(&self.crew, f)
+    }
+
+    /// Calls `f` with each item and collects what it returns, in the order of the
+    /// items.
+    ///
+    /// Items are divided among the workers as they become free; neither tiny nor
+    /// very uneven items need tuning. `f` may borrow. After
+    /// [`shutdown`](Self::shutdown) it runs in the caller.
+    ///
+    /// # Panics
+    /// If `f` panics, items after that one may be left out, and the panic of the
+    /// item with the lowest index is resumed here. Items not consumed and results
+    /// are dropped before.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let names = vec!["ada".to_string(), "grace".to_string()];
+    /// let lengths = pool.map(&names, |name| name.len());
+    /// assert_eq!(lengths, [3, 5]);
+    /// ```
+    pub fn map<I, R, F>(&self, items: I, f: F) -> Vec<R>
+    where
+        I: Items,
+        R: Send,
+        F: Fn(I::Item) -> R + Sync,
+    {
+        items.produce(Map(&self.crew, f))
+    }
+
+    /// Calls `f` with each item. Otherwise as [`map`](Self::map).
+    ///
+    /// # Panics
+    /// As [`map`](Self::map).
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let mut numbers = [1, 2, 3];
+    /// pool.for_each(&mut numbers, |number| *number *= 2);
+    /// assert_eq!(numbers, [2, 4, 6]);
+    /// ```
+    pub fn for_each<I, F>(&self, items: I, f: F)
+    where
+        I: Items,
+        F: Fn(I::Item) + Sync,
+    {
+        items.produce(ForEach(&self.crew, f));
+    }
+
+    /// Calls `map` with each item and reduces what it returns to one value, from
+    /// left to right: `reduce` must be associative but need not be commutative.
+    ///
+    /// How the values are grouped depends only on how many items there are, not
+    /// on the pool or on time: a sum of floats has the same bits each time.
+    /// `identity` is the value of no items at all.
+    ///
+    /// # Panics
+    /// As [`map`](Self::map).
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let text = pool.map_reduce(0..5, |i| i.to_string(), String::new, |left, right| left + &right);
+    /// assert_eq!(text, "01234");
+    /// ```
+    pub fn map_reduce<I, R, M, N, F>(&self, items: I, map: M, identity: N, reduce: F) -> R
+    where
+        I: Items,
+        R: Send,
+        M: Fn(I::Item) -> R + Sync,
+        N: Fn() -> R,
+        F: Fn(R, R) -> R + Sync,
+    {
+        items.produce(MapReduce {
+            crew: &self.crew,
+            map,
+            identity,
+            reduce,
+        })
+    }
+
+    /// As [`map`](Self::map), for an `f` that can fail; stops early.
+    ///
+    /// # Errors
+    /// The error of the item with the lowest index that fails: the one that a loop would
+    /// have met.
+    ///
+    /// # Panics
+    /// As [`map`](Self::map), unless an item before it fails.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let parse = |text: &&str| text.parse::<u8>();
+    /// assert_eq!(pool.try_map(&["1", "2"], parse), Ok(vec![1, 2]));
+    /// assert!(pool.try_map(&["1", "x", "300"], parse).unwrap_err().to_string().contains("digit"));
+    /// ```
+    pub fn try_map<I, R, E, F>(&self, items: I, f: F) -> Result<Vec<R>, E>
+    where
+        I: Items,
+        R: Send,
+        E: Send,
+        F: Fn(I::Item) -> Result<R, E> + Sync,
+    {
+        items.produce(TryMap(&self.crew, f))
+    }
+
+    /// Runs `f` on one of the pool's threads and waits for it; if this is one,
+    /// runs it here. Inside, `trefoil::join` and its siblings use this pool. After
+    /// [`shutdown`](Self::shutdown) it runs in the caller.
+    ///
+    /// # Panics
+    /// If `f` does.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let sum = pool.install(|| trefoil::join(|| 1, || 2));
+    /// assert_eq!(sum, (1, 2));
+    /// ```
+    pub fn install<F, R>(&self, f: F) -> R
+    where
+        F: FnOnce() -> R + Send,
+        R: Send,
+    {
+        self.crew.on_worker(|_| f())
+    }
+
+    /// Ends the pool: refuses what is spawned from now on, deals with what is
+    /// queued as `how` says, and joins the threads. Called again, it waits for the end.
+    ///
+    /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
+    /// meantime are run, too. From one of the pool's own workers, it joins all threads
+    /// but those that are inside `shutdown` themselves.
+    ///
+    /// Afterwards `spawn` gives tasks that end in
+    /// [`TaskError::Closed`](crate::TaskError::Closed); `map`, `for_each`, `join`, `scope` and
+    /// `install` run in the caller.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.crew.shutdown(how);
+    }
+}
+
+/// `join` for a thread that has a place in the pool.
+#[inline]
+pub(super) fn join_on<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    fork(worker, |_, _| a(), |_, _| b())
+}
+
+#[track_caller]
+pub(super) fn spawn_on<F, T>(crew: &Arc<Crew>, f: F) -> Task<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (runnable, task) = task::closure(f, crew.config().caller_helps);
+    // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
+    drop(crew.submit(Work::Task(runnable)));
+    task
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        self.crew.shutdown(Shutdown::Wait);
+    }
+}
+
+// A panic of user code leaves no part of the pool half changed.
+impl UnwindSafe for ThreadPool {}
+impl RefUnwindSafe for ThreadPool {}
+
+impl Default for ThreadPool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPool")
+            .field("threads", &self.num_threads())
+            .field("idle", self.crew.idle())
+            .finish()
+    }
+}

@@ -1,0 +1,249 @@
+//! Where work waits to be run, and who may take it from where.
+//!
+//! **Job.** The seam between the pool's policy and the deques that implement
+//! it: push, pop, steal, inject. `crossbeam-deque` stands behind it today; a
+//! deque whose private part needs no fence can take its place without a change
+//! elsewhere.
+//!
+//! Each worker has two deques, because they have different rules:
+//!
+//! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
+//!   nested: the newest belongs to the innermost join, so that the owner's pop
+//!   gives exactly the half that it is about to wait for, or nothing if that has
+//!   been stolen. Thieves take the oldest, which is the largest.
+//! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
+//!   its warm cache; thieves take the oldest.
+//!
+//! And there is one injector for all, first in first out, for work that comes
+//! from outside. It is behind a lock together with the word that says whether the
+//! pool accepts work at all: whether a task was accepted or refused is decided at
+//! one point, so shutdown can neither lose nor forget one.
+//!
+//! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
+//!   halves of the joins on its stack, from outer to inner, and nothing else.
+//!   When one of them has been stolen, so have all older ones.
+//! - **P7** Nothing is accepted by the injector after the mode has left [`Mode::Open`].
+//!
+//! Rejected: one deque for both (the owner's pop of its half would have to run
+//! the strangers above it first); a lock-free injector (the decision about
+//! refusal would need a protocol of its own; outside pushes are not the hot path).
+//!
+//! Tests: `tests/thread.rs`.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+
+use super::raw::job::JobRef;
+use super::scope::Ticket;
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::task::Runnable;
+
+/// Something that a worker can run at the bottom of its stack.
+pub(super) enum Work {
+    /// A spawned task.
+    Task(Runnable),
+    /// Borrowed from the frame of somebody who waits for it.
+    Job(JobRef),
+    /// "Run one task of this scope, if there is one left."
+    Ticket(Ticket),
+}
+
+/// The owner's ends of a worker's deques.
+pub(super) struct Local {
+    pub(super) jobs: Deque<JobRef>,
+    pub(super) tasks: Deque<Work>,
+    /// How many more pushes until the next sweep, and how far apart they are.
+    sweep: Cell<(u32, u32)>,
+}
+
+/// The thieves' ends.
+pub(super) struct Public {
+    jobs: Stealer<JobRef>,
+    tasks: Stealer<Work>,
+}
+
+impl Local {
+    pub(super) fn new() -> (Self, Public) {
+        let (jobs, tasks) = (Deque::new_lifo(), Deque::new_lifo());
+        let public = Public {
+            jobs: jobs.stealer(),
+            tasks: tasks.stealer(),
+        };
+        (
+            Self {
+                jobs,
+                tasks,
+                sweep: Cell::new((SWEEP, SWEEP)),
+            },
+            public,
+        )
+    }
+}
+
+impl Work {
+    /// There is nothing left to do: somebody who waited has done it.
+    fn is_stale(&self) -> bool {
+        match self {
+            Work::Task(task) => task.is_stale(),
+            Work::Job(_) | Work::Ticket(_) => false,
+        }
+    }
+}
+
+/// How many tasks are looked at in one sweep.
+const SWEEP: u32 = 64;
+
+impl Local {
+    /// Queues a task. One that spawns and waits a million times, and so runs all
+    /// of them inline, must not leave a million stale entries: now and then
+    /// the newest entries are looked through, less often where it was in vain.
+    pub(super) fn push_task(&self, work: Work) {
+        let (left, period) = self.sweep.get();
+        if left > 0 {
+            self.sweep.set((left - 1, period));
+        } else {
+            let newest: Vec<Work> = (0..SWEEP * 2).map_while(|_| self.tasks.pop()).collect();
+            let before = newest.len();
+            let live: Vec<Work> = newest.into_iter().filter(|work| !work.is_stale()).collect();
+            let period = if live.len() * 2 <= before {
+                SWEEP
+            } else {
+                (period * 2).min(1 << 20)
+            };
+            live.into_iter()
+                .rev()
+                .for_each(|work| self.tasks.push(work));
+            self.sweep.set((period, period));
+        }
+        self.tasks.push(work);
+    }
+}
+
+fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
+    loop {
+        match steal() {
+            Steal::Success(work) => return Some(work),
+            Steal::Empty => return None,
+            Steal::Retry => std::hint::spin_loop(),
+        }
+    }
+}
+
+impl Public {
+    /// The oldest of the second halves.
+    pub(super) fn steal_job(&self) -> Option<JobRef> {
+        if self.jobs.is_empty() {
+            None
+        } else {
+            insist(|| self.jobs.steal())
+        }
+    }
+
+    /// Anything; halves of joins first, because somebody waits for them.
+    pub(super) fn steal(&self) -> Option<Work> {
+        if let Some(job) = self.steal_job() {
+            return Some(Work::Job(job));
+        }
+        if self.tasks.is_empty() {
+            None
+        } else {
+            insist(|| self.tasks.steal())
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.tasks.is_empty()
+    }
+}
+
+/// What the pool accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Everything.
+    Open,
+    /// Nothing from outside; what its own tasks spawn, it runs.
+    Draining,
+    /// Nothing; tasks not yet begun are cancelled.
+    Cancelling,
+    /// Nothing, and nobody is left to run it.
+    Closed,
+}
+
+/// The door for work from outside.
+pub(super) struct Injector {
+    queue: Mutex<(VecDeque<Work>, Mode)>,
+    /// How many are queued: read without the lock, written under it.
+    len: AtomicUsize,
+    /// `Mode` as a number, likewise.
+    mode: AtomicUsize,
+}
+
+impl Injector {
+    pub(super) fn new() -> Self {
+        Self {
+            queue: Mutex::new((VecDeque::new(), Mode::Open)),
+            len: AtomicUsize::new(0),
+            mode: AtomicUsize::new(Mode::Open as usize),
+        }
+    }
+
+    /// Gives the work back if the pool does not accept it.
+    pub(super) fn push(&self, work: Work) -> Result<(), Work> {
+        let mut queue = self.queue.lock();
+        if queue.1 != Mode::Open {
+            return Err(work);
+        }
+        queue.0.push_back(work);
+        self.len.store(queue.0.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Puts back what was taken from a queue: accepted once, it stays accepted
+    /// as long as the caller runs.
+    pub(super) fn put_back(&self, work: Work) {
+        let mut queue = self.queue.lock();
+        queue.0.push_back(work);
+        self.len.store(queue.0.len(), Ordering::Relaxed);
+    }
+
+    pub(super) fn pop(&self) -> Option<Work> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let work = queue.0.pop_front();
+        self.len.store(queue.0.len(), Ordering::Relaxed);
+        work
+    }
+
+    /// A hint, exact once the fences of the sleep protocol have been passed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        // Acquire: pairs with `set_mode`, so that who sees the end sees what led to it.
+        match self.mode.load(Ordering::Acquire) {
+            0 => Mode::Open,
+            1 => Mode::Draining,
+            2 => Mode::Cancelling,
+            _ => Mode::Closed,
+        }
+    }
+
+    /// Changes the mode; only ever forwards (P7).
+    pub(super) fn set_mode(&self, mode: Mode) {
+        let mut queue = self.queue.lock();
+        if (mode as usize) > (queue.1 as usize) {
+            queue.1 = mode;
+            self.mode.store(mode as usize, Ordering::Release);
+        }
+    }
+}
+
+/// The other workers' public ends, in a list that only grows.
+pub(super) type Slots<S> = Arc<[Arc<S>]>;

@@ -1,0 +1,148 @@
+//! Results on their way in: the unused capacity of a vector, filled in place by
+//! several threads.
+//!
+//! **Job.** `map` allocates its result once. Each part of the region owns the
+//! places of its own results, fills them from the left, and in the end shows
+//! what it has filled; neighbours are joined; if the whole is full, the vector's
+//! length is set. If anything goes wrong, filled parts drop what they hold.
+//!
+//! - **P19** The places of one vector are divided, as in P17: each place belongs to
+//!   one [`Places`], or to one [`Filled`] once it is written, and what a `Filled`
+//!   counts is initialised and owned by it.
+//! - **P20** The vector's buffer is not touched, moved or freed while places or
+//!   filled parts of it exist: they borrow it.
+//!
+//! Rejected: a vector per part, concatenated in the end (a copy of everything).
+//!
+//! Tests: `tests/thread.rs` (order, drops counted after panics).
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// Places for results, none of them filled.
+pub(in crate::thread) struct Places<'a, R> {
+    places: &'a mut [MaybeUninit<R>],
+    filled: usize,
+}
+
+/// Results in their places.
+pub(in crate::thread) struct Filled<'a, R> {
+    start: *mut R,
+    len: usize,
+    places: PhantomData<&'a mut [R]>,
+}
+
+// SAFETY: P19: it owns its results, alone; sending it sends them.
+unsafe impl<R: Send> Send for Filled<'_, R> {}
+
+impl<'a, R> Places<'a, R> {
+    /// Of two neighbours, the left one has `at` places.
+    ///
+    /// Only before anything is pushed.
+    pub(in crate::thread) fn split_at(mut self, at: usize) -> (Self, Self) {
+        debug_assert_eq!(self.filled, 0);
+        let places = std::mem::take(&mut self.places);
+        let (left, right) = places.split_at_mut(at.min(places.len()));
+        (
+            Places {
+                places: left,
+                filled: 0,
+            },
+            Places {
+                places: right,
+                filled: 0,
+            },
+        )
+    }
+
+    #[inline]
+    pub(in crate::thread) fn push(&mut self, result: R) {
+        self.places[self.filled].write(result);
+        self.filled += 1;
+    }
+
+    /// Pushes them one after another. No more than there are places.
+    #[inline]
+    pub(in crate::thread) fn extend(&mut self, results: impl Iterator<Item = R>) {
+        let free = &mut self.places[self.filled..];
+        for (place, result) in free.iter_mut().zip(results) {
+            place.write(result);
+            self.filled += 1;
+        }
+    }
+
+    pub(in crate::thread) fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// What has been filled, and the places that are left.
+    pub(in crate::thread) fn split_filled(mut self) -> (Filled<'a, R>, Self) {
+        let places = std::mem::take(&mut self.places);
+        let (filled, rest) = places.split_at_mut(std::mem::take(&mut self.filled));
+        let filled = Filled {
+            start: filled.as_mut_ptr().cast(),
+            len: filled.len(),
+            places: PhantomData,
+        };
+        (
+            filled,
+            Places {
+                places: rest,
+                filled: 0,
+            },
+        )
+    }
+}
+
+impl<R> Drop for Places<'_, R> {
+    /// While unwinding: what has been pushed and not shown.
+    fn drop(&mut self) {
+        let start = self.places.as_mut_ptr().cast::<R>();
+        let filled = ptr::slice_from_raw_parts_mut(start, self.filled);
+        // SAFETY: P19: the first `filled` places are initialised and of this part.
+        unsafe { ptr::drop_in_place(filled) };
+    }
+}
+
+impl<R> Filled<'_, R> {
+    /// Joins two parts. If something between them has not been filled, the right
+    /// one is dropped: the region has failed.
+    pub(in crate::thread) fn join(mut self, right: Self) -> Self {
+        // SAFETY: P19: one past the last of these results is inside the buffer
+        // or at its end.
+        let end = unsafe { self.start.add(self.len) };
+        if ptr::eq(end, right.start) {
+            self.len += right.len;
+            std::mem::forget(right);
+        }
+        self
+    }
+}
+
+impl<R> Drop for Filled<'_, R> {
+    fn drop(&mut self) {
+        let results = ptr::slice_from_raw_parts_mut(self.start, self.len);
+        // SAFETY: P19: it owns exactly these.
+        unsafe { ptr::drop_in_place(results) };
+    }
+}
+
+/// A vector of `len` results that `fill` writes. `None`: it did not fill all.
+pub(in crate::thread) fn collect<R>(
+    len: usize,
+    fill: impl for<'a> FnOnce(Places<'a, R>) -> Filled<'a, R>,
+) -> Option<Vec<R>> {
+    let mut vec = Vec::with_capacity(len);
+    let places = &mut vec.spare_capacity_mut()[..len];
+    let filled = fill(Places { places, filled: 0 });
+    if filled.len != len {
+        return None;
+    }
+    // From here on the vector owns them.
+    std::mem::forget(filled);
+    // SAFETY: P19, P20: `filled` was made from these places and covers all of them.
+    unsafe { vec.set_len(len) };
+    Some(vec)
+}

@@ -1,0 +1,276 @@
+//! A closure on the stack of somebody who waits for it.
+//!
+//! **Job.** `join(a, b)` lets another worker run `b` while this thread runs `a`.
+//! Nothing is allocated: `b`, the place for its result and the latch are in
+//! the frame of the caller, and the queue holds only a pointer to it.
+//!
+//! **Protocol.** 1. The caller makes a [`StackJob`] and pushes a [`JobRef`] to
+//! it. 2. Whoever takes the reference from a queue, exactly one thread, runs the
+//! closure, writes the result, and sets the latch. 3. The caller either takes
+//! its own reference back and runs the closure itself, or waits for the latch,
+//! and only then looks at the result. A guard sees to 3 also while unwinding.
+//!
+//! - **P8** A `JobRef` is made once for a job and consumed once: by
+//!   [`JobRef::run`] or by [`StackJob::run_inline`]; the queues neither copy nor drop it
+//!   without handing it on.
+//! - **P9** The frame that holds the job does not end before the reference
+//!   has been consumed by its owner, or the latch has been seen to be set.
+//! - **P10** Between the making of the reference and the end by P9, only the
+//!   thread that consumes the reference touches the closure and the result.
+//! - **P11** The thread that sets the latch has before taken what it needs
+//!   afterwards: a counted reference to the waiter's slot (see P5).
+//!
+//! Rejected: `Option` around closure and result without need (rayon's flags);
+//! a latch with a pointer to the pool (the slot is enough to wake the waiter).
+//!
+//! Tests: the unit tests below, which Miri can run; `tests/thread.rs`.
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use crate::loom::UnsafeCell;
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::thread::latch::Latch;
+use crate::thread::worker::{Slot, Worker};
+
+type Caught<R> = Result<R, Box<dyn Any + Send>>;
+
+/// Nobody has taken the job.
+pub(in crate::thread) const NOBODY: usize = usize::MAX;
+
+/// A closure lent to the pool; see the module.
+pub(in crate::thread) struct StackJob<'a, F, R> {
+    latch: Latch,
+    /// The slot of the thread that runs it, once one does; for leapfrogging.
+    thief: AtomicUsize,
+    /// Whom to wake.
+    owner: &'a Arc<Slot>,
+    closure: UnsafeCell<ManuallyDrop<F>>,
+    result: UnsafeCell<Option<Caught<R>>>,
+}
+
+/// The one reference to a [`StackJob`].
+pub(in crate::thread) struct JobRef {
+    job: *const (),
+    run: unsafe fn(*const (), &Worker),
+}
+
+// SAFETY: P8, P10: it gives its closure (`Send`) and its result (`Send`) to the
+// one thread that consumes it; `StackJob::lend` requires both bounds.
+unsafe impl Send for JobRef {}
+
+impl JobRef {
+    /// Runs the job. Never unwinds.
+    #[inline]
+    pub(in crate::thread) fn run(self, worker: &Worker) {
+        // SAFETY: P8, P9: the reference is consumed here for the first time, so
+        // the job is alive and `run` is the function that belongs to it.
+        unsafe { (self.run)(self.job, worker) }
+    }
+}
+
+impl<'a, F, R> StackJob<'a, F, R>
+where
+    F: FnOnce(&Worker, bool) -> R + Send,
+    R: Send,
+{
+    #[inline]
+    pub(in crate::thread) fn new(owner: &'a Arc<Slot>, closure: F) -> Self {
+        Self {
+            latch: Latch::new(),
+            thief: AtomicUsize::new(NOBODY),
+            owner,
+            closure: UnsafeCell::new(ManuallyDrop::new(closure)),
+            result: UnsafeCell::new(None),
+        }
+    }
+
+    /// The slot of the worker that has taken the job.
+    pub(in crate::thread) fn thief(&self) -> Option<usize> {
+        // Acquire: pairs with `execute`. What the thief pushes it pushes after.
+        Some(self.thief.load(Ordering::Acquire)).filter(|&slot| slot != NOBODY)
+    }
+
+    /// Makes the reference.
+    ///
+    /// # Safety
+    /// Called once; afterwards the caller keeps P9 and P10.
+    #[inline]
+    pub(in crate::thread) unsafe fn lend(&self) -> JobRef {
+        JobRef {
+            job: (&raw const *self).cast(),
+            run: Self::execute,
+        }
+    }
+
+    /// Runs the job whose reference another thread has taken.
+    ///
+    /// # Safety
+    /// `job` is from [`lend`](Self::lend), and this is its consumption (P8).
+    unsafe fn execute(job: *const (), worker: &Worker) {
+        let job = job.cast::<Self>();
+        // SAFETY: P9: alive until the latch is set, which happens below, after
+        // the last use of this borrow.
+        let this = unsafe { &*job };
+        this.thief.store(worker.slot_number(), Ordering::Release);
+        // P11: before the latch.
+        let owner = Arc::clone(this.owner);
+        // SAFETY: P10, P8: nobody else touches the closure, and it is taken once.
+        let closure = this.closure.with_mut(|closure| unsafe { closure.read() });
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            ManuallyDrop::into_inner(closure)(worker, true)
+        }));
+        // SAFETY: P10: the caller looks at the result only after the latch.
+        this.result.with_mut(|slot| unsafe { *slot = Some(result) });
+        if this.latch.set() {
+            owner.wake();
+        }
+    }
+
+    /// Runs the job whose reference its owner has taken back, as part of the
+    /// owner's own stack: a panic goes through.
+    ///
+    /// # Safety
+    /// The reference has been taken back and dropped: this is its consumption (P8).
+    #[inline]
+    pub(in crate::thread) unsafe fn run_inline(&self, worker: &Worker) -> R {
+        // SAFETY: P8, P10: as in `execute`.
+        let closure = self.closure.with_mut(|closure| unsafe { closure.read() });
+        ManuallyDrop::into_inner(closure)(worker, false)
+    }
+
+    /// The result of a job that another thread has run.
+    ///
+    /// # Safety
+    /// The latch has been seen to be set (P9), and this is called once.
+    pub(in crate::thread) unsafe fn take_result(&self) -> Caught<R> {
+        // SAFETY: P4, P10: the thief is done with it, and what it wrote is visible.
+        let result = self.result.with_mut(|slot| unsafe { (*slot).take() });
+        match result {
+            Some(result) => result,
+            None => unreachable!("a set latch without a result"),
+        }
+    }
+}
+
+/// What the owner's frame does about its job, also while unwinding: the
+/// reference is consumed when this is gone (P9).
+struct Settle<'j, 'a, F, R>
+where
+    F: FnOnce(&Worker, bool) -> R + Send,
+    R: Send,
+{
+    job: &'j StackJob<'a, F, R>,
+    worker: &'j Worker,
+    settled: bool,
+}
+
+impl<F, R> Settle<'_, '_, F, R>
+where
+    F: FnOnce(&Worker, bool) -> R + Send,
+    R: Send,
+{
+    /// Takes the reference back, or waits until its thief is done.
+    #[inline]
+    fn take_back(&mut self) -> bool {
+        self.settled = true;
+        // P6: the newest in the deque is this job's reference, or it is stolen.
+        if let Some(reference) = self.worker.take_back() {
+            debug_assert!(
+                std::ptr::eq(reference.job, (&raw const *self.job).cast()),
+                "P6"
+            );
+            return true;
+        }
+        self.worker
+            .wait_for_thief(&self.job.latch, || self.job.thief());
+        false
+    }
+}
+
+impl<F, R> Drop for Settle<'_, '_, F, R>
+where
+    F: FnOnce(&Worker, bool) -> R + Send,
+    R: Send,
+{
+    /// Only while the first half unwinds: the second half still runs, as it would
+    /// have if a thief had come, and its own panic is not heard.
+    #[inline]
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let second = if self.take_back() {
+            // SAFETY: P8: taken back just now.
+            catch_unwind(AssertUnwindSafe(|| unsafe {
+                self.job.run_inline(self.worker)
+            }))
+        } else {
+            // SAFETY: P9: the wait has ended, and nobody else asks.
+            unsafe { self.job.take_result() }
+        };
+        crate::task::panic::contain(|| drop(second));
+    }
+}
+
+/// Runs `a` here and `b` here or elsewhere; returns when both have ended. A
+/// panic of `a`, or else of `b`, is resumed. Each half is told on which worker
+/// it runs, and whether it has been stolen.
+#[inline]
+pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce(&Worker, bool) -> RA,
+    B: FnOnce(&Worker, bool) -> RB + Send,
+    RB: Send,
+{
+    let job = StackJob::new(worker.slot(), b);
+    // SAFETY: P8, P9, P10: once; `settle` keeps them, on every way out.
+    let reference = unsafe { job.lend() };
+    let mut settle = Settle {
+        job: &job,
+        worker,
+        settled: false,
+    };
+    worker.push_job(reference);
+    let first = a(worker, false);
+    let second = if settle.take_back() {
+        // SAFETY: P8: taken back just now.
+        unsafe { job.run_inline(worker) }
+    } else {
+        // SAFETY: P9: the wait has ended, and nobody else asks.
+        match unsafe { job.take_result() } {
+            Ok(second) => second,
+            Err(payload) => resume_unwind(payload),
+        }
+    };
+    (first, second)
+}
+
+/// Runs `f` on a worker, while this thread, which is none, waits. `push` queues
+/// the reference, or gives it back if the pool is closed; `f` then runs here.
+pub(in crate::thread) fn lend<F, R>(
+    waiter: &Worker,
+    f: F,
+    push: impl FnOnce(JobRef) -> Result<(), JobRef>,
+) -> R
+where
+    F: FnOnce(&Worker) -> R + Send,
+    R: Send,
+{
+    let job = StackJob::new(waiter.slot(), |worker: &Worker, _| f(worker));
+    // SAFETY: P8, P9, P10: once; nothing between here and the wait unwinds.
+    let reference = unsafe { job.lend() };
+    if push(reference).is_err() {
+        // SAFETY: P8: given back.
+        return unsafe { job.run_inline(waiter) };
+    }
+    waiter.wait(|| job.latch.is_set(), || job.latch.park(), || false);
+    // SAFETY: P9: the wait has ended, and nobody else asks.
+    match unsafe { job.take_result() } {
+        Ok(result) => result,
+        Err(payload) => resume_unwind(payload),
+    }
+}

@@ -1,0 +1,169 @@
+//! What a scope lends to the pool: closures that borrow from its caller.
+//!
+//! **Job.** The pool's queues hold only what lives for ever; a scope's tasks live
+//! for `'scope`. This file forgets that lifetime and makes up for it by counting.
+//!
+//! **Protocol.** 1. [`Scope::lend`] counts the entry and queues it. 2. Whoever takes an
+//! entry from the brood's queue runs it, drops it, and only then counts it off.
+//! 3. [`Brood::raise`] runs the body of the scope and does not return, nor
+//! unwind, before the count is zero.
+//!
+//! - **P15** The references that have lost their lifetime are in the brood's queue or
+//!   in [`Brood::consume`]; each is counted until it has been dropped.
+//! - **P16** `raise` ends only when the count is zero, and nothing is lent outside
+//!   of `raise`: the only `Scope` that can call `lend` is the one that `raise`
+//!   passes to the body, and `'scope` ends with the body and what the body lent.
+//!
+//! Rejected: a queue of boxed closures in the pool itself (a waiter could not
+//! tell its own from strangers'); dropping finished results with the handle, which
+//! may be dropped later than the scope (they are dropped with the entry).
+//!
+//! Tests: `tests/thread.rs` (scopes, drops counted, panics).
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::task::panic::contain;
+use crate::thread::latch::Latch;
+use crate::thread::scope::Scope;
+use crate::thread::worker::{Slot, Worker};
+
+/// One task of a scope, whatever its types.
+pub(in crate::thread) trait Entry: Send + Sync {
+    /// Runs it, unless somebody has. Does not unwind.
+    fn run(&self);
+    /// Somebody has run it, or begun to.
+    fn is_taken(&self) -> bool;
+}
+
+/// The tasks of one scope, without their lifetime.
+pub(in crate::thread) struct Brood {
+    queue: Mutex<Queue>,
+    /// Entries not yet dropped, and one for the body.
+    count: AtomicUsize,
+    latch: Latch,
+    /// Who waits for the end.
+    parent: Arc<Slot>,
+}
+
+struct Queue {
+    entries: VecDeque<Arc<dyn Entry>>,
+    /// How many tickets for entries are in the pool's queues. A new entry
+    /// for which there is one already, because a waiter has run another entry
+    /// itself, needs none.
+    tickets: usize,
+}
+
+impl Brood {
+    /// An empty one, whose end `worker` will wait for.
+    pub(in crate::thread) fn new(worker: &Worker) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                entries: VecDeque::new(),
+                tickets: 0,
+            }),
+            count: AtomicUsize::new(1),
+            latch: Latch::new(),
+            parent: Arc::clone(worker.slot()),
+        }
+    }
+
+    /// Runs `body` and then waits, helping if that is allowed, until nothing is
+    /// left that was lent. Called once.
+    pub(in crate::thread) fn raise<R>(
+        &self,
+        worker: &Worker,
+        body: impl FnOnce() -> R,
+        may_help: impl Fn() -> bool,
+    ) -> R {
+        // P16: between here and the end of the wait nothing unwinds.
+        let result = catch_unwind(AssertUnwindSafe(body));
+        if !self.count_off() {
+            let latch = &self.latch;
+            worker.wait(
+                || latch.is_set(),
+                || latch.park(),
+                || may_help() && self.consume(),
+            );
+        }
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// True: a ticket must be queued for it.
+    fn queue(&self, entry: Arc<dyn Entry>) -> bool {
+        // Relaxed: the count cannot be zero, the caller is counted itself.
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut stale = Vec::new();
+        let mut queue = self.queue.lock();
+        // Those that their handles have run: what spawns and waits in a loop
+        // must not fill the queue.
+        while let Some(last) = queue.entries.pop_back_if(|last| last.is_taken()) {
+            stale.push(last);
+        }
+        queue.entries.push_back(entry);
+        let needed = queue.tickets < queue.entries.len();
+        queue.tickets += usize::from(needed);
+        drop(queue);
+        for entry in stale {
+            self.drop_entry(entry);
+        }
+        needed
+    }
+
+    /// Takes the oldest entry and runs it. False: there is none.
+    pub(in crate::thread) fn consume(&self) -> bool {
+        let entry = self.queue.lock().entries.pop_front();
+        self.run(entry)
+    }
+
+    /// The same for a worker that has found a ticket.
+    pub(in crate::thread) fn redeem(&self) {
+        let mut queue = self.queue.lock();
+        queue.tickets -= 1;
+        let entry = queue.entries.pop_front();
+        drop(queue);
+        self.run(entry);
+    }
+
+    fn run(&self, entry: Option<Arc<dyn Entry>>) -> bool {
+        let Some(entry) = entry else { return false };
+        entry.run();
+        self.drop_entry(entry);
+        true
+    }
+
+    /// P15: first dropped, then counted off.
+    fn drop_entry(&self, entry: Arc<dyn Entry>) {
+        contain(|| drop(entry));
+        let _ = self.count_off();
+    }
+
+    /// True: it was the last.
+    fn count_off(&self) -> bool {
+        // Release: what was done before is visible to who sees zero; Acquire: for the last.
+        if self.count.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return false;
+        }
+        if self.latch.set() {
+            self.parent.wake();
+        }
+        true
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Queues an entry that borrows for `'scope`. True: a ticket must be queued
+    /// for it.
+    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> bool {
+        // SAFETY: P15, P16: only the lifetime changes. The reference is dropped
+        // before the count is zero, `raise` waits for that before it ends, and the
+        // scope, which is borrowed for 'scope, outlives `raise`.
+        let entry = unsafe { mem::transmute::<Arc<dyn Entry + 'scope>, Arc<dyn Entry>>(entry) };
+        self.brood().queue(entry)
+    }
+}

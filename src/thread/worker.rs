@@ -1,0 +1,519 @@
+//! A worker: find work, run it, sleep; and how it waits.
+//!
+//! **Job.** [`Worker`] is one thread's place in a pool. Most are threads of the
+//! pool itself, which run [`main`]; a thread from outside that calls
+//! `join`, `map` or `scope` borrows a place as a *guest* and takes part in its
+//! own region only.
+//!
+//! **The loop.** 1. Too many runners (a blocked one came back)? Sleep. 2. Look: own
+//! tasks, the injector (first, now and then, so that outside work is not
+//! starved), then the other workers' deques from a random one on. 3. Found: if
+//! it was searching, hand the search on (`idle.rs`, step 3). Run it. 4. Not found:
+//! become a searcher and look a few rounds more, then lie down.
+//!
+//! **Waiting never runs a stranger.** A worker that waits
+//! - for the stolen half of a join *leapfrogs*: it takes jobs only from the
+//!   worker that runs the stolen half. Those are its descendants: when that
+//!   worker began the half, its jobs deque was empty (it was at the bottom of its
+//!   stack, or itself waiting for a half that was stolen, and with it all older
+//!   ones: P6), so what is there now has been pushed by the half. If the half
+//!   ends in between, what was taken may be a stranger: it is handed on, not run;
+//! - for anything else runs what it awaits, if nobody has begun it, and nothing
+//!   more.
+//!
+//! When that gives nothing, it spins for a moment and then parks as *blocked*;
+//! `idle.rs` keeps the width with a spare.
+//!
+//! So the code that runs inside a wait is code that the sequential program
+//! would have run there, under the same locks and borrows and at no smaller depth
+//! of its stack.
+//!
+//! - **P13** Only the thread that a worker belongs to calls its methods; only
+//!   slots are shared.
+//!
+//! Rejected: running whatever is queued while waiting (deadlocks on locks held
+//! across the wait; unbounded stacks).
+//!
+//! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
+//!
+//! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::crew::Crew;
+use super::idle::{self, Bed, Need, Orders, Role};
+use super::latch::Latch;
+use super::queue::{Local, Mode, Public, Slots, Work};
+use super::raw::current;
+use super::raw::job::JobRef;
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::{Parker, Unparker, hint, thread};
+use crate::task::{TaskError, context, panic};
+
+/// How many rounds a searcher looks before it lies down, and how many times a
+/// waiter looks before it parks: some microseconds.
+const SEARCH_ROUNDS: u32 = 16;
+const WAIT_ROUNDS: u32 = 200;
+
+/// Every so many turns, a worker asks the injector first.
+const FAIRNESS: u32 = 61;
+
+/// What others see of a worker. Slots live as long as their pool.
+pub(super) struct Slot {
+    public: Public,
+    unparker: Unparker,
+    orders: Orders,
+    /// How many things this worker has taken from queues: progress, for the
+    /// stall rule. Written by the worker alone.
+    taken: AtomicU64,
+    /// Its place in the crew's list, which is also a worker's index.
+    number: usize,
+    spare: bool,
+}
+
+impl Slot {
+    /// Wakes the thread from its park, if it is in one.
+    pub(super) fn wake(&self) {
+        self.unparker.unpark();
+    }
+
+    pub(super) fn public(&self) -> &Public {
+        &self.public
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Bed for Arc<Slot> {
+    fn orders(&self) -> &Orders {
+        &self.orders
+    }
+    fn is_spare(&self) -> bool {
+        self.spare
+    }
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+/// The owner's half of a slot: it outlives its thread, so that a spare or a
+/// guest can take it over.
+pub(super) struct Seat {
+    slot: Arc<Slot>,
+    local: Local,
+    parker: Parker,
+}
+
+impl Seat {
+    pub(super) fn new(number: usize, spare: bool) -> Self {
+        let (local, public) = Local::new();
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let slot = Slot {
+            public,
+            unparker,
+            orders: Orders::default(),
+            taken: AtomicU64::new(0),
+            number,
+            spare,
+        };
+        Self {
+            slot: Arc::new(slot),
+            local,
+            parker,
+        }
+    }
+
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+}
+
+/// One thread's place in a pool.
+pub(super) struct Worker {
+    crew: Arc<Crew>,
+    seat: Seat,
+    /// The crew's slots as this worker last saw them, and their generation.
+    seen: RefCell<(usize, Slots<Slot>)>,
+    random: Cell<u32>,
+}
+
+impl Worker {
+    pub(super) fn new(crew: Arc<Crew>, seat: Seat) -> Self {
+        let seen = RefCell::new(crew.slots());
+        let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
+        Self {
+            crew,
+            seat,
+            seen,
+            random,
+        }
+    }
+
+    pub(super) fn into_seat(self) -> Seat {
+        self.seat
+    }
+
+    #[inline]
+    pub(super) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
+    #[inline]
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.seat.slot
+    }
+
+    #[inline]
+    pub(super) fn slot_number(&self) -> usize {
+        self.seat.slot.number
+    }
+
+    // ---- pushing ---------------------------------------------------------
+
+    /// Offers the second half of a join.
+    #[inline]
+    pub(super) fn push_job(&self, job: JobRef) {
+        self.seat.local.jobs.push(job);
+        let need = self.crew.idle().publish_hint();
+        if need != Need::Nobody {
+            self.crew.recruit(need);
+        }
+    }
+
+    /// The half that was offered last, unless it has been stolen (P6).
+    #[inline]
+    pub(super) fn take_back(&self) -> Option<JobRef> {
+        self.seat.local.jobs.pop()
+    }
+
+    /// Nothing of what this worker offered is left to steal, and somebody is
+    /// looking for work.
+    #[inline]
+    pub(super) fn wanted(&self) -> bool {
+        self.seat.local.jobs.is_empty() && self.crew.idle().hungry()
+    }
+
+    /// Queues a task of this worker's own. Not for guests, who leave.
+    pub(super) fn push_task(&self, work: Work) {
+        self.seat.local.push_task(work);
+        self.crew.published();
+    }
+
+    // ---- finding ---------------------------------------------------------
+
+    fn next_random(&self) -> u32 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random.set(x);
+        x
+    }
+
+    fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
+        let mut seen = self.seen.borrow_mut();
+        if seen.0 != self.crew.generation() {
+            *seen = self.crew.slots();
+        }
+        f(&seen.1)
+    }
+
+    fn find(&self) -> Option<Work> {
+        let injector = self.crew.injector();
+        let turn = self.next_random();
+        let fair = turn.is_multiple_of(FAIRNESS);
+        let work = (if fair { injector.pop() } else { None })
+            .or_else(|| self.seat.local.tasks.pop())
+            .or_else(|| injector.pop())
+            .or_else(|| {
+                self.with_slots(|slots| {
+                    let start = turn as usize % slots.len();
+                    let (before, after) = slots.split_at(start);
+                    after
+                        .iter()
+                        .chain(before)
+                        .find_map(|slot| slot.public.steal())
+                })
+            })?;
+        let taken = &self.seat.slot.taken;
+        taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Some(work)
+    }
+
+    // ---- running ---------------------------------------------------------
+
+    fn run(&self, work: Work) {
+        match work {
+            Work::Task(task) => {
+                if self.crew.injector().mode() == Mode::Cancelling {
+                    task.discard(TaskError::Cancelled);
+                } else {
+                    task.run();
+                }
+            }
+            Work::Job(job) => job.run(self),
+            Work::Ticket(ticket) => ticket.redeem(),
+        }
+    }
+
+    /// Turn after turn, until its orders are to end.
+    fn work(&self, mut role: Role) {
+        let idle = self.crew.idle();
+        let mut searching = role == Role::Work;
+        loop {
+            if role == Role::Watch {
+                role = self.watch();
+                searching = role == Role::Work;
+                continue;
+            }
+            if role == Role::Exit {
+                return;
+            }
+            if !searching && idle.lie_down_if_surplus(self.slot()) {
+                role = self.sleep();
+                searching = role == Role::Work;
+                continue;
+            }
+            match self.find() {
+                Some(work) => {
+                    if searching {
+                        searching = false;
+                        if idle.found() {
+                            self.crew.recheck();
+                        }
+                    } else if idle.unwatched() {
+                        self.crew.recheck();
+                    }
+                    self.run(work);
+                }
+                None => {
+                    if !searching && idle.search() {
+                        searching = true;
+                    }
+                    if searching && let Some(work) = self.look_around() {
+                        searching = false;
+                        if idle.found() {
+                            self.crew.recheck();
+                        }
+                        self.run(work);
+                        continue;
+                    }
+                    role = self.lie_down(searching);
+                    searching = role == Role::Work;
+                }
+            }
+        }
+    }
+
+    fn look_around(&self) -> Option<Work> {
+        for round in 0..SEARCH_ROUNDS {
+            for _ in 0..1 << round.min(6) {
+                hint::spin_loop();
+            }
+            if let Some(work) = self.find() {
+                return Some(work);
+            }
+        }
+        None
+    }
+
+    // ---- sleeping --------------------------------------------------------
+
+    fn lie_down(&self, searching: bool) -> Role {
+        let idle = self.crew.idle();
+        if !idle.lie_down(self.slot(), searching) {
+            return Role::Exit;
+        }
+        // Step 4: the look after the subtraction.
+        if self.crew.has_work() && idle.get_up(self.slot()) {
+            return Role::Work;
+        }
+        self.sleep()
+    }
+
+    /// In bed (P2): until somebody gives orders.
+    fn sleep(&self) -> Role {
+        let until = self
+            .seat
+            .slot
+            .spare
+            .then(|| Instant::now() + idle::KEEP_SPARE);
+        loop {
+            if let Some(role) = self.seat.slot.orders.take() {
+                return role;
+            }
+            match until {
+                None => self.seat.parker.park(),
+                Some(until) if Instant::now() < until => self.seat.parker.park_deadline(until),
+                Some(_) => {
+                    if self.crew.idle().retire(self.slot()) {
+                        return Role::Exit;
+                    }
+                    // Somebody has taken this bed out and is about to give orders.
+                    thread::yield_now();
+                }
+            }
+        }
+    }
+
+    /// The stall rule; see `idle.rs`.
+    fn watch(&self) -> Role {
+        let idle = self.crew.idle();
+        let mut before = self.crew.progress();
+        let mut next = Instant::now() + idle::STALL;
+        loop {
+            while Instant::now() < next {
+                self.seat.parker.park_deadline(next);
+            }
+            next = Instant::now() + idle::STALL;
+            if idle.watch_on() && self.crew.has_work() {
+                let now = self.crew.progress();
+                if now == before {
+                    idle.step_in();
+                    return Role::Work;
+                }
+                before = now;
+                continue;
+            }
+            if !idle.stop_watching(self.slot()) {
+                return Role::Exit;
+            }
+            if self.crew.has_work() {
+                self.crew.published();
+            }
+            return self.sleep();
+        }
+    }
+
+    // ---- waiting ---------------------------------------------------------
+
+    /// Waits until `done`, helping with `help` as long as it finds something;
+    /// `park` announces that this thread is about to park, and says false if it
+    /// need not.
+    pub(super) fn wait(
+        &self,
+        done: impl Fn() -> bool,
+        park: impl Fn() -> bool,
+        mut help: impl FnMut() -> bool,
+    ) {
+        let mut round = 0;
+        loop {
+            if done() {
+                return;
+            }
+            if help() {
+                round = 0;
+            } else if round < WAIT_ROUNDS {
+                round += 1;
+                hint::spin_loop();
+            } else {
+                break;
+            }
+        }
+        if !park() {
+            return;
+        }
+        let _blocked = Blocked::begin(Some(self));
+        while !done() {
+            self.seat.parker.park();
+        }
+    }
+
+    /// Waits for the stolen half of a join: leapfrogging.
+    pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
+        let help = || {
+            let Some(number) = thief() else { return false };
+            let Some(job) =
+                self.with_slots(|slots| slots.get(number).and_then(|slot| slot.public.steal_job()))
+            else {
+                return false;
+            };
+            if latch.is_set() {
+                // The thief may have gone on to something else: a stranger, perhaps.
+                self.crew.injector().put_back(Work::Job(job));
+                self.crew.published();
+            } else {
+                job.run(self);
+            }
+            true
+        };
+        self.wait(|| latch.is_set(), || latch.park(), help);
+    }
+}
+
+/// Those who must know that this thread is blocked do: its home pool, if it has
+/// one, which lets another take its place; and the pool that it waits for as a
+/// guest, for the stall rule.
+pub(super) struct Blocked<'a>(Option<&'a Crew>);
+
+impl<'a> Blocked<'a> {
+    pub(super) fn begin(waiter: Option<&'a Worker>) -> Self {
+        current::with_home(|home| {
+            if let Some(home) = home {
+                home.crew.block();
+            }
+            let guest =
+                waiter.filter(|waiter| home.is_none_or(|home| !std::ptr::eq(home, *waiter)));
+            if let Some(guest) = guest {
+                guest.crew.idle().outsider_waits();
+                guest.crew.recheck();
+            }
+            Self(guest.map(|guest| &*guest.crew))
+        })
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        if let Some(crew) = self.0 {
+            crew.idle().outsider_goes_on();
+        }
+        current::with_home(|home| {
+            if let Some(home) = home {
+                home.crew.idle().unblock();
+            }
+        });
+    }
+}
+
+/// What the stem calls around its own parks on a worker.
+struct Compensate(Arc<Crew>);
+
+impl context::Blocker for Compensate {
+    fn enter(&self) {
+        self.0.block();
+    }
+
+    fn leave(&self) {
+        self.0.idle().unblock();
+    }
+}
+
+/// What a thread of the pool runs.
+pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
+    context::set_stack(crew.config().stack_bytes());
+    context::set_blocker(Some(Rc::new(Compensate(Arc::clone(&crew)))));
+    let worker = Worker::new(Arc::clone(&crew), seat);
+    current::at_home(&worker, || {
+        let index = worker.slot_number();
+        if let Some(hook) = &crew.config().on_start {
+            panic::contain(|| hook(index));
+        }
+        worker.work(role);
+        if let Some(hook) = &crew.config().on_exit {
+            panic::contain(|| hook(index));
+        }
+    });
+    context::set_blocker(None);
+    crew.retired(worker.into_seat());
+}

@@ -1,1 +1,0 @@
-//! Time on the event loop.

@@ -1,0 +1,199 @@
+//! Ticks at equal distances.
+//!
+//! An interval is one [`Sleep`] after another. Which deadline follows a tick that
+//! came too late is the whole question, and [`MissedTick`] is the answer.
+//!
+//! A tick that is due already does not wait, so a task that is always late would
+//! never let the others run; such ticks are paid from the task's budget for
+//! operations that do not wait.
+//!
+//! Checked by `tests/event_loop.rs`.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::{Sleep, sleep_until};
+use crate::event_loop::current;
+
+/// Ticks every `period`; the first tick is due at once.
+///
+/// # Panics
+///
+/// If `period` is zero.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use trefoil::time::interval;
+///
+/// trefoil::run(async {
+///     let start = Instant::now();
+///     let mut beat = interval(Duration::from_millis(2));
+///     for _ in 0..3 {
+///         beat.tick().await;
+///     }
+///     assert!(start.elapsed() >= Duration::from_millis(4));
+/// });
+/// ```
+#[track_caller]
+pub fn interval(period: Duration) -> Interval {
+    assert!(
+        !period.is_zero(),
+        "an interval needs a period above zero; to let other tasks run, use trefoil::yield_now()"
+    );
+    Interval {
+        period,
+        missed: MissedTick::default(),
+        next: Some(Instant::now()),
+        sleep: None,
+    }
+}
+
+/// What [`interval`] returns; ask it for one [`tick`](Self::tick) after another.
+#[derive(Debug)]
+pub struct Interval {
+    period: Duration,
+    missed: MissedTick,
+    /// When the next tick is due; `None`: later than the clock can say.
+    next: Option<Instant>,
+    /// The wait for it, once it has begun.
+    sleep: Option<Sleep>,
+}
+
+/// What becomes of ticks whose time has passed before anybody asked for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MissedTick {
+    /// They come at once, one after another, until the schedule is caught up with.
+    #[default]
+    Burst,
+    /// They are dropped; the late tick starts a new schedule: the next comes a
+    /// period after it.
+    Delay,
+    /// They are dropped; the next comes at the next time of the old schedule.
+    Skip,
+}
+
+impl Interval {
+    /// Says what becomes of missed ticks; [`MissedTick::Burst`] unless said.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::time::{MissedTick, interval};
+    ///
+    /// let beat = interval(Duration::from_secs(1)).missed_tick(MissedTick::Skip);
+    /// # drop(beat);
+    /// ```
+    #[must_use]
+    pub fn missed_tick(mut self, missed: MissedTick) -> Self {
+        self.missed = missed;
+        self
+    }
+
+    /// Waits for the next tick; gives the time at which it was due.
+    ///
+    /// # Panics
+    ///
+    /// When polled outside an event loop, or on another loop than at first.
+    ///
+    /// # Cancel safety
+    ///
+    /// A tick that was waited for in vain is still to come.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// trefoil::run(async {
+    ///     let mut beat = trefoil::time::interval(Duration::from_millis(1));
+    ///     let first = beat.tick().await;
+    ///     assert_eq!(beat.tick().await, first + Duration::from_millis(1));
+    /// });
+    /// ```
+    pub async fn tick(&mut self) -> Instant {
+        poll_fn(|cx| self.poll_tick(cx)).await
+    }
+
+    /// As [`tick`](Self::tick), for hand-written futures.
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::time::Duration;
+    ///
+    /// trefoil::run(async {
+    ///     let mut beat = trefoil::time::interval(Duration::from_millis(1));
+    ///     poll_fn(|cx| beat.poll_tick(cx)).await;
+    /// });
+    /// ```
+    pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        let home = current::home().expect(
+            "trefoil::time::interval needs an event loop: await its ticks inside trefoil::run(..) or \
+             EventLoop::block_on(..), on the loop's own thread",
+        );
+        let Some(due) = self.next else {
+            return Poll::Pending;
+        };
+        let mut now = Instant::now();
+        if now < due {
+            let sleep = self.sleep.get_or_insert_with(|| sleep_until(due));
+            ready!(Pin::new(sleep).poll(cx));
+            now = Instant::now();
+        } else {
+            ready!(home.poll_budget(cx));
+        }
+        self.sleep = None;
+        self.next = self.missed.after(due, now, self.period);
+        Poll::Ready(due)
+    }
+
+    /// The distance between ticks.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let second = Duration::from_secs(1);
+    /// assert_eq!(trefoil::time::interval(second).period(), second);
+    /// ```
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+}
+
+impl MissedTick {
+    /// The tick after the one that was due at `due` and came at `now`.
+    fn after(self, due: Instant, now: Instant, period: Duration) -> Option<Instant> {
+        let next = due.checked_add(period)?;
+        if now < next {
+            return Some(next);
+        }
+        match self {
+            Self::Burst => Some(next),
+            Self::Delay => now.checked_add(period),
+            Self::Skip => {
+                let late = now.duration_since(due).as_nanos();
+                let into = u64::try_from(late % period.as_nanos()).unwrap_or(0);
+                now.checked_sub(Duration::from_nanos(into))?
+                    .checked_add(period)
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_late_tick() {
+        let due = Instant::now();
+        let ms = Duration::from_millis;
+        let after =
+            |missed: MissedTick, late| missed.after(due, due + ms(late), ms(10)).map(|at| at - due);
+        for missed in [MissedTick::Burst, MissedTick::Delay, MissedTick::Skip] {
+            assert_eq!(after(missed, 0), Some(ms(10)));
+            assert_eq!(after(missed, 9), Some(ms(10)), "late, but before the next");
+        }
+        assert_eq!(after(MissedTick::Burst, 35), Some(ms(10)));
+        assert_eq!(after(MissedTick::Delay, 35), Some(ms(45)));
+        assert_eq!(after(MissedTick::Skip, 35), Some(ms(40)));
+        assert_eq!(after(MissedTick::Skip, 30), Some(ms(40)));
+    }
+}

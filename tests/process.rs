@@ -1,0 +1,669 @@
+//! Worker processes, from outside.
+//!
+//! This binary is its own worker, so `main` is its own too (`harness = false`): it runs
+//! the functions of [`TESTS`] the way libtest would. Nothing sleeps in order to
+//! pass; what could hang is ended by the watchdog, which aborts.
+
+mod support;
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, abort, exit};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use support::{Scratch, Test, census, note, run_helper, signal, start_helper, tests, until};
+use trefoil::process::WorkerStdout;
+use trefoil::task::WorkerExit;
+use trefoil::{PoolError, ProcessPool, Shutdown, Task, TaskError};
+
+fn main() {
+    support::helper(&[
+        ("uninitialized", uninitialized),
+        ("prints", prints),
+        ("orphans", orphans),
+        ("never_begins", never_begins),
+        ("deaf_stderr", deaf_stderr),
+    ]);
+    trefoil::init();
+    support::main(TESTS);
+}
+
+fn pool(workers: usize) -> ProcessPool {
+    ProcessPool::with_workers(workers).unwrap()
+}
+
+fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
+    match result {
+        Err(TaskError::WorkerDied(exit)) => *exit,
+        other => panic!("the worker should have died: {other:?}"),
+    }
+}
+
+fn forever<T>() -> T {
+    loop {
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
+
+#[allow(unsafe_code)]
+fn segfault() {
+    let nowhere = std::hint::black_box(8 as *mut u64);
+    // SAFETY: there is none: this is the accident.
+    unsafe { nowhere.write_volatile(1) };
+}
+
+/// What happens to item `n` of the thousand.
+fn accident(n: u64) -> u64 {
+    match n {
+        100 => segfault(),
+        400 => abort(),
+        401 => exit(3),
+        777 => signal(std::process::id(), Signal::KILL),
+        _ => {}
+    }
+    n * 2
+}
+
+// Helpers: programs of their own, started by tests.
+
+fn uninitialized() {
+    let error = ProcessPool::with_workers(2).unwrap_err();
+    assert!(matches!(error, PoolError::NotInitialized));
+    assert!(error.to_string().contains("trefoil::init()"), "{error}");
+    assert!(!census().2, "nothing was started");
+    trefoil::init();
+    assert_eq!(pool(1).spawn(1, |x: i32| x + 1).join().unwrap(), 2);
+}
+
+fn prints() {
+    trefoil::init();
+    let procs = pool(2);
+    let sum: u64 = procs
+        .map(0..1000, |x: u64| {
+            println!("item {x}");
+            x
+        })
+        .unwrap()
+        .iter()
+        .sum();
+    drop(procs);
+    println!("sum {sum}");
+    let quiet = ProcessPool::builder()
+        .workers(1)
+        .worker_stdout(WorkerStdout::Null)
+        .build()
+        .unwrap();
+    quiet.spawn((), |()| println!("unheard")).join().unwrap();
+}
+
+fn orphans() {
+    trefoil::init();
+    let procs = pool(2);
+    let tasks: Vec<Task<()>> = (0..2)
+        .map(|_| {
+            procs.spawn((), |()| {
+                println!("{}", std::process::id());
+                loop {
+                    std::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
+    tasks.into_iter().for_each(|task| drop(task.join()));
+}
+
+fn never_begins() {
+    if std::env::var_os("TREFOIL_WORKER").is_some() {
+        eprintln!("no such library");
+        exit(7);
+    }
+    trefoil::init();
+    let procs = pool(2);
+    for _ in 0..2 {
+        let exit = died(procs.spawn((), |()| ()).join());
+        assert_eq!(exit.code(), Some(7));
+        assert!(exit.stderr_tail().contains("no such library"));
+    }
+    assert!(matches!(
+        procs.map(0..10, |x: u32| x),
+        Err(TaskError::WorkerDied(_))
+    ));
+}
+
+/// Nobody reads this helper's standard error.
+fn deaf_stderr() {
+    trefoil::init();
+    let procs = pool(2);
+    let loud = procs.spawn((), |()| {
+        for _ in 0..1000 {
+            std::io::stderr().write_all(&[b'x'; 4096]).unwrap();
+        }
+    });
+    assert_eq!(procs.map(0..10_000, |x: u64| x).unwrap().len(), 10_000);
+    assert!(!loud.is_finished());
+    let begin = Instant::now();
+    drop(procs);
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(matches!(loud.join(), Err(TaskError::Cancelled)));
+}
+
+/// A value that is broken in one place.
+#[derive(Debug)]
+struct Odd(Breaks);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u8)]
+enum Breaks {
+    Nowhere,
+    Written,
+    Read,
+    Leftover,
+    Panics,
+}
+
+impl Serialize for Odd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Breaks::Written => Err(ser::Error::custom("never written")),
+            Breaks::Leftover => (self.0 as u8, 77u8).serialize(serializer),
+            breaks => serializer.serialize_u8(breaks as u8),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Odd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            0 => Ok(Self(Breaks::Nowhere)),
+            2 => Err(de::Error::custom("never read")),
+            3 => Ok(Self(Breaks::Leftover)),
+            _ => panic!("reading panics"),
+        }
+    }
+}
+
+fn make_odd(kind: u8) -> Odd {
+    Odd(match kind {
+        0 => Breaks::Nowhere,
+        1 => Breaks::Written,
+        2 => Breaks::Read,
+        3 => Breaks::Leftover,
+        _ => Breaks::Panics,
+    })
+}
+
+fn nest(depth: u32) -> (u32, String) {
+    match ProcessPool::with_workers(1) {
+        Ok(procs) => procs.spawn(depth + 1, nest).join().unwrap(),
+        Err(error) => (depth, error.to_string()),
+    }
+}
+
+tests! {
+    fn spawn_answers() {
+        let procs = pool(2);
+        assert_eq!(procs.worker_pids().len(), 2);
+        let task = procs.spawn((3u64, "x".to_owned()), |(n, s)| s.repeat(n as usize));
+        assert_eq!(task.join().unwrap(), "xxx");
+        let pid = procs.spawn((), |()| std::process::id()).join().unwrap();
+        assert!(procs.worker_pids().contains(&pid));
+    }
+
+    fn map_is_ordered() {
+        let procs = pool(2);
+        let doubled = procs.map(0..300_000u64, |x| x * 2).unwrap();
+        assert_eq!(doubled.len(), 300_000);
+        assert!(doubled.iter().enumerate().all(|(i, x)| *x == 2 * i as u64));
+        let none: Vec<u64> = procs.map(Vec::<u64>::new(), |x| x).unwrap();
+        assert!(none.is_empty());
+        let texts = procs.map((0..3000usize).rev(), |n| "y".repeat(n)).unwrap();
+        assert!(texts.iter().rev().enumerate().all(|(i, text)| text.len() == i));
+    }
+
+    fn four_accidents_cost_four_items() {
+        let procs = pool(2);
+        let tasks: Vec<Task<u64>> = (0..1000).map(|n| procs.spawn(n, accident)).collect();
+        let mut answers = 0;
+        for (n, task) in (0u64..).zip(tasks) {
+            match n {
+                100 => assert_eq!(died(task.join()).signal(), Some(11)),
+                400 => assert_eq!(died(task.join()).signal(), Some(6)),
+                401 => assert_eq!(died(task.join()).code(), Some(3)),
+                777 => assert_eq!(died(task.join()).signal(), Some(9)),
+                _ => {
+                    assert_eq!(task.join().unwrap(), 2 * n);
+                    answers += 1;
+                }
+            }
+        }
+        assert_eq!(answers, 996);
+        assert_eq!(procs.spawn(5, accident).join().unwrap(), 10);
+        until(|| procs.worker_pids().len() == 2);
+    }
+
+    fn an_accident_in_a_batch_is_the_first_error() {
+        let procs = pool(2);
+        let exit = died(procs.map(0..1000, accident));
+        assert_eq!((exit.signal(), exit.attempts()), (Some(11), 1));
+        assert_eq!(procs.map(500..700, accident).unwrap().len(), 200);
+        let exit = died(procs.map(300..1000, accident));
+        assert_eq!(exit.signal(), Some(6));
+    }
+
+    fn the_lowest_index_fails_and_the_items_below_it_run_once() {
+        let procs = pool(2);
+        let scratch = Scratch::new("once");
+        let items = (0..400u64).map(|n| (n, scratch.text()));
+        let result = procs.map(items, |(n, path)| {
+            note(&path, n);
+            if n % 100 == 57 {
+                abort();
+            }
+        });
+        assert_eq!(died(result).signal(), Some(6));
+        let notes = scratch.notes();
+        let distinct: HashSet<u64> = notes.iter().copied().collect();
+        assert_eq!(distinct.len(), notes.len(), "no item ran twice");
+        assert!((0..=57).all(|n| distinct.contains(&n)), "all up to the failure ran");
+    }
+
+    fn killed_from_outside() {
+        let procs = pool(2);
+        let scratch = Scratch::new("outside");
+        let task = procs.spawn(scratch.text(), |path| {
+            note(&path, std::process::id().into());
+            forever::<()>()
+        });
+        until(|| !scratch.notes().is_empty());
+        let pid = scratch.notes()[0] as u32;
+        signal(pid, Signal::KILL);
+        let exit = died(task.join());
+        assert_eq!((exit.pid(), exit.signal(), exit.code()), (pid, Some(9), None));
+        assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+    }
+
+    fn chaos_runs_no_item_twice() {
+        const ITEMS: u64 = 6_000;
+        let procs = pool(3);
+        let scratch = Scratch::new("chaos");
+        let (stop, stopped) = mpsc::channel::<()>();
+        let tasks: Vec<Task<u64>> = (0..ITEMS)
+            .map(|n| procs.spawn((n, scratch.text()), |(n, path)| {
+                note(&path, n);
+                std::thread::sleep(Duration::from_micros(300));
+                n
+            }))
+            .collect();
+        let (kills, deaths) = std::thread::scope(|scope| {
+            let (stopped, procs) = (stopped, &procs);
+            let killer = scope.spawn(move || {
+                let mut kills = 0u32;
+                while kills < 300 && stopped.recv_timeout(Duration::from_millis(4)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let pids = procs.worker_pids();
+                    if let Some(pid) = pids.get(kills as usize * 7 % 3 % pids.len().max(1)) {
+                        signal(*pid, Signal::KILL);
+                        kills += 1;
+                    }
+                }
+                kills
+            });
+            let mut deaths = 0;
+            for (n, task) in (0..).zip(tasks) {
+                match task.join() {
+                    Ok(answer) => assert_eq!(answer, n),
+                    other => {
+                        assert_eq!(died(other).signal(), Some(9));
+                        deaths += 1;
+                    }
+                }
+            }
+            drop(stop);
+            (killer.join().unwrap(), deaths)
+        });
+        let notes = scratch.notes();
+        let distinct: HashSet<u64> = notes.iter().copied().collect();
+        assert_eq!(distinct.len(), notes.len(), "no item ran twice");
+        assert!(kills > 20, "{kills} kills are no chaos");
+        assert!(deaths <= kills, "{deaths} deaths after {kills} kills");
+        assert!(distinct.len() as u64 + u64::from(deaths) >= ITEMS);
+        assert_eq!(procs.spawn(1, |x: u32| x).join().unwrap(), 1);
+    }
+
+    fn chaos_in_batches() {
+        let procs = pool(2);
+        let scratch = Scratch::new("batches");
+        let (stop, stopped) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let procs = &procs;
+            scope.spawn(move || {
+                while stopped.recv_timeout(Duration::from_millis(7)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    if let Some(pid) = procs.worker_pids().first() {
+                        signal(*pid, Signal::KILL);
+                    }
+                }
+            });
+            for round in 0..40u64 {
+                let items = (0..500).map(|n| (round * 500 + n, scratch.text()));
+                match procs.map(items, |(n, path)| { note(&path, n); n }) {
+                    Ok(answers) => assert!((round * 500..).zip(answers).all(|(n, answer)| n == answer)),
+                    failed => assert_eq!(died(failed).signal(), Some(9)),
+                }
+            }
+            drop(stop);
+        });
+        let notes = scratch.notes();
+        assert_eq!(notes.iter().collect::<HashSet<_>>().len(), notes.len(), "no item ran twice");
+    }
+
+    fn a_panic_is_a_value() {
+        let procs = pool(1);
+        let pids = procs.worker_pids();
+        let Err(TaskError::Panicked(panic)) = procs.spawn(4, |x: i32| -> () { panic!("no {x}") }).join() else {
+            panic!("it should have")
+        };
+        assert_eq!(panic.message(), "no 4");
+        assert_eq!(panic.worker(), format!("process {}", pids[0]));
+        assert!(panic.location().unwrap().file().ends_with("process.rs"));
+        let result = procs.map(0..100, |x: i32| if x == 50 { panic!("at {x}") } else { x });
+        assert!(matches!(result, Err(TaskError::Panicked(panic)) if panic.message() == "at 50"));
+        assert_eq!(procs.worker_pids(), pids, "the worker lives");
+    }
+
+    fn codec_errors_name_the_type_and_spare_the_worker() {
+        let procs = pool(1);
+        let pids = procs.worker_pids();
+        let codec = |result: Result<(), TaskError>, words: &str| match result {
+            Err(TaskError::Codec(error)) => {
+                assert!(error.type_name().ends_with("Odd"), "{error}");
+                assert!(error.to_string().contains(words), "{error}");
+            }
+            other => panic!("not a codec error: {other:?}"),
+        };
+        let there = |breaks| procs.spawn(Odd(breaks), |_: Odd| ()).join();
+        codec(there(Breaks::Written), "argument");
+        codec(there(Breaks::Read), "argument");
+        codec(there(Breaks::Leftover), "left over");
+        assert!(matches!(there(Breaks::Panics), Err(TaskError::Panicked(_))));
+        there(Breaks::Nowhere).unwrap();
+        let back = |kind: u8| procs.spawn(kind, make_odd).join().map(drop);
+        codec(back(1), "result");
+        codec(back(2), "result");
+        codec(back(3), "left over");
+        assert!(matches!(back(4), Err(TaskError::Panicked(panic)) if panic.worker() == "trefoil-proc"));
+        back(0).unwrap();
+        codec(procs.map(0..100u8, |n| make_odd(u8::from(n == 60))).map(drop), "result");
+        let items = (0..100).map(|n| make_odd(u8::from(n == 70)));
+        codec(procs.map(items, |_| ()).map(drop), "argument");
+        assert_eq!(procs.worker_pids(), pids, "the worker lives");
+    }
+
+    fn printing_corrupts_nothing() {
+        let (out, _) = run_helper("prints");
+        let lines: HashSet<&str> = out.lines().collect();
+        assert!((0..1000).all(|n| lines.contains(format!("item {n}").as_str())));
+        assert!(lines.contains("sum 499500"));
+        assert!(!out.contains("unheard"));
+    }
+
+    fn large_things_both_ways_at_once() {
+        let procs = pool(2);
+        let texts: Vec<String> = (0..8u8).map(|n| char::from(b'a' + n).to_string().repeat(8 << 20)).collect();
+        let tasks: Vec<Task<String>> = texts.iter().map(|text| procs.spawn(text.clone(), |text| text)).collect();
+        for (text, task) in texts.iter().zip(tasks) {
+            assert!(task.join().unwrap() == *text);
+        }
+        let back = procs.map(texts.clone(), |text: String| text).unwrap();
+        assert!(back == texts);
+        // Around the sizes of the ledger and of a socket's buffer.
+        for size in [0, 1, 127, 128, 65_535, 126_900, 126_975, 126_976, 126_977, 212_992, 300_000] {
+            assert_eq!(procs.spawn("z".repeat(size), |text| text).join().unwrap().len(), size);
+        }
+    }
+
+    fn without_init_nothing_is_started() {
+        run_helper("uninitialized");
+    }
+
+    fn workers_that_never_begin_are_an_error() {
+        let begin = Instant::now();
+        run_helper("never_begins");
+        assert!(begin.elapsed() < Duration::from_secs(20));
+    }
+
+    fn dropping_takes_bounded_time() {
+        for signal_first in [None, Some(Signal::STOP)] {
+            let procs = pool(2);
+            let scratch = Scratch::new("loops");
+            let task = procs.spawn(scratch.text(), |path| {
+                note(&path, std::process::id().into());
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+            let task: Task<()> = task;
+            until(|| !scratch.notes().is_empty());
+            if let Some(sent) = signal_first {
+                procs.worker_pids().iter().for_each(|pid| signal(*pid, sent));
+            }
+            let queued = procs.spawn((), |()| ());
+            let begin = Instant::now();
+            drop(procs);
+            assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+            assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+            // The other worker may have run it, unless it was stopped.
+            assert!(matches!(queued.join(), Ok(()) | Err(TaskError::Cancelled)));
+        }
+    }
+
+    fn no_worker_outlives_its_parent() {
+        let mut helper = start_helper("orphans");
+        let lines = BufReader::new(helper.stdout.take().unwrap()).lines();
+        let workers: Vec<_> = lines
+            .take(2)
+            .map(|line| Pid::from_raw(line.unwrap().parse().unwrap()).unwrap())
+            .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap())
+            .collect();
+        let begin = Instant::now();
+        helper.kill().unwrap();
+        for worker in &workers {
+            assert_eq!(poll(&mut [PollFd::new(worker, PollFlags::IN)], None), Ok(1));
+        }
+        let took = begin.elapsed();
+        helper.wait().unwrap();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+
+    fn nothing_is_left_behind() {
+        pool(2).map(0..100, |x: u32| x).unwrap(); // what is made once is made
+        let before = census();
+        for round in 0..100 {
+            let procs = pool(2);
+            if round % 4 != 0 {
+                procs.map(0..100, |x: u32| x).unwrap();
+            }
+            if round % 4 == 2 {
+                died(procs.spawn((), |()| -> () { abort() }).join());
+            }
+            if round % 4 == 3 {
+                procs.kill();
+            }
+        }
+        // A joined thread is listed for a moment longer.
+        let begin = Instant::now();
+        until(|| census() == before || begin.elapsed() > Duration::from_secs(5));
+        assert_eq!(census(), before, "descriptors, threads, children");
+        assert!(!before.2);
+    }
+
+    fn a_short_lived_thread_may_make_a_pool() {
+        let procs = std::thread::spawn(|| pool(2)).join().unwrap();
+        let pids = procs.worker_pids();
+        let procs = std::thread::spawn(move || { procs.spawn((), |()| ()).join().unwrap(); procs }).join().unwrap();
+        assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+        assert_eq!(procs.worker_pids(), pids);
+    }
+
+    fn other_children_are_left_alone() {
+        let mut child = Command::new("sh").args(["-c", "read x; exit 9"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let procs = pool(2);
+        died(procs.spawn((), |()| -> () { abort() }).join());
+        drop(procs);
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(9));
+    }
+
+    fn a_worker_is_a_clean_place() {
+        let procs = pool(1);
+        let (variable, stdin, group, core) = procs.spawn((), |()| {
+            let mut stdin = Vec::new();
+            std::io::stdin().read_to_end(&mut stdin).unwrap();
+            let group = rustix::process::getpgrp() == rustix::process::getpid();
+            let core = rustix::process::getrlimit(rustix::process::Resource::Core).current;
+            (std::env::var("TREFOIL_WORKER").ok(), stdin, group, core)
+        }).join().unwrap();
+        assert_eq!((variable, stdin.len(), group, core), (None, 0, true, Some(0)));
+        // What a task starts has the descriptors that what we start has, and no others.
+        fn descriptors(_: ()) -> String {
+            let output = Command::new("ls").arg("/proc/self/fd").output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        }
+        assert_eq!(procs.spawn((), descriptors).join().unwrap(), descriptors(()));
+    }
+
+    fn last_words_are_kept() {
+        let procs = pool(1);
+        let exit = died(procs.spawn((), |()| -> () {
+            eprintln!("{}", "x".repeat(6000));
+            eprintln!("farewell");
+            abort()
+        }).join());
+        assert!(exit.stderr_tail().ends_with("farewell\n"));
+        assert!(exit.stderr_tail().len() <= 4096);
+    }
+
+    fn nobody_reads_standard_error() {
+        let mut helper = start_helper("deaf_stderr");
+        let mut err = helper.stderr.take(); // kept open, not read
+        let status = helper.wait().unwrap();
+        if !status.success() {
+            let mut words = String::new();
+            err.take().unwrap().read_to_string(&mut words).unwrap();
+            panic!("{status}: {}", words.trim_matches('x'));
+        }
+    }
+
+    fn nested_pools_end_in_words() {
+        let (depth, error) = nest(0);
+        assert_eq!(depth, 20);
+        assert!(error.contains("at most 20 levels"), "{error}");
+    }
+
+    fn cancelled_in_the_queue_never_runs() {
+        let procs = pool(1);
+        let scratch = Scratch::new("cancelled");
+        let first = procs.spawn(scratch.text(), |path| { note(&path, 0); forever::<()>() });
+        until(|| scratch.notes() == [0]);
+        let others: Vec<Task<()>> = (1..5).map(|n| procs.spawn((n, scratch.text()), |(n, path)| note(&path, n))).collect();
+        assert!(others.iter().all(Task::cancel));
+        let begin = Instant::now();
+        assert!(first.cancel());
+        assert!(matches!(first.join(), Err(TaskError::Cancelled)));
+        // The worker was killed and replaced, and the queue has moved on.
+        procs.spawn(scratch.text(), |path| note(&path, 9)).join().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        assert_eq!(scratch.notes(), [0, 9]);
+        drop(others);
+    }
+
+    fn a_cancelled_item_dies_alone() {
+        let procs = pool(2);
+        for _ in 0..20 {
+            let long = procs.spawn((), |()| forever::<()>());
+            let tasks: Vec<Task<u32>> = (0..50).map(|n| procs.spawn(n, |n| n)).collect();
+            assert!(long.cancel());
+            for (n, task) in (0..).zip(tasks) {
+                assert_eq!(task.join().unwrap(), n);
+            }
+        }
+    }
+
+    fn nobody_waits_behind_a_long_item() {
+        let procs = pool(2);
+        let scratch = Scratch::new("behind");
+        let long = procs.spawn(scratch.text(), |path| until(|| std::fs::read(&path).unwrap().len() == 24));
+        let quick: Vec<Task<()>> = (0..3).map(|n| procs.spawn((n, scratch.text()), |(n, path)| note(&path, n))).collect();
+        quick.into_iter().for_each(|task| task.join().unwrap());
+        long.join().unwrap();
+        // And within a batch: the first item waits for all others.
+        let scratch = Scratch::new("batch");
+        procs.map(0..2000u64, |n| n).unwrap(); // the pace of another function does not matter
+        let items = (0..200u64).map(|n| (n, scratch.text()));
+        procs.map(items, |(n, path)| match n {
+            150 => until(|| std::fs::read(&path).unwrap().len() == 8 * 199),
+            n => note(&path, n),
+        }).unwrap();
+    }
+
+    fn shut_down_in_three_ways() {
+        let procs = pool(2);
+        let tasks: Vec<Task<u32>> = (0..200).map(|n| procs.spawn(n, |n| n)).collect();
+        procs.shutdown(Shutdown::Wait);
+        assert!(tasks.iter().all(Task::is_finished));
+        assert!((0..).zip(tasks).all(|(n, task)| task.join().unwrap() == n));
+        assert!(procs.worker_pids().is_empty());
+        assert!(matches!(procs.spawn(1, |n: u32| n).join(), Err(TaskError::Closed)));
+        assert!(matches!(procs.map(0..9, |n: u32| n), Err(TaskError::Closed)));
+        procs.shutdown(Shutdown::CancelPending);
+        procs.kill();
+
+        let procs = pool(1);
+        let scratch = Scratch::new("shutdown");
+        let running = procs.spawn(scratch.text(), |path| { note(&path, 1); until(|| std::fs::read(&path).unwrap().len() > 8) });
+        let queued: Vec<Task<()>> = (0..10).map(|_| procs.spawn((), |()| ())).collect();
+        until(|| !scratch.notes().is_empty());
+        std::thread::scope(|scope| {
+            scope.spawn(|| procs.shutdown(Shutdown::CancelPending));
+            for task in queued {
+                assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+            }
+            note(&scratch.text(), 2);
+        });
+        running.join().unwrap();
+
+        let procs = pool(1);
+        let task = procs.spawn((), |()| forever::<()>());
+        std::thread::scope(|scope| {
+            scope.spawn(|| procs.shutdown(Shutdown::Wait));
+            procs.kill();
+        });
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    }
+
+    fn dropped_on_its_own_thread() {
+        let procs = Arc::new(pool(1));
+        let (tell, told) = mpsc::channel();
+        let theirs = procs.clone();
+        procs.spawn(7, |n: u32| n).on_done(move |result| {
+            let refused = theirs.map(0..3, |n: u32| n);
+            drop(theirs);
+            tell.send((result, refused)).unwrap();
+        });
+        drop(procs);
+        let (result, refused) = told.recv().unwrap();
+        // The drop above may have come first.
+        assert!(matches!(result, Ok(7) | Err(TaskError::Cancelled)));
+        assert!(matches!(refused, Err(TaskError::WouldBlock)));
+    }
+
+    fn an_iterator_that_panics_leaves_a_pool() {
+        let procs = pool(2);
+        let items = (0..5000u32).inspect(|n| assert!(*n < 4000, "enough"));
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| procs.map(items, |n| n)));
+        assert!(caught.is_err());
+        assert_eq!(procs.map(0..10, |n: u32| n).unwrap().len(), 10);
+    }
+}

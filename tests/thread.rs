@@ -1,0 +1,1094 @@
+//! The thread pool: what it computes, whom it runs while it waits, what it drops,
+//! and what it leaves behind.
+//!
+//! Everything that could hang runs under a watchdog that ends the process.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use trefoil::{Completer, Shutdown, TaskError, ThreadPool, thread};
+
+/// Ends the process if it is not dropped in time.
+struct Watchdog(Option<mpsc::Sender<()>>);
+
+#[must_use]
+fn watchdog() -> Watchdog {
+    let (alive, ended) = mpsc::channel();
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{test} hangs");
+            std::process::abort();
+        }
+    });
+    Watchdog(Some(alive))
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.take();
+    }
+}
+
+fn message(payload: &(dyn std::any::Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap()
+}
+
+/// Polls a condition of the system that nobody announces.
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn fib(n: u64) -> u64 {
+    if n < 2 {
+        return n;
+    }
+    let (a, b) = trefoil::join(|| fib(n - 1), || fib(n - 2));
+    a + b
+}
+
+// ---- join ------------------------------------------------------------------
+
+#[test]
+fn join_gives_both_results_at_any_width() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 3, 8] {
+        let pool = ThreadPool::with_threads(threads);
+        assert_eq!(pool.install(|| fib(20)), 6765);
+        assert_eq!(pool.join(|| fib(15), || fib(16)), (610, 987));
+    }
+}
+
+#[test]
+fn both_halves_run_at_once() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    for outside in [true, false] {
+        let barrier = Barrier::new(2);
+        let both = || pool.join(|| barrier.wait(), || barrier.wait());
+        if outside {
+            both();
+        } else {
+            pool.install(both);
+        }
+    }
+}
+
+#[test]
+fn join_resumes_the_first_halfs_panic_after_both_ended() {
+    let _watchdog = watchdog();
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        for inside in [true, false] {
+            let ended = AtomicBool::new(false);
+            let run = || {
+                trefoil_join_panics(&pool, &ended);
+            };
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                if inside { pool.install(run) } else { run() }
+            }));
+            assert_eq!(message(&*caught.unwrap_err()), "first");
+            assert!(
+                ended.load(Ordering::Relaxed),
+                "the second half has ended before"
+            );
+        }
+        // The pool is whole.
+        assert_eq!(pool.install(|| fib(10)), 55);
+    }
+}
+
+fn trefoil_join_panics(pool: &ThreadPool, ended: &AtomicBool) {
+    pool.join(
+        || panic!("first"),
+        || {
+            std::thread::sleep(Duration::from_millis(5));
+            ended.store(true, Ordering::Relaxed);
+            if true {
+                panic!("second");
+            }
+        },
+    );
+}
+
+#[test]
+fn join_resumes_the_second_halfs_panic_and_drops_the_first_result() {
+    let _watchdog = watchdog();
+    let drops = Counter::default();
+    let pool = ThreadPool::with_threads(2);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.join(|| drops.item(0), || panic!("second"))
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "second");
+    drops.assert_all_dropped_once(1);
+}
+
+#[test]
+fn deep_recursion_stays_within_a_small_stack() {
+    let _watchdog = watchdog();
+    fn descend(depth: usize) -> usize {
+        if depth == 0 {
+            return 0;
+        }
+        let (a, b) = trefoil::join(|| descend(depth - 1), || 1);
+        a + b
+    }
+    let pool = ThreadPool::builder()
+        .threads(4)
+        .stack_size(256 << 10)
+        .build()
+        .unwrap();
+    for _ in 0..50 {
+        assert_eq!(pool.install(|| descend(200)), 200);
+        assert_eq!(pool.install(|| fib(18)), 2584);
+    }
+}
+
+// ---- waiting never runs a stranger -----------------------------------------
+
+#[test]
+fn a_lock_held_across_join_is_safe_from_queued_tasks() {
+    let _watchdog = watchdog();
+    for threads in [1, 2] {
+        let pool = Arc::new(ThreadPool::with_threads(threads));
+        let lock = Arc::new(Mutex::new(0));
+        let tasks: Vec<_> = (0..40)
+            .map(|_| {
+                let (pool, lock) = (Arc::clone(&pool), Arc::clone(&lock));
+                pool.clone().spawn(move || {
+                    let mut held = lock.lock().unwrap();
+                    let (a, b) = pool.join(|| fib(12), || fib(12));
+                    *held += a + b;
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.join().unwrap();
+        }
+        assert_eq!(*lock.lock().unwrap(), 40 * 288);
+    }
+}
+
+#[test]
+fn a_borrow_held_across_a_wait_is_never_met_by_a_stranger() {
+    let _watchdog = watchdog();
+    thread_local!(static CELL: RefCell<u64> = const { RefCell::new(0) });
+    let pool = Arc::new(ThreadPool::with_threads(2));
+    let stranger = move |pool: Arc<ThreadPool>| {
+        move || {
+            CELL.with(|cell| {
+                let mut borrowed = cell.borrow_mut();
+                let child = pool.spawn(|| fib(10));
+                let (a, b) = pool.join(|| fib(12), || fib(12));
+                *borrowed += a + b + child.join().unwrap();
+            });
+        }
+    };
+    let tasks: Vec<_> = (0..200)
+        .map(|_| pool.spawn(stranger(Arc::clone(&pool))))
+        .collect();
+    for task in tasks {
+        task.join().unwrap();
+    }
+}
+
+#[test]
+fn one_worker_joins_tasks_three_deep() {
+    let _watchdog = watchdog();
+    let pool = Arc::new(ThreadPool::with_threads(1));
+    fn nest(pool: &Arc<ThreadPool>, depth: u32) -> u32 {
+        if depth == 0 {
+            return 1;
+        }
+        let inner = Arc::clone(pool);
+        pool.spawn(move || nest(&inner, depth - 1)).join().unwrap() + 1
+    }
+    let inner = Arc::clone(&pool);
+    assert_eq!(pool.install(move || nest(&inner, 3)), 4);
+    // The same on a pool whose waiters may not run what they wait for.
+    let pool = Arc::new(
+        ThreadPool::builder()
+            .threads(1)
+            .caller_helps(false)
+            .build()
+            .unwrap(),
+    );
+    let inner = Arc::clone(&pool);
+    assert_eq!(pool.install(move || nest(&inner, 3)), 4);
+}
+
+#[test]
+fn forty_tasks_of_two_workers_wait_for_tasks_spawned_after_them() {
+    let _watchdog = watchdog();
+    for helps in [true, false] {
+        let pool = Arc::new(
+            ThreadPool::builder()
+                .threads(2)
+                .caller_helps(helps)
+                .build()
+                .unwrap(),
+        );
+        let (senders, waiters): (Vec<_>, Vec<_>) = (0..40)
+            .map(|_| {
+                let (send, receive) = mpsc::channel::<trefoil::Task<u64>>();
+                let go = Arc::new(Barrier::new(1));
+                let waiter = pool.spawn(move || {
+                    go.wait();
+                    receive.recv().unwrap().join().unwrap()
+                });
+                (send, waiter)
+            })
+            .unzip();
+        // `recv` blocks the workers where the pool cannot see it, so the tasks come
+        // from outside and are there before anybody waits for long.
+        for (i, send) in (0..40).zip(senders) {
+            send.send(pool.spawn(move || i)).unwrap();
+        }
+        for (i, waiter) in (0..40).zip(waiters) {
+            assert_eq!(waiter.join().unwrap(), i);
+        }
+    }
+}
+
+#[test]
+fn one_worker_waits_for_a_promise_that_a_queued_task_keeps() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    for _ in 0..20 {
+        let (completer, promise) = Completer::new();
+        let waiter = pool.spawn(move || promise.join());
+        let keeper = pool.spawn(move || completer.complete(Ok(7)));
+        keeper.detach();
+        assert_eq!(waiter.join().unwrap().unwrap(), 7);
+    }
+}
+
+#[test]
+fn a_promise_awaited_under_a_lock_that_a_queued_stranger_wants() {
+    let _watchdog = watchdog();
+    // One worker. It waits for a promise, holding a lock. The next task in the
+    // queue wants the lock and gets stuck in the spare; the one behind it keeps the
+    // promise. Only the stall rule helps.
+    let pool = ThreadPool::with_threads(1);
+    for strangers in 1..4 {
+        let lock = Arc::new(Mutex::new(()));
+        let (completer, promise) = Completer::new();
+        let (held_send, held) = mpsc::channel();
+        let mine = Arc::clone(&lock);
+        let waiter = pool.spawn(move || {
+            let _guard = mine.lock().unwrap();
+            held_send.send(()).unwrap();
+            promise.join()
+        });
+        waiter.detach();
+        held.recv().unwrap();
+        let stuck: Vec<_> = (0..strangers)
+            .map(|_| {
+                let lock = Arc::clone(&lock);
+                pool.spawn(move || drop(lock.lock().unwrap()))
+            })
+            .collect();
+        pool.spawn(move || completer.complete(Ok(()))).detach();
+        for mut task in stuck {
+            // By its deadline: joining would run it here.
+            while let Err(error) = task.join_timeout(Duration::from_millis(10)) {
+                assert_eq!(error.to_string(), TaskError::TimedOut.to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn nested_pools_wait_for_each_other() {
+    let _watchdog = watchdog();
+    let a = Arc::new(ThreadPool::with_threads(1));
+    let b = Arc::new(ThreadPool::with_threads(1));
+    fn ping(here: &Arc<ThreadPool>, there: &Arc<ThreadPool>, depth: u32) -> u32 {
+        if depth == 0 {
+            return 0;
+        }
+        let (here2, there2) = (Arc::clone(here), Arc::clone(there));
+        here.install(move || ping(&there2, &here2, depth - 1)) + 1
+    }
+    assert_eq!(ping(&a, &b, 20), 20);
+    let (x, y) = a.join(
+        || {
+            b.join(
+                || a.map(0..10, |i| i).len(),
+                || b.install(|| a.install(|| 1)),
+            )
+        },
+        || b.map(0..10, |i| a.install(|| i)).len(),
+    );
+    assert_eq!((x, y), ((10, 1), 10));
+}
+
+#[test]
+fn ten_thousand_tasks_each_wait_for_the_next() {
+    let _watchdog = watchdog();
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        let mut next = pool.spawn(|| 0_u64);
+        for _ in 0..10_000 {
+            let before = next;
+            next = pool.spawn(move || before.join().unwrap() + 1);
+        }
+        assert_eq!(next.join().unwrap(), 10_000);
+        // And where the first to run is the last of the chain.
+        let (mut completers, mut links) = (Vec::new(), Vec::new());
+        for _ in 0..1000 {
+            let (completer, promise) = Completer::<u64>::new();
+            completers.push(completer);
+            links.push(promise);
+        }
+        let chain = pool.spawn(move || {
+            trefoil::scope(|s| {
+                let mut promises = links.into_iter();
+                let first = promises.next().unwrap();
+                let last: Vec<_> = promises.collect();
+                let others =
+                    s.spawn(move || last.into_iter().map(|p| p.join().unwrap()).sum::<u64>());
+                for completer in completers {
+                    completer.complete(Ok(1));
+                }
+                first.join().unwrap() + others.join().unwrap()
+            })
+        });
+        assert_eq!(chain.join().unwrap(), 1000);
+    }
+}
+
+// ---- scope -----------------------------------------------------------------
+
+#[test]
+fn a_scope_lends_collects_and_nests() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        let pool = ThreadPool::with_threads(threads);
+        for inside in [true, false] {
+            let run = || {
+                let mut slots = vec![0; 100];
+                let text = String::from("shared");
+                let (pool, text) = (&pool, &text);
+                let total = pool.scope(|s| {
+                    for (i, slot) in slots.iter_mut().enumerate() {
+                        s.spawn(move || {
+                            // A task that spawns into its own scope.
+                            s.spawn(move || *slot = i);
+                        });
+                    }
+                    let handles: Vec<_> =
+                        (0..50).map(|i| s.spawn(move || i + text.len())).collect();
+                    handles
+                        .into_iter()
+                        .map(|task| task.join().unwrap())
+                        .sum::<usize>()
+                });
+                assert_eq!(total, (0..50).sum::<usize>() + 300);
+                assert!(slots.iter().enumerate().all(|(i, &slot)| slot == i));
+            };
+            if inside { pool.install(run) } else { run() }
+        }
+    }
+}
+
+#[test]
+fn a_panic_that_nobody_joined_resumes_when_the_scope_ends() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let ended = AtomicUsize::new(0);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|s| {
+            drop(s.spawn(|| panic!("unheard")));
+            for _ in 0..20 {
+                drop(s.spawn(|| ended.fetch_add(1, Ordering::Relaxed)));
+            }
+        });
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "unheard");
+    assert_eq!(ended.load(Ordering::Relaxed), 20);
+
+    // One that was joined is a value, and the scope goes on.
+    let text = pool.scope(|s| match s.spawn(|| panic!("heard")).join() {
+        Err(TaskError::Panicked(panic)) => panic.message().to_owned(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(text, "heard");
+
+    // The body's own comes first, and after the tasks.
+    let ended = AtomicBool::new(false);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|s| {
+            drop(s.spawn(|| {
+                std::thread::sleep(Duration::from_millis(5));
+                ended.store(true, Ordering::Relaxed);
+                panic!("task")
+            }));
+            panic!("body")
+        })
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "body");
+    assert!(ended.load(Ordering::Relaxed));
+}
+
+#[test]
+fn what_a_scope_was_given_is_dropped_when_it_ends() {
+    let _watchdog = watchdog();
+    let drops = Counter::default();
+    let pool = ThreadPool::with_threads(2);
+    for round in 0..200 {
+        pool.scope(|s| {
+            for i in 0..5 {
+                let (captured, result) = (drops.item(0), drops.item(0));
+                let task = s.spawn(move || {
+                    drop(captured);
+                    result
+                });
+                if i % 2 == 0 {
+                    drop(task);
+                } else {
+                    drop(task.join());
+                }
+            }
+        });
+        drops.assert_all_dropped_once((round + 1) * 10);
+    }
+}
+
+#[test]
+fn spawn_and_wait_in_a_loop_does_not_pile_up() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    let before = resident();
+    pool.install(|| {
+        for i in 0..300_000_u64 {
+            assert_eq!(trefoil::spawn_blocking(move || i).join().unwrap(), i);
+        }
+        trefoil::scope(|s| {
+            for i in 0..300_000_u64 {
+                assert_eq!(s.spawn(move || i).join().unwrap(), i);
+            }
+        });
+    });
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes more");
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+// ---- map -------------------------------------------------------------------
+
+#[test]
+fn map_keeps_the_order_of_every_source() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 5] {
+        let pool = ThreadPool::with_threads(threads);
+        for len in [0, 1, 2, 3, 7, 100, 10_000] {
+            let expected: Vec<usize> = (0..len).map(|i| i * 2).collect();
+            let mut items: Vec<usize> = (0..len).collect();
+            assert_eq!(pool.map(0..len, |i| i * 2), expected);
+            assert_eq!(pool.map(&items, |i| i * 2), expected);
+            assert_eq!(pool.map(&items[..], |i| i * 2), expected);
+            assert_eq!(
+                pool.map(items.iter().copied().collect::<VecDeque<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<LinkedList<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<BTreeSet<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(
+                    items.iter().map(|&i| (i, i)).collect::<BTreeMap<_, _>>(),
+                    |(k, v)| k + v
+                ),
+                expected
+            );
+            let mut map: HashMap<usize, usize> = items.iter().map(|&i| (i, i)).collect();
+            pool.for_each(&mut map, |(_, value)| *value *= 2);
+            assert!(map.iter().all(|(k, v)| k * 2 == *v));
+            assert_eq!(
+                pool.map(&map, |(k, _)| *k)
+                    .into_iter()
+                    .collect::<HashSet<_>>()
+                    .len(),
+                len
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<BinaryHeap<_>>(), |i| *i)
+                    .len(),
+                len
+            );
+            assert_eq!(
+                pool.map(&mut items, |i| {
+                    *i *= 2;
+                    *i
+                }),
+                expected
+            );
+            assert_eq!(items, expected);
+            pool.for_each(&mut items[..], |i| *i += 1);
+            assert_eq!(pool.map(items, |i| i - 1), expected);
+        }
+        assert_eq!(
+            pool.map([1, 2, 3].map(|i: i32| i.to_string()), |s| s + "!"),
+            ["1!", "2!", "3!"]
+        );
+        assert_eq!(pool.map(&[1, 2], |i| i + 1), [2, 3]);
+        assert_eq!(pool.map(&mut [1, 2], |i| *i + 1), [2, 3]);
+    }
+}
+
+#[test]
+fn ranges_of_every_integer() {
+    let pool = ThreadPool::with_threads(2);
+    assert_eq!(
+        pool.map(0..=u8::MAX, |i| i),
+        (0..=u8::MAX).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        pool.map(i8::MIN..=i8::MAX, |i| i),
+        (i8::MIN..=i8::MAX).collect::<Vec<_>>()
+    );
+    assert_eq!(pool.map(-3_i16..3, |i| i), [-3, -2, -1, 0, 1, 2]);
+    assert_eq!(
+        pool.map(u64::MAX - 1..=u64::MAX, |i| i),
+        [u64::MAX - 1, u64::MAX]
+    );
+    assert_eq!(
+        pool.map(i128::MAX - 2..i128::MAX, |i| i),
+        [i128::MAX - 2, i128::MAX - 1]
+    );
+    #[allow(clippy::reversed_empty_ranges)]
+    let empty = (pool.map(5..2_u32, |i| i), pool.map(5..=2_isize, |i| i));
+    assert_eq!(empty, (vec![], vec![]));
+    let mut exhausted = 1..=3;
+    exhausted.by_ref().for_each(drop);
+    assert_eq!(pool.map(exhausted, |i: u16| i), []);
+    assert_eq!(
+        pool.map_reduce(1..=1_000_000_u64, |i| i, || 0, |a, b| a + b),
+        500_000_500_000
+    );
+    let caught = catch_unwind(|| ThreadPool::with_threads(1).for_each(0..=u64::MAX, |_| ()));
+    assert!(message(&*caught.unwrap_err()).contains("usize::MAX"));
+}
+
+/// Counts drops of numbered items.
+#[derive(Clone, Default, Debug)]
+struct Counter(Arc<(AtomicUsize, Mutex<HashMap<usize, usize>>)>);
+
+#[derive(Debug)]
+struct Item(Counter, usize, usize);
+
+impl Counter {
+    fn item(&self, value: usize) -> Item {
+        Item(
+            self.clone(),
+            self.0.0.fetch_add(1, Ordering::Relaxed),
+            value,
+        )
+    }
+
+    fn made(&self) -> usize {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    fn assert_all_dropped_once(&self, made: usize) {
+        assert_eq!(self.made(), made);
+        let dropped = self.0.1.lock().unwrap();
+        assert_eq!(dropped.len(), made);
+        assert!(dropped.values().all(|&times| times == 1));
+    }
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        *self.0.0.1.lock().unwrap().entry(self.1).or_default() += 1;
+    }
+}
+
+#[test]
+fn a_panic_in_map_drops_everything_once_and_is_the_lowest() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        let pool = ThreadPool::with_threads(threads);
+        for (len, bad) in [(1, 0), (10, 9), (1000, 500), (20_000, 19_000), (20_000, 3)] {
+            let drops = Counter::default();
+            let items: Vec<Item> = (0..len).map(|i| drops.item(i)).collect();
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                pool.map(items, |item| {
+                    assert!(item.2 < bad, "{}", item.2);
+                    drops.item(item.2)
+                })
+            }));
+            let text = message(&*caught.err().unwrap()).to_owned();
+            assert_eq!(
+                text,
+                bad.to_string(),
+                "the panic that a loop would have met"
+            );
+            drops.assert_all_dropped_once(drops.made());
+        }
+    }
+}
+
+#[test]
+fn try_map_gives_the_error_that_a_loop_would_have_met() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        let pool = ThreadPool::with_threads(threads);
+        for round in 0..50 {
+            let drops = Counter::default();
+            let items: Vec<Item> = (0..5000).map(|i| drops.item(i)).collect();
+            let bad = round * 97;
+            let result = pool.try_map(items, |item| {
+                assert!(
+                    item.2 != bad + 10,
+                    "too far, but only if it is not the lowest"
+                );
+                if item.2 >= bad && item.2 % 2 == bad % 2 {
+                    Err(item.2)
+                } else {
+                    Ok(drops.item(0))
+                }
+            });
+            assert_eq!(result.err(), Some(bad));
+            drops.assert_all_dropped_once(drops.made());
+        }
+        assert_eq!(
+            pool.try_map(0..1000, Ok::<_, ()>).unwrap(),
+            (0..1000).collect::<Vec<_>>()
+        );
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.try_map(0..5000, |i| {
+                if i == 4000 {
+                    Err(i)
+                } else {
+                    assert!(i != 17, "early");
+                    Ok(i)
+                }
+            })
+        }));
+        assert_eq!(message(&*caught.unwrap_err()), "early");
+    }
+}
+
+#[test]
+fn eight_long_items_occupy_all_workers() {
+    let _watchdog = watchdog();
+    // With the caller's help there may be nine threads at it: a barrier of eight
+    // opens only if eight items are begun before any of them ends.
+    let pool = ThreadPool::with_threads(8);
+    for inside in [true, false] {
+        let barrier = Barrier::new(8);
+        let run = || {
+            pool.map(0..8, |i| {
+                barrier.wait();
+                i
+            })
+        };
+        let result = if inside { pool.install(run) } else { run() };
+        assert_eq!(result, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}
+
+#[test]
+fn map_reduce_keeps_order_and_grouping() {
+    let _watchdog = watchdog();
+    let (one, four) = (ThreadPool::with_threads(1), ThreadPool::with_threads(4));
+    let text =
+        |pool: &ThreadPool| pool.map_reduce(0..5000, |i| i.to_string(), String::new, |a, b| a + &b);
+    assert_eq!(
+        text(&one),
+        (0..5000).map(|i| i.to_string()).collect::<String>()
+    );
+    assert_eq!(text(&four), text(&one));
+    let floats = |pool: &ThreadPool| {
+        pool.map_reduce(
+            0..100_000,
+            |i| 1.0 / f64::from(i + 1),
+            || 0.0,
+            |a: f64, b| a + b,
+        )
+        .to_bits()
+    };
+    let bits = floats(&one);
+    for _ in 0..20 {
+        assert_eq!(floats(&four), bits);
+    }
+    assert_eq!(one.map_reduce(0..0, |i| i, || 42, |a, b| a + b), 42);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        four.map_reduce(
+            0..5000,
+            |i| {
+                assert!(i < 77, "{i}");
+                i
+            },
+            || 0,
+            |a, b| a + b,
+        )
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "77");
+}
+
+// ---- spawn, hooks, names ---------------------------------------------------
+
+#[test]
+fn a_panic_in_a_task_is_a_value_and_names_its_worker() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("crunch")
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let Err(TaskError::Panicked(panic)) = pool.spawn(|| -> () { panic!("no {}", 7) }).join() else {
+        panic!()
+    };
+    assert_eq!((panic.message(), panic.worker()), ("no 7", "crunch-0"));
+    assert!(panic.location().unwrap().file().ends_with("thread.rs"));
+    assert_eq!(pool.spawn(|| 1).join().unwrap(), 1);
+}
+
+#[test]
+fn hooks_run_on_each_worker_and_their_panics_harm_nobody() {
+    let _watchdog = watchdog();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (starts, exits) = (Arc::clone(&seen), Arc::clone(&seen));
+    let pool = ThreadPool::builder()
+        .threads(3)
+        .on_start(move |index| {
+            starts.lock().unwrap().push(("start", index));
+            assert_ne!(index, 1, "a bad start");
+        })
+        .on_exit(move |index| {
+            exits.lock().unwrap().push(("exit", index));
+            panic!("a bad end");
+        })
+        .build()
+        .unwrap();
+    let barrier = Barrier::new(3);
+    let mut indices = pool.map(0..3, |_| {
+        barrier.wait();
+        thread::current_index().unwrap()
+    });
+    indices.sort_unstable();
+    assert_eq!(
+        indices,
+        [0, 1, 2],
+        "the caller does not help where there is an on_start"
+    );
+    drop(pool);
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [
+            ("exit", 0),
+            ("exit", 1),
+            ("exit", 2),
+            ("start", 0),
+            ("start", 1),
+            ("start", 2)
+        ]
+    );
+}
+
+struct BombOnDrop;
+
+impl Drop for BombOnDrop {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("in a destructor");
+        }
+    }
+}
+
+#[test]
+fn panics_in_destructors_do_not_kill_a_worker() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    for _ in 0..10 {
+        pool.spawn(|| BombOnDrop).detach();
+        let captured = BombOnDrop;
+        pool.spawn(move || drop(captured)).detach();
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.scope(|s| drop(s.spawn(|| BombOnDrop)))
+        }));
+        drop(caught);
+        let caught = catch_unwind(AssertUnwindSafe(|| pool.map(0..3, |_| panic!("{}", 1))));
+        assert!(caught.is_err());
+    }
+    assert_eq!(
+        pool.install(|| std::thread::current().name().unwrap().to_owned()),
+        "trefoil-0"
+    );
+}
+
+#[test]
+fn the_global_pool_is_one_and_serves_the_free_functions() {
+    let _watchdog = watchdog();
+    assert_eq!(trefoil::join(|| 1, || 2), (1, 2));
+    let global = ThreadPool::global();
+    assert!(std::ptr::eq(global, ThreadPool::global()));
+    assert_eq!(
+        ThreadPool::builder().build_global().unwrap_err().kind(),
+        std::io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(trefoil::spawn_blocking(|| 3).join().unwrap(), 3);
+    // Inside a pool, the free functions mean that pool.
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("inner")
+        .build()
+        .unwrap();
+    let name = || std::thread::current().name().map(str::to_owned);
+    let names = pool.install(|| trefoil::spawn_blocking(name).join().unwrap());
+    assert_eq!(names.unwrap(), "inner-0");
+}
+
+// ---- shutdown and what is left ---------------------------------------------
+
+#[test]
+fn wait_runs_everything_and_then_refuses() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let done = Arc::new(AtomicUsize::new(0));
+    for _ in 0..1000 {
+        let done = Arc::clone(&done);
+        pool.spawn(move || {
+            // A child of a task is part of what is waited for.
+            let inner = Arc::clone(&done);
+            trefoil::spawn_blocking(move || inner.fetch_add(1, Ordering::Relaxed)).detach();
+            done.fetch_add(1, Ordering::Relaxed);
+        })
+        .detach();
+    }
+    pool.shutdown(Shutdown::Wait);
+    assert_eq!(done.load(Ordering::Relaxed), 2000);
+    assert!(matches!(pool.spawn(|| ()).join(), Err(TaskError::Closed)));
+    // Regions run in the caller.
+    let me = std::thread::current().id();
+    let here = || std::thread::current().id() == me;
+    assert!(pool.map(0..100, |_| here()).into_iter().all(|is| is));
+    assert_eq!(pool.join(here, here), (true, true));
+    assert!(pool.install(here));
+    assert!(pool.scope(|s| s.spawn(here).join().unwrap()));
+    pool.scope(|s| drop(s.spawn(|| assert!(here()))));
+    pool.shutdown(Shutdown::CancelPending);
+}
+
+#[test]
+fn cancel_pending_never_runs_what_is_queued() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let (go, gate) = mpsc::channel::<()>();
+    let (began_send, began) = mpsc::channel();
+    let running = pool.spawn(move || {
+        began_send.send(()).unwrap();
+        gate.recv().unwrap();
+    });
+    began.recv().unwrap();
+    let queued: Vec<_> = (0..100)
+        .map(|_| pool.spawn(|| panic!("must not run")))
+        .collect();
+    std::thread::scope(|s| {
+        s.spawn(|| pool.shutdown(Shutdown::CancelPending));
+        // Whatever the order of these two, the queued ones never run.
+        go.send(()).unwrap();
+    });
+    running.join().unwrap();
+    let _: Vec<()> = queued
+        .into_iter()
+        .map(|task: trefoil::Task<()>| match task.join() {
+            Err(TaskError::Cancelled) => (),
+            // Begun between `go` and the shutdown: the race that the test allows.
+            Err(TaskError::Panicked(_)) => (),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+}
+
+#[test]
+fn shutdown_from_inside_joins_all_but_itself() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            let pool = Arc::new(ThreadPool::with_threads(threads));
+            let barrier = Arc::new(Barrier::new(threads));
+            // Every worker does it at once.
+            let tasks: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (inner, barrier) = (Arc::clone(&pool), Arc::clone(&barrier));
+                    let (send, receive) = mpsc::channel();
+                    pool.spawn(move || {
+                        barrier.wait();
+                        inner.shutdown(how);
+                        let after = inner.spawn(|| ()).join();
+                        let sum = inner.map_reduce(0..10, |i| i, || 0, |a, b| a + b);
+                        send.send((matches!(after, Err(TaskError::Closed)), sum))
+                            .unwrap();
+                    })
+                    .detach();
+                    receive
+                })
+                .collect();
+            for receive in tasks {
+                assert_eq!(receive.recv().unwrap(), (true, 45));
+            }
+            pool.shutdown(how);
+        }
+    }
+}
+
+fn threads_named(prefix: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .filter(|name| name.starts_with(prefix))
+        .count()
+}
+
+#[test]
+fn a_hundred_pools_leave_no_thread_behind() {
+    let _watchdog = watchdog();
+    for round in 0..100 {
+        let pool = ThreadPool::builder()
+            .threads(3)
+            .name("census")
+            .build()
+            .unwrap();
+        match round % 4 {
+            0 => {}
+            // Dropped while tasks are queued.
+            1 => (0..200).for_each(|_| pool.spawn(|| fib(5)).detach()),
+            // Dropped by one of its own workers.
+            2 => {
+                let pool = Arc::new(pool);
+                let (last_send, last) = mpsc::channel();
+                let inner = Arc::clone(&pool);
+                pool.spawn(move || {
+                    last.recv().unwrap();
+                    drop(inner);
+                })
+                .detach();
+                drop(pool);
+                last_send.send(()).unwrap();
+            }
+            // With spares at work.
+            _ => {
+                let (completer, promise) = Completer::new();
+                let promise = Arc::new(Mutex::new(Some(promise)));
+                for _ in 0..5 {
+                    let promise = Arc::clone(&promise);
+                    pool.spawn(move || {
+                        let taken = promise.lock().unwrap().take();
+                        taken.map(trefoil::Task::join)
+                    })
+                    .detach();
+                }
+                pool.spawn(move || completer.complete(Ok(()))).detach();
+            }
+        }
+    }
+    eventually("threads of dropped pools are gone", || {
+        threads_named("census") == 0
+    });
+}
+
+#[test]
+fn an_idle_pool_sleeps() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(4)
+        .name("idle")
+        .build()
+        .unwrap();
+    pool.map(0..100, |_| fib(10));
+    let switches = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let mut all = BTreeMap::new();
+        for task in tasks {
+            let path = task.unwrap().path();
+            let Ok(name) = std::fs::read_to_string(path.join("comm")) else {
+                continue;
+            };
+            if name.starts_with("idle") {
+                let status = std::fs::read_to_string(path.join("status")).unwrap();
+                let count: u64 = status
+                    .lines()
+                    .filter(|line| line.contains("ctxt_switches"))
+                    .map(|line| {
+                        line.split_whitespace()
+                            .nth(1)
+                            .unwrap()
+                            .parse::<u64>()
+                            .unwrap()
+                    })
+                    .sum();
+                all.insert(path, count);
+            }
+        }
+        all
+    };
+    // Workers that have just run go to sleep by themselves; then nothing moves.
+    let mut before = switches();
+    eventually("the workers fall asleep", || {
+        format!("{pool:?}").contains("running: 0")
+    });
+    for attempt in 0.. {
+        std::thread::sleep(Duration::from_millis(300));
+        let after = switches();
+        if after == before {
+            break;
+        }
+        assert!(attempt < 3, "an idle pool wakes up: {before:?} {after:?}");
+        before = after;
+    }
+    assert_eq!(before.len(), 4);
+}
+
+#[test]
+fn many_outside_threads_use_one_pool_at_once() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    std::thread::scope(|s| {
+        for _ in 0..8 {
+            s.spawn(|| {
+                for i in 0..200_u64 {
+                    assert_eq!(pool.join(|| i, || i + 1), (i, i + 1));
+                    assert_eq!(pool.map(0..i, |x| x).len() as u64, i);
+                    assert_eq!(pool.spawn(move || i).join().unwrap(), i);
+                    assert_eq!(pool.install(|| fib(5)), 5);
+                }
+            });
+        }
+    });
+}
