@@ -152,7 +152,7 @@ mod tests {
         let mut bad = run(|| panic!("on purpose"));
         assert!(matches!(
             bad.join_timeout(PATIENCE),
-            Err(crate::TaskError::Panicked(panic)) if panic.message() == "on purpose"
+            Err(crate::task::TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
         assert_eq!(run(|| 1).join_timeout(PATIENCE).unwrap(), 1);
     }

@@ -2,6 +2,8 @@
 //! and what it leaves behind.
 //!
 //! Everything that could hang runs under a watchdog that ends the process.
+//!
+//! Length: one test after another, each read alone and found by its name.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};

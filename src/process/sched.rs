@@ -32,6 +32,9 @@
 //! the lock wedges all, and nobody knows who has what. Batches by
 //! count: a factor of a million lies between a tiny item and a long one.
 //!
+//! Length: one state machine: its events and its decisions are read together, and
+//! splitting them would spread W3 to W5 over several files.
+//!
 //! Tests: `sched_sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process.rs`.
 

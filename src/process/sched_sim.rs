@@ -8,6 +8,8 @@
 //! - a worker that is to be killed runs nothing that anybody still wants (W4);
 //! - every job ends exactly once, with all of its values or with an error that it
 //!   may have (W5): `WorkerDied` only if a worker died in one of its items.
+//!
+//! Length: a simulated crew, its book-keeping and the seeds that drive it make one test.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;

@@ -247,8 +247,8 @@ impl Cancelled {
     /// # Errors
     /// [`TaskError::WouldBlock`](crate::TaskError::WouldBlock) on an event-loop thread, if the token is
     /// not cancelled.
-    pub fn wait(self) -> Result<(), crate::TaskError> {
-        block_on(self).ok_or(crate::TaskError::WouldBlock)
+    pub fn wait(self) -> Result<(), super::TaskError> {
+        block_on(self).ok_or(super::TaskError::WouldBlock)
     }
 }
 
