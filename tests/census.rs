@@ -12,77 +12,72 @@
 //! The test has a `main` of its own: a census wants a process to itself, and
 //! worker processes want `trefoil::init()` in its first line.
 
+#[allow(dead_code)] // nothing here needs a helper
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use support::{Test, tests};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, ProcessPool, ThreadPool, time};
 
 const CYCLES: usize = 100;
-const KINDS: [(&str, fn()); 4] = [
-    ("thread_pool", thread_pool),
-    ("event_loop", event_loop),
-    ("process_pool", process_pool),
-    ("alarm", alarm),
-];
 
 fn main() {
     trefoil::init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        // Test runners ask first. There are no ignored tests to list.
-        if !arguments.iter().any(|argument| argument == "--ignored") {
-            KINDS
-                .iter()
-                .for_each(|(name, _)| say(&format!("{name}: test")));
-        }
-        return;
-    }
-    let names: Vec<&String> = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    let _alive = watchdog(Duration::from_secs(120));
-    let mut passed = 0;
-    for (name, cycle) in KINDS {
-        if names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str())) {
-            count(name, cycle);
-            passed += 1;
-        }
-    }
-    let rest = KINDS.len() - passed;
-    say(&format!(
-        "\ntest result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; {rest} filtered out"
-    ));
+    support::main(TESTS);
 }
 
-fn count(name: &str, cycle: fn()) {
+tests! {
+    fn thread_pools_leave_nothing() {
+        count(a_thread_pool);
+    }
+
+    fn event_loops_leave_nothing() {
+        count(an_event_loop);
+    }
+
+    fn process_pools_leave_nothing() {
+        count(a_process_pool);
+    }
+
+    fn deadlines_leave_nothing() {
+        count(a_deadline);
+    }
+
+    fn all_of_them_leave_nothing() {
+        count(|| {
+            a_thread_pool();
+            an_event_loop();
+            a_process_pool();
+            a_deadline();
+        });
+    }
+}
+
+fn count(cycle: fn()) {
     cycle();
     let before = lowest();
-    let began = Instant::now();
     for _ in 0..CYCLES {
         cycle();
     }
-    let time = began.elapsed() / CYCLES as u32;
     let after = settled(before);
     assert!(
         after.fits(before),
-        "{name}: {before:?} became {after:?} in {CYCLES} cycles"
+        "{before:?} became {after:?} in {CYCLES} cycles"
     );
-    say(&format!(
-        "test {name} ... ok ({time:.0?} for each of {CYCLES} cycles, {after:?})"
-    ));
 }
 
-fn thread_pool() {
+fn a_thread_pool() {
     let pool = ThreadPool::with_threads(4);
     let total: u64 = pool.map(&[1u64, 2, 3, 4, 5], |n| n * n).into_iter().sum();
     assert_eq!(total, 55);
     pool.spawn(|| ()).detach();
 }
 
-fn event_loop() {
+fn an_event_loop() {
     let event_loop = EventLoop::new().expect("a loop");
     let pending = event_loop.handle().spawn(std::future::pending::<()>());
     let echoed = event_loop.block_on(async {
@@ -106,7 +101,7 @@ fn event_loop() {
     assert!(pending.join().is_err());
 }
 
-fn process_pool() {
+fn a_process_pool() {
     let procs = ProcessPool::with_workers(2).expect("a pool");
     let squares = procs.map([1u64, 2, 3], |n| n * n).expect("three squares");
     assert_eq!(squares, [1, 4, 9]);
@@ -116,14 +111,14 @@ fn process_pool() {
     procs
         .spawn((), |()| -> () {
             loop {
-                std::thread::park()
+                std::thread::park();
             }
         })
         .detach();
 }
 
 /// A deadline without a loop needs a thread, which ends when nobody needs it.
-fn alarm() {
+fn a_deadline() {
     let (_never, task) = trefoil::Completer::<()>::new();
     assert!(
         trefoil::timeout(Duration::from_millis(1), task)
@@ -196,24 +191,4 @@ fn settled(wanted: Census) -> Census {
         }
         std::thread::yield_now();
     }
-}
-
-/// Ends the process, loudly, unless the returned end is dropped in time.
-fn watchdog(limit: Duration) -> mpsc::Sender<()> {
-    let (alive, ended) = mpsc::channel();
-    std::thread::Builder::new()
-        .name("watchdog".to_owned())
-        .spawn(move || {
-            if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                say("the census hangs");
-                std::process::abort();
-            }
-        })
-        .expect("one thread");
-    alive
-}
-
-fn say(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

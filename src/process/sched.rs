@@ -398,10 +398,10 @@ impl Sched {
 
     /// Time has passed, or something has happened: does whatever is due.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if let Some(Stop::Drop(limit)) = self.stop {
-            if limit <= now {
-                self.stop(Stop::Kill, now);
-            }
+        if let Some(Stop::Drop(limit)) = self.stop
+            && limit <= now
+        {
+            self.stop(Stop::Kill, now);
         }
         for index in 0..self.workers.len() {
             self.execute_condemned(index, now);
@@ -670,10 +670,10 @@ impl Sched {
     }
 
     fn finish_if_settled(&mut self, id: u64) {
-        if self.jobs.get(&id).is_some_and(Job::is_settled) {
-            if let Some(job) = self.jobs.remove(&id) {
-                job.finish();
-            }
+        if self.jobs.get(&id).is_some_and(Job::is_settled)
+            && let Some(job) = self.jobs.remove(&id)
+        {
+            job.finish();
         }
     }
 }

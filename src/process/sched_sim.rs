@@ -194,7 +194,7 @@ impl World {
         for action in self.sched.actions() {
             match action {
                 Action::Spawn(index) if self.hostile && self.chance(30) => {
-                    self.sched.died(index, &WorkerExit::new(0), false, self.now)
+                    self.sched.died(index, &WorkerExit::new(0), false, self.now);
                 }
                 Action::Spawn(index) => {
                     let gates = Rc::new(Gates([Gate::new(), Gate::new()]));
@@ -385,7 +385,7 @@ impl World {
                 Err(TaskError::Cancelled) => assert!(self.cancelled.contains(id)),
                 Err(TaskError::Panicked(_)) => assert!(self.panicked.contains(id)),
                 Err(TaskError::WorkerDied(_)) => {
-                    assert!(self.fatal.iter().any(|(job, _)| job == id))
+                    assert!(self.fatal.iter().any(|(job, _)| job == id));
                 }
                 other => panic!("{other:?}"),
             }

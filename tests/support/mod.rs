@@ -1,4 +1,5 @@
 //! A test runner that can be a worker first, and what the tests share.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)] // a test runner prints
 
 use std::io::Write;
 use std::panic::catch_unwind;

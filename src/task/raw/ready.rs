@@ -4,7 +4,7 @@
 //! number. When a task ends, its number is in the queue; so each completion costs the
 //! same, however many tasks there are, and none is polled twice.
 //!
-//! **Protocol.** 1. [`Ready::add`] makes a [`Node`], [`Ready::waker`] a waker of
+//! **Protocol.** 1. [`Ready::waker`] makes a [`Node`] and a waker of
 //! it. 2. Waking pushes the node on a Treiber stack, once until it is drained, and if
 //! the stack was empty wakes the consumer. 3. The consumer drains: takes the
 //! whole stack and turns it round, so numbers come in the order of completion.
