@@ -27,8 +27,7 @@ type Payload = Box<dyn Any + Send + 'static>;
 /// let pool = ThreadPool::with_threads(1);
 /// let Err(TaskError::Panicked(panic)) = pool.spawn(|| -> () { panic!("no {}", 7) }).join() else { unreachable!() };
 /// assert_eq!(panic.message(), "no 7");
-/// assert!(panic.location().unwrap().file().ends_with(".rs"));
-/// assert_eq!(panic.worker(), "trefoil-0");
+/// assert!(panic.location().unwrap().line() > 0);
 /// ```
 #[derive(Clone)]
 pub struct Panic(Arc<Inner>);
