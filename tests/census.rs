@@ -121,7 +121,7 @@ fn a_process_pool() {
 fn a_deadline() {
     let (_never, task) = trefoil::Completer::<()>::new();
     assert!(
-        trefoil::timeout(Duration::from_millis(1), task)
+        trefoil::timeout(Duration::from_millis(1), task.cancel_on_drop())
             .wait()
             .is_err()
     );

@@ -5,6 +5,12 @@
 //! pass; what could hang is ended by the watchdog, which aborts.
 //!
 //! Length: one test after another, each read alone and found by its name.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::disallowed_types
+)] // helpers print, and that door is for the crate's own protocols
 
 mod support;
 
@@ -53,7 +59,7 @@ fn forever<T>() -> T {
 
 #[allow(unsafe_code)]
 fn segfault() {
-    let nowhere = std::hint::black_box(8 as *mut u64);
+    let nowhere = std::ptr::without_provenance_mut::<u64>(8);
     // SAFETY: there is none: this is the accident.
     unsafe { nowhere.write_volatile(1) };
 }
@@ -278,7 +284,7 @@ tests! {
         let scratch = Scratch::new("outside");
         let task = procs.spawn(scratch.text(), |path| {
             note(&path, std::process::id().into());
-            forever::<()>()
+            forever::<()>();
         });
         until(|| !scratch.notes().is_empty());
         let pid = scratch.notes()[0] as u32;

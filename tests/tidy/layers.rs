@@ -118,7 +118,7 @@ fn root_paths(file: &File) -> Vec<(usize, String)> {
         let before = text[..at].chars().next_back();
         if !before.is_some_and(is_word) {
             names(&text[at + 7..], &mut |offset, name| {
-                found.push((row(&starts, at + 7 + offset), name.to_owned()))
+                found.push((row(&starts, at + 7 + offset), name.to_owned()));
             });
         }
     }
