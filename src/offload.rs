@@ -131,7 +131,6 @@ impl Queue {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::task::TaskError;
     use std::sync::mpsc;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -153,7 +152,7 @@ mod tests {
         let mut bad = run(|| panic!("on purpose"));
         assert!(matches!(
             bad.join_timeout(PATIENCE),
-            Err(TaskError::Panicked(panic)) if panic.message() == "on purpose"
+            Err(crate::TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
         assert_eq!(run(|| 1).join_timeout(PATIENCE).unwrap(), 1);
     }

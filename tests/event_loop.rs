@@ -3,8 +3,6 @@
 //! Everything that could hang has a deadline ([`within_deadline`]). What looks at
 //! the whole process (descriptors, threads, limits) runs in a process of its own
 //! ([`alone`]).
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::cell::{Cell, RefCell};

@@ -3,14 +3,6 @@
 //! This binary is its own worker, so `main` is its own too (`harness = false`): it runs
 //! the functions of [`TESTS`] the way libtest would. Nothing sleeps in order to
 //! pass; what could hang is ended by the watchdog, which aborts.
-//!
-//! Length: one test after another, each read alone and found by its name.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    clippy::disallowed_types
-)] // helpers print, and that door is for the crate's own protocols
 
 mod support;
 
@@ -59,7 +51,7 @@ fn forever<T>() -> T {
 
 #[allow(unsafe_code)]
 fn segfault() {
-    let nowhere = std::ptr::without_provenance_mut::<u64>(8);
+    let nowhere = std::hint::black_box(8 as *mut u64);
     // SAFETY: there is none: this is the accident.
     unsafe { nowhere.write_volatile(1) };
 }
@@ -284,7 +276,7 @@ tests! {
         let scratch = Scratch::new("outside");
         let task = procs.spawn(scratch.text(), |path| {
             note(&path, std::process::id().into());
-            forever::<()>();
+            forever::<()>()
         });
         until(|| !scratch.notes().is_empty());
         let pid = scratch.notes()[0] as u32;

@@ -2,13 +2,9 @@
 //! and what it leaves behind.
 //!
 //! Everything that could hang runs under a watchdog that ends the process.
-//!
-//! Length: one test after another, each read alone and found by its name.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -25,7 +21,7 @@ fn watchdog() -> Watchdog {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     std::thread::spawn(move || {
         if ended.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let _ = writeln!(std::io::stderr(), "{test} hangs");
+            eprintln!("{test} hangs");
             std::process::abort();
         }
     });
@@ -840,7 +836,7 @@ fn panics_in_destructors_do_not_kill_a_worker() {
         let captured = BombOnDrop;
         pool.spawn(move || drop(captured)).detach();
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            pool.scope(|s| drop(s.spawn(|| BombOnDrop)));
+            pool.scope(|s| drop(s.spawn(|| BombOnDrop)))
         }));
         drop(caught);
         let caught = catch_unwind(AssertUnwindSafe(|| pool.map(0..3, |_| panic!("{}", 1))));

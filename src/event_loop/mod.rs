@@ -1,7 +1,7 @@
 //! The event loop: one thread, many tasks that mostly wait.
 //!
 //! [`run`] is the usual way in: it makes a loop, runs one future to its end, and
-//! cancels what that future has started and left. Inside, [`spawn`]
+//! cancels what that future has started and left. Inside, [`spawn`](crate::spawn)
 //! starts tasks that run side by side on the same thread; [`crate::time`] waits
 //! for time and [`crate::io`] for sockets. From other threads a [`LoopHandle`] starts
 //! work here.
@@ -18,11 +18,11 @@
 //!
 //! # Reading order
 //!
-//! `turn` is the loop itself. `home` is what its thread alone touches,
-//! `shared` what others may, `mailbox` and `doorbell` how they bring work and
+//! [`turn`] is the loop itself. [`home`] is what its thread alone touches,
+//! [`shared`] what others may, [`mailbox`] and [`doorbell`] how they bring work and
 //! wake it: the only atomic protocol here, with the invariants L1 and L2 and
-//! a model. `reactor` and
-//! `waiters` turn readiness into wake-ups. `current` says which loop runs
+//! a model. [`reactor`] and
+//! [`waiters`] turn readiness into wake-ups. [`current`] says which loop runs
 //! here. Nothing in this directory is `unsafe`.
 //!
 //! # Promised

@@ -1,12 +1,5 @@
 //! A TCP connection.
 //!
-//! 1. Connecting starts at once and waits until the socket can be written to; the
-//!    socket's error then says whether it is connected.
-//! 2. Reading and writing are a [`Source`](super::source)'s operations: tried first,
-//!    waited for only if they would block. They take `&self`, so one task may read
-//!    while another writes.
-//! 3. The traits of futures-io are the same operations by `poll`.
-//!
 //! Checked by `tests/event_loop.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};

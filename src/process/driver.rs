@@ -196,10 +196,10 @@ impl Driver {
                     }
                 }
                 Source::Socket(index) => {
-                    if events.contains(PollFlags::OUT)
-                        && let Some(link) = &mut self.links[index]
-                    {
-                        link.send();
+                    if events.contains(PollFlags::OUT) {
+                        if let Some(link) = &mut self.links[index] {
+                            link.send();
+                        }
                     }
                     if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                         self.receive(index, false);

@@ -32,9 +32,6 @@
 //! the lock wedges all, and nobody knows who has what. Batches by
 //! count: a factor of a million lies between a tiny item and a long one.
 //!
-//! Length: one state machine: its events and its decisions are read together, and
-//! splitting them would spread W3 to W5 over several files.
-//!
 //! Tests: `sched_sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process.rs`.
 
@@ -398,10 +395,10 @@ impl Sched {
 
     /// Time has passed, or something has happened: does whatever is due.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if let Some(Stop::Drop(limit)) = self.stop
-            && limit <= now
-        {
-            self.stop(Stop::Kill, now);
+        if let Some(Stop::Drop(limit)) = self.stop {
+            if limit <= now {
+                self.stop(Stop::Kill, now);
+            }
         }
         for index in 0..self.workers.len() {
             self.execute_condemned(index, now);
@@ -670,10 +667,10 @@ impl Sched {
     }
 
     fn finish_if_settled(&mut self, id: u64) {
-        if self.jobs.get(&id).is_some_and(Job::is_settled)
-            && let Some(job) = self.jobs.remove(&id)
-        {
-            job.finish();
+        if self.jobs.get(&id).is_some_and(Job::is_settled) {
+            if let Some(job) = self.jobs.remove(&id) {
+                job.finish();
+            }
         }
     }
 }

@@ -8,8 +8,6 @@
 //! - a worker that is to be killed runs nothing that anybody still wants (W4);
 //! - every job ends exactly once, with all of its values or with an error that it
 //!   may have (W5): `WorkerDied` only if a worker died in one of its items.
-//!
-//! Length: a simulated crew, its book-keeping and the seeds that drive it make one test.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -194,7 +192,7 @@ impl World {
         for action in self.sched.actions() {
             match action {
                 Action::Spawn(index) if self.hostile && self.chance(30) => {
-                    self.sched.died(index, &WorkerExit::new(0), false, self.now);
+                    self.sched.died(index, &WorkerExit::new(0), false, self.now)
                 }
                 Action::Spawn(index) => {
                     let gates = Rc::new(Gates([Gate::new(), Gate::new()]));
@@ -385,7 +383,7 @@ impl World {
                 Err(TaskError::Cancelled) => assert!(self.cancelled.contains(id)),
                 Err(TaskError::Panicked(_)) => assert!(self.panicked.contains(id)),
                 Err(TaskError::WorkerDied(_)) => {
-                    assert!(self.fatal.iter().any(|(job, _)| job == id));
+                    assert!(self.fatal.iter().any(|(job, _)| job == id))
                 }
                 other => panic!("{other:?}"),
             }

@@ -30,8 +30,6 @@
 //! must be sliced without copying. A checksum: a socket pair does not lose bytes,
 //! and a worker that overwrites its own memory cannot be caught by one.
 //!
-//! Length: writer and reader of each message stand side by side, with their fuzz.
-//!
 //! Tests: below, a seeded fuzz included.
 
 use std::ops::Range;

@@ -290,12 +290,10 @@ mod tests {
         const COUNT: u32 = 20_000;
         for round in 0..50 {
             ledger.gate(0).open(COUNT);
-            let worker = crate::loom::thread::Builder::new();
-            let worker = worker.spawn(move || {
+            let worker = std::thread::spawn(move || {
                 let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
                 (taken as u32, pages)
             });
-            let worker = worker.unwrap();
             let mut end = COUNT;
             for from in (round..COUNT).rev().step_by(977) {
                 end = ledger.gate(0).recall(from);

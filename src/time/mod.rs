@@ -1,6 +1,6 @@
 //! Waiting for time.
 //!
-//! [`sleep()`], [`sleep_until`] and [`interval()`] wait on the event loop that polls
+//! [`sleep`], [`sleep_until`] and [`interval`] wait on the event loop that polls
 //! them. [`timeout`] puts a deadline around any future, with a loop or without one.
 //!
 //! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
