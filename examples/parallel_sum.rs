@@ -16,9 +16,9 @@ fn sum(numbers: &[u64]) -> u64 {
     left + right
 }
 
-/// A little arithmetic, so that there is something to share.
+/// A little arithmetic, enough to be worth sharing.
 fn work(n: u64) -> u64 {
-    (0..50).fold(n, |x, i| x.rotate_left(5) ^ i) & 0xFF
+    (0..200).fold(n, |x, i| x.rotate_left(5) ^ i) & 0xFF
 }
 
 fn main() {

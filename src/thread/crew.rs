@@ -67,6 +67,14 @@ impl Config {
     }
 }
 
+/// A number for each pool. After four billion pools it may meet an older one:
+/// then a worker may run a task of another pool that it waits for itself.
+#[allow(clippy::disallowed_types)] // a counter that no protocol depends on
+fn next_tag() -> u32 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) | (1 << 31)
+}
+
 struct Handles {
     running: Vec<(usize, JoinHandle<()>)>,
     /// Whose handles have been taken out and are being joined.
@@ -76,6 +84,7 @@ struct Handles {
 }
 
 pub(super) struct Crew {
+    tag: u32,
     config: Config,
     idle: Idle<Arc<Slot>>,
     injector: Injector,
@@ -107,6 +116,7 @@ impl Crew {
                 leaving: Vec::new(),
             }),
             joined: Condvar::new(),
+            tag: next_tag(),
             config,
         });
         let seats: Vec<Seat> = (0..threads).map(|_| crew.new_seat(false)).collect();
@@ -138,6 +148,11 @@ impl Crew {
 
     pub(super) fn injector(&self) -> &Injector {
         &self.injector
+    }
+
+    /// What marks this pool's tasks and workers as belonging together; not 0.
+    pub(super) fn tag(&self) -> u32 {
+        self.tag
     }
 
     /// How many tasks run at once.
@@ -347,7 +362,7 @@ impl Crew {
             self.handles.lock().leaving.push(number);
             self.idle.leave();
         }
-        let _blocked = worker::Blocked::begin(None);
+        let _blocked = worker::Blocked::begin();
         loop {
             if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
                 sleepers.iter().for_each(|slot| slot.wake());

@@ -62,9 +62,10 @@
 //! **The stall rule.** A pool as wide as its runners may still stand still: the
 //! replacement of a blocked worker may be stuck in the user's own lock, which
 //! the blocked worker holds. So while somebody is blocked and work is queued
-//! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time,
-//! and if nothing was taken from the queues meanwhile, it becomes one more
-//! runner. While nobody is blocked or nothing is queued, nobody watches: there is no ticker.
+//! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time
+//! (longer, if there are runners too many already), and if nothing was taken from
+//! the queues meanwhile, it becomes one more runner. Only the pool's own workers count as waiting:
+//! an outside thread that waits for a busy pool would otherwise widen it. While nobody is blocked or nothing is queued, nobody watches: there is no ticker.
 //!
 //! - **P1** `running` counts exactly the threads that have been recruited or
 //!   unblocked and have not since lain down, blocked or ended.
@@ -468,16 +469,14 @@ impl<B: Bed> Idle<B> {
         self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst);
     }
 
-    /// A thread that is no worker of this pool is about to park in a wait for work
-    /// of this pool: the stall rule counts it. Afterwards as for `block`.
-    pub(super) fn outsider_waits(&self) {
-        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    /// It goes on.
-    pub(super) fn outsider_goes_on(&self) {
-        self.subtract(BLOCKED);
+    /// How long the queues may stand still now: longer, the more runners there are
+    /// too many already, because they may be busy and not stuck.
+    pub(super) fn patience(&self) -> Duration {
+        let surplus = self
+            .census(Ordering::Relaxed)
+            .running()
+            .saturating_sub(self.width);
+        STALL * (1 << surplus.min(4))
     }
 
     /// A watcher saw no progress: it is one more runner and searcher.

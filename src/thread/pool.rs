@@ -329,7 +329,11 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (runnable, task) = task::closure(f, crew.config().caller_helps);
+    let (runnable, task) = task::closure(f, true);
+    if !crew.config().caller_helps {
+        // Only this pool's own workers may run what they wait for.
+        runnable.set_tag(crew.tag());
+    }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
     drop(crew.submit(Work::Task(runnable)));
     task

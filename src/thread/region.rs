@@ -9,7 +9,8 @@
 //! about twice as many parts as workers; a part that is stolen is halved
 //! further. That much is done blindly: nothing is known about the items yet.
 //! Each part then goes through its items chunk by chunk, one item at first, and
-//! twice as many each time until a chunk takes some microseconds. After each
+//! twice as many each time until a chunk takes some microseconds or is a fair part of
+//! what is left. After each
 //! chunk it looks whether anybody wants work and nothing of its own is
 //! left to steal; if so, it halves what remains. So uneven items cost a
 //! division where they are, and nowhere else.
@@ -115,7 +116,7 @@ where
     let mut chunk = 1;
     let mut clock = Instant::now();
     while items.len() > 0 && !limit.is_below(at) {
-        let count = chunk.min(items.len());
+        let count = chunk.min(most(items.len(), worker));
         let (now, later) = items.split_at(count);
         items = later;
         let fuse = Fuse(limit, at);
@@ -132,10 +133,11 @@ where
         let before = std::mem::replace(&mut clock, Instant::now());
         let took = clock.duration_since(before);
         if took < CHUNK {
-            chunk *= 2;
+            // Of what it was, not of what it might have been: near the end it may not double.
+            chunk = count * 2;
         } else {
             if took > CHUNK * 4 {
-                chunk = (chunk / 2).max(1);
+                chunk = (count / 2).max(1);
             }
             if items.len() > 1 && worker.wanted() {
                 let (done, rest) = sink.cut();
@@ -174,6 +176,16 @@ where
         },
     );
     S::join(left, right)
+}
+
+/// How many of the `left` items the next chunk may have. What is inside a chunk
+/// cannot be shared any more, and the last items may be the dearest, so chunks
+/// shrink towards the end; unless there is nobody to share with.
+fn most(left: usize, worker: &Worker) -> usize {
+    match worker.crew().width() {
+        1 => left,
+        width => (left / (2 * width)).max(1),
+    }
 }
 
 /// How often the items are halved blindly. One worker alone divides nothing.

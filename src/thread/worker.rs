@@ -145,6 +145,8 @@ pub(super) struct Worker {
     /// The crew's slots as this worker last saw them, and their generation.
     seen: RefCell<(usize, Slots<Slot>)>,
     random: Cell<u32>,
+    /// How many waits this thread is parked in, one inside another.
+    blocked: Cell<u32>,
 }
 
 impl Worker {
@@ -156,6 +158,7 @@ impl Worker {
             seat,
             seen,
             random,
+            blocked: Cell::new(0),
         }
     }
 
@@ -370,12 +373,12 @@ impl Worker {
     fn watch(&self) -> Role {
         let idle = self.crew.idle();
         let mut before = self.crew.progress();
-        let mut next = Instant::now() + idle::STALL;
+        let mut next = Instant::now() + idle.patience();
         loop {
             while Instant::now() < next {
                 self.seat.parker.park_deadline(next);
             }
-            next = Instant::now() + idle::STALL;
+            next = Instant::now() + idle.patience();
             if idle.watch_on() && self.crew.has_work() {
                 let now = self.crew.progress();
                 if now == before {
@@ -423,9 +426,26 @@ impl Worker {
         if !park() {
             return;
         }
-        let _blocked = Blocked::begin(Some(self));
+        let _blocked = Blocked::begin();
         while !done() {
             self.seat.parker.park();
+        }
+    }
+
+    /// This worker parks: another takes its place. Only the outermost wait
+    /// counts: a future that is polled between two parks of one wait may wait itself.
+    fn block(&self) {
+        let depth = self.blocked.replace(self.blocked.get() + 1);
+        if depth == 0 {
+            self.crew.block();
+        }
+    }
+
+    fn unblock(&self) {
+        let depth = self.blocked.get() - 1;
+        self.blocked.set(depth);
+        if depth == 0 {
+            self.crew.idle().unblock();
         }
     }
 
@@ -451,58 +471,48 @@ impl Worker {
     }
 }
 
-/// Those who must know that this thread is blocked do: its home pool, if it has
-/// one, which lets another take its place; and the pool that it waits for as a
-/// guest, for the stall rule.
-pub(super) struct Blocked<'a>(Option<&'a Crew>);
+/// This thread's home pool, if it has one, knows that it is blocked.
+pub(super) struct Blocked;
 
-impl<'a> Blocked<'a> {
-    pub(super) fn begin(waiter: Option<&'a Worker>) -> Self {
+impl Blocked {
+    pub(super) fn begin() -> Self {
         current::with_home(|home| {
             if let Some(home) = home {
-                home.crew.block();
+                home.block();
             }
-            let guest =
-                waiter.filter(|waiter| home.is_none_or(|home| !std::ptr::eq(home, *waiter)));
-            if let Some(guest) = guest {
-                guest.crew.idle().outsider_waits();
-                guest.crew.recheck();
-            }
-            Self(guest.map(|guest| &*guest.crew))
-        })
+        });
+        Self
     }
 }
 
-impl Drop for Blocked<'_> {
+impl Drop for Blocked {
     fn drop(&mut self) {
-        if let Some(crew) = self.0 {
-            crew.idle().outsider_goes_on();
-        }
         current::with_home(|home| {
             if let Some(home) = home {
-                home.crew.idle().unblock();
+                home.unblock();
             }
         });
     }
 }
 
 /// What the stem calls around its own parks on a worker.
-struct Compensate(Arc<Crew>);
+struct Compensate;
 
 impl context::Blocker for Compensate {
     fn enter(&self) {
-        self.0.block();
+        std::mem::forget(Blocked::begin());
     }
 
     fn leave(&self) {
-        self.0.idle().unblock();
+        drop(Blocked);
     }
 }
 
 /// What a thread of the pool runs.
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
-    context::set_blocker(Some(Rc::new(Compensate(Arc::clone(&crew)))));
+    context::set_home(crew.tag());
+    context::set_blocker(Some(Rc::new(Compensate)));
     let worker = Worker::new(Arc::clone(&crew), seat);
     current::at_home(&worker, || {
         let index = worker.slot_number();

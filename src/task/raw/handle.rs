@@ -11,8 +11,9 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::{Header, Ref};
-use crate::task::TaskError;
+use crate::loom::atomic::Ordering;
 use crate::task::state::Look;
+use crate::task::{TaskError, context};
 
 /// The handle's half of a task with output `T`.
 pub(in crate::task) struct Handle<T> {
@@ -198,8 +199,13 @@ impl<T> Handle<T> {
         drop(waker);
     }
 
-    /// Runs the task here, if it is a queued closure that may be claimed.
+    /// Runs the task here, if it is a queued closure that may be claimed: by
+    /// anybody, or, if it is tagged, by threads whose home has that tag.
     pub(in crate::task) fn claim_and_run(&self) -> bool {
+        let tag = self.header().tag.load(Ordering::Relaxed);
+        if tag != 0 && tag != context::home() {
+            return false;
+        }
         if !self.header().state.claim() {
             return false;
         }
