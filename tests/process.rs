@@ -3,6 +3,7 @@
 //! This binary is its own worker, so `main` is its own too (`harness = false`): it runs
 //! the functions of [`TESTS`] the way libtest would. Nothing sleeps in order to
 //! pass; what could hang is ended by the watchdog, which aborts.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)] // a program, not the crate
 
 mod support;
 
@@ -27,6 +28,8 @@ fn main() {
         ("orphans", orphans),
         ("never_begins", never_begins),
         ("deaf_stderr", deaf_stderr),
+        ("few_descriptors", few_descriptors),
+        ("no_stdin", no_stdin),
     ]);
     trefoil::init();
     support::main(TESTS);
@@ -51,9 +54,16 @@ fn forever<T>() -> T {
 
 #[allow(unsafe_code)]
 fn segfault() {
-    let nowhere = std::hint::black_box(8 as *mut u64);
+    let nowhere = std::hint::black_box(std::ptr::dangling_mut::<u64>());
     // SAFETY: there is none: this is the accident.
     unsafe { nowhere.write_volatile(1) };
+}
+
+#[allow(unsafe_code)]
+fn write_to(descriptor: i32, bytes: &[u8]) {
+    // SAFETY: the descriptor was just seen to be open.
+    let descriptor = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
+    let _ = rustix::io::write(descriptor, bytes);
 }
 
 /// What happens to item `n` of the thousand.
@@ -149,6 +159,33 @@ fn deaf_stderr() {
     drop(procs);
     assert!(begin.elapsed() < Duration::from_secs(5));
     assert!(matches!(loud.join(), Err(TaskError::Cancelled)));
+}
+
+fn few_descriptors() {
+    trefoil::init();
+    drop(pool(1));
+    let before = census();
+    let limit = rustix::process::Resource::Nofile;
+    let few = |current| {
+        let maximum = rustix::process::getrlimit(limit).maximum;
+        rustix::process::setrlimit(limit, rustix::process::Rlimit { current, maximum }).unwrap();
+    };
+    let plenty = rustix::process::getrlimit(limit).current;
+    few(Some(before.0 as u64 + 8));
+    let error = ProcessPool::with_workers(8).unwrap_err();
+    assert!(matches!(error, PoolError::Start(_)), "{error}");
+    few(plenty);
+    until(|| census() == before);
+    assert_eq!(pool(8).map(0..100, |x: u32| x).unwrap().len(), 100);
+}
+
+#[allow(unsafe_code)]
+fn no_stdin() {
+    trefoil::init();
+    // SAFETY: nobody else here uses the descriptor.
+    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) });
+    let procs = pool(2);
+    assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
 }
 
 /// A value that is broken in one place.
@@ -276,7 +313,7 @@ tests! {
         let scratch = Scratch::new("outside");
         let task = procs.spawn(scratch.text(), |path| {
             note(&path, std::process::id().into());
-            forever::<()>()
+            forever::<()>();
         });
         until(|| !scratch.notes().is_empty());
         let pid = scratch.notes()[0] as u32;
@@ -553,6 +590,34 @@ tests! {
             let mut words = String::new();
             err.take().unwrap().read_to_string(&mut words).unwrap();
             panic!("{status}: {}", words.trim_matches('x'));
+        }
+    }
+
+    fn too_few_descriptors_are_an_error_and_leave_nothing() {
+        run_helper("few_descriptors");
+    }
+
+    fn a_program_without_standard_input_has_workers() {
+        run_helper("no_stdin");
+    }
+
+    fn a_worker_that_breaks_the_protocol_is_replaced() {
+        let procs = pool(1);
+        for nonsense in [&[0xff; 100][..], &[5, 3, 9, 9, 9], &[1, 0]] {
+            let task = procs.spawn(nonsense.to_vec(), |nonsense| {
+                for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+                    let path = entry.unwrap().path();
+                    let socket = std::fs::read_link(&path).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
+                    let number: i32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+                    if socket && number >= 3 {
+                        write_to(number, &nonsense);
+                    }
+                }
+                forever::<()>();
+            });
+            let exit = died(task.join());
+            assert!(exit.to_string().contains("protocol"), "{exit}");
+            assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
         }
     }
 

@@ -18,7 +18,7 @@
 //! given up until there is work; when all are, what waits fails. Workers that were killed by somebody
 //! else get more patience: that is not a program that cannot start.
 //!
-//! Tests: `sched_sim`.
+//! Tests: `sched::sim`.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -59,6 +59,15 @@ pub(crate) struct Driver {
     refused: Option<io::Error>,
 }
 
+/// Nobody waits for a driver that is gone, for whatever reason.
+struct Abandon(Arc<Shared>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.mailbox.abandon();
+    }
+}
+
 /// Whose descriptor it is.
 #[derive(Clone, Copy)]
 enum Source {
@@ -86,11 +95,14 @@ impl Driver {
     /// Runs until the pool has ended. Says first whether all workers could be started.
     pub(crate) fn run(mut self, ready: &SyncSender<io::Result<()>>) {
         let _refuse = context::refuse_blocking();
+        let _abandon = Abandon(self.shared.clone());
         self.turn();
-        let started = self.refused.take().map_or(Ok(()), Err);
+        let missing = self.links.iter().any(Option::is_none);
+        let started = self.refused.take().filter(|_| missing).map_or(Ok(()), Err);
         if started.is_err() {
             self.shared.mailbox.close();
             self.sched.stop(Stop::Kill, Instant::now());
+            self.turn();
         }
         let _ = ready.send(started);
         while !self.sched.is_over() {
@@ -196,10 +208,10 @@ impl Driver {
                     }
                 }
                 Source::Socket(index) => {
-                    if events.contains(PollFlags::OUT) {
-                        if let Some(link) = &mut self.links[index] {
-                            link.send();
-                        }
+                    if let (true, Some(link)) =
+                        (events.contains(PollFlags::OUT), &mut self.links[index])
+                    {
+                        link.send();
                     }
                     if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                         self.receive(index, false);

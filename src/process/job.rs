@@ -10,7 +10,7 @@
 //!   one flight, or settled. Pieces move between the first two and flights by
 //!   value; a flight gives back exactly the items that its gate says were recalled.
 //!
-//! Tests: `sched_sim`.
+//! Tests: `sched::sim`.
 
 use std::collections::VecDeque;
 

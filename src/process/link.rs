@@ -210,10 +210,9 @@ impl Link {
     pub(crate) fn kill(&self) {
         // First by the descriptor: it fails if the process is gone and its number may be another's.
         let Some(process) = &self.process else { return };
-        if rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok() {
-            if let Some(group) = Pid::from_raw(self.pid as i32) {
-                let _ = rustix::process::kill_process_group(group, Signal::KILL);
-            }
+        let alive = rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok();
+        if let (true, Some(group)) = (alive, Pid::from_raw(self.pid as i32)) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
     }
 

@@ -49,7 +49,10 @@ pub(crate) enum Mail {
 struct Queue {
     mail: Vec<Mail>,
     asleep: bool,
+    /// No new jobs.
     closed: bool,
+    /// No driver.
+    over: bool,
     next_id: u64,
 }
 
@@ -65,6 +68,7 @@ impl Mailbox {
             mail: Vec::new(),
             asleep: false,
             closed: false,
+            over: false,
             next_id: 0,
         };
         Ok(Self {
@@ -85,7 +89,7 @@ impl Mailbox {
     pub(crate) fn push(&self, mail: impl IntoIterator<Item = Mail>) -> Result<(), Vec<Mail>> {
         let mail: Vec<Mail> = mail.into_iter().collect();
         let mut queue = self.queue.lock();
-        if queue.closed && matches!(mail.first(), Some(Mail::Submit { .. })) {
+        if queue.over || queue.closed && matches!(mail.first(), Some(Mail::Submit { .. })) {
             drop(queue);
             return Err(mail);
         }
@@ -106,6 +110,15 @@ impl Mailbox {
     /// Accepts no new jobs from now on.
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
+    }
+
+    /// Driver, at its end, however it comes: all mail is returned to sender from now on.
+    pub(crate) fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        (queue.closed, queue.over) = (true, true);
+        let unread = std::mem::take(&mut queue.mail);
+        drop(queue);
+        drop(unread);
     }
 
     /// Driver: all mail there is.

@@ -48,8 +48,6 @@ mod portable;
 mod raw_auto;
 mod raw_call;
 mod sched;
-#[cfg(test)]
-mod sched_sim;
 mod sink;
 mod wire;
 mod worker;

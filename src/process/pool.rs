@@ -18,12 +18,10 @@ use std::time::{Duration, Instant};
 use super::builder::Settings;
 use super::chunk::Chunk;
 use super::driver::{Driver, Shared};
-use super::job::Sink;
 use super::mailbox::{Mail, Mailbox};
 use super::portable::Portable;
 use super::sched::Stop;
 use super::sink::{Many, One, explain};
-use super::wire::CodeRef;
 use super::{PoolError, ProcessPoolBuilder, raw_call};
 use crate::loom::{Mutex, thread};
 use crate::task::{
@@ -180,7 +178,14 @@ impl ProcessPool {
         let code = raw_call::code_of(f).ok_or_else(not_ours::<I::Item, R>)?;
         let (id, completer, task) = self.promise::<Vec<R>>();
         let sink = Box::new(Many::<I::Item, R>::new(completer));
-        self.submit(id, code, sink)?;
+        if self
+            .shared
+            .mailbox
+            .push([Mail::Submit { id, code, sink }])
+            .is_err()
+        {
+            return task.join(); // the refused promise is dropped: `Closed`
+        }
         // If the iterator panics, this cancels what was fed.
         let task = task.cancel_on_drop();
         self.feed(id, items, || task.is_finished());
@@ -213,7 +218,7 @@ impl ProcessPool {
                 return send(chunk, true, Some(unencodable::<A>(error)));
             }
             if chunk.len() >= most || chunk.is_full() {
-                most *= 2;
+                most = (2 * most).min(1 << 16);
                 send(std::mem::take(&mut chunk), false, None);
                 if over() {
                     return;
@@ -221,13 +226,6 @@ impl ProcessPool {
             }
         }
         send(chunk, true, None);
-    }
-
-    fn submit(&self, id: u64, code: CodeRef, sink: Box<dyn Sink>) -> Result<(), TaskError> {
-        self.shared
-            .mailbox
-            .push([Mail::Submit { id, code, sink }])
-            .map_err(|_| TaskError::Closed)
     }
 
     #[track_caller]

@@ -290,10 +290,11 @@ mod tests {
         const COUNT: u32 = 20_000;
         for round in 0..50 {
             ledger.gate(0).open(COUNT);
-            let worker = std::thread::spawn(move || {
+            let worker = crate::loom::thread::Builder::new().spawn(move || {
                 let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
                 (taken as u32, pages)
             });
+            let worker = worker.unwrap();
             let mut end = COUNT;
             for from in (round..COUNT).rev().step_by(977) {
                 end = ledger.gate(0).recall(from);

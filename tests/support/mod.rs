@@ -11,9 +11,9 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub struct Test {
-    pub name: &'static str,
-    pub run: fn(),
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(),
 }
 
 /// Declares the tests and lists them in `TESTS`.
@@ -27,7 +27,7 @@ pub(crate) use tests;
 
 /// Runs `tests`, one after the other, understanding as much of libtest's command line as
 /// `cargo test` and `cargo nextest` use.
-pub fn main(tests: &[Test]) {
+pub(crate) fn main(tests: &[Test]) {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
     let mut names = args
@@ -94,7 +94,7 @@ const HELPER: &str = "TREFOIL_TEST_HELPER";
 
 /// Runs the helper that this process was started as, if it was. A helper that has workers of
 /// its own begins with `init`: they come through here, too.
-pub fn helper(helpers: &[(&str, fn())]) {
+pub(crate) fn helper(helpers: &[(&str, fn())]) {
     let Ok(wanted) = std::env::var(HELPER) else {
         return;
     };
@@ -105,7 +105,7 @@ pub fn helper(helpers: &[(&str, fn())]) {
 }
 
 /// This program as the helper `name`, its output piped.
-pub fn start_helper(name: &str) -> Child {
+pub(crate) fn start_helper(name: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .env(HELPER, name)
         .stdin(Stdio::null())
@@ -116,7 +116,7 @@ pub fn start_helper(name: &str) -> Child {
 }
 
 /// The output of the helper `name`, which must succeed.
-pub fn run_helper(name: &str) -> (String, String) {
+pub(crate) fn run_helper(name: &str) -> (String, String) {
     let output = start_helper(name).wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -129,21 +129,21 @@ pub fn run_helper(name: &str) -> (String, String) {
 }
 
 /// A file for one test, removed when dropped.
-pub struct Scratch(pub std::path::PathBuf);
+pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
 
 impl Scratch {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("trefoil-{name}-{}", std::process::id()));
         std::fs::write(&path, b"").unwrap();
         Self(path)
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.to_str().unwrap().to_owned()
     }
 
     /// The numbers that `note` has written.
-    pub fn notes(&self) -> Vec<u64> {
+    pub(crate) fn notes(&self) -> Vec<u64> {
         let bytes = std::fs::read(&self.0).unwrap();
         bytes
             .chunks_exact(8)
@@ -159,24 +159,24 @@ impl Drop for Scratch {
 }
 
 /// Appends a number to a file, in one piece.
-pub fn note(path: &str, number: u64) {
+pub(crate) fn note(path: &str, number: u64) {
     let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
     file.write_all(&number.to_ne_bytes()).unwrap();
 }
 
 /// Waits until `done`; the watchdog ends what never is.
-pub fn until(mut done: impl FnMut() -> bool) {
+pub(crate) fn until(mut done: impl FnMut() -> bool) {
     while !done() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let _ = rustix::process::kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
 }
 
 /// What must not grow: descriptors, threads, children.
-pub fn census() -> (usize, usize, bool) {
+pub(crate) fn census() -> (usize, usize, bool) {
     let count = |dir| std::fs::read_dir(dir).unwrap().count();
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let children = !matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD));

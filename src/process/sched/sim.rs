@@ -8,18 +8,20 @@
 //! - a worker that is to be killed runs nothing that anybody still wants (W4);
 //! - every job ends exactly once, with all of its values or with an error that it
 //!   may have (W5): `WorkerDied` only if a worker died in one of its items.
+//!
+//! Length: one world, with its workers and its laws.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::chunk::Chunk;
-use super::crew::Gated;
-use super::job::{Sink, Taken};
-use super::sched::{Action, Sched, Stop};
-use super::sink::decode;
-use super::wire::{self, CodeRef, Frame, Reader, Record};
+use super::{Action, Sched, Stop};
+use crate::process::chunk::{Chunk, Piece};
+use crate::process::crew::Gated;
+use crate::process::job::{Sink, Taken};
+use crate::process::sink::decode;
+use crate::process::wire::{self, CodeRef, Frame, Reader, Record};
 use crate::sys::ledger::{GATES, Gate};
 use crate::task::{TaskError, WorkerExit};
 
@@ -192,7 +194,7 @@ impl World {
         for action in self.sched.actions() {
             match action {
                 Action::Spawn(index) if self.hostile && self.chance(30) => {
-                    self.sched.died(index, &WorkerExit::new(0), false, self.now)
+                    self.sched.died(index, &WorkerExit::new(0), false, self.now);
                 }
                 Action::Spawn(index) => {
                     let gates = Rc::new(Gates([Gate::new(), Gate::new()]));
@@ -235,7 +237,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, worker: usize, mut bytes: Vec<u8>, items: Option<&super::chunk::Piece>) {
+    fn send(&mut self, worker: usize, mut bytes: Vec<u8>, items: Option<&Piece>) {
         let Some(sim) = &mut self.sims[worker] else {
             return;
         };
@@ -383,7 +385,7 @@ impl World {
                 Err(TaskError::Cancelled) => assert!(self.cancelled.contains(id)),
                 Err(TaskError::Panicked(_)) => assert!(self.panicked.contains(id)),
                 Err(TaskError::WorkerDied(_)) => {
-                    assert!(self.fatal.iter().any(|(job, _)| job == id))
+                    assert!(self.fatal.iter().any(|(job, _)| job == id));
                 }
                 other => panic!("{other:?}"),
             }

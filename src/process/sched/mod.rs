@@ -32,8 +32,12 @@
 //! the lock wedges all, and nobody knows who has what. Batches by
 //! count: a factor of a million lies between a tiny item and a long one.
 //!
-//! Tests: `sched_sim` (seeded simulation: every job ends once, no item runs
+//! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process.rs`.
+
+mod hearing;
+#[cfg(test)]
+mod sim;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -43,9 +47,8 @@ use std::time::{Duration, Instant};
 use super::chunk::{Chunk, Piece};
 use super::crew::{Gated, State, Worker};
 use super::job::{Job, Sink};
-use super::wire::{self, Broken, CodeRef, Record};
-use crate::task::panic::{Panic, PanicLocation};
-use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
+use super::wire::{self, CodeRef};
+use crate::task::TaskError;
 
 /// How much work a frame should hold, in nanoseconds.
 const TARGET: f64 = 1e6;
@@ -159,206 +162,6 @@ impl Sched {
         }
     }
 
-    /// Takes the whole records at the front of `bytes`, up to one that is none
-    /// of the scheduler's (a hello). Returns how many bytes these are.
-    pub(crate) fn receive(
-        &mut self,
-        worker: usize,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<usize, Broken> {
-        let mut used = 0;
-        loop {
-            let values = self.values(worker, &bytes[used..], now);
-            if values > 0 {
-                used += values;
-                continue;
-            }
-            let Some((record, length)) = Record::decode(&bytes[used..])? else {
-                return Ok(used);
-            };
-            match record {
-                Record::Hello { .. } => return Ok(used),
-                Record::End {
-                    sequence,
-                    begun,
-                    nanos,
-                } => self.frame_end(worker, sequence, begun, nanos, now)?,
-                Record::Value(_) => return Err(Broken),
-                Record::Panic { message, place } => {
-                    let place =
-                        place.map(|(file, line, column)| PanicLocation::new(file, line, column));
-                    let who = format!("process {}", self.workers[worker].pid);
-                    self.item_failed(worker, Panic::remote(message, place, who).into(), now)?;
-                }
-                Record::Codec { of_result, detail } => {
-                    let error = self.codec_error(worker, of_result, detail);
-                    self.item_failed(worker, error, now)?;
-                }
-            }
-            used += length;
-        }
-    }
-
-    /// Hands the values at the front of `bytes` to the job that they belong to.
-    fn values(&mut self, index: usize, bytes: &[u8], now: Instant) -> usize {
-        let worker = &mut self.workers[index];
-        let Some(flight) = worker.window.front_mut() else {
-            return 0;
-        };
-        let most = (flight.end - flight.done) as usize;
-        let at = flight.next_index();
-        let job = if flight.live {
-            self.jobs.get_mut(&flight.job)
-        } else {
-            None
-        };
-        let taken = match job {
-            Some(job) => job.sink.values(at, bytes, most),
-            None => super::sink::skip(bytes, most),
-        };
-        if taken.count == 0 {
-            return 0;
-        }
-        worker.fruitful = true;
-        flight.done += taken.count as u32;
-        let id = flight.job;
-        if let Some(error) = taken.error {
-            self.fail(id, at + taken.count - 1, error, now);
-        }
-        self.settle(index, 0, now);
-        taken.used
-    }
-
-    /// The item whose turn it is has failed, and its worker lives.
-    fn item_failed(&mut self, index: usize, error: TaskError, now: Instant) -> Result<(), Broken> {
-        let worker = &mut self.workers[index];
-        worker.fruitful = true;
-        let flight = worker.window.front_mut().ok_or(Broken)?;
-        if flight.done >= flight.end {
-            return Err(Broken);
-        }
-        let (id, at, live) = (flight.job, flight.next_index(), flight.live);
-        flight.done += 1;
-        if live {
-            self.fail(id, at, error, now);
-        }
-        self.settle(index, 0, now);
-        Ok(())
-    }
-
-    fn codec_error(&self, worker: usize, of_result: bool, detail: String) -> TaskError {
-        let job = self.workers[worker]
-            .window
-            .front()
-            .and_then(|flight| self.jobs.get(&flight.job));
-        let (argument, result) = job.map_or(("an argument", "a result"), |job| job.sink.types());
-        let (name, direction) = match of_result {
-            true => (result, CodecDirection::EncodeResult),
-            false => (argument, CodecDirection::DecodeArgument),
-        };
-        TaskError::Codec(Box::new(CodecError::new(name, direction, detail)))
-    }
-
-    fn frame_end(
-        &mut self,
-        index: usize,
-        sequence: u64,
-        begun: u64,
-        nanos: u64,
-        now: Instant,
-    ) -> Result<(), Broken> {
-        let worker = &mut self.workers[index];
-        let flight = worker.window.front().ok_or(Broken)?;
-        if flight.sequence != sequence
-            || flight.done != flight.end
-            || u64::from(flight.end) != begun
-        {
-            return Err(Broken);
-        }
-        worker.front_since = now;
-        if worker.condemned.is_some_and(|(_, frame)| frame == sequence) {
-            worker.condemned = None;
-        }
-        let function = flight.function;
-        self.pace_of(function, begun, nanos);
-        self.settle(index, 0, now);
-        self.workers[index].window.pop_front();
-        Ok(())
-    }
-
-    fn pace_of(&mut self, function: u64, items: u64, nanos: u64) {
-        if items == 0 {
-            return;
-        }
-        if self.pace.len() > 10_000 {
-            self.pace.clear(); // programs have fewer functions; this bounds it whatever they do
-        }
-        let seen = nanos as f64 / items as f64;
-        self.pace
-            .entry(function)
-            .and_modify(|pace| *pace = (*pace + seen) / 2.0)
-            .or_insert(seen);
-    }
-
-    /// `worker` is gone, and all that it ever said has been received. `wild`: it
-    /// broke the protocol, so nothing is known of what it ran.
-    pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, wild: bool, now: Instant) {
-        let worker = &mut self.workers[index];
-        let begun: Vec<u32> = (0..worker.window.len())
-            .map(|flight| {
-                if wild {
-                    worker.window[flight].end
-                } else {
-                    worker.begun(flight)
-                }
-            })
-            .collect();
-        let window = std::mem::take(&mut worker.window);
-        let running = window
-            .iter()
-            .zip(&begun)
-            .any(|(flight, begun)| flight.done < *begun);
-        worker.fruitful |= running;
-        worker.fell(exit.signal == Some(SIGKILL), now);
-        for (flight, begun) in window.into_iter().zip(begun).rev() {
-            if !flight.live {
-                continue;
-            }
-            if let Some(job) = self.jobs.get_mut(&flight.job) {
-                job.frames -= 1;
-                if begun < flight.end {
-                    job.put_back(flight.piece.part(begun as usize, flight.end as usize));
-                }
-            }
-            self.enqueue(flight.job, true);
-            if flight.done < begun {
-                let error = TaskError::WorkerDied(Box::new(exit.clone()));
-                self.fail(flight.job, flight.next_index(), error, now);
-            }
-            self.finish_if_settled(flight.job);
-        }
-        if self.workers.iter().all(Worker::is_given_up) {
-            self.give_up(exit, now);
-        }
-    }
-
-    /// No worker lives long enough to do anything: what waits fails.
-    fn give_up(&mut self, exit: &WorkerExit, now: Instant) {
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
-        for id in ids {
-            let Some(first) = self.jobs.get(&id).and_then(Job::first_missing) else {
-                continue;
-            };
-            self.fail(
-                id,
-                first,
-                TaskError::WorkerDied(Box::new(exit.clone())),
-                now,
-            );
-        }
-    }
-
     /// The pool is to end.
     pub(crate) fn stop(&mut self, stop: Stop, now: Instant) {
         self.stop = self.stop.max(Some(stop));
@@ -395,10 +198,8 @@ impl Sched {
 
     /// Time has passed, or something has happened: does whatever is due.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if let Some(Stop::Drop(limit)) = self.stop {
-            if limit <= now {
-                self.stop(Stop::Kill, now);
-            }
+        if matches!(self.stop, Some(Stop::Drop(limit)) if limit <= now) {
+            self.stop(Stop::Kill, now);
         }
         for index in 0..self.workers.len() {
             self.execute_condemned(index, now);
@@ -667,10 +468,11 @@ impl Sched {
     }
 
     fn finish_if_settled(&mut self, id: u64) {
-        if self.jobs.get(&id).is_some_and(Job::is_settled) {
-            if let Some(job) = self.jobs.remove(&id) {
-                job.finish();
-            }
+        if !self.jobs.get(&id).is_some_and(Job::is_settled) {
+            return;
+        }
+        if let Some(job) = self.jobs.remove(&id) {
+            job.finish();
         }
     }
 }

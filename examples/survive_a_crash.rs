@@ -1,0 +1,50 @@
+//! Run code that crashes, and go on.
+//!
+//! ```text
+//! cargo run --example survive_a_crash
+//! ```
+//!
+//! Twelve pages are rendered in worker processes. One render aborts, one never ends,
+//! one panics. Each costs exactly its page.
+#![allow(clippy::print_stdout)] // a program, not the crate
+
+use std::time::Duration;
+
+use trefoil::{ProcessPool, Task, TaskError};
+
+/// Stands for a library that you would rather not have in your own process.
+fn render(page: u32) -> String {
+    match page {
+        3 => std::process::abort(),
+        5 => loop {
+            std::thread::sleep(Duration::from_secs(1));
+        },
+        8 => panic!("page {page} has no title"),
+        _ => format!("<h1>page {page}</h1>"),
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // In a worker process this line never returns.
+    trefoil::init();
+
+    let procs = ProcessPool::with_workers(2)?;
+    let pages: Vec<Task<String>> = (0..12).map(|page| procs.spawn(page, render)).collect();
+
+    for (number, mut page) in pages.into_iter().enumerate() {
+        // A task that takes too long is cancelled: its worker is killed and replaced.
+        let result = match page.join_timeout(Duration::from_secs(1)) {
+            Err(TaskError::TimedOut) => {
+                page.cancel();
+                page.join()
+            }
+            result => result,
+        };
+        match result {
+            Ok(html) => println!("{number:>2}: {html}"),
+            Err(error) => println!("{number:>2}: {error}"),
+        }
+    }
+    println!("The workers are {:?}.", procs.worker_pids());
+    Ok(())
+}
