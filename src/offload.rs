@@ -16,7 +16,7 @@
 //! Should the system refuse a thread while there is none, the call ends in
 //! `Closed`.
 //!
-//! Checked by `tests/event_loop.rs` (a name is looked up, numbers need no thread)
+//! Checked by `tests/event_loop/` (a name is looked up, numbers need no thread)
 //! and below.
 
 use std::collections::VecDeque;
@@ -152,7 +152,7 @@ mod tests {
         let mut bad = run(|| panic!("on purpose"));
         assert!(matches!(
             bad.join_timeout(PATIENCE),
-            Err(crate::TaskError::Panicked(panic)) if panic.message() == "on purpose"
+            Err(task::TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
         assert_eq!(run(|| 1).join_timeout(PATIENCE).unwrap(), 1);
     }

@@ -33,7 +33,7 @@
 //!   nearly all are cancelled.
 //!
 //! Checked by the unit tests of [`timers`] (against a model) and by
-//! `tests/event_loop.rs` (with, without and after a loop).
+//! `tests/event_loop/` (with, without and after a loop).
 
 mod thread;
 mod timers;

@@ -14,7 +14,7 @@
 //! Wakers are strangers' code: they run and drop outside the lock (A2), and one
 //! that panics does not take the thread along.
 //!
-//! Checked by `tests/event_loop.rs`: an alarm without a loop, and the end of the
+//! Checked by `tests/event_loop/`: an alarm without a loop, and the end of the
 //! idle thread.
 
 use std::mem;
@@ -110,7 +110,6 @@ impl TimerThread {
     fn start(&self) {
         let started = Builder::new()
             .name("trefoil-alarm".into())
-            .stack_size(256 * 1024)
             .spawn(|| shared().keep_time());
         if started.is_err() {
             let mut state = self.state.lock();

@@ -4,7 +4,7 @@
 //! poll of `block_on` to its end, and while a loop closes. Whoever asks gets a
 //! clone: nothing is borrowed while anybody's code runs.
 //!
-//! Checked by `tests/event_loop.rs` (nested loops, futures carried to other
+//! Checked by `tests/event_loop/` (nested loops, futures carried to other
 //! threads).
 
 use std::cell::RefCell;

@@ -28,7 +28,7 @@
 //! At most one write for each sleep; none while the loop is awake.
 //!
 //! Checked by `checks/tests/loop_models.rs`, with a twin that lacks a fence, and
-//! by `tests/event_loop.rs` (100,000 spawns from eight threads).
+//! by `tests/event_loop/` (100,000 spawns from eight threads).
 
 use crate::loom::atomic::{AtomicU32, Ordering, fence};
 

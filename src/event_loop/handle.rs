@@ -4,7 +4,7 @@
 //! neither running nor alive: after the loop has ended, what it starts ends in
 //! [`TaskError::Closed`](crate::TaskError::Closed).
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -12,7 +12,7 @@
 //! - **L6** The slab has a task from the moment that this thread first sees it
 //!   until it is done. So a future's last reference goes on this thread.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,6 +27,7 @@ use slab::Slab;
 use super::reactor::{Direction, Reactor, SourceKey};
 use super::shared::{Note, Shared};
 use crate::alarm::{TimerKey, Timers};
+use crate::task::panic::contain;
 use crate::task::{Runnable, TaskRef};
 
 /// The tag of an entry that is not a live task: a closure runs once.
@@ -237,7 +238,9 @@ impl Home {
         let mut woken = Vec::new();
         self.reactor.borrow_mut().remove(key, &mut woken);
         // Nobody can use a dropped source; whoever still has a future of it may look again.
-        woken.into_iter().for_each(Waker::wake);
+        for waker in woken {
+            contain(|| waker.wake());
+        }
     }
 
     /// A number for one future's entry among the waiters; never 0.

@@ -1,7 +1,7 @@
 //! The event loop: one thread, many tasks that mostly wait.
 //!
 //! [`run`] is the usual way in: it makes a loop, runs one future to its end, and
-//! cancels what that future has started and left. Inside, [`spawn`](crate::spawn)
+//! cancels what that future has started and left. Inside, [`spawn`]
 //! starts tasks that run side by side on the same thread; [`crate::time`] waits
 //! for time and [`crate::io`] for sockets. From other threads a [`LoopHandle`] starts
 //! work here.
@@ -18,12 +18,11 @@
 //!
 //! # Reading order
 //!
-//! [`turn`] is the loop itself. [`home`] is what its thread alone touches,
-//! [`shared`] what others may, [`mailbox`] and [`doorbell`] how they bring work and
+//! `turn` is the loop itself. `home` is what its thread alone touches,
+//! `shared` what others may, `mailbox` and `doorbell` how they bring work and
 //! wake it: the only atomic protocol here, with the invariants L1 and L2 and
-//! a model. [`reactor`] and
-//! [`waiters`] turn readiness into wake-ups. [`current`] says which loop runs
-//! here. Nothing in this directory is `unsafe`.
+//! a model. `reactor` and `waiters` turn readiness into wake-ups. `current` says
+//! which loop runs here. Nothing in this directory is `unsafe`.
 //!
 //! # Promised
 //!
@@ -44,7 +43,7 @@
 //! - A reactor for the process: its thread is always there, and each of its
 //!   sources needs a lock.
 //!
-//! Checked by `tests/event_loop.rs` and `checks/tests/loop_models.rs`.
+//! Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
 
 pub(crate) mod current;
 mod doorbell;
@@ -121,6 +120,11 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// let sum = event_loop.block_on(async move { task.await.unwrap() + 1 });
 /// assert_eq!(sum, 2);
 /// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// let event_loop = trefoil::EventLoop::new().unwrap();
+/// std::thread::spawn(move || event_loop.block_on(async {}));
 /// ```
 pub struct EventLoop {
     home: Rc<Home>,

@@ -24,7 +24,7 @@
 //!
 //! A source is not deregistered: closing its descriptor does that.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::io;
 use std::num::NonZeroU32;

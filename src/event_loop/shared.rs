@@ -16,7 +16,7 @@
 //!   shuts before it closes; and wake-ups of such a future end with the future,
 //!   which the loop drops before it closes.
 //!
-//! Checked by `tests/event_loop.rs`; the mailbox by its models.
+//! Checked by `tests/event_loop/`; the mailbox by its models.
 
 use std::cell::Cell;
 use std::fmt;

@@ -27,7 +27,7 @@
 //! Rejected: a slot for the task woken last, as multi-threaded runtimes have
 //! it: on one thread it saves nothing and starves the rest.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -157,7 +157,7 @@ impl<'a> Turns<'a> {
                 self.look(Some(Duration::ZERO));
             }
         } else {
-            self.sleep(None);
+            self.sleep(self.home.until_next_timer());
         }
     }
 
@@ -190,13 +190,11 @@ impl<'a> Turns<'a> {
         shared.mail.is_empty() && !shared.is_root_woken() && !shared.has_notes()
     }
 
-    /// Waits for events, a wake-up, the next timer, or `most`.
-    fn sleep(&mut self, most: Option<Duration>) {
+    /// Waits for events or a wake-up, at most for `timeout`.
+    fn sleep(&mut self, timeout: Option<Duration>) {
         let mail = &self.home.shared.mail;
         mail.lie_down();
         if self.nothing_brought() {
-            let timer = self.home.until_next_timer();
-            let timeout = [timer, most].into_iter().flatten().min();
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
             park::blocked(|| self.look(timeout));
         }

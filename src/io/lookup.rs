@@ -4,7 +4,7 @@
 //! started. A name is looked up by the system, which blocks, so that happens off
 //! the loop.
 //!
-//! Checked by `tests/event_loop.rs` and below.
+//! Checked by `tests/event_loop/` and below.
 
 use std::io;
 use std::net::ToSocketAddrs as _;

@@ -41,7 +41,7 @@
 //! # Reading order
 //!
 //! `source` is the meeting of a descriptor and its loop; everything else
-//! is a thin skin over it. Checked by `tests/event_loop.rs`.
+//! is a thin skin over it. Checked by `tests/event_loop/`.
 
 mod lookup;
 mod source;

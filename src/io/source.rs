@@ -10,7 +10,7 @@
 //! Operations take a shared reference: the kernel takes care of readers and
 //! writers, and the loop of any number of waiting tasks in each direction.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::fmt;
 use std::future::Future;

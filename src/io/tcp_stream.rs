@@ -1,6 +1,14 @@
 //! A TCP connection.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Everything here is one system call in an [`Outcome`]: what was read or written,
+//! and whether that was less than it might have been. The source does the waiting. So
+//! each method exists once, and the futures-io traits are the same calls again under
+//! other names.
+//!
+//! A count says nothing where the system itself stopped short of the request: with
+//! more slices than it takes at once (see `wanted`).
+//!
+//! Checked by `tests/event_loop/`.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};

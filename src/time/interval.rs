@@ -7,7 +7,7 @@
 //! never let the others run; such ticks are paid from the task's budget for
 //! operations that do not wait.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! Waiting for time.
 //!
-//! [`sleep`], [`sleep_until`] and [`interval`] wait on the event loop that polls
+//! [`sleep()`], [`sleep_until`] and [`interval()`] wait on the event loop that polls
 //! them. [`timeout`] puts a deadline around any future, with a loop or without one.
 //!
 //! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
@@ -10,7 +10,7 @@
 //! The futures are `Send`. Each belongs to the loop of its first poll; polled
 //! elsewhere it panics in words. It may be dropped on any thread.
 //!
-//! Checked by `tests/event_loop.rs` (order, never early, missed ticks, carried to
+//! Checked by `tests/event_loop/` (order, never early, missed ticks, carried to
 //! other threads) and by the unit tests of the timers.
 
 mod interval;

@@ -6,7 +6,7 @@
 //!    when it is due, never before. So no poll needs to read the clock.
 //! 3. Dropping disarms: on the loop's thread at once, elsewhere by a note.
 //!
-//! Checked by `tests/event_loop.rs`.
+//! Checked by `tests/event_loop/`.
 
 use std::fmt;
 use std::future::Future;

@@ -1,0 +1,15 @@
+//! The event loop, its timers and its sockets, as their users see them.
+//!
+//! Everything that could hang has a deadline (`within_deadline`). What looks at
+//! the whole process (descriptors, threads, limits) runs in a process of its own
+//! (`alone`).
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
+
+mod carried;
+mod left;
+mod running;
+mod sockets;
+mod support;
+mod threads;
+mod time;
+mod transfer;

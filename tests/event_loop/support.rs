@@ -1,0 +1,117 @@
+//! What all the tests here use: deadlines, processes of their own, and what they
+//! look at.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use trefoil::io::{TcpListener, TcpStream};
+
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Runs `f` on a thread of its own; a hang is a failure.
+pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        let _ = tell.send(f());
+    });
+    match told.recv_timeout(LONG) {
+        Ok(value) => value,
+        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(payload) => resume_unwind(payload),
+            Ok(()) => unreachable!(),
+        },
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+    }
+}
+
+/// Runs `f` in a process in which nothing else runs: this test again, by itself.
+/// `prelude` is shell code that comes before.
+pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static) {
+    if std::env::var("TREFOIL_ALONE").as_deref() == Ok(test) {
+        return within_deadline(f);
+    }
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "{prelude}\nexec \"$0\" --exact {test} --nocapture --test-threads 1"
+        ))
+        .arg(std::env::current_exe().unwrap())
+        .env("TREFOIL_ALONE", test)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+pub(crate) fn count_fds() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// How many threads of this process have this name.
+pub(crate) fn count_threads(name: &str) -> usize {
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter(|task| {
+            let comm = task.as_ref().unwrap().path().join("comm");
+            std::fs::read_to_string(comm).is_ok_and(|comm| comm.trim_end() == name)
+        })
+        .count()
+}
+
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONG, "still not: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) fn panic_message(f: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it must panic");
+    match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => (*payload.downcast::<&str>().unwrap()).into(),
+    }
+}
+
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Notes on which thread it is dropped.
+pub(crate) struct Dropped(pub(crate) mpsc::Sender<ThreadId>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send(thread::current().id());
+    }
+}
+
+pub(crate) async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    (near, far)
+}
+
+pub(crate) async fn echo(stream: TcpStream) {
+    let mut buffer = [0; 512];
+    while let Ok(count) = stream.read(&mut buffer).await {
+        if count == 0 || stream.write_all(&buffer[..count]).await.is_err() {
+            break;
+        }
+    }
+}

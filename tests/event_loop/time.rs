@@ -1,0 +1,271 @@
+//! Sleeping, ticking, giving up.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use trefoil::time::{MissedTick, interval, sleep, sleep_until, timeout};
+use trefoil::{Completer, Task, TaskError, run, spawn, yield_now};
+
+use crate::support::{
+    LONG, alone, count_threads, panic_message, poll_once, wait_until, within_deadline,
+};
+
+#[test]
+fn sleepers_wake_in_order_and_never_early() {
+    within_deadline(|| {
+        run(async {
+            let log = Rc::new(RefCell::new(Vec::new()));
+            let start = Instant::now() + Duration::from_millis(20);
+            let tasks: Vec<Task<()>> = (0..500_u64)
+                .map(|n| {
+                    let deadline = start + Duration::from_micros(n * 7919 % 500 * 37);
+                    let log = log.clone();
+                    spawn(async move {
+                        sleep_until(deadline).await;
+                        let now = Instant::now();
+                        assert!(now >= deadline, "{:?} early", deadline - now);
+                        log.borrow_mut().push(deadline);
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let log = log.take();
+            assert_eq!(log.len(), 500);
+            assert!(log.is_sorted());
+        });
+    });
+}
+
+#[test]
+fn a_short_sleep_is_not_rounded_to_milliseconds() {
+    within_deadline(|| {
+        let best = (0..50)
+            .map(|_| {
+                let start = Instant::now();
+                run(sleep(Duration::from_micros(100)));
+                start.elapsed()
+            })
+            .min()
+            .unwrap();
+        assert!(best >= Duration::from_micros(100));
+        assert!(best < Duration::from_millis(1), "{best:?}");
+    });
+}
+
+#[test]
+fn a_sleep_of_nothing_yields_once() {
+    within_deadline(|| {
+        run(async {
+            let ran = Rc::new(Cell::new(0));
+            let counter = ran.clone();
+            let other = spawn(async move {
+                for _ in 0..3 {
+                    counter.set(counter.get() + 1);
+                    yield_now().await;
+                }
+            });
+            assert_eq!(ran.get(), 0);
+            sleep(Duration::ZERO).await;
+            assert_eq!(ran.get(), 1);
+            sleep_until(Instant::now()).await;
+            assert_eq!(ran.get(), 2);
+            other.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn two_hundred_thousand_timers_and_one_that_matters() {
+    within_deadline(|| {
+        run(async {
+            let mut many: Vec<_> = (0..200_000)
+                .map(|n| sleep(LONG + Duration::from_micros(n)))
+                .collect();
+            for sleep in &mut many {
+                assert!(poll_once(sleep).is_pending());
+            }
+            sleep(Duration::from_millis(1)).await;
+            // Half of them go here, half on another thread.
+            let half = many.split_off(100_000);
+            thread::spawn(move || drop(half)).join().unwrap();
+            drop(many);
+            sleep(Duration::from_millis(1)).await;
+            sleep(Duration::MAX).now_or_pending();
+        });
+    });
+}
+
+trait NowOrPending {
+    fn now_or_pending(self);
+}
+
+impl<F: Future + Unpin> NowOrPending for F {
+    fn now_or_pending(mut self) {
+        assert!(poll_once(&mut self).is_pending());
+    }
+}
+
+#[test]
+fn a_sleep_belongs_to_the_loop_of_its_first_poll() {
+    within_deadline(|| {
+        let mut begun = sleep(LONG);
+        let mut ready = sleep(Duration::ZERO);
+        run(async {
+            assert!(poll_once(&mut begun).is_pending());
+            assert!(poll_once(&mut ready).is_pending());
+        });
+        let outside = panic_message(|| assert!(poll_once(&mut begun).is_pending()));
+        assert!(outside.contains("needs an event loop"), "{outside}");
+        let elsewhere =
+            panic_message(|| run(async { assert!(poll_once(&mut begun).is_pending()) }));
+        assert!(elsewhere.contains("another event loop"), "{elsewhere}");
+        let elsewhere =
+            panic_message(|| run(async { assert!(poll_once(&mut ready).is_pending()) }));
+        assert!(elsewhere.contains("another event loop"), "{elsewhere}");
+        // Not polled yet: free to move.
+        let fresh = sleep(Duration::from_millis(1));
+        thread::spawn(move || run(fresh)).join().unwrap();
+    });
+}
+
+#[test]
+fn an_interval_ticks_and_misses_as_it_was_told() {
+    within_deadline(|| {
+        run(async {
+            let period = Duration::from_millis(4);
+            let mut beat = interval(period);
+            let first = beat.tick().await;
+            assert!(first.elapsed() < period * 1000);
+            for n in 1..4 {
+                assert_eq!(beat.tick().await, first + period * n);
+                assert!(Instant::now() >= first + period * n);
+            }
+            for missed in [MissedTick::Burst, MissedTick::Delay, MissedTick::Skip] {
+                let mut beat = interval(period).missed_tick(missed);
+                let first = beat.tick().await;
+                thread::sleep(period * 5 / 2);
+                assert_eq!(
+                    beat.tick().await,
+                    first + period,
+                    "a tick that is due comes"
+                );
+                let next = beat.tick().await;
+                match missed {
+                    MissedTick::Burst => assert_eq!(next, first + period * 2),
+                    MissedTick::Delay => assert!(next >= first + period * 7 / 2),
+                    MissedTick::Skip => {
+                        assert!(next >= first + period * 3);
+                        assert_eq!((next - first).as_nanos() % period.as_nanos(), 0);
+                    }
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn who_is_always_late_lets_the_others_run() {
+    within_deadline(|| {
+        run(async {
+            let late = spawn(async {
+                let mut beat = interval(Duration::from_nanos(1));
+                loop {
+                    beat.tick().await;
+                }
+            });
+            let selfish = spawn(async {
+                loop {
+                    yield_now().await;
+                }
+            });
+            let start = Instant::now();
+            sleep(Duration::from_millis(5)).await;
+            assert!(start.elapsed() < LONG / 2);
+            assert!(late.cancel() && selfish.cancel());
+        });
+    });
+}
+
+#[test]
+fn timeouts_with_a_loop_without_one_and_from_one_to_the_other() {
+    within_deadline(|| {
+        let short = Duration::from_millis(5);
+        // Without.
+        let start = Instant::now();
+        assert!(matches!(
+            timeout(short, pending::<()>()).wait(),
+            Err(TaskError::TimedOut)
+        ));
+        assert!(start.elapsed() >= short);
+        assert_eq!(timeout(LONG, async { 1 }).wait().unwrap(), 1);
+        // With.
+        run(async {
+            let start = Instant::now();
+            assert!(matches!(
+                timeout(short, pending::<()>()).await,
+                Err(TaskError::TimedOut)
+            ));
+            assert!(start.elapsed() >= short);
+            assert_eq!(timeout(LONG, async { 2 }).await.unwrap(), 2);
+        });
+        // Begun on a loop that ends, waited for on a thread, and the other way round.
+        let mut moved = Box::pin(timeout(Duration::from_millis(30), pending::<()>()));
+        run(async { assert!(poll_once(&mut moved).is_pending()) });
+        let mut moved = thread::spawn(move || {
+            assert!(poll_once(&mut moved).is_pending());
+            moved
+        })
+        .join()
+        .unwrap();
+        assert!(matches!(
+            run(async { (&mut moved).await }),
+            Err(TaskError::TimedOut)
+        ));
+        // Begun on a loop, waited for on another thread while the first loop sleeps on.
+        run(async {
+            let mut moved = Box::pin(timeout(short, pending::<()>()));
+            assert!(poll_once(&mut moved).is_pending());
+            let (completer, ended) = Completer::new();
+            thread::spawn(move || completer.complete(Ok(run(moved))));
+            assert!(matches!(ended.await.unwrap(), Err(TaskError::TimedOut)));
+        });
+    });
+}
+
+#[test]
+fn the_timer_thread_starts_on_need_and_ends() {
+    alone("time::the_timer_thread_starts_on_need_and_ends", "", || {
+        run(async {
+            let _ = timeout(Duration::from_millis(2), pending::<()>()).await;
+            assert_eq!(
+                count_threads("trefoil-alarm"),
+                0,
+                "a loop keeps its own time"
+            );
+        });
+        for _ in 0..2 {
+            let threads: Vec<_> = (0..8)
+                .map(|n| {
+                    thread::spawn(move || {
+                        let start = Instant::now();
+                        let wait = Duration::from_millis(20 - n);
+                        let _ = timeout(wait, pending::<()>()).wait();
+                        assert!(start.elapsed() >= wait);
+                    })
+                })
+                .collect();
+            wait_until("one timer thread", || count_threads("trefoil-alarm") == 1);
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+            wait_until("the timer thread's end", || {
+                count_threads("trefoil-alarm") == 0
+            });
+        }
+    });
+}
