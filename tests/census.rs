@@ -11,6 +11,12 @@
 //!
 //! The test has a `main` of its own: a census wants a process to itself, and
 //! worker processes want `trefoil::init()` in its first line.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
 
 #[allow(dead_code)] // nothing here needs a helper
 mod support;

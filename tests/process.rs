@@ -3,6 +3,8 @@
 //! This binary is its own worker, so `main` is its own too (`harness = false`): it runs
 //! the functions of [`TESTS`] the way libtest would. Nothing sleeps in order to
 //! pass; what could hang is ended by the watchdog, which aborts.
+//!
+//! Length: one test after another, each read alone and found by its name.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)] // a program, not the crate
 
 mod support;

@@ -1,4 +1,8 @@
 //! The settings of a pool.
+//!
+//! A [`ProcessPool`] is built once and its settings never change, so they are
+//! plain values here, checked where they are used: by the entry when it decides
+//! whether this process may start workers at all, and by the crew when it does.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;

@@ -36,6 +36,8 @@
 //!
 //! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
 //!
+//! Length: a life of a worker: finding, running, waiting and ending are read together.
+//!
 //! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
 
 use std::cell::{Cell, RefCell};
