@@ -33,6 +33,7 @@ mod report;
 use input::Input;
 use report::Report;
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use trefoil::{ProcessPool, ThreadPool};
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            report::line(format_args!("\nthe tour broke off: {error}"));
+            let _ = writeln!(std::io::stderr(), "the tour broke off: {error}");
             ExitCode::FAILURE
         }
     }
