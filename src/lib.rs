@@ -17,11 +17,15 @@ pub mod event_loop;
 pub mod process;
 pub mod thread;
 
+mod executor;
+
 pub mod io;
 pub mod time;
 
 #[doc(inline)]
 pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
+#[doc(inline)]
+pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 pub use process::{PoolError, ProcessPool, init};
 #[doc(inline)]
 pub use task::{

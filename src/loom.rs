@@ -2,7 +2,8 @@
 //!
 //! Every protocol of this crate takes its shared-memory primitives from here,
 //! never from `std` directly (`clippy.toml` forbids it). In a normal build the
-//! names below are the standard library's, `parking_lot`'s and `crossbeam`'s;
+//! names below are the standard library's and `crossbeam`'s (the locks without
+//! poisoning: no code of the user's runs under them);
 //! under `--cfg loom` they are [loom](https://docs.rs/loom)'s, and the models
 //! in `checks/tests/models.rs` then explore the interleavings of the same code.
 //!
@@ -21,11 +22,11 @@ pub(crate) use real::*;
 
 #[cfg(not(loom))]
 mod real {
+    use std::sync::PoisonError;
     use std::time::Instant;
 
     pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
-    pub(crate) use parking_lot::{Mutex, MutexGuard};
-    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::{Arc, MutexGuard};
 
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
@@ -41,28 +42,52 @@ mod real {
         pub(crate) use std::hint::spin_loop;
     }
 
-    /// A condition variable in loom's shape: the guard goes in and comes back.
+    /// The standard mutex, without poisoning.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(parking_lot::Condvar);
+    pub(crate) struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        #[inline]
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::sync::Mutex::new(value))
+        }
+
+        #[inline]
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn into_inner(self) -> T {
+            self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// The standard condition variable, in loom's shape: the guard goes in and
+    /// comes back.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(std::sync::Condvar);
 
     impl Condvar {
         pub(crate) const fn new() -> Self {
-            Self(parking_lot::Condvar::new())
+            Self(std::sync::Condvar::new())
         }
 
-        pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-            self.0.wait(&mut guard);
-            guard
+        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
         }
 
         /// The `bool` is true if the time is up.
         pub(crate) fn wait_until<'a, T>(
             &self,
-            mut guard: MutexGuard<'a, T>,
+            guard: MutexGuard<'a, T>,
             deadline: Instant,
         ) -> (MutexGuard<'a, T>, bool) {
-            let late = self.0.wait_until(&mut guard, deadline).timed_out();
-            (guard, late)
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (guard, waited) = self
+                .0
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            (guard, waited.timed_out())
         }
 
         pub(crate) fn notify_one(&self) {
@@ -124,7 +149,7 @@ mod mocked {
         pub(crate) use ::loom::hint::spin_loop;
     }
 
-    /// `parking_lot`'s shape (no poisoning) over loom's mutex.
+    /// loom's mutex, without poisoning.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(::loom::sync::Mutex<T>);
 

@@ -115,6 +115,12 @@ impl ProcessPool {
         Ok(pool)
     }
 
+    /// How many workers it has, those that are just being replaced included.
+    #[must_use]
+    pub fn num_workers(&self) -> usize {
+        self.shared.pids.lock().len()
+    }
+
     /// Runs `f(arg)` in a worker.
     ///
     /// `arg` is encoded at once, and then dropped. Never blocks. The task ends in

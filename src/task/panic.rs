@@ -13,7 +13,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use super::raw;
 
@@ -36,7 +36,7 @@ struct Inner {
     message: String,
     location: Option<PanicLocation>,
     worker: String,
-    payload: parking_lot::Mutex<Option<Payload>>,
+    payload: Mutex<Option<Payload>>,
 }
 
 /// Where in the source a panic began.
@@ -64,7 +64,7 @@ impl Panic {
             message,
             location,
             worker,
-            payload: Some(payload).into(),
+            payload: Mutex::new(Some(payload)),
         }))
     }
 
@@ -75,7 +75,7 @@ impl Panic {
             message,
             location,
             worker,
-            payload: None.into(),
+            payload: Mutex::new(None),
         }))
     }
 
@@ -110,7 +110,12 @@ impl Panic {
 
     /// The payload as `resume_unwind` would raise it.
     pub(crate) fn into_payload(self) -> Payload {
-        let payload = self.0.payload.lock().take();
+        let payload = self
+            .0
+            .payload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         payload.unwrap_or_else(|| Box::new(self.0.message.clone()))
     }
 }

@@ -8,9 +8,7 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
-
-use parking_lot::RwLock;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::panic::contain;
 use super::raw::Header;
@@ -93,7 +91,10 @@ static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 /// assert!(told.recv().unwrap().contains("TimedOut"));
 /// ```
 pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
-    let before = HOOK.write().replace(Arc::new(hook));
+    let before = HOOK
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .replace(Arc::new(hook));
     drop(before);
 }
 
@@ -111,7 +112,7 @@ pub(super) fn report(header: &Header, error: TaskError) {
         site: header.site,
         error,
     };
-    let hook = own.or_else(|| HOOK.read().clone());
+    let hook = own.or_else(|| HOOK.read().unwrap_or_else(PoisonError::into_inner).clone());
     contain(|| match hook {
         Some(hook) => hook(&report),
         None => default_hook(&report),

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use trefoil::io::{TcpListener, TcpStream, lookup_host};
 use trefoil::time::timeout;
 use trefoil::{Task, join_all, run, spawn, yield_now};
@@ -51,8 +52,7 @@ fn a_thousand_echo_connections_half_of_them_reset() {
                                     }
                                     if n % 2 == 0 {
                                         // Closing with unread data, or with this option, resets.
-                                        let socket = socket2::SockRef::from(&stream);
-                                        socket.set_linger(Some(Duration::ZERO)).unwrap();
+                                        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
                                         stream.write_all(&message).await.unwrap();
                                         return false;
                                     }

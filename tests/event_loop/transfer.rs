@@ -137,9 +137,8 @@ fn a_read_that_stops_at_urgent_data_does_not_strand_what_follows() {
                 sleep(Duration::from_millis(2)).await;
                 near.write_all(b"1").await.unwrap();
                 sleep(Duration::from_millis(2)).await;
-                let socket = socket2::SockRef::from(&near);
                 near.write_all(b"abc").await.unwrap();
-                socket.send_out_of_band(b"!").unwrap();
+                rustix::net::send(&near, b"!", rustix::net::SendFlags::OOB).unwrap();
                 near.write_all(b"def").await.unwrap();
                 sleep(LONG).await;
             })
@@ -185,9 +184,7 @@ fn a_reset_is_an_error_and_an_end_is_an_end() {
                 (far, end)
             });
             yield_now().await;
-            socket2::SockRef::from(&near)
-                .set_linger(Some(Duration::ZERO))
-                .unwrap();
+            rustix::net::sockopt::set_socket_linger(&near, Some(Duration::ZERO)).unwrap();
             drop(near);
             let (far, end) = waiting.await.unwrap();
             assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);

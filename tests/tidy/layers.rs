@@ -9,7 +9,7 @@ use crate::source::{File, Finding};
 
 /// Every top-level module of `src`, lowest first, with what it may import.
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 11] = [
+const TABLE: [(&str, &[&str]); 12] = [
     ("loom", &[]),
     ("sys", &["loom"]),
     ("sync", &["loom", "sys"]),
@@ -42,6 +42,12 @@ const TABLE: [(&str, &[&str]); 11] = [
             "task",
             "offload",
             "event_loop",
+        ],
+    ),
+    (
+        "executor",
+        &[
+            "loom", "sys", "sync", "alarm", "task", "offload", "thread", "process",
         ],
     ),
 ];

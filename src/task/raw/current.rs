@@ -1,6 +1,6 @@
 //! The task that runs on this thread.
 //!
-//! A thread-local pointer to the running task's header. Who runs a task's code
+//! The strand's mark (`sync/strand.rs`) is a pointer to the running task's header. Who runs a task's code
 //! holds an [`Entered`], which puts the task before back when it is dropped, also
 //! while unwinding, because a waiter may run one task in the middle of another.
 //!
@@ -8,33 +8,24 @@
 //!   alive (T6) until it leaves; it is read by this thread only, and never kept.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
 use std::marker::PhantomData;
-use std::ptr;
 
 use super::{Header, Ref, Side};
 use crate::loom::atomic::{Ordering, fence};
-use crate::loom::per_thread;
+use crate::sync::strand;
 use crate::task::TaskId;
 use crate::task::cancel_token::CancelToken;
 
-per_thread! {
-    static CURRENT: Cell<*const Header> = Cell::new(ptr::null());
-}
-
 /// Marks a task as the one that runs here, until it is dropped.
 pub(in crate::task) struct Entered<'a> {
-    before: *const Header,
+    before: *const (),
     _runner: PhantomData<&'a Ref>,
 }
 
 /// Enters `task`, whose runner the caller is.
 #[inline]
 pub(super) fn enter(task: &Ref) -> Entered<'_> {
-    let entered: *const Header = task.0.as_ptr();
-    let before = CURRENT
-        .try_with(|current| current.replace(entered))
-        .unwrap_or(ptr::null());
+    let before = strand::replace(task.0.as_ptr().cast_const().cast());
     Entered {
         before,
         _runner: PhantomData,
@@ -44,13 +35,13 @@ pub(super) fn enter(task: &Ref) -> Entered<'_> {
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        let _ = CURRENT.try_with(|current| current.set(self.before));
+        strand::replace(self.before);
     }
 }
 
 #[inline]
 fn with<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
-    let current = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
+    let current = strand::current().cast::<Header>();
     // SAFETY: T15: null, or alive for as long as this call.
     unsafe { current.as_ref() }.map(f)
 }

@@ -1,0 +1,269 @@
+//! What threads and processes can both do, and a back end chosen at run time.
+//!
+//! **Job.** [`Executor`] is the common part of the two pools for calls that could cross to
+//! another process: a plain function and an owned argument that serde can carry. A
+//! program written against it runs on threads, on processes or inline, without
+//! change; [`AnyExecutor`] makes the choice a matter of configuration.
+//!
+//! It stands above the pools, which know nothing of it. It is not in the
+//! prelude, nor implemented for `Arc<E>`: its `map` would shadow the pools' own.
+//!
+//! Tests: `tests/executor.rs`.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use crate::process::{PoolError, Portable, ProcessPool};
+use crate::sync::park::blocking_refused;
+use crate::task::panic::{catch, install_hook};
+use crate::task::{Task, TaskError, closure};
+use crate::thread::ThreadPool;
+
+/// Runs calls `f(arg)` that could run in any process.
+///
+/// ```
+/// use trefoil::{Executor, Inline, TaskError, ThreadPool};
+///
+/// fn total<E: Executor>(executor: &E, words: Vec<String>) -> Result<usize, TaskError> {
+///     Ok(executor.map(words, |word: String| word.len())?.into_iter().sum())
+/// }
+///
+/// let words = || vec!["three".to_owned(), "words".to_owned(), "here".to_owned()];
+/// assert_eq!(total(&Inline, words()).unwrap(), 14);
+/// assert_eq!(total(&ThreadPool::with_threads(2), words()).unwrap(), 14);
+/// ```
+pub trait Executor {
+    /// Starts one call.
+    fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R>;
+
+    /// Calls `f` on every item and waits for all; results in the order of the
+    /// items.
+    ///
+    /// # Errors
+    /// The failure of the lowest index, a panic included; the rest is cancelled.
+    /// [`TaskError::WouldBlock`] on an event-loop thread.
+    fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable;
+
+    /// How many calls it runs at the same time.
+    fn width(&self) -> usize;
+}
+
+impl<E: Executor> Executor for &E {
+    #[track_caller]
+    fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
+        (**self).submit(arg, f)
+    }
+
+    fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        (**self).map(items, f)
+    }
+
+    fn width(&self) -> usize {
+        (**self).width()
+    }
+}
+
+impl Executor for ThreadPool {
+    #[track_caller]
+    fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
+        self.spawn(move || f(arg))
+    }
+
+    fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let items: Vec<I::Item> = items.into_iter().collect();
+        self.try_map(items, |item| catch(|| f(item)).map_err(TaskError::from))
+    }
+
+    fn width(&self) -> usize {
+        self.num_threads()
+    }
+}
+
+impl Executor for ProcessPool {
+    #[track_caller]
+    fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
+        self.spawn(arg, f)
+    }
+
+    #[track_caller]
+    fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        ProcessPool::map(self, items, f)
+    }
+
+    fn width(&self) -> usize {
+        self.num_workers()
+    }
+}
+
+/// Runs every call in the caller, at once: for debugging, and as a baseline.
+///
+/// ```
+/// use trefoil::{Executor, Inline};
+///
+/// assert_eq!(Inline.map(1..=3u64, |n: u64| n * n).unwrap(), [1, 4, 9]);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inline;
+
+impl Executor for Inline {
+    #[track_caller]
+    fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
+        install_hook();
+        let (runnable, task) = closure(move || f(arg), false);
+        let _done = runnable.run();
+        task
+    }
+
+    fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        install_hook();
+        items
+            .into_iter()
+            .map(|item| catch(|| f(item)).map_err(TaskError::from))
+            .collect()
+    }
+
+    fn width(&self) -> usize {
+        1
+    }
+}
+
+/// An executor that was chosen at run time.
+///
+/// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
+/// `"inline"`; without a number, a pool is as wide as the CPUs that this process
+/// may use.
+///
+/// ```
+/// use trefoil::{AnyExecutor, Executor};
+///
+/// let executor: AnyExecutor = "threads:2".parse()?;
+/// assert_eq!(executor.width(), 2);
+/// assert_eq!(executor.submit(20u64, |n: u64| n + 1).join().unwrap(), 21);
+/// assert!("fibres".parse::<AnyExecutor>().is_err());
+/// # Ok::<(), trefoil::ExecutorError>(())
+/// ```
+#[derive(Debug)]
+pub enum AnyExecutor {
+    /// A thread pool.
+    Threads(ThreadPool),
+    /// A process pool.
+    Processes(ProcessPool),
+    /// The caller's own thread.
+    Inline(Inline),
+}
+
+impl Executor for AnyExecutor {
+    #[track_caller]
+    fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
+        match self {
+            Self::Threads(pool) => pool.submit(arg, f),
+            Self::Processes(pool) => pool.submit(arg, f),
+            Self::Inline(inline) => inline.submit(arg, f),
+        }
+    }
+
+    fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        match self {
+            Self::Threads(pool) => Executor::map(pool, items, f),
+            Self::Processes(pool) => pool.map(items, f),
+            Self::Inline(inline) => inline.map(items, f),
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Self::Threads(pool) => pool.width(),
+            Self::Processes(pool) => pool.width(),
+            Self::Inline(inline) => inline.width(),
+        }
+    }
+}
+
+/// Why a configuration string gave no [`AnyExecutor`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecutorError {
+    /// The string is none of those that it parses from.
+    #[error(
+        "`{0}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` or `inline`, with N from 1"
+    )]
+    Unknown(String),
+    /// The process pool could not be made.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The thread pool could not be made.
+    #[error("the thread pool could not be made: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+impl FromStr for AnyExecutor {
+    type Err = ExecutorError;
+
+    fn from_str(text: &str) -> Result<Self, ExecutorError> {
+        let unknown = || ExecutorError::Unknown(text.to_owned());
+        let (kind, width) = match text.split_once(':') {
+            None => (text, None),
+            Some((kind, width)) => (
+                kind,
+                Some(width.parse::<NonZeroUsize>().map_err(|_| unknown())?),
+            ),
+        };
+        match (kind, width) {
+            ("threads", width) => {
+                let builder = ThreadPool::builder();
+                let builder = match width {
+                    Some(width) => builder.threads(width.get()),
+                    None => builder,
+                };
+                Ok(Self::Threads(builder.build()?))
+            }
+            ("processes", width) => {
+                let builder = ProcessPool::builder();
+                let builder = match width {
+                    Some(width) => builder.workers(width.get()),
+                    None => builder,
+                };
+                Ok(Self::Processes(builder.build()?))
+            }
+            ("inline", None) => Ok(Self::Inline(Inline)),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for AnyExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threads(pool) => write!(f, "threads:{}", pool.width()),
+            Self::Processes(pool) => write!(f, "processes:{}", pool.width()),
+            Self::Inline(_) => f.write_str("inline"),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Queues between threads and tasks, blocking or async at either end.
+//!
+//! Multi-producer and multi-consumer; closed when one side is gone. Both ends
+//! clone. Re-exported from [`async-channel`](https://docs.rs/async-channel), which does all of
+//! this: `send` and `recv` are futures, `send_blocking` and `recv_blocking` wait, `try_send` and
+//! `try_recv` do neither; a receiver is a `Stream`.
+//!
+//! On a worker of a thread pool, put a blocking end that may wait for long into
+//! `ThreadPool::blocking`, or await instead. On an event loop, await.
+//!
+//! ```
+//! use trefoil::sync::channel;
+//!
+//! let (sender, receiver) = channel::bounded(2);
+//! let producer = std::thread::spawn(move || {
+//!     for n in 0..5 {
+//!         sender.send_blocking(n).unwrap(); // waits while two are queued
+//!     }
+//! });
+//! let sum: i32 = trefoil::run(async move {
+//!     let mut sum = 0;
+//!     while let Ok(n) = receiver.recv().await {
+//!         sum += n;
+//!     }
+//!     sum
+//! });
+//! producer.join().unwrap();
+//! assert_eq!(sum, 10);
+//! ```
+
+pub use async_channel::{
+    Receiver, Recv, RecvError, Send, SendError, Sender, TryRecvError, TrySendError, WeakReceiver,
+    WeakSender, bounded, unbounded,
+};

@@ -1,0 +1,195 @@
+//! The shared primitives, with a thread at one end and a task at the other.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore, channel};
+
+/// Runs `f` on a thread of its own; a hang is a failure.
+fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        let _ = tell.send(f());
+    });
+    match told.recv_timeout(Duration::from_secs(60)) {
+        Ok(value) => value,
+        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(payload) => std::panic::resume_unwind(payload),
+            Ok(()) => unreachable!(),
+        },
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+    }
+}
+
+#[test]
+fn a_bounded_channel_between_threads_and_a_loop() {
+    within_deadline(|| {
+        let (requests, asked) = channel::bounded::<u64>(4);
+        let (answers, answered) = channel::bounded::<u64>(4);
+        let asking = thread::spawn(move || {
+            for n in 0..1000 {
+                requests.send_blocking(n).unwrap();
+            }
+        });
+        let serving = thread::spawn(move || {
+            trefoil::run(async move {
+                while let Ok(n) = asked.recv().await {
+                    answers.send(n * 2).await.unwrap();
+                }
+            });
+        });
+        let mut sum = 0;
+        while let Ok(n) = answered.recv_blocking() {
+            sum += n;
+        }
+        assert_eq!(sum, 999 * 1000);
+        asking.join().unwrap();
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn an_event_wakes_threads_and_tasks() {
+    within_deadline(|| {
+        let event = Arc::new(Event::new());
+        assert!(!event.wait_timeout(Duration::from_millis(1)));
+        let blocked = {
+            let event = event.clone();
+            thread::spawn(move || event.wait_blocking())
+        };
+        let awaited = {
+            let event = event.clone();
+            thread::spawn(move || trefoil::run(async move { event.wait().await }))
+        };
+        event.set();
+        blocked.join().unwrap();
+        awaited.join().unwrap();
+        assert!(event.is_set() && event.wait_timeout(Duration::ZERO));
+        event.clear();
+        assert!(!event.is_set());
+    });
+}
+
+#[test]
+fn a_condition_is_met_under_its_lock() {
+    within_deadline(|| {
+        let shared = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let consumers: Vec<_> = (0..3)
+            .map(|_| {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    let (queue, changed) = &*shared;
+                    let queue = queue.lock_blocking();
+                    changed
+                        .wait_while_blocking(queue, |queue| queue.is_empty())
+                        .pop()
+                        .unwrap()
+                })
+            })
+            .collect();
+        let awaiting = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                trefoil::run(async move {
+                    let (queue, changed) = &*shared;
+                    let queue = queue.lock().await;
+                    changed
+                        .wait_while(queue, |queue| queue.is_empty())
+                        .await
+                        .pop()
+                        .unwrap()
+                })
+            })
+        };
+        for n in 0..4 {
+            shared.0.lock_blocking().push(n);
+            shared.1.notify_all();
+        }
+        let mut seen: Vec<i32> = consumers.into_iter().map(|t| t.join().unwrap()).collect();
+        seen.push(awaiting.join().unwrap());
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_reentrant_lock_excludes_others_and_not_its_owner() {
+    within_deadline(|| {
+        let lock = Arc::new(ReentrantMutex::new(Cell::new(0)));
+        let (outer, inner) = (lock.lock_blocking(), lock.lock_blocking());
+        let other = {
+            let lock = lock.clone();
+            thread::spawn(move || {
+                assert!(lock.try_lock().is_none());
+                let held = lock.lock_blocking();
+                held.set(held.get() + 10);
+            })
+        };
+        inner.set(1);
+        drop(inner);
+        outer.set(outer.get() + 1);
+        drop(outer);
+        other.join().unwrap();
+        assert_eq!(lock.lock_blocking().get(), 12);
+    });
+}
+
+#[test]
+fn two_tasks_of_one_loop_exclude_each_other() {
+    within_deadline(|| {
+        trefoil::run(async {
+            let lock = std::rc::Rc::new(ReentrantMutex::new(Cell::new(0)));
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    let lock = lock.clone();
+                    trefoil::spawn(async move {
+                        let outer = lock.lock().await;
+                        let inner = lock.lock().await;
+                        let before = inner.get();
+                        trefoil::yield_now().await;
+                        outer.set(before + 1);
+                    })
+                })
+                .collect();
+            for result in trefoil::join_all(tasks).await {
+                result.unwrap();
+            }
+            assert_eq!(lock.lock().await.get(), 4);
+        });
+    });
+}
+
+#[test]
+fn a_semaphore_limits_and_a_barrier_gathers() {
+    within_deadline(|| {
+        let limit = Arc::new((Semaphore::new(2), AtomicUsize::new(0)));
+        let barrier = Arc::new(Barrier::new(6));
+        let threads: Vec<_> = (0..6)
+            .map(|i| {
+                let (limit, barrier) = (limit.clone(), barrier.clone());
+                thread::spawn(move || {
+                    barrier.wait_blocking();
+                    let _permit = if i % 2 == 0 {
+                        limit.0.acquire_blocking()
+                    } else {
+                        trefoil::run(limit.0.acquire())
+                    };
+                    let inside = limit.1.fetch_add(1, Ordering::SeqCst) + 1;
+                    assert!(inside <= 2);
+                    thread::yield_now();
+                    limit.1.fetch_sub(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let lock = RwLock::new(5);
+        assert_eq!(*lock.read_blocking() + *lock.read_blocking(), 10);
+        *lock.write_blocking() += 1;
+        assert_eq!(lock.into_inner(), 6);
+    });
+}
