@@ -34,11 +34,12 @@ use std::sync::Arc;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::queue::{Injector, Mode, Slots, Work};
 use super::raw::{current, job};
+use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex};
-use crate::task::Shutdown;
+use crate::task::{Shutdown, TaskError};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
@@ -353,6 +354,9 @@ impl Crew {
             Shutdown::Wait => Mode::Draining,
             Shutdown::CancelPending => Mode::Cancelling,
         });
+        if how == Shutdown::CancelPending {
+            self.cancel_pending();
+        }
         self.idle.closing();
         let mine = current::with_home(|home| {
             home.filter(|home| self.is(home.crew()))
@@ -362,7 +366,7 @@ impl Crew {
             self.handles.lock().leaving.push(number);
             self.idle.leave();
         }
-        let _blocked = worker::Blocked::begin();
+        let _blocked = Blocked::begin();
         loop {
             if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
                 sleepers.iter().for_each(|slot| slot.wake());
@@ -374,6 +378,29 @@ impl Crew {
         }
         self.injector.set_mode(Mode::Closed);
         self.join_threads(mine.is_some());
+    }
+
+    /// Cancels the tasks that are queued now; later ones are cancelled by the
+    /// workers that find them. What somebody waits for in a region stays.
+    fn cancel_pending(self: &Arc<Self>) {
+        self.idle.hold();
+        let slots = self.slots().1;
+        let local = slots
+            .iter()
+            .flat_map(|slot| std::iter::from_fn(|| slot.public().steal_task()));
+        let (tasks, others): (Vec<Work>, Vec<Work>) = local
+            .chain(self.injector.take_all())
+            .partition(|work| matches!(work, Work::Task(_)));
+        for work in others {
+            self.injector.put_back(work);
+        }
+        self.idle.release();
+        self.recheck();
+        for work in tasks {
+            if let Work::Task(task) = work {
+                task.discard(TaskError::Cancelled);
+            }
+        }
     }
 
     /// Joins what nobody else joins, and waits for those who do.

@@ -508,6 +508,20 @@ impl<B: Bed> Idle<B> {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
     }
 
+    /// Somebody is about to take work out of the queues and put some of it back:
+    /// until [`release`](Self::release), the pool is not quiet.
+    pub(super) fn hold(&self) {
+        self.word.fetch_add(RUNNING, Ordering::SeqCst);
+    }
+
+    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks.
+    pub(super) fn release(&self) {
+        let beds = self.beds.lock();
+        self.word.fetch_sub(RUNNING, Ordering::SeqCst);
+        drop(beds);
+        self.quiet.notify_all();
+    }
+
     /// A worker of this pool is inside `shutdown`, for good: when that returns,
     /// the pool is closed.
     pub(super) fn leave(&self) {
@@ -529,6 +543,11 @@ impl<B: Bed> Idle<B> {
             if census.running() == 0 && census.blocked() == beds.leaving {
                 if !idle() {
                     return None;
+                }
+                // Nobody had taken work out to look at it meanwhile (`hold`).
+                if self.census(Ordering::SeqCst).running() > 0 {
+                    beds = self.quiet.wait(beds);
+                    continue;
                 }
                 beds.closed = true;
                 let mut all = std::mem::take(&mut beds.own);

@@ -1,6 +1,6 @@
 //! A region: all items of a collection, divided among the workers.
 //!
-//! **Job.** `map`, `for_each`, `try_map` and `map_reduce`. Every item is handed
+//! **Job.** `map`, `for_each` and `try_map`. Every item is handed
 //! to the closure once, results keep the order of the items, and the work is divided
 //! so that eight items of a second each occupy all workers, and ten million items
 //! of a nanosecond cost nearly nothing to divide.
@@ -14,11 +14,6 @@
 //! chunk it looks whether anybody wants work and nothing of its own is
 //! left to steal; if so, it halves what remains. So uneven items cost a
 //! division where they are, and nowhere else.
-//!
-//! `map_reduce` divides along a tree that depends on the number of items only,
-//! never on workers or timing, so that a reduction that is not quite associative, such
-//! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
-//! of that tree are forked and which are walked is decided as above.
 //!
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the
 //! *limit*. Parts beyond it stop at their next chunk; parts before it go on,
@@ -50,14 +45,11 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: Duration = Duration::from_micros(5);
 
-/// The most leaves that `map_reduce` makes.
-const LEAVES: usize = 4096;
-
 /// The lowest index that is known to have failed.
-struct Limit(AtomicUsize);
+pub(super) struct Limit(AtomicUsize);
 
 impl Limit {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }
 
@@ -65,16 +57,16 @@ impl Limit {
         self.0.fetch_min(at, Ordering::Relaxed);
     }
 
-    fn is_below(&self, at: usize) -> bool {
+    pub(super) fn is_below(&self, at: usize) -> bool {
         self.0.load(Ordering::Relaxed) < at
     }
 }
 
 /// Lowers the limit if the items from `at` on unwind.
-struct Fuse<'a>(&'a Limit, usize);
+pub(super) struct Fuse<'a>(pub(super) &'a Limit, pub(super) usize);
 
 impl Fuse<'_> {
-    fn defuse(self) {
+    pub(super) fn defuse(self) {
         std::mem::forget(self);
     }
 }
@@ -189,7 +181,7 @@ fn most(left: usize, worker: &Worker) -> usize {
 }
 
 /// How often the items are halved blindly. One worker alone divides nothing.
-fn first_splits(worker: &Worker) -> usize {
+pub(super) fn first_splits(worker: &Worker) -> usize {
     match worker.crew().width() {
         1 => 0,
         width => width,
@@ -395,99 +387,5 @@ where
             (Ok(Some(results)), None) => Ok(results),
             (Ok(None), None) => unreachable!("a part of a region stops only if an item fails"),
         }
-    }
-}
-
-// ---- map_reduce ------------------------------------------------------------
-
-struct Tree<'f, M, R> {
-    limit: Limit,
-    map: &'f M,
-    reduce: &'f R,
-}
-
-impl<M, R> Tree<'_, M, R> {
-    /// `None`: there are no items, or an earlier one has failed.
-    fn walk<P, A>(
-        &self,
-        worker: &Worker,
-        at: usize,
-        items: P,
-        leaves: usize,
-        splits: usize,
-    ) -> Option<A>
-    where
-        P: Producer,
-        A: Send,
-        M: Fn(P::Item) -> A + Sync,
-        R: Fn(A, A) -> A + Sync,
-    {
-        if self.limit.is_below(at) {
-            return None;
-        }
-        if leaves <= 1 {
-            let fuse = Fuse(&self.limit, at);
-            let result = items.into_iter().map(self.map).reduce(self.reduce);
-            fuse.defuse();
-            return result;
-        }
-        let near_leaves = leaves / 2;
-        // By the leaves, so that all are as long; in u128, which cannot overflow.
-        let middle = (items.len() as u128 * near_leaves as u128 / leaves as u128) as usize;
-        let (near, far) = items.split_at(middle);
-        let far_leaves = leaves - near_leaves;
-        let (left, right) = if splits > 0 || worker.wanted() {
-            fork(
-                worker,
-                move |worker, _| self.walk(worker, at, near, near_leaves, splits / 2),
-                move |worker, stolen| {
-                    let splits = if stolen {
-                        (splits / 2).max(first_splits(worker))
-                    } else {
-                        splits / 2
-                    };
-                    self.walk(worker, at + middle, far, far_leaves, splits)
-                },
-            )
-        } else {
-            let left = self.walk(worker, at, near, near_leaves, 0);
-            (left, self.walk(worker, at + middle, far, far_leaves, 0))
-        };
-        let fuse = Fuse(&self.limit, at);
-        let result = match (left, right) {
-            (Some(left), Some(right)) => Some((self.reduce)(left, right)),
-            (one, other) => one.or(other),
-        };
-        fuse.defuse();
-        result
-    }
-}
-
-pub(super) struct MapReduce<'c, M, I, R> {
-    pub(super) crew: &'c Arc<Crew>,
-    pub(super) map: M,
-    pub(super) identity: I,
-    pub(super) reduce: R,
-}
-
-impl<T, A, M, I, R> Callback<T> for MapReduce<'_, M, I, R>
-where
-    A: Send,
-    M: Fn(T) -> A + Sync,
-    I: Fn() -> A,
-    R: Fn(A, A) -> A + Sync,
-{
-    type Output = A;
-    fn call<P: Producer<Item = T>>(self, items: P) -> A {
-        let tree = &Tree {
-            limit: Limit::new(),
-            map: &self.map,
-            reduce: &self.reduce,
-        };
-        let leaves = items.len().min(LEAVES);
-        let result = self
-            .crew
-            .region(|worker| tree.walk(worker, 0, items, leaves, first_splits(worker)));
-        result.unwrap_or_else(self.identity)
     }
 }

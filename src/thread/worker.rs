@@ -1,4 +1,4 @@
-//! A worker: find work, run it, sleep; and how it waits.
+//! A worker: find work, run it, sleep.
 //!
 //! **Job.** [`Worker`] is one thread's place in a pool. Most are threads of the
 //! pool itself, which run [`main`]; a thread from outside that calls
@@ -11,34 +11,15 @@
 //! it was searching, hand the search on (`idle.rs`, step 3). Run it. 4. Not found:
 //! become a searcher and look a few rounds more, then lie down.
 //!
-//! **Waiting never runs a stranger.** A worker that waits
-//! - for the stolen half of a join *leapfrogs*: it takes jobs only from the
-//!   worker that runs the stolen half. Those are its descendants: when that
-//!   worker began the half, its jobs deque was empty (it was at the bottom of its
-//!   stack, or itself waiting for a half that was stolen, and with it all older
-//!   ones: P6), so what is there now has been pushed by the half. If the half
-//!   ends in between, what was taken may be a stranger: it is handed on, not run;
-//! - for anything else runs what it awaits, if nobody has begun it, and nothing
-//!   more.
-//!
-//! When that gives nothing, it spins for a moment and then parks as *blocked*;
-//! `idle.rs` keeps the width with a spare.
-//!
-//! So the code that runs inside a wait is code that the sequential program
-//! would have run there, under the same locks and borrows and at no smaller depth
-//! of its stack.
+//! How it waits in the middle of its work is told in `wait.rs`.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; only
 //!   slots are shared.
 //!
-//! Rejected: running whatever is queued while waiting (deadlocks on locks held
-//! across the wait; unbounded stacks).
+//! Rejected: a loop of its own for spares (they differ in their index and in that
+//! they end when they have slept long enough).
 //!
-//! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
-//!
-//! Length: a life of a worker: finding, running, waiting and ending are read together.
-//!
-//! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
+//! Tests: `tests/thread.rs`; the same steps without deques in `model.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -47,18 +28,16 @@ use std::time::Instant;
 
 use super::crew::Crew;
 use super::idle::{self, Bed, Need, Orders, Role};
-use super::latch::Latch;
 use super::queue::{Local, Mode, Public, Slots, Work};
 use super::raw::current;
 use super::raw::job::JobRef;
+use super::wait;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Parker, Unparker, hint, thread};
 use crate::task::{TaskError, context, panic};
 
-/// How many rounds a searcher looks before it lies down, and how many times a
-/// waiter looks before it parks: some microseconds.
+/// How many rounds a searcher looks before it lies down: some microseconds.
 const SEARCH_ROUNDS: u32 = 16;
-const WAIT_ROUNDS: u32 = 200;
 
 /// Every so many turns, a worker asks the injector first.
 const FAIRNESS: u32 = 61;
@@ -147,7 +126,7 @@ pub(super) struct Worker {
     /// The crew's slots as this worker last saw them, and their generation.
     seen: RefCell<(usize, Slots<Slot>)>,
     random: Cell<u32>,
-    /// How many waits this thread is parked in, one inside another.
+    /// See `wait.rs`.
     blocked: Cell<u32>,
 }
 
@@ -181,6 +160,16 @@ impl Worker {
     #[inline]
     pub(super) fn slot_number(&self) -> usize {
         self.seat.slot.number
+    }
+
+    /// Where this thread parks.
+    pub(super) fn parker(&self) -> &Parker {
+        &self.seat.parker
+    }
+
+    /// How many waits this thread is parked in, one inside another.
+    pub(super) fn blocked(&self) -> &Cell<u32> {
+        &self.blocked
     }
 
     // ---- pushing ---------------------------------------------------------
@@ -225,7 +214,7 @@ impl Worker {
         x
     }
 
-    fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
+    pub(super) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
         let mut seen = self.seen.borrow_mut();
         if seen.0 != self.crew.generation() {
             *seen = self.crew.slots();
@@ -399,122 +388,13 @@ impl Worker {
             return self.sleep();
         }
     }
-
-    // ---- waiting ---------------------------------------------------------
-
-    /// Waits until `done`, helping with `help` as long as it finds something;
-    /// `park` announces that this thread is about to park, and says false if it
-    /// need not.
-    pub(super) fn wait(
-        &self,
-        done: impl Fn() -> bool,
-        park: impl Fn() -> bool,
-        mut help: impl FnMut() -> bool,
-    ) {
-        let mut round = 0;
-        loop {
-            if done() {
-                return;
-            }
-            if help() {
-                round = 0;
-            } else if round < WAIT_ROUNDS {
-                round += 1;
-                hint::spin_loop();
-            } else {
-                break;
-            }
-        }
-        if !park() {
-            return;
-        }
-        let _blocked = Blocked::begin();
-        while !done() {
-            self.seat.parker.park();
-        }
-    }
-
-    /// This worker parks: another takes its place. Only the outermost wait
-    /// counts: a future that is polled between two parks of one wait may wait itself.
-    fn block(&self) {
-        let depth = self.blocked.replace(self.blocked.get() + 1);
-        if depth == 0 {
-            self.crew.block();
-        }
-    }
-
-    fn unblock(&self) {
-        let depth = self.blocked.get() - 1;
-        self.blocked.set(depth);
-        if depth == 0 {
-            self.crew.idle().unblock();
-        }
-    }
-
-    /// Waits for the stolen half of a join: leapfrogging.
-    pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
-        let help = || {
-            let Some(number) = thief() else { return false };
-            let Some(job) =
-                self.with_slots(|slots| slots.get(number).and_then(|slot| slot.public.steal_job()))
-            else {
-                return false;
-            };
-            if latch.is_set() {
-                // The thief may have gone on to something else: a stranger, perhaps.
-                self.crew.injector().put_back(Work::Job(job));
-                self.crew.published();
-            } else {
-                job.run(self);
-            }
-            true
-        };
-        self.wait(|| latch.is_set(), || latch.park(), help);
-    }
-}
-
-/// This thread's home pool, if it has one, knows that it is blocked.
-pub(super) struct Blocked;
-
-impl Blocked {
-    pub(super) fn begin() -> Self {
-        current::with_home(|home| {
-            if let Some(home) = home {
-                home.block();
-            }
-        });
-        Self
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        current::with_home(|home| {
-            if let Some(home) = home {
-                home.unblock();
-            }
-        });
-    }
-}
-
-/// What the stem calls around its own parks on a worker.
-struct Compensate;
-
-impl context::Blocker for Compensate {
-    fn enter(&self) {
-        std::mem::forget(Blocked::begin());
-    }
-
-    fn leave(&self) {
-        drop(Blocked);
-    }
 }
 
 /// What a thread of the pool runs.
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
     context::set_home(crew.tag());
-    context::set_blocker(Some(Rc::new(Compensate)));
+    context::set_blocker(Some(Rc::new(wait::Compensate)));
     let worker = Worker::new(Arc::clone(&crew), seat);
     current::at_home(&worker, || {
         let index = worker.slot_number();
