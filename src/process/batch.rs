@@ -95,7 +95,7 @@ impl Outlet {
         // Ten bytes stay free, for a prefix longer than one byte.
         let end = room.len() - 10;
         let used = postcard::to_slice(value, &mut room[2..end])?.len();
-        let end = wire::prefix(room, 1, used);
+        let end = wire::prefix(room, 1, 1, used);
         self.commit(start + end);
         Ok(())
     }

@@ -25,6 +25,8 @@ pub(crate) struct Chunk {
     bytes: Vec<u8>,
     /// Where each item ends.
     ends: Vec<usize>,
+    /// How many bytes the last item's length took.
+    width: usize,
 }
 
 impl Chunk {
@@ -32,17 +34,21 @@ impl Chunk {
     #[inline]
     pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
         let start = self.bytes.len();
-        self.bytes.push(0);
+        // As much room for the length as the item before needed, and plenty for the
+        // first: a large item does not move.
+        let left = if self.ends.is_empty() { 5 } else { self.width };
+        self.bytes.extend_from_slice(&[0; 10][..left]);
         if let Err(error) = postcard::serialize_with_flavor(argument, Tail(&mut self.bytes)) {
             self.bytes.truncate(start);
             return Err(error);
         }
-        let length = self.bytes.len() - start - 1;
-        if length >= 0x80 {
-            self.bytes
-                .resize(self.bytes.len() + wire::width(length as u64) - 1, 0);
+        let length = self.bytes.len() - start - left;
+        self.width = wire::width(length as u64);
+        if self.width > left {
+            self.bytes.resize(self.bytes.len() + self.width - left, 0);
         }
-        let end = wire::prefix(&mut self.bytes, start, length);
+        let end = wire::prefix(&mut self.bytes, start, left, length);
+        debug_assert_eq!(end, self.bytes.len());
         self.ends.push(end);
         Ok(())
     }

@@ -21,10 +21,11 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 use std::time::Instant;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
@@ -40,6 +41,11 @@ use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
 const FIRST_FD: i32 = 10;
+
+/// How much is received at once, if nothing larger is announced.
+const ROOM: usize = 64 << 10;
+/// How much memory for frames is kept while there is none.
+const KEPT: usize = 4 << 20;
 
 /// Serves the parent; the end of this process.
 pub(crate) fn serve(parent: u32) -> ! {
@@ -72,9 +78,8 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet)> {
 
     let mut inlet = Inlet {
         socket,
-        bytes: vec![0; 64 << 10],
+        bytes: Vec::new(),
         start: 0,
-        end: 0,
     };
     let memory = inlet.first()?;
     let pages = Pages::map(&memory)?;
@@ -142,10 +147,10 @@ fn die() -> ! {
 /// What the parent says, frame by frame.
 struct Inlet {
     socket: OwnedFd,
+    /// What has been received.
     bytes: Vec<u8>,
-    /// What of `bytes` has been received and not yet used.
+    /// How much of it has been used.
     start: usize,
-    end: usize,
 }
 
 impl Inlet {
@@ -153,6 +158,7 @@ impl Inlet {
     fn first(&mut self) -> io::Result<OwnedFd> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
+        self.bytes.resize(ROOM, 0);
         let mut parts = [IoSliceMut::new(&mut self.bytes)];
         let flags = RecvFlags::CMSG_CLOEXEC;
         let received = loop {
@@ -161,7 +167,7 @@ impl Inlet {
                 result => break result?,
             }
         };
-        self.end = received.bytes;
+        self.bytes.truncate(received.bytes);
         let descriptor = control.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
@@ -172,12 +178,12 @@ impl Inlet {
     /// The next frame, whole.
     fn frame(&mut self) -> Frame<'_> {
         loop {
-            match Frame::decode(&self.bytes[self.start..self.end]) {
+            match Frame::decode(&self.bytes[self.start..]) {
                 Ok(Some((_, used))) => {
                     let at = self.start;
                     self.start += used;
                     // Once more, for a borrow that may be returned.
-                    let Ok(Some((frame, _))) = Frame::decode(&self.bytes[at..self.end]) else {
+                    let Ok(Some((frame, _))) = Frame::decode(&self.bytes[at..]) else {
                         exit(1)
                     };
                     return frame;
@@ -190,38 +196,27 @@ impl Inlet {
 
     /// Waits for more bytes.
     fn receive(&mut self) {
-        let have = self.end - self.start;
-        let want = wire::announced(&self.bytes[self.start..self.end]).unwrap_or(0);
-        if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, have);
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new(); // one large frame does not cost its memory for ever
         }
-        if self.end == self.bytes.len() {
-            // As large as announced, but no larger than what has come justifies.
-            let larger = want.clamp(2 * have, 8 * have);
-            self.bytes.resize(larger, 0);
-        } else if have == 0 && self.bytes.len() > 4 << 20 {
-            self.bytes = vec![0; 64 << 10]; // one large frame does not cost its memory for ever
+        let have = self.bytes.len();
+        let want = wire::announced(&self.bytes).map_or(0, |length| length.saturating_sub(have));
+        if self.bytes.capacity() - have < want.max(1) {
+            self.bytes.reserve_exact(want.max(ROOM));
         }
         loop {
-            match receive(
-                self.socket.as_fd(),
-                &mut self.bytes[self.end..],
+            match rustix::net::recv(
+                &self.socket,
+                spare_capacity(&mut self.bytes),
                 RecvFlags::empty(),
             ) {
-                Ok(0) => die(),
-                Ok(received) => return self.end += received,
+                Ok((_, 0)) => die(),
+                Ok(_) => return,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => die(),
             }
         }
     }
-}
-
-fn receive(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    flags: RecvFlags,
-) -> rustix::io::Result<usize> {
-    rustix::net::recv(socket, buffer, flags).map(|(received, _)| received)
 }

@@ -1,7 +1,8 @@
 //! The bytes between a parent and its worker, without any I/O.
 //!
 //! **Job.** Two little languages over one byte stream each. Every number is a
-//! LEB128 `u64`, so lengths have 64 bits and small things are small.
+//! LEB128 `u64`, so lengths have 64 bits and small things are small; a number may be
+//! padded, for who must leave room for it before it is known.
 //!
 //! ```text
 //!   parent ──► worker   frame  = kind, length, payload
@@ -76,22 +77,24 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Writes `length` as a prefix in front of the `length` bytes at `start + 1`,
-/// for which one byte has been left; moves them if that is too little. Returns
-/// the end. `out` must reach 9 bytes past the bytes' end, unless they are fewer than 128.
+/// Writes `length` as a prefix in front of the `length` bytes at `start + left`, for
+/// which `left` bytes have been left. A prefix that is shorter is padded; for one
+/// that is longer the bytes move. Returns the end. `out` must reach 9 bytes past the end
+/// of the bytes, unless the prefix fits.
 #[inline]
-pub(crate) fn prefix(out: &mut [u8], start: usize, length: usize) -> usize {
-    if length < 0x80 {
+pub(crate) fn prefix(out: &mut [u8], start: usize, left: usize, length: usize) -> usize {
+    if left == 1 && length < 0x80 {
         out[start] = length as u8;
         return start + 1 + length;
     }
-    prefix_long(out, start, length)
+    prefix_any(out, start, left, length)
 }
 
-#[cold]
-fn prefix_long(out: &mut [u8], start: usize, length: usize) -> usize {
-    let width = width(length as u64);
-    out.copy_within(start + 1..start + 1 + length, start + width);
+fn prefix_any(out: &mut [u8], start: usize, left: usize, length: usize) -> usize {
+    let width = width(length as u64).max(left);
+    if width > left {
+        out.copy_within(start + left..start + left + length, start + width);
+    }
     let mut number = length;
     for byte in &mut out[start..start + width - 1] {
         *byte = number as u8 | 0x80;

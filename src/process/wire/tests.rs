@@ -18,12 +18,15 @@ fn numbers_of_every_size() {
 
 #[test]
 fn a_prefix_moves_what_is_long() {
-    for length in [0, 1, 127, 128, 300, 20_000] {
-        let mut out = vec![0; length + 10];
-        for (index, byte) in out[1..=length].iter_mut().enumerate() {
+    for (left, length) in [0, 1, 127, 128, 300, 20_000]
+        .into_iter()
+        .flat_map(|n| [(1, n), (2, n), (5, n)])
+    {
+        let mut out = vec![0; left + length + 9];
+        for (index, byte) in out[left..left + length].iter_mut().enumerate() {
             *byte = index as u8;
         }
-        let end = prefix(&mut out, 0, length);
+        let end = prefix(&mut out, 0, left, length);
         let mut reader = Reader(&out[..end]);
         let bytes = reader.bytes().unwrap();
         assert_eq!(bytes.len(), length);
