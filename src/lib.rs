@@ -48,6 +48,8 @@ pub mod _documentation {
     pub mod design {}
     #[doc = include_str!("../docs/SAFETY.md")]
     pub mod safety {}
+    #[doc = include_str!("../docs/SYNC.md")]
+    pub mod sync {}
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
 }
