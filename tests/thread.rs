@@ -4,6 +4,12 @@
 //! Everything that could hang runs under a watchdog that ends the process.
 //!
 //! Length: one test after another, each read alone and found by its name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
@@ -909,7 +915,7 @@ fn panics_in_destructors_do_not_kill_a_worker() {
         let captured = BombOnDrop;
         pool.spawn(move || drop(captured)).detach();
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            pool.scope(|s| drop(s.spawn(|| BombOnDrop)))
+            pool.scope(|s| drop(s.spawn(|| BombOnDrop)));
         }));
         drop(caught);
         let caught = catch_unwind(AssertUnwindSafe(|| pool.map(0..3, |_| panic!("{}", 1))));
