@@ -21,6 +21,8 @@ pub(crate) use crate::sync::park::{
     Blocker, RefuseGuard, blocking_refused, refuse_blocking, set_blocker,
 };
 
+pub(crate) use super::raw::current::{Lineage, inherit};
+
 struct Here {
     /// The next id to give out, and the end of the block.
     next_id: Cell<u64>,

@@ -5,7 +5,8 @@
 //! while unwinding, because a waiter may run one task in the middle of another.
 //!
 //! - **T15** The pointer is null, or to a cell that the runner which entered it keeps
-//!   alive (T6) until it leaves; it is read by this thread only, and never kept.
+//!   alive (T6) until it leaves, or which a task that waits for this thread keeps alive
+//!   ([`inherit`]); it is read by this thread only, and never kept.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -33,6 +34,49 @@ pub(super) fn enter(task: &Ref) -> Entered<'_> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        strand::replace(self.before);
+    }
+}
+
+/// What runs on a thread, to be lent to another thread that does part of its work.
+#[derive(Clone, Copy)]
+pub(crate) struct Lineage(*const ());
+
+// SAFETY: T15: it is only a mark; `inherit` says under which conditions it is looked at.
+unsafe impl Send for Lineage {}
+// SAFETY: as above.
+unsafe impl Sync for Lineage {}
+
+impl Lineage {
+    /// What runs here.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        Self(strand::current())
+    }
+}
+
+/// As [`Entered`], for a lent mark.
+#[must_use]
+pub(crate) struct Inherited {
+    before: *const (),
+}
+
+/// Marks the task that `lineage` came from as the one that runs here, too, until the
+/// guard is dropped: so that a part of its work sees its token.
+///
+/// # Safety
+/// The code that `lineage` was taken in waits, inside that task, until the guard has been
+/// dropped (which keeps T15).
+#[inline]
+pub(crate) unsafe fn inherit(lineage: Lineage) -> Inherited {
+    Inherited {
+        before: strand::replace(lineage.0),
+    }
+}
+
+impl Drop for Inherited {
     #[inline]
     fn drop(&mut self) {
         strand::replace(self.before);

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::task::context::{Lineage, inherit};
 use crate::thread::latch::Latch;
 use crate::thread::worker::{Slot, Worker};
 
@@ -49,6 +50,8 @@ pub(in crate::thread) struct StackJob<'a, F, R> {
     thief: AtomicUsize,
     /// Whom to wake.
     owner: &'a Arc<Slot>,
+    /// The task that this is a part of.
+    lineage: Lineage,
     closure: UnsafeCell<ManuallyDrop<F>>,
     result: UnsafeCell<Option<Caught<R>>>,
 }
@@ -84,6 +87,7 @@ where
             latch: Latch::new(),
             thief: AtomicUsize::new(NOBODY),
             owner,
+            lineage: Lineage::current(),
             closure: UnsafeCell::new(ManuallyDrop::new(closure)),
             result: UnsafeCell::new(None),
         }
@@ -122,6 +126,8 @@ where
         // SAFETY: P10, P8: nobody else touches the closure, and it is taken once.
         let closure = this.closure.with_mut(|closure| unsafe { closure.read() });
         let result = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: P9: the owner waits, where it took the lineage, until the latch is set.
+            let _inherited = unsafe { inherit(this.lineage) };
             ManuallyDrop::into_inner(closure)(worker, true)
         }));
         // SAFETY: P10: the caller looks at the result only after the latch.

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::task::context::{Lineage, inherit};
 use crate::task::panic::contain;
 use crate::thread::latch::Latch;
 use crate::thread::scope::Scope;
@@ -49,6 +50,8 @@ pub(in crate::thread) struct Brood {
     latch: Latch,
     /// Who waits for the end.
     parent: Arc<Slot>,
+    /// The task that the scope is in.
+    lineage: Lineage,
 }
 
 struct Queue {
@@ -70,6 +73,7 @@ impl Brood {
             count: AtomicUsize::new(1),
             latch: Latch::new(),
             parent: Arc::clone(worker.slot()),
+            lineage: Lineage::current(),
         }
     }
 
@@ -132,7 +136,12 @@ impl Brood {
 
     fn run(&self, entry: Option<Arc<dyn Entry>>) -> bool {
         let Some(entry) = entry else { return false };
-        entry.run();
+        {
+            // SAFETY: P15, P16: the entry is counted, so `raise`, which is inside the task that
+            // the lineage was taken in, does not end before `drop_entry`.
+            let _inherited = unsafe { inherit(self.lineage) };
+            entry.run();
+        }
         self.drop_entry(entry);
         true
     }
