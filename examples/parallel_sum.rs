@@ -2,6 +2,7 @@
 //! `map_reduce` over a range, and tasks in a scope that fill slots of their own.
 //!
 //! Run with `cargo run --release --example parallel_sum`.
+#![allow(clippy::print_stdout)] // an example speaks
 
 use std::time::Instant;
 
@@ -16,9 +17,9 @@ fn sum(numbers: &[u64]) -> u64 {
     left + right
 }
 
-/// A little arithmetic, so that there is something to share.
+/// A little arithmetic, enough to be worth sharing.
 fn work(n: u64) -> u64 {
-    (0..50).fold(n, |x, i| x.rotate_left(5) ^ i) & 0xFF
+    (0..200).fold(n, |x, i| x.rotate_left(5) ^ i) & 0xFF
 }
 
 fn main() {

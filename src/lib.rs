@@ -1,9 +1,8 @@
-//! Three executors, one [`Task`].
+//! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
-//! - `ThreadPool`: work-stealing threads for CPU-bound work that shares memory.
-//! - `ProcessPool`: worker processes over IPC pipes, for CPU-bound work that must be
-//!   isolated.
-//! - `EventLoop`: a single-threaded loop for I/O-bound work.
+//! Below stands the crate's README. `_documentation` has the longer pages.
+//!
+#![doc = include_str!("../README.md")]
 
 mod loom;
 mod sys;
@@ -38,3 +37,19 @@ pub use task::{
 
 #[doc(inline)]
 pub use thread::{Scope, ScopedTask, ThreadPool, join, scope, spawn_blocking};
+
+/// The longer pages: how it is built, why it is so, and what its unsafe code
+/// rests on.
+#[cfg(any(doc, doctest))]
+pub mod _documentation {
+    #[doc = include_str!("../docs/ARCHITECTURE.md")]
+    pub mod architecture {}
+    #[doc = include_str!("../docs/DESIGN.md")]
+    pub mod design {}
+    #[doc = include_str!("../docs/SAFETY.md")]
+    pub mod safety {}
+    #[doc = include_str!("../docs/SYNC.md")]
+    pub mod sync {}
+    #[doc = include_str!("../CHANGELOG.md")]
+    pub mod changelog {}
+}

@@ -1,4 +1,5 @@
 //! The functions over many tasks: order, linearity, cancellation, refusal.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::sync::mpsc;
 use std::thread;

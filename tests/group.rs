@@ -1,4 +1,5 @@
 //! Groups, shared tasks, tokens and failures that nobody took.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,4 +1,10 @@
 //! The shared primitives, with a thread at one end and a task at the other.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};

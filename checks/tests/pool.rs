@@ -144,10 +144,12 @@ fn a_latch_shows_what_was_written_before() {
         let shared = Arc::new((Gate::default(), UnsafeCell::new(0)));
         let other = shared.clone();
         let setter = thread::spawn(move || {
+            // SAFETY: before `open` nobody else looks; loom checks that it is so.
             other.1.with_mut(|cell| unsafe { *cell = 7 });
             other.0.open();
         });
         shared.0.pass();
+        // SAFETY: after `pass` nobody writes; loom checks that it is so.
         assert_eq!(shared.1.with(|cell| unsafe { *cell }), 7);
         setter.join().unwrap();
     });

@@ -1,5 +1,6 @@
 //! A `Task` is awaited on any runtime, with no adapter.
 #![cfg(not(loom))]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::thread;
 use std::time::Duration;

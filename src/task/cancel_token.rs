@@ -20,7 +20,7 @@
 //! deadline. A token is one allocation; a child is entered and leaves in constant
 //! time; cancelling is linear in the number of descendants.
 //!
-//! Tests: `tests/cancel.rs`, `checks/tests/models.rs::token_*`.
+//! Tests: `tests/group.rs`, `checks/tests/models.rs::token_*`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -247,8 +247,8 @@ impl Cancelled {
     /// # Errors
     /// [`TaskError::WouldBlock`](crate::TaskError::WouldBlock) on an event-loop thread, if the token is
     /// not cancelled.
-    pub fn wait(self) -> Result<(), crate::TaskError> {
-        block_on(self).ok_or(crate::TaskError::WouldBlock)
+    pub fn wait(self) -> Result<(), super::TaskError> {
+        block_on(self).ok_or(super::TaskError::WouldBlock)
     }
 }
 

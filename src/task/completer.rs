@@ -71,10 +71,6 @@ pub struct Completer<T> {
 impl<T: Send + 'static> Completer<T> {
     /// A completer and the task that it completes.
     #[track_caller]
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "the two halves only make sense together"
-    )]
     pub fn new() -> (Self, Task<T>) {
         promise(WakeOnCancel(Mutex::new(None)))
     }

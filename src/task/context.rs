@@ -29,6 +29,8 @@ struct Here {
     /// may be used before claims stop. 0: not yet known.
     stack_top: Cell<usize>,
     stack_budget: Cell<usize>,
+    /// The tag of the pool whose worker this thread is; 0: of none.
+    home: Cell<u32>,
 }
 
 per_thread! {
@@ -37,6 +39,7 @@ per_thread! {
         end_id: Cell::new(0),
         stack_top: Cell::new(0),
         stack_budget: Cell::new(0),
+        home: Cell::new(0),
     };
 }
 
@@ -81,6 +84,18 @@ pub(crate) fn set_stack(bytes: usize) {
         here.stack_top.set(here_now);
         here.stack_budget.set(bytes / 2);
     });
+}
+
+/// This thread, a worker at its start, belongs to the pool that tags its tasks
+/// so: it may claim them where others may not.
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_home(tag: u32) {
+    let _ = HERE.try_with(|here| here.home.set(tag));
+}
+
+/// The tag of the pool whose worker this thread is, or 0.
+pub(crate) fn home() -> u32 {
+    HERE.try_with(|here| here.home.get()).unwrap_or(0)
 }
 
 /// There is enough stack left to run awaited work inline.

@@ -62,6 +62,9 @@ struct Members<T> {
     joined: bool,
 }
 
+/// A member that has ended, and how.
+type Ended<T> = (Member<T>, Result<T, TaskError>);
+
 struct Member<T> {
     task: Task<T>,
     /// How many were added before it.
@@ -110,7 +113,7 @@ impl<T> Members<T> {
     }
 
     /// The next member that has ended, if one has.
-    fn take_ended(&mut self) -> Option<(Member<T>, Result<T, TaskError>)> {
+    fn take_ended(&mut self) -> Option<Ended<T>> {
         if self.ended.is_empty() {
             self.ready.drain(&mut self.ended);
         }
@@ -210,11 +213,15 @@ impl<T> TaskGroup<T> {
     ///
     /// # Cancel safety
     /// Cancel safe: dropping it loses no result.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what it gives is awaited, as a stream's `next` is"
+    )]
     pub fn next(&mut self) -> GroupNext<'_, T> {
         GroupNext { group: self }
     }
 
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<(Member<T>, Result<T, TaskError>)>> {
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
         let mut members = self.shared.lock();
         loop {
             if let Some(ended) = members.take_ended() {

@@ -90,7 +90,8 @@ impl Builder {
     /// Makes the pool and starts its threads.
     ///
     /// # Errors
-    /// If the system refuses a thread; those that it gave have ended.
+    /// If the system refuses a thread; those that it gave have ended. If the pool
+    /// is wider than 32,768, or its name contains a zero byte.
     pub fn build(self) -> io::Result<ThreadPool> {
         crate::task::panic::install_hook();
         let mut config = self.config;
@@ -99,6 +100,12 @@ impl Builder {
         }
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
         config.caller_helps = self.helps.unwrap_or(true) && !own_threads_only;
+        if config.threads > MOST {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{} threads: a pool has at most {MOST}", config.threads),
+            ));
+        }
         if config.name.contains('\0') {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -117,6 +124,9 @@ impl Builder {
         global::set(self)
     }
 }
+
+/// The widest pool; the sleep protocol counts threads in fields of 20 bits.
+const MOST: usize = 1 << 15;
 
 /// How many workers a pool gets that is not told.
 fn width() -> usize {

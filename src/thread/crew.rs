@@ -34,11 +34,12 @@ use std::sync::Arc;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::queue::{Injector, Mode, Slots, Work};
 use super::raw::{current, job};
+use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex};
-use crate::task::Shutdown;
+use crate::task::{Shutdown, TaskError};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
@@ -67,6 +68,14 @@ impl Config {
     }
 }
 
+/// A number for each pool. After four billion pools it may meet an older one:
+/// then a worker may run a task of another pool that it waits for itself.
+#[allow(clippy::disallowed_types)] // a counter that no protocol depends on
+fn next_tag() -> u32 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) | (1 << 31)
+}
+
 struct Handles {
     running: Vec<(usize, JoinHandle<()>)>,
     /// Whose handles have been taken out and are being joined.
@@ -76,6 +85,7 @@ struct Handles {
 }
 
 pub(super) struct Crew {
+    tag: u32,
     config: Config,
     idle: Idle<Arc<Slot>>,
     injector: Injector,
@@ -107,6 +117,7 @@ impl Crew {
                 leaving: Vec::new(),
             }),
             joined: Condvar::new(),
+            tag: next_tag(),
             config,
         });
         let seats: Vec<Seat> = (0..threads).map(|_| crew.new_seat(false)).collect();
@@ -138,6 +149,11 @@ impl Crew {
 
     pub(super) fn injector(&self) -> &Injector {
         &self.injector
+    }
+
+    /// What marks this pool's tasks and workers as belonging together; not 0.
+    pub(super) fn tag(&self) -> u32 {
+        self.tag
     }
 
     /// How many tasks run at once.
@@ -338,6 +354,9 @@ impl Crew {
             Shutdown::Wait => Mode::Draining,
             Shutdown::CancelPending => Mode::Cancelling,
         });
+        if how == Shutdown::CancelPending {
+            self.cancel_pending();
+        }
         self.idle.closing();
         let mine = current::with_home(|home| {
             home.filter(|home| self.is(home.crew()))
@@ -347,7 +366,7 @@ impl Crew {
             self.handles.lock().leaving.push(number);
             self.idle.leave();
         }
-        let _blocked = worker::Blocked::begin(None);
+        let _blocked = Blocked::begin();
         loop {
             if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
                 sleepers.iter().for_each(|slot| slot.wake());
@@ -359,6 +378,29 @@ impl Crew {
         }
         self.injector.set_mode(Mode::Closed);
         self.join_threads(mine.is_some());
+    }
+
+    /// Cancels the tasks that are queued now; later ones are cancelled by the
+    /// workers that find them. What somebody waits for in a region stays.
+    fn cancel_pending(self: &Arc<Self>) {
+        self.idle.hold();
+        let slots = self.slots().1;
+        let local = slots
+            .iter()
+            .flat_map(|slot| std::iter::from_fn(|| slot.public().steal_task()));
+        let (tasks, others): (Vec<Work>, Vec<Work>) = local
+            .chain(self.injector.take_all())
+            .partition(|work| matches!(work, Work::Task(_)));
+        for work in others {
+            self.injector.put_back(work);
+        }
+        self.idle.release();
+        self.recheck();
+        for work in tasks {
+            if let Work::Task(task) = work {
+                task.discard(TaskError::Cancelled);
+            }
+        }
     }
 
     /// Joins what nobody else joins, and waits for those who do.

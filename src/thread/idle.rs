@@ -62,9 +62,10 @@
 //! **The stall rule.** A pool as wide as its runners may still stand still: the
 //! replacement of a blocked worker may be stuck in the user's own lock, which
 //! the blocked worker holds. So while somebody is blocked and work is queued
-//! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time,
-//! and if nothing was taken from the queues meanwhile, it becomes one more
-//! runner. While nobody is blocked or nothing is queued, nobody watches: there is no ticker.
+//! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time
+//! (longer, if there are runners too many already), and if nothing was taken from
+//! the queues meanwhile, it becomes one more runner. Only the pool's own workers count as waiting:
+//! an outside thread that waits for a busy pool would otherwise widen it. While nobody is blocked or nothing is queued, nobody watches: there is no ticker.
 //!
 //! - **P1** `running` counts exactly the threads that have been recruited or
 //!   unblocked and have not since lain down, blocked or ended.
@@ -468,16 +469,14 @@ impl<B: Bed> Idle<B> {
         self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst);
     }
 
-    /// A thread that is no worker of this pool is about to park in a wait for work
-    /// of this pool: the stall rule counts it. Afterwards as for `block`.
-    pub(super) fn outsider_waits(&self) {
-        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    /// It goes on.
-    pub(super) fn outsider_goes_on(&self) {
-        self.subtract(BLOCKED);
+    /// How long the queues may stand still now: longer, the more runners there are
+    /// too many already, because they may be busy and not stuck.
+    pub(super) fn patience(&self) -> Duration {
+        let surplus = self
+            .census(Ordering::Relaxed)
+            .running()
+            .saturating_sub(self.width);
+        STALL * (1 << surplus.min(4))
     }
 
     /// A watcher saw no progress: it is one more runner and searcher.
@@ -509,6 +508,22 @@ impl<B: Bed> Idle<B> {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
     }
 
+    /// Somebody is about to take work out of the queues and put some of it back:
+    /// until [`release`](Self::release), the pool is not quiet.
+    pub(super) fn hold(&self) {
+        self.word.fetch_add(RUNNING, Ordering::SeqCst);
+    }
+
+    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks.
+    pub(super) fn release(&self) {
+        let beds = self.beds.lock();
+        self.word.fetch_sub(RUNNING, Ordering::SeqCst);
+        drop(beds);
+        self.quiet.notify_all();
+        // Before the caller's look into the queues, as after any subtraction.
+        fence(Ordering::SeqCst);
+    }
+
     /// A worker of this pool is inside `shutdown`, for good: when that returns,
     /// the pool is closed.
     pub(super) fn leave(&self) {
@@ -530,6 +545,11 @@ impl<B: Bed> Idle<B> {
             if census.running() == 0 && census.blocked() == beds.leaving {
                 if !idle() {
                     return None;
+                }
+                // Nobody had taken work out to look at it meanwhile (`hold`).
+                if self.census(Ordering::SeqCst).running() > 0 {
+                    beds = self.quiet.wait(beds);
+                    continue;
                 }
                 beds.closed = true;
                 let mut all = std::mem::take(&mut beds.own);

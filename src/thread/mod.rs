@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Reading order.** `pool` and `builder` are the surface, `global` the pool of
-//! those who name none. `worker` is the loop and how waits work; `idle` the
+//! those who name none. `worker` is the loop, `wait` what happens in a wait; `idle` the
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
 //! a job and its waiter; `queue` where work lies; `crew` what one pool's threads
 //! share, and how they start and end. On top of these: `scope`, and `region` (map and
@@ -29,8 +29,10 @@ mod latch;
 mod pool;
 mod queue;
 mod raw;
+mod reduce;
 mod region;
 mod scope;
+mod wait;
 mod worker;
 
 /// What the models in `checks/` drive: the sleep protocol and the latch.

@@ -14,7 +14,8 @@ use super::crew::Crew;
 use super::items::Items;
 use super::queue::Work;
 use super::raw::job::fork;
-use super::region::{ForEach, Map, MapReduce, TryMap};
+use super::reduce::MapReduce;
+use super::region::{ForEach, Map, TryMap};
 use super::scope::Scope;
 use super::worker::Worker;
 use super::{Builder, global, scope};
@@ -329,7 +330,11 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (runnable, task) = task::closure(f, crew.config().caller_helps);
+    let (runnable, task) = task::closure(f, true);
+    if !crew.config().caller_helps {
+        // Only this pool's own workers may run what they wait for.
+        runnable.set_tag(crew.tag());
+    }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
     drop(crew.submit(Work::Task(runnable)));
     task

@@ -148,6 +148,11 @@ impl Public {
         if let Some(job) = self.steal_job() {
             return Some(Work::Job(job));
         }
+        self.steal_task()
+    }
+
+    /// The oldest of the spawned tasks.
+    pub(super) fn steal_task(&self) -> Option<Work> {
         if self.tasks.is_empty() {
             None
         } else {
@@ -218,6 +223,13 @@ impl Injector {
         let work = queue.0.pop_front();
         self.len.store(queue.0.len(), Ordering::Relaxed);
         work
+    }
+
+    /// Everything that is queued.
+    pub(super) fn take_all(&self) -> VecDeque<Work> {
+        let mut queue = self.queue.lock();
+        self.len.store(0, Ordering::Relaxed);
+        std::mem::take(&mut queue.0)
     }
 
     /// A hint, exact once the fences of the sleep protocol have been passed.

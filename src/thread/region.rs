@@ -1,6 +1,6 @@
 //! A region: all items of a collection, divided among the workers.
 //!
-//! **Job.** `map`, `for_each`, `try_map` and `map_reduce`. Every item is handed
+//! **Job.** `map`, `for_each` and `try_map`. Every item is handed
 //! to the closure once, results keep the order of the items, and the work is divided
 //! so that eight items of a second each occupy all workers, and ten million items
 //! of a nanosecond cost nearly nothing to divide.
@@ -9,15 +9,11 @@
 //! about twice as many parts as workers; a part that is stolen is halved
 //! further. That much is done blindly: nothing is known about the items yet.
 //! Each part then goes through its items chunk by chunk, one item at first, and
-//! twice as many each time until a chunk takes some microseconds. After each
+//! twice as many each time until a chunk takes some microseconds or is a fair part of
+//! what is left. After each
 //! chunk it looks whether anybody wants work and nothing of its own is
 //! left to steal; if so, it halves what remains. So uneven items cost a
 //! division where they are, and nowhere else.
-//!
-//! `map_reduce` divides along a tree that depends on the number of items only,
-//! never on workers or timing, so that a reduction that is not quite associative, such
-//! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
-//! of that tree are forked and which are walked is decided as above.
 //!
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the
 //! *limit*. Parts beyond it stop at their next chunk; parts before it go on,
@@ -49,14 +45,11 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: Duration = Duration::from_micros(5);
 
-/// The most leaves that `map_reduce` makes.
-const LEAVES: usize = 4096;
-
 /// The lowest index that is known to have failed.
-struct Limit(AtomicUsize);
+pub(super) struct Limit(AtomicUsize);
 
 impl Limit {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }
 
@@ -64,16 +57,16 @@ impl Limit {
         self.0.fetch_min(at, Ordering::Relaxed);
     }
 
-    fn is_below(&self, at: usize) -> bool {
+    pub(super) fn is_below(&self, at: usize) -> bool {
         self.0.load(Ordering::Relaxed) < at
     }
 }
 
 /// Lowers the limit if the items from `at` on unwind.
-struct Fuse<'a>(&'a Limit, usize);
+pub(super) struct Fuse<'a>(pub(super) &'a Limit, pub(super) usize);
 
 impl Fuse<'_> {
-    fn defuse(self) {
+    pub(super) fn defuse(self) {
         std::mem::forget(self);
     }
 }
@@ -115,7 +108,7 @@ where
     let mut chunk = 1;
     let mut clock = Instant::now();
     while items.len() > 0 && !limit.is_below(at) {
-        let count = chunk.min(items.len());
+        let count = chunk.min(most(items.len(), worker));
         let (now, later) = items.split_at(count);
         items = later;
         let fuse = Fuse(limit, at);
@@ -132,10 +125,11 @@ where
         let before = std::mem::replace(&mut clock, Instant::now());
         let took = clock.duration_since(before);
         if took < CHUNK {
-            chunk *= 2;
+            // Of what it was, not of what it might have been: near the end it may not double.
+            chunk = count * 2;
         } else {
             if took > CHUNK * 4 {
-                chunk = (chunk / 2).max(1);
+                chunk = (count / 2).max(1);
             }
             if items.len() > 1 && worker.wanted() {
                 let (done, rest) = sink.cut();
@@ -176,8 +170,18 @@ where
     S::join(left, right)
 }
 
+/// How many of the `left` items the next chunk may have. What is inside a chunk
+/// cannot be shared any more, and the last items may be the dearest, so chunks
+/// shrink towards the end; unless there is nobody to share with.
+fn most(left: usize, worker: &Worker) -> usize {
+    match worker.crew().width() {
+        1 => left,
+        width => (left / (2 * width)).max(1),
+    }
+}
+
 /// How often the items are halved blindly. One worker alone divides nothing.
-fn first_splits(worker: &Worker) -> usize {
+pub(super) fn first_splits(worker: &Worker) -> usize {
     match worker.crew().width() {
         1 => 0,
         width => width,
@@ -383,99 +387,5 @@ where
             (Ok(Some(results)), None) => Ok(results),
             (Ok(None), None) => unreachable!("a part of a region stops only if an item fails"),
         }
-    }
-}
-
-// ---- map_reduce ------------------------------------------------------------
-
-struct Tree<'f, M, R> {
-    limit: Limit,
-    map: &'f M,
-    reduce: &'f R,
-}
-
-impl<M, R> Tree<'_, M, R> {
-    /// `None`: there are no items, or an earlier one has failed.
-    fn walk<P, A>(
-        &self,
-        worker: &Worker,
-        at: usize,
-        items: P,
-        leaves: usize,
-        splits: usize,
-    ) -> Option<A>
-    where
-        P: Producer,
-        A: Send,
-        M: Fn(P::Item) -> A + Sync,
-        R: Fn(A, A) -> A + Sync,
-    {
-        if self.limit.is_below(at) {
-            return None;
-        }
-        if leaves <= 1 {
-            let fuse = Fuse(&self.limit, at);
-            let result = items.into_iter().map(self.map).reduce(self.reduce);
-            fuse.defuse();
-            return result;
-        }
-        let near_leaves = leaves / 2;
-        // By the leaves, so that all are as long; in u128, which cannot overflow.
-        let middle = (items.len() as u128 * near_leaves as u128 / leaves as u128) as usize;
-        let (near, far) = items.split_at(middle);
-        let far_leaves = leaves - near_leaves;
-        let (left, right) = if splits > 0 || worker.wanted() {
-            fork(
-                worker,
-                move |worker, _| self.walk(worker, at, near, near_leaves, splits / 2),
-                move |worker, stolen| {
-                    let splits = if stolen {
-                        (splits / 2).max(first_splits(worker))
-                    } else {
-                        splits / 2
-                    };
-                    self.walk(worker, at + middle, far, far_leaves, splits)
-                },
-            )
-        } else {
-            let left = self.walk(worker, at, near, near_leaves, 0);
-            (left, self.walk(worker, at + middle, far, far_leaves, 0))
-        };
-        let fuse = Fuse(&self.limit, at);
-        let result = match (left, right) {
-            (Some(left), Some(right)) => Some((self.reduce)(left, right)),
-            (one, other) => one.or(other),
-        };
-        fuse.defuse();
-        result
-    }
-}
-
-pub(super) struct MapReduce<'c, M, I, R> {
-    pub(super) crew: &'c Arc<Crew>,
-    pub(super) map: M,
-    pub(super) identity: I,
-    pub(super) reduce: R,
-}
-
-impl<T, A, M, I, R> Callback<T> for MapReduce<'_, M, I, R>
-where
-    A: Send,
-    M: Fn(T) -> A + Sync,
-    I: Fn() -> A,
-    R: Fn(A, A) -> A + Sync,
-{
-    type Output = A;
-    fn call<P: Producer<Item = T>>(self, items: P) -> A {
-        let tree = &Tree {
-            limit: Limit::new(),
-            map: &self.map,
-            reduce: &self.reduce,
-        };
-        let leaves = items.len().min(LEAVES);
-        let result = self
-            .crew
-            .region(|worker| tree.walk(worker, 0, items, leaves, first_splits(worker)));
-        result.unwrap_or_else(self.identity)
     }
 }

@@ -1,4 +1,4 @@
-//! A worker: find work, run it, sleep; and how it waits.
+//! A worker: find work, run it, sleep.
 //!
 //! **Job.** [`Worker`] is one thread's place in a pool. Most are threads of the
 //! pool itself, which run [`main`]; a thread from outside that calls
@@ -11,32 +11,15 @@
 //! it was searching, hand the search on (`idle.rs`, step 3). Run it. 4. Not found:
 //! become a searcher and look a few rounds more, then lie down.
 //!
-//! **Waiting never runs a stranger.** A worker that waits
-//! - for the stolen half of a join *leapfrogs*: it takes jobs only from the
-//!   worker that runs the stolen half. Those are its descendants: when that
-//!   worker began the half, its jobs deque was empty (it was at the bottom of its
-//!   stack, or itself waiting for a half that was stolen, and with it all older
-//!   ones: P6), so what is there now has been pushed by the half. If the half
-//!   ends in between, what was taken may be a stranger: it is handed on, not run;
-//! - for anything else runs what it awaits, if nobody has begun it, and nothing
-//!   more.
-//!
-//! When that gives nothing, it spins for a moment and then parks as *blocked*;
-//! `idle.rs` keeps the width with a spare.
-//!
-//! So the code that runs inside a wait is code that the sequential program
-//! would have run there, under the same locks and borrows and at no smaller depth
-//! of its stack.
+//! How it waits in the middle of its work is told in `wait.rs`.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; only
 //!   slots are shared.
 //!
-//! Rejected: running whatever is queued while waiting (deadlocks on locks held
-//! across the wait; unbounded stacks).
+//! Rejected: a loop of its own for spares (they differ in their index and in that
+//! they end when they have slept long enough).
 //!
-//! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
-//!
-//! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
+//! Tests: `tests/thread.rs`; the same steps without deques in `model.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -45,18 +28,16 @@ use std::time::Instant;
 
 use super::crew::Crew;
 use super::idle::{self, Bed, Need, Orders, Role};
-use super::latch::Latch;
 use super::queue::{Local, Mode, Public, Slots, Work};
 use super::raw::current;
 use super::raw::job::JobRef;
+use super::wait;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Parker, Unparker, hint, thread};
 use crate::task::{TaskError, context, panic};
 
-/// How many rounds a searcher looks before it lies down, and how many times a
-/// waiter looks before it parks: some microseconds.
+/// How many rounds a searcher looks before it lies down: some microseconds.
 const SEARCH_ROUNDS: u32 = 16;
-const WAIT_ROUNDS: u32 = 200;
 
 /// Every so many turns, a worker asks the injector first.
 const FAIRNESS: u32 = 61;
@@ -145,6 +126,8 @@ pub(super) struct Worker {
     /// The crew's slots as this worker last saw them, and their generation.
     seen: RefCell<(usize, Slots<Slot>)>,
     random: Cell<u32>,
+    /// See `wait.rs`.
+    blocked: Cell<u32>,
 }
 
 impl Worker {
@@ -156,6 +139,7 @@ impl Worker {
             seat,
             seen,
             random,
+            blocked: Cell::new(0),
         }
     }
 
@@ -176,6 +160,16 @@ impl Worker {
     #[inline]
     pub(super) fn slot_number(&self) -> usize {
         self.seat.slot.number
+    }
+
+    /// Where this thread parks.
+    pub(super) fn parker(&self) -> &Parker {
+        &self.seat.parker
+    }
+
+    /// How many waits this thread is parked in, one inside another.
+    pub(super) fn blocked(&self) -> &Cell<u32> {
+        &self.blocked
     }
 
     // ---- pushing ---------------------------------------------------------
@@ -220,7 +214,7 @@ impl Worker {
         x
     }
 
-    fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
+    pub(super) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
         let mut seen = self.seen.borrow_mut();
         if seen.0 != self.crew.generation() {
             *seen = self.crew.slots();
@@ -370,12 +364,12 @@ impl Worker {
     fn watch(&self) -> Role {
         let idle = self.crew.idle();
         let mut before = self.crew.progress();
-        let mut next = Instant::now() + idle::STALL;
+        let mut next = Instant::now() + idle.patience();
         loop {
             while Instant::now() < next {
                 self.seat.parker.park_deadline(next);
             }
-            next = Instant::now() + idle::STALL;
+            next = Instant::now() + idle.patience();
             if idle.watch_on() && self.crew.has_work() {
                 let now = self.crew.progress();
                 if now == before {
@@ -394,115 +388,13 @@ impl Worker {
             return self.sleep();
         }
     }
-
-    // ---- waiting ---------------------------------------------------------
-
-    /// Waits until `done`, helping with `help` as long as it finds something;
-    /// `park` announces that this thread is about to park, and says false if it
-    /// need not.
-    pub(super) fn wait(
-        &self,
-        done: impl Fn() -> bool,
-        park: impl Fn() -> bool,
-        mut help: impl FnMut() -> bool,
-    ) {
-        let mut round = 0;
-        loop {
-            if done() {
-                return;
-            }
-            if help() {
-                round = 0;
-            } else if round < WAIT_ROUNDS {
-                round += 1;
-                hint::spin_loop();
-            } else {
-                break;
-            }
-        }
-        if !park() {
-            return;
-        }
-        let _blocked = Blocked::begin(Some(self));
-        while !done() {
-            self.seat.parker.park();
-        }
-    }
-
-    /// Waits for the stolen half of a join: leapfrogging.
-    pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
-        let help = || {
-            let Some(number) = thief() else { return false };
-            let Some(job) =
-                self.with_slots(|slots| slots.get(number).and_then(|slot| slot.public.steal_job()))
-            else {
-                return false;
-            };
-            if latch.is_set() {
-                // The thief may have gone on to something else: a stranger, perhaps.
-                self.crew.injector().put_back(Work::Job(job));
-                self.crew.published();
-            } else {
-                job.run(self);
-            }
-            true
-        };
-        self.wait(|| latch.is_set(), || latch.park(), help);
-    }
-}
-
-/// Those who must know that this thread is blocked do: its home pool, if it has
-/// one, which lets another take its place; and the pool that it waits for as a
-/// guest, for the stall rule.
-pub(super) struct Blocked<'a>(Option<&'a Crew>);
-
-impl<'a> Blocked<'a> {
-    pub(super) fn begin(waiter: Option<&'a Worker>) -> Self {
-        current::with_home(|home| {
-            if let Some(home) = home {
-                home.crew.block();
-            }
-            let guest =
-                waiter.filter(|waiter| home.is_none_or(|home| !std::ptr::eq(home, *waiter)));
-            if let Some(guest) = guest {
-                guest.crew.idle().outsider_waits();
-                guest.crew.recheck();
-            }
-            Self(guest.map(|guest| &*guest.crew))
-        })
-    }
-}
-
-impl Drop for Blocked<'_> {
-    fn drop(&mut self) {
-        if let Some(crew) = self.0 {
-            crew.idle().outsider_goes_on();
-        }
-        current::with_home(|home| {
-            if let Some(home) = home {
-                home.crew.idle().unblock();
-            }
-        });
-    }
-}
-
-/// What the stem calls around its own parks on a worker.
-struct Compensate(Arc<Crew>);
-
-impl context::Blocker for Compensate {
-    fn enter(&self) {
-        self.0.block();
-    }
-
-    fn leave(&self) {
-        self.0.idle().unblock();
-    }
 }
 
 /// What a thread of the pool runs.
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
-    context::set_blocker(Some(Rc::new(Compensate(Arc::clone(&crew)))));
+    context::set_home(crew.tag());
+    context::set_blocker(Some(Rc::new(wait::Compensate)));
     let worker = Worker::new(Arc::clone(&crew), seat);
     current::at_home(&worker, || {
         let index = worker.slot_number();

@@ -311,7 +311,7 @@ unsafe fn write_error<W, T, S>(ptr: NonNull<Header>, error: TaskError) {
     unsafe {
         payload::<W, T, S>(ptr)
             .cast::<Result<T, TaskError>>()
-            .write(Err(error))
+            .write(Err(error));
     }
 }
 

@@ -11,8 +11,9 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::{Header, Ref};
-use crate::task::TaskError;
+use crate::loom::atomic::Ordering;
 use crate::task::state::Look;
+use crate::task::{TaskError, context};
 
 /// The handle's half of a task with output `T`.
 pub(in crate::task) struct Handle<T> {
@@ -22,7 +23,7 @@ pub(in crate::task) struct Handle<T> {
 
 // SAFETY: T2, T9: what a handle gives to another thread is the output, a `T`.
 unsafe impl<T: Send> Send for Handle<T> {}
-// SAFETY: `&Handle` gives no access to the `T`, only atomic transitions.
+// SAFETY: T1 to T4: `&Handle` gives no access to the `T`, only atomic transitions.
 unsafe impl<T: Send> Sync for Handle<T> {}
 
 impl<T> Handle<T> {
@@ -97,8 +98,8 @@ impl<T> Handle<T> {
             Look::Output => {
                 let output = self.read_output();
                 let mut this = ManuallyDrop::new(self);
-                // SAFETY: `this` is not used again; the output was moved out, so the count is
-                // all that is left of it.
+                // SAFETY: T6: `this` is not used again; the output was moved out, so the
+                // count is all that is left of it.
                 drop(unsafe { ManuallyDrop::take(&mut this.cell) });
                 Ok(Some(output))
             }
@@ -198,8 +199,13 @@ impl<T> Handle<T> {
         drop(waker);
     }
 
-    /// Runs the task here, if it is a queued closure that may be claimed.
+    /// Runs the task here, if it is a queued closure that may be claimed: by
+    /// anybody, or, if it is tagged, by threads whose home has that tag.
     pub(in crate::task) fn claim_and_run(&self) -> bool {
+        let tag = self.header().tag.load(Ordering::Relaxed);
+        if tag != 0 && tag != context::home() {
+            return false;
+        }
         if !self.header().state.claim() {
             return false;
         }
@@ -212,7 +218,8 @@ impl<T> Handle<T> {
 impl<T> Drop for Handle<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the field is not used again: `self` is being dropped.
+        // SAFETY: T6: the count leaves with the field, which is not used again: `self`
+        // is being dropped.
         let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
         if cell.header().state.look() == Look::Taken {
             return; // `cell` lets go of the count

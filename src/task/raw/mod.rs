@@ -142,7 +142,7 @@ pub(super) struct Ref(NonNull<Header>);
 // through the atomic state, or belongs to one thread at a time by its flags. Work and
 // output that are not `Send` are kept to their thread by T9.
 unsafe impl Send for Ref {}
-// SAFETY: as above: `&Ref` gives atomic transitions only.
+// SAFETY: T1 to T4, as above: `&Ref` gives atomic transitions only.
 unsafe impl Sync for Ref {}
 
 impl Ref {

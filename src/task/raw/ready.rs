@@ -4,7 +4,7 @@
 //! number. When a task ends, its number is in the queue; so each completion costs the
 //! same, however many tasks there are, and none is polled twice.
 //!
-//! **Protocol.** 1. [`Ready::add`] makes a [`Node`], [`Ready::waker`] a waker of
+//! **Protocol.** 1. [`Ready::waker`] makes a [`Node`] and a waker of
 //! it. 2. Waking pushes the node on a Treiber stack, once until it is drained, and if
 //! the stack was empty wakes the consumer. 3. The consumer drains: takes the
 //! whole stack and turns it round, so numbers come in the order of completion.
@@ -54,11 +54,11 @@ struct Node {
 // SAFETY: T12, T13: all that a node has for other threads is atomic; the pointer is to a
 // `Shared`, which is itself shared between threads.
 unsafe impl Send for Node {}
-// SAFETY: as above.
+// SAFETY: T12, T13, as above.
 unsafe impl Sync for Node {}
 // SAFETY: T12: the chunk pointers are to nodes that `shared` keeps alive.
 unsafe impl Send for Ready {}
-// SAFETY: `&Ready` gives access to atomics and locks only.
+// SAFETY: T12: `&Ready` gives access to atomics and locks only.
 unsafe impl Sync for Ready {}
 
 /// The first chunk has this many nodes, each later one twice as many.
@@ -96,8 +96,9 @@ impl Ready {
             .collect();
         let mut chunks = self.shared.chunks.lock();
         chunks.push(chunk);
-        if let Some(first) = chunks.last().and_then(|chunk| chunk.first()) {
-            self.chunks.push(NonNull::from(first));
+        if let Some(chunk) = chunks.last() {
+            // Of the whole chunk, not of its first node: `waker` goes on from here.
+            self.chunks.push(NonNull::from(&**chunk).cast());
         }
         self.nodes += length;
     }
@@ -184,24 +185,23 @@ impl Shared {
 static NODE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
 fn node(data: *const ()) -> NonNull<Node> {
-    // SAFETY: the data of a waker with our table is never null.
+    // SAFETY: T12: the data of a waker with our table is a node, never null.
     unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
 }
 
-/// The queue that a live node belongs to.
+/// The queue that a live node belongs to, as the pointer that `Arc` gave: the
+/// count lies beside the queue, out of the reach of a reference to it.
 ///
 /// # Safety
-/// T12: the caller has a share, and does not use the reference longer.
-unsafe fn shared<'a>(node: NonNull<Node>) -> &'a Shared {
+/// T12: the caller has a share.
+unsafe fn shared(node: NonNull<Node>) -> *const Shared {
     // SAFETY: T12: the node is alive.
-    let shared = unsafe { node.as_ref() }.shared;
-    // SAFETY: T12: so is its queue.
-    unsafe { &*shared }
+    unsafe { node.as_ref() }.shared
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: T12: the waker that is cloned has a share.
-    let shared: *const Shared = unsafe { shared(node(data)) };
+    let shared = unsafe { shared(node(data)) };
     // SAFETY: T12: the pointer is `Arc`'s, and its count is at least one.
     unsafe { Arc::increment_strong_count(shared) };
     RawWaker::new(data, &NODE)
@@ -210,18 +210,20 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 unsafe fn wake(data: *const ()) {
     // SAFETY: T12: the waker that is consumed has a share until the next line.
     unsafe { wake_by_ref(data) };
-    // SAFETY: the caller gives the waker's share away.
+    // SAFETY: T12: the caller gives the waker's share away.
     unsafe { drop_waker(data) };
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: T12: the waker has a share.
-    unsafe { shared(node(data)) }.push(node(data));
+    let shared = unsafe { shared(node(data)) };
+    // SAFETY: T12: so the queue is alive until this call ends.
+    unsafe { &*shared }.push(node(data));
 }
 
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: T12: the waker still has its share here.
-    let shared: *const Shared = unsafe { shared(node(data)) };
+    let shared = unsafe { shared(node(data)) };
     // SAFETY: T12: the share that `Ready::waker` or `clone` counted for this waker.
     unsafe { Arc::decrement_strong_count(shared) };
 }

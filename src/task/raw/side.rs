@@ -51,7 +51,7 @@ impl SidePointer {
             // SAFETY: T14: it is ours no more, and lives as long as `self`.
             Ok(_) => unsafe { &*made },
             Err(first) => {
-                // SAFETY: nobody has seen the one that we made.
+                // SAFETY: T14: nobody has seen the one that we made.
                 drop(unsafe { Box::from_raw(made) });
                 // SAFETY: T14: not null, and lives as long as `self`.
                 unsafe { &*first }

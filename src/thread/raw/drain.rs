@@ -126,3 +126,38 @@ impl<T> Drop for Part<'_, T> {
         unsafe { ptr::drop_in_place(rest) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loom::Arc;
+
+    #[test]
+    fn every_element_is_dropped_once_whoever_owns_it() {
+        let token = Arc::new(());
+        let vec: Vec<_> = (0..10).map(|_| Arc::clone(&token)).collect();
+        let mut emptied = Emptied::new(vec);
+        let (left, right) = emptied.part().split_at(4);
+        let (mut near, far) = right.split_at(100);
+        assert_eq!((left.len(), near.len(), far.len()), (4, 6, 0));
+        let kept = near.next();
+        drop(far);
+        std::thread::scope(|s| {
+            s.spawn(|| assert_eq!(left.count(), 4));
+            s.spawn(move || drop(near));
+        });
+        assert_eq!(Arc::strong_count(&token), 2);
+        drop(kept);
+        assert_eq!(emptied.part().count(), 0);
+        drop(emptied);
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn elements_that_were_never_handed_out_are_dropped() {
+        let token = Arc::new(());
+        drop(Emptied::new(vec![Arc::clone(&token); 3]));
+        assert_eq!(Arc::strong_count(&token), 1);
+        assert_eq!(Emptied::new(vec![(); 5]).part().split_at(2).1.count(), 3);
+    }
+}

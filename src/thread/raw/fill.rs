@@ -136,8 +136,9 @@ pub(in crate::thread) fn collect<R>(
 ) -> Option<Vec<R>> {
     let mut vec = Vec::with_capacity(len);
     let places = &mut vec.spare_capacity_mut()[..len];
+    let start = places.as_ptr().cast::<R>();
     let filled = fill(Places { places, filled: 0 });
-    if filled.len != len {
+    if filled.len != len || !ptr::eq(filled.start, start) {
         return None;
     }
     // From here on the vector owns them.
@@ -145,4 +146,58 @@ pub(in crate::thread) fn collect<R>(
     // SAFETY: P19, P20: `filled` was made from these places and covers all of them.
     unsafe { vec.set_len(len) };
     Some(vec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loom::Arc;
+
+    #[test]
+    fn parts_filled_on_several_threads_become_one_vector() {
+        let results = collect(10, |places| {
+            let (mut left, right) = places.split_at(4);
+            std::thread::scope(|s| {
+                let right = s.spawn(move || {
+                    let mut right = right;
+                    right.extend((4..7).map(|i| i.to_string()));
+                    let (some, mut rest) = right.split_filled();
+                    rest.extend((7..10).map(|i| i.to_string()));
+                    some.join(rest.split_filled().0)
+                });
+                (0..4).for_each(|i| left.push(i.to_string()));
+                left.split_filled().0.join(right.join().unwrap())
+            })
+        });
+        let expected: Vec<String> = (0..10).map(|i| i.to_string()).collect();
+        assert_eq!(results.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_filled_in_vain_is_dropped() {
+        let token = Arc::new(());
+        let results = collect(10, |places| {
+            let (mut left, mut right) = places.split_at(5);
+            left.push(Arc::clone(&token));
+            right.extend((0..5).map(|_| Arc::clone(&token)));
+            // The left part has a hole: the right one cannot be joined to it.
+            left.split_filled().0.join(right.split_filled().0)
+        });
+        assert!(results.is_none());
+        assert_eq!(Arc::strong_count(&token), 1);
+        let caught = std::panic::catch_unwind(|| {
+            collect::<Arc<()>>(3, |mut places| {
+                places.extend((0..3).map(|i| {
+                    if i < 2 {
+                        Arc::clone(&token)
+                    } else {
+                        panic!("third")
+                    }
+                }));
+                places.split_filled().0
+            })
+        });
+        assert!(caught.is_err());
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
 }

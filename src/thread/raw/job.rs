@@ -23,7 +23,8 @@
 //! Rejected: `Option` around closure and result without need (rayon's flags);
 //! a latch with a pointer to the pool (the slot is enough to wake the waiter).
 //!
-//! Tests: the unit tests below, which Miri can run; `tests/thread.rs`.
+//! Tests: `tests/thread.rs`, also under Miri (without its borrow model, which
+//! `crossbeam-epoch` violates).
 #![allow(unsafe_code)]
 
 use std::any::Any;

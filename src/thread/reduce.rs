@@ -1,0 +1,118 @@
+//! `map_reduce`: a region whose results are folded along a fixed tree.
+//!
+//! **Job.** Every item is mapped once, and the values are reduced from left to right.
+//!
+//! The items are divided along a tree that depends on their number only,
+//! never on workers or timing, so that a reduction that is not quite associative, such
+//! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
+//! of that tree are forked and which are walked is decided by who is idle, as in `region.rs`.
+//!
+//! Failures are treated as in `region.rs`: the lowest is the one that is reported.
+//!
+//! Rejected: dividing as `map` does (the grouping would depend on who was idle);
+//! a fold into one accumulator per worker (order).
+//!
+//! Tests: `tests/thread.rs` (order, bits of float sums, the lowest panic).
+
+use std::sync::Arc;
+
+use super::crew::Crew;
+use super::items::sealed::{Callback, Producer};
+use super::raw::job::fork;
+use super::region::{Fuse, Limit, first_splits};
+use super::worker::Worker;
+
+/// The most leaves of the tree.
+const LEAVES: usize = 4096;
+
+struct Tree<'f, M, R> {
+    limit: Limit,
+    map: &'f M,
+    reduce: &'f R,
+}
+
+impl<M, R> Tree<'_, M, R> {
+    /// `None`: there are no items, or an earlier one has failed.
+    fn walk<P, A>(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        leaves: usize,
+        splits: usize,
+    ) -> Option<A>
+    where
+        P: Producer,
+        A: Send,
+        M: Fn(P::Item) -> A + Sync,
+        R: Fn(A, A) -> A + Sync,
+    {
+        if self.limit.is_below(at) {
+            return None;
+        }
+        if leaves <= 1 {
+            let fuse = Fuse(&self.limit, at);
+            let result = items.into_iter().map(self.map).reduce(self.reduce);
+            fuse.defuse();
+            return result;
+        }
+        let near_leaves = leaves / 2;
+        // By the leaves, so that all are as long; in u128, which cannot overflow.
+        let middle = (items.len() as u128 * near_leaves as u128 / leaves as u128) as usize;
+        let (near, far) = items.split_at(middle);
+        let far_leaves = leaves - near_leaves;
+        let (left, right) = if splits > 0 || worker.wanted() {
+            fork(
+                worker,
+                move |worker, _| self.walk(worker, at, near, near_leaves, splits / 2),
+                move |worker, stolen| {
+                    let splits = if stolen {
+                        (splits / 2).max(first_splits(worker))
+                    } else {
+                        splits / 2
+                    };
+                    self.walk(worker, at + middle, far, far_leaves, splits)
+                },
+            )
+        } else {
+            let left = self.walk(worker, at, near, near_leaves, 0);
+            (left, self.walk(worker, at + middle, far, far_leaves, 0))
+        };
+        let fuse = Fuse(&self.limit, at);
+        let result = match (left, right) {
+            (Some(left), Some(right)) => Some((self.reduce)(left, right)),
+            (one, other) => one.or(other),
+        };
+        fuse.defuse();
+        result
+    }
+}
+
+pub(super) struct MapReduce<'c, M, I, R> {
+    pub(super) crew: &'c Arc<Crew>,
+    pub(super) map: M,
+    pub(super) identity: I,
+    pub(super) reduce: R,
+}
+
+impl<T, A, M, I, R> Callback<T> for MapReduce<'_, M, I, R>
+where
+    A: Send,
+    M: Fn(T) -> A + Sync,
+    I: Fn() -> A,
+    R: Fn(A, A) -> A + Sync,
+{
+    type Output = A;
+    fn call<P: Producer<Item = T>>(self, items: P) -> A {
+        let tree = &Tree {
+            limit: Limit::new(),
+            map: &self.map,
+            reduce: &self.reduce,
+        };
+        let leaves = items.len().min(LEAVES);
+        let result = self
+            .crew
+            .region(|worker| tree.walk(worker, 0, items, leaves, first_splits(worker)));
+        result.unwrap_or_else(self.identity)
+    }
+}

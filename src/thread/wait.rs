@@ -1,0 +1,147 @@
+//! How a thread of the pool waits in the middle of its work.
+//!
+//! **Waiting never runs a stranger.** A worker that waits
+//! - for the stolen half of a join *leapfrogs*: it takes jobs only from the
+//!   worker that runs the stolen half. Those are its descendants: when that
+//!   worker began the half, its jobs deque was empty (it was at the bottom of its
+//!   stack, or itself waiting for a half that was stolen, and with it all older
+//!   ones: P6), so what is there now has been pushed by the half. If the half
+//!   ends in between, what was taken may be a stranger: it is handed on, not run;
+//! - for anything else runs what it awaits, if nobody has begun it, and nothing
+//!   more.
+//!
+//! When that gives nothing, it spins for a moment and then parks as *blocked*;
+//! `idle.rs` keeps the width with a spare.
+//!
+//! So the code that runs inside a wait is code that the sequential program
+//! would have run there, under the same locks and borrows and at no smaller depth
+//! of its stack.
+//!
+//! Waits nest: a future that is polled between two parks of one wait may wait
+//! itself. Only the outermost wait counts as blocked.
+//!
+//! Rejected: running whatever is queued while waiting (deadlocks on locks held
+//! across the wait; unbounded stacks).
+//!
+//! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
+//!
+//! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
+
+use super::latch::Latch;
+use super::queue::Work;
+use super::raw::current;
+use super::worker::Worker;
+use crate::loom::hint;
+use crate::task::context;
+
+/// How many times a waiter looks before it parks: some microseconds.
+const ROUNDS: u32 = 200;
+
+impl Worker {
+    /// Waits until `done`, helping with `help` as long as it finds something;
+    /// `park` announces that this thread is about to park, and says false if it
+    /// need not.
+    pub(super) fn wait(
+        &self,
+        done: impl Fn() -> bool,
+        park: impl Fn() -> bool,
+        mut help: impl FnMut() -> bool,
+    ) {
+        let mut round = 0;
+        loop {
+            if done() {
+                return;
+            }
+            if help() {
+                round = 0;
+            } else if round < ROUNDS {
+                round += 1;
+                hint::spin_loop();
+            } else {
+                break;
+            }
+        }
+        if !park() {
+            return;
+        }
+        let _blocked = Blocked::begin();
+        while !done() {
+            self.parker().park();
+        }
+    }
+
+    /// This worker parks: another takes its place. Only the outermost wait
+    /// counts: a future that is polled between two parks of one wait may wait itself.
+    fn block(&self) {
+        let depth = self.blocked().replace(self.blocked().get() + 1);
+        if depth == 0 {
+            self.crew().block();
+        }
+    }
+
+    fn unblock(&self) {
+        let depth = self.blocked().get() - 1;
+        self.blocked().set(depth);
+        if depth == 0 {
+            self.crew().idle().unblock();
+        }
+    }
+
+    /// Waits for the stolen half of a join: leapfrogging.
+    pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
+        let help = || {
+            let Some(number) = thief() else { return false };
+            let Some(job) = self
+                .with_slots(|slots| slots.get(number).and_then(|slot| slot.public().steal_job()))
+            else {
+                return false;
+            };
+            if latch.is_set() {
+                // The thief may have gone on to something else: a stranger, perhaps.
+                self.crew().injector().put_back(Work::Job(job));
+                self.crew().published();
+            } else {
+                job.run(self);
+            }
+            true
+        };
+        self.wait(|| latch.is_set(), || latch.park(), help);
+    }
+}
+
+/// This thread's home pool, if it has one, knows that it is blocked.
+pub(super) struct Blocked;
+
+impl Blocked {
+    pub(super) fn begin() -> Self {
+        current::with_home(|home| {
+            if let Some(home) = home {
+                home.block();
+            }
+        });
+        Self
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        current::with_home(|home| {
+            if let Some(home) = home {
+                home.unblock();
+            }
+        });
+    }
+}
+
+/// What the stem calls around its own parks on a worker.
+pub(super) struct Compensate;
+
+impl context::Blocker for Compensate {
+    fn enter(&self) {
+        std::mem::forget(Blocked::begin());
+    }
+
+    fn leave(&self) {
+        drop(Blocked);
+    }
+}

@@ -1,0 +1,200 @@
+//! A census: what exists before a hundred executors have come and gone, and
+//! after. Threads, descriptors and children must be as many.
+//!
+//! 1. One cycle of each kind runs first, uncounted: what a process has once for
+//!    ever (a panic hook, a lazily opened file of the standard library) appears.
+//! 2. Count. Run a hundred cycles, each with real work and with work that is
+//!    still pending when its executor is dropped. Count again.
+//! 3. A thread that has been joined leaves `/proc` a moment later, so the first
+//!    count is the lowest of a short while, and the second is repeated until it
+//!    is no higher, under a deadline.
+//!
+//! The test has a `main` of its own: a census wants a process to itself, and
+//! worker processes want `trefoil::init()` in its first line.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+#[allow(dead_code)] // nothing here needs a helper
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use support::{Test, tests};
+use trefoil::io::{TcpListener, TcpStream};
+use trefoil::{EventLoop, ProcessPool, ThreadPool, time};
+
+const CYCLES: usize = 100;
+
+fn main() {
+    trefoil::init();
+    support::main(TESTS);
+}
+
+tests! {
+    fn thread_pools_leave_nothing() {
+        count(a_thread_pool);
+    }
+
+    fn event_loops_leave_nothing() {
+        count(an_event_loop);
+    }
+
+    fn process_pools_leave_nothing() {
+        count(a_process_pool);
+    }
+
+    fn deadlines_leave_nothing() {
+        count(a_deadline);
+    }
+
+    fn all_of_them_leave_nothing() {
+        count(|| {
+            a_thread_pool();
+            an_event_loop();
+            a_process_pool();
+            a_deadline();
+        });
+    }
+}
+
+fn count(cycle: fn()) {
+    cycle();
+    let before = lowest();
+    for _ in 0..CYCLES {
+        cycle();
+    }
+    let after = settled(before);
+    assert!(
+        after.fits(before),
+        "{before:?} became {after:?} in {CYCLES} cycles"
+    );
+}
+
+fn a_thread_pool() {
+    let pool = ThreadPool::with_threads(4);
+    let total: u64 = pool.map(&[1u64, 2, 3, 4, 5], |n| n * n).into_iter().sum();
+    assert_eq!(total, 55);
+    pool.spawn(|| ()).detach();
+}
+
+fn an_event_loop() {
+    let event_loop = EventLoop::new().expect("a loop");
+    let pending = event_loop.handle().spawn(std::future::pending::<()>());
+    let echoed = event_loop.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        trefoil::spawn(time::sleep(Duration::from_secs(3600))).detach();
+        let server = trefoil::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            stream.write_all(b"echo").await?;
+            // Nobody has closed the other side: both ends live until here.
+            Ok::<_, std::io::Error>(stream)
+        });
+        let stream = TcpStream::connect(address).await?;
+        let mut echoed = [0; 4];
+        stream.read_exact(&mut echoed).await?;
+        server.await??;
+        Ok::<_, std::io::Error>(echoed)
+    });
+    assert_eq!(&echoed.expect("sockets of this machine"), b"echo");
+    drop(event_loop);
+    assert!(pending.join().is_err());
+}
+
+fn a_process_pool() {
+    let procs = ProcessPool::with_workers(2).expect("a pool");
+    let squares = procs.map([1u64, 2, 3], |n| n * n).expect("three squares");
+    assert_eq!(squares, [1, 4, 9]);
+    // One worker dies at work, one is still at work when the pool is dropped.
+    let death = procs.spawn((), |()| -> () { std::process::abort() });
+    assert!(death.join().is_err());
+    procs
+        .spawn((), |()| -> () {
+            loop {
+                std::thread::park();
+            }
+        })
+        .detach();
+}
+
+/// A deadline without a loop needs a thread, which ends when nobody needs it.
+fn a_deadline() {
+    let (_never, task) = trefoil::Completer::<()>::new();
+    assert!(
+        trefoil::timeout(Duration::from_millis(1), task.cancel_on_drop())
+            .wait()
+            .is_err()
+    );
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Census {
+    threads: usize,
+    descriptors: usize,
+    children: usize,
+}
+
+impl Census {
+    fn take() -> Self {
+        let entries = |dir: &str| fs::read_dir(dir).expect("a Linux /proc").count();
+        Self {
+            threads: entries("/proc/self/task"),
+            descriptors: entries("/proc/self/fd"),
+            children: children().len(),
+        }
+    }
+
+    /// No more of anything than in `other`.
+    fn fits(self, other: Self) -> bool {
+        self.threads <= other.threads
+            && self.descriptors <= other.descriptors
+            && self.children <= other.children
+    }
+}
+
+/// The processes whose parent is this one, dead and unreaped ones included.
+fn children() -> BTreeSet<u32> {
+    let own = std::process::id();
+    let processes = fs::read_dir("/proc").expect("a Linux /proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| parent(*pid) == Some(own)).collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The lowest count of each within a fifth of a second: a thread that is just
+/// ending must not raise the bar.
+fn lowest() -> Census {
+    let deadline = Instant::now() + Duration::from_millis(200);
+    let mut lowest = Census::take();
+    while Instant::now() < deadline {
+        std::thread::yield_now();
+        let census = Census::take();
+        lowest.threads = lowest.threads.min(census.threads);
+        lowest.descriptors = lowest.descriptors.min(census.descriptors);
+        lowest.children = lowest.children.min(census.children);
+    }
+    lowest
+}
+
+/// Counts until the census fits into `wanted`, or for ten seconds.
+fn settled(wanted: Census) -> Census {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let census = Census::take();
+        if census.fits(wanted) || Instant::now() > deadline {
+            return census;
+        }
+        std::thread::yield_now();
+    }
+}

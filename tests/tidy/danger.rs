@@ -1,0 +1,367 @@
+//! Where `unsafe` may live, what it must say, and that what it says exists.
+//!
+//! A rule of safety is declared in the essay of its area, as
+//! `//! - **T3** ...`; a `SAFETY:` comment cites it by that name. The letter
+//! tells the area, so a reader knows where to look, and a citation that nothing
+//! declares is a finding.
+
+use crate::layers::words;
+use crate::source::{File, Finding, Line};
+use std::collections::BTreeMap;
+
+/// The letter of each area's invariants.
+const LETTERS: [(char, &str); 9] = [
+    ('Y', "sys"),
+    ('S', "sync"),
+    ('A', "alarm"),
+    ('T', "task"),
+    ('O', "offload"),
+    ('P', "thread"),
+    ('W', "process"),
+    ('L', "event_loop"),
+    ('I', "io"),
+];
+
+const ATTRIBUTE: &str = "allow(unsafe_code)";
+
+/// `unsafe` stays in `raw` files and in `sys`. A test may crash on purpose, or
+/// look into a cell of loom's; the library and the examples may not.
+pub(crate) fn confined(file: &File) -> Vec<Finding> {
+    let judged = file.path.starts_with("src/") || file.path.starts_with("examples/");
+    if !file.is_rust() || !judged || may_be_unsafe(&file.path) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (at, line) in file.lines.iter().enumerate() {
+        let spaceless: String = line.code.split_whitespace().collect();
+        if is_unsafe(&line.code) || spaceless.contains(ATTRIBUTE) {
+            findings.push(Finding::new(
+                file,
+                at,
+                "unsafe-place",
+                "`unsafe` lives in files or directories named raw*, and in src/sys/",
+            ));
+        }
+    }
+    findings
+}
+
+/// Every unsafe block and impl has a `SAFETY:` comment, above its statement or
+/// on its line, that cites an invariant.
+pub(crate) fn explained(file: &File) -> Vec<Finding> {
+    if !file.is_rust() {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for at in 0..file.lines.len() {
+        if !opens_block_or_impl(file, at) {
+            continue;
+        }
+        match safety_comment(file, at) {
+            None => findings.push(Finding::new(
+                file,
+                at,
+                "unsafe-silent",
+                "an unsafe block or impl needs a `// SAFETY:` comment",
+            )),
+            Some(text) if file.path.starts_with("src/") && citations(&text).is_empty() => {
+                findings.push(Finding::new(
+                    file,
+                    at,
+                    "unsafe-uncited",
+                    "a `SAFETY:` comment cites the invariants that it rests on, by number",
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    findings
+}
+
+/// Every file of the library that may be unsafe stands in the inventory.
+pub(crate) fn listed(file: &File, tree: &[File]) -> Vec<Finding> {
+    const INVENTORY: &str = "docs/SAFETY.md";
+    let attribute = |line: &Line| line.code.contains(ATTRIBUTE);
+    let Some(at) = file.lines.iter().position(attribute) else {
+        return Vec::new();
+    };
+    let name = format!("`{}`", file.path);
+    let mut inventory = tree.iter().filter(|other| other.path == INVENTORY);
+    let stands = inventory.any(|other| other.lines.iter().any(|line| line.raw.contains(&name)));
+    if stands || file.area().is_none() {
+        return Vec::new();
+    }
+    let what = format!("{name} is not in the inventory of {INVENTORY}");
+    vec![Finding::new(file, at, "unsafe-unlisted", what)]
+}
+
+/// The invariants that essays declare, each with the files that do so.
+pub(crate) fn declarations(tree: &[File], findings: &mut Vec<Finding>) -> BTreeMap<String, String> {
+    let mut declared: BTreeMap<String, String> = BTreeMap::new();
+    for file in tree {
+        let Some(area) = file.area() else { continue };
+        for (at, line) in file.lines.iter().enumerate() {
+            let Some(name) = line.essay().and_then(declared_name) else {
+                continue;
+            };
+            let home = LETTERS
+                .iter()
+                .find(|(letter, _)| name.starts_with(*letter))
+                .map(|(_, home)| *home);
+            if home != Some(area) {
+                findings.push(Finding::new(
+                    file,
+                    at,
+                    "invariant-home",
+                    format!("{name} has the letter of another area than `{area}`"),
+                ));
+            }
+            if let Some(first) = declared.insert(name.to_owned(), file.path.clone()) {
+                findings.push(Finding::new(
+                    file,
+                    at,
+                    "invariant-twice",
+                    format!("{name} is declared in {first} already"),
+                ));
+            }
+        }
+    }
+    declared
+}
+
+/// Every invariant that a `SAFETY:` comment cites is declared.
+pub(crate) fn cited(file: &File, declared: &BTreeMap<String, String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if file.area().is_none() {
+        return findings;
+    }
+    let mut at = 0;
+    while at < file.lines.len() {
+        if !file.lines[at].comment.contains("SAFETY:") {
+            at += 1;
+            continue;
+        }
+        let first = at;
+        let mut text = file.lines[at]
+            .comment
+            .split_once("SAFETY:")
+            .map_or("", |(_, after)| after)
+            .to_owned();
+        at += 1;
+        while at < file.lines.len()
+            && is_plain_comment(file, at)
+            && !file.lines[at].comment.contains("SAFETY:")
+        {
+            text.push(' ');
+            text.push_str(&file.lines[at].comment);
+            at += 1;
+        }
+        for name in citations(&text) {
+            if !declared.contains_key(&name) {
+                findings.push(Finding::new(
+                    file,
+                    first,
+                    "invariant-missing",
+                    format!("{name} is cited, but no essay declares `- **{name}** ...`"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn may_be_unsafe(path: &str) -> bool {
+    path.starts_with("src/sys/")
+        || path == "src/sys.rs"
+        || path.split('/').any(|part| part.starts_with("raw"))
+}
+
+fn is_unsafe(code: &str) -> bool {
+    words(code).any(|word| word == "unsafe")
+}
+
+/// Is there an `unsafe {` or `unsafe impl` on this line (its brace perhaps on the next)?
+fn opens_block_or_impl(file: &File, at: usize) -> bool {
+    let code = &file.lines[at].code;
+    code.match_indices("unsafe").any(|(start, word)| {
+        let alone = !code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let mut after = code[start + word.len()..].trim_start();
+        if after.is_empty() {
+            after = file
+                .lines
+                .get(at + 1)
+                .map_or("", |line| line.code.trim_start());
+        }
+        alone && (after.starts_with('{') || after.starts_with("impl"))
+    })
+}
+
+fn is_plain_comment(file: &File, at: usize) -> bool {
+    let line = &file.lines[at];
+    !line.has_code() && line.comment.starts_with("//") && line.essay().is_none()
+}
+
+/// The text after `SAFETY:` for the unsafe code on line `at`: on the line
+/// itself, or in the comment above the statement that it belongs to.
+fn safety_comment(file: &File, at: usize) -> Option<String> {
+    let mut text = String::new();
+    let mut row = at;
+    loop {
+        let line = &file.lines[row];
+        text = format!("{} {text}", line.comment);
+        if let Some((_, after)) = text.split_once("SAFETY:") {
+            return Some(after.to_owned());
+        }
+        row = row.checked_sub(1)?;
+        let above = &file.lines[row];
+        let code = above.code.trim_end();
+        let ends = code.ends_with([';', '}', '{']) && !code.trim_start().starts_with('#');
+        let blank = !above.has_code() && above.comment.is_empty();
+        if ends || blank {
+            return None;
+        }
+    }
+}
+
+/// `T3` for an essay line `- **T3** a waker is ...`.
+fn declared_name(essay: &str) -> Option<&str> {
+    let (name, _) = essay.strip_prefix("- **")?.split_once("**")?;
+    let name = name.trim_end_matches(['.', ':']);
+    is_name(name).then_some(name)
+}
+
+fn is_name(word: &str) -> bool {
+    let mut chars = word.chars();
+    let letter = chars
+        .next()
+        .is_some_and(|first| LETTERS.iter().any(|(letter, _)| *letter == first));
+    let digits = chars.as_str();
+    letter && !digits.is_empty() && digits.len() <= 2 && digits.chars().all(|c| c.is_ascii_digit())
+}
+
+fn citations(text: &str) -> Vec<String> {
+    words(text)
+        .filter(|word| is_name(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "// SAFETY: T1: the cell is ours\nlet x = unsafe { read(p) };";
+
+    fn file(path: &str, text: &str) -> File {
+        File::new(path, text)
+    }
+
+    #[test]
+    fn unsafe_outside_its_places_is_reported() {
+        assert_eq!(confined(&file("src/task/cell.rs", GOOD)).len(), 1);
+        assert_eq!(
+            confined(&file("examples/x.rs", "unsafe impl Send for X {}")).len(),
+            1
+        );
+        assert_eq!(
+            confined(&file("src/task/cell.rs", "#![allow(unsafe_code)]")).len(),
+            1
+        );
+        for place in [
+            "src/task/raw.rs",
+            "src/task/raw/cell.rs",
+            "src/thread/raw_job.rs",
+            "src/sys/map.rs",
+        ] {
+            assert_eq!(confined(&file(place, GOOD)).len(), 0, "{place}");
+        }
+        let innocent = "// unsafe { }\nlet a = \"unsafe {}\"; let unsafe_code = 1;";
+        assert_eq!(confined(&file("src/task/cell.rs", innocent)).len(), 0);
+    }
+
+    #[test]
+    fn silent_unsafe_is_reported() {
+        let silent = [
+            "fn f() {\n    unsafe { g() }\n}",
+            "// SAFETY: T1\n\nlet x = unsafe { g() };",
+            "// SAFETY: T1\nlet a = 1;\nlet x = unsafe { g() };",
+            "// SAFETY: T1\nunsafe impl Send for A {}\nunsafe impl Sync for A {}",
+            "/// Not a reason.\nunsafe\n{ g() }",
+        ];
+        for text in silent {
+            assert_eq!(explained(&file("src/task/raw.rs", text)).len(), 1, "{text}");
+        }
+        let explained_ones = [
+            GOOD,
+            "// SAFETY: T1: and so\n// on\n#[inline]\nunsafe impl Send for A {}",
+            "// SAFETY: T1\nlet x = f(\n    1,\n    unsafe { g() },\n);",
+            "let x = unsafe { g() }; // SAFETY: T1",
+            "unsafe fn f() {}\ntype F = unsafe fn();",
+        ];
+        for text in explained_ones {
+            assert_eq!(explained(&file("src/task/raw.rs", text)).len(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn unsafe_outside_the_inventory_is_reported() {
+        let raw = file("src/task/raw.rs", "#![allow(unsafe_code)]");
+        let tree = [file("docs/SAFETY.md", "| `src/task/raw.rs` | all of it |")];
+        assert_eq!(listed(&raw, &[]).len(), 1);
+        assert_eq!(listed(&raw, &tree).len(), 0);
+        assert_eq!(
+            listed(&file("src/sys/a.rs", "#![allow(unsafe_code)]"), &tree).len(),
+            1
+        );
+        assert_eq!(
+            listed(&file("src/sys/b.rs", "// allow(unsafe_code)"), &tree).len(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_reason_without_a_number_is_reported() {
+        let text = "// SAFETY: it works\nlet x = unsafe { g() };";
+        assert_eq!(explained(&file("src/task/raw.rs", text)).len(), 1);
+        assert_eq!(
+            explained(&file("tests/raw.rs", text)).len(),
+            0,
+            "tests have no essays of invariants"
+        );
+    }
+
+    #[test]
+    fn a_rule_that_nobody_declares_is_reported() {
+        let tree = [file(
+            "src/task/mod.rs",
+            "//! - **T1** one consumer\n//! - **T2**: two",
+        )];
+        let mut findings = Vec::new();
+        let declared = declarations(&tree, &mut findings);
+        assert!(findings.is_empty());
+        let cite = |text: &str| cited(&file("src/task/raw.rs", text), &declared).len();
+        assert_eq!(cite(GOOD), 0);
+        assert_eq!(cite("// SAFETY: T1 and T2: both; u8 and T are types"), 0);
+        assert_eq!(cite("// SAFETY: T1, and by\n// T9 it is so"), 1);
+        assert_eq!(cite("// SAFETY: P1, T7"), 2);
+    }
+
+    #[test]
+    fn a_rule_at_the_wrong_door_or_declared_twice_is_reported() {
+        let mut findings = Vec::new();
+        declarations(
+            &[file("src/task/mod.rs", "//! - **P1** a pool's rule")],
+            &mut findings,
+        );
+        assert_eq!(findings.len(), 1);
+        findings.clear();
+        declarations(
+            &[
+                file("src/task/mod.rs", "//! - **T1** a"),
+                file("src/task/raw.rs", "//! - **T1** b"),
+            ],
+            &mut findings,
+        );
+        assert_eq!(findings.len(), 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! The rules of the house, checked by a machine.
+//!
+//! A norm that nobody runs rots, so every rule of `CONTRIBUTING.md` that a
+//! program can judge is judged here: which module may import which, where
+//! `unsafe` may live and what it must say, that every file opens with an essay,
+//! that every rule a comment cites is written down somewhere, that every path
+//! a document names exists.
+//!
+//! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
+//! 2. `layers.rs`, `danger.rs` and `words.rs` hold the rules. Each is a
+//!    function from one file (and, where it needs more, the whole tree) to a
+//!    list of findings. It does no input or output.
+//! 3. This file walks the checkout once and applies them all.
+//!
+//! Each rule stands beside tests that feed it bad samples and demand that it
+//! reports them: a rule that cannot fail is no rule.
+
+mod danger;
+mod layers;
+mod source;
+mod words;
+
+use source::{File, Finding};
+use std::fs;
+use std::path::Path;
+
+/// What the walk looks at: everything that is written by hand and committed.
+const ROOTS: [&str; 8] = [
+    "src", "tests", "checks", "benches", "examples", "docs", ".ci", ".config",
+];
+
+/// Reads every file of the checkout that the rules speak about.
+fn tree() -> Vec<File> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(top).expect("the checkout is readable") {
+        let entry = entry.expect("the checkout is readable");
+        let name = entry.file_name().into_string().expect("names are UTF-8");
+        let file = entry.path().is_file() && name != ".git"; // a worktree's is a file
+        if file || ROOTS.contains(&name.as_str()) {
+            walk(&entry.path(), &name, &mut paths);
+        }
+    }
+    paths.sort();
+    paths
+        .into_iter()
+        .filter_map(|path| {
+            let text = fs::read_to_string(top.join(&path)).ok()?; // not text: not ours to judge
+            Some(File::new(&path, &text))
+        })
+        .collect()
+}
+
+fn walk(at: &Path, name: &str, paths: &mut Vec<String>) {
+    if at.is_file() {
+        paths.push(name.to_owned());
+        return;
+    }
+    for entry in fs::read_dir(at).expect("the checkout is readable") {
+        let entry = entry.expect("the checkout is readable");
+        let child = entry.file_name().into_string().expect("names are UTF-8");
+        if child != "target" {
+            walk(&entry.path(), &format!("{name}/{child}"), paths);
+        }
+    }
+}
+
+/// Applies every rule to every file.
+fn judge(tree: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let declared = danger::declarations(tree, &mut findings);
+    for file in tree {
+        findings.extend(layers::imports(file));
+        findings.extend(layers::facade(file));
+        findings.extend(danger::confined(file));
+        findings.extend(danger::explained(file));
+        findings.extend(danger::listed(file, tree));
+        findings.extend(danger::cited(file, &declared));
+        findings.extend(words::essay(file));
+        findings.extend(words::length(file));
+        findings.extend(words::paths(file, tree));
+        findings.extend(words::forbidden(file));
+        findings.extend(words::compiled(file));
+    }
+    findings
+}
+
+#[test]
+fn the_house_is_tidy() {
+    let tree = tree();
+    let rust = tree.iter().filter(|file| file.is_rust()).count();
+    assert!(
+        rust > 10,
+        "the walk found only {rust} Rust files: it looks in the wrong place"
+    );
+    let findings = judge(&tree);
+    let report: String = findings.iter().map(|f| format!("{f}\n")).collect();
+    assert!(
+        findings.is_empty(),
+        "{} findings:\n{report}",
+        findings.len()
+    );
+}
+
+/// Every rule is wired: a house in which each is broken once hears from all.
+#[test]
+fn every_rule_can_fail() {
+    let bad = [
+        ("src/lib.rs", "pub fn logic() {}".to_owned()),
+        (
+            "src/task/mod.rs",
+            "//! - **T1** a\n//! - **T1** b\n//! - **P1** c".to_owned(),
+        ),
+        (
+            "src/task/up.rs",
+            "use crate::thread::ThreadPool;".to_owned(),
+        ),
+        (
+            "src/task/place.rs",
+            "// SAFETY: T1\nunsafe { f() }".to_owned(),
+        ),
+        (
+            "src/task/raw.rs",
+            "#![allow(unsafe_code)]\nunsafe { f() }\n// SAFETY: trust me\nunsafe { f() }\n// SAFETY: T77\nunsafe { f() }"
+                .to_owned(),
+        ),
+        ("src/task/long.rs", "f();\n".repeat(500)),
+        (
+            "docs/A.md",
+            concat!("see `src/gone.rs`\n```ignore\n```\nTO", "DO\n/ho", "me/me").to_owned(),
+        ),
+    ];
+    let tree: Vec<File> = bad
+        .iter()
+        .map(|(path, text)| File::new(path, text))
+        .collect();
+    let mut heard: Vec<&str> = judge(&tree).iter().map(|finding| finding.rule).collect();
+    heard.sort_unstable();
+    heard.dedup();
+    let all = [
+        "essay",
+        "facade",
+        "invariant-home",
+        "invariant-missing",
+        "invariant-twice",
+        "layers",
+        "leftover",
+        "length",
+        "machine",
+        "path",
+        "uncompiled",
+        "unsafe-place",
+        "unsafe-silent",
+        "unsafe-uncited",
+        "unsafe-unlisted",
+    ];
+    assert_eq!(heard, all);
+}

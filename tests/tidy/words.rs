@@ -1,0 +1,358 @@
+//! What a file must say, and what it must not.
+//!
+//! Essays that open every file, reasons for long ones, paths and examples that
+//! are real, and no leftovers. All of it is prose, and prose that no machine
+//! reads is the first thing in a crate to go stale.
+
+use crate::source::{File, Finding};
+
+/// Code lines a file may have without giving a reason.
+const LONG: usize = 400;
+
+/// Code lines from which on one sentence is no essay.
+const TRIVIAL: usize = 40;
+
+/// Every Rust file opens with `//!`: what it is for. A module of the library
+/// needs three lines of real text at least; for a test or an example, and for a
+/// module that is small, a sentence does.
+pub(crate) fn essay(file: &File) -> Vec<Finding> {
+    if !file.is_rust() {
+        return Vec::new();
+    }
+    let essay: Vec<&str> = file
+        .lines
+        .iter()
+        .map_while(|line| if line.has_code() { None } else { line.essay() })
+        .collect();
+    let lines = essay.iter().filter(|line| !line.is_empty()).count();
+    let letters: usize = essay.iter().map(|line| line.len()).sum();
+    let library = file.path.starts_with("src/") && !file.path.ends_with("/tests.rs");
+    let (least_lines, least_letters) = if library && file.code_lines() > TRIVIAL {
+        (3, 120)
+    } else {
+        (1, 16)
+    };
+    if lines >= least_lines && letters >= least_letters {
+        return Vec::new();
+    }
+    let what = format!(
+        "opens with {lines} lines and {letters} letters of `//!` essay; {least_lines} and {least_letters} are the least for its length"
+    );
+    vec![Finding::new(file, 0, "essay", what)]
+}
+
+/// A long file says why, in a line `//! Length: ...` of its essay.
+pub(crate) fn length(file: &File) -> Vec<Finding> {
+    let lines = file.code_lines();
+    let reason = |text: &str| {
+        text.strip_prefix("Length:")
+            .is_some_and(|why| why.trim().len() >= 16)
+    };
+    if !file.is_rust()
+        || lines <= LONG
+        || file
+            .lines
+            .iter()
+            .filter_map(|line| line.essay())
+            .any(reason)
+    {
+        return Vec::new();
+    }
+    vec![Finding::new(
+        file,
+        0,
+        "length",
+        format!(
+            "{lines} code lines: find its second noun, or give the reason as `//! Length: ...`"
+        ),
+    )]
+}
+
+/// Every path that a document or a comment names in backticks, and every
+/// relative link of a document, exists; `path::name` must occur in the file.
+pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
+    const PLACES: [&str; 8] = [
+        "src/",
+        "tests/",
+        "checks/",
+        "benches/",
+        "examples/",
+        "docs/",
+        ".ci/",
+        ".config/",
+    ];
+    let markdown = file.path.ends_with(".md");
+    if !markdown && !file.is_rust() {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let mut fenced = false;
+    for (at, line) in file.lines.iter().enumerate() {
+        let text = if markdown { &line.raw } else { &line.comment };
+        fenced ^= markdown && text.trim_start().starts_with("```");
+        if fenced {
+            continue;
+        }
+        let spans = text.split('`').skip(1).step_by(2);
+        let named = spans.filter(|span| PLACES.iter().any(|place| span.starts_with(place)));
+        let mut wanted: Vec<String> = named.map(str::to_owned).collect();
+        if markdown {
+            wanted.extend(links(text).filter_map(|link| resolve(&file.path, link)));
+        }
+        for want in wanted {
+            if want.contains(['*', '<', ' ', '…', '{']) {
+                continue; // a pattern, not a path
+            }
+            // A member of the workspace may speak of its own directories.
+            let home = file.path.split('/').next().unwrap_or_default();
+            if !exists(&want, tree) && !exists(&format!("{home}/{want}"), tree) {
+                findings.push(Finding::new(
+                    file,
+                    at,
+                    "path",
+                    format!("`{want}` does not exist"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// No leftovers, and no words about one machine.
+pub(crate) fn forbidden(file: &File) -> Vec<Finding> {
+    // Spelt in halves, so that this table does not report itself.
+    const LEFTOVERS: [&str; 5] = [
+        concat!("FIX", "ME"),
+        concat!("X", "XX"),
+        concat!("to", "do!("),
+        concat!("TO", "DO"),
+        concat!("unimpl", "emented!("),
+    ];
+    const MACHINES: [&str; 5] = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/Us", "ers/"),
+        concat!("/tmp/", "bash"),
+    ];
+    let mut findings = Vec::new();
+    for (at, line) in file.lines.iter().enumerate() {
+        for word in LEFTOVERS.into_iter().filter(|word| line.raw.contains(word)) {
+            findings.push(Finding::new(
+                file,
+                at,
+                "leftover",
+                format!("`{word}`: finish it, or say in a sentence what is absent and why"),
+            ));
+        }
+        for word in MACHINES.into_iter().filter(|word| line.raw.contains(word)) {
+            findings.push(Finding::new(
+                file,
+                at,
+                "machine",
+                format!("`{word}` is a path of one machine"),
+            ));
+        }
+    }
+    findings
+}
+
+/// Examples in documentation compile: nothing is fenced as `ignore`.
+pub(crate) fn compiled(file: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, line) in file.lines.iter().enumerate() {
+        let text = line.comment.trim_start_matches(['/', '!']).trim_start();
+        let text = if file.path.ends_with(".md") {
+            line.raw.trim_start()
+        } else {
+            text
+        };
+        let tags = text.strip_prefix("```").unwrap_or_default();
+        if tags.split(',').any(|tag| tag.trim() == "ignore") {
+            findings.push(Finding::new(
+                file,
+                at,
+                "uncompiled",
+                "no example is ignored: use `no_run`, `compile_fail` or `text`",
+            ));
+        }
+    }
+    findings
+}
+
+/// The targets of a line's Markdown links.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+}
+
+/// A relative link as a path of the checkout; `None` for anything else.
+fn resolve(from: &str, link: &str) -> Option<String> {
+    let link = link.split('#').next()?;
+    if link.is_empty() || link.contains("::") || link.contains(':') || !link.contains(['.', '/']) {
+        return None;
+    }
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            ".." => drop(parts.pop()?),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+fn exists(want: &str, tree: &[File]) -> bool {
+    let (path, name) = want.split_once("::").unwrap_or((want, ""));
+    let path = path.trim_end_matches('/');
+    let inside = format!("{path}/");
+    let mut files = tree
+        .iter()
+        .filter(|file| file.path == path || file.path.starts_with(&inside));
+    let last = name
+        .rsplit("::")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches("()");
+    files.any(|file| last.is_empty() || file.lines.iter().any(|line| line.raw.contains(last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> File {
+        File::new(path, text)
+    }
+
+    #[test]
+    fn a_file_without_an_essay_is_reported() {
+        let long = "fn f() {}\n".repeat(TRIVIAL + 1);
+        assert_eq!(essay(&file("src/a.rs", "use std::io;")).len(), 1);
+        assert_eq!(
+            essay(&file(
+                "src/a.rs",
+                "// A comment is no essay, long as it is.\n"
+            ))
+            .len(),
+            1
+        );
+        assert_eq!(essay(&file("src/a.rs", "//! x")).len(), 1);
+        assert_eq!(
+            essay(&file("src/a.rs", "use a;\n//! Too late to be an essay.")).len(),
+            1
+        );
+        assert_eq!(
+            essay(&file(
+                "src/a.rs",
+                &format!("//! One sentence for a long file.\n{long}")
+            ))
+            .len(),
+            1
+        );
+        assert_eq!(
+            essay(&file(
+                "src/a.rs",
+                "//! One sentence for a short file.\nuse std::io;"
+            ))
+            .len(),
+            0
+        );
+        let whole = format!(
+            "//! {}\n//!\n//! second line\n//! third line\n{long}",
+            "word ".repeat(25)
+        );
+        assert_eq!(essay(&file("src/a.rs", &whole)).len(), 0);
+    }
+
+    #[test]
+    fn a_long_file_without_a_reason_is_reported() {
+        let long = "f();\n".repeat(LONG + 1);
+        assert_eq!(length(&file("src/a.rs", &long)).len(), 1);
+        assert_eq!(
+            length(&file("src/a.rs", &format!("//! Length: no\n{long}"))).len(),
+            1
+        );
+        assert_eq!(
+            length(&file(
+                "src/a.rs",
+                &format!("//! Length: one table that is read as a whole\n{long}")
+            ))
+            .len(),
+            0
+        );
+        assert_eq!(
+            length(&file("src/a.rs", &"// words\n\n".repeat(LONG))).len(),
+            0,
+            "comments are free"
+        );
+    }
+
+    #[test]
+    fn a_path_that_does_not_exist_is_reported() {
+        let tree = [
+            file("src/task/mod.rs", "fn spawn() {}"),
+            file("docs/A.md", ""),
+            file("checks/tests/models.rs", ""),
+        ];
+        let check = |path: &str, text: &str| paths(&file(path, text), &tree).len();
+        assert_eq!(check("README.md", "see `src/task/cell.rs`"), 1);
+        assert_eq!(check("README.md", "see [it](docs/B.md)"), 1);
+        assert_eq!(check("docs/A.md", "see [it](../src/nowhere)"), 1);
+        assert_eq!(check("src/a.rs", "//! Checked by `tests/gone.rs`."), 1);
+        assert_eq!(
+            check("src/a.rs", "//! Checked by `src/task/mod.rs::gone`."),
+            1
+        );
+        assert_eq!(
+            check(
+                "src/a.rs",
+                "//! Checked by `src/task/mod.rs::spawn`, `src/task/`."
+            ),
+            0
+        );
+        assert_eq!(
+            check(
+                "docs/A.md",
+                "[a](../src/task/mod.rs#x) [b](https://x.y/z) [c](crate::Task)"
+            ),
+            0
+        );
+        assert_eq!(check("docs/x.md", "`tests/a.rs`"), 1);
+        assert_eq!(check("src/a.rs", "//! see `tests/`"), 1);
+        assert_eq!(check("checks/src/lib.rs", "//! see `tests/`"), 0);
+        assert_eq!(check("README.md", "```text\n`src/gone.rs`\n```"), 0);
+    }
+
+    #[test]
+    fn leftovers_and_machine_paths_are_reported() {
+        assert_eq!(
+            forbidden(&file("src/a.rs", concat!("// FIX", "ME later"))).len(),
+            1
+        );
+        assert_eq!(
+            forbidden(&file("docs/A.md", concat!("in /ho", "me/someone"))).len(),
+            1
+        );
+        assert_eq!(forbidden(&file("src/a.rs", "//! works at home")).len(), 0);
+    }
+
+    #[test]
+    fn an_example_that_nobody_compiles_is_reported() {
+        assert_eq!(
+            compiled(&file("src/a.rs", "//! ```ignore\n//! x\n//! ```")).len(),
+            1
+        );
+        assert_eq!(
+            compiled(&file("README.md", "```rust,ignore\nx\n```")).len(),
+            1
+        );
+        assert_eq!(
+            compiled(&file("src/a.rs", "//! ```no_run\n//! x\n//! ```")).len(),
+            0
+        );
+    }
+}
