@@ -5,18 +5,24 @@
 //! pass; what could hang is ended by the watchdog, which aborts.
 //!
 //! Length: one test after another, each read alone and found by its name.
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)] // a program, not the crate
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
 
 mod support;
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, abort, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{Scratch, Test, census, note, run_helper, signal, start_helper, tests, until};
 use trefoil::process::WorkerStdout;
@@ -32,6 +38,7 @@ fn main() {
         ("deaf_stderr", deaf_stderr),
         ("few_descriptors", few_descriptors),
         ("no_stdin", no_stdin),
+        ("stolen_children", stolen_children),
     ]);
     trefoil::init();
     support::main(TESTS);
@@ -173,9 +180,12 @@ fn few_descriptors() {
         rustix::process::setrlimit(limit, rustix::process::Rlimit { current, maximum }).unwrap();
     };
     let plenty = rustix::process::getrlimit(limit).current;
-    few(Some(before.0 as u64 + 8));
-    let error = ProcessPool::with_workers(8).unwrap_err();
-    assert!(matches!(error, PoolError::Start(_)), "{error}");
+    // Wherever in the start of a worker they run out.
+    for more in 3..24 {
+        few(Some(before.0 as u64 + more));
+        let error = ProcessPool::with_workers(8).unwrap_err();
+        assert!(matches!(error, PoolError::Start(_)), "{error}");
+    }
     few(plenty);
     until(|| census() == before);
     assert_eq!(pool(8).map(0..100, |x: u32| x).unwrap().len(), 100);
@@ -188,6 +198,30 @@ fn no_stdin() {
     drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) });
     let procs = pool(2);
     assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+}
+
+/// Somebody in this program reaps every child that there is.
+fn stolen_children() {
+    trefoil::init();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let thief = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let _ = rustix::process::waitid(WaitId::All, options);
+        }
+    });
+    let procs = pool(2);
+    for _ in 0..30 {
+        let exit = died(procs.spawn((), |()| -> () { abort() }).join());
+        assert!(matches!(exit.signal(), Some(6) | None));
+    }
+    assert_eq!(procs.map(0..1000, |x: u32| x).unwrap().len(), 1000);
+    let begin = Instant::now();
+    drop(procs);
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    stop.store(true, Ordering::Relaxed);
+    thief.join().unwrap();
 }
 
 /// A value that is broken in one place.
@@ -519,6 +553,7 @@ tests! {
         }
         let took = begin.elapsed();
         helper.wait().unwrap();
+        // A few milliseconds, on a machine that has nothing else to do.
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
 
@@ -607,6 +642,10 @@ tests! {
 
     fn a_program_without_standard_input_has_workers() {
         run_helper("no_stdin");
+    }
+
+    fn children_may_be_stolen() {
+        run_helper("stolen_children");
     }
 
     fn a_worker_that_breaks_the_protocol_is_replaced() {

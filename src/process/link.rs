@@ -17,7 +17,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -92,11 +92,25 @@ impl Link {
         }
         let mut child = command.spawn()?;
         drop(command); // and with it our copy of the child's end of the socket
-        let pid = child.id();
-        let process = Pid::from_raw(pid as i32)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        let link = Self::attach(&mut child, socket, ledger);
+        if link.is_err() {
+            // Without its descriptors it is of no use, and nobody would end it later.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        link
+    }
+
+    fn attach(child: &mut Child, socket: UnixStream, ledger: Ledger) -> io::Result<Self> {
+        let process = Pid::from_raw(child.id() as i32)
+            .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+        let process = match process {
+            Some(Ok(process)) => Some(process),
+            None | Some(Err(Errno::SRCH)) => None,
+            Some(Err(error)) => return Err(error.into()),
+        };
         let link = Self {
-            pid,
+            pid: child.id(),
             process,
             socket,
             partial: Vec::new(),
