@@ -1,8 +1,8 @@
 //! The settings of a pool.
 //!
-//! A [`ProcessPool`] is built once and its settings never change, so they are
-//! plain values here, checked where they are used: by the entry when it decides
-//! whether this process may start workers at all, and by the crew when it does.
+//! The builder collects them, checks in `build` whether there can be a pool at all (a program
+//! that never calls `init` gets an error before any process is started), and hands the
+//! driver what it needs as [`Settings`].
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;

@@ -520,6 +520,8 @@ impl<B: Bed> Idle<B> {
         self.word.fetch_sub(RUNNING, Ordering::SeqCst);
         drop(beds);
         self.quiet.notify_all();
+        // Before the caller's look into the queues, as after any subtraction.
+        fence(Ordering::SeqCst);
     }
 
     /// A worker of this pool is inside `shutdown`, for good: when that returns,
