@@ -1,5 +1,6 @@
 //! Three ways to say "not longer than that": around a wait, around a future, and as a
 //! token that the work itself looks at.
+#![allow(clippy::print_stdout)] // an example speaks
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 //! `map_reduce` over a range, and tasks in a scope that fill slots of their own.
 //!
 //! Run with `cargo run --release --example parallel_sum`.
+#![allow(clippy::print_stdout)] // an example speaks
 
 use std::time::Instant;
 

@@ -3,6 +3,7 @@
 //! `Completer` is the promise side: keep it in the callback. If the callback is
 //! dropped uncalled, the task ends in `Closed` and nobody waits for ever; if the task is cancelled,
 //! the other side can see it and stop.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks; this one is about threads
 
 use std::thread;
 use std::time::Duration;
