@@ -23,7 +23,10 @@ where
     U: Send + 'static,
     F: FnOnce(T) -> U + Send + 'static,
 {
-    let (completer, mapped) = promise(CancelSource(task.task_ref()));
+    let (completer, mut mapped) = promise(CancelSource(task.task_ref()));
+    if let Some(name) = task.name() {
+        mapped = mapped.named(name);
+    }
     task.on_done(move |result| {
         completer.complete(result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)));
     });

@@ -46,7 +46,7 @@ pub(crate) struct Lineage(*const ());
 
 // SAFETY: T15: it is only a mark; `inherit` says under which conditions it is looked at.
 unsafe impl Send for Lineage {}
-// SAFETY: as above.
+// SAFETY: T15: as above.
 unsafe impl Sync for Lineage {}
 
 impl Lineage {
@@ -88,6 +88,11 @@ fn with<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
     let current = strand::current().cast::<Header>();
     // SAFETY: T15: null, or alive for as long as this call.
     unsafe { current.as_ref() }.map(f)
+}
+
+/// `task` is the one that runs here.
+pub(super) fn is(task: &Header) -> bool {
+    strand::current().cast() == std::ptr::from_ref(task)
 }
 
 /// The id of the task that runs here.

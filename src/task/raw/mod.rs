@@ -374,9 +374,13 @@ impl Header {
     }
 
     /// That record, made if need be.
-    #[allow(dead_code)] // names and hooks
     pub(super) fn side_or_make(&self) -> &Side {
         self.side.get_or_make()
+    }
+
+    /// The name that the task was given.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.side()?.name.get().map(|name| &**name)
     }
 
     /// Tells loom that the payload is written now.
