@@ -62,7 +62,7 @@ pub(super) use cell::{
 };
 pub(super) use handle::Handle;
 pub(crate) use inbox::Inbox;
-pub(super) use ready::Ready;
+pub(super) use ready::{Ready, Watch};
 pub(super) use side::Side;
 
 use std::mem::ManuallyDrop;
