@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use super::panic::contain;
 use super::runnable::TaskRef;
 use super::{Task, TaskError, TaskId, unobserved};
 use crate::loom::atomic::AtomicBool;
@@ -59,7 +60,7 @@ pub(super) fn share<T: Clone + Send + Sync + 'static>(task: Task<T>) -> SharedTa
         let _ = callback.result.set(result);
         let wakers = std::mem::take(&mut *callback.wakers.lock());
         for (_, waker) in wakers {
-            waker.wake();
+            contain(|| waker.wake()); // the others count on us
         }
     });
     SharedTask {
