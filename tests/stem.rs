@@ -536,6 +536,29 @@ fn a_cancelled_task_as_an_io_error_is_not_tried_again() {
     assert!(std::io::Read::read_to_end(&mut Reader(false), &mut all).is_err());
 }
 
+#[test]
+fn all_who_await_the_cancellation_of_a_promise_are_woken() {
+    let (completer, task) = Completer::<u8>::new();
+    let woken = Arc::new(AtomicUsize::new(0));
+    let count = woken.clone();
+    let good = waker(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let bad = waker(|| panic!("a bad waker"));
+    let mut waits = [(); 4].map(|()| Box::pin(completer.cancelled()));
+    for (wait, waker) in waits.iter_mut().zip([&good, &bad, &good, &good]) {
+        assert!(poll(wait, waker).is_pending());
+        assert!(poll(wait, waker).is_pending());
+    }
+    let [first, second, third, fourth] = waits;
+    drop(third);
+    assert!(task.cancel());
+    assert_eq!(woken.load(Ordering::SeqCst), 2);
+    for mut wait in [first, second, fourth] {
+        assert!(poll(&mut wait, Waker::noop()).is_ready());
+    }
+}
+
 // ------------------------------------------------------------------- deadlines
 
 /// A panic whose payload panics when it is dropped.
