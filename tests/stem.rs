@@ -559,6 +559,58 @@ fn all_who_await_the_cancellation_of_a_promise_are_woken() {
     }
 }
 
+#[test]
+fn a_long_chain_of_mapped_tasks_is_no_deep_recursion() {
+    const LENGTH: usize = 100_000;
+    let chain = || {
+        let (completer, mut task) = Completer::<usize>::new();
+        for _ in 0..LENGTH {
+            task = task.map(|n| n + 1);
+        }
+        (completer, task)
+    };
+    within_deadline(move || {
+        let (completer, mut task) = chain();
+        completer.complete(Ok(0));
+        assert_eq!(task.try_join().unwrap().unwrap(), LENGTH);
+        let (completer, task) = chain();
+        assert!(task.cancel());
+        assert!(completer.is_cancelled());
+        drop(completer);
+        let (completer, mut task) = chain();
+        drop(completer);
+        assert!(matches!(task.try_join(), Some(Err(TaskError::Closed))));
+    });
+}
+
+#[test]
+fn callbacks_of_callbacks_have_run_when_the_first_returns() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (first, mut task) = Completer::<u32>::new();
+    for n in 0..50 {
+        let (next, after) = Completer::new();
+        let seen = seen.clone();
+        task.on_done(move |result| {
+            seen.lock().unwrap().push(n);
+            next.complete(result);
+            assert!(n != 20, "and a panic on the way");
+        });
+        task = after;
+    }
+    // Inside a callback that has not returned yet.
+    let (outer, begun) = Completer::<()>::new();
+    let ended = Arc::new(AtomicBool::new(false));
+    let flag = ended.clone();
+    begun.on_done(move |_| {
+        first.complete(Ok(7));
+        assert_eq!(task.try_join().unwrap().unwrap(), 7);
+        flag.store(true, Ordering::SeqCst);
+    });
+    outer.complete(Ok(()));
+    assert!(ended.load(Ordering::SeqCst));
+    assert_eq!(*seen.lock().unwrap(), (0..50).collect::<Vec<_>>());
+}
+
 // ------------------------------------------------------------------- deadlines
 
 /// A panic whose payload panics when it is dropped.

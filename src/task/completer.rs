@@ -26,6 +26,9 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
     /// thread. Must be short.
     fn on_cancel(&self, id: TaskId);
 
+    /// What the hook holds is not needed any more.
+    fn let_go(&self) {}
+
     /// Where [`Completer::cancelled`] leaves its waker.
     fn waiting(&self) -> Option<&Waiting> {
         None
@@ -177,6 +180,11 @@ impl<T> Completer<T> {
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.cell().header().id
+    }
+
+    /// Has the hook give up what it holds.
+    pub(super) fn let_go(&self) {
+        self.cell().hook().let_go();
     }
 
     fn cell(&self) -> &Ref {

@@ -37,6 +37,7 @@ mod handle;
 mod id;
 mod join_all;
 mod map;
+mod nested;
 mod on_done;
 pub(crate) mod panic;
 mod race;
