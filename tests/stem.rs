@@ -304,6 +304,34 @@ fn a_waker_that_panics_keeps_no_other_sharer_waiting() {
     assert_eq!(woken.load(Ordering::SeqCst), 2);
 }
 
+#[test]
+fn what_stays_on_its_thread_may_be_shared_there() {
+    within_deadline(|| {
+        trefoil::run(async {
+            let shared = trefoil::spawn(async {
+                trefoil::yield_now().await;
+                std::rc::Rc::new(7)
+            })
+            .shared();
+            let other = trefoil::spawn(shared.clone());
+            assert_eq!(*shared.clone().await.unwrap(), 7);
+            assert_eq!(*other.await.unwrap().unwrap(), 7);
+            assert_eq!(*shared.try_join().unwrap().unwrap(), 7);
+        });
+    });
+    fn send_sync<T: Send + Sync>(_: &T) {}
+    let (completer, task) = Completer::<u8>::new();
+    let shared = task.shared();
+    send_sync(&shared);
+    let first = shared.clone();
+    drop(shared);
+    assert!(!first.is_finished());
+    completer.complete(Err(TaskError::TimedOut));
+    assert!(first.is_finished());
+    assert!(matches!(first.join(), Err(TaskError::TimedOut)));
+    assert!(matches!(first.join(), Err(TaskError::TimedOut)));
+}
+
 // ---------------------------------------------------------------------- tasks
 
 #[test]

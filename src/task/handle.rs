@@ -232,10 +232,10 @@ impl<T> Task<T> {
     }
 
     /// A handle that many may have: each awaits or joins it, and gets a clone
-    /// of the result.
+    /// of the result. They are `Send` and `Sync` if the result is both.
     pub fn shared(self) -> SharedTask<T>
     where
-        T: Clone + Send + Sync + 'static,
+        T: Clone,
     {
         shared_task::share(self)
     }

@@ -37,7 +37,12 @@ pub(super) fn run(f: impl FnOnce() + 'static) {
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
     if depth >= DEEPEST {
         // The innermost nested call is under way, so this thread's queue is there.
-        LATER.with(|later| later.borrow_mut().push_back(Box::new(f)));
+        // (Else the thread is ending.)
+        let mut f: Option<Box<dyn FnOnce()>> = Some(Box::new(f));
+        let _ = LATER.try_with(|later| later.borrow_mut().extend(f.take()));
+        if let Some(f) = f {
+            contain(f);
+        }
         return;
     }
     let _ = DEPTH.try_with(|here| here.set(depth + 1));
