@@ -718,6 +718,32 @@ fn a_hook_that_fails_and_re_enters() {
     });
 }
 
+// ----------------------------------------------------------------- auto traits
+
+#[test]
+fn everything_crosses_threads_and_catches() {
+    fn crosses<T: Send + Sync + Unpin + std::panic::UnwindSafe>() {}
+    type Value = std::cell::Cell<u8>;
+    crosses::<Task<Value>>();
+    crosses::<trefoil::CancelOnDrop<Value>>();
+    crosses::<Completer<Value>>();
+    crosses::<trefoil::SharedTask<u8>>();
+    crosses::<TaskGroup<Value>>();
+    crosses::<trefoil::GroupHandle<Value>>();
+    crosses::<CancelToken>();
+    crosses::<TaskError>();
+    crosses::<trefoil::GroupError>();
+    fn send<T: Send + Unpin>() {}
+    send::<trefoil::Race<Value>>();
+    send::<trefoil::JoinAll<Value>>();
+    send::<trefoil::TryJoinAll<Value>>();
+    send::<trefoil::AsCompleted<Value>>();
+    send::<trefoil::Wait<Value>>();
+    send::<trefoil::Timeout<Task<Value>>>();
+    send::<trefoil::task::GroupJoin<'static, Value>>();
+    send::<trefoil::task::Cancelled>();
+}
+
 // ----------------------------------------------------------------------- names
 
 #[test]

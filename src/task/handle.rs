@@ -126,8 +126,8 @@ impl<T> Task<T> {
     /// True: it ends in [`TaskError::Cancelled`], whatever its code still returns. A
     /// queued closure is dropped at once, a future at its next poll or
     /// suspension, on its executor; a call in a worker process is stopped.
-    /// False: it has ended already, or it is a closure that is running, which
-    /// nothing can stop from outside.
+    /// False: it has ended already, or it is a closure that is running, which only
+    /// the token that it polls can stop ([`CancelToken::current`](crate::CancelToken::current)): that is set.
     pub fn cancel(&self) -> bool {
         self.handle.cancel()
     }
