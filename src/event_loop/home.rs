@@ -28,7 +28,7 @@ use super::reactor::{Direction, Reactor, SourceKey};
 use super::shared::{Note, Shared};
 use crate::alarm::{TimerKey, Timers};
 use crate::task::panic::contain;
-use crate::task::{Runnable, TaskRef};
+use crate::task::{Hook, Runnable, TaskRef};
 
 /// The tag of an entry that is not a live task: a closure runs once.
 pub(super) const CLOSURE: u32 = u32::MAX;
@@ -50,10 +50,10 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(hook: Option<Hook>) -> io::Result<Self> {
         let (reactor, descriptor) = Reactor::new()?;
         Ok(Self {
-            shared: Arc::new(Shared::new(descriptor)),
+            shared: Arc::new(Shared::new(descriptor, hook)),
             ready: RefCell::new(VecDeque::new()),
             live: RefCell::new(Slab::new()),
             timers: RefCell::new(Timers::new()),

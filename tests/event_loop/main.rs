@@ -13,3 +13,4 @@ mod support;
 mod threads;
 mod time;
 mod transfer;
+mod unobserved;
