@@ -112,7 +112,9 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// One thread's event loop.
 ///
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
-/// and again: tasks stay from one call to the next. Dropping the loop cancels them.
+/// and again: tasks stay from one call to the next, and none of them runs in between
+/// (so on this thread wait for one with `block_on`; a `join` would wait for ever).
+/// Dropping the loop cancels them.
 /// It cannot leave its thread; [`LoopHandle`] can.
 ///
 /// ```
