@@ -14,7 +14,7 @@ use super::current;
 use super::home::CLOSURE;
 use super::shared::Shared;
 use crate::alarm::Alarm;
-use crate::task::{self, Completer, Runnable, Task};
+use crate::task::{self, Runnable, Task};
 
 /// Starts work on an event loop, from any thread.
 ///
@@ -130,19 +130,24 @@ impl LoopHandle {
         let future = async move { make().await };
         if let Some(home) = current::home_of(&self.shared) {
             let (runnable, task) = task::local_future(future, self.shared.clone());
+            self.shared.mark(&runnable);
             if !self.shared.is_closing() {
                 home.adopt(runnable);
             }
             return task;
         }
-        let mut task = None;
         // Made only once it is sure that the loop will take it (L5).
-        self.shared.deliver_guarded(|| {
-            let (runnable, made) = task::local_future(future, self.shared.clone());
-            task = Some(made);
-            runnable
-        });
-        task.unwrap_or_else(|| Completer::new().1)
+        let Some(gate) = self.shared.hold_gate() else {
+            // In its place one that may end here, in `Closed`.
+            let never = std::future::pending::<F::Output>();
+            let (runnable, task) = task::future(never, self.shared.clone());
+            self.shared.mark(&runnable);
+            return task;
+        };
+        let (runnable, task) = task::local_future(future, self.shared.clone());
+        self.shared.mark(&runnable);
+        self.shared.deliver_through(gate, runnable);
+        task
     }
 
     /// Calls `f` on the loop, after what is queued there already.
@@ -161,6 +166,7 @@ impl LoopHandle {
     {
         let (runnable, task) = task::closure(f, false);
         runnable.set_tag(CLOSURE);
+        self.shared.mark(&runnable);
         if !self.shared.is_closing() {
             self.shared.deliver(runnable);
         }
@@ -200,6 +206,7 @@ impl LoopHandle {
     }
 
     fn admit(&self, runnable: Runnable) {
+        self.shared.mark(&runnable);
         if self.shared.is_closing() {
             return; // dropped: it ends in `Closed`
         }
@@ -245,6 +252,7 @@ where
          EventLoop::block_on(..); from other threads use LoopHandle::spawn",
     );
     let (runnable, task) = task::local_future(future, home.shared.clone());
+    home.shared.mark(&runnable);
     if !home.shared.is_closing() {
         home.adopt(runnable);
     }

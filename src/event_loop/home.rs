@@ -28,7 +28,7 @@ use super::reactor::{Direction, Reactor, SourceKey};
 use super::shared::{Note, Shared};
 use crate::alarm::{TimerKey, Timers};
 use crate::task::panic::contain;
-use crate::task::{Runnable, TaskRef};
+use crate::task::{Hook, Runnable, TaskRef};
 
 /// The tag of an entry that is not a live task: a closure runs once.
 pub(super) const CLOSURE: u32 = u32::MAX;
@@ -50,10 +50,10 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(hook: Option<Hook>) -> io::Result<Self> {
         let (reactor, descriptor) = Reactor::new()?;
         Ok(Self {
-            shared: Arc::new(Shared::new(descriptor)),
+            shared: Arc::new(Shared::new(descriptor, hook)),
             ready: RefCell::new(VecDeque::new()),
             live: RefCell::new(Slab::new()),
             timers: RefCell::new(Timers::new()),
@@ -146,6 +146,14 @@ impl Home {
         }
     }
 
+    /// After such an operation, if it has to wait: that takes nothing from anybody.
+    /// Otherwise a task with many waiting operations would use up its budget on the
+    /// first of them, each time, and never come to the rest.
+    #[inline]
+    pub(crate) fn refund_budget(&self) {
+        self.budget.set(self.budget.get() + 1);
+    }
+
     // Timers.
 
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
@@ -159,13 +167,16 @@ impl Home {
             Some(current) if current.will_wake(waker) => return true,
             Some(_) => {}
         }
-        let fresh = waker.clone();
-        let old = self
-            .timers
-            .borrow_mut()
-            .get_mut(key)
-            .map(|current| std::mem::replace(current, fresh));
-        old.is_some()
+        let mut fresh = waker.clone();
+        let armed = match self.timers.borrow_mut().get_mut(key) {
+            Some(current) => {
+                std::mem::swap(current, &mut fresh);
+                true
+            }
+            None => false,
+        };
+        drop(fresh); // L4: whichever it is now
+        armed
     }
 
     pub(crate) fn disarm(&self, key: TimerKey) {
@@ -264,11 +275,12 @@ impl Home {
     /// Does what dropping elsewhere could not do.
     pub(super) fn follow_notes(&self) {
         for note in self.shared.take_notes() {
-            match note {
+            // A waker's destructor is a stranger's code: a panic in it must not end the loop.
+            contain(|| match note {
                 Note::Disarm(key) => self.disarm(key),
                 Note::Remove(key) => self.remove(key),
                 Note::Forget(key, direction, number) => self.forget(key, direction, number),
-            }
+            });
         }
     }
 

@@ -28,8 +28,8 @@
 //!
 //! - Tasks run in the order in which they became ready.
 //! - Nothing that sleeps is woken early; an idle loop makes no system call.
-//! - A wake-up or a spawn from another thread takes no lock, and a system call
-//!   only if the loop is asleep.
+//! - A wake-up or a spawn from another thread takes no lock (`spawn_with`: one), and
+//!   a system call only if the loop is asleep.
 //! - A future that is not `Send` is polled and dropped on the loop's thread.
 //! - A panic ends the task that panicked, nothing else.
 //! - When the loop ends, every task on it has ended.
@@ -65,8 +65,9 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::task::{context, panic};
+use crate::task::{Hook, TaskReport, context, panic};
 
 pub(crate) use home::Home;
 pub(crate) use reactor::{Direction, SourceKey};
@@ -111,7 +112,9 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// One thread's event loop.
 ///
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
-/// and again: tasks stay from one call to the next. Dropping the loop cancels them.
+/// and again: tasks stay from one call to the next, and none of them runs in between
+/// (so on this thread wait for one with `block_on`; a `join` would wait for ever).
+/// Dropping the loop cancels them.
 /// It cannot leave its thread; [`LoopHandle`] can.
 ///
 /// ```
@@ -154,7 +157,7 @@ impl EventLoop {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn builder() -> EventLoopBuilder {
-        EventLoopBuilder { _private: () }
+        EventLoopBuilder { hook: None }
     }
 
     /// Runs the loop until `future` is done; this thread waits meanwhile.
@@ -213,12 +216,37 @@ impl fmt::Debug for EventLoop {
 /// assert_eq!(event_loop.block_on(async { 1 }), 1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
+#[must_use]
 pub struct EventLoopBuilder {
-    _private: (),
+    hook: Option<Hook>,
 }
 
 impl EventLoopBuilder {
+    /// What happens to a failure of this loop's tasks that nobody took, in place of the
+    /// process's hook (see [`on_unobserved`](crate::on_unobserved)).
+    ///
+    /// The hook runs on the thread that ended the task or dropped its handle; it must be
+    /// short. A panic in it goes no further.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let event_loop = trefoil::EventLoop::builder()
+    ///     .on_unobserved(move |report| { let _ = tell.send(report.error().to_string()); })
+    ///     .build()?;
+    /// event_loop.block_on(async {
+    ///     trefoil::spawn(async { panic!("nobody looks") }).detach();
+    ///     trefoil::yield_now().await;
+    /// });
+    /// assert!(told.try_recv().unwrap().contains("nobody looks"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
+    }
+
     /// Makes the loop, for this thread.
     ///
     /// # Errors
@@ -233,8 +261,14 @@ impl EventLoopBuilder {
     pub fn build(self) -> io::Result<EventLoop> {
         panic::install_hook();
         Ok(EventLoop {
-            home: Rc::new(Home::new()?),
+            home: Rc::new(Home::new(self.hook)?),
         })
+    }
+}
+
+impl fmt::Debug for EventLoopBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoopBuilder").finish_non_exhaustive()
     }
 }
 

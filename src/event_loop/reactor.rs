@@ -22,7 +22,9 @@
 //! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of
 //!   the loop is borrowed: all three can run anybody's code.
 //!
-//! A source is not deregistered: closing its descriptor does that.
+//! A source is not deregistered: closing its descriptor does that. Where a duplicate
+//! of it lives on (a child's standard input, say), what happens there still wakes the
+//! loop, each time for nothing (L3).
 //!
 //! Checked by `tests/event_loop/`.
 

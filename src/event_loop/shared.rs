@@ -29,9 +29,9 @@ use super::current;
 use super::mailbox::Mailbox;
 use super::reactor::{Direction, SourceKey};
 use crate::alarm::{Timekeeper, TimerKey};
-use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::task::{Runnable, Schedule};
+use crate::loom::{Mutex, MutexGuard};
+use crate::task::{Hook, Runnable, Schedule};
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     noted: AtomicBool,
     /// True once shut; see L5.
     gate: Mutex<bool>,
+    /// Whom to tell of a failure that nobody took, in place of the process's hook.
+    hook: Option<Hook>,
 }
 
 /// What another thread could not do itself.
@@ -59,7 +61,7 @@ pub(super) enum Note {
 }
 
 impl Shared {
-    pub(super) fn new(descriptor: mio::Waker) -> Self {
+    pub(super) fn new(descriptor: mio::Waker, hook: Option<Hook>) -> Self {
         Self {
             mail: Mailbox::new(),
             descriptor,
@@ -69,6 +71,15 @@ impl Shared {
             notes: Mutex::new(Vec::new()),
             noted: AtomicBool::new(false),
             gate: Mutex::new(false),
+            hook,
+        }
+    }
+
+    /// A new task, before anybody else knows of it: its failure is this loop's.
+    #[inline]
+    pub(super) fn mark(&self, runnable: &Runnable) {
+        if let Some(hook) = &self.hook {
+            runnable.set_hook(hook.clone());
         }
     }
 
@@ -81,16 +92,16 @@ impl Shared {
         self.mail.post(runnable, || self.wake_up());
     }
 
-    /// As `deliver`, for an entry that must not be swept elsewhere (L5). False: the
-    /// loop is ending, and `make` was not called.
-    pub(super) fn deliver_guarded(&self, make: impl FnOnce() -> Runnable) -> bool {
+    /// The gate, held open; `None`: the loop is ending.
+    pub(super) fn hold_gate(&self) -> Option<MutexGuard<'_, bool>> {
         let gate = self.gate.lock();
-        if *gate {
-            return false;
-        }
-        self.mail.post(make(), || self.wake_up());
+        (!*gate).then_some(gate)
+    }
+
+    /// As `deliver`, for an entry that must not be swept elsewhere (L5).
+    pub(super) fn deliver_through(&self, gate: MutexGuard<'_, bool>, runnable: Runnable) {
+        self.mail.post(runnable, || self.wake_up());
         drop(gate);
-        true
     }
 
     /// Leaves a note for the loop; does nothing if it has ended.

@@ -17,10 +17,11 @@ use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use crate::event_loop::{Direction, SHARED, Shared, SourceKey, current};
+use crate::event_loop::{Direction, Home, SHARED, Shared, SourceKey, current};
 
 /// Something with a descriptor, in non-blocking mode.
 pub(super) struct Source<T> {
@@ -86,36 +87,52 @@ impl<T: AsFd> Source<T> {
         direction: Direction,
         op: impl FnMut(&T) -> io::Result<Outcome<R>>,
     ) -> Poll<io::Result<R>> {
-        self.poll_as(cx, direction, SHARED, op)
+        let (home, bound) = self.bind()?;
+        self.poll_as(cx, &home, bound, direction, SHARED, op)
     }
 
-    fn poll_as<R>(
-        &self,
-        cx: &mut Context<'_>,
-        direction: Direction,
-        number: u64,
-        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
-    ) -> Poll<io::Result<R>> {
+    /// Nothing is to be read or written: that does not wait, whatever the kernel's
+    /// buffers hold. Only the loop must be the right one.
+    pub(super) fn nothing(&self) -> io::Result<usize> {
+        self.bind().map(|_| 0)
+    }
+
+    /// The loop that runs here, which the source belongs to from now on; an error if
+    /// it belongs to another.
+    fn bind(&self) -> io::Result<(Rc<Home>, &Bound)> {
         let Some(home) = current::home() else {
-            return Poll::Ready(Err(io::Error::other(
+            return Err(io::Error::other(
                 "a socket needs an event loop: use it inside trefoil::run(..) or \
                  EventLoop::block_on(..), on the loop's own thread",
-            )));
+            ));
         };
         let bound = self.bound.get_or_init(|| Bound {
             shared: home.shared.clone(),
             key: OnceLock::new(),
         });
         if !Arc::ptr_eq(&bound.shared, &home.shared) {
-            return Poll::Ready(Err(io::Error::other(
+            return Err(io::Error::other(
                 "this socket belongs to another event loop, the one that used it first: use it there",
-            )));
+            ));
         }
+        Ok((home, bound))
+    }
+
+    fn poll_as<R>(
+        &self,
+        cx: &mut Context<'_>,
+        home: &Home,
+        bound: &Bound,
+        direction: Direction,
+        number: u64,
+        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    ) -> Poll<io::Result<R>> {
         ready!(home.poll_budget(cx));
         loop {
             if let Some(&key) = bound.key.get()
                 && home.poll_ready(key, direction, number, cx).is_pending()
             {
+                home.refund_budget();
                 return Poll::Pending;
             }
             match op(&self.io) {
@@ -147,7 +164,8 @@ impl<T: AsFd> Source<T> {
 pub(super) struct Operation<'a, T, F> {
     source: &'a Source<T>,
     direction: Direction,
-    /// Its own entry among the waiters; `SHARED` until it has one.
+    /// Its own entry among the waiters of the source's loop; `SHARED` until it has one.
+    /// Another loop's number would be another future's entry there.
     number: u64,
     op: F,
 }
@@ -164,13 +182,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.number == SHARED
-            && let Some(home) = current::home()
-        {
+        let (home, bound) = this.source.bind()?;
+        if this.number == SHARED {
             this.number = home.next_number();
         }
+        let (direction, number) = (this.direction, this.number);
         this.source
-            .poll_as(cx, this.direction, this.number, &mut this.op)
+            .poll_as(cx, &home, bound, direction, number, &mut this.op)
     }
 }
 

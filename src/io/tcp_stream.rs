@@ -116,7 +116,8 @@ impl TcpStream {
         Ok(stream)
     }
 
-    /// Reads what has arrived, at least one byte; 0 at the end of the stream.
+    /// Reads what has arrived, at least one byte; 0 at the end of the stream. An empty
+    /// buffer is full at once.
     ///
     /// # Errors
     ///
@@ -140,6 +141,9 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return self.source.nothing();
+        }
         self.source
             .operate(Reading, |mut socket| {
                 let count = socket.read(buffer)?;
@@ -169,6 +173,9 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return self.source.nothing();
+        }
         self.source
             .operate(Reading, |socket| socket.peek(buffer).map(Outcome::Full))
             .await
@@ -285,7 +292,8 @@ impl TcpStream {
         Ok(count)
     }
 
-    /// Writes some of `bytes`; gives the number that the system took.
+    /// Writes some of `bytes`; gives the number that the system took. Waits while it
+    /// takes none, unless there are none.
     ///
     /// # Errors
     ///
@@ -306,6 +314,9 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return self.source.nothing();
+        }
         self.source
             .operate(Writing, |mut socket| {
                 let count = socket.write(bytes)?;
@@ -482,6 +493,9 @@ impl AsyncRead for &TcpStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return Poll::Ready(self.source.nothing());
+        }
         self.source.poll(cx, Reading, |mut socket| {
             let count = socket.read(buffer)?;
             Ok(Outcome::of(buffer.len(), count))
@@ -493,6 +507,9 @@ impl AsyncRead for &TcpStream {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Poll::Ready(self.source.nothing());
+        }
         let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
         self.source.poll(cx, Reading, |mut socket| {
             let count = socket.read_vectored(buffers)?;
@@ -507,6 +524,9 @@ impl AsyncWrite for &TcpStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(self.source.nothing());
+        }
         self.source.poll(cx, Writing, |mut socket| {
             let count = socket.write(bytes)?;
             Ok(Outcome::of(bytes.len(), count))
@@ -518,6 +538,9 @@ impl AsyncWrite for &TcpStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(self.source.nothing());
+        }
         let wanted = wanted(slices.iter().map(|slice| slice.len()));
         self.source.poll(cx, Writing, |mut socket| {
             let count = socket.write_vectored(slices)?;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trefoil::io::TcpListener;
-use trefoil::time::{sleep, timeout};
+use trefoil::time::{interval, sleep, sleep_until, timeout};
 use trefoil::{Completer, run, spawn, yield_now};
 
 use crate::support::{LONG, alone, count_fds, echo, pair, wait_until, within_deadline};
@@ -40,6 +40,14 @@ fn an_idle_loop_is_woken_by_nothing() {
                 spawn(async move { listener.accept().await.map(drop) }).detach();
                 spawn(async move { near.read(&mut [0; 8]).await }).detach();
                 spawn(sleep(LONG)).detach();
+                spawn(sleep(Duration::MAX)).detach();
+                spawn(sleep_until(Instant::now() + Duration::from_secs(1 << 40))).detach();
+                spawn(async {
+                    let mut beat = interval(Duration::MAX);
+                    beat.tick().await;
+                    beat.tick().await;
+                })
+                .detach();
                 let _ = stopped.await;
             });
         });

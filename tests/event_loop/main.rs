@@ -6,10 +6,13 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod carried;
+mod edges;
 mod left;
+mod limits;
 mod running;
 mod sockets;
 mod support;
 mod threads;
 mod time;
 mod transfer;
+mod unobserved;

@@ -1,0 +1,248 @@
+//! Where the system gives no more, and where much is asked of it.
+
+use std::future::pending;
+use std::io::ErrorKind;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use trefoil::io::{TcpListener, TcpStream};
+use trefoil::time::{sleep, timeout};
+use trefoil::{EventLoop, TaskError, ThreadPool, run, spawn, yield_now};
+
+use crate::support::{LONG, alone, count_fds, count_threads, pair, panic_message, within_deadline};
+
+fn all_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn a_loop_without_descriptors_is_an_error() {
+    alone(
+        "limits::a_loop_without_descriptors_is_an_error",
+        "ulimit -n 32",
+        || {
+            let mut taken = Vec::new();
+            loop {
+                match std::fs::File::open("/dev/null") {
+                    Ok(file) => taken.push(file),
+                    Err(error) => break assert_eq!(error.raw_os_error(), Some(24)),
+                }
+            }
+            // No descriptor, then one of the two.
+            for room in 0..2 {
+                taken.truncate(taken.len() - room);
+                let error = EventLoop::new().unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(24));
+                let words = panic_message(|| run(async {}));
+                assert!(
+                    words.contains("trefoil::run") && words.contains("24"),
+                    "{words}"
+                );
+                let left: Vec<_> =
+                    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+                assert_eq!(left.len(), room, "nothing was kept");
+            }
+            taken.pop();
+            run(async {
+                // It runs, and everything that needs one more says so.
+                for _ in 0..3 {
+                    let error = TcpListener::bind("127.0.0.1:0").await.unwrap_err();
+                    assert_eq!(error.raw_os_error(), Some(24));
+                    let error = TcpStream::connect("127.0.0.1:9").await.unwrap_err();
+                    assert_eq!(error.raw_os_error(), Some(24));
+                }
+                sleep(Duration::from_millis(1)).await;
+            });
+        },
+    );
+}
+
+#[test]
+fn thousands_of_loops_one_after_another_and_many_at_once() {
+    alone(
+        "limits::thousands_of_loops_one_after_another_and_many_at_once",
+        "ulimit -n 4096",
+        || {
+            run(async {});
+            let (fds, threads) = (count_fds(), all_threads());
+            for _ in 0..3000 {
+                let event_loop = EventLoop::new().unwrap();
+                let task = event_loop.handle().spawn(pending::<()>());
+                event_loop.block_on(yield_now());
+                drop(event_loop);
+                assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+            }
+            assert_eq!((count_fds(), all_threads()), (fds, threads));
+            // On one thread, each awaiting a task of the one before.
+            let loops: Vec<_> = (0..500).map(|_| EventLoop::new().unwrap()).collect();
+            let mut chain = loops[0].handle().spawn(async { 0 });
+            for event_loop in &loops[1..] {
+                chain = event_loop
+                    .handle()
+                    .spawn(async move { chain.await.unwrap() + 1 });
+            }
+            for event_loop in &loops {
+                event_loop.block_on(yield_now());
+            }
+            assert_eq!(chain.join().unwrap(), 499);
+            drop(loops);
+            assert_eq!((count_fds(), all_threads()), (fds, threads));
+        },
+    );
+}
+
+#[test]
+fn who_never_answers_is_given_up_and_leaves_nothing() {
+    alone(
+        "limits::who_never_answers_is_given_up_and_leaves_nothing",
+        "",
+        || {
+            let before = count_fds();
+            run(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                // A queue that is full: the system lets further callers wait.
+                rustix::net::listen(&listener, 0).unwrap();
+                let address = listener.local_addr().unwrap();
+                let mut queued = Vec::new();
+                let open = loop {
+                    let open = count_fds();
+                    match timeout(Duration::from_millis(50), TcpStream::connect(address)).await {
+                        Ok(stream) => queued.push(stream.unwrap()),
+                        Err(error) => {
+                            assert!(matches!(error, TaskError::TimedOut));
+                            break open;
+                        }
+                    }
+                    assert!(queued.len() < 100);
+                };
+                assert_eq!(count_fds(), open);
+                // One that waits in a task, cancelled.
+                let waiting = spawn(TcpStream::connect(address));
+                yield_now().await;
+                assert_eq!(count_fds(), open + 1);
+                waiting.cancel();
+                yield_now().await;
+                assert_eq!(count_fds(), open);
+                // One whose listener goes away meanwhile.
+                let waiting = spawn(TcpStream::connect(address));
+                yield_now().await;
+                drop(listener);
+                let end = timeout(LONG, waiting).await.unwrap().unwrap();
+                let kind = end.unwrap_err().kind();
+                assert_eq!(kind, ErrorKind::ConnectionRefused);
+                assert_eq!(count_threads("trefoil-io"), 0);
+            });
+            assert_eq!(count_fds(), before);
+        },
+    );
+}
+
+#[test]
+fn a_loop_that_goes_while_others_hold_its_tasks() {
+    within_deadline(|| {
+        for _ in 0..50 {
+            let (out, held) = mpsc::channel();
+            let looping = thread::spawn(move || {
+                run(async move {
+                    let (near, far) = pair().await;
+                    out.send(trefoil::LoopHandle::current().spawn(async move {
+                        let _far = far;
+                        near.read(&mut [0]).await.map(drop)
+                    }))
+                    .unwrap();
+                    yield_now().await;
+                });
+            });
+            // Somebody waits for it, in vain: it ends with its loop.
+            let task = held.recv().unwrap();
+            assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+            looping.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn loops_within_every_kind_of_thread() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        // On a worker, with the pool's own work awaited from it.
+        let sum = pool.spawn(|| {
+            run(async {
+                let pool = ThreadPool::with_threads(1);
+                let inner = pool.spawn(|| run(async { spawn(async { 20 }).await.unwrap() }));
+                inner.await.unwrap() + 1
+            })
+        });
+        assert_eq!(sum.join().unwrap(), 21);
+        // Both sides of a join, each with a loop.
+        let (a, b) = pool.join(
+            || run(async { 1 }),
+            || {
+                run(async {
+                    sleep(Duration::ZERO).await;
+                    2
+                })
+            },
+        );
+        assert_eq!(a + b, 3);
+        // On the thread that ends a task; there, too, it ends before the next thing happens.
+        let (completer, task) = trefoil::Completer::new();
+        let (tell, told) = mpsc::channel();
+        task.on_done(move |_| tell.send(run(async { 5 })).unwrap());
+        thread::spawn(move || completer.complete(Ok(())))
+            .join()
+            .unwrap();
+        assert_eq!(told.recv().unwrap(), 5);
+        // On the loop's own thread it cannot be: in words, and nobody else notices.
+        run(async {
+            let nested = spawn(async { run(async {}) }).await;
+            assert!(
+                matches!(nested, Err(TaskError::Panicked(panic)) if panic.message().contains("trefoil::run"))
+            );
+            // But one may run on a thread that we await.
+            assert_eq!(pool.spawn(|| run(async { 6 })).await.unwrap(), 6);
+        });
+    });
+}
+
+/// A loop in a thread's own storage ends with the thread.
+#[test]
+fn a_loop_that_ends_among_the_last_things_of_its_thread() {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Option<EventLoop>> = const { std::cell::RefCell::new(None) };
+    }
+    within_deadline(|| {
+        for first in [false, true] {
+            let (tell, told) = mpsc::channel();
+            let (out, handles) = mpsc::channel();
+            thread::spawn(move || {
+                if first {
+                    KEPT.set(None);
+                }
+                let event_loop = EventLoop::new().unwrap();
+                event_loop.block_on(async {
+                    let guard = crate::support::Dropped(tell);
+                    let (near, far) = pair().await;
+                    spawn(async move {
+                        let _guard = (guard, far);
+                        let _ = timeout(LONG, near.read(&mut [0])).await;
+                        sleep(LONG).await;
+                    })
+                    .detach();
+                    yield_now().await;
+                });
+                out.send(event_loop.handle()).unwrap();
+                KEPT.set(Some(event_loop));
+            })
+            .join()
+            .unwrap();
+            assert!(told.recv().is_ok());
+            let handle = handles.recv().unwrap();
+            assert!(matches!(
+                handle.spawn(async {}).join(),
+                Err(TaskError::Closed)
+            ));
+        }
+    });
+}
