@@ -258,7 +258,7 @@ fn deadlines_are_the_nearest_ancestors() {
     let parent = CancelToken::new().with_deadline(soon);
     let child = parent.with_deadline(soon + LONG);
     assert_eq!(child.deadline(), Some(soon));
-    assert!(!child.is_cancelled());
+    assert!(!child.is_cancelled() || Instant::now() >= soon);
     within_deadline({
         let child = child.clone();
         move || child.cancelled().wait().unwrap()

@@ -266,6 +266,22 @@ fn cancelled_is_awaited_vs_cancel() {
     });
 }
 
+#[test]
+fn cancelled_is_awaited_twice_vs_cancel() {
+    explore(|_| {
+        let (completer, task) = Completer::<u32>::new();
+        let completer = loom::sync::Arc::new(completer);
+        let other = completer.clone();
+        let canceller = thread::spawn(move || {
+            task.cancel();
+        });
+        let waiter = thread::spawn(move || loom::future::block_on(other.cancelled()));
+        loom::future::block_on(completer.cancelled());
+        canceller.join().unwrap();
+        waiter.join().unwrap();
+    });
+}
+
 // ------------------------------------------------------------------ closures
 
 #[test]
@@ -506,6 +522,68 @@ fn ready_failure_cancels_the_rest() {
             Err(TaskError::Closed)
         ));
         assert!(pending.is_cancelled());
+        producer.join().unwrap();
+    });
+}
+
+// -------------------------------------------------------------------- groups
+
+#[test]
+fn group_next_vs_add_of_an_ended_member() {
+    explore(|census| {
+        let (never, pending) = Completer::new();
+        let mut group = trefoil::TaskGroup::new();
+        group.add(pending);
+        let (handle, value) = (group.handle(), census.value());
+        let adder = thread::spawn(move || handle.add(Task::ready(value)));
+        // Only the one that is added ends.
+        assert!(group.next().wait().unwrap().1.is_ok());
+        adder.join().unwrap();
+        drop(group);
+        assert!(never.is_cancelled());
+    });
+}
+
+#[test]
+fn group_dropped_vs_add_vs_completion() {
+    explore(|census| {
+        let (completer, task) = Completer::new();
+        let group = trefoil::TaskGroup::new();
+        group.add(task);
+        let (handle, a, b) = (group.handle(), census.value(), census.value());
+        let adder = thread::spawn(move || handle.add(Task::ready(a)));
+        let producer = thread::spawn(move || completer.complete(Ok(b)));
+        drop(group);
+        adder.join().unwrap();
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn shared_two_joins_vs_complete() {
+    explore(|census| {
+        let (completer, task) = Completer::new();
+        let value = Arc::new(census.value());
+        let shared = task.shared();
+        let other = shared.clone();
+        let producer = thread::spawn(move || completer.complete(Ok(value)));
+        let joiner = thread::spawn(move || assert!(other.join().is_ok()));
+        assert!(shared.join().is_ok());
+        producer.join().unwrap();
+        joiner.join().unwrap();
+    });
+}
+
+#[test]
+fn mapped_cancel_vs_complete() {
+    explore(|census| {
+        let (completer, task) = Completer::new();
+        let value = census.value();
+        let mapped = task.map(|value| value);
+        let producer = thread::spawn(move || completer.complete(Ok(value)));
+        let cancelled = mapped.cancel();
+        let result = mapped.join();
+        assert_eq!(is_cancelled(&result), cancelled);
         producer.join().unwrap();
     });
 }

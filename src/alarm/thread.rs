@@ -146,6 +146,10 @@ impl TimerThread {
 fn wake_all(wakers: Vec<Waker>) {
     for waker in wakers {
         // The hook has reported the panic; the other alarms still count on us.
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+        {
+            mem::forget(payload); // two bad destructors are enough
+        }
     }
 }

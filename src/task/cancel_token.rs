@@ -7,9 +7,9 @@
 //! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a
 //! parent that is cancelled already gives birth to a cancelled child. 2. `cancel`
 //! sets the flag, then takes list and wakers out under the lock, lets go of the
-//! lock, and does the same for each child: no lock is held while anything of the
-//! user's runs, and no two locks at once. Since the flag is set before the list is taken, a
-//! child that is entered later sees it. 3. A waiter leaves its waker under
+//! lock, and does the same for each child; then it wakes: so whoever is woken finds all flags
+//! set, no lock is held while anything of the user's runs, and no two locks at once. Since the
+//! flag is set before the list is taken, a child that is entered later sees it. 3. A waiter leaves its waker under
 //! the lock after a look at the flag under the lock, so `cancel` either finds it or was seen.
 //!
 //! **Deadlines.** The effective one is the nearest of a token and its ancestors,
@@ -30,6 +30,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::panic::contain;
 use super::raw;
 use crate::alarm::Alarm;
 use crate::loom::atomic::{AtomicBool, Ordering};
@@ -135,23 +136,25 @@ impl CancelToken {
     }
 
     /// Sets the flag here and in all below. Idempotent; linear in the number of
-    /// descendants; wakes whoever awaits them, holding no lock.
+    /// descendants; wakes whoever awaits them once all flags are set, holding no lock.
     pub fn cancel(&self) {
         let mut left = vec![self.node.clone()];
+        let mut wakers = Vec::new();
         while let Some(node) = left.pop() {
             if node.cancelled.swap(true, Ordering::SeqCst) {
                 continue;
             }
             let links = std::mem::take(&mut *node.links.lock());
-            for (_, waker) in links.wakers {
-                waker.wake();
-            }
+            wakers.extend(links.wakers.into_iter().map(|(_, waker)| waker));
             left.extend(
                 links
                     .children
                     .into_iter()
                     .filter_map(|(_, child)| child.upgrade()),
             );
+        }
+        for waker in wakers {
+            contain(|| waker.wake()); // the others count on us
         }
     }
 

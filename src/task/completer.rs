@@ -15,6 +15,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::task::{Poll, Waker};
 
+use super::panic::contain;
 use super::raw::{self, Handle, Ref};
 use super::{Task, TaskError, TaskId};
 use crate::loom::Mutex;
@@ -25,25 +26,72 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
     /// thread. Must be short.
     fn on_cancel(&self, id: TaskId);
 
+    /// What the hook holds is not needed any more.
+    fn let_go(&self) {}
+
     /// Where [`Completer::cancelled`] leaves its waker.
-    fn waker(&self) -> Option<&Mutex<Option<Waker>>> {
+    fn waiting(&self) -> Option<&Waiting> {
         None
     }
 }
 
+/// The wakers of those who await `cancelled()`, by numbers that grow: mostly one.
+pub(crate) type Waiting = Mutex<Vec<(usize, Waker)>>;
+
 /// The hook of a [`Completer::new`]: wakes whoever awaits `cancelled()`.
-struct WakeOnCancel(Mutex<Option<Waker>>);
+struct WakeOnCancel(Waiting);
 
 impl OnCancel for WakeOnCancel {
     fn on_cancel(&self, _: TaskId) {
-        let waker = self.0.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
+        let wakers = std::mem::take(&mut *self.0.lock());
+        for (_, waker) in wakers {
+            contain(|| waker.wake()); // the others count on us
         }
     }
 
-    fn waker(&self) -> Option<&Mutex<Option<Waker>>> {
+    fn waiting(&self) -> Option<&Waiting> {
         Some(&self.0)
+    }
+}
+
+/// The place of one who awaits `cancelled()`, given back when it is dropped.
+struct Place<'a> {
+    waiting: &'a Waiting,
+    number: Option<usize>,
+}
+
+impl Place<'_> {
+    /// Leaves `waker`, in place of the one left before.
+    fn leave(&mut self, waker: &Waker) {
+        let waker = waker.clone();
+        let replaced = {
+            let mut waiting = self.waiting.lock();
+            let own = waiting
+                .iter_mut()
+                .find(|(number, _)| self.number == Some(*number));
+            if let Some((_, own)) = own {
+                Some(std::mem::replace(own, waker))
+            } else {
+                let number = waiting.last().map_or(0, |(last, _)| last + 1);
+                self.number = Some(number);
+                waiting.push((number, waker));
+                None
+            }
+        };
+        drop(replaced);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(own) = self.number else { return };
+        // After a cancellation the list is another one, whose owners look once more in any case.
+        let left = {
+            let mut waiting = self.waiting.lock();
+            let place = waiting.iter().position(|(number, _)| *number == own);
+            place.map(|place| waiting.remove(place))
+        };
+        drop(left);
     }
 }
 
@@ -72,7 +120,7 @@ impl<T: Send + 'static> Completer<T> {
     /// A completer and the task that it completes.
     #[track_caller]
     pub fn new() -> (Self, Task<T>) {
-        promise(WakeOnCancel(Mutex::new(None)))
+        promise(WakeOnCancel(Mutex::new(Vec::new())))
     }
 }
 
@@ -108,14 +156,16 @@ impl<T> Completer<T> {
 
     /// Waits until the task is cancelled; for ever, if it never is.
     ///
-    /// Cancel safe: it holds nothing but a registered waker. Only the last of
-    /// several concurrent calls is woken.
+    /// Cancel safe: dropping it takes its waker back, and that is all.
     pub async fn cancelled(&self) {
+        let mut place = self.cell().hook().waiting().map(|waiting| Place {
+            waiting,
+            number: None,
+        });
         poll_fn(|cx| {
-            if let Some(slot) = self.cell().hook().waker() {
-                // Register, then look: a cancellation after the look wakes us.
-                let before = slot.lock().replace(cx.waker().clone());
-                drop(before);
+            // Register, then look: a cancellation after the look wakes us.
+            if let Some(place) = &mut place {
+                place.leave(cx.waker());
             }
             if self.is_cancelled() {
                 Poll::Ready(())
@@ -130,6 +180,11 @@ impl<T> Completer<T> {
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.cell().header().id
+    }
+
+    /// Has the hook give up what it holds.
+    pub(super) fn let_go(&self) {
+        self.cell().hook().let_go();
     }
 
     fn cell(&self) -> &Ref {

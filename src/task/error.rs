@@ -70,12 +70,14 @@ impl From<Panic> for TaskError {
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error {
-            TaskError::Cancelled => io::ErrorKind::Interrupted,
             TaskError::TimedOut => io::ErrorKind::TimedOut,
             TaskError::Closed => io::ErrorKind::BrokenPipe,
             TaskError::WouldBlock => io::ErrorKind::WouldBlock,
             TaskError::Codec(_) => io::ErrorKind::InvalidData,
-            TaskError::Panicked(_) | TaskError::WorkerDied(_) => io::ErrorKind::Other,
+            // Not `Interrupted`: whoever reads or writes in a loop would try again, for ever.
+            TaskError::Cancelled | TaskError::Panicked(_) | TaskError::WorkerDied(_) => {
+                io::ErrorKind::Other
+            }
         };
         Self::new(kind, error)
     }

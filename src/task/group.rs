@@ -7,8 +7,11 @@
 //! **Protocol.** Members are kept in a slab, each registered with the group's
 //! ready queue under its place; so a completion costs the same in a large
 //! group as in a small one. Handles ([`GroupHandle`]) add under the same lock, from
-//! any thread, also from members. The group's owner is the only one that takes results out,
-//! and lets go of the lock before it runs anything of the user's.
+//! any thread, also from members; one that has ended before it is added goes through the queue,
+//! too, so that the owner wakes. The group's owner is the only one that takes results out. The lock is
+//! not held while anything of the user's runs: tasks are cancelled and dropped, and wakers cloned, woken and
+//! dropped, outside of it. What a join has collected stays with the group until the join has
+//! ended, so that one that is dropped half-way can be taken up again.
 //!
 //! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
 //! is added after the group is gone, too.
@@ -18,11 +21,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-use super::raw::Ready;
+use super::raw::{Ready, Watch};
 use super::{Task, TaskError, TaskId};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
@@ -44,6 +47,17 @@ use crate::sync::block_on;
 #[must_use = "dropping it cancels its members"]
 pub struct TaskGroup<T> {
     shared: Arc<Mutex<Members<T>>>,
+    /// Where the one that waits leaves its waker.
+    watch: Watch,
+    joined: bool,
+}
+
+/// What a join has taken out so far.
+struct Collected<T> {
+    values: Vec<(usize, T)>,
+    errors: Vec<(TaskId, TaskError)>,
+    /// Members that the group itself cancelled.
+    left_out: usize,
 }
 
 /// Adds members to a [`TaskGroup`] from anywhere; see [`TaskGroup::handle`].
@@ -59,7 +73,7 @@ struct Members<T> {
     added: usize,
     /// Why no member may go on.
     ending: Option<Ending>,
-    joined: bool,
+    collected: Collected<T>,
 }
 
 /// A member that has ended, and how.
@@ -71,6 +85,8 @@ struct Member<T> {
     number: usize,
     /// The group cancelled it: its `Cancelled` is not a failure.
     cancelled_by_group: bool,
+    /// A blocking `next` on a loop's thread has named it.
+    refused: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,8 +98,8 @@ enum Ending {
 }
 
 impl<T> Members<T> {
-    /// Takes a member in; its place.
-    fn add(&mut self, task: Task<T>, cancelled_by_group: bool) -> usize {
+    /// Takes a member in. Had it ended before: its waker, to be woken without the lock.
+    fn add(&mut self, task: Task<T>, cancelled_by_group: bool) -> Option<Waker> {
         let entry = self.tasks.vacant_entry();
         let (key, number) = (entry.key(), self.added);
         self.added += 1;
@@ -91,12 +107,13 @@ impl<T> Members<T> {
             task,
             number,
             cancelled_by_group,
+            refused: false,
         });
-        if !member.task.register(self.ready.waker(key)) {
-            self.ended.push_back(key);
-            member.cancelled_by_group = false; // it had ended before
+        if member.task.register(self.ready.waker(key)) {
+            return None;
         }
-        key
+        member.cancelled_by_group = false;
+        Some(self.ready.waker(key))
     }
 
     /// Marks all members as cancelled by the group; the caller cancels them
@@ -128,6 +145,20 @@ impl<T> Members<T> {
         }
         None
     }
+
+    /// The next member that a blocking `next`, which cannot wait, names as one that has
+    /// not ended. `None`, once, after all have been named.
+    fn refuse_one(&mut self) -> Option<TaskId> {
+        let mut members = self.tasks.iter_mut().map(|(_, member)| member);
+        if let Some(member) = members.find(|member| !member.refused) {
+            member.refused = true;
+            return Some(member.task.id());
+        }
+        for (_, member) in &mut self.tasks {
+            member.refused = false;
+        }
+        None
+    }
 }
 
 impl<T> TaskGroup<T> {
@@ -139,10 +170,12 @@ impl<T> TaskGroup<T> {
             ended: VecDeque::new(),
             added: 0,
             ending: None,
-            joined: false,
+            collected: Collected::default(),
         };
         Self {
+            watch: members.ready.watch(),
             shared: Arc::new(Mutex::new(members)),
+            joined: false,
         }
     }
 
@@ -193,16 +226,10 @@ impl<T> TaskGroup<T> {
     /// joined before.
     ///
     /// # Cancel safety
-    /// Dropping it half-way keeps the members in the group, but drops the values that
-    /// it has collected.
+    /// Cancel safe: dropping it half-way keeps the members in the group, and what it has
+    /// collected for the next `join_all`.
     pub fn join_all(&mut self) -> GroupJoin<'_, T> {
-        GroupJoin {
-            group: self,
-            values: Vec::new(),
-            errors: Vec::new(),
-            left_out: 0,
-            started: false,
-        }
+        GroupJoin { group: self }
     }
 
     /// Waits for the next member to end, in the order of completion, and takes it out.
@@ -222,38 +249,44 @@ impl<T> TaskGroup<T> {
     }
 
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
-        let mut members = self.shared.lock();
         loop {
-            if let Some(ended) = members.take_ended() {
-                return Poll::Ready(Some(ended));
+            {
+                let mut members = self.shared.lock();
+                if let Some(ended) = members.take_ended() {
+                    return Poll::Ready(Some(ended));
+                }
+                if members.tasks.is_empty() {
+                    return Poll::Ready(None);
+                }
             }
-            if members.tasks.is_empty() {
-                return Poll::Ready(None);
-            }
-            if !members.ready.register(cx.waker()) {
+            if !self.watch.register(cx.waker()) {
                 return Poll::Pending;
             }
         }
     }
 }
 
-fn add<T>(shared: &Mutex<Members<T>>, task: Task<T>) -> TaskId {
+fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     let id = task.id();
+    task.unregister(); // a waker of before is dropped here, not under the lock
     let mut members = shared.lock();
-    match members.ending {
-        None => {
-            members.add(task, false);
-        }
+    let ended = match members.ending {
+        None => members.add(task, false),
         Some(Ending::Cancelled) => {
             let member = task.task_ref();
-            members.add(task, true);
+            let ended = members.add(task, true);
             drop(members);
             member.cancel();
+            ended
         }
         Some(Ending::Gone) => {
             drop(members);
             task.cancel();
+            return id;
         }
+    };
+    if let Some(waker) = ended {
+        waker.wake();
     }
     id
 }
@@ -281,15 +314,43 @@ impl<T> Default for TaskGroup<T> {
 
 impl<T> Drop for TaskGroup<T> {
     fn drop(&mut self) {
-        let (cancelled, tasks) = {
+        let (cancelled, tasks, collected) = {
             let mut members = self.shared.lock();
-            let cancelled = members.begin_ending(Ending::Gone);
-            (cancelled, std::mem::take(&mut members.tasks))
+            (
+                members.begin_ending(Ending::Gone),
+                std::mem::take(&mut members.tasks),
+                std::mem::take(&mut members.collected),
+            )
         };
         for member in cancelled {
             member.cancel();
         }
-        drop(tasks);
+        drop((tasks, collected));
+    }
+}
+
+impl<T> Collected<T> {
+    /// Takes in how a member ended; true: this is the first failure.
+    fn take_in(&mut self, (member, result): Ended<T>) -> bool {
+        match result {
+            Ok(value) => self.values.push((member.number, value)),
+            Err(TaskError::Cancelled) if member.cancelled_by_group => self.left_out += 1,
+            Err(error) => {
+                self.errors.push((member.task.id(), error));
+                return self.errors.len() == 1;
+            }
+        }
+        false
+    }
+}
+
+impl<T> Default for Collected<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            errors: Vec::new(),
+            left_out: 0,
+        }
     }
 }
 
@@ -297,11 +358,6 @@ impl<T> Drop for TaskGroup<T> {
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct GroupJoin<'a, T> {
     group: &'a mut TaskGroup<T>,
-    values: Vec<(usize, T)>,
-    errors: Vec<(TaskId, TaskError)>,
-    /// Members that the group itself cancelled.
-    left_out: usize,
-    started: bool,
 }
 
 impl<T> GroupJoin<'_, T> {
@@ -314,14 +370,26 @@ impl<T> GroupJoin<'_, T> {
         if let Some(result) = block_on(&mut self) {
             return result;
         }
-        let left = std::mem::take(&mut self.group.shared.lock().tasks);
+        let group = &mut *self.group;
+        let (left, queue, mut errors, values) = {
+            let mut members = group.shared.lock();
+            // What is taken out has wakers of the old queue.
+            let queue = std::mem::replace(&mut members.ready, Ready::new(0));
+            let collected = std::mem::take(&mut members.collected);
+            group.watch = members.ready.watch();
+            members.ended.clear();
+            let tasks = std::mem::take(&mut members.tasks);
+            (tasks, queue, collected.errors, collected.values)
+        };
         for (_, member) in left {
             member.task.cancel();
-            self.errors.push((member.task.id(), TaskError::WouldBlock));
+            errors.push((member.task.id(), TaskError::WouldBlock));
         }
+        drop((queue, values));
+        group.joined = true;
         Err(GroupError {
             why: Why::Failed,
-            errors: std::mem::take(&mut self.errors),
+            errors,
         })
     }
 }
@@ -330,46 +398,39 @@ impl<T> Future for GroupJoin<'_, T> {
     type Output = Result<Vec<T>, GroupError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if !this.started {
-            this.started = true;
-            let mut members = this.group.shared.lock();
-            if std::mem::replace(&mut members.joined, true) {
-                return Poll::Ready(Err(GroupError {
-                    why: Why::JoinedTwice,
-                    errors: Vec::new(),
-                }));
-            }
+        let group = &mut *self.group;
+        if group.joined {
+            return Poll::Ready(Err(GroupError {
+                why: Why::JoinedTwice,
+                errors: Vec::new(),
+            }));
         }
         loop {
-            match this.group.poll_ended(cx) {
+            match group.poll_ended(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => break,
-                Poll::Ready(Some((member, Ok(value)))) => this.values.push((member.number, value)),
-                Poll::Ready(Some((member, Err(error)))) => {
-                    if member.cancelled_by_group && matches!(error, TaskError::Cancelled) {
-                        this.left_out += 1;
-                        continue;
-                    }
-                    this.errors.push((member.task.id(), error));
-                    if this.errors.len() == 1 {
-                        this.group.cancel();
+                Poll::Ready(Some(ended)) => {
+                    let first_failure = group.shared.lock().collected.take_in(ended);
+                    if first_failure {
+                        group.cancel();
                     }
                 }
             }
         }
-        if !this.errors.is_empty() || this.left_out > 0 {
-            let why = if this.errors.is_empty() {
+        group.joined = true;
+        let Collected {
+            mut values,
+            errors,
+            left_out,
+        } = std::mem::take(&mut group.shared.lock().collected);
+        if !errors.is_empty() || left_out > 0 {
+            let why = if errors.is_empty() {
                 Why::Cancelled
             } else {
                 Why::Failed
             };
-            return Poll::Ready(Err(GroupError {
-                why,
-                errors: std::mem::take(&mut this.errors),
-            }));
+            return Poll::Ready(Err(GroupError { why, errors }));
         }
-        let mut values = std::mem::take(&mut this.values);
         values.sort_unstable_by_key(|(number, _)| *number);
         Poll::Ready(Ok(values.into_iter().map(|(_, value)| value).collect()))
     }
@@ -382,10 +443,19 @@ pub struct GroupNext<'a, T> {
 }
 
 impl<T> GroupNext<'_, T> {
-    /// Blocks until the next member has ended. On an event-loop thread it never
-    /// blocks: if none has ended, `None`, and the members stay in the group.
-    pub fn wait(self) -> Option<(TaskId, Result<T, TaskError>)> {
-        block_on(self).flatten()
+    /// Blocks until the next member has ended.
+    ///
+    /// On an event-loop thread it never blocks: what has ended is given first, then each
+    /// member that has not is named once, with a [`TaskError::WouldBlock`], and stays in the group; then
+    /// comes a `None`.
+    pub fn wait(mut self) -> Option<(TaskId, Result<T, TaskError>)> {
+        match block_on(&mut self) {
+            Some(ended) => ended,
+            None => {
+                let refused = self.group.shared.lock().refuse_one()?;
+                Some((refused, Err(TaskError::WouldBlock)))
+            }
+        }
     }
 }
 
@@ -466,7 +536,7 @@ impl<T> fmt::Debug for GroupHandle<T> {
 impl<T> fmt::Debug for GroupJoin<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupJoin")
-            .field("ended", &self.values.len())
+            .field("ended", &self.group.shared.lock().collected.values.len())
             .finish_non_exhaustive()
     }
 }

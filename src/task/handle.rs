@@ -5,10 +5,11 @@
 //!
 //! 1. the task has ended: take the output, on any thread;
 //! 2. this thread must not block (an event loop's): `WouldBlock`;
-//! 3. the task is a queued closure that may be claimed, and at least half of this
+//! 3. the task is the one that waits: `WouldBlock`, since nobody could ever end it;
+//! 4. the task is a queued closure that may be claimed, and at least half of this
 //!    thread's stack is free: run it here (so a pool of one thread can wait for
 //!    its own tasks, and no unrelated work ever runs under the waiter's locks);
-//! 4. park, woken through the consumer slot like every other waiter; a worker's
+//! 5. park, woken through the consumer slot like every other waiter; a worker's
 //!    pool is told, so that another thread takes its place.
 
 use std::fmt;
@@ -64,7 +65,8 @@ impl<T> Task<T> {
     ///
     /// # Errors
     /// How the task ended, if not well. [`TaskError::WouldBlock`] on an
-    /// event-loop thread if the task has not ended: the task is then detached.
+    /// event-loop thread if the task has not ended: the task is then detached. The same
+    /// where a task joins itself.
     /// [`TaskError::Closed`] if its result was taken before.
     pub fn join(self) -> Result<T, TaskError> {
         match self.handle.into_output() {
@@ -100,6 +102,9 @@ impl<T> Task<T> {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
+        if deadline.is_none() && self.handle.runs_here() {
+            return Err(TaskError::WouldBlock);
+        }
         // With a deadline, running the work here could overrun it: only park.
         if deadline.is_none() && context::stack_left() && self.handle.claim_and_run() {
             return self.try_join().unwrap_or(Err(TaskError::Closed));
@@ -121,8 +126,8 @@ impl<T> Task<T> {
     /// True: it ends in [`TaskError::Cancelled`], whatever its code still returns. A
     /// queued closure is dropped at once, a future at its next poll or
     /// suspension, on its executor; a call in a worker process is stopped.
-    /// False: it has ended already, or it is a closure that is running, which
-    /// nothing can stop from outside.
+    /// False: it has ended already, or it is a closure that is running, which only
+    /// the token that it polls can stop ([`CancelToken::current`](crate::CancelToken::current)): that is set.
     pub fn cancel(&self) -> bool {
         self.handle.cancel()
     }
@@ -144,6 +149,34 @@ impl<T> Task<T> {
     #[must_use]
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.handle.header().site
+    }
+
+    /// Gives it a name, which is part of what is told of its failure if nobody takes it
+    /// (see [`on_unobserved`](crate::on_unobserved)) and of its `Debug` form. The first name stays.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let task = pool.spawn(|| 6 * 7).named("answer");
+    /// assert_eq!(task.name(), Some("answer"));
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// ```
+    ///
+    /// Cost: two allocations; a task without a name pays nothing for the possibility.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        let name = name.into().into_boxed_str();
+        let _first = self
+            .handle
+            .header()
+            .side_or_make()
+            .name
+            .get_or_init(|| name);
+        self
+    }
+
+    /// The name that it was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.handle.header().name()
     }
 
     /// The task that spawned it, if one did.
@@ -182,7 +215,8 @@ impl<T> Task<T> {
 
     /// The same work with its value changed by `f`, which runs as
     /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
-    /// the new task's; a failure passes through; cancelling the new task cancels this one.
+    /// the new task's; a failure passes through; cancelling the new task cancels this one,
+    /// whose name it has.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -198,10 +232,10 @@ impl<T> Task<T> {
     }
 
     /// A handle that many may have: each awaits or joins it, and gets a clone
-    /// of the result.
+    /// of the result. They are `Send` and `Sync` if the result is both.
     pub fn shared(self) -> SharedTask<T>
     where
-        T: Clone + Send + Sync + 'static,
+        T: Clone,
     {
         shared_task::share(self)
     }
@@ -259,8 +293,12 @@ impl<T> RefUnwindSafe for Task<T> {}
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task")
-            .field("id", &self.id())
+        let mut debug = f.debug_struct("Task");
+        debug.field("id", &self.id());
+        if let Some(name) = self.name() {
+            debug.field("name", &name);
+        }
+        debug
             .field("state", &self.handle.header().state)
             .field("spawned_at", &format_args!("{}", self.spawned_at()))
             .finish()

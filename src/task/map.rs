@@ -1,18 +1,30 @@
 //! A task of another type: the same work, its value changed on arrival.
 //!
-//! A promise that the first task's callback keeps. Cancelling it cancels the first.
+//! A promise that the first task's callback keeps. Cancelling it cancels the first. Its link to
+//! the first goes when the callback runs, so that a long chain is not freed by recursion.
 
 use super::completer::{OnCancel, promise};
 use super::panic::catch;
 use super::runnable::TaskRef;
-use super::{Task, TaskError, TaskId};
+use super::{Task, TaskError, TaskId, nested};
+use crate::loom::Mutex;
 
 /// Passes a cancellation on to the task that the value was to come from.
-struct CancelSource(TaskRef);
+struct CancelSource(Mutex<Option<TaskRef>>);
 
 impl OnCancel for CancelSource {
     fn on_cancel(&self, _: TaskId) {
-        self.0.cancel();
+        let source = self.0.lock().take();
+        if let Some(source) = source {
+            nested::run(move || {
+                source.cancel();
+            });
+        }
+    }
+
+    fn let_go(&self) {
+        let source = self.0.lock().take();
+        drop(source);
     }
 }
 
@@ -23,8 +35,12 @@ where
     U: Send + 'static,
     F: FnOnce(T) -> U + Send + 'static,
 {
-    let (completer, mapped) = promise(CancelSource(task.task_ref()));
+    let (completer, mut mapped) = promise(CancelSource(Mutex::new(Some(task.task_ref()))));
+    if let Some(name) = task.name() {
+        mapped = mapped.named(name);
+    }
     task.on_done(move |result| {
+        completer.let_go();
         completer.complete(result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)));
     });
     mapped

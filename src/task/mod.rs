@@ -15,7 +15,7 @@
 //! ```
 //!
 //! **Reading order.** [`state`](self) (private): every atomic transition, with the invariants
-//! T1 to T5. `raw`: the cell, with T6 to T11, the only unsafe code. Then what
+//! T1 to T5. `raw`: the cell, with T6 to T15, the only unsafe code. Then what
 //! executors use (`runnable`, `completer`), what callers use (`handle`,
 //! `on_done`, the combinators), and what both share (`error`, `panic`, `context`,
 //! `id`, `shutdown`).
@@ -37,6 +37,7 @@ mod handle;
 mod id;
 mod join_all;
 mod map;
+mod nested;
 mod on_done;
 pub(crate) mod panic;
 mod race;

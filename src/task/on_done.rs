@@ -8,21 +8,25 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use super::panic::contain;
-use super::{Task, TaskError};
+use super::{Task, TaskError, nested};
 use crate::loom::Mutex;
 
 struct Callback<T, F> {
     armed: Mutex<Option<(Task<T>, F)>>,
 }
 
-impl<T, F: FnOnce(Result<T, TaskError>)> Callback<T, F> {
+impl<T, F> Callback<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(Result<T, TaskError>) + Send + 'static,
+{
     fn fire(&self) {
         let armed = self.armed.lock().take();
         if let Some((mut task, f)) = armed
             && let Some(result) = task.try_join()
         {
-            contain(|| f(result));
+            drop(task);
+            nested::run(move || f(result));
         }
     }
 }

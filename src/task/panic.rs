@@ -100,11 +100,16 @@ impl Panic {
 
     /// Goes on with the panic in this thread, without calling the panic hook
     /// again. The first caller raises the original payload if the panic happened
-    /// in this process; all others raise the message as a `String`.
+    /// in this process; all others raise the message as a `String`. A task that ends
+    /// so has the panic's first place as its own.
     ///
     /// # Panics
     /// Always: that is its job.
     pub fn resume_unwind(self) -> ! {
+        if is_ours() {
+            // No hook is called, which would note it.
+            let _ = PLACE.try_with(|slot| slot.replace(self.0.location.clone()));
+        }
         panic::resume_unwind(self.into_payload())
     }
 
@@ -205,15 +210,18 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let ours = raw::current::id().is_some()
-                || CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false);
-            if ours {
+            if is_ours() {
                 let place = info.location().map(PanicLocation::from);
                 let _ = PLACE.try_with(|slot| slot.replace(place));
             }
             before(info);
         }));
     });
+}
+
+/// A panic that begins here now is one that we will catch.
+fn is_ours() -> bool {
+    raw::current::id().is_some() || CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false)
 }
 
 /// As [`catch`], where a task has been entered: the hook knows by that.
@@ -241,7 +249,9 @@ fn caught(payload: Payload) -> Panic {
 /// and nobody waits for its message: the panic hook has shown it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
-        // The payload's own destructor may panic, too.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        // The payload's own destructor may panic, too, and that one's.
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(payload);
+        }
     }
 }

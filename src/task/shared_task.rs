@@ -1,20 +1,21 @@
 //! One result for many waiters.
 //!
-//! The task's callback puts the result into a cell that is written once and then
-//! shared, and wakes whoever waits; each waiter clones the value out. No lock is
+//! The task has one consumer, which wakes all who wait. Whoever looks first after the end
+//! moves the result out of the task into a cell that is written once and then shared, from which each clones
+//! it. So nothing is asked of a result but `Clone`, and an error that nobody looked for is still the task's
+//! when its handle is dropped with the last of the sharers, and told then. No lock is
 //! held while a value is cloned or a waker woken.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
 
+use super::panic::contain;
 use super::runnable::TaskRef;
-use super::{Task, TaskError, TaskId, unobserved};
-use crate::loom::atomic::AtomicBool;
+use super::{Task, TaskError, TaskId};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -40,31 +41,55 @@ pub struct SharedTask<T> {
 }
 
 struct Shared<T> {
-    task: TaskRef,
+    /// To cancel it by, without the lock.
+    to_cancel: TaskRef,
+    task: Mutex<Task<T>>,
     result: OnceLock<Result<T, TaskError>>,
-    wakers: Mutex<Slab<Waker>>,
-    /// Somebody has had the result.
-    observed: AtomicBool,
+    waiting: Arc<FanOut>,
 }
 
-pub(super) fn share<T: Clone + Send + Sync + 'static>(task: Task<T>) -> SharedTask<T> {
-    let shared = Arc::new(Shared {
-        task: task.task_ref(),
-        result: OnceLock::new(),
-        wakers: Mutex::new(Slab::new()),
-        observed: AtomicBool::new(false),
-    });
-    let callback = shared.clone();
-    task.on_done(move |result| {
-        let _ = callback.result.set(result);
-        let wakers = std::mem::take(&mut *callback.wakers.lock());
+/// The task's one consumer: wakes all who wait.
+#[derive(Default)]
+struct FanOut {
+    wakers: Mutex<Slab<Waker>>,
+}
+
+impl Wake for FanOut {
+    fn wake(self: Arc<Self>) {
+        let wakers = std::mem::take(&mut *self.wakers.lock());
         for (_, waker) in wakers {
-            waker.wake();
+            contain(|| waker.wake()); // the others count on us
         }
-    });
+    }
+}
+
+pub(super) fn share<T>(mut task: Task<T>) -> SharedTask<T> {
+    let waiting = Arc::new(FanOut::default());
+    let _ended_already = !task.register(Waker::from(waiting.clone()));
     SharedTask {
-        shared,
+        shared: Arc::new(Shared {
+            to_cancel: task.task_ref(),
+            task: Mutex::new(task),
+            result: OnceLock::new(),
+            waiting,
+        }),
         waker: None,
+    }
+}
+
+impl<T> Shared<T> {
+    /// The result, if the task has ended.
+    fn result(&self) -> Option<&Result<T, TaskError>> {
+        if self.result.get().is_none() && self.to_cancel.is_finished() {
+            // Moved from one place to the other under the lock, once.
+            let mut task = self.task.lock();
+            if self.result.get().is_none()
+                && let Some(result) = task.try_join()
+            {
+                let _ = self.result.set(result);
+            }
+        }
+        self.result.get()
     }
 }
 
@@ -80,28 +105,26 @@ impl<T: Clone> SharedTask<T> {
     /// A clone of the result, if the task has ended; never blocks.
     #[must_use]
     pub fn try_join(&self) -> Option<Result<T, TaskError>> {
-        let result = self.shared.result.get()?;
-        self.shared.observed.store(true, Ordering::Relaxed);
-        Some(result.clone())
+        self.shared.result().cloned()
     }
 }
 
 impl<T> SharedTask<T> {
     /// As [`Task::cancel`]: for all who wait.
     pub fn cancel(&self) -> bool {
-        self.shared.task.cancel()
+        self.shared.to_cancel.cancel()
     }
 
     /// The result is there.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.shared.result.get().is_some()
+        self.shared.to_cancel.is_finished()
     }
 
     /// The id of the task.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        self.shared.task.id()
+        self.shared.to_cancel.id()
     }
 }
 
@@ -115,7 +138,7 @@ impl<T: Clone> Future for SharedTask<T> {
         let clone = cx.waker().clone();
         let this = &mut *self;
         let replaced = {
-            let mut wakers = this.shared.wakers.lock();
+            let mut wakers = this.shared.waiting.wakers.lock();
             match this.waker.and_then(|key| wakers.get_mut(key)) {
                 Some(place) => Some(std::mem::replace(place, clone)),
                 None => {
@@ -143,25 +166,15 @@ impl<T> Drop for SharedTask<T> {
     fn drop(&mut self) {
         if let Some(key) = self.waker.take() {
             let waker = {
-                let mut wakers = self.shared.wakers.lock();
-                // After the end the list was taken; ours is not in it any more.
-                if self.shared.result.get().is_some() {
+                let mut wakers = self.shared.waiting.wakers.lock();
+                // After the end the list was, or is being, taken; who is in it now looks again.
+                if self.shared.to_cancel.is_finished() {
                     None
                 } else {
                     wakers.try_remove(key)
                 }
             };
             drop(waker);
-        }
-    }
-}
-
-impl<T> Drop for Shared<T> {
-    fn drop(&mut self) {
-        if !self.observed.load(Ordering::Relaxed)
-            && let Some(Err(error)) = self.result.take()
-        {
-            unobserved::report(self.task.header(), error);
         }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn report(header: &Header, error: TaskError) {
     if matches!(error, TaskError::Cancelled) {
         return;
     }
-    let name = header.side().and_then(|side| side.name.get().cloned());
+    let name = header.name().map(Box::from);
     let own = header.side().and_then(|side| side.hook.get().cloned());
     let report = TaskReport {
         id: header.id,
@@ -117,6 +117,7 @@ pub(super) fn report(header: &Header, error: TaskError) {
         Some(hook) => hook(&report),
         None => default_hook(&report),
     });
+    contain(|| drop(report)); // a panic's payload is the user's, too
 }
 
 #[expect(clippy::print_stderr, reason = "the documented default")]

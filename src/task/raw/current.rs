@@ -90,6 +90,11 @@ fn with<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
     unsafe { current.as_ref() }.map(f)
 }
 
+/// `task` is the one that runs here.
+pub(super) fn is(task: &Header) -> bool {
+    strand::current().cast() == std::ptr::from_ref(task)
+}
+
 /// The id of the task that runs here.
 #[inline]
 pub(in crate::task) fn id() -> Option<TaskId> {

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::{Header, Ref};
+use super::{Header, Ref, current};
 use crate::loom::atomic::Ordering;
 use crate::task::state::Look;
 use crate::task::{TaskError, context};
@@ -197,6 +197,11 @@ impl<T> Handle<T> {
             .consumer
             .with_mut(|slot| unsafe { (*slot).take() });
         drop(waker);
+    }
+
+    /// The task is the one whose code this thread runs.
+    pub(in crate::task) fn runs_here(&self) -> bool {
+        current::is(self.header())
     }
 
     /// Runs the task here, if it is a queued closure that may be claimed: by

@@ -62,11 +62,11 @@ pub(super) use cell::{
 };
 pub(super) use handle::Handle;
 pub(crate) use inbox::Inbox;
-pub(super) use ready::Ready;
+pub(super) use ready::{Ready, Watch};
 pub(super) use side::Side;
 
 use std::mem::ManuallyDrop;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::task::Waker;
 
@@ -144,6 +144,10 @@ pub(super) struct Ref(NonNull<Header>);
 unsafe impl Send for Ref {}
 // SAFETY: T1 to T4, as above: `&Ref` gives atomic transitions only.
 unsafe impl Sync for Ref {}
+
+// A panic cannot leave a cell half-changed: its transitions are single steps.
+impl UnwindSafe for Ref {}
+impl RefUnwindSafe for Ref {}
 
 impl Ref {
     /// Takes over one count of a live cell: T6 is the caller's promise.
@@ -374,9 +378,13 @@ impl Header {
     }
 
     /// That record, made if need be.
-    #[allow(dead_code)] // names and hooks
     pub(super) fn side_or_make(&self) -> &Side {
         self.side.get_or_make()
+    }
+
+    /// The name that the task was given.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.side()?.name.get().map(|name| &**name)
     }
 
     /// Tells loom that the payload is written now.

@@ -28,6 +28,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use crate::loom::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::loom::{Arc, Mutex};
+use crate::task::panic::contain;
 
 /// The consumer's side.
 pub(in crate::task) struct Ready {
@@ -36,6 +37,9 @@ pub(in crate::task) struct Ready {
     chunks: Vec<NonNull<Node>>,
     nodes: usize,
 }
+
+/// Another door to the consumer's place, for who has the queue behind a lock.
+pub(in crate::task) struct Watch(Arc<Shared>);
 
 struct Shared {
     newest: AtomicPtr<Node>,
@@ -141,19 +145,33 @@ impl Ready {
     /// Leaves `waker` to be woken by the next push. True: something is there
     /// already; drain again.
     pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
-        let replaced = {
-            let mut consumer = self.shared.consumer.lock();
-            match &*consumer {
-                Some(old) if old.will_wake(waker) => None,
-                _ => consumer.replace(waker.clone()),
-            }
-        };
-        drop(replaced);
-        !self.shared.newest.load(Ordering::Acquire).is_null()
+        self.shared.register(waker)
+    }
+
+    pub(in crate::task) fn watch(&self) -> Watch {
+        Watch(self.shared.clone())
+    }
+}
+
+impl Watch {
+    /// As [`Ready::register`].
+    pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
+        self.0.register(waker)
     }
 }
 
 impl Shared {
+    fn register(&self, waker: &Waker) -> bool {
+        // Cloning and dropping a waker are calls into somebody's vtable: not under the lock.
+        let known = |old: &Waker| old.will_wake(waker);
+        if !self.consumer.lock().as_ref().is_some_and(known) {
+            let clone = waker.clone();
+            let replaced = self.consumer.lock().replace(clone);
+            drop(replaced);
+        }
+        !self.newest.load(Ordering::Acquire).is_null()
+    }
+
     fn push(&self, node: NonNull<Node>) {
         // SAFETY: T12: our callers' waker keeps the node.
         let fields = unsafe { node.as_ref() };
@@ -176,7 +194,7 @@ impl Shared {
         if newest.is_null() {
             let consumer = self.consumer.lock().take();
             if let Some(waker) = consumer {
-                waker.wake();
+                contain(|| waker.wake()); // our caller's share must be given back
             }
         }
     }

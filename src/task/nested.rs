@@ -1,0 +1,62 @@
+//! Calls that bring about further calls, without a frame for each.
+//!
+//! **Job.** A callback that completes a promise runs the promise's callback, and so on: a
+//! long chain of mapped tasks would be as deep a recursion, and overflow the stack.
+//! The same holds for a cancellation that is passed on from task to task.
+//!
+//! **Protocol.** 1. [`run`] counts how many calls this thread is inside of. 2. A few are nested
+//! as they come. 3. Deeper ones are put in a queue of this thread, which the innermost of the
+//! nested ones empties before it returns. So whoever began the first call finds all of them
+//! made, and an outer one that takes for ever (it runs a loop, say) holds up none.
+//!
+//! Rejected: always the queue. What a callback causes would then happen after it has
+//! returned, where its author expects it to have happened.
+//!
+//! Tests: `tests/stem.rs` (chains of a hundred thousand).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use super::panic::contain;
+use crate::loom::per_thread;
+
+/// So many calls are nested: what they need of the stack is little everywhere.
+const DEEPEST: u32 = 16;
+
+per_thread! {
+    static DEPTH: Cell<u32> = Cell::new(0);
+}
+
+per_thread! {
+    static LATER: RefCell<VecDeque<Box<dyn FnOnce()>>> = RefCell::new(VecDeque::new());
+}
+
+/// Calls `f`, now or before the innermost of the nested calls on this thread returns. A panic in it goes
+/// no further.
+pub(super) fn run(f: impl FnOnce() + 'static) {
+    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+    if depth >= DEEPEST {
+        // The innermost nested call is under way, so this thread's queue is there.
+        // (Else the thread is ending.)
+        let mut f: Option<Box<dyn FnOnce()>> = Some(Box::new(f));
+        let _ = LATER.try_with(|later| later.borrow_mut().extend(f.take()));
+        if let Some(f) = f {
+            contain(f);
+        }
+        return;
+    }
+    let _ = DEPTH.try_with(|here| here.set(depth + 1));
+    contain(f);
+    if depth + 1 == DEEPEST {
+        while let Some(next) = next() {
+            contain(next);
+        }
+    }
+    let _ = DEPTH.try_with(|here| here.set(depth));
+}
+
+fn next() -> Option<Box<dyn FnOnce()>> {
+    LATER
+        .try_with(|later| later.borrow_mut().pop_front())
+        .unwrap_or(None)
+}
