@@ -215,7 +215,6 @@ fn a_shared_task() {
 
 /// What it had seen fail is a failure that nobody took.
 #[test]
-#[ignore = "the failures that it has collected are dropped in silence"]
 fn a_join_of_many_loses_no_failure() {
     let (tell, told) = mpsc::channel();
     trefoil::on_unobserved(move |report| tell.send(report.id()).unwrap());
@@ -286,7 +285,6 @@ fn a_condition_passes_its_notification_on() {
 
 /// Dropped when it has been notified and waits for the lock: so too.
 #[test]
-#[ignore = "a notification that was had is lost when the wait for the lock is dropped"]
 fn a_condition_passes_it_on_from_the_second_wait() {
     for let_go in [false, true] {
         let (mutex, changed) = (Mutex::new(()), Condvar::new());
