@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures::StreamExt;
-use trefoil::sync::{Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore, channel};
+use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore, channel};
 use trefoil::{CancelToken, Completer, TaskError, TaskGroup, as_completed, join_all};
 
 #[derive(Default)]
@@ -398,6 +398,14 @@ fn locks_and_permits_of_other_crates() {
         drop(other.value());
         drop(semaphore.try_acquire().expect("nobody has it"));
     }
+}
+
+/// The one that is not cancel safe, as `docs/SYNC.md` says.
+#[test]
+fn a_barrier_counts_who_has_left() {
+    let barrier = Barrier::new(2);
+    Walk::new(barrier.wait()).dropped_by_borrower(Drops::Waiting, || {});
+    assert!(Walk::new(barrier.wait()).value().is_leader());
 }
 
 #[test]
