@@ -227,6 +227,27 @@ fn a_join_of_many_loses_no_failure() {
         assert_eq!(told.try_recv(), Ok(id), "{at:?}");
         assert!(told.try_recv().is_err(), "{at:?}: once");
     }
+
+    // So too for a group that is dropped with what its join had seen.
+    let pool = trefoil::ThreadPool::with_threads(1);
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (started, running) = mpsc::channel();
+    let mut group = TaskGroup::new();
+    group.add(pool.spawn(move || {
+        started.send(()).unwrap();
+        let _ = wait.recv();
+        0
+    }));
+    running.recv().unwrap();
+    let (failing, failed) = Completer::<u8>::new();
+    let id = group.add(failed);
+    failing.complete(Err(TaskError::TimedOut));
+    assert!(Walk::new(group.join_all()).is_pending(), "one runs still");
+    assert!(told.try_recv().is_err(), "the group may be joined again");
+    drop(group);
+    drop(go_on);
+    assert_eq!(told.try_recv(), Ok(id));
+    assert!(told.try_recv().is_err(), "once");
 }
 
 // ---------------------------------------------------------------------- sync
