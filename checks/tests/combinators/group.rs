@@ -24,8 +24,8 @@ struct Member {
     task: usize,
     id: TaskId,
     added: u64,
-    /// Its `Cancelled` is the group's own doing.
-    by_group: bool,
+    /// When the group cancelled it, if it did: then its `Cancelled` is no failure.
+    by_group: Option<u64>,
 }
 
 /// A group that somebody adds to and polls now and then.
@@ -79,7 +79,8 @@ impl Group {
             model.drop_handle(task);
             return;
         }
-        let by_group = self.ending && model.cancel(task);
+        let cancelled = self.ending && model.cancel(task);
+        let by_group = cancelled.then(|| model.now());
         self.members.push(Member {
             task,
             id,
@@ -109,8 +110,11 @@ impl Group {
 
     fn cancel_members(&mut self, model: &mut Model) {
         self.ending = true;
+        let now = model.now();
         for member in &mut self.members {
-            member.by_group |= model.cancel(member.task);
+            if model.cancel(member.task) {
+                member.by_group = Some(now);
+            }
         }
     }
 
@@ -125,7 +129,7 @@ impl Group {
         let fails = |member: &Member| {
             model.ended(member.task)
                 && model.peek(member.task).failed()
-                && !(member.by_group && model.peek(member.task) == Out::Cancelled)
+                && !(member.by_group.is_some() && model.peek(member.task) == Out::Cancelled)
         };
         match &self.live {
             None => false,
@@ -209,8 +213,13 @@ impl Group {
                 match (next, self.first(model)) {
                     (None, None) => assert!(self.members.is_empty()),
                     (Some((id, result)), Some(place)) => {
+                        let expected = self.members[place].id;
+                        let first = self.members[place].by_group;
+                        let place = self.members.iter().position(|m| m.id == id).unwrap();
                         let member = self.members.remove(place);
-                        assert_eq!(id, member.id);
+                        // Those that the group cancelled at once may come in any order.
+                        let tied = member.by_group.is_some() && member.by_group == first;
+                        assert!(id == expected || tied);
                         assert_eq!(Out::of(&result), model.take(member.task));
                     }
                     (next, first) => panic!("{} and {first:?}", next.is_some()),
@@ -234,7 +243,7 @@ impl Group {
         while let Some(place) = self.first(model) {
             let member = self.members.remove(place);
             match model.take(member.task) {
-                Out::Cancelled if member.by_group => self.left_out = true,
+                Out::Cancelled if member.by_group.is_some() => self.left_out = true,
                 value @ Out::Value(_) => self.values.push((member.added, value)),
                 failure => {
                     self.errors.push((member.id, failure));
