@@ -718,6 +718,89 @@ fn a_hook_that_fails_and_re_enters() {
     });
 }
 
+// ---------------------------------------------------------------------- waits
+
+#[test]
+fn every_blocking_wait_on_the_only_worker_of_a_pool() {
+    within_deadline(|| {
+        let pool = Arc::new(ThreadPool::with_threads(1));
+        let inside = pool.clone();
+        let done = pool.spawn(move || {
+            let spawn = |n: u32| inside.spawn(move || n);
+            let three = || (0..3).map(spawn);
+            assert_eq!(trefoil::join_all(three()).wait().len(), 3);
+            assert_eq!(trefoil::try_join_all(three()).wait().unwrap(), [0, 1, 2]);
+            assert!(race(three()).wait().is_ok());
+            assert_eq!(trefoil::as_completed(three()).into_iter().count(), 3);
+            let all = trefoil::wait(three(), trefoil::Until::All, None).wait();
+            assert_eq!((all.0.len(), all.1.len()), (3, 0));
+            assert_eq!(timeout(LONG, spawn(1)).wait().unwrap().unwrap(), 1);
+            assert_eq!(spawn(2).shared().join().unwrap(), 2);
+            assert_eq!(spawn(2).map(|n| n + 1).join().unwrap(), 3);
+            assert_eq!(spawn(4).join_timeout(LONG).unwrap(), 4);
+            assert_eq!(spawn(5).cancel_on_drop().join().unwrap(), 5);
+            let mut group = TaskGroup::new();
+            for task in three() {
+                group.add(task);
+            }
+            assert!(group.next().wait().is_some());
+            assert_eq!(group.join_all().wait().unwrap().len(), 2);
+            let token = CancelToken::new();
+            let other = token.clone();
+            let canceller = inside.spawn(move || other.cancel());
+            token.cancelled().wait().unwrap();
+            canceller.join().unwrap();
+        });
+        done.join().unwrap();
+    });
+}
+
+#[test]
+fn every_blocking_wait_is_refused_on_a_loop() {
+    fn would_block<T>(result: Result<T, TaskError>) -> bool {
+        matches!(result, Err(TaskError::WouldBlock))
+    }
+    within_deadline(|| {
+        trefoil::run(async {
+            let mut completers = Vec::new();
+            let mut pending = || {
+                let (completer, task) = Completer::<u8>::new();
+                completers.push(completer);
+                task
+            };
+            assert!(would_block(pending().join()));
+            assert!(would_block(pending().join_timeout(Duration::ZERO)));
+            assert!(would_block(pending().cancel_on_drop().join()));
+            assert!(would_block(pending().shared().join()));
+            assert!(would_block(race([pending(), pending()]).wait()));
+            assert!(race([pending(), Task::ready(1)]).wait().is_ok());
+            assert!(would_block(timeout(LONG, pending()).wait()));
+            assert!(would_block(CancelToken::new().cancelled().wait()));
+            let all = trefoil::join_all([pending(), Task::ready(1), pending()]).wait();
+            assert_eq!(all.iter().filter(|result| result.is_ok()).count(), 1);
+            assert_eq!(all.len(), 3);
+            let tried = trefoil::try_join_all([Task::ready(1), pending()]).wait();
+            assert!(would_block(tried));
+            let ended: Vec<_> = trefoil::as_completed([pending(), Task::ready(1), pending()])
+                .into_iter()
+                .collect();
+            assert_eq!((ended.len(), ended[0].is_ok()), (3, true));
+            assert!(ended.into_iter().skip(1).all(would_block));
+            let (done, rest) =
+                trefoil::wait([pending(), Task::ready(1)], trefoil::Until::All, None).wait();
+            assert_eq!((done.len(), rest.len()), (1, 1));
+            let mut group = TaskGroup::new();
+            let refused = group.add(pending());
+            group.add(Task::ready(1));
+            let error = group.join_all().wait().unwrap_err();
+            assert_eq!(error.errors().len(), 1);
+            assert_eq!(error.errors()[0].0, refused);
+            assert!(completers.last().unwrap().is_cancelled());
+            assert!(group.is_empty() && group.next().await.is_none());
+        });
+    });
+}
+
 // ----------------------------------------------------------------- auto traits
 
 #[test]

@@ -126,7 +126,7 @@ fn a_reentrant_lock_excludes_others_and_not_its_owner() {
     within_deadline(|| {
         let lock = Arc::new(ReentrantMutex::new(Cell::new(0)));
         let (outer, inner) = (lock.lock_blocking(), lock.lock_blocking());
-        let (tell, told) = mpsc::channel();
+        let (tell, tried) = mpsc::channel();
         let other = {
             let lock = lock.clone();
             thread::spawn(move || {
@@ -136,7 +136,7 @@ fn a_reentrant_lock_excludes_others_and_not_its_owner() {
                 held.set(held.get() + 10);
             })
         };
-        told.recv().unwrap();
+        tried.recv().unwrap();
         inner.set(1);
         drop(inner);
         outer.set(outer.get() + 1);
