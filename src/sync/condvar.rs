@@ -45,13 +45,17 @@ impl Condvar {
 
     /// Lets go of the lock, waits for a notification, and takes the lock again.
     ///
-    /// Cancel safe; dropping it half-way has let go of the lock.
+    /// Cancel safe: dropping it half-way has let go of the lock, and a notification that it
+    /// had got goes to the next that waits.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let listener = self.listeners.listen();
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
         drop(guard);
         listener.await;
-        mutex.lock().await
+        let notified = Notified(self);
+        let guard = mutex.lock().await;
+        std::mem::forget(notified); // used
+        guard
     }
 
     /// As [`wait`](Condvar::wait), blocking this thread.
@@ -98,6 +102,15 @@ impl Condvar {
     /// Wakes all that wait.
     pub fn notify_all(&self) {
         self.listeners.notify(usize::MAX);
+    }
+}
+
+/// A notification that has been had and not used yet.
+struct Notified<'a>(&'a Condvar);
+
+impl Drop for Notified<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 

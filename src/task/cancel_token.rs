@@ -6,10 +6,11 @@
 //!
 //! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a
 //! parent that is cancelled already gives birth to a cancelled child. 2. `cancel`
-//! sets the flag, then takes list and wakers out under the lock, lets go of the
-//! lock, and does the same for each child; then it wakes: so whoever is woken finds all flags
-//! set, no lock is held while anything of the user's runs, and no two locks at once. Since the
-//! flag is set before the list is taken, a child that is entered later sees it. 3. A waiter leaves its waker under
+//! sets the flag here and in all below, each list read under its lock; then takes lists and
+//! wakers out, and then wakes: so whoever is woken, or has cancelled the same token meanwhile, finds all flags
+//! set (a list that is gone is one whose children have theirs), no lock is held while anything of the user's
+//! runs, and no two locks at once. Since the flag is set before the list is
+//! read, a child that is entered later sees it. 3. A waiter leaves its waker under
 //! the lock after a look at the flag under the lock, so `cancel` either finds it or was seen.
 //!
 //! **Deadlines.** The effective one is the nearest of a token and its ancestors,
@@ -138,20 +139,19 @@ impl CancelToken {
     /// Sets the flag here and in all below. Idempotent; linear in the number of
     /// descendants; wakes whoever awaits them once all flags are set, holding no lock.
     pub fn cancel(&self) {
-        let mut left = vec![self.node.clone()];
+        let mut nodes = vec![self.node.clone()];
+        let mut flagged = 0;
+        while let Some(node) = nodes.get(flagged).cloned() {
+            flagged += 1;
+            node.cancelled.store(true, Ordering::SeqCst);
+            let links = node.links.lock();
+            let children = links.children.iter();
+            nodes.extend(children.filter_map(|(_, child)| child.upgrade()));
+        }
         let mut wakers = Vec::new();
-        while let Some(node) = left.pop() {
-            if node.cancelled.swap(true, Ordering::SeqCst) {
-                continue;
-            }
+        for node in nodes {
             let links = std::mem::take(&mut *node.links.lock());
             wakers.extend(links.wakers.into_iter().map(|(_, waker)| waker));
-            left.extend(
-                links
-                    .children
-                    .into_iter()
-                    .filter_map(|(_, child)| child.upgrade()),
-            );
         }
         for waker in wakers {
             contain(|| waker.wake()); // the others count on us

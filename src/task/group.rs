@@ -11,10 +11,13 @@
 //! too, so that the owner wakes. The group's owner is the only one that takes results out. The lock is
 //! not held while anything of the user's runs: tasks are cancelled and dropped, and wakers cloned, woken and
 //! dropped, outside of it. What a join has collected stays with the group until the join has
-//! ended, so that one that is dropped half-way can be taken up again.
+//! ended, so that one that is dropped half-way can be taken up again; failures that are left in
+//! it when the group is dropped are reported.
 //!
 //! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
 //! is added after the group is gone, too.
+//!
+//! Length: the group, its handles and its two futures work under one lock.
 //!
 //! Tests: `tests/group.rs`.
 
@@ -26,7 +29,8 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use super::raw::{Ready, Watch};
-use super::{Task, TaskError, TaskId};
+use super::runnable::TaskRef;
+use super::{Task, TaskError, TaskId, unobserved};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -56,6 +60,8 @@ pub struct TaskGroup<T> {
 struct Collected<T> {
     values: Vec<(usize, T)>,
     errors: Vec<(TaskId, TaskError)>,
+    /// Whose the errors are: if nobody ever takes them, they are reported.
+    failed: Vec<TaskRef>,
     /// Members that the group itself cancelled.
     left_out: usize,
 }
@@ -118,7 +124,7 @@ impl<T> Members<T> {
 
     /// Marks all members as cancelled by the group; the caller cancels them
     /// after it has let go of the lock.
-    fn begin_ending(&mut self, ending: Ending) -> Vec<super::runnable::TaskRef> {
+    fn begin_ending(&mut self, ending: Ending) -> Vec<TaskRef> {
         self.ending = Some(ending);
         self.tasks
             .iter_mut()
@@ -325,7 +331,10 @@ impl<T> Drop for TaskGroup<T> {
         for member in cancelled {
             member.cancel();
         }
-        drop((tasks, collected));
+        drop((tasks, collected.values));
+        for (member, (_, error)) in collected.failed.iter().zip(collected.errors) {
+            unobserved::report(member.header(), error);
+        }
     }
 }
 
@@ -337,6 +346,7 @@ impl<T> Collected<T> {
             Err(TaskError::Cancelled) if member.cancelled_by_group => self.left_out += 1,
             Err(error) => {
                 self.errors.push((member.task.id(), error));
+                self.failed.push(member.task.task_ref());
                 return self.errors.len() == 1;
             }
         }
@@ -349,6 +359,7 @@ impl<T> Default for Collected<T> {
         Self {
             values: Vec::new(),
             errors: Vec::new(),
+            failed: Vec::new(),
             left_out: 0,
         }
     }
@@ -421,6 +432,7 @@ impl<T> Future for GroupJoin<'_, T> {
         let Collected {
             mut values,
             errors,
+            failed: _,
             left_out,
         } = std::mem::take(&mut group.shared.lock().collected);
         if !errors.is_empty() || left_out > 0 {

@@ -3,6 +3,9 @@
 //! The tasks are awaited one after another, in order: since all are needed, it
 //! does not matter which ends first, and each is registered with and woken
 //! for at most once. Linear in the number of tasks, and no allocation per task.
+//!
+//! Results stay in their tasks until all are there: a failure that is never given, since
+//! the wait was dropped half-way, is then one that nobody took.
 
 use std::fmt;
 use std::pin::Pin;
@@ -23,25 +26,21 @@ use super::{Task, TaskError};
 /// ```
 ///
 /// # Cancel safety
-/// Dropping it half-way detaches the tasks that have not ended; the results that it
-/// has collected are dropped with it.
+/// Dropping it half-way detaches the tasks; the results of those that have ended are
+/// dropped with it.
 pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> JoinAll<T> {
-    let tasks: Vec<_> = tasks.into_iter().collect();
-    let results = Vec::with_capacity(tasks.len());
     JoinAll {
-        tasks: tasks.into_iter(),
-        current: None,
-        results,
+        tasks: tasks.into_iter().collect(),
+        ended: 0,
     }
 }
 
 /// What [`join_all`] returns.
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct JoinAll<T> {
-    tasks: std::vec::IntoIter<Task<T>>,
-    /// The one that is awaited now.
-    current: Option<Task<T>>,
-    results: Vec<Result<T, TaskError>>,
+    tasks: Vec<Task<T>>,
+    /// So many from the front have ended; the next one is awaited now.
+    ended: usize,
 }
 
 impl<T> JoinAll<T> {
@@ -49,11 +48,8 @@ impl<T> JoinAll<T> {
     ///
     /// On an event-loop thread it never blocks: each task that has not ended
     /// yields [`TaskError::WouldBlock`] and is detached.
-    pub fn wait(mut self) -> Vec<Result<T, TaskError>> {
-        while let Some(task) = self.current.take().or_else(|| self.tasks.next()) {
-            self.results.push(task.join());
-        }
-        std::mem::take(&mut self.results)
+    pub fn wait(self) -> Vec<Result<T, TaskError>> {
+        self.tasks.into_iter().map(Task::join).collect()
     }
 }
 
@@ -62,16 +58,15 @@ impl<T> Future for JoinAll<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        while let Some(mut task) = this.current.take().or_else(|| this.tasks.next()) {
-            match Pin::new(&mut task).poll(cx) {
-                Poll::Ready(result) => this.results.push(result),
-                Poll::Pending => {
-                    this.current = Some(task);
-                    return Poll::Pending;
-                }
+        while let Some(task) = this.tasks.get_mut(this.ended) {
+            if !task.is_finished() && task.register(cx.waker().clone()) {
+                return Poll::Pending;
             }
+            this.ended += 1;
         }
-        Poll::Ready(std::mem::take(&mut this.results))
+        let tasks = std::mem::take(&mut this.tasks).into_iter();
+        // They have ended, so joining does not wait.
+        Poll::Ready(tasks.map(Task::join).collect())
     }
 }
 
@@ -81,9 +76,8 @@ impl<T> Unpin for JoinAll<T> {}
 impl<T> fmt::Debug for JoinAll<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinAll")
-            .field("ended", &self.results.len())
-            .field("awaited", &self.current)
-            .field("left", &self.tasks.len())
-            .finish()
+            .field("ended", &self.ended)
+            .field("awaited", &self.tasks.get(self.ended))
+            .finish_non_exhaustive()
     }
 }

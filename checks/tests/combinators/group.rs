@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use trefoil::{Completer, GroupError, GroupHandle, Task, TaskError, TaskGroup, TaskId};
 
-use crate::model::{JOINS_CAN_BE_TAKEN_UP, Model};
+use crate::model::Model;
 use crate::probe::{Ledger, Out, Probe, Waiting};
 
 type Joined = Result<Vec<Probe>, GroupError>;
@@ -38,8 +38,6 @@ pub(crate) struct Group {
     members: Vec<Member>,
     ending: bool,
     joined: bool,
-    /// A join was dropped half-way.
-    abandoned: bool,
     /// What the join has collected.
     values: Vec<(u64, Out)>,
     errors: Vec<(TaskId, Out)>,
@@ -57,7 +55,6 @@ impl Group {
             members: Vec::new(),
             ending: false,
             joined: false,
-            abandoned: false,
             values: Vec::new(),
             errors: Vec::new(),
             left_out: false,
@@ -155,9 +152,6 @@ impl Group {
     /// Begins to wait for all.
     #[allow(clippy::await_holding_refcell_ref)] // nobody else borrows it meanwhile
     pub(crate) fn join(&mut self, fresh: bool, model: &mut Model) {
-        if self.abandoned && !JOINS_CAN_BE_TAKEN_UP {
-            return;
-        }
         let (Some(group), None) = (&self.group, &self.live) else {
             return;
         };
@@ -289,7 +283,6 @@ impl Group {
 
     /// Drops the future that goes on, if one does; the members stay.
     pub(crate) fn forget(&mut self) {
-        self.abandoned |= matches!(self.live, Some(Live::Join(_)));
         self.live = None;
     }
 
@@ -312,7 +305,6 @@ impl Group {
 /// A member that ended before it was added is heard of like any other: its end wakes the owner,
 /// and comes after those before it.
 #[test]
-#[ignore = "adding it wakes nobody, and it is given before those that ended earlier"]
 fn a_member_that_has_ended_wakes_the_owner() {
     for fails in [false, true] {
         let ledger = std::sync::Arc::new(Ledger::default());

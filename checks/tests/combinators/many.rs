@@ -11,7 +11,7 @@ use trefoil::{
     race, timeout, try_join_all, wait,
 };
 
-use crate::model::{JOIN_ALL_LOSES_NO_FAILURE, Model};
+use crate::model::Model;
 use crate::probe::{Out, Probe, Waiting};
 
 /// Which combinator.
@@ -45,8 +45,6 @@ pub(crate) struct Many {
     /// When it was made.
     since: u64,
     waiting: Waiting,
-    /// How many from the front had ended when it was polled last.
-    seen: usize,
 }
 
 /// A task that came back.
@@ -75,7 +73,6 @@ impl Many {
             members,
             since: model.now(),
             waiting: Waiting::default(),
-            seen: 0,
         };
         (many, rest)
     }
@@ -138,8 +135,6 @@ impl Many {
                     }
                     Poll::Pending => {
                         assert!(!ready, "{:?} is not ready in time", self.kind);
-                        let seen = members.iter().take_while(|&&task| model.ended(task));
-                        self.seen = seen.count();
                         self.members = members;
                         return (false, Vec::new());
                     }
@@ -221,9 +216,7 @@ impl Many {
     pub(crate) fn end(mut self, model: &mut Model) {
         drop(self.future.take());
         self.waiting.over();
-        let loses = matches!(self.kind, Kind::JoinAll) && !JOIN_ALL_LOSES_NO_FAILURE;
-        let lost = if loses { self.seen } else { 0 };
-        for task in self.members.into_iter().skip(lost) {
+        for task in self.members {
             model.drop_handle(task);
         }
     }

@@ -6,18 +6,6 @@
 
 use crate::probe::{MAPPED, Out};
 
-/// A task that has ended wakes the owner of the group that it is added to, and takes its
-/// turn behind those that ended before. Until it does, such tasks are not added.
-pub(crate) const ENDED_MEMBERS_ARE_HEARD_OF: bool = false;
-
-/// A group's join that was dropped half-way can be taken up again, and has lost nothing. Until it
-/// can, none is.
-pub(crate) const JOINS_CAN_BE_TAKEN_UP: bool = false;
-
-/// A failure that `join_all` has seen, and never gave since it was dropped, is reported. Until it
-/// is, none is expected.
-pub(crate) const JOIN_ALL_LOSES_NO_FAILURE: bool = false;
-
 /// Who has the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {

@@ -14,7 +14,7 @@ use trefoil::{Completer, SharedTask, Task, TaskId};
 
 use crate::group::Group;
 use crate::many::{Back, Kind, Many};
-use crate::model::{ENDED_MEMBERS_ARE_HEARD_OF, Model, Owner};
+use crate::model::{Model, Owner};
 use crate::op::{At, Op, op};
 use crate::probe::{self, Ledger, Out, Probe, Waiting, listen, no_waker_is_kept, reported_here};
 use crate::{Watchdog, runner};
@@ -295,10 +295,6 @@ impl World {
             Op::Add(at, task, by_handle) => {
                 let group = pick(&mut self.groups, at)?;
                 let loose = take(&mut self.loose, task)?;
-                if model.ended(loose.task) && !ENDED_MEMBERS_ARE_HEARD_OF {
-                    self.loose.push(loose);
-                    return None;
-                }
                 group.add(loose.task, loose.real, by_handle, model);
             }
             Op::CancelGroup(at) => pick(&mut self.groups, at)?.cancel(model),
