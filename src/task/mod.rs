@@ -64,6 +64,7 @@ pub use shared_task::SharedTask;
 pub use shutdown::Shutdown;
 pub use timeout::{Timeout, timeout};
 pub use try_join_all::{TryJoinAll, try_join_all};
+pub(crate) use unobserved::Hook;
 pub use unobserved::{TaskReport, on_unobserved};
 pub use wait::{Until, Wait, wait};
 

@@ -15,6 +15,7 @@ use std::fmt;
 use std::panic::Location;
 
 use super::raw::{self, Handle, Ref};
+use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
 
 /// Where a woken future goes.
@@ -85,6 +86,13 @@ impl Runnable {
     #[allow(dead_code)] // the event loop's
     pub(crate) fn set_tag(&self, tag: u32) {
         self.0.set_tag(tag);
+    }
+
+    /// Whom to tell of a failure that nobody took, instead of the process's hook. The
+    /// first one set stays.
+    #[allow(dead_code)] // the executors'
+    pub(crate) fn set_hook(&self, hook: Hook) {
+        let _ = self.0.header().side_or_make().hook.set(hook);
     }
 
     /// Another reference to the same task, to cancel it by.

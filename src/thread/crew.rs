@@ -39,7 +39,7 @@ use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{Shutdown, TaskError};
+use crate::task::{self, Shutdown, TaskError};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
@@ -50,6 +50,7 @@ pub(super) struct Config {
     pub(super) stack_size: Option<usize>,
     pub(super) on_start: Option<Hook>,
     pub(super) on_exit: Option<Hook>,
+    pub(super) unobserved: Option<task::Hook>,
     pub(super) caller_helps: bool,
 }
 
@@ -204,7 +205,7 @@ impl Crew {
     /// gives it back.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         current::with_home(|home| match home {
-            Some(home) if self.is(home.crew()) => match self.injector.mode() {
+            Some(home) if self.is(home.crew()) && !home.is_ending() => match self.injector.mode() {
                 Mode::Open | Mode::Draining => {
                     home.push_task(work);
                     Ok(())
@@ -368,7 +369,9 @@ impl Crew {
         }
         let _blocked = Blocked::begin();
         loop {
-            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
+            // The mode before anybody is told to end: what the threads' last hooks spawn is refused.
+            let close = || self.injector.set_mode(Mode::Closed);
+            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work(), close) {
                 sleepers.iter().for_each(|slot| slot.wake());
                 break;
             }
@@ -376,7 +379,6 @@ impl Crew {
             self.recheck();
             std::thread::sleep(STALL);
         }
-        self.injector.set_mode(Mode::Closed);
         self.join_threads(mine.is_some());
     }
 
