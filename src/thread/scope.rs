@@ -269,6 +269,10 @@ where
         let result = brood.raise(worker, || body(&scope), || common.may_help());
         let panics = std::mem::take(&mut *common.panics.lock());
         let unheard = panics.iter().find_map(|cell| cell.lock().take());
+        // One by one: the payloads' own destructors may panic.
+        for cell in panics {
+            panic::contain(|| drop(cell));
+        }
         match unheard {
             Some(panic) => {
                 panic::contain(|| drop(result));
