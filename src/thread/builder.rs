@@ -61,8 +61,8 @@ impl Builder {
         self
     }
 
-    /// The stack of each worker, in bytes. Default: what `std` gives, usually
-    /// 2 MiB. With a size of its own, the pool runs everything on its own threads.
+    /// The stack of each worker, in bytes. Default: 8 MiB, as a main thread usually has, or
+    /// what the environment variable `RUST_MIN_STACK` says. With a size of its own, the pool runs everything on its own threads.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self

@@ -54,8 +54,9 @@ pub(super) struct Config {
     pub(super) caller_helps: bool,
 }
 
-/// What `std` gives a thread that asks for nothing.
-const STD_STACK: usize = 2 << 20;
+/// What a main thread usually has: recursion that fits there should fit here. Only what is
+/// used of it takes memory.
+const STACK: usize = 8 << 20;
 
 impl Config {
     /// How much stack a worker has.
@@ -64,7 +65,7 @@ impl Config {
             let asked = std::env::var("RUST_MIN_STACK")
                 .ok()
                 .and_then(|bytes| bytes.parse().ok());
-            asked.unwrap_or(STD_STACK)
+            asked.unwrap_or(STACK)
         })
     }
 }
@@ -317,10 +318,9 @@ impl Crew {
 
     fn start_thread(self: &Arc<Self>, seat: Seat, role: Role) -> io::Result<()> {
         let number = seat.slot().number();
-        let mut builder = Builder::new().name(format!("{}-{number}", self.config.name));
-        if let Some(bytes) = self.config.stack_size {
-            builder = builder.stack_size(bytes);
-        }
+        let builder = Builder::new()
+            .name(format!("{}-{number}", self.config.name))
+            .stack_size(self.config.stack_bytes());
         let crew = Arc::clone(self);
         // The seat lies in a cradle, so that it survives if there is no thread.
         let cradle = Arc::new(Mutex::new(Some(seat)));
@@ -456,7 +456,7 @@ impl<'a> Lease<'a> {
         let seat = seat.unwrap_or_else(|| crew.new_seat(true));
         Self {
             crew,
-            worker: Some(Worker::new(Arc::clone(crew), seat)),
+            worker: Some(Worker::new(Arc::clone(crew), seat, true)),
         }
     }
 

@@ -136,10 +136,14 @@ pub(super) struct Worker {
     blocked: Cell<u32>,
     /// It has been told to end.
     ending: Cell<bool>,
+    /// This thread may run the pool's work: it is its own, or a guest that helps.
+    may_run: bool,
 }
 
 impl Worker {
-    pub(super) fn new(crew: Arc<Crew>, seat: Seat) -> Self {
+    /// The place of one of the pool's own threads, or of a `guest`.
+    pub(super) fn new(crew: Arc<Crew>, seat: Seat, guest: bool) -> Self {
+        let may_run = !guest || crew.config().caller_helps;
         let seen = RefCell::new(crew.slots());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
@@ -149,6 +153,7 @@ impl Worker {
             random,
             blocked: Cell::new(0),
             ending: Cell::new(false),
+            may_run,
         }
     }
 
@@ -169,6 +174,11 @@ impl Worker {
     #[inline]
     pub(super) fn slot_number(&self) -> usize {
         self.seat.slot.number
+    }
+
+    #[inline]
+    pub(super) fn may_run(&self) -> bool {
+        self.may_run
     }
 
     /// Where this thread parks.
@@ -438,7 +448,7 @@ pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
     context::set_home(crew.tag());
     context::set_blocker(Some(Rc::new(wait::Compensate)));
-    let worker = Worker::new(Arc::clone(&crew), seat);
+    let worker = Worker::new(Arc::clone(&crew), seat, false);
     current::at_home(&worker, || worker.live(role));
     context::set_blocker(None);
     crew.retired(worker.into_seat());
