@@ -208,6 +208,23 @@ fn deep_recursion_stays_within_a_small_stack() {
     }
 }
 
+#[test]
+fn joins_nest_as_deep_as_on_a_main_thread() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn descend(depth: usize) -> usize {
+        // Together more than the two mebibytes that `std` gives a thread.
+        let frame = std::hint::black_box([1_u8; 2048]);
+        if depth == 0 {
+            return 0;
+        }
+        let (a, b) = trefoil::join(|| descend(depth - 1), || usize::from(frame[depth % 2048]));
+        a + b
+    }
+    let pool = ThreadPool::with_threads(2);
+    assert_eq!(pool.install(|| descend(1100)), 1100);
+}
+
 // ---- waiting never runs a stranger -----------------------------------------
 
 #[test]
@@ -586,15 +603,13 @@ fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
                 pool.scope(|s| {
                     s.spawn(|| {
                         began.wait();
-                        // Until the pool refuses, which is when the waiter is awake no more.
-                        eventually("the pool is shut down", || {
+                        eventually("the pool refuses work from outside", || {
                             let refused = || {
-                                std::thread::scope(|other| {
-                                    other.spawn(|| pool.spawn(|| ()).join()).join().unwrap()
-                                })
+                                matches!(pool.spawn(|| ()).try_join(), Some(Err(TaskError::Closed)))
                             };
-                            matches!(refused(), Err(TaskError::Closed))
+                            std::thread::scope(|other| other.spawn(refused).join().unwrap())
                         });
+                        // Let the scope's thread park.
                         std::thread::sleep(Duration::from_millis(20));
                         for _ in 0..3 {
                             s.spawn(|| {
@@ -1263,7 +1278,9 @@ fn panics_in_destructors_do_not_kill_a_worker() {
         .build()
         .unwrap();
     for _ in 0..10 {
-        pool.spawn(|| BombOnDrop).detach();
+        // Here, if the task has ended by then: whose handle is dropped, drops the value.
+        let detached = catch_unwind(AssertUnwindSafe(|| pool.spawn(|| BombOnDrop).detach()));
+        drop(detached);
         let captured = BombOnDrop;
         pool.spawn(move || drop(captured)).detach();
         let caught = catch_unwind(AssertUnwindSafe(|| {
@@ -1277,6 +1294,90 @@ fn panics_in_destructors_do_not_kill_a_worker() {
         pool.install(|| std::thread::current().name().unwrap().to_owned()),
         "trefoil-0"
     );
+}
+
+/// Panics also while the thread is panicking, which aborts if nobody contains it.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a bomb");
+    }
+}
+
+#[test]
+fn bombs_in_payloads_and_errors_do_not_abort() {
+    let _watchdog = watchdog();
+    fn throw() {
+        std::panic::panic_any(Bomb);
+    }
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        let keep = |f: &dyn Fn()| {
+            let caught = catch_unwind(AssertUnwindSafe(f));
+            std::mem::forget(caught.unwrap_err());
+        };
+        for _ in 0..10 {
+            keep(&|| {
+                pool.join(throw, throw);
+            });
+            keep(&|| drop(pool.map(0..100, |_| throw())));
+            keep(&|| {
+                pool.scope(|s| {
+                    for _ in 0..5 {
+                        s.spawn(throw);
+                    }
+                });
+            });
+            let failed = pool.try_map(0..100, |i| if i % 2 == 1 { Err(Bomb) } else { Ok(i) });
+            std::mem::forget(failed.unwrap_err());
+            // The first item panics, after a later one has failed.
+            let failed = AtomicBool::new(false);
+            keep(&|| {
+                let result = pool.try_map(0..2, |i| {
+                    if i == 1 {
+                        failed.store(true, Ordering::Release);
+                        return Err(Bomb);
+                    }
+                    let end = Instant::now() + Duration::from_millis(2);
+                    while !failed.load(Ordering::Acquire) && Instant::now() < end {}
+                    throw();
+                    Ok(())
+                });
+                std::mem::forget(result);
+            });
+        }
+        assert_eq!(pool.map(0..10, |i| i).len(), 10);
+    }
+}
+
+#[test]
+fn what_no_caller_may_run_runs_on_the_pools_own_threads() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("own")
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let name = || std::thread::current().name().unwrap().to_owned();
+    let check = |names: &[String]| assert!(names.iter().all(|name| name.starts_with("own-")));
+    let both = |(a, b): (String, String)| check(&[a, b]);
+    both(pool.join(name, name));
+    check(&pool.map(0..10, |_| name()));
+    check(&[pool.spawn(name).join().unwrap()]);
+    // The body of a scope is on this thread; what it asks of the current pool is not.
+    pool.scope(|s| {
+        both(trefoil::join(name, name));
+        check(&[s.spawn(name).join().unwrap()]);
+        check(&[trefoil::scope(|s| s.spawn(name).join().unwrap())]);
+        check(&[trefoil::spawn_blocking(name).join().unwrap()]);
+    });
+    // After its end there is nobody else.
+    pool.shutdown(Shutdown::Wait);
+    let (a, b) = pool.scope(|_| trefoil::join(name, name));
+    assert_eq!([&a, &b], [&name(), &name()]);
 }
 
 #[test]
