@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use trefoil::{CancelToken, Completer, Panic, Shutdown, TaskError, ThreadPool, thread};
+use trefoil::{
+    CancelToken, Completer, Panic, PanicLocation, Shutdown, TaskError, ThreadPool, thread,
+};
 
 /// Ends the process if it is not dropped in time.
 struct Watchdog(Option<mpsc::Sender<()>>);
@@ -747,7 +749,7 @@ fn a_panic_keeps_its_place_on_the_way_to_the_task_that_it_ends() {
         // In the stolen half; in the first, while the stolen one panics, too.
         for (first, second) in [(good as fn(), bad as fn()), (bad, worse)] {
             let panic = panic_of(pool.spawn(both(first, second)).join());
-            let place = panic.location().map(|place| place.line());
+            let place = panic.location().map(PanicLocation::line);
             assert_eq!((panic.message(), place), ("bad", Some(line_of_bad)));
             assert!(panic.worker().starts_with("place-"), "{panic:?}");
         }
@@ -759,10 +761,7 @@ fn a_panic_keeps_its_place_on_the_way_to_the_task_that_it_ends() {
             .spawn(move || inner.join(bad, worse))
             .on_done(move |result| send.send(result).unwrap());
         let panic = panic_of(receive.recv().unwrap());
-        assert_eq!(
-            panic.location().map(|place| place.line()),
-            Some(line_of_bad)
-        );
+        assert_eq!(panic.location().map(PanicLocation::line), Some(line_of_bad));
         // At the end of a scope, and through two pools and a task that was awaited.
         let (inner, other) = (Arc::clone(&pool), Arc::clone(&alone));
         let task = pool.spawn(move || {
@@ -776,10 +775,7 @@ fn a_panic_keeps_its_place_on_the_way_to_the_task_that_it_ends() {
             });
         });
         let panic = panic_of(task.join());
-        assert_eq!(
-            panic.location().map(|place| place.line()),
-            Some(line_of_bad)
-        );
+        assert_eq!(panic.location().map(PanicLocation::line), Some(line_of_bad));
         assert_eq!(panic.worker(), "trefoil-0");
     }
     // What a task has caught itself is not the place of a later one's silent panic.
@@ -1216,7 +1212,7 @@ fn failures_that_nobody_takes_reach_the_pools_own_hook_once() {
         let gate = Arc::new(Barrier::new(3));
         for _ in 0..2 {
             let gate = Arc::clone(&gate);
-            pool.spawn(move || drop(gate.wait())).detach();
+            pool.spawn(move || gate.wait().is_leader()).detach();
         }
         let queued = pool.spawn(|| ());
         assert!(queued.cancel());
@@ -1341,7 +1337,9 @@ fn bombs_in_payloads_and_errors_do_not_abort() {
                         return Err(Bomb);
                     }
                     let end = Instant::now() + Duration::from_millis(2);
-                    while !failed.load(Ordering::Acquire) && Instant::now() < end {}
+                    while !failed.load(Ordering::Acquire) && Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
                     throw();
                     Ok(())
                 });
