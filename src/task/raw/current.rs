@@ -46,7 +46,7 @@ pub(crate) struct Lineage(*const ());
 
 // SAFETY: T15: it is only a mark; `inherit` says under which conditions it is looked at.
 unsafe impl Send for Lineage {}
-// SAFETY: as above.
+// SAFETY: T15: as above.
 unsafe impl Sync for Lineage {}
 
 impl Lineage {

@@ -1,0 +1,84 @@
+//! One heap allocation per task, from spawn to result, whoever produces it.
+//!
+//! A counting allocator; a single test, so that nothing else allocates meanwhile.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
+#![allow(unsafe_code)] // an allocator cannot be had without
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use trefoil::{Completer, Task, ThreadPool};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: all calls are handed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const TASKS: u64 = 10_000;
+
+/// How many allocations `work`, done `TASKS` times, makes for each; the first
+/// round warms up. Queues that grow, once, may add some in all, but none for each.
+fn per_task(mut work: impl FnMut(u64)) -> f64 {
+    let mut round = || {
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        (0..TASKS).for_each(&mut work);
+        ALLOCATIONS.load(Ordering::SeqCst) - before
+    };
+    round();
+    round() as f64 / TASKS as f64
+}
+
+#[test]
+fn one_allocation_per_task() {
+    let pool = ThreadPool::with_threads(2);
+    let queued = per_task(|n| assert_eq!(pool.spawn(move || n + 1).join().unwrap(), n + 1));
+    assert!((1.0..1.05).contains(&queued), "closure: {queued}");
+
+    let inside = pool
+        .spawn(|| per_task(|n| assert_eq!(trefoil::spawn_blocking(move || n).join().unwrap(), n)));
+    let inside = inside.join().unwrap();
+    assert!(
+        (1.0..1.05).contains(&inside),
+        "closure, from a worker: {inside}"
+    );
+
+    let promised = per_task(|n| {
+        let (completer, task) = Completer::new();
+        completer.complete(Ok(n));
+        assert_eq!(task.join().unwrap(), n);
+    });
+    assert_eq!(promised, 1.0, "promise");
+
+    let ready = per_task(|n| assert_eq!(Task::ready(n).join().unwrap(), n));
+    assert_eq!(ready, 1.0, "ready");
+
+    let mut before = 0;
+    let awaited = trefoil::run(async {
+        for round in 0..2 {
+            if round == 1 {
+                before = ALLOCATIONS.load(Ordering::SeqCst);
+            }
+            for n in 0..TASKS {
+                assert_eq!(trefoil::spawn(async move { n }).await.unwrap(), n);
+            }
+        }
+        (ALLOCATIONS.load(Ordering::SeqCst) - before) as f64 / TASKS as f64
+    });
+    assert!((1.0..1.01).contains(&awaited), "future: {awaited}");
+}
