@@ -314,8 +314,8 @@ impl ThreadPool {
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);
-    /// let (send, receive) = std::sync::mpsc::channel();
     /// let answer = pool.install(|| {
+    ///     let (send, receive) = std::sync::mpsc::channel();
     ///     // Only another thread of the pool can send it.
     ///     trefoil::spawn_blocking(move || send.send(42).unwrap()).detach();
     ///     pool.blocking(|| receive.recv().unwrap())

@@ -194,7 +194,21 @@ impl<'scope> Scope<'scope, '_> {
 
 /// A task spawned in a [`Scope`].
 ///
-/// Dropping it leaves the task to the end of the scope.
+/// Dropping it leaves the task to the end of the scope. It cannot leave the scope, and
+/// the task cannot borrow from its body:
+///
+/// ```compile_fail,E0521
+/// let mut kept = None;
+/// trefoil::scope(|s| kept = Some(s.spawn(|| 1)));
+/// drop(kept);
+/// ```
+///
+/// ```compile_fail,E0597
+/// trefoil::scope(|s| {
+///     let inner = String::from("gone when the body ends");
+///     s.spawn(|| inner.len());
+/// });
+/// ```
 pub struct ScopedTask<'scope, T>(Arc<dyn Handle<T> + 'scope>);
 
 impl<T> ScopedTask<'_, T> {
