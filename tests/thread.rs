@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use trefoil::{Completer, Shutdown, TaskError, ThreadPool, thread};
+use trefoil::{
+    CancelToken, Completer, Panic, PanicLocation, Shutdown, TaskError, ThreadPool, thread,
+};
 
 /// Ends the process if it is not dropped in time.
 struct Watchdog(Option<mpsc::Sender<()>>);
@@ -206,6 +208,23 @@ fn deep_recursion_stays_within_a_small_stack() {
         assert_eq!(pool.install(|| descend(200)), 200);
         assert_eq!(pool.install(|| fib(18)), 2584);
     }
+}
+
+#[test]
+fn joins_nest_as_deep_as_on_a_main_thread() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn descend(depth: usize) -> usize {
+        // Together more than the two mebibytes that `std` gives a thread.
+        let frame = std::hint::black_box([1_u8; 2048]);
+        if depth == 0 {
+            return 0;
+        }
+        let (a, b) = trefoil::join(|| descend(depth - 1), || usize::from(frame[depth % 2048]));
+        a + b
+    }
+    let pool = ThreadPool::with_threads(2);
+    assert_eq!(pool.install(|| descend(1100)), 1100);
 }
 
 // ---- waiting never runs a stranger -----------------------------------------
@@ -569,6 +588,204 @@ fn resident() -> usize {
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
+#[test]
+fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
+    let _watchdog = watchdog();
+    // The scope's own thread has nothing to help with and parks; then the pool is shut
+    // down, and the task that runs on it spawns more.
+    for how in [Shutdown::CancelPending, Shutdown::Wait] {
+        for helps in [true, false] {
+            let pool = ThreadPool::builder()
+                .threads(1)
+                .caller_helps(helps)
+                .build()
+                .unwrap();
+            let (began, done) = (Barrier::new(2), AtomicUsize::new(0));
+            std::thread::scope(|threads| {
+                pool.scope(|s| {
+                    s.spawn(|| {
+                        began.wait();
+                        eventually("the pool refuses work from outside", || {
+                            let refused = || {
+                                matches!(pool.spawn(|| ()).try_join(), Some(Err(TaskError::Closed)))
+                            };
+                            std::thread::scope(|other| other.spawn(refused).join().unwrap())
+                        });
+                        // Let the scope's thread park.
+                        std::thread::sleep(Duration::from_millis(20));
+                        for _ in 0..3 {
+                            s.spawn(|| {
+                                s.spawn(|| done.fetch_add(1, Ordering::Relaxed));
+                            });
+                        }
+                    });
+                    began.wait();
+                    threads.spawn(|| pool.shutdown(how));
+                });
+            });
+            assert_eq!(done.load(Ordering::Relaxed), 3);
+        }
+    }
+}
+
+// ---- the task that all this is a part of ------------------------------------
+
+#[test]
+fn every_part_of_a_task_has_the_tasks_own_token() {
+    let _watchdog = watchdog();
+    let pool = Arc::new(ThreadPool::with_threads(4));
+    let inner = Arc::clone(&pool);
+    let (begun_send, begun) = mpsc::channel();
+    let (token_send, tokens) = mpsc::channel();
+    let task = pool.spawn(move || {
+        let pool = &inner;
+        let cancelled = || CancelToken::current().is_cancelled();
+        let until_cancelled = |barrier: &Barrier| {
+            // Behind the barrier, so that each part runs on a thread of its own.
+            barrier.wait();
+            let token = CancelToken::current();
+            eventually("the token of this part is cancelled", || {
+                token.is_cancelled()
+            });
+        };
+        assert!(!cancelled());
+        let three = Barrier::new(3);
+        begun_send.send(CancelToken::current()).unwrap();
+        trefoil::join(
+            || until_cancelled(&three),
+            || trefoil::join(|| until_cancelled(&three), || until_cancelled(&three)),
+        );
+        let four = Barrier::new(4);
+        trefoil::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    until_cancelled(&four);
+                    // A part of a part.
+                    trefoil::scope(|s| s.spawn(|| assert!(cancelled())).join().unwrap());
+                });
+            }
+        });
+        let all = pool.map(0..4, |_| {
+            until_cancelled(&four);
+            cancelled()
+        });
+        assert_eq!(all, [true; 4]);
+        assert!(pool.map_reduce(0..1000, |_| cancelled(), || true, |a, b| a & b));
+        assert!(pool.install(cancelled));
+        // A spawned task has its own, also from within a part.
+        let (_, of_child) = trefoil::join(|| (), || trefoil::spawn_blocking(cancelled).join());
+        token_send.send((cancelled(), of_child.unwrap())).unwrap();
+    });
+    // On a worker, not here: nobody joins the task.
+    let token = begun.recv().unwrap();
+    task.cancel();
+    assert!(token.is_cancelled());
+    assert_eq!(tokens.recv().unwrap(), (true, false));
+    // The workers are whole: what is no part of a task is none.
+    assert!(
+        pool.map(0..100, |_| CancelToken::current().is_cancelled())
+            .iter()
+            .all(|is| !is)
+    );
+}
+
+#[test]
+fn a_scoped_task_is_a_part_of_its_scopes_task_whoever_runs_it() {
+    let _watchdog = watchdog();
+    // One worker, which is in the scope: only the thread that joins can run the task.
+    let pool = Arc::new(ThreadPool::with_threads(1));
+    let inner = Arc::clone(&pool);
+    let (send, receive) = mpsc::channel();
+    pool.spawn(move || {
+        CancelToken::current().cancel();
+        let seen = inner.scope(|s| {
+            let part = s.spawn(|| CancelToken::current().is_cancelled());
+            std::thread::scope(|threads| threads.spawn(|| part.join().unwrap()).join().unwrap())
+        });
+        send.send(seen).unwrap();
+    })
+    .detach();
+    assert!(receive.recv().unwrap());
+}
+
+fn panic_of<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Panic {
+    match result {
+        Err(TaskError::Panicked(panic)) => *panic,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_panic_keeps_its_place_on_the_way_to_the_task_that_it_ends() {
+    let _watchdog = watchdog();
+    let pool = Arc::new(
+        ThreadPool::builder()
+            .threads(2)
+            .name("place")
+            .caller_helps(false)
+            .build()
+            .unwrap(),
+    );
+    let both = |first: fn(), second: fn()| {
+        let (pool, begun) = (Arc::clone(&pool), Barrier::new(2));
+        move || {
+            let run = |half: fn()| {
+                begun.wait();
+                half();
+                std::thread::current().name().unwrap().to_owned()
+            };
+            pool.join(|| run(first), || run(second))
+        }
+    };
+    fn good() {}
+    fn bad() {
+        panic!("bad");
+    }
+    fn worse() {
+        panic!("worse");
+    }
+    let line_of_bad = line!() - 5;
+    for _ in 0..20 {
+        // In the stolen half; in the first, while the stolen one panics, too.
+        for (first, second) in [(good as fn(), bad as fn()), (bad, worse)] {
+            let panic = panic_of(pool.spawn(both(first, second)).join());
+            let place = panic.location().map(PanicLocation::line);
+            assert_eq!((panic.message(), place), ("bad", Some(line_of_bad)));
+            assert!(panic.worker().starts_with("place-"), "{panic:?}");
+        }
+        // In the first half, while the second panics on the same thread.
+        let alone = Arc::new(ThreadPool::with_threads(1));
+        let inner = Arc::clone(&alone);
+        let (send, receive) = mpsc::channel();
+        alone
+            .spawn(move || inner.join(bad, worse))
+            .on_done(move |result| send.send(result).unwrap());
+        let panic = panic_of(receive.recv().unwrap());
+        assert_eq!(panic.location().map(PanicLocation::line), Some(line_of_bad));
+        // At the end of a scope, and through two pools and a task that was awaited.
+        let (inner, other) = (Arc::clone(&pool), Arc::clone(&alone));
+        let task = pool.spawn(move || {
+            inner.scope(|s| {
+                s.spawn(move || {
+                    other.install(|| match trefoil::spawn_blocking(bad).join() {
+                        Err(TaskError::Panicked(panic)) => panic.resume_unwind(),
+                        other => panic!("{other:?}"),
+                    });
+                });
+            });
+        });
+        let panic = panic_of(task.join());
+        assert_eq!(panic.location().map(PanicLocation::line), Some(line_of_bad));
+        assert_eq!(panic.worker(), "trefoil-0");
+    }
+    // What a task has caught itself is not the place of a later one's silent panic.
+    for _ in 0..4 {
+        pool.spawn(|| drop(catch_unwind(bad))).join().unwrap();
+        let silent = pool.spawn(|| std::panic::resume_unwind(Box::new("silent")));
+        assert_eq!(panic_of::<()>(silent.join()).location(), None);
+    }
+}
+
 // ---- map -------------------------------------------------------------------
 
 #[test]
@@ -892,6 +1109,152 @@ fn hooks_run_on_each_worker_and_their_panics_harm_nobody() {
     assert_eq!(of("start")[..3], [0, 1, 2]);
 }
 
+#[test]
+fn a_thread_that_is_still_in_its_start_hook_is_not_relied_upon() {
+    let _watchdog = watchdog();
+    for threads in [2, 4] {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let pool = ThreadPool::builder()
+            .threads(threads)
+            .on_start(move |index| {
+                if index == 0 {
+                    gate.lock().unwrap().recv().unwrap();
+                }
+            })
+            .build()
+            .unwrap();
+        eventually("the others sleep", || {
+            format!("{pool:?}").contains("running: 1")
+        });
+        // Only another worker can run it: the one with the hook waits for it.
+        pool.spawn(move || go.send(()).unwrap()).detach();
+        pool.shutdown(Shutdown::Wait);
+    }
+    // A hook that waits for a task of its own pool: a spare runs that.
+    let (completer, promise) = Completer::new();
+    let promise = Mutex::new(Some(promise));
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .on_start(move |_| {
+            let promise = promise.lock().unwrap().take();
+            if let Some(promise) = promise {
+                promise.join().unwrap();
+            }
+        })
+        .build()
+        .unwrap();
+    eventually("the hook waits", || {
+        format!("{pool:?}").contains("blocked: 1")
+    });
+    pool.spawn(move || completer.complete(Ok(()))).detach();
+    pool.shutdown(Shutdown::Wait);
+}
+
+#[test]
+fn what_an_exit_hook_does_neither_hangs_nor_is_forgotten() {
+    let _watchdog = watchdog();
+    let other = Arc::new(ThreadPool::with_threads(1));
+    for _ in 0..100 {
+        let (send, receive) = mpsc::channel();
+        let (send, other) = (Mutex::new(send), Arc::clone(&other));
+        let pool = ThreadPool::builder()
+            .threads(2)
+            .on_exit(move |_| {
+                // Its own pool is closed; joins, maps and waits still work.
+                let sum = trefoil::join(|| 1, || other.spawn(|| 2).join().unwrap());
+                let (completer, promise) = Completer::new();
+                other.spawn(move || completer.complete(Ok(3))).detach();
+                let refused = trefoil::spawn_blocking(|| ());
+                let told = (sum, promise.join().unwrap(), refused);
+                send.lock().unwrap().send(told).unwrap();
+            })
+            .build()
+            .unwrap();
+        pool.shutdown(Shutdown::Wait);
+        for _ in 0..2 {
+            let (sum, three, refused) = receive.recv().unwrap();
+            assert_eq!((sum, three), ((1, 2), 3));
+            // Nobody is left who could run it, so it has ended; joining might run it here.
+            assert!(refused.is_finished());
+            assert!(matches!(refused.join(), Err(TaskError::Closed)));
+        }
+        assert!(format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0"));
+    }
+}
+
+#[test]
+fn failures_that_nobody_takes_reach_the_pools_own_hook_once() {
+    let _watchdog = watchdog();
+    for helps in [true, false] {
+        let (tell, told) = mpsc::channel();
+        let pool = ThreadPool::builder()
+            .threads(2)
+            .caller_helps(helps)
+            .on_unobserved(move |report| {
+                let line = report.spawned_at().line();
+                tell.send((line, format!("{report:?}"))).unwrap();
+                panic!("a bad hook");
+            })
+            .build()
+            .unwrap();
+        let lines = line!() + 1..line!() + 5;
+        pool.spawn(|| panic!("detached")).detach();
+        let ended = pool.spawn(|| panic!("dropped at the end"));
+        eventually("it has ended", || ended.is_finished());
+        drop(ended);
+        for text in ["detached", "dropped at the end"] {
+            let (line, report) = told.recv().unwrap();
+            assert!(lines.contains(&line) && report.contains(text), "{report}");
+        }
+        // Taken, cancelled, well: no reports.
+        panic_of::<()>(pool.spawn(|| panic!("taken")).join());
+        let gate = Arc::new(Barrier::new(3));
+        for _ in 0..2 {
+            let gate = Arc::clone(&gate);
+            pool.spawn(move || gate.wait().is_leader()).detach();
+        }
+        let queued = pool.spawn(|| ());
+        assert!(queued.cancel());
+        drop(queued);
+        gate.wait();
+        pool.shutdown(Shutdown::Wait);
+        assert!(told.try_recv().is_err());
+        // Refused is a failure.
+        pool.spawn(|| ()).detach();
+        assert!(told.recv().unwrap().1.contains("Closed"));
+    }
+}
+
+#[test]
+fn a_worker_that_says_it_blocks_is_replaced() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    assert_eq!(pool.blocking(|| 1), 1);
+    for _ in 0..20 {
+        let sum = pool.install(|| {
+            let (send, receive) = mpsc::channel();
+            trefoil::spawn_blocking(move || send.send(2).unwrap()).detach();
+            // One inside another, with waits and forks in it.
+            pool.blocking(|| {
+                pool.blocking(|| {
+                    let (a, b) =
+                        trefoil::join(|| 1, || trefoil::spawn_blocking(|| 4).join().unwrap());
+                    a + b + receive.recv().unwrap()
+                })
+            })
+        });
+        assert_eq!(sum, 7);
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.install(|| pool.blocking(|| panic!("inside")))
+        }));
+        assert_eq!(message(&*caught.unwrap_err()), "inside");
+    }
+    eventually("all sleep, and are counted right", || {
+        format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0")
+    });
+}
+
 struct BombOnDrop;
 
 impl Drop for BombOnDrop {
@@ -911,7 +1274,9 @@ fn panics_in_destructors_do_not_kill_a_worker() {
         .build()
         .unwrap();
     for _ in 0..10 {
-        pool.spawn(|| BombOnDrop).detach();
+        // Here, if the task has ended by then: whose handle is dropped, drops the value.
+        let detached = catch_unwind(AssertUnwindSafe(|| pool.spawn(|| BombOnDrop).detach()));
+        drop(detached);
         let captured = BombOnDrop;
         pool.spawn(move || drop(captured)).detach();
         let caught = catch_unwind(AssertUnwindSafe(|| {
@@ -925,6 +1290,92 @@ fn panics_in_destructors_do_not_kill_a_worker() {
         pool.install(|| std::thread::current().name().unwrap().to_owned()),
         "trefoil-0"
     );
+}
+
+/// Panics also while the thread is panicking, which aborts if nobody contains it.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a bomb");
+    }
+}
+
+#[test]
+fn bombs_in_payloads_and_errors_do_not_abort() {
+    let _watchdog = watchdog();
+    fn throw() {
+        std::panic::panic_any(Bomb);
+    }
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        let keep = |f: &dyn Fn()| {
+            let caught = catch_unwind(AssertUnwindSafe(f));
+            std::mem::forget(caught.unwrap_err());
+        };
+        for _ in 0..10 {
+            keep(&|| {
+                pool.join(throw, throw);
+            });
+            keep(&|| drop(pool.map(0..100, |_| throw())));
+            keep(&|| {
+                pool.scope(|s| {
+                    for _ in 0..5 {
+                        s.spawn(throw);
+                    }
+                });
+            });
+            let failed = pool.try_map(0..100, |i| if i % 2 == 1 { Err(Bomb) } else { Ok(i) });
+            std::mem::forget(failed.unwrap_err());
+            // The first item panics, after a later one has failed.
+            let failed = AtomicBool::new(false);
+            keep(&|| {
+                let result = pool.try_map(0..2, |i| {
+                    if i == 1 {
+                        failed.store(true, Ordering::Release);
+                        return Err(Bomb);
+                    }
+                    let end = Instant::now() + Duration::from_millis(2);
+                    while !failed.load(Ordering::Acquire) && Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
+                    throw();
+                    Ok(())
+                });
+                std::mem::forget(result);
+            });
+        }
+        assert_eq!(pool.map(0..10, |i| i).len(), 10);
+    }
+}
+
+#[test]
+fn what_no_caller_may_run_runs_on_the_pools_own_threads() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("own")
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let name = || std::thread::current().name().unwrap().to_owned();
+    let check = |names: &[String]| assert!(names.iter().all(|name| name.starts_with("own-")));
+    let both = |(a, b): (String, String)| check(&[a, b]);
+    both(pool.join(name, name));
+    check(&pool.map(0..10, |_| name()));
+    check(&[pool.spawn(name).join().unwrap()]);
+    // The body of a scope is on this thread; what it asks of the current pool is not.
+    pool.scope(|s| {
+        both(trefoil::join(name, name));
+        check(&[s.spawn(name).join().unwrap()]);
+        check(&[trefoil::scope(|s| s.spawn(name).join().unwrap())]);
+        check(&[trefoil::spawn_blocking(name).join().unwrap()]);
+    });
+    // After its end there is nobody else.
+    pool.shutdown(Shutdown::Wait);
+    let (a, b) = pool.scope(|_| trefoil::join(name, name));
+    assert_eq!([&a, &b], [&name(), &name()]);
 }
 
 #[test]

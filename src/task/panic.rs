@@ -6,6 +6,11 @@
 //! and then calls the hook that was there before, always. A host that replaces
 //! the hook afterwards loses the location, nothing else.
 //!
+//! What is resumed does not pass the hook again. So who carries a panic from one thread
+//! to another (a stolen half, an awaited task) carries its place with it, and notes it
+//! where the panic goes on ([`Carried`]). A place belongs to the task that it was noted in: what
+//! a task caught itself is not taken for the place of a later task's silent panic.
+//!
 //! The payload of a local panic is kept, behind a lock because payloads are not
 //! `Sync`; whoever resumes first gets it, later resumers get the message.
 
@@ -16,7 +21,7 @@ use std::panic::{self, AssertUnwindSafe, Location};
 // A payload is taken once: no protocol.
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use super::raw;
+use super::{TaskId, raw};
 
 type Payload = Box<dyn Any + Send + 'static>;
 
@@ -49,7 +54,7 @@ pub struct PanicLocation {
 }
 
 impl Panic {
-    fn local(payload: Payload, location: Option<PanicLocation>) -> Self {
+    fn local(payload: Payload, place: Option<Place>) -> Self {
         let message = match payload.downcast_ref::<&'static str>() {
             Some(text) => (*text).to_owned(),
             None => match payload.downcast_ref::<String>() {
@@ -57,10 +62,8 @@ impl Panic {
                 None => "a panic with a payload that is not text".to_owned(),
             },
         };
-        let thread = std::thread::current();
-        let worker = thread
-            .name()
-            .map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
+        let (location, worker) = place.map_or((None, None), |place| (place.location, place.worker));
+        let worker = worker.unwrap_or_else(worker_name);
         Self(Arc::new(Inner {
             message,
             location,
@@ -107,11 +110,14 @@ impl Panic {
     /// # Panics
     /// Always: that is its job.
     pub fn resume_unwind(self) -> ! {
-        if is_ours() {
-            // No hook is called, which would note it.
-            let _ = PLACE.try_with(|slot| slot.replace(self.0.location.clone()));
-        }
-        panic::resume_unwind(self.into_payload())
+        // No hook is called, which would note it.
+        let place = Some(Place {
+            task: None,
+            location: self.0.location.clone(),
+            worker: Some(self.0.worker.clone()),
+        });
+        let payload = self.into_payload();
+        Carried { payload, place }.resume()
     }
 
     /// The payload as `resume_unwind` would raise it.
@@ -173,6 +179,14 @@ impl PanicLocation {
     }
 }
 
+/// What a panic on this thread says about where it ran.
+fn worker_name() -> String {
+    let thread = std::thread::current();
+    thread
+        .name()
+        .map_or_else(|| format!("{:?}", thread.id()), str::to_owned)
+}
+
 impl From<&Location<'_>> for PanicLocation {
     fn from(location: &Location<'_>) -> Self {
         Self {
@@ -197,7 +211,23 @@ crate::loom::per_thread! {
 
 crate::loom::per_thread! {
     /// Where the last panic inside a [`catch`] on this thread began.
-    static PLACE: RefCell<Option<PanicLocation>> = RefCell::new(None);
+    static PLACE: RefCell<Option<Place>> = RefCell::new(None);
+}
+
+/// Where a panic began.
+struct Place {
+    /// The task that it is in.
+    task: Option<TaskId>,
+    location: Option<PanicLocation>,
+    /// The thread, if it is not the one that it is noted on.
+    worker: Option<String>,
+}
+
+/// Notes a place on this thread, or none; the one before.
+fn note(place: Option<Place>) -> Option<Place> {
+    PLACE
+        .try_with(|slot| slot.replace(place))
+        .unwrap_or_default()
 }
 
 /// Puts in the one chaining panic hook, once in the life of the process.
@@ -212,8 +242,11 @@ pub(crate) fn install_hook() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if is_ours() {
-                let place = info.location().map(PanicLocation::from);
-                let _ = PLACE.try_with(|slot| slot.replace(place));
+                note(Some(Place {
+                    task: raw::current::id(),
+                    location: info.location().map(PanicLocation::from),
+                    worker: None,
+                }));
             }
             before(info);
         }));
@@ -234,16 +267,60 @@ pub(super) fn catch_in_task<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 /// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload.
 #[inline]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    noting(|| panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught))
+}
+
+/// Runs `f`; a panic comes back in a form in which another thread can go on with it.
+#[inline]
+pub(crate) fn carry<R>(f: impl FnOnce() -> R) -> Result<R, Carried> {
+    noting(|| {
+        panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+            // Whatever task it is in: a lent one has been left by now.
+            let mut place = note(None);
+            if let Some(place) = &mut place {
+                place.worker.get_or_insert_with(worker_name);
+            }
+            Carried { payload, place }
+        })
+    })
+}
+
+/// The hook notes places while `f` runs. A place noted before is put back: `f` may run
+/// in the middle of another unwinding.
+fn noting<R>(f: impl FnOnce() -> R) -> R {
+    let before = note(None);
     let _ = CATCHING.try_with(|depth| depth.set(depth.get() + 1));
-    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    let result = f();
     let _ = CATCHING.try_with(|depth| depth.set(depth.get() - 1));
-    result.map_err(caught)
+    note(before);
+    result
+}
+
+/// A panic on its way to another thread.
+pub(crate) struct Carried {
+    payload: Payload,
+    place: Option<Place>,
+}
+
+impl Carried {
+    /// Goes on with it here.
+    pub(crate) fn resume(self) -> ! {
+        if is_ours() {
+            let task = raw::current::id();
+            note(self.place.map(|place| Place { task, ..place }));
+        }
+        panic::resume_unwind(self.payload)
+    }
+}
+
+/// The place of the panic that has just been caught, if the hook has noted it.
+fn take_place() -> Option<Place> {
+    note(None).filter(|place| place.task == raw::current::id())
 }
 
 #[cold]
 fn caught(payload: Payload) -> Panic {
-    let place = PLACE.try_with(RefCell::take).unwrap_or(None);
-    Panic::local(payload, place)
+    Panic::local(payload, take_place())
 }
 
 /// Runs `f`, which drops something of the user's, where a panic would do harm

@@ -13,6 +13,8 @@ use std::{fmt, io};
 
 use super::crew::{Config, Crew};
 use super::{ThreadPool, global};
+use crate::loom::Arc;
+use crate::task::TaskReport;
 
 /// Makes a [`ThreadPool`] that is not as [`ThreadPool::new`] makes it.
 ///
@@ -36,6 +38,7 @@ impl Builder {
             stack_size: None,
             on_start: None,
             on_exit: None,
+            unobserved: None,
             caller_helps: true,
         };
         Self {
@@ -58,8 +61,8 @@ impl Builder {
         self
     }
 
-    /// The stack of each worker, in bytes. Default: what `std` gives, usually
-    /// 2 MiB. With a size of its own, the pool runs everything on its own threads.
+    /// The stack of each worker, in bytes. Default: 8 MiB, as a main thread usually has, or
+    /// what the environment variable `RUST_MIN_STACK` says. With a size of its own, the pool runs everything on its own threads.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self
@@ -77,6 +80,27 @@ impl Builder {
     /// in it is contained.
     pub fn on_exit(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.on_exit = Some(Box::new(f));
+        self
+    }
+
+    /// What happens to the failure of a task of this pool that nobody takes, instead of
+    /// the process's hook (see [`on_unobserved`](crate::on_unobserved)). Each task then
+    /// costs one more allocation.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let pool = trefoil::ThreadPool::builder()
+    ///     .threads(1)
+    ///     .on_unobserved(move |report| { let _ = tell.send(report.error().to_string()); })
+    ///     .build()?;
+    /// pool.spawn(|| panic!("unheard")).detach();
+    /// assert!(told.recv().unwrap().contains("unheard"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
+        self.config.unobserved = Some(Arc::new(hook));
         self
     }
 

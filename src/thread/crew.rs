@@ -39,7 +39,7 @@ use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{Shutdown, TaskError};
+use crate::task::{self, Shutdown, TaskError};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
@@ -50,11 +50,13 @@ pub(super) struct Config {
     pub(super) stack_size: Option<usize>,
     pub(super) on_start: Option<Hook>,
     pub(super) on_exit: Option<Hook>,
+    pub(super) unobserved: Option<task::Hook>,
     pub(super) caller_helps: bool,
 }
 
-/// What `std` gives a thread that asks for nothing.
-const STD_STACK: usize = 2 << 20;
+/// What a main thread usually has: recursion that fits there should fit here. Only what is
+/// used of it takes memory.
+const STACK: usize = 8 << 20;
 
 impl Config {
     /// How much stack a worker has.
@@ -63,7 +65,7 @@ impl Config {
             let asked = std::env::var("RUST_MIN_STACK")
                 .ok()
                 .and_then(|bytes| bytes.parse().ok());
-            asked.unwrap_or(STD_STACK)
+            asked.unwrap_or(STACK)
         })
     }
 }
@@ -205,7 +207,7 @@ impl Crew {
     /// gives it back.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         current::with_home(|home| match home {
-            Some(home) if self.is(home.crew()) => match self.injector.mode() {
+            Some(home) if self.is(home.crew()) && !home.is_ending() => match self.injector.mode() {
                 Mode::Open | Mode::Draining => {
                     home.push_task(work);
                     Ok(())
@@ -317,10 +319,9 @@ impl Crew {
 
     fn start_thread(self: &Arc<Self>, seat: Seat, role: Role) -> io::Result<()> {
         let number = seat.slot().number();
-        let mut builder = Builder::new().name(format!("{}-{number}", self.config.name));
-        if let Some(bytes) = self.config.stack_size {
-            builder = builder.stack_size(bytes);
-        }
+        let builder = Builder::new()
+            .name(format!("{}-{number}", self.config.name))
+            .stack_size(self.config.stack_bytes());
         let crew = Arc::clone(self);
         // The seat lies in a cradle, so that it survives if there is no thread.
         let cradle = Arc::new(Mutex::new(Some(seat)));
@@ -369,7 +370,9 @@ impl Crew {
         }
         let _blocked = Blocked::begin();
         loop {
-            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
+            // The mode before anybody is told to end: what the threads' last hooks spawn is refused.
+            let close = || self.injector.set_mode(Mode::Closed);
+            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work(), close) {
                 sleepers.iter().for_each(|slot| slot.wake());
                 break;
             }
@@ -377,7 +380,6 @@ impl Crew {
             self.recheck();
             std::thread::sleep(STALL);
         }
-        self.injector.set_mode(Mode::Closed);
         self.join_threads(mine.is_some());
     }
 
@@ -455,7 +457,7 @@ impl<'a> Lease<'a> {
         let seat = seat.unwrap_or_else(|| crew.new_seat(true));
         Self {
             crew,
-            worker: Some(Worker::new(Arc::clone(crew), seat)),
+            worker: Some(Worker::new(Arc::clone(crew), seat, true)),
         }
     }
 

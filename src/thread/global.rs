@@ -90,7 +90,9 @@ where
     // The one function whose cost is counted in nanoseconds: no counting of
     // references on the way.
     current::with(|worker| match worker {
-        Some(worker) => pool::join_on(worker, a, b),
+        Some(worker) if worker.may_run() => pool::join_on(worker, a, b),
+        // A thread in the body of a scope, whose pool wants its work on its own threads.
+        Some(worker) => worker.crew().region(|worker| pool::join_on(worker, a, b)),
         None => get().join(a, b),
     })
 }

@@ -532,10 +532,10 @@ impl<B: Bed> Idle<B> {
     }
 
     /// Waits until nobody runs and nobody but the leaving is blocked. If `idle`
-    /// then says that nothing is queued, closes the pool (P3) and returns the
-    /// sleepers, whose orders are to end. `None`: work is queued and nobody is
+    /// then says that nothing is queued, closes the pool (P3), calls `close`, and returns
+    /// the sleepers, whose orders are to end. `None`: work is queued and nobody is
     /// there to run it, because the system has refused a thread.
-    pub(super) fn wait_quiet(&self, idle: impl Fn() -> bool) -> Option<Vec<B>> {
+    pub(super) fn wait_quiet(&self, idle: impl Fn() -> bool, close: impl Fn()) -> Option<Vec<B>> {
         let mut beds = self.beds.lock();
         loop {
             if beds.closed {
@@ -552,6 +552,7 @@ impl<B: Bed> Idle<B> {
                     continue;
                 }
                 beds.closed = true;
+                close();
                 let mut all = std::mem::take(&mut beds.own);
                 all.append(&mut beds.spare);
                 for bed in &all {

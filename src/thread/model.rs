@@ -160,7 +160,7 @@ impl Pool {
     pub fn close(&self) {
         self.idle.closing();
         loop {
-            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work()) {
+            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work(), || ()) {
                 sleepers.iter().for_each(|slot| slot.unparker.unpark());
                 // One that was never started need not be.
                 if let Some(slot) = self.unborn.lock().take() {

@@ -17,6 +17,7 @@ use super::raw::job::fork;
 use super::reduce::MapReduce;
 use super::region::{ForEach, Map, TryMap};
 use super::scope::Scope;
+use super::wait::Blocked;
 use super::worker::Worker;
 use super::{Builder, global, scope};
 use crate::loom::Arc;
@@ -282,6 +283,10 @@ impl ThreadPool {
     /// runs it here. Inside, `trefoil::join` and its siblings use this pool. After
     /// [`shutdown`](Self::shutdown) it runs in the caller.
     ///
+    /// A thread outside the pool should hold no lock here that the pool's tasks want: as
+    /// long as all workers wait for that lock, nobody is free for `f`, and a pool that is stuck cannot
+    /// be told from one that is busy.
+    ///
     /// # Panics
     /// If `f` does.
     ///
@@ -296,6 +301,33 @@ impl ThreadPool {
         R: Send,
     {
         self.crew.on_worker(|_| f())
+    }
+
+    /// Runs `f`, which blocks where the pool cannot see it (a system call, a lock, a channel
+    /// of another crate's), while another thread takes this worker's place.
+    ///
+    /// The waits of this crate do so by themselves. On a thread that is no worker, `f` is
+    /// simply called; on a worker of another pool, it is that pool that is told.
+    ///
+    /// # Panics
+    /// If `f` does.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let answer = pool.install(|| {
+    ///     let (send, receive) = std::sync::mpsc::channel();
+    ///     // Only another thread of the pool can send it.
+    ///     trefoil::spawn_blocking(move || send.send(42).unwrap()).detach();
+    ///     pool.blocking(|| receive.recv().unwrap())
+    /// });
+    /// assert_eq!(answer, 42);
+    /// ```
+    pub fn blocking<F, R>(&self, f: F) -> R
+    where
+        F: FnOnce() -> R,
+    {
+        let _blocked = Blocked::begin();
+        f()
     }
 
     /// Ends the pool: refuses what is spawned from now on, deals with what is
@@ -334,6 +366,9 @@ where
     if !crew.config().caller_helps {
         // Only this pool's own workers may run what they wait for.
         runnable.set_tag(crew.tag());
+    }
+    if let Some(hook) = &crew.config().unobserved {
+        runnable.set_hook(Arc::clone(hook));
     }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
     drop(crew.submit(Work::Task(runnable)));

@@ -41,6 +41,7 @@ use super::raw::job::fork;
 use super::worker::Worker;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::task::panic::contain;
 
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: Duration = Duration::from_micros(5);
@@ -126,7 +127,7 @@ where
         let took = clock.duration_since(before);
         if took < CHUNK {
             // Of what it was, not of what it might have been: near the end it may not double.
-            chunk = count * 2;
+            chunk = count.saturating_mul(2);
         } else {
             if took > CHUNK * 4 {
                 chunk = (count / 2).max(1);
@@ -317,13 +318,14 @@ where
                 Err(error) => {
                     let at = self.at + self.places.filled();
                     let mut failure = self.failure.lock();
-                    if failure.as_ref().is_none_or(|&(other, _)| at < other) {
-                        let later = failure.replace((at, error));
-                        drop(failure);
-                        drop(later);
+                    let later = if failure.as_ref().is_none_or(|&(other, _)| at < other) {
+                        failure.replace((at, error))
                     } else {
-                        drop(failure);
-                    }
+                        Some((at, error))
+                    };
+                    drop(failure);
+                    // A loop would not have met this one, nor its destructor's panic.
+                    contain(|| drop(later));
                     return ControlFlow::Break(index);
                 }
             }
@@ -379,10 +381,13 @@ where
             // An item before the one that panicked has failed: a loop would not
             // have come to the panic.
             (Err(payload), Some((at, error))) if !limit.is_below(at) => {
-                crate::task::panic::contain(|| drop(payload));
+                contain(|| drop(payload));
                 Err(error)
             }
-            (Err(payload), _) => resume_unwind(payload),
+            (Err(payload), later) => {
+                contain(|| drop(later));
+                resume_unwind(payload)
+            }
             (Ok(_), Some((_, error))) => Err(error),
             (Ok(Some(results)), None) => Ok(results),
             (Ok(None), None) => unreachable!("a part of a region stops only if an item fails"),

@@ -10,6 +10,9 @@
 //! runs it, if nobody has begun it. 4. The scope's end runs what is left in the
 //! brood, then waits for what others run.
 //!
+//! A pool that is being shut down refuses tickets. What they were for is left to the
+//! waiters, and the scope's own is woken, because it may have parked already.
+//!
 //! Tickets are worth any task of their scope, so it does not matter which one a
 //! waiter has run itself in the meantime; the ticket serves for the next.
 //!
@@ -179,6 +182,7 @@ impl<'scope> Scope<'scope, '_> {
                 .is_err()
         {
             self.common.orphaned.store(true, Ordering::Relaxed);
+            self.brood().ticket_refused();
         }
         ScopedTask(task)
     }
@@ -190,7 +194,21 @@ impl<'scope> Scope<'scope, '_> {
 
 /// A task spawned in a [`Scope`].
 ///
-/// Dropping it leaves the task to the end of the scope.
+/// Dropping it leaves the task to the end of the scope. It cannot leave the scope, and
+/// the task cannot borrow from its body:
+///
+/// ```compile_fail,E0521
+/// let mut kept = None;
+/// trefoil::scope(|s| kept = Some(s.spawn(|| 1)));
+/// drop(kept);
+/// ```
+///
+/// ```compile_fail,E0597
+/// trefoil::scope(|s| {
+///     let inner = String::from("gone when the body ends");
+///     s.spawn(|| inner.len());
+/// });
+/// ```
 pub struct ScopedTask<'scope, T>(Arc<dyn Handle<T> + 'scope>);
 
 impl<T> ScopedTask<'_, T> {
@@ -211,7 +229,7 @@ impl<T> ScopedTask<'_, T> {
     pub fn join(self) -> Result<T, TaskError> {
         let ending = self.0.ending();
         if !ending.latch.is_set() && self.0.common().may_help() {
-            self.0.run();
+            self.run_here();
         }
         if !ending.latch.is_set() {
             self.0.common().crew.seated(|worker| {
@@ -231,6 +249,10 @@ impl<T> ScopedTask<'_, T> {
             },
             None => Err(TaskError::Closed),
         }
+    }
+
+    pub(super) fn entry_and_brood(&self) -> (&dyn Entry, &Brood) {
+        (&*self.0, &self.0.common().brood)
     }
 
     /// The task has ended: [`join`](Self::join) will not block.
@@ -261,6 +283,10 @@ where
         let result = brood.raise(worker, || body(&scope), || common.may_help());
         let panics = std::mem::take(&mut *common.panics.lock());
         let unheard = panics.iter().find_map(|cell| cell.lock().take());
+        // One by one: the payloads' own destructors may panic.
+        for cell in panics {
+            panic::contain(|| drop(cell));
+        }
         match unheard {
             Some(panic) => {
                 panic::contain(|| drop(result));

@@ -57,16 +57,13 @@ impl Worker {
             } else if round < ROUNDS {
                 round += 1;
                 hint::spin_loop();
+            } else if park() {
+                // Once more after each wake-up: there may be something to help with now.
+                let _blocked = Blocked::begin();
+                self.parker().park();
             } else {
-                break;
+                return;
             }
-        }
-        if !park() {
-            return;
-        }
-        let _blocked = Blocked::begin();
-        while !done() {
-            self.parker().park();
         }
     }
 

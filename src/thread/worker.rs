@@ -13,6 +13,12 @@
 //!
 //! How it waits in the middle of its work is told in `wait.rs`.
 //!
+//! **Hooks.** While its `on_start` runs, a thread is a runner but no searcher: the hook
+//! may take its time or wait for others, and nobody must rely on this thread to find
+//! anything meanwhile. While its `on_exit` runs, it is no runner any more: its waits are
+//! not counted, and what it spawns goes to the injector, which may refuse it, because
+//! nobody waits for this thread's own deque to be empty.
+//!
 //! - **P13** Only the thread that a worker belongs to calls its methods; only
 //!   slots are shared.
 //!
@@ -128,10 +134,16 @@ pub(super) struct Worker {
     random: Cell<u32>,
     /// See `wait.rs`.
     blocked: Cell<u32>,
+    /// It has been told to end.
+    ending: Cell<bool>,
+    /// This thread may run the pool's work: it is its own, or a guest that helps.
+    may_run: bool,
 }
 
 impl Worker {
-    pub(super) fn new(crew: Arc<Crew>, seat: Seat) -> Self {
+    /// The place of one of the pool's own threads, or of a `guest`.
+    pub(super) fn new(crew: Arc<Crew>, seat: Seat, guest: bool) -> Self {
+        let may_run = !guest || crew.config().caller_helps;
         let seen = RefCell::new(crew.slots());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
@@ -140,6 +152,8 @@ impl Worker {
             seen,
             random,
             blocked: Cell::new(0),
+            ending: Cell::new(false),
+            may_run,
         }
     }
 
@@ -162,6 +176,11 @@ impl Worker {
         self.seat.slot.number
     }
 
+    #[inline]
+    pub(super) fn may_run(&self) -> bool {
+        self.may_run
+    }
+
     /// Where this thread parks.
     pub(super) fn parker(&self) -> &Parker {
         &self.seat.parker
@@ -170,6 +189,19 @@ impl Worker {
     /// How many waits this thread is parked in, one inside another.
     pub(super) fn blocked(&self) -> &Cell<u32> {
         &self.blocked
+    }
+
+    /// It has been told to end: it is no runner, and looks into no queue any more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+
+    /// Runs the user's `hook` on a thread that is not counted as a runner: its waits
+    /// are nobody's loss.
+    fn uncounted(&self, hook: impl FnOnce()) {
+        let depth = self.blocked.replace(self.blocked.get() + 1);
+        panic::contain(hook);
+        self.blocked.set(depth);
     }
 
     // ---- pushing ---------------------------------------------------------
@@ -260,10 +292,31 @@ impl Worker {
         }
     }
 
-    /// Turn after turn, until its orders are to end.
-    fn work(&self, mut role: Role) {
-        let idle = self.crew.idle();
+    /// `on_start`; then turn after turn, until its orders are to end; then `on_exit`.
+    fn live(&self, role: Role) {
+        let config = self.crew.config();
+        let index = self.slot_number();
         let mut searching = role == Role::Work;
+        if let Some(hook) = &config.on_start {
+            if std::mem::take(&mut searching) {
+                if self.crew.idle().found() {
+                    self.crew.recheck();
+                }
+                panic::contain(|| hook(index));
+            } else {
+                self.uncounted(|| hook(index));
+            }
+        }
+        self.work(role, searching);
+        self.ending.set(true);
+        if let Some(hook) = &config.on_exit {
+            self.uncounted(|| hook(index));
+        }
+    }
+
+    /// Turn after turn, until its orders are to end.
+    fn work(&self, mut role: Role, mut searching: bool) {
+        let idle = self.crew.idle();
         loop {
             if role == Role::Watch {
                 role = self.watch();
@@ -395,17 +448,8 @@ pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
     context::set_home(crew.tag());
     context::set_blocker(Some(Rc::new(wait::Compensate)));
-    let worker = Worker::new(Arc::clone(&crew), seat);
-    current::at_home(&worker, || {
-        let index = worker.slot_number();
-        if let Some(hook) = &crew.config().on_start {
-            panic::contain(|| hook(index));
-        }
-        worker.work(role);
-        if let Some(hook) = &crew.config().on_exit {
-            panic::contain(|| hook(index));
-        }
-    });
+    let worker = Worker::new(Arc::clone(&crew), seat, false);
+    current::at_home(&worker, || worker.live(role));
     context::set_blocker(None);
     crew.retired(worker.into_seat());
 }

@@ -27,18 +27,17 @@
 //! `crossbeam-epoch` violates).
 #![allow(unsafe_code)]
 
-use std::any::Any;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Lineage, inherit};
+use crate::task::panic::{self, Carried};
 use crate::thread::latch::Latch;
 use crate::thread::worker::{Slot, Worker};
 
-type Caught<R> = Result<R, Box<dyn Any + Send>>;
+type Caught<R> = Result<R, Carried>;
 
 /// Nobody has taken the job.
 pub(in crate::thread) const NOBODY: usize = usize::MAX;
@@ -125,11 +124,11 @@ where
         let owner = Arc::clone(this.owner);
         // SAFETY: P10, P8: nobody else touches the closure, and it is taken once.
         let closure = this.closure.with_mut(|closure| unsafe { closure.read() });
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = panic::carry(|| {
             // SAFETY: P9: the owner waits, where it took the lineage, until the latch is set.
             let _inherited = unsafe { inherit(this.lineage) };
             ManuallyDrop::into_inner(closure)(worker, true)
-        }));
+        });
         // SAFETY: P10: the caller looks at the result only after the latch.
         this.result.with_mut(|slot| unsafe { *slot = Some(result) });
         if this.latch.set() {
@@ -212,14 +211,12 @@ where
         }
         let second = if self.take_back() {
             // SAFETY: P8: taken back just now.
-            catch_unwind(AssertUnwindSafe(|| unsafe {
-                self.job.run_inline(self.worker)
-            }))
+            panic::carry(|| unsafe { self.job.run_inline(self.worker) })
         } else {
             // SAFETY: P9: the wait has ended, and nobody else asks.
             unsafe { self.job.take_result() }
         };
-        crate::task::panic::contain(|| drop(second));
+        panic::contain(|| drop(second));
     }
 }
 
@@ -250,7 +247,7 @@ where
         // SAFETY: P9: the wait has ended, and nobody else asks.
         match unsafe { job.take_result() } {
             Ok(second) => second,
-            Err(payload) => resume_unwind(payload),
+            Err(panic) => panic.resume(),
         }
     };
     (first, second)
@@ -278,6 +275,6 @@ where
     // SAFETY: P9: the wait has ended, and nobody else asks.
     match unsafe { job.take_result() } {
         Ok(result) => result,
-        Err(payload) => resume_unwind(payload),
+        Err(panic) => panic.resume(),
     }
 }

@@ -31,7 +31,7 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Lineage, inherit};
 use crate::task::panic::contain;
 use crate::thread::latch::Latch;
-use crate::thread::scope::Scope;
+use crate::thread::scope::{Scope, ScopedTask};
 use crate::thread::worker::{Slot, Worker};
 
 /// One task of a scope, whatever its types.
@@ -119,6 +119,13 @@ impl Brood {
         needed
     }
 
+    /// The ticket that was asked for is not in the pool's queues: the waiter must look
+    /// again.
+    pub(in crate::thread) fn ticket_refused(&self) {
+        self.queue.lock().tickets -= 1;
+        self.parent.wake();
+    }
+
     /// Takes the oldest entry and runs it. False: there is none.
     pub(in crate::thread) fn consume(&self) -> bool {
         let entry = self.queue.lock().entries.pop_front();
@@ -174,5 +181,17 @@ impl<'scope> Scope<'scope, '_> {
         // scope, which is borrowed for 'scope, outlives `raise`.
         let entry = unsafe { mem::transmute::<Arc<dyn Entry + 'scope>, Arc<dyn Entry>>(entry) };
         self.brood().queue(entry)
+    }
+}
+
+impl<T> ScopedTask<'_, T> {
+    /// Runs the task on this thread, unless somebody has begun it: as a part of what
+    /// its scope is in, whatever else runs here.
+    pub(in crate::thread) fn run_here(&self) {
+        let (entry, brood) = self.entry_and_brood();
+        // SAFETY: P16: who has a handle is the body or something that it lent, so `raise`
+        // does not end before this call does.
+        let _inherited = unsafe { inherit(brood.lineage) };
+        entry.run();
     }
 }
