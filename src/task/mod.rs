@@ -73,6 +73,7 @@ pub(crate) use self::{
     error::CodecDirection,
     raw::Inbox,
     runnable::{Ran, Runnable, Schedule, TaskRef, closure, future, local_future},
+    unobserved::Hook,
 };
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the
