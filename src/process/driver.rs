@@ -115,7 +115,11 @@ impl Driver {
     /// Does what is due and what follows from it.
     fn turn(&mut self) {
         loop {
-            self.sched.tick(Instant::now());
+            let now = Instant::now();
+            for index in self.sched.overdue(now).collect::<Vec<_>>() {
+                self.receive(index, false); // it may have ended in time
+            }
+            self.sched.tick(now);
             let actions = self.sched.actions();
             if actions.is_empty() {
                 return;
@@ -137,6 +141,11 @@ impl Driver {
                 if let Some(link) = &mut self.links[worker] {
                     link.queue(head, items);
                     link.send();
+                }
+            }
+            Action::Ring(index) => {
+                if let Some(link) = &self.links[index] {
+                    link.ring();
                 }
             }
             Action::Kill(index) => {

@@ -130,7 +130,9 @@ impl Job {
         if index >= self.limit() {
             return false;
         }
-        self.failure = Some((index, error));
+        let before = self.failure.replace((index, error));
+        // The payload of a panic while a result was decoded may have a destructor.
+        panic::contain(|| drop(before));
         let waiting = std::mem::take(&mut self.waiting);
         self.items = 0;
         for piece in waiting {
