@@ -25,8 +25,8 @@ use super::sink::{Many, One, explain};
 use super::{PoolError, ProcessPoolBuilder, raw_call};
 use crate::loom::{Mutex, thread};
 use crate::task::{
-    CodecDirection, CodecError, Completer, OnCancel, Shutdown, Task, TaskError, TaskId, context,
-    panic, promise,
+    CodecDirection, CodecError, Completer, Hook, OnCancel, Shutdown, Task, TaskError, TaskId,
+    context, panic, promise,
 };
 
 /// How long tasks may still run when a pool is dropped.
@@ -66,6 +66,7 @@ pub struct ProcessPool {
     shared: Arc<Shared>,
     driver: Mutex<Option<thread::JoinHandle<()>>>,
     driver_id: ThreadId,
+    unobserved: Option<Hook>,
 }
 
 impl ProcessPool {
@@ -90,7 +91,7 @@ impl ProcessPool {
         ProcessPoolBuilder::new()
     }
 
-    pub(super) fn start(settings: Settings) -> Result<Self, PoolError> {
+    pub(super) fn start(settings: Settings, unobserved: Option<Hook>) -> Result<Self, PoolError> {
         panic::install_hook();
         let pids = Mutex::new(vec![0; settings.workers]);
         let shared = Arc::new(Shared {
@@ -107,6 +108,7 @@ impl ProcessPool {
             shared,
             driver: Mutex::new(Some(driver)),
             driver_id,
+            unobserved,
         };
         // A driver that is gone without a word has panicked.
         started
@@ -127,17 +129,18 @@ impl ProcessPool {
     /// [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile,
     /// in [`Panicked`](TaskError::Panicked) if `f` panics, in [`Codec`](TaskError::Codec) if the argument or
     /// the result cannot be encoded or decoded, and in [`Closed`](TaskError::Closed) if the pool was shut down. If it is
-    /// cancelled while it runs, its worker is killed after the
-    /// [grace period](ProcessPoolBuilder::grace) and replaced.
+    /// cancelled while it runs, its [token](crate::CancelToken::current) is set at once; if it has not
+    /// ended after the [grace period](ProcessPoolBuilder::grace) its worker is killed and replaced.
     ///
     /// `f` may be a closure without captures. It must be part of this program, not of a library
     /// loaded at run time.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
-        let (id, completer, task) = self.promise::<R>();
         let mut chunk = Chunk::default();
         let code = raw_call::code_of(f).ok_or_else(not_ours::<A, R>);
         let code = code.and_then(|code| chunk.push(&arg).map(|()| code).map_err(unencodable::<A>));
+        // After the argument, whose `Serialize` may panic: then there is no task.
+        let (id, completer, task) = self.promise::<R>();
         match code {
             Err(error) => completer.complete(Err(error)),
             Ok(code) => {
@@ -241,6 +244,9 @@ impl ProcessPool {
             shared: Arc::downgrade(&self.shared),
             id,
         });
+        if let Some(hook) = &self.unobserved {
+            completer.set_hook(hook);
+        }
         (id, completer, task)
     }
 
