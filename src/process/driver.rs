@@ -15,7 +15,10 @@
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
-//! Tests: `tests/process.rs`.
+//! Tests: `tests/process.rs`; `hostile` (garbled input).
+
+#[cfg(test)]
+mod hostile;
 
 use std::io;
 use std::os::fd::AsFd;

@@ -105,6 +105,26 @@ impl Link {
         link
     }
 
+    /// The driver's end of a conversation with a test.
+    #[cfg(test)]
+    pub(crate) fn without_process(socket: UnixStream) -> Self {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        Self {
+            pid: 1,
+            process: None,
+            socket,
+            partial: Vec::new(),
+            received: 0,
+            outgoing: VecDeque::new(),
+            words: Words::new(None).unwrap(),
+            ledger: Rc::new(Ledger::new().unwrap()),
+            bell: bell.unwrap(),
+            at_end: false,
+            wild: false,
+            note: None,
+        }
+    }
+
     fn attach(
         child: &mut Child,
         socket: UnixStream,
