@@ -38,6 +38,7 @@ fn main() {
         ("deaf_stderr", deaf_stderr),
         ("few_descriptors", few_descriptors),
         ("no_stdin", no_stdin),
+        ("replaces_stdin", replaces_stdin),
         ("stolen_children", stolen_children),
     ]);
     trefoil::init();
@@ -207,6 +208,22 @@ fn no_stdin() {
     drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) });
     let procs = pool(2);
     assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+}
+
+/// What stands before `init` takes the socket away: workers of this program cannot accept
+/// to be workers, and must not become programs that have workers.
+fn replaces_stdin() {
+    if std::env::var_os("TREFOIL_WORKER").is_some() {
+        rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null").unwrap()).unwrap();
+        trefoil::init();
+        match ProcessPool::with_workers(1) {
+            Err(PoolError::NotInitialized) => exit(9),
+            other => panic!("{other:?}"),
+        }
+    }
+    trefoil::init();
+    let exit = died(pool(2).spawn((), |()| ()).join());
+    assert_eq!(exit.code(), Some(9));
 }
 
 /// Somebody in this program reaps every child that there is.
@@ -854,6 +871,21 @@ tests! {
             assert!(exit.to_string().contains("protocol"), "{exit}");
             assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
         }
+    }
+
+    fn a_worker_that_cannot_accept_has_no_workers() {
+        if cfg!(feature = "auto") {
+            return; // all accept before `main`
+        }
+        run_helper("replaces_stdin");
+    }
+
+    fn a_map_that_has_failed_takes_no_more_items() {
+        let procs = pool(2);
+        let begin = Instant::now();
+        let items = (0..100_000u32).inspect(|n| if *n > 8_200 { std::thread::sleep(Duration::from_millis(1)); });
+        assert!(procs.map(items, |n| assert!(n != 5_000)).is_err());
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     }
 
     fn nested_pools_end_in_words() {

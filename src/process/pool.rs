@@ -223,15 +223,15 @@ impl ProcessPool {
         let mut chunk = Chunk::default();
         let mut most = 64; // the first chunks are small: the workers should not wait for the whole
         for item in items {
+            if over() {
+                return;
+            }
             if let Err(error) = chunk.push(&item) {
                 return send(chunk, true, Some(unencodable::<A>(error)));
             }
             if chunk.len() >= most || chunk.is_full() {
                 most = (2 * most).min(1 << 16);
                 send(std::mem::take(&mut chunk), false, None);
-                if over() {
-                    return;
-                }
             }
         }
         send(chunk, true, None);

@@ -29,12 +29,12 @@ use std::time::Instant;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Resource, Rlimit, Signal};
 
 use super::batch::{Batch, Outlet};
 use super::call::{Calls, Canceller, calls};
-use super::raw_call;
 use super::wire::{self, Frame};
+use super::{entry, raw_call};
 use crate::loom::thread;
 use crate::sys::image::image;
 use crate::sys::ledger::{Gates, Pages};
@@ -71,7 +71,7 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet, Calls)> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid().map(Pid::as_raw_pid) != i32::try_from(parent).ok() {
+    if !entry::is_child_of(parent) {
         exit(1); // the parent was gone before it could be watched
     }
     let none = Rlimit {
