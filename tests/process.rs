@@ -1191,6 +1191,28 @@ tests! {
         assert!(matches!(refused, Err(TaskError::WouldBlock)));
     }
 
+    fn two_pools_that_drop_each_other() {
+        let pools = [pool(1), pool(1)];
+        let scratch = Scratch::new("cross");
+        let tasks = pools.each_ref().map(|procs| {
+            procs.spawn(scratch.text(), |path| until(|| !std::fs::read(&path).unwrap().is_empty()))
+        });
+        let (tell, told) = mpsc::channel();
+        let together = Arc::new(std::sync::Barrier::new(2));
+        for (task, other) in tasks.into_iter().zip(pools.into_iter().rev()) {
+            let (tell, together) = (tell.clone(), together.clone());
+            task.on_done(move |result| {
+                together.wait();
+                drop(other);
+                tell.send(result).unwrap();
+            });
+        }
+        note(&scratch.text(), 1);
+        for _ in 0..2 {
+            told.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        }
+    }
+
     fn an_iterator_that_panics_leaves_a_pool() {
         let procs = pool(2);
         let items = (0..5000u32).inspect(|n| assert!(*n < 4000, "enough"));

@@ -20,6 +20,7 @@
 #[cfg(test)]
 mod hostile;
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -35,12 +36,22 @@ use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
 use super::sched::{Action, Sched, Stop};
 use super::wire::{self, Record};
-use crate::loom::Mutex;
+use crate::loom::{Mutex, per_thread};
 use crate::sys::image::image;
 use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
+
+per_thread! {
+    static DRIVES: Cell<bool> = Cell::new(false);
+}
+
+/// This thread is some pool's driver. It never waits for a pool to end: neither for its
+/// own nor for another, whose driver may be waiting for this one.
+pub(crate) fn is_a_driver() -> bool {
+    DRIVES.try_with(Cell::get).unwrap_or(false)
+}
 
 /// What the driver and the pool's handle share.
 #[derive(Debug)]
@@ -97,6 +108,7 @@ impl Driver {
 
     /// Runs until the pool has ended. Says first whether all workers could be started.
     pub(crate) fn run(mut self, ready: &SyncSender<io::Result<()>>) {
+        let _ = DRIVES.try_with(|drives| drives.set(true));
         let _refuse = context::refuse_blocking();
         let _abandon = Abandon(self.shared.clone());
         self.turn();

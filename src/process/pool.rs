@@ -5,19 +5,18 @@
 //! what they return is an ordinary promise of the stem's.
 //!
 //! **Ending.** Everything that ends the pool is a letter to the driver; then the caller waits for the
-//! thread, which ends when all processes are reaped. Only on the driver's own thread
-//! (a task's callback drops the pool) nobody can wait, and the thread ends by itself.
+//! thread, which ends when all processes are reaped. Only on a driver's thread
+//! (a task's callback drops the pool) nobody waits, and the pool ends by itself.
 //!
 //! Tests: `tests/process.rs`.
 
 use std::any::type_name;
 use std::sync::{Arc, Weak, mpsc};
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::builder::Settings;
 use super::chunk::Chunk;
-use super::driver::{Driver, Shared};
+use super::driver::{Driver, Shared, is_a_driver};
 use super::mailbox::{Mail, Mailbox};
 use super::portable::Portable;
 use super::sched::Stop;
@@ -65,7 +64,6 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 pub struct ProcessPool {
     shared: Arc<Shared>,
     driver: Mutex<Option<thread::JoinHandle<()>>>,
-    driver_id: ThreadId,
     unobserved: Option<Hook>,
 }
 
@@ -103,11 +101,9 @@ impl ProcessPool {
         let driver = thread::Builder::new()
             .name("trefoil-proc".to_owned())
             .spawn(move || Driver::new(theirs, settings).run(&ready))?;
-        let driver_id = driver.thread().id();
         let pool = Self {
             shared,
             driver: Mutex::new(Some(driver)),
-            driver_id,
             unobserved,
         };
         // A driver that is gone without a word has panicked.
@@ -271,7 +267,7 @@ impl ProcessPool {
     /// [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
     /// stronger call overtakes a weaker one.
     ///
-    /// In a callback on the pool's own driver thread it does not wait.
+    /// In a callback on the driver thread of a process pool, this or another, it does not wait.
     pub fn shutdown(&self, how: Shutdown) {
         self.end(match how {
             Shutdown::Wait => Stop::Wait,
@@ -280,7 +276,8 @@ impl ProcessPool {
     }
 
     /// Kills all workers at once, and waits until they are gone. All tasks that have not
-    /// finished end in [`TaskError::Cancelled`].
+    /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait, neither
+    /// does this.
     pub fn kill(&self) {
         self.end(Stop::Kill);
     }
@@ -288,7 +285,7 @@ impl ProcessPool {
     fn end(&self, stop: Stop) {
         self.shared.mailbox.close();
         let _ = self.shared.mailbox.push([Mail::Stop(stop)]);
-        if thread::current().id() == self.driver_id {
+        if is_a_driver() {
             return;
         }
         // Whoever comes second waits here for the first.
