@@ -89,10 +89,14 @@ impl World {
     fn submit(&mut self) {
         let id = self.next_job;
         self.next_job += 1;
-        let count = if id % 2 == 0 { 1 } else { self.random(40) };
+        let count = if id.is_multiple_of(2) {
+            1
+        } else {
+            self.random(40)
+        };
         let mut chunk = Chunk::default();
         (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
-        let sink: Box<dyn Sink> = if id % 2 == 0 {
+        let sink: Box<dyn Sink> = if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
             Box::new(One::<u64, u64>::new(completer))
@@ -205,7 +209,7 @@ impl World {
             7 => {
                 let word = self.random(usize::MAX) as u64;
                 let small = self.random(7) as u64 | (self.random(7) as u64) << 32;
-                let word = if at % 2 == 0 { word } else { small };
+                let word = if at.is_multiple_of(2) { word } else { small };
                 pages.gate(at).scribble(word);
             }
             _ => {
