@@ -968,6 +968,34 @@ tests! {
         assert_eq!(procs.worker_pids(), [pid]);
     }
 
+    fn a_busy_driver_hears_before_it_kills() {
+        let grace = Duration::from_secs(1);
+        let procs = ProcessPool::builder().workers(2).grace(grace).build().unwrap();
+        let pids = procs.worker_pids();
+        let scratch = Scratch::new("busy");
+        let has = |path: &str, bytes: usize| std::fs::read(path).unwrap().len() >= bytes;
+        let obeys = procs.spawn(scratch.text(), |path| {
+            let token = CancelToken::current();
+            note(&path, 1);
+            until(|| token.is_cancelled());
+            note(&path, 2);
+            until(|| std::fs::read(&path).unwrap().len() >= 24);
+        });
+        until(|| has(&scratch.text(), 8));
+        let (path, (tell, told)) = (scratch.text(), mpsc::channel());
+        let other = procs.spawn(scratch.text(), |path| until(|| std::fs::read(&path).unwrap().len() >= 16));
+        other.on_done(move |result| {
+            // On the driver's thread, and not short.
+            note(&path, 3);
+            std::thread::sleep(Duration::from_millis(1500));
+            tell.send(result).unwrap();
+        });
+        obeys.cancel();
+        told.recv().unwrap().unwrap();
+        assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+        assert_eq!(procs.worker_pids(), pids);
+    }
+
     fn a_late_cancellation_hits_nobody_else() {
         let procs = patient(1);
         let pids = procs.worker_pids();

@@ -128,6 +128,7 @@ impl Job {
     /// The item at `index` has ended in `error`. True if that lowered the limit.
     pub(crate) fn fail(&mut self, index: usize, error: TaskError) -> bool {
         if index >= self.limit() {
+            panic::contain(|| drop(error));
             return false;
         }
         let before = self.failure.replace((index, error));
