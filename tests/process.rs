@@ -38,6 +38,7 @@ fn main() {
         ("deaf_stderr", deaf_stderr),
         ("few_descriptors", few_descriptors),
         ("no_stdin", no_stdin),
+        ("loud", loud),
         ("replaces_stdin", replaces_stdin),
         ("stolen_children", stolen_children),
     ]);
@@ -178,6 +179,20 @@ fn deaf_stderr() {
     drop(procs);
     assert!(begin.elapsed() < Duration::from_secs(5));
     assert!(matches!(loud.join(), Err(TaskError::Cancelled)));
+}
+
+/// Says much at its end.
+fn loud() {
+    trefoil::init();
+    let procs = pool(1);
+    procs
+        .spawn((), |()| {
+            for n in 0..3000 {
+                eprintln!("line {n} {}", "x".repeat(100));
+            }
+        })
+        .join()
+        .unwrap();
 }
 
 fn few_descriptors() {
@@ -839,6 +854,23 @@ tests! {
             err.take().unwrap().read_to_string(&mut words).unwrap();
             panic!("{status}: {}", words.trim_matches('x'));
         }
+    }
+
+    fn a_slow_reader_of_standard_error_gets_all_of_it() {
+        let mut helper = start_helper("loud");
+        let mut err = helper.stderr.take().unwrap();
+        let (mut text, mut buffer) = (Vec::new(), [0; 8192]);
+        loop {
+            let count = err.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            text.extend_from_slice(&buffer[..count]);
+            std::thread::sleep(Duration::from_millis(2)); // slower than it is said
+        }
+        assert!(helper.wait().unwrap().success());
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().filter(|line| line.starts_with("line ")).count(), 3000);
     }
 
     fn too_few_descriptors_are_an_error_and_leave_nothing() {

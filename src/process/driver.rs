@@ -125,6 +125,7 @@ impl Driver {
             self.mail();
             self.turn();
         }
+        self.forward.finish();
     }
 
     /// Does what is due and what follows from it.
