@@ -126,14 +126,17 @@ fn a_reentrant_lock_excludes_others_and_not_its_owner() {
     within_deadline(|| {
         let lock = Arc::new(ReentrantMutex::new(Cell::new(0)));
         let (outer, inner) = (lock.lock_blocking(), lock.lock_blocking());
+        let (tell, tried) = mpsc::channel();
         let other = {
             let lock = lock.clone();
             thread::spawn(move || {
                 assert!(lock.try_lock().is_none());
+                tell.send(()).unwrap();
                 let held = lock.lock_blocking();
                 held.set(held.get() + 10);
             })
         };
+        tried.recv().unwrap();
         inner.set(1);
         drop(inner);
         outer.set(outer.get() + 1);

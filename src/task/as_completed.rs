@@ -145,6 +145,10 @@ impl<T> Iterator for AsCompletedIter<T> {
     type Item = Result<T, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // Not even a look at the parker while results are there.
+        if let Some(result) = self.results.take_ended() {
+            return Some(result);
+        }
         match block_on(poll_fn(|cx| self.results.poll_result(cx))) {
             Some(result) => result,
             None => self.results.refuse_one(),

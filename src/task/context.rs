@@ -70,6 +70,7 @@ pub(super) fn next_id() -> NonZeroU64 {
 /// `count` ids that nobody else gets, from one counter for the process.
 #[cold]
 fn take_block(count: u64) -> u64 {
+    // A counter: no protocol.
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(count, Ordering::Relaxed)

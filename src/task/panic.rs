@@ -13,6 +13,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
+// A payload is taken once: no protocol.
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use super::raw;

@@ -522,6 +522,7 @@ impl std::fmt::Debug for State {
 /// A fault to inject, so that the models can be seen to catch it.
 #[cfg(loom)]
 pub(super) mod fault {
+    // A switch of the tests: no protocol.
     use std::sync::atomic::{AtomicBool, Ordering};
 
     static BROKEN_LEND: AtomicBool = AtomicBool::new(false);

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::panic::Location;
+// A hook is set and read: no protocol.
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::panic::contain;

@@ -72,6 +72,7 @@ impl Config {
 /// then a worker may run a task of another pool that it waits for itself.
 #[allow(clippy::disallowed_types)] // a counter that no protocol depends on
 fn next_tag() -> u32 {
+    // A counter: no protocol.
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed) | (1 << 31)
 }

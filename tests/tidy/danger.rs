@@ -78,6 +78,38 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
     findings
 }
 
+/// Atomics, cells and locks come through `src/loom.rs`, so that every protocol can be
+/// modelled. What no protocol depends on (a counter, a hook) says so on its line, or
+/// on the one above: `no protocol`.
+pub(crate) fn door(file: &File) -> Vec<Finding> {
+    const ELSEWHERE: [&str; 4] = ["Mutex", "RwLock", "Condvar", "UnsafeCell"];
+    if !file.is_rust() || !file.path.starts_with("src/") || file.path == "src/loom.rs" {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (at, line) in file.lines.iter().enumerate() {
+        let code: String = line.code.split_whitespace().collect();
+        let atomics = code.contains("std::sync::atomic") && code.contains("Atomic");
+        let locks = (code.contains("std::sync::") || code.contains("std::cell::"))
+            && code
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| ELSEWHERE.contains(&word));
+        let excused = [Some(at), at.checked_sub(1)]
+            .into_iter()
+            .flatten()
+            .any(|at| file.lines[at].comment.contains("no protocol"));
+        if (atomics || locks) && !excused {
+            findings.push(Finding::new(
+                file,
+                at,
+                "door",
+                "atomics, cells and locks come from crate::loom; one that no protocol depends on says `no protocol`",
+            ));
+        }
+    }
+    findings
+}
+
 /// Every file of the library that may be unsafe stands in the inventory.
 pub(crate) fn listed(file: &File, tree: &[File]) -> Vec<Finding> {
     const INVENTORY: &str = "docs/SAFETY.md";
@@ -300,6 +332,32 @@ mod tests {
         ];
         for text in explained_ones {
             assert_eq!(explained(&file("src/task/raw.rs", text)).len(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_way_round_the_door_is_reported() {
+        let bad = [
+            "use std::sync::atomic::{AtomicBool, Ordering};",
+            "static N: std::sync::atomic::AtomicU32 = make();",
+            "use std::sync::{Arc, Mutex};",
+            "use std::cell::{Cell, UnsafeCell};",
+        ];
+        for text in bad {
+            assert_eq!(door(&file("src/task/a.rs", text)).len(), 1, "{text}");
+            assert_eq!(door(&file("src/loom.rs", text)).len(), 0, "{text}");
+            assert_eq!(door(&file("tests/a.rs", text)).len(), 0, "{text}");
+            let excused = format!("// A counter: no protocol.\n{text}");
+            assert_eq!(door(&file("src/task/a.rs", &excused)).len(), 0, "{text}");
+        }
+        let good = [
+            "use std::sync::atomic::Ordering;",
+            "use crate::loom::{Arc, Mutex};",
+            "use std::sync::{Arc, MutexGuard, OnceLock};",
+            "// use std::sync::Mutex",
+        ];
+        for text in good {
+            assert_eq!(door(&file("src/task/a.rs", text)).len(), 0, "{text}");
         }
     }
 

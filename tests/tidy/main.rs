@@ -74,6 +74,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(layers::facade(file));
         findings.extend(danger::confined(file));
         findings.extend(danger::explained(file));
+        findings.extend(danger::door(file));
         findings.extend(danger::listed(file, tree));
         findings.extend(danger::cited(file, &declared));
         findings.extend(words::essay(file));
@@ -124,6 +125,10 @@ fn every_rule_can_fail() {
             "#![allow(unsafe_code)]\nunsafe { f() }\n// SAFETY: trust me\nunsafe { f() }\n// SAFETY: T77\nunsafe { f() }"
                 .to_owned(),
         ),
+        (
+            "src/task/door.rs",
+            "use std::sync::atomic::AtomicBool;".to_owned(),
+        ),
         ("src/task/long.rs", "f();\n".repeat(500)),
         (
             "docs/A.md",
@@ -138,6 +143,7 @@ fn every_rule_can_fail() {
     heard.sort_unstable();
     heard.dedup();
     let all = [
+        "door",
         "essay",
         "facade",
         "invariant-home",

@@ -13,6 +13,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+// Of the simulation: no protocol.
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
