@@ -17,17 +17,17 @@ mod support;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, abort, exit};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use support::{Scratch, Test, census, note, run_helper, signal, start_helper, tests, until};
-use trefoil::process::WorkerStdout;
+use support::{Scratch, Test, census, chaos, note, run_helper, signal, start_helper, tests, until};
+use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::task::WorkerExit;
-use trefoil::{PoolError, ProcessPool, Shutdown, Task, TaskError};
+use trefoil::{CancelToken, PoolError, ProcessPool, Shutdown, Task, TaskError, ThreadPool};
 
 fn main() {
     support::helper(&[
@@ -38,6 +38,8 @@ fn main() {
         ("deaf_stderr", deaf_stderr),
         ("few_descriptors", few_descriptors),
         ("no_stdin", no_stdin),
+        ("loud", loud),
+        ("replaces_stdin", replaces_stdin),
         ("stolen_children", stolen_children),
     ]);
     trefoil::init();
@@ -46,6 +48,15 @@ fn main() {
 
 fn pool(workers: usize) -> ProcessPool {
     ProcessPool::with_workers(workers).unwrap()
+}
+
+fn patient(workers: usize) -> ProcessPool {
+    let grace = Duration::from_secs(600);
+    ProcessPool::builder()
+        .workers(workers)
+        .grace(grace)
+        .build()
+        .unwrap()
 }
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
@@ -170,6 +181,20 @@ fn deaf_stderr() {
     assert!(matches!(loud.join(), Err(TaskError::Cancelled)));
 }
 
+/// Says much at its end.
+fn loud() {
+    trefoil::init();
+    let procs = pool(1);
+    procs
+        .spawn((), |()| {
+            for n in 0..3000 {
+                eprintln!("line {n} {}", "x".repeat(100));
+            }
+        })
+        .join()
+        .unwrap();
+}
+
 fn few_descriptors() {
     trefoil::init();
     drop(pool(1));
@@ -198,6 +223,22 @@ fn no_stdin() {
     drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) });
     let procs = pool(2);
     assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+}
+
+/// What stands before `init` takes the socket away: workers of this program cannot accept
+/// to be workers, and must not become programs that have workers.
+fn replaces_stdin() {
+    if std::env::var_os("TREFOIL_WORKER").is_some() {
+        rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null").unwrap()).unwrap();
+        trefoil::init();
+        match ProcessPool::with_workers(1) {
+            Err(PoolError::NotInitialized) => exit(9),
+            other => panic!("{other:?}"),
+        }
+    }
+    trefoil::init();
+    let exit = died(pool(2).spawn((), |()| ()).join());
+    assert_eq!(exit.code(), Some(9));
 }
 
 /// Somebody in this program reaps every child that there is.
@@ -267,6 +308,84 @@ fn make_odd(kind: u8) -> Odd {
         3 => Breaks::Leftover,
         _ => Breaks::Panics,
     })
+}
+
+/// A value whose `Serialize` panics.
+#[derive(Deserialize)]
+struct Unwritable;
+
+impl Serialize for Unwritable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("writing panics")
+    }
+}
+
+/// What a panic may be made of.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("boom");
+    }
+}
+
+/// A value that cannot be read, twice over.
+#[derive(Debug)]
+struct Explosive;
+
+impl Serialize for Explosive {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        std::panic::panic_any(Bomb)
+    }
+}
+
+/// One item of the chaos: it says that it ran, takes its time, and gives back `size` bytes.
+fn chaotic((id, size, path): (u64, usize, String)) -> (u64, Vec<u8>) {
+    note(&path, id);
+    let begin = Instant::now();
+    let token = CancelToken::current();
+    let micros = if id.is_multiple_of(50) {
+        30_000
+    } else {
+        id * 7 % 400
+    };
+    while begin.elapsed() < Duration::from_micros(micros) && !token.is_cancelled() {
+        std::thread::yield_now();
+    }
+    (id, vec![id as u8; size])
+}
+
+fn right(id: u64, size: usize, (answer, bytes): &(u64, Vec<u8>)) -> bool {
+    *answer == id && bytes.len() == size && bytes.iter().all(|byte| *byte == id as u8)
+}
+
+/// Numbers for tests that want many different ones.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+
+    /// Mostly small; around the sizes of the ledger and of the socket; sometimes larger.
+    fn size(&mut self) -> usize {
+        let size = match self.roll(40) {
+            0 => 100_000 + self.roll(60_000),
+            1 => self.roll(2_000_000),
+            2..8 => self.roll(20_000),
+            _ => self.roll(40),
+        };
+        size as usize
+    }
 }
 
 fn nest(depth: u32) -> (u32, String) {
@@ -430,6 +549,107 @@ tests! {
         });
         let notes = scratch.notes();
         assert_eq!(notes.iter().collect::<HashSet<_>>().len(), notes.len(), "no item ran twice");
+    }
+
+    /// Spawns, maps, large results and cancellations, while workers are killed at any moment
+    /// of their lives.
+    fn chaos_of_everything_at_once() {
+        let procs = pool(3);
+        let scratch = Scratch::new("everything");
+        let end = Instant::now() + chaos();
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let seed = now.as_nanos() as u64 | 1;
+        println!("seed {seed}");
+        let (ids, kills, deaths) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let mut answered: Vec<u64> = std::thread::scope(|scope| {
+            let (procs, ids, kills, deaths, path) = (&procs, &ids, &kills, &deaths, scratch.text());
+            scope.spawn(move || {
+                let mut dice = Dice(seed);
+                let mut pause = || Duration::from_micros(dice.roll(16_000));
+                while stopped.recv_timeout(pause()) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let pids = procs.worker_pids();
+                    let most = if kills.load(Ordering::Relaxed) % 16 == 0 { 3 } else { 1 };
+                    let from = kills.load(Ordering::Relaxed) as usize % pids.len().max(1);
+                    for pid in pids.iter().skip(from).take(most) {
+                        signal(*pid, Signal::KILL);
+                        kills.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+            let theirs = path.clone();
+            let spawner = scope.spawn(move || {
+                let mut dice = Dice(seed ^ 0x5eed);
+                let (mut sent, mut answered) = (0, Vec::new());
+                let mut seen = HashSet::new();
+                while Instant::now() < end || seen.len() < sent {
+                    if Instant::now() < end {
+                        for _ in 0..dice.roll(60) {
+                            let (id, size) = (ids.fetch_add(1, Ordering::Relaxed), dice.size());
+                            let task = procs.spawn((id, size, theirs.clone()), chaotic);
+                            let cancelled = dice.roll(8) == 0 && task.cancel();
+                            let tell = tell.clone();
+                            task.on_done(move |result| tell.send((id, size, cancelled, result)).unwrap());
+                            sent += 1;
+                        }
+                    }
+                    while sent - seen.len() > if Instant::now() < end { 200 } else { 0 } {
+                        let (id, size, cancelled, result) = told.recv().unwrap();
+                        assert!(seen.insert(id), "{id} ends twice");
+                        match result {
+                            Err(TaskError::Cancelled) => assert!(cancelled),
+                            Ok(answer) => {
+                                assert!(right(id, size, &answer) && !cancelled);
+                                answered.push(id);
+                            }
+                            other => {
+                                assert_eq!(died(other).signal(), Some(9));
+                                deaths.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                }
+                answered
+            });
+            let mapper = scope.spawn(move || {
+                let mut dice = Dice(seed ^ 0x3a9);
+                let mut answered = Vec::new();
+                while Instant::now() < end {
+                    let items: Vec<(u64, usize)> = (0..dice.roll(150))
+                        .map(|_| (ids.fetch_add(1, Ordering::Relaxed), dice.size()))
+                        .collect();
+                    match procs.map(items.iter().map(|(id, size)| (*id, *size, path.clone())), chaotic) {
+                        Ok(answers) => {
+                            assert_eq!(answers.len(), items.len());
+                            let all = items.iter().zip(&answers).all(|((id, size), answer)| right(*id, *size, answer));
+                            assert!(all, "in their order");
+                            answered.extend(items.iter().map(|(id, _)| *id));
+                        }
+                        failed => {
+                            assert_eq!(died(failed).signal(), Some(9));
+                            deaths.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+                answered
+            });
+            let answered = [spawner.join(), mapper.join()].map(Result::unwrap).concat();
+            drop(stop);
+            answered
+        });
+        let notes = scratch.notes();
+        let ran: HashSet<u64> = notes.iter().copied().collect();
+        assert_eq!(ran.len(), notes.len(), "no item ran twice");
+        answered.sort_unstable();
+        answered.dedup();
+        assert!(answered.iter().all(|id| ran.contains(id)));
+        let (kills, deaths) = (kills.into_inner(), deaths.into_inner());
+        println!("{} items, {} answers, {kills} kills, {deaths} deaths", ids.into_inner(), answered.len());
+        assert!(kills > 20 && answered.len() > 20, "this is no chaos");
+        assert!(0 < deaths && deaths <= kills, "{deaths} deaths after {kills} kills");
+        until(|| procs.worker_pids().len() == 3);
+        assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
     }
 
     fn a_panic_is_a_value() {
@@ -636,6 +856,23 @@ tests! {
         }
     }
 
+    fn a_slow_reader_of_standard_error_gets_all_of_it() {
+        let mut helper = start_helper("loud");
+        let mut err = helper.stderr.take().unwrap();
+        let (mut text, mut buffer) = (Vec::new(), [0; 8192]);
+        loop {
+            let count = err.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            text.extend_from_slice(&buffer[..count]);
+            std::thread::sleep(Duration::from_millis(2)); // slower than it is said
+        }
+        assert!(helper.wait().unwrap().success());
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().filter(|line| line.starts_with("line ")).count(), 3000);
+    }
+
     fn too_few_descriptors_are_an_error_and_leave_nothing() {
         run_helper("few_descriptors");
     }
@@ -668,6 +905,21 @@ tests! {
         }
     }
 
+    fn a_worker_that_cannot_accept_has_no_workers() {
+        if cfg!(feature = "auto") {
+            return; // all accept before `main`
+        }
+        run_helper("replaces_stdin");
+    }
+
+    fn a_map_that_has_failed_takes_no_more_items() {
+        let procs = pool(2);
+        let begin = Instant::now();
+        let items = (0..100_000u32).inspect(|n| if *n > 8_200 { std::thread::sleep(Duration::from_millis(1)); });
+        assert!(procs.map(items, |n| assert!(n != 5_000)).is_err());
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
+
     fn nested_pools_end_in_words() {
         let (depth, error) = nest(0);
         assert_eq!(depth, 20);
@@ -689,6 +941,234 @@ tests! {
         assert!(begin.elapsed() < Duration::from_secs(5));
         assert_eq!(scratch.notes(), [0, 9]);
         drop(others);
+    }
+
+    fn a_call_that_sees_its_token_spares_its_worker() {
+        let procs = patient(1);
+        let pids = procs.worker_pids();
+        let waits: [fn(String); 3] = [
+            |path| {
+                let token = CancelToken::current();
+                note(&path, 1);
+                until(|| token.is_cancelled());
+                note(&path, 2);
+            },
+            |path| {
+                note(&path, 1);
+                until(|| CancelToken::current().is_cancelled());
+                note(&path, 2);
+            },
+            |path| {
+                note(&path, 1);
+                CancelToken::current().cancelled().wait().unwrap();
+                note(&path, 2);
+            },
+        ];
+        for wait in waits.into_iter().cycle().take(30) {
+            let scratch = Scratch::new("token");
+            let task = procs.spawn(scratch.text(), wait);
+            until(|| scratch.notes() == [1]);
+            assert!(task.cancel());
+            assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+            until(|| scratch.notes() == [1, 2]);
+            let next = procs.spawn((), |()| (std::process::id(), CancelToken::current().is_cancelled()));
+            assert_eq!(next.join().unwrap(), (pids[0], false));
+        }
+        assert_eq!(procs.worker_pids(), pids);
+    }
+
+    fn a_call_that_ignores_its_token_is_killed() {
+        let grace = Duration::from_millis(300);
+        let procs = ProcessPool::builder().workers(1).grace(grace).build().unwrap();
+        let pids = procs.worker_pids();
+        let scratch = Scratch::new("ignores");
+        let task = procs.spawn(scratch.text(), |path| {
+            let token = CancelToken::current();
+            note(&path, 1);
+            until(|| token.is_cancelled());
+            note(&path, 2);
+            forever::<()>();
+        });
+        until(|| scratch.notes() == [1]);
+        let begin = Instant::now();
+        task.cancel();
+        // The token comes before the end of the grace period, or there would be no second note.
+        let (pid, cancelled) = procs.spawn((), |()| (std::process::id(), CancelToken::current().is_cancelled())).join().unwrap();
+        assert!(begin.elapsed() >= grace);
+        assert_eq!(scratch.notes(), [1, 2]);
+        assert!(pid != pids[0] && !cancelled);
+        assert_eq!(procs.worker_pids(), [pid]);
+    }
+
+    fn a_busy_driver_hears_before_it_kills() {
+        let grace = Duration::from_secs(1);
+        let procs = ProcessPool::builder().workers(2).grace(grace).build().unwrap();
+        let pids = procs.worker_pids();
+        let scratch = Scratch::new("busy");
+        let has = |path: &str, bytes: usize| std::fs::read(path).unwrap().len() >= bytes;
+        let obeys = procs.spawn(scratch.text(), |path| {
+            let token = CancelToken::current();
+            note(&path, 1);
+            until(|| token.is_cancelled());
+            note(&path, 2);
+            until(|| std::fs::read(&path).unwrap().len() >= 24);
+        });
+        until(|| has(&scratch.text(), 8));
+        let (path, (tell, told)) = (scratch.text(), mpsc::channel());
+        let other = procs.spawn(scratch.text(), |path| until(|| std::fs::read(&path).unwrap().len() >= 16));
+        other.on_done(move |result| {
+            // On the driver's thread, and not short.
+            note(&path, 3);
+            std::thread::sleep(Duration::from_millis(1500));
+            tell.send(result).unwrap();
+        });
+        obeys.cancel();
+        told.recv().unwrap().unwrap();
+        assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+        assert_eq!(procs.worker_pids(), pids);
+    }
+
+    fn a_late_cancellation_hits_nobody_else() {
+        let procs = patient(1);
+        let pids = procs.worker_pids();
+        for round in 0..3000u32 {
+            let task = procs.spawn((), |()| CancelToken::current().is_cancelled());
+            for _ in 0..round % 64 * 8 {
+                std::hint::spin_loop();
+            }
+            task.cancel();
+            let next = procs.spawn((), |()| {
+                let token = CancelToken::current();
+                let early = token.is_cancelled();
+                std::thread::yield_now();
+                early || token.is_cancelled()
+            });
+            assert!(!next.join().unwrap(), "round {round}");
+        }
+        assert_eq!(procs.worker_pids(), pids);
+    }
+
+    fn every_item_has_a_token_of_its_own() {
+        let procs = pool(1);
+        let seen = procs.map(0..2000u32, |n| {
+            let token = CancelToken::current();
+            let same = CancelToken::current();
+            let early = token.is_cancelled();
+            if n % 3 != 0 {
+                token.cancel();
+            }
+            (early, same.is_cancelled())
+        }).unwrap();
+        assert!((0..).zip(seen).all(|(n, (early, late))| !early && late == (n % 3 != 0)));
+        for _ in 0..3 {
+            let panics = procs.spawn((), |()| -> () { CancelToken::current().cancel(); panic!("after all") });
+            assert!(matches!(panics.join(), Err(TaskError::Panicked(_))));
+            assert!(!procs.spawn((), |()| CancelToken::current().is_cancelled()).join().unwrap());
+        }
+    }
+
+    fn a_pool_inside_a_call_inherits_the_token() {
+        let procs = patient(1);
+        let pids = procs.worker_pids();
+        let scratch = Scratch::new("inherits");
+        let task = procs.spawn(scratch.text(), |path| {
+            let threads = ThreadPool::with_threads(2);
+            threads.for_each(vec![1, 2], |n| {
+                note(&path, n);
+                until(|| CancelToken::current().is_cancelled());
+            });
+            note(&path, 3);
+        });
+        until(|| scratch.notes().len() == 2);
+        task.cancel();
+        until(|| scratch.notes().len() == 3);
+        procs.spawn((), |()| ()).join().unwrap();
+        assert_eq!(procs.worker_pids(), pids);
+    }
+
+    fn an_error_in_a_map_reaches_the_tokens_of_the_rest() {
+        let procs = patient(2);
+        let pids = procs.worker_pids();
+        let scratch = Scratch::new("rest");
+        let result = procs.map((0..2u64).map(|n| (n, scratch.text())), |(n, path)| {
+            if n == 0 {
+                until(|| std::fs::read(&path).unwrap().len() == 8);
+                panic!("now");
+            }
+            note(&path, 1);
+            until(|| CancelToken::current().is_cancelled());
+            note(&path, 2);
+        });
+        assert!(matches!(result, Err(TaskError::Panicked(_))));
+        until(|| scratch.notes() == [1, 2]);
+        assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+        assert_eq!(procs.worker_pids(), pids);
+    }
+
+    fn grace_may_be_anything() {
+        for grace in [Duration::ZERO, Duration::MAX] {
+            let procs = ProcessPool::builder().workers(2).grace(grace).build().unwrap();
+            let scratch = Scratch::new("grace");
+            let task = procs.spawn(scratch.text(), |path| { note(&path, 1); forever::<()>() });
+            until(|| scratch.notes() == [1]);
+            assert!(task.cancel());
+            assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+            drop(procs);
+        }
+    }
+
+    fn too_many_workers_are_an_error() {
+        for workers in [usize::MAX, usize::MAX / 2, 1 << 40] {
+            assert!(matches!(ProcessPool::with_workers(workers), Err(PoolError::Start(_))));
+        }
+    }
+
+    fn a_failure_that_nobody_takes_reaches_the_pools_hook() {
+        let (tell, told) = mpsc::channel();
+        let builder: ProcessPoolBuilder = ProcessPool::builder().workers(1).on_unobserved(move |report| {
+            tell.send(report.error().clone()).unwrap();
+            panic!("the hook's own");
+        });
+        let procs = builder.clone().build().unwrap();
+        assert!(format!("{builder:?}").contains("ProcessPoolBuilder"));
+        procs.spawn((), |()| -> () { panic!("unheard") }).detach();
+        assert!(matches!(told.recv().unwrap(), TaskError::Panicked(panic) if panic.message() == "unheard"));
+        drop(procs.spawn((), |()| -> () { abort() }));
+        died::<()>(Err(told.recv().unwrap()));
+        // What is taken, cancelled, or never became a task is nobody's surprise.
+        assert!(procs.spawn((), |()| -> () { panic!("heard") }).join().is_err());
+        assert!(procs.map(0..9, |n: u32| -> () { panic!("heard {n}") }).is_err());
+        procs.spawn((), |()| forever::<()>()).cancel();
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| procs.spawn(Unwritable, |_| ())));
+        assert!(caught.is_err());
+        assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
+        procs.shutdown(Shutdown::Wait);
+        procs.spawn((), |()| ()).detach();
+        assert!(matches!(told.recv().unwrap(), TaskError::Closed));
+        drop((procs, builder));
+        assert!(told.recv().is_err(), "nothing more");
+    }
+
+    fn a_panic_may_be_made_of_anything() {
+        let procs = pool(1);
+        let pids = procs.worker_pids();
+        for _ in 0..3 {
+            let bomb = procs.spawn((), |()| -> () { std::panic::panic_any(Bomb) });
+            assert!(matches!(bomb.join(), Err(TaskError::Panicked(_))));
+        }
+        assert_eq!(procs.worker_pids(), pids, "the worker lives");
+        // On the driver's thread, too, where results are read.
+        let tasks: Vec<Task<Explosive>> = (0..10).map(|_| procs.spawn((), |()| Explosive)).collect();
+        for task in tasks {
+            if let Err(TaskError::Panicked(panic)) = task.join() {
+                std::mem::forget(panic);
+            }
+        }
+        let Err(TaskError::Panicked(panic)) = procs.map(0..1000, |_: u32| Explosive) else { panic!("it should have") };
+        std::mem::forget(panic);
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| procs.spawn((), |()| Explosive).detach())));
+        assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
+        assert_eq!(procs.worker_pids(), pids);
     }
 
     fn a_cancelled_item_dies_alone() {
@@ -769,6 +1249,28 @@ tests! {
         // The drop above may have come first.
         assert!(matches!(result, Ok(7) | Err(TaskError::Cancelled)));
         assert!(matches!(refused, Err(TaskError::WouldBlock)));
+    }
+
+    fn two_pools_that_drop_each_other() {
+        let pools = [pool(1), pool(1)];
+        let scratch = Scratch::new("cross");
+        let tasks = pools.each_ref().map(|procs| {
+            procs.spawn(scratch.text(), |path| until(|| !std::fs::read(&path).unwrap().is_empty()))
+        });
+        let (tell, told) = mpsc::channel();
+        let together = Arc::new(std::sync::Barrier::new(2));
+        for (task, other) in tasks.into_iter().zip(pools.into_iter().rev()) {
+            let (tell, together) = (tell.clone(), together.clone());
+            task.on_done(move |result| {
+                together.wait();
+                drop(other);
+                tell.send(result).unwrap();
+            });
+        }
+        note(&scratch.text(), 1);
+        for _ in 0..2 {
+            told.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        }
     }
 
     fn an_iterator_that_panics_leaves_a_pool() {

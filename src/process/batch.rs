@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use rustix::net::SendFlags;
 use serde::Serialize;
 
+use super::call::{Call, Calls};
 use super::wire::{self, Reader};
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::panic::Panic;
@@ -133,17 +134,27 @@ pub(crate) struct Batch<'a> {
     sequence: u64,
     check: u64,
     outlet: &'a mut Outlet,
+    calls: &'a mut Calls,
     begun: u64,
     open: bool,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(sequence: u64, check: u64, items: &'a [u8], outlet: &'a mut Outlet) -> Self {
+    pub(crate) fn new(
+        sequence: u64,
+        check: u64,
+        items: &'a [u8],
+        outlet: &'a mut Outlet,
+        calls: &'a mut Calls,
+    ) -> Self {
+        let gate = sequence as usize;
+        calls.begin(gate, outlet.pages.gate(gate));
         Self {
             items: Reader(items),
             sequence,
             check,
             outlet,
+            calls,
             begun: 0,
             open: false,
         }
@@ -157,6 +168,12 @@ impl<'a> Batch<'a> {
     /// How many items have begun.
     pub(crate) fn begun(&self) -> u64 {
         self.begun
+    }
+
+    /// What the next items run as. An item that asks for its token is the last of its call.
+    pub(crate) fn call(&mut self) -> Call {
+        let gate = self.outlet.pages.gate(self.sequence as usize);
+        self.calls.next(gate)
     }
 
     /// The bytes of the next argument, which is herewith begun.

@@ -5,10 +5,17 @@
 //! driver what it needs as [`Settings`].
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::{self, Role};
 use super::{PoolError, ProcessPool};
+use crate::task::{Hook, TaskReport};
+
+/// More are a mistake: descriptors run out before.
+const MOST_WORKERS: usize = 1 << 16;
 
 /// What becomes of a worker's standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,13 +45,14 @@ pub enum WorkerStdout {
 /// assert_eq!(lang.join()?, "C");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder builds nothing until `build`"]
 pub struct ProcessPoolBuilder {
     workers: Option<usize>,
     variables: Vec<(OsString, OsString)>,
     stdout: WorkerStdout,
     grace: Duration,
+    unobserved: Option<Hook>,
 }
 
 /// What the driver needs of it.
@@ -64,6 +72,7 @@ impl ProcessPoolBuilder {
             variables: Vec::new(),
             stdout: WorkerStdout::Inherit,
             grace: Duration::from_millis(20),
+            unobserved: None,
         }
     }
 
@@ -88,8 +97,36 @@ impl ProcessPoolBuilder {
 
     /// How long a running item whose task was cancelled may go on before
     /// its worker is killed: 20 ms unless said otherwise.
+    ///
+    /// Its [token](crate::CancelToken::current) is set at once. An item that ends in this time
+    /// because it has looked at it leaves its worker alive.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// What happens to the failure of a task of this pool that nobody takes, instead
+    /// of [the process's hook](crate::on_unobserved).
+    ///
+    /// The hook runs on the pool's driver thread, or where the task's handle is
+    /// dropped, and must be short.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let (tell, told) = mpsc::channel();
+    /// let procs = ProcessPool::builder()
+    ///     .workers(1)
+    ///     .on_unobserved(move |report| drop(tell.send(report.to_string())))
+    ///     .build()?;
+    /// procs.spawn((), |()| -> () { panic!("unheard") }).detach();
+    /// assert!(told.recv()?.contains("unheard"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
+        self.unobserved = Some(Arc::new(hook));
         self
     }
 
@@ -109,18 +146,35 @@ impl ProcessPoolBuilder {
         if workers == 0 {
             return Err(PoolError::NoWorkers);
         }
+        if workers > MOST_WORKERS {
+            let words = format!("{workers} workers are too many");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words).into());
+        }
         let Self {
             variables,
             stdout,
             grace,
+            unobserved,
             ..
         } = self;
-        ProcessPool::start(Settings {
+        let settings = Settings {
             workers,
             variables,
             stdout,
             grace,
             role,
-        })
+        };
+        ProcessPool::start(settings, unobserved)
+    }
+}
+
+impl fmt::Debug for ProcessPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolBuilder")
+            .field("workers", &self.workers)
+            .field("variables", &self.variables)
+            .field("stdout", &self.stdout)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
     }
 }

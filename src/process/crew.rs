@@ -181,10 +181,18 @@ impl Worker {
         let end = self
             .gate(flight.sequence)?
             .recall(from.max(flight.done))
-            .min(flight.end);
+            .clamp(flight.done, flight.end); // a worker gone wild may write to its gates
         let flight = self.window.get_mut(index)?;
         let before = std::mem::replace(&mut flight.end, end);
         (end < before).then(|| flight.piece.part(end as usize, before as usize))
+    }
+
+    /// Nobody wants what is left of the flight at `index`.
+    pub(crate) fn disown(&self, index: usize) {
+        let flight = self.window.get(index);
+        if let Some(gate) = flight.and_then(|flight| self.gate(flight.sequence)) {
+            gate.disown();
+        }
     }
 
     /// The process is gone: the place is empty, and filled again after a pause.

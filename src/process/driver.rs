@@ -15,8 +15,12 @@
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
-//! Tests: `tests/process.rs`.
+//! Tests: `tests/process.rs`; `hostile` (garbled input).
 
+#[cfg(test)]
+mod hostile;
+
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -32,12 +36,22 @@ use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
 use super::sched::{Action, Sched, Stop};
 use super::wire::{self, Record};
-use crate::loom::Mutex;
+use crate::loom::{Mutex, per_thread};
 use crate::sys::image::image;
 use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
+
+per_thread! {
+    static DRIVES: Cell<bool> = Cell::new(false);
+}
+
+/// This thread is some pool's driver. It never waits for a pool to end: neither for its
+/// own nor for another, whose driver may be waiting for this one.
+pub(crate) fn is_a_driver() -> bool {
+    DRIVES.try_with(Cell::get).unwrap_or(false)
+}
 
 /// What the driver and the pool's handle share.
 #[derive(Debug)]
@@ -94,6 +108,7 @@ impl Driver {
 
     /// Runs until the pool has ended. Says first whether all workers could be started.
     pub(crate) fn run(mut self, ready: &SyncSender<io::Result<()>>) {
+        let _ = DRIVES.try_with(|drives| drives.set(true));
         let _refuse = context::refuse_blocking();
         let _abandon = Abandon(self.shared.clone());
         self.turn();
@@ -110,12 +125,17 @@ impl Driver {
             self.mail();
             self.turn();
         }
+        self.forward.finish();
     }
 
     /// Does what is due and what follows from it.
     fn turn(&mut self) {
         loop {
-            self.sched.tick(Instant::now());
+            let now = Instant::now();
+            for index in self.sched.overdue(now).collect::<Vec<_>>() {
+                self.receive(index, false); // it may have ended in time
+            }
+            self.sched.tick(now);
             let actions = self.sched.actions();
             if actions.is_empty() {
                 return;
@@ -137,6 +157,11 @@ impl Driver {
                 if let Some(link) = &mut self.links[worker] {
                     link.queue(head, items);
                     link.send();
+                }
+            }
+            Action::Ring(index) => {
+                if let Some(link) = &self.links[index] {
+                    link.ring();
                 }
             }
             Action::Kill(index) => {

@@ -18,15 +18,18 @@
 //!
 //! A variable that stands in an environment without a socket to go with it
 //! is removed and ignored, and so is one in a program that runs with other rights than its
-//! caller's: whoever started that must not choose what it executes.
+//! caller's: whoever started that must not choose what it executes. Such a program can
+//! have no pool, and neither can a worker that cannot accept (its `main` has
+//! replaced standard input before `init`): its workers would do as it does, and so on.
 //!
 //! Tests: `tests/process.rs` (nesting, `NotInitialized`), `tests/auto.rs`.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use rustix::fs::FileType;
-use rustix::process::{getegid, geteuid, getgid, getuid};
+use rustix::process::{Pid, getegid, geteuid, getgid, getuid};
 
 use super::{PoolError, wire, worker};
 use crate::sys;
@@ -78,6 +81,12 @@ pub(crate) fn enter() {
         let _ = ROLE.set(Role { depth: 0 });
         return;
     };
+    if !invitation.is_acceptable() {
+        if !is_child_of(invitation.parent) {
+            let _ = ROLE.set(Role { depth: 0 }); // it was for somebody else
+        }
+        return;
+    }
     if ROLE
         .set(Role {
             depth: invitation.depth,
@@ -91,6 +100,10 @@ pub(crate) fn enter() {
 /// What this process is, once it has been through [`enter`].
 pub(crate) fn role() -> Result<Role, PoolError> {
     let role = ROLE.get().copied().ok_or(PoolError::NotInitialized)?;
+    if !is_as_called() {
+        let words = "a program that runs with other rights than its caller's cannot have workers";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words).into());
+    }
     match role.depth < DEEPEST {
         true => Ok(role),
         false => Err(PoolError::TooDeep {
@@ -109,11 +122,26 @@ struct Invitation {
 fn invitation() -> Option<Invitation> {
     let value = std::env::var_os(VARIABLE)?;
     sys::worker::forget_variable(VARIABLE);
-    let parsed = parse(value.to_str()?)?;
-    let as_called = getuid() == geteuid() && getgid() == getegid();
-    let stdin = rustix::fs::fstat(std::io::stdin().as_fd()).ok()?;
-    let socket = FileType::from_raw_mode(stdin.st_mode) == FileType::Socket;
-    (as_called && socket).then_some(parsed)
+    parse(value.to_str()?)
+}
+
+impl Invitation {
+    fn is_acceptable(&self) -> bool {
+        let stdin = rustix::fs::fstat(io::stdin().as_fd());
+        let is_socket =
+            stdin.is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Socket);
+        is_as_called() && is_socket
+    }
+}
+
+/// This process has the rights of whoever called it.
+fn is_as_called() -> bool {
+    getuid() == geteuid() && getgid() == getegid()
+}
+
+/// This process was started by the process `parent`, which still lives.
+pub(crate) fn is_child_of(parent: u32) -> bool {
+    rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()
 }
 
 fn parse(value: &str) -> Option<Invitation> {

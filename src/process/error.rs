@@ -33,7 +33,8 @@ pub enum PoolError {
     /// A pool without workers could never run anything.
     #[error("a process pool needs at least one worker")]
     NoWorkers,
-    /// The operating system refused a process, a thread or a descriptor.
+    /// The operating system refused a process, a thread or a descriptor; or this program runs with
+    /// other rights than its caller's (set-user-id), or far too many workers were asked for.
     #[error("worker processes could not be started: {0}")]
     Start(#[from] io::Error),
 }

@@ -3,13 +3,15 @@
 //! It goes through the parent so that the last words of a worker that died can be part of
 //! the error. The driver must not wait for whoever reads the parent's standard error: it
 //! writes only what `poll` says will be taken, a page at a time, and while too much is waiting
-//! it stops reading from the workers, who then wait as they would without a pool.
+//! it stops reading from the workers, who then wait as they would without a pool. Only when all
+//! workers are gone it waits for a slow reader, for a second in all.
 //!
 //! Tests: `tests/process.rs`.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ChildStderr;
+use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,6 +20,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 const MOST: usize = 64 << 10;
 /// What a pipe that is ready takes without waiting.
 const PAGE: usize = 4096;
+/// How long the end of a pool waits for who reads standard error.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
 
@@ -53,6 +57,21 @@ impl Forward {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
         self.pump();
+    }
+
+    /// The workers are gone: writes the rest, if somebody reads it in time.
+    pub(crate) fn finish(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        self.pump();
+        while self.is_waiting() {
+            let left = end.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(&self.stderr, PollFlags::OUT)];
+            let limit = Timespec::try_from(left).ok();
+            if left.is_zero() || poll(&mut fds, limit.as_ref()) == Ok(0) {
+                return;
+            }
+            self.pump();
+        }
     }
 
     /// Writes what can be written without waiting.

@@ -128,9 +128,12 @@ impl Job {
     /// The item at `index` has ended in `error`. True if that lowered the limit.
     pub(crate) fn fail(&mut self, index: usize, error: TaskError) -> bool {
         if index >= self.limit() {
+            panic::contain(|| drop(error));
             return false;
         }
-        self.failure = Some((index, error));
+        let before = self.failure.replace((index, error));
+        // The payload of a panic while a result was decoded may have a destructor.
+        panic::contain(|| drop(before));
         let waiting = std::mem::take(&mut self.waiting);
         self.items = 0;
         for piece in waiting {

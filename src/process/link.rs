@@ -20,6 +20,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
+use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     outgoing: VecDeque<Outgoing>,
     pub(crate) words: Words,
     pub(crate) ledger: Rc<Ledger>,
+    /// Rung when the worker should look at its gates.
+    bell: OwnedFd,
     /// The worker will say nothing more.
     pub(crate) at_end: bool,
     /// It has said something that makes no sense.
@@ -75,6 +78,7 @@ impl Link {
     pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         let ledger = Ledger::new()?;
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mut command = Command::new("/proc/self/exe");
         let mut arguments = std::env::args_os();
         if let Some(name) = arguments.next() {
@@ -92,7 +96,7 @@ impl Link {
         }
         let mut child = command.spawn()?;
         drop(command); // and with it our copy of the child's end of the socket
-        let link = Self::attach(&mut child, socket, ledger);
+        let link = Self::attach(&mut child, socket, ledger, bell);
         if link.is_err() {
             // Without its descriptors it is of no use, and nobody would end it later.
             let _ = child.kill();
@@ -101,7 +105,32 @@ impl Link {
         link
     }
 
-    fn attach(child: &mut Child, socket: UnixStream, ledger: Ledger) -> io::Result<Self> {
+    /// The driver's end of a conversation with a test.
+    #[cfg(test)]
+    pub(crate) fn without_process(socket: UnixStream) -> Self {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        Self {
+            pid: 1,
+            process: None,
+            socket,
+            partial: Vec::new(),
+            received: 0,
+            outgoing: VecDeque::new(),
+            words: Words::new(None).unwrap(),
+            ledger: Rc::new(Ledger::new().unwrap()),
+            bell: bell.unwrap(),
+            at_end: false,
+            wild: false,
+            note: None,
+        }
+    }
+
+    fn attach(
+        child: &mut Child,
+        socket: UnixStream,
+        ledger: Ledger,
+        bell: OwnedFd,
+    ) -> io::Result<Self> {
         let process = Pid::from_raw(child.id() as i32)
             .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
         let process = match process {
@@ -118,6 +147,7 @@ impl Link {
             outgoing: VecDeque::new(),
             words: Words::new(child.stderr.take())?,
             ledger: Rc::new(ledger),
+            bell,
             at_end: false,
             wild: false,
             note: None,
@@ -126,11 +156,11 @@ impl Link {
         Ok(link)
     }
 
-    /// The first frame, and the ledger with it. It fits into the empty socket.
+    /// The first frame, and the descriptors of ledger and bell with it. It fits into the empty socket.
     fn welcome(&self) -> io::Result<()> {
         let frame = wire::welcome(image().id());
-        let descriptors = [self.ledger.memory()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let descriptors = [self.ledger.memory(), self.bell.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -218,6 +248,12 @@ impl Link {
     /// The worker is gone and the socket empty: what it had finished and not yet sent.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         self.ledger.rest(self.received)
+    }
+
+    /// Something that the worker runs is unwanted, and its gate says so.
+    pub(crate) fn ring(&self) {
+        // A counter that is full rings, too.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
     /// Kills the process and its children.

@@ -17,7 +17,7 @@
 //! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `portable`). `wire` is
 //! the language of both sides; `chunk` the arguments in it. `sched` decides, with `job` and
 //! `crew` as its data; `driver` does, with `mailbox`, `link` and `forward`. In the worker:
-//! `entry`, `worker`, `batch`, and `raw_call`, where a number becomes a function again.
+//! `entry`, `worker`, `batch`, `call`, and `raw_call`, where a number becomes a function again.
 //! `sys::image` and `sys::ledger` lie below.
 //!
 //! **Promised.** An item runs at most once. What had finished when a worker died keeps its result; what
@@ -33,6 +33,7 @@
 
 mod batch;
 mod builder;
+mod call;
 mod chunk;
 mod crew;
 mod driver;

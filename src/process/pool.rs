@@ -5,19 +5,18 @@
 //! what they return is an ordinary promise of the stem's.
 //!
 //! **Ending.** Everything that ends the pool is a letter to the driver; then the caller waits for the
-//! thread, which ends when all processes are reaped. Only on the driver's own thread
-//! (a task's callback drops the pool) nobody can wait, and the thread ends by itself.
+//! thread, which ends when all processes are reaped. Only on a driver's thread
+//! (a task's callback drops the pool) nobody waits, and the pool ends by itself.
 //!
 //! Tests: `tests/process.rs`.
 
 use std::any::type_name;
 use std::sync::{Arc, Weak, mpsc};
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::builder::Settings;
 use super::chunk::Chunk;
-use super::driver::{Driver, Shared};
+use super::driver::{Driver, Shared, is_a_driver};
 use super::mailbox::{Mail, Mailbox};
 use super::portable::Portable;
 use super::sched::Stop;
@@ -25,8 +24,8 @@ use super::sink::{Many, One, explain};
 use super::{PoolError, ProcessPoolBuilder, raw_call};
 use crate::loom::{Mutex, thread};
 use crate::task::{
-    CodecDirection, CodecError, Completer, OnCancel, Shutdown, Task, TaskError, TaskId, context,
-    panic, promise,
+    CodecDirection, CodecError, Completer, Hook, OnCancel, Shutdown, Task, TaskError, TaskId,
+    context, panic, promise,
 };
 
 /// How long tasks may still run when a pool is dropped.
@@ -65,7 +64,7 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 pub struct ProcessPool {
     shared: Arc<Shared>,
     driver: Mutex<Option<thread::JoinHandle<()>>>,
-    driver_id: ThreadId,
+    unobserved: Option<Hook>,
 }
 
 impl ProcessPool {
@@ -90,7 +89,7 @@ impl ProcessPool {
         ProcessPoolBuilder::new()
     }
 
-    pub(super) fn start(settings: Settings) -> Result<Self, PoolError> {
+    pub(super) fn start(settings: Settings, unobserved: Option<Hook>) -> Result<Self, PoolError> {
         panic::install_hook();
         let pids = Mutex::new(vec![0; settings.workers]);
         let shared = Arc::new(Shared {
@@ -102,11 +101,10 @@ impl ProcessPool {
         let driver = thread::Builder::new()
             .name("trefoil-proc".to_owned())
             .spawn(move || Driver::new(theirs, settings).run(&ready))?;
-        let driver_id = driver.thread().id();
         let pool = Self {
             shared,
             driver: Mutex::new(Some(driver)),
-            driver_id,
+            unobserved,
         };
         // A driver that is gone without a word has panicked.
         started
@@ -127,17 +125,18 @@ impl ProcessPool {
     /// [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile,
     /// in [`Panicked`](TaskError::Panicked) if `f` panics, in [`Codec`](TaskError::Codec) if the argument or
     /// the result cannot be encoded or decoded, and in [`Closed`](TaskError::Closed) if the pool was shut down. If it is
-    /// cancelled while it runs, its worker is killed after the
-    /// [grace period](ProcessPoolBuilder::grace) and replaced.
+    /// cancelled while it runs, its [token](crate::CancelToken::current) is set at once; if it has not
+    /// ended after the [grace period](ProcessPoolBuilder::grace) its worker is killed and replaced.
     ///
     /// `f` may be a closure without captures. It must be part of this program, not of a library
     /// loaded at run time.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
-        let (id, completer, task) = self.promise::<R>();
         let mut chunk = Chunk::default();
         let code = raw_call::code_of(f).ok_or_else(not_ours::<A, R>);
         let code = code.and_then(|code| chunk.push(&arg).map(|()| code).map_err(unencodable::<A>));
+        // After the argument, whose `Serialize` may panic: then there is no task.
+        let (id, completer, task) = self.promise::<R>();
         match code {
             Err(error) => completer.complete(Err(error)),
             Ok(code) => {
@@ -220,15 +219,15 @@ impl ProcessPool {
         let mut chunk = Chunk::default();
         let mut most = 64; // the first chunks are small: the workers should not wait for the whole
         for item in items {
+            if over() {
+                return;
+            }
             if let Err(error) = chunk.push(&item) {
                 return send(chunk, true, Some(unencodable::<A>(error)));
             }
             if chunk.len() >= most || chunk.is_full() {
                 most = (2 * most).min(1 << 16);
                 send(std::mem::take(&mut chunk), false, None);
-                if over() {
-                    return;
-                }
             }
         }
         send(chunk, true, None);
@@ -241,6 +240,9 @@ impl ProcessPool {
             shared: Arc::downgrade(&self.shared),
             id,
         });
+        if let Some(hook) = &self.unobserved {
+            completer.set_hook(hook);
+        }
         (id, completer, task)
     }
 
@@ -265,7 +267,7 @@ impl ProcessPool {
     /// [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
     /// stronger call overtakes a weaker one.
     ///
-    /// In a callback on the pool's own driver thread it does not wait.
+    /// In a callback on the driver thread of a process pool, this or another, it does not wait.
     pub fn shutdown(&self, how: Shutdown) {
         self.end(match how {
             Shutdown::Wait => Stop::Wait,
@@ -274,7 +276,8 @@ impl ProcessPool {
     }
 
     /// Kills all workers at once, and waits until they are gone. All tasks that have not
-    /// finished end in [`TaskError::Cancelled`].
+    /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait, neither
+    /// does this.
     pub fn kill(&self) {
         self.end(Stop::Kill);
     }
@@ -282,7 +285,7 @@ impl ProcessPool {
     fn end(&self, stop: Stop) {
         self.shared.mailbox.close();
         let _ = self.shared.mailbox.push([Mail::Stop(stop)]);
-        if thread::current().id() == self.driver_id {
+        if is_a_driver() {
             return;
         }
         // Whoever comes second waits here for the first.

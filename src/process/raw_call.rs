@@ -75,7 +75,8 @@ fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>
     // the address of this very instance of `run`.
     let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
     loop {
-        let all = panic::catch(|| {
+        let call = batch.call();
+        let items = || {
             while let Some(argument) = batch.next() {
                 match decode::<A>(argument) {
                     Err(detail) => batch.codec(false, &detail),
@@ -86,11 +87,20 @@ fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>
                         }
                     }
                 }
+                if call.has_token() {
+                    return false; // it is this item's alone
+                }
             }
-        });
-        match all {
-            Ok(()) => return,
-            Err(panic) => batch.panicked(&panic),
+            true
+        };
+        match call.run(|| panic::catch(items)) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(panic) => {
+                batch.panicked(&panic);
+                // The payload is the item's, and so is its destructor.
+                panic::contain(|| drop(panic));
+            }
         }
     }
 }

@@ -4,8 +4,9 @@
 //! 1. Settle in ([`serve`]): the socket moves from standard input to a descriptor of its own that no
 //!    child inherits, `/dev/null` takes its place. The kernel is asked to kill this process when
 //!    the thread that started it ends, no core files are written, and a
-//!    thread begins to watch the socket.
-//! 2. The parent's first frame is `WELCOME`, and the ledger's descriptor comes with it. Answer `HELLO`.
+//!    thread begins to watch the socket and the bell.
+//! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
+//!    come with it. Answer `HELLO`.
 //! 3. Frame by frame: run the items, send what they gave, say `END`.
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
@@ -28,14 +29,15 @@ use std::time::Instant;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Resource, Rlimit, Signal};
 
 use super::batch::{Batch, Outlet};
-use super::raw_call;
+use super::call::{Calls, Canceller, calls};
 use super::wire::{self, Frame};
+use super::{entry, raw_call};
 use crate::loom::thread;
 use crate::sys::image::image;
-use crate::sys::ledger::Pages;
+use crate::sys::ledger::{Gates, Pages};
 use crate::sys::worker::ignore_broken_pipes;
 use crate::task::panic;
 
@@ -47,10 +49,13 @@ const ROOM: usize = 64 << 10;
 /// How much memory for frames is kept while there is none.
 const KEPT: usize = 4 << 20;
 
+/// Whoever awaits a token is woken on the watcher, and wakers are anybody's code.
+const WATCHER_STACK: usize = 256 << 10;
+
 /// Serves the parent; the end of this process.
 pub(crate) fn serve(parent: u32) -> ! {
     match settle_in(parent) {
-        Ok((mut inlet, mut outlet)) => work(&mut inlet, &mut outlet),
+        Ok((mut inlet, mut outlet, mut calls)) => work(&mut inlet, &mut outlet, &mut calls),
         Err(error) => {
             // Nobody reads a protocol that has not begun; standard error has readers.
             let _ = io::Write::write_fmt(
@@ -62,11 +67,11 @@ pub(crate) fn serve(parent: u32) -> ! {
     }
 }
 
-fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet)> {
+fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet, Calls)> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid().map(Pid::as_raw_pid) != i32::try_from(parent).ok() {
+    if !entry::is_child_of(parent) {
         exit(1); // the parent was gone before it could be watched
     }
     let none = Rlimit {
@@ -81,17 +86,18 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet)> {
         bytes: Vec::new(),
         start: 0,
     };
-    let memory = inlet.first()?;
+    let [memory, bell] = inlet.first()?;
     let pages = Pages::map(&memory)?;
-    watch(inlet.socket.try_clone()?)?;
+    let (calls, canceller) = calls(Gates::map(&memory)?);
+    watch(inlet.socket.try_clone()?, bell, canceller)?;
     panic::install_hook();
     let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages);
     outlet.record(&wire::hello(image().id()));
     outlet.flush();
-    Ok((inlet, outlet))
+    Ok((inlet, outlet, calls))
 }
 
-fn work(inlet: &mut Inlet, outlet: &mut Outlet) -> ! {
+fn work(inlet: &mut Inlet, outlet: &mut Outlet, calls: &mut Calls) -> ! {
     loop {
         match inlet.frame() {
             Frame::Welcome { .. } => {}
@@ -103,7 +109,7 @@ fn work(inlet: &mut Inlet, outlet: &mut Outlet) -> ! {
                 items,
             } => {
                 let begin = Instant::now();
-                let mut batch = Batch::new(sequence, code.check, items, outlet);
+                let mut batch = Batch::new(sequence, code.check, items, outlet, calls);
                 if !raw_call::call(code, &mut batch) {
                     exit(1);
                 }
@@ -116,18 +122,34 @@ fn work(inlet: &mut Inlet, outlet: &mut Outlet) -> ! {
     }
 }
 
-/// Kills this process and its group as soon as the parent's end of `socket` closes.
-fn watch(socket: OwnedFd) -> io::Result<()> {
+/// Kills this process and its group as soon as the parent's end of `socket` closes, and
+/// cancels what runs when `bell` is rung.
+fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()> {
     let watcher = thread::Builder::new()
         .name("trefoil-watch".to_owned())
-        .stack_size(64 << 10);
+        .stack_size(WATCHER_STACK);
     watcher.spawn(move || {
         loop {
-            let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
+            let mut fds = [
+                PollFd::new(&socket, PollFlags::RDHUP),
+                PollFd::new(&bell, PollFlags::IN),
+            ];
             match poll(&mut fds, None) {
-                Ok(_) if fds[0].revents().is_empty() => {}
-                Err(rustix::io::Errno::INTR) => {}
-                _ => die(),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => die(),
+                Ok(_) => {}
+            }
+            if !fds[0].revents().is_empty() {
+                die();
+            }
+            match fds[1].revents() {
+                PollFlags::IN => {
+                    // First quiet, then look: what is rung later is heard again.
+                    let _ = rustix::io::read(&bell, &mut [0; 8]);
+                    canceller.look();
+                }
+                nothing if nothing.is_empty() => {}
+                _ => die(), // somebody has closed what was ours
             }
         }
     })?;
@@ -154,9 +176,9 @@ struct Inlet {
 }
 
 impl Inlet {
-    /// The first bytes, and the descriptor that comes with them.
-    fn first(&mut self) -> io::Result<OwnedFd> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    /// The first bytes, and the descriptors that come with them.
+    fn first(&mut self) -> io::Result<[OwnedFd; 2]> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         self.bytes.resize(ROOM, 0);
         let mut parts = [IoSliceMut::new(&mut self.bytes)];
@@ -168,11 +190,13 @@ impl Inlet {
             }
         };
         self.bytes.truncate(received.bytes);
-        let descriptor = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        let descriptors = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors.collect()),
             _ => None,
         });
-        descriptor.ok_or_else(|| io::Error::other("the parent sent no ledger"))
+        let descriptors: Vec<OwnedFd> = descriptors.unwrap_or_default();
+        <[OwnedFd; 2]>::try_from(descriptors)
+            .map_err(|_| io::Error::other("the parent sent no ledger or no bell"))
     }
 
     /// The next frame, whole.

@@ -16,7 +16,8 @@
 //! was below `end`. The parent takes items back by lowering `end` to no less than
 //! `next`. Both are single atomic operations on one word, so every item is
 //! either started here or taken back, never both; and after a death `next` says
-//! which item was running.
+//! which item was running. Beside the word stands a flag: nobody wants what is left of
+//! this frame, the item that runs now included.
 //!
 //! *Results*: the bytes that the worker has not yet sent. `base` is the position
 //! of the first of them in the stream of all bytes it ever sent, `length` how
@@ -76,19 +77,44 @@ const _: () = assert!(size_of::<Head>() <= HEAD);
 /// The items of one frame: which was taken last, and where the frame ends.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Gate(AtomicU64);
+pub(crate) struct Gate {
+    word: AtomicU64,
+    unwanted: AtomicU64,
+}
 
 impl Gate {
     /// A gate outside of any ledger, for simulations.
     #[cfg(test)]
     pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self {
+            word: AtomicU64::new(0),
+            unwanted: AtomicU64::new(0),
+        }
+    }
+
+    /// What a worker gone wild may do.
+    #[cfg(test)]
+    pub(crate) fn scribble(&self, word: u64) {
+        self.word.store(word, Ordering::Release);
+        self.unwanted.store(word, Ordering::Release);
     }
 
     /// A frame of `count` items begins. The message that carries the frame orders this
     /// before the worker's first `take`.
     pub(crate) fn open(&self, count: u32) {
-        self.0.store(u64::from(count) << 32, Ordering::Release);
+        self.unwanted.store(0, Ordering::Release);
+        self.word.store(u64::from(count) << 32, Ordering::Release);
+    }
+
+    /// Parent: nobody wants what runs of this frame, or is left of it. Who tells
+    /// the worker to look orders this before its look.
+    pub(crate) fn disown(&self) {
+        self.unwanted.store(1, Ordering::Release);
+    }
+
+    /// Worker: see [`disown`](Self::disown).
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.unwanted.load(Ordering::Acquire) != 0
     }
 
     /// Worker: takes the next item; `None` if there is no more. The operation is
@@ -96,20 +122,20 @@ impl Gate {
     /// word right at any instant of a death.
     #[inline]
     pub(crate) fn take(&self) -> Option<u32> {
-        let (next, end) = split(self.0.fetch_add(1, Ordering::AcqRel));
+        let (next, end) = split(self.word.fetch_add(1, Ordering::AcqRel));
         (next < end).then_some(next)
     }
 
     /// How many items have been taken.
     pub(crate) fn taken(&self) -> u32 {
-        let (next, end) = split(self.0.load(Ordering::Acquire));
+        let (next, end) = split(self.word.load(Ordering::Acquire));
         next.min(end)
     }
 
     /// Parent: takes back all items from `from` on that have not been taken.
     /// Returns the new end: `from`, or more if the worker is already past it.
     pub(crate) fn recall(&self, from: u32) -> u32 {
-        let mut seen = self.0.load(Ordering::Acquire);
+        let mut seen = self.word.load(Ordering::Acquire);
         loop {
             let (next, end) = split(seen);
             let new = from.max(next).min(end);
@@ -118,7 +144,7 @@ impl Gate {
             }
             let word = u64::from(new) << 32 | u64::from(next);
             match self
-                .0
+                .word
                 .compare_exchange_weak(seen, word, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => return new,
@@ -219,6 +245,20 @@ impl Ledger {
     }
 }
 
+/// The gates alone, for another thread of the worker.
+#[derive(Debug)]
+pub(crate) struct Gates(Map);
+
+impl Gates {
+    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Self> {
+        Map::new(memory.as_fd(), HEAD).map(Self)
+    }
+
+    pub(crate) fn gate(&self, index: usize) -> &Gate {
+        &self.0.head().gates[index % GATES]
+    }
+}
+
 /// The worker's side.
 #[derive(Debug)]
 pub(crate) struct Pages(Map);
@@ -283,6 +323,19 @@ mod tests {
         assert_eq!(pages.gate(1).take(), None);
         assert_eq!(ledger.gate(1).taken(), 2);
         assert_eq!(ledger.gate(1).recall(0), 2);
+    }
+
+    #[test]
+    fn what_is_disowned_is_a_frame() {
+        let (ledger, pages) = pair();
+        let memory = ledger.memory().try_clone_to_owned().unwrap();
+        let gates = Gates::map(&memory).unwrap();
+        ledger.gate(0).open(5);
+        ledger.gate(0).disown();
+        assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
+        assert!(!gates.gate(1).is_unwanted());
+        ledger.gate(2).open(5);
+        assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
     }
 
     #[test]

@@ -16,7 +16,8 @@ use std::panic::Location;
 use std::task::{Poll, Waker};
 
 use super::panic::contain;
-use super::raw::{self, Handle, Ref};
+use super::raw::{self, Handle, Ref, current};
+use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
 use crate::loom::Mutex;
 
@@ -185,6 +186,27 @@ impl<T> Completer<T> {
     /// Has the hook give up what it holds.
     pub(super) fn let_go(&self) {
         self.cell().hook().let_go();
+    }
+
+    /// Runs `f` as the task's own code: inside of it the task is the one that runs here, and
+    /// `CancelToken::current()` its token. For a call in a worker process.
+    pub(crate) fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _entered = current::enter(self.cell());
+        f()
+    }
+
+    /// Code that ran inside [`run`](Self::run) has asked for its token.
+    #[inline]
+    pub(crate) fn has_token(&self) -> bool {
+        self.cell()
+            .header()
+            .side()
+            .is_some_and(|side| side.token.get().is_some())
+    }
+
+    /// Whom to tell of a failure that nobody takes. Before anybody can complete it.
+    pub(crate) fn set_hook(&self, hook: &Hook) {
+        let _first = self.cell().header().side_or_make().hook.set(hook.clone());
     }
 
     fn cell(&self) -> &Ref {

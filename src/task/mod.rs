@@ -65,7 +65,6 @@ pub use shared_task::SharedTask;
 pub use shutdown::Shutdown;
 pub use timeout::{Timeout, timeout};
 pub use try_join_all::{TryJoinAll, try_join_all};
-pub(crate) use unobserved::Hook;
 pub use unobserved::{TaskReport, on_unobserved};
 pub use wait::{Until, Wait, wait};
 
@@ -75,6 +74,7 @@ pub(crate) use self::{
     error::CodecDirection,
     raw::Inbox,
     runnable::{Ran, Runnable, Schedule, TaskRef, closure, future, local_future},
+    unobserved::Hook,
 };
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the

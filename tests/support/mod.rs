@@ -11,6 +11,12 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long the test of chaos goes on: `TREFOIL_CHAOS=seconds`.
+pub(crate) fn chaos() -> Duration {
+    let seconds = std::env::var("TREFOIL_CHAOS").ok();
+    Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(4))
+}
+
 pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) run: fn(),
@@ -77,7 +83,7 @@ fn passes(test: &Test) -> bool {
     let (done, watch) = mpsc::channel::<()>();
     let name = test.name;
     let watchdog = std::thread::spawn(move || {
-        if watch.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if watch.recv_timeout(LIMIT + chaos()) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("test {name} takes too long");
             std::process::abort();
         }

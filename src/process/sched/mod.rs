@@ -17,8 +17,8 @@
 //!    while a worker is free.
 //! 4. A worker died: the item that it was running fails, the rest goes back to the
 //!    front of the job.
-//! 5. A running item was cancelled: after the grace period everything else is taken back
-//!    from its worker, and the worker is killed if it still runs that item.
+//! 5. A running item was cancelled: its worker is told at once, and after the grace period
+//!    everything else is taken back from it, and it is killed if it still runs that item.
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again
@@ -58,6 +58,9 @@ const MOST_BYTES: usize = 1 << 20;
 /// How long a worker may be at a frame until its other items are taken over.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// No grace is longer: times behind it might not exist.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 const SIGKILL: i32 = 9;
 
 /// What the driver is to do.
@@ -68,6 +71,8 @@ pub(crate) enum Action {
         head: Vec<u8>,
         items: Option<Piece>,
     },
+    /// Make the worker look at its gates: something that it runs is unwanted.
+    Ring(usize),
     Kill(usize),
 }
 
@@ -103,7 +108,7 @@ impl Sched {
             queue: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(now)).collect(),
             pace: HashMap::new(),
-            grace,
+            grace: grace.min(FOR_EVER),
             stop: None,
             actions: Vec::new(),
         }
@@ -188,6 +193,13 @@ impl Sched {
                 self.fail(id, first, TaskError::Cancelled, now);
             }
         }
+    }
+
+    /// Whose condemned item has had its time: what these have said meanwhile should be
+    /// heard before `tick` kills them.
+    pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
+        let late = move |worker: &Worker| worker.condemned.is_some_and(|(at, _)| at <= now);
+        (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
     }
 
     /// Everything has ended and every worker is gone.
@@ -463,6 +475,8 @@ impl Sched {
         let known = worker.condemned.is_some_and(|(_, frame)| frame == sequence);
         if flight.done < begun && !known {
             worker.condemned = Some((now + self.grace, sequence));
+            worker.disown(place);
+            self.actions.push(Action::Ring(index));
         }
         self.finish_if_settled(id);
     }

@@ -114,6 +114,8 @@ struct World {
     hostile: bool,
     /// How many workers were killed for the sake of a cancelled item.
     executed: u32,
+    /// How many running items were told that nobody wants them.
+    rung: u32,
 }
 
 const CODE: CodeRef = CodeRef {
@@ -140,6 +142,7 @@ impl World {
             book: Arc::default(),
             hostile: true,
             executed: 0,
+            rung: 0,
         };
         world.sims.resize_with(world.sched.workers.len(), || None);
         world
@@ -219,6 +222,28 @@ impl World {
                     head,
                     items,
                 } => self.send(worker, head, items.as_ref()),
+                Action::Ring(index) => {
+                    // Every other one obeys.
+                    let obeys = self.chance(2);
+                    if let Some(sim) = &mut self.sims[index]
+                        && let Some((sequence, _)) = sim.inbox.front()
+                        && sim.gates.gate(*sequence as usize % GATES).is_unwanted()
+                        && let Some((job, item)) = sim.running
+                    {
+                        let end = self.book.lock().unwrap().ended.get(&job).cloned();
+                        let failed_below = (0..item).any(|i| self.fatal.contains(&(job, i)))
+                            || self.panicked.contains(&job);
+                        assert!(
+                            end.is_some() || failed_below || self.cancelled.contains(&job),
+                            "an innocent is cancelled: {:?}",
+                            (job, item)
+                        );
+                        self.rung += 1;
+                        if obeys {
+                            sim.until = self.now;
+                        }
+                    }
+                }
                 Action::Kill(index) => {
                     let running = self.sims[index].as_ref().and_then(|sim| sim.running);
                     if let Some((job, item)) = running {
@@ -404,7 +429,7 @@ fn worlds() -> u64 {
 
 #[test]
 fn every_job_ends_once_and_no_item_runs_twice() {
-    let mut executed = 0;
+    let (mut executed, mut rung) = (0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         for _ in 0..1500 {
@@ -424,11 +449,13 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         }
         world.check();
         executed += world.executed;
+        rung += world.rung;
     }
     assert!(
         u64::from(executed) > worlds() / 10,
         "{executed} executions test nothing"
     );
+    assert!(rung > executed, "{rung} were told, {executed} killed");
 }
 
 #[test]

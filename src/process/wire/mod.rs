@@ -39,7 +39,7 @@ mod tests;
 use std::ops::Range;
 
 /// Both sides say it first; it changes with the protocol.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

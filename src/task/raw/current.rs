@@ -25,7 +25,7 @@ pub(in crate::task) struct Entered<'a> {
 
 /// Enters `task`, whose runner the caller is.
 #[inline]
-pub(super) fn enter(task: &Ref) -> Entered<'_> {
+pub(in crate::task) fn enter(task: &Ref) -> Entered<'_> {
     let before = strand::replace(task.0.as_ptr().cast_const().cast());
     Entered {
         before,

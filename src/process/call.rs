@@ -1,0 +1,122 @@
+//! In the worker: the task that a running item is there, and how it hears of the end.
+//!
+//! **Job.** In the parent the item belongs to a task; the worker has a cell of its own for it, a
+//! promise that nobody waits for. Its one purpose is to be what runs on the worker's thread,
+//! so that `CancelToken::current()` finds a token there, and so that a pool which the
+//! item makes hands it on.
+//!
+//! **Protocol.**
+//! 1. One cell serves item after item, until an item has asked for its token: then the
+//!    next gets a new cell. An item that asks for nothing costs nothing.
+//! 2. The parent, when nobody wants what is left of a frame, marks the frame's gate and then
+//!    rings the worker's bell. The watcher thread hears it, and looks at the gate of the frame that
+//!    runs *now*: a late bell finds another gate, without a mark.
+//! 3. A cell that was cancelled is done with at the end of its frame. The watcher decides under
+//!    the lock and cancels outside of it, since that runs code of the user's (wakers); the cell that
+//!    it then cancels may be one that serves no more, never one that serves somebody else.
+//!
+//! Tests: `tests/process.rs` (tokens).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::loom::Mutex;
+use crate::sys::ledger::{Gate, Gates};
+use crate::task::{Completer, Task, panic};
+
+/// The cell of the items that run now.
+pub(crate) type Call = Rc<Completer<()>>;
+
+/// What the watcher sees.
+#[derive(Debug)]
+struct Running {
+    /// The frame's gate.
+    gate: usize,
+    task: Arc<Task<()>>,
+    /// The task was, or is just being, cancelled.
+    cancelled: bool,
+}
+
+/// The worker's thread's side.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    call: Call,
+    running: Arc<Mutex<Running>>,
+}
+
+/// The watcher's side.
+#[derive(Debug)]
+pub(crate) struct Canceller {
+    running: Arc<Mutex<Running>>,
+    gates: Gates,
+}
+
+/// Both sides.
+pub(crate) fn calls(gates: Gates) -> (Calls, Canceller) {
+    let (call, task) = Completer::new();
+    let running = Arc::new(Mutex::new(Running {
+        gate: 0,
+        task: Arc::new(task),
+        cancelled: false,
+    }));
+    let calls = Calls {
+        call: Rc::new(call),
+        running: running.clone(),
+    };
+    (calls, Canceller { running, gates })
+}
+
+impl Calls {
+    /// A frame begins, whose gate is `gate`, the one with the number `index`.
+    pub(crate) fn begin(&mut self, index: usize, gate: &Gate) {
+        self.turn(Some(index), gate);
+    }
+
+    /// The cell of the next items.
+    pub(crate) fn next(&mut self, gate: &Gate) -> Call {
+        if self.call.has_token() {
+            self.turn(None, gate);
+        }
+        self.call.clone()
+    }
+
+    fn turn(&mut self, frame: Option<usize>, gate: &Gate) {
+        let mut running = self.running.lock();
+        if let Some(frame) = frame {
+            running.gate = frame;
+        }
+        if !running.cancelled && !self.call.has_token() {
+            return;
+        }
+        let (call, task) = Completer::new();
+        let before = std::mem::replace(&mut self.call, Rc::new(call));
+        let task_before = std::mem::replace(&mut running.task, Arc::new(task));
+        // The bell may have been heard already, for an item of this frame.
+        running.cancelled = gate.is_unwanted();
+        if running.cancelled {
+            running.task.cancel(); // new: nobody waits for it yet
+        }
+        drop(running);
+        if let Some(before) = Rc::into_inner(before) {
+            before.complete(Ok(()));
+        }
+        drop(task_before);
+    }
+}
+
+impl Canceller {
+    /// The bell was rung: cancels what runs, if it is meant.
+    pub(crate) fn look(&self) {
+        let task = {
+            let mut running = self.running.lock();
+            if !self.gates.gate(running.gate).is_unwanted() {
+                return;
+            }
+            running.cancelled = true;
+            running.task.clone()
+        };
+        panic::contain(|| {
+            task.cancel();
+        });
+    }
+}

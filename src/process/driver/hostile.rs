@@ -1,0 +1,287 @@
+//! What comes from a worker, garbled: the whole way in, from the socket to the tasks.
+//!
+//! The driver is the real one, without processes: the other end of each socket is a
+//! worker made up here, that answers correctly and whose bytes are then
+//! flipped, lost, repeated or made up, cut anywhere into pieces, while it scribbles on
+//! the pages that it shares. Whatever it does, nothing unwinds, and every task ends.
+//!
+//! Tests: this is one.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::process::builder::WorkerStdout;
+use crate::process::chunk::Chunk;
+use crate::process::entry::Role;
+use crate::process::job::Sink;
+use crate::process::sink::{Many, One};
+use crate::process::wire::{CodeRef, Frame, Reader};
+use crate::sys::ledger::{Pages, ROOM};
+use crate::task::{Completer, Task};
+
+const CODE: CodeRef = CodeRef {
+    trampoline: 1,
+    function: 2,
+    check: 3,
+};
+
+/// The other end.
+struct Peer {
+    socket: UnixStream,
+    pages: Pages,
+    /// What it has yet to say.
+    says: Vec<u8>,
+}
+
+struct World {
+    seed: u64,
+    /// Time passes faster here: no pause after a death is waited for.
+    ahead: Duration,
+    driver: Driver,
+    peer: Option<Peer>,
+    hostile: bool,
+    ones: Vec<Task<u64>>,
+    many: Vec<Task<Vec<String>>>,
+    next_job: u64,
+    /// How often the driver has seen through it.
+    seen_through: u32,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let shared = Arc::new(Shared {
+            mailbox: Mailbox::new().unwrap(),
+            pids: Mutex::new(vec![0]),
+        });
+        let settings = Settings {
+            workers: 1,
+            variables: Vec::new(),
+            stdout: WorkerStdout::Inherit,
+            grace: Duration::ZERO,
+            role: Role { depth: 0 },
+        };
+        Self {
+            seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            ahead: Duration::ZERO,
+            driver: Driver::new(shared, settings),
+            peer: None,
+            hostile: true,
+            ones: Vec::new(),
+            many: Vec::new(),
+            next_job: 0,
+            seen_through: 0,
+        }
+    }
+
+    fn random(&mut self, below: usize) -> usize {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        self.seed as usize % below
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now() + self.ahead
+    }
+
+    fn submit(&mut self) {
+        let id = self.next_job;
+        self.next_job += 1;
+        let count = if id.is_multiple_of(2) {
+            1
+        } else {
+            self.random(40)
+        };
+        let mut chunk = Chunk::default();
+        (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
+        let sink: Box<dyn Sink> = if id.is_multiple_of(2) {
+            let (completer, task) = Completer::new();
+            self.ones.push(task);
+            Box::new(One::<u64, u64>::new(completer))
+        } else {
+            let (completer, task) = Completer::new();
+            self.many.push(task);
+            Box::new(Many::<u64, String>::new(completer))
+        };
+        let now = self.now();
+        self.driver.sched.submit(id, CODE, sink);
+        self.driver
+            .sched
+            .feed(id, 0, Arc::new(chunk), true, None, now);
+    }
+
+    /// Does what the scheduler wants.
+    fn act(&mut self) {
+        let now = self.now();
+        self.driver.sched.tick(now);
+        for action in self.driver.sched.actions() {
+            match action {
+                Action::Spawn(index) => {
+                    self.ahead += Duration::from_secs(2);
+                    let (ours, theirs) = UnixStream::pair().unwrap();
+                    theirs.set_nonblocking(true).unwrap();
+                    let link = Link::without_process(ours);
+                    let memory = link.ledger.memory().try_clone_to_owned().unwrap();
+                    let now = self.now();
+                    self.driver
+                        .sched
+                        .started(index, 1, link.ledger.clone(), now);
+                    self.driver.links[index] = Some(link);
+                    let mut peer = Peer {
+                        socket: theirs,
+                        pages: Pages::map(&memory).unwrap(),
+                        says: Vec::new(),
+                    };
+                    peer.says.extend(wire::hello(image().id()));
+                    self.peer = Some(peer);
+                }
+                Action::Send {
+                    mut head, items, ..
+                } => {
+                    if let Some(piece) = items {
+                        head.extend_from_slice(&piece.chunk.bytes()[piece.span()]);
+                    }
+                    self.work(&head);
+                }
+                Action::Ring(_) => {}
+                Action::Kill(_) => self.peer = None,
+            }
+        }
+    }
+
+    /// Answers a frame as it should be, or nearly so.
+    fn work(&mut self, frame: &[u8]) {
+        let Ok(Some((frame, _))) = Frame::decode(frame) else {
+            unreachable!("the driver speaks the protocol")
+        };
+        let Frame::Batch {
+            sequence, items, ..
+        } = frame
+        else {
+            self.peer = None;
+            return;
+        };
+        let Some(mut peer) = self.peer.take() else {
+            return;
+        };
+        let mut says = Vec::new();
+        let mut reader = Reader(items);
+        let mut begun = 0;
+        while let Some(item) = reader.bytes() {
+            if peer.pages.gate(sequence as usize).take().is_none() {
+                break;
+            }
+            begun += 1;
+            match self.random(if self.hostile { 30 } else { usize::MAX }) {
+                0 => says.extend(wire::panic("oh", Some(("a.rs", 1, 2)))),
+                1 => says.extend(wire::codec(true, "no")),
+                // A number reads as a number and as the text behind a length.
+                _ => {
+                    let value = [&[item.len() as u8], item].concat();
+                    let value = if item.len() == 1 && item[0] == 0 {
+                        item
+                    } else {
+                        &value
+                    };
+                    says.extend(wire::value_head(value.len()));
+                    says.extend(value);
+                }
+            }
+        }
+        says.extend(wire::end(sequence, begun, 1));
+        if self.hostile {
+            self.garble(&mut says, &mut peer.pages);
+        }
+        peer.says.extend(says);
+        self.peer = Some(peer);
+    }
+
+    fn garble(&mut self, says: &mut Vec<u8>, pages: &mut Pages) {
+        let at = self.random(says.len());
+        match self.random(9) {
+            0..3 => says[at] = self.random(256) as u8,
+            3 => drop(says.remove(at)),
+            4 => says.insert(at, self.random(256) as u8),
+            5 => says.extend_from_within(at..),
+            6 => says.truncate(at),
+            7 => {
+                let word = self.random(usize::MAX) as u64;
+                let small = self.random(7) as u64 | (self.random(7) as u64) << 32;
+                let word = if at.is_multiple_of(2) { word } else { small };
+                pages.gate(at).scribble(word);
+            }
+            _ => {
+                let junk: Vec<u8> = (0..64).map(|_| self.random(7) as u8).collect();
+                pages.room()[..64].copy_from_slice(&junk);
+                pages.commit(self.random(2 * ROOM));
+                pages.sent(at as u64);
+            }
+        }
+    }
+
+    /// Some of what the worker says arrives.
+    fn hear(&mut self) {
+        if let Some(mut peer) = self.peer.take() {
+            let some = self.random(peer.says.len() + 1).max(peer.says.len().min(1));
+            let sent = peer.socket.write(&peer.says[..some]).unwrap_or(0);
+            peer.says.drain(..sent);
+            let dies = self.hostile && self.random(40) == 0;
+            self.peer = (!dies).then_some(peer);
+        }
+        self.driver.receive(0, false);
+        if self.driver.links[0].as_ref().is_some_and(|link| link.wild) {
+            self.seen_through += 1;
+            self.peer = None; // it was killed
+            self.driver.receive(0, false);
+        }
+        if self.peer.is_none() && self.driver.links[0].is_some() {
+            self.driver.receive(0, true);
+            self.driver.bury(0);
+        }
+    }
+}
+
+#[test]
+fn garbled_answers_end_in_errors_and_nothing_else() {
+    let _refuse = context::refuse_blocking();
+    let mut seen_through = 0;
+    for seed in 0..400 {
+        let mut world = World::new(seed);
+        for step in 0..120 {
+            if step % 8 == 0 {
+                world.submit();
+            }
+            world.act();
+            world.hear();
+        }
+        world.hostile = false;
+        // What was garbled before, and not noticed, may be waited for without end.
+        world.peer = None;
+        world.hear();
+        for _ in 0..20_000 {
+            let ended = world.ones.iter().all(Task::is_finished)
+                && world.many.iter().all(Task::is_finished);
+            if ended {
+                break;
+            }
+            world.act();
+            world.hear();
+        }
+        for (index, task) in world.ones.iter().enumerate() {
+            assert!(task.is_finished(), "seed {seed}: task {index}");
+        }
+        for (index, task) in world.many.iter().enumerate() {
+            assert!(task.is_finished(), "seed {seed}: map {index}");
+        }
+        seen_through += world.seen_through;
+        for task in world.ones {
+            drop(task.join());
+        }
+        for task in world.many {
+            drop(task.join());
+        }
+    }
+    assert!(seen_through > 400, "{seen_through}: too polite");
+}
