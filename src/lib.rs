@@ -26,7 +26,8 @@ pub mod time;
 pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
-pub use process::{PoolError, ProcessPool, init};
+#[doc(inline)]
+pub use process::{PoolError, ProcessPool, ProcessPoolBuilder, WorkerStdout, init};
 #[doc(inline)]
 pub use task::{
     AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,
@@ -36,7 +37,7 @@ pub use task::{
 };
 
 #[doc(inline)]
-pub use thread::{Scope, ScopedTask, ThreadPool, join, scope, spawn_blocking};
+pub use thread::{Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking};
 
 /// The longer pages: how it is built, why it is so, and what its unsafe code
 /// rests on.

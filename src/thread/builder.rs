@@ -1,6 +1,6 @@
 //! The choices before a pool exists.
 //!
-//! **Job.** [`Builder`] collects them, and the only thing here that is not a plain
+//! **Job.** [`ThreadPoolBuilder`] collects them, and the only thing here that is not a plain
 //! value is the width: how many processors this process may use, by affinity and by its
 //! cgroup's quota, unless `TREFOIL_THREADS` says otherwise.
 //!
@@ -25,12 +25,12 @@ use crate::task::TaskReport;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[must_use]
-pub struct Builder {
+pub struct ThreadPoolBuilder {
     config: Config,
     helps: Option<bool>,
 }
 
-impl Builder {
+impl ThreadPoolBuilder {
     pub(super) fn new() -> Self {
         let config = Config {
             threads: 0,
@@ -163,9 +163,9 @@ fn width() -> usize {
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("ThreadPoolBuilder")
             .field("threads", &self.config.threads)
             .field("name", &self.config.name)
             .field("stack_size", &self.config.stack_size)

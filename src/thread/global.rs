@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use super::crew::Crew;
 use super::raw::current;
 use super::scope::Scope;
-use super::{Builder, ThreadPool, pool};
+use super::{ThreadPool, ThreadPoolBuilder, pool};
 use crate::loom::Arc;
 use crate::task::Task;
 
@@ -25,13 +25,13 @@ static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();
 /// The global pool; made now if there is none.
 pub(super) fn get() -> &'static ThreadPool {
     GLOBAL.get_or_init(|| {
-        let pool = Builder::new().build().or_else(|_| Builder::new().threads(1).build());
+        let pool = ThreadPoolBuilder::new().build().or_else(|_| ThreadPoolBuilder::new().threads(1).build());
         pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
     })
 }
 
 /// Makes the global pool.
-pub(super) fn set(builder: Builder) -> io::Result<&'static ThreadPool> {
+pub(super) fn set(builder: ThreadPoolBuilder) -> io::Result<&'static ThreadPool> {
     let refused = || {
         io::Error::new(
             io::ErrorKind::AlreadyExists,

@@ -40,7 +40,7 @@ mod worker;
 #[doc(hidden)]
 pub mod model;
 
-pub use builder::Builder;
+pub use builder::ThreadPoolBuilder;
 pub use global::{current_index, join, scope, spawn_blocking};
 pub use items::Items;
 pub use pool::ThreadPool;

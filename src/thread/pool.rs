@@ -19,7 +19,7 @@ use super::region::{ForEach, Map, TryMap};
 use super::scope::Scope;
 use super::wait::Blocked;
 use super::worker::Worker;
-use super::{Builder, global, scope};
+use super::{ThreadPoolBuilder, global, scope};
 use crate::loom::Arc;
 use crate::task::{self, Shutdown, Task};
 
@@ -36,7 +36,7 @@ use crate::task::{self, Shutdown, Task};
 /// # Who runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
 /// work itself, unless the pool has a `stack_size` or an `on_start` hook, or
-/// [`caller_helps(false)`](Builder::caller_helps).
+/// [`caller_helps(false)`](ThreadPoolBuilder::caller_helps).
 ///
 /// ```
 /// use trefoil::ThreadPool;
@@ -76,8 +76,8 @@ impl ThreadPool {
     }
 
     /// For names, hooks and sizes.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
     }
 
     /// The pool of those who do not make their own, made at the first call.
