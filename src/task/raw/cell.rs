@@ -194,12 +194,13 @@ impl<F: FnOnce() -> T, T> Make<F, T, Never> {
 impl<F: Future, S: Schedule> Make<F, F::Output, S> {
     const FUTURE: VTable = VTable {
         kind: Kind::Future,
-        run: run_future::<F, S>,
+        run: run_future::<F, S, false>,
         schedule: schedule::<F, F::Output, S>,
         ..Self::BASE
     };
     const LOCAL: VTable = VTable {
         kind: Kind::Local,
+        run: run_future::<F, S, true>,
         is_owner_thread: is_owner_thread::<F, F::Output, S>,
         ..Self::FUTURE
     };
@@ -235,10 +236,10 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     Ran::Done
 }
 
-unsafe fn run_future<F: Future, S: Schedule>(ptr: NonNull<Header>) -> Ran {
+unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran {
     let runner = Ref::from_raw(ptr);
     assert!(
-        runner.may_touch_work(),
+        !LOCAL || runner.may_touch_work(),
         "trefoil: a local task was run on a thread that does not own it"
     );
     runner.header().touch_payload();
@@ -259,7 +260,10 @@ unsafe fn run_future<F: Future, S: Schedule>(ptr: NonNull<Header>) -> Ran {
             Ok(Poll::Pending) => None,
             // The future goes before its output is visible; if its destructor
             // panics, that is how the task ends.
-            Ok(Poll::Ready(value)) => match panic::catch_in_task(|| runner.drop_work()) {
+            Ok(Poll::Ready(value)) => match panic::catch_in_task(|| {
+                // SAFETY: T1, T8, T9: as above, and it is not touched again.
+                unsafe { payload.cast::<F>().drop_in_place() }
+            }) {
                 Ok(()) => Some(Ok(value)),
                 Err(panic) => {
                     contain(|| drop(value));
