@@ -1,6 +1,8 @@
 //! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
-//! Below stands the crate's README. `_documentation` has the longer pages.
+//! Below stands the crate's README; `_documentation` has the longer pages. This file
+//! only opens doors: modules in reading order from the bottom up, then what of them
+//! stands at the root.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -51,6 +53,10 @@ pub mod _documentation {
     pub mod safety {}
     #[doc = include_str!("../docs/SYNC.md")]
     pub mod sync {}
+    #[doc = include_str!("../docs/MODELS.md")]
+    pub mod models {}
+    #[doc = include_str!("../docs/BENCHMARKS.md")]
+    pub mod benchmarks {}
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
 }
