@@ -238,7 +238,8 @@ fn replaces_stdin() {
     }
     trefoil::init();
     let exit = died(pool(2).spawn((), |()| ()).join());
-    assert_eq!(exit.code(), Some(9));
+    // It says so and exits, unless it is killed first because its socket is closed.
+    assert!(exit.code() == Some(9) || exit.signal() == Some(9), "{exit}");
 }
 
 /// Somebody in this program reaps every child that there is.
