@@ -565,30 +565,6 @@ fn what_a_scope_was_given_is_dropped_when_it_ends() {
 }
 
 #[test]
-fn spawn_and_wait_in_a_loop_does_not_pile_up() {
-    let _watchdog = watchdog();
-    let pool = ThreadPool::with_threads(1);
-    let before = resident();
-    pool.install(|| {
-        for i in 0..300_000_u64 {
-            assert_eq!(trefoil::spawn_blocking(move || i).join().unwrap(), i);
-        }
-        trefoil::scope(|s| {
-            for i in 0..300_000_u64 {
-                assert_eq!(s.spawn(move || i).join().unwrap(), i);
-            }
-        });
-    });
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 16 << 20, "{grown} bytes more");
-}
-
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-#[test]
 fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
     let _watchdog = watchdog();
     // The scope's own thread has nothing to help with and parks; then the pool is shut
