@@ -51,15 +51,17 @@ fn per_task(mut work: impl FnMut(u64)) -> f64 {
 
 #[test]
 fn one_allocation_per_task() {
+    // Queues that grow and spares that start add a little; a second allocation for
+    // each task would make it two.
     let pool = ThreadPool::with_threads(2);
     let queued = per_task(|n| assert_eq!(pool.spawn(move || n + 1).join().unwrap(), n + 1));
-    assert!((1.0..1.05).contains(&queued), "closure: {queued}");
+    assert!((1.0..1.5).contains(&queued), "closure: {queued}");
 
     let inside = pool
         .spawn(|| per_task(|n| assert_eq!(trefoil::spawn_blocking(move || n).join().unwrap(), n)));
     let inside = inside.join().unwrap();
     assert!(
-        (1.0..1.05).contains(&inside),
+        (1.0..1.5).contains(&inside),
         "closure, from a worker: {inside}"
     );
 
