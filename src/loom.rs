@@ -35,7 +35,12 @@ mod real {
     }
 
     pub(crate) mod thread {
-        pub(crate) use std::thread::{Builder, JoinHandle, current, yield_now};
+        pub(crate) use std::thread::{Builder, JoinHandle, ThreadId, current, yield_now};
+
+        /// Which thread this is.
+        pub(crate) fn this() -> ThreadId {
+            current().id()
+        }
     }
 
     pub(crate) mod hint {
@@ -141,8 +146,14 @@ mod mocked {
     }
 
     pub(crate) mod thread {
+        pub(crate) use ::loom::thread::ThreadId;
         pub(crate) use ::loom::thread::yield_now;
         pub(crate) use std::thread::{Builder, JoinHandle, current};
+
+        /// Which thread this is.
+        pub(crate) fn this() -> ThreadId {
+            ::loom::thread::current().id()
+        }
     }
 
     pub(crate) mod hint {

@@ -638,6 +638,51 @@ fn token_of_a_running_task_vs_cancel() {
     });
 }
 
+// ---------------------------------------------------------------------- sync
+
+#[test]
+fn event_set_vs_wait() {
+    explore(|_| {
+        let event = loom::sync::Arc::new(trefoil::sync::Event::new());
+        let other = event.clone();
+        let setter = thread::spawn(move || other.set());
+        event.wait_blocking();
+        assert!(event.is_set());
+        setter.join().unwrap();
+    });
+}
+
+#[test]
+fn event_set_vs_await() {
+    explore(|_| {
+        let event = loom::sync::Arc::new(trefoil::sync::Event::new());
+        let other = event.clone();
+        let setter = thread::spawn(move || other.set());
+        loom::future::block_on(event.wait());
+        setter.join().unwrap();
+    });
+}
+
+#[test]
+fn reentrant_lock_excludes_others() {
+    explore(|_| {
+        let lock = trefoil::sync::ReentrantMutex::new(loom::cell::Cell::new(0));
+        let lock = loom::sync::Arc::new(lock);
+        let other = lock.clone();
+        let add = |lock: &trefoil::sync::ReentrantMutex<loom::cell::Cell<u32>>| {
+            let outer = lock.lock_blocking();
+            let inner = lock.lock_blocking();
+            inner.set(inner.get() + 1);
+            drop(inner);
+            outer.set(outer.get() + 1);
+        };
+        let thread = thread::spawn(move || add(&other));
+        add(&lock);
+        thread.join().unwrap();
+        assert_eq!(lock.lock_blocking().get(), 4);
+    });
+}
+
 // ---------------------------------------------------------------- broken twin
 
 /// `lend` as a check followed by a store, where it must be one step: the

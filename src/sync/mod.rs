@@ -28,24 +28,20 @@ pub(crate) mod block_on;
 pub mod channel;
 #[cfg(not(loom))]
 mod condvar;
-#[cfg(not(loom))]
 mod event;
 pub(crate) mod park;
-#[cfg(not(loom))]
 mod raw_reentrant;
 pub(crate) mod strand;
 
 pub(crate) use block_on::block_on;
 
 #[cfg(not(loom))]
-pub use self::{
-    condvar::Condvar,
-    event::Event,
-    raw_reentrant::{ReentrantMutex, ReentrantMutexGuard},
-};
-#[cfg(not(loom))]
 #[doc(no_inline)]
 pub use async_lock::{
     Barrier, BarrierWaitResult, Mutex, MutexGuard, MutexGuardArc, RwLock, RwLockReadGuard,
     RwLockUpgradableReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard, SemaphoreGuardArc,
 };
+#[cfg(not(loom))]
+pub use condvar::Condvar;
+pub use event::Event;
+pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};

@@ -19,18 +19,18 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::thread::{self, ThreadId};
 
 use event_listener::{Event as Listeners, Listener};
 
 use super::strand;
 use crate::loom::Mutex;
+use crate::loom::thread::{self, ThreadId};
 
 /// Whoever holds it: a thread, and what runs on it.
 type Owner = (ThreadId, usize);
 
 fn me() -> Owner {
-    (thread::current().id(), strand::current().addr())
+    (thread::this(), strand::current().addr())
 }
 
 /// A re-entrant lock for threads and tasks.
