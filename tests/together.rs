@@ -172,3 +172,26 @@ fn a_group_over_threads_and_loop_fails_as_one() {
         });
     });
 }
+
+#[test]
+fn the_thread_of_a_loop_does_not_wait_for_its_own_tasks_between_two_runs() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let (task, done) = event_loop.block_on(async {
+            let task = trefoil::spawn(async {
+                trefoil::time::sleep(Duration::from_millis(1)).await;
+                7
+            });
+            let done = trefoil::spawn(async { 8 });
+            trefoil::yield_now().await;
+            (task, done)
+        });
+        assert_eq!(
+            done.join().unwrap(),
+            8,
+            "what has ended can be taken anywhere"
+        );
+        let refused = task.join();
+        assert!(matches!(refused, Err(TaskError::WouldBlock)), "{refused:?}");
+    });
+}

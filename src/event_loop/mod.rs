@@ -113,7 +113,8 @@ pub fn run<F: Future>(future: F) -> F::Output {
 ///
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
 /// and again: tasks stay from one call to the next, and none of them runs in between
-/// (so on this thread wait for one with `block_on`; a `join` would wait for ever).
+/// (so on this thread wait for one with `block_on`: a `join` of one that was spawned on this
+/// thread is refused, of one that came through a handle it would wait for ever).
 /// Dropping the loop cancels them.
 /// It cannot leave its thread; [`LoopHandle`] can.
 ///

@@ -66,7 +66,8 @@ impl<T> Task<T> {
     /// # Errors
     /// How the task ended, if not well. [`TaskError::WouldBlock`] on an
     /// event-loop thread if the task has not ended: the task is then detached. The same
-    /// where a task joins itself.
+    /// where a task joins itself, and where only this thread's own loop, which it is not
+    /// running, could run the task.
     /// [`TaskError::Closed`] if its result was taken before.
     pub fn join(self) -> Result<T, TaskError> {
         match self.handle.into_output() {
@@ -102,7 +103,8 @@ impl<T> Task<T> {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        if deadline.is_none() && self.handle.runs_here() {
+        // It would wait for itself for ever.
+        if deadline.is_none() && self.handle.needs_this_thread() {
             return Err(TaskError::WouldBlock);
         }
         // With a deadline, running the work here could overrun it: only park.

@@ -199,9 +199,10 @@ impl<T> Handle<T> {
         drop(waker);
     }
 
-    /// The task is the one whose code this thread runs.
-    pub(in crate::task) fn runs_here(&self) -> bool {
-        current::is(self.header())
+    /// Only this thread can bring the task to its end: it is the one whose code
+    /// this thread runs, or a local one of this thread.
+    pub(in crate::task) fn needs_this_thread(&self) -> bool {
+        current::is(self.header()) || self.cell.is_local_here()
     }
 
     /// Runs the task here, if it is a queued closure that may be claimed: by

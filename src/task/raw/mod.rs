@@ -242,6 +242,13 @@ impl Ref {
         vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
     }
 
+    /// A local task of this thread: nobody else can run it.
+    fn is_local_here(&self) -> bool {
+        let vtable = self.header().vtable;
+        // SAFETY: T6 and T7.
+        vtable.kind == Kind::Local && unsafe { (vtable.is_owner_thread)(self.0) }
+    }
+
     fn drop_work(&self) {
         self.header().touch_payload();
         // SAFETY: T6, T7; our callers have RUNNING (T1), so the work is ours to drop (T8), and
