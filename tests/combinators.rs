@@ -1,29 +1,13 @@
 //! The functions over many tasks: order, linearity, cancellation, refusal.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
-use std::sync::mpsc;
+mod deadline;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
+use deadline::within_deadline;
 use trefoil::{Completer, Task, TaskError, Until, as_completed, try_join_all, wait};
-
-const LONG: Duration = Duration::from_secs(60);
-
-/// Runs `f` on a thread of its own; a hang is a failure.
-fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let _ = tell.send(f());
-    });
-    match told.recv_timeout(LONG) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
-            Err(payload) => std::panic::resume_unwind(payload),
-            Ok(()) => unreachable!(),
-        },
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-    }
-}
 
 fn promises(n: usize) -> (Vec<Completer<usize>>, Vec<Task<usize>>) {
     (0..n).map(|_| Completer::new()).unzip()

@@ -1,33 +1,20 @@
 //! Groups, shared tasks, tokens and failures that nobody took.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+mod deadline;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use deadline::within_deadline;
 use trefoil::{CancelToken, Completer, Task, TaskError, TaskGroup};
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// Runs `f` on a thread of its own; a hang is a failure.
-fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let _ = tell.send(f());
-    });
-    match told.recv_timeout(LONG) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
-            Err(payload) => std::panic::resume_unwind(payload),
-            Ok(()) => unreachable!(),
-        },
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-    }
-}
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))

@@ -4,6 +4,8 @@
 //! Length: one attack after the other, each on its own, with few helpers in common.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+mod deadline;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -13,25 +15,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use deadline::within_deadline;
 use trefoil::{CancelToken, Completer, Task, TaskError, TaskGroup, ThreadPool, race, timeout};
 
 const LONG: Duration = Duration::from_secs(20);
-
-/// Runs `f` on a thread of its own; a hang is a failure.
-fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let _ = tell.send(f());
-    });
-    match told.recv_timeout(LONG) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
-            Err(payload) => std::panic::resume_unwind(payload),
-            Ok(()) => unreachable!(),
-        },
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-    }
-}
 
 fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))

@@ -6,29 +6,16 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+mod deadline;
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use deadline::within_deadline;
 use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore, channel};
-
-/// Runs `f` on a thread of its own; a hang is a failure.
-fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let _ = tell.send(f());
-    });
-    match told.recv_timeout(Duration::from_secs(60)) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
-            Err(payload) => std::panic::resume_unwind(payload),
-            Ok(()) => unreachable!(),
-        },
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-    }
-}
 
 #[test]
 fn a_bounded_channel_between_threads_and_a_loop() {

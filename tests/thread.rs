@@ -11,6 +11,8 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+mod deadline;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use deadline::asleep;
 use trefoil::{
     CancelToken, Completer, Panic, PanicLocation, Shutdown, TaskError, ThreadPool, thread,
 };
@@ -577,6 +580,7 @@ fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
                 .build()
                 .unwrap();
             let (began, done) = (Barrier::new(2), AtomicUsize::new(0));
+            let scoping = rustix::thread::gettid();
             std::thread::scope(|threads| {
                 pool.scope(|s| {
                     s.spawn(|| {
@@ -587,8 +591,7 @@ fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
                             };
                             std::thread::scope(|other| other.spawn(refused).join().unwrap())
                         });
-                        // Let the scope's thread park.
-                        std::thread::sleep(Duration::from_millis(20));
+                        eventually("the scope's thread parks", || asleep(scoping));
                         for _ in 0..3 {
                             s.spawn(|| {
                                 s.spawn(|| done.fetch_add(1, Ordering::Relaxed));
@@ -1397,7 +1400,7 @@ fn the_width_follows_the_environment() {
 }
 
 #[test]
-#[ignore = "run by the_width_follows_the_environment"]
+#[ignore = "speaks of its environment: run, as a child, by the_width_follows_the_environment"]
 fn print_the_width() {
     println!("width={};", ThreadPool::new().num_threads());
 }

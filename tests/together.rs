@@ -2,30 +2,17 @@
 //! (With processes as well: `tests/process.rs` and the tour.)
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+mod deadline;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use deadline::within_deadline;
 use trefoil::{
     Completer, EventLoop, Task, TaskError, TaskGroup, ThreadPool, join_all, race, timeout,
 };
-
-/// Runs `f` on a thread of its own; a hang is a failure.
-fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let _ = tell.send(f());
-    });
-    match told.recv_timeout(Duration::from_secs(60)) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
-            Err(payload) => std::panic::resume_unwind(payload),
-            Ok(()) => unreachable!(),
-        },
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-    }
-}
 
 #[test]
 fn what_a_task_captured_is_free_when_its_end_is_seen() {

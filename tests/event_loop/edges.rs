@@ -13,7 +13,7 @@ use trefoil::io::{TcpListener, TcpStream};
 use trefoil::time::{interval, sleep, sleep_until, timeout};
 use trefoil::{Completer, TaskError, run, spawn, yield_now};
 
-use crate::support::{LONG, pair, within_deadline};
+use crate::support::{LONG, asleep, pair, wait_until, within_deadline};
 
 const SOON: Duration = Duration::from_millis(5);
 
@@ -178,8 +178,9 @@ fn deadlines_at_the_end_of_time() {
             ];
             // With only these the loop sleeps until it is woken...
             let (completer, promise) = Completer::new();
+            let this = rustix::thread::gettid();
             let thread = thread::spawn(move || {
-                thread::sleep(SOON);
+                wait_until("the loop sleeps", || asleep(this));
                 completer.complete(Ok(()));
             });
             promise.await.unwrap();

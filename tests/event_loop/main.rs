@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod carried;
+#[path = "../deadline/mod.rs"]
+mod deadline;
 mod edges;
 mod left;
 mod limits;

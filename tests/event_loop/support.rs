@@ -2,7 +2,7 @@
 //! look at.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -12,23 +12,9 @@ use std::time::{Duration, Instant};
 
 use trefoil::io::{TcpListener, TcpStream};
 
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) use crate::deadline::{asleep, within_deadline};
 
-/// Runs `f` on a thread of its own; a hang is a failure.
-pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let _ = tell.send(f());
-    });
-    match told.recv_timeout(LONG) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
-            Err(payload) => resume_unwind(payload),
-            Ok(()) => unreachable!(),
-        },
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-    }
-}
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Runs `f` in a process in which nothing else runs: this test again, by itself.
 /// `prelude` is shell code that comes before.

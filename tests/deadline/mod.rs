@@ -1,0 +1,39 @@
+//! A hang is a failure: the deadline of the tests that run in threads of one program;
+//! and how to see, without waiting for some time, that a thread has gone to sleep.
+//! (Those that are programs of their own have a watchdog: `tests/support/mod.rs`.)
+#![allow(dead_code)] // not every program needs all of it
+
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than anything takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs `f` on a thread of its own and gives what it gives: its panic, too. What
+/// takes too long panics here.
+pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        let _ = tell.send(f());
+    });
+    match told.recv_timeout(LIMIT) {
+        Ok(value) => value,
+        Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(payload) => resume_unwind(payload),
+            Ok(()) => unreachable!("it ended without a word"),
+        },
+    }
+}
+
+/// The thread with this id (`rustix::thread::gettid`) sleeps in the kernel: for tests that
+/// must come when another thread has parked, which nobody announces.
+pub(crate) fn asleep(thread: rustix::process::Pid) -> bool {
+    let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
+    // "tid (name) S ...", and the name may contain anything.
+    let stat = std::fs::read_to_string(path).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+}
