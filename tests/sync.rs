@@ -134,6 +134,14 @@ fn a_reentrant_lock_excludes_others_and_not_its_owner() {
 }
 
 #[test]
+fn waiting_ties_no_future_to_its_thread() {
+    fn send<T: Send>(_: T) {}
+    let (event, lock) = (Event::new(), ReentrantMutex::new(Cell::new(0)));
+    send(event.wait());
+    send(lock.lock());
+}
+
+#[test]
 fn two_tasks_of_one_loop_exclude_each_other() {
     within_deadline(|| {
         trefoil::run(async {

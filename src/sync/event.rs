@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use event_listener::{Event as Listeners, Listener};
+use event_listener::{Event as Listeners, EventListener, Listener};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 
@@ -54,36 +54,36 @@ impl Event {
         self.set.load(Ordering::SeqCst)
     }
 
+    /// `None`: it is set. Listens first and then looks again.
+    fn listen(&self) -> Option<EventListener> {
+        if self.is_set() {
+            return None;
+        }
+        let listener = self.listeners.listen();
+        (!self.is_set()).then_some(listener)
+    }
+
     /// Waits until the flag is set. A `set` that is cleared again at once still
     /// wakes those who waited then.
     ///
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn wait(&self) {
-        if !self.is_set() {
-            let listener = self.listeners.listen();
-            if !self.is_set() {
-                listener.await;
-            }
+        if let Some(listener) = self.listen() {
+            listener.await;
         }
     }
 
     /// As [`wait`](Event::wait), blocking this thread.
     pub fn wait_blocking(&self) {
-        if !self.is_set() {
-            let listener = self.listeners.listen();
-            if !self.is_set() {
-                listener.wait();
-            }
+        if let Some(listener) = self.listen() {
+            listener.wait();
         }
     }
 
     /// As [`wait_blocking`](Event::wait_blocking), for at most `time`; false: the time is up.
     pub fn wait_timeout(&self, time: std::time::Duration) -> bool {
-        if self.is_set() {
-            return true;
-        }
-        let listener = self.listeners.listen();
-        self.is_set() || listener.wait_timeout(time).is_some()
+        self.listen()
+            .is_none_or(|listener| listener.wait_timeout(time).is_some())
     }
 }
 

@@ -20,7 +20,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use event_listener::{Event as Listeners, Listener};
+use event_listener::{Event as Listeners, EventListener, Listener};
 
 use super::strand;
 use crate::loom::Mutex;
@@ -89,18 +89,25 @@ impl<T> ReentrantMutex<T> {
         })
     }
 
+    /// Takes the lock, or listens for its end: in that order, and looks again after.
+    fn try_or_listen(&self) -> Result<ReentrantMutexGuard<'_, T>, EventListener> {
+        if let Some(guard) = self.try_lock() {
+            return Ok(guard);
+        }
+        let listener = self.listeners.listen();
+        self.try_lock().ok_or(listener)
+    }
+
     /// Takes the lock, waiting while somebody else has it.
     ///
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn lock(&self) -> ReentrantMutexGuard<'_, T> {
         loop {
-            if let Some(guard) = self.try_lock() {
-                return guard;
-            }
-            let listener = self.listeners.listen();
-            if let Some(guard) = self.try_lock() {
-                return guard;
-            }
+            // The guard must not live across the wait: it would tie the future to its thread.
+            let listener = match self.try_or_listen() {
+                Ok(guard) => return guard,
+                Err(listener) => listener,
+            };
             listener.await;
         }
     }
@@ -108,14 +115,10 @@ impl<T> ReentrantMutex<T> {
     /// As [`lock`](ReentrantMutex::lock), blocking this thread.
     pub fn lock_blocking(&self) -> ReentrantMutexGuard<'_, T> {
         loop {
-            if let Some(guard) = self.try_lock() {
-                return guard;
+            match self.try_or_listen() {
+                Ok(guard) => return guard,
+                Err(listener) => listener.wait(),
             }
-            let listener = self.listeners.listen();
-            if let Some(guard) = self.try_lock() {
-                return guard;
-            }
-            listener.wait();
         }
     }
 

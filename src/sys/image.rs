@@ -143,34 +143,53 @@ fn usize_at(bytes: &[u8], at: usize) -> usize {
     usize::from_ne_bytes(word(bytes, at))
 }
 
-#[cfg(target_pointer_width = "64")]
-fn segments(base: usize) -> Vec<Segment> {
-    let header = bytes(base..base + 64);
-    let (offset, size, count) = (usize_at(header, 32), u16_at(header, 54), u16_at(header, 56));
-    let table = bytes(base + offset..base + offset + size * count);
-    table
-        .chunks_exact(size.max(1))
-        .map(|entry| Segment {
-            kind: u32_at(entry, 0),
-            flags: u32_at(entry, 4),
-            vaddr: usize_at(entry, 16),
-            size: usize_at(entry, 40),
-        })
-        .collect()
+/// Where the fields stand that are read here, by the width of the format.
+struct Elf {
+    header: usize,
+    table_offset: usize,
+    entry_size: usize,
+    entry_count: usize,
+    flags: usize,
+    vaddr: usize,
+    size: usize,
 }
 
+#[cfg(target_pointer_width = "64")]
+const ELF: Elf = Elf {
+    header: 64,
+    table_offset: 32,
+    entry_size: 54,
+    entry_count: 56,
+    flags: 4,
+    vaddr: 16,
+    size: 40,
+};
+
 #[cfg(target_pointer_width = "32")]
+const ELF: Elf = Elf {
+    header: 52,
+    table_offset: 28,
+    entry_size: 42,
+    entry_count: 44,
+    flags: 24,
+    vaddr: 8,
+    size: 20,
+};
+
 fn segments(base: usize) -> Vec<Segment> {
-    let header = bytes(base..base + 52);
-    let (offset, size, count) = (usize_at(header, 28), u16_at(header, 42), u16_at(header, 44));
-    let table = bytes(base + offset..base + offset + size * count);
-    table
+    let header = bytes(base..base + ELF.header);
+    let start = base + usize_at(header, ELF.table_offset);
+    let (size, count) = (
+        u16_at(header, ELF.entry_size),
+        u16_at(header, ELF.entry_count),
+    );
+    bytes(start..start + size * count)
         .chunks_exact(size.max(1))
         .map(|entry| Segment {
             kind: u32_at(entry, 0),
-            flags: u32_at(entry, 24),
-            vaddr: usize_at(entry, 8),
-            size: usize_at(entry, 20),
+            flags: u32_at(entry, ELF.flags),
+            vaddr: usize_at(entry, ELF.vaddr),
+            size: usize_at(entry, ELF.size),
         })
         .collect()
 }

@@ -167,7 +167,11 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
-    pair(raw::allocate_future(future, schedule, Location::caller()))
+    pair(raw::allocate_future::<_, _, false>(
+        future,
+        schedule,
+        Location::caller(),
+    ))
 }
 
 /// A queued future that only `schedule`'s thread polls and drops. On another
@@ -179,7 +183,11 @@ where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
-    pair(raw::allocate_local(future, schedule, Location::caller()))
+    pair(raw::allocate_future::<_, _, true>(
+        future,
+        schedule,
+        Location::caller(),
+    ))
 }
 
 fn pair<T>(cell: std::ptr::NonNull<raw::Header>) -> (Runnable, Task<T>) {

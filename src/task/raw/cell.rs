@@ -59,7 +59,8 @@ where
     )
 }
 
-pub(in crate::task) fn allocate_future<F: Future, S: Schedule>(
+/// `LOCAL`: only `schedule`'s thread may touch it (T9).
+pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
     future: F,
     schedule: S,
     site: &'static Location<'static>,
@@ -67,30 +68,12 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule>(
     let payload = Payload::<F, F::Output> {
         work: ManuallyDrop::new(future),
     };
-    allocate(
-        State::scheduled(false),
-        &Make::<F, F::Output, S>::FUTURE,
-        schedule,
-        payload,
-        site,
-    )
-}
-
-pub(in crate::task) fn allocate_local<F: Future, S: Schedule>(
-    future: F,
-    schedule: S,
-    site: &'static Location<'static>,
-) -> NonNull<Header> {
-    let payload = Payload::<F, F::Output> {
-        work: ManuallyDrop::new(future),
+    let vtable = if LOCAL {
+        &Make::<F, F::Output, S>::LOCAL
+    } else {
+        &Make::<F, F::Output, S>::FUTURE
     };
-    allocate(
-        State::scheduled(false),
-        &Make::<F, F::Output, S>::LOCAL,
-        schedule,
-        payload,
-        site,
-    )
+    allocate(State::scheduled(false), vtable, schedule, payload, site)
 }
 
 pub(in crate::task) fn allocate_promise<T, H: OnCancel>(

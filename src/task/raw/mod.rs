@@ -57,9 +57,7 @@ mod ready;
 mod side;
 mod waker;
 
-pub(super) use cell::{
-    allocate_closure, allocate_future, allocate_local, allocate_promise, allocate_ready,
-};
+pub(super) use cell::{allocate_closure, allocate_future, allocate_promise, allocate_ready};
 pub(super) use handle::Handle;
 pub(crate) use inbox::Inbox;
 pub(super) use ready::{Ready, Watch};
