@@ -3,4 +3,5 @@
 pub(crate) mod image;
 pub(crate) mod ledger;
 pub(crate) mod poller;
+pub(crate) mod ticks;
 pub(crate) mod worker;

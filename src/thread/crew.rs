@@ -31,6 +31,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::grain::Grain;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::queue::{Injector, Mode, Slots, Work};
 use super::raw::{current, job};
@@ -91,6 +92,7 @@ pub(super) struct Crew {
     tag: u32,
     config: Config,
     idle: Idle<Arc<Slot>>,
+    grain: Grain,
     injector: Injector,
     slots: Mutex<Slots<Slot>>,
     /// The length of `slots`, which tells workers that their copy is old.
@@ -109,6 +111,7 @@ impl Crew {
         let threads = config.threads;
         let crew = Arc::new(Self {
             idle: Idle::new(threads),
+            grain: Grain::default(),
             injector: Injector::new(),
             slots: Mutex::new(Arc::new([])),
             generation: AtomicUsize::new(0),
@@ -150,6 +153,10 @@ impl Crew {
         &self.idle
     }
 
+    pub(super) fn grain(&self) -> &Grain {
+        &self.grain
+    }
+
     pub(super) fn injector(&self) -> &Injector {
         &self.injector
     }
@@ -188,7 +195,23 @@ impl Crew {
 
     /// Something is queued somewhere.
     pub(super) fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.slots().1.iter().any(|slot| !slot.public().is_empty())
+        self.has_tasks() || self.has_jobs()
+    }
+
+    /// Something that nobody takes back is queued.
+    pub(super) fn has_tasks(&self) -> bool {
+        !self.injector.is_empty() || self.slots().1.iter().any(|slot| slot.public().has_tasks())
+    }
+
+    /// A half of a join is on offer.
+    pub(super) fn has_jobs(&self) -> bool {
+        self.slots().1.iter().any(|slot| slot.public().has_jobs())
+    }
+
+    /// How many threads would take a half of a join that is offered now.
+    #[inline]
+    pub(super) fn takers(&self) -> u32 {
+        self.idle.idlers(!self.grain.is_fine())
     }
 
     /// How much has been taken from the queues so far.
@@ -236,7 +259,7 @@ impl Crew {
 
     /// Where the protocol asks for one more look into the queues.
     pub(super) fn recheck(self: &Arc<Self>) {
-        if self.has_work() {
+        if self.has_tasks() || (!self.grain.is_fine() && self.has_jobs()) {
             self.published();
         }
     }
@@ -263,6 +286,12 @@ impl Crew {
     }
 
     // ---- places ----------------------------------------------------------
+
+    /// What distinguishes it from the other pools of this moment.
+    #[inline]
+    pub(super) fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
 
     pub(super) fn is(self: &Arc<Self>, other: &Arc<Self>) -> bool {
         Arc::ptr_eq(self, other)
@@ -313,6 +342,15 @@ impl Crew {
         } else {
             self.on_worker(f)
         }
+    }
+
+    /// A join that is offered. Each half is called once.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        a: &mut (dyn FnMut() + Send),
+        b: &mut (dyn FnMut() + Send),
+    ) {
+        self.region(|worker| job::fork(worker, |_, _| a(), |_, _| b()));
     }
 
     // ---- threads ---------------------------------------------------------

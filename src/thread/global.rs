@@ -14,7 +14,7 @@ use std::io;
 use std::sync::OnceLock;
 
 use super::crew::Crew;
-use super::raw::current;
+use super::raw::{current, job};
 use super::scope::Scope;
 use super::{ThreadPool, ThreadPoolBuilder, pool};
 use crate::loom::Arc;
@@ -80,6 +80,7 @@ fn here<R>(f: impl FnOnce(&Arc<Crew>) -> R) -> R {
 ///
 /// # Panics
 /// As [`ThreadPool::join`].
+#[inline]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
@@ -87,14 +88,54 @@ where
     RA: Send,
     RB: Send,
 {
-    // The one function whose cost is counted in nanoseconds: no counting of
-    // references on the way.
+    // The one function whose cost is counted in nanoseconds.
+    if current::step() || look(0) {
+        return job::in_turn(a, b);
+    }
+    join_offered(None, a, b)
+}
+
+/// This thread's window for joins in turn is used up. True: it has a new one, and this join is
+/// in it. `pool`: the address of the one that it must be in, or 0.
+#[cold]
+#[inline(never)]
+pub(super) fn look(pool: usize) -> bool {
     current::with(|worker| match worker {
-        Some(worker) if worker.may_run() => pool::join_on(worker, a, b),
-        // A thread in the body of a scope, whose pool wants its work on its own threads.
-        Some(worker) => worker.crew().region(|worker| pool::join_on(worker, a, b)),
-        None => get().join(a, b),
+        Some(worker) if pool == 0 || worker.crew().address() == pool => worker.look(),
+        _ => false,
     })
+}
+
+/// A join whose second half is offered to others, on `pool`, or on that which this thread is inside of, or the global one.
+///
+/// What is generic ends here: the closures are handed on as objects, so that the compiler sees in
+/// [`join`] little more than two calls, and has no reason not to inline them.
+#[cold]
+#[inline(never)]
+pub(super) fn join_offered<A, B, RA, RB>(pool: Option<&Arc<Crew>>, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    let (mut a, mut b) = (Some(a), Some(b));
+    let (mut first, mut second) = (None, None);
+    {
+        let a = &mut || first = a.take().map(|a| a());
+        let b = &mut || second = b.take().map(|b| b());
+        match pool {
+            Some(crew) => crew.join(a, b),
+            None => current::with(|worker| match worker {
+                Some(worker) => worker.crew().join(a, b),
+                None => get().crew().join(a, b),
+            }),
+        }
+    }
+    match (first, second) {
+        (Some(first), Some(second)) => (first, second),
+        _ => unreachable!("a join calls both halves"),
+    }
 }
 
 /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and

@@ -285,11 +285,17 @@ impl<B: Bed> Idle<B> {
         self.need(self.census(Ordering::Relaxed))
     }
 
-    /// Some thread of the pool has nothing to do.
+    /// How many threads of the pool have nothing to do: searchers and, if they are
+    /// counted, those asleep.
     #[inline]
-    pub(super) fn hungry(&self) -> bool {
+    pub(super) fn idlers(&self, asleep: bool) -> u32 {
         let census = self.census(Ordering::Relaxed);
-        census.searching() > 0 || census.running() < self.width
+        let asleep = if asleep {
+            self.width.saturating_sub(census.running())
+        } else {
+            0
+        };
+        (census.searching() + asleep) as u32
     }
 
     /// Finds a thread for what [`publish`](Self::publish) asked for.

@@ -9,9 +9,9 @@
 //! **Reading order.** `pool` and `builder` are the surface, `global` the pool of
 //! those who name none. `worker` is the loop, `wait` what happens in a wait; `idle` the
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
-//! a job and its waiter; `queue` where work lies; `crew` what one pool's threads
+//! a job and its waiter; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
 //! share, and how they start and end. On top of these: `scope`, and `region` (map and
-//! its siblings) over `items`. `raw` holds everything unsafe. Invariants are numbered P1 to P20.
+//! its siblings) over `items`. `raw` holds everything unsafe. Invariants are numbered P1 to P24.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
@@ -23,9 +23,12 @@
 mod builder;
 mod crew;
 mod global;
+mod grain;
 mod idle;
 mod items;
 mod latch;
+mod offer;
+mod pace;
 mod pool;
 mod queue;
 mod raw;
@@ -39,6 +42,11 @@ mod worker;
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;
+
+/// The same for the split deque.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model_deque;
 
 pub use builder::ThreadPoolBuilder;
 pub use global::{current_index, join, scope, spawn_blocking};

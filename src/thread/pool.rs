@@ -13,12 +13,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use super::crew::Crew;
 use super::items::Items;
 use super::queue::Work;
-use super::raw::job::fork;
+use super::raw::{current, job};
 use super::reduce::MapReduce;
 use super::region::{ForEach, Map, TryMap};
 use super::scope::Scope;
 use super::wait::Blocked;
-use super::worker::Worker;
 use super::{ThreadPoolBuilder, global, scope};
 use crate::loom::Arc;
 use crate::task::{self, Shutdown, Task};
@@ -121,6 +120,7 @@ impl ThreadPool {
     /// let (min, ()) = pool.join(|| left.iter().min().copied(), || right.sort());
     /// assert_eq!((min, numbers), (Some(2), [4, 2, 1, 3]));
     /// ```
+    #[inline]
     pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
     where
         A: FnOnce() -> RA + Send,
@@ -128,7 +128,11 @@ impl ThreadPool {
         RA: Send,
         RB: Send,
     {
-        self.crew.region(|worker| join_on(worker, a, b))
+        let address = self.crew.address();
+        if current::step_of(address) || global::look(address) {
+            return job::in_turn(a, b);
+        }
+        global::join_offered(Some(&self.crew), a, b)
     }
 
     /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
@@ -343,17 +347,6 @@ impl ThreadPool {
     pub fn shutdown(&self, how: Shutdown) {
         self.crew.shutdown(how);
     }
-}
-
-/// `join` for a thread that has a place in the pool.
-#[inline]
-pub(super) fn join_on<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
-where
-    A: FnOnce() -> RA,
-    B: FnOnce() -> RB + Send,
-    RB: Send,
-{
-    fork(worker, |_, _| a(), |_, _| b())
 }
 
 #[track_caller]

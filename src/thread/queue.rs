@@ -1,18 +1,17 @@
 //! Where work waits to be run, and who may take it from where.
 //!
 //! **Job.** The seam between the pool's policy and the deques that implement
-//! it: push, pop, steal, inject. `crossbeam-deque` stands behind it today; a
-//! deque whose private part needs no fence can take its place without a change
-//! elsewhere.
+//! it: push, pop, steal, inject.
 //!
 //! Each worker has two deques, because they have different rules:
 //!
 //! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
 //!   nested: the newest belongs to the innermost join, so that the owner's pop
 //!   gives exactly the half that it is about to wait for, or nothing if that has
-//!   been stolen. Thieves take the oldest, which is the largest.
+//!   been stolen. Thieves take the oldest, which is the largest. Our own split deque,
+//!   `raw/deque.rs`.
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
-//!   its warm cache; thieves take the oldest.
+//!   its warm cache; thieves take the oldest. `crossbeam-deque`.
 //!
 //! And there is one injector for all, first in first out, for work that comes
 //! from outside. It is behind a lock together with the word that says whether the
@@ -20,7 +19,7 @@
 //! one point, so shutdown can neither lose nor forget one.
 //!
 //! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
-//!   halves of the joins on its stack, from outer to inner, and nothing else.
+//!   halves of the joins on its stack that were offered (`pace.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
 //! - **P7** Nothing is accepted by the injector after the mode has left [`Mode::Open`].
 //!
@@ -36,6 +35,7 @@ use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
+use super::raw::deque::{self, Owner, Thief};
 use super::raw::job::JobRef;
 use super::scope::Ticket;
 use crate::loom::Mutex;
@@ -54,7 +54,7 @@ pub(super) enum Work {
 
 /// The owner's ends of a worker's deques.
 pub(super) struct Local {
-    pub(super) jobs: Deque<JobRef>,
+    pub(super) jobs: Owner<JobRef>,
     pub(super) tasks: Deque<Work>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
@@ -62,15 +62,16 @@ pub(super) struct Local {
 
 /// The thieves' ends.
 pub(super) struct Public {
-    jobs: Stealer<JobRef>,
+    jobs: Thief<JobRef>,
     tasks: Stealer<Work>,
 }
 
 impl Local {
     pub(super) fn new() -> (Self, Public) {
-        let (jobs, tasks) = (Deque::new_lifo(), Deque::new_lifo());
+        let (jobs, thief) = deque::new();
+        let tasks = Deque::new_lifo();
         let public = Public {
-            jobs: jobs.stealer(),
+            jobs: thief,
             tasks: tasks.stealer(),
         };
         (
@@ -136,11 +137,7 @@ fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
 impl Public {
     /// The oldest of the second halves.
     pub(super) fn steal_job(&self) -> Option<JobRef> {
-        if self.jobs.is_empty() {
-            None
-        } else {
-            insist(|| self.jobs.steal())
-        }
+        self.jobs.steal()
     }
 
     /// Anything; halves of joins first, because somebody waits for them.
@@ -160,8 +157,12 @@ impl Public {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.tasks.is_empty()
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    pub(super) fn has_tasks(&self) -> bool {
+        !self.tasks.is_empty()
     }
 }
 

@@ -72,6 +72,7 @@ impl Worker {
     fn block(&self) {
         let depth = self.blocked().replace(self.blocked().get() + 1);
         if depth == 0 {
+            self.share_all();
             self.crew().block();
         }
     }
@@ -98,7 +99,7 @@ impl Worker {
                 self.crew().injector().put_back(Work::Job(job));
                 self.crew().published();
             } else {
-                job.run(self);
+                self.run_job(job);
             }
             true
         };

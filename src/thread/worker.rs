@@ -33,13 +33,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::crew::Crew;
-use super::idle::{self, Bed, Need, Orders, Role};
+use super::grain::{Findings, TINY};
+use super::idle::{self, Bed, Orders, Role};
+use super::pace::Pace;
 use super::queue::{Local, Mode, Public, Slots, Work};
 use super::raw::current;
+use super::raw::deque::Owner;
 use super::raw::job::JobRef;
 use super::wait;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Parker, Unparker, hint, thread};
+use crate::sys::ticks;
 use crate::task::{TaskError, context, panic};
 
 /// How many rounds a searcher looks before it lies down: some microseconds.
@@ -132,6 +136,8 @@ pub(super) struct Worker {
     /// The crew's slots as this worker last saw them, and their generation.
     seen: RefCell<(usize, Slots<Slot>)>,
     random: Cell<u32>,
+    pace: Pace,
+    findings: Findings,
     /// See `wait.rs`.
     blocked: Cell<u32>,
     /// It has been told to end.
@@ -145,12 +151,15 @@ impl Worker {
     pub(super) fn new(crew: Arc<Crew>, seat: Seat, guest: bool) -> Self {
         let may_run = !guest || crew.config().caller_helps;
         let seen = RefCell::new(crew.slots());
+        let pace = Pace::new(crew.width());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
             crew,
             seat,
             seen,
             random,
+            pace,
+            findings: Findings::new(),
             blocked: Cell::new(0),
             ending: Cell::new(false),
             may_run,
@@ -174,6 +183,16 @@ impl Worker {
     #[inline]
     pub(super) fn slot_number(&self) -> usize {
         self.seat.slot.number
+    }
+
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// The halves of joins that it has on offer.
+    #[inline]
+    pub(super) fn jobs(&self) -> &Owner<JobRef> {
+        &self.seat.local.jobs
     }
 
     #[inline]
@@ -205,29 +224,6 @@ impl Worker {
     }
 
     // ---- pushing ---------------------------------------------------------
-
-    /// Offers the second half of a join.
-    #[inline]
-    pub(super) fn push_job(&self, job: JobRef) {
-        self.seat.local.jobs.push(job);
-        let need = self.crew.idle().publish_hint();
-        if need != Need::Nobody {
-            self.crew.recruit(need);
-        }
-    }
-
-    /// The half that was offered last, unless it has been stolen (P6).
-    #[inline]
-    pub(super) fn take_back(&self) -> Option<JobRef> {
-        self.seat.local.jobs.pop()
-    }
-
-    /// Nothing of what this worker offered is left to steal, and somebody is
-    /// looking for work.
-    #[inline]
-    pub(super) fn wanted(&self) -> bool {
-        self.seat.local.jobs.is_empty() && self.crew.idle().hungry()
-    }
 
     /// Queues a task of this worker's own. Not for guests, who leave.
     pub(super) fn push_task(&self, work: Work) {
@@ -271,6 +267,7 @@ impl Worker {
                         .find_map(|slot| slot.public.steal())
                 })
             })?;
+        self.findings.leave_post(self.crew.grain());
         let taken = &self.seat.slot.taken;
         taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         Some(work)
@@ -287,9 +284,20 @@ impl Worker {
                     task.run();
                 }
             }
-            Work::Job(job) => job.run(self),
+            Work::Job(job) => {
+                let began = ticks::now();
+                self.run_job(job);
+                return self.findings.ran(ticks::since(began) < TINY);
+            }
             Work::Ticket(ticket) => ticket.redeem(),
         }
+        self.findings.ran(false);
+    }
+
+    /// Runs a half of somebody's join.
+    pub(super) fn run_job(&self, job: JobRef) {
+        self.pace.reset();
+        job.run(self);
     }
 
     /// `on_start`; then turn after turn, until its orders are to end; then `on_exit`.
@@ -382,8 +390,37 @@ impl Worker {
             return Role::Exit;
         }
         // Step 4: the look after the subtraction.
-        if self.crew.has_work() && idle.get_up(self.slot()) {
+        let on_watch = self.findings.take_post(self.crew.grain());
+        let seen = if on_watch {
+            self.crew.has_tasks()
+        } else {
+            self.crew.has_work()
+        };
+        if seen && idle.get_up(self.slot()) {
             return Role::Work;
+        }
+        if on_watch {
+            self.keep_watch()
+        } else {
+            self.sleep()
+        }
+    }
+
+    /// In bed (P2), as the lookout; see `grain.rs`.
+    fn keep_watch(&self) -> Role {
+        while let Some(nap) = self.findings.next_nap(self.crew.grain()) {
+            let until = Instant::now() + nap;
+            while Instant::now() < until {
+                if let Some(role) = self.seat.slot.orders.take() {
+                    self.findings.leave_post(self.crew.grain());
+                    return role;
+                }
+                self.seat.parker.park_deadline(until);
+            }
+            // While it searches, it counts as a taker: then halves are offered.
+            if self.crew.idle().get_up(self.slot()) {
+                return Role::Work;
+            }
         }
         self.sleep()
     }

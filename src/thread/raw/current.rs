@@ -9,6 +9,9 @@
 //! as one of its workers or as a helping guest; *home* is the pool whose worker
 //! this thread is, which has to be told when the thread blocks, wherever it is.
 //!
+//! Beside the first lies what a join looks at before anything else: how many joins this thread may run in
+//! turn (`pace.rs`), in which pool. It is shut whenever the innermost pool changes.
+//!
 //! - **P12** Each pointer is null or points to a `Worker` that is alive and
 //!   belongs to this thread: the guard that sets it borrows the worker, and
 //!   puts the one before back when it is dropped. Guards are neither `Send` nor
@@ -30,6 +33,16 @@ per_thread! {
     static CURRENT: Cell<*const Worker> = Cell::new(ptr::null());
 }
 
+/// How many joins may be run in turn, and the address of the pool that this is about.
+struct Window {
+    left: Cell<u32>,
+    pool: Cell<usize>,
+}
+
+per_thread! {
+    static WINDOW: Window = Window { left: Cell::new(0), pool: Cell::new(0) };
+}
+
 per_thread! {
     static HOME: Cell<*const Worker> = Cell::new(ptr::null());
 }
@@ -44,13 +57,66 @@ impl Drop for Restore {
     fn drop(&mut self) {
         let place = if self.home { &HOME } else { &CURRENT };
         let _ = place.try_with(|cell| cell.set(self.before));
+        if !self.home {
+            // SAFETY: P12: null, or alive: whoever set it is further down on this thread's stack.
+            moved_to(unsafe { self.before.as_ref() });
+        }
     }
+}
+
+/// The innermost pool is that of `worker` now.
+fn moved_to(worker: Option<&Worker>) {
+    let _ = WINDOW.try_with(|window| {
+        window.left.set(0);
+        window
+            .pool
+            .set(worker.map_or(0, |worker| worker.crew().address()));
+    });
+}
+
+/// One more join of whatever pool this thread is inside of may be run in turn.
+#[inline(always)]
+pub(in crate::thread) fn step() -> bool {
+    WINDOW.try_with(step_in).unwrap_or(false)
+}
+
+/// The same if that is the pool at `address`.
+#[inline(always)]
+pub(in crate::thread) fn step_of(address: usize) -> bool {
+    WINDOW
+        .try_with(|window| window.pool.get() == address && step_in(window))
+        .unwrap_or(false)
+}
+
+#[inline(always)]
+fn step_in(window: &Window) -> bool {
+    let left = window.left.get();
+    if left == 0 {
+        return false;
+    }
+    window.left.set(left - 1);
+    true
+}
+
+/// None may be run in turn from now on. How many might have been.
+#[inline]
+pub(in crate::thread) fn shut_window() -> u32 {
+    WINDOW
+        .try_with(|window| window.left.replace(0))
+        .unwrap_or(0)
+}
+
+/// So many joins may be run in turn from now on.
+#[inline]
+pub(in crate::thread) fn open_window(joins: u32) {
+    let _ = WINDOW.try_with(|window| window.left.set(joins));
 }
 
 /// Runs `f` with `worker` as this thread's innermost pool.
 #[inline]
 pub(in crate::thread) fn inside<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
     let before = CURRENT.with(|cell| cell.replace(worker));
+    moved_to(Some(worker));
     let _restore = Restore {
         before,
         home: false,

@@ -17,6 +17,7 @@
 //!   has been consumed by its owner, or the latch has been seen to be set.
 //! - **P10** Between the making of the reference and the end by P9, only the
 //!   thread that consumes the reference touches the closure and the result.
+//! - **P25** The closure of a [`Second`] is there until it is taken, after which it is not dropped.
 //! - **P11** The thread that sets the latch has before taken what it needs
 //!   afterwards: a counted reference to the waiter's slot (see P5).
 //!
@@ -220,10 +221,39 @@ where
     }
 }
 
+/// The second half of a join that is run in turn: also while the first unwinds.
+struct Second<B: FnOnce() -> RB, RB>(ManuallyDrop<B>);
+
+impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
+    /// Only while the first half unwinds; as in `Settle`.
+    #[cold]
+    fn drop(&mut self) {
+        // SAFETY: P25: not taken, or this would have been forgotten.
+        let closure = unsafe { ManuallyDrop::take(&mut self.0) };
+        let second = panic::carry(closure);
+        panic::contain(|| drop(second));
+    }
+}
+
+/// A join that is not offered to anybody: runs `a` and then `b`. Panics are as in [`fork`].
+#[inline(always)]
+pub(in crate::thread) fn in_turn<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB,
+{
+    let second = Second(ManuallyDrop::new(b));
+    let first = a();
+    let mut second = ManuallyDrop::new(second);
+    // SAFETY: P25: taken once; `second` is never dropped.
+    let b = unsafe { ManuallyDrop::take(&mut second.0) };
+    (first, b())
+}
+
 /// Runs `a` here and `b` here or elsewhere; returns when both have ended. A
 /// panic of `a`, or else of `b`, is resumed. Each half is told on which worker
 /// it runs, and whether it has been stolen.
-#[inline]
+#[inline(never)]
 pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce(&Worker, bool) -> RA,
@@ -241,6 +271,7 @@ where
     worker.push_job(reference);
     let first = a(worker, false);
     let second = if settle.take_back() {
+        worker.pace().shut();
         // SAFETY: P8: taken back just now.
         unsafe { job.run_inline(worker) }
     } else {

@@ -1,12 +1,13 @@
 //! What the thread pool does that the compiler cannot check.
 //!
-//! Five nouns: a [`job`] borrowed from a stack frame, and the fork and join
-//! that borrows it; the pool that this thread works for ([`current`]); what a
+//! Six nouns: a [`job`] borrowed from a stack frame, and the fork and join
+//! that borrows it; the [`deque`] that such jobs lie in; the pool that this thread works for ([`current`]); what a
 //! scope has [`lent`]; the elements of a vector on their way out ([`drain`]); and
-//! results on their way in ([`fill`]). Their invariants, P8 to P20, are in the essays of
+//! results on their way in ([`fill`]). Their invariants, P8 to P24, are in the essays of
 //! these files; tests are named there.
 
 pub(super) mod current;
+pub(super) mod deque;
 pub(super) mod drain;
 pub(super) mod fill;
 pub(super) mod job;

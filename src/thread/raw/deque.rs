@@ -1,0 +1,435 @@
+//! The halves that one worker's joins have on offer: a split deque.
+//!
+//! **Job.** A join pushes its second half, runs the first, and pops; thieves take the
+//! oldest half meanwhile. The owner pushes and pops at every join, thieves come
+//! seldom: so the newest entries are *private*, and the owner touches them with
+//! plain loads and stores; only moving the border between private and public costs an atomic
+//! operation.
+//!
+//! ```text
+//!   slots   0      tail          split            head
+//!           ├───────┼──────────────┼────────────────┤
+//!            stolen     public          private
+//!            ──▶ thieves move      ◀─▶ the owner moves split and head
+//!            tail by one
+//! ```
+//!
+//! **State.** `tail` and `split` are the halves of one 64-bit word, changed by one
+//! compare-and-exchange (or one add); `head`, a copy of `split` and the room in
+//! the buffer are the owner's alone.
+//!
+//! **Protocol.** 1. *Push*: write the slot at `head`, advance `head`. 2. *Publish*: add to
+//! `split` (release). 3. *Steal*: read the word; if `tail < split`, exchange it for one with
+//! `tail + 1` (acquire), and only then load the buffer and read the slot. 4. *Pop* of the entry at
+//! `head - 1`: if it is not below `split`, it is private, read it. Else *reclaim*: if `tail` is
+//! past it, it has been stolen, and so have all older ones: reset the word to empty at this place. If
+//! not, exchange the word for one whose `split` lies half way down to `tail`: this entry and the
+//! newer half of the public ones are private again. 5. *Grow*, when the buffer is full: copy all
+//! slots into one twice as long, store its address (release), keep the old one.
+//!
+//! - **P21** Entry *i* lies in slot *i* and belongs to the join that is *i* deep among those of this
+//!   worker that are on offer. Each push is followed by exactly one pop, in nested order.
+//! - **P22** `tail <= split <= head` whenever the owner is in none of its methods, and the owner's copy
+//!   equals the word's `split`.
+//! - **P23** Who moves `tail` past *i*, or pops *i* without meeting that, has the one right to
+//!   read slot *i*. Nobody writes slot *i* of any buffer until the join that it belongs to has ended, which is
+//!   after that read: its owner waits for the thief.
+//! - **P24** A buffer is freed with the deque, not before; slot *i* of an old one is never written
+//!   again, so a thief that loads an old address reads the same entry.
+//!
+//! **Why no fence.** Chase and Lev's deque needs a full fence in every pop, between its
+//! store of the bottom and its load of the top: owner and thief decide by two words who has the last
+//! entry. Here they decide by one word, and only when it is about a public entry.
+//!
+//! **Why a stale word does no harm (ABA).** `tail` goes back when the owner resets it. A thief that read
+//! the word before, and exchanges it after it has come to the same value again, gets what *now* lies
+//! in the slot, because it reads the slot after the exchange; and that is on offer now.
+//!
+//! Rejected: `crossbeam-deque` (the fence in each pop; an epoch for each steal; undefined behaviour by
+//! its own account under Miri); a fixed capacity (whatever is deeper would be run by its owner, and
+//! the deepest may be the longest).
+//!
+//! Sources: van Dijk & van de Pol, *Lace: non-blocking split deque for work-stealing* (2014), for the
+//! split and the halving; Rito & Paulino, *Scheduling computations with provably low synchronization
+//! overheads* (2022), for why it pays.
+//!
+//! Tests: the loom models in `checks/tests/deque.rs`; below; `tests/thread.rs` as a whole.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::loom::atomic::{AtomicPtr, AtomicU64, Ordering};
+use crate::loom::{Mutex, UnsafeCell};
+
+type Slot<T> = UnsafeCell<MaybeUninit<T>>;
+
+/// Where the tail is counted in the word.
+const TAIL: u64 = 1 << 32;
+
+/// How many entries fit before the first growth.
+#[cfg(not(loom))]
+const ROOM: u32 = 256;
+#[cfg(loom)]
+const ROOM: u32 = 2;
+
+fn pack(tail: u32, split: u32) -> u64 {
+    u64::from(tail) * TAIL + u64::from(split)
+}
+
+fn tail(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+fn split(word: u64) -> u32 {
+    word as u32
+}
+
+struct Shared<T> {
+    word: CachePadded<AtomicU64>,
+    /// Slot 0 of the newest buffer.
+    slots: AtomicPtr<Slot<T>>,
+    /// All buffers, old and new (P24).
+    buffers: Mutex<Vec<Arc<[Slot<T>]>>>,
+}
+
+// SAFETY: P23: a `T` is handed from the owner to at most one thief.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: P23: as above; everything else in it is atomic or behind a lock.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+fn buffer<T>(room: u32) -> Arc<[Slot<T>]> {
+    (0..room)
+        .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+        .collect()
+}
+
+/// Slot `at` of the buffer that begins at `slots`.
+///
+/// # Safety
+/// The buffer is alive as long as the reference is, and `at` is in it.
+#[inline(always)]
+unsafe fn nth<'a, T>(slots: *const Slot<T>, at: u32) -> &'a Slot<T> {
+    // SAFETY: P24: the caller's promise.
+    let slot = unsafe { slots.add(at as usize) };
+    // SAFETY: P24: the caller's promise.
+    unsafe { &*slot }
+}
+
+/// The owner's end.
+pub(in crate::thread) struct Owner<T> {
+    shared: Arc<Shared<T>>,
+    head: Cell<u32>,
+    split: Cell<u32>,
+    room: Cell<u32>,
+    slots: Cell<*const Slot<T>>,
+}
+
+// SAFETY: P23: an owner that moves to another thread takes its entries along; a
+// `T` may be sent.
+unsafe impl<T: Send> Send for Owner<T> {}
+
+/// The thieves' end.
+pub(in crate::thread) struct Thief<T>(Arc<Shared<T>>);
+
+/// An empty deque.
+pub(in crate::thread) fn new<T: Send>() -> (Owner<T>, Thief<T>) {
+    let slots = buffer(ROOM);
+    let start = slots.as_ptr();
+    let shared = Arc::new(Shared {
+        word: CachePadded::new(AtomicU64::new(0)),
+        slots: AtomicPtr::new(start.cast_mut()),
+        buffers: Mutex::new(vec![slots]),
+    });
+    let thief = Thief(Arc::clone(&shared));
+    let owner = Owner {
+        shared,
+        head: Cell::new(0),
+        split: Cell::new(0),
+        room: Cell::new(ROOM),
+        slots: Cell::new(start),
+    };
+    (owner, thief)
+}
+
+impl<T> Owner<T> {
+    #[inline]
+    fn slot(&self, at: u32) -> &Slot<T> {
+        // SAFETY: P22, P24: callers pass `at < room`, and the buffer lives as long as `shared`.
+        unsafe { nth(self.slots.get(), at) }
+    }
+
+    /// Adds the newest entry: private.
+    #[inline]
+    pub(in crate::thread) fn push(&self, entry: T) {
+        let at = self.head.get();
+        if at == self.room.get() {
+            self.grow();
+        }
+        // SAFETY: P23: slot `at` belongs to nobody: it is past the newest entry.
+        self.slot(at)
+            .with_mut(|slot| unsafe { slot.cast::<T>().write(entry) });
+        self.head.set(at + 1);
+    }
+
+    /// Takes the newest entry back; `None`: it has been stolen. Once for each push (P21).
+    #[inline]
+    pub(in crate::thread) fn pop(&self) -> Option<T> {
+        let at = self.head.get() - 1;
+        self.head.set(at);
+        if at < self.split.get() && !self.reclaim(at) {
+            return None;
+        }
+        // SAFETY: P23: private, so only we read it; it was written by the push that this pop answers.
+        Some(
+            self.slot(at)
+                .with(|slot| unsafe { slot.cast::<T>().read() }),
+        )
+    }
+
+    /// Makes a public entry private again. False: it has been stolen.
+    #[inline(never)]
+    fn reclaim(&self, at: u32) -> bool {
+        let mut word = self.shared.word.load(Ordering::Relaxed);
+        loop {
+            let old = tail(word);
+            if old > at {
+                // Nobody can move the tail of an empty public part, so a store will do.
+                self.shared.word.store(pack(at, at), Ordering::Release);
+                self.split.set(at);
+                return false;
+            }
+            #[cfg(loom)]
+            if fault::reclaims_blindly() {
+                self.shared.word.store(pack(old, at), Ordering::Release);
+                self.split.set(at);
+                return true;
+            }
+            // The oldest stays public, if there is another.
+            let kept = old + (at - old).div_ceil(2);
+            match self.shared.word.compare_exchange_weak(
+                word,
+                pack(old, kept),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    self.split.set(kept);
+                    return true;
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Makes all entries public. False: they are already.
+    pub(in crate::thread) fn publish(&self) -> bool {
+        let private = self.head.get() - self.split.get();
+        if private > 0 {
+            // Release: the entries; pairs with `steal`.
+            #[cfg(loom)]
+            let order = fault::order_of_publish();
+            #[cfg(not(loom))]
+            let order = Ordering::AcqRel;
+            self.shared.word.fetch_add(u64::from(private), order);
+            self.split.set(self.head.get());
+        }
+        private > 0
+    }
+
+    /// How many entries have not been stolen.
+    #[inline]
+    pub(in crate::thread) fn len(&self) -> u32 {
+        self.head
+            .get()
+            .saturating_sub(tail(self.shared.word.load(Ordering::Relaxed)))
+    }
+
+    /// How many entries are on offer (a thief may be about to take some).
+    #[inline]
+    pub(in crate::thread) fn public(&self) -> u32 {
+        self.split
+            .get()
+            .saturating_sub(tail(self.shared.word.load(Ordering::Relaxed)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&self) {
+        let room = self.room.get();
+        let longer = buffer(room * 2);
+        for (at, slot) in longer.iter().enumerate().take(room as usize) {
+            // SAFETY: P23, P24: all slots below `head`, which is `room`, have been written. Bytes are
+            // copied; who has the right to one copy has it to the other.
+            let entry = self.slot(at as u32).with(|old| unsafe { old.read() });
+            // SAFETY: P24: nobody has seen the new buffer yet.
+            slot.with_mut(|new| unsafe { new.write(entry) });
+        }
+        let start = longer.as_ptr();
+        self.shared.buffers.lock().push(longer);
+        // Release: the copies; pairs with `steal`.
+        self.shared.slots.store(start.cast_mut(), Ordering::Release);
+        self.slots.set(start);
+        self.room.set(room * 2);
+    }
+}
+
+impl<T> Thief<T> {
+    /// Takes the oldest public entry.
+    pub(in crate::thread) fn steal(&self) -> Option<T> {
+        let mut word = self.0.word.load(Ordering::Relaxed);
+        while tail(word) < split(word) {
+            // Acquire: pairs with `publish`.
+            match self.0.word.compare_exchange_weak(
+                word,
+                word + TAIL,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    let slots = self.0.slots.load(Ordering::Acquire);
+                    // SAFETY: P24: the buffer lives as long as `self`, and it was at least this long
+                    // when the entry was published.
+                    let slot = unsafe { nth(slots, tail(word)) };
+                    // SAFETY: P23: we have moved the tail past it.
+                    return Some(slot.with(|slot| unsafe { slot.cast::<T>().read() }));
+                }
+                Err(now) => word = now,
+            }
+        }
+        None
+    }
+
+    /// Nothing is public.
+    #[inline]
+    pub(in crate::thread) fn is_empty(&self) -> bool {
+        let word = self.0.word.load(Ordering::Relaxed);
+        tail(word) >= split(word)
+    }
+}
+
+/// Faults to inject, so that the models can be seen to catch them.
+#[cfg(loom)]
+pub(in crate::thread) mod fault {
+    use super::Ordering;
+    // Switches of the tests: no protocol.
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    /// Step 2 releases nothing.
+    pub(in crate::thread) static RELAXED_PUBLISH: AtomicBool = AtomicBool::new(false);
+    /// Step 4 stores where it must exchange.
+    pub(in crate::thread) static BLIND_RECLAIM: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn order_of_publish() -> Ordering {
+        if RELAXED_PUBLISH.load(SeqCst) {
+            Ordering::Relaxed
+        } else {
+            Ordering::AcqRel
+        }
+    }
+
+    pub(super) fn reclaims_blindly() -> bool {
+        BLIND_RECLAIM.load(SeqCst)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::loom::atomic::AtomicBool;
+
+    #[test]
+    fn newest_first_for_the_owner_and_oldest_first_for_thieves() {
+        let (owner, thief) = new();
+        for entry in 0..6 {
+            owner.push(entry);
+        }
+        assert_eq!((thief.steal(), owner.public()), (None, 0));
+        owner.publish();
+        assert_eq!((thief.steal(), thief.steal()), (Some(0), Some(1)));
+        assert_eq!(owner.public(), 4);
+        // Half of what is left comes back with the newest.
+        assert_eq!(owner.pop(), Some(5));
+        assert_eq!(owner.public(), 2);
+        assert_eq!(owner.pop(), Some(4));
+        assert_eq!(thief.steal(), Some(2));
+        assert_eq!(owner.pop(), Some(3));
+        assert_eq!((owner.pop(), owner.pop(), owner.pop()), (None, None, None));
+        assert_eq!(owner.public(), 0);
+        assert!(thief.is_empty());
+        owner.push(7);
+        assert_eq!(owner.pop(), Some(7));
+    }
+
+    #[test]
+    fn grows_while_some_is_stolen() {
+        let (owner, thief) = new();
+        let deep = 5 * ROOM;
+        for entry in 0..deep {
+            owner.push(entry);
+            if entry % 3 == 0 {
+                owner.publish();
+                assert_eq!(thief.steal(), Some(entry / 3));
+            }
+        }
+        let stolen = deep.div_ceil(3);
+        for entry in (0..deep).rev() {
+            assert_eq!(owner.pop(), (entry >= stolen).then_some(entry));
+        }
+    }
+
+    #[test]
+    fn each_entry_goes_to_one_thread() {
+        const DEPTH: usize = 40;
+        let rounds = if cfg!(miri) { 20 } else { 20_000 };
+        let (owner, thief) = new::<usize>();
+        let done = AtomicBool::new(false);
+        // P23: a slot is written again only when its thief has read it.
+        let read = [const { AtomicBool::new(false) }; DEPTH];
+        let sum = std::thread::scope(|scope| {
+            let thieves: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut sum = 0;
+                        while !done.load(Ordering::Acquire) {
+                            if let Some(entry) = thief.steal() {
+                                sum += entry;
+                                read[entry % DEPTH].store(true, Ordering::Release);
+                            }
+                        }
+                        sum
+                    })
+                })
+                .collect();
+            let mut sum = 0;
+            for round in 0..rounds {
+                for entry in 0..DEPTH {
+                    owner.push(round * DEPTH + entry);
+                    if entry % 7 == round % 7 {
+                        owner.publish();
+                    }
+                }
+                for at in (0..DEPTH).rev() {
+                    match owner.pop() {
+                        Some(entry) => sum += entry,
+                        None => {
+                            while !read[at].swap(false, Ordering::AcqRel) {
+                                std::thread::yield_now();
+                            }
+                        }
+                    }
+                }
+            }
+            done.store(true, Ordering::Release);
+            sum + thieves
+                .into_iter()
+                .map(|thief| thief.join().unwrap())
+                .sum::<usize>()
+        });
+        let all = rounds * DEPTH;
+        assert_eq!(sum, all * (all - 1) / 2);
+    }
+}
