@@ -5,6 +5,8 @@
 //! is the median of the rounds, and its ratio to the first contender's (ours).
 
 pub mod cell;
+pub mod rows;
+pub mod work;
 
 use std::time::Instant;
 
