@@ -1,11 +1,14 @@
 //! Small regions: a `map` of two items, hot and after the pool has gone to sleep.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use orx_parallel::{Par, Parallelizable};
 use rayon::prelude::*;
-use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Measured, Row, Unit};
+use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Measured, Row, SETTLE, Unit};
 use trefoil_benches::work::spin;
 
 use crate::peers;
@@ -13,9 +16,66 @@ use crate::peers;
 /// After so long, every pool sleeps.
 pub const IDLE: Duration = Duration::from_millis(2);
 
+/// The second half of a region, on a thread that spins while it waits: the best that this
+/// machine could give. It sleeps soon, so as not to trouble the others.
+struct Helper {
+    state: Arc<AtomicU32>,
+    thread: Thread,
+}
+
+const WAITING: u32 = 0;
+const ASKED: u32 = 1;
+const DONE: u32 = 2;
+const OVER: u32 = 3;
+
+impl Helper {
+    fn new(item: impl Fn(&u64) -> u64 + Send + 'static) -> Self {
+        let state = Arc::new(AtomicU32::new(WAITING));
+        let shared = Arc::clone(&state);
+        let thread = std::thread::spawn(move || {
+            let mut since = Instant::now();
+            loop {
+                match shared.load(Ordering::Acquire) {
+                    ASKED => {
+                        black_box(item(&2));
+                        shared.store(DONE, Ordering::Release);
+                        since = Instant::now();
+                    }
+                    OVER => return,
+                    _ if since.elapsed() < SETTLE / 2 => std::hint::spin_loop(),
+                    _ => {
+                        std::thread::park();
+                        since = Instant::now();
+                    }
+                }
+            }
+        });
+        let thread = thread.thread().clone();
+        Self { state, thread }
+    }
+
+    fn begin(&self) {
+        self.state.store(ASKED, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    fn end(&self) {
+        while self.state.load(Ordering::Acquire) != DONE {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.state.store(OVER, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
 /// All regions of two items, called from outside. chili's scope, which entering its pool
 /// is, is made for each.
-fn regions(us: f64) -> Vec<(Kind, &'static str, Box<dyn Fn()>)> {
+fn regions(us: f64) -> Vec<(Kind, &'static str, Box<dyn Fn() + Send + Sync>)> {
     let item = move |_: &u64| {
         if us == 0.0 {
             black_box(1)
@@ -24,7 +84,7 @@ fn regions(us: f64) -> Vec<(Kind, &'static str, Box<dyn Fn()>)> {
         }
     };
     let items = [1_u64, 2];
-    let mut regions: Vec<(Kind, &'static str, Box<dyn Fn()>)> = vec![
+    let mut regions: Vec<(Kind, &'static str, Box<dyn Fn() + Send + Sync>)> = vec![
         (
             Kind::Ours,
             "trefoil",
@@ -80,6 +140,16 @@ fn regions(us: f64) -> Vec<(Kind, &'static str, Box<dyn Fn()>)> {
             black_box(peers::forte(1).join(|_| item(&1), |_| item(&2)));
         }),
     ));
+    let helper = Helper::new(item);
+    regions.push((
+        Kind::Floor,
+        "a thread that spins",
+        Box::new(move || {
+            helper.begin();
+            black_box(item(&1));
+            helper.end();
+        }),
+    ));
     regions.push((
         Kind::Sequential,
         "sequential",
@@ -124,7 +194,7 @@ pub fn hot(bench: &mut Bench) {
 /// Calls made when everybody sleeps, each a sample.
 pub fn after_idle<'a>(
     bench: &Bench,
-    calls: Vec<(Kind, &'static str, Box<dyn Fn() + 'a>)>,
+    calls: Vec<(Kind, &'static str, Box<dyn Fn() + Send + Sync + 'a>)>,
     each_round: usize,
 ) -> Measured {
     let entries = calls.into_iter().map(|(kind, name, call)| {

@@ -4,10 +4,12 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
+use std::time::Instant;
 
 use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit, clock};
 
 use crate::peers;
+use crate::region::after_idle;
 
 /// A result and the thread that waits for it: what rayon's users write by hand.
 pub struct Oneshot<T>(Mutex<Option<T>>, AtomicBool, Thread);
@@ -136,7 +138,7 @@ pub fn inside(bench: &mut Bench) {
                     let i = black_box(1);
                     black_box(tokio::spawn(async move { i }).await.unwrap());
                 }
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 for _ in 0..n {
                     let i = black_box(1);
                     black_box(tokio::spawn(async move { i }).await.unwrap());
@@ -152,7 +154,7 @@ pub fn inside(bench: &mut Bench) {
                     let i = black_box(1);
                     black_box(executor.spawn(async move { i }).await);
                 }
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 for _ in 0..n {
                     let i = black_box(1);
                     black_box(executor.spawn(async move { i }).await);
@@ -199,7 +201,7 @@ pub fn inside(bench: &mut Bench) {
 }
 
 /// What every way of running one job from outside looks like; also for the latency rows.
-pub type Call<'a> = (Kind, &'static str, Box<dyn Fn() + Sync + 'a>);
+pub type Call<'a> = (Kind, &'static str, Box<dyn Fn() + Send + Sync + 'a>);
 
 /// Hands `job` to each pool and waits for it.
 pub fn calls<'a>(job: fn()) -> Vec<Call<'a>> {
@@ -224,10 +226,8 @@ pub fn calls<'a>(job: fn()) -> Vec<Call<'a>> {
             Kind::Peer,
             "rayon, a oneshot",
             Box::new(move || {
-                let (oneshot, here) = {
-                    let o = Oneshot::new();
-                    (Arc::clone(&o), o)
-                };
+                let here = Oneshot::new();
+                let oneshot = Arc::clone(&here);
                 peers::rayon(2).spawn(move || {
                     job();
                     oneshot.set(());
@@ -259,6 +259,17 @@ pub fn calls<'a>(job: fn()) -> Vec<Call<'a>> {
             forte.block_on(task);
         }),
     ));
+    #[cfg(feature = "forte")]
+    calls.push((
+        Kind::Peer,
+        "forte, the caller enrolled",
+        Box::new(move || {
+            peers::forte(2).with_worker(|worker| {
+                let task = worker.spawn(async move { job() });
+                worker.block_on(task);
+            });
+        }),
+    ));
     calls.push((
         Kind::Floor,
         "a parked thread",
@@ -270,9 +281,7 @@ pub fn calls<'a>(job: fn()) -> Vec<Call<'a>> {
 /// Spawned and awaited one by one by a thread outside, hot.
 pub fn outside(bench: &mut Bench) {
     let n = bench.pick(10, 500, 2_000);
-    let calls = calls(|| {
-        black_box(1);
-    });
+    let calls = calls(nothing);
     let entries = calls
         .into_iter()
         .map(|(kind, name, call)| Entry::hot(kind, name, n, move |n| (0..n).for_each(|_| call())));
@@ -285,4 +294,38 @@ pub fn outside(bench: &mut Bench) {
         ),
         &measured,
     );
+}
+
+fn nothing() {
+    black_box(1);
+}
+
+/// A job for a pool that sleeps.
+pub fn parked(bench: &mut Bench) {
+    let each_round = bench.pick(1, 20, 40);
+    let measured = after_idle(bench, calls(nothing), each_round);
+    let name = "a job for a parked pool";
+    let goals = &[Goal::AtMost(6_000.0), Goal::Ahead];
+    bench.report(Row::new(name, Unit::Us, goals), &measured);
+    bench.report(Row::p99(format!("{name}: p99"), Unit::Us), &measured);
+}
+
+/// Jobs one after the other, each a sample.
+pub fn back_to_back(bench: &mut Bench) {
+    let n = bench.pick(1, 200, 1_000);
+    let entries = calls(nothing).into_iter().map(|(kind, name, call)| {
+        Entry::samples(kind, name, move |samples| {
+            (0..n / 10).for_each(|_| call());
+            for _ in 0..n {
+                let start = Instant::now();
+                call();
+                samples.push(start.elapsed().as_nanos() as f64);
+            }
+        })
+    });
+    let measured = bench.measure(bench.rounds(), entries.collect());
+    let name = "jobs back to back";
+    let goals = &[Goal::AtMost(400.0), Goal::Ahead];
+    bench.report(Row::new(name, Unit::Us, goals), &measured);
+    bench.report(Row::p99(format!("{name}: p99"), Unit::Us), &measured);
 }
