@@ -63,6 +63,8 @@ pub enum Kind {
     Peer,
     /// The same work without threads; of several, the best counts.
     Sequential,
+    /// The same work without threads in another order: shown beside.
+    OtherOrder,
     /// What no pool can be expected to beat.
     Floor,
 }
@@ -112,6 +114,7 @@ impl Unit {
 fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
+        v if v < 1.0 => format!("{value:.3}"),
         v if v < 10.0 => format!("{value:.2}"),
         v if v < 100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
@@ -196,11 +199,14 @@ impl Measured {
             .collect()
     }
 
-    /// Only the entries that `keep` wants; for rows that share a measurement.
+    /// The entries for which `keep` gives the part that they play; for rows that share
+    /// a measurement.
     #[must_use]
-    pub fn only(&self, keep: impl Fn(&str, Kind) -> bool) -> Self {
-        let all = self.0.iter().filter(|(name, kind, _)| keep(name, *kind));
-        Self(all.cloned().collect())
+    pub fn select(&self, keep: impl Fn(&str, Kind) -> Option<Kind>) -> Self {
+        let all = self.0.iter().filter_map(|(name, kind, samples)| {
+            keep(name, *kind).map(|kind| (*name, kind, samples.clone()))
+        });
+        Self(all.collect())
     }
 }
 
@@ -338,12 +344,15 @@ impl Bench {
         };
         let peer = best(Kind::Peer);
         let base = best(Kind::Sequential).or(best(Kind::Floor));
+        let other = best(Kind::OtherOrder);
         let ours = best(Kind::Ours).map(|f| f.2);
         let show = |value| row.unit.show(value);
         let times = |value: f64, of: Option<(&str, Kind, f64)>| match of {
-            Some((_, _, of)) if of > 0.0 => format!("×{}", number(value / of)),
+            Some((_, _, of)) if of > 0.0 => format!("×{:.2}", value / of),
             _ => String::new(),
         };
+
+        let over = row.goals.iter().any(|goal| matches!(goal, Goal::Over(_)));
 
         let mut met = true;
         let mut met_here = true;
@@ -401,14 +410,13 @@ impl Bench {
                 f.map_or(String::new(), |f| format!("{} {}", f.0, show(f.2)))
             };
             let against = |f| ours.map_or(String::new(), |value| times(value, f));
-            let more = match (ours, base) {
-                (Some(value), Some(base))
-                    if row.goals.iter().any(|goal| matches!(goal, Goal::Over(_))) =>
-                {
-                    format!(", {} more", show(value - base.2))
-                }
+            let mut more = match (ours, base) {
+                (Some(value), Some(base)) if over => format!(", {} more", show(value - base.2)),
                 _ => String::new(),
             };
+            if let Some(other) = other {
+                more += &format!(" ({} of {})", against(Some(other)), named(Some(other)));
+            }
             self.lines.push(format!(
                 "| {} | {} | {} | {} | {} | {}{more} | {} | {goals} | {verdict} |",
                 row.name,
@@ -424,17 +432,16 @@ impl Bench {
         println!("\n{}", row.name);
         for (name, kind, value) in &figures {
             let mut line = format!("  {name:<32} {:>11}", show(*value));
-            if !matches!(kind, Kind::Sequential | Kind::Floor) {
-                if let Some(peer) = peer {
-                    line += &format!("  {:>6} of {}", times(*value, Some(peer)), peer.0);
+            if matches!(kind, Kind::Ours | Kind::OursToo | Kind::Peer) {
+                for of in [peer, base, other]
+                    .into_iter()
+                    .flatten()
+                    .filter(|of| of.2 > 0.0)
+                {
+                    line += &format!("  {:>6} of {}", times(*value, Some(of)), of.0);
                 }
-                if let Some(base) = base {
-                    let over = show(value - base.2);
-                    line += &format!(
-                        "  {:>6} of {} ({over} more)",
-                        times(*value, Some(base)),
-                        base.0
-                    );
+                if let Some(base) = base.filter(|_| over) {
+                    line += &format!(" ({} more)", show(value - base.2));
                 }
             }
             println!("{line}");

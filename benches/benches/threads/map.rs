@@ -9,9 +9,15 @@ use trefoil_benches::work::{chain, is_prime, links_per_us};
 
 use crate::peers;
 
+fn fill<T, R>(out: &mut [R], items: &[T], item: impl Fn(&T) -> R) {
+    for (out, each) in out.iter_mut().zip(items) {
+        *out = item(each);
+    }
+}
+
 /// One row: the same function over the same items by everybody. The result is a vector
 /// in the order of the items.
-fn row<T: Sync, R: Send + Sync>(
+fn row<T: Sync, R: Send + Sync + Clone + Default>(
     bench: &mut Bench,
     name: &str,
     goals: &'static [Goal],
@@ -32,13 +38,13 @@ fn row<T: Sync, R: Send + Sync>(
             drop(black_box(map.collect::<Vec<_>>()));
         }),
         Entry::whole(Kind::Peer, "std::thread::scope, halves", 1, || {
-            let (left, right) = black_box(items).split_at(items.len() / 2);
-            let both = std::thread::scope(|s| {
-                let right = s.spawn(|| right.iter().map(item).collect::<Vec<_>>());
-                let mut both = Vec::with_capacity(items.len());
-                both.extend(left.iter().map(item));
-                both.extend(right.join().unwrap());
-                both
+            let half = items.len() / 2;
+            let (left, right) = black_box(items).split_at(half);
+            let mut both = vec![R::default(); items.len()];
+            let (out, other) = both.split_at_mut(half);
+            std::thread::scope(|s| {
+                s.spawn(|| fill(other, right, item));
+                fill(out, left, item);
             });
             drop(black_box(both));
         }),
