@@ -23,15 +23,15 @@ use crate::work;
 /// The pause before each entry.
 pub const SETTLE: Duration = Duration::from_micros(300);
 
-/// A goal is met within two percent.
-pub const SLACK: f64 = 1.02;
+/// A goal is met within three percent.
+pub const SLACK: f64 = 1.03;
 
 /// How much slower this machine is than the one that the goals were set on: sequential
 /// fib took 1.2 ns for each inner call there. At least 1.
 pub fn slowness() -> f64 {
     static SLOWNESS: OnceLock<f64> = OnceLock::new();
     *SLOWNESS.get_or_init(|| {
-        const DEPTH: u32 = 24;
+        const DEPTH: u32 = 26;
         let each = |_| {
             let start = Instant::now();
             black_box(work::fib(black_box(DEPTH)));
