@@ -121,11 +121,14 @@ fn number(value: f64) -> String {
     }
 }
 
+/// Measures, and adds its samples.
+type Run<'a> = Box<dyn FnMut(&mut Vec<f64>) + 'a>;
+
 /// One way to do the work.
 pub struct Entry<'a> {
     name: &'static str,
     kind: Kind,
-    run: Box<dyn FnMut(&mut Vec<f64>) + 'a>,
+    run: Run<'a>,
 }
 
 impl<'a> Entry<'a> {

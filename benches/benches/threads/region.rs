@@ -12,6 +12,7 @@ use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Measured, Row, SETTLE, Uni
 use trefoil_benches::work::spin;
 
 use crate::peers;
+use crate::spawn::Call;
 
 /// After so long, every pool sleeps.
 pub const IDLE: Duration = Duration::from_millis(2);
@@ -75,7 +76,7 @@ impl Drop for Helper {
 
 /// All regions of two items, called from outside. chili's scope, which entering its pool
 /// is, is made for each.
-fn regions(us: f64) -> Vec<(Kind, &'static str, Box<dyn Fn() + Send + Sync>)> {
+fn regions(us: f64) -> Vec<Call<'static>> {
     let item = move |_: &u64| {
         if us == 0.0 {
             black_box(1)
@@ -84,7 +85,7 @@ fn regions(us: f64) -> Vec<(Kind, &'static str, Box<dyn Fn() + Send + Sync>)> {
         }
     };
     let items = [1_u64, 2];
-    let mut regions: Vec<(Kind, &'static str, Box<dyn Fn() + Send + Sync>)> = vec![
+    let mut regions: Vec<Call<'static>> = vec![
         (
             Kind::Ours,
             "trefoil",
@@ -192,11 +193,7 @@ pub fn hot(bench: &mut Bench) {
 }
 
 /// Calls made when everybody sleeps, each a sample.
-pub fn after_idle<'a>(
-    bench: &Bench,
-    calls: Vec<(Kind, &'static str, Box<dyn Fn() + Send + Sync + 'a>)>,
-    each_round: usize,
-) -> Measured {
+pub fn after_idle(bench: &Bench, calls: Vec<Call<'_>>, each_round: usize) -> Measured {
     let entries = calls.into_iter().map(|(kind, name, call)| {
         Entry::samples(kind, name, move |samples| {
             for _ in 0..each_round {

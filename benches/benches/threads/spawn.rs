@@ -102,6 +102,7 @@ impl Drop for ParkedThread {
 /// Spawned and awaited one by one by a worker.
 pub fn inside(bench: &mut Bench) {
     let n = bench.pick(10, 10_000, 50_000);
+    #[cfg_attr(not(feature = "forte"), allow(unused_mut))]
     let mut entries = vec![
         Entry::inside(Kind::Ours, "trefoil", n, 1, |n| {
             peers::trefoil(2).install(|| {
