@@ -13,33 +13,19 @@
 //! [`SLACK`] for the noise of the machine. Goals in nanoseconds were set on one machine; on one
 //! that is slower (by [`slowness`]) a goal can also be met "here", multiplied by
 //! that. Ratios are never scaled.
+//!
+//! **Trusted.** Only on a quiet machine: what others computed meanwhile is printed for
+//! every group and at the end, in processors.
 
-use std::hint::black_box;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::work;
+use crate::machine::{Stretch, slowness};
 
 /// The pause before each entry.
 pub const SETTLE: Duration = Duration::from_micros(300);
 
 /// A goal is met within three percent.
 pub const SLACK: f64 = 1.03;
-
-/// How much slower this machine is than the one that the goals were set on: sequential
-/// fib took 1.2 ns for each inner call there. At least 1.
-pub fn slowness() -> f64 {
-    static SLOWNESS: OnceLock<f64> = OnceLock::new();
-    *SLOWNESS.get_or_init(|| {
-        const DEPTH: u32 = 26;
-        let each = |_| {
-            let start = Instant::now();
-            black_box(work::fib(black_box(DEPTH)));
-            start.elapsed().as_nanos() as f64 / work::fib_joins(DEPTH) as f64
-        };
-        (0..21).map(each).fold(f64::INFINITY, f64::min).max(1.2) / 1.2
-    })
-}
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,6 +240,7 @@ pub struct Bench {
     markdown: bool,
     lines: Vec<String>,
     missed: usize,
+    whole: Stretch,
 }
 
 impl Bench {
@@ -285,6 +272,7 @@ impl Bench {
             markdown: has("--markdown"),
             lines: Vec::new(),
             missed: 0,
+            whole: Stretch::begin(),
         }
     }
 
@@ -293,10 +281,10 @@ impl Bench {
         if self.list {
             println!("{name}");
         } else if self.only.is_empty() || self.only.iter().any(|only| name.contains(only)) {
-            let start = Instant::now();
+            let stretch = Stretch::begin();
             rows(self);
             if self.scale != Scale::Test && !self.markdown {
-                println!("    ({name}: {:.1} s)", start.elapsed().as_secs_f64());
+                println!("    ({name}: {})", stretch.end());
             }
         }
     }
@@ -361,7 +349,7 @@ impl Bench {
         let mut met_here = true;
         let mut goals = Vec::new();
         for goal in row.goals {
-            let base = base.map_or(f64::NAN, |f| f.2);
+            let (name, _, base) = base.unwrap_or(("", Kind::Floor, f64::NAN));
             let value = ours.unwrap_or(f64::NAN);
             let most = |most: f64| (value <= most * SLACK, value <= most * SLACK * slowness());
             let plain = |met| (met, met);
@@ -375,11 +363,11 @@ impl Bench {
                 }
                 Goal::Times(x) => {
                     let reached = value <= base * x * SLACK;
-                    (format!("≤ ×{} of it", number(x)), plain(reached))
+                    (format!("≤ ×{x:.2} of {name}"), plain(reached))
                 }
                 Goal::Speedup(x) => {
                     let reached = base / value * SLACK >= x;
-                    (format!("{} times as fast", number(x)), plain(reached))
+                    (format!("{x:.2} times as fast"), plain(reached))
                 }
                 Goal::Ahead => {
                     let reached = peer.is_none_or(|f| value <= f.2 * SLACK);
@@ -470,8 +458,9 @@ impl Bench {
         }
         if self.scale != Scale::Test && !self.list {
             println!(
-                "\n{} goals missed. This machine takes {} times as long as the one that the goals were set on; \"here\": a goal in time is met when multiplied by that.",
+                "\n{} goals missed; {}. This machine takes {} times as long as the one that the goals were set on; \"here\": a goal in time is met when multiplied by that.",
                 self.missed,
+                self.whole.end(),
                 number(slowness())
             );
         }
