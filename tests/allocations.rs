@@ -1,5 +1,6 @@
-//! One heap allocation per task, from spawn to result, whoever produces it; and
-//! nothing of a task stays behind in a queue when its waiter has run it.
+//! One heap allocation per task, from spawn to result, whoever produces it; none for
+//! a `join` or a `for_each`, and a `map` only makes its vector; and nothing of a task
+//! stays behind in a queue when its waiter has run it.
 //!
 //! A counting allocator; a single test, so that nothing else allocates meanwhile.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
@@ -49,6 +50,48 @@ fn per_task(mut work: impl FnMut(u64)) -> f64 {
     round() as f64 / TASKS as f64
 }
 
+/// What lives on the stacks of those who wait: nothing, or what the caller asked for.
+fn fork_and_join(pool: &ThreadPool) {
+    // A spare that is started may add a few in all.
+    let none = 0.0..0.01;
+    let add = |n| {
+        let (a, b) = trefoil::join(|| n, || 1);
+        assert_eq!(a + b, n + 1);
+    };
+    let inside = pool.install(|| per_task(add));
+    assert!(none.contains(&inside), "join, from a worker: {inside}");
+    let outside = per_task(|n| assert_eq!(pool.join(|| n, || 1), (n, 1)));
+    assert!(none.contains(&outside), "join, from outside: {outside}");
+
+    // The vector of results, and nothing for an item.
+    const ITEMS: u64 = 100;
+    let numbers: Vec<u64> = (0..ITEMS).collect();
+    let map = per_task(|n| assert_eq!(pool.map(&numbers, |i| i + n).len() as u64, ITEMS));
+    assert!((1.0..1.1).contains(&map), "map of {ITEMS}: {map}");
+    let for_each = per_task(|n| pool.for_each(&numbers, |i| assert!(i + n >= n)));
+    assert!(none.contains(&for_each), "for_each of {ITEMS}: {for_each}");
+
+    let scoped = || {
+        let round = || {
+            let before = ALLOCATIONS.load(Ordering::SeqCst);
+            trefoil::scope(|s| {
+                for n in 0..TASKS {
+                    assert_eq!(s.spawn(move || n).join().unwrap(), n);
+                }
+            });
+            (ALLOCATIONS.load(Ordering::SeqCst) - before) as f64 / TASKS as f64
+        };
+        round();
+        round()
+    };
+    let inside = pool.install(scoped);
+    // The task, and sometimes its ticket.
+    assert!(
+        (1.0..2.1).contains(&inside),
+        "scope, from a worker: {inside}"
+    );
+}
+
 #[test]
 fn one_allocation_per_task() {
     // Queues that grow and spares that start add a little; a second allocation for
@@ -89,6 +132,8 @@ fn one_allocation_per_task() {
         (ALLOCATIONS.load(Ordering::SeqCst) - before) as f64 / TASKS as f64
     });
     assert!((1.0..1.01).contains(&awaited), "future: {awaited}");
+
+    fork_and_join(&pool);
 
     // A worker that waits for its own tasks runs them itself; the entries in the queues must
     // not pile up meanwhile.

@@ -5,6 +5,9 @@
 //! is the median of the rounds, and its ratio to the first contender's (ours).
 
 pub mod cell;
+pub mod machine;
+pub mod rows;
+pub mod work;
 
 use std::time::Instant;
 

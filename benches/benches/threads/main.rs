@@ -1,0 +1,58 @@
+//! What do the thread pool's operations cost? Every question beside its peers.
+//!
+//! ```text
+//! cargo bench -p trefoil-benches --bench threads -- [--quick] [--only PART,...] [--markdown] [--list]
+//! ```
+//!
+//! `--only` runs the groups whose names contain one of the parts; `--list` prints the names;
+//! `--markdown` prints the table of `docs/BENCHMARKS.md`. All contenders of a row run in
+//! interleaved rounds in one process, as `benches/src/rows.rs` describes; `peers.rs` says which
+//! threads they have. Each file below holds the rows of one kind of work, and beside
+//! each row its goal.
+//!
+//! forte is a peer too, where its feature is on; `benches/Cargo.toml` says how.
+
+#![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
+
+mod crowd;
+mod idle;
+mod join;
+mod map;
+mod peers;
+mod region;
+mod spawn;
+mod storm;
+
+use trefoil_benches::rows::{Bench, Scale};
+
+fn main() {
+    if idle::child() {
+        return;
+    }
+    let mut bench = Bench::from_args();
+    bench.group("join tree 1023", join::small);
+    bench.group("join tree 2^16", |bench| join::large(bench, 16));
+    bench.group("join tree 2^20", |bench| join::large(bench, 20));
+    bench.group("join tree 2^22", |bench| join::large(bench, 22));
+    if bench.scale == Scale::Full {
+        bench.group("join tree 2^24", |bench| join::large(bench, 24));
+    }
+    bench.group("fib", join::fib);
+    bench.group("ladder", join::ladder);
+    bench.group("spawn inside", spawn::inside);
+    bench.group("spawn outside", spawn::outside);
+    bench.group("spawn 10^6 handles", storm::handles);
+    bench.group("spawn 10^6 detached", storm::detached);
+    bench.group("scope 10^6", storm::scopes);
+    bench.group("job parked", spawn::parked);
+    bench.group("job back to back", spawn::back_to_back);
+    bench.group("region hot", region::hot);
+    bench.group("region idle", region::idle);
+    bench.group("map tiny", map::tiny);
+    bench.group("map longer", map::longer);
+    bench.group("primes", map::primes);
+    bench.group("crowd jobs", crowd::jobs);
+    bench.group("crowd regions", crowd::regions);
+    bench.group("idle", idle::idle);
+    bench.finish();
+}

@@ -1,0 +1,208 @@
+//! A million spawns: kept and joined, let go, and in a scope.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
+
+use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
+
+use crate::peers;
+
+fn many(bench: &Bench) -> u64 {
+    bench.pick(1_000, 100_000, 1_000_000)
+}
+
+/// The least that a closure in a queue can cost.
+fn floor<'a>(n: u64) -> Entry<'a> {
+    Entry::whole(Kind::Floor, "boxes through a VecDeque", n, move || {
+        let mut queue: VecDeque<Box<dyn FnOnce() -> u64>> = VecDeque::new();
+        (0..n).for_each(|i| queue.push_back(Box::new(move || black_box(i))));
+        while let Some(closure) = queue.pop_front() {
+            black_box(closure());
+        }
+    })
+}
+
+/// From outside, all handles kept, then all joined.
+pub fn handles(bench: &mut Bench) {
+    let n = many(bench);
+    let mut entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", n, || {
+            let pool = peers::trefoil(2);
+            let tasks: Vec<_> = (0..n).map(|i| pool.spawn(move || i)).collect();
+            for (i, task) in tasks.into_iter().enumerate() {
+                assert_eq!(task.join().unwrap(), i as u64);
+            }
+        }),
+        Entry::whole(Kind::Peer, "rayon, a oneshot each", n, || {
+            let rayon = peers::rayon(2);
+            let spawn = |i| {
+                let (sender, receiver) = futures::channel::oneshot::channel();
+                rayon.spawn(move || sender.send(i).unwrap());
+                receiver
+            };
+            let tasks: Vec<_> = (0..n).map(spawn).collect();
+            smol::future::block_on(async {
+                for (i, task) in tasks.into_iter().enumerate() {
+                    assert_eq!(task.await.unwrap(), i as u64);
+                }
+            });
+        }),
+        Entry::whole(Kind::Peer, "tokio", n, || {
+            let tokio = peers::tokio();
+            let tasks: Vec<_> = (0..n).map(|i| tokio.spawn(async move { i })).collect();
+            tokio.block_on(async {
+                for (i, task) in tasks.into_iter().enumerate() {
+                    assert_eq!(task.await.unwrap(), i as u64);
+                }
+            });
+        }),
+        Entry::whole(Kind::Peer, "smol", n, || {
+            let smol = peers::smol();
+            let tasks: Vec<_> = (0..n).map(|i| smol.spawn(async move { i })).collect();
+            smol::future::block_on(async {
+                for (i, task) in tasks.into_iter().enumerate() {
+                    assert_eq!(task.await, i as u64);
+                }
+            });
+        }),
+    ];
+    #[cfg(feature = "forte")]
+    entries.push(Entry::whole(Kind::Peer, "forte", n, || {
+        let forte = peers::forte(2);
+        let tasks: Vec<_> = (0..n).map(|i| forte.spawn(async move { i })).collect();
+        smol::future::block_on(async {
+            for (i, task) in tasks.into_iter().enumerate() {
+                assert_eq!(task.await, i as u64);
+            }
+        });
+    }));
+    entries.push(floor(n));
+    let measured = bench.measure(bench.few_rounds(), entries);
+    let name = format!("{} spawns from outside, a handle each", in_words(n));
+    let goals = &[Goal::AtMost(100.0), Goal::Ahead];
+    bench.report(Row::new(name, Unit::Ns, goals), &measured);
+}
+
+/// Counts down to the end of jobs that nobody holds a handle of.
+struct Countdown(AtomicU64, Thread);
+
+impl Countdown {
+    fn new(n: u64) -> Arc<Self> {
+        Arc::new(Self(n.into(), std::thread::current()))
+    }
+
+    fn one(&self) {
+        let waiter = self.1.clone();
+        if self.0.fetch_sub(1, Ordering::AcqRel) == 1 {
+            waiter.unpark();
+        }
+    }
+
+    fn wait(&self) {
+        while self.0.load(Ordering::Acquire) > 0 {
+            std::thread::park();
+        }
+    }
+}
+
+/// From outside, no handles; the end is counted down to.
+pub fn detached(bench: &mut Bench) {
+    let n = many(bench);
+    let counted = |spawn: &dyn Fn(Arc<Countdown>)| {
+        let left = Countdown::new(n);
+        (0..n).for_each(|_| spawn(Arc::clone(&left)));
+        left.wait();
+    };
+    let mut entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", n, || {
+            let pool = peers::trefoil(2);
+            counted(&|left| pool.spawn(move || left.one()).detach());
+        }),
+        Entry::whole(Kind::Peer, "rayon", n, || {
+            let rayon = peers::rayon(2);
+            counted(&|left| rayon.spawn(move || left.one()));
+        }),
+        Entry::whole(Kind::Peer, "tokio", n, || {
+            let tokio = peers::tokio();
+            counted(&|left| drop(tokio.spawn(async move { left.one() })));
+        }),
+        Entry::whole(Kind::Peer, "smol", n, || {
+            let smol = peers::smol();
+            counted(&|left| smol.spawn(async move { left.one() }).detach());
+        }),
+    ];
+    #[cfg(feature = "forte")]
+    entries.push(Entry::whole(Kind::Peer, "forte", n, || {
+        let forte = peers::forte(2);
+        counted(&|left| forte.spawn(move |_: &forte::Worker| left.one()));
+    }));
+    entries.push(floor(n));
+    let measured = bench.measure(bench.few_rounds(), entries);
+    let name = format!("{} spawns from outside, no handles", in_words(n));
+    bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+}
+
+fn in_words(n: u64) -> String {
+    match n {
+        1_000_000 => "10^6".to_owned(),
+        100_000 => "10^5".to_owned(),
+        n => n.to_string(),
+    }
+}
+
+/// A scope of many, from inside the pool and from outside.
+pub fn scopes(bench: &mut Bench) {
+    let n = many(bench);
+    for from_inside in [false, true] {
+        let ours = || {
+            peers::trefoil(2).scope(|s| {
+                for i in 0..n {
+                    s.spawn(move || black_box(i));
+                }
+            });
+        };
+        let rayons = || {
+            peers::rayon(2).in_place_scope(|s| {
+                for i in 0..n {
+                    s.spawn(move |_| {
+                        black_box(i);
+                    });
+                }
+            });
+        };
+        let mut entries = vec![
+            Entry::whole(Kind::Ours, "trefoil", n, || match from_inside {
+                true => peers::trefoil(2).install(ours),
+                false => ours(),
+            }),
+            Entry::whole(Kind::Peer, "rayon", n, || match from_inside {
+                true => peers::rayon(2).install(rayons),
+                false => rayons(),
+            }),
+        ];
+        #[cfg(feature = "forte")]
+        entries.push(Entry::whole(Kind::Peer, "forte", n, || {
+            // Inside, the caller is one of the two; outside, it comes to two threads.
+            let forte = peers::forte(if from_inside { 1 } else { 2 });
+            forte.scope(|s| {
+                for i in 0..n {
+                    s.spawn(move |_: &forte::Worker| {
+                        black_box(i);
+                    });
+                }
+            });
+        }));
+        entries.push(floor(n));
+        let measured = bench.measure(bench.few_rounds(), entries);
+        let place = if from_inside {
+            "inside"
+        } else {
+            "from outside"
+        };
+        let name = format!("a scope of {}, {place}", in_words(n));
+        bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+    }
+}
