@@ -52,6 +52,12 @@ impl Worker {
             if done() {
                 return;
             }
+            if self.crew().is_foreign() {
+                // The thread that was to do it is not in this process.
+                panic!(
+                    "trefoil: a forked child waits for what a thread of its parent runs; use what the pool's tasks give before the fork, and make a pool of its own after it"
+                );
+            }
             if help() {
                 round = 0;
             } else if round < ROUNDS {
@@ -72,6 +78,7 @@ impl Worker {
     fn block(&self) {
         let depth = self.blocked().replace(self.blocked().get() + 1);
         if depth == 0 {
+            self.slot().post().leave();
             self.crew().block();
         }
     }
@@ -80,6 +87,7 @@ impl Worker {
         let depth = self.blocked().get() - 1;
         self.blocked().set(depth);
         if depth == 0 {
+            self.slot().post().come_back();
             self.crew().idle().unblock();
         }
     }
