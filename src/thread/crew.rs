@@ -47,7 +47,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::idle::{Idle, Need, Recruit, Role, STALL};
-use super::queue::{Injector, Mode, Slots, Work};
+use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
 use super::raw::{current, job};
 use super::wait::Blocked;
@@ -139,6 +139,7 @@ impl Crew {
     pub(super) fn start(config: Config) -> io::Result<Arc<Self>> {
         fork::watch();
         current::watch();
+        queue::warm_up();
         let threads = config.threads;
         let crew = Arc::new(Self::new(config));
         let seats = crew.vacant(threads);
@@ -186,6 +187,18 @@ impl Crew {
     #[inline]
     pub(super) fn is_foreign(&self) -> bool {
         self.born != fork::generation()
+    }
+
+    /// Called before a wait for what another thread of the pool is to do.
+    ///
+    /// # Panics
+    /// In a forked child that is none: it would wait for ever.
+    #[inline]
+    pub(super) fn insist(&self) {
+        assert!(
+            !self.is_foreign(),
+            "trefoil: a forked child waits for what a thread of its parent's runs; take such results before the fork, and make a pool of the child's own after it"
+        );
     }
 
     /// This crew, or if it is a parent's, the one without threads that stands in for all such.

@@ -87,6 +87,13 @@ impl Local {
     }
 }
 
+/// Makes what deques share in a process, so that no fork comes in the middle of that: a child
+/// would wait for ever for the thread that was at it.
+pub(super) fn warm_up() {
+    let deque: Deque<()> = Deque::new_lifo();
+    let _nothing = deque.stealer().steal();
+}
+
 impl Work {
     /// There is nothing left to do: somebody who waited has done it.
     fn is_stale(&self) -> bool {

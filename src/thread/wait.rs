@@ -52,12 +52,7 @@ impl Worker {
             if done() {
                 return;
             }
-            if self.crew().is_foreign() {
-                // The thread that was to do it is not in this process.
-                panic!(
-                    "trefoil: a forked child waits for what a thread of its parent runs; use what the pool's tasks give before the fork, and make a pool of its own after it"
-                );
-            }
+            self.crew().insist();
             if help() {
                 round = 0;
             } else if round < ROUNDS {

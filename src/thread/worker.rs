@@ -361,7 +361,9 @@ impl Worker {
         }
         self.work(role, searching);
         if self.crew.is_foreign() {
-            return; // a task of its has forked: this is the child's only thread, and has nothing to do
+            // A task of its has forked, and has returned in the child, too. There is nothing to return
+            // to: this thread began as another process's worker.
+            std::process::exit(0);
         }
         self.ending.set(true);
         self.seat.slot.post.leave();
@@ -519,10 +521,5 @@ pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     let worker = Worker::new(Arc::clone(&crew), seat, false);
     current::at_home(&worker, || worker.live(role));
     context::set_blocker(None);
-    let seat = worker.into_seat();
-    if crew.is_foreign() {
-        std::mem::forget((crew, seat));
-    } else {
-        crew.retired(seat);
-    }
+    crew.retired(worker.into_seat());
 }
