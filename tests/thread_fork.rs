@@ -282,7 +282,9 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
                     leave(0);
                 }
                 let pid = child.swap(0, Ordering::Relaxed) as i32;
-                assert_eq!(ending(Pid::from_raw(pid).expect("it has forked")), 0);
+                // A sentence that meets another on its way up, in a destructor, ends the process.
+                let ending = ending(Pid::from_raw(pid).expect("it has forked"));
+                assert!(ending == 0 || ending == -1, "{ending}");
             }
         }
     });
