@@ -2,20 +2,34 @@
 //!
 //! Each test forks for real. The child does what it is to do and leaves by `_exit`; the parent
 //! waits for it with a deadline, and kills what hangs.
-#![cfg(unix)]
-#![allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
+//!
+//! The tests have a `main` of their own, which runs one after the other: the standard library has
+//! a lock that a thread holds for a moment when it starts and when it ends, and a child that is forked
+//! in such a moment cannot start threads.
+#![allow(
+    unsafe_code,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
 
-mod deadline;
+#[allow(dead_code)] // nothing here needs a helper
+mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
-use deadline::within_deadline;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use support::{Test, tests, until};
 use trefoil::thread::current_index;
 use trefoil::{Completer, Shutdown, TaskError, ThreadPool};
+
+fn main() {
+    support::main(TESTS);
+}
 
 unsafe extern "C" {
     fn fork() -> i32;
@@ -32,6 +46,23 @@ fn split() -> Option<Pid> {
 fn leave(code: i32) -> ! {
     // SAFETY: it only ends the process.
     unsafe { _exit(code) }
+}
+
+/// Waits until no other thread of this process is about to start or to end.
+fn settle() {
+    until(|| {
+        let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));
+        // "tid (name) S ...", and the name may contain anything.
+        let asleep = |stat: String| {
+            let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+            rest.trim_start().starts_with('S')
+        };
+        others
+            .map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default())
+            .all(asleep)
+    });
 }
 
 /// How the child ends: its exit code, or -1 if it was killed.
@@ -52,6 +83,12 @@ fn ending(child: Pid) -> i32 {
 
 /// Runs `f` in a forked child, which must end well.
 fn in_child(f: impl FnOnce()) {
+    settle();
+    in_sudden_child(f);
+}
+
+/// The same, whatever the other threads are doing.
+fn in_sudden_child(f: impl FnOnce()) {
     match split() {
         Some(child) => assert_eq!(ending(child), 0, "the child has panicked"),
         None => {
@@ -124,9 +161,19 @@ fn use_the_global_pool() {
     assert_eq!(trefoil::scope(|s| s.spawn(|| fib(10)).join().unwrap()), 55);
 }
 
-#[test]
+/// What a child that forked in the middle of a region gets: the result, or a sentence.
+fn result_or_sentence(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        let words = payload
+            .downcast_ref::<&str>()
+            .map(|words| (*words).to_owned());
+        let words = words.or_else(|| payload.downcast_ref::<String>().cloned());
+        assert!(words.unwrap().contains("forked child"));
+    }
+}
+
+tests! {
 fn a_child_sees_its_parents_pool_closed_and_makes_its_own() {
-    within_deadline(|| {
         let pool = ThreadPool::with_threads(2);
         use_the_global_pool();
         assert_eq!(pool.install(|| fib(10)), 55);
@@ -149,12 +196,9 @@ fn a_child_sees_its_parents_pool_closed_and_makes_its_own() {
         // The parent's is whole.
         assert_eq!(pool.install(|| fib(10)), 55);
         use_the_global_pool();
-    });
 }
 
-#[test]
 fn dropping_a_parents_pool_joins_nobody() {
-    within_deadline(|| {
         let pool = ThreadPool::with_threads(2);
         let (completer, promise) = Completer::<()>::new();
         let waiting = pool.spawn(move || promise.join());
@@ -167,12 +211,9 @@ fn dropping_a_parents_pool_joins_nobody() {
         }
         completer.complete(Ok(()));
         waiting.join().unwrap().unwrap();
-    });
 }
 
-#[test]
 fn the_first_global_pool_may_be_the_childs() {
-    within_deadline(|| {
         // The handler is put in by any pool.
         let _pool = ThreadPool::with_threads(1);
         in_child(use_the_global_pool);
@@ -181,12 +222,9 @@ fn the_first_global_pool_may_be_the_childs() {
             assert_eq!(built.num_threads(), 2);
             assert!(ThreadPool::builder().build_global().is_err());
         });
-    });
 }
 
-#[test]
 fn a_worker_forks() {
-    within_deadline(|| {
         let pool = ThreadPool::with_threads(2);
         for _ in 0..5 {
             pool.install(|| {
@@ -202,12 +240,9 @@ fn a_worker_forks() {
             pool.scope(|_| in_child(|| use_the_global_pool()));
         }
         assert_eq!(pool.install(|| fib(10)), 55);
-    });
 }
 
-#[test]
 fn a_task_that_returns_in_the_child_ends_it() {
-    within_deadline(|| {
         let pool = ThreadPool::builder()
             .threads(2)
             .on_exit(|_| assert!(current_index().is_some()))
@@ -215,27 +250,15 @@ fn a_task_that_returns_in_the_child_ends_it() {
             .unwrap();
         for _ in 0..5 {
             // In the child, the worker is all there is, and has nobody to work for.
+            settle();
             let child = pool.install(split);
             assert_eq!(ending(child.expect("only the parent comes here")), 0);
         }
-    });
 }
 
-/// What a child that forked in the middle of a region gets: the result, or a sentence.
-fn result_or_sentence(f: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        let words = payload
-            .downcast_ref::<&str>()
-            .map(|words| (*words).to_owned());
-        let words = words.or_else(|| payload.downcast_ref::<String>().cloned());
-        assert!(words.unwrap().contains("forked child"));
-    }
-}
-
-#[test]
 fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
-    within_deadline(|| {
         let pool = ThreadPool::with_threads(3);
+        settle();
         let parent = std::process::id();
         let child = AtomicUsize::new(0);
         // Whoever comes to this first forks; the child goes on with what is on its stack.
@@ -278,7 +301,6 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
                 result_or_sentence(|| region(&forked));
                 if std::process::id() != parent {
                     // On a thread that was this test's: the region has ended here, too.
-                    use_a_new_pool();
                     leave(0);
                 }
                 let pid = child.swap(0, Ordering::Relaxed) as i32;
@@ -287,12 +309,9 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
                 assert!(ending == 0 || ending == -1, "{ending}");
             }
         }
-    });
 }
 
-#[test]
 fn children_of_a_pool_that_others_hammer() {
-    within_deadline(|| {
         let pool = Arc::new(ThreadPool::with_threads(3));
         let stop = AtomicBool::new(false);
         let started = Barrier::new(5);
@@ -318,11 +337,8 @@ fn children_of_a_pool_that_others_hammer() {
                 });
             }
             started.wait();
-            for round in 0..60 {
-                in_child(|| {
-                    if round % 3 == 0 {
-                        use_a_new_pool();
-                    }
+            for _ in 0..60 {
+                in_sudden_child(|| {
                     assert!(matches!(pool.spawn(|| 1).join(), Err(TaskError::Closed)));
                     assert_eq!(pool.join(|| 1, || 2), (1, 2));
                     assert_eq!(pool.map(0..50, |i| i).len(), 50);
@@ -334,12 +350,9 @@ fn children_of_a_pool_that_others_hammer() {
             }
             stop.store(true, Ordering::Relaxed);
         });
-    });
 }
 
-#[test]
 fn deadlines_pass_in_a_child_too() {
-    within_deadline(|| {
         let timed_out = || {
             let (_completer, never) = Completer::<()>::new();
             let result = trefoil::timeout(Duration::from_millis(5), never).wait();
@@ -348,5 +361,5 @@ fn deadlines_pass_in_a_child_too() {
         let _pool = ThreadPool::with_threads(1);
         timed_out();
         in_child(timed_out);
-    });
+}
 }
