@@ -20,11 +20,12 @@
 //! and below.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
+use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
 
 /// As many calls may be stuck at once before others have to wait.
@@ -46,7 +47,8 @@ where
 }
 
 fn queue() -> &'static Arc<Queue> {
-    static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+    // A forked child has none of its parent's threads, and starts its own.
+    static QUEUE: PerProcess<Arc<Queue>> = PerProcess::new();
     QUEUE.get_or_init(|| {
         task::panic::install_hook();
         Arc::new(Queue {

@@ -155,6 +155,93 @@ fn a_latch_shows_what_was_written_before() {
     });
 }
 
+/// Two items that need each other, in a pool that is one wide when they are pushed.
+fn resize_vs_publish(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let gates = Arc::new((Gate::default(), Gate::default()));
+    let turn = Arc::new(Plain::new(0));
+    let threads: Vec<_> = [pool.worker(false), pool.worker(true)]
+        .into_iter()
+        .map(|worker| {
+            let (gates, turn) = (gates.clone(), turn.clone());
+            thread::spawn(move || {
+                let run = || match turn.fetch_add(1, SeqCst) {
+                    0 => gates.0.pass(),
+                    _ => gates.0.open(),
+                };
+                worker.work(run, || true);
+            })
+        })
+        .collect();
+    pool.push();
+    pool.push();
+    pool.resize(2);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_pool_that_grows_looks_for_what_is_queued() {
+    explore(|| resize_vs_publish(Broken::No));
+}
+
+/// One item, and only the worker that stays may be left to run it.
+fn dismissal_vs_publish(broken: Broken) {
+    let pool = Pool::new(2, broken);
+    let gate = Arc::new(Gate::default());
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (worker, gate) = (pool.worker(false), gate.clone());
+            thread::spawn(move || worker.work(|| gate.open(), || false))
+        })
+        .collect();
+    pool.resize(1);
+    pool.push_only();
+    gate.pass();
+    pool.close();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_worker_that_is_dismissed_leaves_nothing_behind() {
+    explore(|| dismissal_vs_publish(Broken::No));
+}
+
+/// A share for a worker that may be about to sleep.
+fn summon_vs_lie_down(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let worker = pool.worker(false);
+    let thread = thread::spawn(move || worker.work(|| (), || true));
+    pool.deliver(0);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_share_wakes_the_worker_that_it_is_for() {
+    explore(|| summon_vs_lie_down(Broken::No));
+}
+
+/// A share for a worker that waits until somebody has run it.
+fn share_vs_away(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let gate = Arc::new(Gate::default());
+    let (worker, spare) = (pool.worker(false), pool.worker(true));
+    let theirs = gate.clone();
+    let first = thread::spawn(move || worker.away(|| theirs.pass()));
+    let stand_in = thread::spawn(move || spare.work(|| gate.open(), || true));
+    pool.deliver(0);
+    first.join().unwrap();
+    stand_in.join().unwrap();
+}
+
+#[test]
+fn the_share_of_one_who_is_away_is_taken_by_another() {
+    explore(|| share_vs_away(Broken::No));
+}
+
 /// A deadlock in loom ends the process: each twin is this program, run again.
 fn must_fail(twin: &str) {
     let program = std::env::current_exe().unwrap();
@@ -191,4 +278,48 @@ fn the_models_catch_a_missing_fence() {
 #[ignore = "fails on purpose: run by the_models_catch_a_missing_fence"]
 fn no_fence() {
     loom::model(|| publish_vs_lie_down(Broken::NoFence));
+}
+
+#[test]
+fn the_models_catch_no_look_after_resize() {
+    must_fail("no_look_after_resize");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_no_look_after_resize"]
+fn no_look_after_resize() {
+    loom::model(|| resize_vs_publish(Broken::NoLookAfterResize));
+}
+
+#[test]
+fn the_models_catch_no_look_before_quitting() {
+    must_fail("no_look_before_quitting");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_no_look_before_quitting"]
+fn no_look_before_quitting() {
+    loom::model(|| dismissal_vs_publish(Broken::NoLookBeforeQuitting));
+}
+
+#[test]
+fn the_models_catch_no_look_into_post() {
+    must_fail("no_look_into_post");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_no_look_into_post"]
+fn no_look_into_post() {
+    loom::model(|| summon_vs_lie_down(Broken::NoLookIntoPost));
+}
+
+#[test]
+fn the_models_catch_no_look_when_away() {
+    must_fail("no_look_when_away");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_no_look_when_away"]
+fn no_look_when_away() {
+    loom::model(|| share_vs_away(Broken::NoLookWhenAway));
 }

@@ -19,13 +19,14 @@
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::{Timekeeper, TimerKey, Timers};
 use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
+use crate::sys::fork::PerProcess;
 
 /// How long an idle timer thread stays, so that a stream of short timeouts does
 /// not start a thread each.
@@ -37,7 +38,8 @@ pub(super) fn timer_thread() -> Arc<dyn Timekeeper> {
 }
 
 fn shared() -> &'static Arc<TimerThread> {
-    static THREAD: OnceLock<Arc<TimerThread>> = OnceLock::new();
+    // A forked child has none of its parent's threads, and starts one of its own.
+    static THREAD: PerProcess<Arc<TimerThread>> = PerProcess::new();
     THREAD.get_or_init(|| {
         Arc::new(TimerThread {
             state: Mutex::new(State {

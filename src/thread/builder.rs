@@ -4,8 +4,8 @@
 //! value is the width: how many processors this process may use, by affinity and by its
 //! cgroup's quota, unless `TREFOIL_THREADS` says otherwise.
 //!
-//! A variable that is no positive number is ignored: a typing error in
-//! somebody's environment must not stop the program.
+//! A variable that is no number from 1 to 4,096 is ignored: a typing error in
+//! somebody's environment must neither stop the program nor start a million threads.
 //!
 //! Tests: `tests/thread.rs` (names, hooks, width).
 
@@ -48,8 +48,8 @@ impl ThreadPoolBuilder {
     }
 
     /// How many tasks run at once. 0, the default: as many as there are
-    /// processors for this process, or what the environment variable
-    /// `TREFOIL_THREADS` says.
+    /// processors for this process (by its affinity and its cgroup's quota; at least one), or what the
+    /// environment variable `TREFOIL_THREADS` says, if that is a number from 1 to 4,096.
     pub fn threads(mut self, threads: usize) -> Self {
         self.config.threads = threads;
         self
@@ -119,17 +119,9 @@ impl ThreadPoolBuilder {
     pub fn build(self) -> io::Result<ThreadPool> {
         crate::task::panic::install_hook();
         let mut config = self.config;
-        if config.threads == 0 {
-            config.threads = width();
-        }
+        config.threads = width_of(config.threads)?;
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
         config.caller_helps = self.helps.unwrap_or(true) && !own_threads_only;
-        if config.threads > MOST {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{} threads: a pool has at most {MOST}", config.threads),
-            ));
-        }
         if config.name.contains('\0') {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -152,14 +144,30 @@ impl ThreadPoolBuilder {
 /// The widest pool; the sleep protocol counts threads in fields of 20 bits.
 const MOST: usize = 1 << 15;
 
+/// A larger number in the environment is taken for a typing error, as the machine that has so many
+/// processors is not built yet.
+const MOST_ASKED: usize = 1 << 12;
+
+/// How many workers a pool gets that was told `threads`.
+pub(super) fn width_of(threads: usize) -> io::Result<usize> {
+    match threads {
+        0 => Ok(width()),
+        1..=MOST => Ok(threads),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{threads} threads: a pool has at most {MOST}"),
+        )),
+    }
+}
+
 /// How many workers a pool gets that is not told.
 fn width() -> usize {
     let asked = std::env::var("TREFOIL_THREADS")
         .ok()
         .and_then(|text| text.trim().parse().ok());
     match asked {
-        Some(threads) if threads > 0 => threads,
-        _ => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        Some(threads @ 1..=MOST_ASKED) => threads,
+        _ => std::thread::available_parallelism().map_or(1, |all| all.get().min(MOST)),
     }
 }
 

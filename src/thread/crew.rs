@@ -9,6 +9,20 @@
 //! system refuses a thread, the work stays queued, whoever comes back next takes
 //! it, and the waiter that wanted a spare is no worse off than without.
 //!
+//! **Places.** Every thread has a place, the lowest that was free. Those below the width make its
+//! thread one of the pool's own, so that *resizing* moves nobody: 1. who is in a place that
+//! is gone is dismissed; 2. the width changes; those asleep in such places end; 3. places
+//! that are new and have no thread get one; 4. a look into the queues. A thread that is busy ends
+//! after what it runs, and what is in its deque is stolen. One that is on its way out
+//! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
+//! there is work for it.
+//!
+//! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
+//! So every way in asks first whether this process made the pool. If it did not, the pool
+//! is as one that has been shut down: what is spawned is refused, a region runs in the caller, on a crew
+//! without threads that stands in for the lost one, and a wait that had begun for something that another
+//! thread was to do panics.
+//!
 //! **Ending.** 1. The injector refuses work from outside; what the pool's
 //! tasks spawn is still run (or refused and cancelled, if that is asked
 //! for). 2. Wait until nobody runs, nobody is blocked, and nothing is queued;
@@ -26,20 +40,23 @@
 //! each worker for the others (two workers that shut down would wait for each
 //! other).
 //!
-//! Tests: `tests/thread.rs` (census of threads, shutdown from everywhere).
+//! Tests: `tests/thread.rs` (census of threads, shutdown from everywhere), `tests/thread_crew.rs`
+//! (resizing), `tests/thread_fork.rs`.
 
 use std::io;
 use std::sync::Arc;
 
 use super::grain::Grain;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
-use super::queue::{Injector, Mode, Slots, Work};
+use super::queue::{self, Injector, Mode, Slots, Work};
+use super::raw::share::Share;
 use super::raw::{current, job};
 use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex};
+use crate::sys::fork;
 use crate::task::{self, Shutdown, TaskError};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
@@ -88,8 +105,20 @@ struct Handles {
     leaving: Vec<usize>,
 }
 
+/// A place for a thread of the pool; its number is its index in the list.
+struct Place {
+    slot: Arc<Slot>,
+    /// While no thread has it.
+    seat: Option<Seat>,
+}
+
+/// A guest's place is no place.
+const NO_PLACE: usize = usize::MAX;
+
 pub(super) struct Crew {
     tag: u32,
+    /// The process that made it; see `fork.rs`.
+    born: u32,
     config: Config,
     idle: Idle<Arc<Slot>>,
     grain: Grain,
@@ -97,8 +126,10 @@ pub(super) struct Crew {
     slots: Mutex<Slots<Slot>>,
     /// The length of `slots`, which tells workers that their copy is old.
     generation: AtomicUsize,
-    /// Seats of spares that have ended.
-    free: Mutex<Vec<Seat>>,
+    /// At least as many as the pool is wide.
+    places: Mutex<Vec<Place>>,
+    /// How many shares of broadcasts lie in posts.
+    posted: AtomicUsize,
     /// Seats that outside threads have used.
     guests: Mutex<Vec<Seat>>,
     handles: Mutex<Handles>,
@@ -108,29 +139,17 @@ pub(super) struct Crew {
 impl Crew {
     /// A pool with all its threads.
     pub(super) fn start(config: Config) -> io::Result<Arc<Self>> {
+        fork::watch();
+        current::watch();
+        queue::warm_up();
         let threads = config.threads;
-        let crew = Arc::new(Self {
-            idle: Idle::new(threads),
-            grain: Grain::default(),
-            injector: Injector::new(),
-            slots: Mutex::new(Arc::new([])),
-            generation: AtomicUsize::new(0),
-            free: Mutex::new(Vec::new()),
-            guests: Mutex::new(Vec::new()),
-            handles: Mutex::new(Handles {
-                running: Vec::new(),
-                joining: Vec::new(),
-                leaving: Vec::new(),
-            }),
-            joined: Condvar::new(),
-            tag: next_tag(),
-            config,
-        });
-        let seats: Vec<Seat> = (0..threads).map(|_| crew.new_seat(false)).collect();
+        let crew = Arc::new(Self::new(config));
+        let seats = crew.vacant(threads);
         let mut failure = None;
         for seat in seats {
             if failure.is_some() {
                 crew.idle.stillborn(Role::Work);
+                crew.put_back(seat);
             } else if let Err(error) = crew.start_thread(seat, Role::Work) {
                 crew.idle.stillborn(Role::Work);
                 failure = Some(error);
@@ -143,6 +162,70 @@ impl Crew {
                 Err(error)
             }
         }
+    }
+
+    fn new(config: Config) -> Self {
+        Self {
+            idle: Idle::new(config.threads),
+            grain: Grain::default(),
+            injector: Injector::new(),
+            slots: Mutex::new(Arc::new([])),
+            generation: AtomicUsize::new(0),
+            places: Mutex::new(Vec::new()),
+            posted: AtomicUsize::new(0),
+            guests: Mutex::new(Vec::new()),
+            handles: Mutex::new(Handles {
+                running: Vec::new(),
+                joining: Vec::new(),
+                leaving: Vec::new(),
+            }),
+            joined: Condvar::new(),
+            tag: next_tag(),
+            born: fork::generation(),
+            config,
+        }
+    }
+
+    /// A parent of this process made it: its threads are not here.
+    #[inline]
+    pub(super) fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
+    }
+
+    /// Called before a wait for what another thread of the pool is to do.
+    ///
+    /// # Panics
+    /// In a forked child that is none: it would wait for ever.
+    #[inline]
+    pub(super) fn insist(&self) {
+        assert!(
+            !self.is_foreign(),
+            "trefoil: a forked child waits for what a thread of its parent's runs; take such results before the fork, and make a pool of the child's own after it"
+        );
+    }
+
+    /// This crew, or if it is a parent's, the one without threads that stands in for all such.
+    fn present(self: &Arc<Self>) -> &Arc<Self> {
+        static BEREFT: fork::PerProcess<Arc<Crew>> = fork::PerProcess::new();
+        if !self.is_foreign() {
+            return self;
+        }
+        BEREFT.get_or_init(|| {
+            let crew = Self::new(Config {
+                threads: 0,
+                name: String::new(),
+                stack_size: None,
+                on_start: None,
+                on_exit: None,
+                unobserved: None,
+                caller_helps: true,
+            });
+            // It has nobody, but a region wants to know how wide it is.
+            let _nobody = crew.idle.resize(1);
+            crew.injector.set_mode(Mode::Closed);
+            let _nobody = crew.idle.wait_quiet(|| true, || ());
+            Arc::new(crew)
+        })
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -169,7 +252,7 @@ impl Crew {
     /// How many tasks run at once.
     #[inline]
     pub(super) fn width(&self) -> usize {
-        self.config.threads
+        self.idle.width()
     }
 
     // ---- slots -----------------------------------------------------------
@@ -184,23 +267,36 @@ impl Crew {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A seat with a new slot.
-    pub(super) fn new_seat(&self, spare: bool) -> Seat {
+    /// Seats with new slots, in these places.
+    fn new_seats(&self, places: impl Iterator<Item = usize>) -> Vec<Seat> {
         let mut slots = self.slots.lock();
-        let seat = Seat::new(slots.len(), spare);
-        *slots = slots.iter().chain([seat.slot()]).cloned().collect();
+        let seats: Vec<Seat> = (slots.len()..)
+            .zip(places)
+            .map(|(number, index)| Seat::new(number, index))
+            .collect();
+        let new = seats.iter().map(Seat::slot);
+        *slots = slots.iter().chain(new).cloned().collect();
         self.generation.store(slots.len(), Ordering::Release);
-        seat
+        seats
     }
 
-    /// Something is queued somewhere.
+    fn guest_seat(&self) -> Seat {
+        match self.new_seats(std::iter::once(NO_PLACE)).pop() {
+            Some(seat) => seat,
+            None => unreachable!("one was asked for"),
+        }
+    }
+
+    /// Something is queued somewhere that anybody may take.
     pub(super) fn has_work(&self) -> bool {
         self.has_tasks() || self.has_jobs()
     }
 
     /// Something that nobody takes back is queued.
     pub(super) fn has_tasks(&self) -> bool {
-        !self.injector.is_empty() || self.slots().1.iter().any(|slot| slot.public().has_tasks())
+        !self.injector.is_empty()
+            || self.slots().1.iter().any(|slot| slot.public().has_tasks())
+            || self.has_open_post()
     }
 
     /// A half of a join is on offer.
@@ -212,6 +308,23 @@ impl Crew {
     #[inline]
     pub(super) fn takers(&self) -> u32 {
         self.idle.idlers(!self.grain.is_fine())
+    }
+
+    fn has_open_post(&self) -> bool {
+        self.has_post() && self.slots().1.iter().any(|slot| slot.post().is_open())
+    }
+
+    /// Shares lie in posts: a hint, exact once a fence of the protocol has been passed.
+    #[inline]
+    pub(super) fn has_post(&self) -> bool {
+        self.posted.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes what lies in the post of `slot`.
+    pub(super) fn take_share(&self, slot: &Slot) -> Option<Share> {
+        let share = slot.post().take()?;
+        self.posted.fetch_sub(1, Ordering::Relaxed);
+        Some(share)
     }
 
     /// How much has been taken from the queues so far.
@@ -229,6 +342,9 @@ impl Crew {
     /// that it is warm; else in the injector. A pool that has been shut down
     /// gives it back.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        if self.is_foreign() {
+            return Err(work);
+        }
         current::with_home(|home| match home {
             Some(home) if self.is(home.crew()) && !home.is_ending() => match self.injector.mode() {
                 Mode::Open | Mode::Draining => {
@@ -243,6 +359,9 @@ impl Crew {
 
     /// Queues work from outside, or gives it back.
     pub(super) fn inject(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        if self.is_foreign() {
+            return Err(work);
+        }
         self.injector.push(work)?;
         self.published();
         Ok(())
@@ -272,12 +391,14 @@ impl Crew {
 
     #[cold]
     pub(super) fn recruit(self: &Arc<Self>, need: Need) {
+        if self.is_foreign() {
+            return;
+        }
         match self.idle.recruit(need) {
             Recruit::Nobody => {}
             Recruit::Wake(slot) => slot.wake(),
             Recruit::Start(role) => {
-                let seat = self.free.lock().pop();
-                let seat = seat.unwrap_or_else(|| self.new_seat(true));
+                let seat = self.free_seat();
                 if self.start_thread(seat, role).is_err() {
                     self.idle.stillborn(role);
                 }
@@ -285,7 +406,44 @@ impl Crew {
         }
     }
 
-    // ---- places ----------------------------------------------------------
+    /// After the thread of a place has gone away: what lies in its post is anybody's.
+    pub(super) fn recheck_posts(self: &Arc<Self>) {
+        if self.has_post() {
+            self.recheck();
+        }
+    }
+
+    /// Puts shares into the posts of `slots`, where their places are, and has their threads come;
+    /// drops them if the pool does not accept them. `counted`: the caller is a worker that
+    /// is at work.
+    pub(super) fn deliver(
+        self: &Arc<Self>,
+        counted: bool,
+        slots: &[Arc<Slot>],
+        shares: Vec<Share>,
+    ) {
+        let places: Vec<usize> = shares.iter().map(Share::index).collect();
+        let mut shares = shares.into_iter();
+        self.injector.admit(counted, || {
+            self.posted.fetch_add(places.len(), Ordering::Relaxed);
+            for share in shares.by_ref() {
+                slots[share.index()].post().put(share);
+            }
+        });
+        if shares.next().is_some() {
+            return; // refused; the others are dropped with the iterator
+        }
+        for place in places {
+            if self.idle.summon(&slots[place]) {
+                slots[place].wake();
+            }
+        }
+        // Step 3 of `broadcast.rs`.
+        self.idle.settle();
+        self.recheck();
+    }
+
+    // ---- who is where ----------------------------------------------------
 
     /// What distinguishes it from the other pools of this moment.
     #[inline]
@@ -306,11 +464,12 @@ impl Crew {
     /// or already a guest, else one lent for as long as `f` runs.
     #[inline]
     pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
+        let this = self.present();
         current::with(|worker| match worker {
-            Some(worker) if self.is(worker.crew()) => f(worker),
+            Some(worker) if this.is(worker.crew()) => f(worker),
             _ => current::with_home(|home| match home {
-                Some(home) if self.is(home.crew()) => current::inside(home, || f(home)),
-                _ => self.as_guest(f),
+                Some(home) if this.is(home.crew()) => current::inside(home, || f(home)),
+                _ => this.as_guest(f),
             }),
         })
     }
@@ -323,7 +482,7 @@ impl Crew {
     /// Runs `f` on one of the pool's threads, or here if this is one, or if the
     /// pool has been shut down.
     pub(super) fn on_worker<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
-        if self.is_home() || self.injector.mode() != Mode::Open {
+        if self.is_home() || self.is_foreign() || self.injector.mode() != Mode::Open {
             return self.seated(f);
         }
         let push = |reference| match self.inject(Work::Job(reference)) {
@@ -331,6 +490,19 @@ impl Crew {
             _ => Ok(()),
         };
         Lease::new(self).with(|waiter| job::lend(waiter, f, push))
+    }
+
+    /// Runs `f` with a place to wait in: this thread's own, if it is a `counted` worker.
+    pub(super) fn with_waiter<R>(
+        self: &Arc<Self>,
+        counted: bool,
+        f: impl FnOnce(&Worker) -> R,
+    ) -> R {
+        if counted {
+            self.seated(f)
+        } else {
+            Lease::new(self).with(f)
+        }
     }
 
     /// Runs a region: here with the others' help, unless the pool wants its work
@@ -353,12 +525,119 @@ impl Crew {
         self.region(|worker| job::fork(worker, |_, _| a(), |_, _| b()));
     }
 
+    // ---- places ----------------------------------------------------------
+
+    /// The slots of the pool's own places. `None`: this process has none of its threads.
+    pub(super) fn own_slots(&self) -> Option<Vec<Arc<Slot>>> {
+        if self.is_foreign() {
+            return None;
+        }
+        let places = self.places.lock();
+        let own = places[..self.width()].iter();
+        Some(own.map(|place| Arc::clone(&place.slot)).collect())
+    }
+
+    /// The seats of the first `width` places that have no thread; there are so many then.
+    fn vacant(&self, width: usize) -> Vec<Seat> {
+        let mut places = self.places.lock();
+        self.furnish(&mut places, width);
+        let vacant = places[..width].iter_mut();
+        vacant.filter_map(|place| place.take()).collect()
+    }
+
+    fn furnish(&self, places: &mut Vec<Place>, width: usize) {
+        let seats = self.new_seats(places.len()..width);
+        places.extend(seats.into_iter().map(|seat| Place {
+            slot: Arc::clone(seat.slot()),
+            seat: Some(seat),
+        }));
+    }
+
+    /// The seat of the lowest place that has no thread.
+    fn free_seat(&self) -> Seat {
+        let mut places = self.places.lock();
+        if let Some(seat) = places.iter_mut().find_map(Place::take) {
+            return seat;
+        }
+        let next = places.len() + 1;
+        self.furnish(&mut places, next);
+        match places.last_mut().and_then(Place::take) {
+            Some(seat) => seat,
+            None => unreachable!("a place that was made just now is free"),
+        }
+    }
+
+    fn put_back(&self, seat: Seat) {
+        seat.slot().post().leave();
+        let index = seat.slot().index();
+        self.places.lock()[index].seat = Some(seat);
+    }
+
+    /// Makes the pool as wide as this; see the module. A closed pool stays as it is.
+    pub(super) fn resize(self: &Arc<Self>, width: usize) {
+        if self.is_foreign() || self.injector.mode() != Mode::Open {
+            return;
+        }
+        let mut places = self.places.lock();
+        for (index, place) in places.iter().enumerate() {
+            place.slot.orders().dismiss(index >= width);
+        }
+        self.furnish(&mut places, width);
+        let Some(surplus) = self.idle.resize(width) else {
+            return;
+        };
+        let vacant: Vec<Seat> = places[..width].iter_mut().filter_map(Place::take).collect();
+        drop(places);
+        surplus.iter().for_each(|slot| slot.wake());
+        let mut refused = false;
+        for seat in vacant {
+            if refused {
+                self.put_back(seat);
+            } else {
+                refused = !self.employ(seat);
+            }
+        }
+        self.recheck();
+    }
+
+    /// Starts a thread in one of the pool's own places, if it still is one. False: the
+    /// system has refused it.
+    fn employ(self: &Arc<Self>, seat: Seat) -> bool {
+        if !self.idle.hire(seat.slot().index()) {
+            self.put_back(seat);
+            return true;
+        }
+        let started = self.start_thread(seat, Role::Work).is_ok();
+        if !started {
+            self.idle.stillborn(Role::Work);
+        }
+        started
+    }
+
+    /// A thread of the pool ends.
+    pub(super) fn retired(self: &Arc<Self>, seat: Seat) {
+        let mut places = self.places.lock();
+        let index = seat.slot().index();
+        if index < self.width() && self.injector.mode() != Mode::Closed {
+            // The pool has grown again. The lock: see `resize`, which has left this place alone.
+            seat.slot().orders().dismiss(false);
+            seat.slot().post().come_back();
+            drop(places);
+            self.employ(seat);
+        } else {
+            places[index].seat = Some(seat);
+            drop(places);
+        }
+        self.join_ended();
+    }
+
     // ---- threads ---------------------------------------------------------
 
     fn start_thread(self: &Arc<Self>, seat: Seat, role: Role) -> io::Result<()> {
         let number = seat.slot().number();
+        let index = seat.slot().index();
         let builder = Builder::new()
-            .name(format!("{}-{number}", self.config.name))
+            .name(format!("{}-{index}", self.config.name))
             .stack_size(self.config.stack_bytes());
         let crew = Arc::clone(self);
         // The seat lies in a cradle, so that it survives if there is no thread.
@@ -373,23 +652,28 @@ impl Crew {
             }
         });
         let result = started.map(|handle| handles.running.push((number, handle)));
-        let ended = handles.take_ended();
         drop(handles);
-        if result.is_err() {
-            self.free.lock().extend(cradle.lock().take());
+        if result.is_err()
+            && let Some(seat) = cradle.lock().take()
+        {
+            self.put_back(seat);
         }
-        for handle in ended {
-            drop(handle.join());
-        }
+        self.join_ended();
         result
     }
 
-    /// A thread of the pool ends.
-    pub(super) fn retired(&self, seat: Seat) {
-        self.free.lock().push(seat);
+    /// Joins threads that have ended already.
+    fn join_ended(&self) {
+        let ended = self.handles.lock().take_ended();
+        for handle in ended {
+            drop(handle.join());
+        }
     }
 
     pub(super) fn shutdown(self: &Arc<Self>, how: Shutdown) {
+        if self.is_foreign() {
+            return;
+        }
         self.injector.set_mode(match how {
             Shutdown::Wait => Mode::Draining,
             Shutdown::CancelPending => Mode::Cancelling,
@@ -410,7 +694,10 @@ impl Crew {
         loop {
             // The mode before anybody is told to end: what the threads' last hooks spawn is refused.
             let close = || self.injector.set_mode(Mode::Closed);
-            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work(), close) {
+            if let Some(sleepers) = self
+                .idle
+                .wait_quiet(|| !self.has_work() && !self.has_post(), close)
+            {
                 sleepers.iter().for_each(|slot| slot.wake());
                 break;
             }
@@ -471,6 +758,16 @@ impl Crew {
     }
 }
 
+impl Place {
+    /// The seat, if no thread has it: for a thread that is about to start.
+    fn take(&mut self) -> Option<Seat> {
+        let seat = self.seat.take()?;
+        self.slot.orders().dismiss(false);
+        self.slot.post().come_back();
+        Some(seat)
+    }
+}
+
 impl Handles {
     /// Those of spares that have retired.
     fn take_ended(&mut self) -> Vec<JoinHandle<()>> {
@@ -492,7 +789,7 @@ struct Lease<'a> {
 impl<'a> Lease<'a> {
     fn new(crew: &'a Arc<Crew>) -> Self {
         let seat = crew.guests.lock().pop();
-        let seat = seat.unwrap_or_else(|| crew.new_seat(true));
+        let seat = seat.unwrap_or_else(|| crew.guest_seat());
         Self {
             crew,
             worker: Some(Worker::new(Arc::clone(crew), seat, true)),
@@ -510,7 +807,13 @@ impl<'a> Lease<'a> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            self.crew.guests.lock().push(worker.into_seat());
+            let seat = worker.into_seat();
+            if self.crew.is_foreign() {
+                // The lock may be held for ever.
+                std::mem::forget(seat);
+            } else {
+                self.crew.guests.lock().push(seat);
+            }
         }
     }
 }

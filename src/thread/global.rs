@@ -4,6 +4,9 @@
 //! thread is inside of, or else on the global pool, which is made when it is
 //! first needed, never earlier, and lives as long as the process.
 //!
+//! A forked child, which has none of its parent's threads, gets a global pool of its own when it
+//! first needs one.
+//!
 //! If the system refuses the threads of the global pool, there is nobody to
 //! return the error to: it is made with one thread, and if not even that is
 //! possible, the call panics with a sentence. `build_global` returns the error.
@@ -11,16 +14,16 @@
 //! Tests: `tests/thread.rs`.
 
 use std::io;
-use std::sync::OnceLock;
 
 use super::crew::Crew;
 use super::raw::{current, job};
 use super::scope::Scope;
 use super::{ThreadPool, ThreadPoolBuilder, pool};
 use crate::loom::Arc;
+use crate::sys::fork::PerProcess;
 use crate::task::Task;
 
-static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();
+static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
 /// The global pool; made now if there is none.
 pub(super) fn get() -> &'static ThreadPool {
@@ -191,5 +194,5 @@ where
 /// ```
 #[must_use]
 pub fn current_index() -> Option<usize> {
-    current::with_home(|home| home.map(super::worker::Worker::slot_number))
+    current::with_home(|home| home.map(super::worker::Worker::index))
 }

@@ -26,6 +26,10 @@
 //! looks for work goes to sleep instead (`surplus`). Spares that have slept
 //! for a while end.
 //!
+//! Each thread has a *place*. Those with places below the pool's width are its
+//! own, the others are spares: so a pool that grows makes spares its own, and one that
+//! shrinks makes spares of its own threads, and *dismisses* them.
+//!
 //! **Protocol.**
 //! 1. Whoever pushes work calls [`publish`](Idle::publish) *after* the push: a
 //!    sequentially consistent fence, then one load of the word.
@@ -37,7 +41,13 @@
 //!    it takes itself off the word, fence, *then looks into every queue once
 //!    more*, and gets up if it sees something.
 //! 5. A runner that blocks takes itself off the word, fence, and then looks into
-//!    the queues like 4; if it sees something, it recruits like 2.
+//!    the queues like 4; if it sees something, it recruits like 2. So does one
+//!    that has been dismissed, and ends.
+//! 6. Who changes the width stores it, fence, and then looks into the queues like 5.
+//! 7. Work for one thread alone (a share of a broadcast) is put where that thread looks, and
+//!    then the thread is [`summon`](Idle::summon)ed: under the lock, it is taken out of its bed if it is
+//!    in it. If it is not, it will lie down later, and after it has lain down it looks there
+//!    ([`rise`](Idle::rise)). Either way it gets up even if enough run.
 //!
 //! **No wake-up is lost.** Claim: after a push, if the work is not taken,
 //! somebody is running and will look into the queues after the push.
@@ -54,6 +64,9 @@
 //! the pool is wide; as many as it is wide remain, and (b) applies to them.
 //! (d) A thread that gets up in 4 may find that somebody has recruited in the
 //! meantime so that as many run as should; then it stays down, and (b) applies.
+//! (e) A publisher that has read the old width is before the fence of 6 or has seen the
+//! new one, as in (a): 6 looks after the push, or the publisher knows. In a pool that has
+//! become narrower, more may run than it is wide: (c).
 //!
 //! The exception is `publish_hint`, which has no fence: it is for halves that
 //! their owner takes back itself if nobody else comes (fork and join). What may be
@@ -70,7 +83,7 @@
 //! - **P1** `running` counts exactly the threads that have been recruited or
 //!   unblocked and have not since lain down, blocked or ended.
 //! - **P2** A bed is in `Beds` exactly while its thread is asleep and nobody has
-//!   recruited it; beds move, and `closed` changes, only under the lock.
+//!   recruited it; beds move, and `closed` and the width change, only under the lock.
 //! - **P3** After `closed`, nobody is recruited and whoever lies down is told to
 //!   end.
 //!
@@ -88,7 +101,7 @@
 
 use std::time::Duration;
 
-use crate::loom::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 
 /// How long queued work may stand still while somebody waits.
@@ -161,19 +174,42 @@ pub(super) enum Recruit<B> {
     Start(Role),
 }
 
+/// What became of a spare that has slept long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retire {
+    /// It is out of bed and must end.
+    Ended,
+    /// It is no spare any more, because the pool has grown.
+    Stays,
+    /// Somebody has taken it out of bed and is about to give orders.
+    Recruited,
+}
+
 /// Where one thread sleeps.
 pub(super) trait Bed: Clone {
     fn orders(&self) -> &Orders;
-    /// Belongs to a spare, which others are preferred to.
-    fn is_spare(&self) -> bool;
+    /// Its thread's place.
+    fn index(&self) -> usize;
     fn same(&self, other: &Self) -> bool;
 }
 
-/// The word through which a sleeper learns why it was woken.
+/// The word through which a sleeper learns why it was woken, and a runner that it
+/// is not wanted any more.
 #[derive(Debug, Default)]
-pub(super) struct Orders(AtomicU32);
+pub(super) struct Orders(AtomicU32, AtomicBool);
 
 impl Orders {
+    /// The thread shall end when it comes to its next turn, unless the pool has grown by then; or
+    /// it shall stay.
+    pub(super) fn dismiss(&self, leave: bool) {
+        self.1.store(leave, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
     pub(super) fn give(&self, role: Role) {
         let code = match role {
             Role::Work => 1,
@@ -202,17 +238,24 @@ struct Beds<B> {
     own: Vec<B>,
     spare: Vec<B>,
     closed: bool,
+    /// Those with places below it are not spares.
+    width: usize,
     /// Workers of this pool that are inside its `shutdown`.
     leaving: u64,
 }
 
 impl<B: Bed> Beds<B> {
     fn of(&mut self, bed: &B) -> &mut Vec<B> {
-        if bed.is_spare() {
-            &mut self.spare
-        } else {
+        if bed.index() < self.width {
             &mut self.own
+        } else {
+            &mut self.spare
         }
+    }
+
+    /// It may lie down: neither is the pool closed nor its place gone.
+    fn admit(&self, bed: &B) -> bool {
+        !(self.closed || bed.orders().is_dismissed() && bed.index() >= self.width)
     }
 
     fn remove(&mut self, bed: &B) -> bool {
@@ -230,7 +273,8 @@ impl<B: Bed> Beds<B> {
 /// See the module.
 pub(super) struct Idle<B> {
     word: AtomicU64,
-    width: u64,
+    /// A copy of `Beds::width`, read without the lock.
+    width: AtomicUsize,
     beds: Mutex<Beds<B>>,
     /// Told when nobody runs any more, while closing.
     quiet: Condvar,
@@ -239,18 +283,28 @@ pub(super) struct Idle<B> {
 impl<B: Bed> Idle<B> {
     /// A pool whose `width` threads are about to start, as searchers.
     pub(super) fn new(width: usize) -> Self {
-        let width = width as u64;
         Self {
-            word: AtomicU64::new(width * (RUNNING + SEARCHING)),
-            width,
+            word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
+            width: AtomicUsize::new(width),
             beds: Mutex::new(Beds {
                 own: Vec::new(),
                 spare: Vec::new(),
                 closed: false,
+                width,
                 leaving: 0,
             }),
             quiet: Condvar::new(),
         }
+    }
+
+    /// How many should run.
+    #[inline]
+    pub(super) fn width(&self) -> usize {
+        self.width.load(Ordering::Relaxed)
+    }
+
+    fn wide(&self) -> u64 {
+        self.width() as u64
     }
 
     fn census(&self, order: Ordering) -> Census {
@@ -258,7 +312,7 @@ impl<B: Bed> Idle<B> {
     }
 
     fn need(&self, census: Census) -> Need {
-        if census.running() < self.width {
+        if census.running() < self.wide() {
             if census.searching() == 0 {
                 Need::Worker
             } else {
@@ -291,7 +345,7 @@ impl<B: Bed> Idle<B> {
     pub(super) fn idlers(&self, asleep: bool) -> u32 {
         let census = self.census(Ordering::Relaxed);
         let asleep = if asleep {
-            self.width.saturating_sub(census.running())
+            self.wide().saturating_sub(census.running())
         } else {
             0
         };
@@ -353,7 +407,7 @@ impl<B: Bed> Idle<B> {
 
     /// A runner begins to search, unless enough do.
     pub(super) fn search(&self) -> bool {
-        if self.census(Ordering::Relaxed).searching() * 2 >= self.width.max(2) {
+        if self.census(Ordering::Relaxed).searching() * 2 >= self.wide().max(2) {
             return false;
         }
         self.word.fetch_add(SEARCHING, Ordering::SeqCst);
@@ -376,7 +430,8 @@ impl<B: Bed> Idle<B> {
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep.
     /// After `true`, it must look into every queue, and [`get_up`](Self::get_up)
-    /// if there is something. `false`: the pool is closed, it must end.
+    /// if there is something. `false`: the pool is closed, or its place is gone: it must look, too,
+    /// recruit if there is something, and end.
     pub(super) fn lie_down(&self, bed: &B, searching: bool) -> bool {
         let what = if searching {
             RUNNING + SEARCHING
@@ -384,7 +439,7 @@ impl<B: Bed> Idle<B> {
             RUNNING
         };
         let mut beds = self.beds.lock();
-        let open = !beds.closed;
+        let open = beds.admit(bed);
         if open {
             beds.of(bed).push(bed.clone());
         }
@@ -401,16 +456,16 @@ impl<B: Bed> Idle<B> {
     /// The same for a runner (not a searcher) that is one too many; nothing
     /// happens if it is not.
     pub(super) fn lie_down_if_surplus(&self, bed: &B) -> bool {
-        if self.census(Ordering::Relaxed).running() <= self.width {
+        if self.census(Ordering::Relaxed).running() <= self.wide() {
             return false;
         }
         let mut beds = self.beds.lock();
-        if beds.closed {
+        if !beds.admit(bed) {
             return false;
         }
         let mut census = self.census(Ordering::SeqCst);
         loop {
-            if census.running() <= self.width {
+            if census.running() <= self.wide() {
                 return false;
             }
             let new = census.0 - RUNNING;
@@ -432,7 +487,7 @@ impl<B: Bed> Idle<B> {
         let mut beds = self.beds.lock();
         let mut census = self.census(Ordering::SeqCst);
         loop {
-            if census.running() >= self.width {
+            if census.running() >= self.wide() {
                 return false;
             }
             if !beds.remove(bed) {
@@ -452,9 +507,101 @@ impl<B: Bed> Idle<B> {
         }
     }
 
-    /// A spare has slept long enough. True: it is out of bed and must end.
-    pub(super) fn retire(&self, bed: &B) -> bool {
-        self.beds.lock().remove(bed)
+    /// It has a place beyond those of the pool's own threads.
+    pub(super) fn is_spare(&self, bed: &B) -> bool {
+        bed.index() >= self.width()
+    }
+
+    /// A spare has slept long enough.
+    pub(super) fn retire(&self, bed: &B) -> Retire {
+        let mut beds = self.beds.lock();
+        if bed.index() < beds.width {
+            Retire::Stays
+        } else if beds.remove(bed) {
+            Retire::Ended
+        } else {
+            Retire::Recruited
+        }
+    }
+
+    /// A runner (not a searcher) that has been dismissed comes to its next turn. True: it is off the word,
+    /// and must look into the queues, recruit if there is something, and end. False: its place
+    /// is there again.
+    #[cold]
+    pub(super) fn quit(&self, bed: &B) -> bool {
+        let beds = self.beds.lock();
+        if bed.index() < beds.width || !bed.orders().is_dismissed() {
+            return false;
+        }
+        drop(beds);
+        self.subtract(RUNNING);
+        // Between the subtraction and the caller's look: step 5.
+        fence(Ordering::SeqCst);
+        true
+    }
+
+    /// Changes the width. `None`: the pool is closed. Otherwise those who were
+    /// asleep in places that are gone, whose orders are to end; the caller wakes them, and must
+    /// look into the queues (step 6).
+    pub(super) fn resize(&self, width: usize) -> Option<Vec<B>> {
+        let mut beds = self.beds.lock();
+        if beds.closed {
+            return None;
+        }
+        beds.width = width;
+        self.width.store(width, Ordering::Relaxed);
+        let mut all = std::mem::take(&mut beds.spare);
+        all.append(&mut beds.own);
+        let (own, surplus): (Vec<B>, Vec<B>) = all.into_iter().partition(|bed| bed.index() < width);
+        beds.own = own;
+        for bed in &surplus {
+            bed.orders().give(Role::Exit);
+        }
+        drop(beds);
+        // Between the store and the caller's look: step 6.
+        fence(Ordering::SeqCst);
+        Some(surplus)
+    }
+
+    /// A thread is about to start in one of the pool's own places. True: it is counted as a
+    /// searcher; give it back with [`stillborn`](Self::stillborn) if there is none to be had.
+    pub(super) fn hire(&self, index: usize) -> bool {
+        let beds = self.beds.lock();
+        let wanted = !beds.closed && index < beds.width;
+        if wanted {
+            self.word.fetch_add(RUNNING + SEARCHING, Ordering::SeqCst);
+        }
+        wanted
+    }
+
+    /// A fence between what the caller has written and the look that follows.
+    pub(super) fn settle(&self) {
+        fence(Ordering::SeqCst);
+    }
+
+    /// There is work for this thread alone (step 7). True: wake it; it sleeps, or it may.
+    pub(super) fn summon(&self, bed: &B) -> bool {
+        let mut beds = self.beds.lock();
+        let asleep = beds.remove(bed);
+        if asleep {
+            self.word.fetch_add(RUNNING + SEARCHING, Ordering::SeqCst);
+            bed.orders().give(Role::Work);
+            return true;
+        }
+        drop(beds);
+        // One that watches sleeps, too, and is in no bed.
+        self.census(Ordering::SeqCst).watched()
+    }
+
+    /// A sleeper sees work that is for it alone. True: it is a searcher again. False: somebody has
+    /// recruited it.
+    pub(super) fn rise(&self, bed: &B) -> bool {
+        let mut beds = self.beds.lock();
+        let asleep = beds.remove(bed);
+        if asleep {
+            self.word.fetch_add(RUNNING + SEARCHING, Ordering::SeqCst);
+        }
+        asleep
     }
 
     /// A runner is about to park in a wait. Afterwards it must look into the
@@ -481,7 +628,7 @@ impl<B: Bed> Idle<B> {
         let surplus = self
             .census(Ordering::Relaxed)
             .running()
-            .saturating_sub(self.width);
+            .saturating_sub(self.wide());
         STALL * (1 << surplus.min(4))
     }
 
@@ -494,7 +641,7 @@ impl<B: Bed> Idle<B> {
     /// A watcher is not needed and goes to sleep; like [`lie_down`](Self::lie_down).
     pub(super) fn stop_watching(&self, bed: &B) -> bool {
         let mut beds = self.beds.lock();
-        let open = !beds.closed;
+        let open = beds.admit(bed);
         if open {
             beds.of(bed).push(bed.clone());
         }
@@ -575,7 +722,7 @@ impl<B> std::fmt::Debug for Idle<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let census = Census(self.word.load(Ordering::Relaxed));
         f.debug_struct("Idle")
-            .field("width", &self.width)
+            .field("width", &self.width.load(Ordering::Relaxed))
             .field("running", &census.running())
             .field("searching", &census.searching())
             .field("blocked", &census.blocked())

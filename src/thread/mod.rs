@@ -10,8 +10,8 @@
 //! those who name none. `worker` is the loop, `wait` what happens in a wait; `idle` the
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
 //! a job and its waiter; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
-//! share, and how they start and end. On top of these: `scope`, and `region` (map and
-//! its siblings) over `items`. `raw` holds everything unsafe. Invariants are numbered P1 to P24.
+//! share, and how they start and end. On top of these: `broadcast`, `scope`, and `region` (map and
+//! its siblings) over `items`. `raw` holds everything unsafe. Invariants are numbered P1 to P32.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
@@ -20,6 +20,7 @@
 //!
 //! Tests: `tests/thread.rs`; loom models in `checks/tests/pool.rs`.
 
+mod broadcast;
 mod builder;
 mod crew;
 mod global;

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use super::broadcast::Post;
 use super::idle::{self, Idle, Need, Orders, Recruit, Role};
 use super::latch;
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -21,20 +22,29 @@ pub enum Broken {
     NoSecondLook,
     /// Step 1: the fence between push and load.
     NoFence,
+    /// Step 6: the look after the width has changed.
+    NoLookAfterResize,
+    /// Step 5: the look of one that has been dismissed.
+    NoLookBeforeQuitting,
+    /// Step 7: the look into its own post of one that has lain down.
+    NoLookIntoPost,
+    /// `broadcast.rs`, step 4: the look of one that goes away.
+    NoLookWhenAway,
 }
 
 struct Slot {
     orders: Orders,
     unparker: Unparker,
-    spare: bool,
+    index: usize,
+    post: Post<()>,
 }
 
 impl idle::Bed for Arc<Slot> {
     fn orders(&self) -> &Orders {
         &self.orders
     }
-    fn is_spare(&self) -> bool {
-        self.spare
+    fn index(&self) -> usize {
+        self.index
     }
     fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(self, other)
@@ -45,6 +55,8 @@ pub struct Pool {
     idle: Idle<Arc<Slot>>,
     /// Like a deque's ends: stores and loads that synchronise nothing else.
     queued: AtomicUsize,
+    /// Those of the workers that have been made.
+    slots: Mutex<Vec<Arc<Slot>>>,
     /// The one thread that can be started.
     unborn: Mutex<Option<Arc<Slot>>>,
     broken: Broken,
@@ -63,19 +75,25 @@ impl Pool {
         Arc::new(Self {
             idle: Idle::new(width),
             queued: AtomicUsize::new(0),
+            slots: Mutex::new(Vec::new()),
             unborn: Mutex::new(None),
             broken,
         })
     }
 
-    /// A worker that starts with the pool, or (once) one that may be started.
+    /// A worker that starts with the pool, in the next place; or (once) one that may be started.
     pub fn worker(self: &Arc<Self>, spare: bool) -> Worker {
+        let mut slots = self.slots.lock();
         let parker = Parker::new();
         let slot = Arc::new(Slot {
             orders: Orders::default(),
             unparker: parker.unparker().clone(),
-            spare,
+            index: slots.len(),
+            post: Post::new(),
         });
+        slot.post.come_back();
+        slots.push(Arc::clone(&slot));
+        drop(slots);
         if spare {
             *self.unborn.lock() = Some(Arc::clone(&slot));
         }
@@ -123,13 +141,49 @@ impl Pool {
     }
 
     fn has_work(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) > 0
+        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
+        self.queued.load(Ordering::Relaxed) > 0 || slots.iter().any(|slot| slot.post.is_open())
+    }
+
+    /// As `Crew::resize`, where all threads are there already.
+    pub fn resize(&self, width: usize) {
+        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
+        for slot in &slots {
+            slot.orders.dismiss(slot.index >= width);
+        }
+        let surplus = self.idle.resize(width).unwrap_or_default();
+        surplus.iter().for_each(|slot| slot.unparker.unpark());
+        if self.broken != Broken::NoLookAfterResize {
+            self.recheck();
+        }
+    }
+
+    /// Puts a share into the post of this worker, as `Crew::deliver`.
+    pub fn deliver(&self, index: usize) {
+        let slot = Arc::clone(&self.slots.lock()[index]);
+        slot.post.put(());
+        if self.idle.summon(&slot) {
+            slot.unparker.unpark();
+        }
+        self.idle.settle();
+        self.recheck();
     }
 
     fn recheck(&self) {
         if self.has_work() {
             self.published();
         }
+    }
+
+    fn take_share(&self, own: &Slot) -> bool {
+        if own.post.take().is_some() {
+            return true;
+        }
+        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
+        slots
+            .iter()
+            .filter(|slot| slot.post.is_open())
+            .any(|slot| slot.post.take().is_some())
     }
 
     fn take(&self) -> bool {
@@ -173,6 +227,24 @@ impl Pool {
     }
 }
 
+impl Worker {
+    /// One that has just found something parks in `wait`, which is told nothing; as `Worker::block`
+    /// and `unblock`.
+    pub fn away(&self, wait: impl FnOnce()) {
+        if self.pool.idle.found() {
+            self.pool.recheck();
+        }
+        self.slot.post.leave();
+        self.pool.idle.block();
+        if self.pool.broken != Broken::NoLookWhenAway {
+            self.pool.recheck();
+        }
+        wait();
+        self.slot.post.come_back();
+        self.pool.idle.unblock();
+    }
+}
+
 impl Slot {
     fn start(&self, role: Role) {
         self.orders.give(role);
@@ -187,7 +259,10 @@ impl Worker {
         let mut role = if self.born { Role::Work } else { self.sleep() };
         let mut searching = role == Role::Work;
         while role == Role::Work {
-            if self.pool.take() {
+            if !searching && self.slot.orders.is_dismissed() && idle.quit(&self.slot) {
+                return self.quit();
+            }
+            if self.pool.take_share(&self.slot) || self.pool.take() {
                 if searching {
                     searching = false;
                     if idle.found() {
@@ -207,6 +282,7 @@ impl Worker {
 
     fn lie_down(&self, searching: bool) -> Role {
         if !self.pool.idle.lie_down(&self.slot, searching) {
+            self.quit();
             return Role::Exit;
         }
         if self.pool.broken != Broken::NoSecondLook
@@ -218,7 +294,19 @@ impl Worker {
         self.sleep()
     }
 
+    fn quit(&self) {
+        if self.pool.broken != Broken::NoLookBeforeQuitting {
+            self.pool.recheck();
+        }
+    }
+
     fn sleep(&self) -> Role {
+        if self.pool.broken != Broken::NoLookIntoPost
+            && !self.slot.post.is_empty()
+            && self.pool.idle.rise(&self.slot)
+        {
+            return Role::Work;
+        }
         loop {
             if let Some(role) = self.slot.orders.take() {
                 return role;

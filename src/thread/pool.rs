@@ -10,6 +10,7 @@
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use super::broadcast::broadcast;
 use super::crew::Crew;
 use super::items::Items;
 use super::queue::Work;
@@ -18,7 +19,7 @@ use super::reduce::MapReduce;
 use super::region::{ForEach, Map, TryMap};
 use super::scope::Scope;
 use super::wait::Blocked;
-use super::{ThreadPoolBuilder, global, scope};
+use super::{ThreadPoolBuilder, builder, global, scope};
 use crate::loom::Arc;
 use crate::task::{self, Shutdown, Task};
 
@@ -100,6 +101,64 @@ impl ThreadPool {
     #[must_use]
     pub fn num_threads(&self) -> usize {
         self.crew.width()
+    }
+
+    /// Makes the pool run `threads` tasks at once from now on; 0 is as [`new`](Self::new).
+    ///
+    /// Returns at once, from any thread, a worker of this pool included.
+    /// A pool that becomes narrower loses no work: surplus workers end after what they run, and what
+    /// they have queued is taken by the others. One that becomes wider starts its threads now; if the system
+    /// refuses one, the pool asks again when there is work for it, and until then fewer run. After
+    /// [`shutdown`](Self::shutdown) nothing changes.
+    ///
+    /// # Panics
+    /// If `threads` is more than the 32,768 that a pool can have.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// pool.resize(3);
+    /// assert_eq!(pool.num_threads(), 3);
+    /// assert_eq!(pool.broadcast(|index| index), [0, 1, 2]);
+    /// ```
+    pub fn resize(&self, threads: usize) {
+        let width = builder::width_of(threads);
+        let width = width.unwrap_or_else(|error| panic!("trefoil: cannot resize: {error}"));
+        self.crew.resize(width);
+    }
+
+    /// Calls `f` once on each worker, with the worker's index, and returns what it returns in the
+    /// order of the indices. `f` may borrow.
+    ///
+    /// Sleeping workers are woken, busy ones call it after what they run now; spares are not
+    /// asked. Called on one of the pool's own workers, that one calls it first and then waits for the
+    /// others. The share of a worker that is itself parked in a wait of this crate is
+    /// called by the thread that takes its place meanwhile, so that two broadcasts at the same time, or one inside
+    /// another, do not wait for each other. After [`shutdown`](Self::shutdown), all are called here.
+    ///
+    /// Hold no lock here that tasks of the pool want: a worker that is stuck in it cannot be told from a busy one.
+    ///
+    /// # Panics
+    /// After all calls have ended, with the panic of the lowest index; what the others have
+    /// returned is dropped before.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(3);
+    /// let calls = AtomicUsize::new(0);
+    /// let indices = pool.broadcast(|index| {
+    ///     calls.fetch_add(1, Ordering::Relaxed);
+    ///     (index, trefoil::thread::current_index())
+    /// });
+    /// assert_eq!(indices, [(0, Some(0)), (1, Some(1)), (2, Some(2))]);
+    /// assert_eq!(calls.into_inner(), 3);
+    /// ```
+    pub fn broadcast<F, R>(&self, f: F) -> Vec<R>
+    where
+        F: Fn(usize) -> R + Sync,
+        R: Send,
+    {
+        broadcast(&self.crew, &f)
     }
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They

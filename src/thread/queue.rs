@@ -37,6 +37,7 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
 use super::raw::deque::{self, Owner, Thief};
 use super::raw::job::JobRef;
+use super::raw::share::Share;
 use super::scope::Ticket;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -50,6 +51,8 @@ pub(super) enum Work {
     Job(JobRef),
     /// "Run one task of this scope, if there is one left."
     Ticket(Ticket),
+    /// A worker's turn in a broadcast; in posts, not in queues.
+    Share(Share),
 }
 
 /// The owner's ends of a worker's deques.
@@ -85,12 +88,19 @@ impl Local {
     }
 }
 
+/// Makes what deques share in a process, so that no fork comes in the middle of that: a child
+/// would wait for ever for the thread that was at it.
+pub(super) fn warm_up() {
+    let deque: Deque<()> = Deque::new_lifo();
+    let _nothing = deque.stealer().steal();
+}
+
 impl Work {
     /// There is nothing left to do: somebody who waited has done it.
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) => task.is_stale(),
-            Work::Job(_) | Work::Ticket(_) => false,
+            Work::Job(_) | Work::Ticket(_) | Work::Share(_) => false,
         }
     }
 }
@@ -206,6 +216,20 @@ impl Injector {
         queue.0.push_back(work);
         self.len.store(queue.0.len(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or, `inside`, if
+    /// its own tasks may still bring some. Decided here, like all of it (P7).
+    pub(super) fn admit(&self, inside: bool, put: impl FnOnce()) {
+        let queue = self.queue.lock();
+        let open = match queue.1 {
+            Mode::Open => true,
+            Mode::Draining | Mode::Cancelling => inside,
+            Mode::Closed => false,
+        };
+        if open {
+            put();
+        }
     }
 
     /// Puts back what was taken from a queue: accepted once, it stays accepted

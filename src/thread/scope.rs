@@ -234,6 +234,7 @@ impl<T> ScopedTask<'_, T> {
         if !ending.latch.is_set() {
             self.0.common().crew.seated(|worker| {
                 let park = || {
+                    self.0.common().crew.insist();
                     *ending.waiter.lock() = Some(Arc::clone(worker.slot()));
                     ending.latch.park()
                 };

@@ -52,6 +52,7 @@ impl Worker {
             if done() {
                 return;
             }
+            self.crew().insist();
             if help() {
                 round = 0;
             } else if round < ROUNDS {
@@ -73,6 +74,7 @@ impl Worker {
         let depth = self.blocked().replace(self.blocked().get() + 1);
         if depth == 0 {
             self.share_all();
+            self.slot().post().leave();
             self.crew().block();
         }
     }
@@ -81,6 +83,7 @@ impl Worker {
         let depth = self.blocked().get() - 1;
         self.blocked().set(depth);
         if depth == 0 {
+            self.slot().post().come_back();
             self.crew().idle().unblock();
         }
     }

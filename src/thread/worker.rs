@@ -32,9 +32,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::broadcast::Post;
 use super::crew::Crew;
 use super::grain::{Findings, TINY};
-use super::idle::{self, Bed, Orders, Role};
+use super::idle::{self, Bed, Orders, Retire, Role};
 use super::pace::Pace;
 use super::queue::{Local, Mode, Public, Slots, Work};
 use super::raw::current;
@@ -60,9 +61,12 @@ pub(super) struct Slot {
     /// How many things this worker has taken from queues: progress, for the
     /// stall rule. Written by the worker alone.
     taken: AtomicU64,
-    /// Its place in the crew's list, which is also a worker's index.
+    /// Its number in the crew's list.
     number: usize,
-    spare: bool,
+    /// The place of its thread, which is a worker's index; a guest has none.
+    index: usize,
+    /// Its shares of broadcasts.
+    post: Post,
 }
 
 impl Slot {
@@ -79,6 +83,18 @@ impl Slot {
         self.number
     }
 
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(super) fn post(&self) -> &Post {
+        &self.post
+    }
+
+    pub(super) fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
@@ -88,8 +104,8 @@ impl Bed for Arc<Slot> {
     fn orders(&self) -> &Orders {
         &self.orders
     }
-    fn is_spare(&self) -> bool {
-        self.spare
+    fn index(&self) -> usize {
+        self.index
     }
     fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(self, other)
@@ -105,7 +121,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(number: usize, spare: bool) -> Self {
+    pub(super) fn new(number: usize, index: usize) -> Self {
         let (local, public) = Local::new();
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
@@ -115,7 +131,8 @@ impl Seat {
             orders: Orders::default(),
             taken: AtomicU64::new(0),
             number,
-            spare,
+            index,
+            post: Post::new(),
         };
         Self {
             slot: Arc::new(slot),
@@ -195,6 +212,16 @@ impl Worker {
         &self.seat.local.jobs
     }
 
+    /// Its place among the pool's threads.
+    pub(super) fn index(&self) -> usize {
+        self.seat.slot.index
+    }
+
+    /// It runs the pool's work now, so that the pool cannot end before that does.
+    pub(super) fn is_counted(&self) -> bool {
+        self.blocked.get() == 0 && !self.ending.get()
+    }
+
     #[inline]
     pub(super) fn may_run(&self) -> bool {
         self.may_run
@@ -219,7 +246,12 @@ impl Worker {
     /// are nobody's loss.
     fn uncounted(&self, hook: impl FnOnce()) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
+        self.seat.slot.post.leave();
+        self.crew.recheck_posts();
         panic::contain(hook);
+        if !self.ending.get() {
+            self.seat.slot.post.come_back();
+        }
         self.blocked.set(depth);
     }
 
@@ -254,7 +286,9 @@ impl Worker {
         let injector = self.crew.injector();
         let turn = self.next_random();
         let fair = turn.is_multiple_of(FAIRNESS);
-        let work = (if fair { injector.pop() } else { None })
+        let posted = self.crew.has_post();
+        let work = (if posted { self.own_share() } else { None })
+            .or_else(|| if fair { injector.pop() } else { None })
             .or_else(|| self.seat.local.tasks.pop())
             .or_else(|| injector.pop())
             .or_else(|| {
@@ -266,11 +300,28 @@ impl Worker {
                         .chain(before)
                         .find_map(|slot| slot.public.steal())
                 })
-            })?;
+            })
+            .or_else(|| if posted { self.open_share() } else { None })?;
         self.findings.leave_post(self.crew.grain());
         let taken = &self.seat.slot.taken;
         taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         Some(work)
+    }
+
+    fn own_share(&self) -> Option<Work> {
+        self.crew.take_share(self.slot()).map(Work::Share)
+    }
+
+    /// The share of one who is away.
+    fn open_share(&self) -> Option<Work> {
+        let take = |slot: &Arc<Slot>| self.crew.take_share(slot);
+        let find = |slots: &[Arc<Slot>]| {
+            slots
+                .iter()
+                .filter(|slot| slot.post.is_open())
+                .find_map(take)
+        };
+        self.with_slots(find).map(Work::Share)
     }
 
     // ---- running ---------------------------------------------------------
@@ -290,6 +341,7 @@ impl Worker {
                 return self.findings.ran(ticks::since(began) < TINY);
             }
             Work::Ticket(ticket) => ticket.redeem(),
+            Work::Share(share) => share.run(),
         }
         self.findings.ran(false);
     }
@@ -303,7 +355,7 @@ impl Worker {
     /// `on_start`; then turn after turn, until its orders are to end; then `on_exit`.
     fn live(&self, role: Role) {
         let config = self.crew.config();
-        let index = self.slot_number();
+        let index = self.index();
         let mut searching = role == Role::Work;
         if let Some(hook) = &config.on_start {
             if std::mem::take(&mut searching) {
@@ -316,7 +368,14 @@ impl Worker {
             }
         }
         self.work(role, searching);
+        if self.crew.is_foreign() {
+            // A task of its has forked, and has returned in the child, too. There is nothing to return
+            // to: this thread began as another process's worker.
+            std::process::exit(0);
+        }
         self.ending.set(true);
+        self.seat.slot.post.leave();
+        self.crew.recheck_posts();
         if let Some(hook) = &config.on_exit {
             self.uncounted(|| hook(index));
         }
@@ -331,7 +390,11 @@ impl Worker {
                 searching = role == Role::Work;
                 continue;
             }
-            if role == Role::Exit {
+            if role == Role::Exit || self.crew.is_foreign() {
+                return;
+            }
+            if !searching && self.seat.slot.orders.is_dismissed() && idle.quit(self.slot()) {
+                self.crew.recheck();
                 return;
             }
             if !searching && idle.lie_down_if_surplus(self.slot()) {
@@ -387,6 +450,7 @@ impl Worker {
     fn lie_down(&self, searching: bool) -> Role {
         let idle = self.crew.idle();
         if !idle.lie_down(self.slot(), searching) {
+            self.crew.recheck();
             return Role::Exit;
         }
         // Step 4: the look after the subtraction.
@@ -427,10 +491,13 @@ impl Worker {
 
     /// In bed (P2): until somebody gives orders.
     fn sleep(&self) -> Role {
-        let until = self
-            .seat
-            .slot
-            .spare
+        let idle = self.crew.idle();
+        // Step 7: after it has lain down.
+        if !self.seat.slot.post.is_empty() && idle.rise(self.slot()) {
+            return Role::Work;
+        }
+        let mut until = idle
+            .is_spare(self.slot())
             .then(|| Instant::now() + idle::KEEP_SPARE);
         loop {
             if let Some(role) = self.seat.slot.orders.take() {
@@ -439,13 +506,11 @@ impl Worker {
             match until {
                 None => self.seat.parker.park(),
                 Some(until) if Instant::now() < until => self.seat.parker.park_deadline(until),
-                Some(_) => {
-                    if self.crew.idle().retire(self.slot()) {
-                        return Role::Exit;
-                    }
-                    // Somebody has taken this bed out and is about to give orders.
-                    thread::yield_now();
-                }
+                Some(_) => match idle.retire(self.slot()) {
+                    Retire::Ended => return Role::Exit,
+                    Retire::Stays => until = None,
+                    Retire::Recruited => thread::yield_now(),
+                },
             }
         }
     }
@@ -456,8 +521,12 @@ impl Worker {
         let mut before = self.crew.progress();
         let mut next = Instant::now() + idle.patience();
         loop {
-            while Instant::now() < next {
+            while Instant::now() < next && self.seat.slot.post.is_empty() {
                 self.seat.parker.park_deadline(next);
+            }
+            if !self.seat.slot.post.is_empty() {
+                idle.step_in();
+                return Role::Work;
             }
             next = Instant::now() + idle.patience();
             if idle.watch_on() && self.crew.has_work() {
@@ -470,6 +539,7 @@ impl Worker {
                 continue;
             }
             if !idle.stop_watching(self.slot()) {
+                self.crew.recheck();
                 return Role::Exit;
             }
             if self.crew.has_work() {

@@ -26,7 +26,9 @@
 use std::cell::Cell;
 use std::ptr;
 
+use crate::loom::atomic::Ordering;
 use crate::loom::per_thread;
+use crate::sys::fork;
 use crate::thread::worker::Worker;
 
 per_thread! {
@@ -47,19 +49,25 @@ per_thread! {
     static HOME: Cell<*const Worker> = Cell::new(ptr::null());
 }
 
-/// Puts the pointer from before back.
+/// Puts the pointer from before back; in a child that was forked inside, null.
 struct Restore {
     before: *const Worker,
+    generation: u32,
     home: bool,
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
         let place = if self.home { &HOME } else { &CURRENT };
-        let _ = place.try_with(|cell| cell.set(self.before));
+        let before = if self.generation == fork::generation() {
+            self.before
+        } else {
+            ptr::null()
+        };
+        let _ = place.try_with(|cell| cell.set(before));
         if !self.home {
             // SAFETY: P12: null, or alive: whoever set it is further down on this thread's stack.
-            moved_to(unsafe { self.before.as_ref() });
+            moved_to(unsafe { before.as_ref() });
         }
     }
 }
@@ -112,6 +120,24 @@ pub(in crate::thread) fn open_window(joins: u32) {
     let _ = WINDOW.try_with(|window| window.left.set(joins));
 }
 
+/// In a forked child, no thread works for a pool of its parent's any more: what this
+/// thread does from then on is not for the frames below, whose pool's threads are not there.
+pub(in crate::thread) fn watch() {
+    // No protocol: who comes second may go on before the first is through.
+    #[allow(clippy::disallowed_types)]
+    static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
+        fork::in_child(forget);
+    }
+}
+
+/// Touches this thread's own words only, which need no destructor.
+extern "C" fn forget() {
+    let _ = CURRENT.try_with(|cell| cell.set(ptr::null()));
+    let _ = HOME.try_with(|cell| cell.set(ptr::null()));
+    moved_to(None);
+}
+
 /// Runs `f` with `worker` as this thread's innermost pool.
 #[inline]
 pub(in crate::thread) fn inside<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
@@ -119,6 +145,7 @@ pub(in crate::thread) fn inside<R>(worker: &Worker, f: impl FnOnce() -> R) -> R 
     moved_to(Some(worker));
     let _restore = Restore {
         before,
+        generation: fork::generation(),
         home: false,
     };
     f()
@@ -127,7 +154,11 @@ pub(in crate::thread) fn inside<R>(worker: &Worker, f: impl FnOnce() -> R) -> R 
 /// Runs `f` with `worker` as this thread's home and innermost pool.
 pub(in crate::thread) fn at_home<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
     let before = HOME.with(|cell| cell.replace(worker));
-    let _restore = Restore { before, home: true };
+    let _restore = Restore {
+        before,
+        generation: fork::generation(),
+        home: true,
+    };
     inside(worker, f)
 }
 

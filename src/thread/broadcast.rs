@@ -1,0 +1,189 @@
+//! `broadcast`: a closure called once on each worker.
+//!
+//! **Job.** Per-worker caches are filled and emptied, counters are read, thread-locals are
+//! set: whatever wants every worker and not just anyone.
+//!
+//! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, and each has a
+//! thread. Spares have none. A place's share lies in its [`Post`] until its thread
+//! takes it, between two turns. Two workers that broadcast at the same time wait
+//! for each other, and a task that broadcasts may be one that another worker waits for: if shares
+//! were for those threads alone, these would be deadlocks that the sequential program does not have.
+//! So the share of a place whose thread is *away*, that is parked in a wait of this
+//! crate, or ended, or refused by the system, may be taken by whoever comes: its stand-in
+//! acts for the place. A thread that is merely busy is waited for.
+//!
+//! **Protocol.** 1. The caller puts each share into its post, and counts it in the
+//! crew. 2. It summons each place's thread: one that is asleep is woken (`idle.rs`). 3. A fence, and then a look
+//! whether any post is open to all; if so, it recruits as for a push. 4. A thread that goes away says so in its post, a
+//! fence, *then* looks whether there is something, and recruits. So, by 3 and 4, what is in the post of one
+//! who is away has somebody coming for it. 5. A thread that comes back says that first. It looks into its
+//! own post before every turn, and again when it has lain down.
+//! 6. A caller that is a worker runs its own share itself, and its wait
+//! keeps the width like any other.
+//!
+//! A share that nobody may take any more, because the pool has ended, is run by the caller:
+//! after shutdown the caller is every worker there is.
+//!
+//! - **P32** A share is in one post or has been taken, by one thread: posts change under their lock.
+//!
+//! Rejected: a share for each *thread*, waited for until it comes (deadlocks, as above); shares
+//! run inside of waits (a stranger, under the waiter's locks); taking over from who is busy, too, after a
+//! moment (a cache would be left unfilled because its owner had a long task).
+//!
+//! Tests: `tests/thread_crew.rs`; 3 and 4 in `checks/tests/pool.rs`.
+
+use std::collections::VecDeque;
+
+use super::crew::Crew;
+use super::raw::current;
+use super::raw::share::{self, Share, Turn};
+use super::worker::{Slot, Worker};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::loom::{Arc, Mutex};
+use crate::task::panic::{Carried, carry, contain};
+
+/// Where shares lie for one place.
+pub(super) struct Post<S = Share> {
+    shares: Mutex<VecDeque<S>>,
+    /// How many: read without the lock, written under it.
+    len: AtomicUsize,
+    /// No thread of this place will look here soon.
+    away: AtomicBool,
+}
+
+impl<S> Post<S> {
+    /// That of a place without a thread.
+    pub(super) fn new() -> Self {
+        Self {
+            shares: Mutex::new(VecDeque::new()),
+            len: AtomicUsize::new(0),
+            away: AtomicBool::new(true),
+        }
+    }
+
+    pub(super) fn put(&self, share: S) {
+        let mut shares = self.shares.lock();
+        shares.push_back(share);
+        self.len.store(shares.len(), Ordering::Relaxed);
+    }
+
+    pub(super) fn take(&self) -> Option<S> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut shares = self.shares.lock();
+        let share = shares.pop_front();
+        self.len.store(shares.len(), Ordering::Relaxed);
+        share
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    /// There is something in it, and anybody may take it.
+    pub(super) fn is_open(&self) -> bool {
+        self.away.load(Ordering::Relaxed) && !self.is_empty()
+    }
+
+    /// Its thread goes away; afterwards somebody must look (step 4).
+    pub(super) fn leave(&self) {
+        self.away.store(true, Ordering::Relaxed);
+        // Between the store and the look; pairs with the one of step 3.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Its thread is back, or on its way.
+    pub(super) fn come_back(&self) {
+        self.away.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The closure and what it has returned.
+struct Call<'f, F, R> {
+    f: &'f F,
+    results: Box<[Mutex<Option<Result<R, Carried>>>]>,
+}
+
+impl<F, R> Turn for Call<'_, F, R>
+where
+    F: Fn(usize) -> R + Sync,
+    R: Send,
+{
+    fn take(&self, index: usize) {
+        let result = carry(|| (self.f)(index));
+        *self.results[index].lock() = Some(result);
+    }
+}
+
+/// See [`ThreadPool::broadcast`](super::ThreadPool::broadcast).
+pub(super) fn broadcast<F, R>(crew: &Arc<Crew>, f: &F) -> Vec<R>
+where
+    F: Fn(usize) -> R + Sync,
+    R: Send,
+{
+    let slots = crew.own_slots();
+    let width = slots.as_ref().map_or_else(|| crew.width(), Vec::len);
+    let call = Arc::new(Call {
+        f,
+        results: (0..width).map(|_| Mutex::new(None)).collect(),
+    });
+    if let Some(slots) = slots {
+        ask_all(crew, &slots, &call);
+    }
+    // What nobody could take.
+    for (index, result) in call.results.iter().enumerate() {
+        if result.lock().is_none() {
+            call.take(index);
+        }
+    }
+    gather(&call.results)
+}
+
+/// Returns when each worker has had its turn, or the pool has refused the round.
+fn ask_all<F, R>(crew: &Arc<Crew>, slots: &[Arc<Slot>], call: &Arc<Call<'_, F, R>>)
+where
+    F: Fn(usize) -> R + Sync,
+    R: Send,
+{
+    let home = current::with_home(|home| {
+        home.filter(|home| crew.is(home.crew()) && home.is_counted())
+            .map(Worker::index)
+    });
+    let mine = home.filter(|&index| index < slots.len());
+    let others: Vec<usize> = (0..slots.len()).filter(|&i| Some(i) != mine).collect();
+    let here = || {
+        if let Some(index) = mine {
+            call.take(index);
+        }
+    };
+    let turn: Arc<dyn Turn + '_> = call.clone();
+    crew.with_waiter(home.is_some(), |waiter| {
+        let deliver = |shares| crew.deliver(home.is_some(), slots, shares);
+        let ran = share::round(waiter, &turn, &others, deliver, here);
+        ran.unwrap_or_else(|panic| panic.resume());
+    });
+}
+
+/// All results, or the first panic: what was returned beside it is dropped before.
+fn gather<R>(results: &[Mutex<Option<Result<R, Carried>>>]) -> Vec<R> {
+    let mut values = Vec::with_capacity(results.len());
+    let mut first = None;
+    for result in results {
+        match result.lock().take() {
+            Some(Ok(value)) if first.is_none() => values.push(value),
+            Some(Err(panic)) if first.is_none() => first = Some(panic),
+            late => contain(|| drop(late)),
+        }
+    }
+    match first {
+        None => values,
+        Some(panic) => {
+            for value in values {
+                contain(|| drop(value));
+            }
+            panic.resume()
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A round: one closure on the stack of somebody who waits, called once for each of
+//! several places.
+//!
+//! **Job.** `broadcast` lends its closure to all workers at once. A [`Share`] is the right to
+//! call it for one index; it lies in a worker's post until somebody takes it.
+//!
+//! **Protocol.** 1. [`round`] makes the shares, each counted, and hands them to `deliver`.
+//! 2. Who has a share consumes it: by running it, or by dropping it (the pool is
+//! closed), and then the closure is not called for that index. Either way the borrow goes first, and is
+//! counted off then. 3. `round` runs what the caller does itself, waits until the
+//! count is zero, and only then returns.
+//!
+//! - **P30** The references that have lost their lifetime are inside of shares; each is
+//!   counted until it has been dropped.
+//! - **P31** `round` neither returns nor unwinds before the count is zero; except in a forked
+//!   child, where those who had the other shares do not exist, and what lies in the posts of a parent's
+//!   pool is never looked at.
+//!
+//! Rejected: a job with a latch for each index (as many wake-ups of the one who waits); the
+//! queue of a scope (whoever waits takes from it, and these are for others).
+//!
+//! Tests: `tests/thread_crew.rs` (borrows, panics, drops), also under Miri.
+#![allow(unsafe_code)]
+
+use std::mem;
+use std::sync::Arc;
+
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::task::context::{Lineage, inherit};
+use crate::task::panic::{Carried, carry, contain};
+use crate::thread::latch::Latch;
+use crate::thread::worker::{Slot, Worker};
+
+/// What is called for each index. Does not unwind.
+pub(in crate::thread) trait Turn: Send + Sync {
+    fn take(&self, index: usize);
+}
+
+/// The right to one call.
+pub(in crate::thread) struct Share {
+    turn: Option<Arc<dyn Turn>>,
+    index: usize,
+    count: Arc<Count>,
+}
+
+/// What outlives the round for a moment: whom to wake.
+struct Count {
+    /// Shares not yet dropped, and one for the caller.
+    left: AtomicUsize,
+    latch: Latch,
+    owner: Arc<Slot>,
+    /// The task that the round is in.
+    lineage: Lineage,
+}
+
+impl Count {
+    /// True: it was the last.
+    fn off(&self) -> bool {
+        // Release: what the call did is visible to who sees zero; Acquire: for the last.
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return false;
+        }
+        if self.latch.set() {
+            self.owner.wake();
+        }
+        true
+    }
+}
+
+impl Share {
+    /// The place that it is for.
+    pub(in crate::thread) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Calls it. Never unwinds.
+    pub(in crate::thread) fn run(self) {
+        if let Some(turn) = &self.turn {
+            // SAFETY: P30, P31: this share is counted, so the caller is still inside of `round`, in the
+            // task that the lineage was taken in.
+            let _inherited = unsafe { inherit(self.count.lineage) };
+            turn.take(self.index);
+        }
+    }
+}
+
+impl Drop for Share {
+    /// P30: first the borrow, then the count.
+    fn drop(&mut self) {
+        let turn = self.turn.take();
+        contain(|| drop(turn));
+        let _ = self.count.off();
+    }
+}
+
+/// Hands a share of `turn` for each of `indices` to `deliver`, runs `here`, and returns when all shares
+/// are gone. What `here` gave, or its panic, comes back.
+pub(in crate::thread) fn round<R>(
+    worker: &Worker,
+    turn: &Arc<dyn Turn + '_>,
+    indices: &[usize],
+    deliver: impl FnOnce(Vec<Share>),
+    here: impl FnOnce() -> R,
+) -> Result<R, Carried> {
+    let count = Arc::new(Count {
+        left: AtomicUsize::new(indices.len() + 1),
+        latch: Latch::new(),
+        owner: Arc::clone(worker.slot()),
+        lineage: Lineage::current(),
+    });
+    let share = |&index| {
+        // SAFETY: P30, P31: only the lifetime changes. The reference is in a counted share, and this
+        // frame, which borrows the turn, does not end before the count is zero.
+        let turn = unsafe { mem::transmute::<Arc<dyn Turn + '_>, Arc<dyn Turn>>(Arc::clone(turn)) };
+        Share {
+            turn: Some(turn),
+            index,
+            count: Arc::clone(&count),
+        }
+    };
+    let shares = indices.iter().map(share).collect();
+    // P31: between here and the end of the wait nothing unwinds.
+    let result = carry(|| {
+        deliver(shares);
+        here()
+    });
+    if !count.off() {
+        let latch = &count.latch;
+        worker.wait(|| latch.is_set(), || latch.park(), || false);
+    }
+    result
+}

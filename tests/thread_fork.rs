@@ -1,0 +1,365 @@
+//! A forked child and the pools of its parent: a clear state, never a hang.
+//!
+//! Each test forks for real. The child does what it is to do and leaves by `_exit`; the parent
+//! waits for it with a deadline, and kills what hangs.
+//!
+//! The tests have a `main` of their own, which runs one after the other: the standard library has
+//! a lock that a thread holds for a moment when it starts and when it ends, and a child that is forked
+//! in such a moment cannot start threads.
+#![allow(
+    unsafe_code,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+#[allow(dead_code)] // nothing here needs a helper
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use support::{Test, tests, until};
+use trefoil::thread::current_index;
+use trefoil::{Completer, Shutdown, TaskError, ThreadPool};
+
+fn main() {
+    support::main(TESTS);
+}
+
+unsafe extern "C" {
+    fn fork() -> i32;
+    fn _exit(code: i32) -> !;
+}
+
+/// `None` in the child.
+fn split() -> Option<Pid> {
+    // SAFETY: the child goes on with what `fork` gives it: this thread, and an allocator that works.
+    Pid::from_raw(unsafe { fork() })
+}
+
+/// Ends the child without a look back.
+fn leave(code: i32) -> ! {
+    // SAFETY: it only ends the process.
+    unsafe { _exit(code) }
+}
+
+/// Waits until no other thread of this process is about to start or to end.
+fn settle() {
+    until(|| {
+        let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));
+        // "tid (name) S ...", and the name may contain anything.
+        let asleep = |stat: String| {
+            let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+            rest.trim_start().starts_with('S')
+        };
+        others
+            .map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default())
+            .all(asleep)
+    });
+}
+
+/// How the child ends: its exit code, or -1 if it was killed.
+fn ending(child: Pid) -> i32 {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).unwrap() {
+            return status.exit_status().unwrap_or(-1);
+        }
+        if Instant::now() > end {
+            kill_process(child, Signal::KILL).unwrap();
+            waitpid(Some(child), WaitOptions::empty()).unwrap();
+            panic!("the child hangs");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs `f` in a forked child, which must end well.
+fn in_child(f: impl FnOnce()) {
+    settle();
+    in_sudden_child(f);
+}
+
+/// The same, whatever the other threads are doing.
+fn in_sudden_child(f: impl FnOnce()) {
+    match split() {
+        Some(child) => assert_eq!(ending(child), 0, "the child has panicked"),
+        None => {
+            let fine = catch_unwind(AssertUnwindSafe(f)).is_ok();
+            leave(i32::from(!fine));
+        }
+    }
+}
+
+fn fib(n: u64) -> u64 {
+    if n < 2 {
+        return n;
+    }
+    let (a, b) = trefoil::join(|| fib(n - 1), || fib(n - 2));
+    a + b
+}
+
+/// All that a pool can be asked for: in a child, the caller does it.
+fn use_a_lost_pool(pool: &ThreadPool, width: usize) {
+    let me = std::thread::current().id();
+    let here = || std::thread::current().id() == me;
+    assert_eq!(pool.num_threads(), width);
+    assert!(matches!(pool.spawn(|| 1).join(), Err(TaskError::Closed)));
+    assert_eq!(pool.join(here, here), (true, true));
+    assert!(pool.map(0..100, |_| here()).into_iter().all(|here| here));
+    pool.for_each(0..100, |_| assert!(here()));
+    assert_eq!(pool.map_reduce(0..100, |i| i, || 0, |a, b| a + b), 4950);
+    let tried = pool.try_map(0..100, |i| if i < 50 { Ok(i) } else { Err(i) });
+    assert_eq!(tried, Err(50));
+    assert!(pool.scope(|s| s.spawn(here).join().unwrap()));
+    pool.scope(|s| drop(s.spawn(|| assert!(here()))));
+    assert!(pool.install(|| here() && fib(10) == 55));
+    assert_eq!(
+        pool.broadcast(|i| (i, here())),
+        (0..width).map(|i| (i, true)).collect::<Vec<_>>()
+    );
+    assert_eq!(pool.blocking(|| 1), 1);
+    pool.resize(width + 1);
+    assert_eq!(pool.num_threads(), width);
+    assert!(format!("{pool:?}").contains("ThreadPool"));
+    pool.shutdown(Shutdown::CancelPending);
+    pool.shutdown(Shutdown::Wait);
+}
+
+/// A pool that was made here does all of it.
+fn use_a_new_pool() {
+    let pool = ThreadPool::with_threads(3);
+    assert_eq!(pool.install(|| fib(15)), 610);
+    assert_eq!(pool.map(0..100, |i| i * 2)[99], 198);
+    assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
+    assert_eq!(
+        pool.broadcast(|_| current_index()),
+        [Some(0), Some(1), Some(2)]
+    );
+    pool.resize(1);
+    assert_eq!(pool.scope(|s| s.spawn(|| fib(10)).join().unwrap()), 55);
+}
+
+/// The free functions have a global pool of this process's.
+fn use_the_global_pool() {
+    assert_eq!(fib(15), 610);
+    let name = || std::thread::current().name().map(str::to_owned);
+    let (tell, told) = mpsc::channel();
+    trefoil::spawn_blocking(move || tell.send(name()).unwrap()).detach();
+    assert!(told.recv().unwrap().unwrap().starts_with("trefoil-"));
+    assert_eq!(
+        ThreadPool::global().broadcast(|i| i).len(),
+        ThreadPool::global().num_threads()
+    );
+    assert_eq!(trefoil::scope(|s| s.spawn(|| fib(10)).join().unwrap()), 55);
+}
+
+/// What a child that forked in the middle of a region gets: the result, or a sentence.
+fn result_or_sentence(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        let words = payload
+            .downcast_ref::<&str>()
+            .map(|words| (*words).to_owned());
+        let words = words.or_else(|| payload.downcast_ref::<String>().cloned());
+        assert!(words.unwrap().contains("forked child"));
+    }
+}
+
+tests! {
+fn a_child_sees_its_parents_pool_closed_and_makes_its_own() {
+        let pool = ThreadPool::with_threads(2);
+        use_the_global_pool();
+        assert_eq!(pool.install(|| fib(10)), 55);
+        for _ in 0..5 {
+            in_child(|| {
+                use_a_lost_pool(&pool, 2);
+                use_a_new_pool();
+                use_the_global_pool();
+                // A child of the child: the same once more.
+                let own = ThreadPool::with_threads(1);
+                in_child(|| {
+                    use_a_lost_pool(&pool, 2);
+                    use_a_lost_pool(&own, 1);
+                    use_a_new_pool();
+                    use_the_global_pool();
+                });
+                assert_eq!(own.install(|| fib(10)), 55);
+            });
+        }
+        // The parent's is whole.
+        assert_eq!(pool.install(|| fib(10)), 55);
+        use_the_global_pool();
+}
+
+fn dropping_a_parents_pool_joins_nobody() {
+        let pool = ThreadPool::with_threads(2);
+        let (completer, promise) = Completer::<()>::new();
+        let waiting = pool.spawn(move || promise.join());
+        match split() {
+            Some(child) => assert_eq!(ending(child), 0),
+            None => {
+                drop(pool);
+                leave(0);
+            }
+        }
+        completer.complete(Ok(()));
+        waiting.join().unwrap().unwrap();
+}
+
+fn the_first_global_pool_may_be_the_childs() {
+        // The handler is put in by any pool.
+        let _pool = ThreadPool::with_threads(1);
+        in_child(use_the_global_pool);
+        in_child(|| {
+            let built = ThreadPool::builder().threads(2).build_global().unwrap();
+            assert_eq!(built.num_threads(), 2);
+            assert!(ThreadPool::builder().build_global().is_err());
+        });
+}
+
+fn a_worker_forks() {
+        let pool = ThreadPool::with_threads(2);
+        for _ in 0..5 {
+            pool.install(|| {
+                in_child(|| {
+                    assert_eq!(current_index(), None);
+                    use_a_lost_pool(&pool, 2);
+                    use_the_global_pool();
+                    use_a_new_pool();
+                });
+                assert!(current_index().is_some());
+            });
+            pool.blocking(|| in_child(|| use_a_lost_pool(&pool, 2)));
+            pool.scope(|_| in_child(|| use_the_global_pool()));
+        }
+        assert_eq!(pool.install(|| fib(10)), 55);
+}
+
+fn a_task_that_returns_in_the_child_ends_it() {
+        let pool = ThreadPool::builder()
+            .threads(2)
+            .on_exit(|_| assert!(current_index().is_some()))
+            .build()
+            .unwrap();
+        for _ in 0..5 {
+            // In the child, the worker is all there is, and has nobody to work for.
+            settle();
+            let child = pool.install(split);
+            assert_eq!(ending(child.expect("only the parent comes here")), 0);
+        }
+}
+
+fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
+        let pool = ThreadPool::with_threads(3);
+        settle();
+        let parent = std::process::id();
+        let child = AtomicUsize::new(0);
+        // Whoever comes to this first forks; the child goes on with what is on its stack.
+        let once = |forked: &AtomicBool| {
+            if !forked.swap(true, Ordering::Relaxed)
+                && let Some(pid) = split()
+            {
+                child.store(pid.as_raw_nonzero().get() as usize, Ordering::Relaxed);
+            }
+        };
+        let regions: [&dyn Fn(&AtomicBool); 6] = [
+            &|forked| {
+                pool.map(0..1000, |_| once(forked));
+            },
+            &|forked| {
+                pool.join(|| once(forked), || fib(12));
+            },
+            &|forked| {
+                pool.join(|| fib(12), || once(forked));
+            },
+            &|forked| {
+                pool.scope(|s| {
+                    let early = s.spawn(|| fib(15));
+                    once(forked);
+                    let late = s.spawn(|| fib(5));
+                    assert_eq!(late.join().unwrap(), 5);
+                    assert_eq!(early.join().unwrap(), 610);
+                });
+            },
+            &|forked| {
+                pool.install(|| pool.map(0..100, |_| trefoil::join(|| once(forked), || fib(5))));
+            },
+            &|forked| {
+                pool.broadcast(|_| once(forked));
+            },
+        ];
+        for region in regions {
+            for _ in 0..10 {
+                let forked = AtomicBool::new(false);
+                result_or_sentence(|| region(&forked));
+                if std::process::id() != parent {
+                    // On a thread that was this test's: the region has ended here, too.
+                    leave(0);
+                }
+                let pid = child.swap(0, Ordering::Relaxed) as i32;
+                // A sentence that meets another on its way up, in a destructor, ends the process.
+                let ending = ending(Pid::from_raw(pid).expect("it has forked"));
+                assert!(ending == 0 || ending == -1, "{ending}");
+            }
+        }
+}
+
+fn children_of_a_pool_that_others_hammer() {
+        let pool = Arc::new(ThreadPool::with_threads(3));
+        let stop = AtomicBool::new(false);
+        let started = Barrier::new(5);
+        std::thread::scope(|s| {
+            for kind in 0..4 {
+                let (pool, stop, started) = (&pool, &stop, &started);
+                s.spawn(move || {
+                    started.wait();
+                    while !stop.load(Ordering::Relaxed) {
+                        match kind {
+                            0 => drop(pool.map(0..50, |i| i)),
+                            1 => drop(pool.install(|| fib(8))),
+                            2 => drop((0..20).map(|_| pool.spawn(|| fib(5))).collect::<Vec<_>>()),
+                            _ => {
+                                pool.broadcast(|i| i);
+                                pool.resize(2);
+                                pool.resize(4);
+                                drop(ThreadPool::with_threads(1));
+                                trefoil::join(|| 1, || 2);
+                            }
+                        }
+                    }
+                });
+            }
+            started.wait();
+            for _ in 0..60 {
+                in_sudden_child(|| {
+                    assert!(matches!(pool.spawn(|| 1).join(), Err(TaskError::Closed)));
+                    assert_eq!(pool.join(|| 1, || 2), (1, 2));
+                    assert_eq!(pool.map(0..50, |i| i).len(), 50);
+                    assert_eq!(pool.install(|| 1), 1);
+                    assert_eq!(pool.scope(|s| s.spawn(|| 1).join().unwrap()), 1);
+                    pool.resize(1);
+                    pool.shutdown(Shutdown::Wait);
+                });
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+}
+
+fn deadlines_pass_in_a_child_too() {
+        let timed_out = || {
+            let (_completer, never) = Completer::<()>::new();
+            let result = trefoil::timeout(Duration::from_millis(5), never).wait();
+            assert!(matches!(result, Err(TaskError::TimedOut)));
+        };
+        let _pool = ThreadPool::with_threads(1);
+        timed_out();
+        in_child(timed_out);
+}
+}
