@@ -34,6 +34,7 @@ use std::sync::Arc;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::queue::{Injector, Mode, Slots, Work};
 use super::raw::{current, job};
+use super::spawn_async::Futures;
 use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -92,6 +93,8 @@ pub(super) struct Crew {
     config: Config,
     idle: Idle<Arc<Slot>>,
     injector: Injector,
+    /// The futures that have not ended.
+    futures: Futures,
     slots: Mutex<Slots<Slot>>,
     /// The length of `slots`, which tells workers that their copy is old.
     generation: AtomicUsize,
@@ -110,6 +113,7 @@ impl Crew {
         let crew = Arc::new(Self {
             idle: Idle::new(threads),
             injector: Injector::new(),
+            futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
             generation: AtomicUsize::new(0),
             free: Mutex::new(Vec::new()),
@@ -152,6 +156,10 @@ impl Crew {
 
     pub(super) fn injector(&self) -> &Injector {
         &self.injector
+    }
+
+    pub(super) fn futures(&self) -> &Futures {
+        &self.futures
     }
 
     /// What marks this pool's tasks and workers as belonging together; not 0.
@@ -358,6 +366,7 @@ impl Crew {
         });
         if how == Shutdown::CancelPending {
             self.cancel_pending();
+            self.futures.wake_all();
         }
         self.idle.closing();
         let mine = current::with_home(|home| {
@@ -381,6 +390,7 @@ impl Crew {
             std::thread::sleep(STALL);
         }
         self.join_threads(mine.is_some());
+        self.futures.close(&self.injector);
     }
 
     /// Cancels the tasks that are queued now; later ones are cancelled by the

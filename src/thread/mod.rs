@@ -20,10 +20,12 @@
 //!
 //! Tests: `tests/thread.rs`; loom models in `checks/tests/pool.rs`.
 
+mod belt;
 mod builder;
 mod crew;
 mod global;
 mod idle;
+mod imap;
 mod items;
 mod latch;
 mod pool;
@@ -32,6 +34,7 @@ mod raw;
 mod reduce;
 mod region;
 mod scope;
+mod spawn_async;
 mod wait;
 mod worker;
 
@@ -42,6 +45,7 @@ pub mod model;
 
 pub use builder::ThreadPoolBuilder;
 pub use global::{current_index, join, scope, spawn_blocking};
+pub use imap::{Imap, ImapStream};
 pub use items::Items;
 pub use pool::ThreadPool;
 pub use scope::{Scope, ScopedTask};

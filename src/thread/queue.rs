@@ -22,7 +22,8 @@
 //! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
 //!   halves of the joins on its stack, from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
-//! - **P7** Nothing is accepted by the injector after the mode has left [`Mode::Open`].
+//! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
+//!   that were accepted before are, when they are woken, until [`Mode::Closed`].
 //!
 //! Rejected: one deque for both (the owner's pop of its half would have to run
 //! the strangers above it first); a lock-free injector (the decision about
@@ -200,6 +201,18 @@ impl Injector {
     pub(super) fn push(&self, work: Work) -> Result<(), Work> {
         let mut queue = self.queue.lock();
         if queue.1 != Mode::Open {
+            return Err(work);
+        }
+        queue.0.push_back(work);
+        self.len.store(queue.0.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Queues a future that was accepted before and has been woken, as long as there is
+    /// somebody to run it.
+    pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
+        let mut queue = self.queue.lock();
+        if queue.1 == Mode::Closed {
             return Err(work);
         }
         queue.0.push_back(work);
