@@ -1,4 +1,7 @@
 //! `ThreadPool::imap` and `imap_unordered`: results one by one.
+//!
+//! Length: hostile cases, each a page that is read alone.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 mod deadline;
 
@@ -331,10 +334,7 @@ fn the_inputs_panic_comes_after_the_items_before_it() {
         let pool = ThreadPool::with_threads(2);
         for at in [0, 1, 3, 40] {
             for ordered in [true, false] {
-                let input = (0..).map(move |n| {
-                    assert!(n != at, "input {n}");
-                    n
-                });
+                let input = (0..).inspect(move |&n| assert!(n != at, "input {n}"));
                 let f = |n: i32| {
                     if n % 3 == 0 {
                         thread::sleep(Duration::from_millis(2));
@@ -736,5 +736,67 @@ fn the_buffer_in_the_middle_and_many_at_once() {
         for thread in threads {
             assert_eq!(thread.join().unwrap(), 124_750);
         }
+    });
+}
+
+#[test]
+fn a_task_that_consumes_while_its_pool_ends() {
+    within_deadline(|| {
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            for width in [1, 3] {
+                let pool = Arc::new(ThreadPool::with_threads(width));
+                let inner = Arc::clone(&pool);
+                let (started, starts) = mpsc::channel();
+                let sums = pool.spawn(move || {
+                    let mut ordered = inner.imap(0..5000_u64, |n| n);
+                    let mut unordered = inner.imap_unordered(0..5000_u64, |n| n);
+                    let first = ordered.next().unwrap() + unordered.next().unwrap();
+                    started.send(()).unwrap();
+                    first + ordered.sum::<u64>() + unordered.sum::<u64>()
+                });
+                starts.recv().unwrap();
+                pool.shutdown(how);
+                assert_eq!(sums.join().unwrap(), 2 * 12_497_500);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_it_needs_of_the_pool_is_no_failure_that_somebody_hears_of() {
+    within_deadline(|| {
+        let (tell, told) = mpsc::channel();
+        trefoil::on_unobserved(move |report| tell.send(format!("{report}")).unwrap());
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            let pool = ThreadPool::with_threads(1);
+            let (started, starts) = mpsc::channel();
+            let (release, gate) = mpsc::channel::<()>();
+            let busy = pool.spawn(move || {
+                started.send(()).unwrap();
+                let _ = gate.recv();
+            });
+            starts.recv().unwrap();
+            // Tickets wait behind the busy one.
+            let mut given_up = pool.imap_unordered(0.., |n| n).stream();
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(Pin::new(&mut given_up).poll_next(&mut cx).is_pending());
+            drop(given_up);
+            let mut kept = pool.imap_unordered(0..100, |n| n).stream();
+            assert!(Pin::new(&mut kept).poll_next(&mut cx).is_pending());
+            thread::scope(|s| {
+                s.spawn(|| pool.shutdown(how));
+                a_while();
+                drop(release);
+            });
+            busy.join().unwrap();
+            let mut left = 100;
+            trefoil::run(async {
+                while next(&mut kept).await.is_some() {
+                    left -= 1;
+                }
+            });
+            assert_eq!(left, 0);
+        }
+        assert_eq!(told.try_recv().ok(), None);
     });
 }

@@ -54,7 +54,7 @@ impl<R> Imap<R> {
     }
 
     /// How many items may be under way at once: pulled from the input, and their results not
-    /// yet taken. Default: four times the width of the pool. 0 means 1.
+    /// yet taken. Default: four times the width of the pool, and 16. 0 means 1.
     ///
     /// A small buffer bounds what is held in memory; a large one makes tiny items cheaper, because
     /// threads wake one another less often.

@@ -211,12 +211,20 @@ impl Injector {
     /// Queues a future that was accepted before and has been woken, as long as there is
     /// somebody to run it.
     pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
+        let mut stale = Vec::new();
         let mut queue = self.queue.lock();
         if queue.1 == Mode::Closed {
             return Err(work);
         }
+        // Of those that waiters have polled to their end: who spawns and waits in a loop must
+        // not fill the queue.
+        while let Some(last) = queue.0.pop_back_if(|last| last.is_stale()) {
+            stale.push(last);
+        }
         queue.0.push_back(work);
         self.len.store(queue.0.len(), Ordering::Relaxed);
+        drop(queue);
+        drop(stale);
         Ok(())
     }
 
