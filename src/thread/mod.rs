@@ -10,15 +10,15 @@
 //! those who name none. `worker` is the loop, `wait` what happens in a wait; `idle` the
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
 //! a job and its waiter; `queue` where work lies; `crew` what one pool's threads
-//! share, and how they start and end. On top of these: `scope`, and `region` (map and
-//! its siblings) over `items`. `raw` holds everything unsafe. Invariants are numbered P1 to P20.
+//! share, and how they start and end. On top of these: `scope`, `region` (map and
+//! its siblings) over `items`, `spawn_async` (futures), and `imap` over `belt`. `raw` holds everything unsafe. Invariants are numbered P1 to P20.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
 //! borrows has ended, and harms no worker. Results and failures are those of the
 //! sequential program, in its order.
 //!
-//! Tests: `tests/thread.rs`; loom models in `checks/tests/pool.rs`.
+//! Tests: `tests/thread.rs`, `tests/thread_async.rs`, `tests/thread_imap.rs`; loom models in `checks/tests/pool.rs`.
 
 mod belt;
 mod builder;
