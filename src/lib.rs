@@ -39,7 +39,9 @@ pub use task::{
 };
 
 #[doc(inline)]
-pub use thread::{Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking};
+pub use thread::{
+    Imap, ImapStream, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
+};
 
 /// The longer pages: how it is built, why it is so, and what its unsafe code
 /// rests on.

@@ -108,6 +108,14 @@ fn one_allocation_per_task() {
         "closure, from a worker: {inside}"
     );
 
+    let polled = pool.install(|| {
+        per_task(|n| assert_eq!(pool.spawn_async(async move { n }).join().unwrap(), n))
+    });
+    assert!(
+        (1.0..1.5).contains(&polled),
+        "future, from a worker: {polled}"
+    );
+
     let promised = per_task(|n| {
         let (completer, task) = Completer::new();
         completer.complete(Ok(n));
@@ -143,6 +151,15 @@ fn one_allocation_per_task() {
         let mut most = 0;
         for i in 0..100_000_u64 {
             assert_eq!(trefoil::spawn_blocking(move || i).join().unwrap(), i);
+            most = most.max(LIVE.load(Ordering::SeqCst));
+        }
+        for i in 0..100_000_u64 {
+            // Queued anew by its first poll.
+            let yields = async move {
+                trefoil::yield_now().await;
+                i
+            };
+            assert_eq!(single.spawn_async(yields).join().unwrap(), i);
             most = most.max(LIVE.load(Ordering::SeqCst));
         }
         trefoil::scope(|s| {

@@ -302,6 +302,87 @@ fn run_vs_claiming_join() {
     });
 }
 
+/// Pending `times` times, each time woken at once; counts its polls.
+struct Yields {
+    times: usize,
+    polls: Arc<AtomicUsize>,
+    value: Option<Value>,
+}
+
+impl Future for Yields {
+    type Output = Value;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Value> {
+        if self.polls.fetch_add(1, SeqCst) < self.times {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.value.take().unwrap())
+    }
+}
+
+/// A worker and a waiter that may claim it: every poll is made once, by one of the two.
+fn run_vs_claiming_join_of_a_future(times: usize) {
+    explore(move |census| {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let bag = model::Bag::default();
+        let future = Yields {
+            times,
+            polls: polls.clone(),
+            value: Some(census.value()),
+        };
+        let (entry, task) = model::claimable_future(future, &bag);
+        bag.push(entry);
+        let theirs = bag.clone();
+        let worker = thread::spawn(move || {
+            while let Some(entry) = theirs.pop() {
+                entry.run();
+            }
+        });
+        assert!(task.join().is_ok());
+        worker.join().unwrap();
+        assert_eq!(polls.load(SeqCst), times + 1);
+        while let Some(stale) = bag.pop() {
+            stale.run();
+        }
+        assert_eq!(polls.load(SeqCst), times + 1);
+    });
+}
+
+#[test]
+fn run_vs_claiming_join_of_a_ready_future() {
+    run_vs_claiming_join_of_a_future(0);
+}
+
+#[test]
+fn run_vs_claiming_join_of_a_future_that_yields() {
+    run_vs_claiming_join_of_a_future(1);
+}
+
+#[test]
+fn claiming_join_vs_wake_of_a_future_from_outside() {
+    explore(|census| {
+        let bag = model::Bag::default();
+        let (completer, inner) = Completer::new();
+        let value = census.value();
+        let (entry, task) = model::claimable_future(inner, &bag);
+        // Whoever completes it is its worker, too.
+        let theirs = bag.clone();
+        let worker = thread::spawn(move || {
+            completer.complete(Ok(value));
+            while let Some(entry) = theirs.pop() {
+                entry.run();
+            }
+        });
+        bag.push(entry);
+        assert!(task.join().unwrap().is_ok());
+        worker.join().unwrap();
+        while let Some(stale) = bag.pop() {
+            stale.run();
+        }
+    });
+}
+
 #[test]
 fn run_vs_cancel() {
     explore(|census| {

@@ -6,9 +6,9 @@
 //! 1. the task has ended: take the output, on any thread;
 //! 2. this thread must not block (an event loop's): `WouldBlock`;
 //! 3. the task is the one that waits: `WouldBlock`, since nobody could ever end it;
-//! 4. the task is a queued closure that may be claimed, and at least half of this
-//!    thread's stack is free: run it here (so a pool of one thread can wait for
-//!    its own tasks, and no unrelated work ever runs under the waiter's locks);
+//! 4. the task is a queued closure or future that may be claimed, and at least half of this
+//!    thread's stack is free: run it, or poll it, here (so a pool of one thread can wait
+//!    for its own tasks, and no unrelated work ever runs under the waiter's locks);
 //! 5. park, woken through the consumer slot like every other waiter; a worker's
 //!    pool is told, so that another thread takes its place.
 
@@ -22,6 +22,9 @@ use super::raw::{self, Handle};
 use super::runnable::TaskRef;
 use super::{SharedTask, TaskError, TaskId, context, map, on_done, shared_task};
 use crate::sync::park::{self, Waited};
+
+/// How many times a waiter polls a future that yields, before it parks.
+const CLAIMS: u32 = 16;
 
 /// Work that was started and will end: the one handle of all executors.
 ///
@@ -108,8 +111,14 @@ impl<T> Task<T> {
             return Err(TaskError::WouldBlock);
         }
         // With a deadline, running the work here could overrun it: only park.
-        if deadline.is_none() && context::stack_left() && self.handle.claim_and_run() {
-            return self.try_join().unwrap_or(Err(TaskError::Closed));
+        // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
+        // long waits for others, who come only when this thread makes room.
+        let mut claims = if deadline.is_none() { CLAIMS } else { 0 };
+        while claims > 0 && context::stack_left() && self.handle.claim_and_run() {
+            if let Some(result) = self.try_join() {
+                return result;
+            }
+            claims -= 1;
         }
         let waited = park::wait(deadline, |waker| !self.handle.register(waker.clone()));
         match waited {

@@ -73,7 +73,7 @@ pub(crate) use self::{
     completer::{OnCancel, promise},
     error::CodecDirection,
     raw::Inbox,
-    runnable::{Ran, Runnable, Schedule, TaskRef, closure, future, local_future},
+    runnable::{Ran, Runnable, Schedule, TaskRef, claimable_future, closure, future, local_future},
     unobserved::Hook,
 };
 

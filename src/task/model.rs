@@ -70,6 +70,39 @@ where
     (Entry(runnable), task)
 }
 
+/// A queue that takes any number of entries of one task, as a thread pool's does.
+#[cfg(loom)]
+#[derive(Clone, Debug, Default)]
+pub struct Bag(Arc<crate::loom::Mutex<Vec<Runnable>>>);
+
+#[cfg(loom)]
+impl Bag {
+    pub fn push(&self, entry: Entry) {
+        self.0.lock().push(entry.0);
+    }
+
+    pub fn pop(&self) -> Option<Entry> {
+        self.0.lock().pop().map(Entry)
+    }
+}
+
+#[cfg(loom)]
+impl Schedule for Bag {
+    fn schedule(&self, runnable: Runnable) {
+        self.0.lock().push(runnable);
+    }
+}
+
+/// A future that a waiter may claim.
+#[cfg(loom)]
+pub fn claimable_future<F>(future: F, bag: &Bag) -> (Entry, Task<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let (runnable, task) = runnable::claimable_future(future, bag.clone());
+    (Entry(runnable), task)
+}
+
 /// As [`future`], for a future that never wakes: the bare cell.
 #[cfg(not(loom))]
 pub fn ready_future<F>(future: F) -> (Entry, Task<F::Output>)

@@ -24,6 +24,12 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// the task in `Closed`.
     fn schedule(&self, runnable: Runnable);
 
+    /// As [`schedule`](Self::schedule), for a wake-up that came while the future was
+    /// polled, most often by itself: it should let others go first. On the runner's thread.
+    fn reschedule(&self, runnable: Runnable) {
+        self.schedule(runnable);
+    }
+
     /// For [`local_future`]s: this is the one thread on which they may be polled
     /// and dropped.
     fn is_owner_thread(&self) -> bool {
@@ -116,7 +122,7 @@ impl fmt::Debug for Runnable {
     }
 }
 
-/// A reference that can only cancel: what an executor keeps of a live task.
+/// A reference that can only cancel and wake: what an executor keeps of a live task.
 #[derive(Clone)]
 pub(crate) struct TaskRef(pub(super) Ref);
 
@@ -125,6 +131,11 @@ impl TaskRef {
     /// As [`Task::cancel`].
     pub(crate) fn cancel(&self) -> bool {
         self.0.cancel()
+    }
+
+    /// Schedules a future that sleeps, as its waker would.
+    pub(crate) fn wake(&self) {
+        self.0.wake();
     }
 
     pub(super) fn header(&self) -> &raw::Header {
@@ -170,6 +181,23 @@ where
     pair(raw::allocate_future::<_, _, false>(
         future,
         schedule,
+        false,
+        Location::caller(),
+    ))
+}
+
+/// As [`future`]; a waiter may poll it on its own thread while it is queued.
+#[track_caller]
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn claimable_future<F, S>(future: F, schedule: S) -> (Runnable, Task<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+    S: Schedule,
+{
+    pair(raw::allocate_future::<_, _, false>(
+        future,
+        schedule,
+        true,
         Location::caller(),
     ))
 }
@@ -186,6 +214,7 @@ where
     pair(raw::allocate_future::<_, _, true>(
         future,
         schedule,
+        false,
         Location::caller(),
     ))
 }

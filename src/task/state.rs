@@ -18,7 +18,7 @@
 //!
 //! 1. The holder of a queue entry runs the task.
 //! 2. A waiter (or a canceller) takes a queued closure out of the executor's
-//!    hands; the entry left in the queue is *stale*.
+//!    hands, or a waiter a queued future for one poll; the entry left in the queue is *stale*.
 //! 3. A waker schedules a suspended future.
 //! 4. The output is in place and becomes visible.
 //! 5. A promise is about to be completed.
@@ -36,7 +36,7 @@
 //! | `HANDLE` | the `Task<T>` exists: it owns the output once `DONE` is set |
 //! | `WAITING` | the consumer slot is filled and lent to whoever finishes the task |
 //! | `TAKEN` | the output was moved out or dropped by the handle |
-//! | `CLAIMABLE` | a waiter may run the queued closure itself; set at birth |
+//! | `CLAIMABLE` | a waiter may run the queued closure, or poll the queued future, itself; set at birth |
 //!
 //! # Invariants
 //!
@@ -220,12 +220,13 @@ impl State {
         })
     }
 
-    /// (2) A waiter wants to run a queued closure itself. On success it has a
-    /// reference of its own; the entry in the queue becomes stale.
+    /// (2) A waiter wants to run a queued closure itself, or to poll a queued future. On
+    /// success it has a reference of its own; the entry in the queue becomes stale, until a
+    /// future is scheduled again: then either entry may start it, and the other is stale.
     #[inline]
     pub(super) fn claim(&self) -> bool {
         self.transition(|s| {
-            if s & (CLAIMABLE | SCHEDULED | RUNNING) != CLAIMABLE | SCHEDULED {
+            if s & (CLAIMABLE | SCHEDULED | RUNNING | CANCELLED) != CLAIMABLE | SCHEDULED {
                 return (None, false);
             }
             (Some(((s & !SCHEDULED) | RUNNING) + REF), true)

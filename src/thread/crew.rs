@@ -51,6 +51,7 @@ use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
 use super::raw::{current, job};
+use super::spawn_async::Futures;
 use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -123,6 +124,8 @@ pub(super) struct Crew {
     idle: Idle<Arc<Slot>>,
     grain: Grain,
     injector: Injector,
+    /// The futures that have not ended.
+    futures: Futures,
     slots: Mutex<Slots<Slot>>,
     /// The length of `slots`, which tells workers that their copy is old.
     generation: AtomicUsize,
@@ -169,6 +172,7 @@ impl Crew {
             idle: Idle::new(config.threads),
             grain: Grain::default(),
             injector: Injector::new(),
+            futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
             generation: AtomicUsize::new(0),
             places: Mutex::new(Vec::new()),
@@ -242,6 +246,10 @@ impl Crew {
 
     pub(super) fn injector(&self) -> &Injector {
         &self.injector
+    }
+
+    pub(super) fn futures(&self) -> &Futures {
+        &self.futures
     }
 
     /// What marks this pool's tasks and workers as belonging together; not 0.
@@ -680,6 +688,7 @@ impl Crew {
         });
         if how == Shutdown::CancelPending {
             self.cancel_pending();
+            self.futures.wake_all();
         }
         self.idle.closing();
         let mine = current::with_home(|home| {
@@ -706,6 +715,7 @@ impl Crew {
             std::thread::sleep(STALL);
         }
         self.join_threads(mine.is_some());
+        self.futures.close(&self.injector);
     }
 
     /// Cancels the tasks that are queued now; later ones are cancelled by the

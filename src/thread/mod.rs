@@ -11,21 +11,23 @@
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
 //! a job and its waiter; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
 //! share, and how they start and end. On top of these: `broadcast`, `scope`, and `region` (map and
-//! its siblings) over `items`. `raw` holds everything unsafe. Invariants are numbered P1 to P32.
+//! its siblings) over `items`, `spawn_async` (futures), and `imap` over `belt`. `raw` holds everything unsafe. Invariants are numbered P1 to P32.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
 //! borrows has ended, and harms no worker. Results and failures are those of the
 //! sequential program, in its order.
 //!
-//! Tests: `tests/thread.rs`; loom models in `checks/tests/pool.rs`.
+//! Tests: `tests/thread.rs`, `tests/thread_async.rs`, `tests/thread_imap.rs`; loom models in `checks/tests/pool.rs`.
 
+mod belt;
 mod broadcast;
 mod builder;
 mod crew;
 mod global;
 mod grain;
 mod idle;
+mod imap;
 mod items;
 mod latch;
 mod offer;
@@ -36,6 +38,7 @@ mod raw;
 mod reduce;
 mod region;
 mod scope;
+mod spawn_async;
 mod wait;
 mod worker;
 
@@ -51,6 +54,7 @@ pub mod model_deque;
 
 pub use builder::ThreadPoolBuilder;
 pub use global::{current_index, join, scope, spawn_blocking};
+pub use imap::{Imap, ImapStream};
 pub use items::Items;
 pub use pool::ThreadPool;
 pub use scope::{Scope, ScopedTask};

@@ -12,12 +12,14 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::broadcast::broadcast;
 use super::crew::Crew;
+use super::imap::Imap;
 use super::items::Items;
 use super::queue::Work;
 use super::raw::{current, job};
 use super::reduce::MapReduce;
 use super::region::{ForEach, Map, TryMap};
 use super::scope::Scope;
+use super::spawn_async::spawn_async_on;
 use super::wait::Blocked;
 use super::{ThreadPoolBuilder, builder, global, scope};
 use crate::loom::Arc;
@@ -240,6 +242,34 @@ impl ThreadPool {
         spawn_on(&self.crew, f)
     }
 
+    /// Spawns `future`, which the pool's workers poll, and returns a handle to wait for it.
+    ///
+    /// For work that computes and now and then waits for a [`Task`], a channel or a lock of
+    /// [`sync`](crate::sync): while it waits it takes no thread. A future that wakes itself
+    /// goes behind what is queued. Inside of it, `trefoil::join` and its siblings use this pool.
+    /// A worker that joins the task polls it itself, if it is queued. What is bound
+    /// to an event loop (`time::sleep`, sockets) does not work here: it panics, or is an error,
+    /// as its documentation says; [`timeout`](crate::timeout) and deadlines do.
+    ///
+    /// Costs one allocation. A [cancelled](Task::cancel) future is dropped by a worker, soon
+    /// if it waits. [`shutdown`](Self::shutdown) ends one that still waits then
+    /// in [`TaskError::Closed`](crate::TaskError::Closed) (or cancels it), and afterwards the
+    /// task ends so at once.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let half = pool.spawn(|| 21);
+    /// let whole = pool.spawn_async(async move { half.await.map(|half| half * 2) });
+    /// assert_eq!(whole.join().unwrap().unwrap(), 42);
+    /// ```
+    #[track_caller]
+    pub fn spawn_async<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        spawn_async_on(&self.crew, future)
+    }
+
     /// Calls `f` with each item and collects what it returns, in the order of the
     /// items.
     ///
@@ -340,6 +370,59 @@ impl ThreadPool {
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
         items.produce(TryMap(&self.crew, f))
+    }
+
+    /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
+    /// and yields the results in the order of the items, each as soon as it is there and due.
+    ///
+    /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead of
+    /// it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a thread of its own
+    /// outside the pool, so that it may block, for ever even, and hold up neither results that are there nor the
+    /// pool. Who waits in `next` may run the item that it waits for itself, as with `map`.
+    ///
+    /// On an event-loop thread `next` blocks the loop; [`stream`](Imap::stream) does not.
+    /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one.
+    ///
+    /// Cost: some hundred nanoseconds for each item, and the thread.
+    ///
+    /// # Panics
+    /// `next` resumes the panic of an item where its result is due. Who catches it can go on: only
+    /// that result is missing. A panic of the input is resumed after the results of the items before it, and is
+    /// the end.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let squares = pool.imap(1_u64.., |n| n * n);
+    /// let small: Vec<u64> = squares.take_while(|&square| square < 50).collect();
+    /// assert_eq!(small, [1, 4, 9, 16, 25, 36, 49]);
+    /// ```
+    pub fn imap<I, R, F>(&self, items: I, f: F) -> Imap<R>
+    where
+        I: IntoIterator<Item: Send, IntoIter: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        Imap::new(&self.crew, items.into_iter(), f, true)
+    }
+
+    /// As [`imap`](Self::imap), but yields the results as they come. All items run on the pool's
+    /// own threads.
+    ///
+    /// # Panics
+    /// As `imap`: the panic of an item when it comes.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let sum: u64 = pool.imap_unordered(vec![1, 2, 3], |n| n * n).sum();
+    /// assert_eq!(sum, 14);
+    /// ```
+    pub fn imap_unordered<I, R, F>(&self, items: I, f: F) -> Imap<R>
+    where
+        I: IntoIterator<Item: Send, IntoIter: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        Imap::new(&self.crew, items.into_iter(), f, false)
     }
 
     /// Runs `f` on one of the pool's threads and waits for it; if this is one,

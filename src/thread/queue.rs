@@ -21,7 +21,8 @@
 //! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
 //!   halves of the joins on its stack that were offered (`pace.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
-//! - **P7** Nothing is accepted by the injector after the mode has left [`Mode::Open`].
+//! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
+//!   that were accepted before are, when they are woken, until [`Mode::Closed`].
 //!
 //! Rejected: one deque for both (the owner's pop of its half would have to run
 //! the strangers above it first); a lock-free injector (the decision about
@@ -230,6 +231,26 @@ impl Injector {
         if open {
             put();
         }
+    }
+
+    /// Queues a future that was accepted before and has been woken, as long as there is
+    /// somebody to run it.
+    pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
+        let mut stale = Vec::new();
+        let mut queue = self.queue.lock();
+        if queue.1 == Mode::Closed {
+            return Err(work);
+        }
+        // Of those that waiters have polled to their end: who spawns and waits in a loop must
+        // not fill the queue.
+        while let Some(last) = queue.0.pop_back_if(|last| last.is_stale()) {
+            stale.push(last);
+        }
+        queue.0.push_back(work);
+        self.len.store(queue.0.len(), Ordering::Relaxed);
+        drop(queue);
+        drop(stale);
+        Ok(())
     }
 
     /// Puts back what was taken from a queue: accepted once, it stays accepted

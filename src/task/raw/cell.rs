@@ -59,10 +59,11 @@ where
     )
 }
 
-/// `LOCAL`: only `schedule`'s thread may touch it (T9).
+/// `LOCAL`: only `schedule`'s thread may touch it (T9), so nobody may claim it.
 pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
     future: F,
     schedule: S,
+    claimable: bool,
     site: &'static Location<'static>,
 ) -> NonNull<Header> {
     let payload = Payload::<F, F::Output> {
@@ -73,7 +74,13 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool
     } else {
         &Make::<F, F::Output, S>::FUTURE
     };
-    allocate(State::scheduled(false), vtable, schedule, payload, site)
+    allocate(
+        State::scheduled(claimable && !LOCAL),
+        vtable,
+        schedule,
+        payload,
+        site,
+    )
 }
 
 pub(in crate::task) fn allocate_promise<T, H: OnCancel>(
@@ -272,8 +279,10 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             Ran::Pending
         }
         Suspend::Again => {
-            // SAFETY: T6, T7: `suspend` added the entry's reference; `runner` keeps the cell (T10).
-            unsafe { schedule::<F, F::Output, S>(ptr) };
+            // SAFETY: T6, T7, T10: `runner` keeps the cell.
+            let schedule = unsafe { half::<F, F::Output, S>(ptr) };
+            // `suspend` added the entry's reference (T6).
+            schedule.reschedule(Runnable::from_ref(Ref::from_raw(ptr)));
             Ran::Pending
         }
         Suspend::Cancelled => {

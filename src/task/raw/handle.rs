@@ -205,7 +205,7 @@ impl<T> Handle<T> {
         current::is(self.header()) || self.cell.is_local_here()
     }
 
-    /// Runs the task here, if it is a queued closure that may be claimed: by
+    /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
     /// anybody, or, if it is tagged, by threads whose home has that tag.
     pub(in crate::task) fn claim_and_run(&self) -> bool {
         let tag = self.header().tag.load(Ordering::Relaxed);

@@ -8,7 +8,8 @@
 //!
 //! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only
 //!   entry of its task (`SCHEDULED` is set once per entry), and it is consumed by
-//!   `push`. So `next` has one writer at a time.
+//!   `push`. So `next` has one writer at a time. A future that waiters may claim can have more, stale
+//!   ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
 //!
 //! Tests: `checks/tests/models.rs::inbox_*`.
 #![allow(unsafe_code)]

@@ -336,6 +336,16 @@ impl Ref {
         true
     }
 
+    /// Schedules a future that sleeps; nothing happens to any other task.
+    pub(super) fn wake(&self) {
+        let header = self.header();
+        if matches!(header.vtable.kind, Kind::Future | Kind::Local) && header.state.wake_by_ref() {
+            // SAFETY: T6, T7; `wake_by_ref` added the reference that goes to the entry, and
+            // `self` keeps the cell meanwhile (T10).
+            unsafe { (header.vtable.schedule)(self.0) };
+        }
+    }
+
     /// The producer's side of a promise.
     pub(super) fn hook(&self) -> &dyn OnCancel {
         // SAFETY: T6, T7: for other kinds than promises the function panics.

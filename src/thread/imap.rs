@@ -1,0 +1,195 @@
+//! `imap`: results one by one, while later items are worked on.
+//!
+//! **Job.** The two faces of a belt (`belt.rs`, where it is told how items travel): [`Imap`],
+//! an iterator that blocks, and [`ImapStream`], which is polled. What they add is what a face needs:
+//! a panic that comes off the belt is resumed here, where its item is due, and dropping the face
+//! cancels the belt.
+//!
+//! Neither knows the types of the iterator and the function: they would only make the
+//! type of what is returned too long to be named, and save a call through a table.
+//!
+//! Tests: `tests/thread_imap.rs`.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+
+use super::belt::{Belt, Conveyor, Given};
+use super::crew::Crew;
+
+/// What [`ThreadPool::imap`](super::ThreadPool::imap) and
+/// [`imap_unordered`](super::ThreadPool::imap_unordered) return: an iterator over the results.
+///
+/// Dropping it cancels what is left, without waiting: items not yet begun are dropped, those
+/// that run see it in [`CancelToken::current`](crate::CancelToken::current), and the input
+/// iterator is dropped, by its own thread if that is inside of it just then.
+#[must_use = "nothing is pulled from the input before the first `next`"]
+pub struct Imap<R> {
+    belt: Option<Arc<dyn Conveyor<R>>>,
+}
+
+impl<R: Send + 'static> Imap<R> {
+    pub(super) fn new<I, F>(crew: &Arc<Crew>, items: I, f: F, ordered: bool) -> Self
+    where
+        I: Iterator<Item: Send> + Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        Self {
+            belt: Some(Belt::new(crew, items, f, ordered)),
+        }
+    }
+}
+
+impl<R> Imap<R> {
+    fn belt(&self) -> &dyn Conveyor<R> {
+        match &self.belt {
+            Some(belt) => &**belt,
+            None => unreachable!("it has its belt until it is consumed"),
+        }
+    }
+
+    /// How many items may be under way at once: pulled from the input, and their results not
+    /// yet taken. Default: four times the width of the pool, and 16. 0 means 1.
+    ///
+    /// A small buffer bounds what is held in memory; a large one makes tiny items cheaper, because
+    /// threads wake one another less often.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let lengths = pool.imap(["a", "bc"], str::len).buffer(1);
+    /// assert_eq!(lengths.collect::<Vec<_>>(), [1, 2]);
+    /// ```
+    pub fn buffer(self, items: usize) -> Self {
+        self.belt().set_buffer(items);
+        self
+    }
+
+    /// The same for async code: polling it never blocks, on any runtime.
+    ///
+    /// ```
+    /// use std::pin::Pin;
+    /// use futures_core::Stream; // or `futures::StreamExt`, and then `squares.next().await`
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let mut squares = pool.imap(1..=3, |n| n * n).stream();
+    /// let sum = trefoil::run(async move {
+    ///     let mut sum = 0;
+    ///     while let Some(square) = std::future::poll_fn(|cx| Pin::new(&mut squares).poll_next(cx)).await {
+    ///         sum += square;
+    ///     }
+    ///     sum
+    /// });
+    /// assert_eq!(sum, 14);
+    /// ```
+    pub fn stream(mut self) -> ImapStream<R> {
+        ImapStream {
+            belt: self.belt.take(),
+        }
+    }
+}
+
+fn resumed<R>(given: Given<R>) -> Option<R> {
+    match given? {
+        Ok(result) => Some(result),
+        Err(panic) => panic.resume_unwind(),
+    }
+}
+
+impl<R> Iterator for Imap<R> {
+    type Item = R;
+
+    fn next(&mut self) -> Option<R> {
+        resumed(self.belt().next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.belt().size_hint()
+    }
+}
+
+impl<R> FusedIterator for Imap<R> {}
+
+impl<R> Drop for Imap<R> {
+    fn drop(&mut self) {
+        if let Some(belt) = &self.belt {
+            belt.cancel();
+        }
+    }
+}
+
+impl<R> fmt::Debug for Imap<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "Imap", self.belt.as_deref())
+    }
+}
+
+/// The results of [`imap`](super::ThreadPool::imap) or
+/// [`imap_unordered`](super::ThreadPool::imap_unordered) for async code.
+///
+/// A panic of an item, or of the input, is resumed in the poll where it is due.
+///
+/// # Cancel safety
+/// A poll takes a result only if it returns it. Dropping the stream is as dropping the [`Imap`].
+#[must_use = "nothing is pulled from the input before the first poll"]
+pub struct ImapStream<R> {
+    /// `None`: it has ended.
+    belt: Option<Arc<dyn Conveyor<R>>>,
+}
+
+impl<R> Stream for ImapStream<R> {
+    type Item = R;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        let Some(belt) = &self.belt else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(given) = belt.poll(cx.waker()) else {
+            return Poll::Pending;
+        };
+        if given.is_none() {
+            self.belt = None;
+        }
+        Poll::Ready(resumed(given))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let ended = (0, Some(0));
+        self.belt.as_ref().map_or(ended, |belt| belt.size_hint())
+    }
+}
+
+impl<R> FusedStream for ImapStream<R> {
+    fn is_terminated(&self) -> bool {
+        self.belt.is_none()
+    }
+}
+
+// Nothing in it is pinned.
+impl<R> Unpin for ImapStream<R> {}
+
+impl<R> Drop for ImapStream<R> {
+    fn drop(&mut self) {
+        if let Some(belt) = &self.belt {
+            belt.cancel();
+        }
+    }
+}
+
+impl<R> fmt::Debug for ImapStream<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "ImapStream", self.belt.as_deref())
+    }
+}
+
+fn debug<R>(f: &mut fmt::Formatter<'_>, name: &str, belt: Option<&dyn Conveyor<R>>) -> fmt::Result {
+    let (items, buffer) = belt.map_or((0, 0), Conveyor::load);
+    f.debug_struct(name)
+        .field("under_way", &items)
+        .field("buffer", &buffer)
+        .finish()
+}

@@ -1,0 +1,257 @@
+//! Futures on the pool's workers.
+//!
+//! **Job.** `spawn_async`: the stem's cell holds the future and its polls, its wakers, its
+//! result; this file says where a woken future goes, and keeps a list of the futures that have
+//! not ended, because a pool that ends must end them.
+//!
+//! **Protocol.** 1. [`Futures::enlist`] makes the cell and enters it in the list, in one step
+//! under the lock of one part of the list. The entry leaves the list when the future is dropped
+//! (ended, cancelled, refused), which is always before the end of its task is visible.
+//! 2. A wake-up puts it into the waking worker's own deque, so that it is warm; from
+//! outside, into the injector. A wake-up during its own poll, and every [`TURN`]th other one,
+//! goes to the injector, too: own deques give the newest first, and what is there would never
+//! run if a future that yields, or two that wake each other, were always the newest.
+//! 3. A worker that joins the task may claim it while it is queued and polls it once. If it
+//! then sleeps, the worker parks as for any other task.
+//! 4. A pool that cancels what is pending wakes all futures, and the workers drop what they find.
+//! One that waits runs what is woken, also from outside, until all is quiet. What
+//! is left then is woken by the thread that shuts the pool down, and, since nobody accepts it, dropped
+//! by it ([`Futures::close`]).
+//!
+//! **Whose thread.** A future is polled by workers, and dropped by them or by who shuts the pool
+//! down. Not by who wakes it: that thread may hold a lock that the future's destructor wants.
+//! So wake-ups of a closed pool's futures are put aside for [`Futures::close`]; only one that
+//! comes later still, having begun before, drops the future itself.
+//!
+//! **Memory.** The cell refers to the pool weakly, and the pool to the cell until the future
+//! is dropped: a waker that outlives the pool keeps the cell and nothing else.
+//!
+//! Rejected: leaving the future to its wakers at the end (a task whose promise is never kept
+//! would never end); one list for the whole pool (a lock that all workers share).
+//!
+//! Tests: `tests/thread_async.rs`; claims of futures: the models
+//! `run_vs_claiming_join_of_a_future` and its siblings in `checks/tests/models.rs`.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use crossbeam_utils::CachePadded;
+use pin_project_lite::pin_project;
+use slab::Slab;
+
+use super::crew::Crew;
+use super::queue::{Injector, Mode, Work};
+use super::raw::current;
+use crate::loom::{Mutex, per_thread};
+use crate::task::{self, Runnable, Schedule, Task, TaskRef};
+
+/// Every so many wake-ups of a worker, one goes to the end of the common queue.
+const TURN: u32 = 16;
+
+/// In how many parts the list is.
+const PARTS: usize = 8;
+
+per_thread! {
+    static WAKES: Cell<u32> = Cell::new(0);
+}
+
+/// The futures of one pool that have not ended.
+pub(super) struct Futures {
+    parts: [CachePadded<Mutex<Slab<TaskRef>>>; PARTS],
+    late: Mutex<Late>,
+}
+
+/// Woken when nobody was there to run them.
+struct Late {
+    entries: Vec<Runnable>,
+    /// Nobody looks here any more.
+    over: bool,
+}
+
+impl Futures {
+    pub(super) fn new() -> Self {
+        Self {
+            parts: std::array::from_fn(|_| CachePadded::new(Mutex::new(Slab::new()))),
+            late: Mutex::new(Late {
+                entries: Vec::new(),
+                over: false,
+            }),
+        }
+    }
+
+    /// Step 1.
+    #[track_caller]
+    fn enlist<F>(&self, crew: &Arc<Crew>, future: F) -> (Runnable, Task<F::Output>)
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let index = current::with_home(|home| home.map(|home| home.slot().number()));
+        let part = index.map_or(0, |index| 1 + index % (PARTS - 1));
+        let mut list = self.parts[part].lock();
+        let vacant = list.vacant_entry();
+        let enlisted = Enlisted {
+            future,
+            entry: Entry {
+                crew: Arc::downgrade(crew),
+                place: vacant.key() * PARTS + part,
+            },
+        };
+        let pair = task::claimable_future(enlisted, Home(Arc::downgrade(crew)));
+        vacant.insert(pair.0.task_ref());
+        pair
+    }
+
+    fn strike(&self, place: usize) {
+        let task = self.parts[place % PARTS].lock().try_remove(place / PARTS);
+        drop(task);
+    }
+
+    /// Has every future that sleeps pass by [`Home`] once more.
+    pub(super) fn wake_all(&self) {
+        for part in &self.parts {
+            let tasks: Vec<TaskRef> = part.lock().iter().map(|(_, task)| task.clone()).collect();
+            for task in tasks {
+                task.wake();
+            }
+        }
+    }
+
+    /// The pool is closed: ends what has not ended (but a future inside of which the pool was shut
+    /// down: it ends when it returns).
+    pub(super) fn close(&self, injector: &Injector) {
+        self.wake_all();
+        let mut late = self.late.lock();
+        late.over = true;
+        let entries = std::mem::take(&mut late.entries);
+        drop(late);
+        // Dropping an entry ends its task in Closed.
+        entries.into_iter().for_each(drop);
+        // What was woken after the last look into the queues, and before the closing.
+        for work in injector.take_all() {
+            match work {
+                Work::Task(task) => drop(task),
+                other => injector.put_back(other),
+            }
+        }
+    }
+
+    /// Puts a wake-up aside, unless it is too late for that.
+    fn put_aside(&self, entry: Runnable) {
+        let mut late = self.late.lock();
+        if late.over {
+            drop(late);
+            drop(entry);
+        } else {
+            late.entries.push(entry);
+        }
+    }
+}
+
+/// Where a woken future goes.
+struct Home(Weak<Crew>);
+
+impl Home {
+    fn queue(&self, runnable: Runnable, behind: bool) {
+        let mut entry = Some(Work::Task(runnable));
+        if !behind && !turn() {
+            current::with_home(|home| {
+                let Some(home) = home.filter(|home| is(&self.0, home.crew())) else {
+                    return;
+                };
+                if !home.is_ending() && home.crew().injector().mode() != Mode::Closed {
+                    entry
+                        .take()
+                        .into_iter()
+                        .for_each(|work| home.push_task(work));
+                }
+            });
+        }
+        let Some(work) = entry else { return };
+        let Some(crew) = self.0.upgrade() else {
+            return; // dropped: its task ends in Closed
+        };
+        match crew.injector().push_woken(work) {
+            Ok(()) => crew.published(),
+            Err(Work::Task(refused)) => crew.futures().put_aside(refused),
+            Err(_) => unreachable!("it gives back what it was given"),
+        }
+    }
+}
+
+impl Schedule for Home {
+    fn schedule(&self, runnable: Runnable) {
+        self.queue(runnable, false);
+    }
+
+    fn reschedule(&self, runnable: Runnable) {
+        self.queue(runnable, true);
+    }
+}
+
+/// Now and then.
+fn turn() -> bool {
+    let count = |wakes: &Cell<u32>| wakes.replace(wakes.get().wrapping_add(1));
+    WAKES
+        .try_with(count)
+        .is_ok_and(|wakes| wakes.is_multiple_of(TURN))
+}
+
+fn is(weak: &Weak<Crew>, crew: &Arc<Crew>) -> bool {
+    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(crew))
+}
+
+pin_project! {
+    /// The user's future, and its place in the list, which goes after it.
+    struct Enlisted<F> {
+        #[pin]
+        future: F,
+        entry: Entry,
+    }
+}
+
+struct Entry {
+    crew: Weak<Crew>,
+    place: usize,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(crew) = self.crew.upgrade() {
+            crew.futures().strike(self.place);
+        }
+    }
+}
+
+impl<F: Future> Future for Enlisted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        // Whatever pool the worker that has claimed it is a guest of just now.
+        current::with_home(|home| match home {
+            Some(home) if is(&this.entry.crew, home.crew()) => {
+                current::inside(home, || this.future.poll(cx))
+            }
+            _ => this.future.poll(cx),
+        })
+    }
+}
+
+/// See [`ThreadPool::spawn_async`](super::ThreadPool::spawn_async).
+#[track_caller]
+pub(super) fn spawn_async_on<F>(crew: &Arc<Crew>, future: F) -> Task<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let (runnable, task) = crew.futures().enlist(crew, future);
+    // Only this pool's own workers may poll what they wait for.
+    runnable.set_tag(crew.tag());
+    if let Some(hook) = &crew.config().unobserved {
+        runnable.set_hook(Arc::clone(hook));
+    }
+    // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
+    drop(crew.submit(Work::Task(runnable)));
+    task
+}
