@@ -524,15 +524,6 @@ impl Crew {
         }
     }
 
-    /// A join that is offered. Each half is called once.
-    pub(super) fn join(
-        self: &Arc<Self>,
-        a: &mut (dyn FnMut() + Send),
-        b: &mut (dyn FnMut() + Send),
-    ) {
-        self.region(|worker| job::fork(worker, |_, _| a(), |_, _| b()));
-    }
-
     // ---- places ----------------------------------------------------------
 
     /// The slots of the pool's own places. `None`: this process has none of its threads.

@@ -109,6 +109,26 @@ pub(super) fn look(pool: usize) -> bool {
     })
 }
 
+/// Calls each half once; `b` perhaps on another thread.
+fn offer(pool: Option<&Arc<Crew>>, a: Half<'_>, b: Half<'_>) {
+    let here = |crew: &Arc<Crew>| pool.is_none_or(|pool| pool.is(crew));
+    current::with(|worker| match worker {
+        Some(worker) if worker.may_run() && here(worker.crew()) => {
+            job::fork(worker, |_, _| a(), |_, _| b());
+        }
+        _ => {
+            let crew = match (pool, worker) {
+                (Some(crew), _) => crew,
+                (None, Some(worker)) => worker.crew(),
+                (None, None) => get().crew(),
+            };
+            crew.region(|worker| job::fork(worker, |_, _| a(), |_, _| b()));
+        }
+    });
+}
+
+type Half<'a> = &'a mut (dyn FnMut() + Send);
+
 /// A join whose second half is offered to others, on `pool`, or on that which this thread is inside of, or the global one.
 ///
 /// What is generic ends here: the closures are handed on as objects, so that the compiler sees in
@@ -124,17 +144,9 @@ where
 {
     let (mut a, mut b) = (Some(a), Some(b));
     let (mut first, mut second) = (None, None);
-    {
-        let a = &mut || first = a.take().map(|a| a());
-        let b = &mut || second = b.take().map(|b| b());
-        match pool {
-            Some(crew) => crew.join(a, b),
-            None => current::with(|worker| match worker {
-                Some(worker) => worker.crew().join(a, b),
-                None => get().crew().join(a, b),
-            }),
-        }
-    }
+    offer(pool, &mut || first = a.take().map(|a| a()), &mut || {
+        second = b.take().map(|b| b())
+    });
     match (first, second) {
         (Some(first), Some(second)) => (first, second),
         _ => unreachable!("a join calls both halves"),
