@@ -302,9 +302,10 @@ fn run_vs_claiming_join() {
     });
 }
 
-/// Pending `times` times, each time woken at once; counts its polls.
+/// Pending `times` times, each time woken at once; counts its polls, and is alone in each.
 struct Yields {
     times: usize,
+    alone: loom::sync::atomic::AtomicBool,
     polls: Arc<AtomicUsize>,
     value: Option<Value>,
 }
@@ -313,8 +314,12 @@ impl Future for Yields {
     type Output = Value;
 
     fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Value> {
+        use loom::sync::atomic::Ordering::AcqRel;
+        assert!(self.alone.swap(false, AcqRel), "polled while it is polled");
         if self.polls.fetch_add(1, SeqCst) < self.times {
             cx.waker().wake_by_ref();
+            // Whoever starts it now does so before this poll has returned.
+            assert!(!self.alone.swap(true, AcqRel));
             return Poll::Pending;
         }
         Poll::Ready(self.value.take().unwrap())
@@ -328,6 +333,7 @@ fn run_vs_claiming_join_of_a_future(times: usize) {
         let bag = model::Bag::default();
         let future = Yields {
             times,
+            alone: loom::sync::atomic::AtomicBool::new(true),
             polls: polls.clone(),
             value: Some(census.value()),
         };

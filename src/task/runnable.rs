@@ -110,7 +110,9 @@ impl Runnable {
 
 impl Drop for Runnable {
     fn drop(&mut self) {
-        self.0.clone().discard(TaskError::Closed);
+        if !self.0.header().state.is_stale() {
+            self.0.clone().discard(TaskError::Closed);
+        }
     }
 }
 

@@ -208,7 +208,8 @@ impl State {
     #[inline]
     pub(super) fn start(&self) -> Start {
         self.transition(|s| {
-            if s & SCHEDULED == 0 {
+            // Running and scheduled: a waiter has claimed the future, and will queue it again.
+            if s & (SCHEDULED | RUNNING) != SCHEDULED {
                 return (None, Start::Stale);
             }
             let result = if s & CANCELLED == 0 {
@@ -218,6 +219,12 @@ impl State {
             };
             (Some((s & !SCHEDULED) | RUNNING), result)
         })
+    }
+
+    /// For the holder of a queue entry: [`start`](Self::start) would say `Stale`.
+    #[inline]
+    pub(super) fn is_stale(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (SCHEDULED | RUNNING) != SCHEDULED
     }
 
     /// (2) A waiter wants to run a queued closure itself, or to poll a queued future. On

@@ -47,6 +47,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::grain::Grain;
+use super::guest::Lease;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
@@ -286,6 +287,21 @@ impl Crew {
         *slots = slots.iter().chain(new).cloned().collect();
         self.generation.store(slots.len(), Ordering::Release);
         seats
+    }
+
+    /// A seat for a guest, used before or new.
+    pub(super) fn take_guest_seat(&self) -> Seat {
+        let seat = self.guests.lock().pop();
+        seat.unwrap_or_else(|| self.guest_seat())
+    }
+
+    pub(super) fn put_guest_seat(&self, seat: Seat) {
+        if self.is_foreign() {
+            // The lock may be held for ever.
+            std::mem::forget(seat);
+        } else {
+            self.guests.lock().push(seat);
+        }
     }
 
     fn guest_seat(&self) -> Seat {
@@ -778,43 +794,5 @@ impl Handles {
         self.running = running;
         let ended: Vec<(usize, JoinHandle<()>)> = ended;
         ended.into_iter().map(|(_, handle)| handle).collect()
-    }
-}
-
-/// A guest's place, given back when the guest leaves, also by unwinding.
-struct Lease<'a> {
-    crew: &'a Arc<Crew>,
-    worker: Option<Worker>,
-}
-
-impl<'a> Lease<'a> {
-    fn new(crew: &'a Arc<Crew>) -> Self {
-        let seat = crew.guests.lock().pop();
-        let seat = seat.unwrap_or_else(|| crew.guest_seat());
-        Self {
-            crew,
-            worker: Some(Worker::new(Arc::clone(crew), seat, true)),
-        }
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&Worker) -> R) -> R {
-        match &self.worker {
-            Some(worker) => f(worker),
-            None => unreachable!("a lease has its worker until it is dropped"),
-        }
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            let seat = worker.into_seat();
-            if self.crew.is_foreign() {
-                // The lock may be held for ever.
-                std::mem::forget(seat);
-            } else {
-                self.crew.guests.lock().push(seat);
-            }
-        }
     }
 }

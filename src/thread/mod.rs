@@ -26,6 +26,7 @@ mod builder;
 mod crew;
 mod global;
 mod grain;
+mod guest;
 mod idle;
 mod imap;
 mod items;

@@ -106,6 +106,9 @@ impl Work {
     }
 }
 
+/// The most that a worker moves from the injector to its own deque at once.
+const BATCH: usize = 32;
+
 /// How many tasks are looked at in one sweep.
 const SWEEP: u32 = 64;
 
@@ -269,6 +272,22 @@ impl Injector {
         let work = queue.0.pop_front();
         self.len.store(queue.0.len(), Ordering::Relaxed);
         work
+    }
+
+    /// The oldest, and a fair share of the others, which go into `local` so that the
+    /// older ones are popped first. True: there are such others.
+    pub(super) fn pop_some(&self, width: usize, local: &Deque<Work>) -> Option<(Work, bool)> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let first = queue.0.pop_front()?;
+        let more = (queue.0.len() / (width + 1)).min(BATCH);
+        for work in queue.0.drain(..more).rev() {
+            local.push(work);
+        }
+        self.len.store(queue.0.len(), Ordering::Relaxed);
+        Some((first, more > 0))
     }
 
     /// Everything that is queued.

@@ -5,8 +5,9 @@
 //! than the scope.
 //!
 //! **Protocol.** 1. `spawn` puts the task into the scope's own queue (its
-//! *brood*) and a *ticket* into the pool's queues. 2. A worker that finds a ticket takes
-//! the oldest task of that brood, if one is left. 3. Who waits for a task
+//! *brood*) and a *ticket* into the pool's queues, unless there are as many as the pool is wide. 2. A worker that
+//! finds a ticket takes the oldest task of that brood, if one is left, and before it runs it puts another
+//! ticket into its own queue, if there is more to do. 3. Who waits for a task
 //! runs it, if nobody has begun it. 4. The scope's end runs what is left in the
 //! brood, then waits for what others run.
 //!
@@ -78,8 +79,11 @@ type PanicCell = Mutex<Option<Panic>>;
 pub(super) struct Ticket(Arc<Brood>);
 
 impl Ticket {
-    pub(super) fn redeem(self) {
-        self.0.redeem();
+    /// Runs a task of the scope, after it has put `another` ticket into the queues, if there is
+    /// more to do.
+    pub(super) fn redeem(self, width: usize, another: impl FnOnce(Self)) {
+        let brood = &self.0;
+        brood.redeem(width, || another(Self(Arc::clone(brood))));
     }
 }
 
@@ -173,7 +177,10 @@ impl<'scope> Scope<'scope, '_> {
             },
             common: Arc::clone(&self.common),
         });
-        let needs_ticket = self.lend(Arc::clone(&task) as Arc<dyn Entry + 'scope>);
+        let needs_ticket = self.lend(
+            Arc::clone(&task) as Arc<dyn Entry + 'scope>,
+            self.common.crew.width(),
+        );
         if needs_ticket
             && self
                 .common

@@ -151,7 +151,7 @@ pub(super) struct Worker {
     crew: Arc<Crew>,
     seat: Seat,
     /// The crew's slots as this worker last saw them, and their generation.
-    seen: RefCell<(usize, Slots<Slot>)>,
+    seen: RefCell<Option<(usize, Slots<Slot>)>>,
     random: Cell<u32>,
     pace: Pace,
     findings: Findings,
@@ -167,13 +167,12 @@ impl Worker {
     /// The place of one of the pool's own threads, or of a `guest`.
     pub(super) fn new(crew: Arc<Crew>, seat: Seat, guest: bool) -> Self {
         let may_run = !guest || crew.config().caller_helps;
-        let seen = RefCell::new(crew.slots());
         let pace = Pace::new(crew.width());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
             crew,
             seat,
-            seen,
+            seen: RefCell::new(None),
             random,
             pace,
             findings: Findings::new(),
@@ -183,8 +182,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn into_seat(self) -> Seat {
-        self.seat
+    pub(super) fn into_parts(self) -> (Arc<Crew>, Seat) {
+        (self.crew, self.seat)
     }
 
     #[inline]
@@ -276,10 +275,11 @@ impl Worker {
 
     pub(super) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
         let mut seen = self.seen.borrow_mut();
-        if seen.0 != self.crew.generation() {
-            *seen = self.crew.slots();
-        }
-        f(&seen.1)
+        let slots = match &mut *seen {
+            Some((generation, slots)) if *generation == self.crew.generation() => slots,
+            old => &mut old.insert(self.crew.slots()).1,
+        };
+        f(slots)
     }
 
     fn find(&self) -> Option<Work> {
@@ -290,7 +290,7 @@ impl Worker {
         let work = (if posted { self.own_share() } else { None })
             .or_else(|| if fair { injector.pop() } else { None })
             .or_else(|| self.seat.local.tasks.pop())
-            .or_else(|| injector.pop())
+            .or_else(|| self.fetch())
             .or_else(|| {
                 self.with_slots(|slots| {
                     let start = turn as usize % slots.len();
@@ -306,6 +306,18 @@ impl Worker {
         let taken = &self.seat.slot.taken;
         taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         Some(work)
+    }
+
+    /// Some of the injector's work, of which the first is to be run now.
+    fn fetch(&self) -> Option<Work> {
+        let (first, more) = self
+            .crew
+            .injector()
+            .pop_some(self.crew.width(), &self.seat.local.tasks)?;
+        if more {
+            self.crew.published();
+        }
+        Some(first)
     }
 
     fn own_share(&self) -> Option<Work> {
@@ -340,7 +352,9 @@ impl Worker {
                 self.run_job(job);
                 return self.findings.ran(ticks::since(began) < TINY);
             }
-            Work::Ticket(ticket) => ticket.redeem(),
+            Work::Ticket(ticket) => ticket.redeem(self.crew.width(), |another| {
+                self.push_task(Work::Ticket(another));
+            }),
             Work::Share(share) => share.run(),
         }
         self.findings.ran(false);
@@ -558,5 +572,5 @@ pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     let worker = Worker::new(Arc::clone(&crew), seat, false);
     current::at_home(&worker, || worker.live(role));
     context::set_blocker(None);
-    crew.retired(worker.into_seat());
+    crew.retired(worker.into_parts().1);
 }

@@ -56,10 +56,18 @@ pub(in crate::thread) struct Brood {
 
 struct Queue {
     entries: VecDeque<Arc<dyn Entry>>,
-    /// How many tickets for entries are in the pool's queues. A new entry
-    /// for which there is one already, because a waiter has run another entry
-    /// itself, needs none.
+    /// How many tickets for entries are in the pool's queues: one for each, but no more than
+    /// there are workers.
     tickets: usize,
+}
+
+impl Queue {
+    /// True: there must be one more ticket. It has been counted.
+    fn needs_ticket(&mut self, width: usize) -> bool {
+        let needed = self.tickets < self.entries.len().min(width);
+        self.tickets += usize::from(needed);
+        needed
+    }
 }
 
 impl Brood {
@@ -99,7 +107,7 @@ impl Brood {
     }
 
     /// True: a ticket must be queued for it.
-    fn queue(&self, entry: Arc<dyn Entry>) -> bool {
+    fn queue(&self, entry: Arc<dyn Entry>, width: usize) -> bool {
         // Relaxed: the count cannot be zero, the caller is counted itself.
         self.count.fetch_add(1, Ordering::Relaxed);
         let mut stale = Vec::new();
@@ -110,8 +118,7 @@ impl Brood {
             stale.push(last);
         }
         queue.entries.push_back(entry);
-        let needed = queue.tickets < queue.entries.len();
-        queue.tickets += usize::from(needed);
+        let needed = queue.needs_ticket(width);
         drop(queue);
         for entry in stale {
             self.drop_entry(entry);
@@ -132,12 +139,17 @@ impl Brood {
         self.run(entry)
     }
 
-    /// The same for a worker that has found a ticket.
-    pub(in crate::thread) fn redeem(&self) {
+    /// The same for a worker that has found a ticket. If there is more for the `width` workers to do than there
+    /// are tickets, calls `another` before.
+    pub(in crate::thread) fn redeem(&self, width: usize, another: impl FnOnce()) {
         let mut queue = self.queue.lock();
         queue.tickets -= 1;
         let entry = queue.entries.pop_front();
+        let needed = queue.needs_ticket(width);
         drop(queue);
+        if needed {
+            another();
+        }
         self.run(entry);
     }
 
@@ -175,12 +187,16 @@ impl Brood {
 impl<'scope> Scope<'scope, '_> {
     /// Queues an entry that borrows for `'scope`. True: a ticket must be queued
     /// for it.
-    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> bool {
+    pub(in crate::thread) fn lend(
+        &'scope self,
+        entry: Arc<dyn Entry + 'scope>,
+        width: usize,
+    ) -> bool {
         // SAFETY: P15, P16: only the lifetime changes. The reference is dropped
         // before the count is zero, `raise` waits for that before it ends, and the
         // scope, which is borrowed for 'scope, outlives `raise`.
         let entry = unsafe { mem::transmute::<Arc<dyn Entry + 'scope>, Arc<dyn Entry>>(entry) };
-        self.brood().queue(entry)
+        self.brood().queue(entry, width)
     }
 }
 
