@@ -396,6 +396,12 @@ impl State {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
+    /// Some thread has the work to itself now: a hint.
+    #[inline]
+    pub(super) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & RUNNING != 0
+    }
+
     /// What the handle may do next.
     #[inline]
     pub(super) fn look(&self) -> Look {

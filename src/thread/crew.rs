@@ -331,7 +331,7 @@ impl Crew {
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(super) fn takers(&self) -> u32 {
-        self.idle.idlers(!self.grain.is_fine())
+        self.idle.idlers(self.grain.stand_ins())
     }
 
     fn has_open_post(&self) -> bool {
@@ -402,7 +402,7 @@ impl Crew {
 
     /// Where the protocol asks for one more look into the queues.
     pub(super) fn recheck(self: &Arc<Self>) {
-        if self.has_tasks() || (!self.grain.is_fine() && self.has_jobs()) {
+        if self.has_tasks() || (self.takers() > 0 && self.has_jobs()) {
             self.published();
         }
     }
@@ -488,19 +488,24 @@ impl Crew {
     /// or already a guest, else one lent for as long as `f` runs.
     #[inline]
     pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
+        self.seated_or(f, |this, f| {
+            Lease::new(this).with(|worker| current::inside(worker, || f(worker)))
+        })
+    }
+
+    #[inline]
+    fn seated_or<F, R>(self: &Arc<Self>, f: F, as_guest: impl FnOnce(&Arc<Self>, F) -> R) -> R
+    where
+        F: FnOnce(&Worker) -> R,
+    {
         let this = self.present();
         current::with(|worker| match worker {
             Some(worker) if this.is(worker.crew()) => f(worker),
             _ => current::with_home(|home| match home {
                 Some(home) if this.is(home.crew()) => current::inside(home, || f(home)),
-                _ => this.as_guest(f),
+                _ => as_guest(this, f),
             }),
         })
-    }
-
-    fn as_guest<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
-        let lease = Lease::new(self);
-        lease.with(|worker| current::inside(worker, || f(worker)))
     }
 
     /// Runs `f` on one of the pool's threads, or here if this is one, or if the
@@ -533,11 +538,13 @@ impl Crew {
     /// to run on its own threads only.
     #[inline]
     pub(super) fn region<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
-        if self.config.caller_helps {
-            self.seated(f)
-        } else {
-            self.on_worker(f)
+        if !self.config.caller_helps {
+            return self.on_worker(f);
         }
+        self.seated_or(f, |this, f| {
+            let _helping = this.grain.guest();
+            Lease::new(this).with(|worker| current::inside(worker, || f(worker)))
+        })
     }
 
     // ---- places ----------------------------------------------------------

@@ -17,6 +17,10 @@
 //! in a second; one that turns from tiny to long joins has its first helper within [`LONGEST_NAP`]; and an idle
 //! pool sleeps without a timer.
 //!
+//! Likewise, outside threads that work along (guests) are taken for workers: a pool of two that one such thread
+//! brings work to needs one of its own threads, not two. They are counted here and not in `idle.rs`, because tasks
+//! that nobody waits for must not depend on a guest, who runs none.
+//!
 //! What is overlooked is a chance of parallelism, never work: whoever offers a half takes it back if nobody
 //! comes. Spawned tasks wake sleepers as always.
 //!
@@ -28,7 +32,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::ticks;
 
 /// A half shorter than this is not worth its theft.
@@ -47,6 +51,18 @@ pub(super) const GIVE_UP: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Grain {
     lookout: AtomicBool,
+    /// How many outside threads work along.
+    guests: AtomicU32,
+}
+
+/// While an outside thread works along.
+#[must_use]
+pub(super) struct Helping<'a>(&'a Grain);
+
+impl Drop for Helping<'_> {
+    fn drop(&mut self) {
+        self.0.guests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Grain {
@@ -55,6 +71,23 @@ impl Grain {
     pub(super) fn is_fine(&self) -> bool {
         // A hint: no data depends on it.
         self.lookout.load(Ordering::Relaxed)
+    }
+
+    /// How many sleepers a join need not count as takers: all, if joins are too small; and as many as there are
+    /// guests who do their work, since no more threads should run than the pool is wide.
+    #[inline]
+    pub(super) fn stand_ins(&self) -> u64 {
+        if self.is_fine() {
+            u64::from(u32::MAX)
+        } else {
+            u64::from(self.guests.load(Ordering::Relaxed))
+        }
+    }
+
+    /// An outside thread works along until the guard is dropped.
+    pub(super) fn guest(&self) -> Helping<'_> {
+        self.guests.fetch_add(1, Ordering::Relaxed);
+        Helping(self)
     }
 
     /// The caller becomes the lookout. False: there is one.

@@ -339,17 +339,13 @@ impl<B: Bed> Idle<B> {
         self.need(self.census(Ordering::Relaxed))
     }
 
-    /// How many threads of the pool have nothing to do: searchers and, if they are
-    /// counted, those asleep.
+    /// How many threads of the pool have nothing to do: searchers, and those asleep, if there are more
+    /// than `stand_ins`, who do the work of sleepers.
     #[inline]
-    pub(super) fn idlers(&self, asleep: bool) -> u32 {
+    pub(super) fn idlers(&self, stand_ins: u64) -> u32 {
         let census = self.census(Ordering::Relaxed);
-        let asleep = if asleep {
-            self.wide().saturating_sub(census.running())
-        } else {
-            0
-        };
-        (census.searching() + asleep) as u32
+        let busy = census.running() + stand_ins;
+        (census.searching() + self.wide().saturating_sub(busy)) as u32
     }
 
     /// Finds a thread for what [`publish`](Self::publish) asked for.

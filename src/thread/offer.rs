@@ -52,7 +52,7 @@ impl Worker {
             return;
         }
         let need = self.crew().idle().publish_hint();
-        if need == Need::Watcher || (need == Need::Worker && !self.crew().grain().is_fine()) {
+        if need == Need::Watcher || (need == Need::Worker && self.crew().takers() > 0) {
             self.crew().recruit(need);
         }
     }

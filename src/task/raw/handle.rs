@@ -46,6 +46,12 @@ impl<T> Handle<T> {
         self.header().state.is_done()
     }
 
+    /// Some thread is running it, or polling it, now.
+    #[inline]
+    pub(in crate::task) fn is_running(&self) -> bool {
+        self.header().state.is_running()
+    }
+
     /// Another reference to the same task.
     pub(in crate::task) fn to_ref(&self) -> Ref {
         Ref::clone(&self.cell)
