@@ -590,12 +590,12 @@ fn thousands_wake_one_another_across_workers() {
 fn ten_thousand_each_wait_for_the_next() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(2);
-        // Awaiting, and blocking in their polls every so often.
+        // Awaiting, and most of them blocking in their polls.
         let mut next = pool.spawn_async(async { 0_u64 });
         for i in 0..10_000 {
             let task = next;
             next = pool.spawn_async(async move {
-                if i % 100 == 0 {
+                if i % 5 > 0 {
                     task.join().unwrap() + 1
                 } else {
                     task.await.unwrap() + 1

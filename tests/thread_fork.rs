@@ -352,6 +352,30 @@ fn children_of_a_pool_that_others_hammer() {
         });
 }
 
+fn iterators_and_futures_in_a_child() {
+    let pool = ThreadPool::with_threads(2);
+    let begin = || {
+        let mut begun = pool.imap(0_u64.., |n| n);
+        assert_eq!(begun.next(), Some(0));
+        begun
+    };
+    let (mut begun, thrown_away) = (begin(), begin());
+    let waits = pool.spawn_async(std::future::pending::<()>());
+    in_child(|| {
+        // As with a pool that has been shut down.
+        assert_eq!(pool.imap(0..100_u64, |n| n).sum::<u64>(), 4950);
+        assert_eq!(pool.imap_unordered(0..100_u64, |n| n).sum::<u64>(), 4950);
+        let refused = pool.spawn_async(async { 1 }).join();
+        assert!(matches!(refused, Err(TaskError::Closed)));
+        // What the parent began says so.
+        result_or_sentence(|| assert_eq!(begun.next(), None, "nobody feeds it here"));
+        drop(thrown_away);
+        waits.cancel();
+        drop(waits);
+    });
+    assert!(begun.take(10).eq(1..11));
+}
+
 fn deadlines_pass_in_a_child_too() {
         let timed_out = || {
             let (_completer, never) = Completer::<()>::new();

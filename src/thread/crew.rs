@@ -210,7 +210,7 @@ impl Crew {
     }
 
     /// This crew, or if it is a parent's, the one without threads that stands in for all such.
-    fn present(self: &Arc<Self>) -> &Arc<Self> {
+    pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
         static BEREFT: fork::PerProcess<Arc<Crew>> = fork::PerProcess::new();
         if !self.is_foreign() {
             return self;

@@ -402,7 +402,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        Imap::new(&self.crew, items.into_iter(), f, true)
+        Imap::new(self.crew.present(), items.into_iter(), f, true)
     }
 
     /// As [`imap`](Self::imap), but yields the results as they come. All items run on the pool's
@@ -422,7 +422,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        Imap::new(&self.crew, items.into_iter(), f, false)
+        Imap::new(self.crew.present(), items.into_iter(), f, false)
     }
 
     /// Runs `f` on one of the pool's threads and waits for it; if this is one,

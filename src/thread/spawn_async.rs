@@ -23,6 +23,9 @@
 //! So wake-ups of a closed pool's futures are put aside for [`Futures::close`]; only one that
 //! comes later still, having begun before, drops the future itself.
 //!
+//! In a forked child, a future of the parent's pool stays as it is: woken or not, it is leaked, since the
+//! locks of that pool may be held for ever.
+//!
 //! **Memory.** The cell refers to the pool weakly, and the pool to the cell until the future
 //! is dropped: a waker that outlives the pool keeps the cell and nothing else.
 //!
@@ -172,6 +175,10 @@ impl Home {
         let Some(crew) = self.0.upgrade() else {
             return; // dropped: its task ends in Closed
         };
+        if crew.is_foreign() {
+            // Its locks may be held for ever in a forked child.
+            return std::mem::forget(work);
+        }
         match crew.injector().push_woken(work) {
             Ok(()) => crew.published(),
             Err(Work::Task(refused)) => crew.futures().put_aside(refused),
@@ -218,7 +225,9 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(crew) = self.crew.upgrade() {
+        if let Some(crew) = self.crew.upgrade()
+            && !crew.is_foreign()
+        {
             crew.futures().strike(self.place);
         }
     }
@@ -245,13 +254,14 @@ pub(super) fn spawn_async_on<F>(crew: &Arc<Crew>, future: F) -> Task<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (runnable, task) = crew.futures().enlist(crew, future);
+    let present = crew.present();
+    let (runnable, task) = present.futures().enlist(present, future);
     // Only this pool's own workers may poll what they wait for.
     runnable.set_tag(crew.tag());
     if let Some(hook) = &crew.config().unobserved {
         runnable.set_hook(Arc::clone(hook));
     }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(crew.submit(Work::Task(runnable)));
+    drop(present.submit(Work::Task(runnable)));
     task
 }

@@ -29,6 +29,9 @@
 //! down refuses tickets, drops them, and its helpers leave: what is queued then goes to the feeder, or, because
 //! that may be stuck in the iterator, to a thread of its own.
 //!
+//! In a forked child, a belt that the parent has begun says so in words, and is left as it is; a new one is as
+//! that of a pool that is shut down.
+//!
 //! **Why a thread that feeds.** Only the iterator knows whether its `next` blocks, for ever
 //! perhaps. In the consumer it would hold up results that are there. In a worker it would take
 //! a place from the pool, or cost a spare for each item, and a pool that is dropped would wait for it.
@@ -222,6 +225,7 @@ where
     R: Send + 'static,
 {
     fn next(&self) -> Given<R> {
+        self.crew.insist();
         let (mut blocked, mut helps, mut looked) = (None, None, false);
         loop {
             let mut state = self.state.lock();
@@ -274,6 +278,7 @@ where
     }
 
     fn poll(&self, waker: &Waker) -> Poll<Given<R>> {
+        self.crew.insist();
         let mut clone = None;
         loop {
             let mut state = self.state.lock();
@@ -323,6 +328,9 @@ where
     }
 
     fn cancel(&self) {
+        if self.crew.is_foreign() {
+            return; // a forked child: the lock may be held for ever, and nobody is there to be told
+        }
         let mut state = self.state.lock();
         state.cancelled = true;
         let source = match &state.source {
