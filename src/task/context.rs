@@ -14,6 +14,7 @@
 use std::cell::Cell;
 use std::num::NonZeroU64;
 
+use super::runnable::Runnable;
 use crate::loom::per_thread;
 
 #[allow(unused_imports)] // what each leaf uses differs
@@ -33,7 +34,13 @@ struct Here {
     stack_budget: Cell<usize>,
     /// The tag of the pool whose worker this thread is; 0: of none.
     home: Cell<u32>,
+    /// The cell whose entry this thread has queued last where it can take it back, and how.
+    newest: Cell<usize>,
+    take: Cell<Option<TakeNewest>>,
 }
+
+/// Takes the newest entry out of this thread's own queue, if it is that of the cell at this address.
+pub(crate) type TakeNewest = fn(usize) -> Option<Runnable>;
 
 per_thread! {
     static HERE: Here = Here {
@@ -42,6 +49,8 @@ per_thread! {
         stack_top: Cell::new(0),
         stack_budget: Cell::new(0),
         home: Cell::new(0),
+        newest: Cell::new(0),
+        take: Cell::new(None),
     };
 }
 
@@ -94,6 +103,34 @@ pub(crate) fn set_stack(bytes: usize) {
 #[allow(dead_code)] // the thread pool's
 pub(crate) fn set_home(tag: u32) {
     let _ = HERE.try_with(|here| here.home.set(tag));
+}
+
+/// This thread, a worker, has a queue of its own, which `take` takes from.
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_take(take: Option<TakeNewest>) {
+    let _ = HERE.try_with(|here| here.take.set(take));
+}
+
+/// `entry` is about to be queued there, as the newest.
+#[inline]
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_newest(entry: &Runnable) {
+    let _ = HERE.try_with(|here| here.newest.set(entry.address()));
+}
+
+/// The entry of the cell at `address`, if it is the newest of this thread's own queue: a worker that waits for
+/// what it spawned just now runs the entry, and leaves no stale one behind.
+#[inline]
+pub(super) fn take_newest(address: usize) -> Option<Runnable> {
+    HERE.try_with(|here| {
+        if here.newest.get() != address {
+            return None;
+        }
+        here.newest.set(0);
+        here.take.get()?(address)
+    })
+    .ok()
+    .flatten()
 }
 
 /// The tag of the pool whose worker this thread is, or 0.

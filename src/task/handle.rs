@@ -119,6 +119,15 @@ impl<T> Task<T> {
         // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
         // long waits for others, who come only when this thread makes room.
         let mut claims = if deadline.is_none() { CLAIMS } else { 0 };
+        if claims > 0
+            && context::stack_left()
+            && let Some(entry) = context::take_newest(self.handle.address())
+        {
+            let _ran = entry.run();
+            if let Some(result) = self.try_join() {
+                return result;
+            }
+        }
         while claims > 0 && context::stack_left() && self.handle.claim_and_run() {
             if let Some(result) = self.try_join() {
                 return result;

@@ -66,6 +66,12 @@ impl Runnable {
         Ref::from_entry(self).run()
     }
 
+    /// What distinguishes its task from all others of this moment.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.0.address()
+    }
+
     /// Drops the work unrun; the task ends in `reason`.
     #[allow(dead_code)] // for shutdowns that cancel
     pub(crate) fn discard(self, reason: TaskError) {

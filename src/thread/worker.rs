@@ -45,7 +45,7 @@ use super::wait;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Parker, Unparker, hint, thread};
 use crate::sys::ticks;
-use crate::task::{TaskError, context, panic};
+use crate::task::{Runnable, TaskError, context, panic};
 
 /// How many rounds a searcher looks before it lies down: some microseconds.
 const SEARCH_ROUNDS: u32 = 16;
@@ -258,6 +258,9 @@ impl Worker {
 
     /// Queues a task of this worker's own. Not for guests, who leave.
     pub(super) fn push_task(&self, work: Work) {
+        if let Work::Task(task) = &work {
+            context::set_newest(task);
+        }
         self.seat.local.push_task(work);
         self.crew.published();
     }
@@ -564,13 +567,32 @@ impl Worker {
     }
 }
 
+/// See [`context::set_take`].
+fn take_newest(address: usize) -> Option<Runnable> {
+    current::with_home(|home| {
+        let home = home?;
+        let tasks = &home.seat.local.tasks;
+        match tasks.pop()? {
+            Work::Task(task) if task.address() == address => Some(task),
+            other => {
+                // Somebody may have looked just now, and not seen it.
+                tasks.push(other);
+                home.crew.published();
+                None
+            }
+        }
+    })
+}
+
 /// What a thread of the pool runs.
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
     context::set_home(crew.tag());
     context::set_blocker(Some(Rc::new(wait::Compensate)));
+    context::set_take(Some(take_newest));
     let worker = Worker::new(Arc::clone(&crew), seat, false);
     current::at_home(&worker, || worker.live(role));
     context::set_blocker(None);
+    context::set_take(None);
     crew.retired(worker.into_parts().1);
 }

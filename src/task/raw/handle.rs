@@ -46,6 +46,12 @@ impl<T> Handle<T> {
         self.header().state.is_done()
     }
 
+    /// What distinguishes the task from all others of this moment.
+    #[inline]
+    pub(in crate::task) fn address(&self) -> usize {
+        self.cell.address()
+    }
+
     /// Some thread is running it, or polling it, now.
     #[inline]
     pub(in crate::task) fn is_running(&self) -> bool {

@@ -174,6 +174,11 @@ impl Ref {
         unsafe { self.0.as_ref() }
     }
 
+    #[inline]
+    pub(super) fn address(&self) -> usize {
+        self.0.addr().get()
+    }
+
     pub(super) fn tag(&self) -> u32 {
         self.header().tag.load(Ordering::Relaxed)
     }
