@@ -64,7 +64,7 @@ row() {
     tree-*) over=$(awk -v a="$each" -v b="$sequential" 'BEGIN { printf "%+.1f for the join", a - b }') ;;
     esac
     if [ -n "$limit" ]; then
-        counts+=("$(awk -v name="$name" -v each="$each" '$1 == name { print NF > 2 ? $0 : name " " each }' "$limits")")
+        counts+=("$(awk -v name="$name" -v each="$each" '$1 == name { print (NF > 2 ? $0 : name " " each) }' "$limits")")
         verdict=$(awk -v each="$each" -v limit="$limit" -v allowed="$allowed" 'BEGIN {
             print (each > limit * (1 + allowed / 100) ? "TOO MANY" : each < limit * (1 - allowed / 100) ? "fewer" : "ok") }')
         [ "$verdict" = "TOO MANY" ] && missed=$((missed + 1))
