@@ -2,6 +2,8 @@
 //! worker.
 //!
 //! Everything that could hang runs under a deadline.
+//!
+//! Length: one test after another, each read alone and found by its name.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 mod deadline;
@@ -671,5 +673,187 @@ fn a_share_is_a_part_of_the_task_that_broadcasts() {
         task.cancel();
         go.wait();
         assert_eq!(told.recv().unwrap(), [true, true]);
+    });
+}
+
+// ---- sizes and what is left ------------------------------------------------
+
+/// This program again, as one ignored test alone: what it prints.
+fn run_alone(test: &str, set: impl FnOnce(&mut std::process::Command)) -> String {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    set(&mut command);
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn what_the_environment_says_is_a_width_or_ignored() {
+    within_deadline(|| {
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let width = |asked: &str| {
+            let told = run_alone("alone_tells_its_widths", |command| {
+                command.env("TREFOIL_THREADS", asked);
+            });
+            let (_, told) = told.split_once("widths=").unwrap();
+            told.split_once(';').unwrap().0.to_owned()
+        };
+        for (asked, width_of_it) in [
+            ("5", 5),
+            (" 7\n", 7),
+            ("0", processors),
+            ("", processors),
+            ("abc", processors),
+            ("-3", processors),
+            ("2.5", processors),
+            ("4097", processors),
+            ("100000", processors),
+            ("99999999999999999999999999", processors),
+        ] {
+            let expected = format!("{width_of_it} {width_of_it} {width_of_it}");
+            assert_eq!(width(asked), expected, "TREFOIL_THREADS={asked:?}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "speaks of its environment: run by what_the_environment_says_is_a_width_or_ignored"]
+#[allow(clippy::print_stdout)] // it is asked to
+fn alone_tells_its_widths() {
+    let (own, resized) = (ThreadPool::new(), ThreadPool::with_threads(1));
+    resized.resize(0);
+    let global = ThreadPool::global().num_threads();
+    println!(
+        "widths={} {} {global};",
+        own.num_threads(),
+        resized.num_threads()
+    );
+}
+
+#[test]
+fn a_process_that_may_use_one_processor_has_one_worker() {
+    within_deadline(|| run_alone("alone_on_one_processor", |_| ()));
+}
+
+#[test]
+#[ignore = "changes its affinity: run by a_process_that_may_use_one_processor_has_one_worker"]
+fn alone_on_one_processor() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let all = sched_getaffinity(None).unwrap();
+    let first = (0..CpuSet::MAX_CPU).find(|&cpu| all.is_set(cpu)).unwrap();
+    let mut one = CpuSet::new();
+    one.set(first);
+    sched_setaffinity(None, &one).unwrap();
+    assert_eq!(ThreadPool::new().num_threads(), 1);
+}
+
+#[test]
+fn what_the_system_refuses_is_an_error_or_asked_for_again() {
+    within_deadline(|| run_alone("alone_with_little_memory", |_| ()));
+}
+
+#[test]
+#[ignore = "limits its memory: run by what_the_system_refuses_is_an_error_or_asked_for_again"]
+fn alone_with_little_memory() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let pool = named("small", 2);
+    // Room for some hundred stacks of eight mebibytes.
+    let before = getrlimit(Resource::As);
+    let limit = Rlimit {
+        current: Some(2 << 30),
+        maximum: before.maximum,
+    };
+    setrlimit(Resource::As, limit).unwrap();
+    let refused = ThreadPool::builder().name("many").threads(10_000).build();
+    assert!(refused.is_err());
+    eventually("what was given is gone", || threads_named("many-") == 0);
+    // A pool that grows keeps what it gets, and works.
+    pool.resize(10_000);
+    assert_eq!(pool.num_threads(), 10_000);
+    assert_eq!(pool.install(|| fib(12)), 144);
+    assert_eq!(pool.broadcast(|index| index).len(), 10_000);
+    assert!(threads_named("small-") >= 2);
+    pool.resize(2);
+    runs_at_once(&pool, 2);
+    eventually("two are left", || threads_named("small-") == 2);
+    setrlimit(Resource::As, before).unwrap();
+    pool.resize(3);
+    runs_at_once(&pool, 3);
+}
+
+#[test]
+fn a_thousand_pools_leave_no_thread_behind() {
+    within_deadline(|| {
+        for round in 0..1000 {
+            let pool = named("thousand", 1 + round % 3);
+            match round % 5 {
+                0 => {}
+                1 => (0..20).for_each(|_| pool.spawn(|| fib(5)).detach()),
+                2 => assert_eq!(pool.install(|| fib(5)), 5),
+                3 => pool.resize(round % 4 + 1),
+                _ => pool.shutdown(Shutdown::CancelPending),
+            }
+        }
+        eventually("no thread is left", || threads_named("thousand-") == 0);
+    });
+}
+
+/// How often each thread of the pool has left the processor, and the ticks that it has used.
+fn work_of(prefix: &str) -> Vec<(String, u64, u64)> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let mut all: Vec<_> = tasks
+        .filter_map(|task| {
+            let read = |name: &str| std::fs::read_to_string(task.path().join(name)).ok();
+            let name = read("comm")?;
+            if !name.starts_with(prefix) {
+                return None;
+            }
+            let status = read("status")?;
+            let switches = status.lines().filter(|line| line.contains("ctxt_switches"));
+            let switches = switches.map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            let stat = read("stat")?;
+            let (_, fields) = stat.rsplit_once(')')?;
+            let fields: Vec<&str> = fields.split_whitespace().collect();
+            let ticks = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
+            Some((name, switches.flatten().sum(), ticks))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn three_idle_seconds_wake_nobody() {
+    within_deadline(|| {
+        let pool = named("rest", 3);
+        let asleep = || format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0");
+        // Every kind of work comes before: what it leaves behind must not tick.
+        pool.map(0..1000, |i| fib(i % 10));
+        let (completer, promise) = Completer::new();
+        let waiter = pool.spawn(move || promise.join().unwrap());
+        eventually("it waits", || format!("{pool:?}").contains("blocked: 1"));
+        pool.spawn(move || completer.complete(Ok(1))).detach();
+        assert_eq!(waiter.join().unwrap(), 1);
+        pool.broadcast(|_| pool.broadcast(|_| ()));
+        pool.resize(6);
+        runs_at_once(&pool, 6);
+        pool.resize(3);
+        pool.scope(|s| s.spawn(|| fib(10)).join().unwrap());
+        eventually("the surplus is gone and the rest sleeps", || {
+            asleep() && threads_named("rest-") == 3
+        });
+        // The last one has said that it sleeps, and is about to.
+        std::thread::sleep(Duration::from_millis(100));
+        // A machine that is itself stopped for a moment counts that as a switch of every thread: not
+        // three times in a row.
+        let quiet = (0..3).any(|_| {
+            let before = work_of("rest-");
+            assert_eq!(before.len(), 3);
+            std::thread::sleep(Duration::from_secs(3));
+            work_of("rest-") == before
+        });
+        assert!(quiet, "an idle pool wakes up");
     });
 }

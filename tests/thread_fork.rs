@@ -237,7 +237,7 @@ fn a_worker_forks() {
                 assert!(current_index().is_some());
             });
             pool.blocking(|| in_child(|| use_a_lost_pool(&pool, 2)));
-            pool.scope(|_| in_child(|| use_the_global_pool()));
+            pool.scope(|_| in_child(use_the_global_pool));
         }
         assert_eq!(pool.install(|| fib(10)), 55);
 }

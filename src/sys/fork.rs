@@ -30,13 +30,9 @@
 //! Tests: `tests/thread_fork.rs`.
 #![allow(unsafe_code)]
 
-// A counter and a flag: no protocol.
 use std::sync::OnceLock;
-#[allow(clippy::disallowed_types)]
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering}; // a counter and a flag: no protocol
 
-// No protocol: see above.
-#[allow(clippy::disallowed_types)]
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// How many forks lie between the first process that looked and this one.
@@ -47,8 +43,7 @@ pub(crate) fn generation() -> u32 {
 
 /// From now on [`generation`] tells a child from its parent.
 pub(crate) fn watch() {
-    // No protocol: who comes second may go on before the first is through.
-    #[allow(clippy::disallowed_types)]
+    // Who comes second may go on before the first is through.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::Relaxed) {
         in_child(count);

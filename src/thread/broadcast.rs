@@ -100,10 +100,13 @@ impl<S> Post<S> {
     }
 }
 
+/// What one worker has returned, if it has.
+type Returned<R> = Mutex<Option<Result<R, Carried>>>;
+
 /// The closure and what it has returned.
 struct Call<'f, F, R> {
     f: &'f F,
-    results: Box<[Mutex<Option<Result<R, Carried>>>]>,
+    results: Box<[Returned<R>]>,
 }
 
 impl<F, R> Turn for Call<'_, F, R>
@@ -167,7 +170,7 @@ where
 }
 
 /// All results, or the first panic: what was returned beside it is dropped before.
-fn gather<R>(results: &[Mutex<Option<Result<R, Carried>>>]) -> Vec<R> {
+fn gather<R>(results: &[Returned<R>]) -> Vec<R> {
     let mut values = Vec::with_capacity(results.len());
     let mut first = None;
     for result in results {

@@ -9,14 +9,6 @@
 //! system refuses a thread, the work stays queued, whoever comes back next takes
 //! it, and the waiter that wanted a spare is no worse off than without.
 //!
-//! **Places.** Every thread has a place, the lowest that was free. Those below the width make its
-//! thread one of the pool's own, so that *resizing* moves nobody: 1. who is in a place that
-//! is gone is dismissed; 2. the width changes; those asleep in such places end; 3. places
-//! that are new and have no thread get one; 4. a look into the queues. A thread that is busy ends
-//! after what it runs, and what is in its deque is stolen. One that is on its way out
-//! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
-//! there is work for it.
-//!
 //! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
 //! So every way in asks first whether this process made the pool. If it did not, the pool
 //! is as one that has been shut down: what is spawned is refused, a region runs in the caller, on a crew
@@ -42,6 +34,8 @@
 //!
 //! Tests: `tests/thread.rs` (census of threads, shutdown from everywhere), `tests/thread_crew.rs`
 //! (resizing), `tests/thread_fork.rs`.
+//!
+//! Length: what the threads share is one noun; its locks and their order are read together.
 
 use std::io;
 use std::sync::Arc;
@@ -49,6 +43,7 @@ use std::sync::Arc;
 use super::grain::Grain;
 use super::guest::Lease;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
+use super::places::Place;
 use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
 use super::raw::{current, job};
@@ -105,13 +100,6 @@ struct Handles {
     joining: Vec<usize>,
     /// Workers that have called `shutdown` themselves.
     leaving: Vec<usize>,
-}
-
-/// A place for a thread of the pool; its number is its index in the list.
-struct Place {
-    slot: Arc<Slot>,
-    /// While no thread has it.
-    seat: Option<Seat>,
 }
 
 /// A guest's place is no place.
@@ -233,6 +221,10 @@ impl Crew {
         })
     }
 
+    pub(super) fn places(&self) -> &Mutex<Vec<Place>> {
+        &self.places
+    }
+
     pub(super) fn config(&self) -> &Config {
         &self.config
     }
@@ -277,7 +269,7 @@ impl Crew {
     }
 
     /// Seats with new slots, in these places.
-    fn new_seats(&self, places: impl Iterator<Item = usize>) -> Vec<Seat> {
+    pub(super) fn new_seats(&self, places: impl Iterator<Item = usize>) -> Vec<Seat> {
         let mut slots = self.slots.lock();
         let seats: Vec<Seat> = (slots.len()..)
             .zip(places)
@@ -547,115 +539,9 @@ impl Crew {
         })
     }
 
-    // ---- places ----------------------------------------------------------
-
-    /// The slots of the pool's own places. `None`: this process has none of its threads.
-    pub(super) fn own_slots(&self) -> Option<Vec<Arc<Slot>>> {
-        if self.is_foreign() {
-            return None;
-        }
-        let places = self.places.lock();
-        let own = places[..self.width()].iter();
-        Some(own.map(|place| Arc::clone(&place.slot)).collect())
-    }
-
-    /// The seats of the first `width` places that have no thread; there are so many then.
-    fn vacant(&self, width: usize) -> Vec<Seat> {
-        let mut places = self.places.lock();
-        self.furnish(&mut places, width);
-        let vacant = places[..width].iter_mut();
-        vacant.filter_map(|place| place.take()).collect()
-    }
-
-    fn furnish(&self, places: &mut Vec<Place>, width: usize) {
-        let seats = self.new_seats(places.len()..width);
-        places.extend(seats.into_iter().map(|seat| Place {
-            slot: Arc::clone(seat.slot()),
-            seat: Some(seat),
-        }));
-    }
-
-    /// The seat of the lowest place that has no thread.
-    fn free_seat(&self) -> Seat {
-        let mut places = self.places.lock();
-        if let Some(seat) = places.iter_mut().find_map(Place::take) {
-            return seat;
-        }
-        let next = places.len() + 1;
-        self.furnish(&mut places, next);
-        match places.last_mut().and_then(Place::take) {
-            Some(seat) => seat,
-            None => unreachable!("a place that was made just now is free"),
-        }
-    }
-
-    fn put_back(&self, seat: Seat) {
-        seat.slot().post().leave();
-        let index = seat.slot().index();
-        self.places.lock()[index].seat = Some(seat);
-    }
-
-    /// Makes the pool as wide as this; see the module. A closed pool stays as it is.
-    pub(super) fn resize(self: &Arc<Self>, width: usize) {
-        if self.is_foreign() || self.injector.mode() != Mode::Open {
-            return;
-        }
-        let mut places = self.places.lock();
-        for (index, place) in places.iter().enumerate() {
-            place.slot.orders().dismiss(index >= width);
-        }
-        self.furnish(&mut places, width);
-        let Some(surplus) = self.idle.resize(width) else {
-            return;
-        };
-        let vacant: Vec<Seat> = places[..width].iter_mut().filter_map(Place::take).collect();
-        drop(places);
-        surplus.iter().for_each(|slot| slot.wake());
-        let mut refused = false;
-        for seat in vacant {
-            if refused {
-                self.put_back(seat);
-            } else {
-                refused = !self.employ(seat);
-            }
-        }
-        self.recheck();
-    }
-
-    /// Starts a thread in one of the pool's own places, if it still is one. False: the
-    /// system has refused it.
-    fn employ(self: &Arc<Self>, seat: Seat) -> bool {
-        if !self.idle.hire(seat.slot().index()) {
-            self.put_back(seat);
-            return true;
-        }
-        let started = self.start_thread(seat, Role::Work).is_ok();
-        if !started {
-            self.idle.stillborn(Role::Work);
-        }
-        started
-    }
-
-    /// A thread of the pool ends.
-    pub(super) fn retired(self: &Arc<Self>, seat: Seat) {
-        let mut places = self.places.lock();
-        let index = seat.slot().index();
-        if index < self.width() && self.injector.mode() != Mode::Closed {
-            // The pool has grown again. The lock: see `resize`, which has left this place alone.
-            seat.slot().orders().dismiss(false);
-            seat.slot().post().come_back();
-            drop(places);
-            self.employ(seat);
-        } else {
-            places[index].seat = Some(seat);
-            drop(places);
-        }
-        self.join_ended();
-    }
-
     // ---- threads ---------------------------------------------------------
 
-    fn start_thread(self: &Arc<Self>, seat: Seat, role: Role) -> io::Result<()> {
+    pub(super) fn start_thread(self: &Arc<Self>, seat: Seat, role: Role) -> io::Result<()> {
         let number = seat.slot().number();
         let index = seat.slot().index();
         let builder = Builder::new()
@@ -685,7 +571,7 @@ impl Crew {
     }
 
     /// Joins threads that have ended already.
-    fn join_ended(&self) {
+    pub(super) fn join_ended(&self) {
         let ended = self.handles.lock().take_ended();
         for handle in ended {
             drop(handle.join());
@@ -779,16 +665,6 @@ impl Crew {
                 return;
             }
         }
-    }
-}
-
-impl Place {
-    /// The seat, if no thread has it: for a thread that is about to start.
-    fn take(&mut self) -> Option<Seat> {
-        let seat = self.seat.take()?;
-        self.slot.orders().dismiss(false);
-        self.slot.post().come_back();
-        Some(seat)
     }
 }
 

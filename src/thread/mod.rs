@@ -10,7 +10,7 @@
 //! those who name none. `worker` is the loop, `wait` what happens in a wait; `idle` the
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
 //! a job and its waiter; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
-//! share, and how they start and end. On top of these: `broadcast`, `scope`, and `region` (map and
+//! share, and how they start and end; `places` which of them there are. On top of these: `broadcast`, `scope`, and `region` (map and
 //! its siblings) over `items`, `spawn_async` (futures), and `imap` over `belt`. `raw` holds everything unsafe. Invariants are numbered P1 to P32.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
@@ -33,6 +33,7 @@ mod items;
 mod latch;
 mod offer;
 mod pace;
+mod places;
 mod pool;
 mod queue;
 mod raw;

@@ -25,6 +25,8 @@
 //! Rejected: a loop of its own for spares (they differ in their index and in that
 //! they end when they have slept long enough).
 //!
+//! Length: the loop and its ways to sleep are one machine, read together.
+//!
 //! Tests: `tests/thread.rs`; the same steps without deques in `model.rs`.
 
 use std::cell::{Cell, RefCell};
@@ -489,6 +491,11 @@ impl Worker {
 
     /// In bed (P2), as the lookout; see `grain.rs`.
     fn keep_watch(&self) -> Role {
+        // As in `sleep`.
+        if !self.seat.slot.post.is_empty() && self.crew.idle().rise(self.slot()) {
+            self.findings.leave_post(self.crew.grain());
+            return Role::Work;
+        }
         while let Some(nap) = self.findings.next_nap(self.crew.grain()) {
             let until = Instant::now() + nap;
             while Instant::now() < until {

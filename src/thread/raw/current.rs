@@ -123,8 +123,8 @@ pub(in crate::thread) fn open_window(joins: u32) {
 /// In a forked child, no thread works for a pool of its parent's any more: what this
 /// thread does from then on is not for the frames below, whose pool's threads are not there.
 pub(in crate::thread) fn watch() {
-    // No protocol: who comes second may go on before the first is through.
     #[allow(clippy::disallowed_types)]
+    // Who comes second may go on before the first is through: no protocol.
     static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
         fork::in_child(forget);
