@@ -323,7 +323,7 @@ impl Crew {
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(super) fn takers(&self) -> u32 {
-        self.idle.idlers(self.grain.stand_ins())
+        self.idle.idlers(self.grain.stand_ins()) + self.grain.waiting()
     }
 
     fn has_open_post(&self) -> bool {

@@ -144,9 +144,11 @@ where
 {
     let (mut a, mut b) = (Some(a), Some(b));
     let (mut first, mut second) = (None, None);
-    offer(pool, &mut || first = a.take().map(|a| a()), &mut || {
-        second = b.take().map(|b| b())
-    });
+    {
+        let mut a = || first = a.take().map(|a| a());
+        let mut b = || second = b.take().map(|b| b());
+        offer(pool, &mut a, &mut b);
+    }
     match (first, second) {
         (Some(first), Some(second)) => (first, second),
         _ => unreachable!("a join calls both halves"),

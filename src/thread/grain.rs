@@ -53,15 +53,24 @@ pub(super) struct Grain {
     lookout: AtomicBool,
     /// How many outside threads work along.
     guests: AtomicU32,
+    /// How many threads wait for the thief of a half, and would help it.
+    waiting: AtomicU32,
 }
 
-/// While an outside thread works along.
+/// Counts this thread while it lives.
 #[must_use]
-pub(super) struct Helping<'a>(&'a Grain);
+pub(super) struct Counted<'a>(&'a AtomicU32);
 
-impl Drop for Helping<'_> {
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.guests.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -85,9 +94,19 @@ impl Grain {
     }
 
     /// An outside thread works along until the guard is dropped.
-    pub(super) fn guest(&self) -> Helping<'_> {
-        self.guests.fetch_add(1, Ordering::Relaxed);
-        Helping(self)
+    pub(super) fn guest(&self) -> Counted<'_> {
+        Counted::new(&self.guests)
+    }
+
+    /// This thread waits for a thief until the guard is dropped.
+    pub(super) fn waiter(&self) -> Counted<'_> {
+        Counted::new(&self.waiting)
+    }
+
+    /// How many threads wait for a thief: they would take what it offers.
+    #[inline]
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// The caller becomes the lookout. False: there is one.

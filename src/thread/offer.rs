@@ -51,9 +51,10 @@ impl Worker {
         if !self.jobs().publish() {
             return;
         }
-        let need = self.crew().idle().publish_hint();
-        if need == Need::Watcher || (need == Need::Worker && self.crew().takers() > 0) {
-            self.crew().recruit(need);
+        match self.crew().idle().publish_hint() {
+            Need::Worker if self.crew().takers() > 0 => self.crew().recruit(Need::Worker),
+            Need::Watcher => self.crew().recruit(Need::Watcher),
+            Need::Worker | Need::Nobody => {}
         }
     }
 

@@ -106,6 +106,8 @@ impl Worker {
             }
             true
         };
+        // The thief had better offer something.
+        let _waiting = self.crew().grain().waiter();
         self.wait(|| latch.is_set(), || latch.park(), help);
     }
 }
