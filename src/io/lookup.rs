@@ -34,14 +34,22 @@ use crate::offload;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Vec<SocketAddr>> {
-    match host.target(Seal)? {
-        Target::Known(addresses) => Ok(addresses),
+    Ok(addresses_of(host).await?.0)
+}
+
+/// All its addresses; true, if they are those of a name, which are for us to order.
+pub(super) async fn addresses_of<A: ToSocketAddrs>(host: A) -> io::Result<(Vec<SocketAddr>, bool)> {
+    // What `host` borrows must not be held while waiting: it need not be `Sync`.
+    let target = host.target(Seal);
+    drop(host);
+    match target? {
+        Target::Known(addresses) => Ok((addresses, false)),
         Target::Name(name, port) => {
-            offload::run(move || {
+            let found = offload::run(move || {
                 let found = (name.as_str(), port).to_socket_addrs()?;
-                Ok(found.collect())
-            })
-            .await?
+                Ok::<_, io::Error>(found.collect())
+            });
+            Ok((found.await??, true))
         }
     }
 }

@@ -43,11 +43,39 @@
 //! `source` is the meeting of a descriptor and its loop; everything else
 //! is a thin skin over it. Checked by `tests/event_loop/`.
 
+mod async_fd;
+mod backoff;
+mod bytes;
+mod child;
+mod child_pipes;
+mod command;
+mod connect;
+pub mod fs;
+mod halves;
 mod lookup;
+mod reaper;
+mod signal;
 mod source;
+mod stdio;
 mod tcp_listener;
 mod tcp_stream;
+mod udp_socket;
+mod unix_address;
+mod unix_datagram;
+mod unix_listener;
+mod unix_stream;
 
+pub use async_fd::AsyncFd;
+pub use child::Child;
+pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
+pub use command::Command;
+pub use halves::{ReadHalf, WriteHalf};
 pub use lookup::{ToSocketAddrs, lookup_host};
+pub use signal::{CtrlC, Signal, ctrl_c};
+pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
+pub use udp_socket::UdpSocket;
+pub use unix_datagram::UnixDatagram;
+pub use unix_listener::UnixListener;
+pub use unix_stream::{PeerCredentials, UnixStream};

@@ -5,4 +5,5 @@ pub(crate) mod image;
 pub(crate) mod ledger;
 pub(crate) mod poller;
 pub(crate) mod ticks;
+pub(crate) mod signal;
 pub(crate) mod worker;

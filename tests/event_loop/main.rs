@@ -5,7 +5,10 @@
 //! (`alone`).
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+mod async_fd;
 mod carried;
+mod connecting;
+mod datagrams;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod edges;
@@ -17,4 +20,5 @@ mod support;
 mod threads;
 mod time;
 mod transfer;
+mod unix;
 mod unobserved;
