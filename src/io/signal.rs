@@ -84,7 +84,8 @@ impl Signal {
     pub fn new(signum: i32) -> io::Result<Self> {
         Ok(Self {
             signum,
-            source: Source::new(Subscription::new(signum)?),
+            // All subscriptions have duplicates of one descriptor, and it stays open.
+            source: Source::lent(Subscription::new(signum)?),
         })
     }
 

@@ -130,7 +130,8 @@ impl TryFrom<std::net::TcpListener> for TcpListener {
     fn try_from(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
-            source: Source::new(mio::net::TcpListener::from_std(listener)),
+            // Somebody may have a duplicate.
+            source: Source::lent(mio::net::TcpListener::from_std(listener)),
         })
     }
 }

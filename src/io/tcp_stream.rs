@@ -382,7 +382,10 @@ impl TryFrom<std::net::TcpStream> for TcpStream {
 
     fn try_from(stream: std::net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self::from_mio(mio::net::TcpStream::from_std(stream)))
+        // Somebody may have a duplicate.
+        Ok(Self {
+            source: Source::lent(mio::net::TcpStream::from_std(stream)),
+        })
     }
 }
 

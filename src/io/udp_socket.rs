@@ -56,12 +56,19 @@ impl UdpSocket {
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         let mut refused = None;
         for address in lookup_host(address).await? {
-            match Socket::bind(address).and_then(Self::try_from) {
+            match Socket::bind(address).and_then(Self::ours) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => refused = Some(error),
             }
         }
         Err(refused.unwrap_or_else(no_address))
+    }
+
+    fn ours(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            source: Source::new(socket),
+        })
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that is received from: the first
@@ -445,8 +452,9 @@ impl TryFrom<Socket> for UdpSocket {
 
     fn try_from(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        // Somebody may have a duplicate.
         Ok(Self {
-            source: Source::new(socket),
+            source: Source::lent(socket),
         })
     }
 }

@@ -60,7 +60,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Socket::bind(path)?.try_into()
+        Self::ours(Socket::bind(path)?)
     }
 
     /// As [`bind`](Self::bind), for every kind of address.
@@ -79,7 +79,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-        Socket::bind_addr(address)?.try_into()
+        Self::ours(Socket::bind_addr(address)?)
     }
 
     /// A socket without a name: it sends, and receives only once it is connected both
@@ -95,7 +95,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn unbound() -> io::Result<Self> {
-        Socket::unbound()?.try_into()
+        Self::ours(Socket::unbound()?)
     }
 
     /// Two sockets that are connected to each other.
@@ -111,7 +111,14 @@ impl UnixDatagram {
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
         let (near, far) = Socket::pair()?;
-        Ok((near.try_into()?, far.try_into()?))
+        Ok((Self::ours(near)?, Self::ours(far)?))
+    }
+
+    fn ours(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            source: Source::new(socket),
+        })
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that is received from.
@@ -332,7 +339,8 @@ impl TryFrom<Socket> for UnixDatagram {
     fn try_from(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
-            source: Source::new(socket),
+            // Somebody may have a duplicate.
+            source: Source::lent(socket),
         })
     }
 }

@@ -94,7 +94,10 @@ impl UnixListener {
         let listener = Socket::bind_addr(address)?;
         // std lets 128 connections wait. Listening again moves the limit.
         rustix::net::listen(&listener, BACKLOG)?;
-        listener.try_into()
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            source: Source::new(listener),
+        })
     }
 
     /// Takes the next connection. The peer's address is unnamed, unless the peer has bound its
@@ -154,8 +157,9 @@ impl TryFrom<Socket> for UnixListener {
 
     fn try_from(listener: Socket) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        // Somebody may have a duplicate.
         Ok(Self {
-            source: Source::new(listener),
+            source: Source::lent(listener),
         })
     }
 }

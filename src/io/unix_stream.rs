@@ -123,7 +123,12 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
         let (near, far) = Socket::pair()?;
-        Ok((near.try_into()?, far.try_into()?))
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        Ok((
+            Self::from_nonblocking(near.into()),
+            Self::from_nonblocking(far.into()),
+        ))
     }
 
     /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
@@ -257,7 +262,8 @@ impl TryFrom<Socket> for UnixStream {
     fn try_from(stream: Socket) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
-            source: Source::new(stream),
+            // Somebody may have a duplicate.
+            source: Source::lent(stream),
         })
     }
 }

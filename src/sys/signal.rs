@@ -32,12 +32,13 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
-// Read by a signal handler, which loom knows nothing about.
+// Statics that a signal handler reads: no protocol that loom could model.
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use libc::{c_int, c_void, siginfo_t};
@@ -91,16 +92,17 @@ impl Subscription {
     pub(crate) fn new(signum: c_int) -> io::Result<Self> {
         let slot = slot(signum)?;
         let mut table = table().lock();
-        if !table.contains_key(&signum) {
-            let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            install(signum, slot, &bell)?;
-            let entry = Entry {
-                bell,
-                subscribers: 0,
-            };
-            table.insert(signum, entry);
-        }
-        let entry = table.get_mut(&signum).expect("it is there by now");
+        let entry = match table.entry(signum) {
+            Place::Occupied(place) => place.into_mut(),
+            Place::Vacant(place) => {
+                let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+                install(signum, slot, &bell)?;
+                place.insert(Entry {
+                    bell,
+                    subscribers: 0,
+                })
+            }
+        };
         match entry.bell.try_clone() {
             Ok(bell) => {
                 entry.subscribers += 1;

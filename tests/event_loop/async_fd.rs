@@ -114,7 +114,7 @@ fn a_counter_a_socket_and_a_borrowed_descriptor() {
                 if round % 2 == 0 {
                     thread::scope(|scope| drop(scope.spawn(move || drop(lent))));
                 } else {
-                    assert_eq!(lent.into_inner().as_fd().try_clone_to_owned().is_ok(), true);
+                    assert!(lent.into_inner().as_fd().try_clone_to_owned().is_ok());
                 }
             }
         });
@@ -157,8 +157,9 @@ fn the_same_descriptor_twice_on_one_loop_is_an_error_and_on_two_loops_is_none() 
             // A duplicate is another descriptor, and the first one works on.
             let third = AsyncFd::new(reader.try_clone().unwrap()).unwrap();
             assert!(timeout(MOMENT, third.readable()).await.is_err());
-            let elsewhere =
-                thread::spawn(move || run(async { AsyncFd::new(reader).unwrap().readable().await }));
+            let elsewhere = thread::spawn(move || {
+                run(async { AsyncFd::new(reader).unwrap().readable().await })
+            });
             let waiting = spawn(async move { first.readable().await });
             yield_now().await;
             writer.write_all(b"x").unwrap();

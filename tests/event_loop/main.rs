@@ -7,15 +7,19 @@
 
 mod async_fd;
 mod carried;
+mod children;
 mod connecting;
 mod datagrams;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod edges;
+mod files;
 mod left;
 mod limits;
 mod running;
+mod signals;
 mod sockets;
+mod standard;
 mod support;
 mod threads;
 mod time;
