@@ -199,7 +199,7 @@ impl Child {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn kill(&mut self) -> io::Result<()> {
+    pub fn kill(&self) -> io::Result<()> {
         self.signal(Signal::KILL)
     }
 
@@ -222,7 +222,7 @@ impl Child {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn send_signal(&mut self, signum: i32) -> io::Result<()> {
+    pub fn send_signal(&self, signum: i32) -> io::Result<()> {
         let signal = Signal::from_named_raw(signum).ok_or_else(|| {
             let what = format!("there is no signal {signum}, or none that can be sent");
             io::Error::new(io::ErrorKind::InvalidInput, what)
@@ -230,12 +230,15 @@ impl Child {
         self.signal(signal)
     }
 
-    fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        self.watch()?;
-        let State::Watched(source) = &self.state else {
-            return Ok(());
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let sent = match &self.state {
+            State::Unwatched => self
+                .open()
+                .and_then(|child| pidfd_send_signal(child, signal)),
+            State::Watched(source) => pidfd_send_signal(source.get_ref(), signal),
+            State::Ended(_) | State::Lost => Ok(()),
         };
-        match pidfd_send_signal(source.get_ref(), signal) {
+        match sent {
             Err(Errno::SRCH) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -295,9 +298,7 @@ impl Child {
     /// Gets the descriptor, unless that is done or there is nothing to watch.
     fn watch(&mut self) -> io::Result<()> {
         if let State::Unwatched = self.state {
-            let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-            let pid = pid.expect("the kernel's numbers are positive");
-            self.state = match pidfd_open(pid, PidfdFlags::empty()) {
+            self.state = match self.open() {
                 Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
                 // Not even a zombie is left.
                 Err(Errno::SRCH) => State::Lost,
@@ -305,6 +306,12 @@ impl Child {
             };
         }
         Ok(())
+    }
+
+    fn open(&self) -> rustix::io::Result<OwnedFd> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("the kernel's numbers are positive");
+        pidfd_open(pid, PidfdFlags::empty())
     }
 
     fn status(&self) -> io::Result<ExitStatus> {

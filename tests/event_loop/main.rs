@@ -17,6 +17,7 @@ mod files;
 mod left;
 mod limits;
 mod running;
+mod sending;
 mod signals;
 mod sockets;
 mod standard;
