@@ -7,7 +7,7 @@
 //! 3. The first that is connected wins; the rest are dropped, which closes them. Once
 //!    all have failed, the last failure is the result.
 //!
-//! One address needs no race, no timer and no allocation but the list.
+//! One address needs no race, no timer and no allocation.
 //!
 //! Rejected: separate queries for the two families, as the RFC would have them. The
 //! system's resolver asks both at once and knows its own rules of preference.
@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::lookup::{ToSocketAddrs, addresses_of};
+use super::lookup::{Addresses, ToSocketAddrs, addresses_of};
 use super::tcp_listener::no_address;
 use super::tcp_stream::TcpStream;
 use crate::alarm::Alarm;
@@ -30,12 +30,13 @@ use crate::alarm::Alarm;
 const STAGGER: Duration = Duration::from_millis(250);
 
 pub(super) async fn first_to_answer<A: ToSocketAddrs>(host: A) -> io::Result<TcpStream> {
-    let (mut addresses, named) = addresses_of(host).await?;
+    let addresses = match addresses_of(host).await? {
+        Addresses::One(address) => return TcpStream::connect_to(address).await,
+        Addresses::Listed(addresses) => addresses,
+        Addresses::Named(addresses) => interleaved(addresses),
+    };
     if let [address] = addresses[..] {
         return TcpStream::connect_to(address).await;
-    }
-    if named {
-        addresses = interleaved(addresses);
     }
     let mut race = Race {
         addresses: addresses.into_iter(),

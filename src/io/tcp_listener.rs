@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::backoff;
-use super::lookup::{ToSocketAddrs, lookup_host};
+use super::lookup::{ToSocketAddrs, addresses_of};
 use super::source::{Outcome, Source};
 use super::tcp_stream::TcpStream;
 
@@ -43,7 +43,7 @@ impl TcpListener {
     /// # Errors
     ///
     /// The last address's, if none could be bound; those of
-    /// [`lookup_host`].
+    /// [`lookup_host`](super::lookup_host).
     ///
     /// ```
     /// use trefoil::io::TcpListener;
@@ -54,7 +54,7 @@ impl TcpListener {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         let mut refused = None;
-        for address in lookup_host(address).await? {
+        for &address in addresses_of(address).await?.as_slice() {
             match listen(address) {
                 Ok(listener) => {
                     return Ok(Self {

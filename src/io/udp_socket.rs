@@ -12,7 +12,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::lookup::{ToSocketAddrs, lookup_host};
+use super::lookup::{ToSocketAddrs, addresses_of};
 use super::source::{Outcome, Source};
 use super::tcp_listener::no_address;
 use crate::event_loop::Direction;
@@ -46,7 +46,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The last address's, if none could be bound; those of [`lookup_host`].
+    /// The last address's, if none could be bound; those of [`lookup_host`](super::lookup_host).
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -55,7 +55,7 @@ impl UdpSocket {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         let mut refused = None;
-        for address in lookup_host(address).await? {
+        for &address in addresses_of(address).await?.as_slice() {
             match Socket::bind(address).and_then(Self::ours) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => refused = Some(error),
@@ -77,7 +77,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The last address's; those of [`lookup_host`].
+    /// The last address's; those of [`lookup_host`](super::lookup_host).
     ///
     /// ```
     /// use trefoil::io::UdpSocket;
@@ -95,7 +95,7 @@ impl UdpSocket {
     /// ```
     pub async fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
         let mut refused = None;
-        for address in lookup_host(address).await? {
+        for &address in addresses_of(address).await?.as_slice() {
             match self.source.get_ref().connect(address) {
                 Ok(()) => return Ok(()),
                 Err(error) => refused = Some(error),
@@ -110,7 +110,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// The last address's, above all that the datagram is too long; those of
-    /// [`lookup_host`]. That nobody listens there is known later, if ever.
+    /// [`lookup_host`](super::lookup_host). That nobody listens there is known later, if ever.
     ///
     /// # Cancel safety
     ///
@@ -127,7 +127,7 @@ impl UdpSocket {
     /// ```
     pub async fn send_to<A: ToSocketAddrs>(&self, bytes: &[u8], target: A) -> io::Result<usize> {
         let mut refused = None;
-        for address in lookup_host(target).await? {
+        for &address in addresses_of(target).await?.as_slice() {
             let sent = self
                 .source
                 .operate(Direction::Write, |socket| {
