@@ -35,7 +35,8 @@ use crate::event_loop::Direction;
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
 /// Dropped, it runs on, unless its command said [`kill_on_drop`](super::Command::kill_on_drop),
-/// and no zombie stays when it ends: whoever drops it, on a loop or off it.
+/// and no zombie stays when it ends: whoever drops it, on a loop or off it. (One sleeping thread
+/// waits for all children that were dropped before their end, and ends with the last of them.)
 ///
 /// ```
 /// use trefoil::io::Command;
