@@ -51,7 +51,10 @@ async fn work() -> io::Result<()> {
     let output = child.wait_with_output().await?;
     writing.await??;
     let sorted = String::from_utf8_lossy(&output.stdout);
-    println!("sorted: {}", sorted.split_whitespace().collect::<Vec<_>>().join(", "));
+    println!(
+        "sorted: {}",
+        sorted.split_whitespace().collect::<Vec<_>>().join(", ")
+    );
 
     // 3. A limit. The child is dropped with the wait, and killed because it was told so.
     let mut slow = Command::new("sleep");

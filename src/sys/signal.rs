@@ -15,13 +15,13 @@
 //! the parent sees nothing.
 //!
 //! **Invariants.**
-//! - **Y40** A handler does only what a signal may interrupt anywhere: atomics of this file, and
+//! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and
 //!   one raw `write` to a descriptor that does not block. (The handler that it calls was
 //!   installed for the same signal.)
-//! - **Y41** What a handler has read from a slot stays valid until it has left `RUNNING`: who
+//! - **Y51** What a handler has read from a slot stays valid until it has left `RUNNING`: who
 //!   takes it out of the slot waits, after that, until `RUNNING` was zero. All of these are
 //!   sequentially consistent.
-//! - **Y42** The handler that was there before is called with the arguments that its flags
+//! - **Y52** The handler that was there before is called with the arguments that its flags
 //!   ask for, and neither `SIG_DFL` nor `SIG_IGN` is called.
 //!
 //! Rejected: `signalfd`, which needs the signal blocked in every thread, and in every child;
@@ -190,7 +190,7 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int, slot: &Slot) {
     if !current(signum).is_ok_and(|action| action.sa_sigaction == ours) {
         return;
     }
-    // SAFETY: Y41: the slot's pointer is valid until `clear` takes it out; the lock of the
+    // SAFETY: Y51: the slot's pointer is valid until `clear` takes it out; the lock of the
     // table, which the caller holds, keeps other callers away.
     let before = unsafe { slot.before.load(SeqCst).as_ref() };
     if before.is_some_and(|before| set(signum, before).is_ok()) {
@@ -208,7 +208,7 @@ fn clear(slot: &Slot) {
         yield_now();
     }
     if !before.is_null() {
-        // SAFETY: Y41: made by `Box::into_raw` in `install`, out of the slot, and no handler
+        // SAFETY: Y51: made by `Box::into_raw` in `install`, out of the slot, and no handler
         // has it any longer.
         drop(unsafe { Box::from_raw(before) });
     }
@@ -220,17 +220,17 @@ fn is_function(action: &libc::sigaction) -> bool {
 
 fn current(signum: c_int) -> io::Result<libc::sigaction> {
     let mut action = MaybeUninit::uninit();
-    // SAFETY: Y40: nothing is installed; the pointer is valid for one `sigaction`.
+    // SAFETY: Y50: nothing is installed; the pointer is valid for one `sigaction`.
     let result = unsafe { libc::sigaction(signum, ptr::null(), action.as_mut_ptr()) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: Y40: the call has succeeded, so it has filled it in.
+    // SAFETY: Y50: the call has succeeded, so it has filled it in.
     Ok(unsafe { action.assume_init() })
 }
 
 fn set(signum: c_int, action: &libc::sigaction) -> io::Result<()> {
-    // SAFETY: Y40, Y42: it is either `handle`, or what was there before and was valid then.
+    // SAFETY: Y50, Y52: it is either `handle`, or what was there before and was valid then.
     let result = unsafe { libc::sigaction(signum, action, ptr::null_mut()) };
     if result == 0 {
         Ok(())
@@ -248,12 +248,12 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     slot.count.fetch_add(1, SeqCst);
     let bell = slot.bell.load(SeqCst);
     if bell >= 0 {
-        // SAFETY: Y41: it is open until this handler has left `RUNNING`.
+        // SAFETY: Y51: it is open until this handler has left `RUNNING`.
         let bell = unsafe { BorrowedFd::borrow_raw(bell) };
         // A bell that cannot count further is ringing.
         let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
     }
-    // SAFETY: Y41: null, or valid until this handler has left `RUNNING`.
+    // SAFETY: Y51: null, or valid until this handler has left `RUNNING`.
     let before = unsafe { slot.before.load(SeqCst).as_ref() }.copied();
     RUNNING.fetch_sub(1, SeqCst);
     if let Some(before) = before.filter(is_function) {
@@ -266,11 +266,11 @@ fn pass_on(before: &libc::sigaction, signum: c_int, info: *mut siginfo_t, contex
     type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
     let address = ptr::with_exposed_provenance::<()>(before.sa_sigaction);
     if before.sa_flags & libc::SA_SIGINFO == 0 {
-        // SAFETY: Y42: a function, whose flags say that it takes the number only.
+        // SAFETY: Y52: a function, whose flags say that it takes the number only.
         let function = unsafe { std::mem::transmute::<*const (), Plain>(address) };
         function(signum);
     } else {
-        // SAFETY: Y42: a function, whose flags say that it takes all three.
+        // SAFETY: Y52: a function, whose flags say that it takes all three.
         let function = unsafe { std::mem::transmute::<*const (), WithInfo>(address) };
         function(signum, info, context);
     }
