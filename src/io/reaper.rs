@@ -20,7 +20,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::Waker;
@@ -28,6 +28,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use crate::loom::Mutex;
 use crate::loom::thread::Builder;
+use crate::sys::fork::PerProcess;
 use crate::sys::poller::{Poller, WAKE_TOKEN};
 
 /// How often the thread looks at what the system does not watch for it.
@@ -64,8 +65,9 @@ pub(super) fn adopt(child: Arc<OwnedFd>) {
     }
 }
 
+/// A forked child has neither the thread nor the children.
 fn state() -> &'static Mutex<State> {
-    static STATE: OnceLock<Mutex<State>> = OnceLock::new();
+    static STATE: PerProcess<Mutex<State>> = PerProcess::new();
     STATE.get_or_init(|| {
         Mutex::new(State {
             fresh: Vec::new(),
