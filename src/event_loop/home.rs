@@ -205,6 +205,16 @@ impl Home {
         self.reactor.borrow_mut().register(fd)
     }
 
+    /// As [`register`](Self::register), for a descriptor that is not ours to close: who
+    /// drops its source says so to [`Shared::unwatch`] first.
+    pub(crate) fn register_lent(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        if !self.shared.can_unwatch() {
+            let unwatch = self.reactor.borrow().unwatch()?;
+            self.shared.set_unwatch(unwatch);
+        }
+        self.register(fd)
+    }
+
     /// `Ready` once an operation may be tried; until then the task is entered
     /// under `number`.
     pub(crate) fn poll_ready(

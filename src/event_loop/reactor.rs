@@ -24,7 +24,9 @@
 //!
 //! A source is not deregistered: closing its descriptor does that. Where a duplicate
 //! of it lives on (a child's standard input, say), what happens there still wakes the
-//! loop, each time for nothing (L3).
+//! loop, each time for nothing (L3). The exception are descriptors that are lent and
+//! stay open: those are deregistered at once, on whichever thread, because their number
+//! may be registered again by the time that a note would be read.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -37,7 +39,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::waiters::Waiters;
-use crate::sys::poller::{Poller, Readiness, WAKE_TOKEN};
+use crate::sys::poller::{Poller, Readiness, Unwatch, WAKE_TOKEN};
 
 /// Names one registered source; stale after the source was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,10 @@ impl Reactor {
         });
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         Ok(key)
+    }
+
+    pub(super) fn unwatch(&self) -> io::Result<Unwatch> {
+        self.poller.unwatch()
     }
 
     /// Forgets a source; its waiters go to `woken`, to be dropped or woken.

@@ -20,7 +20,8 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::thread::ThreadId;
 use std::time::Instant;
@@ -31,6 +32,7 @@ use super::reactor::{Direction, SourceKey};
 use crate::alarm::{Timekeeper, TimerKey};
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Mutex, MutexGuard};
+use crate::sys::poller::Unwatch;
 use crate::task::{Hook, Runnable, Schedule};
 
 /// The part of a loop that other threads see.
@@ -50,6 +52,8 @@ pub(crate) struct Shared {
     gate: Mutex<bool>,
     /// Whom to tell of a failure that nobody took, in place of the process's hook.
     hook: Option<Hook>,
+    /// Set by the loop's thread before it watches the first descriptor that is lent.
+    unwatch: OnceLock<Unwatch>,
 }
 
 /// What another thread could not do itself.
@@ -72,6 +76,7 @@ impl Shared {
             noted: AtomicBool::new(false),
             gate: Mutex::new(false),
             hook,
+            unwatch: OnceLock::new(),
         }
     }
 
@@ -119,6 +124,21 @@ impl Shared {
         match current::home_of(self) {
             Some(home) => home.remove(key),
             None => self.leave_note(Note::Remove(key)),
+        }
+    }
+
+    pub(super) fn can_unwatch(&self) -> bool {
+        self.unwatch.get().is_some()
+    }
+
+    pub(super) fn set_unwatch(&self, unwatch: Unwatch) {
+        let _ = self.unwatch.set(unwatch);
+    }
+
+    /// A descriptor that is lent is not watched any longer, on whichever thread.
+    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
+        if let Some(unwatch) = self.unwatch.get() {
+            unwatch.end(fd);
         }
     }
 

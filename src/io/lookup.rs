@@ -9,6 +9,7 @@
 use std::io;
 use std::net::ToSocketAddrs as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::slice;
 
 use crate::offload;
 
@@ -34,14 +35,41 @@ use crate::offload;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Vec<SocketAddr>> {
+    Ok(match addresses_of(host).await? {
+        Addresses::One(address) => vec![address],
+        Addresses::Listed(addresses) | Addresses::Named(addresses) => addresses,
+    })
+}
+
+/// What a host turned out to be.
+pub(super) enum Addresses {
+    One(SocketAddr),
+    /// In the caller's order.
+    Listed(Vec<SocketAddr>),
+    /// Those of a name, which are for us to order.
+    Named(Vec<SocketAddr>),
+}
+
+impl Addresses {
+    pub(super) fn as_slice(&self) -> &[SocketAddr] {
+        match self {
+            Self::One(address) => slice::from_ref(address),
+            Self::Listed(addresses) | Self::Named(addresses) => addresses,
+        }
+    }
+}
+
+/// Looks a host up, if it is a name.
+pub(super) async fn addresses_of<A: ToSocketAddrs>(host: A) -> io::Result<Addresses> {
     match host.target(Seal)? {
-        Target::Known(addresses) => Ok(addresses),
+        Target::One(address) => Ok(Addresses::One(address)),
+        Target::Known(addresses) => Ok(Addresses::Listed(addresses)),
         Target::Name(name, port) => {
-            offload::run(move || {
+            let found = offload::run(move || {
                 let found = (name.as_str(), port).to_socket_addrs()?;
-                Ok(found.collect())
-            })
-            .await?
+                Ok::<_, io::Error>(found.collect())
+            });
+            Ok(Addresses::Named(found.await??))
         }
     }
 }
@@ -78,6 +106,8 @@ pub struct Seal;
 #[derive(Debug)]
 pub enum Target {
     /// Nothing.
+    One(SocketAddr),
+    /// Nothing either.
     Known(Vec<SocketAddr>),
     /// A lookup.
     Name(String, u16),
@@ -85,7 +115,7 @@ pub enum Target {
 
 impl ToSocketAddrs for SocketAddr {
     fn target(&self, _: Seal) -> io::Result<Target> {
-        Ok(Target::Known(vec![*self]))
+        Ok(Target::One(*self))
     }
 }
 
@@ -185,9 +215,9 @@ mod tests {
     fn numbers_are_known_and_names_are_not() {
         for text in ["127.0.0.1:80", "[::1]:80"] {
             let target = text.target(Seal).unwrap();
-            assert!(matches!(target, Target::Known(known) if known == [text.parse().unwrap()]));
+            assert!(matches!(target, Target::One(known) if known == text.parse().unwrap()));
         }
-        assert!(matches!(("::1", 8).target(Seal), Ok(Target::Known(_))));
+        assert!(matches!(("::1", 8).target(Seal), Ok(Target::One(_))));
         assert!(
             matches!("a.example:8".target(Seal), Ok(Target::Name(name, 8)) if name == "a.example")
         );

@@ -1,10 +1,19 @@
-//! Sockets on the event loop.
+//! What a loop waits for: sockets, children, signals, files, any descriptor.
 //!
-//! [`TcpListener`] and [`TcpStream`] have the methods that one reaches for as
-//! `async` methods of their own, on `&self`: one task may read while another
-//! writes, through an `Arc` or on the same loop through an `Rc`. Streams also
-//! implement the futures-io traits, `AsyncRead` and `AsyncWrite`, for everything
-//! that is written against those.
+//! | | |
+//! |---|---|
+//! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network |
+//! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes of this machine |
+//! | [`Command`], [`Child`] | processes of one's own |
+//! | [`Signal`], [`ctrl_c`] | signals |
+//! | [`stdin`], [`stdout`], [`stderr`] | the terminal, or what stands in its place |
+//! | [`fs`] | files, off the loop |
+//! | [`AsyncFd`] | everything else that has a descriptor |
+//!
+//! Sockets and pipes have the methods that one reaches for as `async` methods of their own,
+//! on `&self`: one task may read while another writes, through an `Arc` or on the same loop
+//! through an `Rc`. Streams also implement the futures-io traits, `AsyncRead` and
+//! `AsyncWrite`, for everything that is written against those.
 //!
 //! ```
 //! use trefoil::io::{TcpListener, TcpStream};
@@ -30,7 +39,7 @@
 //!
 //! All types are `Send`. Each belongs to the loop of its first use; used on another
 //! loop, or on none, an operation is an error in words. Dropping is safe
-//! anywhere: it closes the descriptor.
+//! anywhere: it closes the descriptor. ([`fs`] needs no loop.)
 //!
 //! # What it costs
 //!
@@ -41,13 +50,43 @@
 //! # Reading order
 //!
 //! `source` is the meeting of a descriptor and its loop; everything else
-//! is a thin skin over it. Checked by `tests/event_loop/`.
+//! is a thin skin over it. `bytes` has what all streams have in common, `connect` the choice
+//! between addresses, `reaper` the children that nobody waits for, `fs::cursor` the one
+//! position of a file. Checked by `tests/event_loop/`.
 
+mod async_fd;
+mod backoff;
+mod bytes;
+mod child;
+mod child_pipes;
+mod command;
+mod connect;
+pub mod fs;
+mod halves;
 mod lookup;
+mod reaper;
+mod signal;
 mod source;
+mod stdio;
 mod tcp_listener;
 mod tcp_stream;
+mod udp_socket;
+mod unix_address;
+mod unix_datagram;
+mod unix_listener;
+mod unix_stream;
 
+pub use async_fd::AsyncFd;
+pub use child::Child;
+pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
+pub use command::Command;
+pub use halves::{ReadHalf, WriteHalf};
 pub use lookup::{ToSocketAddrs, lookup_host};
+pub use signal::{CtrlC, Signal, ctrl_c};
+pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
+pub use udp_socket::UdpSocket;
+pub use unix_datagram::UnixDatagram;
+pub use unix_listener::UnixListener;
+pub use unix_stream::{PeerCredentials, UnixStream};

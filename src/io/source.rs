@@ -5,7 +5,8 @@
 //! 2. Every operation is tried first. Only one that would block makes the
 //!    source register with its loop, once, and its task wait.
 //! 3. Dropping the source takes its registration out, on whichever thread, and then closes
-//!    the descriptor, which ends the kernel's part.
+//!    the descriptor, which ends the kernel's part. A source whose descriptor is lent
+//!    (it may stay open) ends that part itself.
 //!
 //! Operations take a shared reference: the kernel takes care of readers and
 //! writers, and the loop of any number of waiting tasks in each direction.
@@ -15,17 +16,21 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
+
 use crate::event_loop::{Direction, Home, SHARED, Shared, SourceKey, current};
 
 /// Something with a descriptor, in non-blocking mode.
-pub(super) struct Source<T> {
+pub(super) struct Source<T: AsFd> {
     bound: OnceLock<Bound>,
+    /// The descriptor may outlive the source.
+    lent: bool,
     io: T,
 }
 
@@ -58,12 +63,38 @@ impl<T: AsFd> Source<T> {
     pub(super) fn new(io: T) -> Self {
         Self {
             bound: OnceLock::new(),
+            lent: false,
+            io,
+        }
+    }
+
+    /// For a descriptor that may stay open when the source is gone.
+    pub(super) fn lent(io: T) -> Self {
+        Self {
+            bound: OnceLock::new(),
+            lent: true,
             io,
         }
     }
 
     pub(super) fn get_ref(&self) -> &T {
         &self.io
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut T {
+        &mut self.io
+    }
+
+    /// As new: it belongs to no loop.
+    pub(super) fn release(&mut self) {
+        if let Some(bound) = self.bound.take()
+            && let Some(&key) = bound.key.get()
+        {
+            if self.lent {
+                bound.shared.unwatch(self.io.as_fd());
+            }
+            bound.shared.remove_source(key);
+        }
     }
 
     /// Tries `op` until it does not block.
@@ -102,7 +133,7 @@ impl<T: AsFd> Source<T> {
     fn bind(&self) -> io::Result<(Rc<Home>, &Bound)> {
         let Some(home) = current::home() else {
             return Err(io::Error::other(
-                "a socket needs an event loop: use it inside trefoil::run(..) or \
+                "this needs an event loop: use it inside trefoil::run(..) or \
                  EventLoop::block_on(..), on the loop's own thread",
             ));
         };
@@ -112,10 +143,20 @@ impl<T: AsFd> Source<T> {
         });
         if !Arc::ptr_eq(&bound.shared, &home.shared) {
             return Err(io::Error::other(
-                "this socket belongs to another event loop, the one that used it first: use it there",
+                "this belongs to another event loop, the one that used it first: use it there",
             ));
         }
         Ok((home, bound))
+    }
+
+    fn register(&self, home: &Home) -> io::Result<SourceKey> {
+        let fd = self.io.as_fd();
+        let key = if self.lent {
+            home.register_lent(fd)
+        } else {
+            home.register(fd)
+        };
+        key.map_err(|error| in_words(fd.as_raw_fd(), error))
     }
 
     fn poll_as<R>(
@@ -148,7 +189,7 @@ impl<T: AsFd> Source<T> {
                     io::ErrorKind::WouldBlock => match bound.key.get() {
                         Some(&key) => home.clear(key, direction),
                         None => {
-                            let key = home.register(self.io.as_fd())?;
+                            let key = self.register(home)?;
                             bound.key.get_or_init(|| key);
                         }
                     },
@@ -159,9 +200,27 @@ impl<T: AsFd> Source<T> {
     }
 }
 
+/// Why the system will not watch a descriptor.
+fn in_words(fd: RawFd, error: io::Error) -> io::Error {
+    let (kind, why) = match Errno::from_io_error(&error) {
+        Some(Errno::EXIST) => (
+            io::ErrorKind::AlreadyExists,
+            "is watched by this event loop already: use the one that was made of it first, or \
+             a duplicate of the descriptor",
+        ),
+        Some(Errno::PERM) => (
+            io::ErrorKind::Unsupported,
+            "cannot be waited for (is it a regular file? see trefoil::io::fs)",
+        ),
+        Some(Errno::BADF) => (io::ErrorKind::InvalidInput, "is closed"),
+        _ => return error,
+    };
+    io::Error::new(kind, format!("descriptor {fd} {why}"))
+}
+
 /// One operation; a future that leaves nothing behind when it is dropped.
 #[must_use = "futures do nothing unless they are awaited"]
-pub(super) struct Operation<'a, T, F> {
+pub(super) struct Operation<'a, T: AsFd, F> {
     source: &'a Source<T>,
     direction: Direction,
     /// Its own entry among the waiters of the source's loop; `SHARED` until it has one.
@@ -171,7 +230,7 @@ pub(super) struct Operation<'a, T, F> {
 }
 
 // Nothing in it is ever pinned.
-impl<T, F> Unpin for Operation<'_, T, F> {}
+impl<T: AsFd, F> Unpin for Operation<'_, T, F> {}
 
 impl<T, F, R> Future for Operation<'_, T, F>
 where
@@ -192,7 +251,7 @@ where
     }
 }
 
-impl<T, F> Drop for Operation<'_, T, F> {
+impl<T: AsFd, F> Drop for Operation<'_, T, F> {
     fn drop(&mut self) {
         if self.number != SHARED
             && let Some(bound) = self.source.bound.get()
@@ -203,17 +262,13 @@ impl<T, F> Drop for Operation<'_, T, F> {
     }
 }
 
-impl<T> Drop for Source<T> {
+impl<T: AsFd> Drop for Source<T> {
     fn drop(&mut self) {
-        if let Some(bound) = self.bound.get()
-            && let Some(&key) = bound.key.get()
-        {
-            bound.shared.remove_source(key);
-        }
+        self.release();
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Source<T> {
+impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.io.fmt(f)
     }

@@ -7,10 +7,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use super::lookup::{ToSocketAddrs, lookup_host};
+use super::backoff;
+use super::lookup::{ToSocketAddrs, addresses_of};
 use super::source::{Outcome, Source};
 use super::tcp_stream::TcpStream;
-use crate::event_loop::Direction;
 
 /// A TCP socket that takes connections.
 ///
@@ -43,7 +43,7 @@ impl TcpListener {
     /// # Errors
     ///
     /// The last address's, if none could be bound; those of
-    /// [`lookup_host`].
+    /// [`lookup_host`](super::lookup_host).
     ///
     /// ```
     /// use trefoil::io::TcpListener;
@@ -54,7 +54,7 @@ impl TcpListener {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         let mut refused = None;
-        for address in lookup_host(address).await? {
+        for &address in addresses_of(address).await?.as_slice() {
             match listen(address) {
                 Ok(listener) => {
                     return Ok(Self {
@@ -74,8 +74,9 @@ impl TcpListener {
     /// # Errors
     ///
     /// The system's; above all, no descriptor is left. The connection then waits in
-    /// the queue: a server should pause, or close something, before it tries again.
-    /// A connection that was given up while it waited is passed over.
+    /// the queue. That error takes its time, a tenth of a second each, so that a server which
+    /// goes on regardless does not spin. A connection that was given up while it waited is
+    /// passed over.
     ///
     /// # Cancel safety
     ///
@@ -90,17 +91,10 @@ impl TcpListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self
-            .source
-            .operate(Direction::Read, |listener| {
-                loop {
-                    match listener.accept() {
-                        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                        result => return result.map(Outcome::Full),
-                    }
-                }
-            })
-            .await?;
+        let accepted = backoff::accept(&self.source, |listener| {
+            listener.accept().map(Outcome::Full)
+        });
+        let (stream, peer) = accepted.await?;
         Ok((TcpStream::from_mio(stream), peer))
     }
 
@@ -127,6 +121,19 @@ fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
     // of clients would then hang for a second. Listening again moves the limit.
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
+}
+
+/// Takes a listener of the standard library over; it becomes non-blocking.
+impl TryFrom<std::net::TcpListener> for TcpListener {
+    type Error = io::Error;
+
+    fn try_from(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            // Somebody may have a duplicate.
+            source: Source::lent(mio::net::TcpListener::from_std(listener)),
+        })
+    }
 }
 
 /// There was nothing to try.

@@ -1,26 +1,22 @@
 //! A TCP connection.
 //!
-//! Everything here is one system call in an [`Outcome`]: what was read or written,
-//! and whether that was less than it might have been. The source does the waiting. So
-//! each method exists once, and the futures-io traits are the same calls again under
-//! other names.
-//!
-//! A count says nothing where the system itself stopped short of the request: with
-//! more slices than it takes at once (see `wanted`).
+//! The methods that move bytes are those of every stream (see `bytes`). Connecting to one
+//! address is here, the choice between several in `connect`.
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures_io::{AsyncRead, AsyncWrite};
+use rustix::net::sockopt;
 
-use super::lookup::{ToSocketAddrs, lookup_host};
+use super::bytes::{Bytes, reads, writes};
+use super::connect::first_to_answer;
+use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
+use super::lookup::ToSocketAddrs;
 use super::source::{Outcome, Source};
-use super::tcp_listener::no_address;
 use crate::event_loop::Direction::{Read as Reading, Write as Writing};
 
 /// A TCP connection.
@@ -50,11 +46,6 @@ pub struct TcpStream {
     source: Source<mio::net::TcpStream>,
 }
 
-/// `read_to_end` asks for at least as many bytes at once.
-const CHUNK: usize = 8 * 1024;
-/// And for at most as many.
-const MOST: usize = 128 * 1024;
-
 impl TcpStream {
     pub(super) fn from_mio(stream: mio::net::TcpStream) -> Self {
         Self {
@@ -64,13 +55,17 @@ impl TcpStream {
 
     /// Connects to the first of `address`'s addresses that answers.
     ///
-    /// A name is looked up off the loop; numbers need no thread. Addresses are
-    /// tried one after another, each until the system gives up: put
-    /// [`timeout`](crate::timeout) around it to give up earlier.
+    /// A name is looked up off the loop; numbers need no thread. Several addresses are tried
+    /// as RFC 8305 ("Happy Eyeballs") says: the next one joins in as soon as one has failed, or
+    /// when there is no answer after 250 ms, and the first that answers wins. What a
+    /// name stands for is tried in the system's order, IPv6 and IPv4 taking turns; a list of
+    /// addresses in its own. One that never answers is waited for until the system gives
+    /// up: put [`timeout`](crate::timeout) around it to give up earlier.
     ///
     /// # Errors
     ///
-    /// The last address's, if none answers; those of [`lookup_host`].
+    /// That of the last address to fail, if none answers; those of
+    /// [`lookup_host`](super::lookup_host).
     ///
     /// # Cancel safety
     ///
@@ -89,17 +84,11 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        let mut refused = None;
-        for address in lookup_host(address).await? {
-            match Self::connect_to(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => refused = Some(error),
-            }
-        }
-        Err(refused.unwrap_or_else(no_address))
+        first_to_answer(address).await
     }
 
-    async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+    /// Connects to this one address.
+    pub(super) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
         let stream = Self::from_mio(mio::net::TcpStream::connect(address)?);
         stream
             .source
@@ -114,42 +103,6 @@ impl TcpStream {
             })
             .await?;
         Ok(stream)
-    }
-
-    /// Reads what has arrived, at least one byte; 0 at the end of the stream. An empty
-    /// buffer is full at once.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, the peer has reset the connection.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// # server.write_all(b"abc").await?;
-    /// let mut buffer = [0; 1024];
-    /// let count = stream.read(&mut buffer).await?;
-    /// assert_eq!(&buffer[..count], b"abc");
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return self.source.nothing();
-        }
-        self.source
-            .operate(Reading, |mut socket| {
-                let count = socket.read(buffer)?;
-                Ok(Outcome::of(buffer.len(), count))
-            })
-            .await
     }
 
     /// As [`read`](Self::read), but leaves the bytes where they are.
@@ -179,200 +132,6 @@ impl TcpStream {
         self.source
             .operate(Reading, |socket| socket.peek(buffer).map(Outcome::Full))
             .await
-    }
-
-    /// Fills the buffer.
-    ///
-    /// # Errors
-    ///
-    /// `UnexpectedEof` if the stream ends first; those of [`read`](Self::read).
-    ///
-    /// # Cancel safety
-    ///
-    /// None: what has been read is in the buffer, but nobody knows how much it is.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// # server.write_all(b"abcdef").await?;
-    /// let mut header = [0; 4];
-    /// stream.read_exact(&mut header).await?;
-    /// assert_eq!(&header, b"abcd");
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.read(&mut buffer[filled..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => filled += count,
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends everything up to the end of the stream; gives the number of bytes.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`read`](Self::read).
-    ///
-    /// # Cancel safety
-    ///
-    /// What has been read is in `bytes`.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// # server.write_all(b"abcdef").await?; drop(server);
-    /// let mut bytes = Vec::new();
-    /// assert_eq!(stream.read_to_end(&mut bytes).await?, 6);
-    /// assert_eq!(bytes, b"abcdef");
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn read_to_end(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let start = bytes.len();
-        loop {
-            let count = self
-                .source
-                .operate(Reading, |mut socket| {
-                    let filled = bytes.len();
-                    // As much again as there is, within reason.
-                    let room = (filled - start).clamp(CHUNK, MOST);
-                    bytes.resize(filled + room, 0);
-                    let result = socket.read(&mut bytes[filled..]);
-                    bytes.truncate(filled + *result.as_ref().unwrap_or(&0));
-                    Ok(Outcome::of(room, result?))
-                })
-                .await?;
-            if count == 0 {
-                return Ok(bytes.len() - start);
-            }
-        }
-    }
-
-    /// As [`read_to_end`](Self::read_to_end), for text.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidData` if it is not UTF-8, and nothing is appended then; those of
-    /// [`read`](Self::read).
-    ///
-    /// # Cancel safety
-    ///
-    /// None: what has been read is lost.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// # server.write_all("größer".as_bytes()).await?; drop(server);
-    /// let mut text = String::new();
-    /// stream.read_to_string(&mut text).await?;
-    /// assert_eq!(text, "größer");
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn read_to_string(&self, text: &mut String) -> io::Result<usize> {
-        let mut bytes = Vec::new();
-        let count = self.read_to_end(&mut bytes).await?;
-        let read = String::from_utf8(bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        text.push_str(&read);
-        Ok(count)
-    }
-
-    /// Writes some of `bytes`; gives the number that the system took. Waits while it
-    /// takes none, unless there are none.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, the peer has closed (`BrokenPipe`) or reset.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future writes nothing.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// let written = stream.write(b"abc").await?;
-    /// assert!(written > 0);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return self.source.nothing();
-        }
-        self.source
-            .operate(Writing, |mut socket| {
-                let count = socket.write(bytes)?;
-                Ok(Outcome::of(bytes.len(), count))
-            })
-            .await
-    }
-
-    /// Writes all of `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`write`](Self::write).
-    ///
-    /// # Cancel safety
-    ///
-    /// None: nobody knows how much was written.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.write(bytes).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => bytes = &bytes[count..],
-            }
-        }
-        Ok(())
-    }
-
-    /// Does nothing: written bytes are the system's already. So code reads the same
-    /// over a stream with a buffer of its own.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// stream.write_all(b"abc").await?;
-    /// stream.flush().await?;
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn flush(&self) -> io::Result<()> {
-        Ok(())
     }
 
     /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
@@ -475,133 +234,158 @@ impl TcpStream {
     pub fn nodelay(&self) -> io::Result<bool> {
         self.source.get_ref().nodelay()
     }
+
+    /// After how long without traffic the system asks the peer whether it is still there;
+    /// `None`, as the system begins: never. Whole seconds, at least one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// # use trefoil::io::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    /// # trefoil::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_keepalive(Some(Duration::from_secs(60)))?;
+    /// assert_eq!(stream.keepalive()?, Some(Duration::from_secs(60)));
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        if let Some(idle) = idle {
+            sockopt::set_tcp_keepidle(self, idle.max(Duration::from_secs(1)))?;
+        }
+        Ok(sockopt::set_socket_keepalive(self, idle.is_some())?)
+    }
+
+    /// See [`set_keepalive`](Self::set_keepalive).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// # use trefoil::io::{TcpListener, TcpStream};
+    /// # trefoil::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(stream.keepalive()?, None);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn keepalive(&self) -> io::Result<Option<Duration>> {
+        if sockopt::socket_keepalive(self)? {
+            Ok(Some(sockopt::tcp_keepidle(self)?))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// How many routers a packet may pass.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// # use trefoil::io::{TcpListener, TcpStream};
+    /// # trefoil::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_ttl(7)?;
+    /// assert_eq!(stream.ttl()?, 7);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.source.get_ref().set_ttl(ttl)
+    }
+
+    /// See [`set_ttl`](Self::set_ttl).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// # use trefoil::io::{TcpListener, TcpStream};
+    /// # trefoil::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert!(stream.ttl()? > 0);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.source.get_ref().ttl()
+    }
+
+    /// Two halves with owners of their own, for tasks of their own. (Where borrowing is enough,
+    /// nothing needs to be split: all methods take `&self`.) When the writing half is dropped
+    /// the peer reads the end of the stream.
+    ///
+    /// ```
+    /// # use trefoil::io::{TcpListener, TcpStream};
+    /// # trefoil::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (far, _) = listener.accept().await?;
+    /// let (reader, writer) = stream.into_split();
+    /// let writing = trefoil::spawn(async move { writer.write_all(b"abc").await });
+    /// # far.read_exact(&mut [0; 3]).await?;
+    /// # far.write_all(b"def").await?;
+    /// let mut answer = [0; 3];
+    /// reader.read_exact(&mut answer).await?;
+    /// writing.await??;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
+        split(self)
+    }
+
+    pub(super) fn source(&self) -> &Source<mio::net::TcpStream> {
+        &self.source
+    }
 }
 
-/// How many bytes the system surely tries to move. It takes only so many buffers at
-/// once (16 everywhere), and a count that ended there says nothing.
-fn wanted(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
-    if lengths.len() <= 16 {
-        lengths.sum()
-    } else {
-        0
-    }
+impl Bytes for mio::net::TcpStream {
+    const DRAINS: bool = true;
 }
 
-impl AsyncRead for &TcpStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        if buffer.is_empty() {
-            return Poll::Ready(self.source.nothing());
-        }
-        self.source.poll(cx, Reading, |mut socket| {
-            let count = socket.read(buffer)?;
-            Ok(Outcome::of(buffer.len(), count))
-        })
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
-            return Poll::Ready(self.source.nothing());
-        }
-        let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
-        self.source.poll(cx, Reading, |mut socket| {
-            let count = socket.read_vectored(buffers)?;
-            Ok(Outcome::of(wanted, count))
-        })
-    }
-}
-
-impl AsyncWrite for &TcpStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
-            return Poll::Ready(self.source.nothing());
-        }
-        self.source.poll(cx, Writing, |mut socket| {
-            let count = socket.write(bytes)?;
-            Ok(Outcome::of(bytes.len(), count))
-        })
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if slices.iter().all(|slice| slice.is_empty()) {
-            return Poll::Ready(self.source.nothing());
-        }
-        let wanted = wanted(slices.iter().map(|slice| slice.len()));
-        self.source.poll(cx, Writing, |mut socket| {
-            let count = socket.write_vectored(slices)?;
-            Ok(Outcome::of(wanted, count))
-        })
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Written bytes are the system's already.
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match self.shutdown(Shutdown::Write) {
+impl HalfClose for TcpStream {
+    fn close_write(&self) -> io::Result<()> {
+        match self.shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
+        }
+    }
+}
+
+reads! { [] TcpStream,
+"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
+# let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
+# let (far, _) = listener.accept().await?;
+# far.write_all(b\"abcdef\").await?;
+# drop(far);" }
+
+writes! { [] TcpStream, |stream: &TcpStream| stream.close_write(),
+"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
+# let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
+# let (_far, _) = listener.accept().await?;" }
+
+/// Takes a connection of the standard library over; it becomes non-blocking.
+impl TryFrom<std::net::TcpStream> for TcpStream {
+    type Error = io::Error;
+
+    fn try_from(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        // Somebody may have a duplicate.
+        Ok(Self {
+            source: Source::lent(mio::net::TcpStream::from_std(stream)),
         })
-    }
-}
-
-impl AsyncRead for TcpStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read(cx, buffer)
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read_vectored(cx, buffers)
-    }
-}
-
-impl AsyncWrite for TcpStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_close(cx)
     }
 }
 

@@ -18,7 +18,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 /// How many events one wait takes in; more stay in the kernel for the next.
 const EVENTS: usize = 1024;
@@ -95,6 +95,11 @@ impl Poller {
             .register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
+    /// A way to end a watch from any thread; it has a descriptor of its own.
+    pub(crate) fn unwatch(&self) -> io::Result<Unwatch> {
+        self.poll.registry().try_clone().map(Unwatch)
+    }
+
     /// Waits until something happens, at most for `timeout` and, unless something
     /// did, never less. An interrupted wait is one in which nothing happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -126,6 +131,17 @@ impl Poller {
             (event.token().0, read.or(write))
         });
         self.exact.events().chain(found)
+    }
+}
+
+/// Ends watches of descriptors that stay open.
+#[derive(Debug)]
+pub(crate) struct Unwatch(Registry);
+
+impl Unwatch {
+    /// `fd` is no longer watched. That it never was is no error.
+    pub(crate) fn end(&self, fd: BorrowedFd<'_>) {
+        let _ = self.0.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }
 }
 

@@ -5,16 +5,25 @@
 //! (`alone`).
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+mod async_fd;
 mod carried;
+mod children;
+mod connecting;
+mod datagrams;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod edges;
+mod files;
 mod left;
 mod limits;
 mod running;
+mod sending;
+mod signals;
 mod sockets;
+mod standard;
 mod support;
 mod threads;
 mod time;
 mod transfer;
+mod unix;
 mod unobserved;

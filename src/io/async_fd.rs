@@ -1,0 +1,392 @@
+//! Any descriptor, waited for on the loop.
+//!
+//! 1. [`AsyncFd::readable`] asks the kernel by `poll(2)` whether a read would block. If not, it
+//!    is done. So it is level-triggered, whatever somebody has read or left meanwhile.
+//! 2. If it would, the source is registered with the loop, once, and the task waits for the
+//!    next edge. An edge between the question and the wait is not lost: events are taken in
+//!    by the loop only, after the task has been entered (see `event_loop::reactor`).
+//! 3. The descriptor is lent: it may stay open when the `AsyncFd` goes, so its registration is
+//!    taken out at once, on whichever thread.
+//!
+//! The value inside is an `Option` only so that it can be taken out of a source that is
+//! dropped; it is `Some` up to that moment.
+//!
+//! Rejected: to make the descriptor non-blocking. The flag belongs to the open file,
+//! which other processes may share (a terminal, say).
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::task::{Context, Poll};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+
+use super::source::{Outcome, Source};
+use crate::event_loop::Direction;
+
+/// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, somebody
+/// else's socket.
+///
+/// It waits; reading and writing are up to you, with whatever calls the descriptor
+/// takes. `T` is whoever owns or borrows it: an `OwnedFd`, a `std` type, a
+/// `BorrowedFd`, a reference. Neither its flags nor anything else about it is changed, and
+/// dropping the `AsyncFd` closes it only if dropping `T` does.
+///
+/// It belongs to the loop of its first use. One loop watches a descriptor once: a
+/// second `AsyncFd` of the same number on the same loop is an error (`AlreadyExists`) where
+/// it would have to wait. A duplicate of the descriptor is another one.
+///
+/// ```
+/// use std::io::{Read, Write, pipe};
+/// use trefoil::io::AsyncFd;
+///
+/// trefoil::run(async {
+///     let (reader, mut writer) = pipe()?;
+///     let reader = AsyncFd::new(reader)?;
+///     trefoil::spawn(async move { writer.write_all(b"x") }).detach();
+///     reader.readable().await?;
+///     let mut byte = [0];
+///     reader.get_ref().read_exact(&mut byte)?;
+///     assert_eq!(&byte, b"x");
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct AsyncFd<T: AsFd> {
+    source: Source<Lent<T>>,
+}
+
+/// `None` only while it is taken apart.
+struct Lent<T>(Option<T>);
+
+impl<T> Lent<T> {
+    fn get(&self) -> &T {
+        self.0.as_ref().expect("there until it is taken apart")
+    }
+}
+
+impl<T: AsFd> AsFd for Lent<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get().as_fd()
+    }
+}
+
+impl<T: AsFd> AsyncFd<T> {
+    /// Takes the descriptor in. That asks for its kind, and nothing else yet.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a regular file or a directory: these never block and cannot be
+    /// waited for; see [`fs`](super::fs). `InvalidInput` if the descriptor is closed.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// AsyncFd::new(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    /// let file = std::fs::File::open(std::env::current_exe()?)?;
+    /// assert_eq!(AsyncFd::new(file).unwrap_err().kind(), ErrorKind::Unsupported);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new(inner: T) -> io::Result<Self> {
+        let fd = inner.as_fd();
+        let number = fd.as_raw_fd();
+        let kind = match fstat(fd) {
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+            Err(Errno::BADF) => return Err(closed(number)),
+            Err(error) => return Err(error.into()),
+        };
+        if matches!(kind, FileType::RegularFile | FileType::Directory) {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "descriptor {number} is a {}, which the system does not wait for: it never \
+                     blocks; read it off the loop, with trefoil::io::fs",
+                    if kind == FileType::Directory {
+                        "directory"
+                    } else {
+                        "regular file"
+                    }
+                ),
+            ));
+        }
+        Ok(Self {
+            source: Source::lent(Lent(Some(inner))),
+        })
+    }
+
+    /// Waits until a read would not block: there is something, or the end has come, or an error
+    /// is to be fetched. It says so each time, for as long as that is the case.
+    ///
+    /// Somebody else may read it first: set the descriptor non-blocking where that
+    /// can happen.
+    ///
+    /// # Errors
+    ///
+    /// Off its loop; `AlreadyExists` if the loop watches this descriptor already;
+    /// `Unsupported` if the system cannot wait for it; `InvalidInput` if it is closed. (Closed
+    /// while somebody waits, it is not noticed: the system forgets it without a word.)
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is read, so nothing is lost.
+    ///
+    /// ```
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// trefoil::run(async {
+    ///     let (reader, writer) = std::io::pipe()?;
+    ///     drop(writer);
+    ///     let reader = AsyncFd::new(reader)?;
+    ///     reader.readable().await?; // the end
+    ///     reader.readable().await?; // is still there
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn readable(&self) -> io::Result<()> {
+        self.source.operate(Direction::Read, would_not_read).await
+    }
+
+    /// Waits until a write would not block: there is room, or nobody will ever read it, or an
+    /// error is to be fetched. It says so each time, for as long as that is the case.
+    ///
+    /// Room for how much is the system's affair: a pipe promises `PIPE_BUF` bytes, and a
+    /// larger write to a blocking descriptor may still wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is written, so nothing is lost.
+    ///
+    /// ```
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// trefoil::run(async {
+    ///     let (_reader, writer) = std::io::pipe()?;
+    ///     AsyncFd::new(writer)?.writable().await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn writable(&self) -> io::Result<()> {
+        self.source.operate(Direction::Write, would_not_write).await
+    }
+
+    /// [`readable`](Self::readable) for a future written by hand; the latest caller is
+    /// woken.
+    ///
+    /// # Errors
+    ///
+    /// As `readable`.
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// trefoil::run(async {
+    ///     let (reader, writer) = std::io::pipe()?;
+    ///     drop(writer);
+    ///     let reader = AsyncFd::new(reader)?;
+    ///     poll_fn(|cx| reader.poll_readable(cx)).await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.source.poll(cx, Direction::Read, would_not_read)
+    }
+
+    /// [`writable`](Self::writable) for a future written by hand; the latest caller is
+    /// woken.
+    ///
+    /// # Errors
+    ///
+    /// As `writable`.
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// trefoil::run(async {
+    ///     let (_reader, writer) = std::io::pipe()?;
+    ///     let writer = AsyncFd::new(writer)?;
+    ///     poll_fn(|cx| writer.poll_writable(cx)).await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.source.poll(cx, Direction::Write, would_not_write)
+    }
+
+    /// Calls `op` until it does not say `WouldBlock`, and waits to be readable in between. The
+    /// descriptor must be non-blocking, or `op` itself will wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of `op`, except `WouldBlock` and `Interrupted`; those of
+    /// [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// `op` is called within a poll: a future that is dropped has not called it, or not with
+    /// success.
+    ///
+    /// ```
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// trefoil::run(async {
+    ///     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    ///     socket.set_nonblocking(true)?;
+    ///     socket.send_to(b"to itself", socket.local_addr()?)?;
+    ///     let socket = AsyncFd::new(socket)?;
+    ///     let mut buffer = [0; 16];
+    ///     let count = socket.read_with(|socket| socket.recv(&mut buffer)).await?;
+    ///     assert_eq!(&buffer[..count], b"to itself");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.with(Direction::Read, op).await
+    }
+
+    /// Calls `op` until it does not say `WouldBlock`, and waits to be writable in between. The
+    /// descriptor must be non-blocking, or `op` itself will wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of `op`, except `WouldBlock` and `Interrupted`; those of
+    /// [`writable`](Self::writable).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`read_with`](Self::read_with).
+    ///
+    /// ```
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// trefoil::run(async {
+    ///     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    ///     socket.set_nonblocking(true)?;
+    ///     let here = socket.local_addr()?;
+    ///     let socket = AsyncFd::new(socket)?;
+    ///     assert_eq!(socket.write_with(|socket| socket.send_to(b"abc", here)).await?, 3);
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.with(Direction::Write, op).await
+    }
+
+    async fn with<R>(
+        &self,
+        direction: Direction,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.source
+            .operate(direction, |lent| op(lent.get()).map(Outcome::Full))
+            .await
+    }
+
+    /// What is inside.
+    ///
+    /// ```
+    /// # let (reader, _writer) = std::io::pipe()?;
+    /// let fd = trefoil::io::AsyncFd::new(&reader)?;
+    /// assert!(std::ptr::eq(*fd.get_ref(), &reader));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_ref(&self) -> &T {
+        self.source.get_ref().get()
+    }
+
+    /// What is inside. It must keep its descriptor.
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// # let (reader, _) = std::io::pipe()?;
+    /// let mut fd = trefoil::io::AsyncFd::new(reader)?;
+    /// assert_eq!(fd.get_mut().read(&mut [0])?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_mut(&mut self) -> &mut T {
+        let inner = self.source.get_mut().0.as_mut();
+        inner.expect("there until it is taken apart")
+    }
+
+    /// Gives it back; no loop watches it any longer.
+    ///
+    /// ```
+    /// # let (reader, _writer) = std::io::pipe()?;
+    /// let fd = trefoil::io::AsyncFd::new(reader)?;
+    /// let reader: std::io::PipeReader = fd.into_inner();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_inner(mut self) -> T {
+        self.source.release();
+        let inner = self.source.get_mut().0.take();
+        inner.expect("taken apart once")
+    }
+}
+
+fn would_not_read(fd: &impl AsFd) -> io::Result<Outcome<()>> {
+    would_not_block(fd.as_fd(), PollFlags::IN)
+}
+
+fn would_not_write(fd: &impl AsFd) -> io::Result<Outcome<()>> {
+    would_not_block(fd.as_fd(), PollFlags::OUT)
+}
+
+/// `WouldBlock` if it would. An error that waits to be fetched, or a peer that is gone, does
+/// not block.
+fn would_not_block(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<Outcome<()>> {
+    let number = fd.as_raw_fd();
+    let mut asked = [PollFd::from_borrowed_fd(fd, flags)];
+    let count = poll(
+        &mut asked,
+        Some(&Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        }),
+    )?;
+    if count == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    if asked[0].revents().contains(PollFlags::NVAL) {
+        return Err(closed(number));
+    }
+    Ok(Outcome::Full(()))
+}
+
+fn closed(number: RawFd) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("descriptor {number} is closed"),
+    )
+}
+
+impl<T: AsFd> AsFd for AsyncFd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.get_ref().as_fd()
+    }
+}
+
+impl<T: AsFd> AsRawFd for AsyncFd<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncFd").field(self.get_ref()).finish()
+    }
+}

@@ -1,0 +1,52 @@
+//! Accepting connections while the system has no room for one more.
+//!
+//! The connection then waits in the listener's queue, and the listener stays readable: a server
+//! that goes on regardless of the error would spin. So before the error is passed on there is a
+//! [`PAUSE`] and a second attempt. That bounds the rate at which such errors can come, and a short
+//! shortage is not seen at all.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::source::{Outcome, Source};
+use super::unix_address::pause;
+use crate::event_loop::Direction;
+
+/// How long to wait for room.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts by `op`.
+pub(super) async fn accept<T: AsFd, R>(
+    source: &Source<T>,
+    mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+) -> io::Result<R> {
+    let mut passing_over = |listener: &T| {
+        loop {
+            match op(listener) {
+                // It was given up while it waited.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                result => return result,
+            }
+        }
+    };
+    match source.operate(Direction::Read, &mut passing_over).await {
+        Err(error) if is_shortage(&error) => {
+            pause(PAUSE).await;
+            source.operate(Direction::Read, passing_over).await
+        }
+        result => result,
+    }
+}
+
+/// No descriptors, or no memory for one.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
+}

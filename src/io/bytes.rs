@@ -1,0 +1,489 @@
+//! Reading and writing bytes, once for all streams.
+//!
+//! A stream is a [`Source`] of something that `std` reads or writes through a shared reference:
+//! a socket, the end of a pipe. The functions here are one system call each in an
+//! [`Outcome`] (what was read or written, and whether that was less than it might have been),
+//! or loops over those; the source does the waiting.
+//!
+//! A short count tells that the next call would block, which saves that call. Not everywhere,
+//! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
+//! descriptors, a terminal at the end of a line. And a count says nothing where the system
+//! itself stopped short of the request, with more slices than it takes at once (see
+//! `wanted`).
+//!
+//! The macros write the public methods and the futures-io traits of a stream, which differ in
+//! nothing but the type and the first lines of the examples. Each type has a private
+//! `source()`.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::AsFd;
+use std::task::{Context, Poll};
+
+use super::source::{Outcome, Source};
+use crate::event_loop::Direction;
+
+/// A descriptor of bytes.
+pub(super) trait Bytes: AsFd {
+    /// A short read leaves nothing behind.
+    const DRAINS: bool;
+}
+
+/// `read_to_end` asks for at least as many bytes at once.
+const CHUNK: usize = 8 * 1024;
+/// And for at most as many.
+const MOST: usize = 128 * 1024;
+
+/// How many bytes the system surely tries to move. It takes only so many buffers at
+/// once (16 everywhere), and a count that ended there says nothing.
+fn wanted(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
+    if lengths.len() <= 16 {
+        lengths.sum()
+    } else {
+        0
+    }
+}
+
+fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
+    if T::DRAINS {
+        Outcome::of(wanted, count)
+    } else {
+        Outcome::Full(count)
+    }
+}
+
+impl<T: Bytes> Source<T>
+where
+    for<'a> &'a T: Read,
+{
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return self.nothing();
+        }
+        self.operate(Direction::Read, |mut io| {
+            let count = io.read(buffer)?;
+            Ok(read_of::<T>(buffer.len(), count))
+        })
+        .await
+    }
+
+    pub(super) async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return self.nothing();
+        }
+        let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
+        self.operate(Direction::Read, |mut io| {
+            let count = io.read_vectored(buffers)?;
+            Ok(read_of::<T>(wanted, count))
+        })
+        .await
+    }
+
+    pub(super) async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read(&mut buffer[filled..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read_to_end(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let start = bytes.len();
+        loop {
+            let count = self
+                .operate(Direction::Read, |mut io| {
+                    let filled = bytes.len();
+                    // As much again as there is, within reason.
+                    let room = (filled - start).clamp(CHUNK, MOST);
+                    bytes.resize(filled + room, 0);
+                    let result = io.read(&mut bytes[filled..]);
+                    bytes.truncate(filled + *result.as_ref().unwrap_or(&0));
+                    Ok(read_of::<T>(room, result?))
+                })
+                .await?;
+            if count == 0 {
+                return Ok(bytes.len() - start);
+            }
+        }
+    }
+
+    pub(super) async fn read_to_string(&self, text: &mut String) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        let count = self.read_to_end(&mut bytes).await?;
+        append(text, bytes)?;
+        Ok(count)
+    }
+
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return Poll::Ready(self.nothing());
+        }
+        self.poll(cx, Direction::Read, |mut io| {
+            let count = io.read(buffer)?;
+            Ok(read_of::<T>(buffer.len(), count))
+        })
+    }
+
+    pub(super) fn poll_read_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Poll::Ready(self.nothing());
+        }
+        let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
+        self.poll(cx, Direction::Read, |mut io| {
+            let count = io.read_vectored(buffers)?;
+            Ok(read_of::<T>(wanted, count))
+        })
+    }
+}
+
+impl<T: Bytes> Source<T>
+where
+    for<'a> &'a T: Write,
+{
+    pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return self.nothing();
+        }
+        self.operate(Direction::Write, |mut io| {
+            let count = io.write(bytes)?;
+            Ok(Outcome::of(bytes.len(), count))
+        })
+        .await
+    }
+
+    pub(super) async fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return self.nothing();
+        }
+        let wanted = wanted(slices.iter().map(|slice| slice.len()));
+        self.operate(Direction::Write, |mut io| {
+            let count = io.write_vectored(slices)?;
+            Ok(Outcome::of(wanted, count))
+        })
+        .await
+    }
+
+    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write(bytes).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => bytes = &bytes[count..],
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(self.nothing());
+        }
+        self.poll(cx, Direction::Write, |mut io| {
+            let count = io.write(bytes)?;
+            Ok(Outcome::of(bytes.len(), count))
+        })
+    }
+
+    pub(super) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(self.nothing());
+        }
+        let wanted = wanted(slices.iter().map(|slice| slice.len()));
+        self.poll(cx, Direction::Write, |mut io| {
+            let count = io.write_vectored(slices)?;
+            Ok(Outcome::of(wanted, count))
+        })
+    }
+}
+
+/// Appends what must be text; nothing, if it is not.
+pub(crate) fn append(text: &mut String, bytes: Vec<u8>) -> io::Result<()> {
+    let read = String::from_utf8(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    text.push_str(&read);
+    Ok(())
+}
+
+/// The reading half of a stream's face. `$example` are the first lines of an example, in which
+/// `stream` then yields `abcdef` and ends.
+macro_rules! reads {
+    ([$($generics:tt)*] $type:ty, $example:literal) => {
+        impl<$($generics)*> $type {
+            /// Reads what has arrived, at least one byte; 0 at the end of the stream. An empty
+            /// buffer is full at once.
+            ///
+            /// # Errors
+            ///
+            /// The system's; above all, the peer has reset the connection. Off its loop.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses nothing.
+            ///
+            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// let mut buffer = [0; 1024];
+            /// let count = stream.read(&mut buffer).await?;
+            /// assert!(b"abcdef".starts_with(&buffer[..count]) && count > 0);
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.source().read(buffer).await
+            }
+
+            /// As [`read`](Self::read), into several buffers, one after the other, by one
+            /// system call.
+            ///
+            /// # Errors
+            ///
+            /// As `read`.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses nothing.
+            ///
+            #[doc = concat!("```\nuse std::io::IoSliceMut;\n# trefoil::run(async {\n", $example)]
+            /// let (mut head, mut tail) = ([0; 1], [0; 16]);
+            /// let buffers = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
+            /// assert!(stream.read_vectored(buffers).await? > 0);
+            /// assert_eq!(&head, b"a");
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn read_vectored(
+                &self,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::io::Result<usize> {
+                self.source().read_vectored(buffers).await
+            }
+
+            /// Fills the buffer.
+            ///
+            /// # Errors
+            ///
+            /// `UnexpectedEof` if the stream ends first; those of [`read`](Self::read).
+            ///
+            /// # Cancel safety
+            ///
+            /// None: what has been read is in the buffer, but nobody knows how much it is.
+            ///
+            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// let mut header = [0; 4];
+            /// stream.read_exact(&mut header).await?;
+            /// assert_eq!(&header, b"abcd");
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn read_exact(&self, buffer: &mut [u8]) -> std::io::Result<()> {
+                self.source().read_exact(buffer).await
+            }
+
+            /// Appends everything up to the end of the stream; gives the number of bytes.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`read`](Self::read).
+            ///
+            /// # Cancel safety
+            ///
+            /// What has been read is in `bytes`.
+            ///
+            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// let mut bytes = Vec::new();
+            /// assert_eq!(stream.read_to_end(&mut bytes).await?, 6);
+            /// assert_eq!(bytes, b"abcdef");
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn read_to_end(&self, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
+                self.source().read_to_end(bytes).await
+            }
+
+            /// As [`read_to_end`](Self::read_to_end), for text.
+            ///
+            /// # Errors
+            ///
+            /// `InvalidData` if it is not UTF-8, and nothing is appended then; those of
+            /// [`read`](Self::read).
+            ///
+            /// # Cancel safety
+            ///
+            /// None: what has been read is lost.
+            ///
+            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// let mut text = String::new();
+            /// stream.read_to_string(&mut text).await?;
+            /// assert_eq!(text, "abcdef");
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn read_to_string(&self, text: &mut String) -> std::io::Result<usize> {
+                self.source().read_to_string(text).await
+            }
+        }
+
+        $crate::io::bytes::reads!(@trait [$($generics)*] &$type);
+        $crate::io::bytes::reads!(@trait [$($generics)*] $type);
+    };
+    (@trait [$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> futures_io::AsyncRead for $type {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut [u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                self.source().poll_read(cx, buffer)
+            }
+
+            fn poll_read_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                self.source().poll_read_vectored(cx, buffers)
+            }
+        }
+    };
+}
+pub(super) use reads;
+
+/// The writing half of a stream's face. `$example` are the first lines of an example, in which
+/// `stream` can then be written; `$close` ends it: `fn(&Self) -> io::Result<()>`.
+macro_rules! writes {
+    ([$($generics:tt)*] $type:ty, $close:expr, $example:literal) => {
+        impl<$($generics)*> $type {
+            /// Writes some of `bytes`; gives the number that the system took. Waits while it
+            /// takes none, unless there are none.
+            ///
+            /// # Errors
+            ///
+            /// The system's; above all, nobody will read it (`BrokenPipe`). Off its loop.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future writes nothing.
+            ///
+            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// assert!(stream.write(b"abc").await? > 0);
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.source().write(bytes).await
+            }
+
+            /// As [`write`](Self::write), from several slices, one after the other, by one
+            /// system call.
+            ///
+            /// # Errors
+            ///
+            /// As `write`.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future writes nothing.
+            ///
+            #[doc = concat!("```\nuse std::io::IoSlice;\n# trefoil::run(async {\n", $example)]
+            /// let slices = [IoSlice::new(b"head: "), IoSlice::new(b"body")];
+            /// assert!(stream.write_vectored(&slices).await? > 0);
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn write_vectored(
+                &self,
+                slices: &[std::io::IoSlice<'_>],
+            ) -> std::io::Result<usize> {
+                self.source().write_vectored(slices).await
+            }
+
+            /// Writes all of `bytes`.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`write`](Self::write).
+            ///
+            /// # Cancel safety
+            ///
+            /// None: nobody knows how much was written.
+            ///
+            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn write_all(&self, bytes: &[u8]) -> std::io::Result<()> {
+                self.source().write_all(bytes).await
+            }
+
+            /// Does nothing: written bytes are the system's already. So code reads the same
+            /// over a stream with a buffer of its own.
+            ///
+            /// # Errors
+            ///
+            /// None.
+            ///
+            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// stream.write_all(b"abc").await?;
+            /// stream.flush().await?;
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn flush(&self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        $crate::io::bytes::writes!(@trait [$($generics)*] &$type, $close);
+        $crate::io::bytes::writes!(@trait [$($generics)*] $type, $close);
+    };
+    (@trait [$($generics:tt)*] $type:ty, $close:expr) => {
+        impl<$($generics)*> futures_io::AsyncWrite for $type {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bytes: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                self.source().poll_write(cx, bytes)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                slices: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                self.source().poll_write_vectored(cx, slices)
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                // Written bytes are the system's already.
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn poll_close(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::Poll::Ready($close(&*self))
+            }
+        }
+    };
+}
+pub(super) use writes;

@@ -1,0 +1,395 @@
+//! A child process, watched through its pidfd.
+//!
+//! 1. Right after the start the child gets a descriptor that names it and nobody else,
+//!    whatever happens to its number. (Until it is waited for, its number is not given away: only
+//!    where the host lets the system discard its children, or waits for them itself,
+//!    could there be another under it by then.)
+//! 2. All that follows goes through that descriptor: to wait for the child's end, to fetch
+//!    its status, to kill it. The kernel reports the end on it, whatever the host
+//!    does with `SIGCHLD`.
+//! 3. The status is fetched once and kept. A child that is dropped before goes to the reaper.
+//!
+//! If no descriptor is left for step 1 the child runs all the same, and each method that needs it
+//! asks again.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
+use std::process::{ExitStatus, Output};
+use std::sync::Arc;
+use std::task::Poll;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitIdStatus, pidfd_open, pidfd_send_signal};
+
+use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
+use super::reaper;
+use super::source::{Outcome, Source};
+use crate::event_loop::Direction;
+
+/// A child process; made by [`Command::spawn`](super::Command::spawn).
+///
+/// Dropped, it runs on, unless its command said [`kill_on_drop`](super::Command::kill_on_drop),
+/// and no zombie stays when it ends: whoever drops it, on a loop or off it. (One sleeping thread
+/// waits for all children that were dropped before their end, and ends with the last of them.)
+///
+/// ```
+/// use trefoil::io::Command;
+///
+/// trefoil::run(async {
+///     let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
+///     assert_eq!(child.wait().await?.code(), Some(3));
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Child {
+    /// Its standard input, if piped and not taken.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if piped and not taken.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error, if piped and not taken.
+    pub stderr: Option<ChildStderr>,
+    pid: u32,
+    state: State,
+    kill_on_drop: bool,
+}
+
+enum State {
+    /// There was no descriptor left for it.
+    Unwatched,
+    Watched(Source<Arc<OwnedFd>>),
+    Ended(ExitStatus),
+    /// Somebody else has its status.
+    Lost,
+}
+
+impl Child {
+    pub(super) fn new(mut child: std::process::Child, kill_on_drop: bool) -> io::Result<Self> {
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take();
+        let stderr = child.stderr.take();
+        let mut child = Self {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            pid: child.id(),
+            state: State::Unwatched,
+            kill_on_drop,
+        };
+        // If there is no descriptor left: it is tried again.
+        let _ = child.watch();
+        child.stdin = stdin.map(ChildStdin::new).transpose()?;
+        child.stdout = stdout.map(ChildStdout::new).transpose()?;
+        child.stderr = stderr.map(ChildStderr::new).transpose()?;
+        Ok(child)
+    }
+
+    /// Its process id. Once it has been waited for the system may give the number to
+    /// another process.
+    ///
+    /// ```
+    /// use trefoil::io::Command;
+    ///
+    /// let child = Command::new("true").spawn()?;
+    /// assert_ne!(child.id(), std::process::id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits until it has ended, and gives its status: the same each time.
+    ///
+    /// What it reads from us is closed first, as `std` does, so that it cannot wait for us in
+    /// turn. What it writes should be read meanwhile, or it waits for room in the
+    /// pipe: see [`wait_with_output`](Self::wait_with_output).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it has ended, but its status went to somebody else: to code of the host
+    /// that waits for any child (`waitpid(-1)`), or to nobody, because `SIGCHLD` is
+    /// ignored. Off its loop. No descriptor was left to watch it with.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; wait again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::io::Command;
+    ///
+    /// trefoil::run(async {
+    ///     let mut child = Command::new("sleep").arg("60").spawn()?;
+    ///     assert!(trefoil::timeout(Duration::from_millis(10), child.wait()).await.is_err());
+    ///     child.kill()?;
+    ///     assert!(!child.wait().await?.success());
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        drop(self.stdin.take());
+        self.watch()?;
+        let State::Watched(source) = &self.state else {
+            return self.status();
+        };
+        let ended = source.operate(Direction::Read, |child| {
+            match reaper::fetch(child.as_fd()) {
+                Ok(Some(status)) => Ok(Outcome::Full(State::Ended(in_std(&status)))),
+                Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+                Err(Errno::CHILD) => Ok(Outcome::Full(State::Lost)),
+                Err(error) => Err(error.into()),
+            }
+        });
+        self.state = ended.await?;
+        self.status()
+    }
+
+    /// Its status, if it has ended; `None` while it runs. Needs no loop.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use trefoil::io::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// assert!(child.try_wait()?.is_none());
+    /// child.kill()?;
+    /// assert!(!trefoil::run(child.wait())?.success());
+    /// assert!(child.try_wait()?.is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.watch()?;
+        if let State::Watched(source) = &self.state {
+            self.state = match reaper::fetch(source.get_ref().as_fd()) {
+                Ok(None) => return Ok(None),
+                Ok(Some(status)) => State::Ended(in_std(&status)),
+                Err(Errno::CHILD) => State::Lost,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        self.status().map(Some)
+    }
+
+    /// Kills it (`SIGKILL`). It has ended when [`wait`](Self::wait) says so. One that has
+    /// ended is left in peace.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, it runs as somebody else by now.
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    /// use trefoil::io::Command;
+    ///
+    /// trefoil::run(async {
+    ///     let mut child = Command::new("sleep").arg("60").spawn()?;
+    ///     child.kill()?;
+    ///     assert_eq!(child.wait().await?.signal(), Some(9));
+    ///     child.kill() // again: nothing happens
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Sends it the signal with this number: 15 asks most programs to end. One that has
+    /// ended is left in peace.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if there is no such signal; the system's.
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    /// use trefoil::io::{Command, Signal};
+    ///
+    /// trefoil::run(async {
+    ///     let mut child = Command::new("sleep").arg("60").spawn()?;
+    ///     child.send_signal(Signal::TERM)?;
+    ///     assert_eq!(child.wait().await?.signal(), Some(Signal::TERM));
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn send_signal(&self, signum: i32) -> io::Result<()> {
+        let signal = Signal::from_named_raw(signum).ok_or_else(|| {
+            let what = format!("there is no signal {signum}, or none that can be sent");
+            io::Error::new(io::ErrorKind::InvalidInput, what)
+        })?;
+        self.signal(signal)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let sent = match &self.state {
+            State::Unwatched => self
+                .open()
+                .and_then(|child| pidfd_send_signal(child, signal)),
+            State::Watched(source) => pidfd_send_signal(source.get_ref(), signal),
+            State::Ended(_) | State::Lost => Ok(()),
+        };
+        match sent {
+            Err(Errno::SRCH) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Closes its input, waits until it has ended, and gives its status with all that it wrote
+    /// to the pipes that were not taken.
+    ///
+    /// That is until the *pipes* end: a grandchild that has inherited one keeps us waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: dropping the future drops the child, and what it wrote.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use trefoil::io::Command;
+    ///
+    /// trefoil::run(async {
+    ///     let child = Command::new("echo").arg("abc").stdout(Stdio::piped()).spawn()?;
+    ///     let output = child.wait_with_output().await?;
+    ///     assert!(output.status.success());
+    ///     assert_eq!(output.stdout, b"abc\n");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn wait_with_output(mut self) -> io::Result<Output> {
+        drop(self.stdin.take());
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        let mut output = Output {
+            status: ExitStatus::default(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        };
+        let out = async {
+            match &stdout {
+                Some(pipe) => pipe.read_to_end(&mut output.stdout).await,
+                None => Ok(0),
+            }
+        };
+        let err = async {
+            match &stderr {
+                Some(pipe) => pipe.read_to_end(&mut output.stderr).await,
+                None => Ok(0),
+            }
+        };
+        both(out, err).await?;
+        output.status = self.wait().await?;
+        Ok(output)
+    }
+
+    /// Gets the descriptor, unless that is done or there is nothing to watch.
+    fn watch(&mut self) -> io::Result<()> {
+        if let State::Unwatched = self.state {
+            self.state = match self.open() {
+                Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
+                // Not even a zombie is left.
+                Err(Errno::SRCH) => State::Lost,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> rustix::io::Result<OwnedFd> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("the kernel's numbers are positive");
+        pidfd_open(pid, PidfdFlags::empty())
+    }
+
+    fn status(&self) -> io::Result<ExitStatus> {
+        match &self.state {
+            State::Ended(status) => Ok(*status),
+            _ => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!(
+                    "process {} has ended, but its status went to somebody else: code of this \
+                     program waits for any child, or SIGCHLD is ignored",
+                    self.pid
+                ),
+            )),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.kill_on_drop {
+            // It has ended, or is not ours to kill: there is nothing else to do.
+            let _ = self.kill();
+        }
+        let _ = self.watch();
+        if let State::Watched(source) = std::mem::replace(&mut self.state, State::Lost) {
+            reaper::adopt(source.get_ref().clone());
+        }
+    }
+}
+
+/// Until both are done, or one has failed.
+async fn both(
+    one: impl Future<Output = io::Result<usize>>,
+    other: impl Future<Output = io::Result<usize>>,
+) -> io::Result<()> {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let mut done = (false, false);
+    poll_fn(|cx| {
+        if !done.0
+            && let Poll::Ready(result) = one.as_mut().poll(cx)
+        {
+            result?;
+            done.0 = true;
+        }
+        if !done.1
+            && let Poll::Ready(result) = other.as_mut().poll(cx)
+        {
+            result?;
+            done.1 = true;
+        }
+        if done.0 && done.1 {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// The same status in `std`'s words.
+fn in_std(status: &WaitIdStatus) -> ExitStatus {
+    const CORE: i32 = 0x80;
+    let raw = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => (code & 0xff) << 8,
+        (None, Some(signal)) if status.dumped() => signal | CORE,
+        (None, signal) => signal.unwrap_or_default(),
+    };
+    ExitStatus::from_raw(raw)
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("id", &self.pid)
+            .field("stdin", &self.stdin)
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,174 @@
+//! The parent's ends of a child's standard streams.
+//!
+//! Each is a pipe whose parent's end does not block; the child's end is another open file, whose
+//! flags stay as programs expect them. The methods are those of every stream (see
+//! `bytes`). Dropping an end closes it: the child then reads the end of its input, or may not
+//! write any longer.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::process::Stdio;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use super::bytes::{Bytes, reads, writes};
+use super::source::Source;
+
+/// A pipe's end that does not block.
+#[derive(Debug)]
+struct Pipe(Source<File>);
+
+impl Bytes for File {
+    const DRAINS: bool = true;
+}
+
+impl Pipe {
+    fn new(fd: OwnedFd) -> io::Result<Self> {
+        fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+        Ok(Self(Source::new(File::from(fd))))
+    }
+
+    /// For another child: as the usual program expects it, blocking.
+    fn into_stdio(self) -> io::Result<Stdio> {
+        let fd = self.0.get_ref().as_fd().try_clone_to_owned()?;
+        fcntl_setfl(&fd, fcntl_getfl(&fd)? - OFlags::NONBLOCK)?;
+        Ok(fd.into())
+    }
+}
+
+macro_rules! pipe_end {
+    ($(#[$docs:meta])* $name:ident, $std:ty) => {
+        $(#[$docs])*
+        #[derive(Debug)]
+        pub struct $name(Pipe);
+
+        impl $name {
+            pub(super) fn new(end: $std) -> io::Result<Self> {
+                Pipe::new(end.into()).map(Self)
+            }
+
+            fn source(&self) -> &Source<File> {
+                &self.0.0
+            }
+
+            /// For another child's standard streams: the two are then connected directly.
+            ///
+            /// # Errors
+            ///
+            /// The system's; above all, no descriptor is left.
+            ///
+            /// ```
+            /// use std::process::Stdio;
+            /// use trefoil::io::Command;
+            ///
+            /// trefoil::run(async {
+            ///     let mut first = Command::new("echo").arg("abc").stdout(Stdio::piped()).spawn()?;
+            ///     let between = first.stdout.take().unwrap().into_stdio()?;
+            ///     let output = Command::new("tr").args(["a-c", "x-z"]).stdin(between).output().await?;
+            ///     assert_eq!(output.stdout, b"xyz\n");
+            ///     assert!(first.wait().await?.success());
+            ///     Ok::<_, std::io::Error>(())
+            /// })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn into_stdio(self) -> io::Result<Stdio> {
+                self.0.into_stdio()
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.source().get_ref().as_fd()
+            }
+        }
+
+        impl AsRawFd for $name {
+            fn as_raw_fd(&self) -> RawFd {
+                self.as_fd().as_raw_fd()
+            }
+        }
+    };
+}
+
+pipe_end! {
+    /// What a child reads as its standard input. Dropping it is the end of that input.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use trefoil::io::Command;
+    ///
+    /// trefoil::run(async {
+    ///     let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    ///     let input = child.stdin.take().unwrap();
+    ///     input.write_all(b"abc").await?;
+    ///     drop(input);
+    ///     let output = child.wait_with_output().await?;
+    ///     assert_eq!(output.stdout, b"abc");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ChildStdin, std::process::ChildStdin
+}
+
+pipe_end! {
+    /// What a child writes to its standard output. It ends when the child, and whoever has
+    /// inherited it, has closed it.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use trefoil::io::Command;
+    ///
+    /// trefoil::run(async {
+    ///     let mut child = Command::new("echo").arg("abc").stdout(Stdio::piped()).spawn()?;
+    ///     let mut text = String::new();
+    ///     child.stdout.take().unwrap().read_to_string(&mut text).await?;
+    ///     assert_eq!(text, "abc\n");
+    ///     assert!(child.wait().await?.success());
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ChildStdout, std::process::ChildStdout
+}
+
+pipe_end! {
+    /// What a child writes to its standard error. It ends when the child, and whoever has
+    /// inherited it, has closed it.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use trefoil::io::Command;
+    ///
+    /// trefoil::run(async {
+    ///     let mut child = Command::new("sh").args(["-c", "echo abc >&2"]).stderr(Stdio::piped()).spawn()?;
+    ///     let mut text = String::new();
+    ///     child.stderr.take().unwrap().read_to_string(&mut text).await?;
+    ///     assert_eq!(text, "abc\n");
+    ///     assert!(child.wait().await?.success());
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ChildStderr, std::process::ChildStderr
+}
+
+// There is nothing to close but the descriptor: that is dropping.
+writes! { [] ChildStdin, |_: &ChildStdin| Ok(()),
+"# use std::process::Stdio;
+# let mut child = trefoil::io::Command::new(\"cat\").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+# let stream = child.stdin.take().unwrap();" }
+
+reads! { [] ChildStdout,
+"# use std::process::Stdio;
+# let mut child = trefoil::io::Command::new(\"printf\").arg(\"abcdef\").stdout(Stdio::piped()).spawn()?;
+# let stream = child.stdout.take().unwrap();" }
+
+reads! { [] ChildStderr,
+"# use std::process::Stdio;
+# let mut child = trefoil::io::Command::new(\"sh\").args([\"-c\", \"printf abcdef >&2\"])
+#     .stderr(Stdio::piped()).spawn()?;
+# let stream = child.stderr.take().unwrap();" }

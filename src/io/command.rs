@@ -1,0 +1,368 @@
+//! How a child process is to be started.
+//!
+//! It is `std`'s `Command` with children that the loop can wait for. Starting is `std`'s, too: a
+//! system call that returns when the new program has been found and runs (about half a
+//! millisecond), or why not; so `spawn` is not `async`.
+//!
+//! Rejected: to start it on another thread, which costs more than it saves, and
+//! makes the order of starts a matter of chance.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command as Inner, ExitStatus, Output, Stdio};
+
+use super::child::Child;
+
+/// How a child process is to be started; `std`'s `Command` for the loop.
+///
+/// ```
+/// use trefoil::io::Command;
+///
+/// trefoil::run(async {
+///     let output = Command::new("echo").arg("hello").output().await?;
+///     assert!(output.status.success());
+///     assert_eq!(output.stdout, b"hello\n");
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Command {
+    inner: Inner,
+    kill_on_drop: bool,
+    /// Which of the standard streams somebody has spoken for.
+    streams: [bool; 3],
+}
+
+impl Command {
+    /// A child that will run `program`, found as `std` finds it, with no arguments, and our
+    /// environment, directory and standard streams.
+    ///
+    /// ```
+    /// let command = trefoil::io::Command::new("ls");
+    /// assert_eq!(command.as_std().get_program(), "ls");
+    /// ```
+    pub fn new<S: AsRef<OsStr>>(program: S) -> Self {
+        Inner::new(program).into()
+    }
+
+    /// One more argument.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let output = trefoil::io::Command::new("echo").arg("a b").output().await?;
+    /// assert_eq!(output.stdout, b"a b\n");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Self {
+        self.inner.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let output = trefoil::io::Command::new("echo").args(["a", "b"]).output().await?;
+    /// assert_eq!(output.stdout, b"a b\n");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn args<I, S>(&mut self, args: I) -> &mut Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.inner.args(args);
+        self
+    }
+
+    /// A variable of its environment.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut command = trefoil::io::Command::new("sh");
+    /// let output = command.args(["-c", "echo $COLOUR"]).env("COLOUR", "green").output().await?;
+    /// assert_eq!(output.stdout, b"green\n");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn env<K: AsRef<OsStr>, V: AsRef<OsStr>>(&mut self, key: K, value: V) -> &mut Self {
+        self.inner.env(key, value);
+        self
+    }
+
+    /// Variables of its environment.
+    ///
+    /// ```
+    /// let mut command = trefoil::io::Command::new("env");
+    /// command.env_clear().envs([("A", "1"), ("B", "2")]);
+    /// assert_eq!(command.as_std().get_envs().count(), 2);
+    /// ```
+    pub fn envs<I, K, V>(&mut self, vars: I) -> &mut Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        self.inner.envs(vars);
+        self
+    }
+
+    /// Without this variable.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut command = trefoil::io::Command::new("sh");
+    /// command.args(["-c", "echo ${HOME-none}"]).env_remove("HOME");
+    /// assert_eq!(command.output().await?.stdout, b"none\n");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Self {
+        self.inner.env_remove(key);
+        self
+    }
+
+    /// Without any of our variables.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let output = trefoil::io::Command::new("/usr/bin/env").env_clear().output().await?;
+    /// assert!(output.stdout.is_empty());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.inner.env_clear();
+        self
+    }
+
+    /// Where it runs.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let output = trefoil::io::Command::new("pwd").current_dir("/").output().await?;
+    /// assert_eq!(output.stdout, b"/\n");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Self {
+        self.inner.current_dir(dir);
+        self
+    }
+
+    /// What it reads: `Stdio::piped()` for [`Child::stdin`], nothing, a file, ours (as
+    /// [`spawn`](Self::spawn) has it by itself).
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    ///
+    /// # trefoil::run(async {
+    /// let output = trefoil::io::Command::new("cat").stdin(Stdio::null()).output().await?;
+    /// assert!(output.stdout.is_empty());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stdin<T: Into<Stdio>>(&mut self, config: T) -> &mut Self {
+        self.inner.stdin(config);
+        self.streams[0] = true;
+        self
+    }
+
+    /// Where it writes: `Stdio::piped()` for [`Child::stdout`], nowhere, a file, ours.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    ///
+    /// # trefoil::run(async {
+    /// let status = trefoil::io::Command::new("echo").stdout(Stdio::null()).status().await?;
+    /// assert!(status.success());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stdout<T: Into<Stdio>>(&mut self, config: T) -> &mut Self {
+        self.inner.stdout(config);
+        self.streams[1] = true;
+        self
+    }
+
+    /// Where it complains: `Stdio::piped()` for [`Child::stderr`], nowhere, a file, ours.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    ///
+    /// # trefoil::run(async {
+    /// let mut command = trefoil::io::Command::new("ls");
+    /// let status = command.arg("/there/is/nothing").stderr(Stdio::null()).status().await?;
+    /// assert!(!status.success());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stderr<T: Into<Stdio>>(&mut self, config: T) -> &mut Self {
+        self.inner.stderr(config);
+        self.streams[2] = true;
+        self
+    }
+
+    /// The process group that it joins; 0: one of its own, so that a terminal's Ctrl-C
+    /// reaches us alone.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let status = trefoil::io::Command::new("true").process_group(0).status().await?;
+    /// assert!(status.success());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn process_group(&mut self, group: i32) -> &mut Self {
+        self.inner.process_group(group);
+        self
+    }
+
+    /// Whether its [`Child`] kills it when it is dropped, by accident or at the end of the
+    /// loop. No, to begin with: it runs on.
+    ///
+    /// ```
+    /// use trefoil::io::Command;
+    ///
+    /// let child = Command::new("sleep").arg("60").kill_on_drop(true).spawn()?;
+    /// drop(child); // killed, and no zombie stays
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kill_on_drop(&mut self, kill_on_drop: bool) -> &mut Self {
+        self.kill_on_drop = kill_on_drop;
+        self
+    }
+
+    /// Starts it. Needs no loop yet.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, `NotFound`: there is no such program.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use trefoil::io::Command;
+    ///
+    /// let child = Command::new("true").spawn()?;
+    /// let error = Command::new("there is no such program").spawn().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn spawn(&mut self) -> io::Result<Child> {
+        Child::new(self.inner.spawn()?, self.kill_on_drop)
+    }
+
+    /// Starts it, and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn) and [`Child::wait`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the child: see [`kill_on_drop`](Self::kill_on_drop).
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let status = trefoil::io::Command::new("false").status().await?;
+    /// assert_eq!(status.code(), Some(1));
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn status(&mut self) -> io::Result<ExitStatus> {
+        self.spawn()?.wait().await
+    }
+
+    /// Starts it, and waits for its end and for all that it writes; unless
+    /// [`stdout`](Self::stdout) and [`stderr`](Self::stderr) say something else. It reads nothing,
+    /// unless [`stdin`](Self::stdin) says something else. (Said here: what was set on the
+    /// `std` command underneath is not known.)
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn) and [`Child::wait_with_output`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the child: see [`kill_on_drop`](Self::kill_on_drop).
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut command = trefoil::io::Command::new("sh");
+    /// let output = command.args(["-c", "echo out; echo err >&2; exit 2"]).output().await?;
+    /// assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+    /// assert_eq!(output.status.code(), Some(2));
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn output(&mut self) -> io::Result<Output> {
+        self.unspoken_for(Stdio::null, Stdio::piped);
+        let child = self.spawn();
+        self.unspoken_for(Stdio::inherit, Stdio::inherit);
+        child?.wait_with_output().await
+    }
+
+    /// What becomes of the standard streams that nobody has spoken for.
+    fn unspoken_for(&mut self, input: fn() -> Stdio, output: fn() -> Stdio) {
+        let [stdin, stdout, stderr] = self.streams;
+        if !stdin {
+            self.inner.stdin(input());
+        }
+        if !stdout {
+            self.inner.stdout(output());
+        }
+        if !stderr {
+            self.inner.stderr(output());
+        }
+    }
+
+    /// What is underneath, to look at.
+    ///
+    /// ```
+    /// let mut command = trefoil::io::Command::new("ls");
+    /// command.arg("-l");
+    /// assert_eq!(command.as_std().get_args().count(), 1);
+    /// ```
+    #[must_use]
+    pub fn as_std(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// What is underneath, for what only `std` has.
+    ///
+    /// ```
+    /// use std::os::unix::process::CommandExt;
+    ///
+    /// let mut command = trefoil::io::Command::new("sh");
+    /// command.as_std_mut().arg0("another name");
+    /// ```
+    pub fn as_std_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+}
+
+impl From<Inner> for Command {
+    fn from(inner: Inner) -> Self {
+        Self {
+            inner,
+            kill_on_drop: false,
+            streams: [false; 3],
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("inner", &self.inner)
+            .field("kill_on_drop", &self.kill_on_drop)
+            .finish()
+    }
+}

@@ -1,0 +1,131 @@
+//! Which of several addresses to connect to: the first that answers (RFC 8305).
+//!
+//! 1. The addresses of a name are put in an order in which the families take turns, beginning
+//!    with the system's favourite; a list of addresses stays as it is.
+//! 2. The first is tried. After [`STAGGER`], or as soon as an attempt has failed, the next one
+//!    joins in.
+//! 3. The first that is connected wins; the rest are dropped, which closes them. Once
+//!    all have failed, the last failure is the result.
+//!
+//! One address needs no race, no timer and no allocation.
+//!
+//! Rejected: separate queries for the two families, as the RFC would have them. The
+//! system's resolver asks both at once and knows its own rules of preference.
+//!
+//! Checked by `tests/event_loop/` and below.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::lookup::{Addresses, ToSocketAddrs, addresses_of};
+use super::tcp_listener::no_address;
+use super::tcp_stream::TcpStream;
+use crate::alarm::Alarm;
+
+/// The "Connection Attempt Delay" of the RFC.
+const STAGGER: Duration = Duration::from_millis(250);
+
+pub(super) async fn first_to_answer<A: ToSocketAddrs>(host: A) -> io::Result<TcpStream> {
+    let addresses = match addresses_of(host).await? {
+        Addresses::One(address) => return TcpStream::connect_to(address).await,
+        Addresses::Listed(addresses) => addresses,
+        Addresses::Named(addresses) => interleaved(addresses),
+    };
+    if let [address] = addresses[..] {
+        return TcpStream::connect_to(address).await;
+    }
+    let mut race = Race {
+        addresses: addresses.into_iter(),
+        running: Vec::new(),
+        next: None,
+        failed: None,
+    };
+    race.join_in();
+    poll_fn(|cx| race.poll(cx)).await
+}
+
+type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+struct Race {
+    addresses: std::vec::IntoIter<SocketAddr>,
+    running: Vec<Attempt>,
+    /// When the next one joins in; `None`: nobody is left.
+    next: Option<Alarm>,
+    failed: Option<io::Error>,
+}
+
+impl Race {
+    fn join_in(&mut self) {
+        self.next = None;
+        if let Some(address) = self.addresses.next() {
+            self.running.push(Box::pin(TcpStream::connect_to(address)));
+            if !self.addresses.as_slice().is_empty() {
+                self.next = Some(Alarm::new(Instant::now() + STAGGER));
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let mut at = 0;
+        loop {
+            while at < self.running.len() {
+                match self.running[at].as_mut().poll(cx) {
+                    Poll::Pending => at += 1,
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                    Poll::Ready(Err(error)) => {
+                        drop(self.running.remove(at));
+                        self.failed = Some(error);
+                        self.join_in();
+                    }
+                }
+            }
+            if self.running.is_empty() {
+                let error = self.failed.take().unwrap_or_else(no_address);
+                return Poll::Ready(Err(error));
+            }
+            match &mut self.next {
+                None => return Poll::Pending,
+                Some(alarm) => ready!(alarm.poll_elapsed(cx)),
+            }
+            self.join_in();
+        }
+    }
+}
+
+/// The families take turns; within each, and for the first, the order stays.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (ours, theirs): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first);
+    let (mut ours, mut theirs) = (ours.into_iter(), theirs.into_iter());
+    let mut order = Vec::with_capacity(ours.len() + theirs.len());
+    while ours.len() + theirs.len() > 0 {
+        order.extend(ours.next());
+        order.extend(theirs.next());
+    }
+    order
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn parse(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_families_take_turns() {
+        let mixed = parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
+        let order = parse(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
+        assert_eq!(interleaved(mixed), order);
+        let one = parse(&["1.0.0.1:1", "1.0.0.2:1"]);
+        assert_eq!(interleaved(one.clone()), one);
+        assert_eq!(interleaved(Vec::new()), []);
+    }
+}

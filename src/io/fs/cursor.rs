@@ -1,0 +1,222 @@
+//! Reading, writing and seeking in a file off the loop, one call after the other.
+//!
+//! A call runs on another thread, so it has buffers of its own, and there is at most one at a
+//! time: a file has one position.
+//!
+//! 1. A read is begun with a buffer as long as the caller's (within [`MOST`]). What it gives stays
+//!    here until somebody takes it: so a read whose future is dropped loses nothing, and the next
+//!    read begins with it.
+//! 2. A write copies its bytes, begins, and is accepted at once. Its error is told to whoever
+//!    writes, flushes or seeks next. The inherent methods of [`File`](super::File) flush, so that
+//!    they tell their own.
+//! 3. Whatever begins waits for what runs. Before a write, or a seek from the current position,
+//!    the position is put back by what was read and not taken.
+//!
+//! Nothing is read ahead of what was asked for: others may share the position (a child that
+//! has inherited it).
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::offload;
+use crate::task::Task;
+
+/// How many bytes are moved by one call, at most.
+const MOST: usize = 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    file: Arc<File>,
+    running: Option<Task<Done>>,
+    /// Read and not yet taken, from `taken` on.
+    bytes: Vec<u8>,
+    taken: usize,
+    /// The seek that runs, if one does.
+    seeking: Option<SeekFrom>,
+    /// Of a write that was accepted.
+    failed: Option<io::Error>,
+}
+
+/// What a call comes back with.
+#[derive(Debug)]
+enum Done {
+    Read(Vec<u8>, io::Result<()>),
+    Wrote(Vec<u8>, io::Result<()>),
+    Sought(io::Result<u64>),
+}
+
+/// What a call has left to be said.
+enum Settled {
+    Nothing,
+    /// A read ended, with bytes or with none.
+    Read(io::Result<()>),
+    Sought(SeekFrom, io::Result<u64>),
+}
+
+impl Cursor {
+    pub(crate) fn new(file: Arc<File>) -> Self {
+        Self {
+            file,
+            running: None,
+            bytes: Vec::new(),
+            taken: 0,
+            seeking: None,
+            failed: None,
+        }
+    }
+
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    pub(crate) fn into_file(self) -> Arc<File> {
+        self.file
+    }
+
+    fn begin(&mut self, call: impl FnOnce(&File) -> Done + Send + 'static) {
+        let file = self.file.clone();
+        self.running = Some(offload::run(move || call(&file)));
+    }
+
+    /// Waits for the call that runs.
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Settled>> {
+        let Some(running) = &mut self.running else {
+            return Poll::Ready(Ok(Settled::Nothing));
+        };
+        let done = ready!(Pin::new(running).poll(cx));
+        self.running = None;
+        let seeking = self.seeking.take();
+        Poll::Ready(Ok(match done? {
+            Done::Read(bytes, result) => {
+                self.bytes = bytes;
+                self.taken = 0;
+                Settled::Read(result)
+            }
+            Done::Wrote(mut bytes, result) => {
+                bytes.clear();
+                self.bytes = bytes;
+                self.taken = 0;
+                self.failed = self.failed.take().or(result.err());
+                Settled::Nothing
+            }
+            Done::Sought(result) => match seeking {
+                Some(position) => Settled::Sought(position, result),
+                None => Settled::Nothing,
+            },
+        }))
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            let ended = match ready!(self.poll_settle(cx))? {
+                Settled::Read(result) => {
+                    result?;
+                    true
+                }
+                _ => false,
+            };
+            let count = self.left().min(buffer.len());
+            if count > 0 {
+                let end = self.taken + count;
+                buffer[..count].copy_from_slice(&self.bytes[self.taken..end]);
+                self.taken = end;
+                return Poll::Ready(Ok(count));
+            }
+            if ended {
+                return Poll::Ready(Ok(0));
+            }
+            let mut bytes = std::mem::take(&mut self.bytes);
+            let wanted = buffer.len().min(MOST);
+            self.taken = 0;
+            self.begin(move |mut file| {
+                bytes.resize(wanted, 0);
+                let result = loop {
+                    match file.read(&mut bytes) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        result => break result,
+                    }
+                };
+                bytes.truncate(*result.as_ref().unwrap_or(&0));
+                Done::Read(bytes, result.map(drop))
+            });
+        }
+    }
+
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(cx))?;
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let back = self.give_back();
+        let count = bytes.len().min(MOST);
+        let mut copy = std::mem::take(&mut self.bytes);
+        copy.extend_from_slice(&bytes[..count]);
+        self.begin(move |mut file| {
+            let placed = match back {
+                0 => Ok(0),
+                back => file.seek(SeekFrom::Current(-back)),
+            };
+            let result = placed.and_then(|_| file.write_all(&copy));
+            Done::Wrote(copy, result)
+        });
+        Poll::Ready(Ok(count))
+    }
+
+    /// Forgets what was read and not taken; gives its length.
+    fn give_back(&mut self) -> i64 {
+        let left = self.left() as i64;
+        self.bytes.clear();
+        self.taken = 0;
+        left
+    }
+
+    /// Until what was accepted is written.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The error of a read that nobody waits for goes unsaid: the next read meets it.
+        ready!(self.poll_settle(cx))?;
+        Poll::Ready(self.failed.take().map_or(Ok(()), Err))
+    }
+
+    pub(crate) fn poll_seek(
+        &mut self,
+        cx: &mut Context<'_>,
+        position: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        loop {
+            // A seek to somewhere else was given up by its caller.
+            if let Settled::Sought(sought, result) = ready!(self.poll_settle(cx))?
+                && sought == position
+            {
+                return Poll::Ready(result);
+            }
+            ready!(self.poll_flush(cx))?;
+            let back = self.give_back();
+            let target = match position {
+                SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub(back)),
+                absolute => absolute,
+            };
+            self.seeking = Some(position);
+            self.begin(move |mut file| Done::Sought(file.seek(target)));
+        }
+    }
+}

@@ -1,0 +1,643 @@
+//! An open file, off the loop.
+//!
+//! What depends on the file's position goes through its `Cursor`, one call after the other, and
+//! takes `&mut self`. What does not (its metadata, reads and writes at a place of their own)
+//! takes `&self` and may run side by side.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::fs::{File as Inner, Metadata, Permissions};
+use std::future::poll_fn;
+use std::io::{self, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
+
+use super::cursor::Cursor;
+use super::{OpenOptions, off};
+use crate::io::bytes::append;
+
+/// An open file.
+///
+/// `read`, `write` and their like use and move its position, as with a `std` file. Written
+/// bytes are the system's when the future of `write` or `write_all` is done; through the
+/// futures-io traits, after `flush`, which also tells whether that went well.
+///
+/// ```
+/// use std::io::SeekFrom;
+/// use trefoil::io::fs::File;
+///
+/// # let path = std::env::temp_dir().join(format!("trefoil-doc-file-{}", std::process::id()));
+/// trefoil::run(async {
+///     let mut file = File::options().read(true).write(true).create(true).open(&path).await?;
+///     file.write_all(b"hello, world").await?;
+///     file.seek(SeekFrom::Start(7)).await?;
+///     let mut text = String::new();
+///     file.read_to_string(&mut text).await?;
+///     assert_eq!(text, "world");
+///     std::fs::remove_file(&path)
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct File {
+    cursor: Cursor,
+}
+
+/// `read_to_end` asks for so many bytes at once.
+const CHUNK: usize = 256 * 1024;
+
+impl File {
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::open`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what was opened.
+    ///
+    /// ```
+    /// use trefoil::io::fs::File;
+    ///
+    /// let file = trefoil::run(File::open(std::env::current_exe()?))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn open<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        Self::options().read(true).open(path).await
+    }
+
+    /// Opens a file for writing; makes it if it is missing, empties it if not.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::create`].
+    ///
+    /// # Cancel safety
+    ///
+    /// None: the file may have been made.
+    ///
+    /// ```
+    /// use trefoil::io::fs::File;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-create-{}", std::process::id()));
+    /// trefoil::run(async {
+    ///     File::create(&path).await?.write_all(b"abc").await?;
+    ///     std::fs::remove_file(&path)
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn create<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        let mut options = Self::options();
+        options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .await
+    }
+
+    /// Makes a file that must not be there yet, for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::create_new`]: `AlreadyExists`.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: the file may have been made.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use trefoil::io::fs::File;
+    ///
+    /// let error = trefoil::run(File::create_new("/")).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    /// ```
+    pub async fn create_new<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        let mut options = Self::options();
+        options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .await
+    }
+
+    /// How to open a file otherwise.
+    ///
+    /// ```
+    /// use trefoil::io::fs::File;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-options-{}", std::process::id()));
+    /// trefoil::run(async {
+    ///     let mut log = File::options().append(true).create(true).open(&path).await?;
+    ///     log.write_all(b"one line\n").await?;
+    ///     std::fs::remove_file(&path)
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    /// Takes a file of the standard library over.
+    ///
+    /// ```
+    /// let file = std::fs::File::open(std::env::current_exe()?)?;
+    /// let mut file = trefoil::io::fs::File::from_std(file);
+    /// assert_eq!(trefoil::run(file.read(&mut [0; 4]))?, 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn from_std(file: Inner) -> Self {
+        Self {
+            cursor: Cursor::new(Arc::new(file)),
+        }
+    }
+
+    /// Gives the standard library's file back, once what runs has ended.
+    ///
+    /// # Errors
+    ///
+    /// That of a write through the futures-io traits that was not flushed.
+    ///
+    /// ```
+    /// use trefoil::io::fs::File;
+    ///
+    /// trefoil::run(async {
+    ///     let file = File::open(std::env::current_exe()?).await?;
+    ///     let file: std::fs::File = file.into_std().await?;
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn into_std(mut self) -> io::Result<Inner> {
+        let left = self.seek(SeekFrom::Current(0)).await;
+        // A pipe has no position to put right.
+        if let Err(error) = left
+            && error.kind() != io::ErrorKind::NotSeekable
+        {
+            return Err(error);
+        }
+        match Arc::try_unwrap(self.cursor.into_file()) {
+            Ok(file) => Ok(file),
+            // A read at a place of its own goes on, without its future.
+            Err(shared) => shared.try_clone(),
+        }
+    }
+
+    /// Reads some bytes at the position; 0 at the end of the file. An empty buffer is full
+    /// at once.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: the next read gives what this one has read.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fread-{}", std::process::id()));
+    /// # std::fs::write(&path, b"abc")?;
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open(&path).await?;
+    /// let mut buffer = [0; 2];
+    /// assert_eq!(file.read(&mut buffer).await?, 2);
+    /// assert_eq!(file.read(&mut buffer).await?, 1);
+    /// assert_eq!(file.read(&mut buffer).await?, 0);
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.cursor.poll_read(cx, buffer)).await
+    }
+
+    /// Fills the buffer from the position on.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if the file ends first; those of [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what has been read is in the buffer, but nobody knows how much it is.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// let mut magic = [0; 4];
+    /// file.read_exact(&mut magic).await?;
+    /// assert_eq!(&magic, b"\x7fELF");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read(&mut buffer[filled..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends everything from the position to the end of the file; gives the number of
+    /// bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what is in `bytes` was read, but some of it may be zeros that stand for what was not.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open("/proc/self/stat").await?;
+    /// let mut bytes = Vec::new();
+    /// file.read_to_end(&mut bytes).await?;
+    /// assert!(bytes.starts_with(std::process::id().to_string().as_bytes()));
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let start = bytes.len();
+        let mut filled = start;
+        let result = loop {
+            bytes.resize(filled + CHUNK, 0);
+            match self.read(&mut bytes[filled..]).await {
+                Ok(0) => break Ok(filled - start),
+                Ok(count) => filled += count,
+                Err(error) => break Err(error),
+            }
+        };
+        bytes.truncate(filled);
+        result
+    }
+
+    /// As [`read_to_end`](Self::read_to_end), for text.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if it is not UTF-8, and nothing is appended then; those of
+    /// [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what has been read is lost.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut text = String::new();
+    /// trefoil::io::fs::File::open("/proc/self/comm").await?.read_to_string(&mut text).await?;
+    /// assert!(text.ends_with('\n'));
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        let count = self.read_to_end(&mut bytes).await?;
+        append(text, bytes)?;
+        Ok(count)
+    }
+
+    /// Writes some bytes at the position (up to a mebibyte at once); gives their number. They are
+    /// the system's when it is done.
+    ///
+    /// # Errors
+    ///
+    /// The system's; that of a write through the futures-io traits that was not flushed.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a write that has begun goes on.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fwrite-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::create(&path).await?;
+    /// assert_eq!(file.write(b"abc").await?, 3);
+    /// assert_eq!(std::fs::read(&path)?, b"abc");
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = poll_fn(|cx| self.cursor.poll_write(cx, bytes)).await?;
+        self.flush().await?;
+        Ok(count)
+    }
+
+    /// Writes all of `bytes` at the position. They are the system's when it is done.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: nobody knows how much was written.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fall-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::create(&path).await?;
+    /// file.write_all(b"abc").await?;
+    /// file.write_all(b"def").await?;
+    /// assert_eq!(std::fs::read(&path)?, b"abcdef");
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = poll_fn(|cx| self.cursor.poll_write(cx, bytes)).await?;
+            bytes = &bytes[count..];
+        }
+        self.flush().await
+    }
+
+    /// Waits until all that was written is the system's. (For the disk itself:
+    /// [`sync_all`](Self::sync_all).)
+    ///
+    /// # Errors
+    ///
+    /// That of a write through the futures-io traits.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// file.flush().await?; // nothing was written
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.cursor.poll_flush(cx)).await
+    }
+
+    /// Moves the position; gives the new one, from the start.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, before the start. That of a write through the futures-io
+    /// traits that was not flushed.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a seek that has begun goes on.
+    ///
+    /// ```
+    /// use std::io::SeekFrom;
+    ///
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// assert!(file.seek(SeekFrom::End(0)).await? > 0);
+    /// assert!(file.seek(SeekFrom::Start(3)).await? == 3);
+    /// assert!(file.seek(SeekFrom::Current(-4)).await.is_err());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        // One that was given up may be under way to the same place, and be done.
+        self.flush().await?;
+        poll_fn(|cx| self.cursor.poll_seek(cx, position)).await
+    }
+
+    /// Reads at a place of its own; the position stays. Reads may run side by side.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// let mut buffer = [0; 3];
+    /// file.read_at(&mut buffer, 1).await?;
+    /// assert_eq!(&buffer, b"ELF");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let (file, wanted) = (self.cursor.file().clone(), buffer.len());
+        let bytes = off(move || {
+            let mut bytes = vec![0; wanted];
+            let count = file.read_at(&mut bytes, offset)?;
+            bytes.truncate(count);
+            Ok(bytes)
+        });
+        let bytes = bytes.await?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    /// Writes at a place of its own; the position stays.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a write that has begun goes on.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-at-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let file = trefoil::io::fs::File::create(&path).await?;
+    /// file.write_at(b"c", 2).await?;
+    /// assert_eq!(std::fs::read(&path)?, b"\0\0c");
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let (file, bytes) = (self.cursor.file().clone(), bytes.to_vec());
+        off(move || file.write_at(&bytes, offset)).await
+    }
+
+    /// Waits until the disk has the file's content and metadata.
+    ///
+    /// # Errors
+    ///
+    /// The system's; that of a write through the futures-io traits that was not flushed.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-sync-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::create(&path).await?;
+    /// file.write_all(b"abc").await?;
+    /// file.sync_all().await?;
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn sync_all(&mut self) -> io::Result<()> {
+        self.after_writes(Inner::sync_all).await
+    }
+
+    /// Waits until the disk has the file's content.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync_all`](Self::sync_all).
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-syncd-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::create(&path).await?;
+    /// file.write_all(b"abc").await?;
+    /// file.sync_data().await?;
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn sync_data(&mut self) -> io::Result<()> {
+        self.after_writes(Inner::sync_data).await
+    }
+
+    /// Cuts the file, or fills it up with zeros.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::set_len`].
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-len-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::create(&path).await?;
+    /// file.set_len(5).await?;
+    /// assert_eq!(file.metadata().await?.len(), 5);
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn set_len(&mut self, size: u64) -> io::Result<()> {
+        self.after_writes(move |file| file.set_len(size)).await
+    }
+
+    /// What the system knows about it.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::metadata`].
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// assert!(file.metadata().await?.is_file());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        let file = self.cursor.file().clone();
+        off(move || file.metadata()).await
+    }
+
+    /// Changes what may be done with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::set_permissions`].
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-perm-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let file = trefoil::io::fs::File::create(&path).await?;
+    /// let mut permissions = file.metadata().await?.permissions();
+    /// permissions.set_readonly(true);
+    /// file.set_permissions(permissions).await?;
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        let file = self.cursor.file().clone();
+        off(move || file.set_permissions(permissions)).await
+    }
+
+    async fn after_writes(
+        &mut self,
+        call: impl FnOnce(&Inner) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        self.flush().await?;
+        let file = self.cursor.file().clone();
+        off(move || call(&file)).await
+    }
+}
+
+impl AsyncRead for File {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.cursor.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for File {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.cursor.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cursor.poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cursor.poll_flush(cx)
+    }
+}
+
+impl AsyncSeek for File {
+    fn poll_seek(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        position: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        self.cursor.poll_seek(cx, position)
+    }
+}
+
+impl From<Inner> for File {
+    fn from(file: Inner) -> Self {
+        Self::from_std(file)
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.cursor.file().as_fd()
+    }
+}
+
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}

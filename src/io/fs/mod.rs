@@ -1,0 +1,382 @@
+//! Files and directories, off the loop.
+//!
+//! The system has no way to wait for a file: a read of one blocks until the disk has answered. So
+//! every call here is made by a thread that may block (see `offload`), and the future
+//! waits for that thread. It costs a hop there and back, about ten microseconds, which a call
+//! that goes to a disk does not notice; many small ones do, so `read`, `write` and their
+//! like make one hop for the whole file, and a directory is listed many entries at a time.
+//!
+//! The names, arguments and errors are those of `std::fs`. The futures need no loop of ours: they
+//! may be awaited anywhere.
+//!
+//! # Cancel safety
+//!
+//! A call that has begun is not undone when its future is dropped: it ends on its thread, and
+//! nobody learns how. What is said at each method is what that means.
+//!
+//! ```
+//! use trefoil::io::fs;
+//!
+//! # let path = std::env::temp_dir().join(format!("trefoil-doc-fs-{}", std::process::id()));
+//! trefoil::run(async {
+//!     fs::write(&path, "some text").await?;
+//!     assert_eq!(fs::read_to_string(&path).await?, "some text");
+//!     assert_eq!(fs::metadata(&path).await?.len(), 9);
+//!     fs::remove_file(&path).await
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Checked by `tests/event_loop/`.
+
+mod cursor;
+mod file;
+mod open_options;
+mod read_dir;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(super) use cursor::Cursor;
+pub use file::File;
+pub use open_options::OpenOptions;
+pub use read_dir::{DirEntry, ReadDir, read_dir};
+
+use crate::offload;
+
+/// A call on a thread that may block.
+async fn off<R: Send + 'static>(
+    call: impl FnOnce() -> io::Result<R> + Send + 'static,
+) -> io::Result<R> {
+    offload::run(call).await?
+}
+
+fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
+    path.as_ref().to_path_buf()
+}
+
+/// The whole content of a file.
+///
+/// # Errors
+///
+/// As [`std::fs::read`].
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// trefoil::run(async {
+///     let here = trefoil::io::fs::read(std::env::current_exe()?).await?;
+///     assert!(!here.is_empty());
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
+    let path = owned(path);
+    off(move || fs::read(path)).await
+}
+
+/// The whole content of a file that is text.
+///
+/// # Errors
+///
+/// As [`std::fs::read_to_string`]: `InvalidData` if it is not UTF-8.
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// use std::io::ErrorKind;
+///
+/// let error = trefoil::run(trefoil::io::fs::read_to_string("there is no such file"));
+/// assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+/// ```
+pub async fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
+    let path = owned(path);
+    off(move || fs::read_to_string(path)).await
+}
+
+/// Makes a file of `contents`, or replaces the content of one.
+///
+/// # Errors
+///
+/// As [`std::fs::write`].
+///
+/// # Cancel safety
+///
+/// None: a write that has begun goes on.
+///
+/// ```
+/// use trefoil::io::fs;
+///
+/// # let path = std::env::temp_dir().join(format!("trefoil-doc-write-{}", std::process::id()));
+/// trefoil::run(async {
+///     fs::write(&path, b"abc").await?;
+///     assert_eq!(fs::read(&path).await?, b"abc");
+///     fs::remove_file(&path).await
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
+    let (path, contents) = (owned(path), contents.as_ref().to_vec());
+    off(move || fs::write(path, contents)).await
+}
+
+/// Copies a file's content and permissions; gives the number of bytes.
+///
+/// # Errors
+///
+/// As [`std::fs::copy`].
+///
+/// # Cancel safety
+///
+/// None: a copy that has begun goes on.
+///
+/// ```
+/// use trefoil::io::fs;
+///
+/// # let path = std::env::temp_dir().join(format!("trefoil-doc-copy-{}", std::process::id()));
+/// # let other = path.with_extension("copy");
+/// trefoil::run(async {
+///     fs::write(&path, b"abc").await?;
+///     assert_eq!(fs::copy(&path, &other).await?, 3);
+///     fs::remove_file(&path).await?;
+///     fs::remove_file(&other).await
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
+    let (from, to) = (owned(from), owned(to));
+    off(move || fs::copy(from, to)).await
+}
+
+/// What the system knows about a file; links are followed.
+///
+/// # Errors
+///
+/// As [`std::fs::metadata`].
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// let about = trefoil::run(trefoil::io::fs::metadata("/"))?;
+/// assert!(about.is_dir());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
+    let path = owned(path);
+    off(move || fs::metadata(path)).await
+}
+
+/// What the system knows about a file, or about the link itself.
+///
+/// # Errors
+///
+/// As [`std::fs::symlink_metadata`].
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// let about = trefoil::run(trefoil::io::fs::symlink_metadata("/proc/self"))?;
+/// assert!(about.is_symlink());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
+    let path = owned(path);
+    off(move || fs::symlink_metadata(path)).await
+}
+
+/// Whether there is such a file.
+///
+/// # Errors
+///
+/// As [`std::fs::exists`]: if it cannot be told.
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// assert!(trefoil::run(trefoil::io::fs::try_exists("/"))?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn try_exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
+    let path = owned(path);
+    off(move || fs::exists(path)).await
+}
+
+/// The path without links, `.` and `..`.
+///
+/// # Errors
+///
+/// As [`std::fs::canonicalize`].
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// use std::path::Path;
+///
+/// let path = trefoil::run(trefoil::io::fs::canonicalize("/usr/.."))?;
+/// assert_eq!(path, Path::new("/"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
+    let path = owned(path);
+    off(move || fs::canonicalize(path)).await
+}
+
+/// Where a link leads.
+///
+/// # Errors
+///
+/// As [`std::fs::read_link`].
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// let path = trefoil::run(trefoil::io::fs::read_link("/proc/self"))?;
+/// assert_eq!(path.to_str().unwrap(), std::process::id().to_string());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn read_link<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
+    let path = owned(path);
+    off(move || fs::read_link(path)).await
+}
+
+macro_rules! one_path {
+    ($($(#[$docs:meta])* $name:ident)*) => {
+        $(
+            $(#[$docs])*
+            ///
+            /// # Errors
+            ///
+            #[doc = concat!("As [`std::fs::", stringify!($name), "`].")]
+            ///
+            /// # Cancel safety
+            ///
+            /// None: a call that has begun goes on.
+            ///
+            /// ```
+            /// use trefoil::io::fs;
+            ///
+            #[doc = concat!("# let at = std::env::temp_dir().join(format!(\"trefoil-doc-", stringify!($name), "-{}\", std::process::id()));")]
+            /// trefoil::run(async {
+            ///     let (file, below) = (at.join("file"), at.join("a/b"));
+            ///     fs::create_dir(&at).await?;
+            ///     fs::create_dir_all(&below).await?;
+            ///     fs::write(&file, b"abc").await?;
+            ///     fs::remove_file(&file).await?;
+            ///     fs::remove_dir(&below).await?;
+            ///     fs::remove_dir_all(&at).await
+            /// })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn $name<P: AsRef<Path>>(path: P) -> io::Result<()> {
+                let path = owned(path);
+                off(move || fs::$name(path)).await
+            }
+        )*
+    };
+}
+
+one_path! {
+    /// Makes a directory.
+    create_dir
+    /// Makes a directory, and those above it that are missing.
+    create_dir_all
+    /// Removes a file.
+    remove_file
+    /// Removes a directory that is empty.
+    remove_dir
+    /// Removes a directory with all that is in it.
+    remove_dir_all
+}
+
+macro_rules! two_paths {
+    ($($(#[$docs:meta])* $name:ident = $call:path, $std:literal)*) => {
+        $(
+            $(#[$docs])*
+            ///
+            /// # Errors
+            ///
+            #[doc = concat!("As [`", $std, "`].")]
+            ///
+            /// # Cancel safety
+            ///
+            /// None: a call that has begun goes on.
+            ///
+            /// ```
+            /// use trefoil::io::fs;
+            ///
+            #[doc = concat!("# let at = std::env::temp_dir().join(format!(\"trefoil-doc-", stringify!($name), "-{}\", std::process::id()));")]
+            /// trefoil::run(async {
+            ///     fs::create_dir(&at).await?;
+            ///     fs::write(at.join("a"), b"abc").await?;
+            ///     fs::hard_link(at.join("a"), at.join("b")).await?;
+            ///     fs::symlink("b", at.join("c")).await?;
+            ///     fs::rename(at.join("b"), at.join("d")).await?;
+            ///     assert!(!fs::try_exists(at.join("c")).await?);
+            ///     assert_eq!(fs::read(at.join("d")).await?, b"abc");
+            ///     fs::remove_dir_all(&at).await
+            /// })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn $name<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> {
+                let (from, to) = (owned(from), owned(to));
+                off(move || $call(from, to)).await
+            }
+        )*
+    };
+}
+
+two_paths! {
+    /// Gives a file another name; a file that had it is replaced.
+    rename = fs::rename, "std::fs::rename"
+    /// Gives a file a second name.
+    hard_link = fs::hard_link, "std::fs::hard_link"
+    /// Makes a link `to` that leads to `from`.
+    symlink = std::os::unix::fs::symlink, "std::os::unix::fs::symlink"
+}
+
+/// Changes what may be done with a file.
+///
+/// # Errors
+///
+/// As [`std::fs::set_permissions`].
+///
+/// # Cancel safety
+///
+/// None: a call that has begun goes on.
+///
+/// ```
+/// use std::os::unix::fs::PermissionsExt;
+/// use trefoil::io::fs;
+///
+/// # let path = std::env::temp_dir().join(format!("trefoil-doc-mode-{}", std::process::id()));
+/// trefoil::run(async {
+///     fs::write(&path, b"abc").await?;
+///     fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).await?;
+///     assert!(fs::metadata(&path).await?.permissions().readonly());
+///     fs::remove_file(&path).await
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn set_permissions<P: AsRef<Path>>(
+    path: P,
+    permissions: fs::Permissions,
+) -> io::Result<()> {
+    let path = owned(path);
+    off(move || fs::set_permissions(path, permissions)).await
+}

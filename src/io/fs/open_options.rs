@@ -1,0 +1,119 @@
+//! How a file is to be opened.
+//!
+//! `std`'s own options, and a thread that may block for the call itself.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::fs::OpenOptions as Inner;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::{File, off, owned};
+
+/// How a file is to be opened; made by [`File::options`].
+///
+/// ```
+/// use trefoil::io::fs::OpenOptions;
+///
+/// # let path = std::env::temp_dir().join(format!("trefoil-doc-oo-{}", std::process::id()));
+/// trefoil::run(async {
+///     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
+///     file.write_all(b"for our eyes only").await?;
+///     std::fs::remove_file(&path)
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct OpenOptions(Inner);
+
+macro_rules! options {
+    ($($(#[$docs:meta])* $name:ident)*) => {
+        $(
+            $(#[$docs])*
+            ///
+            /// ```
+            #[doc = concat!("let options = trefoil::io::fs::OpenOptions::new().", stringify!($name), "(true).clone();")]
+            /// ```
+            pub fn $name(&mut self, yes: bool) -> &mut Self {
+                self.0.$name(yes);
+                self
+            }
+        )*
+    };
+}
+
+impl OpenOptions {
+    /// Nothing is allowed yet.
+    ///
+    /// ```
+    /// let nothing = trefoil::io::fs::OpenOptions::new();
+    /// assert!(trefoil::run(nothing.open("/dev/null")).is_err());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Inner::new())
+    }
+
+    options! {
+        /// For reading.
+        read
+        /// For writing.
+        write
+        /// For writing at the end, wherever that is by then.
+        append
+        /// It is emptied.
+        truncate
+        /// It is made if it is missing.
+        create
+        /// It is made, and must be missing.
+        create_new
+    }
+
+    /// What may be done with a file that is made; 0o666 without the process's mask, to begin with.
+    ///
+    /// ```
+    /// let options = trefoil::io::fs::OpenOptions::new().mode(0o600).clone();
+    /// ```
+    pub fn mode(&mut self, mode: u32) -> &mut Self {
+        self.0.mode(mode);
+        self
+    }
+
+    /// More flags for the system's `open`.
+    ///
+    /// ```
+    /// let options = trefoil::io::fs::OpenOptions::new().custom_flags(0).clone();
+    /// ```
+    pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
+        self.0.custom_flags(flags);
+        self
+    }
+
+    /// Opens a file so.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    ///
+    /// None: the file may have been made, or emptied.
+    ///
+    /// ```
+    /// use trefoil::io::fs::OpenOptions;
+    ///
+    /// let file = trefoil::run(OpenOptions::new().read(true).open("/dev/null"))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
+        let (options, path) = (self.0.clone(), owned(path));
+        off(move || options.open(path)).await.map(File::from_std)
+    }
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,220 @@
+//! The entries of a directory, many at a time.
+//!
+//! A hop to another thread for each entry would cost more than the entry, so each takes up to
+//! [`BATCH`] of them. A batch under way stays here when the future that waits for it is
+//! dropped, so no entry is lost.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::future::poll_fn;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+
+use super::{off, owned};
+use crate::offload;
+use crate::task::Task;
+
+/// Entries for one hop.
+const BATCH: usize = 256;
+
+/// The entries of a directory, in no order, without `.` and `..`.
+///
+/// # Errors
+///
+/// As [`std::fs::read_dir`].
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+///
+/// ```
+/// use trefoil::io::fs;
+///
+/// trefoil::run(async {
+///     let mut entries = fs::read_dir("/").await?;
+///     let mut names = Vec::new();
+///     while let Some(entry) = entries.next_entry().await? {
+///         names.push(entry.file_name());
+///     }
+///     assert!(names.contains(&"proc".into()));
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
+    let path = owned(path);
+    let batch = off(move || fs::read_dir(path).map(take)).await?;
+    Ok(ReadDir {
+        batch,
+        running: None,
+    })
+}
+
+/// What [`read_dir`] gives: its entries one by one, also as a `Stream`.
+pub struct ReadDir {
+    batch: Batch,
+    running: Option<Task<Batch>>,
+}
+
+#[derive(Default)]
+struct Batch {
+    entries: VecDeque<io::Result<fs::DirEntry>>,
+    /// Where there are more; `None`: there are not.
+    more: Option<fs::ReadDir>,
+}
+
+fn take(mut dir: fs::ReadDir) -> Batch {
+    let mut entries = VecDeque::new();
+    while entries.len() < BATCH {
+        match dir.next() {
+            None => {
+                return Batch {
+                    entries,
+                    more: None,
+                };
+            }
+            Some(entry) => entries.push_back(entry),
+        }
+    }
+    Batch {
+        entries,
+        more: Some(dir),
+    }
+}
+
+impl ReadDir {
+    /// The next entry; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no entry.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut entries = trefoil::io::fs::read_dir("/proc/self/task").await?;
+    /// assert!(entries.next_entry().await?.is_some());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
+        poll_fn(|cx| self.poll_entry(cx)).await
+    }
+
+    fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<DirEntry>>> {
+        loop {
+            if let Some(running) = &mut self.running {
+                let batch = ready!(Pin::new(running).poll(cx));
+                self.running = None;
+                self.batch = batch?;
+            }
+            if let Some(entry) = self.batch.entries.pop_front() {
+                return Poll::Ready(entry.map(|entry| Some(DirEntry(Arc::new(entry)))));
+            }
+            match self.batch.more.take() {
+                None => return Poll::Ready(Ok(None)),
+                Some(dir) => self.running = Some(offload::run(move || take(dir))),
+            }
+        }
+    }
+}
+
+impl Stream for ReadDir {
+    type Item = io::Result<DirEntry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_entry(cx).map(Result::transpose)
+    }
+}
+
+impl fmt::Debug for ReadDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadDir").finish_non_exhaustive()
+    }
+}
+
+/// One entry of a directory; see [`read_dir`].
+#[derive(Debug, Clone)]
+pub struct DirEntry(Arc<fs::DirEntry>);
+
+impl DirEntry {
+    /// Its path: that of the directory, as it was given, with its name.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut entries = trefoil::io::fs::read_dir("/proc/self/task").await?;
+    /// let entry = entries.next_entry().await?.unwrap();
+    /// assert_eq!(entry.path().parent().unwrap(), std::path::Path::new("/proc/self/task"));
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.0.path()
+    }
+
+    /// Its name.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut entries = trefoil::io::fs::read_dir("/proc/self/task").await?;
+    /// let entry = entries.next_entry().await?.unwrap();
+    /// assert!(entry.file_name().to_str().unwrap().parse::<u32>().is_ok());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn file_name(&self) -> OsString {
+        self.0.file_name()
+    }
+
+    /// What the system knows about it; a link is not followed.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, it is gone by now.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut entries = trefoil::io::fs::read_dir("/proc/self/task").await?;
+    /// let entry = entries.next_entry().await?.unwrap();
+    /// assert!(entry.metadata().await?.is_dir());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn metadata(&self) -> io::Result<fs::Metadata> {
+        let entry = self.0.clone();
+        off(move || entry.metadata()).await
+    }
+
+    /// Whether it is a file, a directory, a link.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, it is gone by now.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut entries = trefoil::io::fs::read_dir("/proc/self/task").await?;
+    /// let entry = entries.next_entry().await?.unwrap();
+    /// assert!(entry.file_type().await?.is_dir());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn file_type(&self) -> io::Result<fs::FileType> {
+        let entry = self.0.clone();
+        off(move || entry.file_type()).await
+    }
+}

@@ -1,0 +1,174 @@
+//! A stream in two halves with owners of their own.
+//!
+//! Streams are used through shared references, so a half is a counted reference with fewer
+//! methods. What it adds is the end: the writing half that is dropped half-closes the
+//! stream, as if each half were a descriptor. The last half to go closes it.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::io;
+use std::sync::Arc;
+
+use super::bytes::{reads, writes};
+use super::source::Source;
+use super::tcp_stream::TcpStream;
+use super::unix_stream::UnixStream;
+
+/// A stream whose writing direction can be closed alone.
+#[doc(hidden)]
+pub trait HalfClose {
+    fn close_write(&self) -> io::Result<()>;
+}
+
+/// The reading half of a stream: what [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`] give.
+///
+/// ```
+/// use trefoil::io::UnixStream;
+///
+/// trefoil::run(async {
+///     let (near, far) = UnixStream::pair()?;
+///     let (reader, writer) = near.into_split();
+///     far.write_all(b"abc").await?;
+///     assert_eq!(reader.read(&mut [0; 8]).await?, 3);
+///     let near: UnixStream = reader.reunite(writer).unwrap();
+///     near.write_all(b"whole again").await
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ReadHalf<S> {
+    stream: Arc<S>,
+}
+
+/// The writing half of a stream: what [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`] give.
+///
+/// Dropping it half-closes the stream: the peer reads its end.
+///
+/// ```
+/// use trefoil::io::UnixStream;
+///
+/// trefoil::run(async {
+///     let (near, far) = UnixStream::pair()?;
+///     let (_reader, writer) = near.into_split();
+///     writer.write_all(b"abc").await?;
+///     drop(writer);
+///     let mut text = String::new();
+///     far.read_to_string(&mut text).await?;
+///     assert_eq!(text, "abc");
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct WriteHalf<S: HalfClose> {
+    stream: Arc<S>,
+    /// It goes back into one piece: nothing is closed.
+    whole: bool,
+}
+
+pub(super) fn split<S: HalfClose>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
+    let stream = Arc::new(stream);
+    let writer = WriteHalf {
+        stream: stream.clone(),
+        whole: false,
+    };
+    (ReadHalf { stream }, writer)
+}
+
+impl<S: HalfClose> ReadHalf<S> {
+    /// Puts the halves together again.
+    ///
+    /// # Errors
+    ///
+    /// Both halves, if they are of different streams.
+    ///
+    /// ```
+    /// use trefoil::io::UnixStream;
+    ///
+    /// let (near, far) = UnixStream::pair()?;
+    /// let (reader, writer) = near.into_split();
+    /// let (other_reader, other_writer) = far.into_split();
+    /// let (reader, other_writer) = reader.reunite(other_writer).unwrap_err();
+    /// assert!(reader.reunite(writer).is_ok() && other_reader.reunite(other_writer).is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reunite(self, mut writer: WriteHalf<S>) -> Result<S, (Self, WriteHalf<S>)> {
+        if !Arc::ptr_eq(&self.stream, &writer.stream) {
+            return Err((self, writer));
+        }
+        writer.whole = true;
+        drop(writer);
+        Ok(Arc::into_inner(self.stream).expect("two halves have two references, and one is gone"))
+    }
+}
+
+impl<S> AsRef<S> for ReadHalf<S> {
+    fn as_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: HalfClose> AsRef<S> for WriteHalf<S> {
+    fn as_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: HalfClose> Drop for WriteHalf<S> {
+    fn drop(&mut self) {
+        if !self.whole {
+            // Whatever it says: the peer is told, or is gone already.
+            let _ = self.stream.close_write();
+        }
+    }
+}
+
+impl ReadHalf<TcpStream> {
+    fn source(&self) -> &Source<mio::net::TcpStream> {
+        self.stream.source()
+    }
+}
+
+impl WriteHalf<TcpStream> {
+    fn source(&self) -> &Source<mio::net::TcpStream> {
+        self.stream.source()
+    }
+}
+
+impl ReadHalf<UnixStream> {
+    fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
+        self.stream.source()
+    }
+}
+
+impl WriteHalf<UnixStream> {
+    fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
+        self.stream.source()
+    }
+}
+
+reads! { [] ReadHalf<UnixStream>,
+"# let (far, near) = trefoil::io::UnixStream::pair()?;
+# far.write_all(b\"abcdef\").await?;
+# drop(far);
+# let (stream, _writer) = near.into_split();" }
+
+writes! { [] WriteHalf<UnixStream>, |half: &Self| half.stream.close_write(),
+"# let (near, _far) = trefoil::io::UnixStream::pair()?;
+# let (_reader, stream) = near.into_split();" }
+
+reads! { [] ReadHalf<TcpStream>,
+"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
+# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
+# let (far, _) = listener.accept().await?;
+# far.write_all(b\"abcdef\").await?;
+# drop(far);
+# let (stream, _writer) = near.into_split();" }
+
+writes! { [] WriteHalf<TcpStream>, |half: &Self| half.stream.close_write(),
+"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
+# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
+# let (_far, _) = listener.accept().await?;
+# let (_reader, stream) = near.into_split();" }

@@ -1,0 +1,476 @@
+//! The process's own standard streams.
+//!
+//! They may be anything, they are shared with other processes, and so with what those expect: the
+//! flag that makes an open file non-blocking must not be set on them. So:
+//!
+//! 1. A pipe or a terminal is opened a second time (through `/proc/self/fd`), without blocking: that
+//!    is another open file of the same pipe or terminal. The loop waits for it like for any
+//!    source; no thread is involved, and a read that is given up has read nothing.
+//! 2. A socket cannot be opened again, but asked not to wait in each call.
+//! 3. A regular file is read and written off the loop, by a duplicate that shares its position
+//!    (see `fs::cursor`). So is whatever the system refuses to open again; a read of that
+//!    may stay on its thread for ever, and nobody waits for it.
+//!
+//! All of this happens at the first use. A short read says nothing: a terminal gives a line at
+//! a time.
+//!
+//! Rejected: a thread that reads ahead, as runtimes usually have it. It takes what a child, or
+//! later code of the program, should have read, and blocks the end of those that wait for it.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::bytes::{Bytes, append};
+use super::fs::Cursor;
+use super::source::Source;
+
+/// The standard input of this process.
+///
+/// Several handles may exist; each reads what is there then. What this handle has read ahead is
+/// only what [`read_line`](Self::read_line) has left of its last piece, and `std`'s own
+/// `Stdin` has a buffer of its own: use one of the two.
+///
+/// A read that waits keeps nobody: neither the loop from ending, nor the process.
+///
+/// ```no_run
+/// use trefoil::io::stdin;
+///
+/// trefoil::run(async {
+///     let mut input = stdin();
+///     let mut line = String::new();
+///     while input.read_line(&mut line).await? > 0 {
+///         println!("you wrote: {}", line.trim_end());
+///         line.clear();
+///     }
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Stdin {
+    stream: Stream,
+    /// Read by `read_line` and not yet taken.
+    ahead: Vec<u8>,
+}
+
+/// The standard input; see [`Stdin`].
+///
+/// ```
+/// let input = trefoil::io::stdin();
+/// ```
+pub fn stdin() -> Stdin {
+    Stdin {
+        stream: Stream::New(0),
+        ahead: Vec::new(),
+    }
+}
+
+/// How much `read_line` asks for at once.
+const PIECE: usize = 1024;
+
+impl Stdin {
+    /// Reads what has arrived, at least one byte; 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, standard input is closed, or cannot be read. Off its loop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```no_run
+    /// # trefoil::run(async {
+    /// let count = trefoil::io::stdin().read(&mut [0; 512]).await?;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_bytes(cx, buffer)).await
+    }
+
+    /// Appends the next line, with its end; gives its length in bytes, 0 at the end of the
+    /// input.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if it is not UTF-8, and nothing is appended then; those of
+    /// [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```no_run
+    /// # trefoil::run(async {
+    /// let mut line = String::new();
+    /// trefoil::io::stdin().read_line(&mut line).await?;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_line(&mut self, line: &mut String) -> io::Result<usize> {
+        let mut searched = 0;
+        let length = loop {
+            let newline = self.ahead[searched..]
+                .iter()
+                .position(|byte| *byte == b'\n');
+            if let Some(at) = newline {
+                break searched + at + 1;
+            }
+            searched = self.ahead.len();
+            let mut piece = [0; PIECE];
+            let count = poll_fn(|cx| self.stream.poll_read(cx, &mut piece)).await?;
+            if count == 0 {
+                break searched;
+            }
+            self.ahead.extend_from_slice(&piece[..count]);
+        };
+        append(line, self.ahead.drain(..length).collect())?;
+        Ok(length)
+    }
+
+    /// Appends everything up to the end; gives the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// What has been read is in `bytes`.
+    ///
+    /// ```no_run
+    /// # trefoil::run(async {
+    /// let mut bytes = Vec::new();
+    /// trefoil::io::stdin().read_to_end(&mut bytes).await?;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let start = bytes.len();
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            match self.read(&mut piece).await? {
+                0 => return Ok(bytes.len() - start),
+                count => bytes.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+
+    /// As [`read_to_end`](Self::read_to_end), for text.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if it is not UTF-8, and nothing is appended then; those of
+    /// [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what has been read is lost.
+    ///
+    /// ```no_run
+    /// # trefoil::run(async {
+    /// let mut text = String::new();
+    /// trefoil::io::stdin().read_to_string(&mut text).await?;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        let count = self.read_to_end(&mut bytes).await?;
+        append(text, bytes)?;
+        Ok(count)
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.ahead.is_empty() {
+            return self.stream.poll_read(cx, buffer);
+        }
+        let count = self.ahead.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.ahead[..count]);
+        self.ahead.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncRead for Stdin {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_bytes(cx, buffer)
+    }
+}
+
+macro_rules! output {
+    ($(#[$docs:meta])* $name:ident, $function:ident, $fd:literal) => {
+        $(#[$docs])*
+        ///
+        /// It has no buffer; what `print!` and its like have in theirs comes when they flush.
+        ///
+        /// ```
+        #[doc = concat!("use trefoil::io::", stringify!($function), ";")]
+        ///
+        /// trefoil::run(async {
+        #[doc = concat!("    ", stringify!($function), "().write_all(b\"hello\\n\").await")]
+        /// })?;
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
+        #[derive(Debug)]
+        pub struct $name {
+            stream: Stream,
+        }
+
+        $(#[$docs])*
+        ///
+        /// ```
+        #[doc = concat!("let output = trefoil::io::", stringify!($function), "();")]
+        /// ```
+        pub fn $function() -> $name {
+            $name {
+                stream: Stream::New($fd),
+            }
+        }
+
+        impl $name {
+            /// Writes some of `bytes`; gives their number.
+            ///
+            /// # Errors
+            ///
+            /// The system's; above all, nobody will read it (`BrokenPipe`), or it is closed. Off its
+            /// loop.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future writes nothing, unless it goes to a regular file.
+            ///
+            /// ```
+            /// # trefoil::run(async {
+            #[doc = concat!("trefoil::io::", stringify!($function), "().write(b\"hello\\n\").await?;")]
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let count = poll_fn(|cx| self.stream.poll_write(cx, bytes)).await?;
+                self.flush().await?;
+                Ok(count)
+            }
+
+            /// Writes all of `bytes`.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`write`](Self::write).
+            ///
+            /// # Cancel safety
+            ///
+            /// None: nobody knows how much was written.
+            ///
+            /// ```
+            /// # trefoil::run(async {
+            #[doc = concat!("trefoil::io::", stringify!($function), "().write_all(b\"hello\\n\").await?;")]
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+                while !bytes.is_empty() {
+                    match poll_fn(|cx| self.stream.poll_write(cx, bytes)).await? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        count => bytes = &bytes[count..],
+                    }
+                }
+                self.flush().await
+            }
+
+            /// Waits until what was written, through the futures-io traits and to a regular
+            /// file, is the system's. Elsewhere it is at once.
+            ///
+            /// # Errors
+            ///
+            /// Those of the write.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses nothing.
+            ///
+            /// ```
+            /// # trefoil::run(async {
+            #[doc = concat!("trefoil::io::", stringify!($function), "().flush().await?;")]
+            /// # Ok::<_, std::io::Error>(()) })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn flush(&mut self) -> io::Result<()> {
+                poll_fn(|cx| self.stream.poll_flush(cx)).await
+            }
+        }
+
+        impl AsyncWrite for $name {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.stream.poll_write(cx, bytes)
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.stream.poll_flush(cx)
+            }
+
+            fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.stream.poll_flush(cx)
+            }
+        }
+    };
+}
+
+output! {
+    /// The standard output of this process.
+    Stdout, stdout, 1
+}
+
+output! {
+    /// The standard error of this process.
+    Stderr, stderr, 2
+}
+
+/// One of the three, as it turns out to be.
+#[derive(Debug)]
+enum Stream {
+    /// Nobody has used it yet.
+    New(RawFd),
+    Source(Source<Device>),
+    File(Cursor),
+}
+
+impl Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.opened()? {
+            Self::Source(source) => source.poll_read(cx, buffer),
+            Self::File(cursor) => cursor.poll_read(cx, buffer),
+            Self::New(_) => unreachable!("it was opened"),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.opened()? {
+            Self::Source(source) => source.poll_write(cx, bytes),
+            Self::File(cursor) => cursor.poll_write(cx, bytes),
+            Self::New(_) => unreachable!("it was opened"),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::File(cursor) => cursor.poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn opened(&mut self) -> io::Result<&mut Self> {
+        if let Self::New(number) = *self {
+            *self = open_again(number)?;
+        }
+        Ok(self)
+    }
+}
+
+fn open_again(number: RawFd) -> io::Result<Stream> {
+    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+    let (fd, access, name) = match number {
+        0 => (input.as_fd(), OFlags::RDONLY, "input"),
+        1 => (output.as_fd(), OFlags::WRONLY, "output"),
+        _ => (error.as_fd(), OFlags::WRONLY, "error"),
+    };
+    let in_words = |error: rustix::io::Errno| match error {
+        rustix::io::Errno::BADF => io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("standard {name} is closed"),
+        ),
+        error => error.into(),
+    };
+    let mode = fcntl_getfl(fd).map_err(in_words)? & OFlags::RWMODE;
+    if mode != access && mode != OFlags::RDWR {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("standard {name} was opened for the other direction"),
+        ));
+    }
+    let kind = FileType::from_raw_mode(fstat(fd).map_err(in_words)?.st_mode);
+    match kind {
+        FileType::Socket => Ok(Stream::Source(Source::lent(Device {
+            file: File::from(fd.try_clone_to_owned()?),
+            socket: true,
+        }))),
+        FileType::Fifo | FileType::CharacterDevice => {
+            let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            match open(format!("/proc/self/fd/{number}"), flags, Mode::empty()) {
+                Ok(again) => Ok(Stream::Source(Source::new(Device {
+                    file: File::from(again),
+                    socket: false,
+                }))),
+                Err(_) => off_the_loop(fd),
+            }
+        }
+        _ => off_the_loop(fd),
+    }
+}
+
+fn off_the_loop(fd: BorrowedFd<'_>) -> io::Result<Stream> {
+    let file = File::from(fd.try_clone_to_owned()?);
+    Ok(Stream::File(Cursor::new(Arc::new(file))))
+}
+
+/// What does not block: by itself, or because each call says so.
+#[derive(Debug)]
+struct Device {
+    file: File,
+    socket: bool,
+}
+
+impl Bytes for Device {
+    const DRAINS: bool = false;
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Read for &Device {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.socket {
+            Ok(recv(&self.file, buffer, RecvFlags::DONTWAIT)?.0)
+        } else {
+            (&self.file).read(buffer)
+        }
+    }
+}
+
+impl Write for &Device {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.socket {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            Ok(send(&self.file, bytes, flags)?)
+        } else {
+            (&self.file).write(bytes)
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

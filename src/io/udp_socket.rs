@@ -1,0 +1,480 @@
+//! A UDP socket.
+//!
+//! Each method is one system call on one datagram; the source does the waiting. No count
+//! tells whether the next call would block, so none is taken as a hint.
+//!
+//! An error that belongs to an earlier datagram (nobody listens there: `ConnectionRefused`) is
+//! reported by the system on whichever call comes next, once. It is passed on as it is.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use super::lookup::{ToSocketAddrs, addresses_of};
+use super::source::{Outcome, Source};
+use super::tcp_listener::no_address;
+use crate::event_loop::Direction;
+
+/// A UDP socket.
+///
+/// All methods take `&self`: one task may send while another receives.
+///
+/// ```
+/// use trefoil::io::UdpSocket;
+///
+/// trefoil::run(async {
+///     let server = UdpSocket::bind("127.0.0.1:0").await?;
+///     let client = UdpSocket::bind("127.0.0.1:0").await?;
+///     client.send_to(b"ping", server.local_addr()?).await?;
+///     let mut buffer = [0; 1500];
+///     let (count, from) = server.recv_from(&mut buffer).await?;
+///     assert_eq!((&buffer[..count], from), (&b"ping"[..], client.local_addr()?));
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct UdpSocket {
+    source: Source<Socket>,
+}
+
+impl UdpSocket {
+    /// Binds to the first of `address`'s addresses that can be bound. Port 0 lets the
+    /// system choose.
+    ///
+    /// # Errors
+    ///
+    /// The last address's, if none could be bound; those of [`lookup_host`](super::lookup_host).
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert_ne!(socket.local_addr()?.port(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
+        let mut refused = None;
+        for &address in addresses_of(address).await?.as_slice() {
+            match Socket::bind(address).and_then(Self::ours) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(no_address))
+    }
+
+    fn ours(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            source: Source::new(socket),
+        })
+    }
+
+    /// Sets the one peer that [`send`](Self::send) sends to and that is received from: the first
+    /// of `address`'s addresses that the system takes. Nothing is sent, so nobody need be
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// The last address's; those of [`lookup_host`](super::lookup_host).
+    ///
+    /// ```
+    /// use trefoil::io::UdpSocket;
+    ///
+    /// trefoil::run(async {
+    ///     let server = UdpSocket::bind("127.0.0.1:0").await?;
+    ///     let client = UdpSocket::bind("127.0.0.1:0").await?;
+    ///     client.connect(server.local_addr()?).await?;
+    ///     assert_eq!(client.peer_addr()?, server.local_addr()?);
+    ///     assert_eq!(client.send(b"abc").await?, 3);
+    ///     assert_eq!(server.recv(&mut [0; 8]).await?, 3);
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
+        let mut refused = None;
+        for &address in addresses_of(address).await?.as_slice() {
+            match self.source.get_ref().connect(address) {
+                Ok(()) => return Ok(()),
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(no_address))
+    }
+
+    /// Sends one datagram to the first of `target`'s addresses that the system takes; gives the
+    /// number of bytes, which is all of them.
+    ///
+    /// # Errors
+    ///
+    /// The last address's, above all that the datagram is too long; those of
+    /// [`lookup_host`](super::lookup_host). That nobody listens there is known later, if ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future sends nothing.
+    ///
+    /// ```
+    /// # use trefoil::io::UdpSocket;
+    /// # trefoil::run(async {
+    /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// assert_eq!(socket.send_to(b"abc", server.local_addr()?).await?, 3);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn send_to<A: ToSocketAddrs>(&self, bytes: &[u8], target: A) -> io::Result<usize> {
+        let mut refused = None;
+        for &address in addresses_of(target).await?.as_slice() {
+            let sent = self
+                .source
+                .operate(Direction::Write, |socket| {
+                    socket.send_to(bytes, address).map(Outcome::Full)
+                })
+                .await;
+            match sent {
+                Ok(count) => return Ok(count),
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(no_address))
+    }
+
+    /// Receives one datagram; gives its length and where it comes from. What does not fit into
+    /// the buffer is lost, as with the system's own call. A datagram may be empty.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, that an earlier datagram was refused
+    /// (`ConnectionRefused`), after [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no datagram.
+    ///
+    /// ```
+    /// # use trefoil::io::UdpSocket;
+    /// # trefoil::run(async {
+    /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # socket.send_to(b"abc", server.local_addr()?).await?;
+    /// let mut buffer = [0; 2];
+    /// let (count, from) = server.recv_from(&mut buffer).await?;
+    /// assert_eq!((count, &buffer), (2, b"ab")); // the third byte is gone
+    /// server.send_to(b"an answer", from).await?;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.source
+            .operate(Direction::Read, |socket| {
+                socket.recv_from(buffer).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// As [`recv_from`](Self::recv_from), but leaves the datagram where it is.
+    ///
+    /// # Errors
+    ///
+    /// As `recv_from`.
+    ///
+    /// ```
+    /// # use trefoil::io::UdpSocket;
+    /// # trefoil::run(async {
+    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # socket.send_to(b"abc", socket.local_addr()?).await?;
+    /// let (_, from) = socket.peek_from(&mut [0; 8]).await?;
+    /// assert_eq!(socket.recv_from(&mut [0; 8]).await?, (3, from));
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.source
+            .operate(Direction::Read, |socket| {
+                socket.peek_from(buffer).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// Sends one datagram to the peer that [`connect`](Self::connect) has set.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, that there is no peer, or that an earlier datagram was
+    /// refused (`ConnectionRefused`).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future sends nothing.
+    ///
+    /// ```
+    /// # use trefoil::io::UdpSocket;
+    /// # trefoil::run(async {
+    /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// assert!(socket.send(b"to whom?").await.is_err());
+    /// socket.connect(server.local_addr()?).await?;
+    /// socket.send(b"to the server").await?;
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.source
+            .operate(Direction::Write, |socket| {
+                socket.send(bytes).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// Receives one datagram; gives its length. Otherwise as [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    ///
+    /// As `recv_from`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no datagram.
+    ///
+    /// ```
+    /// # use trefoil::io::UdpSocket;
+    /// # trefoil::run(async {
+    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// socket.connect(socket.local_addr()?).await?; // its own peer
+    /// socket.send(b"").await?;
+    /// assert_eq!(socket.recv(&mut [0; 8]).await?, 0);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source
+            .operate(Direction::Read, |socket| {
+                socket.recv(buffer).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// As [`recv`](Self::recv), but leaves the datagram where it is.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    ///
+    /// ```
+    /// # use trefoil::io::UdpSocket;
+    /// # trefoil::run(async {
+    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # socket.send_to(b"abc", socket.local_addr()?).await?;
+    /// assert_eq!(socket.peek(&mut [0; 8]).await?, 3);
+    /// assert_eq!(socket.recv(&mut [0; 8]).await?, 3);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source
+            .operate(Direction::Read, |socket| {
+                socket.peek(buffer).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// This side's address.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert!(socket.local_addr()?.ip().is_loopback());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+
+    /// The peer that [`connect`](Self::connect) has set.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is none.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().peer_addr()
+    }
+
+    /// Whether datagrams may go to a broadcast address; no, to begin with.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// socket.set_broadcast(true)?;
+    /// assert!(socket.broadcast()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.source.get_ref().set_broadcast(broadcast)
+    }
+
+    /// See [`set_broadcast`](Self::set_broadcast).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert!(!socket.broadcast()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn broadcast(&self) -> io::Result<bool> {
+        self.source.get_ref().broadcast()
+    }
+
+    /// How many routers a datagram may pass.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// socket.set_ttl(3)?;
+    /// assert_eq!(socket.ttl()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.source.get_ref().set_ttl(ttl)
+    }
+
+    /// See [`set_ttl`](Self::set_ttl).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert!(socket.ttl()? > 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.source.get_ref().ttl()
+    }
+
+    /// Receives what is sent to `group`, on the interface with the address `interface`
+    /// (`UNSPECIFIED`: the system's choice).
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, `group` is no multicast address.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    ///
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
+    /// assert!(socket.join_multicast_v4(Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+        self.source.get_ref().join_multicast_v4(&group, &interface)
+    }
+
+    /// Undoes [`join_multicast_v4`](Self::join_multicast_v4).
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, it has not joined.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    ///
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
+    /// let group = Ipv4Addr::new(224, 0, 0, 251);
+    /// assert!(socket.leave_multicast_v4(group, Ipv4Addr::UNSPECIFIED).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+        self.source.get_ref().leave_multicast_v4(&group, &interface)
+    }
+
+    /// Receives what is sent to `group`, on the interface with the index `interface` (0: the
+    /// system's choice).
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, `group` is no multicast address.
+    ///
+    /// ```
+    /// use std::net::Ipv6Addr;
+    ///
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert!(socket.join_multicast_v6(Ipv6Addr::LOCALHOST, 0).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.source.get_ref().join_multicast_v6(&group, interface)
+    }
+
+    /// Undoes [`join_multicast_v6`](Self::join_multicast_v6).
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, it has not joined.
+    ///
+    /// ```
+    /// use std::net::Ipv6Addr;
+    ///
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert!(socket.leave_multicast_v6(Ipv6Addr::LOCALHOST, 0).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.source.get_ref().leave_multicast_v6(&group, interface)
+    }
+}
+
+/// Takes a socket of the standard library over, with all its settings; it becomes
+/// non-blocking.
+impl TryFrom<Socket> for UdpSocket {
+    type Error = io::Error;
+
+    fn try_from(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        // Somebody may have a duplicate.
+        Ok(Self {
+            source: Source::lent(socket),
+        })
+    }
+}
+
+impl TryFrom<OwnedFd> for UdpSocket {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        Socket::from(fd).try_into()
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.get_ref().as_fd()
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.get_ref().as_raw_fd()
+    }
+}

@@ -1,0 +1,366 @@
+//! A Unix socket of datagrams: reliable, in order, between processes of one machine.
+//!
+//! Sending to a socket that is not this one's peer may meet a full queue, for which the kernel
+//! has no event; see `unix_address`. All else is as with UDP: one system call on one
+//! datagram, and no count is a hint.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
+use std::path::Path;
+
+use super::source::{Outcome, Source};
+use super::unix_address::patiently;
+use crate::event_loop::Direction;
+
+/// A Unix socket of datagrams.
+///
+/// All methods take `&self`: one task may send while another receives.
+///
+/// ```
+/// use trefoil::io::UnixDatagram;
+///
+/// trefoil::run(async {
+///     let (near, far) = UnixDatagram::pair()?;
+///     near.send(b"one").await?;
+///     near.send(b"").await?;
+///     let mut buffer = [0; 16];
+///     assert_eq!(far.recv(&mut buffer).await?, 3);
+///     assert_eq!(far.recv(&mut buffer).await?, 0); // a datagram may be empty
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct UnixDatagram {
+    source: Source<Socket>,
+}
+
+impl UnixDatagram {
+    /// Makes a socket file at `path`, to receive there. The file stays when the socket goes:
+    /// remove it.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if there is a file of this name; the system's.
+    ///
+    /// ```
+    /// use trefoil::io::UnixDatagram;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-datagram-{}", std::process::id()));
+    /// trefoil::run(async {
+    ///     let server = UnixDatagram::bind(&path).await?;
+    ///     UnixDatagram::unbound()?.send_to(b"abc", &path).await?;
+    ///     assert_eq!(server.recv(&mut [0; 8]).await?, 3);
+    ///     std::fs::remove_file(&path)
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        Self::ours(Socket::bind(path)?)
+    }
+
+    /// As [`bind`](Self::bind), for every kind of address.
+    ///
+    /// # Errors
+    ///
+    /// As `bind`.
+    ///
+    /// ```
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    ///
+    /// let name = format!("trefoil-doc-datagram-{}", std::process::id());
+    /// let address = SocketAddr::from_abstract_name(name)?;
+    /// trefoil::run(trefoil::io::UnixDatagram::bind_addr(&address))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
+        Self::ours(Socket::bind_addr(address)?)
+    }
+
+    /// A socket without a name: it sends, and receives only once it is connected both
+    /// ways.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::io::UnixDatagram::unbound()?;
+    /// assert!(socket.local_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn unbound() -> io::Result<Self> {
+        Self::ours(Socket::unbound()?)
+    }
+
+    /// Two sockets that are connected to each other.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
+    /// # drop((near, far));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (near, far) = Socket::pair()?;
+        Ok((Self::ours(near)?, Self::ours(far)?))
+    }
+
+    fn ours(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            source: Source::new(socket),
+        })
+    }
+
+    /// Sets the one peer that [`send`](Self::send) sends to and that is received from.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` or `ConnectionRefused` if nobody is there.
+    ///
+    /// ```
+    /// use trefoil::io::UnixDatagram;
+    ///
+    /// let socket = UnixDatagram::unbound()?;
+    /// assert!(trefoil::run(socket.connect("there/is/no/such/socket")).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        self.source.get_ref().connect(path)
+    }
+
+    /// As [`connect`](Self::connect), for every kind of address.
+    ///
+    /// # Errors
+    ///
+    /// As `connect`.
+    ///
+    /// ```
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    ///
+    /// let nobody = SocketAddr::from_abstract_name("nobody receives here")?;
+    /// let socket = trefoil::io::UnixDatagram::unbound()?;
+    /// assert!(trefoil::run(socket.connect_addr(&nobody)).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
+        self.source.get_ref().connect_addr(address)
+    }
+
+    /// Sends one datagram to the socket at `path`; waits while its queue is full.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, nobody is there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future sends nothing.
+    ///
+    /// ```
+    /// # use trefoil::io::UnixDatagram;
+    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-send-to-{}", std::process::id()));
+    /// # trefoil::run(async {
+    /// let server = UnixDatagram::bind(&path).await?;
+    /// assert_eq!(UnixDatagram::unbound()?.send_to(b"abc", &path).await?, 3);
+    /// # std::fs::remove_file(&path)
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn send_to<P: AsRef<Path>>(&self, bytes: &[u8], path: P) -> io::Result<usize> {
+        self.send_to_addr(bytes, &SocketAddr::from_pathname(path)?)
+            .await
+    }
+
+    /// As [`send_to`](Self::send_to), for every kind of address.
+    ///
+    /// # Errors
+    ///
+    /// As `send_to`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future sends nothing.
+    ///
+    /// ```
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    ///
+    /// let nobody = SocketAddr::from_abstract_name("nobody receives here")?;
+    /// let socket = trefoil::io::UnixDatagram::unbound()?;
+    /// assert!(trefoil::run(socket.send_to_addr(b"abc", &nobody)).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        self.source.nothing()?;
+        let socket = self.source.get_ref();
+        patiently(|| socket.send_to_addr(bytes, address)).await
+    }
+
+    /// Receives one datagram; gives its length and where it comes from. What does not fit
+    /// into the buffer is lost.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no datagram.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
+    /// near.send(b"abc").await?;
+    /// let mut buffer = [0; 2];
+    /// let (count, from) = far.recv_from(&mut buffer).await?;
+    /// assert!(count == 2 && from.is_unnamed());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.source
+            .operate(Direction::Read, |socket| {
+                socket.recv_from(buffer).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// Sends one datagram to the peer; waits while its queue is full.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, that there is no peer, or no longer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future sends nothing.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
+    /// assert_eq!(near.send(b"abc").await?, 3);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.source
+            .operate(Direction::Write, |socket| {
+                socket.send(bytes).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// Receives one datagram; gives its length. What does not fit into the buffer is lost.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no datagram.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
+    /// near.send(b"abc").await?;
+    /// assert_eq!(far.recv(&mut [0; 8]).await?, 3);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source
+            .operate(Direction::Read, |socket| {
+                socket.recv(buffer).map(Outcome::Full)
+            })
+            .await
+    }
+
+    /// Closes one direction, or both. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, `NotConnected`.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
+    /// near.shutdown(std::net::Shutdown::Write)?;
+    /// assert!(trefoil::run(near.send(b"too late")).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.get_ref().shutdown(how)
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is none.
+    ///
+    /// ```
+    /// assert!(trefoil::io::UnixDatagram::unbound()?.peer_addr().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().peer_addr()
+    }
+
+    /// This side's address.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// assert!(trefoil::io::UnixDatagram::unbound()?.local_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+}
+
+/// Takes a socket of the standard library over; it becomes non-blocking.
+impl TryFrom<Socket> for UnixDatagram {
+    type Error = io::Error;
+
+    fn try_from(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            // Somebody may have a duplicate.
+            source: Source::lent(socket),
+        })
+    }
+}
+
+impl TryFrom<OwnedFd> for UnixDatagram {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        Socket::from(fd).try_into()
+    }
+}
+
+impl AsFd for UnixDatagram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.get_ref().as_fd()
+    }
+}
+
+impl AsRawFd for UnixDatagram {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.get_ref().as_raw_fd()
+    }
+}

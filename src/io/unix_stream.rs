@@ -1,0 +1,289 @@
+//! A Unix connection.
+//!
+//! The methods that move bytes are those of every stream (see `bytes`). A short read says
+//! nothing here: the kernel also stops at a message that carries descriptors.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::{SocketAddr, UnixStream as Socket};
+use std::path::Path;
+
+use rustix::net::sockopt::socket_peercred;
+
+use super::bytes::{Bytes, reads, writes};
+use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
+use super::source::Source;
+use super::unix_address::connect_to;
+
+/// A Unix connection.
+///
+/// All methods take `&self`: one task may read while another writes. For code
+/// written against the futures-io traits, both `UnixStream` and `&UnixStream` implement
+/// `AsyncRead` and `AsyncWrite`.
+///
+/// ```
+/// use trefoil::io::UnixStream;
+///
+/// trefoil::run(async {
+///     let (near, far) = UnixStream::pair()?;
+///     near.write_all(b"ping").await?;
+///     let mut question = [0; 4];
+///     far.read_exact(&mut question).await?;
+///     assert_eq!(&question, b"ping");
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct UnixStream {
+    source: Source<Socket>,
+}
+
+impl Bytes for Socket {
+    const DRAINS: bool = false;
+}
+
+/// Who is at the other end of a [`UnixStream`]: as it was when the connection was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct PeerCredentials {
+    /// The process; 0 where this one cannot see it.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+impl UnixStream {
+    pub(super) fn from_nonblocking(socket: OwnedFd) -> Self {
+        Self {
+            source: Source::new(socket.into()),
+        }
+    }
+
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such file; `ConnectionRefused` if nobody listens there. A
+    /// listener whose queue is full is waited for: put [`timeout`](crate::timeout) around it
+    /// to give up.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what was begun.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use trefoil::io::UnixStream;
+    ///
+    /// let nowhere = trefoil::run(UnixStream::connect("there/is/no/such/socket"));
+    /// assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
+    /// ```
+    pub async fn connect<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        Self::connect_addr(&SocketAddr::from_pathname(path)?).await
+    }
+
+    /// As [`connect`](Self::connect), for every kind of address.
+    ///
+    /// # Errors
+    ///
+    /// As `connect`; `InvalidInput` for an address without a name.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    /// use trefoil::io::UnixStream;
+    ///
+    /// let address = SocketAddr::from_abstract_name("nobody listens here")?;
+    /// let error = trefoil::run(UnixStream::connect_addr(&address)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
+        Ok(Self::from_nonblocking(connect_to(address).await?))
+    }
+
+    /// Two sockets that are connected to each other. Not `async`: there is nothing to wait
+    /// for, and no loop is needed yet.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, no descriptor is left.
+    ///
+    /// ```
+    /// let (near, far) = trefoil::io::UnixStream::pair()?;
+    /// assert!(near.peer_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (near, far) = Socket::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        Ok((
+            Self::from_nonblocking(near.into()),
+            Self::from_nonblocking(far.into()),
+        ))
+    }
+
+    /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
+    /// of the stream. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// The system's; above all, `NotConnected`.
+    ///
+    /// ```
+    /// use std::net::Shutdown;
+    /// use trefoil::io::UnixStream;
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     near.shutdown(Shutdown::Write)?;
+    ///     assert_eq!(far.read(&mut [0; 8]).await?, 0);
+    ///     far.write_all(b"the other direction").await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.get_ref().shutdown(how)
+    }
+
+    /// Two halves with owners of their own, for tasks of their own. (Where borrowing is enough,
+    /// nothing needs to be split: all methods take `&self`.) When the writing half is dropped
+    /// the peer reads the end of the stream.
+    ///
+    /// ```
+    /// use trefoil::io::UnixStream;
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     let (reader, writer) = near.into_split();
+    ///     let echo = trefoil::spawn(async move {
+    ///         let mut bytes = Vec::new();
+    ///         far.read_to_end(&mut bytes).await?;
+    ///         far.write_all(&bytes).await
+    ///     });
+    ///     writer.write_all(b"abc").await?;
+    ///     drop(writer);
+    ///     echo.await??;
+    ///     let mut answer = String::new();
+    ///     reader.read_to_string(&mut answer).await?;
+    ///     assert_eq!(answer, "abc");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
+        split(self)
+    }
+
+    /// Who is at the other end.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// assert_eq!(near.peer_cred()?.pid, std::process::id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peer_cred(&self) -> io::Result<PeerCredentials> {
+        let credentials = socket_peercred(self)?;
+        Ok(PeerCredentials {
+            pid: credentials.pid.as_raw_nonzero().get().unsigned_abs(),
+            uid: credentials.uid.as_raw(),
+            gid: credentials.gid.as_raw(),
+        })
+    }
+
+    /// The other side's address; unnamed, if it is not bound.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// assert!(near.peer_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().peer_addr()
+    }
+
+    /// This side's address; unnamed, if it is not bound.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// assert!(near.local_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+
+    pub(super) fn source(&self) -> &Source<Socket> {
+        &self.source
+    }
+}
+
+impl HalfClose for UnixStream {
+    fn close_write(&self) -> io::Result<()> {
+        match self.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+}
+
+reads! { [] UnixStream,
+"# let (far, stream) = trefoil::io::UnixStream::pair()?;
+# far.write_all(b\"abcdef\").await?;
+# drop(far);" }
+
+writes! { [] UnixStream, |stream: &UnixStream| stream.close_write(),
+"# let (stream, _far) = trefoil::io::UnixStream::pair()?;" }
+
+/// Takes a connection of the standard library over; it becomes non-blocking.
+impl TryFrom<Socket> for UnixStream {
+    type Error = io::Error;
+
+    fn try_from(stream: Socket) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            // Somebody may have a duplicate.
+            source: Source::lent(stream),
+        })
+    }
+}
+
+impl TryFrom<OwnedFd> for UnixStream {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        Socket::from(fd).try_into()
+    }
+}
+
+impl AsFd for UnixStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.get_ref().as_fd()
+    }
+}
+
+impl AsRawFd for UnixStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.get_ref().as_raw_fd()
+    }
+}

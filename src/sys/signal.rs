@@ -1,0 +1,277 @@
+//! Signals, from a handler to whoever subscribed.
+//!
+//! 1. The first subscription to a signal makes a bell for it (an `eventfd`) and installs one
+//!    handler, on top of what was there before.
+//! 2. The handler counts, rings the bell, and calls the handler that was there before.
+//! 3. A [`Subscription`] has a duplicate of the bell, for a loop to watch, and the count that it
+//!    has seen last: so each subscription learns of each signal, on however many loops, and
+//!    signals that come faster than they are taken become one.
+//! 4. When the last subscription goes, what was there before is put back. Should somebody have
+//!    installed a handler on top of ours meanwhile, ours stays below it, and does nothing but
+//!    pass signals on.
+//!
+//! The bell is never read: a loop watches it edge-triggered, and each ring is an edge. A handler
+//! that runs in a forked child rings the parent's bell, too, but counts in the child's memory, so
+//! the parent sees nothing.
+//!
+//! **Invariants.**
+//! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and
+//!   one raw `write` to a descriptor that does not block. (The handler that it calls was
+//!   installed for the same signal.)
+//! - **Y51** What a handler has read from a slot stays valid until it has left `RUNNING`: who
+//!   takes it out of the slot waits, after that, until `RUNNING` was zero. All of these are
+//!   sequentially consistent.
+//! - **Y52** The handler that was there before is called with the arguments that its flags
+//!   ask for, and neither `SIG_DFL` nor `SIG_IGN` is called.
+//!
+//! Rejected: `signalfd`, which needs the signal blocked in every thread, and in every child;
+//! `signal-hook-registry`, which never puts back what was there before: a program that
+//! has waited for Ctrl-C once could not be stopped by it any longer.
+//!
+//! Tests: `tests/event_loop/`.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::OnceLock;
+// Statics that a signal handler reads: no protocol that loom could model.
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+use libc::{c_int, c_void, siginfo_t};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::loom::Mutex;
+use crate::loom::thread::yield_now;
+
+/// What a handler finds for its signal.
+struct Slot {
+    count: AtomicU64,
+    /// -1: there is none.
+    bell: AtomicI32,
+    /// What was there before; null: nothing to call.
+    before: AtomicPtr<libc::sigaction>,
+}
+
+const SIGNALS: usize = 65;
+
+static SLOTS: [Slot; SIGNALS] = [const {
+    Slot {
+        count: AtomicU64::new(0),
+        bell: AtomicI32::new(-1),
+        before: AtomicPtr::new(ptr::null_mut()),
+    }
+}; SIGNALS];
+
+/// How many handlers look at a slot just now.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Signals with subscribers.
+fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
+    static TABLE: OnceLock<Mutex<BTreeMap<c_int, Entry>>> = OnceLock::new();
+    TABLE.get_or_init(|| Mutex::new(BTreeMap::new()))
+}
+
+struct Entry {
+    bell: OwnedFd,
+    subscribers: usize,
+}
+
+/// Learns of one signal, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    signum: c_int,
+    bell: OwnedFd,
+    seen: AtomicU64,
+}
+
+impl Subscription {
+    pub(crate) fn new(signum: c_int) -> io::Result<Self> {
+        let slot = slot(signum)?;
+        let mut table = table().lock();
+        let entry = match table.entry(signum) {
+            Place::Occupied(place) => place.into_mut(),
+            Place::Vacant(place) => {
+                let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+                install(signum, slot, &bell)?;
+                place.insert(Entry {
+                    bell,
+                    subscribers: 0,
+                })
+            }
+        };
+        match entry.bell.try_clone() {
+            Ok(bell) => {
+                entry.subscribers += 1;
+                Ok(Self {
+                    signum,
+                    bell,
+                    seen: AtomicU64::new(slot.count.load(SeqCst)),
+                })
+            }
+            Err(error) => {
+                if entry.subscribers == 0 {
+                    uninstall(&mut table, signum, slot);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the signal has come since the last call.
+    pub(crate) fn take(&self) -> bool {
+        let count = SLOTS[self.signum as usize].count.load(SeqCst);
+        self.seen.swap(count, SeqCst) != count
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut table = table().lock();
+        if let Some(entry) = table.get_mut(&self.signum) {
+            entry.subscribers -= 1;
+            if entry.subscribers == 0 {
+                uninstall(&mut table, self.signum, &SLOTS[self.signum as usize]);
+            }
+        }
+    }
+}
+
+impl AsFd for Subscription {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+/// An error in words for what is no signal, or not one to wait for.
+fn slot(signum: c_int) -> io::Result<&'static Slot> {
+    let bad = |why: &str| {
+        let what = format!("signal {signum} {why}");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+    };
+    match signum {
+        libc::SIGKILL | libc::SIGSTOP => bad("cannot be caught"),
+        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP => {
+            bad("tells of a fault on the spot: it cannot be waited for")
+        }
+        _ => match usize::try_from(signum).ok().and_then(|at| SLOTS.get(at)) {
+            Some(slot) if signum != 0 => Ok(slot),
+            _ => bad("does not exist"),
+        },
+    }
+}
+
+fn install(signum: c_int, slot: &Slot, bell: &OwnedFd) -> io::Result<()> {
+    let before = current(signum)?;
+    let mut ours = before;
+    ours.sa_sigaction = handle as *const () as usize;
+    if is_function(&before) {
+        // Called through ours, so its wishes go on: what it blocks, which calls go on.
+        ours.sa_flags = (before.sa_flags | libc::SA_SIGINFO) & !libc::SA_RESETHAND;
+    } else {
+        ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+        if signum == libc::SIGCHLD && before.sa_sigaction == libc::SIG_IGN {
+            // Whoever ignores it wants no zombies.
+            ours.sa_flags |= libc::SA_NOCLDWAIT;
+        }
+    }
+    let kept = Box::into_raw(Box::new(before));
+    slot.before.store(kept, SeqCst);
+    slot.bell.store(bell.as_raw_fd(), SeqCst);
+    set(signum, &ours).inspect_err(|_| clear(slot))
+}
+
+/// Puts back what was there before, unless ours is not on top.
+fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int, slot: &Slot) {
+    let ours = handle as *const () as usize;
+    if !current(signum).is_ok_and(|action| action.sa_sigaction == ours) {
+        return;
+    }
+    // SAFETY: Y51: the slot's pointer is valid until `clear` takes it out; the lock of the
+    // table, which the caller holds, keeps other callers away.
+    let before = unsafe { slot.before.load(SeqCst).as_ref() };
+    if before.is_some_and(|before| set(signum, before).is_ok()) {
+        clear(slot);
+        // Closes the bell: no handler has it any longer.
+        table.remove(&signum);
+    }
+}
+
+/// Takes everything out of the slot, and waits until no handler has it.
+fn clear(slot: &Slot) {
+    slot.bell.store(-1, SeqCst);
+    let before = slot.before.swap(ptr::null_mut(), SeqCst);
+    while RUNNING.load(SeqCst) != 0 {
+        yield_now();
+    }
+    if !before.is_null() {
+        // SAFETY: Y51: made by `Box::into_raw` in `install`, out of the slot, and no handler
+        // has it any longer.
+        drop(unsafe { Box::from_raw(before) });
+    }
+}
+
+fn is_function(action: &libc::sigaction) -> bool {
+    !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+}
+
+fn current(signum: c_int) -> io::Result<libc::sigaction> {
+    let mut action = MaybeUninit::uninit();
+    // SAFETY: Y50: nothing is installed; the pointer is valid for one `sigaction`.
+    let result = unsafe { libc::sigaction(signum, ptr::null(), action.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: Y50: the call has succeeded, so it has filled it in.
+    Ok(unsafe { action.assume_init() })
+}
+
+fn set(signum: c_int, action: &libc::sigaction) -> io::Result<()> {
+    // SAFETY: Y50, Y52: it is either `handle`, or what was there before and was valid then.
+    let result = unsafe { libc::sigaction(signum, action, ptr::null_mut()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The handler.
+extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let Some(slot) = SLOTS.get(signum as usize) else {
+        return;
+    };
+    RUNNING.fetch_add(1, SeqCst);
+    slot.count.fetch_add(1, SeqCst);
+    let bell = slot.bell.load(SeqCst);
+    if bell >= 0 {
+        // SAFETY: Y51: it is open until this handler has left `RUNNING`.
+        let bell = unsafe { BorrowedFd::borrow_raw(bell) };
+        // A bell that cannot count further is ringing.
+        let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+    }
+    // SAFETY: Y51: null, or valid until this handler has left `RUNNING`.
+    let before = unsafe { slot.before.load(SeqCst).as_ref() }.copied();
+    RUNNING.fetch_sub(1, SeqCst);
+    if let Some(before) = before.filter(is_function) {
+        pass_on(&before, signum, info, context);
+    }
+}
+
+fn pass_on(before: &libc::sigaction, signum: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    type Plain = extern "C" fn(c_int);
+    type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+    let address = ptr::with_exposed_provenance::<()>(before.sa_sigaction);
+    if before.sa_flags & libc::SA_SIGINFO == 0 {
+        // SAFETY: Y52: a function, whose flags say that it takes the number only.
+        let function = unsafe { std::mem::transmute::<*const (), Plain>(address) };
+        function(signum);
+    } else {
+        // SAFETY: Y52: a function, whose flags say that it takes all three.
+        let function = unsafe { std::mem::transmute::<*const (), WithInfo>(address) };
+        function(signum, info, context);
+    }
+}

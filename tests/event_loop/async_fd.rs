@@ -1,0 +1,240 @@
+//! Any descriptor: what can be waited for, and what is refused in words.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write, pipe};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::{AddressFamily, SocketType, socketpair};
+use trefoil::io::AsyncFd;
+use trefoil::time::{sleep, timeout};
+use trefoil::{EventLoop, run, spawn, yield_now};
+
+use crate::support::{LONG, alone, count_fds, poll_once, within_deadline};
+
+const MOMENT: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_pipe_says_so_as_long_as_it_is_so() {
+    within_deadline(|| {
+        run(async {
+            let (reader, mut writer) = pipe().unwrap();
+            let reader = AsyncFd::new(reader).unwrap();
+            assert!(timeout(MOMENT, reader.readable()).await.is_err());
+            writer.write_all(b"abc").unwrap();
+            let mut byte = [0];
+            for expected in *b"abc" {
+                // Asked twice, and neither takes anything.
+                reader.readable().await.unwrap();
+                reader.readable().await.unwrap();
+                reader.get_ref().read_exact(&mut byte).unwrap();
+                assert_eq!(byte, [expected]);
+            }
+            assert!(timeout(MOMENT, reader.readable()).await.is_err());
+            // Somebody waits when it comes, and again after it was taken.
+            let waiting = Arc::new(reader);
+            let task = spawn({
+                let waiting = waiting.clone();
+                async move { waiting.readable().await }
+            });
+            yield_now().await;
+            writer.write_all(b"d").unwrap();
+            task.await.unwrap().unwrap();
+            waiting.as_ref().get_ref().read_exact(&mut byte).unwrap();
+            assert!(timeout(MOMENT, waiting.readable()).await.is_err());
+            // The end is readable, for ever.
+            drop(writer);
+            for _ in 0..3 {
+                waiting.readable().await.unwrap();
+                assert_eq!(waiting.as_ref().get_ref().read(&mut byte).unwrap(), 0);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_full_pipe_is_writable_once_there_is_room_and_when_nobody_reads() {
+    within_deadline(|| {
+        run(async {
+            let (mut reader, writer) = pipe().unwrap();
+            let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+            rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+            let writer = AsyncFd::new(writer).unwrap();
+            let chunk = [7; 4096];
+            let mut count = 0;
+            while let Ok(Ok(written)) =
+                timeout(MOMENT, writer.write_with(|mut writer| writer.write(&chunk))).await
+            {
+                count += written;
+            }
+            assert!(count >= 4096);
+            assert!(timeout(MOMENT, writer.writable()).await.is_err());
+            reader.read_exact(&mut vec![0; count]).unwrap();
+            writer.writable().await.unwrap();
+            drop(reader);
+            writer.writable().await.unwrap();
+            let error = writer
+                .write_with(|mut writer| writer.write(&chunk))
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        });
+    });
+}
+
+#[test]
+fn a_counter_a_socket_and_a_borrowed_descriptor() {
+    within_deadline(|| {
+        run(async {
+            let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+            let counter = AsyncFd::new(counter).unwrap();
+            assert!(timeout(MOMENT, counter.readable()).await.is_err());
+            rustix::io::write(&counter, &3_u64.to_ne_bytes()).unwrap();
+            counter.readable().await.unwrap();
+            let mut value = [0; 8];
+            rustix::io::read(&counter, &mut value).unwrap();
+            assert_eq!(u64::from_ne_bytes(value), 3);
+            assert!(timeout(MOMENT, counter.readable()).await.is_err());
+
+            let flags = rustix::net::SocketFlags::CLOEXEC;
+            let (near, far) =
+                socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
+            // Lent and given back, again and again, also from other threads.
+            for round in 0..20 {
+                let near: &OwnedFd = &near;
+                let lent = AsyncFd::new(near.as_fd()).unwrap();
+                assert!(timeout(MOMENT / 5, lent.readable()).await.is_err());
+                rustix::io::write(&far, b"x").unwrap();
+                lent.readable().await.unwrap();
+                rustix::io::read(near, &mut [0; 4]).unwrap();
+                if round % 2 == 0 {
+                    thread::scope(|scope| drop(scope.spawn(move || drop(lent))));
+                } else {
+                    assert!(lent.into_inner().as_fd().try_clone_to_owned().is_ok());
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_refused_in_words() {
+    within_deadline(|| {
+        run(async {
+            let file = File::open(std::env::current_exe().unwrap()).unwrap();
+            let directory = File::open("/").unwrap();
+            for (refused, words) in [(file, "regular file"), (directory, "directory")] {
+                let error = AsyncFd::new(refused).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                assert!(error.to_string().contains(words), "{error}");
+            }
+            // It never blocks, so it is ready.
+            let null = AsyncFd::new(File::open("/dev/null").unwrap()).unwrap();
+            null.readable().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn the_same_descriptor_twice_on_one_loop_is_an_error_and_on_two_loops_is_none() {
+    within_deadline(|| {
+        let (reader, mut writer) = pipe().unwrap();
+        let reader: &'static _ = Box::leak(Box::new(reader));
+        run(async {
+            let first = AsyncFd::new(reader).unwrap();
+            let second = AsyncFd::new(reader).unwrap();
+            assert!(timeout(MOMENT, first.readable()).await.is_err());
+            let error = second.readable().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+            assert!(
+                error.to_string().contains("watched by this event loop"),
+                "{error}"
+            );
+            // A duplicate is another descriptor, and the first one works on.
+            let third = AsyncFd::new(reader.try_clone().unwrap()).unwrap();
+            assert!(timeout(MOMENT, third.readable()).await.is_err());
+            let elsewhere = thread::spawn(move || {
+                run(async { AsyncFd::new(reader).unwrap().readable().await })
+            });
+            let waiting = spawn(async move { first.readable().await });
+            yield_now().await;
+            writer.write_all(b"x").unwrap();
+            waiting.await.unwrap().unwrap();
+            third.readable().await.unwrap();
+            elsewhere.join().unwrap().unwrap();
+            // The first is gone, and with it the reason.
+            reader.read(&mut [0]).map(drop).unwrap();
+            let again = spawn(async move { second.readable().await });
+            yield_now().await;
+            writer.write_all(b"y").unwrap();
+            again.await.unwrap().unwrap();
+        });
+    });
+}
+
+trait ReadRef {
+    fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize>;
+}
+
+impl ReadRef for std::io::PipeReader {
+    fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        Read::read(&mut &*self, buffer)
+    }
+}
+
+#[test]
+fn off_its_loop_it_is_an_error_and_dropping_is_safe_anywhere() {
+    alone(
+        "async_fd::off_its_loop_it_is_an_error_and_dropping_is_safe_anywhere",
+        "",
+        || {
+            let before = count_fds();
+            let (reader, writer) = pipe().unwrap();
+            let reader = Arc::new(AsyncFd::new(reader).unwrap());
+            let off = poll_once(&mut Box::pin(reader.readable()));
+            assert!(matches!(off, std::task::Poll::Ready(Err(_))));
+            run(async {
+                assert!(timeout(MOMENT, reader.readable()).await.is_err());
+            });
+            let error = run(reader.readable()).unwrap_err();
+            assert!(error.to_string().contains("another event loop"), "{error}");
+            drop((reader, writer));
+            assert_eq!(count_fds(), before);
+
+            // A waiting future is dropped on another thread, its loop turning.
+            run(async {
+                let (reader, mut writer) = pipe().unwrap();
+                let reader = Arc::new(AsyncFd::new(reader).unwrap());
+                for _ in 0..50 {
+                    let reader = reader.clone();
+                    let mut waiting = Box::pin(async move { reader.readable().await });
+                    assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+                    let dropped = thread::spawn(move || drop(waiting));
+                    sleep(Duration::from_micros(100)).await;
+                    dropped.join().unwrap();
+                }
+                writer.write_all(b"x").unwrap();
+                reader.readable().await.unwrap();
+            });
+            // The whole of it, after its loop has gone.
+            let (tell, told) = mpsc::channel();
+            let event_loop = EventLoop::new().unwrap();
+            let (reader, writer) = pipe().unwrap();
+            let reader = AsyncFd::new(reader).unwrap();
+            let task = event_loop.handle().spawn(async move {
+                assert!(timeout(MOMENT, reader.readable()).await.is_err());
+                tell.send(reader).unwrap();
+            });
+            event_loop.block_on(timeout(LONG, task)).unwrap().unwrap();
+            drop(event_loop);
+            let reader = told.recv().unwrap();
+            thread::spawn(move || drop(reader)).join().unwrap();
+            drop(writer);
+            assert_eq!(count_fds(), before);
+        },
+    );
+}

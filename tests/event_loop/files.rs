@@ -1,0 +1,251 @@
+//! Files off the loop: one position, waits that are given up, errors that come late.
+
+use std::io::{ErrorKind, SeekFrom};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
+use trefoil::io::fs::{self, File};
+use trefoil::time::timeout;
+use trefoil::{join_all, run, spawn};
+
+use crate::support::{LONG, alone, count_fds, poll_once, within_deadline};
+
+/// A directory for one test, removed when dropped.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let name = format!("trefoil-files-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn whole_files_and_their_errors() {
+    within_deadline(|| {
+        let place = Place::new("whole");
+        run(async {
+            let path = place.at("file");
+            let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+            fs::write(&path, &bytes).await.unwrap();
+            assert_eq!(fs::read(&path).await.unwrap(), bytes);
+            let text = fs::read_to_string(&path).await.unwrap_err();
+            assert_eq!(text.kind(), ErrorKind::InvalidData);
+            assert_eq!(fs::metadata(&path).await.unwrap().len(), 3_000_000);
+            assert_eq!(
+                fs::read(place.at("none")).await.unwrap_err().kind(),
+                ErrorKind::NotFound
+            );
+            assert!(fs::write(&place.0, "x").await.is_err());
+            let exists = File::create_new(&path).await.unwrap_err();
+            assert_eq!(exists.kind(), ErrorKind::AlreadyExists);
+            // Many at once, each of its own.
+            let tasks: Vec<_> = (0..200_u32)
+                .map(|n| {
+                    let path = place.at(&format!("many-{n}"));
+                    spawn(async move {
+                        fs::write(&path, n.to_string()).await?;
+                        fs::read_to_string(&path).await
+                    })
+                })
+                .collect();
+            for (n, task) in join_all(tasks).await.into_iter().enumerate() {
+                assert_eq!(task.unwrap().unwrap(), n.to_string());
+            }
+        });
+        // No loop is needed.
+        let read = timeout(LONG, Box::pin(fs::read(place.at("many-7")))).wait();
+        assert_eq!(read.unwrap().unwrap(), b"7");
+    });
+}
+
+/// Leaves a read under way that nobody waits for; gives how much others have read until then.
+fn give_up_a_read(file: &mut File) -> usize {
+    let mut taken = 0;
+    loop {
+        let mut buffer = [0; 20];
+        match poll_once(&mut Box::pin(file.read(&mut buffer))) {
+            Poll::Ready(count) => taken += count.unwrap(),
+            Poll::Pending => return taken,
+        }
+    }
+}
+
+#[test]
+fn one_position_whatever_is_given_up() {
+    within_deadline(|| {
+        let place = Place::new("position");
+        run(async {
+            let path = place.at("file");
+            let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .open(&path)
+                .await
+                .unwrap();
+            // Reads that are given up, at whatever stage, lose nothing.
+            let mut read = Vec::new();
+            while read.len() < 100 {
+                let mut buffer = [0; 7];
+                match timeout(Duration::ZERO, file.read(&mut buffer)).await {
+                    Ok(count) => read.extend_from_slice(&buffer[..count.unwrap()]),
+                    Err(_) => {
+                        let count = file.read(&mut buffer[..3]).await.unwrap();
+                        read.extend_from_slice(&buffer[..count]);
+                    }
+                }
+            }
+            assert_eq!(read, bytes[..read.len()]);
+            // A read that nobody took is put back before a write, and before a relative seek.
+            let at = read.len() + give_up_a_read(&mut file);
+            file.write_all(b"here").await.unwrap();
+            let taken = give_up_a_read(&mut file);
+            let position = file.seek(SeekFrom::Current(0)).await.unwrap();
+            assert_eq!(position, (at + 4 + taken) as u64);
+            let now = std::fs::read(&path).unwrap();
+            assert_eq!(&now[at..at + 4], b"here");
+            assert_eq!(
+                (&now[..at], &now[at + 4..]),
+                (&bytes[..at], &bytes[at + 4..])
+            );
+            // Seeks that are given up do not answer for others.
+            for target in [10, 20, 30] {
+                let _ = timeout(Duration::ZERO, file.seek(SeekFrom::Start(target + 1))).await;
+                assert_eq!(file.seek(SeekFrom::Start(target)).await.unwrap(), target);
+                let _ = timeout(Duration::ZERO, file.seek(SeekFrom::Current(1))).await;
+                let here = file.seek(SeekFrom::Current(1)).await.unwrap();
+                assert!(here == target + 1 || here == target + 2, "{here}");
+            }
+            assert!(file.seek(SeekFrom::Current(-1000)).await.is_err());
+            assert_eq!(file.seek(SeekFrom::End(-1)).await.unwrap(), 99_999);
+            let mut rest = Vec::new();
+            file.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(rest, bytes[99_999..]);
+            assert_eq!(file.read(&mut [0; 4]).await.unwrap(), 0);
+            let eof = file.read_exact(&mut [0; 4]).await.unwrap_err();
+            assert_eq!(eof.kind(), ErrorKind::UnexpectedEof);
+            // Places of their own do not move it.
+            file.seek(SeekFrom::Start(5)).await.unwrap();
+            file.write_at(b"!", 0).await.unwrap();
+            let mut one = [0];
+            assert_eq!(file.read_at(&mut one, 0).await.unwrap(), 1);
+            assert_eq!(&one, b"!");
+            file.read(&mut one).await.unwrap();
+            assert_eq!(one, [5]);
+            let std = file.into_std().await.unwrap();
+            assert_eq!(std::io::Seek::stream_position(&mut &std).unwrap(), 6);
+        });
+    });
+}
+
+#[test]
+fn the_traits_accept_at_once_and_tell_when_flushed() {
+    within_deadline(|| {
+        let place = Place::new("traits");
+        run(async {
+            let mut full = File::options().write(true).open("/dev/full").await.unwrap();
+            let poll = |cx: &mut std::task::Context<'_>, full: &mut File| {
+                Pin::new(full).poll_write(cx, b"abc")
+            };
+            let accepted = std::future::poll_fn(|cx| poll(cx, &mut full)).await;
+            assert_eq!(accepted.unwrap(), 3);
+            let error = std::future::poll_fn(|cx| Pin::new(&mut full).poll_flush(cx)).await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::StorageFull);
+            // Told once; and by the inherent methods on the spot.
+            full.flush().await.unwrap();
+            assert_eq!(
+                full.write(b"abc").await.unwrap_err().kind(),
+                ErrorKind::StorageFull
+            );
+            assert_eq!(
+                full.write_all(b"abc").await.unwrap_err().kind(),
+                ErrorKind::StorageFull
+            );
+
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .open(place.at("file"))
+                .await
+                .unwrap();
+            for piece in [&b"abc"[..], b"def", b"ghi"] {
+                let count = std::future::poll_fn(|cx| Pin::new(&mut file).poll_write(cx, piece));
+                assert_eq!(count.await.unwrap(), 3);
+            }
+            let sought =
+                std::future::poll_fn(|cx| Pin::new(&mut file).poll_seek(cx, SeekFrom::Start(1)));
+            assert_eq!(sought.await.unwrap(), 1);
+            let mut buffer = [0; 16];
+            let count = std::future::poll_fn(|cx| Pin::new(&mut file).poll_read(cx, &mut buffer));
+            assert_eq!(count.await.unwrap(), 8);
+            assert_eq!(&buffer[..8], b"bcdefghi");
+            // Dropped with a write under way: that goes on.
+            let started = std::future::poll_fn(|cx| {
+                let poll = Pin::new(&mut file).poll_write(cx, b"jkl");
+                assert!(poll.is_ready());
+                Poll::Ready(())
+            });
+            started.await;
+            drop(file);
+            crate::support::wait_until("the end of the write", || {
+                std::fs::read(place.at("file")).unwrap() == b"abcdefghijkl"
+            });
+        });
+    });
+}
+
+#[test]
+fn a_large_directory_and_one_that_is_given_up() {
+    alone(
+        "files::a_large_directory_and_one_that_is_given_up",
+        "",
+        || {
+            let place = Place::new("directory");
+            for n in 0..1000 {
+                std::fs::write(place.at(&n.to_string()), b"").unwrap();
+            }
+            let before = count_fds();
+            run(async {
+                let mut entries = fs::read_dir(&place.0).await.unwrap();
+                let mut numbers = Vec::new();
+                loop {
+                    match timeout(Duration::ZERO, entries.next_entry()).await {
+                        Err(_) => {}
+                        Ok(entry) => match entry.unwrap() {
+                            None => break,
+                            Some(entry) => {
+                                let name = entry.file_name().into_string().unwrap();
+                                numbers.push(name.parse::<u32>().unwrap());
+                            }
+                        },
+                    }
+                }
+                assert!(entries.next_entry().await.unwrap().is_none());
+                numbers.sort_unstable();
+                assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+                let mut entries = fs::read_dir(&place.0).await.unwrap();
+                entries.next_entry().await.unwrap().unwrap();
+                assert!(fs::read_dir(place.at("none")).await.is_err());
+            });
+            crate::support::wait_until("the end of all descriptors", || count_fds() == before);
+        },
+    );
+}
