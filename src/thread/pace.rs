@@ -39,7 +39,7 @@ const KEEP: u32 = 0;
 const SHORT: u64 = 10 * ticks::MICROSECOND;
 
 /// The longest window, in joins.
-const LONGEST: u32 = 256;
+const LONGEST: u32 = 64;
 
 /// What one worker knows of its joins.
 #[derive(Debug)]
