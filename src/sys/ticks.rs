@@ -23,10 +23,36 @@ pub(crate) const MICROSECOND: u64 = 3000;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const MICROSECOND: u64 = 1000;
 
+/// For counts of instructions that must not depend on time: from now on, no time passes.
+#[cfg(feature = "__bench")]
+pub fn freeze() {
+    frozen::set();
+}
+
+#[cfg(feature = "__bench")]
+mod frozen {
+    // A switch of the benchmarks: no protocol.
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static FROZEN: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn set() {
+        FROZEN.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn get() -> bool {
+        FROZEN.load(Ordering::Relaxed)
+    }
+}
+
 /// Ticks since some moment.
 #[inline]
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(crate) fn now() -> u64 {
+    #[cfg(feature = "__bench")]
+    if frozen::get() {
+        return 1;
+    }
     // SAFETY: Y40.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
