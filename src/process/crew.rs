@@ -1,13 +1,17 @@
 //! The workers, as the scheduler sees them: no process, no descriptor.
 //!
 //! ```text
-//!            spawned            hello             bye
-//!   Down ──────────► Starting ───────► Ready ────────────► Leaving
-//!    ▲                  │ too late       │ kill              │ too late
-//!    │                  ▼                ▼                   ▼
-//!    └────────────── Dying ◄─────────────┴───────────────────┘
+//!            spawned             hello            initialized         bye
+//!   Down ──────────► Starting ──────────► Preparing ────► Ready ─────────► Leaving
+//!    ▲                  │ too late           │ kill         │ kill           │ too late
+//!    │                  ▼                    ▼              ▼                ▼
+//!    └────────────── Dying ◄─────────────────┴──────────────┴────────────────┘
 //!         died (from every state; then back-off)
 //! ```
+//!
+//! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
+//! many items as it may, or that asks to be replaced, is *retiring*: it gets nothing more, leaves
+//! when its window is empty, and its place is filled again.
 //!
 //! **Window.** A worker has at most [`GATES`] frames: the one that it runs and the
 //! next, so that it does not wait for the parent in between.
@@ -20,12 +24,15 @@
 //!
 //! Tests: `sched::sim`.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::chunk::Piece;
 use crate::sys::ledger::{GATES, Gate, Ledger};
+
+/// The job of a worker's initializer; no caller's has this id.
+pub(crate) const INITIALIZE: u64 = 0;
 
 /// How long a new worker may take until it says hello: what stands before
 /// `init()` in `main` runs in this time.
@@ -65,9 +72,30 @@ pub(crate) struct Flight {
     pub(crate) end: u32,
     /// Its results matter: it counts in `Job::frames`.
     pub(crate) live: bool,
+    /// How long each item may run, and when to see whether one has run longer.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) check_at: Option<Instant>,
+    /// Somebody waits for each item: what is done should not wait for what is not.
+    pub(crate) hurries: bool,
 }
 
 impl Flight {
+    /// The items of `piece`, all at once or not at all.
+    pub(crate) fn new(job: u64, function: u64, piece: Piece) -> Self {
+        Self {
+            sequence: 0,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            live: true,
+            timeout: None,
+            check_at: None,
+            hurries: false,
+        }
+    }
+
     /// The index in the job of the item whose result comes next.
     pub(crate) fn next_index(&self) -> usize {
         self.piece.first() + self.done as usize
@@ -79,6 +107,8 @@ pub(crate) enum State {
     /// No process. When to start one, if at all.
     Down(Option<Instant>),
     Starting(Instant),
+    /// Its initializer runs.
+    Preparing,
     Ready,
     Leaving(Instant),
     /// Killed by us, not yet reaped.
@@ -96,6 +126,12 @@ pub(crate) struct Worker {
     pub(crate) front_since: Instant,
     /// The cancelled frame for whose sake to kill the worker, and when.
     pub(crate) condemned: Option<(Instant, u64)>,
+    /// The contexts that it has.
+    pub(crate) contexts: HashSet<u64>,
+    /// How many items it has run, those in the window not counted.
+    pub(crate) served: u64,
+    /// It gets nothing more.
+    pub(crate) retiring: bool,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
     /// Fruitless deaths in a row, and their weight.
@@ -113,6 +149,9 @@ impl Worker {
             next_sequence: 0,
             front_since: now,
             condemned: None,
+            contexts: HashSet::new(),
+            served: 0,
+            retiring: false,
             fruitful: false,
             failures: 0,
             weight: 0,
@@ -125,6 +164,9 @@ impl Worker {
         self.gates = Some(gates);
         self.next_sequence = 0;
         self.condemned = None;
+        self.contexts.clear();
+        self.served = 0;
+        self.retiring = false;
         self.fruitful = false;
     }
 
@@ -135,34 +177,42 @@ impl Worker {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.state == State::Ready && self.condemned.is_none() && self.window.len() < GATES
+        self.state == State::Ready
+            && self.condemned.is_none()
+            && !self.retiring
+            && self.window.len() < GATES
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         self.has_room() && self.window.is_empty()
     }
 
-    /// Opens a gate for `piece` and puts it into the window. Returns its sequence number.
-    pub(crate) fn launch(&mut self, job: u64, function: u64, piece: Piece, now: Instant) -> u64 {
-        let sequence = self.next_sequence;
+    /// How many more items it may have, if `most` is all that it may ever have.
+    pub(crate) fn left(&self, most: Option<u64>) -> usize {
+        let Some(most) = most else { return usize::MAX };
+        let out: u64 = self.window.iter().map(|flight| u64::from(flight.end)).sum();
+        most.saturating_sub(self.served + out) as usize
+    }
+
+    /// Opens a gate for `flight` and puts it into the window; gives it its sequence number.
+    pub(crate) fn launch(&mut self, mut flight: Flight, now: Instant) -> u64 {
+        flight.sequence = self.next_sequence;
         self.next_sequence += 1;
-        let end = piece.len() as u32;
-        if let Some(gate) = self.gate(sequence) {
-            gate.open(end);
+        if let Some(gate) = self.gate(flight.sequence) {
+            gate.open(flight.end);
         }
         if self.window.is_empty() {
             self.front_since = now;
         }
-        self.window.push_back(Flight {
-            sequence,
-            job,
-            function,
-            piece,
-            done: 0,
-            end,
-            live: true,
-        });
-        sequence
+        self.window.push_back(flight);
+        self.next_sequence - 1
+    }
+
+    /// When the last item of the flight at `index` that has begun did so, by the worker's clock.
+    pub(crate) fn started_at(&self, index: usize) -> u64 {
+        let flight = self.window.get(index);
+        let gate = flight.and_then(|flight| self.gate(flight.sequence));
+        gate.map_or(0, Gate::started)
     }
 
     /// How many items of the flight at `index` the worker has begun.
@@ -208,6 +258,7 @@ impl Worker {
         self.state = State::Down(Some(now + pause(self.failures, killed)));
         self.gates = None;
         self.condemned = None;
+        self.contexts.clear();
         self.window.clear();
     }
 
@@ -221,7 +272,7 @@ impl Worker {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
             State::Leaving(since) => Some(since + LEAVE_LIMIT),
-            State::Down(_) | State::Ready | State::Dying => None,
+            State::Down(_) | State::Preparing | State::Ready | State::Dying => None,
         }
     }
 }
