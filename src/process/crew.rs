@@ -41,6 +41,12 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a worker may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a worker may be at a frame until its other items are taken over.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long a frame may take whose items are waited for one by one.
+pub(crate) const HURRY: Duration = Duration::from_millis(2);
+
 /// After fruitless deaths of this weight in a row a place is given up for now.
 const GIVE_UP: u32 = 100;
 /// What a fruitless death weighs: much, if the worker ended by itself; little, if
@@ -75,8 +81,9 @@ pub(crate) struct Flight {
     /// How long each item may run, and when to see whether one has run longer.
     pub(crate) timeout: Option<Duration>,
     pub(crate) check_at: Option<Instant>,
-    /// Somebody waits for each item: what is done should not wait for what is not.
-    pub(crate) hurries: bool,
+    /// Somebody waits for each item: what is done should not wait for what is not, when the
+    /// frame has been the first for so long.
+    pub(crate) hurry: Option<Duration>,
 }
 
 impl Flight {
@@ -92,7 +99,7 @@ impl Flight {
             live: true,
             timeout: None,
             check_at: None,
-            hurries: false,
+            hurry: None,
         }
     }
 
@@ -223,6 +230,14 @@ impl Worker {
         self.gate(flight.sequence)
             .map_or(0, Gate::taken)
             .clamp(flight.done, flight.end)
+    }
+
+    /// From when on somebody else may take over what this worker has not begun. A large
+    /// frame takes its time to arrive, and would elsewhere, too.
+    pub(crate) fn ripe(&self) -> Instant {
+        let arriving = self.window.front().filter(|_| self.begun(0) == 0);
+        let bytes = arriving.map_or(0, |flight| flight.piece.span().len() as u64);
+        self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
     }
 
     /// Takes back what has not begun of the flight at `index`, from its item `from` on.

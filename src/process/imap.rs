@@ -210,10 +210,13 @@ where
     /// Takes items until the buffer is full, and sends them off.
     fn refill(&mut self) {
         self.grow();
+        self.submit();
+        if self.inbox.is_over() {
+            return;
+        }
         let Some(mut items) = self.items.take() else {
             return;
         };
-        self.submit();
         let room = self.free();
         let outcome = carry(|| {
             for _ in 0..room {

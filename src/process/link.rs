@@ -38,13 +38,6 @@ use crate::task::WorkerExit;
 
 const SIGABRT: i32 = 6;
 
-/// The last words of a program whose allocator had no more memory, as `std` says them.
-fn ran_out(words: &str) -> bool {
-    words
-        .rsplit_once("memory allocation of ")
-        .is_some_and(|(_, rest)| rest.contains(" bytes failed"))
-}
-
 /// One frame on its way to the worker.
 struct Outgoing {
     head: Vec<u8>,
@@ -331,7 +324,7 @@ impl Link {
         }
         self.output.drain();
         exit.stderr_tail = self.words.last(forward);
-        exit.out_of_memory = exit.signal == Some(SIGABRT) && ran_out(&exit.stderr_tail);
+        exit.out_of_memory = exit.signal == Some(SIGABRT) && self.words.ran_out;
         exit.note = self.note.take();
         exit
     }

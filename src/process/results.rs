@@ -85,7 +85,6 @@ impl<R> Inbox<R> {
     }
 
     /// Nothing more comes.
-    #[cfg(test)]
     pub(crate) fn is_over(&self) -> bool {
         self.state.lock().over.is_some()
     }

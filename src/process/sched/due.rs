@@ -16,8 +16,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, PATIENCE, Sched};
-use crate::process::crew::{State, Worker};
+use super::{Action, Sched};
+use crate::process::crew::{PATIENCE, State, Worker};
 use crate::task::TaskError;
 
 /// How long until a look is repeated that came too early.
@@ -52,7 +52,7 @@ impl Sched {
             for flight in &worker.window {
                 due(flight.check_at);
             }
-            let ripe = worker.front_since + PATIENCE;
+            let ripe = worker.ripe();
             if waits
                 && ripe > now
                 && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end)
@@ -159,9 +159,13 @@ impl Sched {
     /// A frame whose items are waited for one by one takes too long.
     pub(super) fn hurry(&mut self, index: usize, now: Instant) {
         if hurries_at(&self.workers[index]).is_some_and(|at| at <= now) {
-            self.take_back(index, 0, 0, now);
-            if let Some(flight) = self.workers[index].window.front_mut() {
-                flight.hurries = false; // once is enough
+            // Later frames, too: items begin in their order where they can.
+            self.take_all_back(index, now);
+            // What has ended since it was heard is heard next time; nothing more can, after that.
+            let worker = &mut self.workers[index];
+            let again = now + AGAIN - worker.front_since;
+            if let Some(flight) = worker.window.front_mut() {
+                flight.hurry = (flight.end - flight.done > 1).then_some(again);
             }
         }
     }
@@ -170,6 +174,7 @@ impl Sched {
 /// When to take back what the worker has not begun of its first frame.
 fn hurries_at(worker: &Worker) -> Option<Instant> {
     let flight = worker.window.front()?;
-    let stuck = flight.hurries && flight.live && flight.end - flight.done > 1;
-    stuck.then(|| worker.front_since + 2 * PATIENCE)
+    let stuck = flight.live && flight.end - flight.done > 1;
+    let after = flight.hurry.filter(|_| stuck)?;
+    Some(worker.front_since + after)
 }

@@ -206,16 +206,13 @@ impl Sched {
         let runs =
             |(flight, begun): (&Flight, &u32)| flight.done < *begun && flight.job != INITIALIZE;
         let running = window.iter().zip(&begun).any(runs);
-        if exit.out_of_memory && !running {
+        if let (true, false, Some(front)) = (exit.out_of_memory, running, window.front())
+            && front.live
+            && front.done < front.end
+        {
             // An argument too large to be received is as good as one that was being run.
-            let next = window
-                .iter()
-                .zip(&mut begun)
-                .find(|(flight, _)| flight.live && flight.done < flight.end);
-            if let Some((_, begun)) = next {
-                *begun += 1;
-                worker.fruitful = true;
-            }
+            begun[0] += 1;
+            worker.fruitful = true;
         }
         worker.fruitful |= running;
         worker.fell(exit.signal == Some(SIGKILL), now);

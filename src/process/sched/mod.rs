@@ -56,7 +56,7 @@ use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Piece};
 use super::clock::Epoch;
-use super::crew::{Flight, Gated, INITIALIZE, State, Worker};
+use super::crew::{Flight, Gated, HURRY, INITIALIZE, State, Worker};
 use super::job::{Job, Work};
 use super::link::Body;
 use super::stats::Counters;
@@ -68,8 +68,6 @@ const TARGET: f64 = 1e6;
 /// The most that a frame may hold.
 const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 1 << 20;
-/// How long a worker may be at a frame until its other items are taken over.
-const PATIENCE: Duration = Duration::from_millis(1);
 
 /// No grace is longer: times behind it might not exist.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -290,7 +288,7 @@ impl Sched {
             let mut flight = Flight::new(id, code.function, piece.clone());
             flight.timeout = job.work.timeout;
             flight.check_at = flight.timeout.map(|timeout| now + timeout);
-            flight.hurries = job.work.each;
+            flight.hurry = job.work.each.then_some(HURRY);
             if let Some(context) = &job.work.context
                 && self.workers[index].contexts.insert(id)
             {
@@ -342,7 +340,7 @@ impl Sched {
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
-            if worker.front_since + PATIENCE > now {
+            if worker.ripe() > now {
                 continue;
             }
             for (place, flight) in worker
