@@ -2,6 +2,8 @@
 //! how a pool counts and ends.
 //!
 //! A program of its own, like `process.rs`: see there.
+//!
+//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -220,9 +220,7 @@ where
         let room = self.free();
         let outcome = carry(|| {
             for _ in 0..room {
-                let Some(item) = items.next() else {
-                    return None;
-                };
+                let item = items.next()?;
                 self.push(&item);
             }
             Some(items)
