@@ -390,6 +390,6 @@ tests! {
         assert_eq!(notes.iter().collect::<HashSet<_>>().len(), notes.len(), "no item ran twice");
         println!("{answers} answers, {kills} kills, {deaths} deaths, {times} out of time");
         assert!(deaths <= kills && deaths > 0 && answers > 200 && times > 0);
-        assert_eq!(procs.stats().pending, 0);
+        until(|| procs.stats().pending == 0);
     }
 }
