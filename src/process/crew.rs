@@ -13,8 +13,10 @@
 //! many items as it may, or that asks to be replaced, is *retiring*: it gets nothing more, leaves
 //! when its window is empty, and its place is filled again.
 //!
-//! **Window.** A worker has at most [`GATES`] frames: the one that it runs and the
-//! next, so that it does not wait for the parent in between.
+//! **Window.** A worker has the frame that it runs and the next, so that it does not wait for the
+//! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
+//! up to [`GATES`], and sends what they gave together; when one of them
+//! turns out not to be brief, those behind it are taken back.
 //!
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
 //! *fruitless*. A worker's place is filled again at once after the first, and
@@ -47,6 +49,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 /// How long a frame may take whose items are waited for one by one.
 pub(crate) const HURRY: Duration = Duration::from_millis(2);
 
+/// How many nanoseconds of work a worker has at once in many frames.
+const BRIEF: f64 = 200e3;
+
 /// After fruitless deaths of this weight in a row a place is given up for now.
 const GIVE_UP: u32 = 100;
 /// What a fruitless death weighs: much, if the worker ended by itself; little, if
@@ -76,13 +81,18 @@ pub(crate) struct Flight {
     pub(crate) done: u32,
     /// How many items it has, less those taken back.
     pub(crate) end: u32,
+    /// How many nanoseconds it should take; infinite, if that is not known.
+    pub(crate) cost: f64,
+    /// The worker need not send what came before this frame before it begins with it.
+    pub(crate) brief: bool,
     /// Its results matter: it counts in `Job::frames`.
     pub(crate) live: bool,
     /// How long each item may run, and when to see whether one has run longer.
     pub(crate) timeout: Option<Duration>,
     pub(crate) check_at: Option<Instant>,
-    /// Somebody waits for each item: what is done should not wait for what is not, when the
-    /// frame has been the first for so long.
+    /// Somebody waits for each item.
+    pub(crate) each: bool,
+    /// What is done should not wait for what is not, when the frame has been the first for so long.
     pub(crate) hurry: Option<Duration>,
 }
 
@@ -96,9 +106,12 @@ impl Flight {
             end: piece.len() as u32,
             piece,
             done: 0,
+            cost: f64::INFINITY,
+            brief: false,
             live: true,
             timeout: None,
             check_at: None,
+            each: false,
             hurry: None,
         }
     }
@@ -183,15 +196,25 @@ impl Worker {
             .map(|gates| gates.gate(sequence as usize % GATES))
     }
 
-    pub(crate) fn has_room(&self) -> bool {
+    /// It can have another frame, which should take `cost` nanoseconds.
+    pub(crate) fn has_room(&self, cost: f64, now: Instant) -> bool {
         self.state == State::Ready
             && self.condemned.is_none()
             && !self.retiring
-            && self.window.len() < GATES
+            && (self.window.len() < 2 || self.window.len() < GATES && self.is_brief(cost, now))
+    }
+
+    /// A frame that takes `cost` nanoseconds is done, with all before it, in no time.
+    pub(crate) fn is_brief(&self, cost: f64, now: Instant) -> bool {
+        let all: f64 = self.window.iter().map(|flight| flight.cost).sum();
+        all + cost < BRIEF && (self.window.is_empty() || now < self.front_since + HURRY)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.has_room() && self.window.is_empty()
+        self.state == State::Ready
+            && self.condemned.is_none()
+            && !self.retiring
+            && self.window.is_empty()
     }
 
     /// How many more items it may have, if `most` is all that it may ever have.

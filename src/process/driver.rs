@@ -118,7 +118,7 @@ impl Driver {
             settings,
             links: (0..workers).map(|_| None).collect(),
             forward: Forward::new(),
-            oom_kills: OomKills::new(),
+            oom_kills: OomKills::default(),
             buffer: vec![0; BUFFER],
             refused: None,
         }
@@ -138,6 +138,7 @@ impl Driver {
             self.turn();
         }
         let _ = ready.send(started);
+        self.oom_kills.have_grown(); // those from before; while the workers get ready
         while !self.sched.is_over() {
             self.wait();
             self.mail();
@@ -160,19 +161,27 @@ impl Driver {
             if actions.is_empty() {
                 return;
             }
+            let mut speakers = Vec::new();
             for action in actions {
-                self.act(action);
+                self.act(action, &mut speakers);
+            }
+            // What there is for one worker goes at once.
+            for index in speakers {
+                if let Some(link) = &mut self.links[index] {
+                    link.send();
+                }
             }
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Action, speakers: &mut Vec<usize>) {
         match action {
             Action::Spawn(index) => self.start(index),
             Action::Send { worker, head, body } => {
-                if let Some(link) = &mut self.links[worker] {
-                    link.queue(head, body);
-                    link.send();
+                if let Some(link) = &mut self.links[worker]
+                    && link.queue(head, body)
+                {
+                    speakers.push(worker);
                 }
             }
             Action::Ring(index) => {
@@ -230,7 +239,7 @@ impl Driver {
     fn wait(&mut self) {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
-        let timeout = match (asleep, self.sched.deadline(now)) {
+        let timeout = match (asleep, self.sched.deadline()) {
             (false, _) => Some(Duration::ZERO),
             (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
         };

@@ -33,7 +33,7 @@ use super::forward::{Forward, Words};
 use super::output::Output;
 use super::wire;
 use crate::sys::image::image;
-use crate::sys::ledger::Ledger;
+use crate::sys::ledger::{GATES, Ledger};
 use crate::task::WorkerExit;
 
 const SIGABRT: i32 = 6;
@@ -212,12 +212,15 @@ impl Link {
         self.process.as_ref()
     }
 
-    pub(crate) fn queue(&mut self, head: Vec<u8>, body: Body) {
+    /// True if nothing stood before it, so nobody waits for room in the socket.
+    pub(crate) fn queue(&mut self, head: Vec<u8>, body: Body) -> bool {
+        let first = self.outgoing.is_empty();
         self.outgoing.push_back(Outgoing {
             head,
             body,
             sent: 0,
         });
+        first
     }
 
     /// Frames wait for room in the socket.
@@ -225,37 +228,39 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
-    /// Sends what the socket takes.
+    /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        while let Some(frame) = self.outgoing.front_mut() {
-            let body = frame.body.bytes();
-            let (head_sent, body_sent) = (
-                frame.sent.min(frame.head.len()),
-                frame.sent.saturating_sub(frame.head.len()),
-            );
-            let parts = [
-                IoSlice::new(&frame.head[head_sent..]),
-                IoSlice::new(&body[body_sent..]),
-            ];
-            match rustix::net::sendmsg(
-                &self.socket,
-                &parts,
-                &mut SendAncillaryBuffer::default(),
-                flags,
-            ) {
-                Ok(sent) => frame.sent += sent,
-                Err(Errno::INTR) => continue,
+        while !self.outgoing.is_empty() {
+            let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
+            for (frame, parts) in self.outgoing.iter().zip(parts.chunks_exact_mut(2)) {
+                let head = frame.sent.min(frame.head.len());
+                parts[0] = IoSlice::new(&frame.head[head..]);
+                parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
+            }
+            let count = 2 * self.outgoing.len().min(GATES);
+            let mut control = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(&self.socket, &parts[..count], &mut control, flags) {
+                Ok(sent) => self.sent(sent),
+                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(_) => {
                     // It cannot hear us any more; that it is gone we learn elsewhere.
                     self.outgoing.clear();
-                    return;
                 }
             }
-            if frame.sent == frame.head.len() + body.len() {
-                self.outgoing.pop_front();
+        }
+    }
+
+    fn sent(&mut self, mut bytes: usize) {
+        while let Some(frame) = self.outgoing.front_mut() {
+            let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
+            if left > bytes {
+                frame.sent += bytes;
+                return;
             }
+            bytes -= left;
+            self.outgoing.pop_front();
         }
     }
 

@@ -98,25 +98,22 @@ fn parse(statm: &str) -> Option<(u64, u64, u64)> {
 }
 
 /// How often the kernel has killed in this process's group for want of memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct OomKills {
-    events: Option<String>,
+    /// Where the count is, once that is known.
+    events: Option<Option<String>>,
     seen: u64,
 }
 
 impl OomKills {
-    pub(crate) fn new() -> Self {
-        let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let path = group.lines().find_map(|line| line.strip_prefix("0::"));
-        let events = path.map(|path| format!("/sys/fs/cgroup{path}/memory.events"));
-        let mut kills = Self { events, seen: 0 };
-        kills.have_grown();
-        kills
-    }
-
     /// There were more since the last look.
     pub(crate) fn have_grown(&mut self) -> bool {
-        let events = self.events.as_ref();
+        let events = self.events.get_or_insert_with(|| {
+            let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+            let path = group.lines().find_map(|line| line.strip_prefix("0::"));
+            path.map(|path| format!("/sys/fs/cgroup{path}/memory.events"))
+        });
+        let events = events.as_ref();
         let text = events.and_then(|path| std::fs::read_to_string(path).ok());
         let count = text.as_deref().and_then(|text| {
             let mut lines = text.lines();

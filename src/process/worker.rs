@@ -7,7 +7,8 @@
 //!    thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
 //!    come with it. Answer `HELLO`.
-//! 3. Frame by frame: run the items, send what they gave, say `END`; keep the contexts of
+//! 3. Frame by frame: run the items, send what they gave, say `END`, both together with
+//!    what comes next if that is there and brief; keep the contexts of
 //!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
@@ -120,7 +121,9 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                 let begun = batch.begun();
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 desk.outlet.record(&wire::end(sequence, begun, nanos));
-                desk.outlet.flush();
+                if !inlet.has_brief() {
+                    desk.outlet.flush();
+                }
             }
         }
     }
@@ -201,6 +204,12 @@ impl Inlet {
         let descriptors: Vec<OwnedFd> = descriptors.unwrap_or_default();
         <[OwnedFd; 2]>::try_from(descriptors)
             .map_err(|_| io::Error::other("the parent sent no ledger or no bell"))
+    }
+
+    /// A batch is here that takes no time: what there is to say can wait until after it.
+    fn has_brief(&self) -> bool {
+        let next = Frame::decode(&self.bytes[self.start..]);
+        matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
     /// The next frame, whole.

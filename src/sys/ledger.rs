@@ -5,10 +5,10 @@
 //! is well. So the worker keeps two things where they outlive it:
 //!
 //! ```text
-//!        0            64           128      136             4096
-//!        ┌────────────┬────────────┬────────┬────────┬──────┬──────────────────┐
-//!        │ gate 0     │ gate 1     │ base   │ length │      │ results ...      │
-//!        └────────────┴────────────┴────────┴────────┴──────┴──────────────────┘
+//!        0            64            2048     2056            4096
+//!        ┌────────────┬─────────────┬────────┬────────┬──────┬──────────────────┐
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │      │ results ...      │
+//!        └────────────┴─────────────┴────────┴────────┴──────┴──────────────────┘
 //! ```
 //!
 //! *Gates*, one for each frame of work in the worker's window: `end << 32 | next`.
@@ -61,7 +61,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// How many frames of work a worker has at once: gates and window.
-pub(crate) const GATES: usize = 2;
+pub(crate) const GATES: usize = 32;
 
 /// How many bytes of results fit before the worker must send.
 pub(crate) const ROOM: usize = 124 << 10;
@@ -361,7 +361,7 @@ mod tests {
         ledger.gate(0).disown();
         assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
         assert!(!gates.gate(1).is_unwanted());
-        ledger.gate(2).open(5);
+        ledger.gate(GATES).open(5);
         assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
     }
 
@@ -412,6 +412,7 @@ mod tests {
     fn what_is_read_early_is_what_is_sent() {
         let (ledger, mut pages) = pair();
         let (tell, told) = std::sync::mpsc::channel();
+        let (let_go, go) = std::sync::mpsc::channel();
         let worker = crate::loom::thread::Builder::new().spawn(move || {
             let mut next = 0u64;
             for round in 0..20_000usize {
@@ -423,10 +424,14 @@ mod tests {
                     pages.commit(length);
                 }
                 let _ = tell.send(length as u64);
+                if round % 50 == 0 {
+                    // Somebody has looked, for certain.
+                    while go.recv().is_ok_and(|seen: usize| seen < round) {}
+                }
                 pages.sent(length as u64);
             }
         });
-        let (mut received, mut early) = (0, 0);
+        let (mut received, mut early, mut round) = (0, 0, 0);
         while let Ok(length) = told.recv() {
             for _ in 0..3 {
                 let rest = ledger.rest(received);
@@ -437,7 +442,10 @@ mod tests {
                 }
             }
             received += length;
+            let _ = let_go.send(round);
+            round += 1;
         }
+        drop(let_go);
         worker.unwrap().join().unwrap();
         assert!(early > 0, "nothing was read early");
     }

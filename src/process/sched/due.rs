@@ -8,7 +8,8 @@
 //!    again when the item that it finds running then is due: one look per timeout
 //!    and frame, not one per item. What the worker has finished is read first, so an
 //!    item that ended in time is never blamed.
-//! 3. Where *each* item is waited for, the results of a frame that takes longer than it should are
+//! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
+//!    that is not, the results of a frame that takes longer than it should are
 //!    read ahead, and what of it has not begun is taken back, so that the frame ends with
 //!    the item that runs: nothing that is done waits for what is not.
 //!
@@ -38,7 +39,7 @@ impl Sched {
     }
 
     /// When `tick` has something to do, if nothing happens before.
-    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let mut first = self.stop.and_then(|stop| stop.limit);
         let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
@@ -52,9 +53,10 @@ impl Sched {
             for flight in &worker.window {
                 due(flight.check_at);
             }
+            // What was not ripe at the last tick may be by now, and nothing else will say so.
             let ripe = worker.ripe();
             if waits
-                && ripe > now
+                && ripe > self.ticked
                 && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end)
             {
                 due(Some(ripe));
@@ -156,25 +158,31 @@ impl Sched {
         None
     }
 
-    /// A frame whose items are waited for one by one takes too long.
+    /// A frame takes too long that holds up results.
     pub(super) fn hurry(&mut self, index: usize, now: Instant) {
         if hurries_at(&self.workers[index]).is_some_and(|at| at <= now) {
-            // Later frames, too: items begin in their order where they can.
+            // Items begin in their order where they can.
             self.take_all_back(index, now);
             // What has ended since it was heard is heard next time; nothing more can, after that.
             let worker = &mut self.workers[index];
             let again = now + AGAIN - worker.front_since;
             if let Some(flight) = worker.window.front_mut() {
-                flight.hurry = (flight.end - flight.done > 1).then_some(again);
+                flight.hurry = (flight.each && flight.end - flight.done > 1).then_some(again);
             }
         }
     }
 }
 
-/// When to take back what the worker has not begun of its first frame.
+/// When to take back what the worker has not begun, because results may wait for it: those of
+/// the first frame, if each of them is waited for, or of one that was to be brief.
 fn hurries_at(worker: &Worker) -> Option<Instant> {
     let flight = worker.window.front()?;
-    let stuck = flight.live && flight.end - flight.done > 1;
-    let after = flight.hurry.filter(|_| stuck)?;
+    let stuck = flight.each && flight.live && flight.end - flight.done > 1;
+    let holds_up = worker
+        .window
+        .iter()
+        .skip(1)
+        .any(|behind| behind.brief && behind.end > 0);
+    let after = flight.hurry.filter(|_| stuck || holds_up)?;
     Some(worker.front_since + after)
 }

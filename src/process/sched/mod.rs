@@ -117,6 +117,8 @@ pub(crate) struct Sched {
     epoch: Epoch,
     counters: Arc<Counters>,
     stop: Option<Stop>,
+    /// When `tick` was called last.
+    ticked: Instant,
     /// The initializer's error: no job can run.
     broken: Option<TaskError>,
     actions: Vec<Action>,
@@ -139,6 +141,7 @@ impl Sched {
             epoch,
             counters,
             stop: None,
+            ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
         }
@@ -219,6 +222,7 @@ impl Sched {
 
     /// Time has passed, or something has happened: does whatever is due.
     pub(crate) fn tick(&mut self, now: Instant) {
+        self.ticked = now;
         let limit = self.stop.and_then(|stop| stop.limit);
         if limit.is_some_and(|limit| limit <= now) {
             self.stop(How::Kill.into(), now);
@@ -260,11 +264,14 @@ impl Sched {
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
         while let Some(&id) = self.queue.front() {
+            let job = self.jobs.get(&id);
+            let pace = job.and_then(|job| self.pace.get(&job.work.code.function).copied());
+            let cost = pace.unwrap_or(f64::INFINITY);
             let roomy = self
                 .workers
                 .iter()
                 .enumerate()
-                .filter(|(_, worker)| worker.has_room());
+                .filter(|(_, worker)| worker.has_room(cost, now));
             let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.window.len()) else {
                 return;
             };
@@ -279,16 +286,19 @@ impl Sched {
             };
             job.queued = false;
             let code = job.work.code;
-            let most = frame_size(self.pace.get(&code.function), job, ready)
-                .min(self.workers[index].left(self.policy.most_tasks));
+            let most =
+                frame_size(pace, job, ready).min(self.workers[index].left(self.policy.most_tasks));
             let Some(piece) = job.cut(most, MOST_BYTES) else {
                 continue;
             };
             job.frames += 1;
             let mut flight = Flight::new(id, code.function, piece.clone());
+            flight.cost = cost * piece.len() as f64;
+            flight.brief = self.workers[index].is_brief(flight.cost, now);
             flight.timeout = job.work.timeout;
             flight.check_at = flight.timeout.map(|timeout| now + timeout);
-            flight.hurry = job.work.each.then_some(HURRY);
+            flight.hurry = Some(HURRY);
+            flight.each = job.work.each;
             if let Some(context) = &job.work.context
                 && self.workers[index].contexts.insert(id)
             {
@@ -305,13 +315,14 @@ impl Sched {
 
     /// Sends a frame.
     fn launch(&mut self, index: usize, flight: Flight, code: CodeRef, piece: Piece, now: Instant) {
-        let (id, timed) = (flight.job, flight.timeout.is_some());
+        let (id, timed, brief) = (flight.job, flight.timeout.is_some(), flight.brief);
         let worker = &mut self.workers[index];
         let batch = BatchHead {
             sequence: worker.launch(flight, now),
             code,
             count: piece.len() as u64,
             timed,
+            brief,
             context: if worker.contexts.contains(&id) { id } else { 0 },
         };
         worker.retiring |= id != INITIALIZE && worker.left(self.policy.most_tasks) == 0;
@@ -447,7 +458,7 @@ impl Sched {
 }
 
 /// How many items the next frame of `job` should have.
-fn frame_size(pace: Option<&f64>, job: &Job, workers: usize) -> usize {
+fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
     if let Some(chunk) = job.work.chunk {
         return chunk.clamp(1, MOST_ITEMS);
     }

@@ -316,7 +316,7 @@ impl World {
                 }
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
-                    let gates = Rc::new(Gates([Gate::new(), Gate::new()]));
+                    let gates = Rc::new(Gates(std::array::from_fn(|_| Gate::new())));
                     self.sched
                         .started(index, 100 + index as u32, gates.clone(), self.now);
                     assert!(self.sims[index].is_none(), "one process in one place");
@@ -680,7 +680,7 @@ fn nothing_lives_and_everything_is_told() {
             };
             world.sched.died(index, &exit, false, world.now);
         }
-        world.now = world.sched.deadline(world.now).unwrap_or(world.now);
+        world.now = world.sched.deadline().unwrap_or(world.now);
         assert!(
             world.now < begin + Duration::from_secs(10),
             "clearly bounded"
@@ -709,5 +709,5 @@ fn an_idle_pool_sets_no_alarm() {
         world.step();
     }
     assert_eq!(world.book.lock().unwrap().ended.len(), 1);
-    assert_eq!(world.sched.deadline(world.now), None);
+    assert_eq!(world.sched.deadline(), None);
 }

@@ -9,7 +9,8 @@
 //!                         WELCOME  version, image id, memory limit (0: none)
 //!                         CONTEXT  id, bytes
 //!                         BATCH    sequence, trampoline, function, check, count,
-//!                                  whether starts are noted, context (0: none), items
+//!                                  whether starts are noted, whether it is brief,
+//!                                  context (0: none), items
 //!                                  item = length, bytes of the argument
 //!                         FORGET   id of a context
 //!                         BYE
@@ -200,6 +201,8 @@ pub(crate) struct BatchHead {
     pub(crate) count: u64,
     /// The worker notes when each item starts.
     pub(crate) timed: bool,
+    /// The worker may begin with it before it has sent what it has to say.
+    pub(crate) brief: bool,
     /// 0: none.
     pub(crate) context: u64,
 }
@@ -261,6 +264,7 @@ impl<'a> Frame<'a> {
                     code,
                     count: reader.number()?,
                     timed: reader.number()? != 0,
+                    brief: reader.number()? != 0,
                     context: reader.number()?,
                 };
                 Self::Batch {
@@ -314,6 +318,7 @@ pub(crate) fn batch_head(batch: &BatchHead, bytes: Range<usize>) -> Vec<u8> {
         code,
         count,
         timed,
+        brief,
         context,
     } = *batch;
     let CodeRef {
@@ -328,6 +333,7 @@ pub(crate) fn batch_head(batch: &BatchHead, bytes: Range<usize>) -> Vec<u8> {
         check,
         count,
         timed.into(),
+        brief.into(),
         context,
     ];
     head(BATCH, &numbers, bytes.len())

@@ -126,6 +126,7 @@ fn frames_come_out_as_they_went_in() {
         code,
         count: 2,
         timed: true,
+        brief: true,
         context: 1 << 20,
     };
     let head = batch_head(&batch, 0..items.len());
