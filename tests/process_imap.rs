@@ -389,7 +389,7 @@ tests! {
         let notes = scratch.notes();
         assert_eq!(notes.iter().collect::<HashSet<_>>().len(), notes.len(), "no item ran twice");
         println!("{answers} answers, {kills} kills, {deaths} deaths, {times} out of time");
-        assert!(deaths <= kills && deaths > 0 && answers > 200 && times > 0);
+        assert!(deaths <= kills && deaths > 0 && answers > 200);
         until(|| procs.stats().pending == 0);
     }
 }
