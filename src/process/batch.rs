@@ -1,8 +1,12 @@
 //! In the worker: the items of one frame, and where their results go.
 //!
-//! **Protocol.** For each item: take it through the gate; decode, call, encode; commit
-//! the result to the ledger. Nothing of this is a system call. The ledger is sent when
-//! it is full and at the end of each frame ([`Outlet::flush`]).
+//! **Protocol.** For each item: note when it starts, if its time is limited; take it through
+//! the gate; decode, call, encode; commit the result to the ledger. Nothing of this is a system
+//! call. The ledger is sent when it is full and at the end of each frame ([`Outlet::flush`]).
+//!
+//! Where memory is limited, a worker that holds too much after an item takes no further one: it
+//! closes the gate of its frame itself, as the parent would to take items back, and says
+//! `RETIRE`.
 //!
 //! **Invariants.**
 //! - **W8** Every item that was taken is answered by exactly one record before the
@@ -14,9 +18,13 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::SendFlags;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::call::{Call, Calls};
-use super::wire::{self, Reader};
+use super::clock;
+use super::context::Contexts;
+use super::memory::Memory;
+use super::wire::{self, BatchHead, CodecOf, Reader};
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::panic::Panic;
 
@@ -127,34 +135,51 @@ fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
     }
 }
 
+/// What a worker keeps from frame to frame.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) outlet: Outlet,
+    pub(crate) calls: Calls,
+    pub(crate) contexts: Contexts,
+    pub(crate) memory: Option<Memory>,
+    /// It has asked to be replaced.
+    retiring: bool,
+}
+
+impl Desk {
+    pub(crate) fn new(outlet: Outlet, calls: Calls, memory: Option<Memory>) -> Self {
+        Self {
+            outlet,
+            calls,
+            contexts: Contexts::default(),
+            memory,
+            retiring: false,
+        }
+    }
+}
+
 /// The items of one frame.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     items: Reader<'a>,
-    sequence: u64,
-    check: u64,
-    outlet: &'a mut Outlet,
-    calls: &'a mut Calls,
+    head: BatchHead,
+    desk: &'a mut Desk,
     begun: u64,
     open: bool,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(
-        sequence: u64,
-        check: u64,
-        items: &'a [u8],
-        outlet: &'a mut Outlet,
-        calls: &'a mut Calls,
-    ) -> Self {
-        let gate = sequence as usize;
-        calls.begin(gate, outlet.pages.gate(gate));
+    pub(crate) fn new(head: BatchHead, items: &'a [u8], desk: &'a mut Desk) -> Self {
+        let index = head.sequence as usize;
+        let gate = desk.outlet.pages.gate(index);
+        if desk.retiring {
+            gate.recall(0);
+        }
+        desk.calls.begin(index, gate);
         Self {
             items: Reader(items),
-            sequence,
-            check,
-            outlet,
-            calls,
+            head,
+            desk,
             begun: 0,
             open: false,
         }
@@ -162,7 +187,7 @@ impl<'a> Batch<'a> {
 
     /// The parent's fingerprint of the types.
     pub(crate) fn check(&self) -> u64 {
-        self.check
+        self.head.code.check
     }
 
     /// How many items have begun.
@@ -172,32 +197,55 @@ impl<'a> Batch<'a> {
 
     /// What the next items run as. An item that asks for its token is the last of its call.
     pub(crate) fn call(&mut self) -> Call {
-        let gate = self.outlet.pages.gate(self.sequence as usize);
-        self.calls.next(gate)
+        let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        self.desk.calls.next(gate)
     }
 
     /// The bytes of the next argument, which is herewith begun.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
-        self.outlet.pages.gate(self.sequence as usize).take()?;
+        if self.desk.memory.is_some() {
+            self.weigh();
+        }
+        let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        if self.head.timed {
+            gate.starts(clock::now());
+        }
+        gate.take()?;
         let argument = self.items.bytes()?;
         self.begun += 1;
         self.open = true;
         Some(argument)
     }
 
+    /// Asks to be replaced if this process has become too large.
+    #[cold]
+    fn weigh(&mut self) {
+        let fits = self.desk.memory.as_mut().is_none_or(Memory::fits);
+        if !fits && !std::mem::replace(&mut self.desk.retiring, true) {
+            let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+            gate.recall(0);
+            self.desk.outlet.record(&wire::retire());
+        }
+    }
+
+    /// What the items of this frame have in common.
+    pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
+        self.desk.contexts.get(self.head.context)
+    }
+
     /// The item's result. After an error nothing has been said.
     #[inline]
     pub(crate) fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
-        self.outlet.value(value)?;
+        self.desk.outlet.value(value)?;
         self.open = false;
         Ok(())
     }
 
-    /// The item's argument or result cannot be decoded or encoded.
+    /// The item's argument, context or result cannot be decoded or encoded.
     #[cold]
-    pub(crate) fn codec(&mut self, of_result: bool, detail: &str) {
-        self.answer(&wire::codec(of_result, detail));
+    pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
+        self.answer(&wire::codec(of, detail));
     }
 
     /// The item, or the destructor of its result, has panicked.
@@ -211,7 +259,7 @@ impl<'a> Batch<'a> {
 
     fn answer(&mut self, record: &[u8]) {
         if std::mem::take(&mut self.open) {
-            self.outlet.record(record);
+            self.desk.outlet.record(record);
         }
     }
 }

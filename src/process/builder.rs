@@ -10,9 +10,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::client;
 use super::entry::{self, Role};
-use super::{PoolError, ProcessPool};
-use crate::task::{Hook, TaskReport};
+use super::output::OutputHook;
+use super::sched::Initializer;
+use super::{PoolError, Portable, ProcessPool};
+use crate::task::{Hook, TaskError, TaskReport};
 
 /// More are a mistake: descriptors run out before.
 const MOST_WORKERS: usize = 1 << 16;
@@ -26,6 +29,8 @@ pub enum WorkerStdout {
     Inherit,
     /// It is thrown away.
     Null,
+    /// It goes to the pool's [hook](ProcessPoolBuilder::on_output).
+    Capture,
 }
 
 /// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
@@ -51,17 +56,25 @@ pub struct ProcessPoolBuilder {
     workers: Option<usize>,
     variables: Vec<(OsString, OsString)>,
     stdout: WorkerStdout,
+    on_output: Option<OutputHook>,
     grace: Duration,
+    initializer: Option<Result<Initializer, TaskError>>,
+    memory: Option<u64>,
+    most_tasks: Option<u64>,
     unobserved: Option<Hook>,
 }
 
 /// What the driver needs of it.
-#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) stdout: WorkerStdout,
+    pub(crate) on_output: Option<OutputHook>,
     pub(crate) grace: Duration,
+    pub(crate) initializer: Option<Initializer>,
+    /// In bytes.
+    pub(crate) memory: Option<u64>,
+    pub(crate) most_tasks: Option<u64>,
     pub(crate) role: Role,
 }
 
@@ -71,7 +84,11 @@ impl ProcessPoolBuilder {
             workers: None,
             variables: Vec::new(),
             stdout: WorkerStdout::Inherit,
+            on_output: None,
             grace: Duration::from_millis(20),
+            initializer: None,
+            memory: None,
+            most_tasks: None,
             unobserved: None,
         }
     }
@@ -79,6 +96,68 @@ impl ProcessPoolBuilder {
     /// How many processes. Otherwise as many as there are CPUs that this process may use.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
+        self
+    }
+
+    /// Has every worker run `f(arg)` before its first item, those that replace others, too.
+    ///
+    /// `arg` is encoded at once, and decoded by each worker. What `f` sets up it leaves
+    /// where items find it, in a `static` say.
+    ///
+    /// If `f` panics, or `arg` cannot be decoded, the pool is of no use: every task ends in that
+    /// error, now and later, and no more workers are started. If `f` ends its process instead, a few
+    /// more are tried, ever more slowly, then tasks end in
+    /// [`WorkerDied`](TaskError::WorkerDied). There is no limit to how long `f` takes.
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use trefoil::ProcessPool;
+    ///
+    /// static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::builder()
+    ///     .workers(1)
+    ///     .initializer(5, |size: u64| { TABLE.set((0..size).map(|n| n * n).collect()).unwrap() })
+    ///     .build()?;
+    /// assert_eq!(procs.spawn(3, |n: usize| TABLE.get().unwrap()[n]).join()?, 9);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn initializer<A: Portable>(mut self, arg: A, f: fn(A)) -> Self {
+        self.initializer = Some(client::initializer(&arg, f));
+        self
+    }
+
+    /// How much memory, in bytes, one item may allocate, and how much a worker may hold between items.
+    ///
+    /// An allocation past it fails, and with it the item, whose worker dies: its task ends in
+    /// [`WorkerDied`](TaskError::WorkerDied), whose
+    /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. A worker of which more is resident
+    /// after an item than this (memory shared with others not counted) is replaced before it gets
+    /// the next, so what items leave behind does not add up.
+    ///
+    /// Costs an item a few microseconds, or less where items are shorter. What a task
+    /// starts inherits the limit.
+    ///
+    /// ```
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::builder().workers(1).memory_limit(64 << 20).build()?;
+    /// let much = procs.spawn(1usize << 30, |bytes: usize| vec![1u8; bytes].len()).join();
+    /// let Err(TaskError::WorkerDied(exit)) = much else { panic!("{much:?}") };
+    /// assert!(exit.out_of_memory());
+    /// assert_eq!(procs.spawn(1usize << 20, |bytes: usize| vec![1u8; bytes].len()).join()?, 1 << 20);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes.max(1));
+        self
+    }
+
+    /// Replaces a worker after so many items: for code that leaks. At least one.
+    pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
+        self.most_tasks = Some(tasks.max(1) as u64);
         self
     }
 
@@ -95,7 +174,34 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How long a running item whose task was cancelled may go on before
+    /// Captures the workers' standard output: `hook` gets the worker's process id and
+    /// what it has printed, some of it at a time.
+    ///
+    /// What an item has printed (and flushed: `println!` does) is handed over before its task
+    /// ends. The hook runs on the pool's driver thread and must be short; a panic in it goes no
+    /// further. With [`WorkerStdout::Capture`] and no hook the output is thrown away.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let (tell, told) = mpsc::channel();
+    /// let procs = ProcessPool::builder()
+    ///     .workers(1)
+    ///     .on_output(move |_pid, bytes| tell.send(bytes.to_vec()).unwrap())
+    ///     .build()?;
+    /// procs.spawn("Ada".to_owned(), |name: String| println!("hello {name}")).join()?;
+    /// assert_eq!(told.try_recv()?, b"hello Ada\n");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_output(mut self, hook: impl Fn(u32, &[u8]) + Send + Sync + 'static) -> Self {
+        self.on_output = Some(Arc::new(hook));
+        self.stdout = WorkerStdout::Capture;
+        self
+    }
+
+    /// How long a running item that was cancelled, or has run longer than it may, may go on before
     /// its worker is killed: 20 ms unless said otherwise.
     ///
     /// Its [token](crate::CancelToken::current) is set at once. An item that ends in this time
@@ -153,7 +259,11 @@ impl ProcessPoolBuilder {
         let Self {
             variables,
             stdout,
+            on_output,
             grace,
+            initializer,
+            memory,
+            most_tasks,
             unobserved,
             ..
         } = self;
@@ -161,7 +271,11 @@ impl ProcessPoolBuilder {
             workers,
             variables,
             stdout,
+            on_output,
             grace,
+            initializer: initializer.transpose().map_err(PoolError::Initializer)?,
+            memory,
+            most_tasks,
             role,
         };
         ProcessPool::start(settings, unobserved)
@@ -175,6 +289,9 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("variables", &self.variables)
             .field("stdout", &self.stdout)
             .field("grace", &self.grace)
+            .field("initializer", &self.initializer.is_some())
+            .field("memory_limit", &self.memory)
+            .field("max_tasks_per_worker", &self.most_tasks)
             .finish_non_exhaustive()
     }
 }

@@ -53,6 +53,11 @@ impl Chunk {
         Ok(())
     }
 
+    /// Removes what a `Serialize` that panicked has left behind the last whole item.
+    pub(crate) fn tidy(&mut self) {
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }

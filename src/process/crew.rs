@@ -1,16 +1,22 @@
 //! The workers, as the scheduler sees them: no process, no descriptor.
 //!
 //! ```text
-//!            spawned            hello             bye
-//!   Down ──────────► Starting ───────► Ready ────────────► Leaving
-//!    ▲                  │ too late       │ kill              │ too late
-//!    │                  ▼                ▼                   ▼
-//!    └────────────── Dying ◄─────────────┴───────────────────┘
+//!            spawned             hello            initialized         bye
+//!   Down ──────────► Starting ──────────► Preparing ────► Ready ─────────► Leaving
+//!    ▲                  │ too late           │ kill         │ kill           │ too late
+//!    │                  ▼                    ▼              ▼                ▼
+//!    └────────────── Dying ◄─────────────────┴──────────────┴────────────────┘
 //!         died (from every state; then back-off)
 //! ```
 //!
-//! **Window.** A worker has at most [`GATES`] frames: the one that it runs and the
-//! next, so that it does not wait for the parent in between.
+//! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
+//! many items as it may, or that asks to be replaced, is *retiring*: it gets nothing more, leaves
+//! when its window is empty, and its place is filled again.
+//!
+//! **Window.** A worker has the frame that it runs and the next, so that it does not wait for the
+//! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
+//! up to [`GATES`], and sends what they gave together; when one of them
+//! turns out not to be brief, those behind it are taken back.
 //!
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
 //! *fruitless*. A worker's place is filled again at once after the first, and
@@ -20,12 +26,15 @@
 //!
 //! Tests: `sched::sim`.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::chunk::Piece;
 use crate::sys::ledger::{GATES, Gate, Ledger};
+
+/// The job of a worker's initializer; no caller's has this id.
+pub(crate) const INITIALIZE: u64 = 0;
 
 /// How long a new worker may take until it says hello: what stands before
 /// `init()` in `main` runs in this time.
@@ -33,6 +42,15 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a worker may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a worker may be at a frame until its other items are taken over.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long a frame may take whose items are waited for one by one.
+pub(crate) const HURRY: Duration = Duration::from_millis(2);
+
+/// How many nanoseconds of work a worker has at once in many frames.
+const BRIEF: f64 = 200e3;
 
 /// After fruitless deaths of this weight in a row a place is given up for now.
 const GIVE_UP: u32 = 100;
@@ -63,11 +81,41 @@ pub(crate) struct Flight {
     pub(crate) done: u32,
     /// How many items it has, less those taken back.
     pub(crate) end: u32,
+    /// How many nanoseconds it should take; infinite, if that is not known.
+    pub(crate) cost: f64,
+    /// The worker need not send what came before this frame before it begins with it.
+    pub(crate) brief: bool,
     /// Its results matter: it counts in `Job::frames`.
     pub(crate) live: bool,
+    /// How long each item may run, and when to see whether one has run longer.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) check_at: Option<Instant>,
+    /// Somebody waits for each item.
+    pub(crate) each: bool,
+    /// What is done should not wait for what is not, when the frame has been the first for so long.
+    pub(crate) hurry: Option<Duration>,
 }
 
 impl Flight {
+    /// The items of `piece`, all at once or not at all.
+    pub(crate) fn new(job: u64, function: u64, piece: Piece) -> Self {
+        Self {
+            sequence: 0,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            cost: f64::INFINITY,
+            brief: false,
+            live: true,
+            timeout: None,
+            check_at: None,
+            each: false,
+            hurry: None,
+        }
+    }
+
     /// The index in the job of the item whose result comes next.
     pub(crate) fn next_index(&self) -> usize {
         self.piece.first() + self.done as usize
@@ -79,6 +127,8 @@ pub(crate) enum State {
     /// No process. When to start one, if at all.
     Down(Option<Instant>),
     Starting(Instant),
+    /// Its initializer runs.
+    Preparing,
     Ready,
     Leaving(Instant),
     /// Killed by us, not yet reaped.
@@ -96,6 +146,12 @@ pub(crate) struct Worker {
     pub(crate) front_since: Instant,
     /// The cancelled frame for whose sake to kill the worker, and when.
     pub(crate) condemned: Option<(Instant, u64)>,
+    /// The contexts that it has.
+    pub(crate) contexts: HashSet<u64>,
+    /// How many items it has run, those in the window not counted.
+    pub(crate) served: u64,
+    /// It gets nothing more.
+    pub(crate) retiring: bool,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
     /// Fruitless deaths in a row, and their weight.
@@ -113,6 +169,9 @@ impl Worker {
             next_sequence: 0,
             front_since: now,
             condemned: None,
+            contexts: HashSet::new(),
+            served: 0,
+            retiring: false,
             fruitful: false,
             failures: 0,
             weight: 0,
@@ -125,6 +184,9 @@ impl Worker {
         self.gates = Some(gates);
         self.next_sequence = 0;
         self.condemned = None;
+        self.contexts.clear();
+        self.served = 0;
+        self.retiring = false;
         self.fruitful = false;
     }
 
@@ -134,35 +196,53 @@ impl Worker {
             .map(|gates| gates.gate(sequence as usize % GATES))
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.state == State::Ready && self.condemned.is_none() && self.window.len() < GATES
+    /// It can have another frame, which should take `cost` nanoseconds.
+    pub(crate) fn has_room(&self, cost: f64, now: Instant) -> bool {
+        self.state == State::Ready
+            && self.condemned.is_none()
+            && !self.retiring
+            && (self.window.len() < 2 || self.window.len() < GATES && self.is_brief(cost, now))
+    }
+
+    /// A frame that takes `cost` nanoseconds is done, with all before it, in no time.
+    pub(crate) fn is_brief(&self, cost: f64, now: Instant) -> bool {
+        let all: f64 = self.window.iter().map(|flight| flight.cost).sum();
+        all + cost < BRIEF && (self.window.is_empty() || now < self.front_since + HURRY)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.has_room() && self.window.is_empty()
+        self.state == State::Ready
+            && self.condemned.is_none()
+            && !self.retiring
+            && self.window.is_empty()
     }
 
-    /// Opens a gate for `piece` and puts it into the window. Returns its sequence number.
-    pub(crate) fn launch(&mut self, job: u64, function: u64, piece: Piece, now: Instant) -> u64 {
-        let sequence = self.next_sequence;
+    /// How many more items it may have, if `most` is all that it may ever have.
+    pub(crate) fn left(&self, most: Option<u64>) -> usize {
+        let Some(most) = most else { return usize::MAX };
+        let out: u64 = self.window.iter().map(|flight| u64::from(flight.end)).sum();
+        most.saturating_sub(self.served + out) as usize
+    }
+
+    /// Opens a gate for `flight` and puts it into the window; gives it its sequence number.
+    pub(crate) fn launch(&mut self, mut flight: Flight, now: Instant) -> u64 {
+        flight.sequence = self.next_sequence;
         self.next_sequence += 1;
-        let end = piece.len() as u32;
-        if let Some(gate) = self.gate(sequence) {
-            gate.open(end);
+        if let Some(gate) = self.gate(flight.sequence) {
+            gate.open(flight.end);
         }
         if self.window.is_empty() {
             self.front_since = now;
         }
-        self.window.push_back(Flight {
-            sequence,
-            job,
-            function,
-            piece,
-            done: 0,
-            end,
-            live: true,
-        });
-        sequence
+        self.window.push_back(flight);
+        self.next_sequence - 1
+    }
+
+    /// When the last item of the flight at `index` that has begun did so, by the worker's clock.
+    pub(crate) fn started_at(&self, index: usize) -> u64 {
+        let flight = self.window.get(index);
+        let gate = flight.and_then(|flight| self.gate(flight.sequence));
+        gate.map_or(0, Gate::started)
     }
 
     /// How many items of the flight at `index` the worker has begun.
@@ -173,6 +253,14 @@ impl Worker {
         self.gate(flight.sequence)
             .map_or(0, Gate::taken)
             .clamp(flight.done, flight.end)
+    }
+
+    /// From when on somebody else may take over what this worker has not begun. A large
+    /// frame takes its time to arrive, and would elsewhere, too.
+    pub(crate) fn ripe(&self) -> Instant {
+        let arriving = self.window.front().filter(|_| self.begun(0) == 0);
+        let bytes = arriving.map_or(0, |flight| flight.piece.span().len() as u64);
+        self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
     }
 
     /// Takes back what has not begun of the flight at `index`, from its item `from` on.
@@ -208,6 +296,7 @@ impl Worker {
         self.state = State::Down(Some(now + pause(self.failures, killed)));
         self.gates = None;
         self.condemned = None;
+        self.contexts.clear();
         self.window.clear();
     }
 
@@ -221,7 +310,7 @@ impl Worker {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
             State::Leaving(since) => Some(since + LEAVE_LIMIT),
-            State::Down(_) | State::Ready | State::Dying => None,
+            State::Down(_) | State::Preparing | State::Ready | State::Dying => None,
         }
     }
 }

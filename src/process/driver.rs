@@ -31,10 +31,13 @@ use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::builder::Settings;
+use super::clock::{self, Epoch};
 use super::forward::Forward;
 use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
-use super::sched::{Action, Sched, Stop};
+use super::memory::OomKills;
+use super::sched::{Action, How, Policy, Sched};
+use super::stats::Counters;
 use super::wire::{self, Record};
 use crate::loom::{Mutex, per_thread};
 use crate::sys::image::image;
@@ -42,6 +45,8 @@ use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
+
+const SIGKILL: i32 = 9;
 
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
@@ -57,6 +62,7 @@ pub(crate) fn is_a_driver() -> bool {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
+    pub(crate) counters: Arc<Counters>,
     /// By place; 0: none.
     pub(crate) pids: Mutex<Vec<u32>>,
 }
@@ -68,6 +74,7 @@ pub(crate) struct Driver {
     sched: Sched,
     links: Vec<Option<Link>>,
     forward: Forward,
+    oom_kills: OomKills,
     buffer: Vec<u8>,
     /// Why the last process could not be started.
     refused: Option<io::Error>,
@@ -90,17 +97,28 @@ enum Source {
     Socket(usize),
     Process(usize),
     Words(usize),
+    Output(usize),
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, settings: Settings) -> Self {
         let workers = settings.workers;
+        let epoch = Epoch {
+            instant: Instant::now(),
+            nanos: clock::now(),
+        };
+        let policy = Policy {
+            grace: settings.grace,
+            initializer: settings.initializer.clone(),
+            most_tasks: settings.most_tasks,
+        };
         Self {
+            sched: Sched::new(workers, policy, shared.counters.clone(), epoch),
             shared,
-            sched: Sched::new(workers, settings.grace, Instant::now()),
             settings,
             links: (0..workers).map(|_| None).collect(),
             forward: Forward::new(),
+            oom_kills: OomKills::default(),
             buffer: vec![0; BUFFER],
             refused: None,
         }
@@ -116,10 +134,11 @@ impl Driver {
         let started = self.refused.take().filter(|_| missing).map_or(Ok(()), Err);
         if started.is_err() {
             self.shared.mailbox.close();
-            self.sched.stop(Stop::Kill, Instant::now());
+            self.sched.stop(How::Kill.into(), Instant::now());
             self.turn();
         }
         let _ = ready.send(started);
+        self.oom_kills.have_grown(); // those from before; while the workers get ready
         while !self.sched.is_over() {
             self.wait();
             self.mail();
@@ -133,30 +152,36 @@ impl Driver {
         loop {
             let now = Instant::now();
             for index in self.sched.overdue(now).collect::<Vec<_>>() {
-                self.receive(index, false); // it may have ended in time
+                // It may have ended in time.
+                self.receive(index, false);
+                self.look_ahead(index);
             }
             self.sched.tick(now);
             let actions = self.sched.actions();
             if actions.is_empty() {
                 return;
             }
+            let mut speakers = Vec::new();
             for action in actions {
-                self.act(action);
+                self.act(action, &mut speakers);
+            }
+            // What there is for one worker goes at once.
+            for index in speakers {
+                if let Some(link) = &mut self.links[index] {
+                    link.send();
+                }
             }
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Action, speakers: &mut Vec<usize>) {
         match action {
             Action::Spawn(index) => self.start(index),
-            Action::Send {
-                worker,
-                head,
-                items,
-            } => {
-                if let Some(link) = &mut self.links[worker] {
-                    link.queue(head, items);
-                    link.send();
+            Action::Send { worker, head, body } => {
+                if let Some(link) = &mut self.links[worker]
+                    && link.queue(head, body)
+                {
+                    speakers.push(worker);
                 }
             }
             Action::Ring(index) => {
@@ -194,7 +219,7 @@ impl Driver {
         for mail in self.shared.mailbox.take() {
             let now = Instant::now();
             match mail {
-                Mail::Submit { id, code, sink } => self.sched.submit(id, code, sink),
+                Mail::Submit { id, work } => self.sched.submit(id, work, now),
                 Mail::Feed {
                     id,
                     base,
@@ -214,7 +239,7 @@ impl Driver {
     fn wait(&mut self) {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
-        let timeout = match (asleep, self.sched.deadline(now)) {
+        let timeout = match (asleep, self.sched.deadline()) {
             (false, _) => Some(Duration::ZERO),
             (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
         };
@@ -226,6 +251,11 @@ impl Driver {
         for (source, events) in ready {
             match source {
                 Source::Bell => {}
+                Source::Output(index) => {
+                    if let Some(link) = &mut self.links[index] {
+                        link.output.read();
+                    }
+                }
                 Source::Stderr => self.forward.pump(),
                 Source::Words(index) => {
                     if let Some(link) = &mut self.links[index] {
@@ -273,6 +303,9 @@ impl Driver {
             if let (Some(words), true) = (link.words.descriptor(), self.forward.has_room()) {
                 add(Source::Words(index), words, PollFlags::IN);
             }
+            if let Some(output) = link.output.descriptor() {
+                add(Source::Output(index), output, PollFlags::IN);
+            }
             if let Some(process) = link.process() {
                 add(Source::Process(index), process.as_fd(), PollFlags::IN);
             }
@@ -296,9 +329,10 @@ impl Driver {
                 return;
             };
             match link.receive(&mut self.buffer) {
-                Received::Some(count) => {
+                Received::Some(count, known) => {
+                    link.output.drain(); // what an item has printed comes before its result
                     let bytes = std::mem::take(&mut self.buffer);
-                    self.hear(index, &bytes[..count]);
+                    self.hear(index, &bytes[known..count]);
                     self.buffer = bytes;
                     // A full buffer means more; the others get their turn, too.
                     if !all && (count < BUFFER || round >= 8) {
@@ -317,6 +351,16 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Takes in what a worker has finished and not sent.
+    fn look_ahead(&mut self, index: usize) {
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        let rest = link.rest();
+        link.output.drain();
+        self.hear(index, &rest);
     }
 
     fn hear(&mut self, index: usize, bytes: &[u8]) {
@@ -363,7 +407,7 @@ impl Driver {
             };
             used += length;
             if version == wire::VERSION && id == image().id() && !id.is_empty() {
-                self.sched.hello(index);
+                self.sched.hello(index, Instant::now());
             } else if let Some(link) = &mut self.links[index] {
                 link.note = Some("it runs another build of this program".to_owned());
                 link.kill();
@@ -374,15 +418,12 @@ impl Driver {
     /// A process is gone: its last words, its place, its tasks.
     fn bury(&mut self, index: usize) {
         self.receive(index, true);
-        let Some(link) = &mut self.links[index] else {
-            return;
-        };
-        let rest = link.rest();
-        self.hear(index, &rest);
+        self.look_ahead(index);
         let Some(mut link) = self.links[index].take() else {
             return;
         };
-        let exit = link.reap(&mut self.forward);
+        let mut exit = link.reap(&mut self.forward);
+        exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.oom_kills.have_grown();
         let wild = link.wild;
         drop(link);
         self.shared.pids.lock()[index] = 0;

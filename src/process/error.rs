@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::task::TaskError;
+
 /// Why a [`ProcessPool`](crate::ProcessPool) could not be made.
 ///
 /// ```
@@ -33,6 +35,9 @@ pub enum PoolError {
     /// A pool without workers could never run anything.
     #[error("a process pool needs at least one worker")]
     NoWorkers,
+    /// The argument of the [initializer](crate::ProcessPoolBuilder::initializer) could not be encoded.
+    #[error("the initializer's argument cannot travel: {0}")]
+    Initializer(#[source] TaskError),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
     /// other rights than its caller's (set-user-id), or far too many workers were asked for.
     #[error("worker processes could not be started: {0}")]

@@ -24,6 +24,8 @@ const PAGE: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
+/// How `std` begins to say that there is no more memory, before it aborts.
+const RAN_OUT: &[u8] = b"memory allocation of ";
 
 /// What waits to be written to the parent's standard error.
 #[derive(Debug)]
@@ -104,6 +106,8 @@ impl Forward {
 pub(crate) struct Words {
     pipe: Option<ChildStderr>,
     tail: Vec<u8>,
+    /// The allocator had no more memory, as `std` says it; a long backtrace may follow.
+    pub(crate) ran_out: bool,
 }
 
 impl Words {
@@ -115,6 +119,7 @@ impl Words {
         Ok(Self {
             pipe,
             tail: Vec::new(),
+            ran_out: false,
         })
     }
 
@@ -132,7 +137,10 @@ impl Words {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 let words = &buffer[..count];
+                let seam = self.tail.len().saturating_sub(RAN_OUT.len());
                 self.tail.extend_from_slice(words);
+                let mut windows = self.tail[seam..].windows(RAN_OUT.len());
+                self.ran_out = self.ran_out || windows.any(|window| window == RAN_OUT);
                 let excess = self.tail.len().saturating_sub(TAIL);
                 self.tail.drain(..excess);
                 forward.push(words);

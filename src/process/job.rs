@@ -1,9 +1,18 @@
-//! One call of `spawn` or `map`, as the scheduler sees it.
+//! One call of `spawn`, `map` or `imap`, as the scheduler sees it.
 //!
-//! **Job.** What waits to be sent, how many frames are out, and the error of the
-//! lowest index so far. The items below that index still run, because one of them
-//! may fail with an index lower yet; the items above are of no interest.
+//! **Job.** What waits to be sent, how many frames are out, and what failures mean.
+//! There are two kinds of jobs ([`Work::each`]):
+//!
+//! - In a `map` the error of the lowest index is the whole job's. The items below that index
+//!   still run, because one of them may fail with an index lower yet; the items above are of no
+//!   interest.
+//! - In an `imap` every item has a result of its own; an error is just another one, handed
+//!   over like a value. Only a job that is cancelled as a whole has a failure, at index 0.
+//!
 //! A job ends when nothing that matters is waiting or out.
+//!
+//! **Retry.** An item whose worker died goes back to the front of the job as long as it may;
+//! how often each such item was started is kept here, for `attempts()`.
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in
@@ -12,7 +21,9 @@
 //!
 //! Tests: `sched::sim`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::chunk::Piece;
 use super::wire::CodeRef;
@@ -25,11 +36,56 @@ pub(crate) trait Sink: Send {
     /// cannot be decoded.
     fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken;
 
+    /// The item at `index` has ended in `error`, and only it. Where
+    /// [`Work::each`] is false nobody calls this.
+    fn error(&mut self, index: usize, error: TaskError) {
+        let _ = index;
+        panic::contain(|| drop(error));
+    }
+
     /// The names of the types of argument and result.
     fn types(&self) -> (&'static str, &'static str);
 
     /// All items are settled, or `failure` is the error of the lowest index.
     fn finish(self: Box<Self>, failure: Option<TaskError>);
+}
+
+/// What `map_with` sends to a worker before its first item.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Encoded.
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) type_name: &'static str,
+}
+
+/// What is to be done, and how.
+pub(crate) struct Work {
+    pub(crate) code: CodeRef,
+    pub(crate) sink: Box<dyn Sink>,
+    /// Every item has a result of its own.
+    pub(crate) each: bool,
+    /// How long one item may run.
+    pub(crate) timeout: Option<Duration>,
+    /// How many more times an item is started whose worker has died.
+    pub(crate) retry: u32,
+    /// How many items go into a frame, if somebody has said so.
+    pub(crate) chunk: Option<usize>,
+    pub(crate) context: Option<Context>,
+}
+
+impl Work {
+    /// Without any wishes.
+    pub(crate) fn new(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+        Self {
+            code,
+            sink,
+            each: false,
+            timeout: None,
+            retry: 0,
+            chunk: None,
+            context: None,
+        }
+    }
 }
 
 /// What [`Sink::values`] has taken.
@@ -41,10 +97,9 @@ pub(crate) struct Taken {
     pub(crate) error: Option<TaskError>,
 }
 
-/// One call of `spawn` or `map`.
+/// One call of `spawn`, `map` or `imap`.
 pub(crate) struct Job {
-    pub(crate) code: CodeRef,
-    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) work: Work,
     /// What has not been sent, in the order in which it will be.
     waiting: VecDeque<Piece>,
     /// How many items these are.
@@ -53,25 +108,30 @@ pub(crate) struct Job {
     pub(crate) frames: usize,
     /// How many items have been fed.
     fed: usize,
+    /// How many of them have ended in a value or an error.
+    pub(crate) answered: u64,
     /// Nothing more will be fed.
     pub(crate) sealed: bool,
     /// It stands in the scheduler's queue.
     pub(crate) queued: bool,
     failure: Option<(usize, TaskError)>,
+    /// How often items were started that have cost a worker.
+    starts: HashMap<usize, u32>,
 }
 
 impl Job {
-    pub(crate) fn new(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+    pub(crate) fn new(work: Work) -> Self {
         Self {
-            code,
-            sink,
+            work,
             waiting: VecDeque::new(),
             items: 0,
             frames: 0,
             fed: 0,
+            answered: 0,
             sealed: false,
             queued: false,
             failure: None,
+            starts: HashMap::new(),
         }
     }
 
@@ -106,6 +166,28 @@ impl Job {
     fn wanted(&self, piece: Piece) -> Option<Piece> {
         let below = self.limit().saturating_sub(piece.first()).min(piece.len());
         (below > 0).then(|| piece.part(0, below))
+    }
+
+    /// The item at `index` was running when its worker died: how often it has been started,
+    /// and whether it may be once more.
+    pub(crate) fn struck(&mut self, index: usize) -> (u32, bool) {
+        if self.work.retry == 0 {
+            return (1, false);
+        }
+        let starts = self.starts.entry(index).or_insert(0);
+        *starts = starts.saturating_add(1);
+        (*starts, *starts <= self.work.retry)
+    }
+
+    /// Takes out everything that waits: it will not be sent.
+    pub(crate) fn abandon(&mut self) -> Vec<Piece> {
+        self.items = 0;
+        self.waiting.drain(..).collect()
+    }
+
+    /// How many items have been fed and have not ended.
+    pub(crate) fn pending(&self) -> u64 {
+        (self.fed as u64).saturating_sub(self.answered)
     }
 
     /// Takes out what goes into the next frame.
@@ -150,6 +232,6 @@ impl Job {
     pub(crate) fn finish(self) {
         let failure = self.failure.map(|(_, error)| error);
         // Results that nobody wants are dropped here, and their destructors are the user's.
-        panic::contain(|| self.sink.finish(failure));
+        panic::contain(|| self.work.sink.finish(failure));
     }
 }

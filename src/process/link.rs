@@ -19,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -29,16 +30,36 @@ use super::builder::{Settings, WorkerStdout};
 use super::chunk::Piece;
 use super::entry;
 use super::forward::{Forward, Words};
+use super::output::Output;
 use super::wire;
 use crate::sys::image::image;
-use crate::sys::ledger::Ledger;
+use crate::sys::ledger::{GATES, Ledger};
 use crate::task::WorkerExit;
+
+const SIGABRT: i32 = 6;
 
 /// One frame on its way to the worker.
 struct Outgoing {
     head: Vec<u8>,
-    items: Option<Piece>,
+    body: Body,
     sent: usize,
+}
+
+/// What follows the head of a frame, not copied.
+pub(crate) enum Body {
+    None,
+    Items(Piece),
+    Context(Arc<[u8]>),
+}
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
+            Self::Context(bytes) => bytes,
+        }
+    }
 }
 
 /// One worker process.
@@ -51,8 +72,12 @@ pub(crate) struct Link {
     pub(crate) partial: Vec<u8>,
     /// How many bytes have ever been received.
     received: u64,
+    /// How many bytes of what it says have been handed on: more than were received, if
+    /// some were read from the ledger before they were sent.
+    heard: u64,
     outgoing: VecDeque<Outgoing>,
     pub(crate) words: Words,
+    pub(crate) output: Output,
     pub(crate) ledger: Rc<Ledger>,
     /// Rung when the worker should look at its gates.
     bell: OwnedFd,
@@ -66,7 +91,8 @@ pub(crate) struct Link {
 
 /// What became of the bytes that were asked for.
 pub(crate) enum Received {
-    Some(usize),
+    /// So many came; the first of them, up to the second number, are known already.
+    Some(usize, usize),
     /// None now.
     None,
     /// None ever.
@@ -91,12 +117,14 @@ impl Link {
             .stdin(OwnedFd::from(theirs))
             .stderr(Stdio::piped())
             .process_group(0);
-        if settings.stdout == WorkerStdout::Null {
-            command.stdout(Stdio::null());
+        match settings.stdout {
+            WorkerStdout::Inherit => {}
+            WorkerStdout::Null => drop(command.stdout(Stdio::null())),
+            WorkerStdout::Capture => drop(command.stdout(Stdio::piped())),
         }
         let mut child = command.spawn()?;
         drop(command); // and with it our copy of the child's end of the socket
-        let link = Self::attach(&mut child, socket, ledger, bell);
+        let link = Self::attach(&mut child, socket, ledger, bell, settings);
         if link.is_err() {
             // Without its descriptors it is of no use, and nobody would end it later.
             let _ = child.kill();
@@ -115,8 +143,10 @@ impl Link {
             socket,
             partial: Vec::new(),
             received: 0,
+            heard: 0,
             outgoing: VecDeque::new(),
             words: Words::new(None).unwrap(),
+            output: Output::new(None, 1, None).unwrap(),
             ledger: Rc::new(Ledger::new().unwrap()),
             bell: bell.unwrap(),
             at_end: false,
@@ -130,6 +160,7 @@ impl Link {
         socket: UnixStream,
         ledger: Ledger,
         bell: OwnedFd,
+        settings: &Settings,
     ) -> io::Result<Self> {
         let process = Pid::from_raw(child.id() as i32)
             .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
@@ -144,21 +175,23 @@ impl Link {
             socket,
             partial: Vec::new(),
             received: 0,
+            heard: 0,
             outgoing: VecDeque::new(),
             words: Words::new(child.stderr.take())?,
+            output: Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?,
             ledger: Rc::new(ledger),
             bell,
             at_end: false,
             wild: false,
             note: None,
         };
-        link.welcome()?;
+        link.welcome(settings.memory.unwrap_or(0))?;
         Ok(link)
     }
 
     /// The first frame, and the descriptors of ledger and bell with it. It fits into the empty socket.
-    fn welcome(&self) -> io::Result<()> {
-        let frame = wire::welcome(image().id());
+    fn welcome(&self, memory: u64) -> io::Result<()> {
+        let frame = wire::welcome(image().id(), memory);
         let descriptors = [self.ledger.memory(), self.bell.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -179,12 +212,15 @@ impl Link {
         self.process.as_ref()
     }
 
-    pub(crate) fn queue(&mut self, head: Vec<u8>, items: Option<Piece>) {
+    /// True if nothing stood before it, so nobody waits for room in the socket.
+    pub(crate) fn queue(&mut self, head: Vec<u8>, body: Body) -> bool {
+        let first = self.outgoing.is_empty();
         self.outgoing.push_back(Outgoing {
             head,
-            items,
+            body,
             sent: 0,
         });
+        first
     }
 
     /// Frames wait for room in the socket.
@@ -192,40 +228,39 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
-    /// Sends what the socket takes.
+    /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        while let Some(frame) = self.outgoing.front_mut() {
-            let body = frame
-                .items
-                .as_ref()
-                .map_or(&[][..], |piece| &piece.chunk.bytes()[piece.span()]);
-            let (head_sent, body_sent) = (
-                frame.sent.min(frame.head.len()),
-                frame.sent.saturating_sub(frame.head.len()),
-            );
-            let parts = [
-                IoSlice::new(&frame.head[head_sent..]),
-                IoSlice::new(&body[body_sent..]),
-            ];
-            match rustix::net::sendmsg(
-                &self.socket,
-                &parts,
-                &mut SendAncillaryBuffer::default(),
-                flags,
-            ) {
-                Ok(sent) => frame.sent += sent,
-                Err(Errno::INTR) => continue,
+        while !self.outgoing.is_empty() {
+            let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
+            for (frame, parts) in self.outgoing.iter().zip(parts.chunks_exact_mut(2)) {
+                let head = frame.sent.min(frame.head.len());
+                parts[0] = IoSlice::new(&frame.head[head..]);
+                parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
+            }
+            let count = 2 * self.outgoing.len().min(GATES);
+            let mut control = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(&self.socket, &parts[..count], &mut control, flags) {
+                Ok(sent) => self.sent(sent),
+                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(_) => {
                     // It cannot hear us any more; that it is gone we learn elsewhere.
                     self.outgoing.clear();
-                    return;
                 }
             }
-            if frame.sent == frame.head.len() + body.len() {
-                self.outgoing.pop_front();
+        }
+    }
+
+    fn sent(&mut self, mut bytes: usize) {
+        while let Some(frame) = self.outgoing.front_mut() {
+            let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
+            if left > bytes {
+                frame.sent += bytes;
+                return;
             }
+            bytes -= left;
+            self.outgoing.pop_front();
         }
     }
 
@@ -235,8 +270,10 @@ impl Link {
             match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Received::End,
                 Ok((count, _)) => {
+                    let known = self.heard.saturating_sub(self.received);
                     self.received += count as u64;
-                    return Received::Some(count);
+                    self.heard = self.heard.max(self.received);
+                    return Received::Some(count, known.min(count as u64) as usize);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
@@ -245,9 +282,12 @@ impl Link {
         }
     }
 
-    /// The worker is gone and the socket empty: what it had finished and not yet sent.
+    /// What it has finished and not yet sent: after its death the rest, once the socket is
+    /// empty; before, a look ahead.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
-        self.ledger.rest(self.received)
+        let rest = self.ledger.rest(self.heard);
+        self.heard += rest.len() as u64;
+        rest
     }
 
     /// Something that the worker runs is unwanted, and its gate says so.
@@ -287,7 +327,9 @@ impl Link {
                 exit.signal = status.terminating_signal();
             }
         }
+        self.output.drain();
         exit.stderr_tail = self.words.last(forward);
+        exit.out_of_memory = exit.signal == Some(SIGABRT) && self.words.ran_out;
         exit.note = self.note.take();
         exit
     }

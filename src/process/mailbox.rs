@@ -18,20 +18,15 @@ use std::sync::Arc;
 use rustix::event::EventfdFlags;
 
 use super::chunk::Chunk;
-use super::job::Sink;
+use super::job::Work;
 use super::sched::Stop;
-use super::wire::CodeRef;
 use crate::loom::Mutex;
 use crate::task::TaskError;
 
 /// One thing to tell the driver.
 pub(crate) enum Mail {
     /// A new job.
-    Submit {
-        id: u64,
-        code: CodeRef,
-        sink: Box<dyn Sink>,
-    },
+    Submit { id: u64, work: Work },
     /// Items of a job, from index `base` on.
     Feed {
         id: u64,

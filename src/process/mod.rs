@@ -14,10 +14,12 @@
 //!                                    gates, rest ◄───┼─ ledger ◄───┘
 //! ```
 //!
-//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `portable`). `wire` is
+//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`,
+//! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
 //! the language of both sides; `chunk` the arguments in it. `sched` decides, with `job` and
-//! `crew` as its data; `driver` does, with `mailbox`, `link` and `forward`. In the worker:
-//! `entry`, `worker`, `batch`, `call`, and `raw_call`, where a number becomes a function again.
+//! `crew` as its data; `driver` does, with `mailbox`, `link`, `forward` and `output`. In the worker:
+//! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
+//! function again.
 //! `sys::image` and `sys::ledger` lie below.
 //!
 //! **Promised.** An item runs at most once. What had finished when a worker died keeps its result; what
@@ -35,26 +37,38 @@ mod batch;
 mod builder;
 mod call;
 mod chunk;
+mod client;
+mod clock;
+mod context;
 mod crew;
 mod driver;
 mod entry;
 mod error;
 mod forward;
+mod imap;
 mod job;
 mod link;
 mod mailbox;
+mod memory;
+mod output;
 mod pool;
 mod portable;
+mod process_call;
 #[cfg(feature = "auto")]
 mod raw_auto;
 mod raw_call;
+mod results;
 mod sched;
 mod sink;
+mod stats;
 mod wire;
 mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use entry::init;
 pub use error::PoolError;
+pub use imap::{Imap, ImapStream};
 pub use pool::ProcessPool;
 pub use portable::Portable;
+pub use process_call::ProcessCall;
+pub use stats::ProcessStats;

@@ -1,8 +1,7 @@
 //! The pool as its users see it.
 //!
-//! A handle on the driver's mailbox, and the driver's thread. `spawn` and `map` encode the
-//! arguments on the caller's thread and leave the rest to the driver;
-//! what they return is an ordinary promise of the stem's.
+//! A handle on the driver's mailbox (`client` does what callers do with it), and the driver's
+//! thread.
 //!
 //! **Ending.** Everything that ends the pool is a letter to the driver; then the caller waits for the
 //! thread, which ends when all processes are reaped. Only on a driver's thread
@@ -10,23 +9,23 @@
 //!
 //! Tests: `tests/process.rs`.
 
-use std::any::type_name;
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::builder::Settings;
-use super::chunk::Chunk;
+use super::client::{Client, Wishes, code_of};
 use super::driver::{Driver, Shared, is_a_driver};
+use super::imap::Imap;
 use super::mailbox::{Mail, Mailbox};
 use super::portable::Portable;
-use super::sched::Stop;
-use super::sink::{Many, One, explain};
-use super::{PoolError, ProcessPoolBuilder, raw_call};
+use super::sched::{How, Stop};
+use super::stats::Counters;
+use super::{PoolError, ProcessCall, ProcessPoolBuilder, ProcessStats};
 use crate::loom::{Mutex, thread};
-use crate::task::{
-    CodecDirection, CodecError, Completer, Hook, OnCancel, Shutdown, Task, TaskError, TaskId,
-    context, panic, promise,
-};
+use crate::task::{Hook, Shutdown, Task, TaskError, panic};
 
 /// How long tasks may still run when a pool is dropped.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
@@ -62,9 +61,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// }
 /// ```
 pub struct ProcessPool {
-    shared: Arc<Shared>,
+    client: Client,
     driver: Mutex<Option<thread::JoinHandle<()>>>,
-    unobserved: Option<Hook>,
 }
 
 impl ProcessPool {
@@ -94,6 +92,7 @@ impl ProcessPool {
         let pids = Mutex::new(vec![0; settings.workers]);
         let shared = Arc::new(Shared {
             mailbox: Mailbox::new()?,
+            counters: Arc::new(Counters::new()),
             pids,
         });
         let (ready, started) = mpsc::sync_channel(1);
@@ -102,9 +101,8 @@ impl ProcessPool {
             .name("trefoil-proc".to_owned())
             .spawn(move || Driver::new(theirs, settings).run(&ready))?;
         let pool = Self {
-            shared,
+            client: Client { shared, unobserved },
             driver: Mutex::new(Some(driver)),
-            unobserved,
         };
         // A driver that is gone without a word has panicked.
         started
@@ -116,7 +114,7 @@ impl ProcessPool {
     /// How many workers it has, those that are just being replaced included.
     #[must_use]
     pub fn num_workers(&self) -> usize {
-        self.shared.pids.lock().len()
+        self.client.shared.pids.lock().len()
     }
 
     /// Runs `f(arg)` in a worker.
@@ -132,30 +130,24 @@ impl ProcessPool {
     /// loaded at run time.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
-        let mut chunk = Chunk::default();
-        let code = raw_call::code_of(f).ok_or_else(not_ours::<A, R>);
-        let code = code.and_then(|code| chunk.push(&arg).map(|()| code).map_err(unencodable::<A>));
-        // After the argument, whose `Serialize` may panic: then there is no task.
-        let (id, completer, task) = self.promise::<R>();
-        match code {
-            Err(error) => completer.complete(Err(error)),
-            Ok(code) => {
-                let sink = Box::new(One::<A, R>::new(completer));
-                let feed = Mail::Feed {
-                    id,
-                    base: 0,
-                    chunk: Arc::new(chunk),
-                    sealed: true,
-                    failure: None,
-                };
-                // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self
-                    .shared
-                    .mailbox
-                    .push([Mail::Submit { id, code, sink }, feed]);
-            }
-        }
-        task
+        self.client.spawn(&Wishes::default(), arg, f)
+    }
+
+    /// Calls of `f` with options: see [`ProcessCall`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let endless = procs.call(|_: u32| -> u32 { loop { std::thread::yield_now() } });
+    /// let task = endless.timeout(Duration::from_millis(30)).spawn(1);
+    /// assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn call<A: Portable, R: Portable>(&self, f: fn(A) -> R) -> ProcessCall<'_, A, R> {
+        ProcessCall::new(&self.client, f)
     }
 
     /// Runs `f` on every item, and returns the results in the order of the items.
@@ -177,73 +169,75 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        if context::blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
-        let code = raw_call::code_of(f).ok_or_else(not_ours::<I::Item, R>)?;
-        let (id, completer, task) = self.promise::<Vec<R>>();
-        let sink = Box::new(Many::<I::Item, R>::new(completer));
-        if self
-            .shared
-            .mailbox
-            .push([Mail::Submit { id, code, sink }])
-            .is_err()
-        {
-            return task.join(); // the refused promise is dropped: `Closed`
-        }
-        // If the iterator panics, this cancels what was fed.
-        let task = task.cancel_on_drop();
-        self.feed(id, items, || task.is_finished());
-        task.join()
+        self.client.map(&Wishes::default(), items, f)
     }
 
-    /// Encodes and sends `items`, chunk by chunk, until `over` says that nobody wants more.
-    fn feed<A: Portable>(
-        &self,
-        id: u64,
-        items: impl IntoIterator<Item = A>,
-        over: impl Fn() -> bool,
-    ) {
-        let mut base = 0;
-        let mut send = |chunk: Chunk, sealed, failure| {
-            let next = base + chunk.len();
-            let _ = self.shared.mailbox.push([Mail::Feed {
-                id,
-                base,
-                chunk: Arc::new(chunk),
-                sealed,
-                failure,
-            }]);
-            base = next;
-        };
-        let mut chunk = Chunk::default();
-        let mut most = 64; // the first chunks are small: the workers should not wait for the whole
-        for item in items {
-            if over() {
-                return;
-            }
-            if let Err(error) = chunk.push(&item) {
-                return send(chunk, true, Some(unencodable::<A>(error)));
-            }
-            if chunk.len() >= most || chunk.is_full() {
-                most = (2 * most).min(1 << 16);
-                send(std::mem::take(&mut chunk), false, None);
-            }
-        }
-        send(chunk, true, None);
-    }
-
+    /// As [`map`](Self::map), with something that all calls borrow: `context` is encoded once,
+    /// sent to each worker once, and decoded there once.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let words = vec!["zero".to_owned(), "one".to_owned(), "two".to_owned()];
+    /// let named = procs.map_with(&words, [2, 0], |words: &Vec<String>, n: usize| words[n].clone())?;
+    /// assert_eq!(named, ["two", "zero"]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `map`. [`Codec`](TaskError::Codec) also if the context cannot be encoded, or an item
+    /// finds that it cannot be decoded.
+    ///
+    /// # Panics
+    /// If the iterator does.
     #[track_caller]
-    fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
-        let id = self.shared.mailbox.id();
-        let (completer, task) = promise(Recall {
-            shared: Arc::downgrade(&self.shared),
-            id,
-        });
-        if let Some(hook) = &self.unobserved {
-            completer.set_hook(hook);
-        }
-        (id, completer, task)
+    pub fn map_with<C, I, R>(
+        &self,
+        context: &C,
+        items: I,
+        f: fn(&C, I::Item) -> R,
+    ) -> Result<Vec<R>, TaskError>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator,
+        I::Item: Portable,
+        R: Portable,
+    {
+        self.client.map_with(context, items, f)
+    }
+
+    /// Runs `f` on the items of an iterator, endless ones included, and gives the results in the
+    /// order of the items, as an iterator or a stream: see [`Imap`].
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let squares = procs.imap(1.., |n: u64| n * n);
+    /// let first: Vec<u64> = squares.map_while(Result::ok).take(4).collect();
+    /// assert_eq!(first, [1, 4, 9, 16]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn imap<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Portable,
+        R: Portable,
+    {
+        Imap::new(&self.client, Wishes::default(), code_of(f), items, true)
+    }
+
+    /// As [`imap`](Self::imap), with each result as soon as it is there.
+    pub fn imap_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Portable,
+        R: Portable,
+    {
+        Imap::new(&self.client, Wishes::default(), code_of(f), items, false)
     }
 
     /// The process ids of the workers that there are now.
@@ -251,7 +245,8 @@ impl ProcessPool {
     /// A worker that has died is missing until it has been replaced, usually for a millisecond.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.shared
+        self.client
+            .shared
             .pids
             .lock()
             .iter()
@@ -260,18 +255,46 @@ impl ProcessPool {
             .collect()
     }
 
+    /// What the pool has done so far.
+    #[must_use]
+    pub fn stats(&self) -> ProcessStats {
+        let counters = &self.client.shared.counters;
+        counters.read(self.worker_pids().len())
+    }
+
     /// Ends the pool and waits until all of its processes are gone.
     ///
     /// With [`Shutdown::Wait`] everything that was spawned runs first, however long that takes;
     /// with [`Shutdown::CancelPending`] only what runs already. Tasks spawned later end in
     /// [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
-    /// stronger call overtakes a weaker one.
+    /// stronger call overtakes a weaker one. An [`Imap`] takes in no more items.
     ///
     /// In a callback on the driver thread of a process pool, this or another, it does not wait.
     pub fn shutdown(&self, how: Shutdown) {
-        self.end(match how {
-            Shutdown::Wait => Stop::Wait,
-            Shutdown::CancelPending => Stop::CancelPending,
+        self.end(how_of(how).into());
+    }
+
+    /// As [`shutdown`](Self::shutdown), but what still runs after `limit` is killed, and its task ends
+    /// in [`TaskError::Cancelled`], as does what still waits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, Shutdown, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let quick = procs.spawn(6, |n: u32| n * 7);
+    /// let endless = procs.spawn((), |()| loop { std::thread::yield_now() });
+    /// procs.shutdown_timeout(Shutdown::Wait, Duration::from_millis(200));
+    /// assert_eq!(quick.join()?, 42);
+    /// let endless: Result<(), _> = endless.join();
+    /// assert!(matches!(endless, Err(TaskError::Cancelled)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown_timeout(&self, how: Shutdown, limit: Duration) {
+        self.end(Stop {
+            how: how_of(how),
+            limit: Instant::now().checked_add(limit), // past the end of time: none
         });
     }
 
@@ -279,12 +302,13 @@ impl ProcessPool {
     /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait, neither
     /// does this.
     pub fn kill(&self) {
-        self.end(Stop::Kill);
+        self.end(How::Kill.into());
     }
 
     fn end(&self, stop: Stop) {
-        self.shared.mailbox.close();
-        let _ = self.shared.mailbox.push([Mail::Stop(stop)]);
+        let mailbox = &self.client.shared.mailbox;
+        mailbox.close();
+        let _ = mailbox.push([Mail::Stop(stop)]);
         if is_a_driver() {
             return;
         }
@@ -296,9 +320,16 @@ impl ProcessPool {
     }
 }
 
+fn how_of(how: Shutdown) -> How {
+    match how {
+        Shutdown::Wait => How::Wait,
+        Shutdown::CancelPending => How::CancelPending,
+    }
+}
+
 impl Drop for ProcessPool {
     fn drop(&mut self) {
-        self.end(Stop::Drop(Instant::now() + DROP_LIMIT));
+        self.shutdown_timeout(Shutdown::CancelPending, DROP_LIMIT);
     }
 }
 
@@ -308,39 +339,4 @@ impl std::fmt::Debug for ProcessPool {
             .field("workers", &self.worker_pids())
             .finish_non_exhaustive()
     }
-}
-
-/// Tells the driver that a task was cancelled.
-struct Recall {
-    shared: Weak<Shared>,
-    id: u64,
-}
-
-impl OnCancel for Recall {
-    fn on_cancel(&self, _: TaskId) {
-        if let Some(shared) = self.shared.upgrade() {
-            let _ = shared.mailbox.push([Mail::Cancel(self.id)]);
-        }
-    }
-}
-
-#[cold]
-fn unencodable<A>(error: postcard::Error) -> TaskError {
-    let direction = CodecDirection::EncodeArgument;
-    TaskError::Codec(Box::new(CodecError::new(
-        type_name::<A>(),
-        direction,
-        explain(error),
-    )))
-}
-
-#[cold]
-fn not_ours<A, R>() -> TaskError {
-    let detail = "the function is not part of this program's image but of a library loaded at run time, where a worker would not find it";
-    let direction = CodecDirection::EncodeArgument;
-    TaskError::Codec(Box::new(CodecError::new(
-        type_name::<fn(A) -> R>(),
-        direction,
-        detail.to_owned(),
-    )))
 }

@@ -8,8 +8,9 @@
 //! **Invariants.**
 //! - **W6** A worker runs the same image as its parent: both have said its name, and
 //!   the parent sends no frame before the names agree.
-//! - **W7** The two offsets of a [`CodeRef`] were made together by [`code_of`] from
-//!   `fn(A) -> R` and `run::<A, R>`, and both were checked to lie in the image's code.
+//! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from
+//!   `fn(A) -> R` and `run::<A, R>` or by [`code_of_with`] from `fn(&C, A) -> R` and
+//!   `run_with::<C, A, R>`, and both were checked to lie in the image's code.
 //!   They come over a socket whose other end is the parent's alone.
 //!
 //! **Rejected.** Closures without captures, conjured from nothing in the worker: such a closure may
@@ -27,7 +28,7 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
 use super::sink::{decode, explain};
-use super::wire::CodeRef;
+use super::wire::{CodeRef, CodecOf};
 use crate::sys::image::image;
 use crate::task::panic;
 
@@ -40,11 +41,25 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
-    let trampoline: Trampoline = run::<A, R>;
+    place(run::<A, R>, function as usize, check::<fn(A) -> R>())
+}
+
+/// The same for a function that borrows a context.
+pub(crate) fn code_of_with<C, A, R>(function: fn(&C, A) -> R) -> Option<CodeRef>
+where
+    C: DeserializeOwned + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let check = check::<fn(&C, A) -> R>();
+    place(run_with::<C, A, R>, function as usize, check)
+}
+
+fn place(trampoline: Trampoline, function: usize, check: u64) -> Option<CodeRef> {
     Some(CodeRef {
         trampoline: image().offset_of(trampoline as usize)?,
-        function: image().offset_of(function as usize)?,
-        check: check::<A, R>(),
+        function: image().offset_of(function)?,
+        check,
     })
 }
 
@@ -59,7 +74,7 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
         return false;
     };
     let trampoline = std::ptr::with_exposed_provenance::<()>(trampoline);
-    // SAFETY: W6, W7: the address is that of `run::<A, R>` in this image.
+    // SAFETY: W6, W7: the address is that of a trampoline in this image.
     let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
     trampoline(function, batch);
     true
@@ -67,33 +82,65 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
 
 /// The items of `batch`, one after the other, each a call of `function`.
 fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
-    if batch.check() != check::<A, R>() {
+    if batch.check() != check::<fn(A) -> R>() {
         return; // answers nothing, which the parent takes for the broken protocol that it is
     }
     let function = std::ptr::with_exposed_provenance::<()>(function);
     // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
     // the address of this very instance of `run`.
     let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
+    each(batch, |_, argument| Ok(function(argument)));
+}
+
+/// The same with a function that borrows the context of its batch.
+fn run_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
+where
+    C: DeserializeOwned + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    if batch.check() != check::<fn(&C, A) -> R>() {
+        return;
+    }
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(&C, A) -> R`, made together with
+    // the address of this very instance of `run_with`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
+    each(batch, |batch, argument| {
+        Ok(function(batch.context::<C>()?, argument))
+    });
+}
+
+/// Answers each item of `batch` with what `call` makes of it; an error of `call` is about the
+/// context.
+#[inline]
+fn each<A, R>(batch: &mut Batch<'_>, call: impl Fn(&mut Batch<'_>, A) -> Result<R, String>)
+where
+    A: DeserializeOwned,
+    R: Serialize,
+{
     loop {
-        let call = batch.call();
+        let cell = batch.call();
         let items = || {
             while let Some(argument) = batch.next() {
                 match decode::<A>(argument) {
-                    Err(detail) => batch.codec(false, &detail),
-                    Ok(argument) => {
-                        let result = function(argument);
-                        if let Err(error) = batch.value(&result) {
-                            batch.codec(true, &explain(error));
+                    Err(detail) => batch.codec(CodecOf::Argument, &detail),
+                    Ok(argument) => match call(batch, argument) {
+                        Err(detail) => batch.codec(CodecOf::Context, &detail),
+                        Ok(result) => {
+                            if let Err(error) = batch.value(&result) {
+                                batch.codec(CodecOf::Result, &explain(error));
+                            }
                         }
-                    }
+                    },
                 }
-                if call.has_token() {
+                if cell.has_token() {
                     return false; // it is this item's alone
                 }
             }
             true
         };
-        match call.run(|| panic::catch(items)) {
+        match cell.run(|| panic::catch(items)) {
             Ok(true) => return,
             Ok(false) => {}
             Err(panic) => {
@@ -105,10 +152,10 @@ fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>
     }
 }
 
-/// A fingerprint of the types: a second look at what the image's name already
+/// A fingerprint of the function's type: a second look at what the image's name already
 /// promises. FNV-1a.
-fn check<A, R>() -> u64 {
-    type_name::<fn(A) -> R>()
+fn check<F>() -> u64 {
+    type_name::<F>()
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -17,7 +17,7 @@ use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
 /// Takes the value records at the front of `bytes`, `most` at most, and hands
 /// the bytes of each to `take` until one fails.
 #[inline]
-fn take_values(
+pub(crate) fn take_values(
     bytes: &[u8],
     most: usize,
     mut take: impl FnMut(usize, &[u8]) -> Result<(), TaskError>,
@@ -80,7 +80,7 @@ pub(crate) fn explain(error: postcard::Error) -> String {
     }
 }
 
-fn undecodable<R>(detail: String) -> TaskError {
+pub(crate) fn undecodable<R>(detail: String) -> TaskError {
     TaskError::Codec(Box::new(CodecError::new(
         type_name::<R>(),
         CodecDirection::DecodeResult,

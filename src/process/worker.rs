@@ -7,7 +7,9 @@
 //!    thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
 //!    come with it. Answer `HELLO`.
-//! 3. Frame by frame: run the items, send what they gave, say `END`.
+//! 3. Frame by frame: run the items, send what they gave, say `END`, both together with
+//!    what comes next if that is there and brief; keep the contexts of
+//!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
 //! **Orphans.** If the parent dies in whatever way, its end of the socket closes, and the watcher kills this
@@ -31,9 +33,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::batch::{Batch, Outlet};
-use super::call::{Calls, Canceller, calls};
-use super::wire::{self, Frame};
+use super::batch::{Batch, Desk, Outlet};
+use super::call::{Canceller, calls};
+use super::memory::Memory;
+use super::wire::{self, BatchHead, Frame};
 use super::{entry, raw_call};
 use crate::loom::thread;
 use crate::sys::image::image;
@@ -55,7 +58,7 @@ const WATCHER_STACK: usize = 256 << 10;
 /// Serves the parent; the end of this process.
 pub(crate) fn serve(parent: u32) -> ! {
     match settle_in(parent) {
-        Ok((mut inlet, mut outlet, mut calls)) => work(&mut inlet, &mut outlet, &mut calls),
+        Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
         Err(error) => {
             // Nobody reads a protocol that has not begun; standard error has readers.
             let _ = io::Write::write_fmt(
@@ -67,7 +70,7 @@ pub(crate) fn serve(parent: u32) -> ! {
     }
 }
 
-fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet, Calls)> {
+fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -92,31 +95,35 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Outlet, Calls)> {
     watch(inlet.socket.try_clone()?, bell, canceller)?;
     panic::install_hook();
     let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages);
+    let Frame::Welcome { memory: limit, .. } = inlet.frame() else {
+        return Err(io::Error::other("the parent's first word was no welcome"));
+    };
+    let memory = (limit > 0).then(|| Memory::limit(limit)).transpose()?;
     outlet.record(&wire::hello(image().id()));
     outlet.flush();
-    Ok((inlet, outlet, calls))
+    Ok((inlet, Desk::new(outlet, calls, memory)))
 }
 
-fn work(inlet: &mut Inlet, outlet: &mut Outlet, calls: &mut Calls) -> ! {
+fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
     loop {
         match inlet.frame() {
-            Frame::Welcome { .. } => {}
+            Frame::Welcome { .. } => exit(1),
             Frame::Bye => exit(0),
-            Frame::Batch {
-                sequence,
-                code,
-                count: _,
-                items,
-            } => {
+            Frame::Context { id, bytes } => desk.contexts.keep(id, bytes),
+            Frame::Forget { id } => desk.contexts.forget(id),
+            Frame::Batch { batch, items } => {
                 let begin = Instant::now();
-                let mut batch = Batch::new(sequence, code.check, items, outlet, calls);
+                let BatchHead { sequence, code, .. } = batch;
+                let mut batch = Batch::new(batch, items, desk);
                 if !raw_call::call(code, &mut batch) {
                     exit(1);
                 }
                 let begun = batch.begun();
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
-                outlet.record(&wire::end(sequence, begun, nanos));
-                outlet.flush();
+                desk.outlet.record(&wire::end(sequence, begun, nanos));
+                if !inlet.has_brief() {
+                    desk.outlet.flush();
+                }
             }
         }
     }
@@ -197,6 +204,12 @@ impl Inlet {
         let descriptors: Vec<OwnedFd> = descriptors.unwrap_or_default();
         <[OwnedFd; 2]>::try_from(descriptors)
             .map_err(|_| io::Error::other("the parent sent no ledger or no bell"))
+    }
+
+    /// A batch is here that takes no time: what there is to say can wait until after it.
+    fn has_brief(&self) -> bool {
+        let next = Frame::decode(&self.bytes[self.start..]);
+        matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
     /// The next frame, whole.

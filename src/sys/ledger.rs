@@ -5,10 +5,10 @@
 //! is well. So the worker keeps two things where they outlive it:
 //!
 //! ```text
-//!        0            64           128      136             4096
-//!        ┌────────────┬────────────┬────────┬────────┬──────┬──────────────────┐
-//!        │ gate 0     │ gate 1     │ base   │ length │      │ results ...      │
-//!        └────────────┴────────────┴────────┴────────┴──────┴──────────────────┘
+//!        0            64            2048     2056            4096
+//!        ┌────────────┬─────────────┬────────┬────────┬──────┬──────────────────┐
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │      │ results ...      │
+//!        └────────────┴─────────────┴────────┴────────┴──────┴──────────────────┘
 //! ```
 //!
 //! *Gates*, one for each frame of work in the worker's window: `end << 32 | next`.
@@ -16,8 +16,10 @@
 //! was below `end`. The parent takes items back by lowering `end` to no less than
 //! `next`. Both are single atomic operations on one word, so every item is
 //! either started here or taken back, never both; and after a death `next` says
-//! which item was running. Beside the word stands a flag: nobody wants what is left of
-//! this frame, the item that runs now included.
+//! which item was running. Beside the word stand a flag: nobody wants what is left of
+//! this frame, the item that runs now included; and, for frames whose items may not run for
+//! ever, when the last item started: noted before the item is taken, so that who
+//! sees an item taken never sees an earlier start than its own.
 //!
 //! *Results*: the bytes that the worker has not yet sent. `base` is the position
 //! of the first of them in the stream of all bytes it ever sent, `length` how
@@ -29,14 +31,17 @@
 //!    `base`. Death between the two leaves `length` 0: nothing to take.
 //! 3. Parent, after the worker is gone: `received - base` of the `length` bytes
 //!    have arrived, the rest is in the pages.
+//! 4. Parent, while the worker lives and takes long: the same, and `base` once more
+//!    afterwards. If it has not moved, nothing was overwritten meanwhile, and what was
+//!    read is what will be sent; the parent passes over it when it comes.
 //!
 //! **Invariants.**
 //! - **Y22** The memory is a memfd of exactly [`SIZE`] bytes, sealed against
 //!   resizing, mapped shared at page alignment; a mapping lives as long as its `Map`.
 //! - **Y23** The first page is only ever accessed as atomics, from both sides.
 //! - **Y24** The results are accessed through memory by the worker alone, through
-//!   the one `Pages` that it has; the parent reads them with `pread`, and only
-//!   after the worker is gone.
+//!   the one `Pages` that it has; the parent copies them out with `pread`, and believes
+//!   what it got only if the worker is gone or `base` has not moved meanwhile.
 //!
 //! **Rejected.** Sending after every item: a system call of about a microsecond
 //! for items that take ten nanoseconds. A ring for all results: a second
@@ -50,13 +55,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 // Words shared with another process: no protocol that loom could see.
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// How many frames of work a worker has at once: gates and window.
-pub(crate) const GATES: usize = 2;
+pub(crate) const GATES: usize = 32;
 
 /// How many bytes of results fit before the worker must send.
 pub(crate) const ROOM: usize = 124 << 10;
@@ -80,6 +85,7 @@ const _: () = assert!(size_of::<Head>() <= HEAD);
 pub(crate) struct Gate {
     word: AtomicU64,
     unwanted: AtomicU64,
+    started: AtomicU64,
 }
 
 impl Gate {
@@ -89,6 +95,7 @@ impl Gate {
         Self {
             word: AtomicU64::new(0),
             unwanted: AtomicU64::new(0),
+            started: AtomicU64::new(0),
         }
     }
 
@@ -97,6 +104,7 @@ impl Gate {
     pub(crate) fn scribble(&self, word: u64) {
         self.word.store(word, Ordering::Release);
         self.unwanted.store(word, Ordering::Release);
+        self.started.store(word, Ordering::Release);
     }
 
     /// A frame of `count` items begins. The message that carries the frame orders this
@@ -117,6 +125,16 @@ impl Gate {
         self.unwanted.load(Ordering::Acquire) != 0
     }
 
+    /// Worker: the item that is taken next starts at this time. Before the `take`.
+    pub(crate) fn starts(&self, time: u64) {
+        self.started.store(time, Ordering::Release);
+    }
+
+    /// When the last item started; for who has just seen it taken.
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::Acquire)
+    }
+
     /// Worker: takes the next item; `None` if there is no more. The operation is
     /// a barrier for the compiler in both directions, which is what makes the
     /// word right at any instant of a death.
@@ -132,7 +150,8 @@ impl Gate {
         next.min(end)
     }
 
-    /// Parent: takes back all items from `from` on that have not been taken.
+    /// Takes back all items from `from` on that have not been taken: the parent, or the
+    /// worker, if it wants to run no more.
     /// Returns the new end: `from`, or more if the worker is already past it.
     pub(crate) fn recall(&self, from: u32) -> u32 {
         let mut seen = self.word.load(Ordering::Acquire);
@@ -223,23 +242,29 @@ impl Ledger {
         &self.map.head().gates[index % GATES]
     }
 
-    /// The worker is gone: the results behind the first `received` bytes of its
-    /// stream. Whatever a worker gone wild has written here, this is at most
-    /// [`ROOM`] bytes.
-    pub(crate) fn rest(&self, received: u64) -> Vec<u8> {
+    /// The results behind the first `known` bytes of the worker's stream, up to now. Nothing
+    /// if the worker was just sending. Whatever a worker gone wild has written here, this is
+    /// at most [`ROOM`] bytes.
+    pub(crate) fn rest(&self, known: u64) -> Vec<u8> {
         let head = self.map.head();
         let base = head.base.load(Ordering::Acquire);
         let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
-        let Some(arrived) = received.checked_sub(base) else {
+        let Some(arrived) = known.checked_sub(base) else {
             return Vec::new();
         };
-        let Some(missing) = length.checked_sub(arrived) else {
+        let missing = length.saturating_sub(arrived);
+        if missing == 0 {
             return Vec::new();
-        };
+        }
         let mut rest = vec![0; missing as usize];
         match rustix::io::pread(&self.memory, &mut rest[..], HEAD as u64 + arrived) {
             Ok(read) => rest.truncate(read),
             Err(_) => rest.clear(),
+        }
+        // Pairs with the fence in `sent`: bytes of a later round mean a base that has moved.
+        fence(Ordering::Acquire);
+        if head.base.load(Ordering::Relaxed) != base {
+            rest.clear();
         }
         rest
     }
@@ -296,6 +321,8 @@ impl Pages {
         // Release: `length` is 0 before `base` moves, at any instant.
         let base = head.base.load(Ordering::Relaxed);
         head.base.store(base + bytes, Ordering::Release);
+        // What is written from now on is behind this, for `rest`.
+        fence(Ordering::Release);
     }
 }
 
@@ -334,7 +361,7 @@ mod tests {
         ledger.gate(0).disown();
         assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
         assert!(!gates.gate(1).is_unwanted());
-        ledger.gate(2).open(5);
+        ledger.gate(GATES).open(5);
         assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
     }
 
@@ -379,6 +406,48 @@ mod tests {
             b"",
             "less than was sent before: nothing to be had"
         );
+    }
+
+    #[test]
+    fn what_is_read_early_is_what_is_sent() {
+        let (ledger, mut pages) = pair();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (let_go, go) = std::sync::mpsc::channel();
+        let worker = crate::loom::thread::Builder::new().spawn(move || {
+            let mut next = 0u64;
+            for round in 0..20_000usize {
+                let mut length = 0;
+                for _ in 0..round % 9 + 1 {
+                    pages.room()[length..][..8].copy_from_slice(&next.to_ne_bytes());
+                    next += 1;
+                    length += 8;
+                    pages.commit(length);
+                }
+                let _ = tell.send(length as u64);
+                if round % 50 == 0 {
+                    // Somebody has looked, for certain.
+                    while go.recv().is_ok_and(|seen: usize| seen < round) {}
+                }
+                pages.sent(length as u64);
+            }
+        });
+        let (mut received, mut early, mut round) = (0, 0, 0);
+        while let Ok(length) = told.recv() {
+            for _ in 0..3 {
+                let rest = ledger.rest(received);
+                for (place, number) in rest.chunks_exact(8).enumerate() {
+                    let expected = received / 8 + place as u64;
+                    assert_eq!(number, expected.to_ne_bytes(), "of another round");
+                    early += 1;
+                }
+            }
+            received += length;
+            let _ = let_go.send(round);
+            round += 1;
+        }
+        drop(let_go);
+        worker.unwrap().join().unwrap();
+        assert!(early > 0, "nothing was read early");
     }
 
     #[test]

@@ -15,9 +15,10 @@ use super::*;
 use crate::process::builder::WorkerStdout;
 use crate::process::chunk::Chunk;
 use crate::process::entry::Role;
-use crate::process::job::Sink;
+use crate::process::job::{Sink, Work};
+use crate::process::results::{Each, Inbox, Next};
 use crate::process::sink::{Many, One};
-use crate::process::wire::{CodeRef, Frame, Reader};
+use crate::process::wire::{CodeRef, CodecOf, Frame, Reader};
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::{Completer, Task};
 
@@ -44,6 +45,7 @@ struct World {
     hostile: bool,
     ones: Vec<Task<u64>>,
     many: Vec<Task<Vec<String>>>,
+    inboxes: Vec<(Arc<Inbox<u64>>, usize)>,
     next_job: u64,
     /// How often the driver has seen through it.
     seen_through: u32,
@@ -53,13 +55,18 @@ impl World {
     fn new(seed: u64) -> Self {
         let shared = Arc::new(Shared {
             mailbox: Mailbox::new().unwrap(),
+            counters: Arc::new(Counters::new()),
             pids: Mutex::new(vec![0]),
         });
         let settings = Settings {
             workers: 1,
             variables: Vec::new(),
             stdout: WorkerStdout::Inherit,
+            on_output: None,
             grace: Duration::ZERO,
+            initializer: None,
+            memory: None,
+            most_tasks: None,
             role: Role { depth: 0 },
         };
         Self {
@@ -70,7 +77,8 @@ impl World {
             hostile: true,
             ones: Vec::new(),
             many: Vec::new(),
-            next_job: 0,
+            inboxes: Vec::new(),
+            next_job: 1,
             seen_through: 0,
         }
     }
@@ -96,7 +104,12 @@ impl World {
         };
         let mut chunk = Chunk::default();
         (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
-        let sink: Box<dyn Sink> = if id.is_multiple_of(2) {
+        let each = id.is_multiple_of(7);
+        let sink: Box<dyn Sink> = if each {
+            let inbox = Arc::new(Inbox::new(id.is_multiple_of(2)));
+            self.inboxes.push((inbox.clone(), count));
+            Box::new(Each::<u64, u64>::new(inbox))
+        } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
             Box::new(One::<u64, u64>::new(completer))
@@ -106,7 +119,11 @@ impl World {
             Box::new(Many::<u64, String>::new(completer))
         };
         let now = self.now();
-        self.driver.sched.submit(id, CODE, sink);
+        let mut work = Work::new(CODE, sink);
+        work.each = each;
+        work.retry = (id % 3) as u32;
+        work.timeout = id.is_multiple_of(5).then_some(Duration::from_millis(3));
+        self.driver.sched.submit(id, work, now);
         self.driver
             .sched
             .feed(id, 0, Arc::new(chunk), true, None, now);
@@ -115,6 +132,10 @@ impl World {
     /// Does what the scheduler wants.
     fn act(&mut self) {
         let now = self.now();
+        for index in self.driver.sched.overdue(now).collect::<Vec<_>>() {
+            self.driver.receive(index, false);
+            self.driver.look_ahead(index);
+        }
         self.driver.sched.tick(now);
         for action in self.driver.sched.actions() {
             match action {
@@ -137,12 +158,8 @@ impl World {
                     peer.says.extend(wire::hello(image().id()));
                     self.peer = Some(peer);
                 }
-                Action::Send {
-                    mut head, items, ..
-                } => {
-                    if let Some(piece) = items {
-                        head.extend_from_slice(&piece.chunk.bytes()[piece.span()]);
-                    }
+                Action::Send { mut head, body, .. } => {
+                    head.extend_from_slice(body.bytes());
                     self.work(&head);
                 }
                 Action::Ring(_) => {}
@@ -156,13 +173,11 @@ impl World {
         let Ok(Some((frame, _))) = Frame::decode(frame) else {
             unreachable!("the driver speaks the protocol")
         };
-        let Frame::Batch {
-            sequence, items, ..
-        } = frame
-        else {
+        let Frame::Batch { batch, items } = frame else {
             self.peer = None;
             return;
         };
+        let sequence = batch.sequence;
         let Some(mut peer) = self.peer.take() else {
             return;
         };
@@ -176,7 +191,7 @@ impl World {
             begun += 1;
             match self.random(if self.hostile { 30 } else { usize::MAX }) {
                 0 => says.extend(wire::panic("oh", Some(("a.rs", 1, 2)))),
-                1 => says.extend(wire::codec(true, "no")),
+                1 => says.extend(wire::codec(CodecOf::Result, "no")),
                 // A number reads as a number and as the text behind a length.
                 _ => {
                     let value = [&[item.len() as u8], item].concat();
@@ -189,6 +204,9 @@ impl World {
                     says.extend(value);
                 }
             }
+        }
+        if self.hostile && self.random(30) == 0 {
+            says.extend(wire::retire());
         }
         says.extend(wire::end(sequence, begun, 1));
         if self.hostile {
@@ -262,7 +280,8 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
         world.hear();
         for _ in 0..20_000 {
             let ended = world.ones.iter().all(Task::is_finished)
-                && world.many.iter().all(Task::is_finished);
+                && world.many.iter().all(Task::is_finished)
+                && world.inboxes.iter().all(|(inbox, _)| inbox.is_over());
             if ended {
                 break;
             }
@@ -274,6 +293,16 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
         }
         for (index, task) in world.many.iter().enumerate() {
             assert!(task.is_finished(), "seed {seed}: map {index}");
+        }
+        for (inbox, count) in &world.inboxes {
+            for item in 0..*count {
+                let next = inbox.take(None);
+                assert!(matches!(next, Next::Answer(_)), "seed {seed}: item {item}");
+            }
+            assert!(
+                matches!(inbox.take(None), Next::Over(_)),
+                "seed {seed}: more than all"
+            );
         }
         seen_through += world.seen_through;
         for task in world.ones {

@@ -10,10 +10,9 @@
 use std::time::Instant;
 
 use super::{SIGKILL, Sched};
-use crate::process::crew::Worker;
-use crate::process::job::Job;
+use crate::process::crew::{Flight, INITIALIZE, State, Worker};
 use crate::process::sink;
-use crate::process::wire::{Broken, Record};
+use crate::process::wire::{Broken, CodecOf, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
 
@@ -50,9 +49,13 @@ impl Sched {
                     let who = format!("process {}", self.workers[worker].pid);
                     self.item_failed(worker, Panic::remote(message, place, who).into(), now)?;
                 }
-                Record::Codec { of_result, detail } => {
-                    let error = self.codec_error(worker, of_result, detail);
+                Record::Codec { of, detail } => {
+                    let error = self.codec_error(worker, of, detail);
                     self.item_failed(worker, error, now)?;
+                }
+                Record::Retire => {
+                    self.workers[worker].retiring = true;
+                    self.take_all_back(worker, now);
                 }
             }
             used += length;
@@ -73,17 +76,23 @@ impl Sched {
             None
         };
         let taken = match job {
-            Some(job) => job.sink.values(at, bytes, most),
+            Some(job) => {
+                let taken = job.work.sink.values(at, bytes, most);
+                let values = (taken.count - usize::from(taken.error.is_some())) as u64;
+                job.answered += values;
+                self.counters.completed.add(values);
+                taken
+            }
             None => sink::skip(bytes, most),
         };
         if taken.count == 0 {
             return 0;
         }
-        worker.fruitful = true;
+        worker.fruitful |= flight.job != INITIALIZE;
         flight.done += taken.count as u32;
         let id = flight.job;
         if let Some(error) = taken.error {
-            self.fail(id, at + taken.count - 1, error, now);
+            self.item_error(id, at + taken.count - 1, error, now);
         }
         self.settle(index, 0, now);
         taken.used
@@ -92,29 +101,41 @@ impl Sched {
     /// The item whose turn it is has failed, and its worker lives.
     fn item_failed(&mut self, index: usize, error: TaskError, now: Instant) -> Result<(), Broken> {
         let worker = &mut self.workers[index];
-        worker.fruitful = true;
         let flight = worker.window.front_mut().ok_or(Broken)?;
         if flight.done >= flight.end {
             return Err(Broken);
         }
         let (id, at, live) = (flight.job, flight.next_index(), flight.live);
         flight.done += 1;
-        if live {
-            self.fail(id, at, error, now);
+        worker.fruitful = true;
+        if id == INITIALIZE {
+            self.break_down(&error, now);
+        } else if live {
+            self.item_error(id, at, error, now);
         }
         self.settle(index, 0, now);
         Ok(())
     }
 
-    fn codec_error(&self, worker: usize, of_result: bool, detail: String) -> TaskError {
-        let job = self.workers[worker]
-            .window
-            .front()
-            .and_then(|flight| self.jobs.get(&flight.job));
-        let (argument, result) = job.map_or(("an argument", "a result"), |job| job.sink.types());
-        let (name, direction) = match of_result {
-            true => (result, CodecDirection::EncodeResult),
-            false => (argument, CodecDirection::DecodeArgument),
+    fn codec_error(&self, worker: usize, of: CodecOf, detail: String) -> TaskError {
+        let flight = self.workers[worker].window.front();
+        let job = flight.and_then(|flight| self.jobs.get(&flight.job));
+        let initializer = self.policy.initializer.as_ref();
+        let (argument, result) = match (flight, job, initializer) {
+            (_, Some(job), _) => job.work.sink.types(),
+            (Some(flight), _, Some(initializer)) if flight.job == INITIALIZE => {
+                (initializer.type_name, "()")
+            }
+            _ => ("an argument", "a result"),
+        };
+        let context = job.and_then(|job| job.work.context.as_ref());
+        let (name, direction) = match of {
+            CodecOf::Result => (result, CodecDirection::EncodeResult),
+            CodecOf::Argument => (argument, CodecDirection::DecodeArgument),
+            CodecOf::Context => (
+                context.map_or("a context", |context| context.type_name),
+                CodecDirection::DecodeArgument,
+            ),
         };
         TaskError::Codec(Box::new(CodecError::new(name, direction, detail)))
     }
@@ -136,6 +157,11 @@ impl Sched {
             return Err(Broken);
         }
         worker.front_since = now;
+        worker.served += begun;
+        if worker.state == State::Preparing && flight.job == INITIALIZE {
+            worker.state = State::Ready;
+            worker.served = 0;
+        }
         if worker.condemned.is_some_and(|(_, frame)| frame == sequence) {
             worker.condemned = None;
         }
@@ -164,7 +190,10 @@ impl Sched {
     /// broke the protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, wild: bool, now: Instant) {
         let worker = &mut self.workers[index];
-        let begun: Vec<u32> = (0..worker.window.len())
+        if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
+            self.counters.died.add(1);
+        }
+        let mut begun: Vec<u32> = (0..worker.window.len())
             .map(|flight| {
                 if wild {
                     worker.window[flight].end
@@ -174,47 +203,57 @@ impl Sched {
             })
             .collect();
         let window = std::mem::take(&mut worker.window);
-        let running = window
-            .iter()
-            .zip(&begun)
-            .any(|(flight, begun)| flight.done < *begun);
+        let runs =
+            |(flight, begun): (&Flight, &u32)| flight.done < *begun && flight.job != INITIALIZE;
+        let running = window.iter().zip(&begun).any(runs);
+        if let (true, false, Some(front)) = (exit.out_of_memory, running, window.front())
+            && front.live
+            && front.done < front.end
+        {
+            // An argument too large to be received is as good as one that was being run.
+            begun[0] += 1;
+            worker.fruitful = true;
+        }
         worker.fruitful |= running;
         worker.fell(exit.signal == Some(SIGKILL), now);
         for (flight, begun) in window.into_iter().zip(begun).rev() {
-            if !flight.live {
-                continue;
+            if flight.live {
+                self.lost(&flight, begun, exit, now);
             }
-            if let Some(job) = self.jobs.get_mut(&flight.job) {
-                job.frames -= 1;
-                if begun < flight.end {
-                    job.put_back(flight.piece.part(begun as usize, flight.end as usize));
-                }
-            }
-            self.enqueue(flight.job, true);
-            if flight.done < begun {
-                let error = TaskError::WorkerDied(Box::new(exit.clone()));
-                self.fail(flight.job, flight.next_index(), error, now);
-            }
-            self.finish_if_settled(flight.job);
         }
         if self.workers.iter().all(Worker::is_given_up) {
             self.give_up(exit, now);
         }
     }
 
-    /// No worker lives long enough to do anything: what waits fails.
-    fn give_up(&mut self, exit: &WorkerExit, now: Instant) {
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
-        for id in ids {
-            let Some(first) = self.jobs.get(&id).and_then(Job::first_missing) else {
-                continue;
-            };
-            self.fail(
-                id,
-                first,
-                TaskError::WorkerDied(Box::new(exit.clone())),
-                now,
-            );
+    /// `flight` will not come back; `begun` of its items have begun.
+    fn lost(&mut self, flight: &Flight, begun: u32, exit: &WorkerExit, now: Instant) {
+        let stopped = self.is_stopped();
+        let id = flight.job;
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.frames -= 1;
+        if begun < flight.end {
+            job.put_back(flight.piece.part(begun as usize, flight.end as usize));
         }
+        let mut blamed = Vec::new();
+        for item in (flight.done..begun).rev() {
+            let at = flight.piece.first() + item as usize;
+            let (attempts, again) = job.struck(at);
+            if again && !stopped {
+                job.put_back(flight.piece.part(item as usize, item as usize + 1));
+                self.counters.retried.add(1);
+            } else {
+                let mut exit = exit.clone();
+                exit.attempts = attempts;
+                blamed.push((at, TaskError::WorkerDied(Box::new(exit))));
+            }
+        }
+        self.enqueue(id, true);
+        for (at, error) in blamed.into_iter().rev() {
+            self.item_error(id, at, error, now);
+        }
+        self.finish_if_settled(id);
     }
 }

@@ -18,12 +18,18 @@
 //! 4. A worker died: the item that it was running fails, the rest goes back to the
 //!    front of the job.
 //! 5. A running item was cancelled: its worker is told at once, and after the grace period
-//!    everything else is taken back from it, and it is killed if it still runs that item.
+//!    everything else is taken back from it, and it is killed if it still runs that item. The
+//!    same for an item that has run longer than it may (`due`).
+//! 6. A new worker runs the initializer, if there is one, as a frame of one item that belongs to
+//!    no job; it gets nothing else before that has ended.
+//! 7. A job's context goes to a worker before the job's first frame does, and is forgotten
+//!    when the job has ended.
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again
 //!   only after it was recalled through the gate, or after its worker is gone and the gate
-//!   says that it had not begun. So no item runs twice.
+//!   says that it had not begun. So no item runs twice, unless it is one that has cost a worker and
+//!   may be retried.
 //! - **W4** A worker is killed for the sake of a cancelled item only while all its other gates
 //!   are closed: no innocent item dies with it.
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
@@ -35,9 +41,13 @@
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process.rs`.
 
+mod due;
+mod ending;
 mod hearing;
 #[cfg(test)]
 mod sim;
+
+pub(crate) use ending::{How, Stop};
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -45,9 +55,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Piece};
-use super::crew::{Gated, State, Worker};
-use super::job::{Job, Sink};
-use super::wire::{self, CodeRef};
+use super::clock::Epoch;
+use super::crew::{Flight, Gated, HURRY, INITIALIZE, State, Worker};
+use super::job::{Job, Work};
+use super::link::Body;
+use super::stats::Counters;
+use super::wire::{self, BatchHead, CodeRef};
 use crate::task::TaskError;
 
 /// How much work a frame should hold, in nanoseconds.
@@ -55,8 +68,6 @@ const TARGET: f64 = 1e6;
 /// The most that a frame may hold.
 const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 1 << 20;
-/// How long a worker may be at a frame until its other items are taken over.
-const PATIENCE: Duration = Duration::from_millis(1);
 
 /// No grace is longer: times behind it might not exist.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -69,23 +80,29 @@ pub(crate) enum Action {
     Send {
         worker: usize,
         head: Vec<u8>,
-        items: Option<Piece>,
+        body: Body,
     },
     /// Make the worker look at its gates: something that it runs is unwanted.
     Ring(usize),
     Kill(usize),
 }
 
-/// How the pool ends; later ones are stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    /// Run everything first.
-    Wait,
-    /// Cancel what has not begun.
-    CancelPending,
-    /// The same, and kill what still runs after this time.
-    Drop(Instant),
-    Kill,
+/// What every new worker runs first.
+#[derive(Clone, Debug)]
+pub(crate) struct Initializer {
+    pub(crate) code: CodeRef,
+    /// Its one argument.
+    pub(crate) chunk: Arc<Chunk>,
+    pub(crate) type_name: &'static str,
+}
+
+/// The settings that decisions depend on.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) grace: Duration,
+    pub(crate) initializer: Option<Initializer>,
+    /// How many items a worker has at most.
+    pub(crate) most_tasks: Option<u64>,
 }
 
 /// The scheduler of one pool.
@@ -96,20 +113,36 @@ pub(crate) struct Sched {
     pub(crate) workers: Vec<Worker>,
     /// Nanoseconds per item, by function.
     pace: HashMap<u64, f64>,
-    grace: Duration,
+    policy: Policy,
+    epoch: Epoch,
+    counters: Arc<Counters>,
     stop: Option<Stop>,
+    /// When `tick` was called last.
+    ticked: Instant,
+    /// The initializer's error: no job can run.
+    broken: Option<TaskError>,
     actions: Vec<Action>,
 }
 
 impl Sched {
-    pub(crate) fn new(workers: usize, grace: Duration, now: Instant) -> Self {
+    pub(crate) fn new(
+        workers: usize,
+        mut policy: Policy,
+        counters: Arc<Counters>,
+        epoch: Epoch,
+    ) -> Self {
+        policy.grace = policy.grace.min(FOR_EVER);
         Self {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
-            workers: (0..workers).map(|_| Worker::new(now)).collect(),
+            workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
             pace: HashMap::new(),
-            grace: grace.min(FOR_EVER),
+            policy,
+            epoch,
+            counters,
             stop: None,
+            ticked: epoch.instant,
+            broken: None,
             actions: Vec::new(),
         }
     }
@@ -119,8 +152,12 @@ impl Sched {
         std::mem::take(&mut self.actions)
     }
 
-    pub(crate) fn submit(&mut self, id: u64, code: CodeRef, sink: Box<dyn Sink>) {
-        self.jobs.insert(id, Job::new(code, sink));
+    pub(crate) fn submit(&mut self, id: u64, mut work: Work, now: Instant) {
+        work.timeout = work.timeout.map(|timeout| timeout.min(FOR_EVER));
+        self.jobs.insert(id, Job::new(work));
+        if let Some(error) = self.broken.clone() {
+            self.fail(id, 0, error, now);
+        }
     }
 
     /// More items of a job, from index `base` on; `failure` is the error of the item behind them.
@@ -136,9 +173,15 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        job.sealed |= sealed;
         let behind = base + chunk.len();
+        if job.work.each && job.sealed {
+            // The pool has ended meanwhile.
+            (base..behind).for_each(|index| job.work.sink.error(index, TaskError::Closed));
+            return;
+        }
+        job.sealed |= sealed;
         if !chunk.is_empty() {
+            self.counters.accepted.add(chunk.len() as u64);
             job.feed(Piece::whole(chunk, base));
         }
         if let Some(error) = failure {
@@ -156,65 +199,39 @@ impl Sched {
 
     /// The process of `worker` runs; it has yet to say hello.
     pub(crate) fn started(&mut self, worker: usize, pid: u32, gates: Rc<dyn Gated>, now: Instant) {
+        self.counters.started.add(1);
         self.workers[worker].started(pid, gates, now);
     }
 
     /// `worker` has said hello and is the right one.
-    pub(crate) fn hello(&mut self, worker: usize) {
-        let worker = &mut self.workers[worker];
-        if matches!(worker.state, State::Starting(_)) {
-            worker.state = State::Ready;
-        }
-    }
-
-    /// The pool is to end.
-    pub(crate) fn stop(&mut self, stop: Stop, now: Instant) {
-        self.stop = self.stop.max(Some(stop));
-        let ids: Vec<u64> = match stop {
-            Stop::Wait => return,
-            _ => self.jobs.keys().copied().collect(),
-        };
-        if stop == Stop::Kill {
-            for id in ids {
-                self.fail(id, 0, TaskError::Cancelled, now);
-            }
-            for index in 0..self.workers.len() {
-                self.kill(index);
-            }
+    pub(crate) fn hello(&mut self, index: usize, now: Instant) {
+        let worker = &mut self.workers[index];
+        if !matches!(worker.state, State::Starting(_)) {
             return;
         }
-        for worker in 0..self.workers.len() {
-            for flight in (0..self.workers[worker].window.len()).rev() {
-                self.take_back(worker, flight, 0, now);
-            }
-        }
-        for id in ids {
-            if let Some(first) = self.jobs.get(&id).and_then(Job::first_missing) {
-                self.fail(id, first, TaskError::Cancelled, now);
-            }
-        }
-    }
-
-    /// Whose condemned item has had its time: what these have said meanwhile should be
-    /// heard before `tick` kills them.
-    pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
-        let late = move |worker: &Worker| worker.condemned.is_some_and(|(at, _)| at <= now);
-        (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
-    }
-
-    /// Everything has ended and every worker is gone.
-    pub(crate) fn is_over(&self) -> bool {
-        let down = |worker: &Worker| matches!(worker.state, State::Down(_));
-        self.stop.is_some() && self.jobs.is_empty() && self.workers.iter().all(down)
+        worker.state = State::Ready;
+        let Some(initializer) = self.policy.initializer.clone() else {
+            return;
+        };
+        worker.state = State::Preparing;
+        let piece = Piece::whole(initializer.chunk, 0);
+        let mut flight = Flight::new(INITIALIZE, initializer.code.function, piece.clone());
+        flight.live = false; // of no job
+        self.launch(index, flight, initializer.code, piece, now);
     }
 
     /// Time has passed, or something has happened: does whatever is due.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if matches!(self.stop, Some(Stop::Drop(limit)) if limit <= now) {
-            self.stop(Stop::Kill, now);
+        self.ticked = now;
+        let limit = self.stop.and_then(|stop| stop.limit);
+        if limit.is_some_and(|limit| limit <= now) {
+            self.stop(How::Kill.into(), now);
         }
         for index in 0..self.workers.len() {
             self.execute_condemned(index, now);
+            self.expire(index, now);
+            self.hurry(index, now);
+            self.retire(index, now);
             let worker = &mut self.workers[index];
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.kill(index);
@@ -230,50 +247,31 @@ impl Sched {
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }
+        let busy = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.window.is_empty());
+        self.counters.busy.set(busy.count() as u64);
     }
 
     /// A process should stand in this place: always, unless the pool ends or such processes
     /// do not live.
     fn wants(&self, index: usize) -> bool {
-        match self.jobs.is_empty() {
-            true => self.stop.is_none() && !self.workers[index].is_given_up(),
-            false => true,
-        }
-    }
-
-    /// When `tick` has something to do, if nothing happens before.
-    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let mut first: Option<Instant> = match self.stop {
-            Some(Stop::Drop(limit)) => Some(limit),
-            _ => None,
-        };
-        let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
-        let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
-        for (index, worker) in self.workers.iter().enumerate() {
-            due(worker.limit());
-            due(worker.condemned.map(|(at, _)| at));
-            if let State::Down(Some(at)) = worker.state {
-                due(self.wants(index).then_some(at));
-            }
-            let ripe = worker.front_since + PATIENCE;
-            if waits
-                && ripe > now
-                && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end)
-            {
-                due(Some(ripe));
-            }
-        }
-        first
+        let idle = self.stop.is_none() && !self.workers[index].is_given_up();
+        self.broken.is_none() && (idle || !self.queue.is_empty())
     }
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
         while let Some(&id) = self.queue.front() {
+            let job = self.jobs.get(&id);
+            let pace = job.and_then(|job| self.pace.get(&job.work.code.function).copied());
+            let cost = pace.unwrap_or(f64::INFINITY);
             let roomy = self
                 .workers
                 .iter()
                 .enumerate()
-                .filter(|(_, worker)| worker.has_room());
+                .filter(|(_, worker)| worker.has_room(cost, now));
             let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.window.len()) else {
                 return;
             };
@@ -287,21 +285,52 @@ impl Sched {
                 continue;
             };
             job.queued = false;
-            let code = job.code;
-            let most = frame_size(self.pace.get(&code.function), job, ready);
+            let code = job.work.code;
+            let most =
+                frame_size(pace, job, ready).min(self.workers[index].left(self.policy.most_tasks));
             let Some(piece) = job.cut(most, MOST_BYTES) else {
                 continue;
             };
             job.frames += 1;
-            let sequence = self.workers[index].launch(id, code.function, piece.clone(), now);
-            let head = wire::batch_head(sequence, code, piece.len() as u64, piece.span());
-            self.actions.push(Action::Send {
-                worker: index,
-                head,
-                items: Some(piece),
-            });
+            let mut flight = Flight::new(id, code.function, piece.clone());
+            flight.cost = cost * piece.len() as f64;
+            flight.brief = self.workers[index].is_brief(flight.cost, now);
+            flight.timeout = job.work.timeout;
+            flight.check_at = flight.timeout.map(|timeout| now + timeout);
+            flight.hurry = Some(HURRY);
+            flight.each = job.work.each;
+            if let Some(context) = &job.work.context
+                && self.workers[index].contexts.insert(id)
+            {
+                self.actions.push(Action::Send {
+                    worker: index,
+                    head: wire::context_head(id, context.bytes.len()),
+                    body: Body::Context(context.bytes.clone()),
+                });
+            }
+            self.launch(index, flight, code, piece, now);
             self.enqueue(id, false);
         }
+    }
+
+    /// Sends a frame.
+    fn launch(&mut self, index: usize, flight: Flight, code: CodeRef, piece: Piece, now: Instant) {
+        let (id, timed, brief) = (flight.job, flight.timeout.is_some(), flight.brief);
+        let worker = &mut self.workers[index];
+        let batch = BatchHead {
+            sequence: worker.launch(flight, now),
+            code,
+            count: piece.len() as u64,
+            timed,
+            brief,
+            context: if worker.contexts.contains(&id) { id } else { 0 },
+        };
+        worker.retiring |= id != INITIALIZE && worker.left(self.policy.most_tasks) == 0;
+        self.actions.push(Action::Send {
+            worker: index,
+            head: wire::batch_head(&batch, piece.span()),
+            body: Body::Items(piece),
+        });
     }
 
     /// Idle workers take over what others have not begun and will not soon.
@@ -322,7 +351,7 @@ impl Sched {
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
-            if worker.front_since + PATIENCE > now {
+            if worker.ripe() > now {
                 continue;
             }
             for (place, flight) in worker
@@ -356,66 +385,6 @@ impl Sched {
         }
     }
 
-    /// A cancelled item has had its time: its worker dies, and nobody else with it (W4).
-    fn execute_condemned(&mut self, index: usize, now: Instant) {
-        let Some((at, sequence)) = self.workers[index].condemned else {
-            return;
-        };
-        if at > now {
-            return;
-        }
-        for flight in (0..self.workers[index].window.len()).rev() {
-            self.take_back(index, flight, 0, now);
-        }
-        let worker = &mut self.workers[index];
-        worker.condemned = None;
-        let position = worker
-            .window
-            .iter()
-            .position(|flight| flight.sequence == sequence);
-        let Some(position) = position else { return };
-        let runs = |worker: &Worker, place: usize| worker.window[place].done < worker.begun(place);
-        let innocent =
-            (0..worker.window.len()).any(|place| place != position && runs(worker, place));
-        if innocent {
-            // Its end is on the way: nothing runs beside the condemned.
-            worker.condemned = Some((now + PATIENCE, sequence));
-        } else if runs(worker, position) {
-            worker.fruitful = true;
-            self.kill(index);
-        }
-    }
-
-    fn kill(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        if matches!(
-            worker.state,
-            State::Starting(_) | State::Ready | State::Leaving(_)
-        ) {
-            worker.state = State::Dying;
-            self.actions.push(Action::Kill(index));
-        }
-    }
-
-    /// Nothing is left to do: the workers go.
-    fn dismiss(&mut self, now: Instant) {
-        for index in 0..self.workers.len() {
-            let worker = &mut self.workers[index];
-            match worker.state {
-                State::Ready if worker.window.is_empty() => {
-                    worker.state = State::Leaving(now);
-                    self.actions.push(Action::Send {
-                        worker: index,
-                        head: wire::bye(),
-                        items: None,
-                    });
-                }
-                State::Starting(_) => self.kill(index),
-                _ => {}
-            }
-        }
-    }
-
     /// Puts a job with waiting items into the queue, if it does not stand there.
     fn enqueue(&mut self, id: u64, first: bool) {
         let Some(job) = self.jobs.get_mut(&id) else {
@@ -427,6 +396,19 @@ impl Sched {
         match first {
             true => self.queue.push_front(id),
             false => self.queue.push_back(id),
+        }
+    }
+
+    /// The item at `at` of the job `id` has ended in `error`, by itself.
+    fn item_error(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.answered += 1;
+        self.counters.failed.add(1);
+        match job.work.each {
+            true => job.work.sink.error(at, error),
+            false => self.fail(id, at, error, now),
         }
     }
 
@@ -457,9 +439,7 @@ impl Sched {
     /// A flight from which nothing more comes that matters does not count any
     /// more; what it runs is condemned.
     fn settle(&mut self, index: usize, place: usize, now: Instant) {
-        let worker = &mut self.workers[index];
-        let begun = worker.begun(place);
-        let Some(flight) = worker.window.get_mut(place) else {
+        let Some(flight) = self.workers[index].window.get_mut(place) else {
             return;
         };
         let Some(job) = self.jobs.get_mut(&flight.job) else {
@@ -471,31 +451,21 @@ impl Sched {
         }
         flight.live = false;
         job.frames -= 1;
-        let (id, sequence) = (flight.job, flight.sequence);
-        let known = worker.condemned.is_some_and(|(_, frame)| frame == sequence);
-        if flight.done < begun && !known {
-            worker.condemned = Some((now + self.grace, sequence));
-            worker.disown(place);
-            self.actions.push(Action::Ring(index));
-        }
+        let id = flight.job;
+        self.condemn(index, place, now);
         self.finish_if_settled(id);
-    }
-
-    fn finish_if_settled(&mut self, id: u64) {
-        if !self.jobs.get(&id).is_some_and(Job::is_settled) {
-            return;
-        }
-        if let Some(job) = self.jobs.remove(&id) {
-            job.finish();
-        }
     }
 }
 
 /// How many items the next frame of `job` should have.
-fn frame_size(pace: Option<&f64>, job: &Job, workers: usize) -> usize {
+fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
+    if let Some(chunk) = job.work.chunk {
+        return chunk.clamp(1, MOST_ITEMS);
+    }
     let Some(pace) = pace else { return 1 };
     let fits = (TARGET / pace.max(1.0)) as usize;
-    let tail = match job.sealed {
+    // A frame of an endless job is no larger than what the others get of what there is.
+    let tail = match job.sealed || job.work.each {
         true => job.items.div_ceil(2 * workers.max(1)),
         false => usize::MAX,
     };

@@ -4,10 +4,15 @@
 //! real records, dies in the middle of them, is slow to be heard, and now and then
 //! says hello never. Checked at every step:
 //!
-//! - no item runs twice, whatever dies when (W3);
+//! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
 //! - a worker that is to be killed runs nothing that anybody still wants (W4);
 //! - every job ends exactly once, with all of its values or with an error that it
-//!   may have (W5): `WorkerDied` only if a worker died in one of its items.
+//!   may have (W5): `WorkerDied` only if a worker died in one of its items;
+//! - of a job whose items are waited for one by one, each is answered exactly once;
+//! - an item ends in `TimedOut` only if it has run for so long, and then does so;
+//! - no worker begins an item before its initializer has ended, without its job's context, or
+//!   after as many as it may have; when an initializer panics everything fails, and nothing more is
+//!   started.
 //!
 //! Length: one world, with its workers and its laws.
 
@@ -17,12 +22,14 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Action, Sched, Stop};
-use crate::process::chunk::{Chunk, Piece};
-use crate::process::crew::Gated;
-use crate::process::job::{Sink, Taken};
+use super::{Action, How, Initializer, Policy, Sched};
+use crate::process::chunk::Chunk;
+use crate::process::clock::Epoch;
+use crate::process::crew::{Gated, INITIALIZE};
+use crate::process::job::{Context, Sink, Taken, Work};
 use crate::process::sink::decode;
-use crate::process::wire::{self, CodeRef, Frame, Reader, Record};
+use crate::process::stats::Counters;
+use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
 use crate::sys::ledger::{GATES, Gate};
 use crate::task::{TaskError, WorkerExit};
 
@@ -41,10 +48,23 @@ type Item = (u64, u64);
 #[derive(Default)]
 struct Book {
     ended: HashMap<u64, Result<usize, TaskError>>,
+    /// Items of their own that have ended in an error, and which.
+    errors: HashMap<Item, TaskError>,
+    /// When each item was last started.
+    started: HashMap<Item, Instant>,
+    now: Option<Instant>,
+}
+
+impl Book {
+    fn overtime(&self, item: Item, timeout: Duration) -> bool {
+        let started = self.started.get(&item);
+        started.is_some_and(|at| self.now.is_some_and(|now| *at + timeout <= now))
+    }
 }
 
 struct BookSink {
     id: u64,
+    timeout: Option<Duration>,
     values: HashSet<u64>,
     book: Arc<Mutex<Book>>,
 }
@@ -70,13 +90,28 @@ impl Sink for BookSink {
         taken
     }
 
+    fn error(&mut self, index: usize, error: TaskError) {
+        let item = (self.id, index as u64);
+        let mut book = self.book.lock().unwrap();
+        if let (TaskError::TimedOut, Some(timeout)) = (&error, self.timeout) {
+            assert!(book.overtime(item, timeout), "{item:?} had time left");
+        }
+        assert!(self.values.insert(index as u64), "one answer for each item");
+        book.errors.insert(item, error);
+    }
+
     fn types(&self) -> (&'static str, &'static str) {
         ("argument", "result")
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) {
         let result = failure.map_or(Ok(self.values.len()), Err);
-        let before = self.book.lock().unwrap().ended.insert(self.id, result);
+        let mut book = self.book.lock().unwrap();
+        if let (Err(TaskError::TimedOut), Some(timeout)) = (&result, self.timeout) {
+            let late = |item: &Item| item.0 == self.id && book.overtime(*item, timeout);
+            assert!(book.started.keys().any(late), "nothing was late");
+        }
+        let before = book.ended.insert(self.id, result);
         assert!(before.is_none(), "a job ends once");
     }
 }
@@ -84,8 +119,13 @@ impl Sink for BookSink {
 /// A worker: what it was sent, where it is, and what it said that was not yet heard.
 struct Sim {
     gates: Rc<Gates>,
-    inbox: VecDeque<(u64, VecDeque<Item>)>,
+    inbox: VecDeque<(BatchHead, VecDeque<Item>)>,
     begun: u64,
+    /// How many items it has begun in all, its initializer not counted.
+    served: u64,
+    initialized: bool,
+    contexts: HashSet<u64>,
+    retires: bool,
     running: Option<Item>,
     /// The running item takes until then.
     until: Instant,
@@ -95,18 +135,35 @@ struct Sim {
     leaves: bool,
 }
 
+/// What the world knows of a job.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    size: u64,
+    each: bool,
+    retry: u32,
+    timeout: Option<Duration>,
+    context: bool,
+}
+
 struct World {
     seed: u64,
     now: Instant,
+    epoch: Epoch,
     sched: Sched,
+    counters: Arc<Counters>,
+    initializes: bool,
+    /// Initializers panic in this world, some time.
+    fragile: bool,
+    broken: bool,
+    most_tasks: Option<u64>,
     sims: Vec<Option<Sim>>,
-    ran: HashSet<Item>,
+    ran: HashMap<Item, u32>,
     /// Items in which a worker died.
     fatal: HashSet<Item>,
     /// Jobs that were cancelled, and those with a panic.
     cancelled: HashSet<u64>,
     panicked: HashSet<u64>,
-    sizes: HashMap<u64, u64>,
+    jobs: HashMap<u64, Known>,
     /// Jobs that are still being fed: how far.
     open: Vec<(u64, u64, u64)>,
     next_job: u64,
@@ -116,6 +173,8 @@ struct World {
     executed: u32,
     /// How many running items were told that nobody wants them.
     rung: u32,
+    /// How many workers have asked to be replaced.
+    retired: u32,
 }
 
 const CODE: CodeRef = CodeRef {
@@ -127,22 +186,48 @@ const CODE: CodeRef = CodeRef {
 impl World {
     fn new(seed: u64) -> Self {
         let now = Instant::now();
+        let epoch = Epoch {
+            instant: now,
+            nanos: 77_000_000,
+        };
+        let mut chunk = Chunk::default();
+        chunk.push(&(INITIALIZE, 0u64)).unwrap();
+        let initializer = Initializer {
+            code: CODE,
+            chunk: Arc::new(chunk),
+            type_name: "argument",
+        };
+        let initializes = seed % 3 == 1;
+        let policy = Policy {
+            grace: Duration::from_millis(20),
+            initializer: initializes.then_some(initializer),
+            most_tasks: (seed % 5 == 2).then_some(1 + seed % 13),
+        };
+        let most_tasks = policy.most_tasks;
+        let counters = Arc::new(Counters::new());
         let mut world = Self {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             now,
-            sched: Sched::new(1 + seed as usize % 4, Duration::from_millis(20), now),
+            epoch,
+            sched: Sched::new(1 + seed as usize % 4, policy, counters.clone(), epoch),
+            counters,
+            initializes,
+            fragile: initializes && seed % 5 == 3,
+            broken: false,
+            most_tasks,
             sims: Vec::new(),
-            ran: HashSet::new(),
+            ran: HashMap::new(),
             fatal: HashSet::new(),
             cancelled: HashSet::new(),
             panicked: HashSet::new(),
-            sizes: HashMap::new(),
+            jobs: HashMap::new(),
             open: Vec::new(),
-            next_job: 0,
+            next_job: 1,
             book: Arc::default(),
             hostile: true,
             executed: 0,
             rung: 0,
+            retired: 0,
         };
         world.sims.resize_with(world.sched.workers.len(), || None);
         world
@@ -162,14 +247,39 @@ impl World {
     fn submit(&mut self) {
         let id = self.next_job;
         self.next_job += 1;
+        let each = self.chance(3);
         let size = if self.chance(2) { 1 } else { self.random(120) };
+        let timeout = if self.chance(3) {
+            Some(Duration::from_millis(self.random(40)))
+        } else {
+            None
+        };
+        let known = Known {
+            size,
+            each,
+            retry: if self.chance(3) {
+                self.random(4) as u32
+            } else {
+                0
+            },
+            timeout,
+            context: self.chance(5),
+        };
         let sink = BookSink {
             id,
+            timeout,
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        self.sizes.insert(id, size);
-        self.sched.submit(id, CODE, Box::new(sink));
+        let mut work = Work::new(CODE, Box::new(sink));
+        (work.each, work.retry, work.timeout) = (each, known.retry, timeout);
+        work.chunk = self.chance(5).then_some(7);
+        work.context = known.context.then(|| Context {
+            bytes: Arc::from(id.to_ne_bytes()),
+            type_name: "context",
+        });
+        self.jobs.insert(id, known);
+        self.sched.submit(id, work, self.now);
         self.open.push((id, 0, size));
         self.feed(self.open.len() - 1);
     }
@@ -194,6 +304,10 @@ impl World {
     }
 
     fn act(&mut self) {
+        self.book.lock().unwrap().now = Some(self.now);
+        for index in self.sched.overdue(self.now).collect::<Vec<_>>() {
+            self.hear(index, true);
+        }
         self.sched.tick(self.now);
         for action in self.sched.actions() {
             match action {
@@ -201,7 +315,8 @@ impl World {
                     self.sched.died(index, &WorkerExit::new(0), false, self.now);
                 }
                 Action::Spawn(index) => {
-                    let gates = Rc::new(Gates([Gate::new(), Gate::new()]));
+                    assert!(!self.broken, "nothing is started after a breakdown");
+                    let gates = Rc::new(Gates(std::array::from_fn(|_| Gate::new())));
                     self.sched
                         .started(index, 100 + index as u32, gates.clone(), self.now);
                     assert!(self.sims[index].is_none(), "one process in one place");
@@ -209,6 +324,10 @@ impl World {
                         gates,
                         inbox: VecDeque::new(),
                         begun: 0,
+                        served: 0,
+                        initialized: !self.initializes,
+                        contexts: HashSet::new(),
+                        retires: false,
                         running: None,
                         until: self.now,
                         said: Vec::new(),
@@ -219,43 +338,34 @@ impl World {
                 }
                 Action::Send {
                     worker,
-                    head,
-                    items,
-                } => self.send(worker, head, items.as_ref()),
+                    mut head,
+                    body,
+                } => {
+                    head.extend_from_slice(body.bytes());
+                    self.send(worker, &head);
+                }
                 Action::Ring(index) => {
                     // Every other one obeys.
                     let obeys = self.chance(2);
-                    if let Some(sim) = &mut self.sims[index]
-                        && let Some((sequence, _)) = sim.inbox.front()
-                        && sim.gates.gate(*sequence as usize % GATES).is_unwanted()
-                        && let Some((job, item)) = sim.running
-                    {
-                        let end = self.book.lock().unwrap().ended.get(&job).cloned();
-                        let failed_below = (0..item).any(|i| self.fatal.contains(&(job, i)))
-                            || self.panicked.contains(&job);
-                        assert!(
-                            end.is_some() || failed_below || self.cancelled.contains(&job),
-                            "an innocent is cancelled: {:?}",
-                            (job, item)
-                        );
+                    let Some(sim) = &self.sims[index] else {
+                        continue;
+                    };
+                    let front = sim.inbox.front().map(|(head, _)| head.sequence);
+                    let unwanted = front
+                        .is_some_and(|front| sim.gates.gate(front as usize % GATES).is_unwanted());
+                    if let (true, Some(item)) = (unwanted, sim.running) {
+                        assert!(!self.is_wanted(item), "an innocent is cancelled: {item:?}");
                         self.rung += 1;
-                        if obeys {
+                        if let (true, Some(sim)) = (obeys, &mut self.sims[index]) {
                             sim.until = self.now;
                         }
                     }
                 }
                 Action::Kill(index) => {
                     let running = self.sims[index].as_ref().and_then(|sim| sim.running);
-                    if let Some((job, item)) = running {
-                        let wanted = !self.cancelled.contains(&job)
-                            && !self.book.lock().unwrap().ended.contains_key(&job);
-                        let failed_below = (0..item).any(|i| self.fatal.contains(&(job, i)))
-                            || self.panicked.contains(&job);
+                    if let Some(item) = running.filter(|item| item.0 != INITIALIZE) {
                         self.executed += 1;
-                        assert!(
-                            !wanted || failed_below,
-                            "an innocent is killed: {running:?}"
-                        );
+                        assert!(!self.is_wanted(item), "an innocent is killed: {item:?}");
                     }
                     self.die(index);
                 }
@@ -263,28 +373,49 @@ impl World {
         }
     }
 
-    fn send(&mut self, worker: usize, mut bytes: Vec<u8>, items: Option<&Piece>) {
+    /// Somebody may still want the result of this item.
+    fn is_wanted(&self, item: Item) -> bool {
+        let (job, index) = item;
+        let book = self.book.lock().unwrap();
+        let known = self.jobs[&job];
+        let late = |item| {
+            known
+                .timeout
+                .is_some_and(|timeout| book.overtime(item, timeout))
+        };
+        if self.cancelled.contains(&job) || book.ended.contains_key(&job) {
+            return false;
+        }
+        if known.each {
+            return !book.errors.contains_key(&item);
+        }
+        let below = (0..index).any(|i| self.fatal.contains(&(job, i)) || late((job, i)));
+        !(below || late(item) || self.panicked.contains(&job))
+    }
+
+    fn send(&mut self, worker: usize, bytes: &[u8]) {
         let Some(sim) = &mut self.sims[worker] else {
             return;
         };
         assert!(sim.hello, "nothing is sent before hello");
-        if let Some(piece) = items {
-            bytes.extend_from_slice(&piece.chunk.bytes()[piece.span()]);
-        }
-        match Frame::decode(&bytes).unwrap().unwrap().0 {
-            Frame::Batch {
-                sequence,
-                items,
-                count,
-                ..
-            } => {
+        match Frame::decode(bytes).unwrap().unwrap().0 {
+            Frame::Batch { batch, items } => {
                 let mut reader = Reader(items);
                 let items: VecDeque<Item> =
                     std::iter::from_fn(|| reader.bytes().map(|b| decode(b).unwrap())).collect();
-                assert_eq!(items.len() as u64, count);
-                sim.inbox.push_back((sequence, items));
+                assert_eq!(items.len() as u64, batch.count);
+                let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
+                assert_eq!(batch.timed, known.timeout.is_some());
+                assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
+                assert!(!known.context || sim.contexts.contains(&batch.context));
+                sim.inbox.push_back((batch, items));
                 assert!(sim.inbox.len() <= GATES);
             }
+            Frame::Context { id, bytes } => {
+                assert_eq!(bytes, id.to_ne_bytes());
+                assert!(sim.contexts.insert(id), "a context comes once");
+            }
+            Frame::Forget { id } => assert!(sim.contexts.remove(&id)),
             Frame::Bye => sim.leaves = true,
             Frame::Welcome { .. } => unreachable!(),
         }
@@ -292,17 +423,18 @@ impl World {
 
     /// One step of one worker.
     fn work(&mut self, index: usize) {
-        let (panics, dies) = (
+        let (mut panics, dies) = (
             self.hostile && self.chance(200),
             self.hostile && self.chance(60),
         );
+        let retires = self.hostile && self.chance(80);
         let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
         let Some(sim) = &mut self.sims[index] else {
             return;
         };
         if !sim.hello {
             sim.hello = true;
-            self.sched.hello(index);
+            self.sched.hello(index, self.now);
             return;
         }
         if let Some(item) = sim.running {
@@ -311,6 +443,11 @@ impl World {
             }
             if self.now < sim.until {
                 return;
+            }
+            if item.0 == INITIALIZE {
+                panics = self.hostile && self.fragile && self.next_job > 20;
+                self.broken |= panics;
+                sim.initialized = !panics;
             }
             if panics {
                 sim.said.extend(wire::panic("oh", None));
@@ -321,24 +458,57 @@ impl World {
                 sim.said.extend(value);
             }
             sim.running = None;
+            if panics && item.0 == INITIALIZE {
+                self.hear(index, true); // at once: what comes from now on knows it
+            }
             return;
         }
-        let Some((sequence, items)) = sim.inbox.front_mut() else {
+        let Some((batch, items)) = sim.inbox.front_mut() else {
             if sim.leaves {
                 self.die(index);
             }
             return;
         };
-        let taken = sim.gates.gate(*sequence as usize % GATES).take();
-        if taken.is_some() {
+        let gate = sim.gates.gate(batch.sequence as usize % GATES);
+        if sim.begun > 0 && retires && !sim.retires && sim.initialized {
+            sim.retires = true;
+            self.retired += 1;
+            gate.recall(0);
+            sim.said.extend(wire::retire());
+        }
+        if sim.retires {
+            gate.recall(0);
+        }
+        if batch.timed {
+            let since = self.now - self.epoch.instant;
+            gate.starts(self.epoch.nanos + since.as_nanos() as u64);
+        }
+        if gate.take().is_some() {
             let item = items.pop_front().unwrap();
             sim.begun += 1;
             sim.running = Some(item);
             sim.until = until;
-            assert!(self.ran.insert(item), "{item:?} runs twice");
+            if item.0 == INITIALIZE {
+                return;
+            }
+            sim.served += 1;
+            assert!(sim.initialized, "{item:?} comes before the initializer");
+            assert!(!sim.retires, "{item:?} begins on a worker that retires");
+            assert!(self.most_tasks.is_none_or(|most| sim.served <= most));
+            let runs = self.ran.entry(item).or_insert(0);
+            *runs += 1;
+            assert!(
+                *runs == 1 || self.fatal.contains(&item),
+                "{item:?} runs twice"
+            );
+            assert!(
+                *runs <= 1 + self.jobs[&item.0].retry,
+                "{item:?} runs too often"
+            );
+            self.book.lock().unwrap().started.insert(item, self.now);
         } else {
             sim.said
-                .extend(wire::end(*sequence, sim.begun, sim.begun * 30_000));
+                .extend(wire::end(batch.sequence, sim.begun, sim.begun * 30_000));
             sim.begun = 0;
             sim.inbox.pop_front();
         }
@@ -368,7 +538,8 @@ impl World {
             return;
         };
         assert!(sim.heard.is_empty());
-        self.fatal.extend(sim.running);
+        self.fatal
+            .extend(sim.running.filter(|item| item.0 != INITIALIZE));
         let mut exit = WorkerExit::new(100 + index as u32);
         exit.signal = Some(9);
         self.sched.died(index, &exit, false, self.now);
@@ -383,8 +554,8 @@ impl World {
                 self.feed(open);
             }
             2 if self.hostile && self.chance(4) => self.die(worker),
-            3 if self.hostile && self.next_job > 0 && self.chance(3) => {
-                let id = self.random(self.next_job);
+            3 if self.hostile && self.next_job > 1 && self.chance(3) => {
+                let id = 1 + self.random(self.next_job - 1);
                 self.cancelled.insert(id);
                 self.sched.cancel(id, self.now);
             }
@@ -402,20 +573,41 @@ impl World {
         let book = self.book.lock().unwrap();
         assert_eq!(
             book.ended.len() as u64,
-            self.next_job,
+            self.next_job - 1,
             "every job has ended"
         );
+        let may = |id: &u64, error: &TaskError| match error {
+            TaskError::Cancelled => assert!(self.cancelled.contains(id)),
+            TaskError::Panicked(_) => assert!(self.broken || self.panicked.contains(id)),
+            TaskError::TimedOut => assert!(self.jobs[id].timeout.is_some()),
+            TaskError::WorkerDied(exit) => {
+                assert!(self.fatal.iter().any(|(job, _)| job == id));
+                assert_eq!(exit.attempts(), 1 + self.jobs[id].retry);
+            }
+            other => panic!("{other:?}"),
+        };
         for (id, result) in &book.ended {
             match result {
-                Ok(values) => assert_eq!(*values as u64, self.sizes[id]),
-                Err(TaskError::Cancelled) => assert!(self.cancelled.contains(id)),
-                Err(TaskError::Panicked(_)) => assert!(self.panicked.contains(id)),
-                Err(TaskError::WorkerDied(_)) => {
-                    assert!(self.fatal.iter().any(|(job, _)| job == id));
-                }
-                other => panic!("{other:?}"),
+                Ok(values) => assert_eq!(*values as u64, self.jobs[id].size),
+                Err(error) => may(id, error),
+            }
+            let whole = matches!(result, Err(TaskError::Cancelled)) || self.broken;
+            assert!(
+                !self.jobs[id].each || result.is_ok() || whole,
+                "its items fail, not it"
+            );
+        }
+        for ((id, item), error) in &book.errors {
+            may(id, error);
+            if let TaskError::WorkerDied(_) = error {
+                assert!(self.fatal.contains(&(*id, *item)), "exact blame");
             }
         }
+        assert_eq!(
+            self.counters.read(0).pending,
+            0,
+            "nothing is left, and nothing was lost"
+        );
     }
 }
 
@@ -429,7 +621,8 @@ fn worlds() -> u64 {
 
 #[test]
 fn every_job_ends_once_and_no_item_runs_twice() {
-    let (mut executed, mut rung) = (0, 0);
+    let (mut executed, mut rung, mut retired, mut broken) = (0, 0, 0, 0);
+    let (mut late, mut again) = (0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         for _ in 0..1500 {
@@ -440,7 +633,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         while !world.open.is_empty() {
             world.feed(0);
         }
-        world.sched.stop(Stop::Wait, world.now);
+        world.sched.stop(How::Wait.into(), world.now);
         let mut steps = 0;
         while !world.sched.is_over() {
             world.step();
@@ -450,7 +643,15 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         world.check();
         executed += world.executed;
         rung += world.rung;
+        retired += world.retired;
+        broken += u32::from(world.broken);
+        let stats = world.counters.read(0);
+        (late, again) = (late + stats.timed_out, again + stats.retried);
     }
+    assert!(
+        retired > 0 && broken > 0 && late > worlds() && again > worlds(),
+        "{retired} retired, {broken} broken, {late} late, {again} again: it tests nothing"
+    );
     assert!(
         u64::from(executed) > worlds() / 10,
         "{executed} executions test nothing"
@@ -471,7 +672,7 @@ fn nothing_lives_and_everything_is_told() {
     let mut exit = WorkerExit::new(7);
     exit.code = Some(1);
     let begin = world.now;
-    while (world.book.lock().unwrap().ended.len() as u64) < world.next_job {
+    while (world.book.lock().unwrap().ended.len() as u64) < world.next_job - 1 {
         world.sched.tick(world.now);
         for action in world.sched.actions() {
             let Action::Spawn(index) = action else {
@@ -479,19 +680,21 @@ fn nothing_lives_and_everything_is_told() {
             };
             world.sched.died(index, &exit, false, world.now);
         }
-        world.now = world.sched.deadline(world.now).unwrap_or(world.now);
+        world.now = world.sched.deadline().unwrap_or(world.now);
         assert!(
             world.now < begin + Duration::from_secs(10),
             "clearly bounded"
         );
     }
-    let ended = &world.book.lock().unwrap().ended;
-    let empty = |id: &u64| world.sizes[id] == 0;
-    assert!(
-        ended
-            .iter()
-            .all(|(id, end)| empty(id) || matches!(end, Err(TaskError::WorkerDied(_))))
-    );
+    let book = world.book.lock().unwrap();
+    let ended = &book.ended;
+    let all_told = |id: &u64| {
+        let errors = &book.errors;
+        let told = |item| matches!(errors.get(&(*id, item)), Some(TaskError::WorkerDied(_)));
+        (0..world.jobs[id].size).all(told)
+    };
+    let died = |end: &Result<usize, TaskError>| matches!(end, Err(TaskError::WorkerDied(_)));
+    assert!(ended.iter().all(|(id, end)| died(end) || all_told(id)));
 }
 
 #[test]
@@ -506,5 +709,5 @@ fn an_idle_pool_sets_no_alarm() {
         world.step();
     }
     assert_eq!(world.book.lock().unwrap().ended.len(), 1);
-    assert_eq!(world.sched.deadline(world.now), None);
+    assert_eq!(world.sched.deadline(), None);
 }

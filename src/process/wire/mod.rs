@@ -6,17 +6,22 @@
 //!
 //! ```text
 //!   parent ──► worker   frame  = kind, length, payload
-//!                         WELCOME  version, image id
-//!                         BATCH    sequence, trampoline, function, check, count, items
+//!                         WELCOME  version, image id, memory limit (0: none)
+//!                         CONTEXT  id, bytes
+//!                         BATCH    sequence, trampoline, function, check, count,
+//!                                  whether starts are noted, whether it is brief,
+//!                                  context (0: none), items
 //!                                  item = length, bytes of the argument
+//!                         FORGET   id of a context
 //!                         BYE
 //!
 //!   worker ──► parent   record = kind, length, payload
 //!                         HELLO    version, image id
 //!                         VALUE    bytes of the result
 //!                         PANIC    message, whether there is a place, file, line, column
-//!                         CODEC    direction, detail
+//!                         CODEC    of what, detail
 //!                         END      sequence, items begun, nanoseconds of work
+//!                         RETIRE   nothing: give me no more
 //! ```
 //!
 //! The records of a frame's items come in the order of the items and name no
@@ -39,7 +44,7 @@ mod tests;
 use std::ops::Range;
 
 /// Both sides say it first; it changes with the protocol.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 /// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,12 +56,15 @@ type Decoded<T> = Result<Option<(T, usize)>, Broken>;
 const WELCOME: u8 = 1;
 const BATCH: u8 = 2;
 const BYE: u8 = 3;
+const CONTEXT: u8 = 4;
+const FORGET: u8 = 5;
 
 const HELLO: u8 = 1;
 const VALUE: u8 = 2;
 const PANIC: u8 = 3;
 const CODEC: u8 = 4;
 const END: u8 = 5;
+const RETIRE: u8 = 6;
 
 /// Appends a number.
 pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
@@ -185,18 +193,40 @@ pub(crate) struct CodeRef {
     pub(crate) check: u64,
 }
 
+/// Everything of a batch but its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHead {
+    pub(crate) sequence: u64,
+    pub(crate) code: CodeRef,
+    pub(crate) count: u64,
+    /// The worker notes when each item starts.
+    pub(crate) timed: bool,
+    /// The worker may begin with it before it has sent what it has to say.
+    pub(crate) brief: bool,
+    /// 0: none.
+    pub(crate) context: u64,
+}
+
 /// What a parent says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Welcome {
         version: u64,
         image: &'a [u8],
+        memory: u64,
+    },
+    /// What the items of later batches have in common.
+    Context {
+        id: u64,
+        bytes: &'a [u8],
     },
     Batch {
-        sequence: u64,
-        code: CodeRef,
-        count: u64,
+        batch: BatchHead,
         items: &'a [u8],
+    },
+    /// No more batches come with this context.
+    Forget {
+        id: u64,
     },
     Bye,
 }
@@ -216,44 +246,65 @@ impl<'a> Frame<'a> {
             WELCOME => Self::Welcome {
                 version: reader.number()?,
                 image: reader.bytes()?,
+                memory: reader.number()?,
+            },
+            CONTEXT => Self::Context {
+                id: reader.number()?,
+                bytes: reader.0,
             },
             BATCH => {
                 let sequence = reader.number()?;
-                let trampoline = reader.number()?;
-                let function = reader.number()?;
-                let check = reader.number()?;
-                let count = reader.number()?;
                 let code = CodeRef {
-                    trampoline,
-                    function,
-                    check,
+                    trampoline: reader.number()?,
+                    function: reader.number()?,
+                    check: reader.number()?,
                 };
-                Self::Batch {
+                let batch = BatchHead {
                     sequence,
                     code,
-                    count,
+                    count: reader.number()?,
+                    timed: reader.number()? != 0,
+                    brief: reader.number()? != 0,
+                    context: reader.number()?,
+                };
+                Self::Batch {
+                    batch,
                     items: reader.0,
                 }
             }
+            FORGET => Self::Forget {
+                id: reader.number()?,
+            },
             BYE => Self::Bye,
             _ => return None,
         })
     }
 }
 
-pub(crate) fn welcome(image: &[u8]) -> Vec<u8> {
-    greeting(WELCOME, image)
+pub(crate) fn welcome(image: &[u8], memory: u64) -> Vec<u8> {
+    let mut payload = greeting(image);
+    put(&mut payload, memory);
+    whole(WELCOME, &payload)
 }
 
 pub(crate) fn hello(image: &[u8]) -> Vec<u8> {
-    greeting(HELLO, image)
+    whole(HELLO, &greeting(image))
 }
 
-fn greeting(kind: u8, image: &[u8]) -> Vec<u8> {
+fn greeting(image: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     put(&mut payload, VERSION);
     put_bytes(&mut payload, image);
-    whole(kind, &payload)
+    payload
+}
+
+/// Everything of a context but its bytes, of which there are `length`.
+pub(crate) fn context_head(id: u64, length: usize) -> Vec<u8> {
+    head(CONTEXT, &[id], length)
+}
+
+pub(crate) fn forget(id: u64) -> Vec<u8> {
+    head(FORGET, &[id], 0)
 }
 
 pub(crate) fn bye() -> Vec<u8> {
@@ -261,15 +312,40 @@ pub(crate) fn bye() -> Vec<u8> {
 }
 
 /// Everything of a batch but its items, of which there are `bytes` bytes.
-pub(crate) fn batch_head(sequence: u64, code: CodeRef, count: u64, bytes: Range<usize>) -> Vec<u8> {
-    let mut fixed = Vec::with_capacity(48);
-    for number in [sequence, code.trampoline, code.function, code.check, count] {
-        put(&mut fixed, number);
-    }
-    let mut head = Vec::with_capacity(fixed.len() + 10);
-    head.push(BATCH);
-    put(&mut head, (fixed.len() + bytes.len()) as u64);
-    head.extend_from_slice(&fixed);
+pub(crate) fn batch_head(batch: &BatchHead, bytes: Range<usize>) -> Vec<u8> {
+    let BatchHead {
+        sequence,
+        code,
+        count,
+        timed,
+        brief,
+        context,
+    } = *batch;
+    let CodeRef {
+        trampoline,
+        function,
+        check,
+    } = code;
+    let numbers = [
+        sequence,
+        trampoline,
+        function,
+        check,
+        count,
+        timed.into(),
+        brief.into(),
+        context,
+    ];
+    head(BATCH, &numbers, bytes.len())
+}
+
+/// A frame of `numbers` and then `length` bytes, without these.
+fn head(kind: u8, numbers: &[u64], length: usize) -> Vec<u8> {
+    let fixed: usize = numbers.iter().copied().map(width).sum();
+    let mut head = Vec::with_capacity(fixed + 11);
+    head.push(kind);
+    put(&mut head, (fixed + length) as u64);
+    numbers.iter().for_each(|number| put(&mut head, *number));
     head
 }
 
@@ -293,7 +369,7 @@ pub(crate) enum Record<'a> {
         place: Option<(String, u32, u32)>,
     },
     Codec {
-        of_result: bool,
+        of: CodecOf,
         detail: String,
     },
     End {
@@ -301,6 +377,16 @@ pub(crate) enum Record<'a> {
         begun: u64,
         nanos: u64,
     },
+    /// The worker wants to be replaced, and begins nothing more of this frame.
+    Retire,
+}
+
+/// What could not be decoded or encoded in a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodecOf {
+    Argument,
+    Result,
+    Context,
 }
 
 /// The kind of a [`Record::Value`], for who writes one in place.
@@ -347,7 +433,11 @@ impl<'a> Record<'a> {
                 }
             }
             CODEC => Self::Codec {
-                of_result: reader.number()? != 0,
+                of: match reader.number()? {
+                    0 => CodecOf::Argument,
+                    1 => CodecOf::Result,
+                    _ => CodecOf::Context,
+                },
                 detail: reader.text()?,
             },
             END => Self::End {
@@ -355,6 +445,7 @@ impl<'a> Record<'a> {
                 begun: reader.number()?,
                 nanos: reader.number()?,
             },
+            RETIRE => Self::Retire,
             _ => return None,
         })
     }
@@ -371,9 +462,9 @@ pub(crate) fn panic(message: &str, place: Option<(&str, u32, u32)>) -> Vec<u8> {
     whole(PANIC, &payload)
 }
 
-pub(crate) fn codec(of_result: bool, detail: &str) -> Vec<u8> {
+pub(crate) fn codec(of: CodecOf, detail: &str) -> Vec<u8> {
     let mut payload = Vec::new();
-    put(&mut payload, of_result.into());
+    put(&mut payload, of as u64);
     put_bytes(&mut payload, detail.as_bytes());
     whole(CODEC, &payload)
 }
@@ -384,6 +475,10 @@ pub(crate) fn end(sequence: u64, begun: u64, nanos: u64) -> Vec<u8> {
         put(&mut payload, number);
     }
     whole(END, &payload)
+}
+
+pub(crate) fn retire() -> Vec<u8> {
+    whole(RETIRE, &[])
 }
 
 /// The head of a value too long for the ledger.

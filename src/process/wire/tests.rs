@@ -47,8 +47,9 @@ fn records() -> Vec<Vec<u8>> {
         [value_head(200), vec![7; 200]].concat(),
         panic("oh", Some(("a.rs", 1, 2))),
         panic("oh", None),
-        codec(true, "no"),
+        codec(CodecOf::Result, "no"),
         end(1, 2, u64::MAX),
+        retire(),
     ]
 }
 
@@ -97,7 +98,7 @@ fn records_come_out_as_they_went_in() {
     assert_eq!(
         seen[5],
         Record::Codec {
-            of_result: true,
+            of: CodecOf::Result,
             detail: "no".to_owned()
         }
     );
@@ -109,6 +110,7 @@ fn records_come_out_as_they_went_in() {
             nanos: u64::MAX
         }
     );
+    assert_eq!(seen[7], Record::Retire);
 }
 
 #[test]
@@ -119,24 +121,41 @@ fn frames_come_out_as_they_went_in() {
         check: u64::MAX,
     };
     let items = [1, b'x', 2, b'y', b'z'];
-    let head = batch_head(9, code, 2, 0..items.len());
+    let batch = BatchHead {
+        sequence: 9,
+        code,
+        count: 2,
+        timed: true,
+        brief: true,
+        context: 1 << 20,
+    };
+    let head = batch_head(&batch, 0..items.len());
     let bytes = [head, items.to_vec()].concat();
     let (frame, used) = Frame::decode(&bytes).unwrap().unwrap();
-    assert_eq!(
-        frame,
-        Frame::Batch {
-            sequence: 9,
-            code,
-            count: 2,
-            items: &items
-        }
-    );
-    assert_eq!(used, bytes.len());
+    let items = &items[..];
+    assert_eq!((frame, used), (Frame::Batch { batch, items }, bytes.len()));
     assert_eq!(Frame::decode(&bye()), Ok(Some((Frame::Bye, 2))));
-    let bytes = welcome(b"id");
+    assert_eq!(
+        Frame::decode(&forget(300)),
+        Ok(Some((Frame::Forget { id: 300 }, 4)))
+    );
+    let bytes = [context_head(300, 3), b"ctx".to_vec()].concat();
+    let context = Frame::Context {
+        id: 300,
+        bytes: b"ctx",
+    };
+    assert_eq!(Frame::decode(&bytes), Ok(Some((context, bytes.len()))));
+    let bytes = welcome(b"id", 77);
     assert!(matches!(
         Frame::decode(&bytes),
-        Ok(Some((Frame::Welcome { image: b"id", .. }, _)))
+        Ok(Some((
+            Frame::Welcome {
+                image: b"id",
+                memory: 77,
+                ..
+            },
+            _
+        )))
     ));
 }
 

@@ -1,0 +1,36 @@
+//! The clock that a worker and its parent have in common.
+//!
+//! `Instant` cannot cross to another process; the kernel's monotonic clock that it is made of
+//! can. A worker notes when an item starts as nanoseconds of that clock, and the parent turns
+//! them back into an `Instant` by the distance from one moment that it knows in both forms.
+//!
+//! Tests: `sched::sim`, `tests/process_calls.rs` (timeouts).
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds of the clock that all processes of this machine share.
+pub(crate) fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    (time.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(time.tv_nsec as u64)
+}
+
+/// One moment in both forms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch {
+    pub(crate) instant: Instant,
+    pub(crate) nanos: u64,
+}
+
+impl Epoch {
+    /// The time `nanos` as an `Instant`; one that no worker can mean is `None`.
+    pub(crate) fn instant(&self, nanos: u64) -> Option<Instant> {
+        match nanos.checked_sub(self.nanos) {
+            Some(after) => self.instant.checked_add(Duration::from_nanos(after)),
+            None => None,
+        }
+    }
+}

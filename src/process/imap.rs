@@ -1,0 +1,373 @@
+//! Results one by one, of items taken one by one.
+//!
+//! **Protocol.** One job of the scheduler's, fed as its results are taken:
+//!
+//! 1. Whoever asks for a result also takes items from the iterator, until as many are out as the
+//!    buffer holds; encodes them, and sends them off together. So the iterator runs on
+//!    the caller's thread, and never further ahead than the buffer.
+//! 2. To send one item for each result taken would cost a wake-up of the driver each: nothing is sent until
+//!    a quarter of the buffer is free, or there is nothing to do but wait.
+//! 3. A buffer that nobody has set begins with four items for each worker. While whole buffers pass in
+//!    no time it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
+//!    taken in all.
+//! 4. A panic of the iterator, or of an argument's `Serialize`, is kept until all results before it
+//!    have been given, then goes on in the caller.
+//!
+//! Dropping it cancels the job.
+//!
+//! Tests: `tests/process_imap.rs`.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+
+use super::chunk::Chunk;
+use super::client::{Client, Wishes, unencodable};
+use super::driver::Shared;
+use super::job::Work;
+use super::mailbox::Mail;
+use super::portable::Portable;
+use super::results::{Each, Inbox, Next};
+use super::wire::CodeRef;
+use crate::sync::block_on;
+use crate::task::TaskError;
+use crate::task::panic::{Carried, carry};
+
+/// How far a buffer grows that nobody has set.
+const MOST: usize = 512;
+/// A buffer that passes in less than this is too small.
+const QUICK: Duration = Duration::from_millis(4);
+
+/// The results of [`ProcessPool::imap`](crate::ProcessPool::imap) and
+/// [`imap_unordered`](crate::ProcessPool::imap_unordered): an iterator, or a
+/// [`stream`](Self::stream), of `Result<R, TaskError>`.
+///
+/// Lazy: items are taken from the input, on the thread that asks for results, no further ahead
+/// than the [buffer](Self::buffer) holds. Each item has its own result: one that fails
+/// ([`Panicked`](TaskError::Panicked), [`WorkerDied`](TaskError::WorkerDied),
+/// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) costs the others nothing. Items
+/// are sent many at a time where they are short, but what is done does not wait for
+/// what is not.
+///
+/// If the input panics, the results of the items before are given first, then the panic
+/// goes on in the caller; the pool lives. Dropping it cancels what has not ended. It does not keep
+/// the pool alive: when that ends, what was taken from the input and has not
+/// run ends in [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed), and no more is taken.
+///
+/// On an event-loop thread `next` never blocks: what is there is given, then one
+/// [`WouldBlock`](TaskError::WouldBlock), and the rest is cancelled. Use the stream there.
+///
+/// ```
+/// use trefoil::ProcessPool;
+///
+/// # trefoil::process::init();
+/// let procs = ProcessPool::with_workers(2)?;
+/// let mut sum = 0;
+/// for result in procs.imap_unordered(0..100, |n: u64| n * 2).buffer(16) {
+///     sum += result?;
+/// }
+/// assert_eq!(sum, 9900);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "it does nothing until it is asked for results"]
+pub struct Imap<I: Iterator, R> {
+    shared: Arc<Shared>,
+    id: u64,
+    /// What to submit, until it is.
+    start: Option<(Wishes, Result<CodeRef, TaskError>)>,
+    /// `None`: it has ended.
+    items: Option<I>,
+    panicked: Option<Carried>,
+    chunk: Chunk,
+    /// The index of the first item in `chunk`.
+    base: usize,
+    taken: usize,
+    given: usize,
+    inbox: Arc<Inbox<R>>,
+    buffer: usize,
+    /// The buffer may grow: how many results there were when it last could have, and when that was.
+    grows: Option<(usize, Instant)>,
+    over: bool,
+}
+
+impl<I, R> Imap<I, R>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    pub(super) fn new(
+        client: &Client,
+        wishes: Wishes,
+        code: Result<CodeRef, TaskError>,
+        items: impl IntoIterator<IntoIter = I>,
+        ordered: bool,
+    ) -> Self {
+        let shared = client.shared.clone();
+        let workers = shared.pids.lock().len();
+        Self {
+            id: shared.mailbox.id(),
+            shared,
+            start: Some((wishes, code)),
+            items: Some(items.into_iter()),
+            panicked: None,
+            chunk: Chunk::default(),
+            base: 0,
+            taken: 0,
+            given: 0,
+            inbox: Arc::new(Inbox::new(ordered)),
+            buffer: 4 * workers,
+            grows: Some((0, Instant::now())),
+            over: false,
+        }
+    }
+
+    /// How many items are taken ahead of the results that were given, at most; 0 counts as 1.
+    /// Unless it is set it begins with four for each worker, and grows while items are short.
+    pub fn buffer(mut self, items: usize) -> Self {
+        self.buffer = items.max(1);
+        self.grows = None;
+        self
+    }
+
+    /// The same as a [`Stream`], for async code on any runtime.
+    ///
+    /// ```
+    /// use std::pin::{Pin, pin};
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// # use futures_core::Stream;
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// trefoil::run(async {
+    ///     let mut squares = pin!(procs.imap(1.., |n: u32| n * n).stream());
+    ///     // `squares.next().await`, with the extension traits of your choice
+    ///     let first = std::future::poll_fn(|cx| squares.as_mut().poll_next(cx)).await;
+    ///     assert_eq!(first.unwrap().unwrap(), 1);
+    /// });
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Waiting for its next item is cancel safe: nothing is lost.
+    pub fn stream(self) -> ImapStream<I, R> {
+        ImapStream(self)
+    }
+
+    fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Option<Result<R, TaskError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if self.free() >= self.buffer.div_ceil(4) {
+            self.refill();
+        }
+        let mut next = self.inbox.take(None);
+        if let Next::Nothing = next {
+            if self.items.is_some() && self.free() > 0 {
+                self.refill();
+            }
+            if self.taken == self.given && self.items.is_none() {
+                self.over = true;
+                if let Some(panic) = self.panicked.take() {
+                    panic.resume();
+                }
+                return Poll::Ready(None);
+            }
+            next = self.inbox.take(waker);
+        }
+        match next {
+            Next::Nothing => Poll::Pending,
+            Next::Answer(answer) => {
+                self.given += 1;
+                Poll::Ready(Some(answer))
+            }
+            Next::Over(error) => Poll::Ready(self.refused(error)),
+        }
+    }
+
+    /// The job has ended, and with it all that is still out.
+    fn refused(&mut self, error: TaskError) -> Option<Result<R, TaskError>> {
+        let more = self.items.take().is_some();
+        if self.taken > self.given {
+            self.given += 1;
+            return Some(Err(error));
+        }
+        self.over = true;
+        if let Some(panic) = self.panicked.take() {
+            panic.resume();
+        }
+        more.then_some(Err(error)) // nothing was lost, but more would have come
+    }
+
+    fn free(&self) -> usize {
+        self.buffer.saturating_sub(self.taken - self.given)
+    }
+
+    /// Takes items until the buffer is full, and sends them off.
+    fn refill(&mut self) {
+        self.grow();
+        self.submit();
+        if self.inbox.is_over() {
+            return;
+        }
+        let Some(mut items) = self.items.take() else {
+            return;
+        };
+        let room = self.free();
+        let outcome = carry(|| {
+            for _ in 0..room {
+                let item = items.next()?;
+                self.push(&item);
+            }
+            Some(items)
+        });
+        match outcome {
+            Ok(items) => self.items = items,
+            Err(panic) => {
+                self.panicked = Some(panic);
+                self.chunk.tidy();
+            }
+        }
+        self.send(self.items.is_none());
+    }
+
+    /// Makes the buffer larger if a whole one has passed in no time.
+    fn grow(&mut self) {
+        let Some((given, since)) = self.grows else {
+            return;
+        };
+        if self.given - given < self.buffer {
+            return;
+        }
+        let now = Instant::now();
+        if now - since < QUICK && self.buffer < MOST {
+            self.buffer = (2 * self.buffer).min(MOST);
+        }
+        self.grows = Some((self.given, now));
+    }
+
+    fn push(&mut self, item: &I::Item) {
+        let pushed = self.chunk.push(item);
+        self.taken += 1;
+        if let Err(error) = pushed {
+            self.send(false);
+            self.base = self.taken;
+            let error = unencodable::<I::Item>(error);
+            self.inbox.put(self.taken - 1, [Err(error)]);
+        } else if self.chunk.is_full() {
+            self.send(false);
+        }
+    }
+
+    fn submit(&mut self) {
+        let Some((wishes, code)) = self.start.take() else {
+            return;
+        };
+        // What is refused is dropped, and the inbox is over.
+        let sink = Box::new(Each::<I::Item, R>::new(self.inbox.clone()));
+        match code {
+            Ok(code) => {
+                let mut work = wishes.apply(Work::new(code, sink));
+                work.each = true;
+                let id = self.id;
+                let _ = self.shared.mailbox.push([Mail::Submit { id, work }]);
+            }
+            Err(error) => super::job::Sink::finish(sink, Some(error)),
+        }
+    }
+
+    /// Sends what has been encoded; `sealed`: the last of it.
+    fn send(&mut self, sealed: bool) {
+        let chunk = std::mem::take(&mut self.chunk);
+        let base = self.base;
+        self.base += chunk.len();
+        if chunk.is_empty() && !sealed {
+            return;
+        }
+        let _ = self.shared.mailbox.push([Mail::Feed {
+            id: self.id,
+            base,
+            chunk: Arc::new(chunk),
+            sealed,
+            failure: None,
+        }]);
+    }
+}
+
+impl<I, R> Iterator for Imap<I, R>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = Result<R, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Not even a look at the parker while results are there.
+        if let Poll::Ready(answer) = self.poll_answer(None) {
+            return answer;
+        }
+        match block_on(poll_fn(|cx| self.poll_answer(Some(cx.waker())))) {
+            Some(answer) => answer,
+            None => {
+                self.over = true;
+                self.cancel();
+                Some(Err(TaskError::WouldBlock))
+            }
+        }
+    }
+}
+
+impl<I: Iterator, R> Imap<I, R> {
+    fn cancel(&mut self) {
+        if self.start.is_none() {
+            let _ = self.shared.mailbox.push([Mail::Cancel(self.id)]);
+        }
+    }
+}
+
+impl<I: Iterator, R> Drop for Imap<I, R> {
+    fn drop(&mut self) {
+        if self.taken > self.given || self.items.is_some() {
+            self.cancel();
+        }
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Imap")
+            .field("taken", &self.taken)
+            .field("given", &self.given)
+            .field("buffer", &self.buffer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An [`Imap`] as a [`Stream`].
+#[must_use = "it does nothing until it is polled"]
+pub struct ImapStream<I: Iterator, R>(Imap<I, R>);
+
+// The input is never pinned: an iterator has nothing that could be.
+impl<I: Iterator, R> Unpin for ImapStream<I, R> {}
+
+impl<I, R> Stream for ImapStream<I, R>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = Result<R, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_answer(Some(cx.waker()))
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for ImapStream<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ImapStream").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! Calls with options.
+//!
+//! A function, a pool and [`Wishes`], on the way to one of the ways of starting work, all of
+//! which `client` and `imap` do.
+//!
+//! Tests: `tests/process_calls.rs`.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::client::{Client, Wishes, code_of};
+use super::imap::Imap;
+use super::portable::Portable;
+use crate::task::{Task, TaskError};
+
+/// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
+///
+/// It can be kept, cloned and used again.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::ProcessPool;
+///
+/// # trefoil::process::init();
+/// let procs = ProcessPool::with_workers(2)?;
+/// let careful = procs
+///     .call(|n: u64| n * n)
+///     .timeout(Duration::from_secs(5))
+///     .retry(1)
+///     .name("square");
+/// assert_eq!(careful.spawn(7).join()?, 49);
+/// assert_eq!(careful.map(1..=3)?, [1, 4, 9]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
+pub struct ProcessCall<'a, A, R> {
+    client: &'a Client,
+    f: fn(A) -> R,
+    wishes: Wishes,
+}
+
+impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
+    pub(super) fn new(client: &'a Client, f: fn(A) -> R) -> Self {
+        Self {
+            client,
+            f,
+            wishes: Wishes::default(),
+        }
+    }
+
+    /// How long each item may run, from when it starts to run: then it ends in
+    /// [`TaskError::TimedOut`], and is stopped like a cancelled one (its token is set; its worker
+    /// is killed after the [grace period](crate::ProcessPoolBuilder::grace)). Nobody else
+    /// loses anything by that.
+    ///
+    /// In a `map` it is an error like others: the first by index is the result. In an `imap`
+    /// it is that item's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wishes.timeout = Some(timeout);
+        self
+    }
+
+    /// How many more times an item is started whose worker has died. Only a death is a reason: no panic,
+    /// no timeout, no error. An item that may be retried may run more than once, in part
+    /// or whole: it should not matter.
+    ///
+    /// ```
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let hopeless = procs.call(|()| std::process::abort()).retry(2).spawn(());
+    /// let hopeless: Result<(), _> = hopeless.join();
+    /// let Err(TaskError::WorkerDied(exit)) = hopeless else { panic!() };
+    /// assert_eq!(exit.attempts(), 3);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry(mut self, more: u32) -> Self {
+        self.wishes.retry = more;
+        self
+    }
+
+    /// How many items go to a worker at once, at most; 0 counts as 1. Otherwise as many as take about
+    /// a millisecond, by the time that this function's items took before. The results are the same
+    /// whatever it is.
+    pub fn chunk(mut self, items: usize) -> Self {
+        self.wishes.chunk = Some(items.max(1));
+        self
+    }
+
+    /// The name of the tasks of `spawn` and `map_task`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.wishes.name = Some(name.into());
+        self
+    }
+
+    /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn).
+    #[track_caller]
+    pub fn spawn(&self, arg: A) -> Task<R> {
+        self.client.spawn(&self.wishes, arg, self.f)
+    }
+
+    /// As [`ProcessPool::map`](crate::ProcessPool::map).
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    #[track_caller]
+    pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, TaskError> {
+        self.client.map(&self.wishes, items, self.f)
+    }
+
+    /// As [`map`](Self::map), without waiting: one task for all items, which are taken from the
+    /// iterator and encoded before this returns. Cancelling it cancels them all.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let task = procs.call(|n: u32| n + 1).map_task(0..3);
+    /// assert_eq!(task.join()?, [1, 2, 3]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the iterator does.
+    #[track_caller]
+    pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
+        self.client
+            .map_task(&self.wishes, code_of(self.f), None, items)
+    }
+
+    /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
+    pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
+        Imap::new(
+            self.client,
+            self.wishes.clone(),
+            code_of(self.f),
+            items,
+            true,
+        )
+    }
+
+    /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
+    pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
+        Imap::new(
+            self.client,
+            self.wishes.clone(),
+            code_of(self.f),
+            items,
+            false,
+        )
+    }
+}
+
+impl<A, R> Clone for ProcessCall<'_, A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            wishes: self.wishes.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<A, R> fmt::Debug for ProcessCall<'_, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessCall")
+            .field("wishes", &self.wishes)
+            .finish_non_exhaustive()
+    }
+}

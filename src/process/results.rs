@@ -1,0 +1,167 @@
+//! The results of one `imap`, between the driver and whoever asks for them.
+//!
+//! The driver's side is a [`Sink`]: it decodes without holding the lock, then puts a whole run of results in
+//! at once. The caller's side takes one at a time: the next in order, or whichever came first.
+//! When the job has ended, in whatever way, the inbox is *over*: what has not been answered
+//! by then never will be.
+//!
+//! Tests: `tests/process_imap.rs`.
+
+use std::any::type_name;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::Waker;
+
+use serde::de::DeserializeOwned;
+
+use super::job::{Sink, Taken};
+use super::sink::{decode, take_values, undecodable};
+use crate::loom::Mutex;
+use crate::task::{TaskError, panic};
+
+type Answer<R> = Result<R, TaskError>;
+
+struct State<R> {
+    /// In order: by index, from `first` on. Otherwise as they came.
+    answers: VecDeque<Option<Answer<R>>>,
+    /// How many have been taken.
+    first: usize,
+    waker: Option<Waker>,
+    over: Option<TaskError>,
+}
+
+/// Where the results are.
+pub(crate) struct Inbox<R> {
+    state: Mutex<State<R>>,
+    ordered: bool,
+}
+
+/// What somebody who asks for a result gets.
+pub(crate) enum Next<R> {
+    Answer(Answer<R>),
+    /// None yet; the waker will be woken.
+    Nothing,
+    /// None any more, and why.
+    Over(TaskError),
+}
+
+impl<R> Inbox<R> {
+    pub(crate) fn new(ordered: bool) -> Self {
+        let state = State {
+            answers: VecDeque::new(),
+            first: 0,
+            waker: None,
+            over: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            ordered,
+        }
+    }
+
+    /// The next result.
+    pub(crate) fn take(&self, waker: Option<&Waker>) -> Next<R> {
+        let mut state = self.state.lock();
+        if let Some(Some(_)) = state.answers.front()
+            && let Some(Some(answer)) = state.answers.pop_front()
+        {
+            state.first += 1;
+            return Next::Answer(answer);
+        }
+        if let Some(error) = state.over.clone() {
+            // The first in order is missing; a later one may be there.
+            state.answers.pop_front();
+            state.first += 1;
+            return Next::Over(error);
+        }
+        let before = match waker {
+            Some(waker) => state.waker.replace(waker.clone()),
+            None => None,
+        };
+        drop(state);
+        drop(before);
+        Next::Nothing
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().over.is_some()
+    }
+
+    /// Answers the items from `index` on.
+    pub(crate) fn put(&self, index: usize, answers: impl IntoIterator<Item = Answer<R>>) {
+        let mut state = self.state.lock();
+        if self.ordered {
+            for (place, answer) in (index.saturating_sub(state.first)..).zip(answers) {
+                if state.answers.len() <= place {
+                    state.answers.resize_with(place + 1, || None);
+                }
+                state.answers[place] = Some(answer);
+            }
+        } else {
+            state.answers.extend(answers.into_iter().map(Some));
+        }
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            panic::contain(|| waker.wake());
+        }
+    }
+
+    /// Nothing more comes, because of `error`.
+    fn end(&self, error: TaskError) {
+        let mut state = self.state.lock();
+        state.over.get_or_insert(error);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            panic::contain(|| waker.wake());
+        }
+    }
+}
+
+/// The driver's side.
+pub(crate) struct Each<A, R> {
+    inbox: Arc<Inbox<R>>,
+    _argument: PhantomData<fn(A)>,
+}
+
+impl<A, R> Each<A, R> {
+    pub(crate) fn new(inbox: Arc<Inbox<R>>) -> Self {
+        Self {
+            inbox,
+            _argument: PhantomData,
+        }
+    }
+}
+
+impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Each<A, R> {
+    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
+        let mut answers = Vec::new();
+        let taken = take_values(bytes, most, |_, value| {
+            answers.push(Ok(decode(value).map_err(undecodable::<R>)?));
+            Ok(())
+        });
+        self.inbox.put(index, answers);
+        taken
+    }
+
+    fn error(&mut self, index: usize, error: TaskError) {
+        self.inbox.put(index, [Err(error)]);
+    }
+
+    fn types(&self) -> (&'static str, &'static str) {
+        (type_name::<A>(), type_name::<R>())
+    }
+
+    fn finish(self: Box<Self>, failure: Option<TaskError>) {
+        self.inbox.end(failure.unwrap_or(TaskError::Closed));
+    }
+}
+
+impl<A, R> Drop for Each<A, R> {
+    fn drop(&mut self) {
+        self.inbox.end(TaskError::Closed);
+    }
+}

@@ -1,0 +1,188 @@
+//! What is due: the scheduler's clock.
+//!
+//! 1. A *condemned* item (cancelled, out of time, or of a job that has failed) has been told so by
+//!    its token; if it still runs after the grace period its worker is killed, everything else
+//!    having been taken back from it (W4).
+//! 2. An item with a *timeout* has its time from when it starts, which its worker notes
+//!    beside the gate. The parent looks when the earliest possible time is up, and
+//!    again when the item that it finds running then is due: one look per timeout
+//!    and frame, not one per item. What the worker has finished is read first, so an
+//!    item that ended in time is never blamed.
+//! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
+//!    that is not, the results of a frame that takes longer than it should are
+//!    read ahead, and what of it has not begun is taken back, so that the frame ends with
+//!    the item that runs: nothing that is done waits for what is not.
+//!
+//! Tests: `sim`, `tests/process_calls.rs`.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Sched};
+use crate::process::crew::{PATIENCE, State, Worker};
+use crate::task::TaskError;
+
+/// How long until a look is repeated that came too early.
+const AGAIN: Duration = Duration::from_millis(1);
+
+impl Sched {
+    /// Who may be about to be judged: what these have done meanwhile, sent or not, should be
+    /// heard before `tick`.
+    pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
+        let late = move |worker: &Worker| {
+            let condemned = worker.condemned.is_some_and(|(at, _)| at <= now);
+            let mut checks = worker.window.iter().filter_map(|flight| flight.check_at);
+            condemned
+                || checks.any(|at| at <= now)
+                || hurries_at(worker).is_some_and(|at| at <= now)
+        };
+        (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
+    }
+
+    /// When `tick` has something to do, if nothing happens before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let mut first = self.stop.and_then(|stop| stop.limit);
+        let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
+        let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
+        for (index, worker) in self.workers.iter().enumerate() {
+            due(worker.limit());
+            due(worker.condemned.map(|(at, _)| at));
+            due(hurries_at(worker));
+            if let State::Down(Some(at)) = worker.state {
+                due(self.wants(index).then_some(at));
+            }
+            for flight in &worker.window {
+                due(flight.check_at);
+            }
+            // What was not ripe at the last tick may be by now, and nothing else will say so.
+            let ripe = worker.ripe();
+            if waits
+                && ripe > self.ticked
+                && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end)
+            {
+                due(Some(ripe));
+            }
+        }
+        first
+    }
+
+    /// A condemned item has had its time: its worker dies, and nobody else with it (W4).
+    pub(super) fn execute_condemned(&mut self, index: usize, now: Instant) {
+        let Some((at, sequence)) = self.workers[index].condemned else {
+            return;
+        };
+        if at > now {
+            return;
+        }
+        self.take_all_back(index, now);
+        let worker = &mut self.workers[index];
+        worker.condemned = None;
+        let position = worker
+            .window
+            .iter()
+            .position(|flight| flight.sequence == sequence);
+        let Some(position) = position else { return };
+        let runs = |worker: &Worker, place: usize| worker.window[place].done < worker.begun(place);
+        let innocent =
+            (0..worker.window.len()).any(|place| place != position && runs(worker, place));
+        if innocent {
+            // Its end is on the way: nothing runs beside the condemned.
+            worker.condemned = Some((now + PATIENCE, sequence));
+        } else if runs(worker, position) {
+            worker.fruitful = true;
+            self.kill(index);
+        }
+    }
+
+    /// What runs of the flight at `place` is told that nobody wants it, and has its grace.
+    pub(super) fn condemn(&mut self, index: usize, place: usize, now: Instant) {
+        let worker = &mut self.workers[index];
+        let sequence = worker.window[place].sequence;
+        let known = worker.condemned.is_some_and(|(_, frame)| frame == sequence);
+        if !known && worker.window[place].done < worker.begun(place) {
+            worker.condemned = Some((now + self.policy.grace, sequence));
+            worker.disown(place);
+            self.actions.push(Action::Ring(index));
+        }
+    }
+
+    /// Ends what has run for too long.
+    pub(super) fn expire(&mut self, index: usize, now: Instant) {
+        for place in 0..self.workers[index].window.len() {
+            let flight = &self.workers[index].window[place];
+            if flight.check_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            let next = self.judge(index, place, now);
+            if let Some(flight) = self.workers[index].window.get_mut(place) {
+                flight.check_at = next;
+            }
+        }
+    }
+
+    /// Whether what runs of the flight at `place` has run for too long; when to look again.
+    fn judge(&mut self, index: usize, place: usize, now: Instant) -> Option<Instant> {
+        let worker = &self.workers[index];
+        let flight = &worker.window[place];
+        let timeout = flight.timeout.filter(|_| flight.live)?;
+        let begun = worker.begun(place);
+        if begun == flight.done {
+            // What begins later has its time from then on.
+            return Some(now + timeout.max(AGAIN));
+        }
+        let noted = self.epoch.instant(worker.started_at(place));
+        let due = noted.map_or(now, |at| at.min(now)) + timeout;
+        if due > now {
+            return Some(due);
+        }
+        if begun - flight.done > 1 {
+            return Some(now + AGAIN); // results of others are on their way
+        }
+        let (id, at) = (flight.job, flight.next_index());
+        let each = self.jobs.get(&id).is_some_and(|job| job.work.each);
+        self.take_back(index, place, 0, now);
+        let worker = &mut self.workers[index];
+        if worker.begun(place) != begun {
+            return Some(now + AGAIN); // it has just ended
+        }
+        self.counters.timed_out.add(1);
+        if each {
+            // Nothing else is left of this frame.
+            worker.window[place].live = false;
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.frames -= 1;
+            }
+            self.condemn(index, place, now);
+        }
+        self.item_error(id, at, TaskError::TimedOut, now);
+        self.finish_if_settled(id);
+        None
+    }
+
+    /// A frame takes too long that holds up results.
+    pub(super) fn hurry(&mut self, index: usize, now: Instant) {
+        if hurries_at(&self.workers[index]).is_some_and(|at| at <= now) {
+            // Items begin in their order where they can.
+            self.take_all_back(index, now);
+            // What has ended since it was heard is heard next time; nothing more can, after that.
+            let worker = &mut self.workers[index];
+            let again = now + AGAIN - worker.front_since;
+            if let Some(flight) = worker.window.front_mut() {
+                flight.hurry = (flight.each && flight.end - flight.done > 1).then_some(again);
+            }
+        }
+    }
+}
+
+/// When to take back what the worker has not begun, because results may wait for it: those of
+/// the first frame, if each of them is waited for, or of one that was to be brief.
+fn hurries_at(worker: &Worker) -> Option<Instant> {
+    let flight = worker.window.front()?;
+    let stuck = flight.each && flight.live && flight.end - flight.done > 1;
+    let holds_up = worker
+        .window
+        .iter()
+        .skip(1)
+        .any(|behind| behind.brief && behind.end > 0);
+    let after = flight.hurry.filter(|_| stuck || holds_up)?;
+    Some(worker.front_since + after)
+}

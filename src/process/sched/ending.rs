@@ -1,0 +1,216 @@
+//! How a pool ends, or breaks down.
+//!
+//! An end comes as a [`Stop`]; ends add up, the stronger way and the earlier limit win. A pool
+//! *breaks down* when an initializer fails: nothing that it is given can ever run, so everything
+//! ends in that error at once, and no more processes are started. When none of its workers lives long
+//! enough to do anything it *gives up*: what waits fails, what comes later is tried again.
+//!
+//! Tests: `sim`.
+
+use std::time::Instant;
+
+use super::{Action, Body, Sched};
+use crate::process::crew::{INITIALIZE, State};
+use crate::process::job::Job;
+use crate::process::wire;
+use crate::task::{TaskError, WorkerExit};
+
+/// How much is still run when a pool ends; later ones are stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum How {
+    /// Everything.
+    Wait,
+    /// What has begun.
+    CancelPending,
+    /// Nothing.
+    Kill,
+}
+
+/// The end of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) how: How,
+    /// What runs then is killed.
+    pub(crate) limit: Option<Instant>,
+}
+
+impl From<How> for Stop {
+    fn from(how: How) -> Self {
+        Self { how, limit: None }
+    }
+}
+
+impl Sched {
+    /// The pool is to end.
+    pub(crate) fn stop(&mut self, stop: Stop, now: Instant) {
+        let before = self.stop.unwrap_or(stop);
+        self.stop = Some(Stop {
+            how: before.how.max(stop.how),
+            limit: before.limit.into_iter().chain(stop.limit).min(),
+        });
+        let ids: Vec<u64> = self.jobs.keys().copied().collect();
+        match stop.how {
+            How::Wait => {
+                // Whoever feeds these may be the one who waits for the end.
+                for id in ids {
+                    if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.work.each) {
+                        job.sealed = true;
+                    }
+                    self.finish_if_settled(id);
+                }
+            }
+            How::CancelPending => {
+                for worker in 0..self.workers.len() {
+                    self.take_all_back(worker, now);
+                }
+                for id in ids {
+                    self.fail_waiting(id, &TaskError::Cancelled, now);
+                }
+            }
+            How::Kill => {
+                for id in ids {
+                    self.fail(id, 0, TaskError::Cancelled, now);
+                }
+                for index in 0..self.workers.len() {
+                    self.kill(index);
+                }
+            }
+        }
+    }
+
+    /// Nothing new begins.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.how >= How::CancelPending)
+    }
+
+    /// Everything has ended and every worker is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        let down = |state: State| matches!(state, State::Down(_));
+        let mut states = self.workers.iter().map(|worker| worker.state);
+        self.stop.is_some() && self.jobs.is_empty() && states.all(down)
+    }
+
+    /// What a job has that was not begun ends in `error`, and nothing is added to it.
+    fn fail_waiting(&mut self, id: u64, error: &TaskError, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if job.work.each {
+            job.sealed |= self.stop.is_some();
+            self.refuse_waiting(id, error);
+        } else if let Some(first) = job.first_missing() {
+            self.fail(id, first, error.clone(), now);
+        }
+        self.finish_if_settled(id);
+    }
+
+    /// Each item that waits ends in `error`.
+    fn refuse_waiting(&mut self, id: u64, error: &TaskError) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        for piece in job.abandon() {
+            for index in piece.first()..piece.first() + piece.len() {
+                job.answered += 1;
+                self.counters.dropped.add(1);
+                job.work.sink.error(index, error.clone());
+            }
+        }
+    }
+
+    /// Nothing is left to do: the workers go.
+    pub(super) fn dismiss(&mut self, now: Instant) {
+        for index in 0..self.workers.len() {
+            match self.workers[index].state {
+                State::Ready if self.workers[index].window.is_empty() => self.leave(index, now),
+                State::Starting(_) | State::Preparing => self.kill(index),
+                _ => {}
+            }
+        }
+    }
+
+    /// A worker that is to be replaced goes as soon as it has nothing to do.
+    pub(super) fn retire(&mut self, index: usize, now: Instant) {
+        let worker = &mut self.workers[index];
+        if worker.retiring && worker.state == State::Ready && worker.window.is_empty() {
+            worker.fruitful = true; // it has done what it should
+            self.leave(index, now);
+        }
+    }
+
+    fn leave(&mut self, index: usize, now: Instant) {
+        self.workers[index].state = State::Leaving(now);
+        self.actions.push(Action::Send {
+            worker: index,
+            head: wire::bye(),
+            body: Body::None,
+        });
+    }
+
+    pub(super) fn kill(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        if matches!(
+            worker.state,
+            State::Starting(_) | State::Preparing | State::Ready | State::Leaving(_)
+        ) {
+            worker.state = State::Dying;
+            self.actions.push(Action::Kill(index));
+        }
+    }
+
+    /// A worker's initializer has failed: everything fails, now and later.
+    pub(super) fn break_down(&mut self, error: &TaskError, now: Instant) {
+        self.broken.get_or_insert_with(|| error.clone());
+        let ids: Vec<u64> = self.jobs.keys().copied().collect();
+        for id in ids {
+            self.fail(id, 0, error.clone(), now);
+        }
+        for worker in &mut self.workers {
+            worker.retiring = true;
+        }
+    }
+
+    /// No worker lives long enough to do anything: what waits fails.
+    pub(super) fn give_up(&mut self, exit: &WorkerExit, now: Instant) {
+        let error = TaskError::WorkerDied(Box::new(exit.clone()));
+        let ids: Vec<u64> = self.jobs.keys().copied().collect();
+        for id in ids {
+            self.fail_waiting(id, &error, now);
+        }
+    }
+
+    /// Takes back whatever a worker has not begun.
+    pub(super) fn take_all_back(&mut self, index: usize, now: Instant) {
+        for place in (0..self.workers[index].window.len()).rev() {
+            if self.workers[index].window[place].job != INITIALIZE {
+                self.take_back(index, place, 0, now);
+            }
+        }
+    }
+
+    pub(super) fn finish_if_settled(&mut self, id: u64) {
+        if !self.jobs.get(&id).is_some_and(Job::is_settled) {
+            return;
+        }
+        let Some(job) = self.jobs.remove(&id) else {
+            return;
+        };
+        self.counters.dropped.add(job.pending());
+        if job.work.context.is_some() {
+            self.forget_context(id);
+        }
+        job.finish();
+    }
+
+    fn forget_context(&mut self, id: u64) {
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            if worker.contexts.remove(&id) && worker.state == State::Ready {
+                self.actions.push(Action::Send {
+                    worker: index,
+                    head: wire::forget(id),
+                    body: Body::None,
+                });
+            }
+        }
+    }
+}
