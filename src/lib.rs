@@ -29,7 +29,9 @@ pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spa
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[doc(inline)]
-pub use process::{PoolError, ProcessPool, ProcessPoolBuilder, WorkerStdout, init};
+pub use process::{
+    PoolError, ProcessCall, ProcessPool, ProcessPoolBuilder, ProcessStats, WorkerStdout, init,
+};
 #[doc(inline)]
 pub use task::{
     AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,
@@ -49,6 +51,8 @@ pub use thread::{
 pub mod _documentation {
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     pub mod architecture {}
+    #[doc = include_str!("../docs/SCHEDULER.md")]
+    pub mod scheduler {}
     #[doc = include_str!("../docs/DESIGN.md")]
     pub mod design {}
     #[doc = include_str!("../docs/SAFETY.md")]
