@@ -60,7 +60,27 @@ impl Latch {
     /// The work has ended. True: the waiter must be woken.
     #[must_use]
     pub(super) fn set(&self) -> bool {
+        #[cfg(loom)]
+        if fault::broken_set() {
+            // The broken twin: a look and a store where one step is needed.
+            let parked = self.0.load(Ordering::Acquire) == PARKED;
+            self.0.store(DONE, Ordering::Release);
+            return parked;
+        }
         // AcqRel: releases the result (P4), acquires what the waiter said before it parked.
         self.0.swap(DONE, Ordering::AcqRel) == PARKED
+    }
+}
+
+/// A fault to inject, so that the models can be seen to catch it.
+#[cfg(loom)]
+pub(super) mod fault {
+    // A switch of the tests: no protocol.
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    pub(in crate::thread) static BROKEN_SET: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn broken_set() -> bool {
+        BROKEN_SET.load(SeqCst)
     }
 }

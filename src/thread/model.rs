@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::broadcast::Post;
 use super::idle::{self, Idle, Need, Orders, Recruit, Role};
-use super::latch;
+use super::{latch, tally};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, Parker, Unparker};
 
@@ -347,6 +347,58 @@ impl Gate {
             return;
         }
         while !self.latch.is_set() {
+            self.parker.park();
+        }
+    }
+}
+
+/// Which step of the latch or of the tally a model leaves out.
+pub fn break_latch() {
+    latch::fault::BROKEN_SET.store(true, std::sync::atomic::Ordering::SeqCst);
+}
+
+pub fn break_tally() {
+    tally::fault::RELAXED.store(true, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// A scope's end: parts that end on other threads, and the one thread that waits for them.
+pub struct Scope {
+    tally: tally::Tally,
+    unparker: Unparker,
+    parker: Parker,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        let parker = Parker::new();
+        Self {
+            tally: tally::Tally::new(),
+            unparker: parker.unparker().clone(),
+            parker,
+        }
+    }
+}
+
+impl Scope {
+    /// One more part, which the caller is going to hand to another thread.
+    pub fn add(&self) {
+        self.tally.add();
+    }
+
+    /// A part has ended.
+    pub fn end_part(&self) {
+        let unparker = self.unparker.clone();
+        if self.tally.off() == tally::Off::LastWakeWaiter {
+            unparker.unpark();
+        }
+    }
+
+    /// The body has ended: returns when all parts have.
+    pub fn end(&self) {
+        if self.tally.off() != tally::Off::More || !self.tally.latch().park() {
+            return;
+        }
+        while !self.tally.latch().is_set() {
             self.parker.park();
         }
     }

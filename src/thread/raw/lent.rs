@@ -27,11 +27,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Lineage, inherit};
 use crate::task::panic::contain;
-use crate::thread::latch::Latch;
 use crate::thread::scope::{Scope, ScopedTask};
+use crate::thread::tally::{Off, Tally};
 use crate::thread::worker::{Slot, Worker};
 
 /// One task of a scope, whatever its types.
@@ -46,8 +45,7 @@ pub(in crate::thread) trait Entry: Send + Sync {
 pub(in crate::thread) struct Brood {
     queue: Mutex<Queue>,
     /// Entries not yet dropped, and one for the body.
-    count: AtomicUsize,
-    latch: Latch,
+    tally: Tally,
     /// Who waits for the end.
     parent: Arc<Slot>,
     /// The task that the scope is in.
@@ -78,8 +76,7 @@ impl Brood {
                 entries: VecDeque::new(),
                 tickets: 0,
             }),
-            count: AtomicUsize::new(1),
-            latch: Latch::new(),
+            tally: Tally::new(),
             parent: Arc::clone(worker.slot()),
             lineage: Lineage::current(),
         }
@@ -96,7 +93,7 @@ impl Brood {
         // P16: between here and the end of the wait nothing unwinds.
         let result = catch_unwind(AssertUnwindSafe(body));
         if !self.count_off() {
-            let latch = &self.latch;
+            let latch = self.tally.latch();
             worker.wait(
                 || latch.is_set(),
                 || latch.park(),
@@ -108,8 +105,7 @@ impl Brood {
 
     /// True: a ticket must be queued for it.
     fn queue(&self, entry: Arc<dyn Entry>, width: usize) -> bool {
-        // Relaxed: the count cannot be zero, the caller is counted itself.
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.tally.add();
         let mut stale = Vec::new();
         let mut queue = self.queue.lock();
         // Those that their handles have run: what spawns and waits in a loop
@@ -173,14 +169,11 @@ impl Brood {
 
     /// True: it was the last.
     fn count_off(&self) -> bool {
-        // Release: what was done before is visible to who sees zero; Acquire: for the last.
-        if self.count.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return false;
-        }
-        if self.latch.set() {
+        let off = self.tally.off();
+        if off == Off::LastWakeWaiter {
             self.parent.wake();
         }
-        true
+        off != Off::More
     }
 }
 
