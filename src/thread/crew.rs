@@ -601,11 +601,12 @@ impl Crew {
         }
         let _blocked = Blocked::begin();
         loop {
+            // Halves of joins on offer now are guests': they take them back themselves.
             // The mode before anybody is told to end: what the threads' last hooks spawn is refused.
             let close = || self.injector.set_mode(Mode::Closed);
             if let Some(sleepers) = self
                 .idle
-                .wait_quiet(|| !self.has_work() && !self.has_post(), close)
+                .wait_quiet(|| !self.has_tasks() && !self.has_post(), close)
             {
                 sleepers.iter().for_each(|slot| slot.wake());
                 break;
