@@ -387,6 +387,8 @@ impl Worker {
             }
         }
         self.work(role, searching);
+        // It may have been told to end while it was up to look.
+        self.findings.leave_post(self.crew.grain());
         if self.crew.is_foreign() {
             // A task of its has forked, and has returned in the child, too. There is nothing to return
             // to: this thread began as another process's worker.
