@@ -168,7 +168,37 @@ fn one_allocation_per_task() {
                 most = most.max(LIVE.load(Ordering::SeqCst));
             }
         });
+        for _ in 0..100_000 {
+            trefoil::scope(|s| drop(s.spawn(|| ())));
+            most = most.max(LIVE.load(Ordering::SeqCst));
+        }
         most
     });
     assert!(most - before < 1 << 20, "{} bytes more", most - before);
+
+    // The same from outside, while all workers are busy.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = std::sync::mpsc::channel::<()>();
+    let busy = single.spawn(move || {
+        begin.send(()).unwrap();
+        ended.recv().unwrap();
+    });
+    begun.recv().unwrap();
+    let before = LIVE.load(Ordering::SeqCst);
+    let mut most = 0;
+    for i in 0..100_000_u64 {
+        assert_eq!(single.spawn(move || i).join().unwrap(), i);
+        most = most.max(LIVE.load(Ordering::SeqCst));
+    }
+    for _ in 0..100_000 {
+        single.scope(|s| drop(s.spawn(|| ())));
+        most = most.max(LIVE.load(Ordering::SeqCst));
+    }
+    end.send(()).unwrap();
+    busy.join().unwrap();
+    assert!(
+        most - before < 1 << 20,
+        "{} bytes more, from outside",
+        most - before
+    );
 }

@@ -101,7 +101,8 @@ impl Work {
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) => task.is_stale(),
-            Work::Job(_) | Work::Ticket(_) | Work::Share(_) => false,
+            Work::Ticket(ticket) => ticket.is_stale(),
+            Work::Job(_) | Work::Share(_) => false,
         }
     }
 }
@@ -193,9 +194,44 @@ pub(super) enum Mode {
     Closed,
 }
 
+/// What the injector's lock guards.
+struct Queue {
+    work: VecDeque<Work>,
+    mode: Mode,
+    /// The length at which the newest entries are looked through, and how far apart such lengths are.
+    sweep: (usize, usize),
+}
+
+impl Queue {
+    /// Those of the newest entries that are stale, now and then: a thread that spawns and waits a million
+    /// times while all workers are busy must not leave a million entries.
+    fn swept(&mut self) -> Vec<Work> {
+        const PERIOD: usize = SWEEP as usize;
+        let len = self.work.len();
+        if len == 0 {
+            self.sweep = (PERIOD, PERIOD);
+        }
+        let (at, period) = self.sweep;
+        if len < at {
+            return Vec::new();
+        }
+        let newest = self.work.split_off(len.saturating_sub(2 * PERIOD));
+        let looked = newest.len();
+        let (stale, live): (Vec<Work>, Vec<Work>) = newest.into_iter().partition(Work::is_stale);
+        self.work.extend(live);
+        let period = if stale.len() * 2 >= looked {
+            PERIOD
+        } else {
+            (period * 2).min(1 << 20)
+        };
+        self.sweep = (self.work.len() + period, period);
+        stale
+    }
+}
+
 /// The door for work from outside.
 pub(super) struct Injector {
-    queue: Mutex<(VecDeque<Work>, Mode)>,
+    queue: Mutex<Queue>,
     /// How many are queued: read without the lock, written under it.
     len: AtomicUsize,
     /// `Mode` as a number, likewise.
@@ -205,7 +241,11 @@ pub(super) struct Injector {
 impl Injector {
     pub(super) fn new() -> Self {
         Self {
-            queue: Mutex::new((VecDeque::new(), Mode::Open)),
+            queue: Mutex::new(Queue {
+                work: VecDeque::new(),
+                mode: Mode::Open,
+                sweep: (SWEEP as usize, SWEEP as usize),
+            }),
             len: AtomicUsize::new(0),
             mode: AtomicUsize::new(Mode::Open as usize),
         }
@@ -214,11 +254,14 @@ impl Injector {
     /// Gives the work back if the pool does not accept it.
     pub(super) fn push(&self, work: Work) -> Result<(), Work> {
         let mut queue = self.queue.lock();
-        if queue.1 != Mode::Open {
+        if queue.mode != Mode::Open {
             return Err(work);
         }
-        queue.0.push_back(work);
-        self.len.store(queue.0.len(), Ordering::Relaxed);
+        let stale = queue.swept();
+        queue.work.push_back(work);
+        self.len.store(queue.work.len(), Ordering::Relaxed);
+        drop(queue);
+        drop(stale);
         Ok(())
     }
 
@@ -226,7 +269,7 @@ impl Injector {
     /// its own tasks may still bring some. Decided here, like all of it (P7).
     pub(super) fn admit(&self, inside: bool, put: impl FnOnce()) {
         let queue = self.queue.lock();
-        let open = match queue.1 {
+        let open = match queue.mode {
             Mode::Open => true,
             Mode::Draining | Mode::Cancelling => inside,
             Mode::Closed => false,
@@ -241,16 +284,16 @@ impl Injector {
     pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
         let mut stale = Vec::new();
         let mut queue = self.queue.lock();
-        if queue.1 == Mode::Closed {
+        if queue.mode == Mode::Closed {
             return Err(work);
         }
         // Of those that waiters have polled to their end: who spawns and waits in a loop must
         // not fill the queue.
-        while let Some(last) = queue.0.pop_back_if(|last| last.is_stale()) {
+        while let Some(last) = queue.work.pop_back_if(|last| last.is_stale()) {
             stale.push(last);
         }
-        queue.0.push_back(work);
-        self.len.store(queue.0.len(), Ordering::Relaxed);
+        queue.work.push_back(work);
+        self.len.store(queue.work.len(), Ordering::Relaxed);
         drop(queue);
         drop(stale);
         Ok(())
@@ -260,8 +303,8 @@ impl Injector {
     /// as long as the caller runs.
     pub(super) fn put_back(&self, work: Work) {
         let mut queue = self.queue.lock();
-        queue.0.push_back(work);
-        self.len.store(queue.0.len(), Ordering::Relaxed);
+        queue.work.push_back(work);
+        self.len.store(queue.work.len(), Ordering::Relaxed);
     }
 
     pub(super) fn pop(&self) -> Option<Work> {
@@ -269,8 +312,8 @@ impl Injector {
             return None;
         }
         let mut queue = self.queue.lock();
-        let work = queue.0.pop_front();
-        self.len.store(queue.0.len(), Ordering::Relaxed);
+        let work = queue.work.pop_front();
+        self.len.store(queue.work.len(), Ordering::Relaxed);
         work
     }
 
@@ -281,12 +324,12 @@ impl Injector {
             return None;
         }
         let mut queue = self.queue.lock();
-        let first = queue.0.pop_front()?;
-        let more = (queue.0.len() / (width + 1)).min(BATCH);
-        for work in queue.0.drain(..more).rev() {
+        let first = queue.work.pop_front()?;
+        let more = (queue.work.len() / (width + 1)).min(BATCH);
+        for work in queue.work.drain(..more).rev() {
             local.push(work);
         }
-        self.len.store(queue.0.len(), Ordering::Relaxed);
+        self.len.store(queue.work.len(), Ordering::Relaxed);
         Some((first, more > 0))
     }
 
@@ -294,7 +337,7 @@ impl Injector {
     pub(super) fn take_all(&self) -> VecDeque<Work> {
         let mut queue = self.queue.lock();
         self.len.store(0, Ordering::Relaxed);
-        std::mem::take(&mut queue.0)
+        std::mem::take(&mut queue.work)
     }
 
     /// A hint, exact once the fences of the sleep protocol have been passed.
@@ -315,8 +358,8 @@ impl Injector {
     /// Changes the mode; only ever forwards (P7).
     pub(super) fn set_mode(&self, mode: Mode) {
         let mut queue = self.queue.lock();
-        if (mode as usize) > (queue.1 as usize) {
-            queue.1 = mode;
+        if (mode as usize) > (queue.mode as usize) {
+            queue.mode = mode;
             self.mode.store(mode as usize, Ordering::Release);
         }
     }

@@ -79,6 +79,11 @@ type PanicCell = Mutex<Option<Panic>>;
 pub(super) struct Ticket(Arc<Brood>);
 
 impl Ticket {
+    /// Its scope has ended: it is of no use.
+    pub(super) fn is_stale(&self) -> bool {
+        self.0.is_over()
+    }
+
     /// Runs a task of the scope, after it has put `another` ticket into the queues, if there is
     /// more to do.
     pub(super) fn redeem(self, width: usize, another: impl FnOnce(Self)) {

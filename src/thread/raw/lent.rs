@@ -122,6 +122,11 @@ impl Brood {
         needed
     }
 
+    /// Nothing is left that was lent, nor will be.
+    pub(in crate::thread) fn is_over(&self) -> bool {
+        self.latch.is_set()
+    }
+
     /// The ticket that was asked for is not in the pool's queues: the waiter must look
     /// again.
     pub(in crate::thread) fn ticket_refused(&self) {
