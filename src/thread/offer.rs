@@ -1,16 +1,15 @@
 //! What a worker has on offer: when it is pushed, when it is made public, who is called for it.
 //!
-//! **Job.** Between a join (`raw/job.rs`) and the deque (`raw/deque.rs`) stands the policy. A half that a join
-//! pushes is private at first, which costs nothing. It becomes public when
-//! somebody would take it, that is, when more threads are idle than halves are public; or when
-//! joins have turned out to be long, or nothing is known of them (`pace.rs`), because then their owner may be out of reach
-//! for a while; or when the owner is about to wait.
+//! **Job.** Between a join (`raw/job.rs`) and the deque (`raw/deque.rs`) stands the policy. Which joins are
+//! offered at all is decided in `pace.rs`. What is offered is public at once, whatever is known of its
+//! length: its owner may be inside a long half the next moment, and out of reach for as long as that takes,
+//! whereas a half that nobody steals costs two atomic operations on a line of its owner's.
 //!
 //! A half that becomes public while threads sleep and none searches wakes one of them, unless that has proved
-//! not to be worth it (`grain.rs`).
+//! not to be worth it (`grain.rs`); then the lookout finds it.
 //!
-//! Rejected: to publish always (two atomic operations for each join); only when asked by a thief (an owner inside
-//! a long half does not hear it).
+//! Rejected: to keep halves private while joins are tiny (the first long one after them strands all that
+//! its owner has on offer); to publish only when asked by a thief (an owner inside a long half does not hear it).
 //!
 //! Tests: `tests/thread.rs` (the ladder of long halves), `checks/tests/deque.rs`.
 
@@ -22,45 +21,20 @@ impl Worker {
     /// The window for joins that are run in turn is shut. True: it has been opened
     /// again, and this join is in it.
     pub(super) fn look(&self) -> bool {
-        let takers = self.share();
-        self.pace().look(self.jobs().len(), takers) && self.may_run()
+        // Who may not run the pool's work opens no window.
+        self.may_run() && self.pace().look(self.jobs().len(), self.crew().takers())
     }
 
-    /// Offers the second half of a join.
+    /// Offers the second half of a join, and calls somebody for it, if there is anybody to call.
     #[inline]
     pub(super) fn push_job(&self, job: JobRef) {
         self.jobs().push(job);
-        if self.pace().is_coarse() {
-            self.call_takers();
-        } else {
-            self.share();
-        }
-    }
-
-    /// Makes public what was offered, if somebody would take it. How many would.
-    #[inline]
-    fn share(&self) -> u32 {
-        let takers = self.crew().takers();
-        if takers > 0 && self.jobs().public() < takers {
-            self.call_takers();
-        }
-        takers
-    }
-
-    fn call_takers(&self) {
-        if !self.jobs().publish() {
-            return;
-        }
+        self.jobs().publish();
         match self.crew().idle().publish_hint() {
             Need::Worker if self.crew().takers() > 0 => self.crew().recruit(Need::Worker),
             Need::Watcher => self.crew().recruit(Need::Watcher),
             Need::Worker | Need::Nobody => {}
         }
-    }
-
-    /// This worker is about to do something long, or to wait: all that it has on offer is for others.
-    pub(super) fn share_all(&self) {
-        self.jobs().publish();
     }
 
     /// The half that was offered last, unless it has been stolen (P6).

@@ -7,15 +7,16 @@
 //!
 //! **Protocol.** Each worker has a count of joins that it may run in turn, its
 //! *window* (it lies in `raw/current.rs`, where a join finds it with one load). A join takes one from it. When it is used up, the worker *looks*:
-//! 1. How many threads of the pool have nothing to do? How many halves does this worker have on offer? If
-//!    the offers are not [`ENOUGH`] more than the idle, and somebody is idle, the window stays shut: this join is offered.
+//! 1. How many threads of the pool have nothing to do? How many halves does this worker have on offer? One more than the
+//!    idle are wanted, and some ([`KEEP`] and the width's logarithm) even if nobody is idle. If there are fewer, the window stays
+//!    shut: this join is offered.
 //! 2. How long ago did it look last? If that is less than [`SHORT`], the window is opened twice as wide as
 //!    the last one, up to [`LONGEST`]; if not, it stays shut.
 //!
 //! So a window is open only while joins are so small that all of it, together with what was
-//! not offered in it, is over in some microseconds; and if a join in it turns out to be long, then there are
-//! at least [`ENOUGH`] larger halves on offer meanwhile. Where too few
-//! are queued but nobody is idle either (a loop of small joins, one after another), windows are short ([`SMALL`]).
+//! not offered in it, is over in some microseconds; and if a join in it turns out to be long, then
+//! larger halves are on offer meanwhile. When one of those is taken back, the window is shut, and what is left of
+//! it is saved until that half has been replaced.
 //!
 //! A worker begins every job, and every region that a thread outside brings, with its window shut: nothing
 //! is known about it yet.
@@ -77,12 +78,6 @@ impl Pace {
     #[inline]
     pub(super) fn shut(&self) {
         self.saved.set(current::shut_window());
-    }
-
-    /// The next half may be long.
-    #[inline]
-    pub(super) fn is_coarse(&self) -> bool {
-        self.window.get() == 0
     }
 
     /// The window is shut; `offered` halves lie in the deque, and `takers` threads have nothing to do.

@@ -73,7 +73,6 @@ impl Worker {
     fn block(&self) {
         let depth = self.blocked().replace(self.blocked().get() + 1);
         if depth == 0 {
-            self.share_all();
             self.slot().post().leave();
             self.crew().block();
         }

@@ -23,8 +23,8 @@
 //! `tail + 1` (acquire), and only then load the buffer and read the slot. 4. *Pop* of the entry at
 //! `head - 1`: if it is not below `split`, it is private, read it. Else *reclaim*: if `tail` is
 //! past it, it has been stolen, and so have all older ones: reset the word to empty at this place. If
-//! not, exchange the word for one whose `split` lies half way down to `tail`: this entry and the
-//! newer half of the public ones are private again. 5. *Grow*, when the buffer is full: copy all
+//! not, exchange the word for one whose `split` is its place: this entry is private again, the older
+//! ones stay public. 5. *Grow*, when the buffer is full: copy all
 //! slots into one twice as long, store its address (release), keep the old one.
 //!
 //! - **P21** Entry *i* lies in slot *i* and belongs to the join that is *i* deep among those of this
@@ -32,8 +32,9 @@
 //! - **P22** `tail <= split <= head` whenever the owner is in none of its methods, and the owner's copy
 //!   equals the word's `split`.
 //! - **P23** Who moves `tail` past *i*, or pops *i* without meeting that, has the one right to
-//!   read slot *i*. Nobody writes slot *i* of any buffer until the join that it belongs to has ended, which is
-//!   after that read: its owner waits for the thief.
+//!   read slot *i*. Nobody writes slot *i* of any buffer before that read: an owner whose entry was stolen
+//!   pushes nothing until it has heard from the thief, be it that the join has ended (the latch), be it that
+//!   the thief has begun it (`StackJob::thief`, which is what lets the owner help meanwhile).
 //! - **P24** A buffer is freed with the deque, not before; slot *i* of an old one is never written
 //!   again, so a thief that loads an old address reads the same entry.
 //!
@@ -51,7 +52,8 @@
 //!
 //! Sources: van Dijk & van de Pol, *Lace: non-blocking split deque for work-stealing* (2014), for the
 //! split and the halving; Rito & Paulino, *Scheduling computations with provably low synchronization
-//! overheads* (2022), for why it pays.
+//! overheads* (2022), for why it pays. Lace takes back half of what is public at once, and publishes when a thief
+//! asks; here a half that is on offer stays so, because who is inside a long half answers nobody.
 //!
 //! Tests: the loom models in `checks/tests/deque.rs`; below; `tests/thread.rs` as a whole.
 #![allow(unsafe_code)]
@@ -208,16 +210,15 @@ impl<T> Owner<T> {
                 self.split.set(at);
                 return true;
             }
-            // The oldest stays public, if there is another.
-            let kept = old + (at - old).div_ceil(2);
+            // The older ones stay public: the owner may be busy for long from now on.
             match self.shared.word.compare_exchange_weak(
                 word,
-                pack(old, kept),
+                pack(old, at),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    self.split.set(kept);
+                    self.split.set(at);
                     return true;
                 }
                 Err(now) => word = now,
@@ -351,9 +352,9 @@ mod tests {
         owner.publish();
         assert_eq!((thief.steal(), thief.steal()), (Some(0), Some(1)));
         assert_eq!(owner.public(), 4);
-        // Half of what is left comes back with the newest.
+        // What is older than what is taken back stays on offer.
         assert_eq!(owner.pop(), Some(5));
-        assert_eq!(owner.public(), 2);
+        assert_eq!(owner.public(), 3);
         assert_eq!(owner.pop(), Some(4));
         assert_eq!(thief.steal(), Some(2));
         assert_eq!(owner.pop(), Some(3));
