@@ -4,8 +4,9 @@
 
 mod deadline;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use deadline::within_deadline;
@@ -47,30 +48,23 @@ fn halves(depth: u32, crowd: &Crowd) {
     trefoil::join(|| halves(depth - 1, crowd), || halves(depth - 1, crowd));
 }
 
-fn chain(left: usize, crowd: &Crowd) {
-    if left == 1 {
-        return crowd.stay();
-    }
-    trefoil::join(|| chain(left - 1, crowd), || crowd.stay());
-}
-
 #[test]
 fn long_halves_after_tiny_ones_run_at_once() {
     within_deadline(|| {
-        for tree in 0..3 {
+        for items in [false, true] {
             let pool = ThreadPool::with_threads(8);
             let crowd = Crowd::default();
             pool.install(|| {
                 for _ in 0..16 {
                     assert_eq!(tiny(16), 1 << 16);
                 }
-                match tree {
-                    0 => halves(3, &crowd),
-                    1 => chain(8, &crowd),
-                    _ => pool.for_each(0..8, |_| crowd.stay()),
+                if items {
+                    pool.for_each(0..8, |_| crowd.stay());
+                } else {
+                    halves(3, &crowd);
                 }
             });
-            assert_eq!(crowd.largest(), 8, "{tree}");
+            assert_eq!(crowd.largest(), 8, "{items}");
         }
     });
 }
@@ -161,6 +155,87 @@ fn who_may_not_help_runs_no_half() {
             }
         });
         assert_eq!(seen.into_inner(), 0);
-        drop(Arc::new(pool));
+    });
+}
+
+/// Small enough for Miri: every way in and out of a join and a scope, stolen or not, with panics.
+#[test]
+fn a_little_of_everything() {
+    if cfg!(miri) {
+        return little_of_everything(); // a minute is not a hang there
+    }
+    within_deadline(little_of_everything);
+}
+
+fn little_of_everything() {
+    let pool = ThreadPool::with_threads(2);
+    let dropped = AtomicUsize::new(0);
+    struct Counted<'a>(&'a AtomicUsize);
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let node = |seed: u32| {
+        let (left, right) = (Counted(&dropped), Counted(&dropped));
+        catch_unwind(AssertUnwindSafe(|| {
+            trefoil::join(
+                move || {
+                    let _left = left;
+                    assert!(seed % 3 != 0, "left");
+                    tiny(3)
+                },
+                move || {
+                    let right = right;
+                    assert!(seed % 5 != 0, "right");
+                    (tiny(2), right)
+                },
+            )
+        }))
+        .map(|(left, (right, _))| left + right)
+        .unwrap_or(u64::from(seed))
+    };
+    let right = |seed: u32| match (seed % 3, seed % 5) {
+        (0, _) | (_, 0) => u64::from(seed),
+        _ => 12,
+    };
+    let rounds = if cfg!(miri) { 6 } else { 500 };
+    for seed in 0..rounds {
+        assert_eq!(node(seed), right(seed));
+        let here = pool.install(|| (node(seed), node(seed + 1)));
+        assert_eq!(here, (right(seed), right(seed + 1)));
+        let both = pool.join(|| node(seed), || node(seed + 2));
+        assert_eq!(both, (right(seed), right(seed + 2)));
+        let three = pool.scope(|s| {
+            let one = s.spawn(|| node(seed));
+            s.spawn(|| s.spawn(|| node(seed + 1)));
+            one.join().unwrap()
+        });
+        assert_eq!(three, right(seed));
+    }
+    drop(pool);
+    assert_eq!(dropped.into_inner() as u32, rounds * 7 * 2);
+}
+
+#[test]
+fn second_halves_nest_as_cheaply_as_first_ones() {
+    fn descend(depth: u32) -> u32 {
+        if depth == 0 {
+            return 0;
+        }
+        let (one, rest) = trefoil::join(|| 1, || descend(depth - 1));
+        one + rest
+    }
+    within_deadline(|| {
+        for width in 1..4 {
+            let pool = ThreadPool::builder()
+                .threads(width)
+                .stack_size(256 << 10)
+                .build()
+                .unwrap();
+            for _ in 0..50 {
+                assert_eq!(pool.install(|| descend(200)), 200);
+            }
+        }
     });
 }

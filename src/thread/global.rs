@@ -109,22 +109,26 @@ pub(super) fn look(pool: usize) -> bool {
     })
 }
 
-/// Calls each half once; `b` perhaps on another thread.
-fn offer(pool: Option<&Arc<Crew>>, a: Half<'_>, b: Half<'_>) {
+/// Calls `a`, and `b` perhaps on another thread. False: it has called `a` only, and `b` is for the caller to call,
+/// which needs less stack there.
+fn offer(pool: Option<&Arc<Crew>>, a: Half<'_>, b: Half<'_>) -> bool {
     let here = |crew: &Arc<Crew>| pool.is_none_or(|pool| pool.is(crew));
     current::with(|worker| match worker {
-        Some(worker) if worker.may_run() && here(worker.crew()) => {
-            job::fork(worker, |_, _| a(), |_, _| b());
-        }
+        Some(worker) if worker.may_run() && here(worker.crew()) => job::offer(worker, a, b),
         _ => {
             let crew = match (pool, worker) {
                 (Some(crew), _) => crew,
                 (None, Some(worker)) => worker.crew(),
                 (None, None) => get().crew(),
             };
-            crew.region(|worker| job::fork(worker, |_, _| a(), |_, _| b()));
+            crew.region(|worker| {
+                if !job::offer(worker, a, b) {
+                    b();
+                }
+            });
+            true
         }
-    });
+    })
 }
 
 type Half<'a> = &'a mut (dyn FnMut() + Send);
@@ -145,9 +149,19 @@ where
     let (mut a, mut b) = (Some(a), Some(b));
     let (mut first, mut second) = (None, None);
     {
-        let mut a = || first = a.take().map(|a| a());
-        let mut b = || second = b.take().map(|b| b());
-        offer(pool, &mut a, &mut b);
+        let mut a = || {
+            if let Some(a) = a.take() {
+                first = Some(a());
+            }
+        };
+        let mut b = || {
+            if let Some(b) = b.take() {
+                second = Some(b());
+            }
+        };
+        if !offer(pool, &mut a, &mut b) {
+            b();
+        }
     }
     match (first, second) {
         (Some(first), Some(second)) => (first, second),

@@ -11,8 +11,8 @@
 //! and only then looks at the result. A guard sees to 3 also while unwinding.
 //!
 //! - **P8** A `JobRef` is made once for a job and consumed once: by
-//!   [`JobRef::run`] or by [`StackJob::run_inline`]; the queues neither copy nor drop it
-//!   without handing it on.
+//!   [`JobRef::run`] or by [`StackJob::run_inline`], or by its owner, who then calls what the closure
+//!   borrows ([`offer`]); the queues neither copy nor drop it without handing it on.
 //! - **P9** The frame that holds the job does not end before the reference
 //!   has been consumed by its owner, or the latch has been seen to be set.
 //! - **P10** Between the making of the reference and the end by P9, only the
@@ -282,6 +282,36 @@ where
         }
     };
     (first, second)
+}
+
+/// As [`fork`], for halves that are the caller's. False: nobody has taken `b`; it has not been called, and the caller calls
+/// it, from its own frame: what recurses in second halves needs no more stack than its own.
+#[inline(never)]
+pub(in crate::thread) fn offer(
+    worker: &Worker,
+    a: &mut (dyn FnMut() + Send),
+    b: &mut (dyn FnMut() + Send),
+) -> bool {
+    let job = StackJob::new(worker.slot(), |_: &Worker, _| b());
+    // SAFETY: P8, P9, P10: once; `settle` keeps them, on every way out.
+    let reference = unsafe { job.lend() };
+    let mut settle = Settle {
+        job: &job,
+        worker,
+        settled: false,
+    };
+    worker.push_job(reference);
+    a();
+    if settle.take_back() {
+        worker.pace().shut();
+        // P8: the reference is gone, and the closure owns nothing that would have to be dropped.
+        return false;
+    }
+    // SAFETY: P9: the wait has ended, and nobody else asks.
+    match unsafe { job.take_result() } {
+        Ok(()) => true,
+        Err(panic) => panic.resume(),
+    }
 }
 
 /// Runs `f` on a worker, while this thread, which is none, waits. `push` queues
