@@ -15,7 +15,7 @@
 //!
 //! So a window is open only while joins are so small that all of it, together with what was
 //! not offered in it, is over in some microseconds; and if a join in it turns out to be long, then
-//! larger halves are on offer meanwhile. When one of those is taken back, the window is shut, and what is left of
+//! larger halves are on offer meanwhile. When one of those is taken back, or has been stolen, the window is shut, and what is left of
 //! it is saved until that half has been replaced.
 //!
 //! A worker begins every job, and every region that a thread outside brings, with its window shut: nothing

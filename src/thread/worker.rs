@@ -344,6 +344,8 @@ impl Worker {
     // ---- running ---------------------------------------------------------
 
     fn run(&self, work: Work) {
+        // Nothing is known about it yet.
+        self.pace.reset();
         match work {
             Work::Task(task) => {
                 if self.crew.injector().mode() == Mode::Cancelling {
@@ -354,7 +356,7 @@ impl Worker {
             }
             Work::Job(job) => {
                 let began = ticks::now();
-                self.run_job(job);
+                job.run(self);
                 return self.findings.ran(ticks::since(began) < TINY);
             }
             Work::Ticket(ticket) => ticket.redeem(self.crew.width(), |another| {

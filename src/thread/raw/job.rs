@@ -184,6 +184,8 @@ where
     #[inline]
     fn take_back(&mut self) -> bool {
         self.settled = true;
+        // Taken back or stolen, it is on offer no more.
+        self.worker.pace().shut();
         // P6: the newest in the deque is this job's reference, or it is stolen.
         if let Some(reference) = self.worker.take_back() {
             debug_assert!(
@@ -194,6 +196,8 @@ where
         }
         self.worker
             .wait_for_thief(&self.job.latch, || self.job.thief());
+        // What was run meanwhile says nothing about what follows.
+        self.worker.pace().reset();
         false
     }
 }
@@ -271,7 +275,6 @@ where
     worker.push_job(reference);
     let first = a(worker, false);
     let second = if settle.take_back() {
-        worker.pace().shut();
         // SAFETY: P8: taken back just now.
         unsafe { job.run_inline(worker) }
     } else {
@@ -303,7 +306,6 @@ pub(in crate::thread) fn offer(
     worker.push_job(reference);
     a();
     if settle.take_back() {
-        worker.pace().shut();
         // P8: the reference is gone, and the closure owns nothing that would have to be dropped.
         return false;
     }

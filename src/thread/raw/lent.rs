@@ -124,7 +124,7 @@ impl Brood {
 
     /// Nothing is left that was lent, nor will be.
     pub(in crate::thread) fn is_over(&self) -> bool {
-        self.latch.is_set()
+        self.tally.latch().is_set()
     }
 
     /// The ticket that was asked for is not in the pool's queues: the waiter must look
