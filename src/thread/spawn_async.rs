@@ -163,7 +163,7 @@ impl Home {
                 let Some(home) = home.filter(|home| is(&self.0, home.crew())) else {
                     return;
                 };
-                if !home.is_ending() && home.crew().injector().mode() != Mode::Closed {
+                if !home.is_in_hook() && home.crew().injector().mode() != Mode::Closed {
                     entry
                         .take()
                         .into_iter()
