@@ -376,7 +376,7 @@ fn iterators_and_futures_in_a_child() {
     assert!(begun.take(10).eq(1..11));
 }
 
-fn a_child_that_joins_what_a_parents_thread_runs_gets_a_sentence() {
+fn tasks_of_a_parents_pool_have_ended_in_closed() {
     let pool = ThreadPool::with_threads(1);
     let (go, gone) = mpsc::channel::<()>();
     let (began, has_begun) = mpsc::channel();
@@ -391,10 +391,29 @@ fn a_child_that_joins_what_a_parents_thread_runs_gets_a_sentence() {
     let mut group = Some(group);
     has_begun.recv().unwrap();
     in_child(|| {
-        result_or_sentence(|| drop(runs.take().unwrap().join()));
-        result_or_sentence(|| drop(waits.take().unwrap().join()));
-        result_or_sentence(|| drop(queued.take().unwrap().join()));
-        result_or_sentence(|| drop(trefoil::join_all(group.take().unwrap()).wait()));
+        let closed = |result| matches!(result, Err(TaskError::Closed));
+        let mut runs = runs.take().unwrap();
+        assert!(runs.is_finished());
+        assert!(closed(runs.join_timeout(Duration::from_secs(1))));
+        assert!(closed(runs.join()));
+        assert!(matches!(waits.take().unwrap().join(), Err(TaskError::Closed)));
+        let queued = trefoil::timeout(Duration::from_secs(5), queued.take().unwrap()).wait();
+        assert!(matches!(queued, Ok(Err(TaskError::Closed))), "{queued:?}");
+        let group = trefoil::join_all(group.take().unwrap()).wait();
+        assert!(group.into_iter().all(closed));
+        // The child's own are not concerned.
+        let pool = ThreadPool::with_threads(1);
+        assert_eq!(pool.spawn(|| 9).join().unwrap(), 9);
+        assert_eq!(pool.spawn_async(async { 9 }).join().unwrap(), 9);
+        let (completer, task) = Completer::new();
+        completer.complete(Ok(9));
+        assert_eq!(task.join().unwrap(), 9);
+    });
+    let (completed_later, promised) = Completer::new();
+    in_child(|| {
+        // Promises are kept by whoever has them.
+        completed_later.complete(Ok(1));
+        assert_eq!(promised.join().unwrap(), 1);
     });
     drop(waits.take());
     go.send(()).unwrap();

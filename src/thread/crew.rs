@@ -11,7 +11,7 @@
 //!
 //! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
 //! So every way in asks first whether this process made the pool. If it did not, the pool
-//! is as one that has been shut down: what is spawned is refused, a region runs in the caller, on a crew
+//! is as one that has been shut down: what is spawned is refused, what had been spawned has ended in `Closed`, a region runs in the caller, on a crew
 //! without threads that stands in for the lost one, and a wait that had begun for something that another
 //! thread was to do panics.
 //!
@@ -135,6 +135,7 @@ impl Crew {
     pub(super) fn start(config: Config) -> io::Result<Arc<Self>> {
         fork::watch();
         current::watch();
+        task::context::watch_forks();
         queue::warm_up();
         let threads = config.threads;
         let crew = Arc::new(Self::new(config));
