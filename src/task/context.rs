@@ -16,6 +16,7 @@
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering}; // counters and a flag: no protocol
 
 use super::TaskId;
@@ -165,6 +166,29 @@ pub(super) fn take_newest(address: usize) -> Option<Runnable> {
     })
     .ok()
     .flatten()
+}
+
+/// Set in the tag of a task that threads of no pool, or of another one, may claim.
+pub(crate) const GUESTS: u32 = 1 << 30;
+
+/// Runs what a thread that is no worker of the pool with this tag has claimed, as a guest of that pool.
+pub(crate) type AsGuest = fn(u32, &mut dyn FnMut());
+
+static AS_GUEST: OnceLock<AsGuest> = OnceLock::new();
+
+/// How to be a guest.
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_guest(how: AsGuest) {
+    let _ = AS_GUEST.set(how);
+}
+
+/// Calls `run`, inside of the pool with this tag.
+#[cold]
+pub(super) fn as_guest(tag: u32, run: &mut dyn FnMut()) {
+    match AS_GUEST.get() {
+        Some(how) => how(tag & !GUESTS, run),
+        None => run(),
+    }
 }
 
 /// The tag of the pool whose worker this thread is, or 0.

@@ -45,6 +45,7 @@ use std::thread::ThreadId;
 use super::grain::Grain;
 use super::guest::Lease;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
+use super::inside;
 use super::places::Place;
 use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
@@ -56,6 +57,7 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{self, Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex, MutexGuard};
 use crate::sys::fork;
+use crate::task::context::GUESTS;
 use crate::task::{self, Shutdown, TaskError};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
@@ -87,13 +89,13 @@ impl Config {
     }
 }
 
-/// A number for each pool. After four billion pools it may meet an older one:
+/// A number for each pool. After a billion pools it may meet an older one:
 /// then a worker may run a task of another pool that it waits for itself.
 #[allow(clippy::disallowed_types)] // a counter that no protocol depends on
 fn next_tag() -> u32 {
     // A counter: no protocol.
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed) | (1 << 31)
+    (NEXT.fetch_add(1, Ordering::Relaxed) & (GUESTS - 1)) | (1 << 31)
 }
 
 struct Handles {
@@ -139,6 +141,8 @@ impl Crew {
         queue::warm_up();
         let threads = config.threads;
         let crew = Arc::new(Self::new(config));
+        inside::enlist(&crew);
+        task::context::set_guest(inside::as_guest);
         let seats = crew.vacant(threads);
         let mut failure = None;
         for seat in seats {
@@ -248,7 +252,7 @@ impl Crew {
         &self.futures
     }
 
-    /// What marks this pool's tasks and workers as belonging together; not 0.
+    /// What marks this pool's tasks and workers as belonging together; not 0, and without [`GUESTS`].
     pub(super) fn tag(&self) -> u32 {
         self.tag
     }
@@ -365,13 +369,15 @@ impl Crew {
             return Err(work);
         }
         current::with_home(|home| match home {
-            Some(home) if self.is(home.crew()) && !home.is_in_hook() => match self.injector.mode() {
-                Mode::Open | Mode::Draining => {
-                    home.push_task(work);
-                    Ok(())
+            Some(home) if self.is(home.crew()) && !home.is_in_hook() => {
+                match self.injector.mode() {
+                    Mode::Open | Mode::Draining => {
+                        home.push_task(work);
+                        Ok(())
+                    }
+                    Mode::Cancelling | Mode::Closed => Err(work),
                 }
-                Mode::Cancelling | Mode::Closed => Err(work),
-            },
+            }
             _ => self.inject(work),
         })
     }
@@ -695,6 +701,14 @@ impl Crew {
         handles.joining.retain(|&other| other != thread);
         self.joined.notify_all();
         handles
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        if !self.is_foreign() {
+            inside::strike(self.tag);
+        }
     }
 }
 

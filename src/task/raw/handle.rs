@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use super::{Header, Ref, current};
 use crate::loom::atomic::Ordering;
+use crate::task::context::GUESTS;
 use crate::task::state::Look;
 use crate::task::{TaskError, context};
 
@@ -235,17 +236,26 @@ impl<T> Handle<T> {
     }
 
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
-    /// anybody, or, if it is tagged, by threads whose home has that tag.
+    /// threads whose home has its tag, or, if the tag says so or is 0, by anybody.
     pub(in crate::task) fn claim_and_run(&self) -> bool {
         let tag = self.header().tag.load(Ordering::Relaxed);
-        if tag != 0 && tag != context::home() {
+        let at_home = tag == 0 || tag & !GUESTS == context::home();
+        if !at_home && tag & GUESTS == 0 {
             return false;
         }
         if !self.header().state.claim() {
             return false;
         }
         // `claim` added the reference that this one takes over (T6).
-        let _done = Ref::from_raw(self.cell.0).run_started();
+        let claimed = Ref::from_raw(self.cell.0);
+        if at_home {
+            let _done = claimed.run_started();
+        } else {
+            let mut claimed = Some(claimed);
+            context::as_guest(tag, &mut || {
+                let _done = claimed.take().map(Ref::run_started);
+            });
+        }
         true
     }
 }

@@ -112,7 +112,13 @@ thread_local! {
 #[test]
 fn a_pool_is_dropped_by_a_thread_local_of_its_own_thread() {
     within_deadline(|| {
-        let pool = Arc::new(ThreadPool::builder().threads(2).name("tls").build().unwrap());
+        let pool = Arc::new(
+            ThreadPool::builder()
+                .threads(2)
+                .name("tls")
+                .build()
+                .unwrap(),
+        );
         let (tell, told) = mpsc::channel();
         pool.broadcast(|index| {
             if index == 1 {
@@ -166,7 +172,11 @@ fn cancel_pending_cancels_every_future_that_waits() {
 #[test]
 fn a_task_that_its_waiter_runs_is_inside_of_its_pool() {
     within_deadline(|| {
-        let pool = ThreadPool::builder().threads(1).name("inside").build().unwrap();
+        let pool = ThreadPool::builder()
+            .threads(1)
+            .name("inside")
+            .build()
+            .unwrap();
         // The only worker is busy, so the waiter runs it.
         let (go, gone) = mpsc::channel::<()>();
         let busy = pool.spawn(move || gone.recv().unwrap());
@@ -174,7 +184,8 @@ fn a_task_that_its_waiter_runs_is_inside_of_its_pool() {
         let name = pool.spawn(|| {
             let (tell, told) = mpsc::channel();
             trefoil::spawn_blocking(move || {
-                tell.send(thread::current().name().map(str::to_owned)).unwrap();
+                tell.send(thread::current().name().map(str::to_owned))
+                    .unwrap();
             })
             .detach();
             told
@@ -232,7 +243,8 @@ fn wakers_outlive_everything() {
                     let (kept, stop) = (Arc::clone(&kept), Arc::clone(&stop));
                     thread::spawn(move || {
                         while !stop.load(Ordering::Relaxed) {
-                            let some: Vec<Waker> = kept.lock().unwrap().iter().take(50).cloned().collect();
+                            let some: Vec<Waker> =
+                                kept.lock().unwrap().iter().take(50).cloned().collect();
                             for waker in some {
                                 waker.wake_by_ref();
                                 waker.wake();
@@ -252,7 +264,11 @@ fn wakers_outlive_everything() {
                         if polls < 3 {
                             kept.lock().unwrap().push(cx.waker().clone());
                         }
-                        if i % 2 == 0 && polls > 10 { Poll::Ready(()) } else { Poll::Pending }
+                        if i % 2 == 0 && polls > 10 {
+                            Poll::Ready(())
+                        } else {
+                            Poll::Pending
+                        }
                     }))
                 })
                 .collect();
@@ -287,7 +303,10 @@ fn futures_are_claimed_cancelled_and_woken_at_once() {
         struct Guard(Arc<Once>);
         impl Drop for Guard {
             fn drop(&mut self) {
-                assert!(!self.0.busy.load(Ordering::SeqCst), "dropped while it is polled");
+                assert!(
+                    !self.0.busy.load(Ordering::SeqCst),
+                    "dropped while it is polled"
+                );
                 self.0.drops.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -309,7 +328,10 @@ fn futures_are_claimed_cancelled_and_woken_at_once() {
                             let limit = 1 + (n * 7 + k) % 40;
                             let task = pool2.spawn_async(poll_fn(move |cx| {
                                 let once = &guard.0;
-                                assert!(!once.busy.swap(true, Ordering::SeqCst), "polled twice at once");
+                                assert!(
+                                    !once.busy.swap(true, Ordering::SeqCst),
+                                    "polled twice at once"
+                                );
                                 cx.waker().wake_by_ref();
                                 let again = cx.waker().clone();
                                 if n % 3 == 0 {
@@ -319,7 +341,11 @@ fn futures_are_claimed_cancelled_and_woken_at_once() {
                                 }
                                 let polls = once.polls.fetch_add(1, Ordering::SeqCst);
                                 once.busy.store(false, Ordering::SeqCst);
-                                if polls >= limit { Poll::Ready(n) } else { Poll::Pending }
+                                if polls >= limit {
+                                    Poll::Ready(n)
+                                } else {
+                                    Poll::Pending
+                                }
                             }));
                             match n % 4 {
                                 0 => {
@@ -353,7 +379,13 @@ fn futures_are_claimed_cancelled_and_woken_at_once() {
 fn everything_at_once_while_the_width_changes() {
     within_deadline(|| {
         for round in 0..6 {
-            let pool = Arc::new(ThreadPool::builder().threads(2).name("atonce").build().unwrap());
+            let pool = Arc::new(
+                ThreadPool::builder()
+                    .threads(2)
+                    .name("atonce")
+                    .build()
+                    .unwrap(),
+            );
             let stop = Arc::new(AtomicBool::new(false));
             let mut helpers = Vec::new();
             let mut helper = |f: Box<dyn Fn(&ThreadPool) + Send>| {
@@ -399,7 +431,11 @@ fn everything_at_once_while_the_width_changes() {
                 }
             }));
             thread::sleep(Duration::from_millis(150));
-            let how = if round % 2 == 0 { Shutdown::Wait } else { Shutdown::CancelPending };
+            let how = if round % 2 == 0 {
+                Shutdown::Wait
+            } else {
+                Shutdown::CancelPending
+            };
             let others: Vec<_> = (0..3)
                 .map(|_| {
                     let pool = Arc::clone(&pool);
@@ -426,24 +462,42 @@ fn everything_at_once_while_the_width_changes() {
 #[test]
 fn surplus_threads_are_gone_within_a_second() {
     within_deadline(|| {
-        let pool = ThreadPool::builder().threads(64).name("narrow").build().unwrap();
+        let pool = ThreadPool::builder()
+            .threads(64)
+            .name("narrow")
+            .build()
+            .unwrap();
         pool.for_each(0..10_000, |_| std::hint::spin_loop());
-        let tasks: Vec<_> = (0..20).map(|_| pool.spawn(|| {
-            trefoil::spawn_blocking(|| thread::sleep(Duration::from_millis(20))).join().unwrap();
-        })).collect();
+        let tasks: Vec<_> = (0..20)
+            .map(|_| {
+                pool.spawn(|| {
+                    trefoil::spawn_blocking(|| thread::sleep(Duration::from_millis(20)))
+                        .join()
+                        .unwrap();
+                })
+            })
+            .collect();
         for task in tasks {
             task.join().unwrap();
         }
         pool.resize(1);
         let began = Instant::now();
         eventually("they end", || threads_named("narrow-") == 1);
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
         pool.resize(64);
         assert_eq!(pool.broadcast(|i| i).len(), 64);
         pool.resize(1);
         let began = Instant::now();
         eventually("they end", || threads_named("narrow-") == 1);
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
         assert!(catch_unwind(AssertUnwindSafe(|| pool.resize(usize::MAX))).is_err());
         assert_eq!(pool.num_threads(), 1);
         assert_eq!(pool.spawn(|| 1).join().unwrap(), 1);
@@ -460,13 +514,18 @@ fn imap_edges() {
                 let mut all: Vec<_> = pool.imap_unordered(0..1000, |i| i).buffer(buffer).collect();
                 all.sort_unstable();
                 assert!(all.into_iter().eq(0..1000));
-                assert_eq!(pool.imap(Vec::<u8>::new(), |i| i).buffer(buffer).next(), None);
+                assert_eq!(
+                    pool.imap(Vec::<u8>::new(), |i| i).buffer(buffer).next(),
+                    None
+                );
                 assert_eq!(pool.imap([(), ()], |()| ()).buffer(buffer).count(), 2);
                 // Nested, on the workers.
                 let pool = Arc::new(pool);
                 let inner = Arc::clone(&pool);
                 let sums: Vec<u64> = pool
-                    .imap(0..20_u64, move |i| inner.imap_unordered(0..i, |j| j).buffer(buffer).sum())
+                    .imap(0..20_u64, move |i| {
+                        inner.imap_unordered(0..i, |j| j).buffer(buffer).sum()
+                    })
                     .buffer(buffer)
                     .collect();
                 assert!(sums.into_iter().eq((0..20_u64).map(|i| (0..i).sum())));
@@ -495,7 +554,11 @@ fn imap_tokens_of_dropped_items() {
                 }
                 tell.send(token.is_cancelled()).unwrap();
             };
-            let mut it = if ordered { pool.imap(0.., work) } else { pool.imap_unordered(0.., work) };
+            let mut it = if ordered {
+                pool.imap(0.., work)
+            } else {
+                pool.imap_unordered(0.., work)
+            };
             it.next();
             started.recv().unwrap();
             drop(it);
