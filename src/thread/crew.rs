@@ -640,7 +640,12 @@ impl Crew {
         if home.is_some() || !self.handles.lock().has(me) {
             self.join_threads(home.is_some());
         }
-        self.futures.close(&self.injector);
+        // Who was woken to be cancelled may have been on its way to a poll, and sleep again.
+        let reason = match how {
+            Shutdown::Wait => TaskError::Closed,
+            Shutdown::CancelPending => TaskError::Cancelled,
+        };
+        self.futures.close(&self.injector, &reason);
     }
 
     /// Cancels the tasks that are queued now; later ones are cancelled by the
