@@ -6,6 +6,8 @@
 //! The tests have a `main` of their own, which runs one after the other: the standard library has
 //! a lock that a thread holds for a moment when it starts and when it ends, and a child that is forked
 //! in such a moment cannot start threads.
+//!
+//! Length: the cases of one question, which share how a child is made and waited for.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,
@@ -19,7 +21,7 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -374,6 +376,103 @@ fn iterators_and_futures_in_a_child() {
         drop(waits);
     });
     assert!(begun.take(10).eq(1..11));
+}
+
+fn tasks_of_a_parents_pool_have_ended_in_closed() {
+    let pool = ThreadPool::with_threads(1);
+    let (go, gone) = mpsc::channel::<()>();
+    let (began, has_begun) = mpsc::channel();
+    let mut runs = Some(pool.spawn(move || {
+        began.send(()).unwrap();
+        gone.recv().unwrap();
+        7
+    }));
+    let mut waits = Some(pool.spawn_async(std::future::pending::<()>()));
+    let mut queued = Some(pool.spawn(|| 8));
+    let group: Vec<_> = (0..2).map(|i| pool.spawn(move || i)).collect();
+    let mut group = Some(group);
+    has_begun.recv().unwrap();
+    in_child(|| {
+        let closed = |result| matches!(result, Err(TaskError::Closed));
+        let mut runs = runs.take().unwrap();
+        assert!(runs.is_finished());
+        assert!(closed(runs.join_timeout(Duration::from_secs(1))));
+        assert!(closed(runs.join()));
+        assert!(matches!(waits.take().unwrap().join(), Err(TaskError::Closed)));
+        let queued = trefoil::timeout(Duration::from_secs(5), queued.take().unwrap()).wait();
+        assert!(matches!(queued, Ok(Err(TaskError::Closed))), "{queued:?}");
+        let group = trefoil::join_all(group.take().unwrap()).wait();
+        assert!(group.into_iter().all(closed));
+        // The child's own are not concerned.
+        let pool = ThreadPool::with_threads(1);
+        assert_eq!(pool.spawn(|| 9).join().unwrap(), 9);
+        assert_eq!(pool.spawn_async(async { 9 }).join().unwrap(), 9);
+        let (completer, task) = Completer::new();
+        completer.complete(Ok(9));
+        assert_eq!(task.join().unwrap(), 9);
+    });
+    let (completed_later, promised) = Completer::new();
+    in_child(|| {
+        // Promises are kept by whoever has them.
+        completed_later.complete(Ok(1));
+        assert_eq!(promised.join().unwrap(), 1);
+    });
+    drop(waits.take());
+    go.send(()).unwrap();
+    assert_eq!(runs.unwrap().join().unwrap(), 7);
+    assert_eq!(queued.unwrap().join().unwrap(), 8);
+}
+
+fn a_parents_belt_can_be_looked_at_in_a_child() {
+    let pool = ThreadPool::with_threads(2);
+    let belts: Vec<_> = (0..4)
+        .map(|_| {
+            let mut belt = pool.imap(0_u64.., |n| n).buffer(1000);
+            assert_eq!(belt.next(), Some(0));
+            Mutex::new(belt)
+        })
+        .collect();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        // Somebody is inside of the belts' locks.
+        s.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                for belt in &belts {
+                    if let Ok(mut belt) = belt.try_lock() {
+                        for _ in 0..100 {
+                            belt.next();
+                        }
+                    }
+                }
+            }
+        });
+        for _ in 0..50 {
+            in_sudden_child(|| {
+                for belt in &belts {
+                    if let Ok(belt) = belt.try_lock() {
+                        let _ = belt.size_hint();
+                        let _ = format!("{belt:?}");
+                    }
+                }
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn a_hook_that_forks() {
+    let (tell, told) = mpsc::channel();
+    let pool = ThreadPool::builder()
+        .threads(2)
+        .on_exit(move |index| {
+            if index == 1 && let Some(child) = split() {
+                tell.send(ending(child)).unwrap();
+            }
+        })
+        .build()
+        .unwrap();
+    pool.resize(1);
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)).unwrap(), 0);
 }
 
 fn deadlines_pass_in_a_child_too() {

@@ -9,13 +9,20 @@
 //! size; any other thread is taken to have half a mebibyte from where it was first seen,
 //! which is true of every usual main and `std` thread.
 //!
-//! Tests: `tests/task.rs` (ids), `tests/thread.rs` (deep chains of waits).
+//! **Forks.** A task that was made before this process was forked has an id below a border, which is drawn
+//! in the child when the fork comes. If a pool was to run it, nobody will: its threads are the parent's.
+//!
+//! Tests: `tests/task.rs` (ids), `tests/thread.rs` (deep chains of waits), `tests/thread_fork.rs`.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering}; // counters and a flag: no protocol
 
+use super::TaskId;
 use super::runnable::Runnable;
 use crate::loom::per_thread;
+use crate::sys::fork;
 
 #[allow(unused_imports)] // what each leaf uses differs
 pub(crate) use crate::sync::park::{
@@ -76,13 +83,41 @@ pub(super) fn next_id() -> NonZeroU64 {
     NonZeroU64::new(id).unwrap_or(NonZeroU64::MIN)
 }
 
+/// The first id that no thread has taken yet: a counter, no protocol.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Tasks with smaller ids are a parent process's: a number that changes while there is one thread.
+static BORDER: AtomicU64 = AtomicU64::new(0);
+
 /// `count` ids that nobody else gets, from one counter for the process.
 #[cold]
 fn take_block(count: u64) -> u64 {
-    // A counter: no protocol.
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(count, Ordering::Relaxed)
+}
+
+/// From now on a forked child tells its parent's tasks from its own.
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn watch_forks() {
+    // Who comes second may go on before the first is through: no protocol.
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
+        fork::in_child(draw_border);
+    }
+}
+
+/// Touches plain words only (Y30). What is left of this thread's block is behind the border, too.
+extern "C" fn draw_border() {
+    BORDER.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
+    let _ = HERE.try_with(|here| {
+        here.next_id.set(0);
+        here.end_id.set(0);
+    });
+}
+
+/// It was made before this process was forked.
+#[inline]
+pub(super) fn is_parents(id: TaskId) -> bool {
+    id.get() < BORDER.load(Ordering::Relaxed)
 }
 
 /// What a thread that has told nothing is taken to have.
@@ -131,6 +166,29 @@ pub(super) fn take_newest(address: usize) -> Option<Runnable> {
     })
     .ok()
     .flatten()
+}
+
+/// Set in the tag of a task that threads of no pool, or of another one, may claim.
+pub(crate) const GUESTS: u32 = 1 << 30;
+
+/// Runs what a thread that is no worker of the pool with this tag has claimed, as a guest of that pool.
+pub(crate) type AsGuest = fn(u32, &mut dyn FnMut());
+
+static AS_GUEST: OnceLock<AsGuest> = OnceLock::new();
+
+/// How to be a guest.
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_guest(how: AsGuest) {
+    let _ = AS_GUEST.set(how);
+}
+
+/// Calls `run`, inside of the pool with this tag.
+#[cold]
+pub(super) fn as_guest(tag: u32, run: &mut dyn FnMut()) {
+    match AS_GUEST.get() {
+        Some(how) => how(tag & !GUESTS, run),
+        None => run(),
+    }
 }
 
 /// The tag of the pool whose worker this thread is, or 0.

@@ -396,6 +396,11 @@ impl State {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
+    /// A pool was to run it, or whoever waits for it.
+    pub(super) fn is_claimable(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CLAIMABLE != 0
+    }
+
     /// Some thread has the work to itself now: a hint.
     #[inline]
     pub(super) fn is_running(&self) -> bool {

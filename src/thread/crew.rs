@@ -11,7 +11,7 @@
 //!
 //! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
 //! So every way in asks first whether this process made the pool. If it did not, the pool
-//! is as one that has been shut down: what is spawned is refused, a region runs in the caller, on a crew
+//! is as one that has been shut down: what is spawned is refused, what had been spawned has ended in `Closed`, a region runs in the caller, on a crew
 //! without threads that stands in for the lost one, and a wait that had begun for something that another
 //! thread was to do panics.
 //!
@@ -21,7 +21,8 @@
 //! workers that are themselves inside `shutdown` do not count. 3. Nobody is
 //! recruited any more, sleepers end. 4. Join them: a thread is joined by exactly
 //! one caller, a worker never joins itself or another that is shutting
-//! down, too. Regions that outside threads are inside of go on without the pool's
+//! down, too, be it in a task or in a hook. One that is past all that, in the destructor of a thread-local,
+//! joins nobody: others may be joining it. Regions that outside threads are inside of go on without the pool's
 //! help.
 //!
 //! - **P14** A handle is in `handles` from the start of its thread until one caller
@@ -39,10 +40,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use super::grain::Grain;
 use super::guest::Lease;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
+use super::inside;
 use super::places::Place;
 use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
@@ -51,9 +54,10 @@ use super::spawn_async::Futures;
 use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
-use crate::loom::thread::{Builder, JoinHandle};
-use crate::loom::{Condvar, Mutex};
+use crate::loom::thread::{self, Builder, JoinHandle};
+use crate::loom::{Condvar, Mutex, MutexGuard};
 use crate::sys::fork;
+use crate::task::context::GUESTS;
 use crate::task::{self, Shutdown, TaskError};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
@@ -85,21 +89,21 @@ impl Config {
     }
 }
 
-/// A number for each pool. After four billion pools it may meet an older one:
+/// A number for each pool. After a billion pools it may meet an older one:
 /// then a worker may run a task of another pool that it waits for itself.
 #[allow(clippy::disallowed_types)] // a counter that no protocol depends on
 fn next_tag() -> u32 {
     // A counter: no protocol.
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed) | (1 << 31)
+    (NEXT.fetch_add(1, Ordering::Relaxed) & (GUESTS - 1)) | (1 << 31)
 }
 
 struct Handles {
-    running: Vec<(usize, JoinHandle<()>)>,
+    running: Vec<JoinHandle<()>>,
     /// Whose handles have been taken out and are being joined.
-    joining: Vec<usize>,
-    /// Workers that have called `shutdown` themselves.
-    leaving: Vec<usize>,
+    joining: Vec<ThreadId>,
+    /// Threads of the pool that have called `shutdown` themselves.
+    leaving: Vec<ThreadId>,
 }
 
 /// A guest's place is no place.
@@ -133,9 +137,12 @@ impl Crew {
     pub(super) fn start(config: Config) -> io::Result<Arc<Self>> {
         fork::watch();
         current::watch();
+        task::context::watch_forks();
         queue::warm_up();
         let threads = config.threads;
         let crew = Arc::new(Self::new(config));
+        inside::enlist(&crew);
+        task::context::set_guest(inside::as_guest);
         let seats = crew.vacant(threads);
         let mut failure = None;
         for seat in seats {
@@ -245,7 +252,7 @@ impl Crew {
         &self.futures
     }
 
-    /// What marks this pool's tasks and workers as belonging together; not 0.
+    /// What marks this pool's tasks and workers as belonging together; not 0, and without [`GUESTS`].
     pub(super) fn tag(&self) -> u32 {
         self.tag
     }
@@ -362,13 +369,15 @@ impl Crew {
             return Err(work);
         }
         current::with_home(|home| match home {
-            Some(home) if self.is(home.crew()) && !home.is_ending() => match self.injector.mode() {
-                Mode::Open | Mode::Draining => {
-                    home.push_task(work);
-                    Ok(())
+            Some(home) if self.is(home.crew()) && !home.is_in_hook() => {
+                match self.injector.mode() {
+                    Mode::Open | Mode::Draining => {
+                        home.push_task(work);
+                        Ok(())
+                    }
+                    Mode::Cancelling | Mode::Closed => Err(work),
                 }
-                Mode::Cancelling | Mode::Closed => Err(work),
-            },
+            }
             _ => self.inject(work),
         })
     }
@@ -542,7 +551,6 @@ impl Crew {
     // ---- threads ---------------------------------------------------------
 
     pub(super) fn start_thread(self: &Arc<Self>, seat: Seat, role: Role) -> io::Result<()> {
-        let number = seat.slot().number();
         let index = seat.slot().index();
         let builder = Builder::new()
             .name(format!("{}-{index}", self.config.name))
@@ -551,30 +559,42 @@ impl Crew {
         // The seat lies in a cradle, so that it survives if there is no thread.
         let cradle = Arc::new(Mutex::new(Some(seat)));
         let theirs = Arc::clone(&cradle);
-        // Under the lock: whoever joins must not miss the handle (P14).
+        // Under the lock: whoever joins must not miss the handle (P14). A watcher is not waited
+        // for by a pool that ends, which then does not wait for its handle either.
         let mut handles = self.handles.lock();
+        if role == Role::Watch && self.injector.mode() == Mode::Closed {
+            drop(handles);
+            self.take_back(&cradle);
+            return Err(io::ErrorKind::Other.into());
+        }
         let started = builder.spawn(move || {
             let seat = theirs.lock().take();
             if let Some(seat) = seat {
                 worker::main(crew, seat, role);
             }
         });
-        let result = started.map(|handle| handles.running.push((number, handle)));
+        let result = started.map(|handle| handles.running.push(handle));
         drop(handles);
-        if result.is_err()
-            && let Some(seat) = cradle.lock().take()
-        {
-            self.put_back(seat);
+        if result.is_err() {
+            self.take_back(&cradle);
         }
         self.join_ended();
         result
     }
 
+    /// The seat of a thread that there is not.
+    fn take_back(&self, cradle: &Mutex<Option<Seat>>) {
+        let seat = cradle.lock().take();
+        if let Some(seat) = seat {
+            self.put_back(seat);
+        }
+    }
+
     /// Joins threads that have ended already.
     pub(super) fn join_ended(&self) {
-        let ended = self.handles.lock().take_ended();
-        for handle in ended {
-            drop(handle.join());
+        let mut handles = self.handles.lock();
+        while let Some(at) = handles.running.iter().position(JoinHandle::is_finished) {
+            handles = self.join_one(handles, at);
         }
     }
 
@@ -591,12 +611,15 @@ impl Crew {
             self.futures.wake_all();
         }
         self.idle.closing();
-        let mine = current::with_home(|home| {
+        let home = current::with_home(|home| {
             home.filter(|home| self.is(home.crew()))
-                .map(Worker::slot_number)
+                .map(Worker::is_in_hook)
         });
-        if let Some(number) = mine {
-            self.handles.lock().leaving.push(number);
+        let me = thread::current().id();
+        if home.is_some() {
+            self.handles.lock().leaving.push(me);
+        }
+        if home == Some(false) {
             self.idle.leave();
         }
         let _blocked = Blocked::begin();
@@ -615,8 +638,15 @@ impl Crew {
             self.recheck();
             std::thread::sleep(STALL);
         }
-        self.join_threads(mine.is_some());
-        self.futures.close(&self.injector);
+        if home.is_some() || !self.handles.lock().has(me) {
+            self.join_threads(home.is_some());
+        }
+        // Who was woken to be cancelled may have been on its way to a poll, and sleep again.
+        let reason = match how {
+            Shutdown::Wait => TaskError::Closed,
+            Shutdown::CancelPending => TaskError::Cancelled,
+        };
+        self.futures.close(&self.injector, &reason);
     }
 
     /// Cancels the tasks that are queued now; later ones are cancelled by the
@@ -647,36 +677,51 @@ impl Crew {
         let mut handles = self.handles.lock();
         loop {
             let mine =
-                |handles: &Handles, number: usize| !inside || !handles.leaving.contains(&number);
+                |handles: &Handles, thread: ThreadId| !inside || !handles.leaving.contains(&thread);
             let next = handles
                 .running
                 .iter()
-                .position(|&(number, _)| mine(&handles, number));
+                .position(|handle| mine(&handles, handle.thread().id()));
             if let Some(at) = next {
-                let (number, handle) = handles.running.swap_remove(at);
-                handles.joining.push(number);
-                drop(handles);
-                drop(handle.join());
-                handles = self.handles.lock();
-                handles.joining.retain(|&other| other != number);
-                self.joined.notify_all();
-            } else if handles.joining.iter().any(|&number| mine(&handles, number)) {
+                handles = self.join_one(handles, at);
+            } else if handles.joining.iter().any(|&thread| mine(&handles, thread)) {
                 handles = self.joined.wait(handles);
             } else {
                 return;
             }
         }
     }
+
+    /// Joins a thread that runs, or did, without the lock.
+    fn join_one<'a>(
+        &'a self,
+        mut handles: MutexGuard<'a, Handles>,
+        at: usize,
+    ) -> MutexGuard<'a, Handles> {
+        let handle = handles.running.swap_remove(at);
+        let thread = handle.thread().id();
+        handles.joining.push(thread);
+        drop(handles);
+        drop(handle.join());
+        let mut handles = self.handles.lock();
+        handles.joining.retain(|&other| other != thread);
+        self.joined.notify_all();
+        handles
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        if !self.is_foreign() {
+            inside::strike(self.tag);
+        }
+    }
 }
 
 impl Handles {
-    /// Those of spares that have retired.
-    fn take_ended(&mut self) -> Vec<JoinHandle<()>> {
-        let (ended, running) = std::mem::take(&mut self.running)
-            .into_iter()
-            .partition(|(_, handle)| handle.is_finished());
-        self.running = running;
-        let ended: Vec<(usize, JoinHandle<()>)> = ended;
-        ended.into_iter().map(|(_, handle)| handle).collect()
+    /// It is one of the pool's threads.
+    fn has(&self, thread: ThreadId) -> bool {
+        let mut running = self.running.iter().map(|handle| handle.thread().id());
+        running.any(|running| running == thread) || self.joining.contains(&thread)
     }
 }

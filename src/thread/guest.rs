@@ -25,6 +25,7 @@ const KEPT: usize = 4;
 
 /// A seat and the pool that it belongs to.
 struct Kept {
+    tag: u32,
     crew: Weak<Crew>,
     seat: Option<Seat>,
 }
@@ -52,6 +53,15 @@ fn take(crew: &Arc<Crew>) -> Option<Seat> {
     .flatten()
 }
 
+/// The pool with this tag, if this thread has been its guest last.
+pub(super) fn known(tag: u32) -> Option<Arc<Crew>> {
+    let known = KEEP.try_with(|keep| {
+        let keep = keep.borrow();
+        keep.as_ref().filter(|kept| kept.tag == tag)?.crew.upgrade()
+    });
+    known.ok().flatten()
+}
+
 fn put(crew: &Arc<Crew>, seat: Seat) {
     let few = crew.generation() <= (crew.width() + 2) * KEPT;
     let mut seat = Some(seat);
@@ -67,6 +77,7 @@ fn put(crew: &Arc<Crew>, seat: Seat) {
                 }
                 _ => {
                     let kept = Kept {
+                        tag: crew.tag(),
                         crew: Arc::downgrade(crew),
                         seat: seat.take(),
                     };

@@ -29,6 +29,7 @@ mod grain;
 mod guest;
 mod idle;
 mod imap;
+mod inside;
 mod items;
 mod latch;
 mod offer;

@@ -23,6 +23,7 @@ use super::spawn_async::spawn_async_on;
 use super::wait::Blocked;
 use super::{ThreadPoolBuilder, builder, global, scope};
 use crate::loom::Arc;
+use crate::task::context::GUESTS;
 use crate::task::{self, Shutdown, Task};
 
 /// Work-stealing threads for CPU-bound work that shares memory.
@@ -498,10 +499,13 @@ where
     T: Send + 'static,
 {
     let (runnable, task) = task::closure(f, true);
-    if !crew.config().caller_helps {
-        // Only this pool's own workers may run what they wait for.
-        runnable.set_tag(crew.tag());
-    }
+    // Who else than this pool's own workers may run what it waits for becomes a guest for it.
+    let guests = if crew.config().caller_helps {
+        GUESTS
+    } else {
+        0
+    };
+    runnable.set_tag(crew.tag() | guests);
     if let Some(hook) = &crew.config().unobserved {
         runnable.set_hook(Arc::clone(hook));
     }

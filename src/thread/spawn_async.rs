@@ -48,7 +48,7 @@ use super::crew::Crew;
 use super::queue::{Injector, Mode, Work};
 use super::raw::current;
 use crate::loom::{Mutex, per_thread};
-use crate::task::{self, Runnable, Schedule, Task, TaskRef};
+use crate::task::{self, Runnable, Schedule, Task, TaskError, TaskRef};
 
 /// Every so many wake-ups of a worker, one goes to the end of the common queue.
 const TURN: u32 = 16;
@@ -121,20 +121,20 @@ impl Futures {
         }
     }
 
-    /// The pool is closed: ends what has not ended (but a future inside of which the pool was shut
+    /// The pool is closed: ends what has not ended in `reason` (but a future inside of which the pool was shut
     /// down: it ends when it returns).
-    pub(super) fn close(&self, injector: &Injector) {
+    pub(super) fn close(&self, injector: &Injector, reason: &TaskError) {
         self.wake_all();
         let mut late = self.late.lock();
         late.over = true;
         let entries = std::mem::take(&mut late.entries);
         drop(late);
-        // Dropping an entry ends its task in Closed.
-        entries.into_iter().for_each(drop);
+        let end = |entry: Runnable| entry.discard(reason.clone());
+        entries.into_iter().for_each(end);
         // What was woken after the last look into the queues, and before the closing.
         for work in injector.take_all() {
             match work {
-                Work::Task(task) => drop(task),
+                Work::Task(task) => end(task),
                 other => injector.put_back(other),
             }
         }
@@ -163,7 +163,7 @@ impl Home {
                 let Some(home) = home.filter(|home| is(&self.0, home.crew())) else {
                     return;
                 };
-                if !home.is_ending() && home.crew().injector().mode() != Mode::Closed {
+                if !home.is_in_hook() && home.crew().injector().mode() != Mode::Closed {
                     entry
                         .take()
                         .into_iter()

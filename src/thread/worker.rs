@@ -17,7 +17,8 @@
 //! may take its time or wait for others, and nobody must rely on this thread to find
 //! anything meanwhile. While its `on_exit` runs, it is no runner any more: its waits are
 //! not counted, and what it spawns goes to the injector, which may refuse it, because
-//! nobody waits for this thread's own deque to be empty.
+//! nobody waits for this thread's own deque to be empty. The same holds for the `on_start` of a thread that
+//! is to watch.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; only
 //!   slots are shared.
@@ -161,6 +162,8 @@ pub(super) struct Worker {
     blocked: Cell<u32>,
     /// It has been told to end.
     ending: Cell<bool>,
+    /// It is in a hook of the user's, and not counted meanwhile.
+    in_hook: Cell<bool>,
     /// This thread may run the pool's work: it is its own, or a guest that helps.
     may_run: bool,
 }
@@ -180,6 +183,7 @@ impl Worker {
             findings: Findings::new(),
             blocked: Cell::new(0),
             ending: Cell::new(false),
+            in_hook: Cell::new(false),
             may_run,
         }
     }
@@ -238,18 +242,21 @@ impl Worker {
         &self.blocked
     }
 
-    /// It has been told to end: it is no runner, and looks into no queue any more.
-    pub(super) fn is_ending(&self) -> bool {
-        self.ending.get()
+    /// It is in a hook and no runner meanwhile, so that its pool may end before the hook does: what it
+    /// queued in its own deque might stay there, and nobody waits for it to come back.
+    pub(super) fn is_in_hook(&self) -> bool {
+        self.in_hook.get()
     }
 
     /// Runs the user's `hook` on a thread that is not counted as a runner: its waits
     /// are nobody's loss.
     fn uncounted(&self, hook: impl FnOnce()) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
+        self.in_hook.set(true);
         self.seat.slot.post.leave();
         self.crew.recheck_posts();
         panic::contain(hook);
+        self.in_hook.set(false);
         if !self.ending.get() {
             self.seat.slot.post.come_back();
         }
@@ -391,16 +398,21 @@ impl Worker {
         self.work(role, searching);
         // It may have been told to end while it was up to look.
         self.findings.leave_post(self.crew.grain());
-        if self.crew.is_foreign() {
-            // A task of its has forked, and has returned in the child, too. There is nothing to return
-            // to: this thread began as another process's worker.
-            std::process::exit(0);
-        }
+        self.end_child();
         self.ending.set(true);
         self.seat.slot.post.leave();
         self.crew.recheck_posts();
         if let Some(hook) = &config.on_exit {
             self.uncounted(|| hook(index));
+            self.end_child();
+        }
+    }
+
+    /// A task of its, or a hook, may have forked, and have returned in the child, too. There is nothing to return
+    /// to: this thread began as another process's worker.
+    fn end_child(&self) {
+        if self.crew.is_foreign() {
+            std::process::exit(0);
         }
     }
 

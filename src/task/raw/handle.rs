@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use super::{Header, Ref, current};
 use crate::loom::atomic::Ordering;
+use crate::task::context::GUESTS;
 use crate::task::state::Look;
 use crate::task::{TaskError, context};
 
@@ -43,7 +44,24 @@ impl<T> Handle<T> {
 
     #[inline]
     pub(in crate::task) fn is_done(&self) -> bool {
-        self.header().state.is_done()
+        self.header().state.is_done() || self.is_lost()
+    }
+
+    /// A thread of a parent process was to run it: nobody here will.
+    #[inline]
+    fn is_lost(&self) -> bool {
+        let header = self.header();
+        context::is_parents(header.id) && header.state.is_claimable()
+    }
+
+    /// What the handle may do next. The output of a task that is lost in a forked child is as one that
+    /// was taken before.
+    #[inline]
+    fn look(&self) -> Look {
+        match self.header().state.look() {
+            Look::Pending | Look::Lent if self.is_lost() => Look::Taken,
+            look => look,
+        }
     }
 
     /// What distinguishes the task from all others of this moment.
@@ -70,7 +88,7 @@ impl<T> Handle<T> {
     /// The output, once it is there: `Some(None)` if it was taken before.
     #[inline]
     pub(in crate::task) fn take(&mut self) -> Option<Option<Result<T, TaskError>>> {
-        match self.header().state.look() {
+        match self.look() {
             Look::Pending | Look::Lent => None,
             Look::Taken => Some(None),
             Look::Output => Some(Some(self.move_out())),
@@ -80,7 +98,7 @@ impl<T> Handle<T> {
     /// As [`take`](Self::take), and where there is no output yet, has `waker` woken when there is.
     #[inline]
     pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Option<Option<Result<T, TaskError>>> {
-        let look = self.header().state.look();
+        let look = self.look();
         match look {
             Look::Output => return Some(Some(self.move_out())),
             Look::Taken => return Some(None),
@@ -104,7 +122,7 @@ impl<T> Handle<T> {
     /// The output, for a handle that is not used again. `Err`: not there yet.
     #[inline]
     pub(in crate::task) fn into_output(mut self) -> Result<Option<Result<T, TaskError>>, Self> {
-        match self.header().state.look() {
+        match self.look() {
             Look::Pending | Look::Lent => Err(self),
             Look::Taken => Ok(None),
             Look::Output => {
@@ -132,7 +150,7 @@ impl<T> Handle<T> {
     /// Has `waker` woken at the end, in place of any other before. False: the
     /// task has ended already; nothing is registered.
     pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
-        match self.header().state.look() {
+        match self.look() {
             Look::Output | Look::Taken => return false,
             Look::Lent if self.header().state.unlend().is_none() => return false,
             Look::Lent => self.empty_slot(),
@@ -218,17 +236,26 @@ impl<T> Handle<T> {
     }
 
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
-    /// anybody, or, if it is tagged, by threads whose home has that tag.
+    /// threads whose home has its tag, or, if the tag says so or is 0, by anybody.
     pub(in crate::task) fn claim_and_run(&self) -> bool {
         let tag = self.header().tag.load(Ordering::Relaxed);
-        if tag != 0 && tag != context::home() {
+        let at_home = tag == 0 || tag & !GUESTS == context::home();
+        if !at_home && tag & GUESTS == 0 {
             return false;
         }
         if !self.header().state.claim() {
             return false;
         }
         // `claim` added the reference that this one takes over (T6).
-        let _done = Ref::from_raw(self.cell.0).run_started();
+        let claimed = Ref::from_raw(self.cell.0);
+        if at_home {
+            let _done = claimed.run_started();
+        } else {
+            let mut claimed = Some(claimed);
+            context::as_guest(tag, &mut || {
+                let _done = claimed.take().map(Ref::run_started);
+            });
+        }
         true
     }
 }

@@ -310,10 +310,14 @@ where
     }
 
     fn set_buffer(&self, items: usize) {
+        self.crew.insist();
         self.state.lock().buffer = items.max(1) as u64;
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.crew.is_foreign() {
+            return (0, None); // as in `cancel`
+        }
         let state = self.state.lock();
         if matches!(state.source, Source::Gone) {
             let left = usize::try_from(state.pulled - state.taken).unwrap_or(usize::MAX);
@@ -359,6 +363,9 @@ where
     }
 
     fn load(&self) -> (u64, u64) {
+        if self.crew.is_foreign() {
+            return (0, 0);
+        }
         let state = self.state.lock();
         (state.pulled - state.taken, state.buffer)
     }
