@@ -21,6 +21,8 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 
@@ -28,6 +30,36 @@ use crate::event_loop::Direction;
 pub(super) trait Bytes: AsFd {
     /// A short read leaves nothing behind.
     const DRAINS: bool;
+
+    /// One write. Where the system can be asked to, it raises no `SIGPIPE`, which a host may
+    /// have set to end the process.
+    fn quietly_write(&self, bytes: &[u8]) -> io::Result<usize>
+    where
+        for<'a> &'a Self: Write,
+    {
+        let mut io = self;
+        io.write(bytes)
+    }
+
+    /// As `quietly_write`.
+    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>
+    where
+        for<'a> &'a Self: Write,
+    {
+        let mut io = self;
+        io.write_vectored(slices)
+    }
+}
+
+/// More slices are refused.
+const SLICES: usize = 1024;
+
+/// `write_vectored` of a socket: what `std` has for it is the call for any descriptor, which
+/// cannot be told to raise no signal.
+pub(super) fn send_vectored(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let slices = &slices[..slices.len().min(SLICES)];
+    let nothing = &mut SendAncillaryBuffer::default();
+    Ok(sendmsg(socket, slices, nothing, SendFlags::NOSIGNAL)?)
 }
 
 /// `read_to_end` asks for at least as many bytes at once.
@@ -156,8 +188,8 @@ where
         if bytes.is_empty() {
             return self.nothing();
         }
-        self.operate(Direction::Write, |mut io| {
-            let count = io.write(bytes)?;
+        self.operate(Direction::Write, |io| {
+            let count = io.quietly_write(bytes)?;
             Ok(Outcome::of(bytes.len(), count))
         })
         .await
@@ -168,8 +200,8 @@ where
             return self.nothing();
         }
         let wanted = wanted(slices.iter().map(|slice| slice.len()));
-        self.operate(Direction::Write, |mut io| {
-            let count = io.write_vectored(slices)?;
+        self.operate(Direction::Write, |io| {
+            let count = io.quietly_write_vectored(slices)?;
             Ok(Outcome::of(wanted, count))
         })
         .await
@@ -189,8 +221,8 @@ where
         if bytes.is_empty() {
             return Poll::Ready(self.nothing());
         }
-        self.poll(cx, Direction::Write, |mut io| {
-            let count = io.write(bytes)?;
+        self.poll(cx, Direction::Write, |io| {
+            let count = io.quietly_write(bytes)?;
             Ok(Outcome::of(bytes.len(), count))
         })
     }
@@ -204,8 +236,8 @@ where
             return Poll::Ready(self.nothing());
         }
         let wanted = wanted(slices.iter().map(|slice| slice.len()));
-        self.poll(cx, Direction::Write, |mut io| {
-            let count = io.write_vectored(slices)?;
+        self.poll(cx, Direction::Write, |io| {
+            let count = io.quietly_write_vectored(slices)?;
             Ok(Outcome::of(wanted, count))
         })
     }
