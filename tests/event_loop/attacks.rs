@@ -1,0 +1,437 @@
+//! Hosts that do as they please: with their signals, their descriptors, their pipes.
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd};
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_io::AsyncWrite;
+use rustix::process::{Signal as Raw, WaitId, WaitIdOptions, getpid, kill_process, waitid};
+use trefoil::io::{
+    AsyncFd, Command, Signal, TcpListener, UdpSocket, UnixListener, UnixStream, ctrl_c, fs, stdin,
+};
+use trefoil::time::{sleep, timeout};
+use trefoil::{Completer, join_all, run, spawn, yield_now};
+
+use crate::support::{LONG, alone, count_fds, count_threads, pair, wait_until, within_deadline};
+
+const MOMENT: Duration = Duration::from_millis(10);
+
+fn raise(signal: Raw) {
+    kill_process(getpid(), signal).unwrap();
+}
+
+/// What the host does with a signal.
+#[allow(unsafe_code)]
+fn host_sets(signum: i32, action: usize) {
+    // SAFETY: the action is one of the two that are no function.
+    let before = unsafe { libc::signal(signum, action) };
+    assert_ne!(before, libc::SIG_ERR);
+}
+
+#[test]
+fn a_host_that_resets_a_signal_can_wait_for_it_again() {
+    alone(
+        "attacks::a_host_that_resets_a_signal_can_wait_for_it_again",
+        "",
+        || {
+            let before = count_fds();
+            run(async {
+                for action in [libc::SIG_DFL, libc::SIG_IGN] {
+                    let first = Signal::new(Signal::USR1).unwrap();
+                    raise(Raw::USR1);
+                    timeout(LONG, first.recv()).await.unwrap().unwrap();
+                    host_sets(Signal::USR1, action);
+                    // While the first is there, and once it has gone.
+                    let second = Signal::new(Signal::USR1).unwrap();
+                    raise(Raw::USR1);
+                    timeout(LONG, second.recv()).await.unwrap().unwrap();
+                    timeout(LONG, first.recv()).await.unwrap().unwrap();
+                    host_sets(Signal::USR1, action);
+                    drop((first, second));
+                    let third = Signal::new(Signal::USR1).unwrap();
+                    raise(Raw::USR1);
+                    timeout(LONG, third.recv()).await.unwrap().unwrap();
+                }
+                // The last action of the host is what is put back: ignored.
+                raise(Raw::USR1);
+            });
+            assert_eq!(count_fds(), before);
+        },
+    );
+}
+
+static PLAIN: AtomicUsize = AtomicUsize::new(0);
+static WITH_INFO: AtomicUsize = AtomicUsize::new(0);
+static ON_TOP: AtomicUsize = AtomicUsize::new(0);
+static BELOW: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn plain(signum: i32) {
+    assert_eq!(signum, Signal::USR1);
+    PLAIN.fetch_add(1, SeqCst);
+}
+
+#[allow(unsafe_code)]
+extern "C" fn with_info(signum: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the system passes it to a handler that asks for it.
+    let info = unsafe { *info };
+    assert_eq!((signum, info.si_signo), (Signal::USR2, signum));
+    assert!(!context.is_null());
+    WITH_INFO.fetch_add(1, SeqCst);
+}
+
+/// Calls what was there before, as handlers should.
+#[allow(unsafe_code)]
+extern "C" fn on_top(signum: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    ON_TOP.fetch_add(1, SeqCst);
+    let below = std::ptr::with_exposed_provenance::<()>(BELOW.load(SeqCst));
+    // SAFETY: the test puts a function with these arguments there before this one is installed.
+    let below: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
+        unsafe { std::mem::transmute(below) };
+    below(signum, info, context);
+}
+
+/// Installs a handler of the host; gives the address of the one before.
+#[allow(unsafe_code)]
+fn host_handles(signum: i32, handler: usize, flags: i32) -> usize {
+    // SAFETY: plain numbers.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    let mut before = action;
+    // SAFETY: the handlers above are safe anywhere, and take what their flags say.
+    assert_eq!(0, unsafe { libc::sigaction(signum, &action, &mut before) });
+    before.sa_sigaction
+}
+
+#[test]
+fn handlers_of_the_host_below_and_on_top() {
+    alone("attacks::handlers_of_the_host_below_and_on_top", "", || {
+        let before = count_fds();
+        let (plain, with_info) = (plain as *const () as usize, with_info as *const () as usize);
+        host_handles(Signal::USR1, plain, 0);
+        host_handles(Signal::USR2, with_info, libc::SA_SIGINFO);
+        run(async {
+            for round in 1..=3 {
+                let one = Signal::new(Signal::USR1).unwrap();
+                let two = Signal::new(Signal::USR2).unwrap();
+                raise(Raw::USR1);
+                raise(Raw::USR2);
+                timeout(LONG, one.recv()).await.unwrap().unwrap();
+                timeout(LONG, two.recv()).await.unwrap().unwrap();
+                drop((one, two));
+                raise(Raw::USR1);
+                raise(Raw::USR2);
+                wait_until("both, with ours and without", || {
+                    (PLAIN.load(SeqCst), WITH_INFO.load(SeqCst)) == (2 * round, 2 * round)
+                });
+            }
+            // Somebody comes on top of ours, and stays there when ours has nobody left.
+            let first = Signal::new(Signal::USR1).unwrap();
+            let ours = host_handles(Signal::USR1, 0, 0);
+            BELOW.store(ours, SeqCst);
+            host_handles(Signal::USR1, on_top as *const () as usize, libc::SA_SIGINFO);
+            raise(Raw::USR1);
+            timeout(LONG, first.recv()).await.unwrap().unwrap();
+            drop(first);
+            raise(Raw::USR1);
+            wait_until("all three", || {
+                (ON_TOP.load(SeqCst), PLAIN.load(SeqCst)) == (2, 8)
+            });
+            let second = Signal::new(Signal::USR1).unwrap();
+            raise(Raw::USR1);
+            timeout(LONG, second.recv()).await.unwrap().unwrap();
+            wait_until("each once", || {
+                (ON_TOP.load(SeqCst), PLAIN.load(SeqCst)) == (3, 9)
+            });
+            // It goes, and ours is on top again: the last one puts the host's back.
+            host_handles(Signal::USR1, ours, libc::SA_SIGINFO);
+            drop(second);
+            assert_eq!(host_handles(Signal::USR1, plain, 0), plain);
+            assert_eq!(host_handles(Signal::USR2, 0, 0), with_info);
+        });
+        assert_eq!(count_fds(), before);
+    });
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn a_fork_in_the_middle_of_handlers() {
+    alone("attacks::a_fork_in_the_middle_of_handlers", "", || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut signal = Some(Signal::new(Signal::USR1).unwrap());
+        let storm = thread::spawn({
+            let stop = stop.clone();
+            move || {
+                while !stop.load(SeqCst) {
+                    // SAFETY: it is handled, by this thread.
+                    unsafe { libc::raise(Signal::USR1) };
+                }
+            }
+        });
+        for _ in 0..200 {
+            // SAFETY: the child uses nothing that the other threads could have locked, but its
+            // allocator, which is prepared for that.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                // SAFETY: a plain number. The alarm ends what would go on for ever.
+                unsafe { libc::alarm(20) };
+                drop(signal.take());
+                // SAFETY: it ends here.
+                unsafe { libc::_exit(0) };
+            }
+            let mut child = 0;
+            // SAFETY: the child is ours, and the pointer valid. What hangs, the deadline finds.
+            assert_eq!(unsafe { libc::waitpid(pid, &mut child, 0) }, pid);
+            assert_eq!(child, 0);
+        }
+        stop.store(true, SeqCst);
+        storm.join().unwrap();
+        run(signal.take().unwrap().recv()).unwrap();
+    });
+}
+
+#[test]
+fn a_number_that_was_watched_before_can_be_watched_again() {
+    alone(
+        "attacks::a_number_that_was_watched_before_can_be_watched_again",
+        "",
+        || {
+            run(async {
+                for elsewhere in [false, true] {
+                    let (near, far) = UnixStream::pair().unwrap();
+                    assert!(timeout(MOMENT, near.read(&mut [0; 8])).await.is_err());
+                    // The connection lives on in a duplicate, the number is free.
+                    let number = near.as_raw_fd();
+                    let kept = near.as_fd().try_clone_to_owned().unwrap();
+                    if elsewhere {
+                        thread::spawn(move || drop(near)).join().unwrap();
+                    } else {
+                        drop(near);
+                    }
+                    let again = kept.try_clone().unwrap();
+                    assert_eq!(again.as_raw_fd(), number, "the test tests nothing");
+                    let again = UnixStream::try_from(again).unwrap();
+                    assert!(timeout(MOMENT, again.read(&mut [0; 8])).await.is_err());
+                    let reading = spawn(async move { again.read(&mut [0; 8]).await });
+                    yield_now().await;
+                    far.write_all(b"abc").await.unwrap();
+                    assert_eq!(timeout(LONG, reading).await.unwrap().unwrap().unwrap(), 3);
+                }
+            });
+        },
+    );
+}
+
+#[test]
+fn nobody_reads_and_the_signal_is_not_ignored() {
+    alone(
+        "attacks::nobody_reads_and_the_signal_is_not_ignored",
+        "",
+        || {
+            host_sets(Signal::PIPE, libc::SIG_DFL);
+            run(async {
+                let many = vec![IoSlice::new(b"x"); 3000];
+                let (tcp, far) = pair().await;
+                drop(far);
+                while tcp.write(b"x").await.is_ok() {
+                    sleep(MOMENT).await;
+                }
+                let (unix, far) = UnixStream::pair().unwrap();
+                // More slices than the system takes at once.
+                assert_eq!(unix.write_vectored(&many).await.unwrap(), 1024);
+                drop(far);
+                for (tcp, unix) in [
+                    (tcp.write(b"x").await, unix.write(b"x").await),
+                    (
+                        tcp.write_vectored(&many).await,
+                        unix.write_vectored(&many).await,
+                    ),
+                    (
+                        through_the_trait(&tcp).await,
+                        through_the_trait(&unix).await,
+                    ),
+                ] {
+                    assert_eq!(tcp.unwrap_err().kind(), ErrorKind::BrokenPipe);
+                    assert_eq!(unix.unwrap_err().kind(), ErrorKind::BrokenPipe);
+                }
+            });
+        },
+    );
+}
+
+async fn through_the_trait(mut stream: impl AsyncWrite + Unpin) -> std::io::Result<usize> {
+    let slices = [IoSlice::new(b"x")];
+    poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &slices)).await
+}
+
+/// Voluntary and forced switches away from every thread of this process, so far.
+fn switches() -> u64 {
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| {
+            let task = task.unwrap().path();
+            if std::fs::read_link("/proc/thread-self").unwrap().file_name() == task.file_name() {
+                return None;
+            }
+            std::fs::read_to_string(task.join("status")).ok()
+        })
+        .flat_map(|status| {
+            status
+                .lines()
+                .filter(|line| line.contains("voluntary_ctxt_switches:"))
+                .filter_map(|line| line.split(':').nth(1))
+                .map(|count| count.trim().parse::<u64>().unwrap())
+                .collect::<Vec<_>>()
+        })
+        .sum()
+}
+
+#[test]
+fn what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody() {
+    alone(
+        "attacks::what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody",
+        "",
+        || {
+            let (tell, told) = mpsc::channel();
+            let (stop, stopped) = Completer::<()>::new();
+            let name = format!("trefoil-attacks-{}", std::process::id());
+            let place = std::env::temp_dir().join(name);
+            std::fs::create_dir(&place).unwrap();
+            let fifo = place.join("fifo");
+            let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+            assert!(made.unwrap().success());
+            let socket = place.join("socket");
+            let (input, _kept) = pipe().unwrap();
+            rustix::stdio::dup2_stdin(&input).unwrap();
+            let before = count_fds();
+            let looping = thread::spawn(move || {
+                run(async move {
+                    // Readable for ever: somebody has asked once, nobody ever has.
+                    let (asked, mut writer) = pipe().unwrap();
+                    let asked = AsyncFd::new(asked).unwrap();
+                    assert!(timeout(MOMENT, asked.readable()).await.is_err());
+                    writer.write_all(b"x").unwrap();
+                    asked.readable().await.unwrap();
+                    let (unasked, mut other) = pipe().unwrap();
+                    let unasked = AsyncFd::new(unasked).unwrap();
+                    other.write_all(b"x").unwrap();
+                    let hangup = Signal::new(Signal::HUP).unwrap();
+                    assert!(timeout(MOMENT, hangup.recv()).await.is_err());
+                    raise(Raw::HUP);
+                    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                    assert!(timeout(MOMENT, udp.recv(&mut [0])).await.is_err());
+                    udp.send_to(b"x", udp.local_addr().unwrap()).await.unwrap();
+                    // What never comes.
+                    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    spawn(async move { tcp.accept().await.map(drop) }).detach();
+                    let unix = UnixListener::bind(&socket).await.unwrap();
+                    spawn(async move { unix.accept().await.map(drop) }).detach();
+                    spawn(async move { fs::read(&fifo).await }).detach();
+                    spawn(async { stdin().read(&mut [0; 8]).await }).detach();
+                    spawn(ctrl_c()).detach();
+                    let mut sleeper = Command::new("sleep");
+                    sleeper.arg("600").stdin(Stdio::null()).kill_on_drop(true);
+                    spawn(sleeper.status()).detach();
+                    spawn(sleeper.output()).detach();
+                    let orphan = sleeper.kill_on_drop(false).spawn().unwrap();
+                    tell.send(orphan.id()).unwrap();
+                    drop(orphan);
+                    let _ = stopped.await;
+                    drop((asked, writer, unasked, other, hangup, udp));
+                });
+            });
+            let orphan = told.recv().unwrap();
+            wait_until("300 ms of nothing", || {
+                let before = switches();
+                thread::sleep(Duration::from_millis(300));
+                switches() == before
+            });
+            let clock = Instant::now();
+            stop.complete(Ok(()));
+            looping.join().unwrap();
+            assert!(clock.elapsed() < Duration::from_secs(10));
+            let orphan = rustix::process::Pid::from_raw(orphan as i32).unwrap();
+            kill_process(orphan, Raw::KILL).unwrap();
+            wait_until("the end of all children", no_children);
+            wait_until("the end of the reaper", || {
+                count_threads("trefoil-reaper") == 0
+            });
+            wait_until("the end of its descriptors", || count_fds() == before);
+            std::fs::remove_dir_all(&place).unwrap();
+        },
+    );
+}
+
+#[test]
+fn two_hundred_children_of_temporary_commands() {
+    within_deadline(|| {
+        run(async {
+            let tasks: Vec<_> = (0..200)
+                .map(|n| {
+                    spawn(
+                        Command::new("sh")
+                            .args(["-c", &format!("echo {n}")])
+                            .output(),
+                    )
+                })
+                .collect();
+            for (n, task) in join_all(tasks).await.into_iter().enumerate() {
+                assert_eq!(task.unwrap().unwrap().stdout, format!("{n}\n").into_bytes());
+            }
+            let failed = Command::new("false").status();
+            assert_eq!(failed.await.unwrap().code(), Some(1));
+            let nowhere = Command::new("true").current_dir("/no/such").output();
+            assert_eq!(nowhere.await.unwrap_err().kind(), ErrorKind::NotFound);
+        });
+    });
+}
+
+fn no_children() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
+}
+
+#[test]
+fn children_without_descriptors_leave_no_zombies() {
+    alone(
+        "attacks::children_without_descriptors_leave_no_zombies",
+        "ulimit -n 40",
+        || {
+            let before = count_fds();
+            run(async {
+                let mut taken = Vec::new();
+                while let Ok(file) = std::fs::File::open("/dev/null") {
+                    taken.push(file);
+                }
+                // They share our streams, so they can be started all the same.
+                let ends = Command::new("sleep").arg("0.2").spawn().unwrap();
+                let killed = Command::new("sleep")
+                    .arg("600")
+                    .kill_on_drop(true)
+                    .spawn()
+                    .unwrap();
+                drop((ends, killed));
+                let clock = Instant::now();
+                while !no_children() {
+                    assert!(clock.elapsed() < LONG);
+                    sleep(MOMENT).await;
+                }
+                // Some that come when there is room again, while one of the others still runs.
+                drop(Command::new("sleep").arg("0.3").spawn().unwrap());
+                drop(taken);
+                drop(Command::new("sleep").arg("0.1").spawn().unwrap());
+            });
+            wait_until("the end of all children", no_children);
+            wait_until("the end of the reaper", || {
+                count_threads("trefoil-reaper") == 0
+            });
+            wait_until("the end of its descriptors", || count_fds() == before);
+        },
+    );
+}
