@@ -9,7 +9,8 @@
 //! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
 //! descriptors, a terminal at the end of a line. And a count says nothing where the system
 //! itself stopped short of the request, with more slices than it takes at once (see
-//! `wanted`).
+//! `wanted`). Empty ones in front are not shown to it: had it room for no others, its 0 would
+//! look like the end.
 //!
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
 //! nothing but the type and the first lines of the examples. Each type has a private
@@ -101,9 +102,10 @@ where
     }
 
     pub(super) async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
+        let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else {
             return self.nothing();
-        }
+        };
+        let buffers = &mut buffers[first..];
         let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
         self.operate(Direction::Read, |mut io| {
             let count = io.read_vectored(buffers)?;
@@ -169,9 +171,10 @@ where
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
+        let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else {
             return Poll::Ready(self.nothing());
-        }
+        };
+        let buffers = &mut buffers[first..];
         let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
         self.poll(cx, Direction::Read, |mut io| {
             let count = io.read_vectored(buffers)?;
@@ -196,9 +199,10 @@ where
     }
 
     pub(super) async fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        if slices.iter().all(|slice| slice.is_empty()) {
+        let Some(first) = slices.iter().position(|slice| !slice.is_empty()) else {
             return self.nothing();
-        }
+        };
+        let slices = &slices[first..];
         let wanted = wanted(slices.iter().map(|slice| slice.len()));
         self.operate(Direction::Write, |io| {
             let count = io.quietly_write_vectored(slices)?;
@@ -232,9 +236,10 @@ where
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if slices.iter().all(|slice| slice.is_empty()) {
+        let Some(first) = slices.iter().position(|slice| !slice.is_empty()) else {
             return Poll::Ready(self.nothing());
-        }
+        };
+        let slices = &slices[first..];
         let wanted = wanted(slices.iter().map(|slice| slice.len()));
         self.poll(cx, Direction::Write, |io| {
             let count = io.quietly_write_vectored(slices)?;
