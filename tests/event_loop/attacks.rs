@@ -1,8 +1,9 @@
 //! Hosts that do as they please: with their signals, their descriptors, their pipes.
 
 use std::future::poll_fn;
-use std::io::{ErrorKind, IoSlice, Write, pipe};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -270,25 +271,94 @@ async fn through_the_trait(mut stream: impl AsyncWrite + Unpin) -> std::io::Resu
     poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &slices)).await
 }
 
-/// Voluntary and forced switches away from every thread of this process, so far.
+#[test]
+fn nothing_in_front_is_not_the_end() {
+    within_deadline(|| {
+        run(async {
+            // As many as the system takes at once are empty.
+            let mut out = vec![IoSlice::new(b""); 1500];
+            out.push(IoSlice::new(b"abc"));
+            let (tcp, other) = pair().await;
+            let (unix, far) = UnixStream::pair().unwrap();
+            assert_eq!(tcp.write_vectored(&out).await.unwrap(), 3);
+            assert_eq!(unix.write_vectored(&out).await.unwrap(), 3);
+            let mut room = [0; 8];
+            let into = || (0..1500).map(|_| IoSliceMut::new(&mut []));
+            let mut buffers: Vec<_> = into().chain([IoSliceMut::new(&mut room)]).collect();
+            assert_eq!(other.read_vectored(&mut buffers).await.unwrap(), 3);
+            assert_eq!(far.read_vectored(&mut buffers).await.unwrap(), 3);
+        });
+    });
+}
+
+#[test]
+fn what_children_say_to_one_another_wakes_nobody() {
+    alone(
+        "attacks::what_children_say_to_one_another_wakes_nobody",
+        "",
+        || {
+            run(async {
+                // It ends some time, whatever becomes of this test.
+                let talk = "for n in $(seq 1000); do echo; sleep 0.01; done";
+                let mut said = Command::new("sh");
+                said.args(["-c", talk])
+                    .stdout(Stdio::piped())
+                    .kill_on_drop(true);
+                let mut speaker = said.spawn().unwrap();
+                let pipe = speaker.stdout.take().unwrap();
+                // We have listened for a while, and waited for more.
+                for _ in 0..3 {
+                    pipe.read(&mut [0; 64]).await.unwrap();
+                }
+                let mut cat = Command::new("cat");
+                cat.stdin(pipe.into_stdio().unwrap()).stdout(Stdio::null());
+                let _listener = cat.kill_on_drop(true).spawn().unwrap();
+                let me = std::fs::read_link("/proc/thread-self").unwrap();
+                let me = std::path::Path::new("/proc").join(me);
+                let (tell, told) = mpsc::channel();
+                let watcher = thread::spawn(move || {
+                    told.recv().unwrap();
+                    // A window in which the loop sleeps through: it has to come soon.
+                    wait_until("300 ms of nothing", || {
+                        let before = switches_of(&me);
+                        thread::sleep(Duration::from_millis(300));
+                        switches_of(&me) == before
+                    });
+                });
+                let (done, watched) = Completer::<()>::new();
+                thread::spawn(move || {
+                    watcher.join().unwrap();
+                    done.complete(Ok(()));
+                });
+                tell.send(()).unwrap();
+                watched.await.unwrap();
+                let spoke_on = speaker.try_wait().unwrap().is_none();
+                assert!(spoke_on, "no rest before it had ended");
+            });
+            wait_until("the end of all children", no_children);
+        },
+    );
+}
+
+/// Voluntary and forced switches away from this thread, so far.
+fn switches_of(task: &Path) -> u64 {
+    std::fs::read_to_string(task.join("status"))
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.contains("voluntary_ctxt_switches:"))
+        .filter_map(|line| line.split(':').nth(1))
+        .map(|count| count.trim().parse::<u64>().unwrap())
+        .sum()
+}
+
+/// Those of every other thread of this process.
 fn switches() -> u64 {
+    let me = std::fs::read_link("/proc/thread-self").unwrap();
     std::fs::read_dir("/proc/self/task")
         .unwrap()
-        .filter_map(|task| {
-            let task = task.unwrap().path();
-            if std::fs::read_link("/proc/thread-self").unwrap().file_name() == task.file_name() {
-                return None;
-            }
-            std::fs::read_to_string(task.join("status")).ok()
-        })
-        .flat_map(|status| {
-            status
-                .lines()
-                .filter(|line| line.contains("voluntary_ctxt_switches:"))
-                .filter_map(|line| line.split(':').nth(1))
-                .map(|count| count.trim().parse::<u64>().unwrap())
-                .collect::<Vec<_>>()
-        })
+        .map(|task| task.unwrap().path())
+        .filter(|task| task.file_name() != me.file_name())
+        .map(|task| switches_of(&task))
         .sum()
 }
 
