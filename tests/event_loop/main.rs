@@ -15,6 +15,7 @@ mod datagrams;
 mod deadline;
 mod edges;
 mod files;
+mod handlers;
 mod left;
 mod limits;
 mod running;
