@@ -202,7 +202,15 @@ impl Home {
     // Sources.
 
     pub(crate) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
-        self.reactor.borrow_mut().register(fd)
+        let registered = self.reactor.borrow_mut().register(fd);
+        match registered {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A source that was dropped elsewhere is gone only once its note is read.
+                self.follow_notes();
+                self.reactor.borrow_mut().take_over(fd)
+            }
+            registered => registered,
+        }
     }
 
     /// As [`register`](Self::register), for a descriptor that is not ours to close: who

@@ -24,7 +24,8 @@
 //!
 //! A source is not deregistered: closing its descriptor does that. Where a duplicate
 //! of it lives on (a child's standard input, say), what happens there still wakes the
-//! loop, each time for nothing (L3). The exception are descriptors that are lent and
+//! loop, each time for nothing (L3); and should that duplicate come back under the number that
+//! was closed, the system still has its entry, which the new source then takes over. The exception are descriptors that are lent and
 //! stay open: those are deregistered at once, on whichever thread, because their number
 //! may be registered again by the time that a note would be read.
 //!
@@ -32,10 +33,11 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::task::Waker;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use slab::Slab;
 
 use super::waiters::Waiters;
@@ -66,6 +68,7 @@ pub(super) struct Reactor {
 #[derive(Debug)]
 struct Source {
     generation: NonZeroU32,
+    fd: RawFd,
     ready: Readiness,
     read: Waiters,
     write: Waiters,
@@ -84,14 +87,33 @@ impl Reactor {
     }
 
     pub(super) fn register(&mut self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        self.enter(fd, Poller::register)
+    }
+
+    /// As `register`, where the system has said that it has the descriptor already: still
+    /// an error if a source here has it, and not if that one is gone.
+    pub(super) fn take_over(&mut self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        let number = fd.as_raw_fd();
+        if self.sources.iter().any(|(_, source)| source.fd == number) {
+            return Err(Errno::EXIST.into());
+        }
+        self.enter(fd, Poller::register_again)
+    }
+
+    fn enter(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        register: fn(&Poller, BorrowedFd<'_>, usize) -> io::Result<()>,
+    ) -> io::Result<SourceKey> {
         let vacant = self.sources.vacant_entry();
         let key = SourceKey {
             index: u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?,
             generation: self.generation,
         };
-        self.poller.register(fd, key.token())?;
+        register(&self.poller, fd, key.token())?;
         vacant.insert(Source {
             generation: self.generation,
+            fd: fd.as_raw_fd(),
             ready: Readiness::default(),
             read: Waiters::default(),
             write: Waiters::default(),

@@ -9,7 +9,8 @@
 //! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
 //! descriptors, a terminal at the end of a line. And a count says nothing where the system
 //! itself stopped short of the request, with more slices than it takes at once (see
-//! `wanted`).
+//! `wanted`). Empty ones in front are not shown to it: had it room for no others, its 0 would
+//! look like the end.
 //!
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
 //! nothing but the type and the first lines of the examples. Each type has a private
@@ -21,6 +22,8 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 
@@ -28,6 +31,36 @@ use crate::event_loop::Direction;
 pub(super) trait Bytes: AsFd {
     /// A short read leaves nothing behind.
     const DRAINS: bool;
+
+    /// One write. Where the system can be asked to, it raises no `SIGPIPE`, which a host may
+    /// have set to end the process.
+    fn quietly_write(&self, bytes: &[u8]) -> io::Result<usize>
+    where
+        for<'a> &'a Self: Write,
+    {
+        let mut io = self;
+        io.write(bytes)
+    }
+
+    /// As `quietly_write`.
+    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>
+    where
+        for<'a> &'a Self: Write,
+    {
+        let mut io = self;
+        io.write_vectored(slices)
+    }
+}
+
+/// More slices are refused.
+const SLICES: usize = 1024;
+
+/// `write_vectored` of a socket: what `std` has for it is the call for any descriptor, which
+/// cannot be told to raise no signal.
+pub(super) fn send_vectored(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let slices = &slices[..slices.len().min(SLICES)];
+    let nothing = &mut SendAncillaryBuffer::default();
+    Ok(sendmsg(socket, slices, nothing, SendFlags::NOSIGNAL)?)
 }
 
 /// `read_to_end` asks for at least as many bytes at once.
@@ -69,9 +102,10 @@ where
     }
 
     pub(super) async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
+        let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else {
             return self.nothing();
-        }
+        };
+        let buffers = &mut buffers[first..];
         let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
         self.operate(Direction::Read, |mut io| {
             let count = io.read_vectored(buffers)?;
@@ -137,9 +171,10 @@ where
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
+        let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else {
             return Poll::Ready(self.nothing());
-        }
+        };
+        let buffers = &mut buffers[first..];
         let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
         self.poll(cx, Direction::Read, |mut io| {
             let count = io.read_vectored(buffers)?;
@@ -156,20 +191,21 @@ where
         if bytes.is_empty() {
             return self.nothing();
         }
-        self.operate(Direction::Write, |mut io| {
-            let count = io.write(bytes)?;
+        self.operate(Direction::Write, |io| {
+            let count = io.quietly_write(bytes)?;
             Ok(Outcome::of(bytes.len(), count))
         })
         .await
     }
 
     pub(super) async fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        if slices.iter().all(|slice| slice.is_empty()) {
+        let Some(first) = slices.iter().position(|slice| !slice.is_empty()) else {
             return self.nothing();
-        }
+        };
+        let slices = &slices[first..];
         let wanted = wanted(slices.iter().map(|slice| slice.len()));
-        self.operate(Direction::Write, |mut io| {
-            let count = io.write_vectored(slices)?;
+        self.operate(Direction::Write, |io| {
+            let count = io.quietly_write_vectored(slices)?;
             Ok(Outcome::of(wanted, count))
         })
         .await
@@ -189,8 +225,8 @@ where
         if bytes.is_empty() {
             return Poll::Ready(self.nothing());
         }
-        self.poll(cx, Direction::Write, |mut io| {
-            let count = io.write(bytes)?;
+        self.poll(cx, Direction::Write, |io| {
+            let count = io.quietly_write(bytes)?;
             Ok(Outcome::of(bytes.len(), count))
         })
     }
@@ -200,12 +236,13 @@ where
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if slices.iter().all(|slice| slice.is_empty()) {
+        let Some(first) = slices.iter().position(|slice| !slice.is_empty()) else {
             return Poll::Ready(self.nothing());
-        }
+        };
+        let slices = &slices[first..];
         let wanted = wanted(slices.iter().map(|slice| slice.len()));
-        self.poll(cx, Direction::Write, |mut io| {
-            let count = io.write_vectored(slices)?;
+        self.poll(cx, Direction::Write, |io| {
+            let count = io.quietly_write_vectored(slices)?;
             Ok(Outcome::of(wanted, count))
         })
     }

@@ -10,7 +10,7 @@
 //! 3. The status is fetched once and kept. A child that is dropped before goes to the reaper.
 //!
 //! If no descriptor is left for step 1 the child runs all the same, and each method that needs it
-//! asks again.
+//! asks again. To kill it and to see to its end, when it is dropped, its number must do.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -25,10 +25,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitIdStatus, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitIdStatus, kill_process, pidfd_open, pidfd_send_signal,
+};
 
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
-use super::reaper;
+use super::reaper::{self, Orphan};
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 
@@ -233,9 +235,12 @@ impl Child {
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let sent = match &self.state {
-            State::Unwatched => self
-                .open()
-                .and_then(|child| pidfd_send_signal(child, signal)),
+            State::Unwatched => match self.open() {
+                Ok(child) => pidfd_send_signal(child, signal),
+                Err(Errno::SRCH) => Ok(()),
+                // Nobody has waited for it, so the number is still its own.
+                Err(_) => kill_process(self.number(), signal),
+            },
             State::Watched(source) => pidfd_send_signal(source.get_ref(), signal),
             State::Ended(_) | State::Lost => Ok(()),
         };
@@ -310,9 +315,12 @@ impl Child {
     }
 
     fn open(&self) -> rustix::io::Result<OwnedFd> {
+        pidfd_open(self.number(), PidfdFlags::empty())
+    }
+
+    fn number(&self) -> Pid {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let pid = pid.expect("the kernel's numbers are positive");
-        pidfd_open(pid, PidfdFlags::empty())
+        pid.expect("the kernel's numbers are positive")
     }
 
     fn status(&self) -> io::Result<ExitStatus> {
@@ -337,8 +345,10 @@ impl Drop for Child {
             let _ = self.kill();
         }
         let _ = self.watch();
-        if let State::Watched(source) = std::mem::replace(&mut self.state, State::Lost) {
-            reaper::adopt(source.get_ref().clone());
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Watched(source) => reaper::adopt(Orphan::Held(source.get_ref().clone())),
+            State::Unwatched => reaper::adopt(Orphan::Numbered(self.number())),
+            State::Ended(_) | State::Lost => {}
         }
     }
 }

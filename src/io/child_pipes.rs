@@ -28,7 +28,8 @@ impl Bytes for File {
 impl Pipe {
     fn new(fd: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-        Ok(Self(Source::new(File::from(fd))))
+        // It lives on if another child gets it, whose reads and writes are not our affair.
+        Ok(Self(Source::lent(File::from(fd))))
     }
 
     /// For another child: as the usual program expects it, blocking.

@@ -261,6 +261,9 @@ impl Command {
 
     /// Starts it, and waits until it has ended.
     ///
+    /// It is started by this call, not by the first poll, so the future needs the command no
+    /// longer: `spawn(Command::new("make").status())` is fine.
+    ///
     /// # Errors
     ///
     /// Those of [`spawn`](Self::spawn) and [`Child::wait`].
@@ -276,14 +279,18 @@ impl Command {
     /// # Ok::<_, std::io::Error>(()) })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn status(&mut self) -> io::Result<ExitStatus> {
-        self.spawn()?.wait().await
+    pub fn status(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send + use<> {
+        let child = self.spawn();
+        async move { child?.wait().await }
     }
 
     /// Starts it, and waits for its end and for all that it writes; unless
     /// [`stdout`](Self::stdout) and [`stderr`](Self::stderr) say something else. It reads nothing,
     /// unless [`stdin`](Self::stdin) says something else. (Said here: what was set on the
     /// `std` command underneath is not known.)
+    ///
+    /// It is started by this call, not by the first poll, so the future needs the command no
+    /// longer.
     ///
     /// # Errors
     ///
@@ -302,11 +309,11 @@ impl Command {
     /// # Ok::<_, std::io::Error>(()) })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn output(&mut self) -> io::Result<Output> {
+    pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + Send + use<> {
         self.unspoken_for(Stdio::null, Stdio::piped);
         let child = self.spawn();
         self.unspoken_for(Stdio::inherit, Stdio::inherit);
-        child?.wait_with_output().await
+        async move { child?.wait_with_output().await }
     }
 
     /// What becomes of the standard streams that nobody has spoken for.

@@ -5,14 +5,14 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::bytes::{Bytes, reads, writes};
+use super::bytes::{Bytes, reads, send_vectored, writes};
 use super::connect::first_to_answer;
 use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
 use super::lookup::ToSocketAddrs;
@@ -353,6 +353,10 @@ impl TcpStream {
 
 impl Bytes for mio::net::TcpStream {
     const DRAINS: bool = true;
+
+    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        send_vectored(self, slices)
+    }
 }
 
 impl HalfClose for TcpStream {

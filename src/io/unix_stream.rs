@@ -5,15 +5,16 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
 use rustix::net::sockopt::socket_peercred;
+use rustix::net::{SendFlags, send};
 
-use super::bytes::{Bytes, reads, writes};
+use super::bytes::{Bytes, reads, send_vectored, writes};
 use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
 use super::source::Source;
 use super::unix_address::connect_to;
@@ -44,6 +45,14 @@ pub struct UnixStream {
 
 impl Bytes for Socket {
     const DRAINS: bool = false;
+
+    fn quietly_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(self, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        send_vectored(self, slices)
+    }
 }
 
 /// Who is at the other end of a [`UnixStream`]: as it was when the connection was made.

@@ -95,6 +95,13 @@ impl Poller {
             .register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
+    /// As `register`, for a descriptor that is watched already: under this token from now on.
+    pub(crate) fn register_again(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
+        self.poll
+            .registry()
+            .reregister(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
+    }
+
     /// A way to end a watch from any thread; it has a descriptor of its own.
     pub(crate) fn unwatch(&self) -> io::Result<Unwatch> {
         self.poll.registry().try_clone().map(Unwatch)

@@ -9,10 +9,15 @@
 //! 4. When the last subscription goes, what was there before is put back. Should somebody have
 //!    installed a handler on top of ours meanwhile, ours stays below it, and does nothing but
 //!    pass signals on.
+//! 5. Should the host have taken the handler away (`SIG_DFL`, `SIG_IGN`), the next subscription
+//!    installs it again, and what the host has set counts as what was there before. Over
+//!    somebody else's handler ours is not installed twice: that one may call ours, which would
+//!    then call that one, for ever.
 //!
 //! The bell is never read: a loop watches it edge-triggered, and each ring is an edge. A handler
 //! that runs in a forked child rings the parent's bell, too, but counts in the child's memory, so
-//! the parent sees nothing.
+//! the parent sees nothing. Handlers that other threads ran at the moment of the fork run
+//! in the parent only, so the child starts with none.
 //!
 //! **Invariants.**
 //! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and
@@ -46,6 +51,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::loom::Mutex;
 use crate::loom::thread::yield_now;
+use crate::sys::fork::in_child;
 
 /// What a handler finds for its signal.
 struct Slot {
@@ -72,7 +78,15 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 /// Signals with subscribers.
 fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
     static TABLE: OnceLock<Mutex<BTreeMap<c_int, Entry>>> = OnceLock::new();
-    TABLE.get_or_init(|| Mutex::new(BTreeMap::new()))
+    TABLE.get_or_init(|| {
+        in_child(no_handler_runs);
+        Mutex::new(BTreeMap::new())
+    })
+}
+
+/// In a forked child: whoever ran a handler in its parent is not here to leave it.
+extern "C" fn no_handler_runs() {
+    RUNNING.store(0, SeqCst);
 }
 
 struct Entry {
@@ -92,11 +106,18 @@ impl Subscription {
     pub(crate) fn new(signum: c_int) -> io::Result<Self> {
         let slot = slot(signum)?;
         let mut table = table().lock();
+        let before = current(signum)?;
         let entry = match table.entry(signum) {
-            Place::Occupied(place) => place.into_mut(),
+            Place::Occupied(place) => {
+                if !is_function(&before) {
+                    install(signum, slot, before)?;
+                }
+                place.into_mut()
+            }
             Place::Vacant(place) => {
                 let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-                install(signum, slot, &bell)?;
+                slot.bell.store(bell.as_raw_fd(), SeqCst);
+                install(signum, slot, before).inspect_err(|_| clear(slot))?;
                 place.insert(Entry {
                     bell,
                     subscribers: 0,
@@ -164,8 +185,8 @@ fn slot(signum: c_int) -> io::Result<&'static Slot> {
     }
 }
 
-fn install(signum: c_int, slot: &Slot, bell: &OwnedFd) -> io::Result<()> {
-    let before = current(signum)?;
+/// Puts our handler on top of `before`, which is the present one.
+fn install(signum: c_int, slot: &Slot, before: libc::sigaction) -> io::Result<()> {
     let mut ours = before;
     ours.sa_sigaction = handle as *const () as usize;
     if is_function(&before) {
@@ -179,9 +200,8 @@ fn install(signum: c_int, slot: &Slot, bell: &OwnedFd) -> io::Result<()> {
         }
     }
     let kept = Box::into_raw(Box::new(before));
-    slot.before.store(kept, SeqCst);
-    slot.bell.store(bell.as_raw_fd(), SeqCst);
-    set(signum, &ours).inspect_err(|_| clear(slot))
+    discard(slot.before.swap(kept, SeqCst));
+    set(signum, &ours)
 }
 
 /// Puts back what was there before, unless ours is not on top.
@@ -203,7 +223,11 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int, slot: &Slot) {
 /// Takes everything out of the slot, and waits until no handler has it.
 fn clear(slot: &Slot) {
     slot.bell.store(-1, SeqCst);
-    let before = slot.before.swap(ptr::null_mut(), SeqCst);
+    discard(slot.before.swap(ptr::null_mut(), SeqCst));
+}
+
+/// Waits until no handler has what was just taken out of a slot, and frees `before`.
+fn discard(before: *mut libc::sigaction) {
     while RUNNING.load(SeqCst) != 0 {
         yield_now();
     }

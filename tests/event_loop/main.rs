@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod async_fd;
+mod attacks;
 mod carried;
 mod children;
 mod connecting;
@@ -14,6 +15,7 @@ mod datagrams;
 mod deadline;
 mod edges;
 mod files;
+mod handlers;
 mod left;
 mod limits;
 mod running;

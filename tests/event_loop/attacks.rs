@@ -1,0 +1,333 @@
+//! Hosts that do as they please: with their descriptors, their pipes, their children.
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_io::AsyncWrite;
+use rustix::process::{Signal as Raw, WaitId, WaitIdOptions, kill_process, waitid};
+use trefoil::io::{
+    AsyncFd, Command, Signal, TcpListener, UdpSocket, UnixListener, UnixStream, ctrl_c, fs, stdin,
+};
+use trefoil::time::{sleep, timeout};
+use trefoil::{Completer, join_all, run, spawn, yield_now};
+
+use crate::handlers::{host_sets, raise};
+use crate::support::{LONG, alone, count_fds, count_threads, pair, wait_until, within_deadline};
+
+const MOMENT: Duration = Duration::from_millis(10);
+
+#[test]
+fn a_number_that_was_watched_before_can_be_watched_again() {
+    alone(
+        "attacks::a_number_that_was_watched_before_can_be_watched_again",
+        "",
+        || {
+            run(async {
+                for elsewhere in [false, true] {
+                    let (near, far) = UnixStream::pair().unwrap();
+                    assert!(timeout(MOMENT, near.read(&mut [0; 8])).await.is_err());
+                    // The connection lives on in a duplicate, the number is free.
+                    let number = near.as_raw_fd();
+                    let kept = near.as_fd().try_clone_to_owned().unwrap();
+                    if elsewhere {
+                        thread::spawn(move || drop(near)).join().unwrap();
+                    } else {
+                        drop(near);
+                    }
+                    let again = kept.try_clone().unwrap();
+                    assert_eq!(again.as_raw_fd(), number, "the test tests nothing");
+                    let again = UnixStream::try_from(again).unwrap();
+                    assert!(timeout(MOMENT, again.read(&mut [0; 8])).await.is_err());
+                    let reading = spawn(async move { again.read(&mut [0; 8]).await });
+                    yield_now().await;
+                    far.write_all(b"abc").await.unwrap();
+                    assert_eq!(timeout(LONG, reading).await.unwrap().unwrap().unwrap(), 3);
+                }
+            });
+        },
+    );
+}
+
+#[test]
+fn nobody_reads_and_the_signal_is_not_ignored() {
+    alone(
+        "attacks::nobody_reads_and_the_signal_is_not_ignored",
+        "",
+        || {
+            host_sets(Signal::PIPE, libc::SIG_DFL);
+            run(async {
+                let many = vec![IoSlice::new(b"x"); 3000];
+                let (tcp, far) = pair().await;
+                drop(far);
+                while tcp.write(b"x").await.is_ok() {
+                    sleep(MOMENT).await;
+                }
+                let (unix, far) = UnixStream::pair().unwrap();
+                // More slices than the system takes at once.
+                assert_eq!(unix.write_vectored(&many).await.unwrap(), 1024);
+                drop(far);
+                for (tcp, unix) in [
+                    (tcp.write(b"x").await, unix.write(b"x").await),
+                    (
+                        tcp.write_vectored(&many).await,
+                        unix.write_vectored(&many).await,
+                    ),
+                    (
+                        through_the_trait(&tcp).await,
+                        through_the_trait(&unix).await,
+                    ),
+                ] {
+                    assert_eq!(tcp.unwrap_err().kind(), ErrorKind::BrokenPipe);
+                    assert_eq!(unix.unwrap_err().kind(), ErrorKind::BrokenPipe);
+                }
+            });
+        },
+    );
+}
+
+async fn through_the_trait(mut stream: impl AsyncWrite + Unpin) -> std::io::Result<usize> {
+    let slices = [IoSlice::new(b"x")];
+    poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &slices)).await
+}
+
+#[test]
+fn nothing_in_front_is_not_the_end() {
+    within_deadline(|| {
+        run(async {
+            // As many as the system takes at once are empty.
+            let mut out = vec![IoSlice::new(b""); 1500];
+            out.push(IoSlice::new(b"abc"));
+            let (tcp, other) = pair().await;
+            let (unix, far) = UnixStream::pair().unwrap();
+            assert_eq!(tcp.write_vectored(&out).await.unwrap(), 3);
+            assert_eq!(unix.write_vectored(&out).await.unwrap(), 3);
+            let mut room = [0; 8];
+            let into = || (0..1500).map(|_| IoSliceMut::new(&mut []));
+            let mut buffers: Vec<_> = into().chain([IoSliceMut::new(&mut room)]).collect();
+            assert_eq!(other.read_vectored(&mut buffers).await.unwrap(), 3);
+            assert_eq!(far.read_vectored(&mut buffers).await.unwrap(), 3);
+        });
+    });
+}
+
+#[test]
+fn what_children_say_to_one_another_wakes_nobody() {
+    alone(
+        "attacks::what_children_say_to_one_another_wakes_nobody",
+        "",
+        || {
+            run(async {
+                // It ends some time, whatever becomes of this test.
+                let talk = "for n in $(seq 1000); do echo; sleep 0.01; done";
+                let mut said = Command::new("sh");
+                said.args(["-c", talk])
+                    .stdout(Stdio::piped())
+                    .kill_on_drop(true);
+                let mut speaker = said.spawn().unwrap();
+                let pipe = speaker.stdout.take().unwrap();
+                // We have listened for a while, and waited for more.
+                for _ in 0..3 {
+                    pipe.read(&mut [0; 64]).await.unwrap();
+                }
+                let mut cat = Command::new("cat");
+                cat.stdin(pipe.into_stdio().unwrap()).stdout(Stdio::null());
+                let _listener = cat.kill_on_drop(true).spawn().unwrap();
+                let me = std::fs::read_link("/proc/thread-self").unwrap();
+                let me = Path::new("/proc").join(me);
+                let (tell, told) = mpsc::channel();
+                let watcher = thread::spawn(move || {
+                    told.recv().unwrap();
+                    // A window in which the loop sleeps through: it has to come soon.
+                    wait_until("300 ms of nothing", || {
+                        let before = switches_of(&me);
+                        thread::sleep(Duration::from_millis(300));
+                        switches_of(&me) == before
+                    });
+                });
+                let (done, watched) = Completer::<()>::new();
+                thread::spawn(move || {
+                    watcher.join().unwrap();
+                    done.complete(Ok(()));
+                });
+                tell.send(()).unwrap();
+                watched.await.unwrap();
+                let spoke_on = speaker.try_wait().unwrap().is_none();
+                assert!(spoke_on, "no rest before it had ended");
+            });
+            wait_until("the end of all children", no_children);
+        },
+    );
+}
+
+/// Voluntary and forced switches away from this thread, so far.
+fn switches_of(task: &Path) -> u64 {
+    std::fs::read_to_string(task.join("status"))
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.contains("voluntary_ctxt_switches:"))
+        .filter_map(|line| line.split(':').nth(1))
+        .map(|count| count.trim().parse::<u64>().unwrap())
+        .sum()
+}
+
+/// Those of every other thread of this process.
+fn switches() -> u64 {
+    let me = std::fs::read_link("/proc/thread-self").unwrap();
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .map(|task| task.unwrap().path())
+        .filter(|task| task.file_name() != me.file_name())
+        .map(|task| switches_of(&task))
+        .sum()
+}
+
+#[test]
+fn what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody() {
+    alone(
+        "attacks::what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody",
+        "",
+        || {
+            let (tell, told) = mpsc::channel();
+            let (stop, stopped) = Completer::<()>::new();
+            let name = format!("trefoil-attacks-{}", std::process::id());
+            let place = std::env::temp_dir().join(name);
+            std::fs::create_dir(&place).unwrap();
+            let fifo = place.join("fifo");
+            let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+            assert!(made.unwrap().success());
+            let socket = place.join("socket");
+            let (input, _kept) = pipe().unwrap();
+            rustix::stdio::dup2_stdin(&input).unwrap();
+            let before = count_fds();
+            let looping = thread::spawn(move || {
+                run(async move {
+                    // Readable for ever: somebody has asked once, nobody ever has.
+                    let (asked, mut writer) = pipe().unwrap();
+                    let asked = AsyncFd::new(asked).unwrap();
+                    assert!(timeout(MOMENT, asked.readable()).await.is_err());
+                    writer.write_all(b"x").unwrap();
+                    asked.readable().await.unwrap();
+                    let (unasked, mut other) = pipe().unwrap();
+                    let unasked = AsyncFd::new(unasked).unwrap();
+                    other.write_all(b"x").unwrap();
+                    let hangup = Signal::new(Signal::HUP).unwrap();
+                    assert!(timeout(MOMENT, hangup.recv()).await.is_err());
+                    raise(Raw::HUP);
+                    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                    assert!(timeout(MOMENT, udp.recv(&mut [0])).await.is_err());
+                    udp.send_to(b"x", udp.local_addr().unwrap()).await.unwrap();
+                    // What never comes.
+                    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    spawn(async move { tcp.accept().await.map(drop) }).detach();
+                    let unix = UnixListener::bind(&socket).await.unwrap();
+                    spawn(async move { unix.accept().await.map(drop) }).detach();
+                    spawn(async move { fs::read(&fifo).await }).detach();
+                    spawn(async { stdin().read(&mut [0; 8]).await }).detach();
+                    spawn(ctrl_c()).detach();
+                    let mut sleeper = Command::new("sleep");
+                    sleeper.arg("600").stdin(Stdio::null()).kill_on_drop(true);
+                    spawn(sleeper.status()).detach();
+                    spawn(sleeper.output()).detach();
+                    let orphan = sleeper.kill_on_drop(false).spawn().unwrap();
+                    tell.send(orphan.id()).unwrap();
+                    drop(orphan);
+                    let _ = stopped.await;
+                    drop((asked, writer, unasked, other, hangup, udp));
+                });
+            });
+            let orphan = told.recv().unwrap();
+            wait_until("300 ms of nothing", || {
+                let before = switches();
+                thread::sleep(Duration::from_millis(300));
+                switches() == before
+            });
+            let clock = Instant::now();
+            stop.complete(Ok(()));
+            looping.join().unwrap();
+            assert!(clock.elapsed() < Duration::from_secs(10));
+            let orphan = rustix::process::Pid::from_raw(orphan as i32).unwrap();
+            kill_process(orphan, Raw::KILL).unwrap();
+            wait_until("the end of all children", no_children);
+            wait_until("the end of the reaper", || {
+                count_threads("trefoil-reaper") == 0
+            });
+            wait_until("the end of its descriptors", || count_fds() == before);
+            std::fs::remove_dir_all(&place).unwrap();
+        },
+    );
+}
+
+#[test]
+fn two_hundred_children_of_temporary_commands() {
+    within_deadline(|| {
+        run(async {
+            let tasks: Vec<_> = (0..200)
+                .map(|n| {
+                    spawn(
+                        Command::new("sh")
+                            .args(["-c", &format!("echo {n}")])
+                            .output(),
+                    )
+                })
+                .collect();
+            for (n, task) in join_all(tasks).await.into_iter().enumerate() {
+                assert_eq!(task.unwrap().unwrap().stdout, format!("{n}\n").into_bytes());
+            }
+            let failed = Command::new("false").status();
+            assert_eq!(failed.await.unwrap().code(), Some(1));
+            let nowhere = Command::new("true").current_dir("/no/such").output();
+            assert_eq!(nowhere.await.unwrap_err().kind(), ErrorKind::NotFound);
+        });
+    });
+}
+
+fn no_children() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
+}
+
+#[test]
+fn children_without_descriptors_leave_no_zombies() {
+    alone(
+        "attacks::children_without_descriptors_leave_no_zombies",
+        "ulimit -n 40",
+        || {
+            let before = count_fds();
+            run(async {
+                let mut taken = Vec::new();
+                while let Ok(file) = std::fs::File::open("/dev/null") {
+                    taken.push(file);
+                }
+                // They share our streams, so they can be started all the same.
+                let ends = Command::new("sleep").arg("0.2").spawn().unwrap();
+                let killed = Command::new("sleep")
+                    .arg("600")
+                    .kill_on_drop(true)
+                    .spawn()
+                    .unwrap();
+                drop((ends, killed));
+                let clock = Instant::now();
+                while !no_children() {
+                    assert!(clock.elapsed() < LONG);
+                    sleep(MOMENT).await;
+                }
+                // Some that come when there is room again, while one of the others still runs.
+                drop(Command::new("sleep").arg("0.3").spawn().unwrap());
+                drop(taken);
+                drop(Command::new("sleep").arg("0.1").spawn().unwrap());
+            });
+            wait_until("the end of all children", no_children);
+            wait_until("the end of the reaper", || {
+                count_threads("trefoil-reaper") == 0
+            });
+            wait_until("the end of its descriptors", || count_fds() == before);
+        },
+    );
+}

@@ -1,0 +1,190 @@
+//! Hosts with handlers of their own, that reset signals, that fork.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use rustix::process::{Signal as Raw, getpid, kill_process};
+use trefoil::io::Signal;
+use trefoil::run;
+use trefoil::time::timeout;
+
+use crate::support::{LONG, alone, count_fds, wait_until};
+
+pub(crate) fn raise(signal: Raw) {
+    kill_process(getpid(), signal).unwrap();
+}
+
+/// What the host does with a signal.
+#[allow(unsafe_code)]
+pub(crate) fn host_sets(signum: i32, action: usize) {
+    // SAFETY: the action is one of the two that are no function.
+    let before = unsafe { libc::signal(signum, action) };
+    assert_ne!(before, libc::SIG_ERR);
+}
+
+#[test]
+fn a_host_that_resets_a_signal_can_wait_for_it_again() {
+    alone(
+        "handlers::a_host_that_resets_a_signal_can_wait_for_it_again",
+        "",
+        || {
+            let before = count_fds();
+            run(async {
+                for action in [libc::SIG_DFL, libc::SIG_IGN] {
+                    let first = Signal::new(Signal::USR1).unwrap();
+                    raise(Raw::USR1);
+                    timeout(LONG, first.recv()).await.unwrap().unwrap();
+                    host_sets(Signal::USR1, action);
+                    // While the first is there, and once it has gone.
+                    let second = Signal::new(Signal::USR1).unwrap();
+                    raise(Raw::USR1);
+                    timeout(LONG, second.recv()).await.unwrap().unwrap();
+                    timeout(LONG, first.recv()).await.unwrap().unwrap();
+                    host_sets(Signal::USR1, action);
+                    drop((first, second));
+                    let third = Signal::new(Signal::USR1).unwrap();
+                    raise(Raw::USR1);
+                    timeout(LONG, third.recv()).await.unwrap().unwrap();
+                }
+                // The last action of the host is what is put back: ignored.
+                raise(Raw::USR1);
+            });
+            assert_eq!(count_fds(), before);
+        },
+    );
+}
+
+static PLAIN: AtomicUsize = AtomicUsize::new(0);
+static WITH_INFO: AtomicUsize = AtomicUsize::new(0);
+static ON_TOP: AtomicUsize = AtomicUsize::new(0);
+static BELOW: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn plain(signum: i32) {
+    assert_eq!(signum, Signal::USR1);
+    PLAIN.fetch_add(1, SeqCst);
+}
+
+#[allow(unsafe_code)]
+extern "C" fn with_info(signum: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the system passes it to a handler that asks for it.
+    let info = unsafe { *info };
+    assert_eq!((signum, info.si_signo), (Signal::USR2, signum));
+    assert!(!context.is_null());
+    WITH_INFO.fetch_add(1, SeqCst);
+}
+
+/// Calls what was there before, as handlers should.
+#[allow(unsafe_code)]
+extern "C" fn on_top(signum: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    ON_TOP.fetch_add(1, SeqCst);
+    let below = std::ptr::with_exposed_provenance::<()>(BELOW.load(SeqCst));
+    // SAFETY: the test puts a function with these arguments there before this one is installed.
+    let below: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
+        unsafe { std::mem::transmute(below) };
+    below(signum, info, context);
+}
+
+/// Installs a handler of the host; gives the address of the one before.
+#[allow(unsafe_code)]
+fn host_handles(signum: i32, handler: usize, flags: i32) -> usize {
+    // SAFETY: plain numbers.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    let mut before = action;
+    // SAFETY: the handlers above are safe anywhere, and take what their flags say.
+    assert_eq!(0, unsafe { libc::sigaction(signum, &action, &mut before) });
+    before.sa_sigaction
+}
+
+#[test]
+fn handlers_of_the_host_below_and_on_top() {
+    alone(
+        "handlers::handlers_of_the_host_below_and_on_top",
+        "",
+        || {
+            let before = count_fds();
+            let (plain, with_info) = (plain as *const () as usize, with_info as *const () as usize);
+            host_handles(Signal::USR1, plain, 0);
+            host_handles(Signal::USR2, with_info, libc::SA_SIGINFO);
+            run(async {
+                for round in 1..=3 {
+                    let one = Signal::new(Signal::USR1).unwrap();
+                    let two = Signal::new(Signal::USR2).unwrap();
+                    raise(Raw::USR1);
+                    raise(Raw::USR2);
+                    timeout(LONG, one.recv()).await.unwrap().unwrap();
+                    timeout(LONG, two.recv()).await.unwrap().unwrap();
+                    drop((one, two));
+                    raise(Raw::USR1);
+                    raise(Raw::USR2);
+                    wait_until("both, with ours and without", || {
+                        (PLAIN.load(SeqCst), WITH_INFO.load(SeqCst)) == (2 * round, 2 * round)
+                    });
+                }
+                // Somebody comes on top of ours, and stays there when ours has nobody left.
+                let first = Signal::new(Signal::USR1).unwrap();
+                let ours = host_handles(Signal::USR1, 0, 0);
+                BELOW.store(ours, SeqCst);
+                host_handles(Signal::USR1, on_top as *const () as usize, libc::SA_SIGINFO);
+                raise(Raw::USR1);
+                timeout(LONG, first.recv()).await.unwrap().unwrap();
+                drop(first);
+                raise(Raw::USR1);
+                wait_until("all three", || {
+                    (ON_TOP.load(SeqCst), PLAIN.load(SeqCst)) == (2, 8)
+                });
+                let second = Signal::new(Signal::USR1).unwrap();
+                raise(Raw::USR1);
+                timeout(LONG, second.recv()).await.unwrap().unwrap();
+                wait_until("each once", || {
+                    (ON_TOP.load(SeqCst), PLAIN.load(SeqCst)) == (3, 9)
+                });
+                // It goes, and ours is on top again: the last one puts the host's back.
+                host_handles(Signal::USR1, ours, libc::SA_SIGINFO);
+                drop(second);
+                assert_eq!(host_handles(Signal::USR1, plain, 0), plain);
+                assert_eq!(host_handles(Signal::USR2, 0, 0), with_info);
+            });
+            assert_eq!(count_fds(), before);
+        },
+    );
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn a_fork_in_the_middle_of_handlers() {
+    alone("handlers::a_fork_in_the_middle_of_handlers", "", || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut signal = Some(Signal::new(Signal::USR1).unwrap());
+        let storm = thread::spawn({
+            let stop = stop.clone();
+            move || {
+                while !stop.load(SeqCst) {
+                    // SAFETY: it is handled, by this thread.
+                    unsafe { libc::raise(Signal::USR1) };
+                }
+            }
+        });
+        for _ in 0..200 {
+            // SAFETY: the child uses nothing that the other threads could have locked, but its
+            // allocator, which is prepared for that.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                // SAFETY: a plain number. The alarm ends what would go on for ever.
+                unsafe { libc::alarm(20) };
+                drop(signal.take());
+                // SAFETY: it ends here.
+                unsafe { libc::_exit(0) };
+            }
+            let mut child = 0;
+            // SAFETY: the child is ours, and the pointer valid. What hangs, the deadline finds.
+            assert_eq!(unsafe { libc::waitpid(pid, &mut child, 0) }, pid);
+            assert_eq!(child, 0);
+        }
+        stop.store(true, SeqCst);
+        storm.join().unwrap();
+        run(signal.take().unwrap().recv()).unwrap();
+    });
+}
