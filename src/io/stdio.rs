@@ -8,8 +8,9 @@
 //!    source; no thread is involved, and a read that is given up has read nothing.
 //! 2. A socket cannot be opened again, but asked not to wait in each call.
 //! 3. A regular file is read and written off the loop, by a duplicate that shares its position
-//!    (see `fs::cursor`). So is whatever the system refuses to open again; a read of that
-//!    may stay on its thread for ever, and nobody waits for it.
+//!    (see `fs::cursor`). So is whatever the system refuses to open again, or would make anew
+//!    (the controlling side of a terminal); a read of that may stay on its thread for ever, and
+//!    nobody waits for it.
 //!
 //! All of this happens at the first use. A short read says nothing: a terminal gives a line at
 //! a time.
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, major, minor, open};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::bytes::{Bytes, append};
@@ -387,6 +388,9 @@ impl Stream {
     }
 }
 
+/// The controlling side of terminals. To open it again makes another terminal.
+const PTMX: (u32, u32) = (5, 2);
+
 fn open_again(number: RawFd) -> io::Result<Stream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let (fd, access, name) = match number {
@@ -408,8 +412,11 @@ fn open_again(number: RawFd) -> io::Result<Stream> {
             format!("standard {name} was opened for the other direction"),
         ));
     }
-    let kind = FileType::from_raw_mode(fstat(fd).map_err(in_words)?.st_mode);
-    match kind {
+    let stat = fstat(fd).map_err(in_words)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice if (major(stat.st_rdev), minor(stat.st_rdev)) == PTMX => {
+            off_the_loop(fd)
+        }
         FileType::Socket => Ok(Stream::Source(Source::lent(Device {
             file: File::from(fd.try_clone_to_owned()?),
             socket: true,

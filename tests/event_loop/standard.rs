@@ -1,7 +1,8 @@
 //! The standard streams of a process: whatever they are, they keep nobody waiting.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -244,4 +245,58 @@ fn output_to_a_file_goes_where_the_position_is() {
         status.success() && text.contains("<one><two><three><four>"),
         "{text}"
     );
+}
+
+/// Both sides of a new terminal.
+#[allow(unsafe_code)]
+fn terminal() -> (OwnedFd, std::fs::File) {
+    // SAFETY: a plain number.
+    let controlling = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY) };
+    assert!(controlling >= 0);
+    // SAFETY: it was just opened, and nobody else has it.
+    let controlling = unsafe { OwnedFd::from_raw_fd(controlling) };
+    // SAFETY: it is open, and the controlling side of a terminal.
+    assert_eq!(unsafe { libc::unlockpt(controlling.as_raw_fd()) }, 0);
+    let mut name = [0_u8; 64];
+    // SAFETY: as above, and the buffer is as long as it says.
+    let named = unsafe {
+        libc::ptsname_r(
+            controlling.as_raw_fd(),
+            name.as_mut_ptr().cast(),
+            name.len(),
+        )
+    };
+    assert_eq!(named, 0);
+    let name = std::ffi::CStr::from_bytes_until_nul(&name).unwrap();
+    let other = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    (controlling, other)
+}
+
+#[test]
+fn both_sides_of_a_terminal() {
+    let test = "standard::both_sides_of_a_terminal";
+    if is_again(test) {
+        return within_deadline(|| {
+            run(async {
+                let mut line = String::new();
+                timeout(LONG, stdin().read_line(&mut line))
+                    .await
+                    .unwrap()
+                    .unwrap();
+                assert_eq!(line.trim_end(), "a line");
+            });
+        });
+    }
+    let (controlling, mut other) = terminal();
+    other.write_all(b"a line\n").unwrap();
+    passed(&again(test, "").stdin(controlling).output().unwrap());
+    let (controlling, other) = terminal();
+    let mut controlling = std::fs::File::from(controlling);
+    controlling.write_all(b"a line\n").unwrap();
+    passed(&again(test, "").stdin(other).output().unwrap());
 }
