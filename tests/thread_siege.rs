@@ -761,3 +761,47 @@ fn workers_that_wait_for_each_other_while_others_broadcast_and_resize() {
         noise.join().unwrap();
     });
 }
+
+#[test]
+fn stacks_of_any_size() {
+    within_deadline(|| {
+        for size in [
+            0,
+            1,
+            4095,
+            64 << 10,
+            1 << 50,
+            usize::MAX / 2,
+            usize::MAX - 1,
+            usize::MAX,
+        ] {
+            for helps in [true, false] {
+                let built = ThreadPool::builder()
+                    .threads(1)
+                    .stack_size(size)
+                    .caller_helps(helps)
+                    .build();
+                match built {
+                    Err(error) => assert!(size > 1 << 40, "{size}: {error}"),
+                    Ok(pool) => {
+                        let inner = pool.spawn(|| trefoil::spawn_blocking(|| 1).join().unwrap());
+                        assert_eq!(inner.join().unwrap(), 1);
+                        assert_eq!(pool.imap(0..3, |i| i).sum::<i32>(), 3);
+                    }
+                }
+            }
+        }
+        for name in [
+            "",
+            "a name that is much longer than what a kernel keeps",
+            "ünï",
+        ] {
+            let pool = ThreadPool::builder().threads(1).name(name).build().unwrap();
+            assert_eq!(
+                pool.install(|| thread::current().name().map(str::to_owned))
+                    .unwrap(),
+                format!("{name}-0")
+            );
+        }
+    });
+}

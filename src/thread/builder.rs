@@ -61,7 +61,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// The stack of each worker, in bytes. Default: 8 MiB, as a main thread usually has, or
+    /// The stack of each worker, in bytes; at least 64 KiB. Default: 8 MiB, as a main thread usually has, or
     /// what the environment variable `RUST_MIN_STACK` says. With a size of its own, the pool runs everything on its own threads.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);

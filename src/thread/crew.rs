@@ -77,15 +77,19 @@ pub(super) struct Config {
 /// used of it takes memory.
 const STACK: usize = 8 << 20;
 
+/// With less, a thread might not even get as far as the user's code.
+const LEAST_STACK: usize = 64 << 10;
+
 impl Config {
     /// How much stack a worker has.
     pub(super) fn stack_bytes(&self) -> usize {
-        self.stack_size.unwrap_or_else(|| {
+        let bytes = self.stack_size.unwrap_or_else(|| {
             let asked = std::env::var("RUST_MIN_STACK")
                 .ok()
                 .and_then(|bytes| bytes.parse().ok());
             asked.unwrap_or(STACK)
-        })
+        });
+        bytes.max(LEAST_STACK)
     }
 }
 
