@@ -77,7 +77,8 @@ impl ThreadPoolBuilder {
     }
 
     /// Called by each thread of the pool before it ends, with its index. A panic
-    /// in it is contained.
+    /// in it is contained. What it spawns while the pool is shut down is refused: those tasks end in
+    /// [`TaskError::Closed`](crate::TaskError::Closed).
     pub fn on_exit(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.on_exit = Some(Box::new(f));
         self

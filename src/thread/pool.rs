@@ -226,6 +226,10 @@ impl ThreadPool {
 
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
     ///
+    /// A thread that waits for the task may run it itself, also one from outside (see
+    /// [`caller_helps`](ThreadPoolBuilder::caller_helps)). Whoever runs it, inside of `f` `trefoil::join` and its
+    /// siblings use this pool.
+    ///
     /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
     /// [`TaskError::Closed`](crate::TaskError::Closed).
     ///
@@ -481,8 +485,15 @@ impl ThreadPool {
     /// queued as `how` says, and joins the threads. Called again, it waits for the end.
     ///
     /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
-    /// meantime are run, too. From one of the pool's own workers, it joins all threads
-    /// but those that are inside `shutdown` themselves.
+    /// meantime are run, too, so one that spawns its successor for ever keeps the pool for ever; a future
+    /// that waits then ends in [`TaskError::Closed`](crate::TaskError::Closed). With
+    /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`](crate::TaskError::Cancelled), as do
+    /// all tasks that have not begun. From one of the pool's own workers, also from a hook, it joins all threads
+    /// but those that are inside `shutdown` themselves. A task that waits here must not be waited for by
+    /// another task of the pool: each would wait for the other.
+    ///
+    /// In a forked child, where the pool's threads are not, a parent's pool has been shut down, and what
+    /// had been spawned on it has ended in `Closed`.
     ///
     /// Afterwards `spawn` gives tasks that end in
     /// [`TaskError::Closed`](crate::TaskError::Closed); `map`, `for_each`, `join`, `scope` and
