@@ -460,6 +460,37 @@ fn a_parents_belt_can_be_looked_at_in_a_child() {
     });
 }
 
+fn a_child_that_leaves_by_the_front_door() {
+    // Exit handlers, statics and the thread-locals of a thread that has been a guest.
+    let pool = ThreadPool::with_threads(2);
+    let belt = pool.imap(0_u64.., |n| n);
+    let mut belt = Some(belt);
+    let waits = pool.spawn_async(std::future::pending::<()>());
+    let mut waits = Some(waits);
+    let mut pool = Some(pool);
+    let stop = AtomicBool::new(false);
+    let hammered = ThreadPool::with_threads(2);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(hammered.map(0..50, |i| i).len(), 50);
+                drop(hammered.spawn(|| 1).join());
+            }
+        });
+        for round in 0..20 {
+            assert_eq!(hammered.map(0..50, |i| i).len(), 50);
+            belt.as_mut().unwrap().next();
+            in_sudden_child(|| {
+                if round % 2 == 0 {
+                    drop((belt.take(), waits.take(), pool.take()));
+                }
+                std::process::exit(0);
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
 fn a_hook_that_forks() {
     let (tell, told) = mpsc::channel();
     let pool = ThreadPool::builder()
