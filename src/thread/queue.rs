@@ -113,6 +113,10 @@ const BATCH: usize = 32;
 /// How many tasks are looked at in one sweep.
 const SWEEP: u32 = 64;
 
+/// How many pushes of outside threads come between two sweeps at least: what is dropped in one sweep then fits into
+/// an allocator's cache.
+const PERIOD: usize = 8;
+
 impl Local {
     /// Queues a task. One that spawns and waits a million times, and so runs all
     /// of them inline, must not leave a million stale entries: now and then
@@ -206,7 +210,6 @@ impl Queue {
     /// Those of the newest entries that are stale, now and then: a thread that spawns and waits a million
     /// times while all workers are busy must not leave a million entries.
     fn swept(&mut self) -> Vec<Work> {
-        const PERIOD: usize = SWEEP as usize;
         let len = self.work.len();
         if len == 0 {
             self.sweep = (PERIOD, PERIOD);
@@ -215,15 +218,20 @@ impl Queue {
         if len < at {
             return Vec::new();
         }
-        let newest = self.work.split_off(len.saturating_sub(2 * PERIOD));
-        let looked = newest.len();
-        let (stale, live): (Vec<Work>, Vec<Work>) = newest.into_iter().partition(Work::is_stale);
-        self.work.extend(live);
-        let period = if stale.len() * 2 >= looked {
+        let (mut stale, mut live) = (Vec::with_capacity(PERIOD), Vec::new());
+        for _ in 0..2 * PERIOD {
+            match self.work.pop_back() {
+                Some(work) if work.is_stale() => stale.push(work),
+                Some(work) => live.push(work),
+                None => break,
+            }
+        }
+        let period = if stale.len() >= live.len() {
             PERIOD
         } else {
             (period * 2).min(1 << 20)
         };
+        self.work.extend(live.into_iter().rev());
         self.sweep = (self.work.len() + period, period);
         stale
     }
@@ -244,7 +252,7 @@ impl Injector {
             queue: Mutex::new(Queue {
                 work: VecDeque::new(),
                 mode: Mode::Open,
-                sweep: (SWEEP as usize, SWEEP as usize),
+                sweep: (PERIOD, PERIOD),
             }),
             len: AtomicUsize::new(0),
             mode: AtomicUsize::new(Mode::Open as usize),
