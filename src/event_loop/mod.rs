@@ -217,7 +217,7 @@ impl EventLoop {
     /// let event_loop = trefoil::EventLoop::new()?;
     /// let task = event_loop.handle().spawn(trefoil::time::sleep(Duration::from_millis(5)));
     /// while !task.is_finished() {
-    ///     if event_loop.poll_once() {
+    ///     if event_loop.poll_once() || task.is_finished() {
     ///         continue;
     ///     }
     ///     // Any loop that knows descriptors will do.
