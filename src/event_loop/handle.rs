@@ -210,7 +210,7 @@ impl LoopHandle {
     ///
     /// From any thread, while the loop runs, sleeps, or is not driven at all; after its end it is
     /// empty. A loop that sleeps is not woken for it. A loop that runs answers when the poll is
-    /// over that it is in; if that takes longer than a quarter of a second, the snapshot
+    /// over that it is in; if that takes longer than a second, the snapshot
     /// says that it is not [complete](Snapshot::is_complete). A loop with a
     /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks also then.
     ///

@@ -38,7 +38,7 @@ use crate::sys::poller::Unwatch;
 use crate::task::{Hook, Runnable, Schedule};
 
 /// How long a loop that runs is waited for by who wants to see its tasks.
-const ANSWER: Duration = Duration::from_millis(250);
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {

@@ -111,6 +111,9 @@ fn from_another_thread_while_it_sleeps_runs_rests_and_after_its_end() {
         let asker = thread::spawn(move || {
             for _ in 0..200 {
                 let snapshot = ask.snapshot();
+                if !snapshot.is_complete() {
+                    continue; // a machine so busy that the loop has not run for a second
+                }
                 named(&snapshot, "stays");
                 assert!(snapshot.tasks().len() >= 2, "{snapshot}");
             }
