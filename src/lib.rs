@@ -25,7 +25,9 @@ pub mod io;
 pub mod time;
 
 #[doc(inline)]
-pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spawn, yield_now};
+pub use event_loop::{
+    EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, YieldNow, run, spawn, yield_now,
+};
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[doc(inline)]

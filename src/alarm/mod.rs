@@ -7,7 +7,7 @@
 //!
 //! # Protocol
 //!
-//! 1. A poll first reads the clock: past the deadline the alarm is done, whoever
+//! 1. A poll first reads the clock ([`now`]: that of the loop it runs on): past the deadline the alarm is done, whoever
 //!    may have been asked to wake it.
 //! 2. Otherwise it asks this thread's *timekeeper*: the running loop, which
 //!    installed itself with [`install`], or else the one timer thread
@@ -35,6 +35,7 @@
 //! Checked by the unit tests of [`timers`] (against a model) and by
 //! `tests/event_loop/` (with, without and after a loop).
 
+mod clock;
 mod thread;
 mod timers;
 
@@ -42,14 +43,22 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub(crate) use clock::{Clock, Span, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
 
 /// Completes once its deadline has passed. `Send`, `Unpin`, not bound to a loop.
 pub(crate) struct Alarm {
     deadline: Instant,
-    armed: Option<(Arc<dyn Timekeeper>, TimerKey)>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Not polled yet. A length of time is counted anew where another clock counts.
+    New(Option<Span>),
+    Idle,
+    Armed(Arc<dyn Timekeeper>, TimerKey),
 }
 
 impl Alarm {
@@ -57,19 +66,36 @@ impl Alarm {
     pub(crate) fn new(deadline: Instant) -> Self {
         Self {
             deadline,
-            armed: None,
+            stage: Stage::New(None),
         }
+    }
+
+    /// `length` from now, by the clock of the thread that polls it first; `None`: later than
+    /// that can say.
+    pub(crate) fn after(length: Duration) -> Option<Self> {
+        let (deadline, span) = Span::count(length);
+        deadline.map(|deadline| Self {
+            deadline,
+            stage: Stage::New(Some(span)),
+        })
     }
 
     /// `Ready` once the deadline has passed; until then the task is woken by
     /// then. Only the waker of the latest call is woken.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() >= self.deadline {
+        if let Stage::New(span) = &self.stage {
+            if let Some(again) = span.and_then(Span::recount) {
+                // Past what this clock can say: as late as it was.
+                self.deadline = again.unwrap_or(self.deadline);
+            }
+            self.stage = Stage::Idle;
+        }
+        if now() >= self.deadline {
             self.disarm();
             return Poll::Ready(());
         }
         let keeper = current();
-        if let Some((armed_at, key)) = &self.armed
+        if let Stage::Armed(armed_at, key) = &self.stage
             && same(armed_at, &keeper)
             && keeper.refresh(*key, cx.waker())
         {
@@ -77,12 +103,12 @@ impl Alarm {
         }
         self.disarm();
         let key = keeper.arm(self.deadline, cx.waker().clone());
-        self.armed = Some((keeper, key));
+        self.stage = Stage::Armed(keeper, key);
         Poll::Pending
     }
 
     fn disarm(&mut self) {
-        if let Some((keeper, key)) = self.armed.take() {
+        if let Stage::Armed(keeper, key) = std::mem::replace(&mut self.stage, Stage::Idle) {
             keeper.disarm(key);
         }
     }
@@ -98,7 +124,7 @@ impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alarm")
             .field("deadline", &self.deadline)
-            .field("armed", &self.armed.is_some())
+            .field("armed", &matches!(self.stage, Stage::Armed(..)))
             .finish()
     }
 }

@@ -9,10 +9,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::home::Home;
 use super::shared::Shared;
-use crate::alarm;
+use crate::alarm::{self, Clock};
+use crate::task::awaited;
 use crate::task::context::{RefuseGuard, refuse_blocking};
 
 thread_local! {
@@ -57,6 +59,8 @@ pub(super) fn enter(home: &Rc<Home>) -> Entered {
             .try_with(|current| current.replace(ours))
             .ok()
             .flatten(),
+        clock: alarm::replace_clock(home.shared.clock().cloned()),
+        keeps_all: awaited::keep_all(home.outside.is_some()),
         _timekeeper: alarm::install(home.shared.clone()),
         _no_blocking: refuse_blocking(),
     }
@@ -66,6 +70,9 @@ pub(super) fn enter(home: &Rc<Home>) -> Entered {
 #[must_use]
 pub(super) struct Entered {
     before: Option<Rc<Home>>,
+    /// The time before, and whether awaited tasks were kept.
+    clock: Option<Arc<Clock>>,
+    keeps_all: bool,
     _timekeeper: alarm::Installed,
     _no_blocking: RefuseGuard,
 }
@@ -75,5 +82,7 @@ impl Drop for Entered {
         let before = self.before.take();
         let ours = CURRENT.try_with(|current| current.replace(before));
         drop(ours);
+        drop(alarm::replace_clock(self.clock.take()));
+        awaited::keep_all(self.keeps_all);
     }
 }

@@ -8,11 +8,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::current;
 use super::home::CLOSURE;
 use super::shared::Shared;
+use super::snapshot::Snapshot;
 use crate::alarm::Alarm;
 use crate::task::{self, Runnable, Task};
 
@@ -191,7 +192,7 @@ impl LoopHandle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let start = Instant::now();
+        let start = self.shared.now();
         self.spawn(async move {
             match start.checked_add(delay) {
                 Some(deadline) => {
@@ -203,6 +204,41 @@ impl LoopHandle {
             }
             f()
         })
+    }
+
+    /// The tasks that the loop has, as they are now: names, parents, what each waits for.
+    ///
+    /// From any thread, while the loop runs, sleeps, or is not driven at all; after its end it is
+    /// empty. A loop that sleeps is not woken for it. A loop that runs answers when the poll is
+    /// over that it is in; if that takes longer than a second, the snapshot
+    /// says that it is not [complete](Snapshot::is_complete). A loop with a
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks also then.
+    ///
+    /// Cost: a walk over the tasks, during which the loop waits; nothing while nobody asks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// event_loop.block_on(async {
+    ///     trefoil::spawn(async {
+    ///         trefoil::spawn(trefoil::time::sleep(Duration::from_secs(9))).named("child").await
+    ///     })
+    ///     .named("parent")
+    ///     .detach();
+    ///     trefoil::time::sleep(Duration::from_millis(1)).await;
+    /// });
+    /// let snapshot = handle.snapshot();
+    /// let [parent, child] = snapshot.tasks() else { panic!("{snapshot}") };
+    /// assert_eq!(child.parent(), Some(parent.id()));
+    /// assert_eq!(parent.waits_for().task, Some(child.id()));
+    /// assert!(child.waits_for().timer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
     }
 
     fn admit(&self, runnable: Runnable) {

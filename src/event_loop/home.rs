@@ -6,29 +6,34 @@
 //! [`super::reactor`]): a cell is borrowed for a few lines that run nobody's
 //! code; wakers and tasks are cloned before, woken and dropped after.
 //!
-//! Live tasks are kept in a slab, each under the key that its entries carry as
-//! their tag, so that a loop that ends can cancel every one.
+//! Live tasks are in a table ([`super::live`]), so that a loop that ends can cancel
+//! every one, and others can look at them.
 //!
-//! - **L6** The slab has a task from the moment that this thread first sees it
+//! - **L6** The table has a task from the moment that this thread first sees it
 //!   until it is done. So a future's last reference goes on this thread.
+//!
+//! What time it is comes from [`Home::now`]: the loop's clock may be a virtual one.
 //!
 //! Checked by `tests/event_loop/`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
+use super::live::{self, Poll as PollNow, Root, Table};
+use super::outside::Outside;
+use super::raw_descriptor::Descriptor;
 use super::reactor::{Direction, Reactor, SourceKey};
 use super::shared::{Note, Shared};
-use crate::alarm::{TimerKey, Timers};
+use super::snapshot::Snapshot;
+use crate::alarm::{Clock, TimerKey, Timers};
+use crate::loom::thread::JoinHandle;
 use crate::task::panic::contain;
-use crate::task::{Hook, Runnable, TaskRef};
+use crate::task::{Hook, Runnable, TaskRef, awaited};
 
 /// The tag of an entry that is not a live task: a closure runs once.
 pub(super) const CLOSURE: u32 = u32::MAX;
@@ -41,22 +46,37 @@ const BUDGET: u32 = 128;
 pub(crate) struct Home {
     pub(crate) shared: Arc<Shared>,
     ready: RefCell<VecDeque<Runnable>>,
-    live: RefCell<Slab<TaskRef>>,
+    /// The table, unless it lies on its stand ([`live`]).
+    live: RefCell<Table>,
+    /// Where it lies for good.
+    watched: bool,
+    watchdog: RefCell<Option<JoinHandle<()>>>,
+    /// On a loop with a virtual clock.
+    pub(super) outside: Option<Outside>,
+    /// What the poll that goes on has asked for.
+    waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
     reactor: RefCell<Reactor>,
+    descriptor: Descriptor,
     budget: Cell<u32>,
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
 }
 
 impl Home {
-    pub(super) fn new(hook: Option<Hook>) -> io::Result<Self> {
-        let (reactor, descriptor) = Reactor::new()?;
+    pub(super) fn new(hook: Option<Hook>, watched: bool, clock: Option<Clock>) -> io::Result<Self> {
+        let (reactor, waker) = Reactor::new()?;
+        let outside = clock.is_some().then(Outside::new);
         Ok(Self {
-            shared: Arc::new(Shared::new(descriptor, hook)),
+            shared: Arc::new(Shared::new(waker, hook, clock.map(Arc::new), watched)),
             ready: RefCell::new(VecDeque::new()),
-            live: RefCell::new(Slab::new()),
+            live: RefCell::new(Table::default()),
+            watched,
+            watchdog: RefCell::new(None),
+            outside,
+            waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
+            descriptor: Descriptor::of(&reactor),
             reactor: RefCell::new(reactor),
             budget: Cell::new(BUDGET),
             numbers: Cell::new(1),
@@ -71,12 +91,12 @@ impl Home {
         self.ready.borrow_mut().push_back(runnable);
     }
 
-    /// A task that this thread sees for the first time: into the slab and the
-    /// queue. Its tag is the key plus one, because new entries have 0.
+    /// A task that this thread sees for the first time: into the table and the
+    /// queue.
     pub(super) fn adopt(&self, runnable: Runnable) {
         let task = runnable.task_ref();
-        let key = self.live.borrow_mut().insert(task);
-        runnable.set_tag(key as u32 + 1);
+        let tag = self.with_table(|table| table.insert(task));
+        runnable.set_tag(tag);
         self.enqueue(runnable);
     }
 
@@ -102,33 +122,135 @@ impl Home {
         self.ready.borrow().len()
     }
 
-    /// A task is done: its slab entry, to be dropped.
-    pub(super) fn retire(&self, tag: u32) -> Option<TaskRef> {
-        self.live
-            .borrow_mut()
-            .try_remove(tag.wrapping_sub(1) as usize)
+    /// The table, wherever it lies. `f` runs nobody's code (L8).
+    #[inline]
+    fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
+        if self.watched {
+            f(&mut self.shared.stand.lock().table)
+        } else {
+            f(&mut self.live.borrow_mut())
+        }
+    }
+
+    /// The loop goes on: its table to itself.
+    pub(super) fn take_table(&self) {
+        if !self.watched {
+            self.shared.stand.take(&mut self.live.borrow_mut());
+        }
+    }
+
+    /// The loop stops, for a while or for good: its table where others see it.
+    pub(super) fn put_table(&self) {
+        if !self.watched {
+            self.shared.stand.put(&mut self.live.borrow_mut());
+        }
+    }
+
+    /// Tells those who have asked for a snapshot.
+    #[inline]
+    pub(super) fn answer(&self) {
+        if self.shared.stand.is_asked() {
+            self.put_table();
+            self.take_table();
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        if self.watched {
+            Snapshot::of_stand(&self.shared.stand.lock(), true)
+        } else {
+            Snapshot::of(&self.live.borrow(), false)
+        }
+    }
+
+    pub(super) fn set_watchdog(&self, watchdog: JoinHandle<()>) {
+        *self.watchdog.borrow_mut() = Some(watchdog);
+    }
+
+    /// The loop has ended: so does its watchdog.
+    pub(super) fn dismiss_watchdog(&self) {
+        let Some(watchdog) = self.watchdog.borrow_mut().take() else {
+            return;
+        };
+        self.shared.stand.lock().ended = true;
+        self.shared.stand.begun.notify_one();
+        let _ = watchdog.join(); // it does not panic
+    }
+
+    /// The root future, which has begun or ended.
+    pub(super) fn set_root(&self, root: Option<Root>) {
+        self.with_table(|table| table.root = root);
     }
 
     /// Every live task.
     pub(super) fn live_tasks(&self) -> Vec<TaskRef> {
-        self.live
-            .borrow()
-            .iter()
-            .map(|(_, task)| task.clone())
-            .collect()
+        self.with_table(|table| table.tasks().map(|(entry, _)| entry.task.clone()).collect())
     }
 
     pub(super) fn has_live_tasks(&self) -> bool {
-        !self.live.borrow().is_empty()
+        self.with_table(|table| !table.is_empty())
+    }
+
+    /// A poll begins. `task`: whose, where no tag names it.
+    #[inline]
+    pub(super) fn begin_poll(&self, tag: u32, task: impl FnOnce() -> Option<TaskRef>) {
+        self.budget.set(BUDGET);
+        self.waits.set(0);
+        if self.watched {
+            self.begin_watched(tag, task());
+        }
+    }
+
+    fn begin_watched(&self, tag: u32, task: Option<TaskRef>) {
+        let poll = PollNow {
+            tag,
+            task,
+            since: Instant::now(),
+            reported: false,
+        };
+        let stand = &self.shared.stand;
+        let mut inner = stand.lock();
+        inner.now = Some(poll);
+        if std::mem::replace(&mut inner.parked, false) {
+            stand.begun.notify_one();
+        }
+    }
+
+    /// It has ended; `done`: so has the task, whose entry comes back, to be dropped.
+    #[inline]
+    pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
+        let awaited = awaited::take_last();
+        if let Some(outside) = &self.outside {
+            outside.note_awaited();
+        }
+        let ours = if self.watched {
+            self.end_watched(tag, done, awaited)
+        } else {
+            note(
+                &mut self.live.borrow_mut(),
+                tag,
+                done,
+                self.waits.get(),
+                awaited,
+            )
+        };
+        self.answer();
+        ours
+    }
+
+    fn end_watched(&self, tag: u32, done: bool, awaited: u64) -> Option<TaskRef> {
+        let mut inner = self.shared.stand.lock();
+        let poll = inner.now.take();
+        if let Some(poll) = &poll {
+            inner.table.charge(tag, poll.since.elapsed());
+        }
+        let ours = note(&mut inner.table, tag, done, self.waits.get(), awaited);
+        drop(inner);
+        drop(poll); // L8
+        ours
     }
 
     // Fairness.
-
-    /// Before each poll of a task.
-    #[inline]
-    pub(super) fn refill_budget(&self) {
-        self.budget.set(BUDGET);
-    }
 
     /// Before an operation that may not have to wait: a task that never waits
     /// would otherwise keep the loop to itself.
@@ -154,14 +276,26 @@ impl Home {
         self.budget.set(self.budget.get() + 1);
     }
 
-    // Timers.
+    // Time.
+
+    /// What time it is on this loop.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.now()
+    }
+
+    fn waits_for(&self, kind: u8) {
+        self.waits.set(self.waits.get() | kind);
+    }
 
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        self.waits_for(live::TIMER);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
     /// The waker in place of the earlier one; false if the timer is gone.
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        self.waits_for(live::TIMER);
         match self.timers.borrow_mut().get_mut(key) {
             None => return false,
             Some(current) if current.will_wake(waker) => return true,
@@ -184,17 +318,22 @@ impl Home {
         drop(waker);
     }
 
-    /// How long until the next deadline; `None`: there is none.
+    /// The next deadline, if there is one.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.timers.borrow().next()
+    }
+
+    /// How long until then.
     pub(super) fn until_next_timer(&self) -> Option<Duration> {
-        let next = self.timers.borrow().next()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        let next = self.next_timer()?;
+        Some(next.saturating_duration_since(self.now()))
     }
 
     /// Moves the wakers of all timers that are due to `woken`.
     pub(super) fn take_due(&self, woken: &mut Vec<Waker>) {
         let mut timers = self.timers.borrow_mut();
         if !timers.is_empty() {
-            let now = Instant::now();
+            let now = self.now();
             woken.extend(std::iter::from_fn(|| timers.pop_due(now)));
         }
     }
@@ -237,9 +376,16 @@ impl Home {
             if reactor.is_ready(key, direction) {
                 return Poll::Ready(());
             }
+            self.waits_for(match direction {
+                Direction::Read => live::READ,
+                Direction::Write => live::WRITE,
+            });
             if reactor.is_waiting(key, direction, number, cx.waker()) {
                 return Poll::Pending;
             }
+        }
+        if let Some(outside) = &self.outside {
+            outside.stir();
         }
         let waker = cx.waker().clone();
         let old = self
@@ -279,6 +425,11 @@ impl Home {
         number
     }
 
+    /// What becomes readable when an event is there.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
     /// Waits in the kernel; wakers of what happened go to `woken`.
     pub(super) fn turn_reactor(
         &self,
@@ -286,6 +437,16 @@ impl Home {
         woken: &mut Vec<Waker>,
     ) -> io::Result<()> {
         self.reactor.borrow_mut().turn(timeout, woken)
+    }
+
+    /// Somebody waits for a descriptor.
+    pub(super) fn waits_for_descriptors(&self) -> bool {
+        self.reactor.borrow().has_waiters()
+    }
+
+    /// A task is one of this loop's.
+    pub(super) fn has(&self, task: &TaskRef) -> bool {
+        self.with_table(|table| table.has(task))
     }
 
     // Notes and the end.
@@ -312,4 +473,18 @@ impl Home {
         self.reactor.borrow_mut().take_all(&mut woken);
         woken
     }
+}
+
+/// A poll has ended: what is noted of it, and the entry of a task that is done.
+#[inline]
+fn note(table: &mut Table, tag: u32, done: bool, waits: u8, awaited: u64) -> Option<TaskRef> {
+    if done {
+        return table.remove(tag);
+    }
+    if tag == 0 {
+        table.note_root(waits, awaited);
+    } else {
+        table.note(tag, waits, awaited);
+    }
+    None
 }

@@ -231,6 +231,13 @@ impl Reactor {
         Ok(())
     }
 
+    /// Somebody waits.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.sources
+            .iter()
+            .any(|(_, source)| !source.read.is_empty() || !source.write.is_empty())
+    }
+
     /// Everybody who waits for anything.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         for (_, source) in &mut self.sources {
@@ -243,6 +250,12 @@ impl Reactor {
         self.sources
             .get_mut(key.index as usize)
             .filter(|source| source.generation == key.generation)
+    }
+}
+
+impl AsRawFd for Reactor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poller.as_raw_fd()
     }
 }
 

@@ -24,16 +24,21 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::thread::ThreadId;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::current;
+use super::live::Stand;
 use super::mailbox::Mailbox;
 use super::reactor::{Direction, SourceKey};
-use crate::alarm::{Timekeeper, TimerKey};
+use super::snapshot::Snapshot;
+use crate::alarm::{Clock, Timekeeper, TimerKey};
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Mutex, MutexGuard};
 use crate::sys::poller::Unwatch;
 use crate::task::{Hook, Runnable, Schedule};
+
+/// How long a loop that runs is waited for by who wants to see its tasks.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
@@ -52,6 +57,12 @@ pub(crate) struct Shared {
     gate: Mutex<bool>,
     /// Whom to tell of a failure that nobody took, in place of the process's hook.
     hook: Option<Hook>,
+    /// The virtual clock, if it has one.
+    clock: Option<Arc<Clock>>,
+    /// Where others find its tasks.
+    pub(super) stand: Stand,
+    /// Its table lies there for good.
+    watched: bool,
     /// Set by the loop's thread before it watches the first descriptor that is lent.
     unwatch: OnceLock<Unwatch>,
 }
@@ -65,7 +76,12 @@ pub(super) enum Note {
 }
 
 impl Shared {
-    pub(super) fn new(descriptor: mio::Waker, hook: Option<Hook>) -> Self {
+    pub(super) fn new(
+        descriptor: mio::Waker,
+        hook: Option<Hook>,
+        clock: Option<Arc<Clock>>,
+        watched: bool,
+    ) -> Self {
         Self {
             mail: Mailbox::new(),
             descriptor,
@@ -76,8 +92,34 @@ impl Shared {
             noted: AtomicBool::new(false),
             gate: Mutex::new(false),
             hook,
+            clock,
+            stand: Stand::new(),
+            watched,
             unwatch: OnceLock::new(),
         }
+    }
+
+    /// What time it is on this loop, for any thread.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        match &self.clock {
+            None => Instant::now(),
+            Some(clock) => clock.now(),
+        }
+    }
+
+    pub(super) fn clock(&self) -> Option<&Arc<Clock>> {
+        self.clock.as_ref()
+    }
+
+    /// Its tasks, for any thread.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        if let Some(home) = current::home_of(self) {
+            return home.snapshot();
+        }
+        self.stand
+            .look(ANSWER, self.watched)
+            .unwrap_or_else(Snapshot::unanswered)
     }
 
     /// A new task, before anybody else knows of it: its failure is this loop's.

@@ -14,6 +14,13 @@
 //!
 //! An idle loop is woken by nothing.
 //!
+//! On a loop with a virtual clock step 4 ends differently: with no work left, and
+//! nothing outside that is waited for (see [`super::outside`]), the clock is moved on to the
+//! next deadline; else the loop waits as any other, and its clock goes on by what that took.
+//!
+//! Somebody else's loop can do the turns ([`once`]): after each, this loop lies down
+//! as before a wait of its own, so that whatever is brought makes its descriptor ready.
+//!
 //! # The end
 //!
 //! [`close`] refuses new tasks, cancels all that live, and runs what is ready
@@ -29,6 +36,7 @@
 //!
 //! Checked by `tests/event_loop/`.
 
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -36,9 +44,11 @@ use std::time::{Duration, Instant};
 
 use super::current;
 use super::home::{CLOSURE, Home};
+use super::live::{Noted, Root};
+use super::outside::Pace;
 use crate::sync::park;
 use crate::task::panic::contain;
-use crate::task::{Ran, Runnable, TaskError};
+use crate::task::{Ran, Runnable, TaskError, TaskId};
 
 /// How many tasks run before timers and events are looked at.
 const BATCH: u32 = 64;
@@ -53,7 +63,9 @@ const CLOCK_EVERY: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Turns the loop until `root` is ready. The caller has entered the loop.
+#[track_caller]
 pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output {
+    let _driven = Driven::new(home, Some(Location::caller()));
     let waker = Waker::from(home.shared.clone());
     let mut cx = Context::from_waker(&waker);
     let mut turns = Turns::new(home);
@@ -63,7 +75,9 @@ pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output 
         if turns.before_root == Some(0) {
             turns.before_root = None;
             turns.polls += 1;
-            home.refill_budget();
+            home.begin_poll(0, || None);
+            // Also if it panics: the loop goes on with its next future.
+            let _ended = EndPoll(home);
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
                 return output;
             }
@@ -72,9 +86,77 @@ pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output 
     }
 }
 
+/// The root future's poll is over.
+struct EndPoll<'a>(&'a Home);
+
+impl Drop for EndPoll<'_> {
+    fn drop(&mut self) {
+        self.0.end_poll(0, false);
+    }
+}
+
+/// While it lives, the loop's table is the loop's own.
+struct Driven<'a>(&'a Home);
+
+impl<'a> Driven<'a> {
+    fn new(home: &'a Home, root: Option<&'static Location<'static>>) -> Self {
+        home.shared.mail.get_up();
+        home.take_table();
+        home.set_root(root.map(|site| Root {
+            id: TaskId::next(),
+            site,
+            noted: Noted::default(),
+            spent: Duration::ZERO,
+        }));
+        Self(home)
+    }
+}
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        self.0.set_root(None);
+        self.0.put_table();
+    }
+}
+
+/// Turns the loop once, without waiting. True: there is more to do.
+pub(super) fn once(home: &Home) -> bool {
+    let _driven = Driven::new(home, None);
+    let mut turns = Turns::new(home);
+    turns.turn_once();
+    if turns.is_idle() && !turns.jump() {
+        // Whoever brings something from here on makes the descriptor ready (L1).
+        home.shared.mail.lie_down();
+        if turns.nothing_brought() {
+            return false;
+        }
+        home.shared.mail.get_up();
+    }
+    true
+}
+
+/// When to turn the loop again, if its descriptor does not become ready before.
+pub(super) fn next_turn(home: &Home) -> Option<Instant> {
+    let turns = Turns::new(home);
+    let now = Instant::now();
+    if !turns.is_idle() {
+        return Some(now);
+    }
+    let left = home.until_next_timer()?;
+    let left = match turns.pace() {
+        None => left,
+        Some(Pace::Jump) => Duration::ZERO,
+        Some(Pace::Real(until)) => {
+            until.map_or(left, |until| left.min(until.saturating_duration_since(now)))
+        }
+    };
+    now.checked_add(left)
+}
+
 /// Ends the loop. Its thread must be this one.
 pub(super) fn close(home: &Rc<Home>) {
     let _entered = current::enter(home);
+    let driven = Driven::new(home, None);
     home.shared.begin_closing();
     let mut turns = Turns::new(home);
     let deadline = Instant::now() + PATIENCE;
@@ -101,6 +183,11 @@ pub(super) fn close(home: &Rc<Home>) {
     while let Some(runnable) = home.next_ready() {
         end(home, runnable);
     }
+    drop(driven);
+    if let Some(outside) = &home.outside {
+        outside.clear();
+    }
+    home.dismiss_watchdog();
 }
 
 /// Runs a task that was cancelled, which drops it.
@@ -115,10 +202,9 @@ fn end(home: &Home, runnable: Runnable) {
 #[inline]
 fn run(home: &Home, runnable: Runnable) {
     let tag = runnable.tag();
-    home.refill_budget();
-    if runnable.run() == Ran::Done {
-        drop(home.retire(tag));
-    }
+    home.begin_poll(tag, || (tag == CLOSURE).then(|| runnable.task_ref()));
+    let done = runnable.run() == Ran::Done;
+    drop(home.end_poll(tag, done));
 }
 
 struct Turns<'a> {
@@ -143,6 +229,17 @@ impl<'a> Turns<'a> {
         }
     }
 
+    /// Runs what is ready, and looks at timers and events, without waiting.
+    fn turn_once(&mut self) {
+        self.home.take_in();
+        let _nobody = self.home.shared.take_root_wake(); // of a future that is done
+        self.run_batch();
+        self.home.follow_notes();
+        self.look(Some(Duration::ZERO));
+        self.home.take_due(&mut self.woken);
+        wake_all(&mut self.woken);
+    }
+
     fn turn(&mut self) {
         self.home.take_in();
         if self.home.shared.take_root_wake() && self.before_root.is_none() {
@@ -157,8 +254,59 @@ impl<'a> Turns<'a> {
                 self.look(Some(Duration::ZERO));
             }
         } else {
-            self.sleep(self.home.until_next_timer());
+            self.wait();
         }
+    }
+
+    /// Nothing can run.
+    fn wait(&mut self) {
+        let timeout = self.home.until_next_timer();
+        if self.home.outside.is_none() {
+            return self.sleep(timeout);
+        }
+        // What has happened comes before what the clock would say.
+        self.look(Some(Duration::ZERO));
+        if !self.is_idle() || self.jump() {
+            return;
+        }
+        let now = Instant::now();
+        let timeout = match self.pace() {
+            Some(Pace::Real(Some(until))) => {
+                let patience = until.saturating_duration_since(now);
+                timeout.map(|timeout| timeout.min(patience))
+            }
+            _ => timeout,
+        };
+        self.sleep(timeout);
+        if let Some(clock) = self.home.shared.clock() {
+            clock.advance(now.elapsed());
+        }
+        if !self.is_idle()
+            && let Some(outside) = &self.home.outside
+        {
+            outside.came();
+        }
+    }
+
+    /// A virtual clock goes on to the next deadline, if nothing outside is waited for.
+    fn jump(&self) -> bool {
+        let home = self.home;
+        if let (Some(clock), Some(outside)) = (home.shared.clock(), &home.outside)
+            && let Some(deadline) = home.next_timer()
+            && self.pace() == Some(Pace::Jump)
+        {
+            outside.jumped(home.waits_for_descriptors());
+            clock.advance_to(deadline);
+            return true;
+        }
+        false
+    }
+
+    /// How a virtual clock goes now.
+    fn pace(&self) -> Option<Pace> {
+        let outside = self.home.outside.as_ref()?;
+        let descriptors = self.home.waits_for_descriptors();
+        Some(outside.pace(|task| self.home.has(task), descriptors))
     }
 
     fn run_batch(&mut self) {
@@ -202,7 +350,15 @@ impl<'a> Turns<'a> {
     }
 
     fn look(&mut self, timeout: Option<Duration>) {
-        if let Err(error) = self.home.turn_reactor(timeout, &mut self.woken) {
+        let waits = timeout != Some(Duration::ZERO);
+        if waits {
+            self.home.put_table();
+        }
+        let result = self.home.turn_reactor(timeout, &mut self.woken);
+        if waits {
+            self.home.take_table();
+        }
+        if let Err(error) = result {
             // A descriptor of ours is broken; there is no way to go on.
             panic!("trefoil: the event loop cannot wait for events: {error}");
         }

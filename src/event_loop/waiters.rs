@@ -66,6 +66,10 @@ impl Waiters {
         Some(self.rest.remove(place).1)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
     /// Moves everybody into `woken`, in the order in which they came.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         woken.extend(self.first.take().map(|(_, waker)| waker));

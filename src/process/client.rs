@@ -24,8 +24,8 @@ use super::sched::Initializer;
 use super::sink::{Many, One, explain};
 use super::wire::CodeRef;
 use crate::task::{
-    CodecDirection, CodecError, Completer, Hook, OnCancel, Task, TaskError, TaskId, context, panic,
-    promise,
+    CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
+    context, panic, promise,
 };
 
 /// How a call wants to be run.
@@ -245,6 +245,10 @@ impl OnCancel for Recall {
         if let Some(shared) = self.shared.upgrade() {
             let _ = shared.mailbox.push([Mail::Cancel(self.id)]);
         }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Work
     }
 }
 

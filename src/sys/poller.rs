@@ -14,7 +14,7 @@
 //! per operation and whose wait costs five on Linux.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -138,6 +138,13 @@ impl Poller {
             (event.token().0, read.or(write))
         });
         self.exact.events().chain(found)
+    }
+}
+
+/// Readable when an event is there.
+impl AsRawFd for Poller {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
     }
 }
 

@@ -33,7 +33,7 @@ use slab::Slab;
 
 use super::panic::contain;
 use super::raw;
-use crate::alarm::Alarm;
+use crate::alarm::{self, Alarm};
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
@@ -121,7 +121,7 @@ impl CancelToken {
     }
 
     fn beget(&self, deadline: Option<Instant>) -> Self {
-        if self.is_cancelled() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.is_cancelled() || deadline.is_some_and(|deadline| alarm::now() >= deadline) {
             return Self::with(None, deadline, true);
         }
         let mut links = self.node.links.lock();
@@ -169,7 +169,7 @@ impl CancelToken {
         let Some(deadline) = self.node.deadline else {
             return false;
         };
-        if Instant::now() < deadline {
+        if alarm::now() < deadline {
             return false;
         }
         self.cancel();

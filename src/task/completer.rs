@@ -17,6 +17,7 @@ use std::task::{Poll, Waker};
 
 use super::panic::contain;
 use super::raw::{self, Handle, Ref, current};
+use super::runnable::TaskRef;
 use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
 use crate::loom::Mutex;
@@ -30,10 +31,26 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
     /// What the hook holds is not needed any more.
     fn let_go(&self) {}
 
+    /// Who keeps the promise.
+    fn origin(&self) -> Origin {
+        Origin::Anybody
+    }
+
     /// Where [`Completer::cancelled`] leaves its waker.
     fn waiting(&self) -> Option<&Waiting> {
         None
     }
+}
+
+/// From where the end of a task will come.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// From an executor, which runs it.
+    Work,
+    /// From the end of another task.
+    Task(TaskRef),
+    /// From whoever has the completer.
+    Anybody,
 }
 
 /// The wakers of those who await `cancelled()`, by numbers that grow: mostly one.

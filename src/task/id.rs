@@ -22,8 +22,13 @@ pub struct TaskId(NonZeroU64);
 impl TaskId {
     /// The next id of this thread's block. Cost: about a nanosecond.
     #[inline]
-    pub(super) fn next() -> Self {
+    pub(crate) fn next() -> Self {
         Self(context::next_id())
+    }
+
+    /// The id with this number.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
     }
 
     /// The bare number, for messages between processes.

@@ -3,7 +3,7 @@
 //! A promise that the first task's callback keeps. Cancelling it cancels the first. Its link to
 //! the first goes when the callback runs, so that a long chain is not freed by recursion.
 
-use super::completer::{OnCancel, promise};
+use super::completer::{OnCancel, Origin, promise};
 use super::panic::catch;
 use super::runnable::TaskRef;
 use super::{Task, TaskError, TaskId, nested};
@@ -19,6 +19,13 @@ impl OnCancel for CancelSource {
             nested::run(move || {
                 source.cancel();
             });
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        match &*self.0.lock() {
+            Some(source) => Origin::Task(source.clone()),
+            None => Origin::Anybody,
         }
     }
 

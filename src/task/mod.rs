@@ -28,6 +28,7 @@
 //! Tests: `checks/tests/models.rs` (loom), `tests/task.rs`, `benches/benches/cell.rs`.
 
 mod as_completed;
+pub(crate) mod awaited;
 mod cancel_token;
 mod completer;
 pub(crate) mod context;
@@ -70,7 +71,7 @@ pub use wait::{Until, Wait, wait};
 
 #[allow(unused_imports)] // what each leaf uses differs
 pub(crate) use self::{
-    completer::{OnCancel, promise},
+    completer::{OnCancel, Origin, promise},
     error::CodecDirection,
     raw::Inbox,
     runnable::{Ran, Runnable, Schedule, TaskRef, claimable_future, closure, future, local_future},

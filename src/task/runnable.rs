@@ -14,6 +14,7 @@
 use std::fmt;
 use std::panic::Location;
 
+use super::completer::Origin;
 use super::raw::{self, Handle, Ref};
 use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
@@ -156,6 +157,55 @@ impl TaskRef {
 
     pub(crate) fn id(&self) -> TaskId {
         self.0.header().id
+    }
+
+    /// As [`Runnable::tag`].
+    pub(crate) fn tag(&self) -> u32 {
+        self.0.tag()
+    }
+
+    /// It is the same task.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.0.address() == other.0.address()
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.header().name()
+    }
+
+    /// Where it was spawned.
+    pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
+        self.header().site
+    }
+
+    /// The task whose code has spawned it.
+    pub(crate) fn parent(&self) -> Option<TaskId> {
+        self.header().parent
+    }
+
+    /// Somebody has asked for its end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.header().state.is_cancelled()
+    }
+
+    /// Its code runs at this moment: a hint.
+    pub(crate) fn is_running(&self) -> bool {
+        self.header().state.is_running()
+    }
+
+    /// It is in its executor's queue at this moment: a hint.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.header().state.is_scheduled()
+    }
+
+    /// Nobody will ask for its output any more.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.header().state.is_settled()
+    }
+
+    /// From where its end will come.
+    pub(crate) fn origin(&self) -> Origin {
+        self.0.origin()
     }
 }
 

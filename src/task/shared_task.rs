@@ -15,7 +15,7 @@ use slab::Slab;
 
 use super::panic::contain;
 use super::runnable::TaskRef;
-use super::{Task, TaskError, TaskId};
+use super::{Task, TaskError, TaskId, awaited};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -148,6 +148,7 @@ impl<T: Clone> Future for SharedTask<T> {
             }
         };
         drop(replaced);
+        awaited::note(&self.shared.to_cancel.0);
         // Registered, then looked: a result that comes after the look finds the waker.
         self.try_join().map_or(Poll::Pending, Poll::Ready)
     }

@@ -407,6 +407,18 @@ impl State {
         self.0.load(Ordering::Relaxed) & RUNNING != 0
     }
 
+    /// It is queued, or will be when it suspends: a hint.
+    #[inline]
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & SCHEDULED != 0
+    }
+
+    /// The output was taken, or the handle is gone.
+    pub(super) fn is_settled(&self) -> bool {
+        let s = self.0.load(Ordering::Acquire);
+        s & HANDLE == 0 || s & TAKEN != 0
+    }
+
     /// What the handle may do next.
     #[inline]
     pub(super) fn look(&self) -> Look {

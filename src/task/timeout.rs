@@ -8,7 +8,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
@@ -39,7 +39,7 @@ use crate::sync::block_on;
 /// As safe as `future` is: dropping it drops the future.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     // A deadline past the end of time is none.
-    let alarm = Instant::now().checked_add(duration).map(Alarm::new);
+    let alarm = Alarm::after(duration);
     Timeout { future, alarm }
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Task;
 use super::raw::Ready;
@@ -58,9 +58,7 @@ pub fn wait<T>(
         }
     }
     // A deadline past the end of time is none.
-    let alarm = time
-        .and_then(|time| Instant::now().checked_add(time))
-        .map(Alarm::new);
+    let alarm = time.and_then(Alarm::after);
     Wait {
         left: tasks.len(),
         tasks,

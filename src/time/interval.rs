@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use super::{Sleep, sleep_until};
 use crate::event_loop::current;
 
-/// Ticks every `period`; the first tick is due at once.
+/// Ticks every `period`; the first tick comes at once when it is asked for, and the others are
+/// counted from it.
 ///
 /// # Panics
 ///
@@ -45,7 +46,7 @@ pub fn interval(period: Duration) -> Interval {
     Interval {
         period,
         missed: MissedTick::default(),
-        next: Some(Instant::now()),
+        next: Next::First,
         sleep: None,
     }
 }
@@ -55,10 +56,18 @@ pub fn interval(period: Duration) -> Interval {
 pub struct Interval {
     period: Duration,
     missed: MissedTick,
-    /// When the next tick is due; `None`: later than the clock can say.
-    next: Option<Instant>,
+    next: Next,
     /// The wait for it, once it has begun.
     sleep: Option<Sleep>,
+}
+
+/// When the next tick is due.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// When it is asked for.
+    First,
+    /// `None`: later than the clock can say.
+    At(Option<Instant>),
 }
 
 /// What becomes of ticks whose time has passed before anybody asked for them.
@@ -129,19 +138,21 @@ impl Interval {
             "trefoil::time::interval needs an event loop: await its ticks inside trefoil::run(..) or \
              EventLoop::block_on(..), on the loop's own thread",
         );
-        let Some(due) = self.next else {
-            return Poll::Pending;
+        let mut now = home.now();
+        let due = match self.next {
+            Next::First => now,
+            Next::At(Some(due)) => due,
+            Next::At(None) => return Poll::Pending,
         };
-        let mut now = Instant::now();
         if now < due {
             let sleep = self.sleep.get_or_insert_with(|| sleep_until(due));
             ready!(Pin::new(sleep).poll(cx));
-            now = Instant::now();
+            now = home.now();
         } else {
             ready!(home.poll_budget(cx));
         }
         self.sleep = None;
-        self.next = self.missed.after(due, now, self.period);
+        self.next = Next::At(self.missed.after(due, now, self.period));
         Poll::Ready(due)
     }
 

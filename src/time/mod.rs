@@ -7,6 +7,14 @@
 //! sleeps in the kernel until the nanosecond that is due, give or take what the
 //! system's timer slack adds (50 µs on Linux).
 //!
+//! [`now`] is what time it is for all of them: `Instant::now()`, except on a loop with a virtual
+//! clock, where tests of hours take milliseconds
+//! ([`virtual_time`](crate::EventLoopBuilder::virtual_time)).
+//!
+//! The clock is the system's monotonic one: it never goes back, and setting the wall clock
+//! moves nothing here. Where the system is suspended it may stand still (on Linux it does), and
+//! deadlines then come as much later; what is overdue on waking comes at once.
+//!
 //! The futures are `Send`. Each belongs to the loop of its first poll; polled
 //! elsewhere it panics in words. It may be dropped on any thread.
 //!
@@ -16,6 +24,31 @@
 mod interval;
 mod sleep;
 
+use std::time::Instant;
+
 pub use crate::task::{Timeout, timeout};
 pub use interval::{Interval, MissedTick, interval};
 pub use sleep::{Sleep, sleep, sleep_until};
+
+/// What time it is: for the loop that runs on this thread, else for everybody.
+///
+/// The same as `Instant::now()`, except on a loop with
+/// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time, which code and
+/// tests that measure on such a loop ask for here.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::time;
+///
+/// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+/// event_loop.block_on(async {
+///     let start = time::now();
+///     time::sleep(Duration::from_secs(3600)).await;
+///     assert_eq!(time::now() - start, Duration::from_secs(3600));
+/// });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use]
+pub fn now() -> Instant {
+    crate::alarm::now()
+}

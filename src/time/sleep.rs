@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::alarm::{Timekeeper, TimerKey};
+use crate::alarm::{Span, Timekeeper, TimerKey};
 use crate::event_loop::{Shared, current};
 
 /// Completes once `duration` has passed, counted from this call.
@@ -23,6 +23,9 @@ use crate::event_loop::{Shared, current};
 /// Never early; late by the system's timer slack (50 µs on Linux) and by
 /// what runs on the loop just then. `sleep(Duration::ZERO)` lets the other tasks
 /// run once. A sleep too long for the clock never ends.
+///
+/// On a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it is that
+/// clock which counts; a sleep that was made outside of such a loop is counted there from its first poll.
 ///
 /// # Panics
 ///
@@ -41,13 +44,17 @@ use crate::event_loop::{Shared, current};
 /// assert!(start.elapsed() >= Duration::from_micros(300));
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
+    let (deadline, span) = Span::count(duration);
     Sleep {
-        deadline: Instant::now().checked_add(duration),
-        stage: Stage::New,
+        deadline,
+        stage: Stage::New(Some(span)),
     }
 }
 
 /// Completes once `deadline` has passed; see [`sleep`].
+///
+/// It is compared with the clock of the loop, [`time::now()`](super::now): the same as `Instant::now()` unless
+/// that loop has [`virtual_time`](crate::EventLoopBuilder::virtual_time).
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -60,7 +67,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep {
         deadline: Some(deadline),
-        stage: Stage::New,
+        stage: Stage::New(None),
     }
 }
 
@@ -73,7 +80,8 @@ pub struct Sleep {
 }
 
 enum Stage {
-    New,
+    /// How long it is to take, where that was said: another clock may have counted.
+    New(Option<Span>),
     /// The deadline had passed at the first poll: the others run once.
     Yielding(Arc<Shared>),
     /// `None`: nothing will ever wake it.
@@ -118,10 +126,13 @@ impl Future for Sleep {
             );
         }
         match &self.stage {
-            Stage::New => {
+            Stage::New(span) => {
+                if let Some(deadline) = span.and_then(Span::recount) {
+                    self.deadline = deadline;
+                }
                 let shared = home.shared.clone();
                 self.stage = match self.deadline {
-                    Some(deadline) if deadline <= Instant::now() => {
+                    Some(deadline) if deadline <= home.now() => {
                         cx.waker().wake_by_ref();
                         Stage::Yielding(shared)
                     }

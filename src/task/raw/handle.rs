@@ -14,7 +14,7 @@ use super::{Header, Ref, current};
 use crate::loom::atomic::Ordering;
 use crate::task::context::GUESTS;
 use crate::task::state::Look;
-use crate::task::{TaskError, context};
+use crate::task::{TaskError, awaited, context};
 
 /// The handle's half of a task with output `T`.
 pub(in crate::task) struct Handle<T> {
@@ -194,6 +194,7 @@ impl<T> Handle<T> {
     #[inline]
     fn lend_again(&mut self) -> bool {
         if self.header().state.lend() {
+            awaited::note(&self.cell);
             return true;
         }
         self.empty_slot();

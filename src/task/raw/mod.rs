@@ -68,7 +68,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::completer::OnCancel;
+use super::completer::{OnCancel, Origin};
 use super::panic::contain;
 use super::runnable::{Ran, Runnable};
 use super::state::{Cancel, Finish, Start, State};
@@ -357,6 +357,14 @@ impl Ref {
         let hook = unsafe { (self.header().vtable.hook)(self.0) };
         // SAFETY: T10: it lies in the cell, which our count keeps.
         unsafe { &*hook }
+    }
+
+    /// From where the end of this task will come.
+    pub(super) fn origin(&self) -> Origin {
+        match self.header().vtable.kind {
+            Kind::Promise => self.hook().origin(),
+            Kind::Closure | Kind::Future | Kind::Local => Origin::Work,
+        }
     }
 
     /// The producer's end of a promise: writes `result` unless it was cancelled.

@@ -1,0 +1,114 @@
+//! What time it is for the code that runs here.
+//!
+//! The real time, except on a thread whose event loop keeps a [`Clock`] of its own (a
+//! virtual one, for tests): then that clock's. Deadlines are compared with [`now`], so that
+//! whoever counts time counts it as the loop does that he runs on.
+//!
+//! A length of time that is counted from a call ([`Span`]) may be counted outside of the
+//! loop that will wait for it, `event_loop.block_on(sleep(hour))` say: by another clock. It
+//! remembers which one, and is counted anew where that was not the waiting loop's.
+//!
+//! Checked by `tests/event_loop/virtual_time.rs`.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering}; // a counter: no protocol
+use std::time::{Duration, Instant};
+
+use crate::loom::Mutex;
+
+/// A clock that stands still unless it is moved. Any thread may read it.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    number: u64,
+    start: Instant,
+    passed: Mutex<Duration>,
+}
+
+/// The number of the real clock.
+const REAL: u64 = 0;
+
+impl Clock {
+    /// It shows the real time of this moment.
+    pub(crate) fn new() -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(REAL + 1);
+        Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            start: Instant::now(),
+            passed: Mutex::new(Duration::ZERO),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.start + *self.passed.lock()
+    }
+
+    /// Moves it on.
+    pub(crate) fn advance(&self, by: Duration) {
+        let mut passed = self.passed.lock();
+        let later = passed.saturating_add(by);
+        if self.start.checked_add(later).is_some() {
+            *passed = later;
+        }
+    }
+
+    /// Moves it on to `then`, unless it is past that.
+    pub(crate) fn advance_to(&self, then: Instant) {
+        let mut passed = self.passed.lock();
+        *passed = then.saturating_duration_since(self.start).max(*passed);
+    }
+}
+
+thread_local! {
+    static CLOCK: RefCell<Option<Arc<Clock>>> = const { RefCell::new(None) };
+}
+
+/// Makes `clock` (`None`: the real one) the time of this thread; the one before.
+pub(crate) fn replace_clock(clock: Option<Arc<Clock>>) -> Option<Arc<Clock>> {
+    CLOCK
+        .try_with(|current| current.replace(clock))
+        .ok()
+        .flatten()
+}
+
+/// The time here, and the number of the clock that says so.
+#[inline]
+fn read() -> (Instant, u64) {
+    CLOCK
+        .try_with(|clock| {
+            let clock = clock.borrow();
+            clock.as_ref().map(|clock| (clock.now(), clock.number))
+        })
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| (Instant::now(), REAL))
+}
+
+/// The time here.
+#[inline]
+pub(crate) fn now() -> Instant {
+    read().0
+}
+
+/// A length of time, and by which clock its end was reckoned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    length: Duration,
+    clock: u64,
+}
+
+impl Span {
+    /// Counted from now; the end is `None` where it is later than the clock can say.
+    #[inline]
+    pub(crate) fn count(length: Duration) -> (Option<Instant>, Self) {
+        let (now, clock) = read();
+        (now.checked_add(length), Self { length, clock })
+    }
+
+    /// At the first wait: the end by this thread's clock, if it was counted by another.
+    #[inline]
+    pub(crate) fn recount(self) -> Option<Option<Instant>> {
+        let (now, clock) = read();
+        (clock != self.clock).then(|| now.checked_add(self.length))
+    }
+}

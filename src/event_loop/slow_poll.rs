@@ -1,0 +1,210 @@
+//! The watchdog: which task keeps the loop to itself, told while it does.
+//!
+//! A poll that takes long holds up every other task of its loop, and one that never ends
+//! leaves a program that does nothing and says nothing. So somebody else has to say it:
+//!
+//! 1. A watched loop writes down, under the lock of its [`Stand`](super::live::Stand), that
+//!    a poll begins, of which task, and when; and that it has ended.
+//! 2. The watchdog, a thread of the loop's own, looks. Where a poll goes on it sleeps until
+//!    that poll would be too long, and looks again: so it wakes at most once in each
+//!    threshold, and when it finds the *same* poll it calls the hook, once.
+//! 3. Where no poll goes on it parks, and the next poll to begin wakes it: an idle loop
+//!    has an idle watchdog.
+//! 4. The loop's end ends it, and waits for it.
+//!
+//! Cost: nothing without it; with it two uncontended locks and two looks at the clock
+//! for each poll.
+//!
+//! Rejected: a report when the poll has ended (the one that never ends is the one to
+//! know of); the timer thread as watchdog (a hook that takes long would delay every deadline of the
+//! process).
+//!
+//! Checked by `tests/event_loop/slow_poll.rs`.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::live::{Inner, Poll};
+use super::shared::Shared;
+use crate::loom::thread::{Builder, JoinHandle};
+use crate::task::panic::contain;
+use crate::task::{TaskId, TaskRef};
+
+/// What a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook gets: a task that keeps
+/// its loop to itself.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+///
+/// let (tell, told) = mpsc::channel();
+/// let event_loop = trefoil::EventLoop::builder()
+///     .slow_poll(Duration::from_millis(5), move |slow| { let _ = tell.send(slow.to_string()); })
+///     .build()?;
+/// event_loop.block_on(async {
+///     let stuck = trefoil::spawn(async move {
+///         // It blocks the loop until it was told of.
+///         told.recv_timeout(Duration::from_secs(30)).unwrap()
+///     });
+///     let report = stuck.named("greedy").await.unwrap();
+///     assert!(report.contains("greedy") && report.contains(".rs:"), "{report}");
+/// });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SlowPoll {
+    id: TaskId,
+    name: Option<Box<str>>,
+    site: &'static Location<'static>,
+    root: bool,
+    elapsed: Duration,
+    polls: u64,
+}
+
+impl SlowPoll {
+    /// The task's id. The root future has one, too, that no task has.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The task's name, if it was given one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where it was spawned; of the root future, where `run` or `block_on` was called.
+    #[must_use]
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// It is the future that `run` or `block_on` was given.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.root
+    }
+
+    /// How long this poll has taken so far.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// How often the task was polled before.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.polls
+    }
+
+    fn of(inner: &Inner, poll: &Poll, elapsed: Duration) -> Option<Self> {
+        let of_task = |task: &TaskRef, polls| Self {
+            id: task.id(),
+            name: task.name().map(Box::from),
+            site: task.spawned_at(),
+            root: false,
+            elapsed,
+            polls,
+        };
+        if let Some(task) = &poll.task {
+            return Some(of_task(task, 0));
+        }
+        if poll.tag != 0 {
+            let entry = inner.table.get(poll.tag)?;
+            return Some(of_task(&entry.task, entry.noted().polls().into()));
+        }
+        let root = inner.table.root?;
+        Some(Self {
+            id: root.id,
+            name: None,
+            site: root.site,
+            root: true,
+            elapsed,
+            polls: root.noted.polls().into(),
+        })
+    }
+}
+
+impl fmt::Display for SlowPoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.root {
+            write!(f, "the root future, started at {}", self.site)?;
+        } else {
+            write!(f, "task {}", self.id)?;
+            if let Some(name) = self.name() {
+                write!(f, " `{name}`")?;
+            }
+            write!(f, ", spawned at {}", self.site)?;
+        }
+        write!(
+            f,
+            ", has kept its event loop to itself for {:?}, in one poll",
+            self.elapsed
+        )
+    }
+}
+
+impl fmt::Debug for SlowPoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlowPoll")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("spawned_at", &format_args!("{}", self.site))
+            .field("is_root", &self.root)
+            .field("elapsed", &self.elapsed)
+            .field("polls", &self.polls)
+            .finish()
+    }
+}
+
+/// Whom to tell.
+pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
+
+/// A watchdog for this loop; it ends when the loop has marked its stand as ended.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    threshold: Duration,
+    hook: SlowHook,
+) -> io::Result<JoinHandle<()>> {
+    Builder::new()
+        .name("trefoil-watch".into())
+        .spawn(move || watch(&shared, threshold, &hook))
+}
+
+fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {
+    let stand = &shared.stand;
+    let mut inner = stand.lock();
+    while !inner.ended {
+        let due = match &inner.now {
+            // Beyond what the clock can say: never.
+            Some(poll) if !poll.reported => poll.since.checked_add(threshold),
+            // One that was reported: it ends some day, and another begins.
+            _ => None,
+        };
+        let now = Instant::now();
+        match due {
+            Some(due) if now < due => (inner, _) = stand.begun.wait_until(inner, due),
+            Some(_) => {
+                let report = inner.now.as_ref().and_then(|poll| {
+                    SlowPoll::of(&inner, poll, now.saturating_duration_since(poll.since))
+                });
+                if let Some(poll) = &mut inner.now {
+                    poll.reported = true;
+                }
+                drop(inner);
+                if let Some(report) = report {
+                    contain(|| hook(&report)); // L8
+                }
+                inner = stand.lock();
+            }
+            None => {
+                inner.parked = true;
+                inner = stand.begun.wait(inner);
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What a loop is doing: its tasks, as they were at one moment.
+//!
+//! A [`Snapshot`] is a copy: taking it costs a walk over the tasks, keeping it costs the
+//! loop nothing. How another thread gets it from a loop that runs is `live`'s matter.
+//!
+//! It prints as a tree, parents above what they have spawned. The walk down the tree has a
+//! stack of its own, and lines are indented [`DEEPEST`] levels at most: chains of tasks that spawn
+//! tasks can be long.
+//!
+//! Checked by `tests/event_loop/snapshot.rs`.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::live::{Inner, Noted, READ, Root, TIMER, Table, WRITE};
+use crate::task::{TaskId, TaskRef};
+
+/// How many levels are drawn as such.
+const DEEPEST: usize = 24;
+
+/// The tasks of an event loop at one moment: what
+/// [`LoopHandle::snapshot`](crate::LoopHandle::snapshot) gives.
+///
+/// Both `Display` and `Debug` draw the tree.
+///
+/// ```
+/// use trefoil::{LoopHandle, spawn, yield_now};
+///
+/// trefoil::run(async {
+///     let waiting = spawn(std::future::pending::<()>()).named("waits for ever");
+///     yield_now().await;
+///     let snapshot = LoopHandle::current().snapshot();
+///     assert_eq!(snapshot.tasks().len(), 1);
+///     let task = &snapshot.tasks()[0];
+///     assert_eq!((task.id(), task.name(), task.polls()), (waiting.id(), Some("waits for ever"), 1));
+///     assert!(snapshot.to_string().contains("waits for ever"));
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Snapshot {
+    root: Option<TaskInfo>,
+    tasks: Vec<TaskInfo>,
+    complete: bool,
+}
+
+/// One task in a [`Snapshot`].
+///
+/// ```
+/// # use trefoil::{LoopHandle, spawn, yield_now};
+/// use std::time::Duration;
+/// use trefoil::event_loop::TaskState;
+///
+/// trefoil::run(async {
+///     spawn(trefoil::time::sleep(Duration::from_secs(60))).detach();
+///     yield_now().await;
+///     let snapshot = LoopHandle::current().snapshot();
+///     let sleeper = &snapshot.tasks()[0];
+///     assert_eq!(sleeper.state(), TaskState::Waiting);
+///     assert!(sleeper.waits_for().timer);
+///     assert_eq!(sleeper.parent(), None); // the root future is no task
+/// });
+/// ```
+#[derive(Clone, Debug)]
+pub struct TaskInfo {
+    id: TaskId,
+    name: Option<Box<str>>,
+    parent: Option<TaskId>,
+    site: &'static Location<'static>,
+    state: TaskState,
+    waits_for: WaitsFor,
+    polls: u64,
+    time: Option<Duration>,
+}
+
+/// What a task in a [`Snapshot`] was doing.
+///
+/// ```
+/// assert_eq!(trefoil::event_loop::TaskState::Waiting.to_string(), "waits");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// It was in the loop's queue.
+    Queued,
+    /// Its code ran.
+    Running,
+    /// It waited to be woken.
+    Waiting,
+    /// It was cancelled, and its future not yet dropped.
+    Cancelled,
+}
+
+/// For what a task waited, as far as the loop has seen it at the task's last poll.
+///
+/// Nothing at all means something that is not the loop's own: a channel, a lock, a future
+/// of another crate.
+///
+/// ```
+/// use trefoil::event_loop::WaitsFor;
+///
+/// assert_eq!(WaitsFor::default().to_string(), "something of its own");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaitsFor {
+    /// For the end of this task; if for several, that is the one asked last. It may be one of
+    /// another executor.
+    pub task: Option<TaskId>,
+    /// For a timer.
+    pub timer: bool,
+    /// For something to be read, or to be accepted.
+    pub read: bool,
+    /// For room to write, or to be connected.
+    pub write: bool,
+}
+
+impl Snapshot {
+    /// Of a table; the caller has its lock or its cell.
+    pub(super) fn of(table: &Table, timed: bool) -> Self {
+        let mut tasks: Vec<TaskInfo> = table
+            .tasks()
+            .map(|(entry, spent)| TaskInfo::of(&entry.task, entry.noted(), timed.then_some(spent)))
+            .collect();
+        tasks.sort_by_key(TaskInfo::id);
+        Self {
+            root: table
+                .root
+                .map(|root| TaskInfo::of_root(root, timed.then_some(root.spent))),
+            tasks,
+            complete: true,
+        }
+    }
+
+    /// Of a table on its stand; `watched`: it is known what runs.
+    pub(super) fn of_stand(inner: &Inner, watched: bool) -> Self {
+        let mut snapshot = Self::of(&inner.table, watched);
+        if let Some(poll) = &inner.now
+            && poll.tag == 0
+            && let Some(root) = &mut snapshot.root
+        {
+            root.state = TaskState::Running;
+        }
+        snapshot
+    }
+
+    /// The loop did not answer.
+    pub(super) fn unanswered() -> Self {
+        Self {
+            root: None,
+            tasks: Vec::new(),
+            complete: false,
+        }
+    }
+
+    /// The tasks that the loop has and that have not ended, oldest id first; without the
+    /// root future. What other threads have just spawned may be missing.
+    #[must_use]
+    pub fn tasks(&self) -> &[TaskInfo] {
+        &self.tasks
+    }
+
+    /// The future that `run` or `block_on` was given, if one runs; its id is nobody
+    /// else's, and no task has it for its parent.
+    #[must_use]
+    pub fn root(&self) -> Option<&TaskInfo> {
+        self.root.as_ref()
+    }
+
+    /// False: the loop is stuck in a poll, and did not answer; nothing is known of it. A loop with
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) can always be looked at.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+}
+
+impl TaskInfo {
+    fn of(task: &TaskRef, noted: Noted, time: Option<Duration>) -> Self {
+        let state = if task.is_running() {
+            TaskState::Running
+        } else if task.is_cancelled() {
+            TaskState::Cancelled
+        } else if task.is_scheduled() {
+            TaskState::Queued
+        } else {
+            TaskState::Waiting
+        };
+        Self {
+            id: task.id(),
+            name: task.name().map(Box::from),
+            parent: task.parent(),
+            site: task.spawned_at(),
+            state,
+            waits_for: WaitsFor::of(noted, task.id()),
+            polls: noted.polls().into(),
+            time,
+        }
+    }
+
+    fn of_root(root: Root, time: Option<Duration>) -> Self {
+        Self {
+            id: root.id,
+            name: None,
+            parent: None,
+            site: root.site,
+            state: TaskState::Waiting,
+            waits_for: WaitsFor::of(root.noted, root.id),
+            polls: root.noted.polls().into(),
+            time,
+        }
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The name that it was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The task whose code has spawned it, on whichever executor; `None`: no task.
+    #[must_use]
+    pub fn parent(&self) -> Option<TaskId> {
+        self.parent
+    }
+
+    /// Where it was spawned; of the root future, where the loop was started.
+    #[must_use]
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// What it was doing.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        self.state
+    }
+
+    /// What it waited for when it was polled last (also while it is queued again).
+    #[must_use]
+    pub fn waits_for(&self) -> WaitsFor {
+        self.waits_for
+    }
+
+    /// How often it was polled and had to wait (counted up to 2²⁹).
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.polls
+    }
+
+    /// How long its polls took, together; `None` on a loop without
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll), which reads no clock for it.
+    #[must_use]
+    pub fn time_in_polls(&self) -> Option<Duration> {
+        self.time
+    }
+
+    fn line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = self.name() {
+            write!(f, " `{name}`")?;
+        }
+        write!(f, " at {}: {}", self.site, self.state)?;
+        if self.state == TaskState::Waiting {
+            write!(f, " for {}", self.waits_for)?;
+        }
+        let s = if self.polls == 1 { "" } else { "s" };
+        write!(f, "; {} poll{s}", self.polls)?;
+        if let Some(time) = self.time {
+            write!(f, ", {time:?} in polls")?;
+        }
+        Ok(())
+    }
+}
+
+impl WaitsFor {
+    fn of(noted: Noted, own: TaskId) -> Self {
+        Self {
+            task: noted.awaited(own),
+            timer: noted.waits(TIMER),
+            read: noted.waits(READ),
+            write: noted.waits(WRITE),
+        }
+    }
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = false;
+        let mut also = |f: &mut fmt::Formatter<'_>| {
+            if std::mem::replace(&mut said, true) {
+                f.write_str(" or ")
+            } else {
+                Ok(())
+            }
+        };
+        if let Some(task) = self.task {
+            also(f)?;
+            write!(f, "task {task}")?;
+        }
+        for (waits, what) in [
+            (self.timer, "a timer"),
+            (self.read, "input"),
+            (self.write, "room to write"),
+        ] {
+            if waits {
+                also(f)?;
+                f.write_str(what)?;
+            }
+        }
+        if said {
+            Ok(())
+        } else {
+            f.write_str("something of its own")
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "is queued",
+            Self::Running => "runs",
+            Self::Waiting => "waits",
+            Self::Cancelled => "is cancelled",
+        })
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.complete {
+            return f.write_str("event loop, stuck in a poll: it does not answer");
+        }
+        let s = if self.tasks.len() == 1 { "" } else { "s" };
+        write!(f, "event loop, {} task{s}", self.tasks.len())?;
+        if let Some(root) = &self.root {
+            write!(f, "\n├─ root future")?;
+            root.line(f)?;
+        }
+        let present: HashSet<TaskId> = self.tasks.iter().map(TaskInfo::id).collect();
+        let mut children: HashMap<TaskId, Vec<&TaskInfo>> = HashMap::new();
+        // What is still to be drawn, the next on top, with its level.
+        let mut open: Vec<(usize, &TaskInfo)> = Vec::new();
+        for task in self.tasks.iter().rev() {
+            match task.parent.filter(|parent| present.contains(parent)) {
+                Some(parent) => children.entry(parent).or_default().push(task),
+                None => open.push((0, task)),
+            }
+        }
+        while let Some((level, task)) = open.pop() {
+            f.write_str("\n")?;
+            for _ in 0..level.min(DEEPEST) {
+                f.write_str("│  ")?;
+            }
+            f.write_str("├─ ")?;
+            if level > DEEPEST {
+                write!(f, "(level {level}) ")?;
+            }
+            write!(f, "{}", task.id)?;
+            task.line(f)?;
+            for child in children.remove(&task.id).unwrap_or_default() {
+                open.push((level + 1, child));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,179 @@
+//! Nobody keeps the others out.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use trefoil::io::UdpSocket;
+use trefoil::time::{interval, sleep};
+use trefoil::{LoopHandle, Task, run, spawn, yield_now};
+
+use crate::support::{LONG, pair, within_deadline};
+
+/// What wakes itself in every poll, without the loop's help.
+async fn selfish() {
+    std::future::poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+#[test]
+fn everybody_gets_on_beside_those_who_always_can() {
+    within_deadline(|| {
+        run(async {
+            let mut greedy: Vec<Task<()>> = (0..4).map(|_| spawn(selfish())).collect();
+            // A socket that always has something to read, and one that can always be written to.
+            let (near, far) = pair().await;
+            greedy.push(spawn(async move {
+                let bytes = [0; 1];
+                while near.write_all(&bytes).await.is_ok() {}
+            }));
+            let eaten = Rc::new(Cell::new(0_u64));
+            let count = eaten.clone();
+            greedy.push(spawn(async move {
+                let mut byte = [0];
+                while far.read(&mut byte).await.is_ok_and(|n| n > 0) {
+                    count.set(count.get() + 1);
+                }
+            }));
+            greedy.push(spawn(async {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                let address = socket.local_addr().unwrap();
+                loop {
+                    let _ = socket.send_to(b"x", address).await;
+                }
+            }));
+            greedy.push(spawn(async {
+                let mut beat = interval(Duration::from_nanos(1));
+                loop {
+                    beat.tick().await;
+                }
+            }));
+            greedy.push(spawn(async {
+                loop {
+                    sleep(Duration::ZERO).await;
+                }
+            }));
+            // Timers, sockets, other threads and the root future get their turns.
+            let start = Instant::now();
+            for _ in 0..20 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert!(start.elapsed() < LONG / 4, "{:?}", start.elapsed());
+            let (near, far) = pair().await;
+            spawn(crate::support::echo(far)).detach();
+            for n in 0..50 {
+                let mut byte = [0];
+                near.write_all(&[n]).await.unwrap();
+                near.read_exact(&mut byte).await.unwrap();
+            }
+            let handle = LoopHandle::current();
+            let other = thread::spawn(move || {
+                (0..50)
+                    .map(|_| handle.call_soon(|| 1).join().unwrap())
+                    .sum::<i32>()
+            });
+            while !other.is_finished() {
+                yield_now().await;
+            }
+            assert_eq!(other.join().unwrap(), 50);
+            assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+            assert!(eaten.get() > 0, "they, too, get on");
+            for task in greedy {
+                task.cancel();
+            }
+        });
+    });
+}
+
+/// A task that never asks for anything but is woken from elsewhere all the time.
+#[test]
+fn a_storm_of_wakers_from_other_threads_keeps_nobody_out() {
+    within_deadline(|| {
+        run(async {
+            let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let storms: Vec<_> = (0..2)
+                .map(|_| {
+                    let (waker, over) = (waker.clone(), over.clone());
+                    let handle = LoopHandle::current();
+                    thread::spawn(move || {
+                        let mut sent = 0_u64;
+                        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                            waker.wake_by_ref();
+                            handle.call_soon(|| ()).detach();
+                            sent += 1;
+                            if sent.is_multiple_of(1000) {
+                                // So that the queue does not grow without end.
+                                let _ = handle.call_soon(|| ()).join();
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let start = Instant::now();
+            for _ in 0..10 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert!(start.elapsed() < LONG / 2);
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            while storms.iter().any(|storm| !storm.is_finished()) {
+                yield_now().await;
+            }
+            for storm in storms {
+                storm.join().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn the_end_of_a_loop_is_not_put_off_by_those_who_spawn_for_ever() {
+    /// Spawns another one of itself whenever it is dropped or polled.
+    struct Hydra(Rc<Cell<u32>>, LoopHandle);
+    impl Drop for Hydra {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+            for _ in 0..2 {
+                let again = Hydra(self.0.clone(), self.1.clone());
+                // In vain, so it ends here: not to recurse, it is forgotten.
+                let again = std::mem::ManuallyDrop::new(again);
+                let task = spawn(async move {
+                    let _again = again;
+                    std::future::pending::<()>().await;
+                });
+                assert!(task.is_finished());
+                task.detach();
+            }
+        }
+    }
+    within_deadline(|| {
+        let cut = Rc::new(Cell::new(0));
+        let start = Instant::now();
+        run(async {
+            for _ in 0..100 {
+                let hydra = Hydra(cut.clone(), LoopHandle::current());
+                spawn(async move {
+                    let _hydra = hydra;
+                    // Each begets another one, which does the same.
+                    fn beget() -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+                        Box::pin(async {
+                            spawn(beget()).detach();
+                            selfish().await;
+                        })
+                    }
+                    spawn(beget()).detach();
+                    selfish().await;
+                })
+                .detach();
+            }
+            sleep(Duration::from_millis(5)).await;
+        });
+        assert_eq!(cut.get(), 100);
+        assert!(start.elapsed() < LONG / 2);
+    });
+}

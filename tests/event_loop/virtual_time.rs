@@ -1,0 +1,307 @@
+//! A clock that jumps, and what it must not run away from.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use trefoil::io::{TcpListener, UnixStream};
+use trefoil::time::{self, MissedTick, interval, sleep, sleep_until, timeout};
+use trefoil::{
+    CancelToken, Completer, EventLoop, LoopHandle, TaskError, ThreadPool, join_all, race, spawn,
+};
+
+use crate::support::{LONG, echo, pair, within_deadline};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// On a loop with a virtual clock; gives the real time that it took, too.
+fn virtually<F: Future>(future: F) -> (F::Output, Duration) {
+    let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+    let start = Instant::now();
+    let output = event_loop.block_on(future);
+    (output, start.elapsed())
+}
+
+#[test]
+fn an_hour_of_timers_takes_no_time_and_is_exact() {
+    within_deadline(|| {
+        let (log, took) = virtually(async {
+            let start = time::now();
+            let log = Rc::new(RefCell::new(Vec::new()));
+            let tasks: Vec<_> = (1..=60_u32)
+                .rev()
+                .map(|minute| {
+                    let log = log.clone();
+                    spawn(async move {
+                        sleep(Duration::from_secs(60) * minute).await;
+                        log.borrow_mut().push((time::now() - start, minute));
+                    })
+                })
+                .collect();
+            let mut beat = interval(Duration::from_secs(1));
+            for second in 0..=3600 {
+                let due = beat.tick().await;
+                assert_eq!(due - start, Duration::from_secs(second));
+                assert_eq!(time::now(), due);
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert_eq!(time::now() - start, HOUR);
+            log.take()
+        });
+        assert_eq!(log.len(), 60);
+        for (at, minute) in log {
+            assert_eq!(at, Duration::from_secs(60) * minute);
+        }
+        assert!(took < LONG / 4, "{took:?}");
+    });
+}
+
+#[test]
+fn every_kind_of_deadline_follows_that_clock() {
+    within_deadline(|| {
+        virtually(async {
+            let start = time::now();
+            sleep_until(start + HOUR).await;
+            assert_eq!(time::now() - start, HOUR);
+            let late = timeout(HOUR, pending::<()>()).await;
+            assert!(matches!(late, Err(TaskError::TimedOut)));
+            assert_eq!(time::now() - start, 2 * HOUR);
+            let later = LoopHandle::current().call_later(HOUR, time::now);
+            assert_eq!(later.await.unwrap() - start, 3 * HOUR);
+            // From another thread, whose own time is the real one.
+            let handle = LoopHandle::current();
+            let later = thread::spawn(move || {
+                assert!(time::now() < start + HOUR);
+                handle.call_later(HOUR, time::now)
+            });
+            assert_eq!(later.join().unwrap().await.unwrap() - start, 4 * HOUR);
+            let token = CancelToken::new().with_deadline(time::now() + HOUR);
+            assert!(!token.is_cancelled());
+            token.cancelled().await;
+            assert_eq!(time::now() - start, 5 * HOUR);
+            for (missed, next) in [
+                (MissedTick::Burst, 2 * HOUR),
+                (MissedTick::Delay, 7 * HOUR / 2),
+                (MissedTick::Skip, 3 * HOUR),
+            ] {
+                let mut beat = interval(HOUR).missed_tick(missed);
+                let first = beat.tick().await;
+                sleep(5 * HOUR / 2).await;
+                assert_eq!(beat.tick().await, first + HOUR);
+                assert_eq!(beat.tick().await, first + next, "{missed:?}");
+            }
+        });
+    });
+}
+
+#[test]
+fn what_is_made_outside_of_the_loop_is_counted_inside() {
+    within_deadline(|| {
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        let now = || event_loop.block_on(async { time::now() });
+        let real = Instant::now();
+        for _ in 0..3 {
+            let start = now();
+            event_loop.block_on(sleep(HOUR));
+            assert_eq!(now() - start, HOUR);
+            let late = event_loop.block_on(timeout(HOUR, pending::<()>()));
+            assert!(matches!(late, Err(TaskError::TimedOut)));
+            assert_eq!(now() - start, 2 * HOUR);
+            let task = event_loop.handle().spawn(sleep(HOUR));
+            event_loop.block_on(task).unwrap();
+            assert_eq!(now() - start, 3 * HOUR);
+            let mut beat = interval(HOUR);
+            event_loop.block_on(async {
+                let first = beat.tick().await;
+                assert_eq!(first - start, 3 * HOUR);
+                assert_eq!(beat.tick().await - start, 4 * HOUR);
+            });
+        }
+        assert!(real.elapsed() < LONG / 4);
+        // And out again: the real clock was never changed.
+        assert!(time::now() < real + LONG);
+        assert_eq!(
+            trefoil::run(async { sleep(Duration::from_millis(1)).await }),
+            ()
+        );
+    });
+}
+
+#[test]
+fn tasks_of_other_executors_are_not_jumped_over() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        virtually(async {
+            let work = || {
+                pool.spawn(|| {
+                    thread::sleep(Duration::from_millis(700)); // longer than any patience
+                    7
+                })
+            };
+            let start = time::now();
+            assert_eq!(timeout(HOUR, work()).await.unwrap().unwrap(), 7);
+            let passed = time::now() - start;
+            assert!(passed < HOUR, "{passed:?}");
+            // Through every kind of wait.
+            let mapped = work().map(|n| n + 1).map(|n| n + 1);
+            assert_eq!(timeout(HOUR, mapped).await.unwrap().unwrap(), 9);
+            let shared = work().shared();
+            assert_eq!(timeout(HOUR, shared.clone()).await.unwrap().unwrap(), 7);
+            let all = timeout(HOUR, join_all([work(), work()])).await.unwrap();
+            assert!(all.iter().all(Result::is_ok));
+            // By another task of this loop.
+            let inner = work();
+            let relay = spawn(async move { inner.await.unwrap() });
+            assert_eq!(timeout(HOUR, relay).await.unwrap().unwrap(), 7);
+            // A timer in a race with it is the same.
+            let nap = spawn(async {
+                sleep(HOUR).await;
+                0
+            });
+            assert_eq!(race([nap, work()]).await.unwrap(), 7);
+            // Meanwhile the clock goes on, at the real pace.
+            let long = work();
+            assert!(matches!(
+                timeout(Duration::from_millis(20), long).await,
+                Err(TaskError::TimedOut)
+            ));
+        });
+        // One that nobody awaits any more holds nothing.
+        let ((), took) = virtually(async {
+            let mut abandoned = pool.spawn(|| thread::sleep(Duration::from_millis(1)));
+            let _ = timeout(Duration::from_nanos(1), &mut abandoned).await;
+            while !abandoned.is_finished() {
+                thread::yield_now();
+            }
+            sleep(1000 * HOUR).await;
+            drop(abandoned);
+            sleep(1000 * HOUR).await;
+        });
+        assert!(took < LONG / 4, "{took:?}");
+    });
+}
+
+#[test]
+fn sockets_and_promises_from_outside_are_not_jumped_over() {
+    within_deadline(|| {
+        virtually(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let peer = thread::spawn(move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                let mut byte = [0];
+                for _ in 0..3 {
+                    stream.read_exact(&mut byte).unwrap();
+                    thread::sleep(Duration::from_millis(80));
+                    stream.write_all(&byte).unwrap();
+                }
+            });
+            let (stream, _) = timeout(HOUR, listener.accept()).await.unwrap().unwrap();
+            for n in 0..3 {
+                let mut byte = [0];
+                stream.write_all(&[n]).await.unwrap();
+                timeout(HOUR, stream.read(&mut byte))
+                    .await
+                    .unwrap()
+                    .unwrap();
+                assert_eq!(byte, [n]);
+            }
+            peer.join().unwrap();
+            let (completer, promise) = Completer::new();
+            let keeper = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(80));
+                completer.complete(Ok(5));
+            });
+            assert_eq!(timeout(HOUR, promise).await.unwrap().unwrap(), 5);
+            keeper.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn peers_on_the_same_loop_do_not_hold_its_clock_for_long() {
+    within_deadline(|| {
+        let ((), took) = virtually(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    spawn(echo(stream)).detach();
+                }
+            })
+            .detach();
+            let mut beat = interval(Duration::from_secs(1));
+            for _ in 0..=3600 {
+                beat.tick().await;
+            }
+            let (near, far) = UnixStream::pair().unwrap();
+            let start = time::now();
+            spawn(async move {
+                for n in 0..48_u8 {
+                    sleep(HOUR).await;
+                    far.write_all(&[n]).await.unwrap();
+                }
+            })
+            .detach();
+            let mut byte = [0];
+            while near.read(&mut byte).await.unwrap() > 0 {}
+            assert_eq!(byte, [47]);
+            assert!(time::now() - start >= 48 * HOUR);
+            let (near, far) = pair().await;
+            assert!(matches!(
+                timeout(HOUR, near.read(&mut byte)).await,
+                Err(TaskError::TimedOut)
+            ));
+            drop(far);
+        });
+        assert!(took < LONG / 2, "{took:?}");
+    });
+}
+
+#[test]
+fn a_loop_with_nothing_but_time_ends_in_time() {
+    within_deadline(|| {
+        // A million timers over a century.
+        let ((), took) = virtually(async {
+            let mut tasks = Vec::new();
+            for n in 0..20_000_u64 {
+                tasks.push(spawn(sleep(Duration::from_secs(
+                    n * 7919 % 20_000 * 86_400,
+                ))));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            sleep(Duration::MAX / 4).now_or_never_ends();
+        });
+        assert!(took < LONG / 2);
+        // Driven by another loop.
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        let task = event_loop.handle().spawn(sleep(HOUR));
+        let mut turns = 0;
+        while !task.is_finished() {
+            event_loop.poll_once();
+            assert!(
+                event_loop
+                    .next_deadline()
+                    .is_none_or(|at| at <= Instant::now())
+            );
+            turns += 1;
+            assert!(turns < 100);
+        }
+    });
+}
+
+trait NeverEnds {
+    fn now_or_never_ends(self);
+}
+
+impl<F: Future + Unpin> NeverEnds for F {
+    fn now_or_never_ends(mut self) {
+        assert!(crate::support::poll_once(&mut self).is_pending());
+    }
+}
