@@ -130,7 +130,6 @@ pub(crate) fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<Parcel>>) {
 }
 
 /// Takes `parcel` along with what is being encoded on this thread. Returns its number.
-#[allow(dead_code)] // for values that stand for descriptors
 pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
     let count = PACKING.get();
     if count == 0 {
@@ -156,7 +155,6 @@ pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
 }
 
 /// The parcel that the sender calls `id`, while something is decoded that it came with.
-#[allow(dead_code)] // for values that stand for descriptors
 pub(crate) fn unload(id: u64) -> Result<Arc<Parcel>, String> {
     let bag = UNPACKED.take();
     let result = match &bag {
