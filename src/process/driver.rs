@@ -342,11 +342,13 @@ impl Driver {
             let Some(link) = &mut self.links[index] else {
                 return;
             };
-            match link.receive(&mut self.buffer) {
+            let large = link.receive_large();
+            match large.unwrap_or_else(|| link.receive(&mut self.buffer)) {
                 Received::Some(count, known) => {
                     link.output.drain(); // what an item has printed comes before its result
                     let bytes = std::mem::take(&mut self.buffer);
-                    self.hear(index, &bytes[known..count]);
+                    // (What was received elsewhere is known.)
+                    self.hear(index, bytes.get(known..count).unwrap_or_default());
                     self.buffer = bytes;
                     // A full buffer means more; the others get their turn, too.
                     if !all && (count < BUFFER || round >= 8) {

@@ -21,6 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -36,6 +37,9 @@ use super::wire;
 use crate::sys::image::image;
 use crate::sys::ledger::{GATES, Ledger};
 use crate::task::WorkerExit;
+
+/// How much must be missing from a record for it to be received where it stays.
+const LARGE: usize = 256 << 10;
 
 const SIGABRT: i32 = 6;
 
@@ -312,6 +316,43 @@ impl Link {
             }
             bytes -= left;
             self.outgoing.pop_front();
+        }
+    }
+
+    /// How many bytes are missing from a record that has begun, if it is large.
+    fn missing(&self) -> Option<usize> {
+        let missing = wire::announced(&self.partial)?.checked_sub(self.partial.len())?;
+        // Large records are never in the ledger.
+        (missing > LARGE && self.heard == self.received).then_some(missing)
+    }
+
+    /// Receives more of a large record, straight to where it will be whole. Nothing comes with it,
+    /// since descriptors come with a first byte. `None`: there is no such record, or no room for it.
+    pub(crate) fn receive_large(&mut self) -> Option<Received> {
+        let missing = self.missing()?;
+        let have = self.partial.len();
+        if self.partial.capacity() == have {
+            // What is announced is not believed: no more room than twice of what has come.
+            let more = missing.min(have.max(16 << 20));
+            self.partial.try_reserve_exact(more).ok()?;
+        }
+        if self.partial.capacity() - have > missing {
+            return None; // what comes behind the record is not its own
+        }
+        loop {
+            let room = spare_capacity(&mut self.partial);
+            match rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Some(Received::End),
+                Ok((_, count)) => {
+                    self.arrivals.plain(count);
+                    self.received += count as u64;
+                    self.heard = self.received;
+                    return Some(Received::Some(count, count));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Some(Received::None),
+                Err(_) => return Some(Received::End),
+            }
         }
     }
 
