@@ -32,7 +32,8 @@ pub use event_loop::{
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[doc(inline)]
 pub use process::{
-    PoolError, ProcessCall, ProcessPool, ProcessPoolBuilder, ProcessStats, WorkerStdout, init,
+    Bulk, PoolError, ProcessCall, ProcessPool, ProcessPoolBuilder, ProcessStats, Shared,
+    SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
 pub use task::{

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use trefoil::ProcessPool;
+use trefoil::{Bulk, ProcessPool, Shared};
 use trefoil_benches::{Contender, compare, median};
 
 fn main() {
@@ -51,5 +51,65 @@ fn main() {
         &mut [Contender::new("trefoil", |n| {
             black_box(procs.map(0..n, |n: u64| n + 1).unwrap().len());
         })],
+    );
+    for size in [64 << 10, 1 << 20, 16 << 20] {
+        large(
+            &procs,
+            size,
+            if quick {
+                3
+            } else {
+                (256 << 20) / size.max(1 << 20)
+            },
+            rounds,
+        );
+    }
+}
+
+/// `size` bytes in one argument or result, or both.
+fn large(procs: &ProcessPool, size: usize, calls: usize, rounds: usize) {
+    let numbers: Vec<f64> = (0..size / 8).map(|n| n as f64).collect();
+    let shared = Shared::from(&numbers[..]);
+    compare(
+        &format!("{} KiB", size >> 10),
+        calls as u64,
+        rounds,
+        &mut [
+            Contender::new("Bulk there and back", |n| {
+                let mut bulk = Bulk::from(&numbers[..]);
+                for _ in 0..n {
+                    bulk = procs.spawn(bulk, |bulk: Bulk<f64>| bulk).join().unwrap();
+                }
+                assert_eq!(bulk.len(), numbers.len());
+            }),
+            Contender::new("Bulk there", |n| {
+                // As a caller would: it has made it just before.
+                for _ in 0..n {
+                    let bulk = Bulk::from(&numbers[..]);
+                    black_box(procs.spawn(bulk, |bulk: Bulk<f64>| bulk[7]).join().unwrap());
+                }
+            }),
+            Contender::new("Bulk back", |n| {
+                for _ in 0..n {
+                    let bulk = procs.spawn(size / 8, |len: usize| Bulk::from(vec![1.0; len]));
+                    black_box(bulk.join().unwrap());
+                }
+            }),
+            Contender::new("Vec there and back", |n| {
+                let mut vec = numbers.clone();
+                for _ in 0..n {
+                    vec = procs.spawn(vec, |vec: Vec<f64>| vec).join().unwrap();
+                }
+                black_box(vec);
+            }),
+            Contender::new("Shared there, and looked at", |n| {
+                for _ in 0..n {
+                    let sum = procs.spawn(shared.clone(), |s: Shared<f64>| {
+                        s.iter().step_by(512).sum::<f64>()
+                    });
+                    black_box(sum.join().unwrap());
+                }
+            }),
+        ],
     );
 }

@@ -33,8 +33,10 @@
 //!
 //! Linux only so far.
 
+mod baggage;
 mod batch;
 mod builder;
+mod bulk;
 mod call;
 mod chunk;
 mod client;
@@ -49,6 +51,7 @@ mod imap;
 mod job;
 mod link;
 mod mailbox;
+mod mapped;
 mod memory;
 mod output;
 mod pool;
@@ -57,18 +60,23 @@ mod process_call;
 #[cfg(feature = "auto")]
 mod raw_auto;
 mod raw_call;
+mod raw_plain;
 mod results;
 mod sched;
+mod shared;
 mod sink;
 mod stats;
 mod wire;
 mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
+pub use bulk::Bulk;
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};
 pub use pool::ProcessPool;
 pub use portable::Portable;
 pub use process_call::ProcessCall;
+pub use raw_plain::{Plain, PlainAtomic};
+pub use shared::{Shared, SharedAtomics};
 pub use stats::ProcessStats;

@@ -1,0 +1,149 @@
+//! Many plain numbers in one argument or result.
+//!
+//! **Job.** A `Vec<f64>` goes through the codec number by number, and through memory byte by byte. A
+//! [`Bulk`] hands the codec its memory as it lies, in one piece, and takes it back in one.
+//!
+//! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
+//! elements are aligned; every pattern of bits is a number (`raw_plain`).
+//!
+//! Tests: `tests/process_shared.rs`.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::baggage;
+use super::raw_plain::{Plain, bytes_of, numbers_of};
+
+/// A vector of [plain numbers](crate::process::Plain) that travels as it lies in memory.
+///
+/// Use it instead of a `Vec<f64>` or a `Vec<u8>` for large arguments and results of calls in worker
+/// processes, alone or as a part of something else. It costs what copying memory costs, and
+/// not what encoding each number does.
+///
+/// ```
+/// use trefoil::{Bulk, ProcessPool};
+///
+/// # trefoil::process::init();
+/// let procs = ProcessPool::with_workers(1)?;
+/// let samples = Bulk::from(vec![1.0, 2.0, 3.0]);
+/// let doubled = procs.spawn(samples, |mut samples: Bulk<f64>| {
+///     samples.iter_mut().for_each(|x| *x *= 2.0);
+///     samples
+/// });
+/// assert_eq!(doubled.join()?.into_vec(), [2.0, 4.0, 6.0]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With other serializers it is a string of bytes: the numbers in this machine's byte order.
+/// Numbers that many calls only read are better [`Shared`](crate::Shared).
+#[derive(Clone, PartialEq, Eq, Default, Hash)]
+pub struct Bulk<T: Plain>(Vec<T>);
+
+impl<T: Plain> Bulk<T> {
+    /// The numbers as a vector, without a copy.
+    pub fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+}
+
+impl<T: Plain> From<Vec<T>> for Bulk<T> {
+    fn from(numbers: Vec<T>) -> Self {
+        Self(numbers)
+    }
+}
+
+impl<T: Plain> From<&[T]> for Bulk<T> {
+    fn from(numbers: &[T]) -> Self {
+        Self(numbers.to_vec())
+    }
+}
+
+impl<T: Plain> From<Bulk<T>> for Vec<T> {
+    fn from(bulk: Bulk<T>) -> Self {
+        bulk.0
+    }
+}
+
+impl<T: Plain> FromIterator<T> for Bulk<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
+        Self(Vec::from_iter(numbers))
+    }
+}
+
+impl<T: Plain> IntoIterator for Bulk<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<T: Plain> Deref for Bulk<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Plain> DerefMut for Bulk<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
+
+impl<T: Plain> AsRef<[T]> for Bulk<T> {
+    fn as_ref(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T: Plain> fmt::Debug for Bulk<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl<T: Plain> Serialize for Bulk<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes_of(&self.0))
+    }
+}
+
+impl<'de, T: Plain> Deserialize<'de> for Bulk<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(Bytes(PhantomData))
+    }
+}
+
+struct Bytes<T>(PhantomData<T>);
+
+impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
+    type Value = Bulk<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = std::any::type_name::<T>();
+        write!(f, "the bytes of a whole number of {name}")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bulk<T>, E> {
+        numbers_of(bytes).map(Bulk).ok_or_else(|| {
+            let words = format!("{} bytes are no whole number of elements", bytes.len());
+            E::custom(baggage::said(&words))
+        })
+    }
+
+    /// Formats without bytes have a list of numbers.
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Bulk<T>, S::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = list.next_element()? {
+            bytes.push(byte);
+        }
+        self.visit_bytes(&bytes)
+    }
+}

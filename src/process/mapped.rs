@@ -1,0 +1,172 @@
+//! Shared memory that this process has, each piece once.
+//!
+//! **Job.** A value that stands for shared memory ([`Shared`](super::Shared),
+//! [`SharedAtomics`](super::SharedAtomics)) holds a [`Mapped`]: the mapping, and the descriptor that
+//! travels. Memory that comes back, or comes to a worker for the tenth time, is found here instead of
+//! being mapped again: a file has one number as long as it is open anywhere. The table holds
+//! weakly; who drops the last handle unmaps and closes.
+//!
+//! Tests: below; `tests/process_shared.rs`.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::baggage::{self, Parcel};
+use crate::loom::Mutex;
+use crate::sys::segment::{Kind, Segment};
+
+/// A file, as long as it is open.
+type Key = (u64, u64);
+
+/// How large the elements are as which live memory is accessed; 0 for what never changes.
+type Grain = usize;
+
+type Table = Mutex<HashMap<Key, Weak<Mapped>>>;
+
+fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| Mutex::new(HashMap::new()))
+}
+
+/// A piece of shared memory.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    segment: Segment,
+    parcel: Arc<Parcel>,
+    key: Key,
+    grain: Grain,
+}
+
+impl Mapped {
+    /// New memory with a copy of `bytes`, which never changes.
+    pub(crate) fn fixed(bytes: &[u8]) -> io::Result<Arc<Self>> {
+        let (memory, segment) = Segment::fixed(bytes)?;
+        let parcel = Parcel::new(memory);
+        let key = key(&parcel)?;
+        Self::keep(segment, parcel, key, 0)
+    }
+
+    /// New memory, all zero, for atomics of `grain` bytes each.
+    pub(crate) fn live(length: usize, grain: Grain) -> io::Result<Arc<Self>> {
+        let (memory, segment) = Segment::live(length)?;
+        let parcel = Parcel::new(memory);
+        let key = key(&parcel)?;
+        Self::keep(segment, parcel, key, grain)
+    }
+
+    /// Takes it along with what is being encoded. Returns its number there.
+    pub(crate) fn load(&self) -> Result<u64, String> {
+        baggage::load(&self.parcel)
+    }
+
+    /// What came as `number` with what is being decoded: something for atomics of `grain` bytes, or what
+    /// never changes (0).
+    pub(crate) fn unload(number: u64, grain: Grain) -> Result<Arc<Self>, String> {
+        let parcel = baggage::unload(number)?;
+        Self::open(parcel, grain).map_err(|error| baggage::said(&error.to_string()))
+    }
+
+    fn open(parcel: Arc<Parcel>, grain: Grain) -> io::Result<Arc<Self>> {
+        let key = key(&parcel)?;
+        let known = table().lock().get(&key).and_then(Weak::upgrade);
+        if let Some(known) = known {
+            return known.as_grain(grain);
+        }
+        let kind = match grain {
+            0 => Kind::Fixed,
+            _ => Kind::Live,
+        };
+        let segment = Segment::open(parcel.as_fd(), kind)?;
+        Self::keep(segment, parcel, key, grain)
+    }
+
+    fn keep(
+        segment: Segment,
+        parcel: Arc<Parcel>,
+        key: Key,
+        grain: Grain,
+    ) -> io::Result<Arc<Self>> {
+        let new = Arc::new(Self {
+            segment,
+            parcel,
+            key,
+            grain,
+        });
+        let mut table = table().lock();
+        // Another thread may have been faster.
+        let known = table.get(&key).and_then(Weak::upgrade);
+        if known.is_none() {
+            table.insert(key, Arc::downgrade(&new));
+        }
+        drop(table); // before `new`, whose destructor takes the lock
+        known.unwrap_or(new).as_grain(grain)
+    }
+
+    /// Itself, if it is what it is taken for. Atomics of two sizes in one place have no
+    /// meaning in the language.
+    fn as_grain(self: Arc<Self>, grain: Grain) -> io::Result<Arc<Self>> {
+        match self.grain == grain {
+            true => Ok(self),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "this process has the same memory as elements of another size",
+            )),
+        }
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    pub(crate) fn grain(&self) -> Grain {
+        self.grain
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let mut table = table().lock();
+        // Not one that another thread has put there since this one had no more users.
+        let own = table.get(&self.key).map(Weak::as_ptr);
+        if own.is_some_and(|own| std::ptr::eq(own, self)) {
+            table.remove(&self.key);
+        }
+    }
+}
+
+fn key(parcel: &Parcel) -> io::Result<Key> {
+    let stat = rustix::fs::fstat(parcel)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn again(mapped: &Mapped) -> Arc<Parcel> {
+        Parcel::new(mapped.parcel.as_fd().try_clone_to_owned().unwrap())
+    }
+
+    #[test]
+    fn what_comes_again_is_the_same() {
+        let one = Mapped::fixed(b"hello").unwrap();
+        let same = Mapped::open(again(&one), 0).unwrap();
+        assert!(Arc::ptr_eq(&one, &same));
+        let other = Mapped::fixed(b"hello").unwrap();
+        assert!(!Arc::ptr_eq(&one, &other));
+        let (key, parcel) = (one.key, again(&one));
+        drop(one);
+        assert!(table().lock().contains_key(&key), "it has another user");
+        drop(same);
+        assert!(!table().lock().contains_key(&key));
+        let later = Mapped::open(parcel, 0).unwrap();
+        assert_eq!(later.segment().length(), 5);
+        assert!(Mapped::open(again(&later), 8).is_err());
+        let words = Mapped::live(64, 8).unwrap();
+        assert!(Mapped::open(again(&words), 8).is_ok());
+        assert!(Mapped::open(again(&words), 1).is_err());
+        assert!(Mapped::open(again(&words), 0).is_err());
+    }
+}

@@ -1,0 +1,306 @@
+//! Numbers in memory that processes share: [`Shared`] and [`SharedAtomics`].
+//!
+//! **Job.** Both stand for a memfd (`sys::segment`) that this process has mapped (`mapped`). As a
+//! part of an argument or a result they are two numbers, and a descriptor that travels beside
+//! them (`baggage`): which of the descriptors, and how many bytes. The receiver checks both
+//! against what it got, and maps it, unless it has it already.
+//!
+//! Where the system refuses the memory, `from` does not fail: the numbers stay in this process's
+//! own. They can be read there; sending them tries once more, where that is possible.
+//!
+//! Tests: `tests/process_shared.rs`.
+#![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32,
+    AtomicU64, AtomicUsize,
+};
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::baggage;
+use super::mapped::Mapped;
+use super::raw_plain::{Plain, PlainAtomic, View, bytes_of};
+
+/// Where the elements are.
+enum Home<T> {
+    Shared(View<T>),
+    /// Here only, since there was no shared memory.
+    Own(Arc<[T]>),
+}
+
+impl<T> Clone for Home<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Shared(view) => Self::Shared(view.clone()),
+            Self::Own(own) => Self::Own(own.clone()),
+        }
+    }
+}
+
+/// A read-only `[T]` of [plain numbers](crate::process::Plain) that processes share instead of copying it.
+///
+/// It is made from a vector, which is copied once, into memory that is sealed: nobody, in
+/// whatever process, can change or truncate it from then on. In an argument, a context or a
+/// result of a [`ProcessPool`](crate::ProcessPool)'s calls, alone or as a part of a tuple, a struct,
+/// a vector or an option, it is not copied but mapped: sending a gigabyte costs what
+/// sending an empty one costs, and all processes together hold it once. A process that has it
+/// already does not map it again.
+///
+/// What many items need is best sent as the context of
+/// [`map_with`](crate::ProcessPool::map_with): then each worker maps it once, for all items.
+///
+/// ```
+/// use trefoil::{ProcessPool, Shared};
+///
+/// # trefoil::process::init();
+/// let table = Shared::from(vec![2.0, 3.0, 5.0]);
+/// let procs = ProcessPool::with_workers(2)?;
+/// let third = procs.spawn((table.clone(), 2), |(table, at): (Shared<f64>, usize)| table[at]);
+/// assert_eq!(third.join()?, 5.0);
+/// let all = procs.map_with(&table, 0..3, |table: &Shared<f64>, at: usize| 2.0 * table[at])?;
+/// assert_eq!(all, [4.0, 6.0, 10.0]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Cost
+/// One descriptor and one mapping in each process that has it, until the last clone there is dropped; cloning
+/// counts. The memory goes when no process has it any more, however they ended: it
+/// has no name in `/dev/shm` or anywhere else.
+///
+/// # Errors
+/// Written down anywhere else than in a call (as JSON, into a file) it is an error of the
+/// serializer's, in words: there it is nothing but a number. One argument or result can bring 253 of
+/// them along. If the system has no descriptor or no memory to share, `from` keeps the
+/// numbers in this process, and sending them, where it fails again, is the call's error.
+pub struct Shared<T: Plain>(Home<T>);
+
+impl<T: Plain> Shared<T> {
+    fn copy(numbers: &[T]) -> io::Result<View<T>> {
+        let bytes = bytes_of(numbers);
+        let mapped = Mapped::fixed(bytes)?;
+        View::new(mapped, bytes.len() as u64).map_err(io::Error::other)
+    }
+}
+
+impl<T: Plain> Deref for Shared<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &self.0 {
+            Home::Shared(view) => view.numbers(),
+            Home::Own(own) => own,
+        }
+    }
+}
+
+impl<T: Plain> From<Vec<T>> for Shared<T> {
+    fn from(numbers: Vec<T>) -> Self {
+        match Self::copy(&numbers) {
+            Ok(view) => Self(Home::Shared(view)),
+            Err(_) => Self(Home::Own(numbers.into())),
+        }
+    }
+}
+
+impl<T: Plain> From<&[T]> for Shared<T> {
+    fn from(numbers: &[T]) -> Self {
+        match Self::copy(numbers) {
+            Ok(view) => Self(Home::Shared(view)),
+            Err(_) => Self(Home::Own(numbers.into())),
+        }
+    }
+}
+
+impl<T: Plain> FromIterator<T> for Shared<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
+        Vec::from_iter(numbers).into()
+    }
+}
+
+impl<T: Plain> AsRef<[T]> for Shared<T> {
+    fn as_ref(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T: Plain> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Plain> PartialEq for Shared<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Plain + Eq> Eq for Shared<T> {}
+
+impl<T: Plain> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl<T: Plain> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = match &self.0 {
+            Home::Shared(view) => view.mapped().load(),
+            Home::Own(own) => match Mapped::fixed(bytes_of(own)) {
+                Ok(mapped) => mapped.load(),
+                Err(error) => Err(no_memory(&error)),
+            },
+        };
+        let number = number.map_err(S::Error::custom)?;
+        (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
+    }
+}
+
+impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (number, bytes) = <(u64, u64)>::deserialize(deserializer)?;
+        let mapped = Mapped::unload(number, 0).map_err(D::Error::custom)?;
+        let view = View::new(mapped, bytes).map_err(D::Error::custom)?;
+        Ok(Self(Home::Shared(view)))
+    }
+}
+
+/// An array of [atomic numbers](crate::process::PlainAtomic) in shared memory: the same words in every process.
+///
+/// All clones, and what arrives in other processes, are the same memory. So workers can count together,
+/// look at a flag that the parent sets, or claim places in a table, without messages. In calls
+/// it travels as a [`Shared`] does.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use trefoil::{ProcessPool, SharedAtomics};
+///
+/// # trefoil::process::init();
+/// let counts = SharedAtomics::<AtomicU64>::new(2)?;
+/// let procs = ProcessPool::with_workers(2)?;
+/// procs.map_with(&counts, 0..100, |counts: &SharedAtomics<AtomicU64>, n: usize| {
+///     counts[n % 2].fetch_add(n as u64, Ordering::Relaxed);
+/// })?;
+/// assert_eq!(counts[0].load(Ordering::Relaxed), 2450);
+/// assert_eq!(counts[1].load(Ordering::Relaxed), 2500);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What a worker has written stays written if it is killed; a lock made of atomics would stay locked.
+///
+/// # Cost
+/// As [`Shared`]'s; the pages are reserved when it is made.
+///
+/// # Errors
+/// As [`Shared`]'s. If `from` has found no memory to share, sending the atomics is the call's error: a
+/// copy would be other words. ([`new`](Self::new) tells at once.)
+pub struct SharedAtomics<A: PlainAtomic>(Home<A>);
+
+impl<A: PlainAtomic> SharedAtomics<A> {
+    /// `len` atomics, all zero.
+    ///
+    /// # Errors
+    /// If the system has no descriptor left for this process, or not so much memory.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
+        let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
+        let mapped = Mapped::live(bytes, size_of::<A>())?;
+        let view = View::new(mapped, bytes as u64).map_err(io::Error::other)?;
+        Ok(Self(Home::Shared(view)))
+    }
+}
+
+impl<A: PlainAtomic> Deref for SharedAtomics<A> {
+    type Target = [A];
+
+    fn deref(&self) -> &[A] {
+        match &self.0 {
+            Home::Shared(view) => view.atomics(),
+            Home::Own(own) => own,
+        }
+    }
+}
+
+impl<A: PlainAtomic> From<Vec<A>> for SharedAtomics<A> {
+    fn from(atomics: Vec<A>) -> Self {
+        let Ok(shared) = Self::new(atomics.len()) else {
+            return Self(Home::Own(atomics.into()));
+        };
+        for (word, atomic) in shared.iter().zip(atomics) {
+            word.set(atomic.value());
+        }
+        shared
+    }
+}
+
+impl<A: PlainAtomic> FromIterator<A> for SharedAtomics<A> {
+    fn from_iter<I: IntoIterator<Item = A>>(atomics: I) -> Self {
+        Vec::from_iter(atomics).into()
+    }
+}
+
+/// From the values that they begin with.
+macro_rules! from_values {
+    ($($atomic:ty: $value:ty),*) => {$(
+        impl From<Vec<$value>> for SharedAtomics<$atomic> {
+            fn from(values: Vec<$value>) -> Self {
+                values.into_iter().map(<$atomic>::new).collect()
+            }
+        }
+    )*};
+}
+
+from_values!(
+    AtomicU8: u8, AtomicU16: u16, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize,
+    AtomicI8: i8, AtomicI16: i16, AtomicI32: i32, AtomicI64: i64, AtomicIsize: isize
+);
+
+impl<A: PlainAtomic> AsRef<[A]> for SharedAtomics<A> {
+    fn as_ref(&self) -> &[A] {
+        self
+    }
+}
+
+impl<A: PlainAtomic> Clone for SharedAtomics<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A: PlainAtomic> fmt::Debug for SharedAtomics<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = match &self.0 {
+            Home::Shared(view) => view.mapped().load(),
+            Home::Own(_) => Err(no_memory(&io::ErrorKind::OutOfMemory.into())),
+        };
+        let number = number.map_err(S::Error::custom)?;
+        (number, size_of_val::<[A]>(self) as u64).serialize(serializer)
+    }
+}
+
+impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (number, bytes) = <(u64, u64)>::deserialize(deserializer)?;
+        let mapped = Mapped::unload(number, size_of::<A>()).map_err(D::Error::custom)?;
+        let view = View::new(mapped, bytes).map_err(D::Error::custom)?;
+        Ok(Self(Home::Shared(view)))
+    }
+}
+
+fn no_memory(error: &io::Error) -> String {
+    baggage::said(&format!("there was no memory to share: {error}"))
+}
