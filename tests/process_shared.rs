@@ -1,6 +1,8 @@
 //! Large and shared memory in calls: `Bulk`, `Shared`, `SharedAtomics`.
 //!
 //! A program of its own, like `process.rs`: see there.
+//!
+//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

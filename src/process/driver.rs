@@ -247,17 +247,12 @@ impl Driver {
             (false, _) => Some(Duration::ZERO),
             (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
         };
-        let mut links = self.links.iter().flatten();
-        let timeout = match links.any(Link::is_crowded) {
-            true => timeout.into_iter().chain([CROWDED]).min(),
-            false => timeout,
-        };
+        let crowded = self.links.iter().flatten().any(Link::is_crowded);
+        let soon = crowded.then_some(CROWDED);
+        let timeout = timeout.into_iter().chain(soon).min();
         let ready = self.poll(timeout);
-        for link in self.links.iter_mut().flatten() {
-            if link.is_crowded() {
-                link.send();
-            }
-        }
+        let links = self.links.iter_mut().flatten();
+        links.filter(|link| link.is_crowded()).for_each(Link::send);
         let rung = ready
             .iter()
             .any(|(source, _)| matches!(source, Source::Bell));
@@ -342,8 +337,7 @@ impl Driver {
             let Some(link) = &mut self.links[index] else {
                 return;
             };
-            let large = link.receive_large();
-            match large.unwrap_or_else(|| link.receive(&mut self.buffer)) {
+            match link.receive(&mut self.buffer) {
                 Received::Some(count, known) => {
                     link.output.drain(); // what an item has printed comes before its result
                     let bytes = std::mem::take(&mut self.buffer);
@@ -448,9 +442,6 @@ impl Driver {
             return Ok(0);
         };
         let bag = std::mem::take(&mut link.bag);
-        if bag.is_empty() {
-            return self.sched.receive(index, bytes, Instant::now());
-        }
         let receive = || self.sched.receive(index, bytes, Instant::now());
         let (used, bag) = baggage::unpacking(bag, receive);
         // It is the next value's, and that may have to be waited for.

@@ -328,7 +328,7 @@ impl Link {
 
     /// Receives more of a large record, straight to where it will be whole. Nothing comes with it,
     /// since descriptors come with a first byte. `None`: there is no such record, or no room for it.
-    pub(crate) fn receive_large(&mut self) -> Option<Received> {
+    fn receive_large(&mut self) -> Option<Received> {
         let missing = self.missing()?;
         let have = self.partial.len();
         if self.partial.capacity() == have {
@@ -356,8 +356,12 @@ impl Link {
         }
     }
 
-    /// Receives into `buffer` without waiting.
+    /// Receives without waiting: into `buffer`, or, if it is known already what these bytes are, to
+    /// where they belong.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        if let Some(received) = self.receive_large() {
+            return received;
+        }
         loop {
             let received = self
                 .arrivals

@@ -177,7 +177,7 @@ mod tests {
         };
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         refused(file.into(), Kind::Fixed, "is none");
-        refused(std::io::pipe().unwrap().0.into(), Kind::Live, "is none");
+        refused(io::pipe().unwrap().0.into(), Kind::Live, "is none");
         refused(create("open", 9).unwrap(), Kind::Live, "resized");
         let half = create("half", 9).unwrap();
         rustix::fs::fcntl_add_seals(&half, SealFlags::GROW | SealFlags::WRITE).unwrap();
