@@ -108,7 +108,11 @@ impl Span {
     /// At the first wait: the end by this thread's clock, if it was counted by another.
     #[inline]
     pub(crate) fn recount(self) -> Option<Option<Instant>> {
-        let (now, clock) = read();
-        (clock != self.clock).then(|| now.checked_add(self.length))
+        let number = CLOCK
+            .try_with(|clock| clock.borrow().as_ref().map(|clock| clock.number))
+            .ok()
+            .flatten()
+            .unwrap_or(REAL);
+        (number != self.clock).then(|| now().checked_add(self.length))
     }
 }
