@@ -30,7 +30,8 @@ pub use event_loop::{EventLoop, EventLoopBuilder, LoopHandle, YieldNow, run, spa
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[doc(inline)]
 pub use process::{
-    PoolError, ProcessCall, ProcessPool, ProcessPoolBuilder, ProcessStats, WorkerStdout, init,
+    PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder, ProcessStats,
+    WorkerStdout, init,
 };
 #[doc(inline)]
 pub use task::{

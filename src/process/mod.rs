@@ -14,7 +14,7 @@
 //!                                    gates, rest ◄───┼─ ledger ◄───┘
 //! ```
 //!
-//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`,
+//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
 //! the language of both sides; `chunk` the arguments in it. `sched` decides, with `job` and
 //! `crew` as its data; `driver` does, with `mailbox`, `link`, `forward` and `output`. In the worker:
@@ -51,6 +51,7 @@ mod link;
 mod mailbox;
 mod memory;
 mod output;
+mod own_process;
 mod pool;
 mod portable;
 mod process_call;
@@ -68,6 +69,7 @@ pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};
+pub use own_process::{Process, ProcessBuilder};
 pub use pool::ProcessPool;
 pub use portable::Portable;
 pub use process_call::ProcessCall;

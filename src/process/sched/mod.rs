@@ -103,6 +103,8 @@ pub(crate) struct Policy {
     pub(crate) initializer: Option<Initializer>,
     /// How many items a worker has at most.
     pub(crate) most_tasks: Option<u64>,
+    /// There is one process, of this name, and never another.
+    pub(crate) only: Option<Arc<str>>,
 }
 
 /// The scheduler of one pool.
