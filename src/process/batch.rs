@@ -14,12 +14,17 @@
 //!
 //! Tests: `tests/process.rs`.
 
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use rustix::event::Timespec;
+use rustix::io::Errno;
 use rustix::net::SendFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::baggage::{self, Parcel};
 use super::call::{Call, Calls};
 use super::clock;
 use super::context::Contexts;
@@ -30,6 +35,13 @@ use crate::task::panic::Panic;
 
 /// With less than this free, the ledger is sent before a value is written to it.
 const MARGIN: usize = 64;
+
+/// How long and how often to wait while the kernel takes no descriptors.
+const CROWDED: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
+const PATIENCE: u32 = 1000;
 
 /// What a worker says, on its way.
 #[derive(Debug)]
@@ -84,36 +96,49 @@ impl Outlet {
             .sent(parts.iter().map(|part| part.len() as u64).sum());
     }
 
-    /// A value record, encoded in place.
+    /// A value record, encoded in place, or around the ledger if it brings descriptors along.
     #[inline]
     fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         if ROOM - self.length < MARGIN {
             self.flush();
         }
-        match self.value_in_place(value) {
+        let (end, parcels) = baggage::packing(|| self.value_in_place(value));
+        match end {
+            Ok(end) if parcels.is_empty() => {
+                self.commit(end);
+                Ok(())
+            }
+            Ok(end) => {
+                let start = self.length;
+                let record = self.pages.room()[start..end].to_vec();
+                self.flush();
+                self.with_baggage(&parcels, &[&record])
+            }
             Err(postcard::Error::SerializeBufferFull) => self.large_value(value),
-            result => result,
+            Err(error) => Err(error),
         }
     }
 
     #[inline]
-    fn value_in_place<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+    fn value_in_place<R: Serialize>(&mut self, value: &R) -> Result<usize, postcard::Error> {
         let start = self.length;
         let room = &mut self.pages.room()[start..];
         room[0] = wire::VALUE_KIND;
         // Ten bytes stay free, for a prefix longer than one byte.
         let end = room.len() - 10;
         let used = postcard::to_slice(value, &mut room[2..end])?.len();
-        let end = wire::prefix(room, 1, 1, used);
-        self.commit(start + end);
-        Ok(())
+        Ok(start + wire::prefix(room, 1, 1, used))
     }
 
     #[cold]
     fn large_value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
-        let bytes = postcard::to_stdvec(value)?;
+        let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(value));
+        let bytes = bytes?;
         let head = wire::value_head(bytes.len());
         self.flush();
+        if !parcels.is_empty() {
+            return self.with_baggage(&parcels, &[&head, &bytes]);
+        }
         if head.len() + bytes.len() <= ROOM {
             self.record(&[head, bytes].concat());
         } else {
@@ -123,12 +148,53 @@ impl Outlet {
     }
 }
 
+impl Outlet {
+    /// Sends a value that brings something along; the ledger is empty. A death in here leaves a part
+    /// of it, which counts as none. After an error nothing was said.
+    #[cold]
+    fn with_baggage(
+        &mut self,
+        parcels: &[Arc<Parcel>],
+        value: &[&[u8]],
+    ) -> Result<(), postcard::Error> {
+        let numbers: Vec<u64> = parcels.iter().map(|parcel| parcel.id()).collect();
+        let bag = wire::bag(&numbers);
+        let sent = send_parcels(&self.socket, &bag, parcels)?;
+        send_all(&self.socket, &bag[sent..]);
+        self.pages.sent(bag.len() as u64);
+        self.around(value);
+        Ok(())
+    }
+}
+
+/// Sends some of `bag`, and `parcels` with it.
+fn send_parcels(
+    socket: &OwnedFd,
+    bag: &[u8],
+    parcels: &[Arc<Parcel>],
+) -> Result<usize, postcard::Error> {
+    for patience in (0..PATIENCE).rev() {
+        match baggage::send(socket, &[IoSlice::new(bag)], parcels, SendFlags::NOSIGNAL) {
+            Ok(sent) => return Ok(sent),
+            Err(Errno::INTR) => {}
+            // Until others have taken theirs: nothing tells when.
+            Err(Errno::TOOMANYREFS) if patience > 0 => {
+                let _ = rustix::thread::nanosleep(&CROWDED);
+            }
+            Err(Errno::TOOMANYREFS) => break,
+            Err(_) => std::process::exit(1),
+        }
+    }
+    baggage::said("too many descriptors are on their way between processes (RLIMIT_NOFILE)");
+    Err(postcard::Error::SerdeSerCustom)
+}
+
 /// Sends all of `bytes`, waiting as long as it takes: the parent always reads.
 fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
             Ok(sent) => bytes = &bytes[sent..],
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             // The parent is gone, and nobody is left to tell.
             Err(_) => std::process::exit(1),
         }

@@ -4,15 +4,18 @@
 //! that any run of them is one slice that can be sent as it lies. It is written
 //! by the caller's thread, then shared read-only: by the scheduler, which cuts
 //! frames out of it ([`Piece`]) and may cut the same items out again after a
-//! worker died, and by the socket's queue, which sends from it without a copy.
+//! worker died, and by the socket's queue, which sends from it without a copy. What the arguments
+//! bring along (`baggage`) is kept beside them.
 //!
 //! Tests: below.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::baggage::{self, Parcel};
 use super::wire;
 
 /// How many items and how many bytes a chunk holds before it is handed over.
@@ -27,6 +30,8 @@ pub(crate) struct Chunk {
     ends: Vec<usize>,
     /// How many bytes the last item's length took.
     width: usize,
+    /// Which item brings what along, in their order.
+    baggage: Vec<(usize, Arc<Parcel>)>,
 }
 
 impl Chunk {
@@ -38,9 +43,17 @@ impl Chunk {
         // first: a large item does not move.
         let left = if self.ends.is_empty() { 5 } else { self.width };
         self.bytes.extend_from_slice(&[0; 10][..left]);
-        if let Err(error) = postcard::serialize_with_flavor(argument, Tail(&mut self.bytes)) {
+        let tail = Tail(&mut self.bytes);
+        let (encoded, parcels) =
+            baggage::packing(|| postcard::serialize_with_flavor(argument, tail));
+        if let Err(error) = encoded {
             self.bytes.truncate(start);
             return Err(error);
+        }
+        if !parcels.is_empty() {
+            let item = self.ends.len();
+            let parcels = parcels.into_iter().map(|parcel| (item, parcel));
+            self.baggage.extend(parcels);
         }
         let length = self.bytes.len() - start - left;
         self.width = wire::width(length as u64);
@@ -73,6 +86,27 @@ impl Chunk {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What some of the items bring along.
+    fn baggage(&self, items: Range<usize>) -> &[(usize, Arc<Parcel>)] {
+        let place = |item| self.baggage.partition_point(|(at, _)| *at < item);
+        match self.baggage.is_empty() {
+            true => &[],
+            false => &self.baggage[place(items.start)..place(items.end)],
+        }
+    }
+
+    /// How many of the items one bag is large enough for: one at least.
+    fn fits_a_bag(&self, items: Range<usize>) -> usize {
+        let mut distinct = HashSet::new();
+        for (item, parcel) in self.baggage(items.clone()) {
+            distinct.insert(parcel.id());
+            if distinct.len() > baggage::MOST {
+                return (item - items.start).max(1);
+            }
+        }
+        items.len()
     }
 
     fn span(&self, items: Range<usize>) -> Range<usize> {
@@ -146,9 +180,21 @@ impl Piece {
         let fits =
             self.chunk.ends[self.items.clone()].partition_point(|end| end - start <= most_bytes);
         let count = fits.min(most).max(1).min(self.len());
+        let count = self
+            .chunk
+            .fits_a_bag(self.items.start..self.items.start + count);
         let front = self.part(0, count);
         self.items.start += count;
         front
+    }
+
+    /// What its items bring along, each once.
+    pub(crate) fn parcels(&self) -> Vec<Arc<Parcel>> {
+        let mut known = HashSet::new();
+        let all = self.chunk.baggage(self.items.clone()).iter();
+        all.filter(|(_, parcel)| known.insert(parcel.id()))
+            .map(|(_, parcel)| parcel.clone())
+            .collect()
     }
 
     /// Where its bytes lie in the chunk.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::baggage::{self, Packed};
 use super::chunk::Chunk;
 use super::driver::Shared;
 use super::job::{Context, Work};
@@ -162,9 +163,10 @@ impl Client {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let bytes = postcard::to_stdvec(common).map_err(unencodable::<C>)?;
+        let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(common));
+        let bytes = bytes.map_err(unencodable::<C>)?;
         let common = Context {
-            bytes: bytes.into(),
+            packed: Arc::new(Packed { bytes, parcels }),
             type_name: type_name::<C>(),
         };
         let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);

@@ -13,12 +13,13 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+use super::baggage::{self, Bag};
 use super::sink::decode;
 use crate::task::panic;
 
 /// One of them.
 enum Context {
-    Encoded(Vec<u8>),
+    Encoded(Vec<u8>, Bag),
     Value(Box<dyn Any>),
     Broken(String),
 }
@@ -29,8 +30,8 @@ pub(crate) struct Contexts(HashMap<u64, Context>);
 
 impl Contexts {
     /// Keeps an encoded context.
-    pub(crate) fn keep(&mut self, id: u64, bytes: &[u8]) {
-        self.0.insert(id, Context::Encoded(bytes.to_vec()));
+    pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], bag: Bag) {
+        self.0.insert(id, Context::Encoded(bytes.to_vec(), bag));
     }
 
     /// Drops one, whose destructor is the user's.
@@ -43,8 +44,10 @@ impl Contexts {
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
         let missing = || "the parent has not sent it".to_owned();
         let context = self.0.get_mut(&id).ok_or_else(missing)?;
-        if let Context::Encoded(bytes) = context {
-            *context = match decode::<C>(bytes) {
+        if let Context::Encoded(bytes, bag) = context {
+            let (decoded, rest) = baggage::unpacking(std::mem::take(bag), || decode::<C>(bytes));
+            *bag = rest;
+            *context = match decoded {
                 Ok(value) => Context::Value(Box::new(value)),
                 Err(detail) => Context::Broken(detail),
             };
@@ -54,7 +57,7 @@ impl Contexts {
                 .downcast_ref()
                 .ok_or_else(|| "it is of another type".to_owned()),
             Context::Broken(detail) => Err(detail.clone()),
-            Context::Encoded(_) => Err(missing()),
+            Context::Encoded(..) => Err(missing()),
         }
     }
 }

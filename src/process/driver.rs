@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::baggage;
 use super::builder::Settings;
 use super::clock::{self, Epoch};
 use super::forward::Forward;
@@ -45,6 +46,9 @@ use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
+
+/// How long to wait until the kernel may take more descriptors.
+const CROWDED: Duration = Duration::from_millis(2);
 
 const SIGKILL: i32 = 9;
 
@@ -247,7 +251,17 @@ impl Driver {
             (false, _) => Some(Duration::ZERO),
             (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
         };
+        let mut links = self.links.iter().flatten();
+        let timeout = match links.any(Link::is_crowded) {
+            true => timeout.into_iter().chain([CROWDED]).min(),
+            false => timeout,
+        };
         let ready = self.poll(timeout);
+        for link in self.links.iter_mut().flatten() {
+            if link.is_crowded() {
+                link.send();
+            }
+        }
         let rung = ready
             .iter()
             .any(|(source, _)| matches!(source, Source::Bell));
@@ -297,7 +311,7 @@ impl Driver {
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
             if !link.at_end {
-                let out = if link.is_sending() {
+                let out = if link.is_sending() && !link.is_crowded() {
                     PollFlags::OUT
                 } else {
                     PollFlags::empty()
@@ -390,7 +404,10 @@ impl Driver {
             return;
         };
         match used {
-            Ok(used) => link.partial = whole[used..].to_vec(),
+            Ok(used) => {
+                link.partial = whole[used..].to_vec();
+                link.arrivals.used(link.partial.len());
+            }
             Err(wire::Broken) => {
                 link.wild = true;
                 link.note.get_or_insert_with(|| wire::Broken.to_string());
@@ -403,13 +420,21 @@ impl Driver {
     fn understand(&mut self, index: usize, bytes: &[u8]) -> Result<usize, wire::Broken> {
         let mut used = 0;
         loop {
-            used += self.sched.receive(index, &bytes[used..], Instant::now())?;
-            let Some((Record::Hello { version, image: id }, length)) =
-                Record::decode(&bytes[used..])?
-            else {
-                return Ok(used);
+            used += self.decode(index, &bytes[used..])?;
+            let (version, id) = match Record::decode(&bytes[used..])? {
+                Some((Record::Hello { version, image }, length)) => {
+                    used += length;
+                    (version, image)
+                }
+                Some((Record::Bag(numbers), length)) => {
+                    used += length;
+                    if let Some(link) = &mut self.links[index] {
+                        link.bag = link.arrivals.bag(&numbers);
+                    }
+                    continue;
+                }
+                _ => return Ok(used),
             };
-            used += length;
             if version == wire::VERSION && id == image().id() && !id.is_empty() {
                 self.sched.hello(index, Instant::now());
             } else if let Some(link) = &mut self.links[index] {
@@ -417,6 +442,24 @@ impl Driver {
                 link.kill();
             }
         }
+    }
+
+    /// The same, up to a record that is none of the scheduler's.
+    fn decode(&mut self, index: usize, bytes: &[u8]) -> Result<usize, wire::Broken> {
+        let Some(link) = &mut self.links[index] else {
+            return Ok(0);
+        };
+        let bag = std::mem::take(&mut link.bag);
+        if bag.is_empty() {
+            return self.sched.receive(index, bytes, Instant::now());
+        }
+        let receive = || self.sched.receive(index, bytes, Instant::now());
+        let (used, bag) = baggage::unpacking(bag, receive);
+        // It is the next value's, and that may have to be waited for.
+        if let (Ok(0), Some(link)) = (&used, &mut self.links[index]) {
+            link.bag = bag;
+        }
+        used
     }
 
     /// A process is gone: its last words, its place, its tasks.

@@ -25,6 +25,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::baggage::Packed;
 use super::chunk::Piece;
 use super::wire::CodeRef;
 use crate::task::{TaskError, panic};
@@ -53,8 +54,7 @@ pub(crate) trait Sink: Send {
 /// What `map_with` sends to a worker before its first item.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Encoded.
-    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) packed: Arc<Packed>,
     pub(crate) type_name: &'static str,
 }
 

@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
+use super::baggage::{self, Arrivals, Bag, Packed, Parcel};
 use super::builder::{Settings, WorkerStdout};
 use super::chunk::Piece;
 use super::entry;
@@ -40,6 +41,8 @@ const SIGABRT: i32 = 6;
 
 /// One frame on its way to the worker.
 struct Outgoing {
+    /// What goes with the first byte.
+    parcels: Vec<Arc<Parcel>>,
     head: Vec<u8>,
     body: Body,
     sent: usize,
@@ -49,7 +52,7 @@ struct Outgoing {
 pub(crate) enum Body {
     None,
     Items(Piece),
-    Context(Arc<[u8]>),
+    Context(Arc<Packed>),
 }
 
 impl Body {
@@ -57,7 +60,15 @@ impl Body {
         match self {
             Self::None => &[],
             Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
-            Self::Context(bytes) => bytes,
+            Self::Context(packed) => &packed.bytes,
+        }
+    }
+
+    fn parcels(&self) -> Vec<Arc<Parcel>> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Items(piece) => piece.parcels(),
+            Self::Context(packed) => packed.parcels.clone(),
         }
     }
 }
@@ -76,6 +87,12 @@ pub(crate) struct Link {
     /// some were read from the ledger before they were sent.
     heard: u64,
     outgoing: VecDeque<Outgoing>,
+    /// The kernel takes no descriptors just now: too many are on their way.
+    crowded: bool,
+    /// Descriptors from the worker.
+    pub(crate) arrivals: Arrivals,
+    /// What the next value brings along.
+    pub(crate) bag: Bag,
     pub(crate) words: Words,
     pub(crate) output: Output,
     pub(crate) ledger: Rc<Ledger>,
@@ -146,6 +163,9 @@ impl Link {
             received: 0,
             heard: 0,
             outgoing: VecDeque::new(),
+            crowded: false,
+            arrivals: Arrivals::default(),
+            bag: Bag::default(),
             words: Words::new(None).unwrap(),
             output: Output::new(None, 1, None).unwrap(),
             ledger: Rc::new(Ledger::new().unwrap()),
@@ -178,6 +198,9 @@ impl Link {
             received: 0,
             heard: 0,
             outgoing: VecDeque::new(),
+            crowded: false,
+            arrivals: Arrivals::default(),
+            bag: Bag::default(),
             words: Words::new(child.stderr.take())?,
             output: Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?,
             ledger: Rc::new(ledger),
@@ -216,7 +239,18 @@ impl Link {
     /// True if nothing stood before it, so nobody waits for room in the socket.
     pub(crate) fn queue(&mut self, head: Vec<u8>, body: Body) -> bool {
         let first = self.outgoing.is_empty();
+        let parcels = body.parcels();
+        if !parcels.is_empty() {
+            let numbers: Vec<u64> = parcels.iter().map(|parcel| parcel.id()).collect();
+            self.outgoing.push_back(Outgoing {
+                parcels,
+                head: wire::bag(&numbers),
+                body: Body::None,
+                sent: 0,
+            });
+        }
         self.outgoing.push_back(Outgoing {
+            parcels: Vec::new(),
             head,
             body,
             sent: 0,
@@ -229,22 +263,39 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
+    /// Frames wait for the kernel to take descriptors again, and nothing tells when.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        self.crowded = false;
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
+            let mut parcels: &[Arc<Parcel>] = &[];
+            let mut count = 0;
             for (frame, parts) in self.outgoing.iter().zip(parts.chunks_exact_mut(2)) {
+                if !frame.parcels.is_empty() && frame.sent == 0 {
+                    if count > 0 {
+                        break; // they go with the first byte of a message
+                    }
+                    parcels = &frame.parcels;
+                }
+                count += 2;
                 let head = frame.sent.min(frame.head.len());
                 parts[0] = IoSlice::new(&frame.head[head..]);
                 parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
             }
-            let count = 2 * self.outgoing.len().min(GATES);
-            let mut control = SendAncillaryBuffer::default();
-            match rustix::net::sendmsg(&self.socket, &parts[..count], &mut control, flags) {
+            match baggage::send(&self.socket, &parts[..count], parcels, flags) {
                 Ok(sent) => self.sent(sent),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
+                Err(Errno::TOOMANYREFS) => {
+                    self.crowded = true;
+                    return;
+                }
                 Err(_) => {
                     // It cannot hear us any more; that it is gone we learn elsewhere.
                     self.outgoing.clear();
@@ -268,9 +319,12 @@ impl Link {
     /// Receives into `buffer` without waiting.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         loop {
-            match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return Received::End,
-                Ok((count, _)) => {
+            let received = self
+                .arrivals
+                .receive(&self.socket, buffer, RecvFlags::DONTWAIT);
+            match received {
+                Ok(0) => return Received::End,
+                Ok(count) => {
                     let known = self.heard.saturating_sub(self.received);
                     self.received += count as u64;
                     self.heard = self.heard.max(self.received);

@@ -33,6 +33,7 @@
 //!
 //! Linux only so far.
 
+mod baggage;
 mod batch;
 mod builder;
 mod call;

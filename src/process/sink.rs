@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use super::baggage;
 use super::job::{Sink, Taken};
 use super::wire::Record;
 use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
@@ -66,6 +67,7 @@ pub(crate) fn explain(error: postcard::Error) -> String {
     use postcard::Error::{
         SerdeDeCustom, SerdeSerCustom, SerializeSeqLengthUnknown, WontImplement,
     };
+    let words = baggage::words();
     match error {
         WontImplement => format!(
             "{error} (the codec does not describe itself: no `untagged`, `deserialize_any`)"
@@ -74,7 +76,7 @@ pub(crate) fn explain(error: postcard::Error) -> String {
             format!("{error} (no `flatten`, no iterator of unknown length)")
         }
         SerdeSerCustom | SerdeDeCustom => {
-            format!("{error} (raised by its `Serialize` or `Deserialize`)")
+            words.unwrap_or_else(|| format!("{error} (raised by its `Serialize` or `Deserialize`)"))
         }
         _ => error.to_string(),
     }

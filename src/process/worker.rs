@@ -34,11 +34,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
+use super::baggage::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet};
 use super::call::{Canceller, calls};
 use super::memory::Memory;
 use super::wire::{self, BatchHead, Frame};
-use super::{entry, raw_call};
+use super::{baggage, entry, raw_call};
 use crate::loom::thread;
 use crate::sys::image::image;
 use crate::sys::ledger::{Gates, Pages};
@@ -98,6 +99,9 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
         socket,
         bytes: Vec::new(),
         start: 0,
+        room: vec![0; ROOM],
+        arrivals: Arrivals::default(),
+        bag: Bag::default(),
     };
     let [memory, bell] = inlet.first()?;
     let pages = Pages::map(&memory)?;
@@ -116,18 +120,22 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
 
 fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
     loop {
+        let bag = std::mem::take(&mut inlet.bag);
         match inlet.frame() {
+            Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
             Frame::Welcome { .. } => exit(1),
             Frame::Bye => exit(0),
-            Frame::Context { id, bytes } => desk.contexts.keep(id, bytes),
+            Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, items } => {
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);
-                if !raw_call::call(code, &mut batch) {
+                let (known, bag) = baggage::unpacking(bag, || raw_call::call(code, &mut batch));
+                if !known {
                     exit(1);
                 }
+                drop(bag);
                 let begun = batch.begun();
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 desk.outlet.record(&wire::end(sequence, begun, nanos));
@@ -190,6 +198,11 @@ struct Inlet {
     bytes: Vec<u8>,
     /// How much of it has been used.
     start: usize,
+    /// Where what comes with descriptors is received.
+    room: Vec<u8>,
+    arrivals: Arrivals,
+    /// What the next frame brings along.
+    bag: Bag,
 }
 
 impl Inlet {
@@ -245,22 +258,56 @@ impl Inlet {
     fn receive(&mut self) {
         self.bytes.drain(..self.start);
         self.start = 0;
+        self.arrivals.used(self.bytes.len());
+        let have = self.bytes.len();
+        let want = wire::announced(&self.bytes).map_or(0, |length| length.saturating_sub(have));
+        if want > ROOM {
+            return self.receive_large(want);
+        }
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
             self.bytes = Vec::new(); // one large frame does not cost its memory for ever
         }
-        let have = self.bytes.len();
-        let want = wire::announced(&self.bytes).map_or(0, |length| length.saturating_sub(have));
-        if self.bytes.capacity() - have < want.max(1) {
-            self.bytes.reserve_exact(want.max(ROOM));
-        }
         loop {
-            match rustix::net::recv(
-                &self.socket,
-                spare_capacity(&mut self.bytes),
-                RecvFlags::empty(),
-            ) {
-                Ok((_, 0)) => die(),
-                Ok(_) => return,
+            let flags = RecvFlags::empty();
+            match self.arrivals.receive(&self.socket, &mut self.room, flags) {
+                Ok(0) => die(),
+                Ok(count) => return self.bytes.extend_from_slice(&self.room[..count]),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => die(),
+            }
+        }
+    }
+
+    /// Waits for some of the `want` bytes that are missing from the frame that has begun: nothing
+    /// comes with these, since descriptors come with a first byte.
+    fn receive_large(&mut self, want: usize) {
+        if self.bytes.capacity() != self.bytes.len() + want {
+            // As much room as there may be bytes, and no more.
+            let mut exact = Vec::with_capacity(self.bytes.len() + want);
+            exact.extend_from_slice(&self.bytes);
+            self.bytes = exact;
+        }
+        let exact = self.bytes.capacity() == self.bytes.len() + want;
+        loop {
+            let received = match exact {
+                true => {
+                    let room = spare_capacity(&mut self.bytes);
+                    rustix::net::recv(&self.socket, room, RecvFlags::empty()).map(|(_, n)| n)
+                }
+                // Not in this allocator.
+                false => {
+                    let most = want.min(ROOM);
+                    let room = &mut self.room[..most];
+                    let received = rustix::net::recv(&self.socket, room, RecvFlags::empty());
+                    received.map(|(count, _)| {
+                        self.bytes.extend_from_slice(&self.room[..count]);
+                        count
+                    })
+                }
+            };
+            match received {
+                Ok(0) => die(),
+                Ok(count) => return self.arrivals.plain(count),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => die(),
             }

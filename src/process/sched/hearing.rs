@@ -18,7 +18,7 @@ use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, up to one that is none
-    /// of the scheduler's (a hello). Returns how many bytes these are.
+    /// of the scheduler's (a hello, a bag). Returns how many bytes these are.
     pub(crate) fn receive(
         &mut self,
         worker: usize,
@@ -36,7 +36,7 @@ impl Sched {
                 return Ok(used);
             };
             match record {
-                Record::Hello { .. } => return Ok(used),
+                Record::Hello { .. } | Record::Bag(_) => return Ok(used),
                 Record::End {
                     sequence,
                     begun,

@@ -306,8 +306,8 @@ impl Sched {
             {
                 self.actions.push(Action::Send {
                     worker: index,
-                    head: wire::context_head(id, context.bytes.len()),
-                    body: Body::Context(context.bytes.clone()),
+                    head: wire::context_head(id, context.packed.bytes.len()),
+                    body: Body::Context(context.packed.clone()),
                 });
             }
             self.launch(index, flight, code, piece, now);

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{Action, How, Initializer, Policy, Sched};
+use crate::process::baggage::Packed;
 use crate::process::chunk::Chunk;
 use crate::process::clock::Epoch;
 use crate::process::crew::{Gated, INITIALIZE};
@@ -276,7 +277,10 @@ impl World {
         (work.each, work.retry, work.timeout) = (each, known.retry, timeout);
         work.chunk = self.chance(5).then_some(7);
         work.context = known.context.then(|| Context {
-            bytes: Arc::from(id.to_ne_bytes()),
+            packed: Arc::new(Packed {
+                bytes: id.to_ne_bytes().to_vec(),
+                parcels: Vec::new(),
+            }),
             type_name: "context",
         });
         self.jobs.insert(id, known);
@@ -418,7 +422,7 @@ impl World {
             }
             Frame::Forget { id } => assert!(sim.contexts.remove(&id)),
             Frame::Bye => sim.leaves = true,
-            Frame::Welcome { .. } => unreachable!(),
+            Frame::Welcome { .. } | Frame::Bag(_) => unreachable!(),
         }
     }
 

@@ -13,6 +13,7 @@
 //!                                  context (0: none), items
 //!                                  item = length, bytes of the argument
 //!                         FORGET   id of a context
+//!                         BAG      numbers: of the descriptors that come with its first byte
 //!                         BYE
 //!
 //!   worker ──► parent   record = kind, length, payload
@@ -22,10 +23,12 @@
 //!                         CODEC    of what, detail
 //!                         END      sequence, items begun, nanoseconds of work
 //!                         RETIRE   nothing: give me no more
+//!                         BAG      numbers: of the descriptors that come with its first byte
 //! ```
 //!
 //! The records of a frame's items come in the order of the items and name no
-//! index: position says it. `END` closes a frame.
+//! index: position says it. `END` closes a frame. A bag belongs to the frame or value right behind
+//! it (`baggage`).
 //!
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was
@@ -44,7 +47,7 @@ mod tests;
 use std::ops::Range;
 
 /// Both sides say it first; it changes with the protocol.
-pub(crate) const VERSION: u64 = 3;
+pub(crate) const VERSION: u64 = 4;
 
 /// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +61,8 @@ const BATCH: u8 = 2;
 const BYE: u8 = 3;
 const CONTEXT: u8 = 4;
 const FORGET: u8 = 5;
+/// In both directions.
+const BAG: u8 = 7;
 
 const HELLO: u8 = 1;
 const VALUE: u8 = 2;
@@ -228,6 +233,8 @@ pub(crate) enum Frame<'a> {
     Forget {
         id: u64,
     },
+    /// What the next frame brings along.
+    Bag(Vec<u64>),
     Bye,
 }
 
@@ -275,6 +282,7 @@ impl<'a> Frame<'a> {
             FORGET => Self::Forget {
                 id: reader.number()?,
             },
+            BAG => Self::Bag(numbers(reader)?),
             BYE => Self::Bye,
             _ => return None,
         })
@@ -305,6 +313,21 @@ pub(crate) fn context_head(id: u64, length: usize) -> Vec<u8> {
 
 pub(crate) fn forget(id: u64) -> Vec<u8> {
     head(FORGET, &[id], 0)
+}
+
+/// What comes before a frame or a value that brings descriptors along.
+pub(crate) fn bag(numbers: &[u64]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    numbers.iter().for_each(|number| put(&mut payload, *number));
+    whole(BAG, &payload)
+}
+
+fn numbers(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
+    let mut numbers = Vec::new();
+    while !reader.0.is_empty() {
+        numbers.push(reader.number()?);
+    }
+    Some(numbers)
 }
 
 pub(crate) fn bye() -> Vec<u8> {
@@ -379,6 +402,8 @@ pub(crate) enum Record<'a> {
     },
     /// The worker wants to be replaced, and begins nothing more of this frame.
     Retire,
+    /// What the next value brings along.
+    Bag(Vec<u64>),
 }
 
 /// What could not be decoded or encoded in a worker.
@@ -446,6 +471,7 @@ impl<'a> Record<'a> {
                 nanos: reader.number()?,
             },
             RETIRE => Self::Retire,
+            BAG => Self::Bag(numbers(reader)?),
             _ => return None,
         })
     }

@@ -1,0 +1,372 @@
+//! Descriptors that travel inside arguments and results.
+//!
+//! **Job.** A value may stand for something that only a descriptor can name: memory, a pipe. Its
+//! `Serialize` puts the descriptor into the baggage of whatever is being encoded ([`load`]) and writes
+//! the number that it got; its `Deserialize` reads the number and asks for the descriptor
+//! ([`unload`]). Between the two everything is as for values without baggage.
+//!
+//! **Protocol.**
+//! 1. Who encodes an argument, a context or a result does it inside of [`packing`], and gets the
+//!    [`Parcel`]s that were loaded meanwhile. Outside of that there is nothing to load into, and
+//!    `load` is an error in words. The parent keeps an argument's parcels with its bytes, so they
+//!    are there when an item is sent again.
+//! 2. Both directions of the socket have a message `BAG` ([`wire`](super::wire)): the numbers of some parcels.
+//!    The descriptors themselves come with the message's first byte, in the kernel's hands
+//!    (`SCM_RIGHTS`), so they survive a sender who dies. A bag belongs to the frame or value right behind
+//!    it. Values with baggage go around the ledger, which cannot hold descriptors.
+//! 3. Whoever receives collects descriptors in the order of arrival ([`Arrivals`]). The kernel
+//!    hands over at most one message's descriptors at a time, with bytes that end no later
+//!    than that message does. The message `BAG` gives them their numbers
+//!    ([`Arrivals::bag`]).
+//! 4. What is decoded inside of [`unpacking`] finds them there. A number may be asked for
+//!    more than once: items of one frame may share a descriptor.
+//!
+//! What nobody asks for is closed with the bag. What arrives without a message that claims
+//! it is closed once all bytes that came before and with it have been used ([`Arrivals::used`]).
+//!
+//! Nothing is believed of a descriptor because of its number: who unloads one looks at what it is.
+//!
+//! **Rejected.** Opening `/proc/<pid>/fd/<n>`: the sender of a result may be gone by then, a
+//! socket or an eventfd cannot be opened so, and a hardened container may refuse. A socket of its own for
+//! descriptors: a second queue that may be full while the first is not.
+//!
+//! Tests: below; `tests/process_shared.rs`.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+
+use crate::loom::per_thread;
+
+/// How many descriptors one message can carry: the kernel's limit.
+pub(crate) const MOST: usize = 253;
+
+/// How many messages' descriptors may have arrived without the message that claims them.
+const MOST_ARRIVALS: usize = 64;
+
+/// A descriptor that can travel, shared by all that it is part of.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    id: u64,
+    descriptor: OwnedFd,
+}
+
+impl Parcel {
+    pub(crate) fn new(descriptor: OwnedFd) -> Arc<Self> {
+        // A counter, and no protocol between threads.
+        #[allow(clippy::disallowed_types)]
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { id, descriptor })
+    }
+
+    /// Its number in this process; a receiver has another for the same thing.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl AsFd for Parcel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Some bytes, and what belongs to them.
+#[derive(Debug, Default)]
+pub(crate) struct Packed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) parcels: Vec<Arc<Parcel>>,
+}
+
+per_thread! {
+    /// 0: nothing is being packed here; n: something, with n - 1 parcels so far.
+    static PACKING: Cell<usize> = Cell::new(0);
+}
+per_thread! {
+    static PACKED: Cell<Vec<Arc<Parcel>>> = Cell::new(Vec::new());
+}
+per_thread! {
+    static UNPACKED: Cell<Option<Bag>> = Cell::new(None);
+}
+per_thread! {
+    static WORDS: Cell<Option<String>> = Cell::new(None);
+}
+
+/// Puts back what was being packed before, on the way out and in a panic.
+struct Before(usize, Vec<Arc<Parcel>>);
+
+impl Drop for Before {
+    #[inline]
+    fn drop(&mut self) {
+        if PACKING.replace(self.0) > 1 || self.0 > 1 {
+            drop(PACKED.replace(std::mem::take(&mut self.1)));
+        }
+    }
+}
+
+/// Encodes something, and gives what it has loaded.
+#[inline]
+pub(crate) fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<Parcel>>) {
+    let outer = PACKING.replace(1);
+    let before = Before(outer, if outer > 1 { PACKED.take() } else { Vec::new() });
+    let encoded = encode();
+    let parcels = match PACKING.get() {
+        0 | 1 => Vec::new(),
+        _ => PACKED.take(),
+    };
+    drop(before);
+    (encoded, parcels)
+}
+
+/// Takes `parcel` along with what is being encoded on this thread. Returns its number.
+#[allow(dead_code)] // for values that stand for descriptors
+pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
+    let count = PACKING.get();
+    if count == 0 {
+        return Err(said(
+            "it can travel as (a part of) an argument or a result of a call into another process, \
+             and not be written down anywhere else",
+        ));
+    }
+    let mut parcels = PACKED.take();
+    let found = parcels.iter().any(|other| Arc::ptr_eq(other, parcel));
+    let room = parcels.len() < MOST;
+    if !found && room {
+        parcels.push(parcel.clone());
+        PACKING.set(count + 1);
+    }
+    PACKED.set(parcels);
+    match found || room {
+        true => Ok(parcel.id),
+        false => Err(said(&format!(
+            "one argument or result can bring {MOST} descriptors along, and this one has more"
+        ))),
+    }
+}
+
+/// The parcel that the sender calls `id`, while something is decoded that it came with.
+#[allow(dead_code)] // for values that stand for descriptors
+pub(crate) fn unload(id: u64) -> Result<Arc<Parcel>, String> {
+    let bag = UNPACKED.take();
+    let result = match &bag {
+        None => Err("it can be read as (a part of) an argument or a result of a call only"),
+        Some(bag) => match bag.parcels.iter().find(|(number, _)| *number == id) {
+            Some((_, parcel)) => Ok(parcel.clone()),
+            None if bag.lost => Err(
+                "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)",
+            ),
+            None => Err("its descriptor has not come along"),
+        },
+    };
+    UNPACKED.set(bag);
+    result.map_err(said)
+}
+
+/// Keeps words for whoever explains the error: the codec's errors have none.
+pub(crate) fn said(words: &str) -> String {
+    WORDS.set(Some(words.to_owned()));
+    words.to_owned()
+}
+
+/// What was [`said`] last, once.
+pub(crate) fn words() -> Option<String> {
+    WORDS.take()
+}
+
+/// The parcels that came with some bytes, by the sender's numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Bag {
+    parcels: Vec<(u64, Arc<Parcel>)>,
+    /// There were more, which this process could not take.
+    lost: bool,
+}
+
+impl Bag {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parcels.is_empty() && !self.lost
+    }
+}
+
+/// Decodes something that `bag` came with; gives back the bag.
+pub(crate) fn unpacking<T>(bag: Bag, decode: impl FnOnce() -> T) -> (T, Bag) {
+    struct Before(Option<Bag>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            UNPACKED.set(self.0.take());
+        }
+    }
+    let before = Before(UNPACKED.replace(Some(bag)));
+    let decoded = decode();
+    let bag = UNPACKED.take().unwrap_or_default();
+    drop(before);
+    (decoded, bag)
+}
+
+/// The descriptors that have arrived at one end of a socket, and have no numbers yet.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    /// Those of one message each; whether some were lost; how many bytes had been received with them.
+    queue: VecDeque<(Vec<OwnedFd>, bool, u64)>,
+    /// How many bytes have been received.
+    received: u64,
+}
+
+impl Arrivals {
+    /// Receives bytes into `buffer`, and what comes with them. An error of its own (`NOSR`): the
+    /// peer sends descriptors without end.
+    pub(crate) fn receive(
+        &mut self,
+        socket: impl AsFd,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> rustix::io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        let received = rustix::net::recvmsg(socket, &mut parts, &mut control, flags)?;
+        self.received += received.bytes as u64;
+        let lost = received.flags.contains(ReturnFlags::CTRUNC);
+        let mut descriptors = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(some) = message {
+                descriptors.extend(some);
+            }
+        }
+        if lost || !descriptors.is_empty() {
+            self.queue.push_back((descriptors, lost, self.received));
+            if self.queue.len() > MOST_ARRIVALS {
+                self.queue.clear();
+                return Err(Errno::NOSR);
+            }
+        }
+        Ok(received.bytes)
+    }
+
+    /// Bytes that were received in another way, and brought nothing.
+    pub(crate) fn plain(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    /// The message `BAG` with these numbers: its descriptors are the first that nobody has claimed.
+    pub(crate) fn bag(&mut self, numbers: &[u64]) -> Bag {
+        let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
+        let parcels = descriptors.into_iter().map(Parcel::new);
+        Bag {
+            parcels: numbers.iter().copied().zip(parcels).collect(),
+            lost,
+        }
+    }
+
+    /// All bytes that were received have been used, but the last `left`: nothing that came with the others
+    /// will be claimed any more.
+    pub(crate) fn used(&mut self, left: usize) {
+        let used = self.received.saturating_sub(left as u64);
+        while self.queue.front().is_some_and(|(_, _, at)| *at <= used) {
+            self.queue.pop_front();
+        }
+    }
+}
+
+/// Sends some of `parts`, and the descriptors of `parcels` with the first byte.
+pub(crate) fn send(
+    socket: impl AsFd,
+    parts: &[IoSlice<'_>],
+    parcels: &[Arc<Parcel>],
+    flags: SendFlags,
+) -> rustix::io::Result<usize> {
+    if parcels.is_empty() {
+        let mut control = SendAncillaryBuffer::default();
+        return rustix::net::sendmsg(socket, parts, &mut control, flags);
+    }
+    let descriptors: Vec<BorrowedFd<'_>> = parcels.iter().map(|parcel| parcel.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    rustix::net::sendmsg(socket, parts, &mut control, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn parcel() -> Arc<Parcel> {
+        Parcel::new(std::fs::File::open("/dev/null").unwrap().into())
+    }
+
+    fn ids(parcels: &[Arc<Parcel>]) -> Vec<u64> {
+        parcels.iter().map(|parcel| parcel.id()).collect()
+    }
+
+    #[test]
+    fn each_encoding_has_its_own_baggage() {
+        let [a, b] = [parcel(), parcel()];
+        assert!(load(&a).unwrap_err().contains("call"));
+        assert!(words().is_some() && words().is_none());
+        let ((inner, again), outer) = packing(|| {
+            load(&a).unwrap();
+            load(&a).unwrap();
+            let ((), inner) = packing(|| assert!(load(&b).is_ok()));
+            let unwound = std::panic::catch_unwind(|| packing(|| panic!("oh")).1);
+            assert!(unwound.is_err());
+            (inner, packing(|| ()).1)
+        });
+        assert_eq!((ids(&inner), ids(&outer)), (vec![b.id()], vec![a.id()]));
+        assert!(again.is_empty() && load(&a).is_err());
+        let (last, all) = packing(|| (0..=MOST).map(|_| load(&parcel())).last());
+        assert!(last.unwrap().unwrap_err().contains("253"));
+        assert_eq!(all.len(), MOST);
+    }
+
+    #[test]
+    fn descriptors_come_with_their_message_and_are_closed_if_nobody_wants_them() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (kept, dropped) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let flags = SendFlags::empty();
+        let mut arrivals = Arrivals::default();
+        let mut buffer = [0; 64];
+        for (bytes, descriptor) in [(b"abc", kept.0), (b"def", dropped.0)] {
+            let parcel = [Parcel::new(descriptor.into())];
+            let sent = send(&ours, &[IoSlice::new(bytes)], &parcel, flags);
+            assert_eq!(sent, Ok(3));
+        }
+        send(&ours, &[IoSlice::new(b"ghi")], &[], flags).unwrap();
+        let mut have = 0;
+        while have < 9 {
+            let some = arrivals.receive(&theirs, &mut buffer[have..], RecvFlags::empty());
+            have += some.unwrap();
+        }
+        assert_eq!(&buffer[..9], b"abcdefghi");
+        let bag = arrivals.bag(&[7, 8]);
+        let (found, bag) = unpacking(bag, || unload(7));
+        assert!(unpacking(bag, || unload(8)).0.is_err());
+        assert!(unload(7).is_err());
+        arrivals.used(9);
+        assert_eq!(arrivals.queue.len(), 1, "nothing has been used");
+        arrivals.used(3);
+        assert_eq!(arrivals.queue.len(), 0);
+        let end = |socket: &UnixStream| {
+            let flags = RecvFlags::DONTWAIT;
+            rustix::net::recv(socket, &mut [0u8; 1][..], flags).map(|(_, count)| count)
+        };
+        assert_eq!(end(&dropped.1), Ok(0));
+        assert_eq!(end(&kept.1), Err(Errno::AGAIN));
+        drop(found);
+        assert_eq!(end(&kept.1), Ok(0));
+    }
+}
