@@ -37,6 +37,7 @@ mod baggage;
 mod batch;
 mod builder;
 mod call;
+pub mod channel;
 mod chunk;
 mod client;
 mod clock;
@@ -67,6 +68,7 @@ mod wire;
 mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
+pub use channel::channel;
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};
