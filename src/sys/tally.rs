@@ -105,6 +105,6 @@ mod tests {
         assert!(Tally::open(file.as_fd()).is_err());
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
         assert!(Tally::open(file.as_fd()).is_err(), "too small");
-        assert!(Tally::open(std::io::pipe().unwrap().0.as_fd()).is_err());
+        assert!(Tally::open(io::pipe().unwrap().0.as_fd()).is_err());
     }
 }

@@ -199,7 +199,7 @@ impl Pipe {
 
 // Sending.
 impl Pipe {
-    /// There is, or may be, a place.
+    /// There is no place, by the counters.
     fn seems_full(&self) -> bool {
         let reserved = self.word(RESERVED).load(Ordering::SeqCst);
         let received = self.word(RECEIVED).load(Ordering::SeqCst);
@@ -260,7 +260,8 @@ impl Pipe {
 
     /// Sends an item if there is a place.
     pub(super) fn send(&self, outgoing: &Outgoing) -> Result<(), Refused> {
-        if !self.reserve() && !(self.mend() && self.reserve()) {
+        let taken = self.reserve() || self.mend() && self.reserve();
+        if !taken {
             return Err(match self.is_hung_up() {
                 true => Refused::Closed,
                 false => Refused::Wait,

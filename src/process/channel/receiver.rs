@@ -1,5 +1,8 @@
 //! The end of a channel that items come out of.
 //!
+//! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
+//! that blocks, in `watch` for a future. Nothing is taken out before it is given to somebody.
+//!
 //! Tests: `tests/process_channel.rs`.
 
 use std::fmt;
