@@ -32,8 +32,8 @@ pub use event_loop::{
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[doc(inline)]
 pub use process::{
-    Bulk, PoolError, ProcessCall, ProcessPool, ProcessPoolBuilder, ProcessStats, Shared,
-    SharedAtomics, WorkerStdout, init,
+    Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
+    ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
 pub use task::{

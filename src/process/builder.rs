@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::client;
 use super::entry::{self, Role};
 use super::output::OutputHook;
+use super::own_process::Own;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
 use crate::task::{Hook, TaskError, TaskReport};
@@ -76,6 +77,8 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     pub(crate) most_tasks: Option<u64>,
     pub(crate) role: Role,
+    /// It is the one process of a `Process`.
+    pub(crate) own: Option<Arc<Own>>,
 }
 
 impl ProcessPoolBuilder {
@@ -244,6 +247,11 @@ impl ProcessPoolBuilder {
     /// # Errors
     /// See [`PoolError`]. Nothing is left behind then.
     pub fn build(self) -> Result<ProcessPool, PoolError> {
+        let (settings, unobserved) = self.settings()?;
+        ProcessPool::start(settings, unobserved)
+    }
+
+    pub(super) fn settings(self) -> Result<(Settings, Option<Hook>), PoolError> {
         let role = entry::role()?;
         let workers = match self.workers {
             Some(workers) => workers,
@@ -277,8 +285,9 @@ impl ProcessPoolBuilder {
             memory,
             most_tasks,
             role,
+            own: None,
         };
-        ProcessPool::start(settings, unobserved)
+        Ok((settings, unobserved))
     }
 }
 

@@ -48,7 +48,7 @@ impl Wishes {
         }
     }
 
-    fn named<T>(&self, task: Task<T>) -> Task<T> {
+    pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
         match &self.name {
             Some(name) => task.named(name.clone()),
             None => task,
@@ -72,26 +72,19 @@ impl Client {
         arg: A,
         f: fn(A) -> R,
     ) -> Task<R> {
-        let mut chunk = Chunk::default();
-        let code = code_of(f);
-        let code = code.and_then(|code| chunk.push(&arg).map(|()| code).map_err(unencodable::<A>));
+        let call = encode(&arg, f);
         // After the argument, whose `Serialize` may panic: then there is no task.
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
-        match code {
+        match call {
             Err(error) => completer.complete(Err(error)),
-            Ok(code) => {
+            Ok((code, chunk)) => {
                 let work = Work::new(code, Box::new(One::<A, R>::new(completer)));
-                let work = wishes.apply(work);
-                let feed = Mail::Feed {
-                    id,
-                    base: 0,
-                    chunk: Arc::new(chunk),
-                    sealed: true,
-                    failure: None,
-                };
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self.shared.mailbox.push([Mail::Submit { id, work }, feed]);
+                let _ = self
+                    .shared
+                    .mailbox
+                    .push(mail(id, wishes.apply(work), chunk));
             }
         }
         task
@@ -223,7 +216,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
+    pub(crate) fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
         let id = self.shared.mailbox.id();
         let (completer, task) = promise(Recall {
             shared: Arc::downgrade(&self.shared),
@@ -254,11 +247,32 @@ impl OnCancel for Recall {
     }
 }
 
-/// What `ProcessPoolBuilder::initializer` is told.
-pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
+/// One call, as it travels.
+pub(crate) fn encode<A: Portable, R: Portable>(
+    arg: &A,
+    f: fn(A) -> R,
+) -> Result<(CodeRef, Chunk), TaskError> {
     let mut chunk = Chunk::default();
     let code = code_of(f)?;
     chunk.push(arg).map_err(unencodable::<A>)?;
+    Ok((code, chunk))
+}
+
+/// A job of one chunk, for the driver.
+pub(crate) fn mail(id: u64, work: Work, chunk: Chunk) -> [Mail; 2] {
+    let feed = Mail::Feed {
+        id,
+        base: 0,
+        chunk: Arc::new(chunk),
+        sealed: true,
+        failure: None,
+    };
+    [Mail::Submit { id, work }, feed]
+}
+
+/// What `ProcessPoolBuilder::initializer` is told.
+pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
+    let (code, chunk) = encode(arg, f)?;
     Ok(Initializer {
         code,
         chunk: Arc::new(chunk),

@@ -15,6 +15,8 @@
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
+//! Length: one loop, and what it does with each thing that can happen.
+//!
 //! Tests: `tests/process.rs`; `hostile` (garbled input).
 
 #[cfg(test)]
@@ -115,6 +117,7 @@ impl Driver {
             grace: settings.grace,
             initializer: settings.initializer.clone(),
             most_tasks: settings.most_tasks,
+            only: settings.own.as_ref().map(|own| own.name.clone()),
         };
         Self {
             sched: Sched::new(workers, policy, shared.counters.clone(), epoch),
@@ -205,6 +208,9 @@ impl Driver {
         let now = Instant::now();
         match Link::start(&self.settings) {
             Ok(link) => {
+                if let Some(own) = &self.settings.own {
+                    own.runs(link.pid, link.process().cloned());
+                }
                 self.sched
                     .started(index, link.pid, link.ledger.clone(), now);
                 self.shared.pids.lock()[index] = link.pid;
@@ -458,6 +464,9 @@ impl Driver {
         let Some(mut link) = self.links[index].take() else {
             return;
         };
+        if let Some(own) = &self.settings.own {
+            own.ended();
+        }
         let mut exit = link.reap(&mut self.forward);
         exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.oom_kills.have_grown();
         let wild = link.wild;

@@ -7,7 +7,7 @@
 //!
 //! **Protocol.**
 //! 1. The parent puts [`VARIABLE`] into the worker's environment: protocol version, depth,
-//!    the parent's process id. The socket is the worker's standard input.
+//!    the parent's process id, and the worker's name if it has one. The socket is the worker's standard input.
 //! 2. Without the variable, [`enter`] notes that this program's workers would get here,
 //!    and returns. Only after that may a pool be made ([`role`]): a
 //!    program that never gets here starts no process, rather than
@@ -93,7 +93,7 @@ pub(crate) fn enter() {
         })
         .is_ok()
     {
-        worker::serve(invitation.parent);
+        worker::serve(invitation.parent, &invitation.name);
     }
 }
 
@@ -117,6 +117,8 @@ pub(crate) fn role() -> Result<Role, PoolError> {
 struct Invitation {
     depth: u32,
     parent: u32,
+    /// May be empty.
+    name: String,
 }
 
 fn invitation() -> Option<Invitation> {
@@ -145,17 +147,22 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
 }
 
 fn parse(value: &str) -> Option<Invitation> {
-    let mut numbers = value.split(',');
+    let mut numbers = value.splitn(4, ',');
     let version: u64 = numbers.next()?.parse().ok()?;
     let depth = numbers.next()?.parse().ok()?;
     let parent = numbers.next()?.parse().ok()?;
-    (version == wire::VERSION && numbers.next().is_none()).then_some(Invitation { depth, parent })
+    let name = numbers.next()?.to_owned();
+    (version == wire::VERSION).then_some(Invitation {
+        depth,
+        parent,
+        name,
+    })
 }
 
 /// What to put into a worker's environment.
-pub(crate) fn variable(role: Role) -> String {
+pub(crate) fn variable(role: Role, name: &str) -> String {
     format!(
-        "{},{},{}",
+        "{},{},{},{name}",
         wire::VERSION,
         role.depth + 1,
         std::process::id()
@@ -168,9 +175,12 @@ mod tests {
 
     #[test]
     fn an_invitation_is_read_as_it_was_written() {
-        let read = parse(&variable(Role { depth: 3 })).unwrap();
-        assert_eq!((read.depth, read.parent), (4, std::process::id()));
-        for nonsense in ["", "1", "1,2", "x,1,1", "1,1,1,1", "999,1,1", "1,-1,1"] {
+        for name in ["", "A", "a, b,"] {
+            let read = parse(&variable(Role { depth: 3 }, name)).unwrap();
+            assert_eq!((read.depth, read.parent), (4, std::process::id()));
+            assert_eq!(read.name, name);
+        }
+        for nonsense in ["", "3", "3,2", "3,1,1", "x,1,1,", "999,1,1,", "3,-1,1,"] {
             assert!(parse(nonsense).is_none(), "{nonsense}");
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::task::TaskError;
 
-/// Why a [`ProcessPool`](crate::ProcessPool) could not be made.
+/// Why a [`ProcessPool`](crate::ProcessPool) or a [`Process`](crate::Process) could not be made.
 ///
 /// ```
 /// use trefoil::process::{PoolError, ProcessPool};
@@ -38,6 +38,9 @@ pub enum PoolError {
     /// The argument of the [initializer](crate::ProcessPoolBuilder::initializer) could not be encoded.
     #[error("the initializer's argument cannot travel: {0}")]
     Initializer(#[source] TaskError),
+    /// The call of a [`Process`](crate::Process) could not be encoded: no process was started.
+    #[error("the call cannot travel: {0}")]
+    Argument(#[source] TaskError),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
     /// other rights than its caller's (set-user-id), or far too many workers were asked for.
     #[error("worker processes could not be started: {0}")]

@@ -81,7 +81,7 @@ impl Body {
 pub(crate) struct Link {
     pub(crate) pid: u32,
     /// `None` if somebody else reaped the child before it could be opened.
-    process: Option<OwnedFd>,
+    process: Option<Arc<OwnedFd>>,
     socket: UnixStream,
     /// What has been received and is not a whole record yet.
     pub(crate) partial: Vec<u8>,
@@ -131,10 +131,11 @@ impl Link {
         if let Some(name) = arguments.next() {
             command.arg0(name);
         }
+        let name = settings.own.as_ref().map_or("", |own| &*own.name);
         command
             .args(arguments)
             .envs(settings.variables.iter().map(|(key, value)| (key, value)))
-            .env(entry::VARIABLE, entry::variable(settings.role))
+            .env(entry::VARIABLE, entry::variable(settings.role, name))
             .stdin(OwnedFd::from(theirs))
             .stderr(Stdio::piped())
             .process_group(0);
@@ -189,7 +190,7 @@ impl Link {
         let process = Pid::from_raw(child.id() as i32)
             .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
         let process = match process {
-            Some(Ok(process)) => Some(process),
+            Some(Ok(process)) => Some(Arc::new(process)),
             None | Some(Err(Errno::SRCH)) => None,
             Some(Err(error)) => return Err(error.into()),
         };
@@ -235,7 +236,7 @@ impl Link {
         self.socket.as_fd()
     }
 
-    pub(crate) fn process(&self) -> Option<&OwnedFd> {
+    pub(crate) fn process(&self) -> Option<&Arc<OwnedFd>> {
         self.process.as_ref()
     }
 
@@ -397,11 +398,8 @@ impl Link {
 
     /// Kills the process and its children.
     pub(crate) fn kill(&self) {
-        // First by the descriptor: it fails if the process is gone and its number may be another's.
-        let Some(process) = &self.process else { return };
-        let alive = rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok();
-        if let (true, Some(group)) = (alive, Pid::from_raw(self.pid as i32)) {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        if let Some(process) = &self.process {
+            kill(process, self.pid);
         }
     }
 
@@ -431,5 +429,14 @@ impl Link {
         exit.out_of_memory = exit.signal == Some(SIGABRT) && self.words.ran_out;
         exit.note = self.note.take();
         exit
+    }
+}
+
+/// Kills the process `pid`, which has not been reaped, and its children.
+pub(crate) fn kill(process: &OwnedFd, pid: u32) {
+    // First by the descriptor: it fails if the process is gone and its number may be another's.
+    let alive = rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok();
+    if let (true, Some(group)) = (alive, Pid::from_raw(pid as i32)) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }

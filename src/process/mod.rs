@@ -14,7 +14,7 @@
 //!                                    gates, rest ◄───┼─ ledger ◄───┘
 //! ```
 //!
-//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`,
+//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
 //! the language of both sides; `chunk` the arguments in it. `sched` decides, with `job` and
 //! `crew` as its data; `driver` does, with `mailbox`, `link`, `forward` and `output`. In the worker:
@@ -38,6 +38,7 @@ mod batch;
 mod builder;
 mod bulk;
 mod call;
+pub mod channel;
 mod chunk;
 mod client;
 mod clock;
@@ -54,6 +55,7 @@ mod mailbox;
 mod mapped;
 mod memory;
 mod output;
+mod own_process;
 mod pool;
 mod portable;
 mod process_call;
@@ -71,9 +73,11 @@ mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use bulk::Bulk;
+pub use channel::channel;
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};
+pub use own_process::{Process, ProcessBuilder};
 pub use pool::ProcessPool;
 pub use portable::Portable;
 pub use process_call::ProcessCall;

@@ -107,6 +107,20 @@ impl<A, R> One<A, R> {
     }
 }
 
+impl<A, R> One<A, R> {
+    /// How it has ended, and who is to be told.
+    pub(crate) fn outcome(
+        self,
+        failure: Option<TaskError>,
+    ) -> (Completer<R>, Result<R, TaskError>) {
+        let result = match failure {
+            Some(error) => Err(error),
+            None => self.result.ok_or(TaskError::Closed),
+        };
+        (self.completer, result)
+    }
+}
+
 impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for One<A, R> {
     fn values(&mut self, _: usize, bytes: &[u8], most: usize) -> Taken {
         take_values(bytes, most, |_, value| {
@@ -120,11 +134,8 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for One<A, R> {
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) {
-        let result = match failure {
-            Some(error) => Err(error),
-            None => self.result.ok_or(TaskError::Closed),
-        };
-        self.completer.complete(result);
+        let (completer, result) = self.outcome(failure);
+        completer.complete(result);
     }
 }
 

@@ -22,6 +22,7 @@
 //!
 //! Tests: `tests/process.rs` (orphans, standard streams, descriptors).
 
+use std::ffi::CString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,7 +58,8 @@ const KEPT: usize = 4 << 20;
 const WATCHER_STACK: usize = 256 << 10;
 
 /// Serves the parent; the end of this process.
-pub(crate) fn serve(parent: u32) -> ! {
+pub(crate) fn serve(parent: u32, name: &str) -> ! {
+    set_name(name);
     match settle_in(parent) {
         Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
         Err(error) => {
@@ -68,6 +70,14 @@ pub(crate) fn serve(parent: u32) -> ! {
             );
             exit(1)
         }
+    }
+}
+
+/// What lists of processes show: as much of `name` as the kernel takes.
+fn set_name(name: &str) {
+    let short = CString::new(&name[..name.floor_char_boundary(15)]);
+    if let (Ok(short), false) = (short, name.is_empty()) {
+        let _ = rustix::thread::set_name(&short);
     }
 }
 

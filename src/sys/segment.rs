@@ -78,6 +78,12 @@ impl Segment {
     /// there are to be none.)
     pub(crate) fn live(length: usize) -> io::Result<(OwnedFd, Self)> {
         let length = length.max(1);
+        // The kernel would try, and kill other programs for it.
+        let memory = rustix::system::sysinfo();
+        let all = (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit));
+        if length as u64 > all {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         let memory = create("trefoil-atomics", length)?;
         rustix::fs::fallocate(&memory, FallocateFlags::empty(), 0, length as u64)?;
         rustix::fs::fcntl_add_seals(&memory, RESIZE | SealFlags::SEAL)?;

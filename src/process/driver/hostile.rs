@@ -68,6 +68,7 @@ impl World {
             memory: None,
             most_tasks: None,
             role: Role { depth: 0 },
+            own: None,
         };
         Self {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,

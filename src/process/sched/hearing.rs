@@ -46,7 +46,7 @@ impl Sched {
                 Record::Panic { message, place } => {
                     let place =
                         place.map(|(file, line, column)| PanicLocation::new(file, line, column));
-                    let who = format!("process {}", self.workers[worker].pid);
+                    let who = self.who(worker);
                     self.item_failed(worker, Panic::remote(message, place, who).into(), now)?;
                 }
                 Record::Codec { of, detail } => {
@@ -115,6 +115,15 @@ impl Sched {
         }
         self.settle(index, 0, now);
         Ok(())
+    }
+
+    /// Where an item has run, in words.
+    fn who(&self, worker: usize) -> String {
+        let pid = self.workers[worker].pid;
+        match &self.policy.only {
+            Some(name) => format!("{name} (process {pid})"),
+            None => format!("process {pid}"),
+        }
     }
 
     fn codec_error(&self, worker: usize, of: CodecOf, detail: String) -> TaskError {
@@ -221,7 +230,10 @@ impl Sched {
                 self.lost(&flight, begun, exit, now);
             }
         }
-        if self.workers.iter().all(Worker::is_given_up) {
+        if self.policy.only.is_some() {
+            // Whatever of it has not ended never will.
+            self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
+        } else if self.workers.iter().all(Worker::is_given_up) {
             self.give_up(exit, now);
         }
     }

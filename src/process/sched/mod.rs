@@ -103,6 +103,8 @@ pub(crate) struct Policy {
     pub(crate) initializer: Option<Initializer>,
     /// How many items a worker has at most.
     pub(crate) most_tasks: Option<u64>,
+    /// There is one process, of this name, and never another.
+    pub(crate) only: Option<Arc<str>>,
 }
 
 /// The scheduler of one pool.
@@ -299,6 +301,11 @@ impl Sched {
             flight.check_at = flight.timeout.map(|timeout| now + timeout);
             flight.hurry = Some(HURRY);
             flight.each = job.work.each;
+            if self.policy.only.is_some() {
+                // It is never sent again, and should not keep open what it has brought along.
+                flight.piece = piece.hollow();
+                flight.hurry = None;
+            }
             if let Some(context) = &job.work.context
                 && self.workers[index].contexts.insert(id)
             {

@@ -203,6 +203,7 @@ impl World {
             grace: Duration::from_millis(20),
             initializer: initializes.then_some(initializer),
             most_tasks: (seed % 5 == 2).then_some(1 + seed % 13),
+            only: None,
         };
         let most_tasks = policy.most_tasks;
         let counters = Arc::new(Counters::new());

@@ -1,0 +1,403 @@
+//! One function in one process of its own.
+//!
+//! **Job.** [`Process`]: starts a process, runs one call in it, and is a handle to both: the process
+//! can be looked at and signalled, the call can be joined.
+//!
+//! **Protocol.** Everything is a pool's: link, frames, driver, scheduler. What differs:
+//! 1. The pool has one place and is told to end when its one job has ended, as soon as it has got it.
+//! 2. `Policy::only`: a process that dies is never replaced, and whatever of its call has not
+//!    ended then ends in its death, begun or not.
+//! 3. The task ends when the process has been reaped ([`Late`]), not when the result is
+//!    there: who has joined it finds no process any more.
+//! 4. The driver's thread belongs to nobody and ends with its process. It cannot be shared: the
+//!    kernel's parent-death signal comes when the thread that started a child ends.
+//!
+//! **Invariants.**
+//! - **W20** [`Own`] has the process's descriptor from when it was started until just before it is
+//!   reaped, and signals are sent under the same lock: none reaches another process.
+//!
+//! **Rejected.** To send signals through the driver: who calls `kill` should find the signal sent
+//! when it returns. A pool behind the scenes for many processes: each has an environment and an
+//! output of its own.
+//!
+//! Tests: `tests/process_one.rs`.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
+use serde::de::DeserializeOwned;
+
+use super::builder::{Settings, WorkerStdout};
+use super::client::{self, Client, Wishes};
+use super::driver::{Driver, Shared};
+use super::job::{Sink, Taken, Work};
+use super::link;
+use super::mailbox::{Mail, Mailbox};
+use super::portable::Portable;
+use super::sched::How;
+use super::sink::One;
+use super::stats::Counters;
+use super::{PoolError, ProcessPool, ProcessPoolBuilder};
+use crate::loom::{Mutex, thread};
+use crate::task::{Hook, Task, TaskError, TaskReport, context, panic};
+
+/// One function in a process of its own.
+///
+/// As for a [`ProcessPool`], the argument and the result travel, the
+/// function must be part of this program, and `main` must begin with [`init`](crate::process::init) (or the
+/// feature `auto` be on). A pool is for many calls; this is for one that is looked at, signalled or
+/// ended as a process.
+///
+/// Dropping it detaches it: it runs on, is reaped when it ends, and a failure
+/// goes to the [hook](crate::on_unobserved). However this process ends, that one does, too.
+///
+/// Costs a process of about a millisecond and, while it lives, a thread here that sleeps.
+///
+/// # Examples
+///
+/// ```
+/// use trefoil::{Process, TaskError};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     trefoil::process::init();
+///     let square = Process::spawn(12, |n: u64| n * n)?;
+///     assert_ne!(square.pid(), std::process::id());
+///     assert_eq!(square.join()?, 144);
+///
+///     let endless = Process::spawn((), |()| -> () { loop { std::thread::park() } })?;
+///     assert!(endless.is_alive());
+///     endless.terminate();
+///     let Err(TaskError::WorkerDied(exit)) = endless.join() else { panic!("it lives") };
+///     assert_eq!(exit.signal(), Some(15));
+///     Ok(())
+/// }
+/// ```
+#[must_use = "a dropped `Process` runs on, detached: call `join`, or `drop` to say that it may"]
+pub struct Process<R> {
+    own: Arc<Own>,
+    task: Task<R>,
+    driver: thread::JoinHandle<()>,
+}
+
+/// The settings of a [`Process`], from [`Process::builder`].
+///
+/// ```
+/// use trefoil::Process;
+/// use trefoil::process::WorkerStdout;
+///
+/// # trefoil::process::init();
+/// let process = Process::builder()
+///     .name("A")
+///     .env("LANG", "C")
+///     .worker_stdout(WorkerStdout::Null)
+///     .spawn((), |()| std::env::var("LANG").unwrap_or_default())?;
+/// assert_eq!(process.name(), "A");
+/// assert_eq!(process.join()?, "C");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder starts nothing until `spawn`"]
+pub struct ProcessBuilder {
+    pool: ProcessPoolBuilder,
+    name: Option<String>,
+}
+
+impl<R: Portable> Process<R> {
+    /// Starts a process that runs `f(arg)` and ends.
+    ///
+    /// `arg` is encoded at once, and then dropped. Returns when the process has been started, which
+    /// takes about a millisecond; it gets ready on its own.
+    ///
+    /// # Errors
+    /// See [`PoolError`]; [`Argument`](PoolError::Argument) if `arg` cannot be encoded. No process is left then.
+    #[track_caller]
+    pub fn spawn<A: Portable>(arg: A, f: fn(A) -> R) -> Result<Self, PoolError> {
+        Process::builder().spawn(arg, f)
+    }
+}
+
+impl Process<()> {
+    /// A process with settings.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder {
+            pool: ProcessPool::builder().workers(1),
+            name: None,
+        }
+    }
+}
+
+impl<R> Process<R> {
+    /// Its process id. Once it has ended another process may get the same.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.own.state.lock().pid
+    }
+
+    /// Its name: the builder's, or else `process-1`, `process-2` and so on.
+    ///
+    /// Lists of processes (`ps`, `pgrep`, `top`) show the first 15 bytes of it, and
+    /// [`Panic::worker`](crate::Panic::worker) says it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.own.name
+    }
+
+    /// It has not ended, by itself or otherwise. A system call, never more.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let state = self.own.state.lock();
+        state.process.as_ref().is_some_and(|process| {
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let mut fds = [PollFd::new(process, PollFlags::IN)];
+            poll(&mut fds, Some(&now)) != Ok(1)
+        })
+    }
+
+    /// Asks it to end (`SIGTERM`), which ends any process that has not said otherwise: then `join` gives
+    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended.
+    pub fn terminate(&self) {
+        if let Some(process) = &self.own.state.lock().process {
+            let _ = rustix::process::pidfd_send_signal(process, Signal::TERM);
+        }
+    }
+
+    /// Ends it (`SIGKILL`), and what it has started in its process group. `join` gives
+    /// [`WorkerDied`](TaskError::WorkerDied), unless the result was there before.
+    /// No effect on one that has ended.
+    pub fn kill(&self) {
+        let state = self.own.state.lock();
+        if let Some(process) = &state.process {
+            link::kill(process, state.pid);
+        }
+    }
+}
+
+impl<R: Send + 'static> Process<R> {
+    /// Waits until the process has ended, and gives what its function has returned.
+    ///
+    /// The process is gone then, in any case but `WouldBlock`.
+    ///
+    /// # Errors
+    /// [`WorkerDied`](TaskError::WorkerDied) if the process has ended before the function had: by a signal, an
+    /// abort, `exit`, with how and its last words. [`Panicked`](TaskError::Panicked) if the function has.
+    /// [`Codec`](TaskError::Codec) if the argument or the result could not be decoded or encoded.
+    /// On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock), unless it has
+    /// ended; the process is detached. There, await [`into_task`](Self::into_task).
+    pub fn join(self) -> Result<R, TaskError> {
+        let Self { task, driver, .. } = self;
+        let result = task.join();
+        if !matches!(result, Err(TaskError::WouldBlock)) {
+            let _ = driver.join(); // it has nothing left to do
+        }
+        result
+    }
+
+    /// The call as a task, to be awaited, raced or grouped with others.
+    ///
+    /// It ends when the process has. Cancelling it stops the process: its
+    /// [token](crate::CancelToken::current) is set at once, and it is killed if it has not ended after
+    /// the [grace period](ProcessBuilder::grace). Dropping it detaches the process.
+    ///
+    /// ```
+    /// use trefoil::Process;
+    ///
+    /// # trefoil::process::init();
+    /// let tasks = (1..=3u32).map(|n| Ok(Process::spawn(n, |n: u32| n * 10)?.into_task()));
+    /// let tasks = tasks.collect::<Result<Vec<_>, trefoil::PoolError>>()?;
+    /// let sum: u32 = trefoil::join_all(tasks).wait().into_iter().map(Result::unwrap).sum();
+    /// assert_eq!(sum, 60);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_task(self) -> Task<R> {
+        self.task
+    }
+}
+
+impl<R> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("is_alive", &self.is_alive())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProcessBuilder {
+    /// Its name: see [`Process::name`].
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// As [`ProcessPoolBuilder::env`].
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.pool = self.pool.env(key, value);
+        self
+    }
+
+    /// As [`ProcessPoolBuilder::worker_stdout`].
+    pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
+        self.pool = self.pool.worker_stdout(stdout);
+        self
+    }
+
+    /// As [`ProcessPoolBuilder::on_output`].
+    pub fn on_output(mut self, hook: impl Fn(u32, &[u8]) + Send + Sync + 'static) -> Self {
+        self.pool = self.pool.on_output(hook);
+        self
+    }
+
+    /// As [`ProcessPoolBuilder::memory_limit`].
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.pool = self.pool.memory_limit(bytes);
+        self
+    }
+
+    /// As [`ProcessPoolBuilder::grace`].
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.pool = self.pool.grace(grace);
+        self
+    }
+
+    /// As [`ProcessPoolBuilder::on_unobserved`].
+    pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
+        self.pool = self.pool.on_unobserved(hook);
+        self
+    }
+
+    /// As [`Process::spawn`].
+    ///
+    /// # Errors
+    /// As there; [`Start`](PoolError::Start) also for a name or a variable that no environment can hold
+    /// (one with a NUL).
+    #[track_caller]
+    pub fn spawn<A: Portable, R: Portable>(
+        self,
+        arg: A,
+        f: fn(A) -> R,
+    ) -> Result<Process<R>, PoolError> {
+        let (mut settings, unobserved) = self.pool.settings()?;
+        let (code, chunk) = client::encode(&arg, f).map_err(PoolError::Argument)?;
+        let own = Arc::new(Own::new(self.name));
+        settings.own = Some(own.clone());
+        let end = Arc::new(Mutex::new(None));
+        let (client, driver) = start(settings, unobserved, end.clone())?;
+
+        let (id, completer, task) = client.promise::<R>();
+        let wishes = Wishes {
+            name: Some(own.name.to_string()),
+            ..Wishes::default()
+        };
+        let task = wishes.named(task);
+        let one = One::<A, R>::new(completer);
+        let [submit, feed] = client::mail(id, Work::new(code, Box::new(Late { one, end })), chunk);
+        let mailbox = &client.shared.mailbox;
+        // The driver has no other reason to end, so it is there.
+        let _ = mailbox.push([submit, feed, Mail::Stop(How::Wait.into())]);
+        Ok(Process { own, task, driver })
+    }
+}
+
+/// A pool of one process, which is there.
+fn start(
+    settings: Settings,
+    unobserved: Option<Hook>,
+    end: Arc<Mutex<Option<End>>>,
+) -> Result<(Client, thread::JoinHandle<()>), PoolError> {
+    panic::install_hook();
+    let shared = Arc::new(Shared {
+        mailbox: Mailbox::new()?,
+        counters: Arc::new(Counters::new()),
+        pids: Mutex::new(vec![0]),
+    });
+    let (ready, started) = mpsc::sync_channel(1);
+    let theirs = shared.clone();
+    let driver = thread::Builder::new()
+        .name("trefoil-proc".to_owned())
+        .spawn(move || {
+            Driver::new(theirs, settings).run(&ready);
+            let _refuse = context::refuse_blocking();
+            let end = end.lock().take();
+            // What hears of the result is the user's.
+            panic::contain(|| end.into_iter().for_each(|end| end()));
+        })?;
+    // A driver that is gone without a word has panicked.
+    let result = started
+        .recv()
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
+    if let Err(error) = result {
+        let _ = driver.join();
+        return Err(error.into());
+    }
+    Ok((Client { shared, unobserved }, driver))
+}
+
+/// Completes the task.
+type End = Box<dyn FnOnce() + Send>;
+
+/// A sink that keeps the result until the process is gone.
+struct Late<A, R> {
+    one: One<A, R>,
+    end: Arc<Mutex<Option<End>>>,
+}
+
+impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Late<A, R> {
+    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
+        self.one.values(index, bytes, most)
+    }
+
+    fn types(&self) -> (&'static str, &'static str) {
+        self.one.types()
+    }
+
+    fn finish(self: Box<Self>, failure: Option<TaskError>) {
+        let (completer, result) = self.one.outcome(failure);
+        *self.end.lock() = Some(Box::new(move || completer.complete(result)));
+    }
+}
+
+/// What a [`Process`] and its driver share.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) name: Arc<str>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pid: u32,
+    /// W20.
+    process: Option<Arc<OwnedFd>>,
+}
+
+impl Own {
+    fn new(name: Option<String>) -> Self {
+        // A counter: no protocol.
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let unnamed = || format!("process-{}", NUMBERS.fetch_add(1, Ordering::Relaxed));
+        Self {
+            name: name.unwrap_or_else(unnamed).into(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// It has been started.
+    pub(crate) fn runs(&self, pid: u32, process: Option<Arc<OwnedFd>>) {
+        *self.state.lock() = State { pid, process };
+    }
+
+    /// It has ended and is about to be reaped.
+    pub(crate) fn ended(&self) {
+        self.state.lock().process = None;
+    }
+}
