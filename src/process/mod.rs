@@ -38,7 +38,6 @@ mod batch;
 mod builder;
 mod bulk;
 mod call;
-pub mod channel;
 mod chunk;
 mod client;
 mod clock;
@@ -73,7 +72,6 @@ mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use bulk::Bulk;
-pub use channel::channel;
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};

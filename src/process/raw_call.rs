@@ -123,9 +123,7 @@ where
         let cell = batch.call();
         let items = || {
             while let Some(argument) = batch.next() {
-                let argument = decode::<A>(argument);
-                batch.decoded();
-                match argument {
+                match decode::<A>(argument) {
                     Err(detail) => batch.codec(CodecOf::Argument, &detail),
                     Ok(argument) => match call(batch, argument) {
                         Err(detail) => batch.codec(CodecOf::Context, &detail),

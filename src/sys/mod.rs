@@ -6,6 +6,5 @@ pub(crate) mod ledger;
 pub(crate) mod poller;
 pub(crate) mod segment;
 pub(crate) mod signal;
-pub(crate) mod tally;
 pub(crate) mod ticks;
 pub(crate) mod worker;
