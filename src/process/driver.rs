@@ -19,6 +19,8 @@
 
 #[cfg(test)]
 mod hostile;
+//!
+//! Length: the turns of one thread, step after step, over the state that they share.
 
 use std::cell::Cell;
 use std::io;
