@@ -16,11 +16,11 @@
 //! waited for changes with every turn.
 //!
 //! Tests: `tests/process.rs`; `hostile` (garbled input).
+//!
+//! Length: the turns of one thread, step after step, over the state that they share.
 
 #[cfg(test)]
 mod hostile;
-//!
-//! Length: the turns of one thread, step after step, over the state that they share.
 
 use std::cell::Cell;
 use std::io;
