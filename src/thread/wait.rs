@@ -27,6 +27,8 @@
 //!
 //! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
 
+use std::cell::Cell;
+
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
@@ -105,9 +107,17 @@ impl Worker {
             }
             true
         };
-        // The thief had better offer something.
-        let _waiting = self.crew().grain().waiter();
-        self.wait(|| latch.is_set(), || latch.park(), help);
+        // Once this wait has proved not to be short, the thief had better offer something.
+        let waiting = Cell::new(None);
+        let park = || {
+            if latch.park() {
+                let counted = waiting.take();
+                waiting.set(counted.or_else(|| Some(self.crew().grain().waiter())));
+                return true;
+            }
+            false
+        };
+        self.wait(|| latch.is_set(), park, help);
     }
 }
 
