@@ -108,8 +108,8 @@ struct Before(usize, Vec<Arc<Parcel>>);
 impl Drop for Before {
     #[inline]
     fn drop(&mut self) {
-        if PACKING.replace(self.0) > 1 || self.0 > 1 {
-            drop(PACKED.replace(std::mem::take(&mut self.1)));
+        if PACKING.with(|cell| cell.replace(self.0)) > 1 || self.0 > 1 {
+            drop(PACKED.with(|cell| cell.replace(std::mem::take(&mut self.1))));
         }
     }
 }
@@ -117,12 +117,19 @@ impl Drop for Before {
 /// Encodes something, and gives what it has loaded.
 #[inline]
 pub(crate) fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<Parcel>>) {
-    let outer = PACKING.replace(1);
-    let before = Before(outer, if outer > 1 { PACKED.take() } else { Vec::new() });
+    let outer = PACKING.with(|cell| cell.replace(1));
+    let before = Before(
+        outer,
+        if outer > 1 {
+            PACKED.with(Cell::take)
+        } else {
+            Vec::new()
+        },
+    );
     let encoded = encode();
-    let parcels = match PACKING.get() {
+    let parcels = match PACKING.with(Cell::get) {
         0 | 1 => Vec::new(),
-        _ => PACKED.take(),
+        _ => PACKED.with(Cell::take),
     };
     drop(before);
     (encoded, parcels)
@@ -130,21 +137,21 @@ pub(crate) fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<Parcel>>) {
 
 /// Takes `parcel` along with what is being encoded on this thread. Returns its number.
 pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
-    let count = PACKING.get();
+    let count = PACKING.with(Cell::get);
     if count == 0 {
         return Err(said(
             "it can travel as (a part of) an argument or a result of a call into another process, \
              and not be written down anywhere else",
         ));
     }
-    let mut parcels = PACKED.take();
+    let mut parcels = PACKED.with(Cell::take);
     let found = parcels.iter().any(|other| Arc::ptr_eq(other, parcel));
     let room = parcels.len() < MOST;
     if !found && room {
         parcels.push(parcel.clone());
-        PACKING.set(count + 1);
+        PACKING.with(|cell| cell.set(count + 1));
     }
-    PACKED.set(parcels);
+    PACKED.with(|cell| cell.set(parcels));
     match found || room {
         true => Ok(parcel.id),
         false => Err(said(&format!(
@@ -155,7 +162,7 @@ pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
 
 /// The parcel that the sender calls `id`, while something is decoded that it came with.
 pub(crate) fn unload(id: u64) -> Result<Arc<Parcel>, String> {
-    let bag = UNPACKED.take();
+    let bag = UNPACKED.with(Cell::take);
     let result = match &bag {
         None => Err("it can be read as (a part of) an argument or a result of a call only"),
         Some(bag) => match bag.parcels.iter().find(|(number, _)| *number == id) {
@@ -166,19 +173,19 @@ pub(crate) fn unload(id: u64) -> Result<Arc<Parcel>, String> {
             None => Err("its descriptor has not come along"),
         },
     };
-    UNPACKED.set(bag);
+    UNPACKED.with(|cell| cell.set(bag));
     result.map_err(said)
 }
 
 /// Keeps words for whoever explains the error: the codec's errors have none.
 pub(crate) fn said(words: &str) -> String {
-    WORDS.set(Some(words.to_owned()));
+    WORDS.with(|cell| cell.set(Some(words.to_owned())));
     words.to_owned()
 }
 
 /// What was [`said`] last, once.
 pub(crate) fn words() -> Option<String> {
-    WORDS.take()
+    WORDS.with(Cell::take)
 }
 
 /// The parcels that came with some bytes, by the sender's numbers.
@@ -194,12 +201,12 @@ pub(crate) fn unpacking<T>(bag: Bag, decode: impl FnOnce() -> T) -> (T, Bag) {
     struct Before(Option<Bag>);
     impl Drop for Before {
         fn drop(&mut self) {
-            UNPACKED.set(self.0.take());
+            UNPACKED.with(|cell| cell.set(self.0.take()));
         }
     }
-    let before = Before(UNPACKED.replace(Some(bag)));
+    let before = Before(UNPACKED.with(|cell| cell.replace(Some(bag))));
     let decoded = decode();
-    let bag = UNPACKED.take().unwrap_or_default();
+    let bag = UNPACKED.with(Cell::take).unwrap_or_default();
     drop(before);
     (decoded, bag)
 }

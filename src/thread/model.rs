@@ -354,11 +354,11 @@ impl Gate {
 
 /// Which step of the latch or of the tally a model leaves out.
 pub fn break_latch() {
-    latch::fault::BROKEN_SET.store(true, std::sync::atomic::Ordering::SeqCst);
+    latch::fault::BROKEN_SET.store(true, Ordering::SeqCst);
 }
 
 pub fn break_tally() {
-    tally::fault::RELAXED.store(true, std::sync::atomic::Ordering::SeqCst);
+    tally::fault::RELAXED.store(true, Ordering::SeqCst);
 }
 
 /// A scope's end: parts that end on other threads, and the one thread that waits for them.
