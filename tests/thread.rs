@@ -204,7 +204,7 @@ fn deep_recursion_stays_within_a_small_stack() {
     }
     let pool = ThreadPool::builder()
         .threads(4)
-        .stack_size(256 << 10)
+        .stack_size(512 << 10)
         .build()
         .unwrap();
     for _ in 0..50 {

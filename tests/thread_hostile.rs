@@ -230,7 +230,8 @@ fn second_halves_nest_as_cheaply_as_first_ones() {
         for width in 1..4 {
             let pool = ThreadPool::builder()
                 .threads(width)
-                .stack_size(256 << 10)
+                // Two threads that help each other in turn use three times as much, unoptimised.
+                .stack_size(768 << 10)
                 .build()
                 .unwrap();
             for _ in 0..50 {
