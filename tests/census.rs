@@ -18,7 +18,6 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-#[allow(dead_code)] // nothing here needs a helper
 mod support;
 
 use std::collections::BTreeSet;

@@ -24,7 +24,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use support::{Scratch, Test, census, chaos, note, run_helper, signal, start_helper, tests, until};
+use support::{
+    Scratch, Test, census, chaos, forever, note, pool, run_helper, signal, start_helper, tests,
+    until,
+};
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::task::WorkerExit;
 use trefoil::{CancelToken, PoolError, ProcessPool, Shutdown, Task, TaskError, ThreadPool};
@@ -46,10 +49,6 @@ fn main() {
     support::main(TESTS);
 }
 
-fn pool(workers: usize) -> ProcessPool {
-    ProcessPool::with_workers(workers).unwrap()
-}
-
 fn patient(workers: usize) -> ProcessPool {
     let grace = Duration::from_secs(600);
     ProcessPool::builder()
@@ -63,12 +62,6 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
         Err(TaskError::WorkerDied(exit)) => *exit,
         other => panic!("the worker should have died: {other:?}"),
-    }
-}
-
-fn forever<T>() -> T {
-    loop {
-        std::thread::sleep(Duration::from_secs(1000));
     }
 }
 

@@ -11,7 +11,6 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-#[allow(dead_code)] // not every program needs all of it
 mod support;
 
 use std::collections::HashSet;
@@ -22,17 +21,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use support::{Scratch, Test, note, signal, tests, until};
+use support::{Scratch, Test, forever, note, pool, signal, tests, until};
 use trefoil::task::WorkerExit;
 use trefoil::{CancelToken, ProcessPool, Shutdown, Task, TaskError};
 
 fn main() {
     trefoil::init();
     support::main(TESTS);
-}
-
-fn pool(workers: usize) -> ProcessPool {
-    ProcessPool::with_workers(workers).unwrap()
 }
 
 fn patient(workers: usize) -> ProcessPool {
@@ -44,12 +39,6 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
         Err(TaskError::WorkerDied(exit)) => *exit,
         other => panic!("the worker should have died: {other:?}"),
-    }
-}
-
-fn forever<T>() -> T {
-    loop {
-        std::thread::sleep(Duration::from_secs(1000));
     }
 }
 

@@ -8,7 +8,6 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-#[allow(dead_code)] // not every program needs all of it
 mod support;
 
 use std::collections::HashSet;
@@ -21,22 +20,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize, Serializer, ser};
-use support::{Scratch, Test, chaos, note, signal, tests, until};
+use support::{Scratch, Test, chaos, forever, note, pool, signal, tests, until};
 use trefoil::{CancelToken, ProcessPool, Shutdown, TaskError};
 
 fn main() {
     trefoil::init();
     support::main(TESTS);
-}
-
-fn pool(workers: usize) -> ProcessPool {
-    ProcessPool::with_workers(workers).unwrap()
-}
-
-fn forever<T>() -> T {
-    loop {
-        std::thread::sleep(Duration::from_secs(1000));
-    }
 }
 
 fn noted(path: &str) -> usize {

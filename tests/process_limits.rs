@@ -8,19 +8,17 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-#[allow(dead_code)] // not every program needs all of it
 mod support;
 
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::io::Write;
 use std::process::{abort, exit};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use support::{Scratch, Test, census, note, tests, until};
+use support::{Odd, Scratch, Test, census, forever, note, tests, until};
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::{PoolError, ProcessPool, Shutdown, Task, TaskError};
 
@@ -33,12 +31,6 @@ fn builder(workers: usize) -> ProcessPoolBuilder {
     ProcessPool::builder().workers(workers)
 }
 
-fn forever<T>() -> T {
-    loop {
-        std::thread::sleep(Duration::from_secs(1000));
-    }
-}
-
 fn is_panic<T: std::fmt::Debug>(result: Result<T, TaskError>, words: &str) {
     match result {
         Err(TaskError::Panicked(panic)) => assert_eq!(panic.message(), words),
@@ -48,27 +40,6 @@ fn is_panic<T: std::fmt::Debug>(result: Result<T, TaskError>, words: &str) {
 
 /// What the initializer has left.
 static LEFT: AtomicU64 = AtomicU64::new(0);
-
-/// A value that cannot be written if it is 1, nor read if it is 2.
-struct Odd(u8);
-
-impl Serialize for Odd {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            1 => Err(ser::Error::custom("never written")),
-            n => serializer.serialize_u8(n),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Odd {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u8::deserialize(deserializer)? {
-            2 => Err(de::Error::custom("never read")),
-            n => Ok(Self(n)),
-        }
-    }
-}
 
 /// Touches so much memory.
 fn fill(bytes: usize) -> usize {
@@ -159,7 +130,7 @@ tests! {
         let procs = builder(1).initializer(Odd(2), |_| ()).build().unwrap();
         let Err(TaskError::Codec(error)) = procs.spawn(1, |n: u32| n).join() else { panic!("it should") };
         assert!(error.type_name().ends_with("Odd"), "{error}");
-        assert_eq!(builder(1).initializer(Odd(3), |_| ()).build().unwrap().spawn(1, |n: u32| n).join().unwrap(), 1);
+        assert_eq!(builder(1).initializer(Odd(4), |_| ()).build().unwrap().spawn(1, |n: u32| n).join().unwrap(), 1);
     }
 
     fn too_much_memory_costs_one_item() {
@@ -281,7 +252,14 @@ tests! {
         for end in 0..3 {
             let procs = match end {
                 0 => builder(2).worker_stdout(WorkerStdout::Capture).build().unwrap(),
-                1 => builder(2).on_output(|_, _| panic!("the hook's own")).build().unwrap(),
+                1 => {
+                    // Thrice is enough of the test's own output.
+                    let panics = AtomicU32::new(0);
+                    let hook = move |_: u32, _: &[u8]| {
+                        assert!(panics.fetch_add(1, Ordering::Relaxed) >= 3, "the hook's own");
+                    };
+                    builder(2).on_output(hook).build().unwrap()
+                }
                 _ => builder(2).worker_stdout(WorkerStdout::Null).build().unwrap(),
             };
             let loud: Task<()> = procs.spawn((), shout);

@@ -10,7 +10,6 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-#[allow(dead_code)] // not every program needs all of it
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -20,9 +19,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{
-    Scratch, Test, census, helper, note, run_helper, signal, start_helper, tests, until,
+    Odd, Scratch, Test, census, helper, note, run_helper, signal, start_helper, tests, until,
 };
 use trefoil::process::WorkerStdout;
 use trefoil::task::WorkerExit;
@@ -126,29 +124,6 @@ fn descend(depth: u32) -> Result<u32, String> {
         Ok(process) => process.join().map_err(|error| error.to_string())?,
         Err(PoolError::TooDeep { limit, .. }) if limit == depth => Ok(depth),
         Err(error) => Err(format!("at {depth}: {error}")),
-    }
-}
-
-/// A value that cannot be written if it is 1, nor read if it is 2; reading 3 is the end.
-#[derive(Debug)]
-struct Odd(u8);
-
-impl Serialize for Odd {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            1 => Err(ser::Error::custom("never written")),
-            n => serializer.serialize_u8(n),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Odd {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u8::deserialize(deserializer)? {
-            2 => Err(de::Error::custom("never read")),
-            3 => abort(),
-            n => Ok(Self(n)),
-        }
     }
 }
 

@@ -10,7 +10,6 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-#[allow(dead_code)] // not every program needs all of it
 mod support;
 
 use std::collections::HashMap;
@@ -22,7 +21,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use serde::de::value::SeqDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{Test, signal, tests};
+use support::{Test, pool, signal, tests};
 use trefoil::process::PlainAtomic;
 use trefoil::{Bulk, ProcessPool, Shared, SharedAtomics, TaskError};
 
@@ -30,10 +29,6 @@ fn main() {
     support::helper(&[("poor", poor)]);
     trefoil::init();
     support::main(TESTS);
-}
-
-fn pool(workers: usize) -> ProcessPool {
-    ProcessPool::with_workers(workers).unwrap()
 }
 
 /// How many descriptors this process has, and how many mappings of shared memory of ours.

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use deadline::asleep;
+use deadline::{asleep, eventually, threads_named};
 use trefoil::{
     CancelToken, Completer, Panic, PanicLocation, Shutdown, TaskError, ThreadPool, thread,
 };
@@ -56,15 +56,6 @@ fn message(payload: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap()
-}
-
-/// Polls a condition of the system that nobody announces.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn fib(n: u64) -> u64 {
@@ -1499,14 +1490,6 @@ fn shutdown_from_inside_joins_all_but_itself() {
             pool.shutdown(how);
         }
     }
-}
-
-fn threads_named(prefix: &str) -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
-        .filter(|name| name.starts_with(prefix))
-        .count()
 }
 
 #[test]

@@ -11,19 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use deadline::within_deadline;
+use deadline::{eventually, within_deadline};
 use trefoil::{CancelToken, Completer, Shutdown, Task, TaskError, ThreadPool};
-
-/// Polls a condition that nobody announces.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// Pending once, and woken at once.
 async fn yields() {
@@ -446,12 +437,13 @@ fn a_waker_that_outlives_the_pool_keeps_nothing_of_it() {
 fn a_wake_up_under_a_lock_that_the_futures_destructor_wants() {
     within_deadline(|| {
         // The usual shape: `wake` is called with the lock held.
-        struct Shared(Mutex<Option<Waker>>);
+        struct Shared(Mutex<Option<Waker>>, AtomicUsize);
         struct Waits(Arc<Shared>);
         impl Future for Waits {
             type Output = ();
             fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
                 *self.0.0.lock().unwrap() = Some(cx.waker().clone());
+                self.0.1.fetch_add(1, Ordering::Relaxed);
                 Poll::Pending
             }
         }
@@ -462,7 +454,7 @@ fn a_wake_up_under_a_lock_that_the_futures_destructor_wants() {
         }
         for how in [Shutdown::Wait, Shutdown::CancelPending] {
             let pool = ThreadPool::with_threads(1);
-            let shared = Arc::new(Shared(Mutex::new(None)));
+            let shared = Arc::new(Shared(Mutex::new(None), AtomicUsize::new(0)));
             let task = pool.spawn_async(Waits(Arc::clone(&shared)));
             let over = Arc::new(AtomicBool::new(false));
             let (stop, theirs) = (Arc::clone(&over), Arc::clone(&shared));
@@ -473,7 +465,9 @@ fn a_wake_up_under_a_lock_that_the_futures_destructor_wants() {
                     }
                 }
             });
-            thread::sleep(Duration::from_millis(2));
+            eventually("it is woken again and again", || {
+                shared.1.load(Ordering::Relaxed) > 10
+            });
             // The future is woken all the time, so `Wait` may find it runnable for ever: by turns.
             if how == Shutdown::Wait {
                 over.store(true, Ordering::Relaxed);

@@ -13,33 +13,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use deadline::within_deadline;
+use deadline::{eventually, threads_asleep, threads_named, within_deadline};
 use trefoil::thread::current_index;
 use trefoil::{CancelToken, Completer, Shutdown, TaskError, ThreadPool};
 
 fn named(name: &str, threads: usize) -> ThreadPool {
     let builder = ThreadPool::builder().name(name).threads(threads);
     builder.build().unwrap()
-}
-
-/// How many threads there are whose names begin so.
-fn threads_named(prefix: &str) -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
-        .filter(|name| name.starts_with(prefix))
-        .count()
-}
-
-/// Polls a condition of the system that nobody announces.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn fib(n: u64) -> u64 {
@@ -845,7 +827,7 @@ fn three_idle_seconds_wake_nobody() {
             asleep() && threads_named("rest-") == 3
         });
         // The last one has said that it sleeps, and is about to.
-        std::thread::sleep(Duration::from_millis(100));
+        eventually("they do sleep", || threads_asleep("rest-"));
         // A machine that is itself stopped for a moment counts that as a switch of every thread: not
         // three times in a row.
         let quiet = (0..3).any(|_| {

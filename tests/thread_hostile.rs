@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use deadline::within_deadline;
+use deadline::{eventually, within_deadline};
 use trefoil::{Shutdown, ThreadPool};
 
 /// A tree of joins of nothing.
@@ -124,8 +124,7 @@ fn joins_wake_others_after_the_pool_has_shrunk_and_grown_under_tiny_ones() {
                 }
                 done.store(true, Ordering::Relaxed);
             });
-            // Nobody is in a hurry any more: all sleep.
-            std::thread::sleep(Duration::from_millis(100));
+            eventually("all sleep", || format!("{pool:?}").contains("running: 0"));
             let crowd = Crowd::default();
             pool.install(|| trefoil::join(|| crowd.stay(), || crowd.stay()));
             assert_eq!(crowd.largest(), 2);

@@ -16,19 +16,10 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use deadline::within_deadline;
+use deadline::{eventually, within_deadline};
 use futures_core::Stream;
 use trefoil::ImapStream;
 use trefoil::{CancelToken, Shutdown, ThreadPool};
-
-/// Polls a condition that nobody announces.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// Long enough for what must not happen to happen.
 fn a_while() {

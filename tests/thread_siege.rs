@@ -13,26 +13,8 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use deadline::within_deadline;
+use deadline::{eventually, threads_named, within_deadline};
 use trefoil::{CancelToken, Shutdown, TaskError, ThreadPool};
-
-/// Polls a condition that nobody announces.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// How many threads of this process have a name that begins so.
-fn threads_named(prefix: &str) -> usize {
-    let names = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let names = names.map(|task| std::fs::read_to_string(task.path().join("comm")));
-    names
-        .filter(|name| name.as_ref().is_ok_and(|name| name.starts_with(prefix)))
-        .count()
-}
 
 /// A pool that its hooks can reach.
 type Late = Arc<OnceLock<Arc<ThreadPool>>>;
@@ -272,7 +254,7 @@ fn wakers_outlive_everything() {
                     }))
                 })
                 .collect();
-            thread::sleep(Duration::from_millis(20));
+            eventually("all have been polled", || kept.lock().unwrap().len() >= 100);
             pool.shutdown(how);
             for task in tasks {
                 let _ = task.join();

@@ -13,21 +13,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use trefoil::thread::model_deque::{Broken, Owner, Thief, deque, inject};
-
-fn explore(f: impl Fn() + Send + Sync + 'static) {
-    let executions = Arc::new(Plain::new(0));
-    let counted = executions.clone();
-    loom::model(move || {
-        counted.fetch_add(1, SeqCst);
-        f();
-    });
-    let test = std::thread::current();
-    println!(
-        "model {}: {} executions",
-        test.name().unwrap_or("?"),
-        executions.load(SeqCst)
-    );
-}
+use trefoil_checks::explore;
 
 /// How often each entry has been run.
 type Runs = Arc<[AtomicUsize; 4]>;

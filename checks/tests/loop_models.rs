@@ -13,21 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread;
 use trefoil::event_loop::model::{self, Mail};
 use trefoil::{Task, TaskError};
-
-/// Explores `f`, and prints the number of executions under the test's name.
-fn explore(f: impl Fn() + Send + Sync + 'static) {
-    let executions = Arc::new(AtomicUsize::new(0));
-    let counted = executions.clone();
-    loom::model(move || {
-        counted.fetch_add(1, SeqCst);
-        f();
-    });
-    println!(
-        "model {}: {} executions",
-        std::thread::current().name().unwrap_or("?"),
-        executions.load(SeqCst)
-    );
-}
+use trefoil_checks::explore;
 
 /// Posts `count` closures from a thread of their own; each notes its turn.
 fn poster(mail: &Mail, count: usize) -> thread::JoinHandle<Vec<Task<()>>> {

@@ -20,22 +20,13 @@ use loom::thread;
 use trefoil::task::model::{self, Queue};
 use trefoil::{Completer, Task, TaskError};
 
-/// Explores `f`, and prints the number of executions under the test's name.
+/// Explores `f`; what it makes and does not drop is a failure.
 fn explore(f: impl Fn(&Census) + Send + Sync + 'static) {
-    let executions = Arc::new(AtomicUsize::new(0));
-    let counted = executions.clone();
-    loom::model(move || {
-        counted.fetch_add(1, SeqCst);
+    trefoil_checks::explore(move || {
         let census = Census::default();
         f(&census);
         census.check();
     });
-    let test = std::thread::current();
-    println!(
-        "model {}: {} executions",
-        test.name().unwrap_or("?"),
-        executions.load(SeqCst)
-    );
 }
 
 /// Counts the values made and dropped in one execution.

@@ -12,21 +12,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use trefoil::thread::model::{Broken, Gate, Pool, Scope, break_latch, break_tally};
-
-fn explore(f: impl Fn() + Send + Sync + 'static) {
-    let executions = Arc::new(Plain::new(0));
-    let counted = executions.clone();
-    loom::model(move || {
-        counted.fetch_add(1, SeqCst);
-        f();
-    });
-    let test = std::thread::current();
-    println!(
-        "model {}: {} executions",
-        test.name().unwrap_or("?"),
-        executions.load(SeqCst)
-    );
-}
+use trefoil_checks::explore;
 
 /// One item, pushed while the only worker may be about to sleep.
 fn publish_vs_lie_down(broken: Broken) {

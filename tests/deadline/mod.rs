@@ -6,7 +6,7 @@
 use std::panic::resume_unwind;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,8 +32,39 @@ pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 
 /// must come when another thread has parked, which nobody announces.
 pub(crate) fn asleep(thread: rustix::process::Pid) -> bool {
     let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
-    // "tid (name) S ...", and the name may contain anything.
-    let stat = std::fs::read_to_string(path).unwrap_or_default();
+    sleeps(&std::fs::read_to_string(path).unwrap_or_default())
+}
+
+/// "tid (name) S ...", and the name may contain anything.
+fn sleeps(stat: &str) -> bool {
     stat.rsplit_once(')')
         .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+}
+
+/// Polls a condition that nobody announces.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT / 2;
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The state lines of this process's threads whose names begin so.
+fn stats_of(prefix: &str) -> impl Iterator<Item = String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let prefix = format!(" ({prefix}");
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok())
+        .filter(move |stat| stat.contains(&prefix))
+}
+
+/// How many threads of this process there are whose names begin so.
+pub(crate) fn threads_named(prefix: &str) -> usize {
+    stats_of(prefix).count()
+}
+
+/// They all sleep in the kernel.
+pub(crate) fn threads_asleep(prefix: &str) -> bool {
+    stats_of(prefix).all(|stat| sleeps(&stat))
 }

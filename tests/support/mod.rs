@@ -1,5 +1,8 @@
 //! A test runner that can be a worker first, and what the tests share.
 
+#![allow(dead_code)] // not every program needs all of it
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::{Child, Command, Stdio, exit};
@@ -187,4 +190,38 @@ pub(crate) fn census() -> (usize, usize, bool) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let children = !matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD));
     (count("/proc/self/fd"), count("/proc/self/task"), children)
+}
+
+pub(crate) fn pool(workers: usize) -> trefoil::ProcessPool {
+    trefoil::ProcessPool::with_workers(workers).unwrap()
+}
+
+/// What only a signal ends.
+pub(crate) fn forever<T>() -> T {
+    loop {
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
+
+/// A value that cannot be written if it is 1, nor read if it is 2; reading 3 is the end.
+#[derive(Debug)]
+pub(crate) struct Odd(pub(crate) u8);
+
+impl Serialize for Odd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            1 => Err(ser::Error::custom("never written")),
+            n => serializer.serialize_u8(n),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Odd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            2 => Err(de::Error::custom("never read")),
+            3 => std::process::abort(),
+            n => Ok(Self(n)),
+        }
+    }
 }
