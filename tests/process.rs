@@ -25,8 +25,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{
-    Scratch, Test, census, chaos, forever, note, pool, run_helper, signal, start_helper, tests,
-    until,
+    Scratch, Test, census, chaos, forever, note, nothing_left_since, pool, run_helper, signal,
+    start_helper, tests, until,
 };
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::task::WorkerExit;
@@ -205,7 +205,7 @@ fn few_descriptors() {
         assert!(matches!(error, PoolError::Start(_)), "{error}");
     }
     few(plenty);
-    until(|| census() == before);
+    nothing_left_since(before);
     assert_eq!(pool(8).map(0..100, |x: u32| x).unwrap().len(), 100);
 }
 
@@ -787,9 +787,7 @@ tests! {
             }
         }
         // A joined thread is listed for a moment longer.
-        let begin = Instant::now();
-        until(|| census() == before || begin.elapsed() > Duration::from_secs(5));
-        assert_eq!(census(), before, "descriptors, threads, children");
+        nothing_left_since(before);
         assert!(!before.2);
     }
 

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::{
-    Odd, Scratch, Test, census, helper, note, run_helper, signal, start_helper, tests, until,
+    Odd, Scratch, Test, census, helper, note, nothing_left_since, run_helper, signal, start_helper,
+    tests, until,
 };
 use trefoil::process::WorkerStdout;
 use trefoil::task::WorkerExit;
@@ -176,7 +177,7 @@ tests! {
         let before = census();
         let refused = Process::builder().name("a\0b").spawn(1, |n: i32| n);
         assert!(matches!(refused, Err(PoolError::Start(_))), "{refused:?}");
-        assert_eq!(census(), before, "nothing is left of it");
+        nothing_left_since(before);
     }
 
     fn terminate_and_kill_are_signals() {
@@ -262,7 +263,7 @@ tests! {
         let refused = Process::spawn(Odd(1), |odd: Odd| odd.0);
         let Err(PoolError::Argument(TaskError::Codec(error))) = refused else { panic!("{refused:?}") };
         assert!(error.type_name().contains("Odd"));
-        assert_eq!(census(), before);
+        nothing_left_since(before);
         for (result, at) in [
             (Process::spawn(Odd(2), |odd: Odd| odd).unwrap().join(), "argument"),
             (Process::spawn(1u8, Odd).unwrap().join(), "result"),
@@ -352,7 +353,7 @@ tests! {
         for (n, process) in (0..).zip(all) {
             assert_eq!(process.join().unwrap(), 1000 + n);
         }
-        assert_eq!(census(), before, "no descriptor, thread or child is left");
+        nothing_left_since(before);
     }
 
     fn dropped_it_runs_on_and_is_reaped() {
@@ -360,7 +361,7 @@ tests! {
         let before = census();
         drop(Process::spawn(scratch.text(), |path: String| note(&path, 5)).unwrap());
         until(|| scratch.notes() == [5]);
-        until(|| census() == before);
+        nothing_left_since(before);
     }
 
     fn a_failure_nobody_takes_is_reported() {
@@ -458,6 +459,6 @@ tests! {
             }
         }
         assert!(dead > 0);
-        until(|| census() == before);
+        nothing_left_since(before);
     }
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::{Child, Command, Stdio, exit};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
@@ -190,6 +190,20 @@ pub(crate) fn census() -> (usize, usize, bool) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let children = !matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD));
     (count("/proc/self/fd"), count("/proc/self/task"), children)
+}
+
+/// Waits until there is no more of anything than there was, which another test's end may have
+/// made less of meanwhile.
+pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
+    let more =
+        |now: (usize, usize, bool)| now.0 > before.0 || now.1 > before.1 || (now.2 && !before.2);
+    let begin = Instant::now();
+    until(|| !more(census()) || begin.elapsed() > Duration::from_secs(5));
+    let now = census();
+    assert!(
+        !more(now),
+        "descriptors, threads, children: {now:?}, they were {before:?}"
+    );
 }
 
 pub(crate) fn pool(workers: usize) -> trefoil::ProcessPool {
