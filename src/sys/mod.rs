@@ -4,6 +4,7 @@ pub(crate) mod fork;
 pub(crate) mod image;
 pub(crate) mod ledger;
 pub(crate) mod poller;
+pub(crate) mod processor;
 pub(crate) mod segment;
 pub(crate) mod signal;
 pub(crate) mod ticks;

@@ -46,6 +46,7 @@ use super::grain::Grain;
 use super::guest::Lease;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::inside;
+use super::placement::Placement;
 use super::places::Place;
 use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
@@ -120,6 +121,7 @@ pub(super) struct Crew {
     config: Config,
     idle: Idle<Arc<Slot>>,
     grain: Grain,
+    placement: Placement,
     injector: Injector,
     /// The futures that have not ended.
     futures: Futures,
@@ -171,6 +173,7 @@ impl Crew {
         Self {
             idle: Idle::new(config.threads),
             grain: Grain::default(),
+            placement: Placement::default(),
             injector: Injector::new(),
             futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
@@ -242,6 +245,10 @@ impl Crew {
 
     pub(super) fn idle(&self) -> &Idle<Arc<Slot>> {
         &self.idle
+    }
+
+    pub(super) fn placement(&self) -> &Placement {
+        &self.placement
     }
 
     pub(super) fn grain(&self) -> &Grain {
@@ -420,12 +427,25 @@ impl Crew {
 
     #[cold]
     pub(super) fn recruit(self: &Arc<Self>, need: Need) {
+        self.recruit_by(need, Slot::wake);
+    }
+
+    /// As [`recruit`](Self::recruit); the caller goes on working, so whoever comes should do it on another processor.
+    #[cold]
+    pub(super) fn recruit_elsewhere(self: &Arc<Self>, need: Need) {
+        self.recruit_by(need, |slot| {
+            self.placement.before_wake(slot.berth());
+            slot.wake();
+        });
+    }
+
+    fn recruit_by(self: &Arc<Self>, need: Need, wake: impl FnOnce(&Slot)) {
         if self.is_foreign() {
             return;
         }
         match self.idle.recruit(need) {
             Recruit::Nobody => {}
-            Recruit::Wake(slot) => slot.wake(),
+            Recruit::Wake(slot) => wake(slot.as_ref()),
             Recruit::Start(role) => {
                 let seat = self.free_seat();
                 if self.start_thread(seat, role).is_err() {

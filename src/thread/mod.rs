@@ -34,6 +34,7 @@ mod items;
 mod latch;
 mod offer;
 mod pace;
+mod placement;
 mod places;
 mod pool;
 mod queue;

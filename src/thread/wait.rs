@@ -27,17 +27,20 @@
 //!
 //! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
 
-use std::cell::Cell;
-
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
 use super::worker::Worker;
-use crate::loom::hint;
+use crate::loom::{hint, thread};
+use crate::sys::ticks;
 use crate::task::context;
 
-/// How many times a waiter looks before it parks: some microseconds.
+/// How many times a waiter looks before it parks, or yields: some microseconds.
 const ROUNDS: u32 = 200;
+
+/// How long a waiter looks after that, between yields, before it parks: as long as it may take to wake
+/// it on a processor that has gone to sleep.
+const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
 impl Worker {
     /// Waits until `done`, helping with `help` as long as it finds something;
@@ -50,6 +53,7 @@ impl Worker {
         mut help: impl FnMut() -> bool,
     ) {
         let mut round = 0;
+        let mut since = None;
         loop {
             if done() {
                 return;
@@ -60,6 +64,8 @@ impl Worker {
             } else if round < ROUNDS {
                 round += 1;
                 hint::spin_loop();
+            } else if ticks::since(*since.get_or_insert_with(ticks::now)) < SHORTLY {
+                thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
                 let _blocked = Blocked::begin();
@@ -91,13 +97,21 @@ impl Worker {
 
     /// Waits for the stolen half of a join: leapfrogging.
     pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
+        // Once this wait has proved not to be short, the thief had better offer something.
+        let (mut looked, mut waiting) = (0, None);
         let help = || {
+            looked += 1;
+            if looked == ROUNDS {
+                waiting = Some(self.crew().grain().waiter());
+            }
             let Some(number) = thief() else { return false };
             let Some(job) = self
                 .with_slots(|slots| slots.get(number).and_then(|slot| slot.public().steal_job()))
             else {
                 return false;
             };
+            // What follows may wait itself, and is no waiting.
+            (looked, waiting) = (0, None);
             if latch.is_set() {
                 // The thief may have gone on to something else: a stranger, perhaps.
                 self.crew().injector().put_back(Work::Job(job));
@@ -107,17 +121,7 @@ impl Worker {
             }
             true
         };
-        // Once this wait has proved not to be short, the thief had better offer something.
-        let waiting = Cell::new(None);
-        let park = || {
-            if latch.park() {
-                let counted = waiting.take();
-                waiting.set(counted.or_else(|| Some(self.crew().grain().waiter())));
-                return true;
-            }
-            false
-        };
-        self.wait(|| latch.is_set(), park, help);
+        self.wait(|| latch.is_set(), || latch.park(), help);
     }
 }
 

@@ -40,6 +40,7 @@ use super::crew::Crew;
 use super::grain::{Findings, TINY};
 use super::idle::{self, Bed, Orders, Retire, Role};
 use super::pace::Pace;
+use super::placement::Berth;
 use super::queue::{Local, Mode, Public, Slots, Work};
 use super::raw::current;
 use super::raw::deque::Owner;
@@ -70,12 +71,17 @@ pub(super) struct Slot {
     index: usize,
     /// Its shares of broadcasts.
     post: Post,
+    berth: Berth,
 }
 
 impl Slot {
     /// Wakes the thread from its park, if it is in one.
     pub(super) fn wake(&self) {
         self.unparker.unpark();
+    }
+
+    pub(super) fn berth(&self) -> &Berth {
+        &self.berth
     }
 
     pub(super) fn public(&self) -> &Public {
@@ -136,6 +142,7 @@ impl Seat {
             number,
             index,
             post: Post::new(),
+            berth: Berth::default(),
         };
         Self {
             slot: Arc::new(slot),
@@ -499,7 +506,7 @@ impl Worker {
             return Role::Work;
         }
         if on_watch {
-            self.keep_watch()
+            self.in_bed(Self::keep_watch)
         } else {
             self.sleep()
         }
@@ -507,7 +514,7 @@ impl Worker {
 
     /// In bed (P2), as the lookout; see `grain.rs`.
     fn keep_watch(&self) -> Role {
-        // As in `sleep`.
+        // As in `rest`.
         if !self.seat.slot.post.is_empty() && self.crew.idle().rise(self.slot()) {
             self.findings.leave_post(self.crew.grain());
             return Role::Work;
@@ -526,11 +533,24 @@ impl Worker {
                 return Role::Work;
             }
         }
-        self.sleep()
+        self.rest()
+    }
+
+    /// In bed (P2), in one manner or the other; see `placement.rs`.
+    fn in_bed(&self, manner: impl FnOnce(&Self) -> Role) -> Role {
+        let berth = &self.seat.slot.berth;
+        berth.lie_down();
+        let role = manner(self);
+        self.crew.placement().after_wake(berth);
+        role
+    }
+
+    fn sleep(&self) -> Role {
+        self.in_bed(Self::rest)
     }
 
     /// In bed (P2): until somebody gives orders.
-    fn sleep(&self) -> Role {
+    fn rest(&self) -> Role {
         let idle = self.crew.idle();
         // Step 7: after it has lain down.
         if !self.seat.slot.post.is_empty() && idle.rise(self.slot()) {

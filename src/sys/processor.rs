@@ -1,0 +1,131 @@
+//! Processors: where a thread runs, and keeping it off one of them.
+//!
+//! **Job.** The thread pool sometimes knows better than the kernel where a thread should wake up
+//! (`thread/placement.rs` tells when, and why). This file asks the kernel for it: a sleeping thread is
+//! told to keep off one processor ([`Thread::keep_off`]), and after it has woken up elsewhere it takes back
+//! the set that it had ([`Allowed::take_back`]).
+//!
+//! A thread that may use only that one processor, or may not use it anyway, is left alone. Where the kernel refuses,
+//! or there is no such call, nothing happens: what hangs on it is time only.
+//!
+//! Rejected: `pthread_setaffinity_np` (it wants a handle of a live thread; an id that is no longer one
+//! is an error here).
+//!
+//! Tests: below, and `tests/thread.rs`.
+
+/// Where the calling thread runs just now, if that is known.
+#[inline]
+pub(crate) fn current() -> Option<u32> {
+    imp::current()
+}
+
+/// A thread, as the kernel knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thread(u32);
+
+impl Thread {
+    /// The calling one.
+    pub(crate) fn me() -> Self {
+        Self(imp::me())
+    }
+
+    /// The thread may run on every processor that it may run on now, but for one. `None`: nothing was changed.
+    /// Two system calls.
+    pub(crate) fn keep_off(self, processor: u32) -> Option<Allowed> {
+        imp::keep_off(self.0, processor).map(Allowed)
+    }
+}
+
+/// The processors that a thread was allowed to run on.
+#[derive(Debug)]
+pub(crate) struct Allowed(imp::Set);
+
+impl Allowed {
+    /// The calling thread may run on all of them, from now on. One system call.
+    pub(crate) fn take_back(self) {
+        imp::take_back(&self.0);
+    }
+}
+
+#[cfg(all(target_os = "linux", not(loom)))]
+mod imp {
+    use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
+    pub(super) type Set = CpuSet;
+
+    #[inline]
+    pub(super) fn current() -> Option<u32> {
+        u32::try_from(sched_getcpu()).ok()
+    }
+
+    pub(super) fn me() -> u32 {
+        gettid().as_raw_nonzero().get().unsigned_abs()
+    }
+
+    pub(super) fn keep_off(thread: u32, processor: u32) -> Option<Set> {
+        // Zero would be the caller.
+        let thread = Some(Pid::from_raw(i32::try_from(thread).ok()?)?);
+        let allowed = sched_getaffinity(thread).ok()?;
+        let mut others = allowed;
+        let at = usize::try_from(processor).ok()?;
+        if at >= CpuSet::MAX_CPU || !allowed.is_set(at) || allowed.count() < 2 {
+            return None;
+        }
+        others.unset(at);
+        sched_setaffinity(thread, &others).ok().map(|()| allowed)
+    }
+
+    pub(super) fn take_back(allowed: &Set) {
+        // Refused if none of them is there any more: then the kernel has already chosen others.
+        let _ = sched_setaffinity(None, allowed);
+    }
+}
+
+#[cfg(any(not(target_os = "linux"), loom))]
+mod imp {
+    pub(super) type Set = ();
+
+    pub(super) fn current() -> Option<u32> {
+        None
+    }
+
+    pub(super) fn me() -> u32 {
+        0
+    }
+
+    pub(super) fn keep_off(_: u32, _: u32) -> Option<Set> {
+        None
+    }
+
+    pub(super) fn take_back((): &Set) {}
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_keeps_off_and_comes_back() {
+        let mine = || rustix::thread::sched_getaffinity(None).unwrap();
+        let all = mine();
+        let here = current().unwrap();
+        match Thread::me().keep_off(here) {
+            Some(before) => {
+                assert!(!mine().is_set(here as usize));
+                assert_ne!(current(), Some(here));
+                before.take_back();
+            }
+            None => assert_eq!(all.count(), 1, "it may run nowhere else"),
+        }
+        assert_eq!(mine(), all);
+    }
+
+    #[test]
+    fn what_cannot_be_is_left_alone() {
+        assert!(Thread::me().keep_off(u32::MAX).is_none());
+        assert!(Thread::me().keep_off(4096).is_none());
+        assert!(Thread(0).keep_off(0).is_none());
+        // No thread has this id: they end below it.
+        assert!(Thread(i32::MAX.unsigned_abs()).keep_off(0).is_none());
+    }
+}
