@@ -49,7 +49,7 @@ pub enum Kind {
     Peer,
     /// The same work without threads; of several, the best counts.
     Sequential,
-    /// The same work without threads in another order: shown beside.
+    /// The same work without threads in another order or manner: shown beside.
     OtherOrder,
     /// What no pool can be expected to beat.
     Floor,

@@ -57,6 +57,16 @@ pub fn fib(n: u32) -> u64 {
     fib(n - 1) + fib(n - 2)
 }
 
+/// The same with two calls for each sum: of [`fib`] the compiler makes a loop with one. Where
+/// a second half may be run by somebody else, its call cannot become a loop.
+#[must_use]
+pub fn fib_two_calls(n: u32) -> u64 {
+    if n < 2 {
+        return u64::from(n);
+    }
+    fib_two_calls(n - 1) + black_box(fib_two_calls(n - 2))
+}
+
 /// How many joins fib(n) makes.
 #[must_use]
 pub fn fib_joins(n: u32) -> u64 {

@@ -127,6 +127,13 @@ pub fn regions(bench: &mut Bench) {
             black_box(work::fib(fib()));
         }),
     ));
+    calls.push((
+        Kind::OtherOrder,
+        "sequential, two calls",
+        Box::new(move || {
+            black_box(work::fib_two_calls(fib()));
+        }),
+    ));
     rows(
         bench,
         "8 outside threads at once, a region fib(16)",

@@ -228,6 +228,10 @@ pub fn fib(bench: &mut Bench) {
         entries.push(Entry::whole(Kind::Sequential, "sequential", joins, || {
             assert_eq!(work::fib(black_box(depth)), expected);
         }));
+        let two = "sequential, two calls";
+        entries.push(Entry::whole(Kind::OtherOrder, two, joins, || {
+            assert_eq!(work::fib_two_calls(black_box(depth)), expected);
+        }));
         let measured = bench.measure(bench.few_rounds(), entries);
         let name = format!("fib({depth}), {}, per join", of(workers));
         let goals: &[Goal] = if workers == 1 {
