@@ -9,7 +9,9 @@
 //! *window* (it lies in `raw/current.rs`, where a join finds it with one load). A join takes one from it. When it is used up, the worker *looks*:
 //! 1. How many threads of the pool have nothing to do? How many halves does this worker have on offer? One more than the
 //!    idle are wanted, and some ([`KEEP`] and the width's logarithm) even if nobody is idle. If there are fewer, the window stays
-//!    shut: this join is offered.
+//!    shut: this join is offered. Who has
+//! had [`IN_VAIN`] halves in a row taken back by itself no longer believes that the idle will come (they may have no processor: a pool
+//! may be wider than its machine), until one is stolen.
 //! 2. How long ago did it look last? If that is less than [`SHORT`], the window is opened twice as wide as
 //!    the last one, up to [`LONGEST`]; if not, it stays shut.
 //!
@@ -42,6 +44,9 @@ const SHORT: u64 = 10 * ticks::MICROSECOND;
 /// The longest window, in joins.
 const LONGEST: u32 = 64;
 
+/// After so many halves in a row that nobody took, nobody is expected.
+const IN_VAIN: u32 = 64;
+
 /// What one worker knows of its joins.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -53,6 +58,8 @@ pub(super) struct Pace {
     saved: Cell<u32>,
     /// When the worker looked at the clock last.
     looked: Cell<u64>,
+    /// How many halves in a row were taken back.
+    in_vain: Cell<u32>,
 }
 
 impl Pace {
@@ -63,6 +70,7 @@ impl Pace {
             window: Cell::new(0),
             saved: Cell::new(0),
             looked: Cell::new(0),
+            in_vain: Cell::new(0),
         }
     }
 
@@ -80,12 +88,24 @@ impl Pace {
         self.saved.set(current::shut_window());
     }
 
+    /// A half that was offered has been taken back, or stolen.
+    #[inline]
+    pub(super) fn came_back(&self, stolen: bool) {
+        let in_vain = if stolen {
+            0
+        } else {
+            self.in_vain.get().saturating_add(1)
+        };
+        self.in_vain.set(in_vain);
+    }
+
     /// The window is shut; `offered` halves lie in the deque, and `takers` threads have nothing to do.
     /// True: it has been opened again, and this join is in it.
     #[inline]
     pub(super) fn look(&self, offered: u32, takers: u32) -> bool {
         let wanted = match takers {
             0 => self.keep,
+            _ if self.in_vain.get() > IN_VAIN => self.keep,
             takers => self.keep.max(takers + 1),
         };
         if offered < wanted {

@@ -328,3 +328,38 @@ pub fn of(workers: usize) -> &'static str {
         "2 workers"
     }
 }
+
+/// More workers than processors, as in a container with a small share of a large machine: what
+/// threads that have no processor cost those that have one.
+pub fn crowded(bench: &mut Bench) {
+    let depth = bench.pick(12, 28, 30);
+    let joins = work::fib_joins(depth);
+    let expected = work::fib(depth);
+    for workers in [1, 2, 4, 8, 16] {
+        let ours = ThreadPool::with_threads(workers);
+        let rayon = peers::new_rayon(workers);
+        let chili = peers::new_chili(workers);
+        let entries = vec![
+            Entry::whole(Kind::Ours, "trefoil", joins, || {
+                let fib = || on_trefoil::fib((), black_box(depth));
+                assert_eq!(ours.install(fib), expected);
+            }),
+            Entry::whole(Kind::Peer, "rayon", joins, || {
+                let fib = || on_rayon::fib((), black_box(depth));
+                assert_eq!(rayon.install(fib), expected);
+            }),
+            Entry::whole(Kind::Peer, "chili", joins, || {
+                assert_eq!(
+                    on_chili::fib(&mut chili.scope(), black_box(depth)),
+                    expected
+                );
+            }),
+            Entry::whole(Kind::Sequential, "sequential", joins, || {
+                assert_eq!(work::fib(black_box(depth)), expected);
+            }),
+        ];
+        let measured = bench.measure(bench.few_rounds(), entries);
+        let name = format!("contention: fib({depth}), workers: {workers}, per join");
+        bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+    }
+}

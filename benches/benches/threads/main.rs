@@ -38,6 +38,7 @@ fn main() {
         bench.group("join tree 2^24", |bench| join::large(bench, 24));
     }
     bench.group("fib", join::fib);
+    bench.group("contention", join::crowded);
     bench.group("ladder", join::ladder);
     bench.group("spawn inside", spawn::inside);
     bench.group("spawn outside", spawn::outside);

@@ -192,8 +192,10 @@ where
                 std::ptr::eq(reference.job, (&raw const *self.job).cast()),
                 "P6"
             );
+            self.worker.pace().came_back(false);
             return true;
         }
+        self.worker.pace().came_back(true);
         self.worker
             .wait_for_thief(&self.job.latch, || self.job.thief());
         // What was run meanwhile says nothing about what follows.
