@@ -10,8 +10,8 @@
 //! 1. How many threads of the pool have nothing to do? How many halves does this worker have on offer? One more than the
 //!    idle are wanted, and some ([`KEEP`] and the width's logarithm) even if nobody is idle. If there are fewer, the window stays
 //!    shut: this join is offered. Who has
-//! had [`IN_VAIN`] halves in a row taken back by itself no longer believes that the idle will come (they may have no processor: a pool
-//! may be wider than its machine), until one is stolen.
+//!    had to take back [`IN_VAIN`] halves in a row no longer believes that the idle will come (a pool may
+//!    be wider than its machine), until one is stolen.
 //! 2. How long ago did it look last? If that is less than [`SHORT`], the window is opened twice as wide as
 //!    the last one, up to [`LONGEST`]; if not, it stays shut.
 //!
