@@ -1,0 +1,57 @@
+//! The barista: one person, four coffees, and a machine that needs no watching.
+//!
+//! The beans are ground by hand, so one cup at a time; while the machine brews, the hands are free. One
+//! after another that is four times everything. As tasks of a loop, only what the hands do
+//! is done one after another.
+#![allow(clippy::print_stdout)] // an example speaks
+
+use std::time::{Duration, Instant};
+
+use trefoil::sync::Mutex;
+use trefoil::time::sleep;
+use trefoil::{TaskError, as_completed, spawn};
+
+const GRIND: Duration = Duration::from_millis(20);
+const BREW: Duration = Duration::from_millis(200);
+const GUESTS: [&str; 4] = ["Ada", "Ben", "Cleo", "Dan"];
+
+/// One coffee. The mill is there once, and waits in the order in which it was asked for.
+async fn coffee(guest: &'static str, mill: &Mutex<()>) -> &'static str {
+    {
+        let _mine = mill.lock().await;
+        println!("  grinding for {guest}");
+        sleep(GRIND).await;
+    }
+    sleep(BREW).await; // the machine does that
+    guest
+}
+
+fn main() -> Result<(), TaskError> {
+    // Lives as long as the program, so that tasks may borrow it.
+    static MILL: Mutex<()> = Mutex::new(());
+
+    trefoil::run(async {
+        println!("one after another:");
+        let start = Instant::now();
+        for guest in GUESTS {
+            println!("  coffee for {}", coffee(guest, &MILL).await);
+        }
+        println!("{:.2} s", start.elapsed().as_secs_f64());
+
+        println!("all at once:");
+        let start = Instant::now();
+        let orders = GUESTS.map(|guest| spawn(coffee(guest, &MILL)));
+        let mut ready = as_completed(orders);
+        // Served as they come, not as they were ordered.
+        while let Some(guest) = next(&mut ready).await {
+            println!("  coffee for {}", guest?);
+        }
+        println!("{:.2} s", start.elapsed().as_secs_f64());
+        Ok(())
+    })
+}
+
+/// `StreamExt::next` of the `futures` crate, for one kind of stream.
+async fn next<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_next(cx)).await
+}
