@@ -21,6 +21,9 @@ pub mod thread;
 
 mod executor;
 
+#[cfg(feature = "indicatif")]
+pub mod progress;
+
 pub mod io;
 pub mod time;
 

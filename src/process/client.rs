@@ -36,10 +36,18 @@ pub(crate) struct Wishes {
     pub(crate) retry: u32,
     pub(crate) chunk: Option<usize>,
     pub(crate) name: Option<String>,
+    /// Who watches it.
+    #[cfg(feature = "indicatif")]
+    pub(crate) counter: Option<super::counted::Counter>,
 }
 
 impl Wishes {
     pub(crate) fn apply(&self, work: Work) -> Work {
+        #[cfg(feature = "indicatif")]
+        let work = match &self.counter {
+            Some(counter) => counter.watch(work),
+            None => work,
+        };
         Work {
             timeout: self.timeout,
             retry: self.retry,

@@ -158,6 +158,13 @@ where
         ImapStream(self)
     }
 
+    /// How many results are to come, as far as the input knows.
+    #[cfg(feature = "indicatif")]
+    pub(crate) fn expected(&self) -> Option<usize> {
+        let more = self.items.as_ref().map_or((0, Some(0)), I::size_hint).1;
+        more?.checked_add(self.taken - self.given)
+    }
+
     fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Option<Result<R, TaskError>>> {
         if self.over {
             return Poll::Ready(None);
@@ -350,6 +357,13 @@ impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
 /// An [`Imap`] as a [`Stream`].
 #[must_use = "it does nothing until it is polled"]
 pub struct ImapStream<I: Iterator, R>(Imap<I, R>);
+
+#[cfg(feature = "indicatif")]
+impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
+    pub(crate) fn expected(&self) -> Option<usize> {
+        self.0.expected()
+    }
+}
 
 // The input is never pinned: an iterator has nothing that could be.
 impl<I: Iterator, R> Unpin for ImapStream<I, R> {}

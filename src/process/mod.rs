@@ -42,6 +42,8 @@ mod chunk;
 mod client;
 mod clock;
 mod context;
+#[cfg(feature = "indicatif")]
+mod counted;
 mod crew;
 mod driver;
 mod entry;
@@ -72,6 +74,8 @@ mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use bulk::Bulk;
+#[cfg(feature = "indicatif")]
+pub(crate) use counted::Counter;
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};

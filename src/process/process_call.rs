@@ -88,6 +88,13 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
         self
     }
 
+    /// What has ended is added up in `counter`.
+    #[cfg(feature = "indicatif")]
+    pub(crate) fn counted(mut self, counter: &super::counted::Counter) -> Self {
+        self.wishes.counter = Some(counter.clone());
+        self
+    }
+
     /// The name of the tasks of `spawn` and `map_task`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());

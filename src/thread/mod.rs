@@ -20,6 +20,8 @@
 //!
 //! Tests: `tests/thread.rs`, `tests/thread_async.rs`, `tests/thread_imap.rs`; loom models in `checks/tests/pool.rs`.
 
+#[cfg(feature = "indicatif")]
+mod announce;
 mod belt;
 mod broadcast;
 mod builder;
@@ -57,6 +59,8 @@ pub mod model;
 #[doc(hidden)]
 pub mod model_deque;
 
+#[cfg(feature = "indicatif")]
+pub(crate) use announce::Announced;
 pub use builder::ThreadPoolBuilder;
 pub use global::{current_index, join, scope, spawn_blocking};
 pub use imap::{Imap, ImapStream};

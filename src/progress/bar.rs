@@ -1,0 +1,117 @@
+//! A bar, whose it is, and when it is finished.
+//!
+//! **Job.** Hides the difference between a bar that was made here, which is finished with the
+//! call or abandoned where it stands, and one that somebody has brought, which is only moved.
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use super::WithBar;
+use super::sealed::Source;
+
+const KNOWN: &str = "{wide_bar} {human_pos}/{human_len} [{elapsed_precise}, {eta} left]";
+const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed_precise}]";
+
+#[derive(Debug)]
+pub(super) struct Bar {
+    bar: ProgressBar,
+    ours: bool,
+}
+
+impl Bar {
+    pub(super) fn ours() -> Self {
+        let bar = ProgressBar::no_length().with_finish(ProgressFinish::Abandon);
+        Self { bar, ours: true }
+    }
+
+    pub(super) fn theirs(bar: ProgressBar) -> Self {
+        Self { bar, ours: false }
+    }
+
+    /// There are so many items, if that is known.
+    pub(super) fn begin(&self, items: Option<usize>) {
+        if let (None, Some(items)) = (self.bar.length(), items) {
+            self.bar.set_length(self.bar.position() + items as u64);
+        }
+        if self.ours {
+            let template = if items.is_some() { KNOWN } else { UNKNOWN };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                self.bar.set_style(style);
+            }
+        }
+    }
+
+    /// So many more have ended.
+    pub(super) fn more(&self, items: u64) {
+        self.bar.inc(items);
+    }
+
+    /// One more has ended, which gave this.
+    pub(super) fn after<T>(&self, result: T) -> T {
+        self.more(1);
+        result
+    }
+
+    /// One more has been taken, or there was none.
+    pub(super) fn passed(&self, item: bool) {
+        if item {
+            self.more(1);
+        } else {
+            self.finish();
+        }
+    }
+
+    /// That was all.
+    pub(super) fn finish(&self) {
+        if self.ours && !self.bar.is_finished() {
+            self.bar.finish();
+        }
+    }
+}
+
+/// A source, and its bar, which hears what is known already.
+pub(super) fn with<S: Source>(source: S, bar: Bar) -> WithBar<S> {
+    bar.begin(source.count());
+    WithBar { source, bar }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_of_ours_is_finished_at_the_end_and_abandoned_before_it() {
+        let ours = Bar::ours();
+        let handle = ours.bar.clone();
+        ours.begin(Some(2));
+        ours.passed(true);
+        assert_eq!((handle.position(), handle.length()), (1, Some(2)));
+        ours.passed(false);
+        assert_eq!((handle.position(), handle.is_finished()), (2, true));
+        ours.passed(false); // who asks again does no harm
+
+        let ours = Bar::ours();
+        ours.begin(Some(2));
+        ours.more(1);
+        let handle = ours.bar.downgrade();
+        drop(ours);
+        assert!(handle.upgrade().is_none());
+
+        let endless = Bar::ours();
+        endless.begin(None);
+        endless.more(5);
+        endless.finish();
+        assert_eq!((endless.bar.position(), endless.bar.length()), (5, None));
+    }
+
+    #[test]
+    fn a_bar_of_theirs_is_only_moved() {
+        let bar = ProgressBar::hidden();
+        bar.set_length(10);
+        let theirs = Bar::theirs(bar.clone());
+        theirs.begin(Some(3));
+        theirs.more(3);
+        theirs.finish();
+        let state = (bar.position(), bar.length(), bar.is_finished());
+        assert_eq!(state, (3, Some(10), false));
+    }
+}

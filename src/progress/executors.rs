@@ -1,0 +1,78 @@
+//! Bars for executors that are chosen at run time.
+//!
+//! **Job.** `map` of [`Inline`] and [`AnyExecutor`]: each way is one that the other files have. Code that is
+//! generic over `Executor` submits, and puts the bar to `as_completed`.
+
+use super::{WithBar, sealed};
+use crate::executor::{AnyExecutor, Executor, Inline};
+use crate::process::Portable;
+use crate::sync::park::blocking_refused;
+use crate::task::TaskError;
+use crate::task::panic::catch;
+
+impl sealed::Source for &Inline {}
+impl sealed::Source for &AnyExecutor {}
+
+impl WithBar<&Inline> {
+    /// [`Inline::map`](Executor::map), with a bar, which stays where it is after an error.
+    ///
+    /// ```
+    /// use trefoil::Inline;
+    /// use trefoil::progress::Progress;
+    ///
+    /// assert_eq!(Inline.with_progress().map(1..=3, |n: u64| n * n).unwrap(), [1, 4, 9]);
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn map<I, R>(self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        let Self { source, bar } = self;
+        let items = items.into_iter();
+        bar.begin(items.size_hint().1);
+        let mut results = Vec::with_capacity(items.size_hint().0.min(1 << 16));
+        for item in items {
+            results.push(source.submit(item, f).join()?);
+            bar.more(1);
+        }
+        bar.finish();
+        Ok(results)
+    }
+}
+
+impl WithBar<&AnyExecutor> {
+    /// [`AnyExecutor::map`](Executor::map), with a bar, which stays where it is after an error.
+    ///
+    /// ```
+    /// use trefoil::AnyExecutor;
+    /// use trefoil::progress::Progress;
+    ///
+    /// let executor: AnyExecutor = "threads:2".parse()?;
+    /// assert_eq!(executor.with_progress().map(1..=3, |n: u64| n * n)?, [1, 4, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn map<I, R>(self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        let Self { source, bar } = self;
+        match source {
+            AnyExecutor::Inline(source) => WithBar { source, bar }.map(items, f),
+            AnyExecutor::Processes(source) => WithBar { source, bar }.map(items, f),
+            AnyExecutor::Threads(_) if blocking_refused() => Err(TaskError::WouldBlock),
+            AnyExecutor::Threads(source) => {
+                let items: Vec<I::Item> = items.into_iter().collect();
+                let f = |item| catch(|| f(item)).map_err(TaskError::from);
+                WithBar { source, bar }.try_map(items, f)
+            }
+        }
+    }
+}

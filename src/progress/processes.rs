@@ -1,0 +1,191 @@
+//! Bars for what worker processes do with many items.
+//!
+//! **Job.** The calls of [`ProcessPool`] and [`ProcessCall`] again. A `map` is one task for all items: the
+//! pool's driver counts what has ended, and the thread that waits for the task looks at the count twenty
+//! times a second and moves the bar. The items cost what they cost without one.
+
+use std::time::Duration;
+
+use super::bar::{self, Bar};
+use super::{WithBar, sealed};
+use crate::process::{Counter, Imap, Portable, ProcessCall, ProcessPool};
+use crate::sync::park::blocking_refused;
+use crate::task::{Task, TaskError, Until, wait};
+
+/// How long the bar stands still at most, while items end.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl sealed::Source for &ProcessPool {}
+impl<A, R> sealed::Source for ProcessCall<'_, A, R> {}
+
+impl WithBar<&ProcessPool> {
+    /// [`ProcessPool::map`], with a bar, which stays where it is after an error.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// assert_eq!(procs.with_progress().map([1, 2, 3], |n: u64| n * n)?, [1, 4, 9]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    #[track_caller]
+    pub fn map<I, R>(self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        let Self { source, bar } = self;
+        WithBar {
+            source: source.call(f),
+            bar,
+        }
+        .map(items)
+    }
+
+    /// [`ProcessPool::imap`], with a bar that moves with the results that are taken. Its
+    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are there, too.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let squares = procs.with_progress().imap(1..=3, |n: u64| n * n).buffer(8);
+    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn imap<I, R>(self, items: I, f: fn(I::Item) -> R) -> WithBar<Imap<I::IntoIter, R>>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        bar::with(self.source.imap(items, f), self.bar)
+    }
+
+    /// [`ProcessPool::imap_unordered`], with a bar that moves with the results that are taken.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let squares = procs.with_progress().imap_unordered(1..=3, |n: u64| n * n);
+    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn imap_unordered<I, R>(
+        self,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> WithBar<Imap<I::IntoIter, R>>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        bar::with(self.source.imap_unordered(items, f), self.bar)
+    }
+}
+
+impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
+    /// [`ProcessCall::map`], with a bar, which stays where it is after an error.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let careful = procs.call(|n: u64| n * n).timeout(Duration::from_secs(60));
+    /// assert_eq!(careful.with_progress().map([1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    #[track_caller]
+    pub fn map(self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, TaskError> {
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let Self { source, bar } = self;
+        let items = items.into_iter();
+        bar.begin(items.size_hint().1);
+        let counter = Counter::default();
+        let task = source.counted(&counter).map_task(items);
+        let results = watch(task, &counter, &bar)?;
+        bar.finish();
+        Ok(results)
+    }
+
+    /// [`ProcessCall::imap`], with a bar that moves with the results that are taken.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let squares = procs.call(|n: u64| n * n).retry(1).with_progress().imap(1..=3);
+    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn imap<I>(self, items: I) -> WithBar<Imap<I::IntoIter, R>>
+    where
+        I: IntoIterator<Item = A>,
+    {
+        bar::with(self.source.imap(items), self.bar)
+    }
+
+    /// [`ProcessCall::imap_unordered`], with a bar that moves with the results that are taken.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let squares = procs.call(|n: u64| n * n).with_progress().imap_unordered(1..=3);
+    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn imap_unordered<I>(self, items: I) -> WithBar<Imap<I::IntoIter, R>>
+    where
+        I: IntoIterator<Item = A>,
+    {
+        bar::with(self.source.imap_unordered(items), self.bar)
+    }
+}
+
+/// Waits for the task, and moves the bar meanwhile.
+fn watch<T: Send + 'static>(
+    mut task: Task<T>,
+    counter: &Counter,
+    bar: &Bar,
+) -> Result<T, TaskError> {
+    let mut shown = 0;
+    loop {
+        let (mut done, mut pending) = wait([task], Until::All, Some(PAUSE)).wait();
+        let ended = counter.get();
+        bar.more(ended - shown);
+        shown = ended;
+        match (done.pop(), pending.pop()) {
+            (Some(done), _) => return done.join(),
+            (None, Some(pending)) => task = pending,
+            (None, None) => unreachable!("a task is done or it is not"),
+        }
+    }
+}

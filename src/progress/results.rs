@@ -1,0 +1,124 @@
+//! Bars for what yields results one by one.
+//!
+//! **Job.** A [`WithBar`] around an iterator is an iterator, and around a stream it is a stream: it counts what
+//! passes. So the bar shows what has been taken, on the thread that takes it, and an endless input has a
+//! count and no end. [`AsCompleted`] is a stream and something to loop over; so is this.
+
+use std::iter::FusedIterator;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::{WithBar, sealed};
+use crate::process;
+use crate::process::Portable;
+use crate::task::{AsCompleted, AsCompletedIter};
+use crate::thread;
+
+impl<T> sealed::Source for AsCompleted<T> {
+    fn count(&self) -> Option<usize> {
+        self.size_hint().1
+    }
+}
+
+impl<R> sealed::Source for thread::Imap<R> {
+    fn count(&self) -> Option<usize> {
+        self.size_hint().1
+    }
+}
+
+impl<R> sealed::Source for thread::ImapStream<R> {
+    fn count(&self) -> Option<usize> {
+        self.size_hint().1
+    }
+}
+
+impl<I: Iterator<Item: Portable>, R: Portable> sealed::Source for process::Imap<I, R> {
+    fn count(&self) -> Option<usize> {
+        self.expected()
+    }
+}
+
+impl<I: Iterator<Item: Portable>, R: Portable> sealed::Source for process::ImapStream<I, R> {
+    fn count(&self) -> Option<usize> {
+        self.expected()
+    }
+}
+
+impl<R> WithBar<thread::Imap<R>> {
+    /// As [`Imap::buffer`](thread::Imap::buffer).
+    pub fn buffer(mut self, items: usize) -> Self {
+        self.source = self.source.buffer(items);
+        self
+    }
+
+    /// As [`Imap::stream`](thread::Imap::stream).
+    pub fn stream(self) -> WithBar<thread::ImapStream<R>> {
+        WithBar {
+            source: self.source.stream(),
+            bar: self.bar,
+        }
+    }
+}
+
+impl<I: Iterator<Item: Portable>, R: Portable> WithBar<process::Imap<I, R>> {
+    /// As [`Imap::buffer`](process::Imap::buffer).
+    pub fn buffer(mut self, items: usize) -> Self {
+        self.source = self.source.buffer(items);
+        self
+    }
+
+    /// As [`Imap::stream`](process::Imap::stream).
+    pub fn stream(self) -> WithBar<process::ImapStream<I, R>> {
+        WithBar {
+            source: self.source.stream(),
+            bar: self.bar,
+        }
+    }
+}
+
+impl<S: Iterator> Iterator for WithBar<S> {
+    type Item = S::Item;
+
+    fn next(&mut self) -> Option<S::Item> {
+        let item = self.source.next();
+        self.bar.passed(item.is_some());
+        item
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.source.size_hint()
+    }
+}
+
+impl<S: ExactSizeIterator> ExactSizeIterator for WithBar<S> {}
+impl<S: FusedIterator> FusedIterator for WithBar<S> {}
+
+impl<S: Stream + Unpin> Stream for WithBar<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let polled = Pin::new(&mut self.source).poll_next(cx);
+        if let Poll::Ready(item) = &polled {
+            self.bar.passed(item.is_some());
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.source.size_hint()
+    }
+}
+
+impl<T> IntoIterator for WithBar<AsCompleted<T>> {
+    type Item = <AsCompletedIter<T> as Iterator>::Item;
+    type IntoIter = WithBar<AsCompletedIter<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        WithBar {
+            source: self.source.into_iter(),
+            bar: self.bar,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Bars for what a thread pool does with many items.
+//!
+//! **Job.** The calls of [`ThreadPool`] again, with the same bounds and results. The bar is moved by
+//! the thread that has ended an item: an addition, and a look at the clock; it draws if nobody
+//! has for a twentieth of a second. That is too much where items take nanoseconds: cut them into
+//! larger ones.
+//!
+//! An item that panics is not counted.
+
+use super::bar::{self, Bar};
+use super::{WithBar, sealed};
+use crate::thread::{Announced, Imap, Items, ThreadPool};
+
+impl sealed::Source for &ThreadPool {}
+
+impl WithBar<&ThreadPool> {
+    /// [`ThreadPool::map`], with a bar.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let words = ["three", "leaves"];
+    /// assert_eq!(pool.with_progress().map(&words, |word| word.len()), [5, 6]);
+    /// ```
+    ///
+    /// # Panics
+    /// As there.
+    pub fn map<I, R, F>(self, items: I, f: F) -> Vec<R>
+    where
+        I: Items,
+        R: Send,
+        F: Fn(I::Item) -> R + Sync,
+    {
+        self.run(|pool, bar| pool.map(announced(items, bar), |item| bar.after(f(item))))
+    }
+
+    /// [`ThreadPool::try_map`], with a bar, which stays where it is after an error.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let parsed = pool.with_progress().try_map(&["1", "x"], |text| text.parse::<u8>());
+    /// assert!(parsed.is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn try_map<I, R, E, F>(self, items: I, f: F) -> Result<Vec<R>, E>
+    where
+        I: Items,
+        R: Send,
+        E: Send,
+        F: Fn(I::Item) -> Result<R, E> + Sync,
+    {
+        let Self { source, bar } = self;
+        let results = source.try_map(announced(items, &bar), |item| {
+            f(item).map(|result| bar.after(result))
+        })?;
+        bar.finish();
+        Ok(results)
+    }
+
+    /// [`ThreadPool::for_each`], with a bar.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let mut numbers = [1, 2, 3];
+    /// pool.with_progress().for_each(&mut numbers, |number| *number *= 2);
+    /// assert_eq!(numbers, [2, 4, 6]);
+    /// ```
+    ///
+    /// # Panics
+    /// As there.
+    pub fn for_each<I, F>(self, items: I, f: F)
+    where
+        I: Items,
+        F: Fn(I::Item) + Sync,
+    {
+        self.run(|pool, bar| {
+            pool.for_each(announced(items, bar), |item| {
+                f(item);
+                bar.more(1);
+            });
+        });
+    }
+
+    /// [`ThreadPool::map_reduce`], with a bar.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let sum = pool.with_progress().map_reduce(1..=10, |n| n * n, || 0, |a, b| a + b);
+    /// assert_eq!(sum, 385);
+    /// ```
+    ///
+    /// # Panics
+    /// As there.
+    pub fn map_reduce<I, R, M, N, F>(self, items: I, map: M, identity: N, reduce: F) -> R
+    where
+        I: Items,
+        R: Send,
+        M: Fn(I::Item) -> R + Sync,
+        N: Fn() -> R,
+        F: Fn(R, R) -> R + Sync,
+    {
+        self.run(|pool, bar| {
+            let map = |item| bar.after(map(item));
+            pool.map_reduce(announced(items, bar), map, identity, reduce)
+        })
+    }
+
+    /// [`ThreadPool::imap`], with a bar that moves with the results that are taken. Its
+    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are there, too.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let lengths = pool.with_progress().imap(["a", "bc"], str::len).buffer(1);
+    /// assert_eq!(lengths.collect::<Vec<_>>(), [1, 2]);
+    /// ```
+    pub fn imap<I, R, F>(self, items: I, f: F) -> WithBar<Imap<R>>
+    where
+        I: IntoIterator<Item: Send, IntoIter: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        bar::with(self.source.imap(items, f), self.bar)
+    }
+
+    /// [`ThreadPool::imap_unordered`], with a bar that moves with the results that are taken.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let sum: i32 = pool.with_progress().imap_unordered(vec![1, 2, 3], |n| n * n).sum();
+    /// assert_eq!(sum, 14);
+    /// ```
+    pub fn imap_unordered<I, R, F>(self, items: I, f: F) -> WithBar<Imap<R>>
+    where
+        I: IntoIterator<Item: Send, IntoIter: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        bar::with(self.source.imap_unordered(items, f), self.bar)
+    }
+
+    fn run<R>(self, work: impl FnOnce(&ThreadPool, &Bar) -> R) -> R {
+        let Self { source, bar } = self;
+        let result = work(source, &bar);
+        bar.finish();
+        result
+    }
+}
+
+/// The items, which tell the bar how many they are.
+fn announced<I: Items>(items: I, bar: &Bar) -> impl Items<Item = I::Item> {
+    Announced(items, |count| bar.begin(Some(count)))
+}
