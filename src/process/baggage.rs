@@ -211,6 +211,12 @@ pub(crate) fn unpacking<T>(bag: Bag, decode: impl FnOnce() -> T) -> (T, Bag) {
     (decoded, bag)
 }
 
+/// Nothing more will be asked for: closes what nobody has asked for, and keeps nothing open
+/// that those who have asked may close.
+pub(crate) fn leave() {
+    UNPACKED.set(None);
+}
+
 /// The descriptors that have arrived at one end of a socket, and have no numbers yet.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {

@@ -284,6 +284,14 @@ impl<'a> Batch<'a> {
         Some(argument)
     }
 
+    /// The argument has been decoded; after the last one nothing of the frame's baggage is kept.
+    #[inline]
+    pub(crate) fn decoded(&self) {
+        if self.begun == self.head.count {
+            baggage::leave();
+        }
+    }
+
     /// Asks to be replaced if this process has become too large.
     #[cold]
     fn weigh(&mut self) {

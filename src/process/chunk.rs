@@ -173,6 +173,19 @@ impl Piece {
         }
     }
 
+    /// The same items without their bytes and baggage: for what is sent once and never again.
+    pub(crate) fn hollow(&self) -> Self {
+        let chunk = Chunk {
+            ends: self.chunk.ends.clone(),
+            ..Chunk::default()
+        };
+        Self {
+            chunk: Arc::new(chunk),
+            base: self.base,
+            items: self.items.clone(),
+        }
+    }
+
     /// Cuts off and returns the front: at most `most` items and about `most_bytes`
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {

@@ -38,6 +38,7 @@ mod batch;
 mod builder;
 mod bulk;
 mod call;
+pub mod channel;
 mod chunk;
 mod client;
 mod clock;
@@ -72,6 +73,7 @@ mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use bulk::Bulk;
+pub use channel::channel;
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};

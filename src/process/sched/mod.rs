@@ -301,6 +301,11 @@ impl Sched {
             flight.check_at = flight.timeout.map(|timeout| now + timeout);
             flight.hurry = Some(HURRY);
             flight.each = job.work.each;
+            if self.policy.only.is_some() {
+                // It is never sent again, and should not keep open what it has brought along.
+                flight.piece = piece.hollow();
+                flight.hurry = None;
+            }
             if let Some(context) = &job.work.context
                 && self.workers[index].contexts.insert(id)
             {
