@@ -122,6 +122,7 @@ impl Pipe {
         capacity: u64,
     ) -> io::Result<Arc<Self>> {
         let tally = Tally::open(file.as_fd())?;
+        pipe.set_end();
         Ok(Arc::new(Self {
             side,
             pipe,
