@@ -245,7 +245,7 @@ pub(crate) fn unpacking<T>(bag: Bag, decode: impl FnOnce() -> T) -> (T, Bag) {
 /// Nothing more will be asked for: closes what nobody has asked for, and keeps nothing open
 /// that those who have asked may close.
 pub(crate) fn leave() {
-    UNPACKED.set(None);
+    UNPACKED.with(|cell| cell.set(None));
 }
 
 /// The descriptors that have arrived at one end of a socket, and have no numbers yet.
