@@ -15,8 +15,6 @@
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
-//! Length: one loop, and what it does with each thing that can happen.
-//!
 //! Tests: `tests/process.rs`; `hostile` (garbled input).
 //!
 //! Length: the turns of one thread, step after step, over the state that they share.

@@ -24,8 +24,8 @@ use crate::loom::atomic::AtomicU64;
 /// Where the caller's part of the file begins.
 pub(crate) const PAGE: usize = 4096;
 
-/// How many counters there are.
-pub(crate) const WORDS: usize = 4;
+/// How many counters there are: as many as fit.
+pub(crate) const WORDS: usize = PAGE / 8;
 
 /// The mapped page.
 #[derive(Debug)]

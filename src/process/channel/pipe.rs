@@ -15,38 +15,38 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use super::super::baggage::{self, Parcel};
+use super::owner;
+use super::places::{Count, Places, TAIL, Waits};
 use super::watch::Interest;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::atomic::Ordering;
 use crate::sys::tally::{PAGE, Tally};
 
-/// How long a record is (W21).
-pub(super) const RECORD: usize = 64;
+/// How long a record is, and how long in a channel of very many (W21).
+const LONG: usize = 64;
+const SHORT: usize = 16;
 
-/// How many bytes of an item fit into a record.
-const INLINE: usize = RECORD - 1;
 /// The first byte of a record whose item is in the file.
 const ELSEWHERE: u8 = 0xff;
 
-/// The records of one page of the pipe. The kernel frees no page before all of it was read, so there is one
-/// more than the capacity asks for.
-const SPARE: usize = PAGE / RECORD;
+/// The pipe that everybody may have: a mebibyte. The kernel frees no page before all of it was read, so a
+/// page more is needed than the records take.
+const COMMON: usize = 1 << 20;
+/// The largest that anybody may have.
+const LARGEST: usize = 1 << 31;
 
-/// The most items that a channel holds: a pipe of a mebibyte.
-const MOST: usize = (1 << 20) / RECORD - SPARE;
-
-/// Who has not moved for so long between two system calls is dead.
+/// How long counters that do not fit the pipe must stand still before somebody looks who is dead.
 pub(super) const QUIET: Duration = Duration::from_millis(10);
 /// How long who waits for a place sleeps at most until he looks again.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// The counters of the file's first page.
-const RESERVED: usize = 0;
-const RECEIVED: usize = 1;
-/// Where the next payload goes, behind the first page.
-const TAIL: usize = 2;
-/// How many wait for a place; more than do, if some were killed.
-const WAITING: usize = 3;
+/// How long the records of such a channel are.
+fn record_length(capacity: u64) -> usize {
+    match capacity <= ((COMMON - PAGE) / LONG) as u64 {
+        true => LONG,
+        false => SHORT,
+    }
+}
 
 /// Which end of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) struct Pipe {
     tally: Tally,
     capacity: u64,
     /// The counters as they were when they first did not fit the pipe, and when that was.
-    suspicion: Mutex<Option<(u64, u64, Instant)>>,
+    suspicion: Mutex<Option<(Count, Instant)>>,
 }
 
 /// Why there is nothing now.
@@ -82,7 +82,7 @@ pub(super) enum Refused {
 /// An item on its way into the pipe.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    record: [u8; RECORD],
+    record: [u8; LONG],
 }
 
 impl Pipe {
@@ -90,15 +90,26 @@ impl Pipe {
     pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         let (read, write) = rustix::pipe::pipe_with(flags)?;
-        let wanted = capacity.clamp(1, MOST);
-        let mut size = rustix::pipe::fcntl_getpipe_size(&write)?;
-        let bytes = (wanted + SPARE) * RECORD;
-        if size < bytes {
-            // Refused to a user who has very many pipes: then it holds less.
-            let _ = rustix::pipe::fcntl_setpipe_size(&write, bytes);
-            size = rustix::pipe::fcntl_getpipe_size(&write)?;
+        let capacity = capacity.max(1) as u64;
+        let record = record_length(capacity) as u64;
+        let needed = capacity.saturating_mul(record).saturating_add(PAGE as u64);
+        let too_large = || {
+            let words = format!(
+                "the system has no room for {capacity} items in a channel between processes"
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, words)
+        };
+        let needed = usize::try_from(needed).map_err(|_| too_large())?;
+        let has = || rustix::pipe::fcntl_getpipe_size(&write);
+        if needed > LARGEST
+            || has()? < needed && {
+                // Refused to a user who asks for more than the system's limit, or has very many pipes.
+                let _ = rustix::pipe::fcntl_setpipe_size(&write, needed);
+                has()? < needed
+            }
+        {
+            return Err(too_large());
         }
-        let capacity = wanted.min((size / RECORD).saturating_sub(SPARE)).max(1) as u64;
         let (file, _) = Tally::new()?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (file, bell) = (Parcel::new(file), Parcel::new(bell));
@@ -159,7 +170,8 @@ impl Pipe {
             let flags = rustix::fs::fcntl_getfl(quick).map_err(|_| wrong())?;
             rustix::fs::fcntl_setfl(quick, flags | OFlags::NONBLOCK).map_err(|_| wrong())?;
         }
-        Self::new(side, pipe, file, bell, names.3.clamp(1, MOST as u64)).map_err(|_| wrong())
+        let capacity = names.3.clamp(1, LARGEST as u64);
+        Self::new(side, pipe, file, bell, capacity).map_err(|_| wrong())
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -175,11 +187,11 @@ impl Pipe {
     /// How many records there are.
     pub(super) fn length(&self) -> usize {
         let bytes = rustix::io::ioctl_fionread(&self.pipe).unwrap_or(0);
-        bytes as usize / RECORD
+        bytes as usize / record_length(self.capacity)
     }
 
-    fn word(&self, index: usize) -> &AtomicU64 {
-        &self.tally.words()[index]
+    fn places(&self) -> Places<'_> {
+        Places::new(self.tally.words(), self.capacity)
     }
 
     fn ring(&self) {
@@ -200,35 +212,28 @@ impl Pipe {
 
 // Sending.
 impl Pipe {
-    /// There is no place, by the counters.
-    fn seems_full(&self) -> bool {
-        let reserved = self.word(RESERVED).load(Ordering::SeqCst);
-        let received = self.word(RECEIVED).load(Ordering::SeqCst);
-        reserved.saturating_sub(received) >= self.capacity
-    }
-
     /// Nothing could be sent now: why.
     pub(super) fn refuses(&self) -> Option<Refused> {
         if self.is_hung_up() {
             return Some(Refused::Closed);
         }
-        (self.seems_full() && !self.mend()).then_some(Refused::Wait)
+        (self.places().seem_full() && !self.mend()).then_some(Refused::Wait)
     }
 
     /// Puts the bytes of an item where receivers will find them.
     pub(super) fn pack(&self, item: &[u8]) -> Result<Outgoing, Refused> {
-        let mut record = [0; RECORD];
-        if item.len() <= INLINE {
+        let mut record = [0; LONG];
+        if item.len() < record_length(self.capacity) {
             record[0] = item.len() as u8;
             record[1..][..item.len()].copy_from_slice(item);
             return Ok(Outgoing { record });
         }
-        let pages = item.len().next_multiple_of(PAGE) as u64;
-        let place = self.word(TAIL).fetch_add(pages, Ordering::SeqCst);
-        let place = place.wrapping_add(PAGE as u64) & (i64::MAX as u64);
-        record[0] = ELSEWHERE;
-        record[8..16].copy_from_slice(&place.to_le_bytes());
-        record[16..24].copy_from_slice(&(item.len() as u64).to_le_bytes());
+        let pages = item.len().div_ceil(PAGE) as u64;
+        let page = self.tally.words()[TAIL].fetch_add(pages, Ordering::Relaxed);
+        let page = page.wrapping_add(1) % (i64::MAX as u64 / PAGE as u64);
+        let place = page * PAGE as u64;
+        record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
+        record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
         let outgoing = Outgoing { record };
         let mut at = 0;
         while at < item.len() {
@@ -261,81 +266,67 @@ impl Pipe {
 
     /// Sends an item if there is a place.
     pub(super) fn send(&self, outgoing: &Outgoing) -> Result<(), Refused> {
-        let taken = self.reserve() || self.mend() && self.reserve();
-        if !taken {
-            return Err(match self.is_hung_up() {
-                true => Refused::Closed,
-                false => Refused::Wait,
-            });
+        let mut sent = self.put(outgoing);
+        if sent.is_none() && self.mend() {
+            sent = self.put(outgoing);
         }
-        let written = loop {
-            match rustix::io::write(&self.pipe, &outgoing.record) {
-                Err(Errno::INTR) => {}
-                result => break result,
-            }
-        };
-        if written.is_ok() {
-            if self.word(WAITING).load(Ordering::SeqCst) > 0 && !self.seems_full() {
-                self.ring(); // there is another place, and the bell rang for both
-            }
-            return Ok(());
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(Errno::AGAIN)) => return Err(Refused::Wait),
+            Some(Err(_)) => return Err(Refused::Closed),
+            None if self.is_hung_up() => return Err(Refused::Closed),
+            None => return Err(Refused::Wait),
         }
-        let reserved = self.word(RESERVED);
-        let less = |count: u64| count.checked_sub(1);
-        let _ = reserved.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
-        Err(match written {
-            Err(Errno::AGAIN) => Refused::Wait,
-            _ => Refused::Closed,
-        })
+        let places = self.places();
+        if places.are_awaited() && !places.seem_full() {
+            self.ring(); // there is another place, and the bell rang for both
+        }
+        Ok(())
     }
 
-    /// Takes a place.
-    fn reserve(&self) -> bool {
-        let received = self.word(RECEIVED);
-        let take = |reserved: u64| {
-            let items = reserved.saturating_sub(received.load(Ordering::SeqCst));
-            (items < self.capacity).then(|| reserved.wrapping_add(1))
-        };
-        let reserved = self.word(RESERVED);
-        reserved
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
-            .is_ok()
+    fn put(&self, outgoing: &Outgoing) -> Option<Result<(), Errno>> {
+        let record = &outgoing.record[..record_length(self.capacity)];
+        self.places().send(owner::own(), || {
+            loop {
+                match rustix::io::write(&self.pipe, record) {
+                    Err(Errno::INTR) => {}
+                    result => return result.map(drop),
+                }
+            }
+        })
     }
 
     /// There is no place, by the counters. Puts them right if the dead have left them
     /// wrong; true if there may be a place now.
     fn mend(&self) -> bool {
-        let reserved = self.word(RESERVED).load(Ordering::SeqCst);
-        let received = self.word(RECEIVED).load(Ordering::SeqCst);
-        let records = self.length() as u64;
+        let places = self.places();
+        let count = places.count();
         let mut suspicion = self.suspicion.lock();
-        if records >= reserved.saturating_sub(received) {
+        let now = Instant::now();
+        if self.length() as u64 >= count.held() {
             *suspicion = None;
             return false;
         }
         match *suspicion {
-            Some((then, there, since)) if (then, there) == (reserved, received) => {
-                if since.elapsed() < QUIET {
+            Some((then, since)) if then == count => {
+                if now < since + QUIET {
                     return false;
                 }
+                *suspicion = Some((count, now)); // not more often than that
             }
             _ => {
-                *suspicion = Some((reserved, received, Instant::now()));
+                *suspicion = Some((count, now));
                 return false;
             }
         }
-        *suspicion = None;
-        let (from, to) = (received, reserved.saturating_sub(records));
-        let word = self.word(RECEIVED);
-        let order = Ordering::SeqCst;
-        word.compare_exchange(from, to, order, order).is_ok()
+        places.mend(count, || self.length() as u64, owner::lives)
     }
 
     /// Counts as waiting until it is dropped; the bell will ring for what happens from now on.
     pub(super) fn wait_for_place(&self) -> WaitsForPlace<'_> {
-        self.word(WAITING).fetch_add(1, Ordering::SeqCst);
+        let waits = Some(self.places().wait());
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
-        WaitsForPlace(self)
+        WaitsForPlace { pipe: self, waits }
     }
 
     /// How long to sleep before the next look, the `round`th.
@@ -346,16 +337,18 @@ impl Pipe {
 
 /// Somebody waits for a place.
 #[derive(Debug)]
-pub(super) struct WaitsForPlace<'a>(&'a Pipe);
+pub(super) struct WaitsForPlace<'a> {
+    pipe: &'a Pipe,
+    waits: Option<Waits<'a>>,
+}
 
 impl Drop for WaitsForPlace<'_> {
     fn drop(&mut self) {
-        let less = |count: u64| count.checked_sub(1);
-        let waiting = self.0.word(WAITING);
-        let _ = waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        self.waits = None;
         // The bell may have rung for this one.
-        if waiting.load(Ordering::SeqCst) > 0 && !self.0.seems_full() {
-            self.0.ring();
+        let places = self.pipe.places();
+        if places.are_awaited() && !places.seem_full() {
+            self.pipe.ring();
         }
     }
 }
@@ -364,28 +357,29 @@ impl Drop for WaitsForPlace<'_> {
 impl Pipe {
     /// The bytes of the next item.
     pub(super) fn receive(&self) -> Result<Vec<u8>, Refused> {
-        let mut record = [0; RECORD];
-        let count = loop {
-            match rustix::io::read(&self.pipe, &mut record) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(Refused::Wait),
-                Err(_) | Ok(0) => return Err(Refused::Closed),
-                Ok(count) => break count,
+        let mut record = [0; LONG];
+        let length = record_length(self.capacity);
+        let read = || {
+            loop {
+                match rustix::io::read(&self.pipe, &mut record[..length]) {
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => return Err(Refused::Wait),
+                    Err(_) | Ok(0) => return Err(Refused::Closed),
+                    Ok(count) => return Ok(count),
+                }
             }
         };
-        let received = self.word(RECEIVED);
-        let reserved = self.word(RESERVED);
-        let more = |count: u64| (count < reserved.load(Ordering::SeqCst)).then(|| count + 1);
-        let _ = received.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
-        if self.word(WAITING).load(Ordering::SeqCst) > 0 {
+        let places = self.places();
+        let count = places.receive(owner::own(), read)?;
+        if places.are_awaited() {
             self.ring();
         }
         let broken = |what: &str| Refused::Broken(format!("what arrived is no item: {what}"));
-        if count != RECORD {
+        if count != length {
             return Err(broken("it is not whole"));
         }
         if record[0] != ELSEWHERE {
-            let item = record[1..].get(..usize::from(record[0]));
+            let item = record[1..length].get(..usize::from(record[0]));
             return item
                 .map(<[u8]>::to_vec)
                 .ok_or_else(|| broken("its length is wrong"));
@@ -421,13 +415,15 @@ impl Pipe {
     }
 }
 
-fn elsewhere(record: &[u8; RECORD]) -> (u64, u64) {
+/// Where the item is, and how long.
+fn elsewhere(record: &[u8; LONG]) -> (u64, u64) {
     let number = |at: usize| {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&record[at..at + 8]);
         u64::from_le_bytes(bytes)
     };
-    (number(8), number(16))
+    let place = (number(0) >> 8).saturating_mul(PAGE as u64);
+    (place, number(8))
 }
 
 // Waiting.

@@ -49,10 +49,15 @@ impl Interest {
     }
 
     pub(super) fn add_to<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        fds.push(PollFd::new(&*self.reads, PollFlags::IN));
-        if let Some(ends) = &self.ends {
-            fds.push(PollFd::new(&**ends, PollFlags::empty()));
-        }
+        fds.extend(self.fds().map(|(_, fd)| fd));
+    }
+
+    /// What to poll for, and by which name: the same for the same.
+    fn fds(&self) -> impl Iterator<Item = (u64, PollFd<'_>)> {
+        let reads = (self.reads.id(), PollFd::new(&*self.reads, PollFlags::IN));
+        let ends = self.ends.as_ref();
+        let ends = ends.map(|ends| (ends.id(), PollFd::new(&**ends, PollFlags::empty())));
+        std::iter::once(reads).chain(ends)
     }
 }
 
@@ -163,10 +168,17 @@ impl Watch {
                 false => first.map(|at| at.saturating_duration_since(Instant::now())),
             };
             let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
-            let mut owners = vec![None];
+            // Each descriptor once, however many wait for it: the kernel polls no more than may be open.
+            let mut places = HashMap::new();
+            let mut needs = Vec::with_capacity(waits.len());
             for (key, interest, _) in &waits {
-                interest.add_to(&mut fds);
-                owners.resize(fds.len(), Some(*key));
+                for (name, fd) in interest.fds() {
+                    let place = *places.entry(name).or_insert_with(|| {
+                        fds.push(fd);
+                        fds.len() - 1
+                    });
+                    needs.push((*key, place));
+                }
             }
             let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
             let count = poll(&mut fds, limit.as_ref());
@@ -175,13 +187,13 @@ impl Watch {
                 let _ = rustix::io::read(bell, &mut [0; 8]);
             }
             let now = Instant::now();
-            let happened = |fd: &PollFd<'_>| count.is_ok() && !fd.revents().is_empty();
-            let ready = owners.iter().zip(&fds).filter(|(_, fd)| happened(fd));
+            let happened = |place: usize| count.is_ok() && !fds[place].revents().is_empty();
+            let ready = needs.iter().filter(|(_, place)| happened(*place));
             let late = waits
                 .iter()
                 .filter(|(.., until)| until.is_some_and(|at| at <= now));
             let done: Vec<u64> = ready
-                .filter_map(|(owner, _)| *owner)
+                .map(|(key, _)| *key)
                 .chain(late.map(|(key, ..)| *key))
                 .collect();
             let mut state = self.state.lock();

@@ -40,6 +40,8 @@
 //! must be sliced without copying. A checksum: a socket pair does not lose bytes,
 //! and a worker that overwrites its own memory cannot be caught by one.
 //!
+//! Length: one language, both directions of it, there and back.
+//!
 //! Tests: below, a seeded fuzz included.
 
 #[cfg(test)]
