@@ -93,7 +93,11 @@ impl Chunk {
     }
 
     /// What some of the items bring along.
-    fn baggage<T>(&self, items: Range<usize>, look: impl FnOnce(&[(usize, Arc<Parcel>)]) -> T) -> T {
+    fn baggage<T>(
+        &self,
+        items: Range<usize>,
+        look: impl FnOnce(&[(usize, Arc<Parcel>)]) -> T,
+    ) -> T {
         if !self.laden {
             return look(&[]);
         }
