@@ -1,23 +1,24 @@
 //! Two named workers, each a process of its own, report three steps and are watched from outside.
 //!
-//! What `multiprocessing.Process` is used for: a name, a pid, a look at whether it is alive. The
-//! reports come through the workers' standard output, which their parent has asked for.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
+//! What `multiprocessing.Process` and `Queue` are used for: a name, a pid, a look at whether it is
+//! alive, and a channel that ends when the last worker has ended, however it does.
+#![allow(clippy::print_stdout)] // an example speaks
 
 use std::error::Error;
-use std::sync::mpsc;
-use std::time::Duration;
 
-use trefoil::process::WorkerStdout;
-use trefoil::{Process, TaskError};
+use trefoil::process::channel::Sender;
+use trefoil::{Process, TaskError, process};
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// A pid, and what its process has to say.
+type Report = (u32, String);
 
-/// What a worker does; its argument and its result travel.
-fn three_steps(name: String) -> String {
+/// What a worker does; its argument, with an end of the channel in it, and its result travel.
+fn three_steps((name, report): (String, Sender<Report>)) -> String {
     for step in 1..=3 {
-        println!("{name}: step {step} of 3");
-        std::thread::sleep(Duration::from_millis(20));
+        let words = format!("{name}: step {step} of 3");
+        if report.send_blocking((std::process::id(), words)).is_err() {
+            break; // nobody listens any more
+        }
     }
     format!("{name} is done")
 }
@@ -25,34 +26,21 @@ fn three_steps(name: String) -> String {
 fn main() -> Result<(), Box<dyn Error>> {
     trefoil::init(); // in a worker this line never returns
 
-    let (tell, reports) = mpsc::channel();
+    let (report, reports) = process::channel::<Report>(1)?;
     let start = |name: &str| {
-        let tell = tell.clone();
         Process::builder()
             .name(name)
-            .worker_stdout(WorkerStdout::Capture)
-            .on_output(move |pid, text| drop(tell.send((pid, text.to_owned()))))
-            .spawn(name.to_owned(), three_steps)
+            .spawn((name.to_owned(), report.clone()), three_steps)
     };
     let workers = [start("A")?, start("B")?];
-    drop(tell);
+    drop(report); // theirs are the only ones now
     for worker in &workers {
-        println!(
-            "{} is process {}, alive: {}",
-            worker.name(),
-            worker.pid(),
-            worker.is_alive()
-        );
+        println!("{} is process {}", worker.name(), worker.pid());
     }
 
     // Six lines from two processes, as they come.
-    let mut lines = 0;
-    while lines < 6 {
-        let (pid, text) = reports.recv_timeout(LIMIT)?;
-        for line in String::from_utf8_lossy(&text).lines() {
-            println!("  process {pid} reports {line}");
-            lines += 1;
-        }
+    for (pid, words) in &reports {
+        println!("  process {pid} reports {words}");
     }
 
     for worker in workers {

@@ -447,8 +447,8 @@ fn two_named_workers() {
     let out = shows_somehow(
         "two_named_workers",
         "
-A is process *, alive: true
-B is process *, alive: true
+A is process *
+B is process *
   process * reports A: step 1 of 3
   process * reports A: step 2 of 3
   process * reports A: step 3 of 3

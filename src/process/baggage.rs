@@ -26,6 +26,15 @@
 //!
 //! Nothing is believed of a descriptor because of its number: who unloads one looks at what it is.
 //!
+//! **Ends.** Of some descriptors others wait until the last copy is closed: the ends of a channel. A copy
+//! that lies around where nobody uses it is a wait that never ends: in the queue of a
+//! worker whose running item waits for that very end, in the parent beside an item that has begun.
+//! - **W25** While an item runs, its process has no ends but those that the item or its job's context has
+//!   brought, and what the program itself keeps. So an item with ends travels alone and to an idle
+//!   worker only, and a worker forgets a context with ends before it gets another job's item.
+//! - **W26** While an item runs, the parent keeps no copies of its ends, unless the item may be retried: a
+//!   worker says `TAKEN` when it has decoded such an item.
+//!
 //! **Rejected.** Opening `/proc/<pid>/fd/<n>`: the sender of a result may be gone by then, a
 //! socket or an eventfd cannot be opened so, and a hardened container may refuse. A socket of its own for
 //! descriptors: a second queue that may be full while the first is not.
@@ -37,7 +46,7 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -58,6 +67,7 @@ const MOST_ARRIVALS: usize = 64;
 pub(crate) struct Parcel {
     id: u64,
     descriptor: OwnedFd,
+    end: OnceLock<()>,
 }
 
 impl Parcel {
@@ -66,7 +76,21 @@ impl Parcel {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, descriptor })
+        let end = OnceLock::new();
+        Arc::new(Self {
+            id,
+            descriptor,
+            end,
+        })
+    }
+
+    /// Somebody waits until all copies of it are closed.
+    pub(crate) fn set_end(&self) {
+        let _ = self.end.set(());
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.end.get().is_some()
     }
 
     /// Its number in this process; a receiver has another for the same thing.
@@ -86,6 +110,13 @@ impl AsFd for Parcel {
 pub(crate) struct Packed {
     pub(crate) bytes: Vec<u8>,
     pub(crate) parcels: Vec<Arc<Parcel>>,
+}
+
+impl Packed {
+    /// It brings ends along.
+    pub(crate) fn has_ends(&self) -> bool {
+        self.parcels.iter().any(|parcel| parcel.is_end())
+    }
 }
 
 per_thread! {
@@ -209,6 +240,12 @@ pub(crate) fn unpacking<T>(bag: Bag, decode: impl FnOnce() -> T) -> (T, Bag) {
     let bag = UNPACKED.with(Cell::take).unwrap_or_default();
     drop(before);
     (decoded, bag)
+}
+
+/// Nothing more will be asked for: closes what nobody has asked for, and keeps nothing open
+/// that those who have asked may close.
+pub(crate) fn leave() {
+    UNPACKED.with(|cell| cell.set(None));
 }
 
 /// The descriptors that have arrived at one end of a socket, and have no numbers yet.

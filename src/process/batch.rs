@@ -284,6 +284,24 @@ impl<'a> Batch<'a> {
         Some(argument)
     }
 
+    /// The argument has been decoded; after the last one nothing of the frame's baggage is kept.
+    #[inline]
+    pub(crate) fn decoded(&mut self) {
+        if self.begun == self.head.count {
+            baggage::leave();
+        }
+        if self.head.ends {
+            self.taken();
+        }
+    }
+
+    /// Says so at once: somebody may wait until the parent has closed its copies (W26).
+    #[cold]
+    fn taken(&mut self) {
+        self.desk.outlet.record(&wire::taken());
+        self.desk.outlet.flush();
+    }
+
     /// Asks to be replaced if this process has become too large.
     #[cold]
     fn weigh(&mut self) {

@@ -5,7 +5,7 @@
 //! by the caller's thread, then shared read-only: by the scheduler, which cuts
 //! frames out of it ([`Piece`]) and may cut the same items out again after a
 //! worker died, and by the socket's queue, which sends from it without a copy. What the arguments
-//! bring along (`baggage`) is kept beside them.
+//! bring along (`baggage`) is kept beside them, until it is let go of.
 //!
 //! Tests: below.
 
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::baggage::{self, Parcel};
 use super::wire;
+use crate::loom::Mutex;
 
 /// How many items and how many bytes a chunk holds before it is handed over.
 const MOST_ITEMS: usize = 1 << 16;
@@ -31,7 +32,9 @@ pub(crate) struct Chunk {
     /// How many bytes the last item's length took.
     width: usize,
     /// Which item brings what along, in their order.
-    baggage: Vec<(usize, Arc<Parcel>)>,
+    baggage: Mutex<Vec<(usize, Arc<Parcel>)>>,
+    /// There is or was some.
+    laden: bool,
 }
 
 impl Chunk {
@@ -53,7 +56,8 @@ impl Chunk {
         if !parcels.is_empty() {
             let item = self.ends.len();
             let parcels = parcels.into_iter().map(|parcel| (item, parcel));
-            self.baggage.extend(parcels);
+            self.baggage.lock().extend(parcels);
+            self.laden = true;
         }
         let length = self.bytes.len() - start - left;
         self.width = wire::width(length as u64);
@@ -89,24 +93,33 @@ impl Chunk {
     }
 
     /// What some of the items bring along.
-    fn baggage(&self, items: Range<usize>) -> &[(usize, Arc<Parcel>)] {
-        let place = |item| self.baggage.partition_point(|(at, _)| *at < item);
-        match self.baggage.is_empty() {
-            true => &[],
-            false => &self.baggage[place(items.start)..place(items.end)],
+    fn baggage<T>(
+        &self,
+        items: Range<usize>,
+        look: impl FnOnce(&[(usize, Arc<Parcel>)]) -> T,
+    ) -> T {
+        if !self.laden {
+            return look(&[]);
         }
+        let baggage = self.baggage.lock();
+        let place = |item| baggage.partition_point(|(at, _)| *at < item);
+        look(&baggage[place(items.start)..place(items.end)])
     }
 
-    /// How many of the items one bag is large enough for: one at least.
+    /// How many of the items may go together: one at least. One bag must be large enough for all, and who
+    /// has ends goes alone.
     fn fits_a_bag(&self, items: Range<usize>) -> usize {
-        let mut distinct = HashSet::new();
-        for (item, parcel) in self.baggage(items.clone()) {
-            distinct.insert(parcel.id());
-            if distinct.len() > baggage::MOST {
-                return (item - items.start).max(1);
+        let (first, count) = (items.start, items.len());
+        self.baggage(items, |baggage| {
+            let mut distinct = HashSet::new();
+            for (item, parcel) in baggage {
+                distinct.insert(parcel.id());
+                if parcel.is_end() || distinct.len() > baggage::MOST {
+                    return (item - first).max(1);
+                }
             }
-        }
-        items.len()
+            count
+        })
     }
 
     fn span(&self, items: Range<usize>) -> Range<usize> {
@@ -173,6 +186,19 @@ impl Piece {
         }
     }
 
+    /// The same items without their bytes and baggage: for what is sent once and never again.
+    pub(crate) fn hollow(&self) -> Self {
+        let chunk = Chunk {
+            ends: self.chunk.ends.clone(),
+            ..Chunk::default()
+        };
+        Self {
+            chunk: Arc::new(chunk),
+            base: self.base,
+            items: self.items.clone(),
+        }
+    }
+
     /// Cuts off and returns the front: at most `most` items and about `most_bytes`
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
@@ -191,10 +217,28 @@ impl Piece {
     /// What its items bring along, each once.
     pub(crate) fn parcels(&self) -> Vec<Arc<Parcel>> {
         let mut known = HashSet::new();
-        let all = self.chunk.baggage(self.items.clone()).iter();
-        all.filter(|(_, parcel)| known.insert(parcel.id()))
-            .map(|(_, parcel)| parcel.clone())
-            .collect()
+        self.chunk.baggage(self.items.clone(), |baggage| {
+            let new = baggage
+                .iter()
+                .filter(|(_, parcel)| known.insert(parcel.id()));
+            new.map(|(_, parcel)| parcel.clone()).collect()
+        })
+    }
+
+    /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).
+    pub(crate) fn has_ends(&self) -> bool {
+        let first = self.items.start..self.items.start + 1;
+        self.chunk.baggage(first, |baggage| {
+            baggage.iter().any(|(_, parcel)| parcel.is_end())
+        })
+    }
+
+    /// Lets go of what its items bring along: they have arrived, and will not be sent again.
+    pub(crate) fn let_go(&self) {
+        if self.chunk.laden {
+            let mut baggage = self.chunk.baggage.lock();
+            baggage.retain(|(item, _)| !self.items.contains(item));
+        }
     }
 
     /// Where its bytes lie in the chunk.
@@ -203,10 +247,44 @@ impl Piece {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use serde::ser::{Error, Serializer};
+
+    /// Brings a descriptor along.
+    struct Brings(Arc<Parcel>);
+
+    impl Serialize for Brings {
+        fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            s.serialize_u64(baggage::load(&self.0).map_err(S::Error::custom)?)
+        }
+    }
+
+    #[test]
+    fn who_brings_ends_goes_alone_and_can_be_let_go_of() {
+        let [plain, end] =
+            [0, 1].map(|_| Parcel::new(std::fs::File::open("/dev/null").unwrap().into()));
+        end.set_end();
+        let mut chunk = Chunk::default();
+        for parcel in [&plain, &plain, &end, &plain, &end, &end] {
+            chunk.push(&Brings(parcel.clone())).unwrap();
+        }
+        let mut left = Piece::whole(Arc::new(chunk), 0);
+        let mut cuts = Vec::new();
+        while left.len() > 0 {
+            cuts.push(left.cut(10, usize::MAX));
+        }
+        let seen: Vec<_> = cuts.iter().map(|p| (p.len(), p.has_ends())).collect();
+        let [several, one, last] = [(2, false), (1, true), (1, false)];
+        assert_eq!(seen, [several, one, last, one, one]);
+        assert_eq!(Arc::strong_count(&end), 4);
+        cuts[1].let_go();
+        assert_eq!(Arc::strong_count(&end), 3, "the others have theirs");
+        cuts[4].let_go();
+        assert!(cuts[4].parcels().is_empty() && cuts[3].parcels().len() == 1);
+        assert_eq!(cuts[0].parcels().len(), 1);
+    }
 
     struct Refuses;
 

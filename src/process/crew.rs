@@ -94,6 +94,10 @@ pub(crate) struct Flight {
     pub(crate) each: bool,
     /// What is done should not wait for what is not, when the frame has been the first for so long.
     pub(crate) hurry: Option<Duration>,
+    /// Its one item brings ends of channels along.
+    pub(crate) ends: bool,
+    /// The item may be sent again even after it has begun.
+    pub(crate) kept: bool,
 }
 
 impl Flight {
@@ -113,6 +117,8 @@ impl Flight {
             check_at: None,
             each: false,
             hurry: None,
+            ends: false,
+            kept: false,
         }
     }
 

@@ -58,6 +58,12 @@ pub(crate) struct Context {
     pub(crate) type_name: &'static str,
 }
 
+impl Context {
+    pub(crate) fn has_ends(&self) -> bool {
+        self.packed.has_ends()
+    }
+}
+
 /// What is to be done, and how.
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
@@ -199,6 +205,12 @@ impl Job {
         }
         self.items -= piece.len();
         Some(piece)
+    }
+
+    /// The next item that waits brings ends along, or its context does.
+    pub(crate) fn has_ends(&self) -> bool {
+        let context = self.work.context.as_ref();
+        context.is_some_and(Context::has_ends) || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
     /// The lowest index that waits or has yet to be fed.

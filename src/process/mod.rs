@@ -22,6 +22,14 @@
 //! function again.
 //! `sys::image` and `sys::ledger` lie below.
 //!
+//! **Between processes.** Values go through a [`channel`](channel()), numbers lie in
+//! [`Shared`](crate::Shared) and [`SharedAtomics`](crate::SharedAtomics), results come from calls. Locks, semaphores,
+//! events and barriers between processes are not offered: a holder may be killed, and
+//! what he has left half done cannot be told from what is whole. Instead of a *lock*: one process that owns
+//! the thing, and a channel to it; an atomic; for files [`std::fs::File::lock`], which the kernel
+//! takes back. Of a *semaphore*: a pool of that many workers. Of an *event*: a channel
+//! whose only sender is dropped, which all receivers learn. Of a *barrier*: the end of a `map`.
+//!
 //! **Promised.** An item runs at most once. What had finished when a worker died keeps its result; what
 //! had not begun runs elsewhere. The parent never blocks on a worker, so nothing that one does or
 //! fails to do (stop, loop, not read) delays the others. No worker outlives its parent.
@@ -38,6 +46,7 @@ mod batch;
 mod builder;
 mod bulk;
 mod call;
+pub mod channel;
 mod chunk;
 mod client;
 mod clock;
@@ -74,6 +83,7 @@ mod worker;
 
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use bulk::Bulk;
+pub use channel::channel;
 #[cfg(feature = "indicatif")]
 pub(crate) use counted::Counter;
 pub use entry::init;

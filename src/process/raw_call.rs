@@ -123,7 +123,9 @@ where
         let cell = batch.call();
         let items = || {
             while let Some(argument) = batch.next() {
-                match decode::<A>(argument) {
+                let argument = decode::<A>(argument);
+                batch.decoded();
+                match argument {
                     Err(detail) => batch.codec(CodecOf::Argument, &detail),
                     Ok(argument) => match call(batch, argument) {
                         Err(detail) => batch.codec(CodecOf::Context, &detail),

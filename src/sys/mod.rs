@@ -7,5 +7,6 @@ pub(crate) mod poller;
 pub(crate) mod processor;
 pub(crate) mod segment;
 pub(crate) mod signal;
+pub(crate) mod tally;
 pub(crate) mod ticks;
 pub(crate) mod worker;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::{Action, Body, Sched};
 use crate::process::crew::{INITIALIZE, State};
-use crate::process::job::Job;
+use crate::process::job::{Context, Job};
 use crate::process::wire;
 use crate::task::{TaskError, WorkerExit};
 
@@ -200,6 +200,22 @@ impl Sched {
             self.forget_context(id);
         }
         job.finish();
+    }
+
+    /// A worker is to run an item of `job`: the ends in contexts of other jobs are not this one's.
+    pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
+        let foreign = |id: &u64| {
+            let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());
+            *id != job && context.is_some_and(Context::has_ends)
+        };
+        let worker = &mut self.workers[index];
+        for id in worker.contexts.extract_if(foreign) {
+            self.actions.push(Action::Send {
+                worker: index,
+                head: wire::forget(id),
+                body: Body::None,
+            });
+        }
     }
 
     fn forget_context(&mut self, id: u64) {

@@ -53,12 +53,25 @@ impl Sched {
                     let error = self.codec_error(worker, of, detail);
                     self.item_failed(worker, error, now)?;
                 }
+                Record::Taken => self.has_taken(worker),
                 Record::Retire => {
                     self.workers[worker].retiring = true;
                     self.take_all_back(worker, now);
                 }
             }
             used += length;
+        }
+    }
+
+    /// What its item has brought along is open in the worker, and here it is closed (W26).
+    fn has_taken(&self, index: usize) {
+        let worker = &self.workers[index];
+        let Some(flight) = worker.window.front() else {
+            return;
+        };
+        // Only the gate says whether the item may be sent again (W3).
+        if flight.ends && !flight.kept && worker.begun(0) == flight.end {
+            flight.piece.let_go();
         }
     }
 

@@ -24,6 +24,10 @@
 //!    no job; it gets nothing else before that has ended.
 //! 7. A job's context goes to a worker before the job's first frame does, and is forgotten
 //!    when the job has ended.
+//! 8. An item that brings ends of channels along goes alone, to an idle worker (W25); so does
+//!    a frame whose context does, and that context is forgotten before the worker
+//!    gets a frame of another job. When the worker says that it has decoded such an item, our
+//!    copies of its ends are closed (W26).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again
@@ -269,11 +273,10 @@ impl Sched {
             let job = self.jobs.get(&id);
             let pace = job.and_then(|job| self.pace.get(&job.work.code.function).copied());
             let cost = pace.unwrap_or(f64::INFINITY);
-            let roomy = self
-                .workers
-                .iter()
-                .enumerate()
-                .filter(|(_, worker)| worker.has_room(cost, now));
+            let ends = job.is_some_and(Job::has_ends);
+            let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
+                worker.has_room(cost, now) && (!ends || worker.window.is_empty())
+            });
             let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.window.len()) else {
                 return;
             };
@@ -301,6 +304,17 @@ impl Sched {
             flight.check_at = flight.timeout.map(|timeout| now + timeout);
             flight.hurry = Some(HURRY);
             flight.each = job.work.each;
+            if self.policy.only.is_some() {
+                // It is never sent again, and should not keep open what it has brought along.
+                flight.piece = piece.hollow();
+                flight.hurry = None;
+            }
+            flight.ends = piece.has_ends();
+            flight.kept = job.work.retry > 0;
+            self.forget_ends(index, id);
+            let Some(job) = self.jobs.get(&id) else {
+                continue;
+            };
             if let Some(context) = &job.work.context
                 && self.workers[index].contexts.insert(id)
             {
@@ -318,6 +332,7 @@ impl Sched {
     /// Sends a frame.
     fn launch(&mut self, index: usize, flight: Flight, code: CodeRef, piece: Piece, now: Instant) {
         let (id, timed, brief) = (flight.job, flight.timeout.is_some(), flight.brief);
+        let ends = flight.ends;
         let worker = &mut self.workers[index];
         let batch = BatchHead {
             sequence: worker.launch(flight, now),
@@ -325,6 +340,7 @@ impl Sched {
             count: piece.len() as u64,
             timed,
             brief,
+            ends,
             context: if worker.contexts.contains(&id) { id } else { 0 },
         };
         worker.retiring |= id != INITIALIZE && worker.left(self.policy.most_tasks) == 0;

@@ -12,7 +12,9 @@
 //! - an item ends in `TimedOut` only if it has run for so long, and then does so;
 //! - no worker begins an item before its initializer has ended, without its job's context, or
 //!   after as many as it may have; when an initializer panics everything fails, and nothing more is
-//!   started.
+//!   started;
+//! - an item with ends goes alone, to a worker that has nothing else and no ends of others (W25); once
+//!   its worker has been heard, no copy of its ends is left here (W26).
 //!
 //! Length: one world, with its workers and its laws.
 
@@ -23,7 +25,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{Action, How, Initializer, Policy, Sched};
-use crate::process::baggage::Packed;
+use serde::ser::{Error, Serialize, Serializer};
+
+use crate::process::baggage::{self, Packed, Parcel};
 use crate::process::chunk::Chunk;
 use crate::process::clock::Epoch;
 use crate::process::crew::{Gated, INITIALIZE};
@@ -44,6 +48,22 @@ impl Gated for Gates {
 
 /// An item, in two numbers.
 type Item = (u64, u64);
+
+/// An item that brings an end along.
+struct Laden(Item, Arc<Parcel>);
+
+impl Serialize for Laden {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        baggage::load(&self.1).map_err(S::Error::custom)?;
+        self.0.serialize(s)
+    }
+}
+
+fn end_of_a_channel() -> Arc<Parcel> {
+    let parcel = Parcel::new(std::fs::File::open("/dev/null").unwrap().into());
+    parcel.set_end();
+    parcel
+}
 
 /// What has become of the jobs.
 #[derive(Default)]
@@ -144,6 +164,8 @@ struct Known {
     retry: u32,
     timeout: Option<Duration>,
     context: bool,
+    /// Some of its items bring ends, or its context does.
+    ends: bool,
 }
 
 struct World {
@@ -169,6 +191,10 @@ struct World {
     open: Vec<(u64, u64, u64)>,
     next_job: u64,
     book: Arc<Mutex<Book>>,
+    /// What items bring along.
+    parcels: HashMap<Item, Arc<Parcel>>,
+    /// How many items with ends have begun.
+    laden: u32,
     hostile: bool,
     /// How many workers were killed for the sake of a cancelled item.
     executed: u32,
@@ -226,6 +252,8 @@ impl World {
             open: Vec::new(),
             next_job: 1,
             book: Arc::default(),
+            parcels: HashMap::new(),
+            laden: 0,
             hostile: true,
             executed: 0,
             rung: 0,
@@ -250,7 +278,11 @@ impl World {
         let id = self.next_job;
         self.next_job += 1;
         let each = self.chance(3);
-        let size = if self.chance(2) { 1 } else { self.random(120) };
+        let mut size = if self.chance(2) { 1 } else { self.random(120) };
+        let ends = self.chance(6);
+        if ends {
+            size = size.min(6); // they are real descriptors
+        }
         let timeout = if self.chance(3) {
             Some(Duration::from_millis(self.random(40)))
         } else {
@@ -266,6 +298,7 @@ impl World {
             },
             timeout,
             context: self.chance(5),
+            ends,
         };
         let sink = BookSink {
             id,
@@ -279,7 +312,7 @@ impl World {
         work.context = known.context.then(|| Context {
             packed: Arc::new(Packed {
                 bytes: id.to_ne_bytes().to_vec(),
-                parcels: Vec::new(),
+                parcels: ends.then(end_of_a_channel).into_iter().collect(),
             }),
             type_name: "context",
         });
@@ -293,7 +326,17 @@ impl World {
         let (id, from, size) = self.open[open];
         let to = size.min(from + 1 + self.random(60));
         let mut chunk = Chunk::default();
-        (from..to).for_each(|item| chunk.push(&(id, item)).unwrap());
+        let known = self.jobs[&id];
+        for item in from..to {
+            let item = (id, item);
+            if known.ends && !known.context && item.1 % 3 < 2 {
+                let parcel = end_of_a_channel();
+                chunk.push(&Laden(item, parcel.clone())).unwrap();
+                self.parcels.insert(item, parcel);
+            } else {
+                chunk.push(&item).unwrap();
+            }
+        }
         self.sched.feed(
             id,
             from as usize,
@@ -413,6 +456,12 @@ impl World {
                 assert_eq!(batch.timed, known.timeout.is_some());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
                 assert!(!known.context || sim.contexts.contains(&batch.context));
+                let laden = items.iter().any(|item| self.parcels.contains_key(item));
+                assert_eq!(batch.ends, laden);
+                if laden || known.context && known.ends {
+                    assert!(sim.inbox.is_empty(), "it waits behind another");
+                    assert!(items.len() == 1 || !laden);
+                }
                 sim.inbox.push_back((batch, items));
                 assert!(sim.inbox.len() <= GATES);
             }
@@ -493,6 +542,12 @@ impl World {
             sim.begun += 1;
             sim.running = Some(item);
             sim.until = until;
+            if batch.ends {
+                sim.said.extend(wire::taken());
+                self.laden += 1;
+            }
+            let foreign = |id: &u64| *id != item.0 && self.jobs[id].ends;
+            assert!(!sim.contexts.iter().any(foreign), "others' ends are open");
             if item.0 == INITIALIZE {
                 return;
             }
@@ -535,6 +590,13 @@ impl World {
         sim.heard.extend(sim.said.drain(..some));
         let used = self.sched.receive(index, &sim.heard, self.now).unwrap();
         sim.heard.drain(..used);
+        let heard = sim.heard.is_empty() && sim.said.is_empty();
+        if let (true, Some(item)) = (heard, sim.running)
+            && let Some(parcel) = self.parcels.get(&item)
+            && self.jobs[&item.0].retry == 0
+        {
+            assert_eq!(Arc::strong_count(parcel), 1, "its ends are closed here");
+        }
     }
 
     fn die(&mut self, index: usize) {
@@ -627,7 +689,7 @@ fn worlds() -> u64 {
 #[test]
 fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut executed, mut rung, mut retired, mut broken) = (0, 0, 0, 0);
-    let (mut late, mut again) = (0, 0);
+    let (mut late, mut again, mut laden) = (0, 0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         for _ in 0..1500 {
@@ -652,6 +714,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         broken += u32::from(world.broken);
         let stats = world.counters.read(0);
         (late, again) = (late + stats.timed_out, again + stats.retried);
+        laden += u64::from(world.laden);
     }
     assert!(
         retired > 0 && broken > 0 && late > worlds() && again > worlds(),
@@ -661,6 +724,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         u64::from(executed) > worlds() / 10,
         "{executed} executions test nothing"
     );
+    assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
 }
 

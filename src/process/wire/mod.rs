@@ -24,6 +24,7 @@
 //!                         END      sequence, items begun, nanoseconds of work
 //!                         RETIRE   nothing: give me no more
 //!                         BAG      numbers: of the descriptors that come with its first byte
+//!                         TAKEN    nothing: the ends that an item has brought are open here
 //! ```
 //!
 //! The records of a frame's items come in the order of the items and name no
@@ -39,6 +40,8 @@
 //! must be sliced without copying. A checksum: a socket pair does not lose bytes,
 //! and a worker that overwrites its own memory cannot be caught by one.
 //!
+//! Length: one language, both directions of it, there and back.
+//!
 //! Tests: below, a seeded fuzz included.
 
 #[cfg(test)]
@@ -47,7 +50,7 @@ mod tests;
 use std::ops::Range;
 
 /// Both sides say it first; it changes with the protocol.
-pub(crate) const VERSION: u64 = 4;
+pub(crate) const VERSION: u64 = 5;
 
 /// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +66,7 @@ const CONTEXT: u8 = 4;
 const FORGET: u8 = 5;
 /// In both directions.
 const BAG: u8 = 7;
+const TAKEN: u8 = 8;
 
 const HELLO: u8 = 1;
 const VALUE: u8 = 2;
@@ -208,6 +212,8 @@ pub(crate) struct BatchHead {
     pub(crate) timed: bool,
     /// The worker may begin with it before it has sent what it has to say.
     pub(crate) brief: bool,
+    /// The worker says when it has decoded the item: it brings ends of channels along.
+    pub(crate) ends: bool,
     /// 0: none.
     pub(crate) context: u64,
 }
@@ -272,6 +278,7 @@ impl<'a> Frame<'a> {
                     count: reader.number()?,
                     timed: reader.number()? != 0,
                     brief: reader.number()? != 0,
+                    ends: reader.number()? != 0,
                     context: reader.number()?,
                 };
                 Self::Batch {
@@ -342,6 +349,7 @@ pub(crate) fn batch_head(batch: &BatchHead, bytes: Range<usize>) -> Vec<u8> {
         count,
         timed,
         brief,
+        ends,
         context,
     } = *batch;
     let CodeRef {
@@ -357,6 +365,7 @@ pub(crate) fn batch_head(batch: &BatchHead, bytes: Range<usize>) -> Vec<u8> {
         count,
         timed.into(),
         brief.into(),
+        ends.into(),
         context,
     ];
     head(BATCH, &numbers, bytes.len())
@@ -404,6 +413,8 @@ pub(crate) enum Record<'a> {
     Retire,
     /// What the next value brings along.
     Bag(Vec<u64>),
+    /// The ends that the item has brought are open, and need not be kept for it.
+    Taken,
 }
 
 /// What could not be decoded or encoded in a worker.
@@ -472,6 +483,7 @@ impl<'a> Record<'a> {
             },
             RETIRE => Self::Retire,
             BAG => Self::Bag(numbers(reader)?),
+            TAKEN => Self::Taken,
             _ => return None,
         })
     }
@@ -505,6 +517,10 @@ pub(crate) fn end(sequence: u64, begun: u64, nanos: u64) -> Vec<u8> {
 
 pub(crate) fn retire() -> Vec<u8> {
     whole(RETIRE, &[])
+}
+
+pub(crate) fn taken() -> Vec<u8> {
+    whole(TAKEN, &[])
 }
 
 /// The head of a value too long for the ledger.

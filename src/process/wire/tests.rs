@@ -50,6 +50,7 @@ fn records() -> Vec<Vec<u8>> {
         codec(CodecOf::Result, "no"),
         end(1, 2, u64::MAX),
         retire(),
+        taken(),
     ]
 }
 
@@ -127,6 +128,7 @@ fn frames_come_out_as_they_went_in() {
         count: 2,
         timed: true,
         brief: true,
+        ends: true,
         context: 1 << 20,
     };
     let head = batch_head(&batch, 0..items.len());

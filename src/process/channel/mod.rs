@@ -1,0 +1,117 @@
+//! A channel between any processes.
+//!
+//! **Job.** [`channel`] makes a [`Sender`] and a [`Receiver`]; either end, and clones of it, travel
+//! inside arguments and results (`baggage`). Items arrive once each, whole or not at all, in the order in
+//! which one sender sent them.
+//!
+//! ```text
+//!   Sender ──record──► pipe ──record──► Receiver
+//!     │   └─payload──► file ──payload──┘   │
+//!     └──── waits ◄─── bell ◄──── rings ───┘         places: on the file's first page
+//! ```
+//!
+//! **Protocol.**
+//! 1. An item is encoded. One that does not fit into a record goes into the file, into
+//!    pages that nobody else gets (the tail only grows).
+//! 2. The sender takes a place ([`places`]) and writes the record, which the kernel takes
+//!    and hands out in one piece.
+//! 3. A receiver reads a record, gives its place back, rings the bell if somebody waits for one, and
+//!    takes the item out of the file, whose pages are given back.
+//! 4. Who finds no place counts himself as waiting, quiets the bell, looks again and sleeps until
+//!    the bell rings. Who gets a place and sees another rings it again.
+//!
+//! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel says
+//! when all peers are gone, however they went.
+//!
+//! So nobody keeps an end that he does not use: an argument with ends travels alone, to an idle worker, and
+//! the parent closes its copies when it has arrived (`baggage`, W25, W26).
+//!
+//! **Deaths.** Between a place taken and its record written, or a record read and its place given back, a
+//! killed process leaves the two counters of places too far apart. Who finds no place, and fewer records in
+//! the pipe than places taken, and nothing moved for [`QUIET`](pipe::QUIET), looks who of those at it is
+//! dead ([`owner`]), and gives their places back; who is only stopped keeps his. A bell that
+//! rang for somebody dead is made up for by looking again after some time, ever more rarely.
+//! Payload pages of the dead are freed with the channel.
+//!
+//! **Invariants.**
+//! - **W21** A record is written and read by one system call each, and its size divides a page: readers
+//!   never see parts of two.
+//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and places are checked
+//!   against the file before they are used, and what cannot be decoded is an error.
+//!
+//! **Rejected.** Tokens in a second pipe, one for each place: who dies with a token in his hand takes it
+//! along. A ring in shared memory: who dies inside of it leaves it broken. Sockets that keep messages
+//! apart: they hold some two hundred, whatever the capacity.
+//!
+//! Tests: `tests/process_channel.rs`; `checks/tests/channel_models.rs` (under loom); `sys::tally`.
+
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+mod owner;
+mod pipe;
+mod places;
+mod receiver;
+mod sender;
+mod watch;
+
+pub use receiver::{IntoIter, Iter, Receiver};
+pub use sender::Sender;
+
+use std::io;
+
+use super::portable::Portable;
+use pipe::Pipe;
+
+/// Makes a channel for `capacity` items between any processes of this program.
+///
+/// Either end can be cloned, and sent to a worker (or back from one) as or inside an argument or a result.
+/// Serialising an end anywhere else is an error. The items themselves can be whatever arguments can,
+/// but hold no ends.
+///
+/// A capacity of 0 counts as 1. An item has arrived when it was received: items that a killed receiver had
+/// taken are lost with it, those that it had not are the others'.
+///
+/// The end of the channel comes when all peers are gone: dropped, or their processes ended or killed. An
+/// end that was sent in an argument belongs to the call from when it has been decoded. The sender's own copies
+/// are dropped as usual; what a call with `retry`, an initializer or the context of a `map_with` has
+/// brought along stays open until the call, the pool or the `map_with` has ended.
+///
+/// Costs four descriptors here and three in each other process that has an end. A small item takes two
+/// system calls and about a microsecond while both sides are busy; one larger than 63 bytes about five calls
+/// and some microseconds. Who waits for a place looks again twice a second, in case that who should have told
+/// him was killed.
+///
+/// # Errors
+/// If the system refuses a descriptor or memory; [`InvalidInput`](io::ErrorKind::InvalidInput) if it has no room
+/// for so many items. Where users have no privileges and the usual limits, there is room for 65,280
+/// (of which those above 16,320 are counted as large if they have more than 15 bytes).
+///
+/// # Examples
+///
+/// ```
+/// use trefoil::{ProcessPool, process};
+/// use trefoil::process::channel::Sender;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     trefoil::init();
+///     let procs = ProcessPool::with_workers(2)?;
+///     let (tx, rx) = process::channel::<String>(8)?;
+///     for name in ["Ada", "Grace"] {
+///         procs.spawn((name.to_owned(), tx.clone()), greet).detach();
+///     }
+///     drop(tx);
+///     let mut greetings: Vec<String> = rx.into_iter().collect(); // until all senders are gone
+///     greetings.sort();
+///     assert_eq!(greetings, ["hello Ada", "hello Grace"]);
+///     Ok(())
+/// }
+///
+/// fn greet((name, tx): (String, Sender<String>)) {
+///     tx.send_blocking(format!("hello {name}")).unwrap();
+/// }
+/// ```
+pub fn channel<T: Portable>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
+    let (sends, receives) = Pipe::pair(capacity)?;
+    Ok((Sender::new(sends), Receiver::new(receives)))
+}

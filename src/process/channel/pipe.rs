@@ -1,0 +1,452 @@
+//! One end of a channel, without types: bytes in, bytes out, and who has to wait.
+//!
+//! The protocol, and what happens when somebody dies in it, is told in the module above.
+//!
+//! Tests: `tests/process_channel.rs`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FallocateFlags, FileType, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+use super::super::baggage::{self, Parcel};
+use super::owner;
+use super::places::{Count, Places, TAIL, Waits};
+use super::watch::Interest;
+use crate::loom::Mutex;
+use crate::loom::atomic::Ordering;
+use crate::sys::tally::{PAGE, Tally};
+
+/// How long a record is, and how long in a channel of very many (W21).
+const LONG: usize = 64;
+const SHORT: usize = 16;
+
+/// The first byte of a record whose item is in the file.
+const ELSEWHERE: u8 = 0xff;
+
+/// The pipe that everybody may have: a mebibyte. The kernel frees no page before all of it was read, so a
+/// page more is needed than the records take.
+const COMMON: usize = 1 << 20;
+/// The largest that anybody may have.
+const LARGEST: usize = 1 << 31;
+
+/// How long counters that do not fit the pipe must stand still before somebody looks who is dead.
+pub(super) const QUIET: Duration = Duration::from_millis(10);
+/// How long who waits for a place sleeps at most until he looks again.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// How long the records of such a channel are.
+fn record_length(capacity: u64) -> usize {
+    match capacity <= ((COMMON - PAGE) / LONG) as u64 {
+        true => LONG,
+        false => SHORT,
+    }
+}
+
+/// Which end of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Sends,
+    Receives,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    side: Side,
+    pipe: Arc<Parcel>,
+    file: Arc<Parcel>,
+    bell: Arc<Parcel>,
+    tally: Tally,
+    capacity: u64,
+    /// The counters as they were when they first did not fit the pipe, and when that was.
+    suspicion: Mutex<Option<(Count, Instant)>>,
+}
+
+/// Why there is nothing now.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It has to wait.
+    Wait,
+    /// It need not.
+    Closed,
+    /// This item cannot be sent, or is none: why.
+    Broken(String),
+}
+
+/// An item on its way into the pipe.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    record: [u8; LONG],
+}
+
+impl Pipe {
+    /// Both ends of a new one.
+    pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
+        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        let (read, write) = rustix::pipe::pipe_with(flags)?;
+        let capacity = capacity.max(1) as u64;
+        let record = record_length(capacity) as u64;
+        let needed = capacity.saturating_mul(record).saturating_add(PAGE as u64);
+        let too_large = || {
+            let words = format!(
+                "the system has no room for {capacity} items in a channel between processes"
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, words)
+        };
+        let needed = usize::try_from(needed).map_err(|_| too_large())?;
+        let has = || rustix::pipe::fcntl_getpipe_size(&write);
+        if needed > LARGEST
+            || has()? < needed && {
+                // Refused to a user who asks for more than the system's limit, or has very many pipes.
+                let _ = rustix::pipe::fcntl_setpipe_size(&write, needed);
+                has()? < needed
+            }
+        {
+            return Err(too_large());
+        }
+        let (file, _) = Tally::new()?;
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (file, bell) = (Parcel::new(file), Parcel::new(bell));
+        let end = |side, pipe| {
+            Self::new(
+                side,
+                Parcel::new(pipe),
+                file.clone(),
+                bell.clone(),
+                capacity,
+            )
+        };
+        Ok((end(Side::Sends, write)?, end(Side::Receives, read)?))
+    }
+
+    fn new(
+        side: Side,
+        pipe: Arc<Parcel>,
+        file: Arc<Parcel>,
+        bell: Arc<Parcel>,
+        capacity: u64,
+    ) -> io::Result<Arc<Self>> {
+        let tally = Tally::open(file.as_fd())?;
+        pipe.set_end();
+        Ok(Arc::new(Self {
+            side,
+            pipe,
+            file,
+            bell,
+            tally,
+            capacity,
+            suspicion: Mutex::new(None),
+        }))
+    }
+
+    /// Takes it along with what is being encoded; how it is called there.
+    pub(super) fn load(&self) -> Result<(u64, u64, u64, u64), String> {
+        let [pipe, file, bell] = [&self.pipe, &self.file, &self.bell].map(baggage::load);
+        Ok((pipe?, file?, bell?, self.capacity))
+    }
+
+    /// The end that came along as `names`. Nothing is believed of it.
+    pub(super) fn unload(side: Side, names: (u64, u64, u64, u64)) -> Result<Arc<Self>, String> {
+        let [pipe, file, bell] = [names.0, names.1, names.2].map(baggage::unload);
+        let (pipe, file, bell) = (pipe?, file?, bell?);
+        let wrong = || baggage::said("what came along is no end of a channel");
+        let mode = match side {
+            Side::Sends => OFlags::WRONLY,
+            Side::Receives => OFlags::RDONLY,
+        };
+        let stat = rustix::fs::fstat(&pipe).map_err(|_| wrong())?;
+        let flags = rustix::fs::fcntl_getfl(&pipe).map_err(|_| wrong())?;
+        let is_pipe = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+        if !is_pipe || flags & OFlags::ACCMODE != mode {
+            return Err(wrong());
+        }
+        for quick in [&pipe, &bell] {
+            let flags = rustix::fs::fcntl_getfl(quick).map_err(|_| wrong())?;
+            rustix::fs::fcntl_setfl(quick, flags | OFlags::NONBLOCK).map_err(|_| wrong())?;
+        }
+        let capacity = names.3.clamp(1, LARGEST as u64);
+        Self::new(side, pipe, file, bell, capacity).map_err(|_| wrong())
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let key =
+            |pipe: &Self| rustix::fs::fstat(&pipe.file).map(|stat| (stat.st_dev, stat.st_ino));
+        key(self).is_ok_and(|own| key(other) == Ok(own))
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    /// How many records there are.
+    pub(super) fn length(&self) -> usize {
+        let bytes = rustix::io::ioctl_fionread(&self.pipe).unwrap_or(0);
+        bytes as usize / record_length(self.capacity)
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places::new(self.tally.words(), self.capacity)
+    }
+
+    fn ring(&self) {
+        // A counter that is full rings, too.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// All peers are gone.
+    fn is_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.pipe, PollFlags::empty())];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&now)).is_ok() && !fds[0].revents().is_empty()
+    }
+}
+
+// Sending.
+impl Pipe {
+    /// Nothing could be sent now: why.
+    pub(super) fn refuses(&self) -> Option<Refused> {
+        if self.is_hung_up() {
+            return Some(Refused::Closed);
+        }
+        (self.places().seem_full() && !self.mend()).then_some(Refused::Wait)
+    }
+
+    /// Puts the bytes of an item where receivers will find them.
+    pub(super) fn pack(&self, item: &[u8]) -> Result<Outgoing, Refused> {
+        let mut record = [0; LONG];
+        if item.len() < record_length(self.capacity) {
+            record[0] = item.len() as u8;
+            record[1..][..item.len()].copy_from_slice(item);
+            return Ok(Outgoing { record });
+        }
+        let pages = item.len().div_ceil(PAGE) as u64;
+        let page = self.tally.words()[TAIL].fetch_add(pages, Ordering::Relaxed);
+        let page = page.wrapping_add(1) % (i64::MAX as u64 / PAGE as u64);
+        let place = page * PAGE as u64;
+        record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
+        record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
+        let outgoing = Outgoing { record };
+        let mut at = 0;
+        while at < item.len() {
+            match rustix::io::pwrite(&self.file, &item[at..], place + at as u64) {
+                Ok(count) if count > 0 => at += count,
+                Err(Errno::INTR) => {}
+                result => {
+                    self.discard(&outgoing);
+                    let why = result.err().unwrap_or(Errno::NOSPC);
+                    return Err(Refused::Broken(format!("there is no memory for it: {why}")));
+                }
+            }
+        }
+        Ok(outgoing)
+    }
+
+    /// An item that will not be sent: gives its memory back.
+    pub(super) fn discard(&self, outgoing: &Outgoing) {
+        if outgoing.record[0] == ELSEWHERE {
+            let (place, length) = elsewhere(&outgoing.record);
+            self.release(place, length);
+        }
+    }
+
+    fn release(&self, place: u64, length: u64) {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let pages = length.next_multiple_of(PAGE as u64);
+        let _ = rustix::fs::fallocate(&self.file, flags, place, pages);
+    }
+
+    /// Sends an item if there is a place.
+    pub(super) fn send(&self, outgoing: &Outgoing) -> Result<(), Refused> {
+        let mut sent = self.put(outgoing);
+        if sent.is_none() && self.mend() {
+            sent = self.put(outgoing);
+        }
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(Errno::AGAIN)) => return Err(Refused::Wait),
+            Some(Err(_)) => return Err(Refused::Closed),
+            None if self.is_hung_up() => return Err(Refused::Closed),
+            None => return Err(Refused::Wait),
+        }
+        let places = self.places();
+        if places.are_awaited() && !places.seem_full() {
+            self.ring(); // there is another place, and the bell rang for both
+        }
+        Ok(())
+    }
+
+    fn put(&self, outgoing: &Outgoing) -> Option<Result<(), Errno>> {
+        let record = &outgoing.record[..record_length(self.capacity)];
+        self.places().send(owner::own(), || {
+            loop {
+                match rustix::io::write(&self.pipe, record) {
+                    Err(Errno::INTR) => {}
+                    result => return result.map(drop),
+                }
+            }
+        })
+    }
+
+    /// There is no place, by the counters. Puts them right if the dead have left them
+    /// wrong; true if there may be a place now.
+    fn mend(&self) -> bool {
+        let places = self.places();
+        let count = places.count();
+        let mut suspicion = self.suspicion.lock();
+        let now = Instant::now();
+        if self.length() as u64 >= count.held() {
+            *suspicion = None;
+            return false;
+        }
+        match *suspicion {
+            Some((then, since)) if then == count => {
+                if now < since + QUIET {
+                    return false;
+                }
+                *suspicion = Some((count, now)); // not more often than that
+            }
+            _ => {
+                *suspicion = Some((count, now));
+                return false;
+            }
+        }
+        places.mend(count, || self.length() as u64, owner::lives)
+    }
+
+    /// Counts as waiting until it is dropped; the bell will ring for what happens from now on.
+    pub(super) fn wait_for_place(&self) -> WaitsForPlace<'_> {
+        let waits = Some(self.places().wait());
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        WaitsForPlace { pipe: self, waits }
+    }
+
+    /// How long to sleep before the next look, the `round`th.
+    pub(super) fn patience(round: u32) -> Duration {
+        LONGEST.min(QUIET * 2u32.saturating_pow(round.min(10)))
+    }
+}
+
+/// Somebody waits for a place.
+#[derive(Debug)]
+pub(super) struct WaitsForPlace<'a> {
+    pipe: &'a Pipe,
+    waits: Option<Waits<'a>>,
+}
+
+impl Drop for WaitsForPlace<'_> {
+    fn drop(&mut self) {
+        self.waits = None;
+        // The bell may have rung for this one.
+        let places = self.pipe.places();
+        if places.are_awaited() && !places.seem_full() {
+            self.pipe.ring();
+        }
+    }
+}
+
+// Receiving.
+impl Pipe {
+    /// The bytes of the next item.
+    pub(super) fn receive(&self) -> Result<Vec<u8>, Refused> {
+        let mut record = [0; LONG];
+        let length = record_length(self.capacity);
+        let read = || {
+            loop {
+                match rustix::io::read(&self.pipe, &mut record[..length]) {
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => return Err(Refused::Wait),
+                    Err(_) | Ok(0) => return Err(Refused::Closed),
+                    Ok(count) => return Ok(count),
+                }
+            }
+        };
+        let places = self.places();
+        let count = places.receive(owner::own(), read)?;
+        if places.are_awaited() {
+            self.ring();
+        }
+        let broken = |what: &str| Refused::Broken(format!("what arrived is no item: {what}"));
+        if count != length {
+            return Err(broken("it is not whole"));
+        }
+        if record[0] != ELSEWHERE {
+            let item = record[1..length].get(..usize::from(record[0]));
+            return item
+                .map(<[u8]>::to_vec)
+                .ok_or_else(|| broken("its length is wrong"));
+        }
+        let (place, length) = elsewhere(&record);
+        let size = rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_size as u64);
+        let inside = place.checked_add(length).is_some_and(|end| end <= size);
+        if !inside || place < PAGE as u64 || place % PAGE as u64 != 0 {
+            return Err(broken("it lies nowhere"));
+        }
+        let item = self.read(place, length);
+        self.release(place, length);
+        item
+    }
+
+    fn read(&self, place: u64, length: u64) -> Result<Vec<u8>, Refused> {
+        let broken = |why: String| Refused::Broken(format!("it cannot be read: {why}"));
+        let mut item = Vec::new();
+        item.try_reserve_exact(length as usize)
+            .map_err(|error| broken(error.to_string()))?;
+        while item.len() < length as usize {
+            let at = place + item.len() as u64;
+            let room = rustix::buffer::spare_capacity(&mut item);
+            match rustix::io::pread(&self.file, room, at) {
+                Ok(count) if count > 0 => {}
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(broken(error.to_string())),
+                Ok(_) => return Err(broken("its file is too short".to_owned())),
+            }
+        }
+        item.truncate(length as usize);
+        Ok(item)
+    }
+}
+
+/// Where the item is, and how long.
+fn elsewhere(record: &[u8; LONG]) -> (u64, u64) {
+    let number = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&record[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    let place = (number(0) >> 8).saturating_mul(PAGE as u64);
+    (place, number(8))
+}
+
+// Waiting.
+impl Pipe {
+    /// What to wait for: an item, or a place; the end in any case.
+    pub(super) fn interest(&self) -> Interest {
+        let (pipe, bell) = (self.pipe.clone(), self.bell.clone());
+        match self.side {
+            Side::Receives => Interest::new(pipe, None),
+            Side::Sends => Interest::new(bell, Some(pipe)),
+        }
+    }
+
+    /// Blocks this thread until something may have happened, or it is late. False: it is late.
+    pub(super) fn block(&self, until: Option<Instant>) -> bool {
+        let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if limit == Some(Duration::ZERO) {
+            return false;
+        }
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let interest = self.interest();
+        let mut fds = Vec::with_capacity(2);
+        interest.add_to(&mut fds);
+        poll(&mut fds, limit.as_ref()) != Ok(0)
+    }
+}

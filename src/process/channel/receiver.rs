@@ -1,0 +1,210 @@
+//! The end of a channel that items come out of.
+//!
+//! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
+//! that blocks, in `watch` for a future. Nothing is taken out before it is given to somebody.
+//!
+//! Tests: `tests/process_channel.rs`.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::super::portable::Portable;
+use super::super::sink::{decode, undecodable};
+use super::pipe::{Pipe, Refused, Side};
+use super::watch::Ready;
+use crate::task::{TaskError, context};
+
+/// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is
+/// received once.
+pub struct Receiver<T> {
+    pipe: Arc<Pipe>,
+    _items: PhantomData<fn() -> T>,
+}
+
+impl<T> Receiver<T> {
+    pub(super) fn new(pipe: Arc<Pipe>) -> Self {
+        Self {
+            pipe,
+            _items: PhantomData,
+        }
+    }
+
+    /// How many items the channel holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.pipe.capacity()
+    }
+
+    /// How many items have been sent and not received, now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pipe.length()
+    }
+
+    /// No item waits to be received, now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Both receive from the same channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.pipe.is_same(&other.pipe)
+    }
+}
+
+impl<T: Portable> Receiver<T> {
+    /// The next item; waits until there is one.
+    ///
+    /// Works on any runtime, and is cancel safe: a future that is dropped has taken nothing. While it
+    /// waits, one thread of the process waits for all such futures.
+    ///
+    /// # Errors
+    /// [`Closed`](TaskError::Closed) if there is no item and all senders are gone, however they
+    /// went. [`Codec`](TaskError::Codec) if an item cannot be decoded; the channel goes on.
+    pub async fn recv(&self) -> Result<T, TaskError> {
+        loop {
+            match self.try_recv() {
+                Err(TaskError::WouldBlock) => Ready::new(self.pipe.interest(), None).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// As [`recv`](Self::recv), blocking this thread.
+    ///
+    /// # Errors
+    /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
+    /// if there is no item.
+    pub fn recv_blocking(&self) -> Result<T, TaskError> {
+        self.recv_until(None)
+    }
+
+    /// As [`recv_blocking`](Self::recv_blocking), for `limit` at most.
+    ///
+    /// # Errors
+    /// As there, and [`TimedOut`](TaskError::TimedOut).
+    pub fn recv_timeout(&self, limit: Duration) -> Result<T, TaskError> {
+        // Past the end of time: no limit.
+        self.recv_until(Instant::now().checked_add(limit))
+    }
+
+    fn recv_until(&self, until: Option<Instant>) -> Result<T, TaskError> {
+        loop {
+            match self.try_recv() {
+                Err(TaskError::WouldBlock) if context::blocking_refused() => {
+                    return Err(TaskError::WouldBlock);
+                }
+                Err(TaskError::WouldBlock) if !self.pipe.block(until) => {
+                    // What came in the last moment is as good.
+                    return self.try_recv().map_err(|error| match error {
+                        TaskError::WouldBlock => TaskError::TimedOut,
+                        error => error,
+                    });
+                }
+                Err(TaskError::WouldBlock) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The next item, if there is one now.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<T, TaskError> {
+        match self.pipe.receive() {
+            Ok(bytes) => decode(&bytes).map_err(undecodable::<T>),
+            Err(Refused::Wait) => Err(TaskError::WouldBlock),
+            Err(Refused::Closed) => Err(TaskError::Closed),
+            Err(Refused::Broken(why)) => Err(undecodable::<T>(why)),
+        }
+    }
+
+    /// The items as they come, blocking this thread for each, until [`recv_blocking`](Self::recv_blocking)
+    /// gives an error: all senders are gone (or an item cannot be decoded, or this thread must not block).
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter(self)
+    }
+}
+
+/// Borrows a [`Receiver`]; from [`iter`](Receiver::iter).
+#[derive(Debug)]
+pub struct Iter<'a, T>(&'a Receiver<T>);
+
+impl<T: Portable> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.0.recv_blocking().ok()
+    }
+}
+
+/// Owns a [`Receiver`].
+#[derive(Debug)]
+pub struct IntoIter<T>(Receiver<T>);
+
+impl<T: Portable> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.0.recv_blocking().ok()
+    }
+}
+
+impl<T: Portable> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter(self)
+    }
+}
+
+impl<'a, T: Portable> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.pipe.clone())
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
+impl<T> Serialize for Receiver<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let names = self.pipe.load().map_err(S::Error::custom)?;
+        names.serialize(serializer)
+    }
+}
+
+/// Only from an argument or a result of a call into another process; elsewhere it is an error.
+impl<'de, T> Deserialize<'de> for Receiver<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Deserialize::deserialize(deserializer)?;
+        let pipe = Pipe::unload(Side::Receives, names).map_err(D::Error::custom)?;
+        Ok(Self::new(pipe))
+    }
+}

@@ -1,0 +1,215 @@
+//! The end of a channel that items go into.
+//!
+//! What is common to all ways of sending: the item is encoded and packed first, on the
+//! caller's thread; [`Packed`] gives its memory back if it does not get sent.
+//!
+//! Tests: `tests/process_channel.rs`.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::super::baggage;
+use super::super::client::unencodable;
+use super::super::portable::Portable;
+use super::pipe::{Outgoing, Pipe, Refused, Side};
+use super::watch::Ready;
+use crate::task::{CodecDirection, CodecError, TaskError, context};
+
+/// The sending end of a [`channel`](super::channel()). Clones send into the same.
+pub struct Sender<T> {
+    pipe: Arc<Pipe>,
+    _items: PhantomData<fn(T)>,
+}
+
+impl<T> Sender<T> {
+    pub(super) fn new(pipe: Arc<Pipe>) -> Self {
+        Self {
+            pipe,
+            _items: PhantomData,
+        }
+    }
+
+    /// How many items the channel holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.pipe.capacity()
+    }
+
+    /// How many items have been sent and not received, now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pipe.length()
+    }
+
+    /// No item waits to be received, now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Both send into the same channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.pipe.is_same(&other.pipe)
+    }
+}
+
+impl<T: Portable> Sender<T> {
+    /// Sends an item; waits while the channel is full.
+    ///
+    /// Works on any runtime. Cancel safe in the sense that an item whose future is dropped was
+    /// not sent. While it waits, one thread of the process waits for all such futures.
+    ///
+    /// # Errors
+    /// [`Closed`](TaskError::Closed) if all receivers are gone, [`Codec`](TaskError::Codec) if the item cannot
+    /// be encoded or there is no memory for it. The item is dropped then.
+    pub async fn send(&self, item: T) -> Result<(), TaskError> {
+        let packed = self.pack(&item)?;
+        drop(item);
+        let mut packed = match packed.send() {
+            Ok(()) => return Ok(()),
+            Err((packed, Refused::Wait)) => packed,
+            Err((_, refused)) => return Err(error::<T>(refused)),
+        };
+        for round in 0.. {
+            let _waits = self.pipe.wait_for_place();
+            packed = match packed.send() {
+                Ok(()) => return Ok(()),
+                Err((packed, Refused::Wait)) => packed,
+                Err((_, refused)) => return Err(error::<T>(refused)),
+            };
+            let until = Instant::now() + Pipe::patience(round);
+            Ready::new(self.pipe.interest(), Some(until)).await;
+        }
+        Err(TaskError::Closed)
+    }
+
+    /// As [`send`](Self::send), blocking this thread.
+    ///
+    /// # Errors
+    /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
+    /// if the channel is full.
+    pub fn send_blocking(&self, item: T) -> Result<(), TaskError> {
+        let packed = self.pack(&item)?;
+        drop(item);
+        let mut packed = match packed.send() {
+            Ok(()) => return Ok(()),
+            Err((packed, Refused::Wait)) if !context::blocking_refused() => packed,
+            Err((_, refused)) => return Err(error::<T>(refused)),
+        };
+        for round in 0.. {
+            let _waits = self.pipe.wait_for_place();
+            packed = match packed.send() {
+                Ok(()) => return Ok(()),
+                Err((packed, Refused::Wait)) => packed,
+                Err((_, refused)) => return Err(error::<T>(refused)),
+            };
+            self.pipe
+                .block(Some(Instant::now() + Pipe::patience(round)));
+        }
+        Err(TaskError::Closed)
+    }
+
+    /// Sends an item if there is a place for it now.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`send`](Self::send).
+    pub fn try_send(&self, item: T) -> Result<(), TaskError> {
+        if let Some(refused) = self.pipe.refuses() {
+            return Err(error::<T>(refused));
+        }
+        let packed = self.pack(&item)?;
+        packed.send().map_err(|(_, refused)| error::<T>(refused))
+    }
+
+    fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
+        let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(item));
+        let bytes = bytes.map_err(unencodable::<T>)?;
+        if !parcels.is_empty() {
+            let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
+            return Err(error::<T>(Refused::Broken(words.to_owned())));
+        }
+        let packed = self.pipe.pack(&bytes).map_err(error::<T>)?;
+        Ok(Packed {
+            pipe: &self.pipe,
+            outgoing: Some(packed),
+        })
+    }
+}
+
+#[cold]
+fn error<T>(refused: Refused) -> TaskError {
+    match refused {
+        Refused::Wait => TaskError::WouldBlock,
+        Refused::Closed => TaskError::Closed,
+        Refused::Broken(why) => TaskError::Codec(Box::new(CodecError::new(
+            std::any::type_name::<T>(),
+            CodecDirection::EncodeArgument,
+            why,
+        ))),
+    }
+}
+
+/// An item that has not been sent.
+struct Packed<'a> {
+    pipe: &'a Pipe,
+    outgoing: Option<Outgoing>,
+}
+
+impl Packed<'_> {
+    fn send(mut self) -> Result<(), (Self, Refused)> {
+        if let Some(outgoing) = &self.outgoing
+            && let Err(refused) = self.pipe.send(outgoing)
+        {
+            return Err((self, refused));
+        }
+        self.outgoing = None;
+        Ok(())
+    }
+}
+
+impl Drop for Packed<'_> {
+    fn drop(&mut self) {
+        if let Some(outgoing) = &self.outgoing {
+            self.pipe.discard(outgoing);
+        }
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.pipe.clone())
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
+impl<T> Serialize for Sender<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let names = self.pipe.load().map_err(S::Error::custom)?;
+        names.serialize(serializer)
+    }
+}
+
+/// Only from an argument or a result of a call into another process; elsewhere it is an error.
+impl<'de, T> Deserialize<'de> for Sender<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Deserialize::deserialize(deserializer)?;
+        let pipe = Pipe::unload(Side::Sends, names).map_err(D::Error::custom)?;
+        Ok(Self::new(pipe))
+    }
+}
