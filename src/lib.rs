@@ -6,6 +6,11 @@
 //!
 #![doc = include_str!("../README.md")]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "trefoil runs on Linux only so far: docs/PLATFORM.md says what stands in the way elsewhere"
+);
+
 mod loom;
 mod sys;
 
@@ -48,10 +53,22 @@ pub use thread::{
     Imap, ImapStream, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 
-/// The longer pages: how it is built, why it is so, and what its unsafe code
-/// rests on.
+/// The longer pages: the guide, the way here from other libraries, how it is built, why it
+/// is so, and what its unsafe code rests on.
 #[cfg(any(doc, doctest))]
 pub mod _documentation {
+    #[doc = include_str!("../docs/GUIDE.md")]
+    pub mod guide {}
+    #[doc = include_str!("../docs/FROM_PYTHON.md")]
+    pub mod from_python {}
+    #[doc = include_str!("../docs/FROM_RAYON.md")]
+    pub mod from_rayon {}
+    #[doc = include_str!("../docs/FROM_TOKIO.md")]
+    pub mod from_tokio {}
+    #[doc = include_str!("../docs/COMPARE.md")]
+    pub mod compare {}
+    #[doc = include_str!("../docs/PLATFORM.md")]
+    pub mod platform {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     pub mod architecture {}
     #[doc = include_str!("../docs/SCHEDULER.md")]
