@@ -1,10 +1,17 @@
 //! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
-//! Below stands the crate's README; `_documentation` has the longer pages. This file
+//! Below stands the crate's README; [`_documentation`] has the longer pages, the
+//! [guide](_documentation::guide) first. This file
 //! only opens doors: modules in reading order from the bottom up, then what of them
 //! stands at the root.
 //!
+//! [docs/GUIDE.md]: _documentation::guide
 #![doc = include_str!("../README.md")]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "trefoil runs on Linux only so far: docs/PLATFORM.md says what stands in the way elsewhere"
+);
 
 mod loom;
 mod sys;
@@ -51,14 +58,32 @@ pub use thread::{
     Imap, ImapStream, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 
-/// The longer pages: how it is built, why it is so, and what its unsafe code
-/// rests on.
+/// The longer pages: the guide, the way here from other libraries, how it is built, why it
+/// is so, and what its unsafe code rests on.
+// Their links to one another are files in a checkout; here the definitions that come first count.
 #[cfg(any(doc, doctest))]
 pub mod _documentation {
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/GUIDE.md")]
+    pub mod guide {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/FROM_PYTHON.md")]
+    pub mod from_python {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/FROM_RAYON.md")]
+    pub mod from_rayon {}
+    #[doc = include_str!("../docs/FROM_TOKIO.md")]
+    pub mod from_tokio {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/COMPARE.md")]
+    pub mod compare {}
+    #[doc = include_str!("../docs/PLATFORM.md")]
+    pub mod platform {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     pub mod architecture {}
     #[doc = include_str!("../docs/SCHEDULER.md")]
     pub mod scheduler {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/DESIGN.md")]
     pub mod design {}
     #[doc = include_str!("../docs/SAFETY.md")]

@@ -7,7 +7,7 @@
 //! a document names exists.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
-//! 2. `layers.rs`, `danger.rs` and `words.rs` hold the rules. Each is a
+//! 2. `layers.rs`, `danger.rs`, `words.rs` and `python.rs` hold the rules. Each is a
 //!    function from one file (and, where it needs more, the whole tree) to a
 //!    list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
@@ -17,6 +17,7 @@
 
 mod danger;
 mod layers;
+mod python;
 mod source;
 mod words;
 
@@ -82,6 +83,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(words::paths(file, tree));
         findings.extend(words::forbidden(file));
         findings.extend(words::compiled(file));
+        findings.extend(python::mapped(file));
     }
     findings
 }
@@ -130,6 +132,7 @@ fn every_rule_can_fail() {
             "use std::sync::atomic::AtomicBool;".to_owned(),
         ),
         ("src/task/long.rs", "f();\n".repeat(500)),
+        ("docs/FROM_PYTHON.md", "## queue".to_owned()),
         (
             "docs/A.md",
             concat!("see `src/gone.rs`\n```ignore\n```\nTO", "DO\n/ho", "me/me").to_owned(),
@@ -154,6 +157,7 @@ fn every_rule_can_fail() {
         "length",
         "machine",
         "path",
+        "python",
         "uncompiled",
         "unsafe-place",
         "unsafe-silent",

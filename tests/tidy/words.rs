@@ -181,11 +181,13 @@ pub(crate) fn compiled(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// The targets of a line's Markdown links.
+/// The targets of a line's Markdown links, or the one that it defines.
 fn links(text: &str) -> impl Iterator<Item = &str> {
+    let defined = text.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
     text.split("](")
         .skip(1)
         .filter_map(|rest| rest.split(')').next())
+        .chain(defined.map(|(_, target)| target.trim()))
 }
 
 /// A relative link as a path of the checkout; `None` for anything else.
@@ -302,6 +304,7 @@ mod tests {
         let check = |path: &str, text: &str| paths(&file(path, text), &tree).len();
         assert_eq!(check("README.md", "see `src/task/cell.rs`"), 1);
         assert_eq!(check("README.md", "see [it](docs/B.md)"), 1);
+        assert_eq!(check("README.md", "[it]: docs/B.md"), 1);
         assert_eq!(check("docs/A.md", "see [it](../src/nowhere)"), 1);
         assert_eq!(check("src/a.rs", "//! Checked by `tests/gone.rs`."), 1);
         assert_eq!(
