@@ -39,7 +39,12 @@ fn program(name: &str) -> PathBuf {
 
 /// Runs an example to its end; what it has printed.
 fn run(name: &str) -> String {
+    run_with(name, &[])
+}
+
+fn run_with(name: &str, arguments: &[&str]) -> String {
     let mut child = Command::new(program(name))
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -498,6 +503,22 @@ sensor 2: the callback was dropped, so the task is closed
 cancelled: the producer noticed and stopped
 ",
     );
+}
+
+/// What it measures is the machine's; that it measures, and draws conclusions, is looked at.
+#[test]
+fn choose() {
+    let out = run_with("choose", &["quick"]);
+    for line in [
+        "What one costs*",
+        "How many times as fast as a loop:",
+        "What should I use*",
+    ] {
+        assert!(
+            out.lines().any(|l| matches(line, l)),
+            "no `{line}` in\n{out}"
+        );
+    }
 }
 
 #[test]

@@ -92,7 +92,10 @@ pub(crate) fn mapped(file: &File) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (module, names) in CALLS {
         let said = said(file, module);
-        for name in names.split_whitespace().filter(|name| !said.contains(*name)) {
+        for name in names
+            .split_whitespace()
+            .filter(|name| !said.contains(*name))
+        {
             let what = format!("`{name}` of Python's {module} is not mapped");
             findings.push(Finding::new(file, 0, "python", what));
         }

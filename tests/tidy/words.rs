@@ -183,7 +183,9 @@ pub(crate) fn compiled(file: &File) -> Vec<Finding> {
 
 /// The targets of a line's Markdown links, or the one that it defines.
 fn links(text: &str) -> impl Iterator<Item = &str> {
-    let defined = text.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+    let defined = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("]: "));
     text.split("](")
         .skip(1)
         .filter_map(|rest| rest.split(')').next())
