@@ -5,6 +5,7 @@
 //! stands at the root.
 //!
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod loom;
 mod sys;
@@ -23,6 +24,9 @@ mod executor;
 
 pub mod io;
 pub mod time;
+
+#[cfg(any(feature = "hyper", feature = "tokio-io", feature = "tracing"))]
+pub mod adapters;
 
 #[doc(inline)]
 pub use event_loop::{

@@ -25,8 +25,8 @@ use std::fs;
 use std::path::Path;
 
 /// What the walk looks at: everything that is written by hand and committed.
-const ROOTS: [&str; 8] = [
-    "src", "tests", "checks", "benches", "examples", "docs", ".ci", ".config",
+const ROOTS: [&str; 9] = [
+    "src", "tests", "adapters", "checks", "benches", "examples", "docs", ".ci", ".config",
 ];
 
 /// Reads every file of the checkout that the rules speak about.
