@@ -132,6 +132,59 @@ fn http2_ends_when_its_last_stream_has() {
     });
 }
 
+/// hyper-util's server of both versions, and its way to drain one: with the executor and the timer
+/// here it needs nothing else.
+#[test]
+fn by_the_means_of_hyper_util() {
+    use hyper_util::server::conn::auto;
+    use hyper_util::server::graceful::GracefulShutdown;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    within_deadline(|| {
+        let before = descriptors();
+        trefoil::run(async {
+            let mut builder = auto::Builder::new(LoopExecutor);
+            builder.http1().timer(LoopTimer);
+            builder.http2().timer(LoopTimer);
+            let graceful = GracefulShutdown::new();
+            let go = CancelToken::new();
+            let mut serving = Vec::new();
+            let mut open = async || {
+                let (near, far) = connected().await;
+                let go = go.clone();
+                let service = service_fn(move |request| slow_path(request, go.clone()));
+                let connection = builder.serve_connection(far, service).into_owned();
+                serving.push(spawn(graceful.watch(connection)));
+                near
+            };
+            let (mut http1, connection) =
+                client::conn::http1::handshake(open().await).await.unwrap();
+            spawn(connection).detach();
+            let (mut http2, connection) =
+                client::conn::http2::handshake(LoopExecutor, open().await)
+                    .await
+                    .unwrap();
+            spawn(connection).detach();
+            let slow = [
+                spawn(http1.send_request(get("/slow"))),
+                spawn(http2.send_request(get("/slow"))),
+            ];
+            time::sleep(Duration::from_millis(20)).await;
+            let drained = spawn(graceful.shutdown());
+            yield_now().await;
+            assert!(!drained.is_finished());
+            go.cancel();
+            for slow in slow {
+                assert_eq!(text(slow.await.unwrap().unwrap()).await, "/slow");
+            }
+            drained.await.unwrap();
+            for connection in serving {
+                connection.await.unwrap().unwrap();
+            }
+        });
+        assert_eq!(descriptors(), before);
+    });
+}
+
 /// What a loop has while both sides of many connections are at work, and after all of them were
 /// dropped at once, at different stages.
 #[test]
