@@ -7,6 +7,7 @@
 //!
 //! [docs/GUIDE.md]: _documentation::guide
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -33,6 +34,9 @@ pub mod progress;
 
 pub mod io;
 pub mod time;
+
+#[cfg(any(feature = "hyper", feature = "tokio-io", feature = "tracing"))]
+pub mod adapters;
 
 #[doc(inline)]
 pub use event_loop::{

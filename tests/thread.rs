@@ -848,7 +848,7 @@ fn ranges_of_every_integer() {
     assert_eq!(empty, (vec![], vec![]));
     let mut exhausted = 1..=3;
     exhausted.by_ref().for_each(drop);
-    assert_eq!(pool.map(exhausted, |i: u16| i), []);
+    assert_eq!(pool.map(exhausted, |i: u16| i), Vec::<u16>::new());
     assert_eq!(
         pool.map_reduce(1..=1_000_000_u64, |i| i, || 0, |a, b| a + b),
         500_000_500_000

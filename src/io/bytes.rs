@@ -78,7 +78,7 @@ fn wanted(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
     }
 }
 
-fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
+pub(super) fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
     if T::DRAINS {
         Outcome::of(wanted, count)
     } else {

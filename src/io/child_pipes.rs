@@ -51,7 +51,7 @@ macro_rules! pipe_end {
                 Pipe::new(end.into()).map(Self)
             }
 
-            fn source(&self) -> &Source<File> {
+            pub(super) fn source(&self) -> &Source<File> {
                 &self.0.0
             }
 

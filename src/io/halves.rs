@@ -126,7 +126,7 @@ impl<S: HalfClose> Drop for WriteHalf<S> {
 }
 
 impl ReadHalf<TcpStream> {
-    fn source(&self) -> &Source<mio::net::TcpStream> {
+    pub(super) fn source(&self) -> &Source<mio::net::TcpStream> {
         self.stream.source()
     }
 }
@@ -138,7 +138,7 @@ impl WriteHalf<TcpStream> {
 }
 
 impl ReadHalf<UnixStream> {
-    fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
+    pub(super) fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
         self.stream.source()
     }
 }

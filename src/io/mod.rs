@@ -51,7 +51,7 @@
 //!
 //! `source` is the meeting of a descriptor and its loop; everything else
 //! is a thin skin over it. `bytes` has what all streams have in common, `connect` the choice
-//! between addresses, `reaper` the children that nobody waits for, `fs::cursor` the one
+//! between addresses, `uninit` reading for the adapters, `reaper` the children that nobody waits for, `fs::cursor` the one
 //! position of a file. Checked by `tests/event_loop/`.
 
 mod async_fd;
@@ -71,10 +71,15 @@ mod stdio;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+mod uninit;
 mod unix_address;
 mod unix_datagram;
 mod unix_listener;
 mod unix_stream;
+
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+pub(crate) use uninit::ReadUninit;
 
 pub use async_fd::AsyncFd;
 pub use child::Child;

@@ -18,6 +18,7 @@ use std::task::{Poll, Waker};
 use super::panic::contain;
 use super::raw::{self, Handle, Ref, current};
 use super::runnable::TaskRef;
+use super::traced::Birth;
 use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
 use crate::loom::Mutex;
@@ -149,7 +150,7 @@ where
     T: Send + 'static,
     H: OnCancel,
 {
-    let cell = raw::allocate_promise::<T, H>(hook, Location::caller());
+    let cell = raw::allocate_promise::<T, H>(hook, Birth::at(Location::caller()));
     let completer = Completer {
         cell: Some(Ref::from_raw(cell)),
         _input: PhantomData,

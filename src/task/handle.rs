@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::raw::{self, Handle};
 use super::runnable::TaskRef;
+use super::traced::Birth;
 use super::{SharedTask, TaskError, TaskId, context, map, on_done, shared_task};
 use crate::loom::hint;
 use crate::sync::park::{self, Waited};
@@ -282,7 +283,7 @@ impl<T> Task<T> {
     pub fn ready(value: T) -> Self {
         Self::from_handle(Handle::from_raw(raw::allocate_ready(
             value,
-            Location::caller(),
+            Birth::at(Location::caller()),
         )))
     }
 

@@ -48,6 +48,7 @@ mod shared_task;
 mod shutdown;
 mod state;
 mod timeout;
+mod traced;
 mod try_join_all;
 mod unobserved;
 mod wait;

@@ -16,6 +16,7 @@ use std::panic::Location;
 
 use super::completer::Origin;
 use super::raw::{self, Handle, Ref};
+use super::traced::{self, Birth};
 use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
 
@@ -225,7 +226,12 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    pair(raw::allocate_closure(f, claimable, Location::caller()))
+    let birth = Birth::at(Location::caller());
+    pair(raw::allocate_closure(
+        traced::closure(f, birth),
+        claimable,
+        birth,
+    ))
 }
 
 /// A queued future that any thread may poll.
@@ -236,11 +242,12 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
+    let birth = Birth::at(Location::caller());
     pair(raw::allocate_future::<_, _, false>(
-        future,
+        traced::future(future, birth, false),
         schedule,
         false,
-        Location::caller(),
+        birth,
     ))
 }
 
@@ -252,11 +259,12 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
+    let birth = Birth::at(Location::caller());
     pair(raw::allocate_future::<_, _, false>(
-        future,
+        traced::future(future, birth, false),
         schedule,
         true,
-        Location::caller(),
+        birth,
     ))
 }
 
@@ -269,11 +277,12 @@ where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
+    let birth = Birth::at(Location::caller());
     pair(raw::allocate_future::<_, _, true>(
-        future,
+        traced::future(future, birth, true),
         schedule,
         false,
-        Location::caller(),
+        birth,
     ))
 }
 

@@ -10,7 +10,7 @@ use crate::source::{File, Finding, Line};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 9] = [
+const LETTERS: [(char, &str); 10] = [
     ('Y', "sys"),
     ('S', "sync"),
     ('A', "alarm"),
@@ -20,6 +20,7 @@ const LETTERS: [(char, &str); 9] = [
     ('W', "process"),
     ('L', "event_loop"),
     ('I', "io"),
+    ('D', "adapters"),
 ];
 
 const ATTRIBUTE: &str = "allow(unsafe_code)";

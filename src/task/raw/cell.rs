@@ -7,7 +7,6 @@
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, offset_of};
-use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
@@ -16,11 +15,12 @@ use super::side::SidePointer;
 use super::{Header, Kind, Ref, VTable, current, waker};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::task::TaskError;
 use crate::task::completer::OnCancel;
 use crate::task::panic::{self, contain};
 use crate::task::runnable::{Ran, Runnable, Schedule};
 use crate::task::state::{State, Suspend};
-use crate::task::{TaskError, TaskId};
+use crate::task::traced::Birth;
 
 /// A whole task.
 #[repr(C)]
@@ -42,7 +42,7 @@ struct Never;
 pub(in crate::task) fn allocate_closure<F, T>(
     f: F,
     claimable: bool,
-    site: &'static Location<'static>,
+    birth: Birth,
 ) -> NonNull<Header>
 where
     F: FnOnce() -> T,
@@ -55,7 +55,7 @@ where
         &Make::<F, T, Never>::CLOSURE,
         Never,
         payload,
-        site,
+        birth,
     )
 }
 
@@ -64,7 +64,7 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool
     future: F,
     schedule: S,
     claimable: bool,
-    site: &'static Location<'static>,
+    birth: Birth,
 ) -> NonNull<Header> {
     let payload = Payload::<F, F::Output> {
         work: ManuallyDrop::new(future),
@@ -79,14 +79,11 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool
         vtable,
         schedule,
         payload,
-        site,
+        birth,
     )
 }
 
-pub(in crate::task) fn allocate_promise<T, H: OnCancel>(
-    hook: H,
-    site: &'static Location<'static>,
-) -> NonNull<Header> {
+pub(in crate::task) fn allocate_promise<T, H: OnCancel>(hook: H, birth: Birth) -> NonNull<Header> {
     let payload = Payload::<(), T> {
         work: ManuallyDrop::new(()),
     };
@@ -95,14 +92,11 @@ pub(in crate::task) fn allocate_promise<T, H: OnCancel>(
         &Make::<(), T, H>::PROMISE,
         hook,
         payload,
-        site,
+        birth,
     )
 }
 
-pub(in crate::task) fn allocate_ready<T>(
-    value: T,
-    site: &'static Location<'static>,
-) -> NonNull<Header> {
+pub(in crate::task) fn allocate_ready<T>(value: T, birth: Birth) -> NonNull<Header> {
     let payload = Payload::<(), T> {
         output: ManuallyDrop::new(Ok(value)),
     };
@@ -111,7 +105,7 @@ pub(in crate::task) fn allocate_ready<T>(
         &Make::<(), T, Never>::READY,
         Never,
         payload,
-        site,
+        birth,
     )
 }
 
@@ -121,7 +115,7 @@ fn allocate<W, T, S>(
     vtable: &'static VTable,
     schedule: S,
     payload: Payload<W, T>,
-    site: &'static Location<'static>,
+    birth: Birth,
 ) -> NonNull<Header> {
     let header = Header {
         state,
@@ -129,8 +123,8 @@ fn allocate<W, T, S>(
         vtable,
         next: AtomicPtr::new(std::ptr::null_mut()),
         consumer: UnsafeCell::new(None),
-        id: TaskId::next(),
-        site,
+        id: birth.id,
+        site: birth.site,
         parent: current::id(),
         side: SidePointer::new(),
         #[cfg(loom)]

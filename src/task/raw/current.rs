@@ -101,6 +101,12 @@ pub(in crate::task) fn id() -> Option<TaskId> {
     with(|header| header.id)
 }
 
+/// Shows the name of the task that runs here, if it has one.
+#[cfg(feature = "tracing")]
+pub(in crate::task) fn with_name(f: impl FnOnce(&str)) {
+    with(|header| header.name().map(f));
+}
+
 /// The token of the task that runs here, made on first use.
 pub(in crate::task) fn token() -> Option<CancelToken> {
     with(|header| {

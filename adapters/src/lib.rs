@@ -1,0 +1,1 @@
+//! Nothing but tests and examples: see `adapters/tests/` and `adapters/examples/`.

@@ -1,0 +1,104 @@
+//! The examples do what they say: each is run, with a deadline, and its output looked at.
+//!
+//! Cargo builds them before it runs all tests of this package; for this file alone, build them first:
+//! `cargo build -p trefoil-adapters --examples`.
+
+mod support;
+
+use std::process::Command;
+
+use support::within_deadline;
+
+/// What the example has written; it must have ended well.
+fn output(example: &'static str) -> String {
+    within_deadline(move || {
+        let own = std::env::current_exe().unwrap();
+        let path = own
+            .ancestors()
+            .nth(2)
+            .unwrap()
+            .join("examples")
+            .join(example);
+        let output = Command::new(&path)
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}; has it been built?", path.display()));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success(),
+            "{example}: {}\n{told}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        told
+    })
+}
+
+#[test]
+fn hyper_server() {
+    assert_eq!(
+        output("hyper_server_checked"),
+        "HTTP/1: you asked for /one\n\
+         HTTP/1: you asked for /two\n\
+         HTTP/1: 404 Not Found\n\
+         HTTP/2: 100 answers\n\
+         HTTP/2: slow, but here\n\
+         104 requests served, all connections closed\n"
+    );
+}
+
+#[test]
+fn https_server() {
+    assert_eq!(
+        output("https_server"),
+        "connected with TLSv1_3\n\
+         nobody else has read that you asked for /\n\
+         nobody else has read that you asked for /again\n\
+         a stranger: invalid peer certificate: UnknownIssuer\n"
+    );
+}
+
+#[test]
+fn websocket_echo() {
+    assert_eq!(
+        output("websocket_echo"),
+        "1000 messages came back to 10 clients\n"
+    );
+}
+
+#[test]
+fn traced_tasks() {
+    let told = output("traced_tasks");
+    let line = |words: &[&str]| {
+        let mut found = told
+            .lines()
+            .filter(|line| words.iter().all(|word| line.contains(word)));
+        let line = found
+            .next()
+            .unwrap_or_else(|| panic!("no {words:?} in\n{told}"));
+        line.to_owned()
+    };
+    let asked = line(&["INFO", "asked", "word=hello"]);
+    assert!(
+        asked.contains("runtime.spawn{kind=local task.id="),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("task.name=\"connection\"") && asked.contains("request{"),
+        "{asked}"
+    );
+    line(&[
+        "ERROR",
+        "task panicked",
+        "as it was asked to",
+        "runtime.spawn{",
+    ]);
+    line(&[
+        "ERROR",
+        "nobody took the task's failure",
+        "as it was asked to",
+    ]);
+    line(&["WARN", "task keeps its event loop to itself", "connection"]);
+    line(&["TRACE", "close", "time.busy", "runtime.spawn{"]);
+    line(&["INFO", "task", "state=waits", "task.name=\"server\""]);
+}

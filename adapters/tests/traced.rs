@@ -1,0 +1,363 @@
+//! Tasks as spans: what a subscriber hears of tasks that end, panic, are cancelled, block their
+//! loop; and that nobody hears anything who did not ask.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use support::within_deadline;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use trefoil::{EventLoop, LoopHandle, ThreadPool, adapters, spawn, yield_now};
+
+type Fields = BTreeMap<String, String>;
+
+#[derive(Clone, Debug, Default)]
+struct Span {
+    name: &'static str,
+    fields: Fields,
+    entered: u32,
+    follows: bool,
+    closed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    fields: Fields,
+    /// The `task.id` of the span that it stands in.
+    inside: Option<String>,
+}
+
+#[derive(Clone, Default)]
+struct Listener {
+    spans: Arc<Mutex<BTreeMap<u64, Span>>>,
+    events: Arc<Mutex<Vec<Told>>>,
+    /// The most spans that were there at the same time.
+    most: Arc<Mutex<usize>>,
+}
+
+struct Collect<'a>(&'a mut Fields);
+
+impl Visit for Collect<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        let mut span = Span {
+            name: attributes.metadata().name(),
+            ..Span::default()
+        };
+        attributes.record(&mut Collect(&mut span.fields));
+        let mut spans = self.spans.lock().unwrap();
+        spans.insert(id.into_u64(), span);
+        let open = spans.values().filter(|span| !span.closed).count();
+        let mut most = self.most.lock().unwrap();
+        *most = open.max(*most);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut spans = self.spans.lock().unwrap();
+        values.record(&mut Collect(
+            &mut spans.get_mut(&id.into_u64()).unwrap().fields,
+        ));
+    }
+
+    fn on_follows_from(&self, id: &Id, _: &Id, _: Context<'_, S>) {
+        self.spans
+            .lock()
+            .unwrap()
+            .get_mut(&id.into_u64())
+            .unwrap()
+            .follows = true;
+    }
+
+    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        self.spans
+            .lock()
+            .unwrap()
+            .get_mut(&id.into_u64())
+            .unwrap()
+            .entered += 1;
+    }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        self.spans
+            .lock()
+            .unwrap()
+            .get_mut(&id.into_u64())
+            .unwrap()
+            .closed = true;
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::new();
+        event.record(&mut Collect(&mut fields));
+        let inside = context.event_span(event).and_then(|span| {
+            let spans = self.spans.lock().unwrap();
+            spans[&span.id().into_u64()].fields.get("task.id").cloned()
+        });
+        self.events.lock().unwrap().push(Told { fields, inside });
+    }
+}
+
+impl Listener {
+    /// Runs `f` with this listener, for spans and events of this level and above.
+    fn hear<T>(level: LevelFilter, f: impl FnOnce() -> T) -> (Self, T) {
+        let listener = Self::default();
+        let subscriber = tracing_subscriber::registry().with(listener.clone().with_filter(level));
+        let value = tracing::subscriber::with_default(subscriber, f);
+        (listener, value)
+    }
+
+    fn span(&self, id: trefoil::TaskId) -> Span {
+        let spans = self.spans.lock().unwrap();
+        let id = id.get().to_string();
+        let found = spans
+            .values()
+            .find(|span| span.fields.get("task.id") == Some(&id));
+        found.unwrap_or_else(|| panic!("no span for {id}")).clone()
+    }
+
+    fn event(&self, message: &str) -> Told {
+        let events = self.events.lock().unwrap();
+        let mut found = events
+            .iter()
+            .filter(|told| told.fields.get("message").is_some_and(|is| is == message));
+        let told = found
+            .next()
+            .unwrap_or_else(|| panic!("no {message} in {events:?}"));
+        assert!(found.next().is_none(), "twice: {message}");
+        told.clone()
+    }
+}
+
+#[test]
+fn a_task_is_a_span() {
+    within_deadline(|| {
+        let (listener, (id, child)) = Listener::hear(LevelFilter::TRACE, || {
+            trefoil::run(async {
+                let task = spawn(async {
+                    tracing::info!("first words");
+                    let child = spawn(async {});
+                    let child_id = child.id();
+                    yield_now().await;
+                    child.await.unwrap();
+                    yield_now().await;
+                    child_id
+                })
+                .named("speaker");
+                let id = task.id();
+                (id, task.await.unwrap())
+            })
+        });
+        let span = listener.span(id);
+        assert_eq!(span.name, "runtime.spawn");
+        assert_eq!(span.fields["kind"], "local");
+        assert_eq!(span.fields["task.name"], "speaker");
+        assert!(span.fields["loc.file"].ends_with("traced.rs"), "{span:?}");
+        assert!(span.fields["loc.line"].parse::<u32>().unwrap() > 100);
+        // Three polls or four, and the future's end.
+        assert!((4..=5).contains(&span.entered), "{span:?}");
+        assert!(span.closed && !span.fields.contains_key("task.parent"));
+        assert_eq!(
+            listener.event("first words").inside,
+            Some(id.get().to_string())
+        );
+
+        let child = listener.span(child);
+        assert_eq!(child.fields["task.parent"], id.get().to_string());
+        assert!(child.follows && child.closed && !child.fields.contains_key("task.name"));
+    });
+}
+
+#[test]
+fn a_panic_is_told_of_inside_the_span() {
+    within_deadline(|| {
+        let (listener, id) = Listener::hear(LevelFilter::TRACE, || {
+            trefoil::run(async {
+                let task = spawn(async { panic!("as the {} wants it", "test") });
+                let id = task.id();
+                let error: trefoil::TaskError = task.await.unwrap_err();
+                // What the caller gets is the same as without.
+                let trefoil::TaskError::Panicked(panic) = error else {
+                    panic!("{error}")
+                };
+                assert_eq!(panic.message(), "as the test wants it");
+                assert!(panic.location().unwrap().file().ends_with("traced.rs"));
+                id
+            })
+        });
+        let told = listener.event("task panicked");
+        assert_eq!(told.inside, Some(id.get().to_string()));
+        assert_eq!(told.fields["task.id"], id.get().to_string());
+        assert_eq!(told.fields["panic.message"], "as the test wants it");
+        assert!(told.fields["panic.location"].contains("traced.rs:"));
+        assert!(listener.span(id).closed);
+        assert_eq!(listener.events.lock().unwrap().len(), 1);
+    });
+}
+
+/// A panic is heard of also where spans are too fine to be.
+#[test]
+fn panics_without_spans() {
+    within_deadline(|| {
+        let (listener, id) = Listener::hear(LevelFilter::ERROR, || {
+            trefoil::run(async {
+                let task = spawn(async { panic!("as the test wants it") });
+                let id = task.id();
+                let _: trefoil::TaskError = task.await.unwrap_err();
+                id
+            })
+        });
+        assert!(listener.spans.lock().unwrap().is_empty());
+        let told = listener.event("task panicked");
+        assert_eq!(
+            (told.inside, &told.fields["task.id"]),
+            (None, &id.get().to_string())
+        );
+    });
+}
+
+#[test]
+fn what_is_cancelled_is_dropped_inside() {
+    struct Speaks;
+    impl Drop for Speaks {
+        fn drop(&mut self) {
+            tracing::info!("last words");
+        }
+    }
+    within_deadline(|| {
+        let (listener, id) = Listener::hear(LevelFilter::TRACE, || {
+            trefoil::run(async {
+                let task = spawn(async {
+                    let _speaks = Speaks;
+                    std::future::pending::<()>().await;
+                });
+                let id = task.id();
+                yield_now().await;
+                task.cancel();
+                task.await.unwrap_err();
+                id
+            })
+        });
+        let inside = Some(id.get().to_string());
+        assert_eq!(listener.event("task dropped before its end").inside, inside);
+        assert_eq!(listener.event("last words").inside, inside);
+        assert!(listener.span(id).closed);
+    });
+}
+
+/// Closures and futures of a thread pool: the span goes to the thread that runs them.
+#[test]
+fn tasks_of_a_thread_pool() {
+    within_deadline(|| {
+        let listener = Listener::default();
+        let subscriber = tracing_subscriber::registry().with(listener.clone());
+        let dispatch = tracing::Dispatch::new(subscriber);
+        let pool = {
+            let dispatch = dispatch.clone();
+            // A listener of the worker's own: the default one is another thread's.
+            ThreadPool::builder()
+                .threads(1)
+                .on_start(move |_| std::mem::forget(tracing::dispatcher::set_default(&dispatch)))
+                .build()
+                .unwrap()
+        };
+        let (call, future) = tracing::dispatcher::with_default(&dispatch, || {
+            let call = pool.spawn(|| tracing::info!("on a worker"));
+            let future = pool.spawn_async(async { yield_now().await });
+            (call, future)
+        });
+        let (call_id, future_id) = (call.id(), future.id());
+        call.join().unwrap();
+        let _ = future; // runs when it will
+        drop(pool);
+        assert_eq!(listener.span(call_id).fields["kind"], "blocking");
+        assert_eq!(
+            listener.event("on a worker").inside,
+            Some(call_id.get().to_string())
+        );
+        assert!(listener.span(call_id).closed);
+        assert_eq!(listener.span(future_id).fields["kind"], "task");
+    });
+}
+
+/// A chain of tasks, each spawned by the one before, keeps none of them.
+#[test]
+fn successors_do_not_keep_their_predecessors() {
+    fn next(left: u32) {
+        if left > 0 {
+            spawn(async move { next(left - 1) }).detach();
+        }
+    }
+    within_deadline(|| {
+        let (listener, ()) = Listener::hear(LevelFilter::TRACE, || {
+            trefoil::run(async {
+                next(1000);
+                while !LoopHandle::current().snapshot().tasks().is_empty() {
+                    yield_now().await;
+                }
+            });
+        });
+        let spans = listener.spans.lock().unwrap();
+        assert!(spans.values().all(|span| span.closed));
+        assert_eq!((spans.len(), *listener.most.lock().unwrap()), (1000, 2));
+    });
+}
+
+#[test]
+fn slow_polls_lost_failures_and_snapshots() {
+    within_deadline(|| {
+        // The watchdog has a thread of its own, so the process's default must hear it.
+        let listener = Listener::default();
+        let subscriber =
+            tracing_subscriber::registry().with(listener.clone().with_filter(LevelFilter::INFO));
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        let event_loop = EventLoop::builder()
+            .slow_poll(Duration::from_millis(5), adapters::tracing::slow_poll)
+            .on_unobserved(adapters::tracing::unobserved)
+            .build()
+            .unwrap();
+        let events = listener.events.clone();
+        event_loop.block_on(async {
+            let greedy = spawn(async move {
+                let slow = |told: &Told| told.fields["message"].contains("to itself");
+                while !events.lock().unwrap().iter().any(slow) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            })
+            .named("greedy");
+            greedy.await.unwrap();
+            let waits = spawn(std::future::pending::<()>()).named("waits");
+            spawn(async { Err::<(), _>(()).expect("as the test wants it") }).detach();
+            yield_now().await;
+            yield_now().await;
+            adapters::tracing::snapshot(&LoopHandle::current().snapshot());
+            drop(waits);
+        });
+        let slow = listener.event("task keeps its event loop to itself");
+        assert_eq!(slow.fields["task.name"], "greedy");
+        assert!(slow.fields["spawned_at"].contains("traced.rs:"));
+        let lost = listener.event("nobody took the task's failure");
+        assert!(lost.fields["error"].contains("as the test wants it"));
+        let root = listener.event("the root future");
+        assert!(root.fields["polls"].parse::<u64>().unwrap() > 0);
+        let waits = listener.event("task");
+        assert_eq!(waits.fields["task.name"], "waits");
+        assert_eq!(waits.fields["state"], "waits");
+    });
+}

@@ -1,0 +1,145 @@
+//! Between hyper's traits and those of futures-io, both ways.
+//!
+//! futures-io knows no memory without a value: hyper's buffer is filled with zeros before it is lent, as often as hyper
+//! has a new one. Our own streams do not go through here.
+//!
+//! Checked by `adapters/tests/wrapped.rs`.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use ::hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use futures_io::{AsyncRead, AsyncWrite};
+use pin_project_lite::pin_project;
+
+use crate::adapters::raw_fill;
+
+pin_project! {
+    /// Speaks hyper's `Read` and `Write` for what speaks futures-io, and the other way round.
+    ///
+    /// [`io`](crate::io)'s own streams do not need it.
+    ///
+    /// ```
+    /// use hyper::body::Incoming;
+    /// use hyper::service::service_fn;
+    /// use hyper::{Request, Response, server};
+    /// use trefoil::adapters::hyper::FuturesIo;
+    ///
+    /// trefoil::run(async {
+    ///     let (client, server) = trefoil::io::UnixStream::pair()?;
+    ///     client.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    ///     let service = service_fn(async |_: Request<Incoming>| Ok::<_, hyper::Error>(Response::new("hello".to_owned())));
+    ///     // Any `AsyncRead + AsyncWrite`.
+    ///     server::conn::http1::Builder::new().serve_connection(FuturesIo::new(server), service).await.unwrap();
+    ///     let mut answer = String::new();
+    ///     client.read_to_string(&mut answer).await?;
+    ///     assert!(answer.ends_with("hello"));
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[derive(Clone, Copy, Debug)]
+    pub struct FuturesIo<T> {
+        #[pin]
+        inner: T,
+    }
+}
+
+impl<T> FuturesIo<T> {
+    /// Wraps it.
+    pub const fn new(inner: T) -> Self {
+        Self { inner }
+    }
+
+    /// What is inside.
+    pub const fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// What is inside.
+    pub const fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    /// What was inside.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+impl<T: AsyncRead> Read for FuturesIo<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        raw_fill::hyper_with(buffer, |bytes| self.project().inner.poll_read(cx, bytes))
+    }
+}
+
+impl<T: AsyncWrite> Write for FuturesIo<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_close(cx)
+    }
+
+    // Whether the inner one has more than the default for it cannot be asked, so hyper is not
+    // told that it has.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write_vectored(cx, slices)
+    }
+}
+
+impl<T: Read> AsyncRead for FuturesIo<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(bytes);
+        let poll = self.project().inner.poll_read(cx, buffer.unfilled());
+        poll.map_ok(|()| buffer.filled().len())
+    }
+}
+
+impl<T: Write> AsyncWrite for FuturesIo<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_shutdown(cx)
+    }
+}

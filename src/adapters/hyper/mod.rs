@@ -1,0 +1,190 @@
+//! hyper 1.x on an event loop: its servers and its clients, HTTP/1 and HTTP/2.
+//!
+//! hyper asks a runtime for four things: something to read and write, a clock, somebody who
+//! runs tasks, and that somebody wakes them. Here
+//!
+//! - `hyper::rt::Read` and `hyper::rt::Write` are implemented by
+//!   [`TcpStream`](crate::io::TcpStream), [`UnixStream`](crate::io::UnixStream) and their halves, so
+//!   a connection goes into hyper as it is;
+//! - [`LoopTimer`] is the clock: `header_read_timeout`, `keep_alive_interval` and their like. On a loop with
+//!   [`virtual_time`](crate::EventLoopBuilder::virtual_time) it is that clock;
+//! - [`LoopExecutor`] runs tasks on the loop that it is used on. They need not be `Send`, and so
+//!   services need not be: an `Rc` will do. A [`LoopHandle`] is an executor, too, from any thread, for tasks that are
+//!   `Send`;
+//! - [`FuturesIo`] and, with the feature `tokio-io`, `TokioIo` are for what lies between a connection and hyper (TLS,
+//!   say) and speaks futures-io or tokio's traits, and the other way for an upgraded connection.
+//!
+//! A server that answers three requests at once over HTTP/2, and its client:
+//!
+//! ```
+//! use std::cell::Cell;
+//! use std::rc::Rc;
+//!
+//! use hyper::body::Incoming;
+//! use hyper::service::service_fn;
+//! use hyper::{Request, Response, client, server};
+//! use trefoil::adapters::hyper::LoopExecutor;
+//! use trefoil::io::{TcpListener, TcpStream};
+//!
+//! trefoil::run(async {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let stream = TcpStream::connect(listener.local_addr()?).await?;
+//!     let (accepted, _) = listener.accept().await?;
+//!
+//!     let served = Rc::new(Cell::new(0)); // not `Send`
+//!     let counter = served.clone();
+//!     let service = service_fn(move |request: Request<Incoming>| {
+//!         counter.set(counter.get() + 1);
+//!         async move { Ok::<_, hyper::Error>(Response::new(format!("you asked for {}", request.uri().path()))) }
+//!     });
+//!     let serving = trefoil::spawn(
+//!         server::conn::http2::Builder::new(LoopExecutor).serve_connection(accepted, service),
+//!     );
+//!
+//!     let (mut sender, connection) = client::conn::http2::handshake(LoopExecutor, stream).await?;
+//!     let driving = trefoil::spawn(connection);
+//!     let request = |path| Request::get(path).body(String::new()).unwrap();
+//!     let answers = [
+//!         trefoil::spawn(sender.send_request(request("/a"))),
+//!         trefoil::spawn(sender.send_request(request("/b"))),
+//!         trefoil::spawn(sender.send_request(request("/c"))),
+//!     ];
+//!     for answer in trefoil::join_all(answers).await {
+//!         assert!(answer??.status().is_success());
+//!     }
+//!     assert_eq!(served.get(), 3);
+//!     drop(sender); // the connection ends
+//!     driving.await??;
+//!     serving.await??;
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is above connections (which version a client speaks, draining all of them, a pool of
+//! clients) is in the crate hyper-util, whose `server::conn::auto` and `server::graceful` ask for no more than the
+//! above. `examples/hyper_server.rs` does it by hand.
+//!
+//! # Where it ends
+//!
+//! A connection is a future; hyper does nothing behind its back, except for the streams of
+//! HTTP/2, which are tasks of the executor's. Dropping the future closes the descriptor at once, and those
+//! tasks end. A service that panics ends its connection (over HTTP/2: its stream), nothing else.
+
+mod futures_io;
+mod streams;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use ::hyper::rt::{Executor, Sleep as HyperSleep, Timer};
+
+use crate::event_loop::{LoopHandle, spawn};
+use crate::time::{self, Sleep};
+
+pub use futures_io::FuturesIo;
+#[cfg(feature = "tokio-io")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio-io")))]
+pub use tokio_io::TokioIo;
+
+/// Runs hyper's tasks on the loop that it is called on, as [`spawn`](crate::spawn()) does: they
+/// need not be `Send`.
+///
+/// What HTTP/2 connections are built with. A task that fails unseen (a service that panics) is reported as
+/// other detached tasks are ([`on_unobserved`](crate::on_unobserved)).
+///
+/// # Panics
+///
+/// [`execute`](Executor::execute) does outside of a loop; for other threads there is [`LoopHandle`].
+///
+/// ```
+/// use hyper::rt::Executor;
+/// use std::rc::Rc;
+/// use trefoil::adapters::hyper::LoopExecutor;
+///
+/// trefoil::run(async {
+///     let shared = Rc::new(7);
+///     LoopExecutor.execute(async move { assert_eq!(*shared, 7) });
+///     trefoil::yield_now().await;
+/// });
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoopExecutor;
+
+impl<F> Executor<F> for LoopExecutor
+where
+    F: Future<Output: 'static> + 'static,
+{
+    #[track_caller]
+    fn execute(&self, future: F) {
+        spawn(future).detach();
+    }
+}
+
+/// From any thread, as [`LoopHandle::spawn`].
+impl<F> Executor<F> for LoopHandle
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    #[track_caller]
+    fn execute(&self, future: F) {
+        self.spawn(future).detach();
+    }
+}
+
+/// hyper's clock, by the timers of the loop that polls: finer than a millisecond, never early.
+///
+/// Without a timer hyper has no timeouts: a server should have one, and a
+/// `header_read_timeout` (30 s, if a timer is there), so that nobody keeps a connection
+/// by sending nothing.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hyper::body::Incoming;
+/// use hyper::service::service_fn;
+/// use hyper::{Request, Response, server};
+/// use trefoil::adapters::hyper::LoopTimer;
+/// use trefoil::io::UnixStream;
+///
+/// let error = trefoil::run(async {
+///     let (client, server) = UnixStream::pair()?;
+///     let service = service_fn(async |_: Request<Incoming>| Ok::<_, hyper::Error>(Response::new(String::new())));
+///     let serving = server::conn::http1::Builder::new()
+///         .timer(LoopTimer)
+///         .header_read_timeout(Duration::from_millis(20))
+///         .serve_connection(server, service);
+///     client.write_all(b"GET / HTTP/1.1\r\nHost: slow").await?; // and no more
+///     Ok::<_, std::io::Error>(serving.await.unwrap_err())
+/// })?;
+/// assert!(error.is_timeout());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoopTimer;
+
+impl Timer for LoopTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn HyperSleep>> {
+        Box::pin(time::sleep(duration))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
+        Box::pin(time::sleep_until(deadline))
+    }
+
+    fn now(&self) -> Instant {
+        time::now()
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn HyperSleep>>, new_deadline: Instant) {
+        match sleep.as_mut().downcast_mut_pin::<Sleep>() {
+            Some(mut ours) => ours.set(time::sleep_until(new_deadline)),
+            None => *sleep = self.sleep_until(new_deadline),
+        }
+    }
+}
+
+impl HyperSleep for Sleep {}

@@ -1,0 +1,129 @@
+//! Between hyper's traits and tokio's, both ways.
+//!
+//! Both know memory without a value, so the one's buffer is made over the other's, and nothing is
+//! filled with zeros or copied (`raw_fill`).
+//!
+//! Checked by `adapters/tests/wrapped.rs`.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use ::hyper::rt::{Read, ReadBufCursor, Write};
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::adapters::raw_fill;
+
+pin_project! {
+    /// Speaks hyper's `Read` and `Write` for what speaks tokio's `AsyncRead` and `AsyncWrite` (a TLS stream
+    /// of tokio-rustls, say), and the other way round (an upgraded connection).
+    ///
+    /// [`io`](crate::io)'s own streams speak both and do not need it. With the features `hyper` and
+    /// `tokio-io`.
+    ///
+    /// ```
+    /// use hyper::body::Incoming;
+    /// use hyper::service::service_fn;
+    /// use hyper::{Request, Response, server};
+    /// use trefoil::adapters::hyper::TokioIo;
+    ///
+    /// trefoil::run(async {
+    ///     let (client, server) = trefoil::io::UnixStream::pair()?;
+    ///     client.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    ///     let service = service_fn(async |_: Request<Incoming>| Ok::<_, hyper::Error>(Response::new("hello".to_owned())));
+    ///     // Any `AsyncRead + AsyncWrite` of tokio's.
+    ///     server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await.unwrap();
+    ///     let mut answer = String::new();
+    ///     client.read_to_string(&mut answer).await?;
+    ///     assert!(answer.ends_with("hello"));
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[derive(Clone, Copy, Debug)]
+    pub struct TokioIo<T> {
+        #[pin]
+        inner: T,
+    }
+}
+
+impl<T> TokioIo<T> {
+    /// Wraps it.
+    pub const fn new(inner: T) -> Self {
+        Self { inner }
+    }
+
+    /// What is inside.
+    pub const fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// What is inside.
+    pub const fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    /// What was inside.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+impl<T: AsyncRead> Read for TokioIo<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        raw_fill::hyper_from_tokio(buffer, |inner| self.project().inner.poll_read(cx, inner))
+    }
+}
+
+impl<T: Read> AsyncRead for TokioIo<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        raw_fill::tokio_from_hyper(buffer, |inner| self.project().inner.poll_read(cx, inner))
+    }
+}
+
+/// The two writing traits have the same methods.
+macro_rules! writes {
+    ($theirs:ident for $ours:ident) => {
+        impl<T: $ours> $theirs for TokioIo<T> {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.project().inner.poll_write(cx, bytes)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.project().inner.poll_flush(cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.project().inner.poll_shutdown(cx)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                self.inner.is_write_vectored()
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.project().inner.poll_write_vectored(cx, slices)
+            }
+        }
+    };
+}
+
+writes!(Write for AsyncWrite);
+writes!(AsyncWrite for Write);

@@ -1,0 +1,133 @@
+//! tokio's `AsyncRead` and `AsyncWrite` on our streams: for crates that ask for those traits and
+//! for nothing else of tokio, as tokio-rustls, tokio-tungstenite and tokio-util's codecs do.
+//!
+//! There is nothing to call: with the feature `tokio-io` the traits are implemented by
+//!
+//! - [`TcpStream`], [`UnixStream`], shared references to them (`&TcpStream`), their
+//!   [`ReadHalf`] and [`WriteHalf`], and the pipes of a child: [`ChildStdin`], [`ChildStdout`],
+//!   [`ChildStderr`]. Reading goes straight into the caller's memory, even where that has no value yet; writes are
+//!   vectored; nothing is copied.
+//! - [`Stdin`], [`Stdout`], [`Stderr`] and [`fs::File`] (to seek, call its own method). The memory that they read into
+//!   is filled with zeros before its first use.
+//!
+//! `poll_flush` of a socket does nothing, since written bytes are the system's already; `poll_shutdown` closes
+//! the writing direction, and the peer reads the end of the stream. (A child's standard input is closed by dropping
+//! it.)
+//!
+//! What cannot run here is code that calls tokio's runtime itself: `tokio::spawn`, `tokio::time`,
+//! `tokio::net`. tokio's locks and channels (`tokio::sync`) and its functions over readers and writers (`tokio::io::copy`,
+//! with its feature `io-util`) need no runtime, and work.
+//!
+//! ```
+//! use std::pin::Pin;
+//! use tokio::io::{AsyncRead, ReadBuf};
+//! use trefoil::io::UnixStream;
+//!
+//! /// Written against tokio's trait.
+//! async fn read_some(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
+//!     let mut memory = [0; 64];
+//!     let mut buffer = ReadBuf::new(&mut memory);
+//!     std::future::poll_fn(|cx| Pin::new(&mut from).poll_read(cx, &mut buffer)).await?;
+//!     Ok(buffer.filled().to_vec())
+//! }
+//!
+//! trefoil::run(async {
+//!     let (near, far) = UnixStream::pair()?;
+//!     far.write_all(b"hello").await?;
+//!     assert_eq!(read_some(near).await?, b"hello");
+//!     Ok::<_, std::io::Error>(())
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Checked by `adapters/tests/tokio_io.rs`.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::raw_fill;
+use crate::io::{
+    ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, TcpStream, UnixStream,
+    WriteHalf, fs,
+};
+
+macro_rules! reads {
+    ($($type:ty),*) => { $(
+        impl AsyncRead for $type {
+            #[inline]
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                raw_fill::tokio_from(&*self, cx, buffer)
+            }
+        }
+    )* };
+}
+
+macro_rules! reads_filled {
+    ($($type:ty),*) => { $(
+        impl AsyncRead for $type {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                let memory = buffer.initialize_unfilled();
+                let count = ready!(futures_io::AsyncRead::poll_read(self, cx, memory))?;
+                buffer.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        }
+    )* };
+}
+
+/// `$vectored`: a vectored write is one system call.
+macro_rules! writes {
+    ($vectored:literal: $($type:ty),*) => { $(
+        impl AsyncWrite for $type {
+            #[inline]
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                futures_io::AsyncWrite::poll_write(self, cx, bytes)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                futures_io::AsyncWrite::poll_flush(self, cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                futures_io::AsyncWrite::poll_close(self, cx)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                $vectored
+            }
+
+            #[inline]
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                futures_io::AsyncWrite::poll_write_vectored(self, cx, slices)
+            }
+        }
+    )* };
+}
+
+reads!(TcpStream, &TcpStream, UnixStream, &UnixStream);
+reads!(ReadHalf<TcpStream>, ReadHalf<UnixStream>);
+reads!(ChildStdout, ChildStderr);
+reads_filled!(Stdin, fs::File);
+writes!(true: TcpStream, &TcpStream, UnixStream, &UnixStream);
+writes!(true: WriteHalf<TcpStream>, WriteHalf<UnixStream>);
+writes!(true: ChildStdin);
+writes!(false: Stdout, Stderr, fs::File);

@@ -1,0 +1,135 @@
+//! Tasks as spans, what befalls them as events, for subscribers of the crate tracing.
+//!
+//! With the feature `tracing`, and where a subscriber wants them:
+//!
+//! | | level, target | fields |
+//! |---|---|---|
+//! | span `runtime.spawn`, one for each task | `TRACE` `trefoil::task` | `kind`, `task.id`, `task.name`, `task.parent`, `loc.file`, `loc.line`, `loc.col` |
+//! | event "task panicked", inside the span | `ERROR` `trefoil::task` | `task.id`, `panic.message`, `panic.location` |
+//! | event "task dropped before its end": it was cancelled, or its executor is gone | `TRACE` `trefoil::task` | |
+//! | event "task keeps its event loop to itself", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `elapsed`, `polls`, `spawned_at` |
+//! | event "nobody took the task's failure", by [`unobserved`] | `ERROR` `trefoil::task` | `task.id`, `task.name`, `error`, `spawned_at` |
+//! | one event for each task, by [`snapshot`] | `INFO` `trefoil::loop` | `task.id`, `task.name`, `task.parent`, `state`, `waits_for`, `polls`, `spawned_at` |
+//!
+//! A span is made where the task is spawned, is entered whenever its code runs (each poll of a
+//! future, once for a closure) and ends with the task. So whatever that code logs stands in its
+//! task's span, and a subscriber that keeps times knows how long each was busy and how long it
+//! was idle. Tasks are those of the event loop (`kind` is `local`, or `task` if it is `Send`), and of thread pools
+//! (`task`, or `blocking` for a closure); the halves of a `join`, the items of a `map` and calls to
+//! worker processes have none.
+//!
+//! The span has the name and the fields of tokio's, which tokio-console looks for. It has no parent, as it would
+//! have to live as long as its last descendant; `task.parent` says who has spawned it, and it
+//! follows from (`follows_from`) the span in which that was done. `task.name` is recorded at the first run.
+//!
+//! Cost: where no subscriber wants the span, a load and a branch for each spawn, and two words for each task;
+//! where one does, an allocation for each task, and whatever the subscriber does. Without the feature: nothing.
+//!
+//! ```
+//! use std::time::Duration;
+//! use trefoil::{EventLoop, adapters};
+//!
+//! // A subscriber of your choice, e.g. tracing_subscriber::fmt().init(); then
+//! let event_loop = EventLoop::builder()
+//!     .slow_poll(Duration::from_millis(100), adapters::tracing::slow_poll)
+//!     .on_unobserved(adapters::tracing::unobserved)
+//!     .build()?;
+//! event_loop.block_on(async {
+//!     trefoil::spawn(async { /* tracing::info!("...") */ }).named("greeter").await.unwrap();
+//! });
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Checked by `adapters/tests/traced.rs`.
+
+use ::tracing::{error, field, info, warn};
+
+use crate::event_loop::{SlowPoll, Snapshot, TaskInfo};
+use crate::task::{TaskId, TaskReport};
+
+/// A hook for [`EventLoopBuilder::slow_poll`](crate::EventLoopBuilder::slow_poll): an event for each
+/// task that keeps its loop to itself, while it does.
+///
+/// The event comes from the watchdog's thread, so it is in no span.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::{EventLoop, adapters};
+///
+/// let event_loop = EventLoop::builder()
+///     .slow_poll(Duration::from_millis(100), adapters::tracing::slow_poll)
+///     .build()?;
+/// # drop(event_loop);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn slow_poll(slow: &SlowPoll) {
+    warn!(
+            target: "trefoil::loop",
+            {
+    task.id = slow.id().get(),
+            task.name = slow.name(),
+            root = slow.is_root(),
+            elapsed = ?slow.elapsed(),
+            polls = slow.polls(),
+            spawned_at = %slow.spawned_at(),
+            },
+            "task keeps its event loop to itself"
+        );
+}
+
+/// A hook for [`on_unobserved`](crate::on_unobserved), of the process or of an executor: an event for
+/// each failure that nobody took.
+///
+/// ```
+/// trefoil::on_unobserved(trefoil::adapters::tracing::unobserved);
+/// ```
+pub fn unobserved(report: &TaskReport) {
+    error!(
+            target: "trefoil::task",
+            {
+    task.id = report.id().get(),
+            task.name = report.name(),
+            error = %report.error(),
+            spawned_at = %report.spawned_at(),
+            },
+            "nobody took the task's failure"
+        );
+}
+
+/// An event for each task of a [`Snapshot`], the root future first.
+///
+/// ```
+/// use trefoil::{LoopHandle, adapters};
+///
+/// trefoil::run(async {
+///     adapters::tracing::snapshot(&LoopHandle::current().snapshot());
+/// });
+/// ```
+pub fn snapshot(snapshot: &Snapshot) {
+    if !snapshot.is_complete() {
+        info!(target: "trefoil::loop", "the event loop is stuck in a poll, and did not answer");
+    }
+    if let Some(task) = snapshot.root() {
+        one(task, "the root future");
+    }
+    for task in snapshot.tasks() {
+        one(task, "task");
+    }
+}
+
+fn one(task: &TaskInfo, what: &str) {
+    info!(
+            target: "trefoil::loop",
+            {
+    task.id = task.id().get(),
+            task.name = task.name(),
+            task.parent = task.parent().map(TaskId::get),
+            state = %task.state(),
+            waits_for = %task.waits_for(),
+            polls = task.polls(),
+            time_in_polls = task.time_in_polls().map(field::debug),
+            spawned_at = %task.spawned_at(),
+            },
+            "{what}"
+        );
+}
