@@ -320,7 +320,7 @@ impl Home {
 
     /// The next deadline, if there is one.
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.timers.borrow().next()
+        self.timers.borrow_mut().next()
     }
 
     /// How long until then.
@@ -333,8 +333,8 @@ impl Home {
     pub(super) fn take_due(&self, woken: &mut Vec<Waker>) {
         let mut timers = self.timers.borrow_mut();
         if !timers.is_empty() {
-            let now = self.now();
-            woken.extend(std::iter::from_fn(|| timers.pop_due(now)));
+
+            woken.extend(timers.due(self.now()));
         }
     }
 
