@@ -56,6 +56,8 @@ pub(crate) struct Home {
     /// What the poll that goes on has asked for.
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
+    /// Empty, for wakers on their way; kept from one `block_on` to the next.
+    woken: Cell<Vec<Waker>>,
     reactor: RefCell<Reactor>,
     descriptor: Descriptor,
     budget: Cell<u32>,
@@ -76,6 +78,7 @@ impl Home {
             outside,
             waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
+            woken: Cell::new(Vec::new()),
             descriptor: Descriptor::of(&reactor),
             reactor: RefCell::new(reactor),
             budget: Cell::new(BUDGET),
@@ -323,6 +326,16 @@ impl Home {
         self.timers.borrow_mut().next()
     }
 
+    /// An empty list; give it back.
+    pub(super) fn lend_list(&self) -> Vec<Waker> {
+        self.woken.take()
+    }
+
+    pub(super) fn give_back_list(&self, list: Vec<Waker>) {
+        debug_assert!(list.is_empty());
+        self.woken.set(list);
+    }
+
     /// How long until then.
     pub(super) fn until_next_timer(&self) -> Option<Duration> {
         let next = self.next_timer()?;
@@ -333,9 +346,19 @@ impl Home {
     pub(super) fn take_due(&self, woken: &mut Vec<Waker>) {
         let mut timers = self.timers.borrow_mut();
         if !timers.is_empty() {
-
             woken.extend(timers.due(self.now()));
         }
+    }
+
+    /// As `take_due`; and if none is, how long until one will be.
+    pub(super) fn take_due_or_wait(&self, woken: &mut Vec<Waker>) -> Option<Duration> {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_empty() {
+            return None;
+        }
+        let now = self.now();
+        woken.extend(timers.due(now));
+        Some(timers.next()?.saturating_duration_since(now))
     }
 
     // Sources.

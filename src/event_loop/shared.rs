@@ -132,11 +132,17 @@ impl Shared {
 
     /// Brings an entry to the loop, from any thread.
     pub(super) fn deliver(&self, runnable: Runnable) {
-        if let Some(home) = current::home_of(self) {
-            home.enqueue(runnable);
-            return;
+        let mut entry = Some(runnable);
+        current::with(|home| {
+            if std::ptr::eq(&raw const *home.shared, self)
+                && let Some(runnable) = entry.take()
+            {
+                home.enqueue(runnable);
+            }
+        });
+        if let Some(runnable) = entry {
+            self.mail.post(runnable, || self.wake_up());
         }
-        self.mail.post(runnable, || self.wake_up());
     }
 
     /// The gate, held open; `None`: the loop is ending.
@@ -241,9 +247,13 @@ impl Schedule for Arc<Shared> {
         self.deliver(runnable);
     }
 
+    #[inline]
     fn is_owner_thread(&self) -> bool {
         self.owner == this_thread()
     }
+
+    /// Straight into the queue of the loop, which runs it.
+    const RUNNER_QUEUES: bool = true;
 }
 
 /// The waker of the root future.
@@ -289,6 +299,7 @@ impl fmt::Debug for Shared {
 }
 
 /// This thread, cached: asked for at each poll of a future that is not `Send`.
+#[inline]
 fn this_thread() -> ThreadId {
     thread_local! {
         static ME: Cell<Option<ThreadId>> = const { Cell::new(None) };
