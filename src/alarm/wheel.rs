@@ -10,10 +10,10 @@
 //! 3. Moving on to a later tick opens the buckets that begin by then: their timers go to lower
 //!    levels, and in the end to the heap. A timer is moved once for each level at most.
 //!
-//! To open a bucket takes time in which nothing else happens, so the first levels have many narrow ones: what is due
-//! within seconds is sorted by 17 ms at once, and only what waits for longer is ever moved in
-//! larger pieces. And a bucket is an array, not a list of links, so that to open it is to read
-//! memory in order.
+//! To open a bucket takes time in which nothing else happens, so the first level has many narrow ones: what is
+//! due within seconds is sorted by 2 ms at once, and goes from there to the heap; only what waits for longer is
+//! moved in larger pieces. And a bucket is an array, not a list of links, so that to open it is to read
+//! memory in order. Buckets, and their arrays, are kept only where there are timers, and a few for those that come.
 //!
 //! Each bucket remembers a time that none of its timers is before. It is the time of the first of
 //! them, unless that one was removed; then it is found anew if they are few, and remains a lower bound if
@@ -25,39 +25,44 @@
 use super::heap::Heap;
 use super::slots::{Entry, Slots};
 
-/// A tick has two to this power nanoseconds: 66 µs, about the system's timer slack.
-const TICK: u32 = 16;
+/// A tick has two to this power nanoseconds: 2.1 ms.
+const TICK: u32 = 21;
 /// How many bits each digit has: enough for 63 bits of nanoseconds together.
-const BITS: [u32; LEVELS] = [8, 9, 6, 6, 6, 6, 6];
+const BITS: [u32; LEVELS] = [12, 6, 6, 6, 6, 6];
 /// Where each digit begins.
-const SHIFT: [u32; LEVELS] = [0, 8, 17, 23, 29, 35, 41];
-/// The number of each level's first bucket.
-const FIRST: [usize; LEVELS] = [0, 256, 768, 832, 896, 960, 1024];
-const BUCKETS: usize = 1088;
-const LEVELS: usize = 7;
-/// Buckets to a word of [`Wheel::occupied`].
-const WORD: usize = 64;
+const SHIFT: [u32; LEVELS] = [0, 12, 18, 24, 30, 36];
+const LEVELS: usize = 6;
+/// How many buckets the first level has; the others have a [`GROUP`] each.
+const NARROW: usize = 1 << BITS[0];
+/// Buckets are made, and remembered as occupied, in groups.
+const GROUP: usize = 64;
+const GROUPS: usize = NARROW / GROUP + LEVELS - 1;
 
 /// Longer ones are not searched for their first timer.
 const SHORT: usize = 32;
 /// So many empty arrays of so many entries at most are kept for the next bucket.
 const SPARE: usize = 16;
 const SPARE_ENTRIES: usize = 1024;
+/// So many empty groups are.
+const SPARE_GROUPS: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Wheel {
     /// The tick at which it stands.
     now: u64,
-    /// Which buckets have timers.
-    occupied: [u64; BUCKETS / WORD],
-    /// Which of those words are not 0.
-    words: u32,
-    /// Those of each level, made when the level is first used.
-    levels: [Vec<Bucket>; LEVELS],
+    /// Which buckets of each group have timers.
+    occupied: [u64; GROUPS],
+    /// Which of those are not 0.
+    groups: u128,
+    /// Level by level; `None` where no bucket has timers.
+    buckets: [Option<Group>; GROUPS],
     spare: Vec<Vec<Entry>>,
+    spare_groups: Vec<Group>,
 }
 
-#[derive(Debug, Clone, Default)]
+type Group = Box<[Bucket; GROUP]>;
+
+#[derive(Debug, Default)]
 struct Bucket {
     entries: Vec<Entry>,
     /// No timer in it is before this.
@@ -66,13 +71,13 @@ struct Bucket {
     stale: bool,
 }
 
-/// The level of the bucket with this number.
+/// The level of the bucket with this number, and which one it is there.
 #[inline]
-fn level_of(number: usize) -> usize {
-    match number {
-        0..256 => 0,
-        256..768 => 1,
-        _ => 2 + (number - FIRST[2]) / WORD,
+fn level_of(number: usize) -> (usize, usize) {
+    if number < NARROW {
+        (0, number)
+    } else {
+        (1 + (number - NARROW) / GROUP, number % GROUP)
     }
 }
 
@@ -81,51 +86,52 @@ impl Wheel {
     pub(super) fn new(now: u64) -> Self {
         Self {
             now: now >> TICK,
-            occupied: [0; BUCKETS / WORD],
-            words: 0,
-            levels: [const { Vec::new() }; LEVELS],
+            occupied: [0; GROUPS],
+            groups: 0,
+            buckets: [const { None }; GROUPS],
             spare: Vec::new(),
+            spare_groups: Vec::new(),
         }
     }
 
-    /// Which level and which bucket of it, if it is not near.
+    /// The number of the bucket, if it is not near.
     #[inline]
-    fn bucket(&self, at: u64) -> Option<(usize, usize)> {
+    fn bucket(&self, at: u64) -> Option<usize> {
         let tick = at >> TICK;
         if tick <= self.now {
             return None;
         }
-        let level = match 63 - (tick ^ self.now).leading_zeros() {
-            0..8 => 0,
-            8..17 => 1,
-            bit => 2 + (bit as usize - 17) / 6,
-        };
-        let digit = (tick >> SHIFT[level]) as usize & ((1 << BITS[level]) - 1);
-        Some((level, digit))
+        let bit = 63 - (tick ^ self.now).leading_zeros();
+        Some(match bit.checked_sub(BITS[0]) {
+            None => tick as usize % NARROW,
+            Some(bit) => {
+                let level = 1 + bit as usize / 6;
+                NARROW + (level - 1) * GROUP + (tick >> SHIFT[level]) as usize % GROUP
+            }
+        })
     }
 
     /// Takes the timer in; or gives it back, because it is near.
     #[inline]
     pub(super) fn insert<T>(&mut self, slots: &mut Slots<T>, entry: Entry) -> Option<Entry> {
-        let Some((level, digit)) = self.bucket(entry.at) else {
+        let Some(number) = self.bucket(entry.at) else {
             return Some(entry);
         };
-        if self.levels[level].is_empty() {
-            self.make(level);
-        }
-        let bucket = &mut self.levels[level][digit];
-        let number = FIRST[level] + digit;
+        let (group, digit) = (number / GROUP, number % GROUP);
+        let buckets = match &mut self.buckets[group] {
+            Some(buckets) => buckets,
+            none => none.insert(make(&mut self.spare_groups)),
+        };
+        let bucket = &mut buckets[digit];
         let place = bucket.entries.len();
         if place == 0 {
-            if bucket.entries.capacity() == 0
-                && let Some(spare) = self.spare.pop()
-            {
+            if let Some(spare) = self.spare.pop() {
                 bucket.entries = spare;
             }
             bucket.least = entry.at;
             bucket.stale = false;
-            self.occupied[number / WORD] |= 1 << (number % WORD);
-            self.words |= 1 << (number / WORD);
+            self.occupied[group] |= 1 << digit;
+            self.groups |= 1 << group;
         } else if entry.at <= bucket.least {
             bucket.least = entry.at;
             bucket.stale = false;
@@ -135,17 +141,14 @@ impl Wheel {
         None
     }
 
-    #[cold]
-    fn make(&mut self, level: usize) {
-        self.levels[level] = vec![Bucket::default(); 1 << BITS[level]];
-    }
-
     /// Takes out the timer at `place` of the bucket with this number.
     #[inline]
     pub(super) fn remove<T>(&mut self, slots: &mut Slots<T>, number: u32, place: usize) {
         let number = number as usize;
-        let level = level_of(number);
-        let bucket = &mut self.levels[level][number - FIRST[level]];
+        let Some(buckets) = &mut self.buckets[number / GROUP] else {
+            return; // no slot says so
+        };
+        let bucket = &mut buckets[number % GROUP];
         let entry = bucket.entries.swap_remove(place);
         if let Some(moved) = bucket.entries.get(place) {
             slots.move_to(moved.slot, place);
@@ -157,13 +160,19 @@ impl Wheel {
         }
     }
 
-    /// A bucket is empty: its array is kept for another, unless it is large.
+    /// A bucket is empty: its array, and its group if that is, too, are kept for others, unless
+    /// there are enough.
     #[inline]
     fn vacate(&mut self, number: usize, mut entries: Vec<Entry>) {
-        let word = number / WORD;
-        self.occupied[word] &= !(1 << (number % WORD));
-        if self.occupied[word] == 0 {
-            self.words &= !(1 << word);
+        let group = number / GROUP;
+        self.occupied[group] &= !(1 << (number % GROUP));
+        if self.occupied[group] == 0 {
+            self.groups &= !(1 << group);
+            if let Some(buckets) = self.buckets[group].take()
+                && self.spare_groups.len() < SPARE_GROUPS
+            {
+                self.spare_groups.push(buckets);
+            }
         }
         if self.spare.len() < SPARE && entries.capacity() <= SPARE_ENTRIES {
             entries.clear();
@@ -171,33 +180,37 @@ impl Wheel {
         }
     }
 
-    /// The bucket that is due first: its level, and which it is there.
+    /// The number of the bucket that is due first.
     #[inline]
-    fn first(&self) -> Option<(usize, usize)> {
-        if self.words == 0 {
+    fn first(&self) -> Option<usize> {
+        if self.groups == 0 {
             return None;
         }
-        let word = self.words.trailing_zeros() as usize;
-        let number = word * WORD + self.occupied[word].trailing_zeros() as usize;
-        let level = level_of(number);
-        Some((level, number - FIRST[level]))
+        let group = self.groups.trailing_zeros() as usize;
+        Some(group * GROUP + self.occupied[group].trailing_zeros() as usize)
+    }
+
+    fn first_bucket(&mut self) -> Option<(usize, &mut Bucket)> {
+        let number = self.first()?;
+        let buckets = self.buckets[number / GROUP].as_mut()?;
+        Some((number, &mut buckets[number % GROUP]))
     }
 
     /// The tick at which a bucket begins.
-    fn start(&self, level: usize, digit: usize) -> u64 {
+    fn start(&self, number: usize) -> u64 {
+        let (level, digit) = level_of(number);
         let above = SHIFT[level] + BITS[level];
         self.now >> above << above | (digit as u64) << SHIFT[level]
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.words == 0
+        self.groups == 0
     }
 
     /// No timer is before this; see above.
     pub(super) fn least(&mut self) -> Option<u64> {
-        let (level, digit) = self.first()?;
-        let bucket = &mut self.levels[level][digit];
+        let (_, bucket) = self.first_bucket()?;
         if bucket.stale
             && bucket.entries.len() <= SHORT
             && let Some(least) = bucket.entries.iter().map(|entry| entry.at).min()
@@ -222,21 +235,23 @@ impl Wheel {
 
     /// Opens the first bucket, if it begins by `until`.
     fn open<T>(&mut self, slots: &mut Slots<T>, heap: &mut Heap, until: u64) -> bool {
-        let Some((level, digit)) = self.first() else {
+        let Some(start) = self.first().map(|number| self.start(number)) else {
             return false;
         };
-        let start = self.start(level, digit);
         if start > until {
             return false;
         }
+        let Some((number, bucket)) = self.first_bucket() else {
+            return false;
+        };
+        let entries = std::mem::take(&mut bucket.entries);
         self.now = start;
-        let entries = std::mem::take(&mut self.levels[level][digit].entries);
         for &entry in &entries {
             if let Some(near) = self.insert(slots, entry) {
                 heap.insert(slots, near);
             }
         }
-        self.vacate(FIRST[level] + digit, entries);
+        self.vacate(number, entries);
         true
     }
 
@@ -244,4 +259,11 @@ impl Wheel {
     pub(super) fn advance_to_first<T>(&mut self, slots: &mut Slots<T>, heap: &mut Heap) {
         while heap.first().is_none() && self.open(slots, heap, u64::MAX) {}
     }
+}
+
+#[cold]
+fn make(spare: &mut Vec<Group>) -> Group {
+    spare
+        .pop()
+        .unwrap_or_else(|| Box::new(std::array::from_fn(|_| Bucket::default())))
 }
