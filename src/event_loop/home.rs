@@ -42,6 +42,9 @@ pub(super) const CLOSURE: u32 = u32::MAX;
 /// has to let the others run.
 const BUDGET: u32 = 128;
 
+/// A queue for more entries than this is given back when the loop sleeps: 64 KiB.
+const CAPACITY: usize = 8192;
+
 /// The loop, seen from its own thread.
 pub(crate) struct Home {
     pub(crate) shared: Arc<Shared>,
@@ -121,8 +124,18 @@ impl Home {
         self.ready.borrow_mut().pop_front()
     }
 
+    #[inline]
     pub(super) fn count_ready(&self) -> usize {
         self.ready.borrow().len()
+    }
+
+    /// Nothing is ready: gives back what a burst has made the queue grow to.
+    #[inline]
+    pub(super) fn shrink(&self) {
+        let mut ready = self.ready.borrow_mut();
+        if ready.capacity() > CAPACITY {
+            ready.shrink_to(CAPACITY);
+        }
     }
 
     /// The table, wherever it lies. `f` runs nobody's code (L8).
@@ -331,8 +344,11 @@ impl Home {
         self.woken.take()
     }
 
-    pub(super) fn give_back_list(&self, list: Vec<Waker>) {
+    pub(super) fn give_back_list(&self, mut list: Vec<Waker>) {
         debug_assert!(list.is_empty());
+        if list.capacity() > CAPACITY {
+            list.shrink_to(CAPACITY);
+        }
         self.woken.set(list);
     }
 

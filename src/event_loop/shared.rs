@@ -26,6 +26,8 @@ use std::task::{Wake, Waker};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
+
 use super::current;
 use super::live::Stand;
 use super::mailbox::Mailbox;
@@ -42,7 +44,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
-    pub(super) mail: Mailbox,
+    /// By itself in its lines of the cache: others write there while the loop looks at the rest.
+    pub(super) mail: CachePadded<Mailbox>,
     /// Its descriptor makes the loop's wait return.
     descriptor: mio::Waker,
     /// The root future was woken.
@@ -83,7 +86,7 @@ impl Shared {
         watched: bool,
     ) -> Self {
         Self {
-            mail: Mailbox::new(),
+            mail: CachePadded::new(Mailbox::new()),
             descriptor,
             root_woken: AtomicBool::new(false),
             closing: AtomicBool::new(false),

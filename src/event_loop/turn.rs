@@ -358,6 +358,7 @@ impl<'a> Turns<'a> {
     fn look(&mut self, timeout: Option<Duration>) {
         let waits = timeout != Some(Duration::ZERO);
         if waits {
+            self.home.shrink();
             self.home.put_table();
         }
         let result = self.home.turn_reactor(timeout, &mut self.woken);
