@@ -64,13 +64,17 @@ traced() {
     rm -f "$report"
 }
 
-# calls-NAME: of an echo without the client's write and read.
+# calls-NAME: of an echo without the client's write and read; of a wake-up of a loop that is awake
+# without those of the turn that it falls into.
 calls() {
     local name=${1#calls-} once twice client=0
-    case $name in echo-*) client=2 ;; esac
+    case $name in
+    echo-*) client=2 ;;
+    wake-awake) client=2/7 ;; # the first one finds it asleep
+    esac
     once=$(traced "$name" 1)
     twice=$(traced "$name" 2)
-    awk -v client="$client" '{ print $4 - $2 - client * $1, $1 }' <<<"$once $twice"
+    awk "{ printf \"%.0f %d\n\", \$4 - \$2 - $client * \$1, \$1 }" <<<"$once $twice"
 }
 
 # allocations-NAME

@@ -1,7 +1,6 @@
 //! What waits and does nothing: a million tasks, ten thousand connections.
 
 use std::future::pending;
-use std::hint::black_box;
 use std::time::Duration;
 
 use futures::task::LocalSpawnExt;
@@ -23,38 +22,48 @@ const RUNTIMES: &[(Kind, &str)] = &[
 /// The role: makes so many tasks that have begun to wait, and prints the bytes of each.
 pub fn grow(name: &str, n: u64) {
     let here = runtimes();
-    let measure = |all: &mut dyn FnMut()| {
-        let before = resident("/proc/self/statm");
-        all();
-        println!("{}", (resident("/proc/self/statm") - before) / n as f64);
+    let before = resident("/proc/self/statm");
+    let print = || {
+        let grown = resident("/proc/self/statm") - before;
+        println!("{}", grown / n as f64);
     };
+    // All are polled once, and the runtime has been idle, when it is looked.
+    const PAUSE: Duration = Duration::from_millis(10);
     match name {
         "trefoil" => here.ours.block_on(async {
-            measure(&mut || (0..n).for_each(|_| trefoil::spawn(pending::<()>()).detach()));
+            (0..n).for_each(|_| trefoil::spawn(pending::<()>()).detach());
+            trefoil::time::sleep(PAUSE).await;
+            print();
         }),
         "tokio" => here.on_tokio(async {
-            measure(&mut || (0..n).for_each(|_| drop(tokio::spawn(pending::<()>()))));
+            (0..n).for_each(|_| drop(tokio::spawn(pending::<()>())));
+            tokio::time::sleep(PAUSE).await;
+            print();
         }),
         "tokio, LocalSet" => here.on_set(async {
-            measure(&mut || (0..n).for_each(|_| drop(tokio::task::spawn_local(pending::<()>()))));
+            (0..n).for_each(|_| drop(tokio::task::spawn_local(pending::<()>())));
+            tokio::time::sleep(PAUSE).await;
+            print();
         }),
-        "smol" => measure(&mut || {
-            (0..n).for_each(|_| here.smol.spawn(black_box(pending::<()>())).detach());
-            while here.smol.try_tick() {}
+        "smol" => here.on_smol(async {
+            (0..n).for_each(|_| here.smol.spawn(pending::<()>()).detach());
+            smol::Timer::after(PAUSE).await;
+            print();
         }),
-        "futures, LocalPool" => measure(&mut || {
+        "futures, LocalPool" => {
             let mut pool = here.pool.borrow_mut();
             let spawner = pool.spawner();
             (0..n).for_each(|_| spawner.spawn_local(pending::<()>()).unwrap());
             pool.run_until_stalled();
-        }),
+            print();
+        }
         other => panic!("no runtime {other}"),
     }
     // What becomes of them is not asked.
     std::process::exit(0);
 }
 
-/// Bytes, in a process each. Queues that were needed to start them all at once are counted, too.
+/// Bytes, in a process each.
 pub fn tasks(bench: &mut Bench) {
     let n = bench.pick(1_000, 1_000_000, 1_000_000).to_string();
     let figure = |(kind, name): &(Kind, &'static str)| {

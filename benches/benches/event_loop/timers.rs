@@ -93,14 +93,16 @@ fn soon(start: Instant, i: u64, n: u64) -> Instant {
     start + Duration::from_nanos(i * 7919 % n * 100_000_000 / n)
 }
 
-/// All tasks are begun, then time passes.
-async fn sleepers<T: Future<Output = Duration>>(
+/// All tasks are begun, then time passes, and when all have ended they are asked.
+async fn sleepers<T: Future<Output = Duration>, S: Future>(
     n: u64,
     spawn: impl Fn(Instant) -> T,
+    sleep: impl FnOnce(Instant) -> S,
 ) -> Vec<Duration> {
     // When all have begun to wait.
     let start = Instant::now() + Duration::from_millis(50) + Duration::from_micros(2 * n);
     let tasks: Vec<T> = (0..n).map(|i| spawn(soon(start, i, n))).collect();
+    sleep(start + Duration::from_millis(110)).await;
     let mut late = Vec::with_capacity(tasks.len());
     for task in tasks {
         late.push(task.await);
@@ -118,26 +120,38 @@ pub fn due(bench: &mut Bench) {
         for contender in 0..3 {
             let before = cpu();
             let late = match contender {
-                0 => here.ours.block_on(sleepers(n, |deadline| {
-                    let task = trefoil::spawn(async move {
-                        trefoil::time::sleep_until(deadline).await;
-                        deadline.elapsed()
-                    });
-                    async { task.await.expect("it sleeps only") }
-                })),
-                1 => here.on_tokio(sleepers(n, |deadline| {
-                    let task = tokio::spawn(async move {
-                        tokio::time::sleep_until(deadline.into()).await;
-                        deadline.elapsed()
-                    });
-                    async { task.await.expect("it sleeps only") }
-                })),
-                _ => here.on_smol(sleepers(n, |deadline| {
-                    here.smol.spawn(async move {
-                        smol::Timer::at(deadline).await;
-                        deadline.elapsed()
-                    })
-                })),
+                0 => here.ours.block_on(sleepers(
+                    n,
+                    |deadline| {
+                        let task = trefoil::spawn(async move {
+                            trefoil::time::sleep_until(deadline).await;
+                            deadline.elapsed()
+                        });
+                        async { task.await.expect("it sleeps only") }
+                    },
+                    trefoil::time::sleep_until,
+                )),
+                1 => here.on_tokio(sleepers(
+                    n,
+                    |deadline| {
+                        let task = tokio::spawn(async move {
+                            tokio::time::sleep_until(deadline.into()).await;
+                            deadline.elapsed()
+                        });
+                        async { task.await.expect("it sleeps only") }
+                    },
+                    |deadline| tokio::time::sleep_until(deadline.into()),
+                )),
+                _ => here.on_smol(sleepers(
+                    n,
+                    |deadline| {
+                        here.smol.spawn(async move {
+                            smol::Timer::at(deadline).await;
+                            deadline.elapsed()
+                        })
+                    },
+                    smol::Timer::at,
+                )),
             };
             if round > 0 {
                 spent[contender].push((cpu() - before).as_nanos() as f64);
