@@ -10,10 +10,11 @@
 //! 3. Moving on to a later tick opens the buckets that begin by then: their timers go to lower
 //!    levels, and in the end to the heap. A timer is moved once for each level at most.
 //!
-//! To open a bucket takes time in which nothing else happens, so the first level has many narrow ones: what is
-//! due within seconds is sorted by 2 ms at once, and goes from there to the heap; only what waits for longer is
-//! moved in larger pieces. And a bucket is an array, not a list of links, so that to open it is to read
-//! memory in order. Buckets, and their arrays, are kept only where there are timers, and a few for those that come.
+//! To open a bucket takes time in which nothing else happens, so the second level has many narrow ones: what is
+//! due within seconds is sorted by 2 ms at once, a bucket of which is then sorted by 66 µs; only what waits for
+//! longer is moved in larger pieces. And a bucket is an array, not a list of links, so that to open it is to
+//! read memory in order. Buckets, and their arrays, are kept only where there are timers, and a few for those that
+//! come.
 //!
 //! Each bucket remembers a time that none of its timers is before. It is the time of the first of
 //! them, unless that one was removed; then it is found anew if they are few, and remains a lower bound if
@@ -25,18 +26,18 @@
 use super::heap::Heap;
 use super::slots::{Entry, Slots};
 
-/// A tick has two to this power nanoseconds: 2.1 ms.
-const TICK: u32 = 21;
+/// A tick has two to this power nanoseconds: 66 µs, about the system's timer slack.
+const TICK: u32 = 16;
 /// How many bits each digit has: enough for 63 bits of nanoseconds together.
-const BITS: [u32; LEVELS] = [12, 6, 6, 6, 6, 6];
+const BITS: [u32; LEVELS] = [5, 12, 6, 6, 6, 6, 6];
 /// Where each digit begins.
-const SHIFT: [u32; LEVELS] = [0, 12, 18, 24, 30, 36];
-const LEVELS: usize = 6;
-/// How many buckets the first level has; the others have a [`GROUP`] each.
-const NARROW: usize = 1 << BITS[0];
+const SHIFT: [u32; LEVELS] = [0, 5, 17, 23, 29, 35, 41];
+const LEVELS: usize = 7;
 /// Buckets are made, and remembered as occupied, in groups.
 const GROUP: usize = 64;
-const GROUPS: usize = NARROW / GROUP + LEVELS - 1;
+/// The number of each level's first bucket. All but the second have one group, or half of it.
+const FIRST: [usize; LEVELS] = [0, 64, 4160, 4224, 4288, 4352, 4416];
+const GROUPS: usize = FIRST[LEVELS - 1] / GROUP + 1;
 
 /// Longer ones are not searched for their first timer.
 const SHORT: usize = 32;
@@ -74,11 +75,12 @@ struct Bucket {
 /// The level of the bucket with this number, and which one it is there.
 #[inline]
 fn level_of(number: usize) -> (usize, usize) {
-    if number < NARROW {
-        (0, number)
-    } else {
-        (1 + (number - NARROW) / GROUP, number % GROUP)
-    }
+    let level = match number / GROUP {
+        0 => 0,
+        1..=64 => 1,
+        group => group - 63,
+    };
+    (level, number - FIRST[level])
 }
 
 impl Wheel {
@@ -101,14 +103,14 @@ impl Wheel {
         if tick <= self.now {
             return None;
         }
-        let bit = 63 - (tick ^ self.now).leading_zeros();
-        Some(match bit.checked_sub(BITS[0]) {
-            None => tick as usize % NARROW,
-            Some(bit) => {
-                let level = 1 + bit as usize / 6;
-                NARROW + (level - 1) * GROUP + (tick >> SHIFT[level]) as usize % GROUP
-            }
-        })
+        // The highest bit in which they differ.
+        let level = match 63 - (tick ^ self.now).leading_zeros() {
+            0..5 => 0,
+            5..17 => 1,
+            bit => 2 + (bit as usize - 17) / 6,
+        };
+        let digit = (tick >> SHIFT[level]) as usize & ((1 << BITS[level]) - 1);
+        Some(FIRST[level] + digit)
     }
 
     /// Takes the timer in; or gives it back, because it is near.
