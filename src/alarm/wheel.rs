@@ -29,15 +29,15 @@ use super::slots::{Entry, Slots};
 /// A tick has two to this power nanoseconds: 66 µs, about the system's timer slack.
 const TICK: u32 = 16;
 /// How many bits each digit has: enough for 63 bits of nanoseconds together.
-const BITS: [u32; LEVELS] = [5, 12, 6, 6, 6, 6, 6];
+const BITS: [u32; LEVELS] = [5, 11, 6, 6, 6, 6, 7];
 /// Where each digit begins.
-const SHIFT: [u32; LEVELS] = [0, 5, 17, 23, 29, 35, 41];
+const SHIFT: [u32; LEVELS] = [0, 5, 16, 22, 28, 34, 40];
 const LEVELS: usize = 7;
 /// Buckets are made, and remembered as occupied, in groups.
 const GROUP: usize = 64;
-/// The number of each level's first bucket. All but the second have one group, or half of it.
-const FIRST: [usize; LEVELS] = [0, 64, 4160, 4224, 4288, 4352, 4416];
-const GROUPS: usize = FIRST[LEVELS - 1] / GROUP + 1;
+/// The number of each level's first bucket.
+const FIRST: [usize; LEVELS] = [0, 64, 2112, 2176, 2240, 2304, 2368];
+const GROUPS: usize = FIRST[LEVELS - 1] / GROUP + 2;
 
 /// Longer ones are not searched for their first timer.
 const SHORT: usize = 32;
@@ -54,11 +54,13 @@ pub(super) struct Wheel {
     /// Which buckets of each group have timers.
     occupied: [u64; GROUPS],
     /// Which of those are not 0.
-    groups: u128,
+    groups: u64,
     /// Level by level; `None` where no bucket has timers.
     buckets: [Option<Group>; GROUPS],
     spare: Vec<Vec<Entry>>,
     spare_groups: Vec<Group>,
+    /// This one may be empty, and is where it was: often the next timer is for it.
+    left: usize,
 }
 
 type Group = Box<[Bucket; GROUP]>;
@@ -77,8 +79,8 @@ struct Bucket {
 fn level_of(number: usize) -> (usize, usize) {
     let level = match number / GROUP {
         0 => 0,
-        1..=64 => 1,
-        group => group - 63,
+        1..=32 => 1,
+        group => (group - 31).min(LEVELS - 1),
     };
     (level, number - FIRST[level])
 }
@@ -93,6 +95,7 @@ impl Wheel {
             buckets: [const { None }; GROUPS],
             spare: Vec::new(),
             spare_groups: Vec::new(),
+            left: 0,
         }
     }
 
@@ -106,8 +109,8 @@ impl Wheel {
         // The highest bit in which they differ.
         let level = match 63 - (tick ^ self.now).leading_zeros() {
             0..5 => 0,
-            5..17 => 1,
-            bit => 2 + (bit as usize - 17) / 6,
+            5..16 => 1,
+            bit => (2 + (bit as usize - 16) / 6).min(LEVELS - 1),
         };
         let digit = (tick >> SHIFT[level]) as usize & ((1 << BITS[level]) - 1);
         Some(FIRST[level] + digit)
@@ -170,15 +173,24 @@ impl Wheel {
         self.occupied[group] &= !(1 << (number % GROUP));
         if self.occupied[group] == 0 {
             self.groups &= !(1 << group);
-            if let Some(buckets) = self.buckets[group].take()
-                && self.spare_groups.len() < SPARE_GROUPS
-            {
-                self.spare_groups.push(buckets);
+            if self.left != group {
+                self.clear_away();
+                self.left = group;
             }
         }
         if self.spare.len() < SPARE && entries.capacity() <= SPARE_ENTRIES {
             entries.clear();
             self.spare.push(entries);
+        }
+    }
+
+    /// The group that was left in its place when it was empty, if it still is.
+    fn clear_away(&mut self) {
+        if self.occupied[self.left] == 0
+            && let Some(buckets) = self.buckets[self.left].take()
+            && self.spare_groups.len() < SPARE_GROUPS
+        {
+            self.spare_groups.push(buckets);
         }
     }
 
