@@ -202,7 +202,7 @@ impl EventLoop {
     ///
     /// True: there is more to do, call again soon. False: call again when the loop's descriptor
     /// ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline). One call runs at
-    /// most 64 tasks, or some 50 µs of them, and looks at the descriptors once.
+    /// most 64 tasks, or some 200 µs of them, and looks at the descriptors once.
     ///
     /// The descriptor says nothing before the first call. Between calls the loop sleeps: what
     /// other threads bring makes the descriptor readable.

@@ -1,7 +1,7 @@
 //! How long tasks have run since the kernel was last asked for events.
 //!
 //! To ask costs a system call, some 300 ns, as much as a dozen short polls; not to ask lets
-//! sockets and timers wait. So the loop asks after a stretch of time ([`SLICE`]), not after so many polls. Nor is
+//! sockets wait. So the loop asks after a stretch of time ([`SLICE`]), not after so many polls. Nor is
 //! the clock read for every poll, which would double what the shortest of them cost:
 //!
 //! 1. Polls are counted. Every [`STRIDE`]-th reads the clock ([`ticks`]).
@@ -16,13 +16,13 @@
 use crate::sys::ticks;
 
 /// How long tasks run before timers and events are looked at, roughly.
-const SLICE: u64 = 50 * ticks::MICROSECOND;
+const SLICE: u64 = 200 * ticks::MICROSECOND;
 
 /// The clock is read after so many short polls.
 const STRIDE: u32 = 8;
 
 /// Polls that took longer than this in all were not short ones.
-const LONG: u64 = SLICE / 8;
+const LONG: u64 = SLICE / 32;
 
 /// A slice ends after so many polls, whatever the clock says.
 const MOST: u32 = 1024;

@@ -7,7 +7,7 @@
 //!    cut after [`BATCH`] tasks or when the [`Slice`] is over.
 //! 3. Timers that are due wake their tasks, if time has passed since they were last asked.
 //! 4. The kernel is asked for events. With work left this is a look that does not
-//!    wait, and it is skipped until the slice is over, some 50 µs after
+//!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::doorbell`]) and waits until the next
 //!    deadline, or for ever.
