@@ -95,6 +95,8 @@ pub fn connections(bench: &mut Bench) {
         let mut load = Load::connect(port, n);
         load.once_each();
         bytes.push((name, kind, vec![(actor.resident() - before) / n as f64]));
+        // What the last answers have left to do is done.
+        std::thread::sleep(pause / 10);
         let before = actor.cpu();
         std::thread::sleep(pause);
         cpu.push((name, kind, vec![actor.cpu() - before]));
