@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Instructions per operation, counted by callgrind, beside their limits.
+# Instructions, system calls and allocations per operation, beside their limits.
 #
 #     benches/instructions.sh            # the table
 #     benches/instructions.sh --check    # fails if a count is 10 % above its limit
@@ -9,11 +9,15 @@
 # 10,000. The thread pool: what one thread executes inside the function `measured`
 # (benches/src/pool_instructions.rs says under which circumstances), divided by how
 # many operations that is. A tree's operation is a node: a join and the sum around it.
+# The event loop: the same (benches/src/loop_instructions.rs); and, counted by strace, the
+# system calls of an echo on one connection and on each of 64, without the client's own two, and of a
+# wake-up; and the allocations of each.
 #
 # The limits are in benches/limits.txt, a name and a number in each line; what has none is
 # shown only: peers, and counts that depend on when another thread wakes up. A limit with
-# a word behind it was set by hand, and --write leaves it alone. Without
-# valgrind there is nothing to count, which is said and is no failure.
+# a word behind it was set by hand, and --write leaves it alone. A count of nothing has the
+# limit 0, and no allowance. Without valgrind there is nothing to count, and without strace no system
+# calls, which is said and is no failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-}
@@ -40,9 +44,42 @@ cell() {
     echo $((many - few)) 10000
 }
 
-pool() {
-    callgrind --toggle-collect='*measured*' "$programs/pool_instructions" "$1" |
+# inside PROGRAM OPERATION: how many instructions, and of how many operations.
+inside() {
+    callgrind --toggle-collect='*measured*' "$@" |
         awk 'NR == 1 { operations = $1 } END { if (NR == 2) print $1, operations }'
+}
+
+pool() { inside "$programs/pool_instructions" "$1"; }
+
+loop() { inside "$programs/loop_instructions" "$1"; }
+
+# What strace says of NAME, done so many times as often.
+traced() {
+    local report
+    report=$(mktemp)
+    timeout 300 strace -f -c -o "$report" "$programs/loop_instructions" "$1" "$2" |
+        awk 'NR == 1 { printf "%s ", $1 }'
+    awk '$NF == "total" { print $4 }' "$report"
+    rm -f "$report"
+}
+
+# calls-NAME: of an echo without the client's write and read; of a wake-up of a loop that is awake
+# without those of the turn that it falls into.
+calls() {
+    local name=${1#calls-} once twice client=0
+    case $name in
+    echo-*) client=2 ;;
+    wake-awake) client=2/7 ;; # the first one finds it asleep
+    esac
+    once=$(traced "$name" 1)
+    twice=$(traced "$name" 2)
+    awk "{ printf \"%.0f %d\n\", \$4 - \$2 - $client * \$1, \$1 }" <<<"$once $twice"
+}
+
+# allocations-NAME
+allocations() {
+    "$programs/loop_instructions" "${1#allocations-}" allocations
 }
 
 missed=0
@@ -66,13 +103,13 @@ row() {
     if [ -n "$limit" ]; then
         counts+=("$(awk -v name="$name" -v each="$each" '$1 == name { print (NF > 2 ? $0 : name " " each) }' "$limits")")
         verdict=$(awk -v each="$each" -v limit="$limit" -v allowed="$allowed" 'BEGIN {
-            print (each > limit * (1 + allowed / 100) ? "TOO MANY" : each < limit * (1 - allowed / 100) ? "fewer" : "ok") }')
+            print (each == limit ? "ok" : each > limit * (1 + allowed / 100) ? "TOO MANY" : each < limit * (1 - allowed / 100) ? "fewer" : "ok") }')
         [ "$verdict" = "TOO MANY" ] && missed=$((missed + 1))
     fi
-    printf '%-22s %10s  %10s  %-9s %s\n' "$name" "$each" "$limit" "$verdict" "$over"
+    printf '%-28s %10s  %10s  %-9s %s\n' "$name" "$each" "$limit" "$verdict" "$over"
 }
 
-printf '%-22s %10s  %10s\n' operation each limit
+printf '%-28s %10s  %10s\n' operation each limit
 for name in trefoil-future async-task-future trefoil-await async-task-await \
     trefoil-closure trefoil-promise futures-oneshot tokio-oneshot; do
     row "$name" cell
@@ -82,6 +119,19 @@ for name in tree-sequential tree-1-worker tree-2-one-busy tree-2-one-asleep tree
     map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
     row "$name" pool
 done
+for name in loop-one-by-one loop-batch loop-yield loop-timer loop-remote-spawn loop-message echo-1 echo-64; do
+    row "$name" loop
+done
+for name in loop-one-by-one loop-yield loop-timer echo-1 echo-64 wake-asleep; do
+    row "allocations-$name" allocations
+done
+if command -v strace >/dev/null; then
+    for name in echo-1 echo-64 wake-asleep wake-awake; do
+        row "calls-$name" calls
+    done
+else
+    echo "instructions: no strace here, so system calls are not counted"
+fi
 
 if [ "$mode" = --write ]; then
     { grep '^#' "$limits" || true; printf '%s\n' "${counts[@]}"; } >"$limits.new"

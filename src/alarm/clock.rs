@@ -105,6 +105,12 @@ impl Span {
         (now.checked_add(length), Self { length, clock })
     }
 
+    /// It has no length.
+    #[inline]
+    pub(crate) fn is_zero(self) -> bool {
+        self.length.is_zero()
+    }
+
     /// At the first wait: the end by this thread's clock, if it was counted by another.
     #[inline]
     pub(crate) fn recount(self) -> Option<Option<Instant>> {

@@ -36,8 +36,11 @@
 //! `tests/event_loop/` (with, without and after a loop).
 
 mod clock;
+mod heap;
+mod slots;
 mod thread;
 mod timers;
+mod wheel;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -126,7 +126,7 @@ impl TimerThread {
         let mut state = self.state.lock();
         loop {
             let now = Instant::now();
-            let due: Vec<Waker> = std::iter::from_fn(|| state.timers.pop_due(now)).collect();
+            let due: Vec<Waker> = state.timers.due(now).collect();
             if !due.is_empty() {
                 drop(state);
                 wake_all(due);

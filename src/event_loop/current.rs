@@ -2,7 +2,7 @@
 //!
 //! One cell for each thread holds the running loop's [`Home`], from the first
 //! poll of `block_on` to its end, and while a loop closes. Whoever asks gets a
-//! clone: nothing is borrowed while anybody's code runs.
+//! clone, or has a few lines done: nothing is borrowed while anybody's code runs.
 //!
 //! Checked by `tests/event_loop/` (nested loops, futures carried to other
 //! threads).
@@ -45,9 +45,20 @@ pub(super) fn home_of(shared: &Shared) -> Option<Rc<Home>> {
         .flatten()
 }
 
+/// Calls `f` with the loop that runs on this thread, if one does. For what is done often: nothing
+/// is cloned, so `f` runs nobody's code, and enters and leaves no loop.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(&Home) -> R) -> Option<R> {
+    CURRENT
+        .try_with(|current| current.borrow().as_deref().map(f))
+        .ok()
+        .flatten()
+}
+
 /// This loop runs on this thread.
+#[inline]
 pub(super) fn is(shared: &Shared) -> bool {
-    home_of(shared).is_some()
+    with(|home| std::ptr::eq(&raw const *home.shared, shared)).unwrap_or(false)
 }
 
 /// Makes `home` this thread's loop, its timekeeper, and the reason why it must

@@ -283,14 +283,22 @@ pub fn spawn<F>(future: F) -> Task<F::Output>
 where
     F: Future<Output: 'static> + 'static,
 {
-    let home = current::home().expect(
+    let shared = current::with(|home| home.shared.clone()).expect(
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
          EventLoop::block_on(..); from other threads use LoopHandle::spawn",
     );
-    let (runnable, task) = task::local_future(future, home.shared.clone());
-    home.shared.mark(&runnable);
-    if !home.shared.is_closing() {
-        home.adopt(runnable);
-    }
+    let (runnable, task) = task::local_future(future, shared);
+    let mut entry = Some(runnable);
+    current::with(|home| {
+        if let Some(runnable) = &entry {
+            home.shared.mark(runnable);
+        }
+        if !home.shared.is_closing()
+            && let Some(runnable) = entry.take()
+        {
+            home.adopt(runnable);
+        }
+    });
+    drop(entry); // of a loop that ends: the future goes with it, which is somebody's code
     task
 }

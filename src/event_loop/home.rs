@@ -42,6 +42,9 @@ pub(super) const CLOSURE: u32 = u32::MAX;
 /// has to let the others run.
 const BUDGET: u32 = 128;
 
+/// A queue for more entries than this is given back when the loop sleeps: 64 KiB.
+const CAPACITY: usize = 8192;
+
 /// The loop, seen from its own thread.
 pub(crate) struct Home {
     pub(crate) shared: Arc<Shared>,
@@ -56,6 +59,8 @@ pub(crate) struct Home {
     /// What the poll that goes on has asked for.
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
+    /// Empty, for wakers on their way; kept from one `block_on` to the next.
+    woken: Cell<Vec<Waker>>,
     reactor: RefCell<Reactor>,
     descriptor: Descriptor,
     budget: Cell<u32>,
@@ -76,6 +81,7 @@ impl Home {
             outside,
             waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
+            woken: Cell::new(Vec::new()),
             descriptor: Descriptor::of(&reactor),
             reactor: RefCell::new(reactor),
             budget: Cell::new(BUDGET),
@@ -118,8 +124,18 @@ impl Home {
         self.ready.borrow_mut().pop_front()
     }
 
+    #[inline]
     pub(super) fn count_ready(&self) -> usize {
         self.ready.borrow().len()
+    }
+
+    /// Nothing is ready: gives back what a burst has made the queue grow to.
+    #[inline]
+    pub(super) fn shrink(&self) {
+        let mut ready = self.ready.borrow_mut();
+        if ready.capacity() > CAPACITY {
+            ready.shrink_to(CAPACITY);
+        }
     }
 
     /// The table, wherever it lies. `f` runs nobody's code (L8).
@@ -320,7 +336,20 @@ impl Home {
 
     /// The next deadline, if there is one.
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.timers.borrow().next()
+        self.timers.borrow_mut().next()
+    }
+
+    /// An empty list; give it back.
+    pub(super) fn lend_list(&self) -> Vec<Waker> {
+        self.woken.take()
+    }
+
+    pub(super) fn give_back_list(&self, mut list: Vec<Waker>) {
+        debug_assert!(list.is_empty());
+        if list.capacity() > CAPACITY {
+            list.shrink_to(CAPACITY);
+        }
+        self.woken.set(list);
     }
 
     /// How long until then.
@@ -333,9 +362,19 @@ impl Home {
     pub(super) fn take_due(&self, woken: &mut Vec<Waker>) {
         let mut timers = self.timers.borrow_mut();
         if !timers.is_empty() {
-            let now = self.now();
-            woken.extend(std::iter::from_fn(|| timers.pop_due(now)));
+            woken.extend(timers.due(self.now()));
         }
+    }
+
+    /// As `take_due`; and if none is, how long until one will be.
+    pub(super) fn take_due_or_wait(&self, woken: &mut Vec<Waker>) -> Option<Duration> {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_empty() {
+            return None;
+        }
+        let now = self.now();
+        woken.extend(timers.due(now));
+        Some(timers.next()?.saturating_duration_since(now))
     }
 
     // Sources.

@@ -18,7 +18,7 @@
 //!
 //! # Reading order
 //!
-//! `turn` is the loop itself. `live` is the table of its tasks, `snapshot` and `slow_poll` show
+//! `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `live` is the table of its tasks, `snapshot` and `slow_poll` show
 //! them; `outside` is for loops with a virtual clock. `home` is what its thread alone touches,
 //! `shared` what others may, `mailbox` and `doorbell` how they bring work and
 //! wake it: the only atomic protocol here, with the invariants L1 and L2 and
@@ -60,6 +60,7 @@ mod outside;
 mod raw_descriptor;
 mod reactor;
 mod shared;
+mod slice;
 mod slow_poll;
 mod snapshot;
 mod turn;

@@ -26,6 +26,8 @@ use std::task::{Wake, Waker};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
+
 use super::current;
 use super::live::Stand;
 use super::mailbox::Mailbox;
@@ -42,7 +44,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
-    pub(super) mail: Mailbox,
+    /// By itself in its lines of the cache: others write there while the loop looks at the rest.
+    pub(super) mail: CachePadded<Mailbox>,
     /// Its descriptor makes the loop's wait return.
     descriptor: mio::Waker,
     /// The root future was woken.
@@ -83,7 +86,7 @@ impl Shared {
         watched: bool,
     ) -> Self {
         Self {
-            mail: Mailbox::new(),
+            mail: CachePadded::new(Mailbox::new()),
             descriptor,
             root_woken: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -132,11 +135,17 @@ impl Shared {
 
     /// Brings an entry to the loop, from any thread.
     pub(super) fn deliver(&self, runnable: Runnable) {
-        if let Some(home) = current::home_of(self) {
-            home.enqueue(runnable);
-            return;
+        let mut entry = Some(runnable);
+        current::with(|home| {
+            if std::ptr::eq(&raw const *home.shared, self)
+                && let Some(runnable) = entry.take()
+            {
+                home.enqueue(runnable);
+            }
+        });
+        if let Some(runnable) = entry {
+            self.mail.post(runnable, || self.wake_up());
         }
-        self.mail.post(runnable, || self.wake_up());
     }
 
     /// The gate, held open; `None`: the loop is ending.
@@ -241,9 +250,13 @@ impl Schedule for Arc<Shared> {
         self.deliver(runnable);
     }
 
+    #[inline]
     fn is_owner_thread(&self) -> bool {
         self.owner == this_thread()
     }
+
+    /// Straight into the queue of the loop, which runs it.
+    const RUNNER_QUEUES: bool = true;
 }
 
 /// The waker of the root future.
@@ -289,6 +302,7 @@ impl fmt::Debug for Shared {
 }
 
 /// This thread, cached: asked for at each poll of a future that is not `Send`.
+#[inline]
 fn this_thread() -> ThreadId {
     thread_local! {
         static ME: Cell<Option<ThreadId>> = const { Cell::new(None) };

@@ -4,10 +4,10 @@
 //!    has run.
 //! 2. What is ready *now* runs, in order: what becomes ready meanwhile runs in the
 //!    next turn, so nobody who wakes himself can keep the others out. A batch is
-//!    cut after [`BATCH`] tasks or [`SLICE`].
-//! 3. Timers that are due wake their tasks.
+//!    cut after [`BATCH`] tasks or when the [`Slice`] is over.
+//! 3. Timers that are due wake their tasks, if time has passed since they were last asked.
 //! 4. The kernel is asked for events. With work left this is a look that does not
-//!    wait, and it is skipped until [`BATCH`] polls or [`SLICE`] have gone by since
+//!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::doorbell`]) and waits until the next
 //!    deadline, or for ever.
@@ -46,18 +46,13 @@ use super::current;
 use super::home::{CLOSURE, Home};
 use super::live::{Noted, Root};
 use super::outside::Pace;
+use super::slice::Slice;
 use crate::sync::park;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, TaskError, TaskId};
 
-/// How many tasks run before timers and events are looked at.
-const BATCH: u32 = 64;
-
-/// How long tasks run before timers and events are looked at.
-const SLICE: Duration = Duration::from_micros(200);
-
-/// The clock is read after this many tasks of a batch.
-const CLOCK_EVERY: usize = 8;
+/// How many tasks run in one turn.
+const BATCH: usize = 64;
 
 /// How long an ending loop waits for an entry that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -74,7 +69,7 @@ pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output 
     loop {
         if turns.before_root == Some(0) {
             turns.before_root = None;
-            turns.polls += 1;
+            turns.slice.count();
             home.begin_poll(0, || None);
             // Also if it panics: the loop goes on with its next future.
             let _ended = EndPoll(home);
@@ -203,17 +198,19 @@ fn end(home: &Home, runnable: Runnable) {
 fn run(home: &Home, runnable: Runnable) {
     let tag = runnable.tag();
     home.begin_poll(tag, || (tag == CLOSURE).then(|| runnable.task_ref()));
-    let done = runnable.run() == Ran::Done;
-    drop(home.end_poll(tag, done));
+    let ran = runnable.run();
+    drop(home.end_poll(tag, matches!(ran, Ran::Done)));
+    if let Ran::Again(runnable) = ran {
+        home.enqueue(runnable);
+    }
 }
 
 struct Turns<'a> {
     home: &'a Home,
     /// Wakers on their way from a borrowed cell to their tasks.
     woken: Vec<Waker>,
-    /// Polls since the last look at the kernel, and when that was.
-    polls: u32,
-    looked: Instant,
+    /// What has run since the last look at the kernel.
+    slice: Slice,
     /// The root future was woken, and this many tasks were ready before it.
     before_root: Option<usize>,
 }
@@ -222,9 +219,8 @@ impl<'a> Turns<'a> {
     fn new(home: &'a Home) -> Self {
         Self {
             home,
-            woken: Vec::new(),
-            polls: 0,
-            looked: Instant::now(),
+            woken: home.lend_list(),
+            slice: Slice::new(),
             before_root: None,
         }
     }
@@ -242,25 +238,36 @@ impl<'a> Turns<'a> {
 
     fn turn(&mut self) {
         self.home.take_in();
+        self.note_root();
+        self.run_batch();
+        // Mostly by what has just run: then it is polled without another turn.
+        self.note_root();
+        self.home.follow_notes();
+        if self.slice.asks_for_timers() {
+            self.home.take_due(&mut self.woken);
+            wake_all(&mut self.woken);
+        }
+        if self.is_idle() {
+            self.wait();
+        } else if self.slice.is_over() {
+            self.look(Some(Duration::ZERO));
+        }
+    }
+
+    /// If the root future was woken, it is polled when what is ready now has run.
+    #[inline]
+    fn note_root(&mut self) {
         if self.home.shared.take_root_wake() && self.before_root.is_none() {
             self.before_root = Some(self.home.count_ready());
-        }
-        self.run_batch();
-        self.home.follow_notes();
-        self.home.take_due(&mut self.woken);
-        wake_all(&mut self.woken);
-        if !self.is_idle() {
-            if self.polls >= BATCH || self.looked.elapsed() >= SLICE {
-                self.look(Some(Duration::ZERO));
-            }
-        } else {
-            self.wait();
         }
     }
 
     /// Nothing can run.
     fn wait(&mut self) {
-        let timeout = self.home.until_next_timer();
+        let timeout = self.home.take_due_or_wait(&mut self.woken);
+        if !self.woken.is_empty() {
+            return wake_all(&mut self.woken);
+        }
         if self.home.outside.is_none() {
             return self.sleep(timeout);
         }
@@ -310,7 +317,7 @@ impl<'a> Turns<'a> {
     }
 
     fn run_batch(&mut self) {
-        let ready = self.home.count_ready().min(BATCH as usize);
+        let ready = self.home.count_ready().min(BATCH);
         let count = self.before_root.map_or(ready, |before| before.min(ready));
         let mut ran = 0;
         while ran < count
@@ -318,11 +325,10 @@ impl<'a> Turns<'a> {
         {
             run(self.home, runnable);
             ran += 1;
-            if ran % CLOCK_EVERY == 0 && self.looked.elapsed() >= SLICE {
+            if self.slice.count() {
                 break;
             }
         }
-        self.polls += ran as u32;
         if let Some(before) = &mut self.before_root {
             *before -= ran;
         }
@@ -352,6 +358,7 @@ impl<'a> Turns<'a> {
     fn look(&mut self, timeout: Option<Duration>) {
         let waits = timeout != Some(Duration::ZERO);
         if waits {
+            self.home.shrink();
             self.home.put_table();
         }
         let result = self.home.turn_reactor(timeout, &mut self.woken);
@@ -362,9 +369,15 @@ impl<'a> Turns<'a> {
             // A descriptor of ours is broken; there is no way to go on.
             panic!("trefoil: the event loop cannot wait for events: {error}");
         }
-        self.polls = 0;
-        self.looked = Instant::now();
+        self.slice.begin();
         wake_all(&mut self.woken);
+    }
+}
+
+impl Drop for Turns<'_> {
+    fn drop(&mut self) {
+        wake_all(&mut self.woken);
+        self.home.give_back_list(std::mem::take(&mut self.woken));
     }
 }
 

@@ -72,8 +72,12 @@ impl Waiters {
 
     /// Moves everybody into `woken`, in the order in which they came.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
-        woken.extend(self.first.take().map(|(_, waker)| waker));
-        woken.extend(self.rest.drain(..).map(|(_, waker)| waker));
+        if let Some((_, waker)) = self.first.take() {
+            woken.push(waker);
+        }
+        if !self.rest.is_empty() {
+            woken.extend(self.rest.drain(..).map(|(_, waker)| waker));
+        }
     }
 }
 

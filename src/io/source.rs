@@ -246,8 +246,14 @@ where
             this.number = home.next_number();
         }
         let (direction, number) = (this.direction, this.number);
-        this.source
-            .poll_as(cx, &home, bound, direction, number, &mut this.op)
+        let polled = this
+            .source
+            .poll_as(cx, &home, bound, direction, number, &mut this.op);
+        if polled.is_ready() {
+            // What makes a direction ready takes all its entries out: there is none to forget.
+            this.number = SHARED;
+        }
+        polled
     }
 }
 

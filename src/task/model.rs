@@ -19,7 +19,7 @@ pub struct Entry(Runnable);
 impl Entry {
     /// True: the task has ended.
     pub fn run(self) -> bool {
-        self.0.run() == Ran::Done
+        matches!(self.0.run(), Ran::Done)
     }
 }
 

@@ -37,18 +37,24 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     fn is_owner_thread(&self) -> bool {
         true
     }
+
+    /// Who runs an entry queues the next one himself, where one is due at once: he gets it back
+    /// ([`Ran::Again`]), and `reschedule` is not called. Not for futures that waiters may claim.
+    const RUNNER_QUEUES: bool = false;
 }
 
 /// A task that wants to run: one pointer, one reference.
 pub(crate) struct Runnable(Ref);
 
 /// What became of a task that was run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Ran {
     /// It has ended (or the entry was stale): the executor can forget it.
     Done,
     /// It waits: its waker will make a new entry.
     Pending,
+    /// It was woken meanwhile: queue this entry. Only where [`Schedule::RUNNER_QUEUES`] says so.
+    Again(Runnable),
 }
 
 impl Runnable {

@@ -101,7 +101,8 @@ pub(super) enum Suspend {
     /// Nothing to do; the runner's reference is gone.
     Idle,
     /// Woken meanwhile: schedule it with the reference that was added for the new
-    /// queue entry; the runner keeps its own.
+    /// queue entry; the runner keeps its own. (Or none was added, if the runner said that his
+    /// own becomes the entry's.)
     Again,
     /// Cancelled meanwhile: still running; drop the work and finish.
     Cancelled,
@@ -240,14 +241,16 @@ impl State {
         })
     }
 
-    /// The future returned `Pending`.
+    /// The future returned `Pending`. `passes_on`: the runner's reference becomes that of
+    /// the next entry, if one is due at once.
     #[inline]
-    pub(super) fn suspend(&self) -> Suspend {
+    pub(super) fn suspend(&self, passes_on: bool) -> Suspend {
         self.transition(|s| {
             if s & CANCELLED != 0 {
                 (None, Suspend::Cancelled)
             } else if s & SCHEDULED != 0 {
-                (Some((s & !RUNNING) + REF), Suspend::Again)
+                let entry = if passes_on { 0 } else { REF };
+                (Some((s & !RUNNING) + entry), Suspend::Again)
             } else {
                 let next = (s & !RUNNING) - REF;
                 (

@@ -1,7 +1,8 @@
 //! One deadline on one loop.
 //!
-//! 1. The first poll binds the sleep to the running loop. A deadline that has
-//!    passed makes it yield once; any other is entered among the loop's timers.
+//! 1. The first poll binds the sleep to the running loop. A sleep of no length, and one until a deadline
+//!    that has passed, yields once; any other is entered among the loop's timers. (One of some length may
+//!    be over by then, too: the loop will see it, and the clock is read once for it and not twice.)
 //! 2. Later polls ask whether that timer is still armed: the loop takes it away
 //!    when it is due, never before. So no poll needs to read the clock.
 //! 3. Dropping disarms: on the loop's thread at once, elsewhere by a note.
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 
 use crate::alarm::{Span, Timekeeper, TimerKey};
 use crate::event_loop::{Shared, current};
+
+const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
+     EventLoop::block_on(..), on the loop's own thread (trefoil::timeout works anywhere)";
 
 /// Completes once `duration` has passed, counted from this call.
 ///
@@ -82,7 +86,7 @@ pub struct Sleep {
 enum Stage {
     /// How long it is to take, where that was said: another clock may have counted.
     New(Option<Span>),
-    /// The deadline had passed at the first poll: the others run once.
+    /// It was over at the first poll: the others run once.
     Yielding(Arc<Shared>),
     /// `None`: nothing will ever wake it.
     Armed(Arc<Shared>, Option<TimerKey>),
@@ -102,6 +106,35 @@ impl Sleep {
         self.deadline
     }
 
+    /// The first poll; `None` outside of a loop.
+    #[inline]
+    fn begin(&mut self, span: Option<Span>, cx: &Context<'_>) -> Option<Stage> {
+        if let Some(deadline) = span.and_then(Span::recount) {
+            self.deadline = deadline;
+        }
+        let over = match span {
+            Some(span) => span.is_zero(),
+            None => {
+                let deadline = self.deadline;
+                current::with(|home| deadline.is_some_and(|deadline| deadline <= home.now()))?
+            }
+        };
+        if over {
+            let shared = current::with(|home| home.shared.clone())?;
+            cx.waker().wake_by_ref();
+            return Some(Stage::Yielding(shared));
+        }
+        let Some(deadline) = self.deadline else {
+            return current::with(|home| Stage::Armed(home.shared.clone(), None));
+        };
+        // Cloned here and not inside, because that is somebody's code.
+        let mut waker = Some(cx.waker().clone());
+        current::with(|home| {
+            let key = waker.take().map(|waker| home.arm(deadline, waker));
+            Stage::Armed(home.shared.clone(), key)
+        })
+    }
+
     fn disarm(&mut self) {
         if let Stage::Armed(shared, Some(key)) = std::mem::replace(&mut self.stage, Stage::Done) {
             shared.disarm(key);
@@ -114,10 +147,11 @@ impl Future for Sleep {
 
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let home = current::home().expect(
-            "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
-             EventLoop::block_on(..), on the loop's own thread (trefoil::timeout works anywhere)",
-        );
+        if let Stage::New(span) = self.stage {
+            self.stage = self.begin(span, cx).expect(NO_LOOP);
+            return Poll::Pending;
+        }
+        let home = current::home().expect(NO_LOOP);
         if let Stage::Yielding(shared) | Stage::Armed(shared, _) = &self.stage {
             assert!(
                 Arc::ptr_eq(shared, &home.shared),
@@ -126,26 +160,9 @@ impl Future for Sleep {
             );
         }
         match &self.stage {
-            Stage::New(span) => {
-                if let Some(deadline) = span.and_then(Span::recount) {
-                    self.deadline = deadline;
-                }
-                let shared = home.shared.clone();
-                self.stage = match self.deadline {
-                    Some(deadline) if deadline <= home.now() => {
-                        cx.waker().wake_by_ref();
-                        Stage::Yielding(shared)
-                    }
-                    Some(deadline) => {
-                        Stage::Armed(shared, Some(home.arm(deadline, cx.waker().clone())))
-                    }
-                    None => Stage::Armed(shared, None),
-                };
-                Poll::Pending
-            }
             Stage::Armed(_, Some(key)) if home.refresh(*key, cx.waker()) => Poll::Pending,
             Stage::Armed(_, None) => Poll::Pending,
-            Stage::Yielding(_) | Stage::Armed(..) | Stage::Done => {
+            Stage::New(_) | Stage::Yielding(_) | Stage::Armed(..) | Stage::Done => {
                 self.stage = Stage::Done;
                 Poll::Ready(())
             }

@@ -222,10 +222,14 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
 
 unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran {
     let runner = Ref::from_raw(ptr);
-    assert!(
-        !LOCAL || runner.may_touch_work(),
-        "trefoil: a local task was run on a thread that does not own it"
-    );
+    if LOCAL {
+        // SAFETY: T6, T7, T10: `runner` keeps the cell.
+        let schedule = unsafe { half::<F, F::Output, S>(ptr) };
+        assert!(
+            schedule.is_owner_thread(), // T9
+            "trefoil: a local task was run on a thread that does not own it"
+        );
+    }
     runner.header().touch_payload();
     let payload = payload::<F, F::Output, S>(ptr);
     let ended = {
@@ -267,11 +271,13 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         runner.finish(true);
         return Ran::Done;
     }
-    match runner.header().state.suspend() {
+    match runner.header().state.suspend(S::RUNNER_QUEUES) {
         Suspend::Idle => {
             let _given_up = runner.into_raw();
             Ran::Pending
         }
+        // The runner's reference is the entry's from now on (T6).
+        Suspend::Again if S::RUNNER_QUEUES => Ran::Again(Runnable::from_ref(runner)),
         Suspend::Again => {
             // SAFETY: T6, T7, T10: `runner` keeps the cell.
             let schedule = unsafe { half::<F, F::Output, S>(ptr) };

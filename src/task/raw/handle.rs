@@ -250,11 +250,11 @@ impl<T> Handle<T> {
         // `claim` added the reference that this one takes over (T6).
         let claimed = Ref::from_raw(self.cell.0);
         if at_home {
-            let _done = claimed.run_started();
+            let _ran = claimed.run_started(); // nothing that may be claimed comes back
         } else {
             let mut claimed = Some(claimed);
             context::as_guest(tag, &mut || {
-                let _done = claimed.take().map(Ref::run_started);
+                let _ran = claimed.take().map(Ref::run_started);
             });
         }
         true
