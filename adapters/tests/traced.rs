@@ -132,6 +132,15 @@ impl Listener {
         found.unwrap_or_else(|| panic!("no span for {id}")).clone()
     }
 
+    fn first(&self, message: &str) -> Told {
+        let events = self.events.lock().unwrap();
+        let mut found = events.iter();
+        let found = found.find(|told| told.fields.get("message").is_some_and(|is| is == message));
+        found
+            .unwrap_or_else(|| panic!("no {message} in {events:?}"))
+            .clone()
+    }
+
     fn event(&self, message: &str) -> Told {
         let events = self.events.lock().unwrap();
         let mut found = events
@@ -349,7 +358,8 @@ fn slow_polls_lost_failures_and_snapshots() {
             adapters::tracing::snapshot(&LoopHandle::current().snapshot());
             drop(waits);
         });
-        let slow = listener.event("task keeps its event loop to itself");
+        // A machine that is busy with something else may make others slow as well.
+        let slow = listener.first("task keeps its event loop to itself");
         assert_eq!(slow.fields["task.name"], "greedy");
         assert!(slow.fields["spawned_at"].contains("traced.rs:"));
         let lost = listener.event("nobody took the task's failure");
