@@ -140,6 +140,36 @@ fn a_request_that_is_taken_back_ends_its_work() {
     });
 }
 
+/// A service that panics costs its stream, and no other.
+#[test]
+fn a_panic_ends_its_stream_only() {
+    within_deadline(|| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let event_loop = EventLoop::builder()
+            .on_unobserved(move |report| tell.send(report.error().to_string()).unwrap())
+            .build()
+            .unwrap();
+        event_loop.block_on(async {
+            let (near, far) = connected().await;
+            let service = service_fn(async |request: Request<Incoming>| {
+                assert!(request.uri().path() != "/bad", "as the test wants it");
+                path(request).await
+            });
+            spawn(server::conn::http2::Builder::new(LoopExecutor).serve_connection(far, service))
+                .detach();
+            let (mut sender, connection) = client::conn::http2::handshake(LoopExecutor, near)
+                .await
+                .unwrap();
+            spawn(connection).detach();
+            let bad = spawn(sender.send_request(get("/bad")));
+            let good = sender.send_request(get("/good")).await.unwrap();
+            assert_eq!(text(good).await, "/good");
+            bad.await.unwrap().unwrap_err();
+            assert!(told.recv().unwrap().contains("as the test wants it"));
+        });
+    });
+}
+
 /// A peer that answers no ping is given up, by the loop's clock: here a virtual one.
 #[test]
 fn a_silent_peer_is_given_up() {
