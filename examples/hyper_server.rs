@@ -35,7 +35,8 @@ fn main() -> Result<(), Failure> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let stop = CancelToken::new();
-        let server = spawn(serve(listener, stop.clone()));
+        let served = Rc::new(Cell::new(0));
+        let server = spawn(serve(listener, served.clone(), stop.clone()));
 
         // One connection, one request after the other.
         let (mut sender, connection) =
@@ -64,11 +65,13 @@ fn main() -> Result<(), Failure> {
         let mut last = sender.clone();
         let slow =
             spawn(async move { text(last.send_request(ask(address, "/slow")).await?).await });
-        sleep(Duration::from_millis(20)).await;
+        while served.get() < 104 {
+            sleep(Duration::from_millis(1)).await;
+        }
         stop.cancel();
-        let served = server.await??;
+        server.await?;
         println!("HTTP/2: {}", slow.await??);
-        println!("{served} requests served, all connections closed");
+        println!("{} requests served, all connections closed", served.get());
         Ok(())
     })
 }
@@ -92,9 +95,8 @@ async fn text(response: Response<Incoming>) -> Result<String, hyper::Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Takes connections until it is told to stop; gives the number of requests.
-async fn serve(listener: TcpListener, stop: CancelToken) -> std::io::Result<u32> {
-    let served = Rc::new(Cell::new(0));
+/// Takes connections until it is told to stop, and waits for their ends.
+async fn serve(listener: TcpListener, served: Rc<Cell<u32>>, stop: CancelToken) {
     // Nothing is ever sent: when all connections have dropped their end, the channel says so.
     let (alive, all_gone) = channel::bounded::<Infallible>(1);
     while let Some(accepted) = unless(&stop, listener.accept()).await {
@@ -115,7 +117,6 @@ async fn serve(listener: TcpListener, stop: CancelToken) -> std::io::Result<u32>
     }
     drop((listener, alive)); // nobody else can connect
     let _all_gone = timeout(PATIENCE, all_gone.recv()).await;
-    Ok(served.get())
 }
 
 /// One connection, in the version that its client speaks.

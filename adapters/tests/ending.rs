@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::future::pending;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,13 +25,36 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// Slow requests wait here.
+#[derive(Clone)]
+struct Gate {
+    waiting: Rc<Cell<u32>>,
+    open: CancelToken,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self {
+            waiting: Rc::default(),
+            open: CancelToken::new(),
+        }
+    }
+
+    async fn has(&self, count: u32) {
+        while self.waiting.get() < count {
+            yield_now().await;
+        }
+    }
+}
+
 /// Answers when it is told to.
 async fn slow_path(
     request: Request<Incoming>,
-    go: CancelToken,
+    gate: Gate,
 ) -> Result<hyper::Response<String>, std::convert::Infallible> {
     if request.uri().path() == "/slow" {
-        go.cancelled().await;
+        gate.waiting.set(gate.waiting.get() + 1);
+        gate.open.cancelled().await;
     }
     path(request).await
 }
@@ -48,9 +73,9 @@ async fn drained<C: Future>(connection: C, stop: CancelToken, end: fn(Pin<&mut C
     connection.await
 }
 
-fn serve_http1(far: TcpStream, stop: &CancelToken, go: &CancelToken) -> Task<hyper::Result<()>> {
-    let (stop, go) = (stop.clone(), go.clone());
-    let service = service_fn(move |request| slow_path(request, go.clone()));
+fn serve_http1(far: TcpStream, stop: &CancelToken, gate: &Gate) -> Task<hyper::Result<()>> {
+    let (stop, gate) = (stop.clone(), gate.clone());
+    let service = service_fn(move |request| slow_path(request, gate.clone()));
     let connection = server::conn::http1::Builder::new()
         .timer(LoopTimer)
         .serve_connection(far, service);
@@ -59,9 +84,9 @@ fn serve_http1(far: TcpStream, stop: &CancelToken, go: &CancelToken) -> Task<hyp
     }))
 }
 
-fn serve_http2(far: TcpStream, stop: &CancelToken, go: &CancelToken) -> Task<hyper::Result<()>> {
-    let (stop, go) = (stop.clone(), go.clone());
-    let service = service_fn(move |request| slow_path(request, go.clone()));
+fn serve_http2(far: TcpStream, stop: &CancelToken, gate: &Gate) -> Task<hyper::Result<()>> {
+    let (stop, gate) = (stop.clone(), gate.clone());
+    let service = service_fn(move |request| slow_path(request, gate.clone()));
     let connection = server::conn::http2::Builder::new(LoopExecutor)
         .timer(LoopTimer)
         .serve_connection(far, service);
@@ -76,21 +101,21 @@ fn http1_ends_when_its_last_answer_is_out() {
     within_deadline(|| {
         let before = descriptors();
         trefoil::run(async {
-            let (stop, go) = (CancelToken::new(), CancelToken::new());
+            let (stop, gate) = (CancelToken::new(), Gate::new());
             let (idle_near, idle_far) = connected().await;
-            let idle = serve_http1(idle_far, &stop, &go);
+            let idle = serve_http1(idle_far, &stop, &gate);
             let (near, far) = connected().await;
-            let busy = serve_http1(far, &stop, &go);
+            let busy = serve_http1(far, &stop, &gate);
             let (mut sender, connection) = client::conn::http1::handshake(near).await.unwrap();
             spawn(connection).detach();
             let asked = spawn(sender.send_request(get("/slow")));
-            time::sleep(Duration::from_millis(10)).await;
+            gate.has(1).await;
 
             stop.cancel();
             idle.await.unwrap().unwrap();
             assert_eq!(idle_near.read(&mut [0; 8]).await.unwrap(), 0);
             assert!(!busy.is_finished() && !asked.is_finished());
-            go.cancel();
+            gate.open.cancel();
             let response = asked.await.unwrap().unwrap();
             assert_eq!(response.headers()["connection"], "close");
             assert_eq!(text(response).await, "/slow");
@@ -107,9 +132,9 @@ fn http2_ends_when_its_last_stream_has() {
     within_deadline(|| {
         let before = descriptors();
         trefoil::run(async {
-            let (stop, go) = (CancelToken::new(), CancelToken::new());
+            let (stop, gate) = (CancelToken::new(), Gate::new());
             let (near, far) = connected().await;
-            let serving = serve_http2(far, &stop, &go);
+            let serving = serve_http2(far, &stop, &gate);
             let (mut sender, connection) = client::conn::http2::handshake(LoopExecutor, near)
                 .await
                 .unwrap();
@@ -117,11 +142,12 @@ fn http2_ends_when_its_last_stream_has() {
             let asked = spawn(sender.send_request(get("/slow")));
             let quick = sender.send_request(get("/quick")).await.unwrap();
             assert_eq!(text(quick).await, "/quick");
+            gate.has(1).await;
 
             stop.cancel();
             time::sleep(Duration::from_millis(10)).await;
             assert!(!serving.is_finished() && !asked.is_finished());
-            go.cancel();
+            gate.open.cancel();
             assert_eq!(text(asked.await.unwrap().unwrap()).await, "/slow");
             serving.await.unwrap().unwrap();
             sender.send_request(get("/late")).await.unwrap_err();
@@ -146,12 +172,12 @@ fn by_the_means_of_hyper_util() {
             builder.http1().timer(LoopTimer);
             builder.http2().timer(LoopTimer);
             let graceful = GracefulShutdown::new();
-            let go = CancelToken::new();
+            let gate = Gate::new();
             let mut serving = Vec::new();
             let mut open = async || {
                 let (near, far) = connected().await;
-                let go = go.clone();
-                let service = service_fn(move |request| slow_path(request, go.clone()));
+                let gate = gate.clone();
+                let service = service_fn(move |request| slow_path(request, gate.clone()));
                 let connection = builder.serve_connection(far, service).into_owned();
                 serving.push(spawn(graceful.watch(connection)));
                 near
@@ -168,11 +194,11 @@ fn by_the_means_of_hyper_util() {
                 spawn(http1.send_request(get("/slow"))),
                 spawn(http2.send_request(get("/slow"))),
             ];
-            time::sleep(Duration::from_millis(20)).await;
+            gate.has(2).await;
             let drained = spawn(graceful.shutdown());
             yield_now().await;
             assert!(!drained.is_finished());
-            go.cancel();
+            gate.open.cancel();
             for slow in slow {
                 assert_eq!(text(slow.await.unwrap().unwrap()).await, "/slow");
             }
@@ -261,17 +287,17 @@ fn the_end_of_the_loop_ends_all_connections() {
     within_deadline(|| {
         let before = descriptors();
         trefoil::run(async {
-            let never = CancelToken::new();
+            let (never, gate) = (CancelToken::new(), Gate::new());
             for _ in 0..10 {
                 let (near, far) = connected().await;
-                serve_http2(far, &never, &never).detach();
+                serve_http2(far, &never, &gate).detach();
                 let (mut sender, connection) = client::conn::http2::handshake(LoopExecutor, near)
                     .await
                     .unwrap();
                 spawn(connection).detach();
                 spawn(async move { sender.send_request(get("/slow")).await.is_ok() }).detach();
             }
-            time::sleep(Duration::from_millis(5)).await;
+            gate.has(10).await;
         });
         assert_eq!(descriptors(), before);
     });

@@ -209,7 +209,8 @@ fn who_dawdles_is_let_go() {
                 }));
             }
             let (near, far) = connected().await;
-            spawn(builder.serve_connection(far, service_fn(path))).detach();
+            spawn(server::conn::http1::Builder::new().serve_connection(far, service_fn(path)))
+                .detach();
             let (mut sender, connection) = client::conn::http1::handshake(near).await.unwrap();
             spawn(connection).detach();
             let response = sender.send_request(get("/quick")).await.unwrap();
