@@ -23,7 +23,7 @@ fn work(n: u64) -> u64 {
 }
 
 fn main() {
-    let numbers: Vec<u64> = (0..400_000).collect();
+    let numbers: Vec<u64> = (0..100_000).collect();
 
     let start = Instant::now();
     let expected: u64 = numbers.iter().map(|&n| work(n)).sum();
@@ -35,7 +35,7 @@ fn main() {
 
     let pool = trefoil::ThreadPool::global();
     let start = Instant::now();
-    let reduced = pool.map_reduce(0..400_000_u64, work, || 0, |a, b| a + b);
+    let reduced = pool.map_reduce(0..100_000_u64, work, || 0, |a, b| a + b);
     println!("map_reduce   {reduced} in {:?}", start.elapsed());
 
     let start = Instant::now();

@@ -1,24 +1,24 @@
 //! Two named workers, each a process of its own, report three steps and are watched from outside.
 //!
 //! What `multiprocessing.Process` and `Queue` are used for: a name, a pid, a look at whether it is
-//! alive, and a channel that ends when the last worker has ended, however it does.
-#![allow(clippy::print_stdout)] // an example speaks
+//! alive, and reports through a channel whose ends travel as arguments.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
 
 use std::error::Error;
+use std::time::Duration;
 
 use trefoil::process::channel::Sender;
 use trefoil::{Process, TaskError, process};
 
-/// A pid, and what its process has to say.
+/// Who reports, and what.
 type Report = (u32, String);
 
-/// What a worker does; its argument, with an end of the channel in it, and its result travel.
-fn three_steps((name, report): (String, Sender<Report>)) -> String {
+/// What a worker does; its argument and its result travel.
+fn three_steps((name, reports): (String, Sender<Report>)) -> String {
     for step in 1..=3 {
-        let words = format!("{name}: step {step} of 3");
-        if report.send_blocking((std::process::id(), words)).is_err() {
-            break; // nobody listens any more
-        }
+        let report = (std::process::id(), format!("{name}: step {step} of 3"));
+        reports.send_blocking(report).expect("somebody listens");
+        std::thread::sleep(Duration::from_millis(20)); // the work
     }
     format!("{name} is done")
 }
@@ -26,35 +26,36 @@ fn three_steps((name, report): (String, Sender<Report>)) -> String {
 fn main() -> Result<(), Box<dyn Error>> {
     trefoil::init(); // in a worker this line never returns
 
-    let (report, reports) = process::channel::<Report>(1)?;
+    let (sender, reports) = process::channel::<Report>(16)?;
     let start = |name: &str| {
-        Process::builder()
-            .name(name)
-            .spawn((name.to_owned(), report.clone()), three_steps)
+        let argument = (name.to_owned(), sender.clone());
+        Process::builder().name(name).spawn(argument, three_steps)
     };
     let workers = [start("A")?, start("B")?];
-    drop(report); // theirs are the only ones now
     for worker in &workers {
-        println!("{} is process {}", worker.name(), worker.pid());
+        let (name, pid) = (worker.name(), worker.pid());
+        println!("{name} is process {pid}, alive: {}", worker.is_alive());
     }
 
-    // Six lines from two processes, as they come.
-    for (pid, words) in &reports {
-        println!("  process {pid} reports {words}");
+    // As they come. The end comes when nobody is left who could send: neither we nor they, however
+    // they have ended.
+    drop(sender);
+    for (pid, report) in reports {
+        println!("  process {pid} reports {report}");
     }
 
     for worker in workers {
-        let (name, pid) = (worker.name().to_owned(), worker.pid());
+        let pid = worker.pid();
         println!("{}, and process {pid} with it", worker.join()?);
-        assert!(!name.is_empty());
     }
 
     // One that would go on for ever, until somebody ends it.
-    let endless = Process::builder().name("C").spawn((), |()| -> () {
+    let forever = |()| -> () {
         loop {
             std::thread::park();
         }
-    })?;
+    };
+    let endless = Process::builder().name("C").spawn((), forever)?;
     println!(
         "C is process {}, alive: {}",
         endless.pid(),
