@@ -352,6 +352,52 @@ with a channel  200000
 }
 
 #[test]
+fn square_map() {
+    shows(
+        "square_map",
+        "
+12 squared is 144
+[1, 4, 9, 16, 25, 36, 49, 64, 81, 100]
+from a million on: [1000000, 1002001, 1004004]
+4 workers, none of them this process
+",
+    );
+}
+
+#[test]
+fn big_arrays() {
+    shows(
+        "big_arrays",
+        "
+2000000 numbers came back, 1999999 first
+sum of 4000000 squares: *
+their last digits: [*]
+",
+    );
+}
+
+#[test]
+fn process_monitor() {
+    shows(
+        "process_monitor",
+        "
+name        pid  alive  threads  memory
+idler    *  yes          2    * MB
+crowd    *  yes          6    * MB
+hoarder  *  yes          2   * MB
+of * processes these are ours: [\"crowd\", \"hoarder\", \"idler\"]
+name        pid  alive  threads  memory
+idler    *  yes          2    * MB
+crowd    *  yes          6    * MB
+hoarder  *  no           0    0 MB
+idler: rested
+crowd: four of us
+hoarder: signal Some(15)
+",
+    );
+}
+
+#[test]
 fn survive_a_crash() {
     shows(
         "survive_a_crash",

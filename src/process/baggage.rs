@@ -39,7 +39,7 @@
 //! socket or an eventfd cannot be opened so, and a hardened container may refuse. A socket of its own for
 //! descriptors: a second queue that may be full while the first is not.
 //!
-//! Tests: below; `tests/process_shared.rs`.
+//! Tests: below; `tests/process_shared.rs`, `tests/process_memory.rs`.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -132,6 +132,10 @@ per_thread! {
 per_thread! {
     static WORDS: Cell<Option<String>> = Cell::new(None);
 }
+per_thread! {
+    /// There are some.
+    static SAID: Cell<bool> = Cell::new(false);
+}
 
 /// Puts back what was being packed before, on the way out and in a panic.
 struct Before(usize, Vec<Arc<Parcel>>);
@@ -148,6 +152,7 @@ impl Drop for Before {
 /// Encodes something, and gives what it has loaded.
 #[inline]
 pub(crate) fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<Parcel>>) {
+    fresh();
     let outer = PACKING.with(|cell| cell.replace(1));
     let before = Before(
         outer,
@@ -170,10 +175,10 @@ pub(crate) fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<Parcel>>) {
 pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
     let count = PACKING.with(Cell::get);
     if count == 0 {
-        return Err(said(
-            "it can travel as (a part of) an argument or a result of a call into another process, \
-             and not be written down anywhere else",
-        ));
+        // Nobody explains this one: it is not about a call.
+        let words = "it can travel as (a part of) an argument or a result of a call into another \
+             process, and not be written down anywhere else";
+        return Err(words.to_owned());
     }
     let mut parcels = PACKED.with(Cell::take);
     let found = parcels.iter().any(|other| Arc::ptr_eq(other, parcel));
@@ -195,7 +200,10 @@ pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
 pub(crate) fn unload(id: u64) -> Result<Arc<Parcel>, String> {
     let bag = UNPACKED.with(Cell::take);
     let result = match &bag {
-        None => Err("it can be read as (a part of) an argument or a result of a call only"),
+        None => {
+            let words = "it can be read as (a part of) an argument or a result of a call only";
+            return Err(words.to_owned());
+        }
         Some(bag) => match bag.parcels.iter().find(|(number, _)| *number == id) {
             Some((_, parcel)) => Ok(parcel.clone()),
             None if bag.lost => Err(
@@ -211,12 +219,25 @@ pub(crate) fn unload(id: u64) -> Result<Arc<Parcel>, String> {
 /// Keeps words for whoever explains the error: the codec's errors have none.
 pub(crate) fn said(words: &str) -> String {
     WORDS.with(|cell| cell.set(Some(words.to_owned())));
+    SAID.with(|cell| cell.set(true));
     words.to_owned()
 }
 
 /// What was [`said`] last, once.
 pub(crate) fn words() -> Option<String> {
-    WORDS.with(Cell::take)
+    match SAID.with(|cell| cell.replace(false)) {
+        true => WORDS.with(Cell::take),
+        false => None,
+    }
+}
+
+/// Something else begins: what was said about an error that somebody has passed over is not
+/// about the next.
+#[inline]
+pub(crate) fn fresh() {
+    if SAID.with(Cell::get) {
+        drop(words());
+    }
 }
 
 /// The parcels that came with some bytes, by the sender's numbers.
@@ -352,7 +373,8 @@ mod tests {
     fn each_encoding_has_its_own_baggage() {
         let [a, b] = [parcel(), parcel()];
         assert!(load(&a).unwrap_err().contains("call"));
-        assert!(words().is_some() && words().is_none());
+        assert!(unload(1).unwrap_err().contains("call"));
+        assert!(words().is_none(), "nobody has asked");
         let ((inner, again), outer) = packing(|| {
             load(&a).unwrap();
             load(&a).unwrap();
@@ -369,6 +391,10 @@ mod tests {
         });
         assert!(last.unwrap_err().contains("253"));
         assert_eq!(all.len(), MOST);
+        assert!(words().is_some() && words().is_none());
+        said("of this one");
+        packing(|| ());
+        assert!(words().is_none(), "and not of the next");
     }
 
     #[test]

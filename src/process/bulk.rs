@@ -6,7 +6,7 @@
 //! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
 //! elements are aligned; every pattern of bits is a number (`raw_plain`).
 //!
-//! Tests: `tests/process_shared.rs`.
+//! Tests: `tests/process_shared.rs`, `tests/process_memory.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -38,6 +38,9 @@ use super::raw_plain::{Plain, bytes_of, numbers_of};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// As an argument that the machine has no memory left to copy, it is the call's error
+/// ([`Codec`](crate::TaskError::Codec)) before anything is copied.
+///
 /// With other serializers it is a string of bytes: the numbers in this machine's byte order.
 /// Numbers that many calls only read are better [`Shared`](crate::Shared).
 #[derive(Clone, PartialEq, Eq, Default, Hash)]
@@ -62,6 +65,12 @@ impl<T: Plain> From<&[T]> for Bulk<T> {
     }
 }
 
+impl<T: Plain, const N: usize> From<[T; N]> for Bulk<T> {
+    fn from(numbers: [T; N]) -> Self {
+        Self(numbers.to_vec())
+    }
+}
+
 impl<T: Plain> From<Bulk<T>> for Vec<T> {
     fn from(bulk: Bulk<T>) -> Self {
         bulk.0
@@ -80,6 +89,24 @@ impl<T: Plain> IntoIterator for Bulk<T> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
+    }
+}
+
+impl<'a, T: Plain> IntoIterator for &'a Bulk<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'a, T: Plain> IntoIterator for &'a mut Bulk<T> {
+    type Item = &'a mut T;
+    type IntoIter = std::slice::IterMut<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
     }
 }
 

@@ -18,10 +18,13 @@ use serde::Serialize;
 use super::baggage::{self, Parcel};
 use super::wire;
 use crate::loom::Mutex;
+use crate::sys::room;
 
 /// How many items and how many bytes a chunk holds before it is handed over.
 const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 512 << 10;
+/// Pieces of this size are not copied before it is known that there is room.
+const LARGE: usize = 64 << 20;
 
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
@@ -142,12 +145,29 @@ impl postcard::ser_flavors::Flavor for Tail<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() >= LARGE {
+            self.large(bytes.len())?;
+        }
         self.0.extend_from_slice(bytes);
         Ok(())
     }
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+impl Tail<'_> {
+    /// Room for so many bytes more: here once, and in the worker as often again, if it comes to that.
+    #[cold]
+    fn large(&mut self, length: usize) -> postcard::Result<()> {
+        let refused = |words: &str| {
+            baggage::said(&format!("{length} bytes of it in one piece: {words}"));
+            postcard::Error::SerializeBufferFull
+        };
+        room::find(length).map_err(|error| refused(&error.to_string()))?;
+        let reserved = self.0.try_reserve(length);
+        reserved.map_err(|error| refused(&error.to_string()))
     }
 }
 

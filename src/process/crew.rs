@@ -291,7 +291,8 @@ impl Worker {
 
     /// The process is gone: the place is empty, and filled again after a pause.
     pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
-        if self.fruitful {
+        // Of this process: one that cannot be started in its place has done nothing.
+        if std::mem::take(&mut self.fruitful) {
             (self.failures, self.weight) = (0, 0);
         } else {
             self.failures = self.failures.saturating_add(1);

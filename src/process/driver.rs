@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::baggage;
 use super::builder::Settings;
@@ -51,6 +53,9 @@ const BUFFER: usize = 256 << 10;
 
 /// How long to wait until the kernel may take more descriptors.
 const CROWDED: Duration = Duration::from_millis(2);
+
+/// How long to sleep between two looks where one `poll` cannot take all descriptors.
+const NAP: Duration = Duration::from_millis(1);
 
 const SIGKILL: i32 = 9;
 
@@ -326,8 +331,10 @@ impl Driver {
             }
         }
         let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        if poll(&mut fds, limit.as_ref()).is_err() {
-            return Vec::new(); // interrupted
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INVAL) => poll_by_parts(&mut fds, timeout),
+            Err(_) => return Vec::new(), // interrupted
         }
         let events = fds.iter().map(PollFd::revents);
         sources
@@ -473,5 +480,27 @@ impl Driver {
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, wild, Instant::now());
+    }
+}
+
+/// `poll` takes no more descriptors than this process may have, and somebody has lowered that limit to
+/// less than what it has: looks at some after the others, again and again.
+#[cold]
+fn poll_by_parts(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
+    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+    let now = Timespec::default();
+    loop {
+        let parts = fds.chunks_mut(most);
+        let ready: usize = parts.map(|part| poll(part, Some(&now)).unwrap_or(0)).sum();
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        if ready > 0 || left.is_some_and(|left| left.is_zero()) {
+            return;
+        }
+        let nap = left.map_or(NAP, |left| left.min(NAP));
+        if let Ok(nap) = Timespec::try_from(nap) {
+            let _ = rustix::thread::nanosleep(&nap);
+        }
     }
 }

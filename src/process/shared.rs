@@ -8,7 +8,7 @@
 //! Where the system refuses the memory, `from` does not fail: the numbers stay in this process's
 //! own. They can be read there; sending them tries once more, where that is possible.
 //!
-//! Tests: `tests/process_shared.rs`.
+//! Tests: `tests/process_shared.rs`, `tests/process_memory.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
 use std::fmt;
@@ -32,7 +32,7 @@ use super::raw_plain::{Plain, PlainAtomic, View, bytes_of};
 enum Home<T> {
     Shared(View<T>),
     /// Here only, since there was no shared memory.
-    Own(Arc<[T]>),
+    Own(Arc<Vec<T>>),
 }
 
 impl<T> Clone for Home<T> {
@@ -104,7 +104,7 @@ impl<T: Plain> From<Vec<T>> for Shared<T> {
     fn from(numbers: Vec<T>) -> Self {
         match Self::copy(&numbers) {
             Ok(view) => Self(Home::Shared(view)),
-            Err(_) => Self(Home::Own(numbers.into())),
+            Err(_) => Self(Home::Own(Arc::new(numbers))),
         }
     }
 }
@@ -113,7 +113,7 @@ impl<T: Plain> From<&[T]> for Shared<T> {
     fn from(numbers: &[T]) -> Self {
         match Self::copy(numbers) {
             Ok(view) => Self(Home::Shared(view)),
-            Err(_) => Self(Home::Own(numbers.into())),
+            Err(_) => Self(Home::Own(Arc::new(numbers.to_vec()))),
         }
     }
 }
@@ -121,6 +121,21 @@ impl<T: Plain> From<&[T]> for Shared<T> {
 impl<T: Plain> FromIterator<T> for Shared<T> {
     fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
         Vec::from_iter(numbers).into()
+    }
+}
+
+impl<T: Plain, const N: usize> From<[T; N]> for Shared<T> {
+    fn from(numbers: [T; N]) -> Self {
+        Self::from(&numbers[..])
+    }
+}
+
+impl<'a, T: Plain> IntoIterator for &'a Shared<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 
@@ -208,7 +223,8 @@ impl<A: PlainAtomic> SharedAtomics<A> {
     /// `len` atomics, all zero.
     ///
     /// # Errors
-    /// If the system has no descriptor left for this process, or not so much memory.
+    /// If the system has no descriptor left for this process, or the machine has not so much memory
+    /// left: that is known before any of it is taken.
     pub fn new(len: usize) -> io::Result<Self> {
         let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
@@ -232,7 +248,7 @@ impl<A: PlainAtomic> Deref for SharedAtomics<A> {
 impl<A: PlainAtomic> From<Vec<A>> for SharedAtomics<A> {
     fn from(atomics: Vec<A>) -> Self {
         let Ok(shared) = Self::new(atomics.len()) else {
-            return Self(Home::Own(atomics.into()));
+            return Self(Home::Own(Arc::new(atomics)));
         };
         for (word, atomic) in shared.iter().zip(atomics) {
             word.set(atomic.value());
@@ -262,6 +278,15 @@ from_values!(
     AtomicU8: u8, AtomicU16: u16, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize,
     AtomicI8: i8, AtomicI16: i16, AtomicI32: i32, AtomicI64: i64, AtomicIsize: isize
 );
+
+impl<'a, A: PlainAtomic> IntoIterator for &'a SharedAtomics<A> {
+    type Item = &'a A;
+    type IntoIter = std::slice::Iter<'a, A>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 impl<A: PlainAtomic> AsRef<[A]> for SharedAtomics<A> {
     fn as_ref(&self) -> &[A] {

@@ -52,6 +52,7 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
 /// Decodes a value, all of it.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    baggage::fresh();
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(format!(
@@ -65,7 +66,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// The codec's errors, with what usually is behind them.
 pub(crate) fn explain(error: postcard::Error) -> String {
     use postcard::Error::{
-        SerdeDeCustom, SerdeSerCustom, SerializeSeqLengthUnknown, WontImplement,
+        SerdeDeCustom, SerdeSerCustom, SerializeBufferFull, SerializeSeqLengthUnknown,
+        WontImplement,
     };
     let words = baggage::words();
     match error {
@@ -78,6 +80,7 @@ pub(crate) fn explain(error: postcard::Error) -> String {
         SerdeSerCustom | SerdeDeCustom => {
             words.unwrap_or_else(|| format!("{error} (raised by its `Serialize` or `Deserialize`)"))
         }
+        SerializeBufferFull => words.unwrap_or_else(|| error.to_string()),
         _ => error.to_string(),
     }
 }

@@ -57,8 +57,10 @@ use std::ptr::NonNull;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::SealFlags;
 use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::sys::segment;
 
 /// How many frames of work a worker has at once: gates and window.
 pub(crate) const GATES: usize = 32;
@@ -222,9 +224,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let memory = rustix::fs::memfd_create("trefoil-ledger", flags)?;
-        rustix::fs::ftruncate(&memory, SIZE as u64)?;
+        let memory = segment::create("trefoil-ledger", SIZE)?;
         rustix::fs::fcntl_add_seals(
             &memory,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,

@@ -5,6 +5,7 @@ pub(crate) mod image;
 pub(crate) mod ledger;
 pub(crate) mod poller;
 pub(crate) mod processor;
+pub(crate) mod room;
 pub(crate) mod segment;
 pub(crate) mod signal;
 pub(crate) mod tally;

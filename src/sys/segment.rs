@@ -9,6 +9,13 @@
 //! Both are sealed against being resized: an access through a mapping cannot find that the memory is gone
 //! (`SIGBUS`). The pages of a live segment are reserved when it is made, for the same reason.
 //!
+//! A fixed segment is mapped privately: nothing is ever written, so the pages are the file's either way, and
+//! kernels before 6.7 take a shared mapping of a file that is sealed against writing for one that could
+//! become writable, and refuse it.
+//!
+//! What cannot fit into this machine is refused before it is tried (`room`), as is
+//! what is longer than this process's files may be (`RLIMIT_FSIZE`): a signal would be the answer.
+//!
 //! **A segment from somebody else** ([`Segment::open`]) is a descriptor of which nothing is
 //! believed: its seals and its size are asked from the kernel before it is mapped. Seals cannot be
 //! taken off, so what was true then stays true.
@@ -24,7 +31,7 @@
 //! **Rejected.** A mapping of a file in `/dev/shm`: it has a name, which outlives who dies; whoever knows it
 //! can truncate it. Filling through a mapping: twice the page faults of `write`.
 //!
-//! Tests: below; `tests/process_shared.rs`.
+//! Tests: below; `tests/process_shared.rs`, `tests/process_memory.rs`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -32,7 +39,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
+
+use crate::sys::room;
 
 /// What nobody may do to any segment.
 const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
@@ -65,7 +76,7 @@ impl Segment {
             match rustix::io::pwrite(&memory, &bytes[at..], at as u64) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => at += count,
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -78,12 +89,6 @@ impl Segment {
     /// there are to be none.)
     pub(crate) fn live(length: usize) -> io::Result<(OwnedFd, Self)> {
         let length = length.max(1);
-        // The kernel would try, and kill other programs for it.
-        let memory = rustix::system::sysinfo();
-        let all = (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit));
-        if length as u64 > all {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
         let memory = create("trefoil-atomics", length)?;
         rustix::fs::fallocate(&memory, FallocateFlags::empty(), 0, length as u64)?;
         rustix::fs::fcntl_add_seals(&memory, RESIZE | SealFlags::SEAL)?;
@@ -106,11 +111,11 @@ impl Segment {
         if length == 0 || length > isize::MAX as usize {
             return Err(refused("has an impossible size"));
         }
-        let protection = match kind {
-            Kind::Fixed => ProtFlags::READ,
-            Kind::Live => ProtFlags::READ | ProtFlags::WRITE,
+        let (protection, flags) = match kind {
+            Kind::Fixed => (ProtFlags::READ, MapFlags::PRIVATE),
+            Kind::Live => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
         };
-        let start = map(memory, length, protection)?;
+        let start = map(memory, length, protection, flags)?;
         Ok(Self { start, length })
     }
 
@@ -132,18 +137,33 @@ impl Drop for Segment {
     }
 }
 
-fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
+/// A memfd of `length` bytes, which may be sealed, and whose bytes nobody can execute.
+pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
+    let limit = getrlimit(Resource::Fsize).current;
+    if limit.is_some_and(|limit| length as u64 > limit) {
+        return Err(Errno::FBIG.into());
+    }
+    room::find(length)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = rustix::fs::memfd_create(name, flags)?;
+    let memory = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // A kernel that has never heard of the last flag. (Some, set up strictly, want it.)
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        result => result,
+    }?;
     rustix::fs::ftruncate(&memory, length as u64)?;
     Ok(memory)
 }
 
-fn map(memory: BorrowedFd<'_>, length: usize, protection: ProtFlags) -> io::Result<NonNull<u8>> {
+fn map(
+    memory: BorrowedFd<'_>,
+    length: usize,
+    protection: ProtFlags,
+    flags: MapFlags,
+) -> io::Result<NonNull<u8>> {
     let hint = std::ptr::null_mut();
     // SAFETY: Y60: a fresh mapping, at an address that the kernel chooses, aliases no
     // other memory of this process.
-    let start = unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
+    let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, memory, 0) }?;
     NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
 
@@ -171,8 +191,47 @@ mod tests {
         assert!(rustix::io::pwrite(&memory, b"j", 0).is_err());
         assert!(rustix::fs::ftruncate(&memory, 0).is_err());
         let write = ProtFlags::READ | ProtFlags::WRITE;
-        assert!(map(memory.as_fd(), 1, write).is_err());
+        assert!(map(memory.as_fd(), 1, write, MapFlags::SHARED).is_err());
         assert_eq!(Segment::fixed(b"").unwrap().1.length(), 1);
+    }
+
+    /// One that is shared is refused by kernels before 6.7, which this one may not be.
+    #[test]
+    fn a_fixed_segment_is_mapped_privately_and_a_live_one_is_shared() {
+        let (_fixed, one) = Segment::fixed(b"hello").unwrap();
+        let (_live, other) = Segment::live(5).unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        for (segment, flags) in [(one, "r--p"), (other, "rw-s")] {
+            let start = format!("{:x}-", segment.start.as_ptr() as usize);
+            let line = maps.lines().find(|line| line.starts_with(&start)).unwrap();
+            assert!(line.contains(flags), "{line}");
+        }
+    }
+
+    /// Longer than 32 bits can say, and no page of it taken before it is looked at.
+    #[test]
+    fn a_sparse_segment_may_be_larger_than_four_gibibytes() {
+        const LENGTH: u64 = (4 << 30) + 1;
+        let memory = rustix::fs::memfd_create("sparse", MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&memory, LENGTH).unwrap();
+        rustix::io::pwrite(&memory, b"z", LENGTH - 1).unwrap();
+        rustix::fs::fcntl_add_seals(&memory, RESIZE | SealFlags::WRITE).unwrap();
+        let segment = Segment::open(memory.as_fd(), Kind::Fixed).unwrap();
+        assert_eq!(segment.length() as u64, LENGTH);
+        assert_eq!(bytes(&segment).last(), Some(&b'z'));
+        assert_eq!(bytes(&segment)[3 << 30], 0);
+        let taken = rustix::fs::fstat(&memory).unwrap().st_blocks * 512;
+        assert!(taken < 8 << 20, "{taken} bytes taken");
+    }
+
+    #[test]
+    fn nobody_executes_it() {
+        for memory in [Segment::fixed(b"x").unwrap().0, Segment::live(1).unwrap().0] {
+            let mode = rustix::fs::fstat(&memory).unwrap().st_mode;
+            // Old kernels cannot help it.
+            let old = rustix::fs::memfd_create("x", MemfdFlags::NOEXEC_SEAL).is_err();
+            assert!(old || mode & 0o111 == 0, "{mode:o}");
+        }
     }
 
     #[test]

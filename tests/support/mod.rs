@@ -20,6 +20,12 @@ pub(crate) fn chaos() -> Duration {
     Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(4))
 }
 
+/// How many workers the counted chaos kills: `TREFOIL_KILLS=n`.
+pub(crate) fn kills() -> u64 {
+    let kills = std::env::var("TREFOIL_KILLS").ok();
+    kills.and_then(|n| n.parse().ok()).unwrap_or(150)
+}
+
 pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) run: fn(),
@@ -85,8 +91,9 @@ fn passes(test: &Test) -> bool {
     let _ = std::io::stdout().flush();
     let (done, watch) = mpsc::channel::<()>();
     let name = test.name;
+    let limit = LIMIT + chaos() + Duration::from_secs(kills() / 10);
     let watchdog = std::thread::spawn(move || {
-        if watch.recv_timeout(LIMIT + chaos()) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if watch.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("test {name} takes too long");
             std::process::abort();
         }

@@ -65,6 +65,7 @@ use super::job::{Job, Work};
 use super::link::Body;
 use super::stats::Counters;
 use super::wire::{self, BatchHead, CodeRef};
+use crate::sys::ledger::GATES;
 use crate::task::TaskError;
 
 /// How much work a frame should hold, in nanoseconds.
@@ -353,14 +354,16 @@ impl Sched {
 
     /// Idle workers take over what others have not begun and will not soon.
     fn take_over(&mut self, now: Instant) {
-        while self.queue.is_empty() && self.workers.iter().any(Worker::is_idle) {
+        // What was begun in this instant is no victim at the next look, but the others are: nothing
+        // else may happen for a long time. (A worker gone wild can make it seem otherwise.)
+        for _ in 0..self.workers.len() * GATES {
+            if !self.queue.is_empty() || !self.workers.iter().any(Worker::is_idle) {
+                return;
+            }
             let Some((worker, flight, from)) = self.victim(now) else {
                 return;
             };
             self.take_back(worker, flight, from, now);
-            if self.queue.is_empty() {
-                return; // it was begun in this instant
-            }
             self.dispatch(now);
         }
     }

@@ -199,3 +199,37 @@ fn any_bytes_are_survived() {
         }
     }
 }
+
+#[test]
+fn lengths_have_64_bits() {
+    const LARGE: u64 = (4 << 30) + 1;
+    let code = CodeRef {
+        trampoline: 1,
+        function: 2,
+        check: 3,
+    };
+    let batch = BatchHead {
+        sequence: 1,
+        code,
+        count: 1,
+        timed: false,
+        brief: false,
+        context: 0,
+    };
+    for head in [
+        batch_head(&batch, 0..LARGE as usize),
+        context_head(1, LARGE as usize),
+        value_head(LARGE as usize),
+    ] {
+        let all = announced(&head).unwrap() as u64;
+        assert!((LARGE..LARGE + 64).contains(&all), "{all}");
+        assert_eq!(Frame::decode(&head), Ok(None), "not there yet");
+        assert_eq!(Record::decode(&head), Ok(None));
+    }
+    // And no more than that: what nobody can send is not waited for.
+    let endless = [&[1][..], &[0xff; 9], &[1]].concat();
+    assert_eq!(Record::decode(&endless), Ok(None));
+    assert_eq!(announced(&endless), None);
+    let nonsense = [&[1][..], &[0xff; 9], &[2]].concat();
+    assert_eq!(Record::decode(&nonsense), Err(Broken));
+}

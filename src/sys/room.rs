@@ -1,0 +1,70 @@
+//! Whether there is room in this machine for so much more memory.
+//!
+//! **Job.** The kernel promises memory that it does not have, and when the pages are written to, it kills
+//! somebody to get them: this process, a worker, or another program. Who is about to fill a
+//! large piece asks first ([`find`]), so that what cannot fit is an error of whoever wants it.
+//!
+//! What others take at the same time cannot be known, and a limit of a group of processes is not
+//! looked at (the kernel kills within the group then): a guard against the impossible, not a reservation.
+//!
+//! Tests: below; `tests/process_memory.rs`.
+
+use std::io;
+
+/// How much may be asked for unasked: the answer costs as much as filling this.
+const LITTLE: u64 = 1 << 20;
+
+/// An error if there is no room for `length` bytes.
+pub(crate) fn find(length: usize) -> io::Result<()> {
+    if length as u64 <= LITTLE || length as u64 <= left() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        "this machine has not so much memory left",
+    ))
+}
+
+/// How many bytes there are.
+fn left() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").ok();
+    text.as_deref().and_then(available).unwrap_or_else(|| {
+        // No more than all of it, then.
+        let memory = rustix::system::sysinfo();
+        (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit))
+    })
+}
+
+/// What a new program could have, by what `/proc/meminfo` says.
+fn available(meminfo: &str) -> Option<u64> {
+    let kibibytes = |name: &str| {
+        let mut lines = meminfo.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let free = kibibytes("MemAvailable")?.checked_add(kibibytes("SwapFree")?)?;
+    free.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_read() {
+        let text = "MemTotal: 9 kB\nMemAvailable:   20 kB\nSwapTotal: 7 kB\nSwapFree: 3 kB\n";
+        assert_eq!(available(text), Some(23 << 10));
+        assert_eq!(available("MemAvailable: 20 kB\n"), None);
+        assert_eq!(available("MemAvailable: x kB\nSwapFree: 0 kB\n"), None);
+        assert_eq!(available(""), None);
+    }
+
+    #[test]
+    fn there_is_never_all_of_it() {
+        let memory = rustix::system::sysinfo();
+        let all = (memory.totalram + memory.totalswap) as usize * memory.mem_unit as usize;
+        assert_eq!(find(all).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert!(find(usize::MAX).is_err());
+        assert!(find(2 << 20).is_ok() && find(0).is_ok());
+    }
+}

@@ -1,0 +1,249 @@
+//! So many kills, counted: nothing is lost but what a killed worker was running.
+//!
+//! A program of its own, like `process.rs`: see there. `TREFOIL_KILLS=10000` makes it long, and
+//! `--nocapture` or no test runner at all shows the totals; `docs/CONFORMANCE.md` has those of one run.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::{Scratch, Test, census, kills, note, pool, signal, tests, until};
+use trefoil::{Bulk, ProcessPool, TaskError};
+
+/// How many items of each kind are under way at a time.
+const AHEAD: usize = 120;
+
+fn main() {
+    trefoil::init();
+    support::main(TESTS);
+}
+
+/// Numbers for tests that want many different ones.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+
+    /// Mostly small; around the sizes of what is shared and of the socket's buffer; sometimes larger.
+    fn size(&mut self) -> usize {
+        let size = match self.roll(40) {
+            0 => 110_000 + self.roll(30_000),
+            1 => 212_000 + self.roll(2_000),
+            2 => self.roll(1_000_000),
+            3..9 => self.roll(9_000),
+            _ => self.roll(40),
+        };
+        size as usize
+    }
+}
+
+type Item = (u64, Bulk<u8>, String);
+type Answer = (u64, Bulk<u8>);
+
+/// Says that it ran, takes its time, and gives back what it got.
+fn work((id, bytes, path): Item) -> Answer {
+    note(&path, id);
+    let begin = Instant::now();
+    let micros = if id.is_multiple_of(40) {
+        9_000
+    } else {
+        id * 7 % 500
+    };
+    while begin.elapsed() < Duration::from_micros(micros) {
+        std::thread::yield_now();
+    }
+    (id, bytes)
+}
+
+/// What one source of work has counted.
+#[derive(Debug, Default)]
+struct Totals {
+    items: u64,
+    answers: Vec<u64>,
+    blamed: u64,
+}
+
+impl Totals {
+    /// The end of one item.
+    fn ends(&mut self, id: u64, size: usize, result: Result<Answer, TaskError>) {
+        match result {
+            Ok((answer, bytes)) => {
+                assert!(
+                    answer == id
+                        && bytes.len() == size
+                        && bytes.iter().all(|byte| *byte == id as u8)
+                );
+                self.answers.push(id);
+            }
+            Err(TaskError::WorkerDied(exit)) => {
+                assert_eq!(exit.signal(), Some(9), "{exit}");
+                self.blamed += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// What the sources and the killer share.
+struct Field<'a> {
+    procs: &'a ProcessPool,
+    ids: AtomicU64,
+    progress: AtomicU64,
+    over: AtomicBool,
+    path: String,
+    seed: u64,
+}
+
+impl Field<'_> {
+    fn item(&self, dice: &mut Dice) -> (u64, usize, Item) {
+        let (id, size) = (self.ids.fetch_add(1, Ordering::Relaxed), dice.size());
+        (
+            id,
+            size,
+            (id, vec![id as u8; size].into(), self.path.clone()),
+        )
+    }
+
+    /// Calls one by one, each tried again so often.
+    fn calls(&self, retry: u32) -> Totals {
+        let mut dice = Dice(self.seed ^ 0x5eed ^ u64::from(retry));
+        let call = self.procs.call(work).retry(retry);
+        let (mut totals, mut seen) = (Totals::default(), HashSet::new());
+        let (tell, told) = mpsc::channel();
+        loop {
+            let over = self.over.load(Ordering::Relaxed);
+            while !over && totals.items < (seen.len() + AHEAD) as u64 {
+                let (id, size, item) = self.item(&mut dice);
+                let tell = tell.clone();
+                call.spawn(item)
+                    .on_done(move |result| tell.send((id, size, result)).unwrap());
+                totals.items += 1;
+            }
+            if seen.len() as u64 == totals.items {
+                return totals;
+            }
+            let (id, size, result) = told.recv().unwrap();
+            assert!(seen.insert(id), "{id} ends twice");
+            totals.ends(id, size, result);
+            self.progress.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Items in batches, one result after the other.
+    fn batches(&self) -> Totals {
+        let mut dice = Dice(self.seed ^ 0xba7c);
+        let mut totals = Totals::default();
+        while !self.over.load(Ordering::Relaxed) {
+            let items: Vec<_> = (0..300).map(|_| self.item(&mut dice)).collect();
+            let known: Vec<(u64, usize)> = items.iter().map(|(id, size, _)| (*id, *size)).collect();
+            let results = self
+                .procs
+                .imap(items.into_iter().map(|(_, _, item)| item), work);
+            let mut count = 0;
+            for ((id, size), result) in known.iter().zip(results) {
+                totals.ends(*id, *size, result);
+                self.progress.fetch_add(1, Ordering::Relaxed);
+                count += 1;
+            }
+            assert_eq!(count, 300, "each has its answer or its error");
+            totals.items += 300;
+        }
+        totals
+    }
+
+    /// Kills so many workers, at any moment of their lives.
+    fn kill(&self, kills: u64) {
+        let mut dice = Dice(self.seed);
+        let mut done = 0;
+        while done < kills {
+            let pids = self.procs.worker_pids();
+            let at_once = if dice.roll(40) == 0 { pids.len() } else { 1 };
+            for _ in 0..at_once.min(pids.len()) {
+                signal(pids[dice.roll(pids.len() as u64) as usize], Signal::KILL);
+                done += 1;
+            }
+            let (before, begin) = (self.progress.load(Ordering::Relaxed), Instant::now());
+            std::thread::sleep(Duration::from_micros(dice.roll(7_000)));
+            // Mostly something gets done in between: it is not to be a program that cannot start.
+            let patient = dice.roll(8) > 0;
+            let stuck = || self.progress.load(Ordering::Relaxed) == before;
+            while patient && stuck() && begin.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+    }
+}
+
+tests! {
+    fn nothing_is_lost_but_the_blamed() {
+        pool(1).spawn((), |()| ()).join().unwrap(); // what is made once is made
+        let before = census();
+        let kills = kills();
+        let procs = pool(4);
+        let scratch = Scratch::new("kills");
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let field = Field {
+            procs: &procs,
+            ids: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            path: scratch.text(),
+            seed: now.as_nanos() as u64 | 1,
+        };
+        println!("seed {}", field.seed);
+        let begin = Instant::now();
+        let [once, again, batches] = std::thread::scope(|scope| {
+            let once = scope.spawn(|| field.calls(0));
+            let again = scope.spawn(|| field.calls(20));
+            let batches = scope.spawn(|| field.batches());
+            field.kill(kills);
+            field.over.store(true, Ordering::Relaxed);
+            [once, again, batches].map(|source| source.join().unwrap())
+        });
+        let took = begin.elapsed();
+        let stats = procs.stats();
+
+        // Exactly these have an answer or an error, and only what was killed has an error.
+        let sources = [&once, &again, &batches];
+        let items: u64 = sources.iter().map(|source| source.items).sum();
+        let blamed: u64 = sources.iter().map(|source| source.blamed).sum();
+        let answers: HashSet<u64> = sources.iter().flat_map(|source| source.answers.iter().copied()).collect();
+        println!(
+            "{kills} kills, {} workers died, {items} items, {} answers, {blamed} lost and blamed, {} replayed ({:.0} s)",
+            stats.died, answers.len(), stats.retried, took.as_secs_f64(),
+        );
+        assert_eq!(answers.len() as u64 + blamed, items, "nothing else is lost");
+        assert_eq!(again.blamed, 0, "whoever tries again has it in the end");
+        assert!(blamed + stats.retried <= stats.died && stats.died <= kills, "a death costs one item at most");
+        assert!(stats.died > kills / 3 && blamed > 0 && stats.retried > 0, "this is no chaos");
+
+        // Nothing ran twice but what may: once more for each death that it was replayed after.
+        let notes = scratch.notes();
+        let ran: HashSet<u64> = notes.iter().copied().collect();
+        assert!(answers.is_subset(&ran));
+        assert!((notes.len() - ran.len()) as u64 <= stats.retried);
+        let may: HashSet<u64> = again.answers.iter().copied().collect();
+        let mut seen = HashSet::new();
+        assert!(notes.iter().all(|id| seen.insert(*id) || may.contains(id)), "an item ran twice");
+
+        until(|| procs.worker_pids().len() == 4);
+        assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
+        drop(procs);
+        until(|| census() == before);
+    }
+}
