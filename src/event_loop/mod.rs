@@ -60,6 +60,8 @@ mod outside;
 mod raw_descriptor;
 mod reactor;
 mod shared;
+#[cfg(all(test, not(loom)))]
+mod simulated;
 mod slice;
 mod slow_poll;
 mod snapshot;

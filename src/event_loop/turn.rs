@@ -138,6 +138,15 @@ pub(super) fn once(home: &Home) -> bool {
     true
 }
 
+/// Turns the loop once, and never waits nor moves its clock. True: there is more to do.
+#[cfg(all(test, not(loom)))]
+pub(super) fn simulate(home: &Home) -> bool {
+    let _driven = Driven::new(home, None);
+    let mut turns = Turns::new(home);
+    turns.turn_once();
+    !turns.is_idle()
+}
+
 /// When to turn the loop again, if its descriptor does not become ready before.
 pub(super) fn next_turn(home: &Home) -> Option<Instant> {
     let turns = Turns::new(home);
