@@ -7,7 +7,7 @@
 //! a document names exists.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
-//! 2. `layers.rs`, `danger.rs`, `words.rs` and `python.rs` hold the rules. Each is a
+//! 2. `layers.rs`, `danger.rs`, `words.rs`, `python.rs` and `conformance.rs` hold the rules. Each is a
 //!    function from one file (and, where it needs more, the whole tree) to a
 //!    list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
@@ -15,6 +15,7 @@
 //! Each rule stands beside tests that feed it bad samples and demand that it
 //! reports them: a rule that cannot fail is no rule.
 
+mod conformance;
 mod danger;
 mod layers;
 mod python;
@@ -85,6 +86,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(words::forbidden(file));
         findings.extend(words::compiled(file));
         findings.extend(python::mapped(file));
+        findings.extend(conformance::shown(file, tree));
     }
     findings
 }
@@ -138,6 +140,10 @@ fn every_rule_can_fail() {
             "docs/A.md",
             concat!("see `src/gone.rs`\n```ignore\n```\nTO", "DO\n/ho", "me/me").to_owned(),
         ),
+        (
+            "docs/CONFORMANCE.md",
+            "| case | test |\n|---|---|\n| a | `gone::gone` |".to_owned(),
+        ),
     ];
     let tree: Vec<File> = bad
         .iter()
@@ -147,6 +153,7 @@ fn every_rule_can_fail() {
     heard.sort_unstable();
     heard.dedup();
     let all = [
+        "conformance",
         "door",
         "essay",
         "facade",

@@ -1,0 +1,70 @@
+//! Whatever a table of conformance claims is shown by a test that exists.
+//!
+//! `docs/CONFORMANCE*.md` are tables of cases. Each row names the tests that show it, in
+//! backquotes, as `file::test`: `edges::many_block_ons_with_wakes_between_them` is a function of that name
+//! in some `edges.rs`.
+
+use crate::source::{File, Finding};
+
+/// Each row of a table names one test at least, and each that it names is there.
+pub(crate) fn shown(file: &File, tree: &[File]) -> Vec<Finding> {
+    if !file.path.starts_with("docs/CONFORMANCE") {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let mut head = true;
+    for (at, line) in file.lines.iter().enumerate() {
+        let row = line.raw.trim();
+        if !row.starts_with('|') {
+            head = true; // the next row is a table's first
+            continue;
+        }
+        let rule = row.chars().all(|c| "|-: ".contains(c));
+        if rule || std::mem::take(&mut head) {
+            continue;
+        }
+        let mut named = 0;
+        for span in row.split('`').skip(1).step_by(2) {
+            let Some((module, test)) = span.split_once("::") else {
+                continue;
+            };
+            named += 1;
+            if !is_there(tree, module, test) {
+                let what = format!("no file `{module}.rs` has a test `{test}`");
+                findings.push(Finding::new(file, at, "conformance", what));
+            }
+        }
+        if named == 0 {
+            let what = "this row names no test that shows it: `file::test`";
+            findings.push(Finding::new(file, at, "conformance", what));
+        }
+    }
+    findings
+}
+
+fn is_there(tree: &[File], module: &str, test: &str) -> bool {
+    let name = format!("/{module}.rs");
+    let start = format!("fn {test}(");
+    tree.iter()
+        .filter(|file| file.is_rust() && format!("/{}", file.path).ends_with(&name))
+        .any(|file| file.lines.iter().any(|line| line.code.contains(&start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_test_that_exists_is_reported() {
+        let tree = [File::new("tests/loops/edges.rs", "fn short() {}\n")];
+        let count = |table: &str| {
+            let text = format!("| case | test |\n|---|---|\n{table}\n");
+            shown(&File::new("docs/CONFORMANCE-X.md", &text), &tree).len()
+        };
+        assert_eq!(count("| a | `edges::short` |"), 0);
+        assert_eq!(count("| a | `loops/edges::short` |"), 0);
+        assert_eq!(count("| a | `edges::long` |"), 1);
+        assert_eq!(count("| a | `edge::short` |"), 1);
+        assert_eq!(count("| a | by eye |\n| b | `short` |"), 2);
+    }
+}
