@@ -5,7 +5,9 @@
 //!
 //! 1. A call goes into the queue. If fewer threads are idle than calls are
 //!    queued, another one is started: a call that is stuck holds up nobody else,
-//!    up to [`MOST`] of them.
+//!    up to [`MOST`] of them. Beyond, one more thread looks for [`STILL`] whether any call is
+//!    taken meanwhile. If none is, all of them are stuck (in pipes that nobody writes, say), and it
+//!    serves, too; else more threads would not help, and it looks again until the queue is empty.
 //! 2. A thread runs calls until the queue is empty, waits [`LINGER`] for more,
 //!    and ends.
 //! 3. Nobody waits for these threads: a process that ends takes a stuck call
@@ -28,8 +30,11 @@ use crate::loom::{Condvar, Mutex};
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
 
-/// As many calls may be stuck at once before others have to wait.
+/// As many calls may be under way at once before others have to wait.
 const MOST: usize = 128;
+
+/// How long, while all of those are stuck.
+const STILL: Duration = Duration::from_millis(10);
 
 /// How long an idle thread stays.
 const LINGER: Duration = Duration::from_secs(2);
@@ -56,8 +61,11 @@ fn queue() -> &'static Arc<Queue> {
                 calls: VecDeque::new(),
                 threads: 0,
                 idle: 0,
+                taken: 0,
+                watched: false,
             }),
             rung: Condvar::new(),
+            never: Condvar::new(),
         })
     })
 }
@@ -65,6 +73,8 @@ fn queue() -> &'static Arc<Queue> {
 struct Queue {
     state: Mutex<State>,
     rung: Condvar,
+    /// Nobody rings it.
+    never: Condvar,
 }
 
 struct State {
@@ -73,20 +83,28 @@ struct State {
     /// Threads that wait for a call, those already rung for included: their
     /// calls are still in the queue.
     idle: usize,
+    /// How many calls were begun so far.
+    taken: u64,
+    /// A thread beyond [`MOST`] looks whether any is.
+    watched: bool,
 }
 
 impl Queue {
     fn push(&self, call: Runnable) {
         let mut state = self.state.lock();
         state.calls.push_back(call);
-        let start = state.calls.len() > state.idle && state.threads < MOST;
+        let short = state.calls.len() > state.idle;
+        let start = short && state.threads < MOST;
         if start {
             state.threads += 1;
         }
+        let watch = short && !start && !std::mem::replace(&mut state.watched, true);
         drop(state);
-        if !start {
+        if watch {
+            self.start_watch();
+        } else if !start {
             self.rung.notify_one();
-        } else if !self.start() {
+        } else if !self.start(Self::serve) {
             let mut state = self.state.lock();
             state.threads -= 1;
             let stranded = if state.threads == 0 {
@@ -99,17 +117,45 @@ impl Queue {
         }
     }
 
-    fn start(&self) -> bool {
+    fn start(&self, job: fn(&Self)) -> bool {
         Builder::new()
             .name("trefoil-io".into())
-            .spawn(|| queue().serve())
+            .spawn(move || job(queue()))
             .is_ok()
+    }
+
+    /// `watched` is set. Should the system refuse the thread, the next call tries again.
+    fn start_watch(&self) {
+        if !self.start(Self::watch) {
+            self.state.lock().watched = false;
+        }
+    }
+
+    fn watch(&self) {
+        let mut state = self.state.lock();
+        while !state.calls.is_empty() {
+            let before = state.taken;
+            let deadline = Instant::now() + STILL;
+            let mut over = false;
+            while !over {
+                (state, over) = self.never.wait_until(state, deadline);
+            }
+            if state.taken == before && !state.calls.is_empty() {
+                state.threads += 1;
+                // The next call may get stuck as well.
+                drop(state);
+                self.start_watch();
+                return self.serve();
+            }
+        }
+        state.watched = false;
     }
 
     fn serve(&self) {
         let mut state = self.state.lock();
         loop {
             if let Some(call) = state.calls.pop_front() {
+                state.taken += 1;
                 drop(state);
                 call.run();
                 state = self.state.lock();
@@ -147,6 +193,35 @@ mod tests {
         assert!(!first.is_finished());
         drop(release);
         assert!(first.join().is_ok());
+    }
+
+    #[test]
+    fn more_stuck_calls_than_threads_are_started_at_once_hold_up_nobody() {
+        let (release, stuck) = mpsc::channel::<()>();
+        let stuck = Arc::new(Mutex::new(stuck));
+        // One waits for the channel, and the rest for that one's lock.
+        let stuck: Vec<_> = (0..MOST + 20)
+            .map(|_| {
+                let stuck = stuck.clone();
+                run(move || stuck.lock().recv())
+            })
+            .collect();
+        assert_eq!(run(|| 7).join_timeout(PATIENCE).unwrap(), 7);
+        assert!(!stuck.iter().any(Task::is_finished));
+        drop(release);
+        for mut stuck in stuck {
+            assert!(stuck.join_timeout(PATIENCE).unwrap().is_err());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = queue().state.lock();
+            if state.threads == 0 && !state.watched {
+                break;
+            }
+            drop(state);
+            assert!(Instant::now() < deadline, "its threads end");
+            std::thread::sleep(STILL);
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! for anything: times, process ids, addresses. `cargo test` and `cargo nextest run` build the examples
 //! before this program; who asks for this one alone (`--test examples`) builds them first
 //! (`cargo build --examples`), and is told so.
+//!
+//! Length: one example after another, each a few lines that are read alone.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::fs;
@@ -170,6 +172,21 @@ fn barista() {
 }
 
 #[test]
+fn chat_server() {
+    shows(
+        "chat_server",
+        "
+Ben hears    Ada: Is anybody there?
+Ada hears    Ben has come
+Ada hears    Ada: Is anybody there?
+Ada hears    Ben: I am.
+Ada hears    Ben has gone
+Ada has heard 50 greetings, and 50 guests leave
+",
+    );
+}
+
+#[test]
 fn child_processes() {
     shows(
         "child_processes",
@@ -255,10 +272,40 @@ which ends in 24999 decimal zeros
 }
 
 #[test]
+fn fetch_many() {
+    shows(
+        "fetch_many",
+        "
+58 pages, 928 bytes
+broken: [(13, UnexpectedEof)]
+given up: [42]
+60 sites in *, 10 at a time
+",
+    );
+}
+
+#[test]
 fn first_answer_wins() {
     shows(
         "first_answer_wins",
         "quick answered after *; the others were cancelled",
+    );
+}
+
+#[test]
+fn graceful_shutdown() {
+    shows(
+        "graceful_shutdown",
+        "
+Ctrl-C: no more callers
+served 1, failed 0
+served 2, failed 0
+some take too long: they are cancelled
+the quick one has all he asked for
+the slow one has all he asked for
+the endless one was sent away
+ended in order
+",
     );
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Home {
     timers: RefCell<Timers<Waker>>,
     /// Empty, for wakers on their way; kept from one `block_on` to the next.
     woken: Cell<Vec<Waker>>,
-    reactor: RefCell<Reactor>,
+    pub(super) reactor: RefCell<Reactor>,
     descriptor: Descriptor,
     budget: Cell<u32>,
     /// The number that the next waiting future gets.

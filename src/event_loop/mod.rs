@@ -60,6 +60,8 @@ mod outside;
 mod raw_descriptor;
 mod reactor;
 mod shared;
+#[cfg(all(test, not(loom)))]
+mod simulated;
 mod slice;
 mod slow_poll;
 mod snapshot;
@@ -125,8 +127,8 @@ pub fn run<F: Future>(future: F) -> F::Output {
 ///
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
 /// and again: tasks stay from one call to the next, and none of them runs in between
-/// (so on this thread wait for one with `block_on`: a `join` of one that was spawned on this
-/// thread is refused, of one that came through a handle it would wait for ever).
+/// (so on this thread wait for one with `block_on`: a `join` is refused there, as nobody else could
+/// run it; of a [`call_soon`](LoopHandle::call_soon) it would wait for ever).
 /// Dropping the loop cancels them.
 /// It cannot leave its thread; [`LoopHandle`] can.
 ///
@@ -204,8 +206,8 @@ impl EventLoop {
     /// ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline). One call runs at
     /// most 64 tasks, or some 200 µs of them, and looks at the descriptors once.
     ///
-    /// The descriptor says nothing before the first call. Between calls the loop sleeps: what
-    /// other threads bring makes the descriptor readable.
+    /// The descriptor says nothing before the first call, nor between a [`block_on`](Self::block_on) and the
+    /// next. Between calls the loop sleeps: what other threads bring makes the descriptor readable.
     ///
     /// # Panics
     ///

@@ -50,6 +50,8 @@ pub(super) struct Outside {
     patience: Cell<Duration>,
     /// The clock has jumped since.
     in_vain: Cell<bool>,
+    /// Somebody else's loop waits for this one since then, while its clock goes at the real pace.
+    left: Cell<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,20 @@ impl Outside {
             stirred: Cell::new(Instant::now()),
             patience: Cell::new(PATIENCE),
             in_vain: Cell::new(true),
+            left: Cell::new(None),
         }
+    }
+
+    /// This loop is left to somebody else's until the next turn, at this pace (`None`: it is not,
+    /// or no longer).
+    pub(super) fn leave(&self, pace: Option<Pace>) {
+        let real = matches!(pace, Some(Pace::Real(_)));
+        self.left.set(real.then(Instant::now));
+    }
+
+    /// How much real time went by since then, if it counts.
+    pub(super) fn come_back(&self) -> Option<Duration> {
+        self.left.take().map(|since| since.elapsed())
     }
 
     /// Somebody begins to wait for a descriptor or a promise.

@@ -208,27 +208,29 @@ impl Reactor {
             if token == WAKE_TOKEN {
                 continue;
             }
-            // The lower half of a token is the index.
-            let index = token as u32;
-            let Some(source) = self.sources.get_mut(index as usize) else {
-                continue;
-            };
-            let key = SourceKey {
-                index,
-                generation: source.generation,
-            };
-            if key.token() != token {
-                continue; // L3: it was meant for an earlier source
-            }
-            source.ready = source.ready.or(ready);
-            if ready.intersects(Readiness::READ) {
-                source.read.take_all(woken);
-            }
-            if ready.intersects(Readiness::WRITE) {
-                source.write.take_all(woken);
-            }
+            deliver(&mut self.sources, token, ready, woken);
         }
         Ok(())
+    }
+
+    /// As if the kernel had reported it.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn pretend(&mut self, key: SourceKey, ready: Readiness, woken: &mut Vec<Waker>) {
+        deliver(&mut self.sources, key.token(), ready, woken);
+    }
+
+    /// The next source gets this generation.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn skip_to_generation(&mut self, generation: NonZeroU32) {
+        self.generation = generation;
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn count_waiters(&self) -> usize {
+        let sources = self.sources.iter();
+        sources
+            .map(|(_, source)| source.read.len() + source.write.len())
+            .sum()
     }
 
     /// Somebody waits.
@@ -250,6 +252,29 @@ impl Reactor {
         self.sources
             .get_mut(key.index as usize)
             .filter(|source| source.generation == key.generation)
+    }
+}
+
+/// An event: the source that it is meant for is ready, and who waits for it goes to `woken`.
+fn deliver(sources: &mut Slab<Source>, token: usize, ready: Readiness, woken: &mut Vec<Waker>) {
+    // The lower half of a token is the index.
+    let index = token as u32;
+    let Some(source) = sources.get_mut(index as usize) else {
+        return;
+    };
+    let key = SourceKey {
+        index,
+        generation: source.generation,
+    };
+    if key.token() != token {
+        return; // L3: it was meant for an earlier source
+    }
+    source.ready = source.ready.or(ready);
+    if ready.intersects(Readiness::READ) {
+        source.read.take_all(woken);
+    }
+    if ready.intersects(Readiness::WRITE) {
+        source.write.take_all(woken);
     }
 }
 

@@ -255,6 +255,10 @@ impl Schedule for Arc<Shared> {
         self.owner == this_thread()
     }
 
+    fn needs_this_thread(&self) -> bool {
+        self.owner == this_thread()
+    }
+
     /// Straight into the queue of the loop, which runs it.
     const RUNNER_QUEUES: bool = true;
 }

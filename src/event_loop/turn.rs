@@ -19,7 +19,8 @@
 //! next deadline; else the loop waits as any other, and its clock goes on by what that took.
 //!
 //! Somebody else's loop can do the turns ([`once`]): after each, this loop lies down
-//! as before a wait of its own, so that whatever is brought makes its descriptor ready.
+//! as before a wait of its own, so that whatever is brought makes its descriptor ready. A virtual
+//! clock goes on by what the other loop has waited meanwhile, where it goes at the real pace.
 //!
 //! # The end
 //!
@@ -61,6 +62,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[track_caller]
 pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output {
     let _driven = Driven::new(home, Some(Location::caller()));
+    if let Some(outside) = &home.outside {
+        outside.leave(None);
+    }
     let waker = Waker::from(home.shared.clone());
     let mut cx = Context::from_waker(&waker);
     let mut turns = Turns::new(home);
@@ -118,16 +122,29 @@ impl Drop for Driven<'_> {
 pub(super) fn once(home: &Home) -> bool {
     let _driven = Driven::new(home, None);
     let mut turns = Turns::new(home);
+    turns.come_back();
     turns.turn_once();
     if turns.is_idle() && !turns.jump() {
         // Whoever brings something from here on makes the descriptor ready (L1).
         home.shared.mail.lie_down();
         if turns.nothing_brought() {
+            if let Some(outside) = &home.outside {
+                outside.leave(turns.pace());
+            }
             return false;
         }
         home.shared.mail.get_up();
     }
     true
+}
+
+/// Turns the loop once, and never waits nor moves its clock. True: there is more to do.
+#[cfg(all(test, not(loom)))]
+pub(super) fn simulate(home: &Home) -> bool {
+    let _driven = Driven::new(home, None);
+    let mut turns = Turns::new(home);
+    turns.turn_once();
+    !turns.is_idle()
 }
 
 /// When to turn the loop again, if its descriptor does not become ready before.
@@ -222,6 +239,20 @@ impl<'a> Turns<'a> {
             woken: home.lend_list(),
             slice: Slice::new(),
             before_root: None,
+        }
+    }
+
+    /// Somebody else's loop has waited: a virtual clock goes on as if it had been this one.
+    fn come_back(&mut self) {
+        let home = self.home;
+        if let (Some(clock), Some(outside)) = (home.shared.clock(), &home.outside)
+            && let Some(waited) = outside.come_back()
+        {
+            self.look(Some(Duration::ZERO));
+            clock.advance(waited);
+            if !self.is_idle() {
+                outside.came();
+            }
         }
     }
 

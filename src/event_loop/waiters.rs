@@ -66,6 +66,11 @@ impl Waiters {
         Some(self.rest.remove(place).1)
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn len(&self) -> usize {
+        self.first.iter().len() + self.rest.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.rest.is_empty()
     }

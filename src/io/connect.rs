@@ -19,7 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::lookup::{Addresses, ToSocketAddrs, addresses_of};
 use super::tcp_listener::no_address;
@@ -64,7 +64,7 @@ impl Race {
         if let Some(address) = self.addresses.next() {
             self.running.push(Box::pin(TcpStream::connect_to(address)));
             if !self.addresses.as_slice().is_empty() {
-                self.next = Some(Alarm::new(Instant::now() + STAGGER));
+                self.next = Alarm::after(STAGGER);
             }
         }
     }

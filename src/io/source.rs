@@ -11,7 +11,10 @@
 //! Operations take a shared reference: the kernel takes care of readers and
 //! writers, and the loop of any number of waiting tasks in each direction.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/event_loop/`, and against a simulated kernel in `simulated`.
+
+#[cfg(all(test, not(loom)))]
+mod simulated;
 
 use std::fmt;
 use std::future::Future;

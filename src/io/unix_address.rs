@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -57,6 +57,8 @@ pub(super) async fn patiently<R>(mut op: impl FnMut() -> io::Result<R>) -> io::R
 
 /// Completes once `duration` has passed.
 pub(super) async fn pause(duration: Duration) {
-    let mut alarm = Alarm::new(Instant::now() + duration);
-    poll_fn(|cx| alarm.poll_elapsed(cx)).await;
+    // By the clock of the loop that waits.
+    if let Some(mut alarm) = Alarm::after(duration) {
+        poll_fn(|cx| alarm.poll_elapsed(cx)).await;
+    }
 }

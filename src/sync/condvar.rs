@@ -1,14 +1,14 @@
 //! A condition that is waited for under a [`Mutex`]: Python's `threading.Condition`.
 //!
-//! A waiter enters the list of listeners while it has the lock, and only then lets go
-//! of it: so whoever changes the condition under the lock and notifies finds it.
+//! The protocol is in `notices`; this is its public face, over the locks of this module.
 //! Waking may be spurious in neither form, but the condition may have changed again
 //! by the time the lock is had: use the `_while` forms.
 
 use std::fmt;
 
 use async_lock::{Mutex, MutexGuard};
-use event_listener::{Event as Listeners, Listener};
+
+use super::notices::Notices;
 
 /// A condition variable for [`Mutex`], for threads and tasks.
 ///
@@ -31,7 +31,7 @@ use event_listener::{Event as Listeners, Listener};
 /// ```
 #[derive(Default)]
 pub struct Condvar {
-    listeners: Listeners,
+    notices: Notices,
 }
 
 impl Condvar {
@@ -39,7 +39,7 @@ impl Condvar {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            listeners: Listeners::new(),
+            notices: Notices::new(),
         }
     }
 
@@ -48,24 +48,15 @@ impl Condvar {
     /// Cancel safe: dropping it half-way has let go of the lock, and a notification that it
     /// had got goes to the next that waits.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let listener = self.listeners.listen();
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
-        drop(guard);
-        listener.await;
-        let notified = Notified(self);
-        let guard = mutex.lock().await;
-        std::mem::forget(notified); // used
-        guard
+        self.notices.wait(guard, || mutex.lock()).await
     }
 
     /// As [`wait`](Condvar::wait), blocking this thread.
     #[must_use]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let listener = self.listeners.listen();
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
-        drop(guard);
-        listener.wait();
-        mutex.lock_blocking()
+        self.notices.wait_blocking(guard, || mutex.lock_blocking())
     }
 
     /// Waits as long as `condition` holds.
@@ -95,22 +86,12 @@ impl Condvar {
 
     /// Wakes one that waits, if one does: the one that has waited longest.
     pub fn notify_one(&self) {
-        use event_listener::IntoNotification;
-        self.listeners.notify(1.additional());
+        self.notices.notify_one();
     }
 
     /// Wakes all that wait.
     pub fn notify_all(&self) {
-        self.listeners.notify(usize::MAX);
-    }
-}
-
-/// A notification that has been had and not used yet.
-struct Notified<'a>(&'a Condvar);
-
-impl Drop for Notified<'_> {
-    fn drop(&mut self) {
-        self.0.notify_one();
+        self.notices.notify_all();
     }
 }
 

@@ -29,6 +29,11 @@ pub mod channel;
 #[cfg(not(loom))]
 mod condvar;
 mod event;
+/// What the models in `checks/` drive: a condition variable without its lock.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+mod notices;
 pub(crate) mod park;
 mod raw_reentrant;
 pub(crate) mod strand;

@@ -38,6 +38,11 @@ pub(crate) trait Schedule: Send + Sync + 'static {
         true
     }
 
+    /// For all futures: only this thread can ever poll them, so it must not wait for them.
+    fn needs_this_thread(&self) -> bool {
+        false
+    }
+
     /// Who runs an entry queues the next one himself, where one is due at once: he gets it back
     /// ([`Ran::Again`]), and `reschedule` is not called. Not for futures that waiters may claim.
     const RUNNER_QUEUES: bool = false;

@@ -87,7 +87,7 @@ extern "C" fn on_top(signum: i32, info: *mut libc::siginfo_t, context: *mut libc
 
 /// Installs a handler of the host; gives the address of the one before.
 #[allow(unsafe_code)]
-fn host_handles(signum: i32, handler: usize, flags: i32) -> usize {
+pub(crate) fn host_handles(signum: i32, handler: usize, flags: i32) -> usize {
     // SAFETY: plain numbers.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler;

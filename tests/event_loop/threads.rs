@@ -101,6 +101,42 @@ fn join_on_the_loop_is_refused_unless_it_is_done() {
     });
 }
 
+/// Nobody runs the loop then, and nobody else can.
+#[test]
+fn join_between_two_block_ons_is_refused_for_the_loops_own() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        let local = event_loop.block_on(async { Some(spawn(pending::<()>())) });
+        let refused = local.unwrap().join();
+        assert!(matches!(refused, Err(TaskError::WouldBlock)));
+        let start = || handle.spawn(async { 5 });
+        assert!(matches!(start().join(), Err(TaskError::WouldBlock)));
+        let made = handle.spawn_with(|| async { 5 });
+        assert!(matches!(made.join(), Err(TaskError::WouldBlock)));
+        // Another thread may wait for it, and this one once it has ended.
+        let task = start();
+        let waiting = thread::spawn(move || task.join());
+        assert_eq!(event_loop.block_on(start()).unwrap(), 5);
+        assert_eq!(waiting.join().unwrap().unwrap(), 5);
+        let done = start();
+        event_loop.block_on(yield_now());
+        assert_eq!(done.join().unwrap(), 5);
+        // Of a loop that runs elsewhere it is as ever.
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = Completer::<()>::new();
+        let other = thread::spawn(move || {
+            run(async {
+                tell.send(LoopHandle::current()).unwrap();
+                let _ = stopped.await;
+            });
+        });
+        assert_eq!(told.recv().unwrap().spawn(async { 6 }).join().unwrap(), 6);
+        stop.complete(Ok(()));
+        other.join().unwrap();
+    });
+}
+
 #[test]
 fn a_future_that_is_not_send_is_dropped_on_its_loops_thread() {
     within_deadline(|| {

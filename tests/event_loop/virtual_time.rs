@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trefoil::io::{TcpListener, UnixStream};
+use trefoil::io::{TcpListener, TcpStream, UnixStream};
 use trefoil::time::{self, MissedTick, interval, sleep, sleep_until, timeout};
 use trefoil::{
     CancelToken, Completer, EventLoop, LoopHandle, TaskError, ThreadPool, join_all, race, spawn,
@@ -293,6 +293,68 @@ fn a_loop_with_nothing_but_time_ends_in_time() {
             turns += 1;
             assert!(turns < 100);
         }
+    });
+}
+
+/// Driven by another loop, whose waits are then this one's.
+#[test]
+fn work_elsewhere_does_not_stop_the_clock_of_a_loop_that_others_drive() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let stuck = pool.spawn(move || told.recv());
+        let patience = Duration::from_millis(20);
+        let late = event_loop.handle().spawn(async move {
+            let start = time::now();
+            assert!(timeout(patience, stuck).await.is_err());
+            time::now() - start
+        });
+        let real = Instant::now();
+        while !late.is_finished() {
+            if !event_loop.poll_once() && !late.is_finished() {
+                let wait = event_loop.next_deadline().unwrap();
+                thread::sleep(wait.saturating_duration_since(Instant::now()));
+            }
+            assert!(real.elapsed() < LONG / 2, "its time stands still");
+        }
+        let (passed, took) = (late.join().unwrap(), real.elapsed());
+        assert!(patience <= passed && passed <= took, "{passed:?} {took:?}");
+        drop(go_on);
+        // Between its turns and a `block_on`, with nothing outside, it stands still.
+        let now = || event_loop.block_on(async { time::now() });
+        let before = now();
+        assert!(!event_loop.poll_once());
+        thread::sleep(patience);
+        while event_loop.poll_once() {}
+        assert_eq!(now(), before);
+    });
+}
+
+/// What waits between attempts waits by the clock of its loop.
+#[test]
+fn attempts_are_as_far_apart_as_ever() {
+    within_deadline(|| {
+        let ((), _) = virtually(async {
+            sleep(1000 * HOUR).await;
+            // A listener whose queue is full: the next attempt joins in after a while only.
+            let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            rustix::net::listen(&silent, 0).unwrap();
+            let address = silent.local_addr().unwrap();
+            let mut queued = Vec::new();
+            while let Ok(stream) = timeout(HOUR, TcpStream::connect(address)).await {
+                queued.push(stream.unwrap());
+                assert!(queued.len() < 100);
+            }
+            let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let other = good.local_addr().unwrap();
+            let start = time::now();
+            let stream = TcpStream::connect(&[address, other][..]).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), other);
+            let took = time::now() - start;
+            assert!(took >= Duration::from_millis(250), "{took:?}");
+            assert!(took < HOUR, "{took:?}");
+        });
     });
 }
 

@@ -1,53 +1,52 @@
-//! The list of conformance cases names tests that exist.
+//! Whatever a table of conformance claims is shown by a test that exists.
 //!
-//! A row of a table in `docs/CONFORMANCE.md` claims something; the tests that show it are its last cell, as
-//! `file::name`. A test that was renamed or removed takes the claim with it, so the row is reported.
+//! `docs/CONFORMANCE*.md` are tables of cases. The last cell of each row names the tests that show it, in
+//! backquotes, as `file::test`: `edges::many_block_ons_with_wakes_between_them` is a function of that name
+//! in some `edges.rs`, and the file may be given with its path. A test that was renamed or removed takes the
+//! claim with it, so the row is reported.
 
 use crate::source::{File, Finding};
 
-const LIST: &str = "docs/CONFORMANCE.md";
-
-/// Every row of the list ends in tests, and each of these is a function of the file that it names.
+/// Each row of a table names one test at least, and each that it names is there.
 pub(crate) fn shown(file: &File, tree: &[File]) -> Vec<Finding> {
-    if file.path != LIST {
+    if !file.path.starts_with("docs/CONFORMANCE") {
         return Vec::new();
     }
     let mut findings = Vec::new();
+    let mut head = true;
     for (at, line) in file.lines.iter().enumerate() {
-        let Some(cell) = last_cell(&line.raw) else {
+        let row = line.raw.trim();
+        if !row.starts_with('|') {
+            head = true; // the next row is a table's first
             continue;
-        };
-        let tests: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
-        if tests.is_empty() {
-            let what = "a case without a test";
+        }
+        let rule = row.chars().all(|c| "|-: ".contains(c));
+        if rule || std::mem::take(&mut head) {
+            continue;
+        }
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap_or("");
+        let mut spans = cell.split('`').skip(1).step_by(2).peekable();
+        if spans.peek().is_none() {
+            let what = "this row names no test that shows it: `file::test`";
             findings.push(Finding::new(file, at, "conformance", what));
         }
-        for test in tests.into_iter().filter(|test| !is_there(test, tree)) {
-            let what = format!("there is no test `{test}`");
+        for span in spans.filter(|span| !is_there(tree, span)) {
+            let what = format!("there is no test `{span}`");
             findings.push(Finding::new(file, at, "conformance", what));
         }
     }
     findings
 }
 
-/// The last cell of a table's row, if it is one: not a header, not the line below it.
-fn last_cell(line: &str) -> Option<&str> {
-    let row = line.trim().strip_prefix('|')?.strip_suffix('|')?;
-    let cell = row.rsplit('|').next()?.trim();
-    let is_rule = !cell.is_empty() && cell.chars().all(|c| matches!(c, '-' | ':'));
-    (!is_rule && cell != "shown by").then_some(cell)
-}
-
-fn is_there(test: &str, tree: &[File]) -> bool {
-    let Some((path, name)) = test.split_once("::") else {
+fn is_there(tree: &[File], span: &str) -> bool {
+    let Some((module, test)) = span.split_once("::") else {
         return false;
     };
-    let head = format!("fn {name}()");
-    let file = tree.iter().find(|file| file.path == path);
-    file.is_some_and(|file| {
-        let mut lines = file.lines.iter();
-        lines.any(|line| line.code.trim_start().starts_with(&head))
-    })
+    let name = format!("/{}.rs", module.trim_end_matches(".rs"));
+    let start = format!("fn {test}(");
+    tree.iter()
+        .filter(|file| file.is_rust() && format!("/{}", file.path).ends_with(&name))
+        .any(|file| file.lines.iter().any(|line| line.code.contains(&start)))
 }
 
 #[cfg(test)]
@@ -55,38 +54,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_case_without_a_test_is_reported() {
-        let tests = File::new(
-            "tests/a.rs",
-            "tests! {\n    fn one() {\n}\n}\nfn other(n: u32) {}",
-        );
-        let list = "\
-| case | here | shown by |
-|---|---|---|
-| 1 | it is | `tests/a.rs::one` |
-| 2 | it was | `tests/a.rs::one`, `tests/a.rs::two` |
-| 3 | it will be | |
-| 4 | it seems | `tests/a.rs::other` |
-| 5 | it may | `tests/b.rs::one` |
-| 6 | | by hand |
-";
-        let tree = [tests, File::new(LIST, list)];
-        let found: Vec<String> = shown(&tree[1], &tree)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let lines: Vec<bool> = (1..=8)
-            .map(|n| {
-                found
-                    .iter()
-                    .any(|finding| finding.starts_with(&format!("{LIST}:{n}:")))
-            })
-            .collect();
-        assert_eq!(
-            lines,
-            [false, false, false, true, true, true, true, true],
-            "{found:?}"
-        );
-        assert!(shown(&File::new("docs/OTHER.md", list), &tree).is_empty());
+    fn a_row_without_a_test_that_exists_is_reported() {
+        let tree = [File::new("tests/loops/edges.rs", "fn short() {}\n")];
+        let count = |table: &str| {
+            let text = format!("| case | test |\n|---|---|\n{table}\n");
+            shown(&File::new("docs/CONFORMANCE-X.md", &text), &tree).len()
+        };
+        assert_eq!(count("| a | `edges::short` |"), 0);
+        assert_eq!(count("| `a::b` | `tests/loops/edges.rs::short` |"), 0);
+        assert_eq!(count("| a | `edges::short`, `edges::long` |"), 1);
+        assert_eq!(count("| a | `edge::short` |"), 1);
+        assert_eq!(count("| a | by eye |\n| b | `short` |"), 2);
+        assert_eq!(count("| a | |"), 1);
+        assert!(shown(&File::new("docs/OTHER.md", "| a |\n| b |"), &tree).is_empty());
     }
 }

@@ -158,6 +158,7 @@ impl<W, T, S> Make<W, T, S> {
         drop_output: drop_output::<W, T, S>,
         schedule: no_schedule,
         is_owner_thread: anywhere,
+        needs_this_thread: nobody,
         hook: no_hook,
         free: free::<W, T, S>,
     };
@@ -180,6 +181,7 @@ impl<F: Future, S: Schedule> Make<F, F::Output, S> {
         kind: Kind::Future,
         run: run_future::<F, S, false>,
         schedule: schedule::<F, F::Output, S>,
+        needs_this_thread: needs_this_thread::<F, F::Output, S>,
         ..Self::BASE
     };
     const LOCAL: VTable = VTable {
@@ -340,6 +342,11 @@ unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
     unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
 }
 
+unsafe fn needs_this_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
+    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    unsafe { half::<W, T, S>(ptr) }.needs_this_thread()
+}
+
 unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
     // SAFETY: the caller's conditions are the same (T6, T7, T10).
     unsafe { half::<(), T, H>(ptr) }
@@ -362,6 +369,10 @@ unsafe fn no_schedule(_: NonNull<Header>) {
 
 unsafe fn anywhere(_: NonNull<Header>) -> bool {
     true
+}
+
+unsafe fn nobody(_: NonNull<Header>) -> bool {
+    false
 }
 
 unsafe fn no_hook(_: NonNull<Header>) -> *const dyn OnCancel {

@@ -231,9 +231,9 @@ impl<T> Handle<T> {
     }
 
     /// Only this thread can bring the task to its end: it is the one whose code
-    /// this thread runs, or a local one of this thread.
+    /// this thread runs, or one of a loop of this thread.
     pub(in crate::task) fn needs_this_thread(&self) -> bool {
-        current::is(self.header()) || self.cell.is_local_here()
+        current::is(self.header()) || self.cell.needs_this_thread()
     }
 
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by

@@ -126,6 +126,8 @@ struct VTable {
     schedule: unsafe fn(NonNull<Header>),
     /// This is the thread on which the work may be touched (T9).
     is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
+    /// No other thread than this one can ever poll the future.
+    needs_this_thread: unsafe fn(NonNull<Header>) -> bool,
     /// `S` of a promise; valid while the caller has a reference.
     hook: unsafe fn(NonNull<Header>) -> *const dyn OnCancel,
     /// Drops `S` and frees the memory. Demands that no reference is left and
@@ -245,11 +247,10 @@ impl Ref {
         vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
     }
 
-    /// A local task of this thread: nobody else can run it.
-    fn is_local_here(&self) -> bool {
-        let vtable = self.header().vtable;
+    /// Nobody else can run it than this thread.
+    fn needs_this_thread(&self) -> bool {
         // SAFETY: T6 and T7.
-        vtable.kind == Kind::Local && unsafe { (vtable.is_owner_thread)(self.0) }
+        unsafe { (self.header().vtable.needs_this_thread)(self.0) }
     }
 
     fn drop_work(&self) {

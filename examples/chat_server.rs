@@ -1,0 +1,168 @@
+//! A chat: whatever one says all others hear, on one thread and without a lock.
+//!
+//! Each guest has a channel to the task that writes to him, and a slow one loses lines rather than
+//! keep the others waiting. The room is an ordinary `Rc<RefCell<..>>`: nothing else runs between two
+//! `.await`s. The guests are part of the program, too, so that it ends by itself.
+//!
+//! ```text
+//! cargo run --example chat_server
+//! ```
+#![allow(clippy::print_stdout)] // an example speaks
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use trefoil::io::{ReadHalf, TcpListener, TcpStream};
+use trefoil::spawn;
+use trefoil::sync::channel::{Sender, bounded};
+
+/// So many lines may wait for a guest.
+const BEHIND: usize = 1000;
+
+/// Who is there, and how to reach him.
+#[derive(Default)]
+struct Room {
+    guests: RefCell<BTreeMap<String, Sender<String>>>,
+}
+
+impl Room {
+    fn tell_all(&self, line: &str) {
+        for guest in self.guests.borrow().values() {
+            // Full: he misses this one. Closed: he is just leaving.
+            let _ = guest.try_send(format!("{line}\n"));
+        }
+    }
+}
+
+/// Reads line by line.
+struct Lines {
+    stream: ReadHalf<TcpStream>,
+    ahead: Vec<u8>,
+}
+
+impl Lines {
+    fn new(stream: ReadHalf<TcpStream>) -> Self {
+        Self {
+            stream,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// The next line without its end; `None`: nobody is there any longer.
+    async fn next(&mut self) -> io::Result<Option<String>> {
+        loop {
+            if let Some(end) = self.ahead.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.ahead.drain(..=end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
+            }
+            let mut piece = [0; 256];
+            match self.stream.read(&mut piece).await? {
+                0 => return Ok(None),
+                count => self.ahead.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+}
+
+async fn serve(listener: TcpListener) -> io::Result<()> {
+    let room = Rc::new(Room::default());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let room = room.clone();
+        spawn(async move {
+            // An error is a guest who has gone without a word.
+            let _ = attend(stream, &room).await;
+        })
+        .detach();
+    }
+}
+
+async fn attend(stream: TcpStream, room: &Room) -> io::Result<()> {
+    let (reader, writer) = stream.into_split();
+    let mut lines = Lines::new(reader);
+    let Some(name) = lines.next().await? else {
+        return Ok(());
+    };
+    let (sender, waiting) = bounded::<String>(BEHIND);
+    // It ends when the sender is gone and all is written; the guest then reads the end.
+    let writing = spawn(async move {
+        while let Ok(line) = waiting.recv().await {
+            writer.write_all(line.as_bytes()).await?;
+        }
+        Ok::<_, io::Error>(())
+    });
+    room.guests.borrow_mut().insert(name.clone(), sender);
+    room.tell_all(&format!("{name} has come"));
+    while let Ok(Some(line)) = lines.next().await {
+        room.tell_all(&format!("{name}: {line}"));
+    }
+    room.guests.borrow_mut().remove(&name);
+    room.tell_all(&format!("{name} has gone"));
+    writing.await?
+}
+
+/// A guest comes, and waits until everybody is there.
+async fn come(
+    address: SocketAddr,
+    name: &str,
+) -> io::Result<(Lines, impl AsyncFn(&str) -> io::Result<()>)> {
+    let (reader, writer) = TcpStream::connect(address).await?.into_split();
+    let say = async move |line: &str| writer.write_all(format!("{line}\n").as_bytes()).await;
+    say(name).await?;
+    let mut lines = Lines::new(reader);
+    // His own name comes back: he is in.
+    lines.next().await?;
+    Ok((lines, say))
+}
+
+fn main() -> io::Result<()> {
+    trefoil::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        spawn(serve(listener)).detach();
+
+        let (mut ada, ada_says) = come(address, "Ada").await?;
+        let (mut ben, ben_says) = come(address, "Ben").await?;
+        ada_says("Is anybody there?").await?;
+        let heard = ben.next().await?.unwrap_or_default();
+        println!("Ben hears    {heard}");
+        ben_says("I am.").await?;
+        drop(ben_says); // he leaves: the writing half that is dropped is the end
+
+        // Ada has heard everything, in the order in which it was said.
+        for _ in 0..4 {
+            let heard = ada.next().await?.unwrap_or_default();
+            println!("Ada hears    {heard}");
+        }
+
+        // Then a crowd, all at once.
+        let crowd: Vec<_> = (0..50)
+            .map(|n| {
+                spawn(async move {
+                    let name = format!("guest {n}");
+                    let (mut lines, say) = come(address, &name).await?;
+                    say("Hello!").await?;
+                    // Until his own greeting comes back.
+                    let mine = format!("{name}: Hello!");
+                    while lines.next().await?.is_some_and(|line| line != mine) {}
+                    Ok::<_, io::Error>(())
+                })
+            })
+            .collect();
+        for guest in crowd {
+            guest.await??;
+        }
+        let (mut greetings, mut gone) = (0, 0);
+        while gone < 50 {
+            let line = ada.next().await?.unwrap_or_default();
+            greetings += usize::from(line.ends_with(": Hello!"));
+            gone += usize::from(line.ends_with(" has gone"));
+        }
+        println!("Ada has heard {greetings} greetings, and {gone} guests leave");
+        drop(ada_says);
+        Ok(())
+    })
+}

@@ -1,0 +1,106 @@
+//! Many sites at once, but never more than ten at a time: what each says, how slow ones are given
+//! up, and that one that is broken costs nobody else anything. Python's `asyncio.Semaphore` with
+//! `gather`, and none of the sites is far away: they are servers in this program.
+//!
+//! ```text
+//! cargo run --example fetch_many
+//! ```
+#![allow(clippy::print_stdout)] // an example speaks
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use trefoil::io::{TcpListener, TcpStream};
+use trefoil::sync::Semaphore;
+use trefoil::time::{sleep, timeout};
+use trefoil::{TaskError, join_all, spawn};
+
+const SITES: usize = 60;
+const AT_ONCE: usize = 10;
+const PATIENCE: Duration = Duration::from_millis(500);
+
+fn main() -> io::Result<()> {
+    trefoil::run(async {
+        let mut sites = Vec::new();
+        for number in 0..SITES {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            sites.push(listener.local_addr()?);
+            // A dropped task goes on by itself, and ends with the loop.
+            spawn(site(listener, number)).detach();
+        }
+
+        // All are started now; the semaphore lets ten of them go on at a time.
+        let start = Instant::now();
+        let permits = Rc::new(Semaphore::new(AT_ONCE));
+        let fetches = sites.into_iter().map(|site| {
+            let permits = permits.clone();
+            spawn(async move {
+                let _permit = permits.acquire().await;
+                // The time counts from here, not from the queue. What is given up closes its
+                // connection.
+                timeout(PATIENCE, fetch(site)).await
+            })
+        });
+
+        let (mut pages, mut bytes) = (0, 0);
+        let (mut broken, mut slow) = (Vec::new(), Vec::new());
+        for (number, result) in join_all(fetches).await.into_iter().enumerate() {
+            // The outer result is the task's: it might have panicked.
+            match result? {
+                Ok(Ok(page)) => {
+                    pages += 1;
+                    bytes += page.len();
+                }
+                Ok(Err(error)) => broken.push((number, error.kind())),
+                Err(TaskError::TimedOut) => slow.push(number),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        println!("{pages} pages, {bytes} bytes");
+        println!("broken: {broken:?}");
+        println!("given up: {slow:?}");
+        println!(
+            "{SITES} sites in {:.1?}, {AT_ONCE} at a time",
+            start.elapsed()
+        );
+        Ok(())
+    })
+}
+
+/// One page over one connection.
+async fn fetch(site: SocketAddr) -> io::Result<String> {
+    let stream = TcpStream::connect(site).await?;
+    stream
+        .write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, page) = answer
+        .split_once("\r\n\r\n")
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
+    if !head.starts_with("HTTP/1.0 200") {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(page.to_owned())
+}
+
+/// A site that takes its time. Number 13 breaks off, number 42 never answers.
+async fn site(listener: TcpListener, number: usize) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let mut request = [0; 512];
+        let _read = stream.read(&mut request).await?;
+        sleep(Duration::from_millis(10)).await;
+        match number {
+            13 => stream.write_all(b"HTTP/1.0 2").await?,
+            42 => sleep(Duration::from_secs(3600)).await,
+            _ => {
+                let page = format!("<h1>site {number:02}</h1>");
+                let answer = format!("HTTP/1.0 200 OK\r\n\r\n{page}");
+                stream.write_all(answer.as_bytes()).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! A loop whose events and whose time a test invents.
+//!
+//! The real turn runs, with the real queue, table, timers, waiters and readiness; what the kernel
+//! would report is [injected](EventLoop::inject) instead, in whatever order a test likes, and
+//! the (virtual) clock moves only when it is [told to](EventLoop::advance). The test that does so is the
+//! one beside `io::source`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{EventLoop, SourceKey, current, turn};
+use crate::sys::poller::Readiness;
+use crate::task::panic::contain;
+
+impl EventLoop {
+    /// One turn, which never waits. True: there is more to do.
+    pub(crate) fn turn_simulated(&self) -> bool {
+        let _entered = current::enter(&self.home);
+        turn::simulate(&self.home)
+    }
+
+    /// An event, as if the kernel had reported it; of a source that is gone, too. How many it wakes.
+    pub(crate) fn inject(&self, key: SourceKey, ready: Readiness) -> usize {
+        let mut woken = Vec::new();
+        let reactor = &self.home.reactor;
+        reactor.borrow_mut().pretend(key, ready, &mut woken);
+        let count = woken.len();
+        for waker in woken {
+            contain(|| waker.wake());
+        }
+        count
+    }
+
+    /// Time goes by.
+    pub(crate) fn advance(&self, by: Duration) {
+        let clock = self.home.shared.clock();
+        clock.expect("it has a virtual clock").advance(by);
+    }
+
+    /// The next source is the one with this generation.
+    pub(crate) fn skip_to_generation(&self, generation: NonZeroU32) {
+        let mut reactor = self.home.reactor.borrow_mut();
+        reactor.skip_to_generation(generation);
+    }
+
+    /// How many wait for descriptors.
+    pub(crate) fn count_waiters(&self) -> usize {
+        self.home.reactor.borrow().count_waiters()
+    }
+}

@@ -1,0 +1,478 @@
+//! Sources against a simulated kernel: random readiness, cancellation and drops at every wait.
+//!
+//! A [`Wire`] is what a kernel keeps for one socket: bytes to be read, room to write, a mark of urgent
+//! data, whether the peer has closed, and whether there is an edge to report. It behaves as
+//! `epoll` does when edge-triggered: what happens puts the wire on the list of those to be
+//! reported; when it is reported, all that holds *then* is said; and nothing is said twice. The
+//! test decides when, in which order, and adds reports that are lies or that are
+//! meant for sources that are gone.
+//!
+//! Actors read and write through real sources on a real loop (`event_loop::simulated`), in every
+//! manner: awaited, within a timeout, given up after some polls, both directions at once,
+//! cancelled as tasks. Bytes come while an operation goes on.
+//!
+//! Then, when everything was reported and nobody can run:
+//!
+//! - no reader waits for a wire that has something to read, no writer for one that has room;
+//! - each byte was read once;
+//! - after the wires have closed, every actor ends, and no waiter and no task is left.
+//!
+//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, an
+//! event that wakes only the first waiter or only one direction, a generation that is not looked
+//! at, readiness that is never set, a waiter that keeps its first waker, shares its number
+//! or stays when it is dropped) it fails within the first few dozen.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::{Outcome, Source};
+use crate::event_loop::{Direction, EventLoop, SourceKey, spawn, yield_now};
+use crate::sys::poller::Readiness;
+use crate::task::{Task, timeout};
+
+const SEEDS: u64 = 1_500;
+const STEPS: u32 = 250;
+const CAPACITY: usize = 12;
+
+/// More turns than any run takes that comes to rest.
+const TURNS: u32 = 100_000;
+
+/// Numbers that come out the same each time.
+#[derive(Clone)]
+struct Random(Rc<Cell<u64>>);
+
+impl Random {
+    fn below(&self, limit: usize) -> usize {
+        let mut z = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(z);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+
+    fn one_in(&self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+}
+
+struct Wire {
+    source: Source<OwnedFd>,
+    random: Random,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    readable: usize,
+    /// A read stops before the byte that is so far away.
+    mark: Option<usize>,
+    closed: bool,
+    room: usize,
+    /// A write has found no room.
+    no_space: bool,
+    registered: bool,
+    /// There is an edge to report.
+    queued: bool,
+    arrived: usize,
+    got: usize,
+}
+
+impl Wire {
+    fn new(random: &Random) -> Rc<Self> {
+        let quiet = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        Rc::new(Self {
+            source: Source::new(quiet),
+            random: random.clone(),
+            state: RefCell::default(),
+        })
+    }
+
+    fn key(&self) -> Option<SourceKey> {
+        self.source.bound.get()?.key.get().copied()
+    }
+
+    fn operate(
+        &self,
+        direction: Direction,
+        wanted: usize,
+    ) -> impl Future<Output = io::Result<usize>> + Unpin {
+        self.source.operate(direction, move |_| match direction {
+            Direction::Read => self.read(wanted),
+            Direction::Write => self.write(wanted),
+        })
+    }
+
+    // What the kernel does.
+
+    fn arrive(&self, count: usize) {
+        let mut state = self.state.borrow_mut();
+        if state.closed {
+            return;
+        }
+        if state.mark.is_none() && self.random.one_in(6) {
+            state.mark = Some(state.readable);
+        }
+        state.readable += count;
+        state.arrived += count;
+        state.queued = true;
+    }
+
+    fn drain(&self, count: usize) {
+        let mut state = self.state.borrow_mut();
+        state.room = CAPACITY.min(state.room + count);
+        if std::mem::take(&mut state.no_space) || self.random.one_in(2) {
+            state.queued = true;
+        }
+    }
+
+    fn close(&self) {
+        let mut state = self.state.borrow_mut();
+        state.closed = true;
+        state.queued = true;
+    }
+
+    /// There is something to report. To register is such a thing.
+    fn is_queued(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        if self.key().is_some() && !state.registered {
+            state.registered = true;
+            state.queued = true;
+        }
+        state.registered && state.queued
+    }
+
+    fn report(&self, event_loop: &EventLoop) {
+        if !self.is_queued() {
+            return;
+        }
+        let ready = {
+            let mut state = self.state.borrow_mut();
+            state.queued = false;
+            let on = state.closed || state.mark.is_some();
+            let mut ready = Readiness::default();
+            for (holds, what) in [
+                (state.readable > 0 || on, Readiness::READ),
+                (on, Readiness::READ_ON),
+                (state.room > 0 || state.closed, Readiness::WRITE),
+                (state.closed, Readiness::WRITE_ON),
+            ] {
+                if holds {
+                    ready = ready.or(what);
+                }
+            }
+            ready
+        };
+        event_loop.inject(self.key().expect("it is registered"), ready);
+    }
+
+    // System calls.
+
+    fn read(&self, wanted: usize) -> io::Result<Outcome<usize>> {
+        if self.random.one_in(8) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let count = {
+            let mut state = self.state.borrow_mut();
+            let mut count = wanted.min(state.readable);
+            if count == 0 {
+                return if state.closed {
+                    Ok(Outcome::Full(0))
+                } else {
+                    Err(io::ErrorKind::WouldBlock.into())
+                };
+            }
+            match &mut state.mark {
+                Some(0) => state.mark = None,
+                Some(ahead) => {
+                    count = count.min(*ahead);
+                    *ahead -= count;
+                }
+                None => {}
+            }
+            state.readable -= count;
+            state.got += count;
+            count
+        };
+        if self.random.one_in(6) {
+            self.arrive(1); // before anybody can say that the next read would block
+        }
+        Ok(Outcome::of(wanted, count))
+    }
+
+    fn write(&self, wanted: usize) -> io::Result<Outcome<usize>> {
+        let count = {
+            let mut state = self.state.borrow_mut();
+            if state.closed {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let count = wanted.min(state.room);
+            state.no_space = count < wanted;
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            state.room -= count;
+            count
+        };
+        if self.random.one_in(6) {
+            self.drain(1);
+        }
+        Ok(Outcome::of(wanted, count))
+    }
+}
+
+/// Gives up after so many polls; before, or after the future was woken.
+struct Cut<F> {
+    future: F,
+    left: usize,
+}
+
+impl<F: Future + Unpin> Future for Cut<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.left -= 1;
+        if self.left == 0 {
+            cx.waker().wake_by_ref();
+        }
+        Pin::new(&mut self.future).poll(cx).map(Some)
+    }
+}
+
+/// Moves bytes one way until the wire has closed.
+async fn actor(wire: Rc<Wire>, direction: Direction) {
+    let random = wire.random.clone();
+    let manners = if random.one_in(3) { 4 } else { 3 };
+    loop {
+        let wanted = 1 + random.below(6);
+        let mut operation = wire.operate(direction, wanted);
+        let patience = Duration::from_millis(random.below(20) as u64);
+        let moved = match random.below(manners) {
+            0 => Some(operation.await),
+            1 => timeout(patience, operation).await.ok(),
+            2 => {
+                let cut = Cut {
+                    left: random.below(4),
+                    future: operation,
+                };
+                cut.await
+            }
+            // Whichever direction is first.
+            _ => {
+                let other = match direction {
+                    Direction::Read => Direction::Write,
+                    Direction::Write => Direction::Read,
+                };
+                let mut other = wire.operate(other, wanted);
+                let first = poll_fn(|cx| match Pin::new(&mut other).poll(cx) {
+                    Poll::Pending => Pin::new(&mut operation).poll(cx),
+                    ready => ready,
+                });
+                Some(first.await)
+            }
+        };
+        match moved {
+            None | Some(Ok(1..)) => {}
+            Some(Ok(0)) => return,
+            Some(Err(error)) => {
+                assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+                if direction == Direction::Write {
+                    return;
+                }
+            }
+        }
+        if random.one_in(3) {
+            yield_now().await;
+        }
+    }
+}
+
+struct World {
+    event_loop: EventLoop,
+    random: Random,
+    wires: Vec<Rc<Wire>>,
+    actors: Vec<(Rc<Wire>, Direction, Task<()>)>,
+    /// Of sources that are gone, or going.
+    gone: Vec<SourceKey>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let random = Random(Rc::new(Cell::new(seed)));
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        if random.one_in(4) {
+            // Soon the generations begin anew.
+            event_loop.skip_to_generation(NonZeroU32::new(u32::MAX - 2).unwrap());
+        }
+        let mut world = Self {
+            event_loop,
+            random,
+            wires: Vec::new(),
+            actors: Vec::new(),
+            gone: Vec::new(),
+        };
+        for _ in 0..=world.random.below(3) {
+            world.add();
+        }
+        world
+    }
+
+    /// A wire, with one to three actors in each direction.
+    fn add(&mut self) {
+        let wire = Wire::new(&self.random);
+        for direction in [Direction::Read, Direction::Write] {
+            for _ in 0..=self.random.below(3) {
+                self.start(&wire, direction);
+            }
+        }
+        self.wires.push(wire);
+    }
+
+    fn start(&mut self, wire: &Rc<Wire>, direction: Direction) {
+        let future = actor(wire.clone(), direction);
+        let actors = &mut self.actors;
+        self.event_loop.block_on(async {
+            actors.push((wire.clone(), direction, spawn(future)));
+        });
+    }
+
+    fn step(&mut self) {
+        let at = self.random.below(self.wires.len());
+        let wire = self.wires[at].clone();
+        match self.random.below(20) {
+            0..=3 => wire.arrive(1 + self.random.below(8)),
+            4..=6 => wire.drain(1 + self.random.below(8)),
+            7..=10 => wire.report(&self.event_loop),
+            11..=14 => {
+                let more = self.event_loop.turn_simulated();
+                if !more {
+                    self.check_waiters();
+                }
+            }
+            15 => {
+                let passed = Duration::from_millis(self.random.below(10) as u64);
+                self.event_loop.advance(passed);
+            }
+            16 => {
+                if let Some(key) = wire.key() {
+                    self.event_loop
+                        .inject(key, Readiness::READ.or(Readiness::WRITE)); // a lie
+                }
+            }
+            17 => {
+                let gone = self.gone.len();
+                if gone > 0 {
+                    let key = self.gone[self.random.below(gone)];
+                    let all = Readiness::READ.or(Readiness::READ_ON);
+                    let all = all.or(Readiness::WRITE).or(Readiness::WRITE_ON);
+                    let woken = self.event_loop.inject(key, all);
+                    assert_eq!(woken, 0, "it was meant for another");
+                }
+            }
+            18 => {
+                // Another takes the place of one that is cancelled.
+                let at = self.random.below(self.actors.len());
+                let (wire, direction, task) = self.actors.swap_remove(at);
+                task.cancel();
+                self.start(&wire, direction);
+            }
+            _ if self.random.one_in(3) => {
+                self.wires.swap_remove(at);
+                self.gone.extend(wire.key());
+                self.end(&wire);
+                drop(wire);
+                self.rest(); // its source is gone
+                self.add();
+            }
+            _ => {}
+        }
+    }
+
+    /// Reports what there is to report, until nobody can run.
+    fn rest(&self) {
+        let mut turns = 0;
+        loop {
+            while self.event_loop.turn_simulated() {
+                turns += 1;
+                assert!(turns < TURNS, "it does not come to rest");
+            }
+            let used = self.actors.iter().map(|(wire, ..)| wire);
+            let queued: Vec<_> = used.filter(|wire| wire.is_queued()).collect();
+            if queued.is_empty() {
+                return;
+            }
+            for wire in queued {
+                wire.report(&self.event_loop);
+            }
+        }
+    }
+
+    /// Closes a wire: its actors end.
+    fn end(&mut self, wire: &Rc<Wire>) {
+        wire.close();
+        self.rest();
+        let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.actors)
+            .into_iter()
+            .partition(|(used, ..)| Rc::ptr_eq(used, wire));
+        self.actors = rest;
+        for (_, _, task) in ended {
+            assert!(task.is_finished(), "its wire has closed");
+            task.join().unwrap();
+        }
+        let state = wire.state.borrow();
+        assert_eq!(state.readable, 0, "not all was read");
+        assert_eq!(state.got, state.arrived);
+    }
+
+    /// Nobody can run: who has not ended waits, for two directions at most.
+    fn check_waiters(&self) {
+        let live = self.actors.iter().filter(|(.., task)| !task.is_finished());
+        let (live, waiters) = (live.count(), self.event_loop.count_waiters());
+        assert!(waiters <= 2 * live, "who has given up waits on");
+    }
+
+    fn check_and_end(mut self) {
+        self.rest();
+        self.check_waiters();
+        for wire in &self.wires {
+            let state = wire.state.borrow();
+            assert_eq!(state.readable, 0, "a reader waits in vain");
+            assert_eq!(state.room, 0, "a writer waits in vain");
+        }
+        for wire in std::mem::take(&mut self.wires) {
+            self.end(&wire);
+        }
+        self.rest();
+        assert_eq!(self.event_loop.count_waiters(), 0);
+        assert_eq!(self.event_loop.handle().snapshot().tasks().len(), 0);
+        assert_eq!(self.event_loop.next_deadline(), None, "no timer is left");
+    }
+}
+
+fn simulate(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        world.step();
+    }
+    world.check_and_end();
+}
+
+#[test]
+fn nobody_waits_in_vain_whatever_the_kernel_reports_and_whoever_gives_up() {
+    for seed in 0..SEEDS {
+        let run = catch_unwind(AssertUnwindSafe(|| simulate(seed)));
+        assert!(run.is_ok(), "seed {seed}: as said above");
+    }
+}
