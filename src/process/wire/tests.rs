@@ -214,6 +214,7 @@ fn lengths_have_64_bits() {
         count: 1,
         timed: false,
         brief: false,
+        ends: false,
         context: 0,
     };
     for head in [
