@@ -23,7 +23,7 @@
 //! `sys::image` and `sys::ledger` lie below.
 //!
 //! **Between processes.** Values go through a [`channel`](channel()), numbers lie in
-//! [`Shared`](crate::Shared) and [`SharedAtomics`](crate::SharedAtomics), results come from calls. Locks, semaphores,
+//! [`Shared`] and [`SharedAtomics`], results come from calls. Locks, semaphores,
 //! events and barriers between processes are not offered: a holder may be killed, and
 //! what he has left half done cannot be told from what is whole. Instead of a *lock*: one process that owns
 //! the thing, and a channel to it; an atomic; for files [`std::fs::File::lock`], which the kernel

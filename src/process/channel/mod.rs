@@ -13,7 +13,7 @@
 //! **Protocol.**
 //! 1. An item is encoded. One that does not fit into a record goes into the file, into
 //!    pages that nobody else gets (the tail only grows).
-//! 2. The sender takes a place ([`places`]) and writes the record, which the kernel takes
+//! 2. The sender takes a place (`places`) and writes the record, which the kernel takes
 //!    and hands out in one piece.
 //! 3. A receiver reads a record, gives its place back, rings the bell if somebody waits for one, and
 //!    takes the item out of the file, whose pages are given back.
@@ -28,8 +28,8 @@
 //!
 //! **Deaths.** Between a place taken and its record written, or a record read and its place given back, a
 //! killed process leaves the two counters of places too far apart. Who finds no place, and fewer records in
-//! the pipe than places taken, and nothing moved for [`QUIET`](pipe::QUIET), looks who of those at it is
-//! dead ([`owner`]), and gives their places back; who is only stopped keeps his. A bell that
+//! the pipe than places taken, and nothing moved for ten milliseconds, looks who of those at it is
+//! dead (`owner`), and gives their places back; who is only stopped keeps his. A bell that
 //! rang for somebody dead is made up for by looking again after some time, ever more rarely.
 //! Payload pages of the dead are freed with the channel.
 //!
