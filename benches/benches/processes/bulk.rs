@@ -1,0 +1,134 @@
+//! Large arguments and results.
+
+use std::hint::black_box;
+
+use trefoil::{Bulk, Shared};
+use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
+
+use crate::peers;
+use crate::pipes::Pipes;
+use crate::python;
+
+fn name(size: usize) -> String {
+    match size >> 20 {
+        0 => format!("{} KiB", size >> 10),
+        mebi => format!("{mebi} MiB"),
+    }
+}
+
+fn goals(size: usize) -> &'static [Goal] {
+    match size {
+        0x1_0000 => &[Goal::AtMost(50e3), Goal::Ahead],
+        0x10_0000 => &[Goal::AtMost(300e3), Goal::Ahead],
+        _ => &[Goal::AtMost(4e6), Goal::Ahead],
+    }
+}
+
+/// So many calls a round.
+fn calls(bench: &Bench, size: usize) -> u64 {
+    let all = bench.pick(1, 32 << 20, 128 << 20);
+    (all / size).clamp(1, 1_000) as u64
+}
+
+/// `size` bytes as an argument, and the same as its result.
+pub fn there_and_back(bench: &mut Bench, size: usize) {
+    let count = calls(bench, size);
+    let bytes = vec![7_u8; size];
+    let mut block = bytes.clone();
+    let mut pipes = Pipes::new(size);
+    let mut entries = vec![
+        Entry::hot(Kind::Ours, "trefoil", count, |count| {
+            let mut bulk = Bulk::from(&bytes[..]);
+            for _ in 0..count {
+                let call = peers::trefoil().spawn(bulk, |bulk: Bulk<u8>| bulk);
+                bulk = call.join().expect("it comes back");
+            }
+            assert_eq!(bulk.len(), size);
+        }),
+        Entry::hot(Kind::OursToo, "trefoil, changed there", count, |count| {
+            let mut bulk = Bulk::from(&bytes[..]);
+            for _ in 0..count {
+                let change = |mut bulk: Bulk<u8>| {
+                    bulk.iter_mut().for_each(|byte| *byte ^= 1);
+                    bulk
+                };
+                bulk = peers::trefoil()
+                    .spawn(bulk, change)
+                    .join()
+                    .expect("it comes back");
+            }
+            assert_eq!(bulk.len(), size);
+        }),
+        Entry::hot(Kind::Peer, "procspawn", count, |count| {
+            let mut bytes = bytes.clone();
+            for _ in 0..count {
+                let call = peers::procspawn().spawn(bytes, |bytes: Vec<u8>| bytes);
+                bytes = call.join().expect("it comes back");
+            }
+            assert_eq!(bytes.len(), size);
+        }),
+        Entry::hot(
+            Kind::Floor,
+            "bare pipes, 1 MiB buffers",
+            count,
+            move |count| {
+                for _ in 0..count {
+                    pipes.block(&mut block);
+                }
+            },
+        ),
+    ];
+    let pythons = python::all(bench).into_iter();
+    entries.extend(pythons.map(|python| python.entry("bulk", size as u64)));
+    let measured = bench.measure(bench.few_rounds(), entries);
+    let row = format!("{} there and back as `Bulk`", name(size));
+    bench.report(Row::new(row, Unit::Us, goals(size)), &measured);
+}
+
+/// The same bytes in other ways, without peers.
+pub fn ways(bench: &mut Bench) {
+    for size in [64 << 10, 1 << 20, 16 << 20] {
+        let count = calls(bench, size);
+        let numbers: Vec<f64> = (0..size / 8).map(|n| n as f64).collect();
+        let shared = Shared::from(&numbers[..]);
+        let entries = vec![
+            Entry::hot(Kind::Ours, "there, made before each", count, |count| {
+                for _ in 0..count {
+                    let bulk = Bulk::from(&numbers[..]);
+                    let call = peers::trefoil().spawn(bulk, |bulk: Bulk<f64>| bulk[7]);
+                    black_box(call.join().expect("it answers"));
+                }
+            }),
+            Entry::hot(Kind::OursToo, "back, made there", count, |count| {
+                for _ in 0..count {
+                    let make = |len: usize| Bulk::from(vec![1.0; len]);
+                    let call = peers::trefoil().spawn(size / 8, make);
+                    black_box(call.join().expect("it answers"));
+                }
+            }),
+            Entry::hot(Kind::OursToo, "`Vec` there and back", count, |count| {
+                let mut vec = numbers.clone();
+                for _ in 0..count {
+                    let call = peers::trefoil().spawn(vec, |vec: Vec<f64>| vec);
+                    vec = call.join().expect("it comes back");
+                }
+                black_box(vec);
+            }),
+            Entry::hot(
+                Kind::OursToo,
+                "`Shared` there, and looked at",
+                count,
+                |count| {
+                    for _ in 0..count {
+                        let look = |s: Shared<f64>| s.iter().step_by(512).sum::<f64>();
+                        let call = peers::trefoil().spawn(shared.clone(), look);
+                        black_box(call.join().expect("it answers"));
+                    }
+                },
+            ),
+        ];
+        let measured = bench.measure(bench.few_rounds(), entries);
+        let row = format!("{}: `Bulk` there", name(size));
+        bench.report(Row::new(row, Unit::Us, &[]), &measured);
+    }
+}
