@@ -28,6 +28,7 @@ use super::baggage::{self, Parcel};
 use super::call::{Call, Calls};
 use super::clock;
 use super::context::Contexts;
+use super::flavor::{Front, Tail};
 use super::memory::Memory;
 use super::wire::{self, BatchHead, CodecOf, Reader};
 use crate::sys::ledger::{Pages, ROOM};
@@ -68,6 +69,26 @@ impl Outlet {
         self.length = 0;
     }
 
+    /// Until when somebody looks for results in the ledger, and whether with this processor.
+    pub(crate) fn watched(&self) -> (u64, bool) {
+        self.pages.watched()
+    }
+
+    /// How often the parent has sent something.
+    pub(crate) fn letters(&self) -> u64 {
+        self.pages.letters()
+    }
+
+    /// The parent knows everything, sent or not.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.pages.is_heard()
+    }
+
+    /// It is time to send.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.length > ROOM / 2
+    }
+
     /// A whole record, through the ledger if it fits.
     pub(crate) fn record(&mut self, record: &[u8]) {
         if record.len() > ROOM - self.length {
@@ -104,16 +125,18 @@ impl Outlet {
         }
         let (end, parcels) = baggage::packing(|| self.value_in_place(value));
         match end {
-            Ok(end) if parcels.is_empty() => {
-                self.commit(end);
-                Ok(())
-            }
-            Ok(end) => {
-                let start = self.length;
-                let record = self.pages.room()[start..end].to_vec();
-                self.flush();
-                self.with_baggage(&parcels, &[&record])
-            }
+            Ok(end) => match parcels {
+                None => {
+                    self.commit(end);
+                    Ok(())
+                }
+                Some(parcels) => {
+                    let start = self.length;
+                    let record = self.pages.room()[start..end].to_vec();
+                    self.flush();
+                    self.with_baggage(&parcels, &[&record])
+                }
+            },
             Err(postcard::Error::SerializeBufferFull) => self.large_value(value),
             Err(error) => Err(error),
         }
@@ -126,17 +149,19 @@ impl Outlet {
         room[0] = wire::VALUE_KIND;
         // Ten bytes stay free, for a prefix longer than one byte.
         let end = room.len() - 10;
-        let used = postcard::to_slice(value, &mut room[2..end])?.len();
+        let used = postcard::serialize_with_flavor(value, Front::new(&mut room[2..end]))?;
         Ok(start + wire::prefix(room, 1, 1, used))
     }
 
     #[cold]
     fn large_value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
-        let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(value));
-        let bytes = bytes?;
+        let mut bytes = Vec::new();
+        let encode = || postcard::serialize_with_flavor(value, Tail::new(&mut bytes));
+        let (encoded, parcels) = baggage::packing(encode);
+        encoded?;
         let head = wire::value_head(bytes.len());
         self.flush();
-        if !parcels.is_empty() {
+        if let Some(parcels) = parcels {
             return self.with_baggage(&parcels, &[&head, &bytes]);
         }
         if head.len() + bytes.len() <= ROOM {

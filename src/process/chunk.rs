@@ -16,22 +16,21 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::baggage::{self, Parcel};
+use super::flavor::Tail;
 use super::wire;
 use crate::loom::Mutex;
-use crate::sys::room;
 
 /// How many items and how many bytes a chunk holds before it is handed over.
 const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 512 << 10;
-/// Pieces of this size are not copied before it is known that there is room.
-const LARGE: usize = 64 << 20;
+/// How much room the first item finds.
+const FIRST: usize = 32;
 
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
-    /// Where each item ends.
-    ends: Vec<usize>,
+    ends: Ends,
     /// How many bytes the last item's length took.
     width: usize,
     /// Which item brings what along, in their order.
@@ -41,29 +40,50 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// With room for about so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes.min(MOST_BYTES) + FIRST),
+            ..Self::default()
+        }
+    }
+
     /// Appends an argument. After an error the chunk is as before.
     #[inline]
     pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
         let start = self.bytes.len();
         // As much room for the length as the item before needed, and plenty for the
         // first: a large item does not move.
-        let left = if self.ends.is_empty() { 5 } else { self.width };
-        self.bytes.extend_from_slice(&[0; 10][..left]);
-        let tail = Tail(&mut self.bytes);
+        let left = match self.ends.count {
+            0 => {
+                self.bytes.reserve(FIRST);
+                5
+            }
+            _ => self.width,
+        };
+        match left {
+            1 => self.bytes.push(0),
+            _ => self.bytes.extend_from_slice(&[0; 10][..left]),
+        }
+        let tail = Tail::careful(&mut self.bytes);
         let (encoded, parcels) =
             baggage::packing(|| postcard::serialize_with_flavor(argument, tail));
         if let Err(error) = encoded {
             self.bytes.truncate(start);
             return Err(error);
         }
-        if !parcels.is_empty() {
-            let item = self.ends.len();
+        if let Some(parcels) = parcels {
+            let item = self.ends.count;
             let parcels = parcels.into_iter().map(|parcel| (item, parcel));
             self.baggage.lock().extend(parcels);
             self.laden = true;
         }
         let length = self.bytes.len() - start - left;
-        self.width = wire::width(length as u64);
+        self.width = if length < 0x80 {
+            1
+        } else {
+            wire::width(length as u64)
+        };
         if self.width > left {
             self.bytes.resize(self.bytes.len() + self.width - left, 0);
         }
@@ -75,20 +95,20 @@ impl Chunk {
 
     /// Removes what a `Serialize` that panicked has left behind the last whole item.
     pub(crate) fn tidy(&mut self) {
-        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+        self.bytes.truncate(self.ends.end(self.ends.count));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.ends.count
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.ends.count == 0
     }
 
     /// It is time to hand the chunk over and to begin the next.
     pub(crate) fn is_full(&self) -> bool {
-        self.ends.len() >= MOST_ITEMS || self.bytes.len() >= MOST_BYTES
+        self.ends.count >= MOST_ITEMS || self.bytes.len() >= MOST_BYTES
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -126,48 +146,55 @@ impl Chunk {
     }
 
     fn span(&self, items: Range<usize>) -> Range<usize> {
-        let end_of = |count: usize| count.checked_sub(1).map_or(0, |last| self.ends[last]);
-        end_of(items.start)..end_of(items.end)
+        self.ends.end(items.start)..self.ends.end(items.end)
     }
 }
 
-/// The codec's output: the end of a vector.
-struct Tail<'a>(&'a mut Vec<u8>);
+/// Where each item ends: numbers only from the first item on that is longer or shorter than
+/// those before it.
+#[derive(Debug, Default)]
+struct Ends {
+    count: usize,
+    /// How long each is, while they are all of one length.
+    each: usize,
+    list: Vec<usize>,
+}
 
-impl postcard::ser_flavors::Flavor for Tail<'_> {
-    type Output = ();
-
+impl Ends {
     #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() >= LARGE {
-            self.large(bytes.len())?;
+    fn push(&mut self, end: usize) {
+        if self.list.is_empty() {
+            if self.count == 0 {
+                self.each = end;
+            }
+            if end == self.each * (self.count + 1) {
+                self.count += 1;
+                return;
+            }
+            self.list = (1..=self.count).map(|count| count * self.each).collect();
         }
-        self.0.extend_from_slice(bytes);
-        Ok(())
+        self.list.push(end);
+        self.count += 1;
     }
 
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+    /// Where the first `count` items end.
+    #[inline]
+    fn end(&self, count: usize) -> usize {
+        match (self.list.is_empty(), count) {
+            (_, 0) => 0,
+            (true, count) => self.each * count,
+            (false, count) => self.list[count - 1],
+        }
     }
-}
 
-impl Tail<'_> {
-    /// Room for so many bytes more: here once, and in the worker as often again, if it comes to that.
-    #[cold]
-    fn large(&mut self, length: usize) -> postcard::Result<()> {
-        let refused = |words: &str| {
-            baggage::said(&format!("{length} bytes of it in one piece: {words}"));
-            postcard::Error::SerializeBufferFull
-        };
-        room::find(length).map_err(|error| refused(&error.to_string()))?;
-        let reserved = self.0.try_reserve(length);
-        reserved.map_err(|error| refused(&error.to_string()))
+    /// How many of the items end no later than `end`.
+    fn fit(&self, items: Range<usize>, end: usize) -> usize {
+        match self.list.is_empty() {
+            true => (end / self.each.max(1))
+                .saturating_sub(items.start)
+                .min(items.len()),
+            false => self.list[items].partition_point(|one| *one <= end),
+        }
     }
 }
 
@@ -223,8 +250,8 @@ impl Piece {
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
         let start = self.chunk.span(0..self.items.start).end;
-        let fits =
-            self.chunk.ends[self.items.clone()].partition_point(|end| end - start <= most_bytes);
+        let end = start.saturating_add(most_bytes);
+        let fits = self.chunk.ends.fit(self.items.clone(), end);
         let count = fits.min(most).max(1).min(self.len());
         let count = self
             .chunk
@@ -347,5 +374,29 @@ mod tests {
         let last = piece.cut(9, 1);
         assert_eq!(items(&last), encoded[3..], "at least one, however large");
         assert_eq!(piece.len(), 0);
+    }
+
+    #[test]
+    fn ends_are_the_same_with_and_without_a_list() {
+        for lengths in [
+            vec![],
+            vec![3; 9],
+            vec![3, 3, 3, 4, 3],
+            vec![5, 2],
+            vec![0, 0, 7],
+        ] {
+            let mut ends = Ends::default();
+            let mut at = 0;
+            let all: Vec<usize> = lengths.iter().map(|length| (at += length, at).1).collect();
+            all.iter().for_each(|end| ends.push(*end));
+            for count in 0..=all.len() {
+                let end = count.checked_sub(1).map_or(0, |last| all[last]);
+                assert_eq!(ends.end(count), end, "{lengths:?}");
+                for most in 0..at + 2 {
+                    let fit = all[count..].iter().filter(|one| **one <= most).count();
+                    assert_eq!(ends.fit(count..all.len(), most), fit, "{lengths:?}");
+                }
+            }
+        }
     }
 }

@@ -89,10 +89,7 @@ impl Client {
             Ok((code, chunk)) => {
                 let work = Work::new(code, Box::new(One::<A, R>::new(completer)));
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self
-                    .shared
-                    .mailbox
-                    .push(mail(id, wishes.apply(work), chunk));
+                let _ = self.shared.leave(mail(id, wishes.apply(work), chunk));
             }
         }
         task
@@ -111,6 +108,7 @@ impl Client {
         I: IntoIterator<Item: Portable>,
         R: Portable,
     {
+        let items = items.into_iter();
         let (id, completer, task) = self.promise::<Vec<R>>();
         let task = wishes.named(task);
         let code = match code {
@@ -120,7 +118,8 @@ impl Client {
                 return task;
             }
         };
-        let mut work = Work::new(code, Box::new(Many::<I::Item, R>::new(completer)));
+        let sink = Many::<I::Item, R>::new(completer, items.size_hint().0);
+        let mut work = Work::new(code, Box::new(sink));
         work.context = common;
         let submit = Mail::Submit {
             id,
@@ -174,7 +173,10 @@ impl Client {
         let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(common));
         let bytes = bytes.map_err(unencodable::<C>)?;
         let common = Context {
-            packed: Arc::new(Packed { bytes, parcels }),
+            packed: Arc::new(Packed {
+                bytes,
+                parcels: parcels.map_or_else(Vec::new, |parcels| *parcels),
+            }),
             type_name: type_name::<C>(),
         };
         let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
@@ -193,7 +195,7 @@ impl Client {
         let mut base = 0;
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
-            let _ = self.shared.mailbox.push([Mail::Feed {
+            let _ = self.shared.leave([Mail::Feed {
                 id,
                 base,
                 chunk: Arc::new(chunk),
@@ -204,6 +206,8 @@ impl Client {
         };
         let mut chunk = Chunk::default();
         // The first chunks are small: the workers should not wait for the whole.
+        // (And the later ones no larger than what is still in the cache when it is sent.)
+        let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
         let frame = frame.unwrap_or(1).clamp(1, 1 << 15);
         let mut most = 64usize.next_multiple_of(frame);
         for item in items {
@@ -214,10 +218,10 @@ impl Client {
                 return send(chunk, true, Some(unencodable::<A>(error)));
             }
             if chunk.len() >= most || chunk.is_full() {
-                if 2 * most <= 1 << 16 {
-                    most *= 2;
-                }
-                send(std::mem::take(&mut chunk), false, None);
+                let more = if 2 * most <= limit { 2 } else { 1 };
+                most *= more;
+                let next = Chunk::with_room(more * chunk.bytes().len());
+                send(std::mem::replace(&mut chunk, next), false, None);
             }
         }
         send(chunk, true, None);
@@ -247,6 +251,12 @@ impl OnCancel for Recall {
     fn on_cancel(&self, _: TaskId) {
         if let Some(shared) = self.shared.upgrade() {
             let _ = shared.mailbox.push([Mail::Cancel(self.id)]);
+        }
+    }
+
+    fn help(&self, done: &dyn Fn() -> bool) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.help(self.id, done);
         }
     }
 

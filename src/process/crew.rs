@@ -27,7 +27,7 @@
 //! Tests: `sched::sim`.
 
 use std::collections::{HashSet, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunk::Piece;
@@ -50,7 +50,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 pub(crate) const HURRY: Duration = Duration::from_millis(2);
 
 /// How many nanoseconds of work a worker has at once in many frames.
-const BRIEF: f64 = 200e3;
+const BRIEF: u64 = 200_000;
+
+/// A frame of unknown cost takes an hour.
+pub(crate) const UNKNOWN: u64 = 3_600_000_000_000;
 
 /// After fruitless deaths of this weight in a row a place is given up for now.
 const GIVE_UP: u32 = 100;
@@ -60,7 +63,7 @@ const ENDED: u32 = 20;
 const KILLED: u32 = 1;
 
 /// Where a worker's gates are: its ledger, or a simulation's stand-in.
-pub(crate) trait Gated {
+pub(crate) trait Gated: Send + Sync {
     fn gate(&self, index: usize) -> &Gate;
 }
 
@@ -81,8 +84,8 @@ pub(crate) struct Flight {
     pub(crate) done: u32,
     /// How many items it has, less those taken back.
     pub(crate) end: u32,
-    /// How many nanoseconds it should take; infinite, if that is not known.
-    pub(crate) cost: f64,
+    /// How many nanoseconds it should take; [`UNKNOWN`], if that is not known.
+    pub(crate) cost: u64,
     /// The worker need not send what came before this frame before it begins with it.
     pub(crate) brief: bool,
     /// Its results matter: it counts in `Job::frames`.
@@ -110,7 +113,7 @@ impl Flight {
             end: piece.len() as u32,
             piece,
             done: 0,
-            cost: f64::INFINITY,
+            cost: UNKNOWN,
             brief: false,
             live: true,
             timeout: None,
@@ -145,8 +148,10 @@ pub(crate) enum State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    gates: Option<Rc<dyn Gated>>,
+    gates: Option<Arc<dyn Gated>>,
     pub(crate) window: VecDeque<Flight>,
+    /// What the frames in the window should take, all together.
+    cost: u64,
     next_sequence: u64,
     /// Since when the first frame of the window is the first.
     pub(crate) front_since: Instant,
@@ -172,6 +177,7 @@ impl Worker {
             pid: 0,
             gates: None,
             window: VecDeque::with_capacity(GATES),
+            cost: 0,
             next_sequence: 0,
             front_since: now,
             condemned: None,
@@ -184,7 +190,7 @@ impl Worker {
         }
     }
 
-    pub(crate) fn started(&mut self, pid: u32, gates: Rc<dyn Gated>, now: Instant) {
+    pub(crate) fn started(&mut self, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
         self.state = State::Starting(now);
         self.pid = pid;
         self.gates = Some(gates);
@@ -203,7 +209,7 @@ impl Worker {
     }
 
     /// It can have another frame, which should take `cost` nanoseconds.
-    pub(crate) fn has_room(&self, cost: f64, now: Instant) -> bool {
+    pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
             && self.condemned.is_none()
             && !self.retiring
@@ -211,9 +217,8 @@ impl Worker {
     }
 
     /// A frame that takes `cost` nanoseconds is done, with all before it, in no time.
-    pub(crate) fn is_brief(&self, cost: f64, now: Instant) -> bool {
-        let all: f64 = self.window.iter().map(|flight| flight.cost).sum();
-        all + cost < BRIEF && (self.window.is_empty() || now < self.front_since + HURRY)
+    pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
+        self.cost + cost < BRIEF && (self.window.is_empty() || now < self.front_since + HURRY)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -240,8 +245,17 @@ impl Worker {
         if self.window.is_empty() {
             self.front_since = now;
         }
+        self.cost += flight.cost;
         self.window.push_back(flight);
         self.next_sequence - 1
+    }
+
+    /// The first frame has ended.
+    pub(crate) fn land(&mut self, now: Instant) -> Option<Flight> {
+        let flight = self.window.pop_front()?;
+        self.cost -= flight.cost;
+        self.front_since = now;
+        Some(flight)
     }
 
     /// When the last item of the flight at `index` that has begun did so, by the worker's clock.
@@ -305,6 +319,7 @@ impl Worker {
         self.condemned = None;
         self.contexts.clear();
         self.window.clear();
+        self.cost = 0;
     }
 
     /// Whatever is put into this place does not live.

@@ -12,6 +12,11 @@
 //! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
 //! destructors of results) run here, and a pool cannot wait for itself.
 //!
+//! Everything here is behind one lock ([`Shared::engine`]), which is free while the thread sleeps:
+//! then a caller may do some of it (`shortcut`). Only this thread starts, buries and reaps. After a
+//! caller has been at work it wakes up once in a [`BEAT`] for a while, so that callers need not
+//! wake it for the sake of its clock.
+//!
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
@@ -24,7 +29,7 @@ mod hostile;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
@@ -42,6 +47,7 @@ use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
 use super::memory::OomKills;
 use super::sched::{Action, How, Policy, Sched};
+use super::shortcut::Watching;
 use super::stats::Counters;
 use super::wire::{self, Record};
 use crate::loom::{Mutex, per_thread};
@@ -69,27 +75,73 @@ pub(crate) fn is_a_driver() -> bool {
     DRIVES.try_with(Cell::get).unwrap_or(false)
 }
 
+/// While it lives this thread does a driver's work, and is one.
+pub(super) struct Deputy(bool, #[allow(dead_code)] context::RefuseGuard);
+
+impl Deputy {
+    pub(super) fn new() -> Self {
+        let before = DRIVES.try_with(|drives| drives.replace(true));
+        Self(before.unwrap_or(false), context::refuse_blocking())
+    }
+}
+
+impl Drop for Deputy {
+    fn drop(&mut self) {
+        let _ = DRIVES.try_with(|drives| drives.set(self.0));
+    }
+}
+
 /// What the driver and the pool's handle share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
     /// By place; 0: none.
     pub(crate) pids: Mutex<Vec<u32>>,
+    /// None before it has begun and after it has ended.
+    pub(crate) engine: Mutex<Option<Driver>>,
+    pub(crate) watching: Watching,
+}
+
+impl Shared {
+    pub(crate) fn new(workers: usize) -> io::Result<Self> {
+        Ok(Self {
+            mailbox: Mailbox::new()?,
+            counters: Arc::new(Counters::new()),
+            pids: Mutex::new(vec![0; workers]),
+            engine: Mutex::new(None),
+            watching: Watching::new(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The driver's state.
 pub(crate) struct Driver {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     settings: Settings,
-    sched: Sched,
-    links: Vec<Option<Link>>,
+    pub(super) sched: Sched,
+    pub(super) links: Vec<Option<Link>>,
     forward: Forward,
     oom_kills: OomKills,
     buffer: Vec<u8>,
     /// Why the last process could not be started.
     refused: Option<io::Error>,
+    /// While the thread sleeps: until when at most.
+    pub(super) sleeps_until: Option<Instant>,
+    /// Until when callers are expected to be at work.
+    pub(super) lively: Instant,
 }
+
+/// How often the driver looks at its clock while callers do its work, and how long after the last.
+pub(super) const BEAT: Duration = Duration::from_millis(1);
+pub(super) const LIVELY: Duration = Duration::from_millis(2);
 
 /// Nobody waits for a driver that is gone, for whatever reason.
 struct Abandon(Arc<Shared>);
@@ -97,6 +149,41 @@ struct Abandon(Arc<Shared>);
 impl Drop for Abandon {
     fn drop(&mut self) {
         self.0.mailbox.abandon();
+        let engine = self.0.engine.lock().take();
+        drop(engine);
+    }
+}
+
+/// What the thread sleeps on, while the engine is free for others.
+struct Sleep {
+    sources: Vec<Source>,
+    descriptors: Vec<(Arc<OwnedFd>, PollFlags)>,
+    /// Something waits to be written to standard error.
+    stderr: bool,
+    timeout: Option<Duration>,
+}
+
+impl Sleep {
+    /// Until something comes.
+    fn sleep(self, bell: BorrowedFd<'_>) -> Vec<(Source, PollFlags)> {
+        let stderr = io::stderr();
+        let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
+        if self.stderr {
+            fds.push(PollFd::new(&stderr, PollFlags::OUT));
+        }
+        let others = self.descriptors.iter();
+        fds.extend(others.map(|(descriptor, events)| PollFd::new(descriptor, *events)));
+        let limit = self
+            .timeout
+            .and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INVAL) => poll_by_parts(&mut fds, self.timeout),
+            Err(_) => return Vec::new(), // interrupted
+        }
+        let events = fds.iter().map(PollFd::revents);
+        let all = self.sources.into_iter().zip(events);
+        all.filter(|(_, events)| !events.is_empty()).collect()
     }
 }
 
@@ -133,6 +220,8 @@ impl Driver {
             oom_kills: OomKills::default(),
             buffer: vec![0; BUFFER],
             refused: None,
+            sleeps_until: None,
+            lively: epoch.instant,
         }
     }
 
@@ -140,7 +229,8 @@ impl Driver {
     pub(crate) fn run(mut self, ready: &SyncSender<io::Result<()>>) {
         let _ = DRIVES.try_with(|drives| drives.set(true));
         let _refuse = context::refuse_blocking();
-        let _abandon = Abandon(self.shared.clone());
+        let shared = self.shared.clone();
+        let _abandon = Abandon(shared.clone());
         self.turn();
         let missing = self.links.iter().any(Option::is_none);
         let started = self.refused.take().filter(|_| missing).map_or(Ok(()), Err);
@@ -151,12 +241,30 @@ impl Driver {
         }
         let _ = ready.send(started);
         self.oom_kills.have_grown(); // those from before; while the workers get ready
-        while !self.sched.is_over() {
-            self.wait();
-            self.mail();
-            self.turn();
+        *shared.engine.lock() = Some(self);
+        let mut news = Vec::new();
+        loop {
+            let sleep = match &mut *shared.engine.lock() {
+                Some(engine) => engine.work(std::mem::take(&mut news)),
+                None => None,
+            };
+            match sleep {
+                Some(sleep) => news = sleep.sleep(shared.mailbox.bell()),
+                None => return,
+            }
         }
-        self.forward.finish();
+    }
+
+    /// All there is to do; `None`: for ever.
+    fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
+        self.take_in(news);
+        self.mail();
+        self.turn();
+        if self.sched.is_over() {
+            self.forward.finish();
+            return None;
+        }
+        Some(self.rest())
     }
 
     /// Does what is due and what follows from it.
@@ -169,21 +277,27 @@ impl Driver {
                 self.look_ahead(index);
             }
             self.sched.tick(now);
-            let actions = self.sched.actions();
-            if actions.is_empty() {
+            if !self.carry_out() {
                 return;
             }
-            let mut speakers = Vec::new();
-            for action in actions {
-                self.act(action, &mut speakers);
-            }
-            // What there is for one worker goes at once.
-            for index in speakers {
-                if let Some(link) = &mut self.links[index] {
-                    link.send();
-                }
+        }
+    }
+
+    /// Does what the scheduler asks for. False: nothing.
+    pub(super) fn carry_out(&mut self) -> bool {
+        let actions = self.sched.actions();
+        let some = !actions.is_empty();
+        let mut speakers = Vec::new();
+        for action in actions {
+            self.act(action, &mut speakers);
+        }
+        // What there is for one worker goes at once.
+        for index in speakers {
+            if let Some(link) = &mut self.links[index] {
+                link.send();
             }
         }
+        some
     }
 
     fn act(&mut self, action: Action, speakers: &mut Vec<usize>) {
@@ -231,8 +345,12 @@ impl Driver {
     }
 
     fn mail(&mut self) {
-        for mail in self.shared.mailbox.take() {
-            let now = Instant::now();
+        let mail = self.shared.mailbox.take();
+        self.read(mail, Instant::now());
+    }
+
+    pub(super) fn read(&mut self, mail: Vec<Mail>, now: Instant) {
+        for mail in mail {
             match mail {
                 Mail::Submit { id, work } => self.sched.submit(id, work, now),
                 Mail::Feed {
@@ -250,8 +368,8 @@ impl Driver {
         }
     }
 
-    /// Sleeps until something comes, and takes it in.
-    fn wait(&mut self) {
+    /// What to sleep on, and for how long.
+    fn rest(&mut self) -> Sleep {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
         let timeout = match (asleep, self.sched.deadline()) {
@@ -260,15 +378,21 @@ impl Driver {
         };
         let crowded = self.links.iter().flatten().any(Link::is_crowded);
         let soon = crowded.then_some(CROWDED);
-        let timeout = timeout.into_iter().chain(soon).min();
-        let ready = self.poll(timeout);
+        let beat = (now < self.lively).then_some(BEAT);
+        let timeout = timeout.into_iter().chain(soon).chain(beat).min();
+        self.sleeps_until = timeout.map(|timeout| now + timeout);
+        self.sleep_on(timeout)
+    }
+
+    /// Something has come, or it is time.
+    fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
         let links = self.links.iter_mut().flatten();
         links.filter(|link| link.is_crowded()).for_each(Link::send);
-        let rung = ready
+        let rung = news
             .iter()
             .any(|(source, _)| matches!(source, Source::Bell));
         self.shared.mailbox.awake(rung);
-        for (source, events) in ready {
+        for (source, events) in news {
             match source {
                 Source::Bell => {}
                 Source::Output(index) => {
@@ -297,19 +421,15 @@ impl Driver {
         }
     }
 
-    fn poll(&mut self, timeout: Option<Duration>) -> Vec<(Source, PollFlags)> {
+    fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
+        let stderr = self.forward.is_waiting();
         let mut sources = vec![Source::Bell];
-        let mut fds = vec![PollFd::from_borrowed_fd(
-            self.shared.mailbox.bell(),
-            PollFlags::IN,
-        )];
-        let mut add = |source, fd, events| {
+        sources.extend(stderr.then_some(Source::Stderr));
+        let mut descriptors = Vec::new();
+        let mut add = |source, descriptor: &Arc<OwnedFd>, events| {
             sources.push(source);
-            fds.push(PollFd::from_borrowed_fd(fd, events));
+            descriptors.push((descriptor.clone(), events));
         };
-        if self.forward.is_waiting() {
-            add(Source::Stderr, self.forward.descriptor(), PollFlags::OUT);
-        }
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
             if !link.at_end {
@@ -327,25 +447,19 @@ impl Driver {
                 add(Source::Output(index), output, PollFlags::IN);
             }
             if let Some(process) = link.process() {
-                add(Source::Process(index), process.as_fd(), PollFlags::IN);
+                add(Source::Process(index), process, PollFlags::IN);
             }
         }
-        let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        match poll(&mut fds, limit.as_ref()) {
-            Ok(_) => {}
-            Err(Errno::INVAL) => poll_by_parts(&mut fds, timeout),
-            Err(_) => return Vec::new(), // interrupted
+        Sleep {
+            sources,
+            descriptors,
+            stderr,
+            timeout,
         }
-        let events = fds.iter().map(PollFd::revents);
-        sources
-            .into_iter()
-            .zip(events)
-            .filter(|(_, events)| !events.is_empty())
-            .collect()
     }
 
     /// Takes in what a worker says: some of it, or `all` that it ever said.
-    fn receive(&mut self, index: usize, all: bool) {
+    pub(super) fn receive(&mut self, index: usize, all: bool) {
         for round in 0.. {
             let Some(link) = &mut self.links[index] else {
                 return;
@@ -377,7 +491,7 @@ impl Driver {
     }
 
     /// Takes in what a worker has finished and not sent.
-    fn look_ahead(&mut self, index: usize) {
+    pub(super) fn look_ahead(&mut self, index: usize) {
         let Some(link) = &mut self.links[index] else {
             return;
         };

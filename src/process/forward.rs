@@ -8,13 +8,15 @@
 //!
 //! Tests: `tests/process.rs`.
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ChildStderr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// How much may wait until no more is read.
 const MOST: usize = 64 << 10;
@@ -47,13 +49,9 @@ impl Forward {
         self.waiting.len() < MOST
     }
 
-    /// Something waits: poll [`Forward::descriptor`] for writing.
+    /// Something waits: poll standard error for writing.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
-    }
-
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.stderr.as_fd()
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
@@ -92,7 +90,7 @@ impl Forward {
             let end = self.waiting.len().min(written + PAGE);
             match rustix::io::write(&self.stderr, &self.waiting[written..end]) {
                 Ok(count) => written += count,
-                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => break,
+                Err(Errno::INTR | Errno::AGAIN) => break,
                 // Closed, or nobody reads any more: nobody misses it.
                 Err(_) => written = self.waiting.len(),
             }
@@ -104,7 +102,7 @@ impl Forward {
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct Words {
-    pipe: Option<ChildStderr>,
+    pipe: Option<Arc<OwnedFd>>,
     tail: Vec<u8>,
     /// The allocator had no more memory, as `std` says it; a long backtrace may follow.
     pub(crate) ran_out: bool,
@@ -117,23 +115,23 @@ impl Words {
             rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
         }
         Ok(Self {
-            pipe,
+            pipe: pipe.map(|pipe| Arc::new(pipe.into())),
             tail: Vec::new(),
             ran_out: false,
         })
     }
 
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
+    pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
+        self.pipe.as_ref()
     }
 
     /// Reads what there is, up to one buffer. False if there was nothing.
     pub(crate) fn read(&mut self, forward: &mut Forward) -> bool {
-        let Some(pipe) = &mut self.pipe else {
+        let Some(pipe) = &self.pipe else {
             return false;
         };
         let mut buffer = [0; 8192];
-        match pipe.read(&mut buffer) {
+        match rustix::io::read(pipe, &mut buffer) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 let words = &buffer[..count];
@@ -146,8 +144,8 @@ impl Words {
                 forward.push(words);
                 return true;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(Errno::INTR) => return true,
+            Err(Errno::AGAIN) => {}
             Err(_) => self.pipe = None,
         }
         false

@@ -14,17 +14,16 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::baggage::{self, Arrivals, Bag, Packed, Parcel};
@@ -35,11 +34,15 @@ use super::forward::{Forward, Words};
 use super::output::Output;
 use super::wire;
 use crate::sys::image::image;
+use crate::sys::large_pages;
 use crate::sys::ledger::{GATES, Ledger};
 use crate::task::WorkerExit;
 
 /// How much must be missing from a record for it to be received where it stays.
 const LARGE: usize = 256 << 10;
+
+/// How many bytes should be on their way at once.
+const SOCKET: usize = 1 << 20;
 
 const SIGABRT: i32 = 6;
 
@@ -82,7 +85,7 @@ pub(crate) struct Link {
     pub(crate) pid: u32,
     /// `None` if somebody else reaped the child before it could be opened.
     process: Option<Arc<OwnedFd>>,
-    socket: UnixStream,
+    socket: Arc<OwnedFd>,
     /// What has been received and is not a whole record yet.
     pub(crate) partial: Vec<u8>,
     /// How many bytes have ever been received.
@@ -99,7 +102,7 @@ pub(crate) struct Link {
     pub(crate) bag: Bag,
     pub(crate) words: Words,
     pub(crate) output: Output,
-    pub(crate) ledger: Rc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     /// Rung when the worker should look at its gates.
     bell: OwnedFd,
     /// The worker will say nothing more.
@@ -124,6 +127,10 @@ impl Link {
     /// Starts a process and sends it its welcome.
     pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
+        for end in [&socket, &theirs] {
+            // Less waiting for one another; the kernel gives what it allows.
+            let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
+        }
         let ledger = Ledger::new()?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mut command = Command::new("/proc/self/exe");
@@ -162,7 +169,7 @@ impl Link {
         Self {
             pid: 1,
             process: None,
-            socket,
+            socket: Arc::new(socket.into()),
             partial: Vec::new(),
             received: 0,
             heard: 0,
@@ -172,7 +179,7 @@ impl Link {
             bag: Bag::default(),
             words: Words::new(None).unwrap(),
             output: Output::new(None, 1, None).unwrap(),
-            ledger: Rc::new(Ledger::new().unwrap()),
+            ledger: Arc::new(Ledger::new().unwrap()),
             bell: bell.unwrap(),
             at_end: false,
             wild: false,
@@ -197,7 +204,7 @@ impl Link {
         let link = Self {
             pid: child.id(),
             process,
-            socket,
+            socket: Arc::new(socket.into()),
             partial: Vec::new(),
             received: 0,
             heard: 0,
@@ -207,7 +214,7 @@ impl Link {
             bag: Bag::default(),
             words: Words::new(child.stderr.take())?,
             output: Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?,
-            ledger: Rc::new(ledger),
+            ledger: Arc::new(ledger),
             bell,
             at_end: false,
             wild: false,
@@ -232,8 +239,8 @@ impl Link {
         }
     }
 
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
+        &self.socket
     }
 
     pub(crate) fn process(&self) -> Option<&Arc<OwnedFd>> {
@@ -293,7 +300,10 @@ impl Link {
                 parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
             }
             match baggage::send(&self.socket, &parts[..count], parcels, flags) {
-                Ok(sent) => self.sent(sent),
+                Ok(sent) => {
+                    self.ledger.sent();
+                    self.sent(sent);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(Errno::TOOMANYREFS) => {
@@ -336,6 +346,7 @@ impl Link {
             // What is announced is not believed: no more room than twice of what has come.
             let more = missing.min(have.max(16 << 20));
             self.partial.try_reserve_exact(more).ok()?;
+            large_pages::advise(&mut self.partial);
         }
         if self.partial.capacity() - have > missing {
             return None; // what comes behind the record is not its own
@@ -387,7 +398,18 @@ impl Link {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let rest = self.ledger.rest(self.heard);
         self.heard += rest.len() as u64;
+        self.ledger.heard(self.heard);
         rest
+    }
+
+    /// It has finished something that has not been heard. (Cheap.)
+    pub(crate) fn has_more(&self) -> bool {
+        self.ledger.has_more(self.heard)
+    }
+
+    /// How far that is, for who looks again.
+    pub(crate) fn known(&self) -> u64 {
+        self.heard
     }
 
     /// Something that the worker runs is unwanted, and its gate says so.

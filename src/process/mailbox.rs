@@ -5,6 +5,9 @@
 //! 2. The driver, before it sleeps, looks under the same lock: the queue is
 //!    empty and from now on it counts as asleep, or there is mail and it stays awake.
 //!
+//! Who finds the driver asleep may also do the driver's work for once (`shortcut`), if it is the
+//! ordinary kind ([`Mailbox::take_plain`]); then nobody is woken.
+//!
 //! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
 //! After [`Mailbox::close`] nothing new is accepted; what belongs to a job
 //! that was accepted before still is.
@@ -21,6 +24,7 @@ use super::chunk::Chunk;
 use super::job::Work;
 use super::sched::Stop;
 use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::TaskError;
 
 /// One thing to tell the driver.
@@ -48,11 +52,11 @@ struct Queue {
     closed: bool,
     /// No driver.
     over: bool,
-    next_id: u64,
 }
 
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
+    next_id: AtomicU64,
     bell: OwnedFd,
 }
 
@@ -64,37 +68,62 @@ impl Mailbox {
             asleep: false,
             closed: false,
             over: false,
-            next_id: 0,
         };
         Ok(Self {
             queue: Mutex::new(queue),
+            next_id: AtomicU64::new(1),
             bell,
         })
     }
 
     /// An id for a new job.
     pub(crate) fn id(&self) -> u64 {
-        let mut queue = self.queue.lock();
-        queue.next_id += 1;
-        queue.next_id
+        self.next_id.fetch_add(1, Ordering::Relaxed) // a counter
     }
 
     /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then
     /// it comes back, to be dropped outside of the lock.
-    pub(crate) fn push(&self, mail: impl IntoIterator<Item = Mail>) -> Result<(), Vec<Mail>> {
-        let mail: Vec<Mail> = mail.into_iter().collect();
+    pub(crate) fn push<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
+        if self.leave(mail)? {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// As [`push`](Self::push), but wakes nobody. True: the driver sleeps, so the caller must
+    /// do its work or [`wake`](Self::wake) it.
+    pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<bool, Vec<Mail>> {
         let mut queue = self.queue.lock();
         if queue.over || queue.closed && matches!(mail.first(), Some(Mail::Submit { .. })) {
             drop(queue);
-            return Err(mail);
+            return Err(mail.into());
         }
         queue.mail.extend(mail);
-        let wake = std::mem::take(&mut queue.asleep);
-        drop(queue);
-        if wake {
+        Ok(queue.asleep)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.lock().mail.is_empty()
+    }
+
+    /// Wakes the driver, if it sleeps.
+    pub(crate) fn wake(&self) {
+        let asleep = std::mem::take(&mut self.queue.lock().asleep);
+        if asleep {
             self.ring();
         }
-        Ok(())
+    }
+
+    /// All mail there is, if it is new work and nothing else.
+    pub(crate) fn take_plain(&self) -> Option<Vec<Mail>> {
+        let mut queue = self.queue.lock();
+        let plain = |mail: &Mail| match mail {
+            Mail::Submit { .. } => true,
+            Mail::Feed { chunk, failure, .. } => failure.is_none() && !chunk.is_empty(),
+            Mail::Cancel(_) | Mail::Stop(_) => false,
+        };
+        let all = queue.mail.iter().all(plain);
+        all.then(|| std::mem::take(&mut queue.mail))
     }
 
     fn ring(&self) {

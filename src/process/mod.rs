@@ -16,8 +16,8 @@
 //!
 //! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
-//! the language of both sides; `chunk` the arguments in it. `sched` decides, with `job` and
-//! `crew` as its data; `driver` does, with `mailbox`, `link`, `forward` and `output`. In the worker:
+//! the language of both sides; `chunk` the arguments in it, written by `flavor`. `sched` decides, with `job` and
+//! `crew` (and `numbered`) as its data; `driver` does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
 //! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
 //! function again.
 //! `sys::image` and `sys::ledger` lie below.
@@ -57,6 +57,7 @@ mod crew;
 mod driver;
 mod entry;
 mod error;
+mod flavor;
 mod forward;
 mod imap;
 mod job;
@@ -64,6 +65,7 @@ mod link;
 mod mailbox;
 mod mapped;
 mod memory;
+mod numbered;
 mod output;
 mod own_process;
 mod pool;
@@ -76,6 +78,7 @@ mod raw_plain;
 mod results;
 mod sched;
 mod shared;
+mod shortcut;
 mod sink;
 mod stats;
 mod wire;

@@ -7,12 +7,13 @@
 //! Tests: `tests/process_limits.rs`.
 
 use std::fmt;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ChildStdout;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::task::panic;
 
@@ -21,7 +22,7 @@ pub(crate) type OutputHook = Arc<dyn Fn(u32, &[u8]) + Send + Sync>;
 
 /// One worker's standard output, if it is captured.
 pub(crate) struct Output {
-    pipe: Option<ChildStdout>,
+    pipe: Option<Arc<OwnedFd>>,
     pid: u32,
     hook: Option<OutputHook>,
 }
@@ -36,21 +37,26 @@ impl Output {
             let flags = rustix::fs::fcntl_getfl(pipe)?;
             rustix::fs::fcntl_setfl(pipe, flags | OFlags::NONBLOCK)?;
         }
+        let pipe = pipe.map(|pipe| Arc::new(pipe.into()));
         Ok(Self { pipe, pid, hook })
     }
 
     /// Readable when there is something.
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
+    pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
+        self.pipe.as_ref()
+    }
+
+    pub(crate) fn is_captured(&self) -> bool {
+        self.pipe.is_some()
     }
 
     /// Hands over what there is, up to one buffer. False if there was nothing.
     pub(crate) fn read(&mut self) -> bool {
-        let Some(pipe) = &mut self.pipe else {
+        let Some(pipe) = &self.pipe else {
             return false;
         };
         let mut buffer = [0; 8192];
-        match pipe.read(&mut buffer) {
+        match rustix::io::read(pipe, &mut buffer) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 if let Some(hook) = &self.hook {
@@ -58,8 +64,8 @@ impl Output {
                 }
                 return true;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(Errno::INTR) => return true,
+            Err(Errno::AGAIN) => {}
             Err(_) => self.pipe = None,
         }
         false

@@ -37,11 +37,10 @@ use super::client::{self, Client, Wishes};
 use super::driver::{Driver, Shared};
 use super::job::{Sink, Taken, Work};
 use super::link;
-use super::mailbox::{Mail, Mailbox};
+use super::mailbox::Mail;
 use super::portable::Portable;
 use super::sched::How;
 use super::sink::One;
-use super::stats::Counters;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
 use crate::loom::{Mutex, thread};
 use crate::task::{Hook, Task, TaskError, TaskReport, context, panic};
@@ -314,11 +313,7 @@ fn start(
     end: Arc<Mutex<Option<End>>>,
 ) -> Result<(Client, thread::JoinHandle<()>), PoolError> {
     panic::install_hook();
-    let shared = Arc::new(Shared {
-        mailbox: Mailbox::new()?,
-        counters: Arc::new(Counters::new()),
-        pids: Mutex::new(vec![0]),
-    });
+    let shared = Arc::new(Shared::new(1)?);
     let (ready, started) = mpsc::sync_channel(1);
     let theirs = shared.clone();
     let driver = thread::Builder::new()

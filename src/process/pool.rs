@@ -19,10 +19,9 @@ use super::builder::Settings;
 use super::client::{Client, Wishes, code_of};
 use super::driver::{Driver, Shared, is_a_driver};
 use super::imap::Imap;
-use super::mailbox::{Mail, Mailbox};
+use super::mailbox::Mail;
 use super::portable::Portable;
 use super::sched::{How, Stop};
-use super::stats::Counters;
 use super::{PoolError, ProcessCall, ProcessPoolBuilder, ProcessStats};
 use crate::loom::{Mutex, thread};
 use crate::task::{Hook, Shutdown, Task, TaskError, panic};
@@ -89,12 +88,7 @@ impl ProcessPool {
 
     pub(super) fn start(settings: Settings, unobserved: Option<Hook>) -> Result<Self, PoolError> {
         panic::install_hook();
-        let pids = Mutex::new(vec![0; settings.workers]);
-        let shared = Arc::new(Shared {
-            mailbox: Mailbox::new()?,
-            counters: Arc::new(Counters::new()),
-            pids,
-        });
+        let shared = Arc::new(Shared::new(settings.workers)?);
         let (ready, started) = mpsc::sync_channel(1);
         let theirs = shared.clone();
         let driver = thread::Builder::new()

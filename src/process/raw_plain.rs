@@ -31,6 +31,7 @@ use std::sync::atomic::{
 
 use super::baggage;
 use super::mapped::Mapped;
+use crate::sys::large_pages;
 
 mod sealed {
     /// # Safety
@@ -113,6 +114,7 @@ pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
     }
     let count = bytes.len() / size_of::<T>();
     let mut numbers = Vec::<T>::with_capacity(count);
+    large_pages::advise(&mut numbers);
     let start = numbers.as_mut_ptr().cast::<u8>();
     // SAFETY: W30: `count` elements of room are these many bytes, and new, so not part of `bytes`.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };

@@ -6,6 +6,7 @@
 //! Tests: `tests/process.rs`.
 
 use std::any::type_name;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
@@ -142,33 +143,65 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for One<A, R> {
     }
 }
 
-/// The results of one `map`, in order.
+/// The results of one `map`, in order: those without a gap before them, and runs of others, each
+/// by the index of its first.
 pub(crate) struct Many<A, R> {
     completer: Completer<Vec<R>>,
-    results: Vec<Option<R>>,
+    front: Vec<R>,
+    behind: BTreeMap<usize, Vec<R>>,
     _argument: PhantomData<fn(A)>,
 }
 
+/// How much room is made in advance for results, in bytes.
+const ADVANCE: usize = 128 << 20;
+
 impl<A, R> Many<A, R> {
-    pub(crate) fn new(completer: Completer<Vec<R>>) -> Self {
+    /// Of about `count` results.
+    pub(crate) fn new(completer: Completer<Vec<R>>, count: usize) -> Self {
+        let mut front = Vec::new();
+        // It costs nothing until it is used; and what is not to be had is not needed yet.
+        let _ = front.try_reserve(count.min(ADVANCE / size_of::<R>().max(1)));
         Self {
             completer,
-            results: Vec::new(),
+            front,
+            behind: BTreeMap::new(),
             _argument: PhantomData,
+        }
+    }
+
+    /// Where the result with this index goes: behind the others of its run.
+    fn run(&mut self, index: usize) -> &mut Vec<R> {
+        if index == self.front.len() {
+            return &mut self.front;
+        }
+        let before = self.behind.range(..=index).next_back();
+        let start = match before {
+            Some((start, run)) if start + run.len() == index => *start,
+            _ => index,
+        };
+        self.behind.entry(start).or_default()
+    }
+
+    /// Puts to the front what has no gap before it any more.
+    fn close_up(&mut self) {
+        while let Some(mut run) = self.behind.remove(&self.front.len()) {
+            if run.is_empty() {
+                return;
+            }
+            self.front.append(&mut run);
         }
     }
 }
 
 impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Many<A, R> {
     fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
-        if self.results.len() < index + most {
-            self.results.resize_with(index + most, || None);
-        }
-        let slots = &mut self.results[index..];
-        take_values(bytes, most, |place, value| {
-            slots[place] = Some(decode(value).map_err(undecodable::<R>)?);
+        let run = self.run(index);
+        let taken = take_values(bytes, most, |_, value| {
+            run.push(decode(value).map_err(undecodable::<R>)?);
             Ok(())
-        })
+        });
+        self.close_up();
+        taken
     }
 
     fn types(&self) -> (&'static str, &'static str) {
@@ -177,14 +210,15 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Many<A, R> {
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) {
         let Self {
-            completer, results, ..
+            completer,
+            front,
+            behind,
+            ..
         } = *self;
         let result = match failure {
             Some(error) => Err(error),
-            None => results
-                .into_iter()
-                .collect::<Option<Vec<R>>>()
-                .ok_or(TaskError::Closed),
+            None if behind.is_empty() => Ok(front),
+            None => Err(TaskError::Closed),
         };
         completer.complete(result);
     }

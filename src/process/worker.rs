@@ -8,7 +8,8 @@
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
 //!    come with it. Answer `HELLO`.
 //! 3. Frame by frame: run the items, send what they gave, say `END`, both together with
-//!    what comes next if that is there and brief; keep the contexts of
+//!    what comes next if that is there and brief. Where somebody looks for results in the ledger
+//!    (`shortcut`), look for the next frame for a moment before sending them. Keep the contexts of
 //!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
@@ -37,12 +38,16 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::baggage::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet};
 use super::call::{Canceller, calls};
+use super::clock;
 use super::memory::Memory;
+use super::shortcut::LOOK;
 use super::wire::{self, BatchHead, Frame};
 use super::{baggage, entry, raw_call};
-use crate::loom::thread;
+use crate::loom::{hint, thread};
 use crate::sys::image::image;
+use crate::sys::large_pages;
 use crate::sys::ledger::{Gates, Pages};
+use crate::sys::ticks;
 use crate::sys::worker::ignore_broken_pipes;
 use crate::task::panic;
 
@@ -102,6 +107,7 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
         room: vec![0; ROOM],
         arrivals: Arrivals::default(),
         bag: Bag::default(),
+        letters: 0,
     };
     let [memory, bell] = inlet.first()?;
     let pages = Pages::map(&memory)?;
@@ -139,7 +145,9 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                 let begun = batch.begun();
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 desk.outlet.record(&wire::end(sequence, begun, nanos));
-                if !inlet.has_brief() {
+                let later =
+                    inlet.has_brief() || inlet.lingers(&desk.outlet) && desk.outlet.is_heard();
+                if !later {
                     desk.outlet.flush();
                 }
             }
@@ -203,6 +211,8 @@ struct Inlet {
     arrivals: Arrivals,
     /// What the next frame brings along.
     bag: Bag,
+    /// How often the parent had sent something, when that was last looked at.
+    letters: u64,
 }
 
 impl Inlet {
@@ -235,6 +245,37 @@ impl Inlet {
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
+    /// Where somebody looks for the results: looks for the next frame, for a moment. True: it is here.
+    fn lingers(&mut self, outlet: &Outlet) -> bool {
+        let (until, yields) = outlet.watched();
+        if until == 0 || clock::now() > until || outlet.is_half_full() {
+            return false;
+        }
+        self.tidy();
+        let begin = ticks::now();
+        while self.bytes.is_empty() {
+            let letters = outlet.letters();
+            if letters != self.letters {
+                self.letters = letters;
+                let flags = RecvFlags::DONTWAIT;
+                match self.arrivals.receive(&self.socket, &mut self.room, flags) {
+                    Ok(0) => die(),
+                    Ok(count) => self.bytes.extend_from_slice(&self.room[..count]),
+                    Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                    Err(_) => die(),
+                }
+            }
+            if ticks::since(begin) > LOOK {
+                break;
+            }
+            match yields {
+                true => thread::yield_now(),
+                false => hint::spin_loop(),
+            }
+        }
+        !self.bytes.is_empty()
+    }
+
     /// The next frame, whole.
     fn frame(&mut self) -> Frame<'_> {
         loop {
@@ -256,9 +297,7 @@ impl Inlet {
 
     /// Waits for more bytes.
     fn receive(&mut self) {
-        self.bytes.drain(..self.start);
-        self.start = 0;
-        self.arrivals.used(self.bytes.len());
+        self.tidy();
         let have = self.bytes.len();
         let want = wire::announced(&self.bytes).map_or(0, |length| length.saturating_sub(have));
         if want > ROOM {
@@ -278,12 +317,20 @@ impl Inlet {
         }
     }
 
+    /// Forgets what has been used.
+    fn tidy(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.arrivals.used(self.bytes.len());
+    }
+
     /// Waits for some of the `want` bytes that are missing from the frame that has begun: nothing
     /// comes with these, since descriptors come with a first byte.
     fn receive_large(&mut self, want: usize) {
         if self.bytes.capacity() != self.bytes.len() + want {
             // As much room as there may be bytes, and no more.
             let mut exact = Vec::with_capacity(self.bytes.len() + want);
+            large_pages::advise(&mut exact);
             exact.extend_from_slice(&self.bytes);
             self.bytes = exact;
         }

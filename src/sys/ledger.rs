@@ -5,10 +5,10 @@
 //! is well. So the worker keeps two things where they outlive it:
 //!
 //! ```text
-//!        0            64            2048     2056            4096
-//!        ┌────────────┬─────────────┬────────┬────────┬──────┬──────────────────┐
-//!        │ gate 0     │ gate 1 ...  │ base   │ length │      │ results ...      │
-//!        └────────────┴─────────────┴────────┴────────┴──────┴──────────────────┘
+//!        0            64            2048     2056     2112                  4096
+//!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬──────────────────┐
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ results ...      │
+//!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴──────────────────┘
 //! ```
 //!
 //! *Gates*, one for each frame of work in the worker's window: `end << 32 | next`.
@@ -34,6 +34,12 @@
 //! 4. Parent, while the worker lives and takes long: the same, and `base` once more
 //!    afterwards. If it has not moved, nothing was overwritten meanwhile, and what was
 //!    read is what will be sent; the parent passes over it when it comes.
+//!
+//! *Words of the parent*, by which a worker learns that sending can wait: `watch` is a time until
+//! which somebody looks for results in the pages (4), `sent` grows with everything that is sent to the
+//! worker, and `heard` is how far in the worker's stream the parent has read. They change when results
+//! are sent, and never what is known of them: a worker sends everything before it sleeps, and before it
+//! runs anything if `heard` is short of it.
 //!
 //! **Invariants.**
 //! - **Y22** The memory is a memfd of exactly [`SIZE`] bytes, sealed against
@@ -77,7 +83,19 @@ struct Head {
     gates: [Gate; GATES],
     base: AtomicU64,
     length: AtomicU64,
+    parent: Words,
 }
+
+/// What the parent writes beside the gates.
+#[repr(C, align(64))]
+struct Words {
+    watch: AtomicU64,
+    sent: AtomicU64,
+    heard: AtomicU64,
+}
+
+/// In `watch`: there is one processor for all.
+const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
 
@@ -188,6 +206,8 @@ struct Map {
 
 // SAFETY: Y22: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Map {}
+// SAFETY: Y22, Y23: a shared reference gives the words of the first page only, which are atomics.
+unsafe impl Sync for Map {}
 
 impl Map {
     fn new(memory: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
@@ -270,6 +290,42 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Somebody looks for results until the time `until`, and so the worker need not send them at once;
+    /// `yields`: and makes room for the worker meanwhile.
+    pub(crate) fn watch(&self, until: u64, yields: bool) {
+        let word = until & !YIELDS | u64::from(yields);
+        self.map.head().parent.watch.store(word, Ordering::Release);
+    }
+
+    /// More has been sent to the worker.
+    pub(crate) fn sent(&self) {
+        self.map.head().parent.sent.fetch_add(1, Ordering::Release);
+    }
+
+    /// The first `position` bytes of the worker's stream are known.
+    pub(crate) fn heard(&self, position: u64) {
+        self.map
+            .head()
+            .parent
+            .heard
+            .store(position, Ordering::Release);
+    }
+
+    /// There is more in the pages than the first `known` bytes of the worker's stream.
+    #[inline]
+    pub(crate) fn has_more(&self, known: u64) -> bool {
+        let head = self.map.head();
+        let base = head.base.load(Ordering::Acquire);
+        base.wrapping_add(head.length.load(Ordering::Acquire)) > known
+    }
+
+    /// More than the first `known` bytes of the worker's stream have been sent.
+    pub(crate) fn has_sent(&self, known: u64) -> bool {
+        self.map.head().base.load(Ordering::Acquire) > known
+    }
+}
+
 /// The gates alone, for another thread of the worker.
 #[derive(Debug)]
 pub(crate) struct Gates(Map);
@@ -312,6 +368,25 @@ impl Pages {
     pub(crate) fn commit(&self, length: usize) {
         // Release: the bytes are written before they count, at any instant.
         self.0.head().length.store(length as u64, Ordering::Release);
+    }
+
+    /// Until when somebody looks at the results, and whether both have one processor.
+    pub(crate) fn watched(&self) -> (u64, bool) {
+        let word = self.0.head().parent.watch.load(Ordering::Acquire);
+        (word & !YIELDS, word & YIELDS != 0)
+    }
+
+    /// How often the parent has sent something.
+    #[inline]
+    pub(crate) fn letters(&self) -> u64 {
+        self.0.head().parent.sent.load(Ordering::Acquire)
+    }
+
+    /// The parent knows all results that are complete, sent or not.
+    pub(crate) fn is_heard(&self) -> bool {
+        let head = self.0.head();
+        let all = head.base.load(Ordering::Relaxed) + head.length.load(Ordering::Relaxed);
+        head.parent.heard.load(Ordering::Acquire) >= all
     }
 
     /// `bytes` more have been sent, and nothing is committed now.
@@ -456,5 +531,29 @@ mod tests {
         pages.commit(usize::MAX);
         assert_eq!(ledger.rest(0).len(), ROOM);
         assert!(rustix::fs::ftruncate(ledger.memory(), 0).is_err(), "sealed");
+    }
+
+    #[test]
+    fn what_the_parent_has_heard_need_not_be_sent() {
+        let (ledger, mut pages) = pair();
+        assert!(pages.is_heard() && !ledger.has_more(0));
+        pages.room()[..3].copy_from_slice(b"abc");
+        pages.commit(3);
+        assert!(!pages.is_heard() && ledger.has_more(0) && ledger.has_more(2));
+        ledger.heard(2);
+        assert!(!pages.is_heard());
+        ledger.heard(3);
+        assert!(pages.is_heard() && !ledger.has_more(3));
+        assert!(!ledger.has_sent(0));
+        pages.sent(3);
+        assert!(pages.is_heard() && !ledger.has_more(3));
+        assert!(ledger.has_sent(2) && !ledger.has_sent(3));
+        for yields in [false, true] {
+            ledger.watch(1000, yields);
+            assert_eq!(pages.watched(), (1000, yields));
+        }
+        let before = pages.letters();
+        ledger.sent();
+        assert_eq!(pages.letters(), before + 1);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod fork;
 pub(crate) mod image;
+pub(crate) mod large_pages;
 pub(crate) mod ledger;
 pub(crate) mod poller;
 pub(crate) mod processor;

@@ -37,6 +37,12 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
         Origin::Anybody
     }
 
+    /// A thread is about to block until the task is `done`, and may do something for it. Must be
+    /// short.
+    fn help(&self, done: &dyn Fn() -> bool) {
+        let _ = done;
+    }
+
     /// Where [`Completer::cancelled`] leaves its waker.
     fn waiting(&self) -> Option<&Waiting> {
         None

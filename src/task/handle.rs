@@ -136,6 +136,7 @@ impl<T> Task<T> {
             }
             claims -= 1;
         }
+        self.handle.help();
         // Somebody is at it, perhaps about to end: to park and be woken costs more than most tasks.
         for _ in 0..SPINS {
             if !self.handle.is_running() {

@@ -131,7 +131,7 @@ impl<T: Portable> Sender<T> {
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
         let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(item));
         let bytes = bytes.map_err(unencodable::<T>)?;
-        if !parcels.is_empty() {
+        if parcels.is_some() {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));
         }

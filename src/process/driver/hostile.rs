@@ -53,11 +53,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let shared = Arc::new(Shared {
-            mailbox: Mailbox::new().unwrap(),
-            counters: Arc::new(Counters::new()),
-            pids: Mutex::new(vec![0]),
-        });
+        let shared = Arc::new(Shared::new(1).unwrap());
         let settings = Settings {
             workers: 1,
             variables: Vec::new(),
@@ -117,7 +113,7 @@ impl World {
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
-            Box::new(Many::<u64, String>::new(completer))
+            Box::new(Many::<u64, String>::new(completer, 0))
         };
         let now = self.now();
         let mut work = Work::new(CODE, sink);

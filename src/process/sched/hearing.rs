@@ -178,7 +178,6 @@ impl Sched {
         {
             return Err(Broken);
         }
-        worker.front_since = now;
         worker.served += begun;
         if worker.state == State::Preparing && flight.job == INITIALIZE {
             worker.state = State::Ready;
@@ -190,7 +189,7 @@ impl Sched {
         let function = flight.function;
         self.pace_of(function, begun, nanos);
         self.settle(index, 0, now);
-        self.workers[index].window.pop_front();
+        self.workers[index].land(now);
         Ok(())
     }
 

@@ -53,16 +53,16 @@ mod sim;
 
 pub(crate) use ending::{How, Stop};
 
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Piece};
 use super::clock::Epoch;
-use super::crew::{Flight, Gated, HURRY, INITIALIZE, State, Worker};
+use super::crew::{Flight, Gated, HURRY, INITIALIZE, State, UNKNOWN, Worker};
 use super::job::{Job, Work};
 use super::link::Body;
+use super::numbered::Numbered;
 use super::stats::Counters;
 use super::wire::{self, BatchHead, CodeRef};
 use crate::sys::ledger::GATES;
@@ -114,12 +114,12 @@ pub(crate) struct Policy {
 
 /// The scheduler of one pool.
 pub(crate) struct Sched {
-    jobs: HashMap<u64, Job>,
+    jobs: Numbered<Job>,
     /// Jobs with waiting items, each once.
     queue: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
     /// Nanoseconds per item, by function.
-    pace: HashMap<u64, f64>,
+    pace: Numbered<f64>,
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
@@ -140,10 +140,10 @@ impl Sched {
     ) -> Self {
         policy.grace = policy.grace.min(FOR_EVER);
         Self {
-            jobs: HashMap::new(),
+            jobs: Numbered::default(),
             queue: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
-            pace: HashMap::new(),
+            pace: Numbered::default(),
             policy,
             epoch,
             counters,
@@ -205,7 +205,7 @@ impl Sched {
     }
 
     /// The process of `worker` runs; it has yet to say hello.
-    pub(crate) fn started(&mut self, worker: usize, pid: u32, gates: Rc<dyn Gated>, now: Instant) {
+    pub(crate) fn started(&mut self, worker: usize, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
         self.counters.started.add(1);
         self.workers[worker].started(pid, gates, now);
     }
@@ -254,11 +254,7 @@ impl Sched {
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }
-        let busy = self
-            .workers
-            .iter()
-            .filter(|worker| !worker.window.is_empty());
-        self.counters.busy.set(busy.count() as u64);
+        self.count_busy();
     }
 
     /// A process should stand in this place: always, unless the pool ends or such processes
@@ -268,12 +264,49 @@ impl Sched {
         self.broken.is_none() && (idle || !self.queue.is_empty())
     }
 
+    /// Nothing is due, and work is handed out as ever.
+    pub(crate) fn is_calm(&self, now: Instant) -> bool {
+        let calm = self.stop.is_none() && self.broken.is_none();
+        calm && self.deadline().is_none_or(|due| due > now)
+    }
+
+    /// Hands out work, and does nothing else of what `tick` does: no task can end.
+    pub(crate) fn hand_out(&mut self, now: Instant) {
+        self.dispatch(now);
+        self.count_busy();
+    }
+
+    fn count_busy(&self) {
+        let busy = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.window.is_empty());
+        self.counters.busy.set(busy.count() as u64);
+    }
+
+    /// The worker that has the job `id` and nothing else.
+    pub(crate) fn sole(&self, id: u64) -> Option<usize> {
+        self.workers.iter().position(|worker| {
+            let first = worker.window.front();
+            worker.window.len() == 1 && first.is_some_and(|flight| flight.job == id && flight.live)
+        })
+    }
+
+    /// All that `worker` can have to say is that it is done.
+    pub(crate) fn only_ends(&self, worker: usize) -> bool {
+        let window = &self.workers[worker].window;
+        window.len() == 1
+            && window
+                .front()
+                .is_some_and(|flight| flight.done == flight.end)
+    }
+
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
         while let Some(&id) = self.queue.front() {
             let job = self.jobs.get(&id);
             let pace = job.and_then(|job| self.pace.get(&job.work.code.function).copied());
-            let cost = pace.unwrap_or(f64::INFINITY);
+            let cost = pace.map_or(UNKNOWN, |pace| cost(pace, 1));
             let ends = job.is_some_and(Job::has_ends);
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
                 worker.has_room(cost, now) && (!ends || worker.window.is_empty())
@@ -299,7 +332,7 @@ impl Sched {
             };
             job.frames += 1;
             let mut flight = Flight::new(id, code.function, piece.clone());
-            flight.cost = cost * piece.len() as f64;
+            flight.cost = pace.map_or(UNKNOWN, |pace| self::cost(pace, piece.len()));
             flight.brief = self.workers[index].is_brief(flight.cost, now);
             flight.timeout = job.work.timeout;
             flight.check_at = flight.timeout.map(|timeout| now + timeout);
@@ -476,6 +509,11 @@ impl Sched {
         self.condemn(index, place, now);
         self.finish_if_settled(id);
     }
+}
+
+/// How many nanoseconds so many items should take.
+fn cost(pace: f64, items: usize) -> u64 {
+    ((pace * items as f64) as u64).min(UNKNOWN)
 }
 
 /// How many items the next frame of `job` should have.

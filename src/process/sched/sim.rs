@@ -19,7 +19,6 @@
 //! Length: one world, with its workers and its laws.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::rc::Rc;
 // Of the simulation: no protocol.
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -139,7 +138,7 @@ impl Sink for BookSink {
 
 /// A worker: what it was sent, where it is, and what it said that was not yet heard.
 struct Sim {
-    gates: Rc<Gates>,
+    gates: Arc<Gates>,
     inbox: VecDeque<(BatchHead, VecDeque<Item>)>,
     begun: u64,
     /// How many items it has begun in all, its initializer not counted.
@@ -364,7 +363,7 @@ impl World {
                 }
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
-                    let gates = Rc::new(Gates(std::array::from_fn(|_| Gate::new())));
+                    let gates = Arc::new(Gates(std::array::from_fn(|_| Gate::new())));
                     self.sched
                         .started(index, 100 + index as u32, gates.clone(), self.now);
                     assert!(self.sims[index].is_none(), "one process in one place");

@@ -76,6 +76,11 @@ impl<T> Handle<T> {
         self.header().state.is_running()
     }
 
+    /// Before this thread blocks for it.
+    pub(in crate::task) fn help(&self) {
+        self.cell.help(&|| self.is_done());
+    }
+
     /// Another reference to the same task.
     pub(in crate::task) fn to_ref(&self) -> Ref {
         Ref::clone(&self.cell)

@@ -368,6 +368,13 @@ impl Ref {
         }
     }
 
+    /// Before a thread blocks for it: see [`OnCancel::help`].
+    pub(super) fn help(&self, done: &dyn Fn() -> bool) {
+        if self.header().vtable.kind == Kind::Promise {
+            self.hook().help(done);
+        }
+    }
+
     /// The producer's end of a promise: writes `result` unless it was cancelled.
     pub(super) fn complete<T>(self, result: Result<T, TaskError>) {
         if !self.header().state.begin_complete() {

@@ -1,0 +1,233 @@
+//! Callers who do the driver's work.
+//!
+//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver and
+//! back to the caller: four threads are woken, one after the other, and each wake-up costs more than all the
+//! rest. Where calls follow closely, none of that is needed.
+//!
+//! **Protocol.**
+//! 1. *There.* A caller that finds the driver asleep hands out the new work itself
+//!    ([`Shared::leave`]), if the engine is free and handing out is all that there is to do. The driver is
+//!    woken only if it must know earlier than it will look by itself.
+//! 2. *In between.* A caller that is about to block for a call which is the only thing that its worker
+//!    has looks at the worker's ledger for a moment ([`Shared::help`]), and says so there. The worker need
+//!    not send the result then; it looks for its next frame for a moment, sends what has not been
+//!    heard, and goes to sleep as ever (`worker`).
+//! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks ahead.
+//!    When it is sent at last, it is known and passed over. A result that was sent before the worker knew that
+//!    somebody looks the caller receives, and the driver finds nothing.
+//!
+//! With one processor for all, looking means to make room for the worker, by a yield; if that
+//! ever takes long, others compute here, and nobody looks for a while.
+//!
+//! **Whose code runs.** Under the engine's lock a caller does only what runs nobody's
+//! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
+//! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
+//! output is captured, its hook would run, so there nobody looks.
+//!
+//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer. An idle pool has
+//! no part in it.
+//!
+//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on the same socket and
+//! would be woken, too. A caller that is the driver's deputy until its task has ended: then
+//! nobody looks at the others' clock, unless deputies hand over to one another.
+//!
+//! Tests: `tests/process_speed.rs`, `sys::ledger`, and whatever else calls.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::clock;
+use super::driver::{BEAT, Deputy, Driver, LIVELY, Shared};
+use super::link::Link;
+use super::mailbox::Mail;
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::{hint, thread};
+use crate::sys::ledger::Ledger;
+use crate::sys::ticks;
+
+/// How long who waits for a result, and who waits for work, looks before it sleeps.
+pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
+
+/// The same in nanoseconds, with time for the way.
+const WATCH: u64 = 40_000;
+
+/// How often to look for what comes in an instant.
+const SOON: u32 = 50;
+
+/// A yield that takes so long has let somebody else compute.
+const FOREIGN: u64 = 1_000 * ticks::MICROSECOND;
+/// For how long nobody looks after that.
+const SHY: u64 = 20_000 * ticks::MICROSECOND;
+
+/// Whether looking pays here.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    /// There is one processor for all.
+    yields: bool,
+    /// Until when nobody looks.
+    shy: AtomicU64,
+}
+
+impl Watching {
+    pub(crate) fn new() -> Self {
+        let processors = rustix::thread::sched_getaffinity(None).map(|set| set.count());
+        Self {
+            yields: processors.is_ok_and(|count| count < 2),
+            shy: AtomicU64::new(0),
+        }
+    }
+
+    /// One look has found nothing.
+    fn pause(&self) {
+        if !self.yields {
+            return hint::spin_loop();
+        }
+        let before = ticks::now();
+        thread::yield_now();
+        if ticks::since(before) > FOREIGN {
+            self.shy.store(ticks::now() + SHY, Ordering::Relaxed); // a hint
+        }
+    }
+
+    fn is_shy(&self) -> bool {
+        self.yields && ticks::now() < self.shy.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// Delivers new work, and does what is to be done for it if the driver sleeps.
+    pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
+        if self.mailbox.leave(mail)? {
+            let mut engine = self.engine.try_lock();
+            let done = match engine.as_deref_mut() {
+                Some(Some(engine)) => engine.hand_out(),
+                _ => false,
+            };
+            drop(engine);
+            if !done {
+                self.mailbox.wake();
+            }
+        }
+        Ok(())
+    }
+
+    /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
+    pub(crate) fn help(&self, id: u64, done: &dyn Fn() -> bool) {
+        if self.watching.is_shy() {
+            return;
+        }
+        let begin = ticks::now();
+        let Some((index, ledger, mut known)) = self.sole(id, begin, done) else {
+            return;
+        };
+        let watch = || ledger.watch(clock::now() + WATCH, self.watching.yields);
+        watch();
+        while ticks::since(begin) < LOOK {
+            if ledger.has_more(known)
+                && let Some(mut engine) = self.engine.try_lock()
+            {
+                let Some(engine) = engine.as_mut().filter(|engine| engine.sole(id).is_some())
+                else {
+                    return; // somebody else was quicker
+                };
+                let _deputy = Deputy::new();
+                if ledger.has_sent(known) {
+                    engine.receive(index, false); // before it knew that somebody looks
+                }
+                engine.look_ahead(index);
+                known = engine.links[index].as_ref().map_or(u64::MAX, Link::known);
+                if done() {
+                    engine.see_end(index);
+                    watch(); // the next call may follow
+                    return;
+                }
+            }
+            if done() {
+                return;
+            }
+            self.watching.pause();
+        }
+    }
+}
+
+impl Shared {
+    /// The worker that has the job `id` and nothing else; waits for a moment until it has it.
+    fn sole(
+        &self,
+        id: u64,
+        begin: u64,
+        done: &dyn Fn() -> bool,
+    ) -> Option<(usize, Arc<Ledger>, u64)> {
+        while !done() && ticks::since(begin) < LOOK {
+            if let Some(mut engine) = self.engine.try_lock() {
+                let engine = engine.as_mut()?;
+                // A driver that is just about to read it would do the same.
+                if engine.sole(id).is_none() && !self.mailbox.is_empty() && !engine.hand_out() {
+                    self.mailbox.wake();
+                }
+                return engine.sole(id);
+            }
+            self.watching.pause();
+        }
+        None
+    }
+}
+
+impl Driver {
+    /// The worker has said its result, and says that it is done right after it: then the next call
+    /// finds it idle.
+    fn see_end(&mut self, index: usize) {
+        for _ in 0..SOON {
+            let link = self.links[index].as_ref();
+            if !self.sched.only_ends(index) {
+                return;
+            }
+            if link.is_some_and(Link::has_more) {
+                self.look_ahead(index);
+            }
+            hint::spin_loop();
+        }
+    }
+
+    /// Hands out what is in the mailbox, if there is nothing else to do. True: the driver need not
+    /// be woken.
+    fn hand_out(&mut self) -> bool {
+        let now = Instant::now();
+        if !self.sched.is_calm(now) {
+            return false;
+        }
+        let Some(mail) = self.shared.mailbox.take_plain() else {
+            return false;
+        };
+        let _deputy = Deputy::new();
+        for index in 0..self.links.len() {
+            let link = self.links[index].as_ref();
+            let more = link.is_some_and(|link| link.has_more() && !link.output.is_captured());
+            if more && self.sched.only_ends(index) {
+                self.look_ahead(index);
+            }
+        }
+        self.read(mail, now);
+        self.sched.hand_out(now);
+        self.carry_out();
+        self.lively = now + LIVELY;
+        let links = || self.links.iter().flatten();
+        if links().any(|link| link.is_sending() || link.is_crowded()) {
+            return false;
+        }
+        match (self.sleeps_until, self.sched.deadline()) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(until), Some(due)) => until <= due + BEAT,
+        }
+    }
+
+    /// The worker that has the job `id` and nothing else, with its ledger and how much of that is known.
+    fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
+        let index = self.sched.sole(id)?;
+        let link = self.links[index].as_ref()?;
+        // (Where there is nothing to tell of its death, the end of its words does.)
+        let watched = !link.output.is_captured() && link.process().is_some();
+        watched.then(|| (index, link.ledger.clone(), link.known()))
+    }
+}

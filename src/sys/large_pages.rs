@@ -1,0 +1,62 @@
+//! Large pages for large buffers.
+//!
+//! **Job.** A buffer of many megabytes that is new costs more in page faults, one for every four kibibytes,
+//! than in copying what goes into it. Where the kernel gives large pages to who asks for them
+//! (Linux: `madvise`), this asks, before the first byte is written.
+//!
+//! - **Y70** The range that is advised consists of whole pages of memory that a vector owns and that the vector is
+//!   borrowed for mutably; the advice changes neither content nor protection.
+//!
+//! **Rejected.** Asking for every buffer: a page of two megabytes for a buffer of one wastes the other. A pool of
+//! buffers: it would keep what the program may need.
+//!
+//! Tests: below.
+#![allow(unsafe_code)]
+
+use rustix::mm::Advice;
+
+/// What is smaller has no use for a large page.
+const LARGE: usize = 4 << 20;
+
+/// Asks for large pages behind the room that `buffer` has left, if that is much.
+#[inline]
+pub(crate) fn advise<T>(buffer: &mut Vec<T>) {
+    let room = buffer.spare_capacity_mut();
+    if size_of_val(room) >= LARGE {
+        whole_pages(room.as_mut_ptr().cast(), size_of_val(room));
+    }
+}
+
+/// Advises the whole pages among the `length` bytes from `start` on, which somebody owns.
+#[cold]
+fn whole_pages(start: *mut u8, length: usize) {
+    let page = rustix::param::page_size();
+    let skip = start.addr().wrapping_neg() % page;
+    let pages = length.saturating_sub(skip) / page * page;
+    let first = start.wrapping_add(skip).cast();
+    // SAFETY: Y70. A kernel that knows no large pages refuses, which does no harm.
+    let _ = unsafe { rustix::mm::madvise(first, pages, Advice::LinuxHugepage) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_changes_nothing() {
+        for size in [0, 1, LARGE - 1, LARGE, 3 * LARGE + 77] {
+            let mut buffer = Vec::<u8>::with_capacity(size + 3);
+            buffer.extend_from_slice(b"abc");
+            advise(&mut buffer);
+            assert_eq!(buffer, b"abc");
+            buffer.resize(size + 3, 7);
+            advise(&mut buffer);
+            assert_eq!(&buffer[..3], b"abc");
+            assert!(buffer[3..].iter().all(|byte| *byte == 7));
+        }
+        let mut words = Vec::<u64>::with_capacity(LARGE);
+        advise(&mut words);
+        words.resize(LARGE, 1);
+        assert_eq!(words.iter().sum::<u64>(), LARGE as u64);
+    }
+}
