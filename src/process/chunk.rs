@@ -152,7 +152,7 @@ impl Chunk {
 
 /// Where each item ends: numbers only from the first item on that is longer or shorter than
 /// those before it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Ends {
     count: usize,
     /// How long each is, while they are all of one length.
