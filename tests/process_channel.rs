@@ -18,7 +18,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Test, tests, until};
+use support::{Test, nothing_left_since, tests, until};
 use trefoil::process::channel;
 use trefoil::process::channel::{Receiver, Sender};
 use trefoil::{Process, ProcessPool, SharedAtomics, TaskError, join_all};
@@ -131,7 +131,7 @@ tests! {
         is_closed(tx.try_send("a".to_owned()));
         is_closed(tx.send_blocking("a".repeat(5000)));
         drop(tx);
-        assert_eq!(census(), before);
+        nothing_left_since(before);
     }
 
     fn the_capacity_is_exact() {
@@ -381,7 +381,7 @@ tests! {
             total
         });
         assert_eq!(total, 10);
-        assert_eq!(census(), before);
+        nothing_left_since(before);
     }
 
     fn the_helper_thread_ends() {
@@ -490,7 +490,7 @@ tests! {
         drop(tx);
         is_closed(rx.recv_blocking());
         drop((rx, sent));
-        assert_eq!(census(), before);
+        nothing_left_since(before);
         println!("{started} killed, {} items", next.iter().sum::<u64>());
     }
 

@@ -42,6 +42,8 @@
 //! the lock wedges all, and nobody knows who has what. Batches by
 //! count: a factor of a million lies between a tiny item and a long one.
 //!
+//! Length: the transitions of one machine, over one state; what can stand alone is in its own files.
+//!
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process.rs`.
 
