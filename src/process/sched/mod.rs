@@ -48,6 +48,7 @@
 //! twice, blame is exact), `tests/process.rs`.
 
 mod due;
+mod easy;
 mod ending;
 mod hearing;
 #[cfg(test)]
@@ -266,41 +267,12 @@ impl Sched {
         self.broken.is_none() && (idle || !self.queue.is_empty())
     }
 
-    /// Nothing is due, and work is handed out as ever.
-    pub(crate) fn is_calm(&self, now: Instant) -> bool {
-        let calm = self.stop.is_none() && self.broken.is_none();
-        calm && self.deadline().is_none_or(|due| due > now)
-    }
-
-    /// Hands out work, and does nothing else of what `tick` does: no task can end.
-    pub(crate) fn hand_out(&mut self, now: Instant) {
-        self.dispatch(now);
-        self.count_busy();
-    }
-
     fn count_busy(&self) {
         let busy = self
             .workers
             .iter()
             .filter(|worker| !worker.window.is_empty());
         self.counters.busy.set(busy.count() as u64);
-    }
-
-    /// The worker that has the job `id` and nothing else.
-    pub(crate) fn sole(&self, id: u64) -> Option<usize> {
-        self.workers.iter().position(|worker| {
-            let first = worker.window.front();
-            worker.window.len() == 1 && first.is_some_and(|flight| flight.job == id && flight.live)
-        })
-    }
-
-    /// All that `worker` can have to say is that it is done.
-    pub(crate) fn only_ends(&self, worker: usize) -> bool {
-        let window = &self.workers[worker].window;
-        window.len() == 1
-            && window
-                .front()
-                .is_some_and(|flight| flight.done == flight.end)
     }
 
     /// Sends frames while there is work and room.

@@ -1,0 +1,40 @@
+//! What a caller may do in the driver's place: hand out work, where nothing else is to be done.
+//!
+//! `shortcut` asks these questions under the engine's lock; none of the answers runs anybody's code.
+//!
+//! Tests: `tests/process_speed.rs`.
+
+use std::time::Instant;
+
+use super::Sched;
+
+impl Sched {
+    /// Nothing is due, and work is handed out as ever.
+    pub(crate) fn is_calm(&self, now: Instant) -> bool {
+        let calm = self.stop.is_none() && self.broken.is_none();
+        calm && self.deadline().is_none_or(|due| due > now)
+    }
+
+    /// Hands out work, and does nothing else of what `tick` does: no task can end.
+    pub(crate) fn hand_out(&mut self, now: Instant) {
+        self.dispatch(now);
+        self.count_busy();
+    }
+
+    /// The worker that has the job `id` and nothing else.
+    pub(crate) fn sole(&self, id: u64) -> Option<usize> {
+        self.workers.iter().position(|worker| {
+            let first = worker.window.front();
+            worker.window.len() == 1 && first.is_some_and(|flight| flight.job == id && flight.live)
+        })
+    }
+
+    /// All that `worker` can have to say is that it is done.
+    pub(crate) fn only_ends(&self, worker: usize) -> bool {
+        let window = &self.workers[worker].window;
+        window.len() == 1
+            && window
+                .front()
+                .is_some_and(|flight| flight.done == flight.end)
+    }
+}
