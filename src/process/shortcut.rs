@@ -14,7 +14,8 @@
 //!    heard, and goes to sleep as ever (`worker`).
 //! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks ahead.
 //!    When it is sent at last, it is known and passed over. A result that was sent before the worker knew that
-//!    somebody looks the caller receives, and the driver finds nothing.
+//!    somebody looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
+//!    the caller's to do, the caller wakes the driver.
 //!
 //! With one processor for all, looking means to make room for the worker, by a yield; if that
 //! ever takes long, others compute here, and nobody looks for a while.
@@ -136,6 +137,9 @@ impl Shared {
                 }
                 engine.look_ahead(index);
                 known = engine.links[index].as_ref().map_or(u64::MAX, Link::known);
+                if engine.sched.needs_driver(Instant::now()) {
+                    self.mailbox.wake(); // it has heard nothing of what was taken in here
+                }
                 if done() {
                     engine.see_end(index);
                     watch(); // the next call may follow

@@ -15,6 +15,12 @@ impl Sched {
         calm && self.deadline().is_none_or(|due| due > now)
     }
 
+    /// There is something that only the driver may do, or that nobody else will: a worker that waits for what stands
+    /// in the queue, a pool that ends, a process to be started or told to go.
+    pub(crate) fn needs_driver(&self, now: Instant) -> bool {
+        !self.is_calm(now) || !self.actions.is_empty() || !self.queue.is_empty()
+    }
+
     /// Hands out work, and does nothing else of what `tick` does: no task can end.
     pub(crate) fn hand_out(&mut self, now: Instant) {
         self.dispatch(now);
