@@ -4,7 +4,7 @@
 //! than in copying what goes into it. Where the kernel gives large pages to who asks for them
 //! (Linux: `madvise`), this asks, before the first byte is written.
 //!
-//! - **Y80** The range that is advised consists of whole pages of memory that a vector owns and that the vector is
+//! - **Y75** The range that is advised consists of whole pages of memory that a vector owns and that the vector is
 //!   borrowed for mutably; the advice changes neither content nor protection.
 //!
 //! **Rejected.** Asking for every buffer: a page of two megabytes for a buffer of one wastes the other. A pool of
@@ -34,7 +34,7 @@ fn whole_pages(start: *mut u8, length: usize) {
     let skip = start.addr().wrapping_neg() % page;
     let pages = length.saturating_sub(skip) / page * page;
     let first = start.wrapping_add(skip).cast();
-    // SAFETY: Y80. A kernel that knows no large pages refuses, which does no harm.
+    // SAFETY: Y75. A kernel that knows no large pages refuses, which does no harm.
     let _ = unsafe { rustix::mm::madvise(first, pages, Advice::LinuxHugepage) };
 }
 

@@ -46,6 +46,8 @@
 //!
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process.rs`.
+//!
+//! Length: one state, and every decision that changes it.
 
 mod due;
 mod easy;
