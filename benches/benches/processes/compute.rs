@@ -9,7 +9,10 @@ use crate::peers;
 use crate::python;
 
 fn is_prime(n: u64) -> bool {
-    n > 1 && (2..).take_while(|i| i * i <= n).all(|i| n % i != 0)
+    n > 1
+        && (2..)
+            .take_while(|i| i * i <= n)
+            .all(|i| !n.is_multiple_of(i))
 }
 
 fn count((from, to): (u64, u64)) -> u64 {
