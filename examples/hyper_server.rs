@@ -134,14 +134,24 @@ async fn connection(
                 .timer(LoopTimer)
                 .keep_alive_interval(PATIENCE)
                 .serve_connection(stream, service);
-            drive(connection, &stop, |c| c.graceful_shutdown()).await
+            drive(
+                connection,
+                &stop,
+                server::conn::http2::Connection::graceful_shutdown,
+            )
+            .await
         }
         Ok(Ok(false)) => {
             let connection = server::conn::http1::Builder::new()
                 .timer(LoopTimer)
                 .header_read_timeout(PATIENCE)
                 .serve_connection(stream, service);
-            drive(connection, &stop, |c| c.graceful_shutdown()).await
+            drive(
+                connection,
+                &stop,
+                server::conn::http1::Connection::graceful_shutdown,
+            )
+            .await
         }
         _ => Ok(()),
     };

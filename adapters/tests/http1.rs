@@ -338,7 +338,8 @@ fn a_connection_can_be_upgraded() {
                 near.read_exact(&mut byte).await.unwrap();
                 head.push(byte[0]);
             }
-            let upgraded = upgraded.borrow_mut().take().unwrap().await.unwrap();
+            let upgrade = upgraded.borrow_mut().take().unwrap();
+            let upgraded = upgrade.await.unwrap();
             let far = upgraded.downcast::<TcpStream>().unwrap();
             assert!(far.read_buf.is_empty());
             far.io.write_all(b"no longer HTTP").await.unwrap();

@@ -10,6 +10,7 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Request, Response};
 use trefoil::io::{TcpListener, TcpStream};
 
+#[allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 #[path = "../../../tests/deadline/mod.rs"]
 mod deadline;
 
