@@ -111,7 +111,7 @@ fn streams_lose_nothing() {
             assert_eq!(all.len(), sent.get());
             assert_eq!(LoopHandle::current().snapshot().tasks().len(), 0);
         });
-        assert_eq!(count_fds(), before);
+        wait_until("no descriptor is left", || count_fds() <= before);
     });
 }
 
@@ -182,7 +182,8 @@ fn connections_are_made_or_not_made() {
                         .await
                         .is_none_or(|a| a.is_ok())
                 );
-                assert_eq!(count_fds(), open, "{polls}");
+                // The look-up that was given up reads the hosts' file to its end.
+                wait_until("no descriptor is left", || count_fds() <= open);
                 let mut next = now(TcpStream::connect(address)).await.unwrap();
                 loop {
                     let (served, peer) = now(tcp.accept()).await.unwrap();
@@ -199,7 +200,7 @@ fn connections_are_made_or_not_made() {
             }
             std::fs::remove_file(&path).unwrap();
         });
-        assert_eq!(count_fds(), before);
+        wait_until("no descriptor is left", || count_fds() <= before);
     });
 }
 
@@ -264,7 +265,7 @@ fn datagrams_descriptors_signals_and_children() {
                 assert_eq!(LoopHandle::current().snapshot().tasks().len(), 0);
             });
             // The children that were given up go when they end.
-            wait_until("no descriptor is left", || count_fds() == before);
+            wait_until("no descriptor is left", || count_fds() <= before);
         },
     );
 }
@@ -314,6 +315,6 @@ fn time_and_files() {
             fs::remove_file(&path).await.unwrap();
             assert_eq!(LoopHandle::current().snapshot().tasks().len(), 0);
         });
-        wait_until("no descriptor is left", || count_fds() == before);
+        wait_until("no descriptor is left", || count_fds() <= before);
     });
 }
