@@ -108,12 +108,6 @@ mod imp {
         0
     }
 
-    /// No filter of system calls has to be feared.
-    pub(super) fn is_free() -> bool {
-        static FREE: OnceLock<bool> = OnceLock::new();
-        *FREE.get_or_init(|| matches!(secure_computing_mode(), Ok(SecureComputingMode::Disabled)))
-    }
-
     pub(super) fn keep_off(_: u32, _: u32) -> Option<Set> {
         None
     }
