@@ -25,8 +25,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{
-    Scratch, Test, census, chaos, forever, note, nothing_left_since, pool, run_helper, signal,
-    start_helper, tests, until,
+    Dice, Scratch, Test, census, chaos, forever, note, nothing_left_since, pool, run_helper,
+    signal, start_helper, tests, until,
 };
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::task::WorkerExit;
@@ -359,27 +359,15 @@ fn right(id: u64, size: usize, (answer, bytes): &(u64, Vec<u8>)) -> bool {
     *answer == id && bytes.len() == size && bytes.iter().all(|byte| *byte == id as u8)
 }
 
-/// Numbers for tests that want many different ones.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-
-    /// Mostly small; around the sizes of the ledger and of the socket; sometimes larger.
-    fn size(&mut self) -> usize {
-        let size = match self.roll(40) {
-            0 => 100_000 + self.roll(60_000),
-            1 => self.roll(2_000_000),
-            2..8 => self.roll(20_000),
-            _ => self.roll(40),
-        };
-        size as usize
-    }
+/// Mostly small; around the sizes of the ledger and of the socket; sometimes larger.
+fn size(dice: &mut Dice) -> usize {
+    let size = match dice.roll(40) {
+        0 => 100_000 + dice.roll(60_000),
+        1 => dice.roll(2_000_000),
+        2..8 => dice.roll(20_000),
+        _ => dice.roll(40),
+    };
+    size as usize
 }
 
 fn nest(depth: u32) -> (u32, String) {
@@ -580,7 +568,7 @@ tests! {
                 while Instant::now() < end || seen.len() < sent {
                     if Instant::now() < end {
                         for _ in 0..dice.roll(60) {
-                            let (id, size) = (ids.fetch_add(1, Ordering::Relaxed), dice.size());
+                            let (id, size) = (ids.fetch_add(1, Ordering::Relaxed), size(&mut dice));
                             let task = procs.spawn((id, size, theirs.clone()), chaotic);
                             let cancelled = dice.roll(8) == 0 && task.cancel();
                             let tell = tell.clone();
@@ -611,7 +599,7 @@ tests! {
                 let mut answered = Vec::new();
                 while Instant::now() < end {
                     let items: Vec<(u64, usize)> = (0..dice.roll(150))
-                        .map(|_| (ids.fetch_add(1, Ordering::Relaxed), dice.size()))
+                        .map(|_| (ids.fetch_add(1, Ordering::Relaxed), size(&mut dice)))
                         .collect();
                     match procs.map(items.iter().map(|(id, size)| (*id, *size, path.clone())), chaotic) {
                         Ok(answers) => {

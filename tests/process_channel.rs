@@ -388,7 +388,7 @@ tests! {
         let before = census();
         let (tx, rx) = channel::<u64>(1).unwrap();
         let thread = std::thread::spawn(move || trefoil::run(async move { rx.recv().await }));
-        std::thread::sleep(Duration::from_millis(5));
+        until(|| support::census().1 > before.1 + 1); // the receiver's thread, and the helper that waits for it
         tx.send_blocking(5).unwrap();
         assert_eq!(thread.join().unwrap().unwrap(), 5);
         drop(tx);

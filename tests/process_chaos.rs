@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{Scratch, Test, census, kills, note, pool, signal, tests, until};
+use support::{Dice, Scratch, Test, census, kills, note, pool, signal, tests, until};
 use trefoil::{Bulk, ProcessPool, TaskError};
 
 /// How many items of each kind are under way at a time.
@@ -28,28 +28,16 @@ fn main() {
     support::main(TESTS);
 }
 
-/// Numbers for tests that want many different ones.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-
-    /// Mostly small; around the sizes of what is shared and of the socket's buffer; sometimes larger.
-    fn size(&mut self) -> usize {
-        let size = match self.roll(40) {
-            0 => 110_000 + self.roll(30_000),
-            1 => 212_000 + self.roll(2_000),
-            2 => self.roll(1_000_000),
-            3..9 => self.roll(9_000),
-            _ => self.roll(40),
-        };
-        size as usize
-    }
+/// Mostly small; around the sizes of what is shared and of the socket's buffer; sometimes larger.
+fn size(dice: &mut Dice) -> usize {
+    let size = match dice.roll(40) {
+        0 => 110_000 + dice.roll(30_000),
+        1 => 212_000 + dice.roll(2_000),
+        2 => dice.roll(1_000_000),
+        3..9 => dice.roll(9_000),
+        _ => dice.roll(40),
+    };
+    size as usize
 }
 
 type Item = (u64, Bulk<u8>, String);
@@ -111,7 +99,7 @@ struct Field<'a> {
 
 impl Field<'_> {
     fn item(&self, dice: &mut Dice) -> (u64, usize, Item) {
-        let (id, size) = (self.ids.fetch_add(1, Ordering::Relaxed), dice.size());
+        let (id, size) = (self.ids.fetch_add(1, Ordering::Relaxed), size(dice));
         (
             id,
             size,

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::{
-    Odd, Scratch, Test, census, helper, note, nothing_left_since, run_helper, signal, start_helper,
-    tests, until,
+    Odd, Scratch, Test, census, forever, helper, note, nothing_left_since, run_helper, signal,
+    start_helper, tests, until,
 };
 use trefoil::process::WorkerStdout;
 use trefoil::task::WorkerExit;
@@ -47,15 +47,15 @@ fn uninitialized() {
 
 /// Says who its process is, and waits to be killed.
 fn parent() {
-    let process = Process::spawn((), forever::<()>).unwrap();
+    let process = Process::spawn((), endless).unwrap();
     println!("{}", process.pid());
     drop(process);
-    forever(());
+    forever::<()>();
 }
 
 /// Ends while its process runs.
 fn leaves() {
-    let process = Process::spawn((), forever::<()>).unwrap();
+    let process = Process::spawn((), endless).unwrap();
     println!("{}", process.pid());
 }
 
@@ -68,10 +68,9 @@ fn unheard() {
     until(|| census() == (census().0, 1, false));
 }
 
-fn forever<T>(_: T) {
-    loop {
-        std::thread::sleep(Duration::from_secs(1000));
-    }
+/// As an item's function.
+fn endless(_: ()) {
+    forever::<()>();
 }
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
@@ -117,7 +116,7 @@ fn wait_for(path: String) -> u64 {
 /// Notes who runs it, then runs on.
 fn noted(path: String) {
     note(&path, std::process::id().into());
-    forever(());
+    forever::<()>();
 }
 
 fn descend(depth: u32) -> Result<u32, String> {
@@ -195,7 +194,7 @@ tests! {
 
     fn killed_before_it_has_begun() {
         for _ in 0..20 {
-            let process = Process::spawn((), forever::<()>).unwrap();
+            let process = Process::spawn((), endless).unwrap();
             process.kill();
             assert_eq!(died(process.join()).signal(), Some(9));
         }
@@ -214,7 +213,7 @@ tests! {
     }
 
     fn a_stopped_process_can_be_killed() {
-        let process = Process::spawn((), forever::<()>).unwrap();
+        let process = Process::spawn((), endless).unwrap();
         signal(process.pid(), Signal::STOP);
         until(|| state(process.pid()) == "T");
         assert!(process.is_alive());
@@ -229,7 +228,8 @@ tests! {
         let process = Process::spawn(scratch.text(), |path: String| {
             let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
             note(&path, child.id().into());
-            forever(child);
+            forever::<()>();
+            drop(child);
         }).unwrap();
         until(|| !scratch.notes().is_empty());
         process.kill();
@@ -315,7 +315,7 @@ tests! {
         assert!(matches!(task.join(), Err(TaskError::Cancelled)));
         until(|| scratch.notes() == [1, 2] && !is_there(pid));
 
-        let process = Process::builder().grace(Duration::from_millis(5)).spawn((), forever::<()>).unwrap();
+        let process = Process::builder().grace(Duration::from_millis(5)).spawn((), endless).unwrap();
         let pid = process.pid();
         let token = process.into_task().cancel_on_drop();
         drop(token);

@@ -371,11 +371,14 @@ fn everything_at_once_while_the_width_changes() {
             );
             let stop = Arc::new(AtomicBool::new(false));
             let mut helpers = Vec::new();
+            let rounds: [_; 4] = std::array::from_fn(|_| Arc::new(AtomicUsize::new(0)));
             let mut helper = |f: Box<dyn Fn(&ThreadPool) + Send>| {
                 let (pool, stop) = (Arc::clone(&pool), Arc::clone(&stop));
+                let round = Arc::clone(&rounds[helpers.len()]);
                 helpers.push(thread::spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
                         f(&pool);
+                        round.fetch_add(1, Ordering::Relaxed);
                     }
                 }));
             };
@@ -413,7 +416,9 @@ fn everything_at_once_while_the_width_changes() {
                     other => panic!("{other:?}"),
                 }
             }));
-            thread::sleep(Duration::from_millis(150));
+            // Each has met the others at many widths.
+            let met = |count: &Arc<AtomicUsize>| count.load(Ordering::Relaxed) >= 20;
+            eventually("they go on", || rounds.iter().all(met));
             let how = if round % 2 == 0 {
                 Shutdown::Wait
             } else {

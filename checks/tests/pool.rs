@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use trefoil::thread::model::{Broken, Gate, Pool, Scope, break_latch, break_tally};
-use trefoil_checks::explore;
+use trefoil_checks::{explore, must_fail, must_fail_with};
 
 /// One item, pushed while the only worker may be about to sleep.
 fn publish_vs_lie_down(broken: Broken) {
@@ -257,23 +257,6 @@ fn share_vs_away(broken: Broken) {
 #[test]
 fn the_share_of_one_who_is_away_is_taken_by_another() {
     explore(|| share_vs_away(Broken::No));
-}
-
-/// A deadlock in loom ends the process: each twin is this program, run again.
-fn must_fail(twin: &str) {
-    must_fail_with(twin, "deadlock");
-}
-
-fn must_fail_with(twin: &str, how: &str) {
-    let program = std::env::current_exe().unwrap();
-    let child = std::process::Command::new(program)
-        .args(["--exact", twin, "--ignored", "--nocapture"])
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
-    assert!(!child.status.success(), "the model finds nothing wrong");
-    let words = String::from_utf8_lossy(&child.stderr);
-    assert!(words.contains(how), "it failed for another reason: {words}");
 }
 
 #[test]

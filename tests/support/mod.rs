@@ -246,3 +246,15 @@ impl<'de> Deserialize<'de> for Odd {
         }
     }
 }
+
+/// Numbers for tests that want many different ones.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
