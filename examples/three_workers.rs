@@ -2,21 +2,21 @@
 //!
 //! `spawn_blocking` starts a function on a thread, as `threading.Thread` does in Python; here
 //! the thread comes from a pool, which is made when first needed and as wide as the machine.
-//! `blocking` says that the thread is about to wait, so that another takes its place: then
+//! One that waits is noticed, and another takes its place: so
 //! three workers that wait take a second on a machine with one processor, too.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use trefoil::{Task, TaskError, ThreadPool, spawn_blocking};
+use trefoil::{Task, TaskError, spawn_blocking};
 
 const WORKERS: [&str; 3] = ["one", "two", "three"];
 
 fn work(name: &str) -> usize {
     println!("  worker {name} begins");
     // A download, a device, a person.
-    ThreadPool::global().blocking(|| sleep(Duration::from_secs(1)));
+    sleep(Duration::from_secs(1));
     println!("  worker {name} is done");
     name.len()
 }

@@ -10,5 +10,6 @@ pub(crate) mod room;
 pub(crate) mod segment;
 pub(crate) mod signal;
 pub(crate) mod tally;
+pub(crate) mod thread_clock;
 pub(crate) mod ticks;
 pub(crate) mod worker;

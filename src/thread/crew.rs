@@ -42,6 +42,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
+use super::blocking::Calls;
 use super::grain::Grain;
 use super::guest::Lease;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
@@ -122,6 +123,7 @@ pub(super) struct Crew {
     idle: Idle<Arc<Slot>>,
     grain: Grain,
     placement: Placement,
+    calls: Calls,
     injector: Injector,
     /// The futures that have not ended.
     futures: Futures,
@@ -174,6 +176,7 @@ impl Crew {
             idle: Idle::new(config.threads),
             grain: Grain::default(),
             placement: Placement::default(),
+            calls: Calls::default(),
             injector: Injector::new(),
             futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
@@ -249,6 +252,10 @@ impl Crew {
 
     pub(super) fn placement(&self) -> &Placement {
         &self.placement
+    }
+
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     pub(super) fn grain(&self) -> &Grain {

@@ -78,7 +78,7 @@
 //! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time
 //! (longer, if there are runners too many already), and if nothing was taken from
 //! the queues meanwhile, it becomes one more runner. Only the pool's own workers count as waiting:
-//! an outside thread that waits for a busy pool would otherwise widen it. While nobody is blocked or nothing is queued, nobody watches: there is no ticker.
+//! an outside thread that waits for a busy pool would otherwise widen it. The watcher is also who looks after calls that may block (`blocking.rs`). While nobody is blocked or nothing is queued, nobody watches: there is no ticker.
 //!
 //! - **P1** `running` counts exactly the threads that have been recruited or
 //!   unblocked and have not since lain down, blocked or ended.
@@ -277,6 +277,8 @@ pub(super) struct Idle<B> {
     word: AtomicU64,
     /// A copy of `Beds::width`, read without the lock.
     width: AtomicUsize,
+    /// How many calls that may block are in progress; see `blocking.rs`.
+    calls: AtomicUsize,
     beds: Mutex<Beds<B>>,
     /// Told when nobody runs any more, while closing.
     quiet: Condvar,
@@ -288,6 +290,7 @@ impl<B: Bed> Idle<B> {
         Self {
             word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
             width: AtomicUsize::new(width),
+            calls: AtomicUsize::new(0),
             beds: Mutex::new(Beds {
                 own: Vec::new(),
                 spare: Vec::new(),
@@ -320,11 +323,16 @@ impl<B: Bed> Idle<B> {
             } else {
                 Need::Nobody
             }
-        } else if census.blocked() > 0 && !census.watched() {
+        } else if !census.watched() && self.may_stall(census) {
             Need::Watcher
         } else {
             Need::Nobody
         }
+    }
+
+    /// Those who run may all be stuck.
+    fn may_stall(&self, census: Census) -> bool {
+        census.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
     }
 
     /// After a push of work that nobody else would run.
@@ -420,10 +428,46 @@ impl<B: Bed> Idle<B> {
         before.searching() == 1
     }
 
-    /// Somebody is blocked and nobody watches.
+    /// Somebody is blocked, or may be, and nobody watches.
     pub(super) fn unwatched(&self) -> bool {
         let census = self.census(Ordering::Relaxed);
-        census.blocked() > 0 && !census.watched()
+        !census.watched() && self.may_stall(census)
+    }
+
+    /// A runner begins a call that may block. Afterwards it must look into the queues, if nobody
+    /// watches, and recruit as for a push if there is something.
+    pub(super) fn call_begins(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        // Between the addition and the caller's look, as in step 5.
+        fence(Ordering::SeqCst);
+    }
+
+    /// For a twin of the model.
+    #[cfg(loom)]
+    pub(super) fn call_begins_unfenced(&self) {
+        self.calls.store(1, Ordering::Relaxed);
+    }
+
+    /// How many run, and how many are blocked.
+    #[cfg(loom)]
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let census = self.census(Ordering::SeqCst);
+        (census.running(), census.blocked())
+    }
+
+    /// The call has ended.
+    pub(super) fn call_ends(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Calls that may block are in progress.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// Somebody is blocked: the pool may stand still for ever.
+    pub(super) fn has_blocked(&self) -> bool {
+        self.census(Ordering::Relaxed).blocked() > 0
     }
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep.
@@ -605,8 +649,11 @@ impl<B: Bed> Idle<B> {
     /// A runner is about to park in a wait. Afterwards it must look into the
     /// queues, and recruit as for a push if there is something.
     pub(super) fn block(&self) {
-        let census =
-            Census(self.word.fetch_add(BLOCKED - RUNNING, Ordering::SeqCst) + (BLOCKED - RUNNING));
+        let before = Census(self.word.fetch_add(BLOCKED - RUNNING, Ordering::SeqCst));
+        if cfg!(any(loom, debug_assertions)) {
+            assert!(before.running() > 0, "P1: nobody ran");
+        }
+        let census = Census(before.0 + (BLOCKED - RUNNING));
         if census.closing() && census.running() == 0 {
             drop(self.beds.lock());
             self.quiet.notify_all();
@@ -617,7 +664,10 @@ impl<B: Bed> Idle<B> {
 
     /// It goes on.
     pub(super) fn unblock(&self) {
-        self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst);
+        let before = Census(self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst));
+        if cfg!(any(loom, debug_assertions)) {
+            assert!(before.blocked() > 0, "P1: nobody was blocked");
+        }
     }
 
     /// How long the queues may stand still now: longer, the more runners there are
@@ -649,9 +699,9 @@ impl<B: Bed> Idle<B> {
         open
     }
 
-    /// A watcher is still needed: somebody is blocked.
+    /// A watcher is still needed: somebody is blocked, or may be.
     pub(super) fn watch_on(&self) -> bool {
-        self.census(Ordering::Relaxed).blocked() > 0
+        self.may_stall(self.census(Ordering::Relaxed))
     }
 
     /// From now on [`wait_quiet`](Self::wait_quiet) is told.

@@ -80,18 +80,35 @@ impl Worker {
     /// counts: a future that is polled between two parks of one wait may wait itself.
     fn block(&self) {
         let depth = self.blocked().replace(self.blocked().get() + 1);
-        if depth == 0 {
-            self.slot().post().leave();
-            self.crew().block();
+        if depth > 0 {
+            return;
         }
+        let count = || {
+            self.slot().post().leave();
+            self.crew().idle().block();
+        };
+        if !self.in_call().get() {
+            count();
+        } else if !self.slot().lending().leave(count) {
+            return;
+        }
+        self.crew().recheck();
     }
 
     fn unblock(&self) {
         let depth = self.blocked().get() - 1;
         self.blocked().set(depth);
-        if depth == 0 {
+        if depth > 0 {
+            return;
+        }
+        let count = || {
             self.slot().post().come_back();
             self.crew().idle().unblock();
+        };
+        if self.in_call().get() {
+            self.slot().lending().come_back(count);
+        } else {
+            count();
         }
     }
 

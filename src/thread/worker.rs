@@ -35,6 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::blocking::{Lending, Watch};
 use super::broadcast::Post;
 use super::crew::Crew;
 use super::grain::{Findings, TINY};
@@ -72,6 +73,7 @@ pub(super) struct Slot {
     /// Its shares of broadcasts.
     post: Post,
     berth: Berth,
+    lending: Lending,
 }
 
 impl Slot {
@@ -82,6 +84,10 @@ impl Slot {
 
     pub(super) fn berth(&self) -> &Berth {
         &self.berth
+    }
+
+    pub(super) fn lending(&self) -> &Lending {
+        &self.lending
     }
 
     pub(super) fn public(&self) -> &Public {
@@ -143,6 +149,7 @@ impl Seat {
             index,
             post: Post::new(),
             berth: Berth::default(),
+            lending: Lending::default(),
         };
         Self {
             slot: Arc::new(slot),
@@ -167,6 +174,8 @@ pub(super) struct Worker {
     findings: Findings,
     /// See `wait.rs`.
     blocked: Cell<u32>,
+    /// See `blocking.rs`.
+    in_call: Cell<bool>,
     /// It has been told to end.
     ending: Cell<bool>,
     /// It is in a hook of the user's, and not counted meanwhile.
@@ -189,6 +198,7 @@ impl Worker {
             pace,
             findings: Findings::new(),
             blocked: Cell::new(0),
+            in_call: Cell::new(false),
             ending: Cell::new(false),
             in_hook: Cell::new(false),
             may_run,
@@ -247,6 +257,11 @@ impl Worker {
     /// How many waits this thread is parked in, one inside another.
     pub(super) fn blocked(&self) -> &Cell<u32> {
         &self.blocked
+    }
+
+    /// It runs a call that may block, and that counts.
+    pub(super) fn in_call(&self) -> &Cell<bool> {
+        &self.in_call
     }
 
     /// It is in a hook and no runner meanwhile, so that its pool may end before the hook does: what it
@@ -580,24 +595,39 @@ impl Worker {
         let idle = self.crew.idle();
         let mut before = self.crew.progress();
         let mut next = Instant::now() + idle.patience();
+        let mut calls = Watch::begin(&self.crew);
         loop {
-            while Instant::now() < next && self.seat.slot.post.is_empty() {
-                self.seat.parker.park_deadline(next);
+            let look = if idle.has_calls() {
+                idle::STALL
+            } else {
+                idle.patience()
+            };
+            let look = next.min(Instant::now() + look);
+            while Instant::now() < look && self.seat.slot.post.is_empty() {
+                self.seat.parker.park_deadline(look);
             }
             if !self.seat.slot.post.is_empty() {
                 idle.step_in();
                 return Role::Work;
             }
-            next = Instant::now() + idle.patience();
             if idle.watch_on() && self.crew.has_work() {
+                if idle.has_calls() {
+                    calls.look(&self.crew);
+                }
+                if look < next {
+                    continue;
+                }
+                next = Instant::now() + idle.patience();
                 let now = self.crew.progress();
-                if now == before {
+                if now == before && idle.has_blocked() {
+                    self.crew.calls().trust_nobody();
                     idle.step_in();
                     return Role::Work;
                 }
                 before = now;
                 continue;
             }
+            self.crew.calls().trust_nobody();
             if !idle.stop_watching(self.slot()) {
                 self.crew.recheck();
                 return Role::Exit;
@@ -631,6 +661,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
 pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     context::set_stack(crew.config().stack_bytes());
     context::set_home(crew.tag());
+    seat.slot.lending.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
     context::set_take(Some(take_newest));
     let worker = Worker::new(Arc::clone(&crew), seat, false);
