@@ -69,8 +69,8 @@ pub(super) struct Futures {
 /// Woken when nobody was there to run them.
 struct Late {
     entries: Vec<Runnable>,
-    /// Nobody looks here any more.
-    over: bool,
+    /// Nobody looks here any more; what comes now ends in this.
+    over: Option<TaskError>,
 }
 
 impl Futures {
@@ -79,7 +79,7 @@ impl Futures {
             parts: std::array::from_fn(|_| CachePadded::new(Mutex::new(Slab::new()))),
             late: Mutex::new(Late {
                 entries: Vec::new(),
-                over: false,
+                over: None,
             }),
         }
     }
@@ -126,7 +126,7 @@ impl Futures {
     pub(super) fn close(&self, injector: &Injector, reason: &TaskError) {
         self.wake_all();
         let mut late = self.late.lock();
-        late.over = true;
+        late.over.get_or_insert_with(|| reason.clone());
         let entries = std::mem::take(&mut late.entries);
         drop(late);
         let end = |entry: Runnable| entry.discard(reason.clone());
@@ -143,9 +143,9 @@ impl Futures {
     /// Puts a wake-up aside, unless it is too late for that.
     fn put_aside(&self, entry: Runnable) {
         let mut late = self.late.lock();
-        if late.over {
+        if let Some(reason) = late.over.clone() {
             drop(late);
-            drop(entry);
+            entry.discard(reason);
         } else {
             late.entries.push(entry);
         }

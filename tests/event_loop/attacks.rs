@@ -294,6 +294,7 @@ fn no_children() -> bool {
 }
 
 #[test]
+#[cfg_attr(target_env = "musl", ignore = "musl needs descriptors to start one")]
 fn children_without_descriptors_leave_no_zombies() {
     alone(
         "attacks::children_without_descriptors_leave_no_zombies",

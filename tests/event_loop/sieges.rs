@@ -199,14 +199,16 @@ impl Storm {
     #[allow(unsafe_code)]
     fn over_this_thread(signum: i32) -> Self {
         // SAFETY: it takes nothing and cannot fail.
-        let target = unsafe { libc::pthread_self() };
+        let target = unsafe { libc::pthread_self() } as usize; // a pointer in some C libraries
         let over = Arc::new(AtomicBool::new(false));
         let told = over.clone();
         let sender = thread::spawn(move || {
             let mut sent = 0;
             while !told.load(Ordering::Relaxed) {
                 // SAFETY: the storm ends before the thread that it is over.
-                assert_eq!(0, unsafe { libc::pthread_kill(target, signum) });
+                assert_eq!(0, unsafe {
+                    libc::pthread_kill(target as libc::pthread_t, signum)
+                });
                 sent += 1;
                 thread::sleep(Duration::from_micros(60));
             }
