@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Test, pool, tests, until};
+use support::{Odd, Test, pool, tests, until};
 use trefoil::ProcessPool;
 
 fn main() {
@@ -146,5 +146,17 @@ tests! {
         }
         until(|| told.load(Ordering::SeqCst) == ROUNDS);
         assert_eq!(here.load(Ordering::SeqCst), 0);
+    }
+
+    /// An item of an `imap` that cannot be encoded has never been the pool's.
+    fn what_cannot_be_encoded_is_not_pending() {
+        let procs = pool(1);
+        let results = procs.imap([0, 1, 0, 1, 0].map(Odd), |odd: Odd| odd.0);
+        assert_eq!(results.filter(Result::is_ok).count(), 3);
+        let long = procs.spawn((), |()| support::forever::<()>());
+        until(|| procs.stats().busy == 1);
+        assert_eq!(procs.stats().pending, 1);
+        long.cancel();
+        until(|| procs.stats().pending == 0);
     }
 }
