@@ -12,7 +12,7 @@
 //! - **W8** Every item that was taken is answered by exactly one record before the
 //!   next is taken: a value, a codec error or a panic. (`open` says that one is due.)
 //!
-//! Tests: `tests/process.rs`.
+//! Tests: `tests/process.rs`; `tests/process_fork.rs`.
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
@@ -31,6 +31,7 @@ use super::context::Contexts;
 use super::flavor::{Front, Tail};
 use super::memory::Memory;
 use super::wire::{self, BatchHead, CodecOf, Reader};
+use crate::sys::fork;
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::panic::Panic;
 
@@ -235,6 +236,8 @@ pub(crate) struct Desk {
     pub(crate) memory: Option<Memory>,
     /// It has asked to be replaced.
     retiring: bool,
+    /// Of which generation of forks it is.
+    born: u32,
 }
 
 impl Desk {
@@ -245,6 +248,7 @@ impl Desk {
             contexts: Contexts::default(),
             memory,
             retiring: false,
+            born: fork::generation(),
         }
     }
 }
@@ -346,6 +350,7 @@ impl<'a> Batch<'a> {
     /// The item's result. After an error nothing has been said.
     #[inline]
     pub(crate) fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+        self.end_child();
         self.desk.outlet.value(value)?;
         self.open = false;
         Ok(())
@@ -366,7 +371,17 @@ impl<'a> Batch<'a> {
         self.answer(&wire::panic(panic.message(), place));
     }
 
+    /// An item may have forked, and have returned in the child, too. There is nothing to return to: the conversation
+    /// with the parent is the worker's.
+    #[inline]
+    fn end_child(&self) {
+        if self.desk.born != fork::generation() {
+            std::process::exit(0);
+        }
+    }
+
     fn answer(&mut self, record: &[u8]) {
+        self.end_child();
         if std::mem::take(&mut self.open) {
             self.desk.outlet.record(record);
         }

@@ -228,6 +228,11 @@ impl Worker {
             && self.window.is_empty()
     }
 
+    /// It gets nothing more, and has nothing to do.
+    pub(crate) fn is_leaver(&self) -> bool {
+        self.state == State::Ready && self.retiring && self.window.is_empty()
+    }
+
     /// How many more items it may have, if `most` is all that it may ever have.
     pub(crate) fn left(&self, most: Option<u64>) -> usize {
         let Some(most) = most else { return usize::MAX };

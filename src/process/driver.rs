@@ -95,6 +95,8 @@ impl Drop for Deputy {
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
+    /// How many places for workers there are.
+    pub(crate) places: usize,
     /// By place; 0: none.
     pub(crate) pids: Mutex<Vec<u32>>,
     /// None before it has begun and after it has ended.
@@ -107,6 +109,7 @@ impl Shared {
         Ok(Self {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
+            places: workers,
             pids: Mutex::new(vec![0; workers]),
             engine: Mutex::new(None),
             watching: Watching::new(),

@@ -108,7 +108,7 @@ where
         ordered: bool,
     ) -> Self {
         let shared = client.shared.clone();
-        let workers = shared.pids.lock().len();
+        let workers = shared.places;
         Self {
             id: shared.mailbox.id(),
             shared,
@@ -168,6 +168,9 @@ where
     fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Option<Result<R, TaskError>>> {
         if self.over {
             return Poll::Ready(None);
+        }
+        if self.shared.mailbox.is_foreign() {
+            return Poll::Ready(self.refused(TaskError::Closed)); // in a forked child nothing comes any more
         }
         if self.free() >= self.buffer.div_ceil(4) {
             self.refill();

@@ -112,8 +112,10 @@ pub(crate) struct Job {
     pub(crate) items: usize,
     /// How many frames are out whose results matter.
     pub(crate) frames: usize,
-    /// How many items have been fed.
+    /// The index behind the last item that has been fed.
     fed: usize,
+    /// How many items have been fed.
+    accepted: u64,
     /// How many of them have ended in a value or an error.
     pub(crate) answered: u64,
     /// Nothing more will be fed.
@@ -133,6 +135,7 @@ impl Job {
             items: 0,
             frames: 0,
             fed: 0,
+            accepted: 0,
             answered: 0,
             sealed: false,
             queued: false,
@@ -151,6 +154,7 @@ impl Job {
     /// Adds items that were not sent before.
     pub(crate) fn feed(&mut self, piece: Piece) {
         self.fed = piece.first() + piece.len();
+        self.accepted += piece.len() as u64;
         self.append(piece);
     }
 
@@ -193,7 +197,7 @@ impl Job {
 
     /// How many items have been fed and have not ended.
     pub(crate) fn pending(&self) -> u64 {
-        (self.fed as u64).saturating_sub(self.answered)
+        self.accepted.saturating_sub(self.answered)
     }
 
     /// Takes out what goes into the next frame.

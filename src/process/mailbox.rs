@@ -9,10 +9,11 @@
 //! ordinary kind ([`Mailbox::take_plain`]); then nobody is woken.
 //!
 //! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
+//! In a forked child, which has no driver and maybe locks that are held for ever, everything is returned to sender.
 //! After [`Mailbox::close`] nothing new is accepted; what belongs to a job
 //! that was accepted before still is.
 //!
-//! Tests: `tests/process.rs`.
+//! Tests: `tests/process.rs`; `tests/process_fork.rs`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +26,8 @@ use super::job::Work;
 use super::sched::Stop;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::task::TaskError;
+use crate::sys::fork;
+use crate::task::{TaskError, context};
 
 /// One thing to tell the driver.
 pub(crate) enum Mail {
@@ -58,11 +60,14 @@ pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
     bell: OwnedFd,
+    born: u32,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        fork::watch();
+        context::watch_forks();
         let queue = Queue {
             mail: Vec::new(),
             asleep: false,
@@ -73,7 +78,14 @@ impl Mailbox {
             queue: Mutex::new(queue),
             next_id: AtomicU64::new(1),
             bell,
+            born: fork::generation(),
         })
+    }
+
+    /// A parent of this process made it: the driver is there, and so are the workers.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
     }
 
     /// An id for a new job.
@@ -93,6 +105,9 @@ impl Mailbox {
     /// As [`push`](Self::push), but wakes nobody. True: the driver sleeps, so the caller must
     /// do its work or [`wake`](Self::wake) it.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<bool, Vec<Mail>> {
+        if self.is_foreign() {
+            return Err(mail.into());
+        }
         let mut queue = self.queue.lock();
         if queue.over || queue.closed && matches!(mail.first(), Some(Mail::Submit { .. })) {
             drop(queue);

@@ -17,7 +17,7 @@
 //! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
 //! the language of both sides; `chunk` the arguments in it, written by `flavor`. `sched` decides, with `job` and
-//! `crew` (and `numbered`) as its data; `driver` does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
+//! `crew` (and `numbered`) as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
 //! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
 //! function again.
 //! `sys::image` and `sys::ledger` lie below.
@@ -55,6 +55,7 @@ mod context;
 mod counted;
 mod crew;
 mod driver;
+mod driving;
 mod entry;
 mod error;
 mod flavor;

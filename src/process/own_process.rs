@@ -35,6 +35,7 @@ use serde::de::DeserializeOwned;
 use super::builder::{Settings, WorkerStdout};
 use super::client::{self, Client, Wishes};
 use super::driver::{Driver, Shared};
+use super::driving::Driving;
 use super::job::{Sink, Taken, Work};
 use super::link;
 use super::mailbox::Mail;
@@ -80,7 +81,7 @@ use crate::task::{Hook, Task, TaskError, TaskReport, context, panic};
 pub struct Process<R> {
     own: Arc<Own>,
     task: Task<R>,
-    driver: thread::JoinHandle<()>,
+    driver: Driving,
 }
 
 /// The settings of a [`Process`], from [`Process::builder`].
@@ -194,7 +195,7 @@ impl<R: Send + 'static> Process<R> {
         let Self { task, driver, .. } = self;
         let result = task.join();
         if !matches!(result, Err(TaskError::WouldBlock)) {
-            let _ = driver.join(); // it has nothing left to do
+            driver.join(); // it has nothing left to do
         }
         result
     }
@@ -311,7 +312,7 @@ fn start(
     settings: Settings,
     unobserved: Option<Hook>,
     end: Arc<Mutex<Option<End>>>,
-) -> Result<(Client, thread::JoinHandle<()>), PoolError> {
+) -> Result<(Client, Driving), PoolError> {
     panic::install_hook();
     let shared = Arc::new(Shared::new(1)?);
     let (ready, started) = mpsc::sync_channel(1);
@@ -333,7 +334,7 @@ fn start(
         let _ = driver.join();
         return Err(error.into());
     }
-    Ok((Client { shared, unobserved }, driver))
+    Ok((Client { shared, unobserved }, Driving::new(driver)))
 }
 
 /// Completes the task.

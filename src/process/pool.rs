@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::builder::Settings;
 use super::client::{Client, Wishes, code_of};
 use super::driver::{Driver, Shared, is_a_driver};
+use super::driving::Driving;
 use super::imap::Imap;
 use super::mailbox::Mail;
 use super::portable::Portable;
@@ -61,7 +62,7 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// ```
 pub struct ProcessPool {
     client: Client,
-    driver: Mutex<Option<thread::JoinHandle<()>>>,
+    driver: Mutex<Option<Driving>>,
 }
 
 impl ProcessPool {
@@ -96,7 +97,7 @@ impl ProcessPool {
             .spawn(move || Driver::new(theirs, settings).run(&ready))?;
         let pool = Self {
             client: Client { shared, unobserved },
-            driver: Mutex::new(Some(driver)),
+            driver: Mutex::new(Some(Driving::new(driver))),
         };
         // A driver that is gone without a word has panicked.
         started
@@ -108,7 +109,7 @@ impl ProcessPool {
     /// How many workers it has, those that are just being replaced included.
     #[must_use]
     pub fn num_workers(&self) -> usize {
-        self.client.shared.pids.lock().len()
+        self.client.shared.places
     }
 
     /// Runs `f(arg)` in a worker.
@@ -239,14 +240,12 @@ impl ProcessPool {
     /// A worker that has died is missing until it has been replaced, usually for a millisecond.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.client
-            .shared
-            .pids
-            .lock()
-            .iter()
-            .copied()
-            .filter(|pid| *pid != 0)
-            .collect()
+        let shared = &self.client.shared;
+        if shared.mailbox.is_foreign() {
+            return Vec::new();
+        }
+        let pids = shared.pids.lock();
+        pids.iter().copied().filter(|pid| *pid != 0).collect()
     }
 
     /// What the pool has done so far.
@@ -264,6 +263,9 @@ impl ProcessPool {
     /// stronger call overtakes a weaker one. An [`Imap`] takes in no more items.
     ///
     /// In a callback on the driver thread of a process pool, this or another, it does not wait.
+    ///
+    /// In a forked child, where its driver is not, a parent's pool has been shut down, and nothing that is done to
+    /// it there is felt by the parent.
     pub fn shutdown(&self, how: Shutdown) {
         self.end(how_of(how).into());
     }
@@ -301,6 +303,9 @@ impl ProcessPool {
 
     fn end(&self, stop: Stop) {
         let mailbox = &self.client.shared.mailbox;
+        if mailbox.is_foreign() {
+            return;
+        }
         mailbox.close();
         let _ = mailbox.push([Mail::Stop(stop)]);
         if is_a_driver() {
@@ -309,7 +314,7 @@ impl ProcessPool {
         // Whoever comes second waits here for the first.
         let mut driver = self.driver.lock();
         if let Some(driver) = driver.take() {
-            let _ = driver.join();
+            driver.join();
         }
     }
 }

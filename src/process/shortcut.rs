@@ -32,7 +32,7 @@
 //! would be woken, too. A caller that is the driver's deputy until its task has ended: then
 //! nobody looks at the others' clock, unless deputies hand over to one another.
 //!
-//! Tests: `tests/process_speed.rs`, `sys::ledger`, and whatever else calls.
+//! Tests: `tests/process_speed.rs`, `tests/process_callers.rs`, `sys::ledger`, and whatever else calls.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,7 +114,7 @@ impl Shared {
 
     /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
     pub(crate) fn help(&self, id: u64, done: &dyn Fn() -> bool) {
-        if self.watching.is_shy() {
+        if self.watching.is_shy() || self.mailbox.is_foreign() {
             return;
         }
         let begin = ticks::now();
@@ -127,8 +127,9 @@ impl Shared {
             if ledger.has_more(known)
                 && let Some(mut engine) = self.engine.try_lock()
             {
-                let Some(engine) = engine.as_mut().filter(|engine| engine.sole(id).is_some())
-                else {
+                // (It may have gone on elsewhere, and what comes from here is another's.)
+                let is_here = |engine: &&mut Driver| engine.sched.sole(id) == Some(index);
+                let Some(engine) = engine.as_mut().filter(is_here) else {
                     return; // somebody else was quicker
                 };
                 let _deputy = Deputy::new();
@@ -137,11 +138,15 @@ impl Shared {
                 }
                 engine.look_ahead(index);
                 known = engine.links[index].as_ref().map_or(u64::MAX, Link::known);
-                if engine.sched.needs_driver(Instant::now()) {
+                let is_over = done();
+                if is_over {
+                    engine.see_end(index);
+                }
+                engine.sched.count_busy();
+                if engine.oversleeps() || engine.sched.needs_driver(Instant::now()) {
                     self.mailbox.wake(); // it has heard nothing of what was taken in here
                 }
-                if done() {
-                    engine.see_end(index);
+                if is_over {
                     watch(); // the next call may follow
                     return;
                 }
@@ -216,13 +221,16 @@ impl Driver {
         self.carry_out();
         self.lively = now + LIVELY;
         let links = || self.links.iter().flatten();
-        if links().any(|link| link.is_sending() || link.is_crowded()) {
-            return false;
-        }
+        let sends = links().any(|link| link.is_sending() || link.is_crowded());
+        !(sends || self.sched.has_leavers() || self.oversleeps())
+    }
+
+    /// The driver's thread sleeps longer than it may.
+    fn oversleeps(&self) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(until), Some(due)) => until <= due + BEAT,
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(until), Some(due)) => until > due + BEAT,
         }
     }
 

@@ -44,6 +44,7 @@ use super::shortcut::LOOK;
 use super::wire::{self, BatchHead, Frame};
 use super::{baggage, entry, raw_call};
 use crate::loom::{hint, thread};
+use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
 use crate::sys::ledger::{Gates, Pages};
@@ -99,6 +100,7 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
     };
     let _ = rustix::process::setrlimit(Resource::Core, none);
     ignore_broken_pipes();
+    fork::watch();
 
     let mut inlet = Inlet {
         socket,

@@ -77,8 +77,8 @@ impl<T> Task<T> {
     /// event-loop thread if the task has not ended: the task is then detached. The same
     /// where a task joins itself, and where only this thread's own loop, which it is not
     /// running, could run the task.
-    /// [`TaskError::Closed`] if its result was taken before, or if this process was forked since: the thread
-    /// pool that was to run it is the parent's.
+    /// [`TaskError::Closed`] if its result was taken before, or if this process was forked since: the pool
+    /// that was to run it is the parent's.
     pub fn join(self) -> Result<T, TaskError> {
         match self.handle.into_output() {
             Ok(output) => output.unwrap_or(Err(TaskError::Closed)),

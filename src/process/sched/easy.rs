@@ -2,11 +2,12 @@
 //!
 //! `shortcut` asks these questions under the engine's lock; none of the answers runs anybody's code.
 //!
-//! Tests: `tests/process_speed.rs`.
+//! Tests: `tests/process_speed.rs`, `tests/process_callers.rs`.
 
 use std::time::Instant;
 
 use super::Sched;
+use crate::process::crew::Worker;
 
 impl Sched {
     /// Nothing is due, and work is handed out as ever.
@@ -16,9 +17,19 @@ impl Sched {
     }
 
     /// There is something that only the driver may do, or that nobody else will: a worker that waits for what stands
-    /// in the queue, a pool that ends, a process to be started or told to go.
+    /// in the queue or in another's window, a pool that ends, a process to be started or told to go.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
-        !self.is_calm(now) || !self.actions.is_empty() || !self.queue.is_empty()
+        let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
+        !self.is_calm(now)
+            || !self.actions.is_empty()
+            || !self.queue.is_empty()
+            || self.has_leavers()
+            || takes_over()
+    }
+
+    /// A worker is to be told to go.
+    pub(crate) fn has_leavers(&self) -> bool {
+        self.workers.iter().any(Worker::is_leaver)
     }
 
     /// Hands out work, and does nothing else of what `tick` does: no task can end.

@@ -132,7 +132,7 @@ impl Sched {
     /// A worker that is to be replaced goes as soon as it has nothing to do.
     pub(super) fn retire(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if worker.retiring && worker.state == State::Ready && worker.window.is_empty() {
+        if worker.is_leaver() {
             worker.fruitful = true; // it has done what it should
             self.leave(index, now);
         }

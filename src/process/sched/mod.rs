@@ -269,7 +269,7 @@ impl Sched {
         self.broken.is_none() && (idle || !self.queue.is_empty())
     }
 
-    fn count_busy(&self) {
+    pub(crate) fn count_busy(&self) {
         let busy = self
             .workers
             .iter()

@@ -47,11 +47,11 @@ impl<T> Handle<T> {
         self.header().state.is_done() || self.is_lost()
     }
 
-    /// A thread of a parent process was to run it: nobody here will.
+    /// A thread of a parent process was to run it, or to have it run: nobody here will.
     #[inline]
     fn is_lost(&self) -> bool {
         let header = self.header();
-        context::is_parents(header.id) && header.state.is_claimable()
+        context::is_parents(header.id) && (header.state.is_claimable() || self.cell.is_call())
     }
 
     /// What the handle may do next. The output of a task that is lost in a forked child is as one that

@@ -368,6 +368,11 @@ impl Ref {
         }
     }
 
+    /// A promise that an executor of this process keeps.
+    pub(super) fn is_call(&self) -> bool {
+        self.header().vtable.kind == Kind::Promise && matches!(self.origin(), Origin::Work)
+    }
+
     /// Before a thread blocks for it: see [`OnCancel::help`].
     pub(super) fn help(&self, done: &dyn Fn() -> bool) {
         if self.header().vtable.kind == Kind::Promise {

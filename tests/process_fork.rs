@@ -1,0 +1,193 @@
+//! A forked child and the process pools of its parent: a clear state, never a hang, and nothing that the
+//! parent could feel.
+//!
+//! Each test forks for real. The child does what it is to do and leaves by `_exit`; the parent
+//! waits for it with a deadline, and kills what hangs.
+//!
+//! A program of its own, like `process.rs`: see there. One test runs after the other, like in `thread_fork.rs`.
+#![allow(
+    unsafe_code,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use support::{Test, pool, tests, until};
+use trefoil::{Process, Shutdown, TaskError};
+
+fn main() {
+    trefoil::init();
+    support::main(TESTS);
+}
+
+unsafe extern "C" {
+    fn fork() -> i32;
+    fn _exit(code: i32) -> !;
+}
+
+/// `None` in the child.
+fn split() -> Option<Pid> {
+    // SAFETY: the child goes on with what `fork` gives it: this thread, and an allocator that works.
+    Pid::from_raw(unsafe { fork() })
+}
+
+/// Ends the child without a look back.
+fn leave(code: i32) -> ! {
+    // SAFETY: it only ends the process.
+    unsafe { _exit(code) }
+}
+
+/// Waits until no other thread of this process is about to start or to end.
+fn settle() {
+    until(|| {
+        let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));
+        // "tid (name) S ...", and the name may contain anything.
+        let asleep = |stat: String| {
+            let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+            rest.trim_start().starts_with('S')
+        };
+        others
+            .map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default())
+            .all(asleep)
+    });
+}
+
+/// How the child ends: its exit code, or -1 if it was killed.
+fn ending(child: Pid) -> i32 {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).unwrap() {
+            return status.exit_status().unwrap_or(-1);
+        }
+        if Instant::now() > end {
+            kill_process(child, Signal::KILL).unwrap();
+            waitpid(Some(child), WaitOptions::empty()).unwrap();
+            panic!("the child hangs");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs `f` in a forked child, which must end well.
+fn in_child(f: impl FnOnce()) {
+    settle();
+    match split() {
+        Some(child) => assert_eq!(ending(child), 0, "the child has panicked"),
+        None => {
+            let fine = catch_unwind(AssertUnwindSafe(f)).is_ok();
+            leave(i32::from(!fine));
+        }
+    }
+}
+
+fn double(n: u64) -> u64 {
+    n * 2
+}
+
+tests! {
+    fn a_child_sees_a_closed_pool() {
+        let procs = pool(2);
+        assert_eq!(procs.spawn(1, double).join().unwrap(), 2);
+        let before = procs.worker_pids();
+        in_child(|| {
+            let closed = |error: TaskError| assert!(matches!(error, TaskError::Closed), "{error}");
+            closed(procs.spawn(2, double).join().unwrap_err());
+            closed(procs.map(0..100, double).unwrap_err());
+            closed(procs.map_with(&1, 0..100, |one: &u64, n: u64| one + n).unwrap_err());
+            let mut lazy = procs.imap(0..100, double);
+            closed(lazy.next().unwrap().unwrap_err());
+            drop(lazy);
+            procs.spawn(2, double).cancel();
+            assert_eq!((procs.num_workers(), procs.worker_pids().len()), (2, 0));
+            assert!(format!("{procs:?} {:?}", procs.stats()).contains("ProcessPool"));
+            procs.shutdown(Shutdown::Wait);
+            procs.shutdown_timeout(Shutdown::CancelPending, Duration::from_secs(1));
+            procs.kill();
+        });
+        assert_eq!(procs.spawn(3, double).join().unwrap(), 6);
+        assert_eq!(procs.map(0..100, double).unwrap()[99], 198);
+        assert_eq!((procs.worker_pids(), procs.stats().died), (before, 0));
+    }
+
+    fn a_child_drops_what_is_its_parents() {
+        let mut procs = Some(pool(2));
+        let mut process = Some(Process::spawn((), |()| support::forever::<u64>()).unwrap());
+        let pids = procs.as_ref().unwrap().worker_pids();
+        in_child(|| {
+            drop(procs.take());
+            drop(process.take());
+        });
+        in_child(|| {
+            let joined = process.take().unwrap().join();
+            assert!(matches!(joined, Err(TaskError::Closed)), "{joined:?}");
+        });
+        let (procs, process) = (procs.unwrap(), process.unwrap());
+        assert_eq!(procs.worker_pids(), pids);
+        assert_eq!(procs.map(0..100, double).unwrap()[99], 198);
+        assert!(process.is_alive());
+        process.kill();
+        assert!(matches!(process.join(), Err(TaskError::WorkerDied(_))));
+    }
+
+    fn what_had_begun_is_the_parents() {
+        let procs = pool(2);
+        let mut task = Some(procs.spawn((), |()| support::forever::<()>()));
+        let mut lazy = Some(procs.imap(0..1000, double).buffer(4));
+        assert_eq!(lazy.as_mut().unwrap().next().unwrap().unwrap(), 0);
+        in_child(|| {
+            let joined = task.take().unwrap().join();
+            assert!(matches!(joined, Err(TaskError::Closed)), "{joined:?}");
+            let lazy = lazy.take().unwrap();
+            // What had come before the fork is there, and then the end.
+            let last = lazy.last().unwrap();
+            assert!(matches!(last, Err(TaskError::Closed)), "{last:?}");
+        });
+        in_child(|| {
+            task.take().unwrap().cancel();
+            drop(lazy.take());
+        });
+        let rest: Vec<u64> = lazy.unwrap().map(Result::unwrap).collect();
+        assert!(rest.into_iter().eq((1..1000).map(double)));
+        let task = task.unwrap();
+        assert!(!task.is_finished());
+        task.cancel();
+        assert_eq!(procs.stats().failed, 0);
+    }
+
+    fn a_child_makes_pools_of_its_own() {
+        let procs = pool(1);
+        in_child(|| {
+            let own = pool(2);
+            assert_eq!(own.map(0..100, double).unwrap()[99], 198);
+            assert_eq!(own.spawn(3, double).join().unwrap(), 6);
+            own.shutdown(Shutdown::Wait);
+            assert_eq!(Process::spawn(4, double).unwrap().join().unwrap(), 8);
+        });
+        assert_eq!(procs.spawn(3, double).join().unwrap(), 6);
+    }
+
+    /// There is nothing to return to: the pool's conversation is with the worker alone.
+    fn a_child_of_a_worker_that_returns_ends() {
+        let procs = pool(1);
+        let twice = |n: u64| {
+            split();
+            n * 2
+        };
+        for n in 0..20 {
+            assert_eq!(procs.spawn(n, twice).join().unwrap(), n * 2);
+            assert_eq!(procs.spawn(n, double).join().unwrap(), n * 2);
+        }
+        let many = procs.map(0..50u64, twice).unwrap();
+        assert!(many.into_iter().eq((0..50).map(double)));
+        assert_eq!(procs.stats().died, 0);
+    }
+}
