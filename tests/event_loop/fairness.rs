@@ -177,3 +177,43 @@ fn the_end_of_a_loop_is_not_put_off_by_those_who_spawn_for_ever() {
         assert!(start.elapsed() < LONG / 2);
     });
 }
+
+/// Polls that take long come one at a time: timers and sockets are looked at after each.
+#[test]
+fn behind_long_polls_nobody_waits_for_many_of_them() {
+    within_deadline(|| {
+        run(async {
+            const LONG_POLL: Duration = Duration::from_millis(2);
+            let polls = Rc::new(Cell::new(0_u32));
+            let count = polls.clone();
+            let busy = spawn(async move {
+                loop {
+                    let start = Instant::now();
+                    while start.elapsed() < LONG_POLL {}
+                    count.set(count.get() + 1);
+                    yield_now().await;
+                }
+            });
+            let (near, far) = pair().await;
+            // Until it is known that they are long.
+            while polls.get() < 20 {
+                yield_now().await;
+            }
+            for _ in 0..10 {
+                let before = polls.get();
+                sleep(LONG_POLL / 2).await;
+                assert!(polls.get() - before <= 3, "{}", polls.get() - before);
+                let before = polls.get();
+                let mut byte = [0];
+                let mut reader = std::pin::pin!(far.read(&mut byte));
+                let waits =
+                    std::future::poll_fn(|cx| Poll::Ready(reader.as_mut().poll(cx).is_pending()));
+                assert!(waits.await);
+                near.write_all(b"x").await.unwrap();
+                reader.await.unwrap();
+                assert!(polls.get() - before <= 3, "{}", polls.get() - before);
+            }
+            busy.cancel();
+        });
+    });
+}
