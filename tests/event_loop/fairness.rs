@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trefoil::io::UdpSocket;
-use trefoil::time::{interval, sleep};
+use trefoil::io::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use trefoil::time::{interval, sleep, timeout};
 use trefoil::{LoopHandle, Task, run, spawn, yield_now};
 
 use crate::support::{LONG, pair, within_deadline};
@@ -214,6 +214,42 @@ fn behind_long_polls_nobody_waits_for_many_of_them() {
                 assert!(polls.get() - before <= 3, "{}", polls.get() - before);
             }
             busy.cancel();
+        });
+    });
+}
+
+/// What fails at once, or never waits, in a loop: nothing but the event loop can end that.
+#[test]
+fn who_tries_again_at_once_can_be_timed_out() {
+    async fn for_ever<R>(mut again: impl AsyncFnMut() -> R) {
+        loop {
+            let _ = again().await;
+        }
+    }
+    within_deadline(|| {
+        run(async {
+            let nowhere = std::env::temp_dir().join("there is nothing here");
+            let socket = UnixDatagram::unbound().unwrap();
+            let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let taken = &taken.local_addr().unwrap();
+            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let soon = Duration::from_millis(5);
+            macro_rules! tries {
+                ($($call:expr),*) => { $(
+                    assert!(timeout(soon, for_ever(async || $call.await)).await.is_err());
+                )* };
+            }
+            tries!(
+                socket.send_to(b"x", &nowhere),
+                socket.connect(&nowhere),
+                UnixDatagram::bind(nowhere.join("nor here")),
+                UnixListener::bind(nowhere.join("nor here")),
+                UnixStream::connect(&nowhere),
+                TcpListener::bind(taken),
+                TcpStream::connect("255.255.255.255:1"),
+                UdpSocket::bind("192.0.2.1:1"),
+                udp.connect("127.0.0.1:1")
+            );
         });
     });
 }
