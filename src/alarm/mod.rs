@@ -37,6 +37,7 @@
 
 mod clock;
 mod heap;
+mod late;
 mod slots;
 mod thread;
 mod timers;

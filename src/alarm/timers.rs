@@ -3,7 +3,8 @@
 //! Most timers are timeouts: there are many at once, and nearly all are cancelled long before they
 //! matter. So what is far away is not ordered, only put where it is found again when its time
 //! comes near ([`wheel`](super::wheel)); what is near is in a heap ([`heap`](super::heap)), which is
-//! small. To begin a timer and to cancel it take the same few steps, whether ten wait or a million.
+//! small. To begin a timer and to cancel it take the same few steps, whether ten wait or a million. What is
+//! later than anything that is counted, 146 years, lies aside ([`late`](super::late)).
 //!
 //! - Order is exact: by deadline, then by creation. Nothing is rounded, so
 //!   nothing can go off early: the wheel only decides when a timer is put into the heap, and
@@ -21,6 +22,7 @@
 use std::time::{Duration, Instant};
 
 use super::heap::{HEAP, Heap};
+use super::late::{LATE, Late};
 use super::slots::Slots;
 pub(crate) use super::slots::TimerKey;
 use super::wheel::Wheel;
@@ -33,11 +35,12 @@ pub(crate) struct Timers<T> {
     slots: Slots<T>,
     near: Heap,
     far: Wheel,
+    late: Late,
 }
 
 /// Deadlines are nanoseconds in a range of 2^63 of them, 292 years; here it has its beginning.
 const MIDDLE: u64 = 1 << 62;
-/// And this is what counts as its end: whatever is later.
+/// And this is its end: what is later is not counted.
 const LAST: u64 = (1 << 63) - 1;
 
 impl<T> Timers<T> {
@@ -47,6 +50,7 @@ impl<T> Timers<T> {
             slots: Slots::new(),
             near: Heap::new(),
             far: Wheel::new(MIDDLE),
+            late: Late::new(),
         }
     }
 
@@ -68,7 +72,7 @@ impl<T> Timers<T> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.near.first().is_none() && self.far.is_empty()
+        self.near.first().is_none() && self.far.is_empty() && self.late.is_empty()
     }
 
     /// The earliest deadline. It can be too early a time, once, where many timers with about the
@@ -76,15 +80,21 @@ impl<T> Timers<T> {
     pub(crate) fn next(&mut self) -> Option<Instant> {
         let first = match self.near.first() {
             Some(first) => first.at,
-            None => self.far.least()?,
+            None => match self.far.least() {
+                Some(first) => first,
+                None => return self.late.least(),
+            },
         };
         Some(self.instant(first))
     }
 
     #[inline]
     pub(crate) fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
-        let (entry, key) = self.slots.occupy(self.count(deadline), payload);
-        if let Some(near) = self.far.insert(&mut self.slots, entry) {
+        let at = self.count(deadline);
+        let (entry, key) = self.slots.occupy(at, payload);
+        if at == LAST {
+            self.late.insert(&mut self.slots, deadline, entry);
+        } else if let Some(near) = self.far.insert(&mut self.slots, entry) {
             self.near.insert(&mut self.slots, near);
         }
         key
@@ -100,6 +110,7 @@ impl<T> Timers<T> {
         let slot = self.slots.find(key)?;
         match self.slots.place(slot) {
             (HEAP, place) => self.near.remove(&mut self.slots, place),
+            (LATE, place) => self.late.remove(&mut self.slots, place),
             (bucket, place) => self.far.remove(&mut self.slots, bucket, place),
         }
         self.slots.vacate(slot)
@@ -108,8 +119,17 @@ impl<T> Timers<T> {
     /// The timers that are due at `now`, earliest first.
     #[inline]
     pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
-        let now = self.count(now);
-        std::iter::from_fn(move || self.pop_due(now))
+        let mut at = self.count(now);
+        std::iter::from_fn(move || {
+            if let Some(payload) = self.pop_due(at) {
+                return Some(payload);
+            }
+            if at < LAST {
+                return None;
+            }
+            at = self.begin_again(now);
+            self.pop_due(at)
+        })
     }
 
     #[inline]
@@ -129,12 +149,35 @@ impl<T> Timers<T> {
         self.slots.vacate(first.slot)
     }
 
-    /// Whatever is earliest, due or not: how a timekeeper empties itself.
+    /// The range has come to its end, which only a virtual clock sees, and all that was counted in it is
+    /// gone: another begins.
+    #[cold]
+    fn begin_again(&mut self, now: Instant) -> u64 {
+        self.start = now;
+        self.far = Wheel::new(MIDDLE);
+        for (deadline, mut entry) in self.late.take() {
+            entry.at = self.count(deadline);
+            if entry.at == LAST {
+                self.late.insert(&mut self.slots, deadline, entry);
+            } else if let Some(near) = self.far.insert(&mut self.slots, entry) {
+                self.near.insert(&mut self.slots, near);
+            }
+        }
+        MIDDLE
+    }
+
+    /// Whatever is earliest (of what lies beyond the range, any), due or not: how a timekeeper empties
+    /// itself.
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.far.advance_to_first(&mut self.slots, &mut self.near);
-        let first = self.near.first()?;
-        self.near.remove(&mut self.slots, 0);
-        self.slots.vacate(first.slot)
+        let slot = match self.near.first() {
+            Some(first) => {
+                self.near.remove(&mut self.slots, 0);
+                first.slot
+            }
+            None => self.late.pop()?,
+        };
+        self.slots.vacate(slot)
     }
 }
 
@@ -274,6 +317,43 @@ mod tests {
         assert_eq!(timers.due(start + Duration::from_secs(1 << 30)).count(), 1);
         assert!(timers.next().unwrap() > start);
         assert_eq!(std::iter::from_fn(|| timers.pop()).count(), 3);
+        assert!(timers.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_passes_the_end_of_the_range() {
+        let mut timers = Timers::new();
+        let start = Instant::now();
+        let at = |years: u64| start + Duration::from_secs(years * 31_557_600);
+        let keys: Vec<TimerKey> = (1..=1_000)
+            .rev()
+            .map(|years| timers.insert(at(years), years))
+            .collect();
+        let again = timers.insert(at(500), 10_500);
+        // The three hundreds are cancelled.
+        for key in &keys[600..700] {
+            assert!((301..=400).contains(&timers.remove(*key).unwrap()));
+        }
+        let mut fired = Vec::new();
+        while let Some(next) = timers.next() {
+            fired.extend(timers.due(next - Duration::from_nanos(1)));
+            assert!(fired.iter().all(|years| at(years % 10_000) < next));
+            fired.extend(timers.due(next));
+        }
+        let expected = (1..=300)
+            .chain(401..=500)
+            .chain([10_500])
+            .chain(501..=1_000);
+        assert_eq!(fired, expected.collect::<Vec<_>>());
+        assert_eq!(timers.get_mut(again), None);
+        // And on from there.
+        timers.insert(at(1_000) + Duration::from_secs(1), 1);
+        assert_eq!(timers.due(at(1_000)).next(), None);
+        assert_eq!(
+            timers.due(at(1_000) + Duration::from_secs(1)).next(),
+            Some(1)
+        );
+        assert!(timers.is_empty() && timers.next().is_none());
     }
 
     #[test]

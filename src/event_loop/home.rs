@@ -10,7 +10,8 @@
 //! every one, and others can look at them.
 //!
 //! - **L6** The table has a task from the moment that this thread first sees it
-//!   until it is done. So a future's last reference goes on this thread.
+//!   until it is done. So a future's last reference goes on this thread. Whoever runs code of the loop has
+//!   taken the table: also for the destructors of the root future.
 //!
 //! What time it is comes from [`Home::now`]: the loop's clock may be a virtual one.
 //!

@@ -73,7 +73,6 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -197,7 +196,7 @@ impl EventLoop {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         refuse_nesting("EventLoop::block_on");
         let _entered = current::enter(&self.home);
-        turn::drive(&self.home, pin!(future))
+        turn::drive(&self.home, future)
     }
 
     /// Does what can be done now, without waiting: for a program whose own loop drives this one.

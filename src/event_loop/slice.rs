@@ -5,8 +5,8 @@
 //! the clock read for every poll, which would double what the shortest of them cost:
 //!
 //! 1. Polls are counted. Every [`STRIDE`]-th reads the clock ([`ticks`]).
-//! 2. Where those took so long that they are not short, every single one does, until they are
-//!    short again.
+//! 2. Where those took so long that they are not short, every single one does, until [`CAREFUL`] in a
+//!    row were short: also in the slices that follow, and also where long and short ones take turns.
 //! 3. Timers are looked at whenever the clock was read.
 //!
 //! The clock is a rough one, and may even stand still: then the slice ends after [`MOST`] polls.
@@ -24,6 +24,10 @@ const STRIDE: u32 = 8;
 /// Polls that took longer than this in all were not short ones.
 const LONG: u64 = SLICE / 32;
 
+/// After a long poll every single one is looked at until so many were short: with 10 ns for each look that
+/// is a twentieth of the long one.
+const CAREFUL: u32 = 32;
+
 /// A slice ends after so many polls, whatever the clock says.
 const MOST: u32 = 1024;
 
@@ -34,6 +38,8 @@ pub(super) struct Slice {
     polls: u32,
     /// The clock is read when there were so many.
     next: u32,
+    /// So many are to be looked at one by one.
+    careful: u32,
     began: u64,
     /// When the clock was read last.
     read: u64,
@@ -48,6 +54,7 @@ impl Slice {
         Self {
             polls: 0,
             next: STRIDE,
+            careful: 0,
             began: now,
             read: now,
             over: false,
@@ -55,10 +62,15 @@ impl Slice {
         }
     }
 
-    /// The kernel was asked: another one begins.
+    /// The kernel was asked: another one begins, of polls like the last ones.
     #[inline]
     pub(super) fn begin(&mut self) {
-        *self = Self::new();
+        let careful = self.careful;
+        *self = Self {
+            next: if careful == 0 { STRIDE } else { 1 },
+            careful,
+            ..Self::new()
+        };
     }
 
     /// One poll more. True: it is over.
@@ -74,7 +86,12 @@ impl Slice {
     fn read_clock(&mut self, now: u64) {
         let short = now.saturating_sub(self.read) < LONG;
         self.read = now;
-        self.next = self.polls + if short { STRIDE } else { 1 };
+        self.careful = if short {
+            self.careful.saturating_sub(1)
+        } else {
+            CAREFUL
+        };
+        self.next = self.polls + if self.careful == 0 { STRIDE } else { 1 };
         self.over |= now.saturating_sub(self.began) >= SLICE || self.polls >= MOST;
         self.timers = true;
     }
@@ -123,5 +140,15 @@ mod tests {
         slice.polls += 1;
         slice.read_clock(slice.began + SLICE);
         assert!(slice.is_over());
+        // Also in the next slice, until many were short.
+        slice.begin();
+        for short in 0..CAREFUL {
+            assert_eq!((slice.polls, slice.next), (short, short + 1));
+            slice.polls += 1;
+            slice.read_clock(slice.began);
+        }
+        assert_eq!(slice.next, CAREFUL + STRIDE);
+        slice.begin();
+        assert_eq!((slice.polls, slice.next), (0, STRIDE));
     }
 }

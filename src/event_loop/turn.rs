@@ -38,7 +38,7 @@
 //! Checked by `tests/event_loop/`.
 
 use std::panic::Location;
-use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Turns the loop until `root` is ready. The caller has entered the loop.
 #[track_caller]
-pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output {
+pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
     let _driven = Driven::new(home, Some(Location::caller()));
     if let Some(outside) = &home.outside {
         outside.leave(None);
@@ -70,6 +70,8 @@ pub(super) fn drive<F: Future>(home: &Home, mut root: Pin<&mut F>) -> F::Output 
     let mut turns = Turns::new(home);
     // The first poll comes before everything that was spawned earlier.
     turns.before_root = Some(0);
+    // Dropped first of all: its destructors are code of this loop, and may spawn (L6).
+    let mut root = pin!(root);
     loop {
         if turns.before_root == Some(0) {
             turns.before_root = None;

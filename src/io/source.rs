@@ -17,7 +17,7 @@
 mod simulated;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
@@ -60,6 +60,16 @@ impl Outcome<usize> {
             Self::Full(count)
         }
     }
+}
+
+/// Before a call that never waits: a task that makes it again and again lets the others run, as
+/// one does that reads and writes.
+pub(super) async fn fairly() {
+    poll_fn(|cx| match current::home() {
+        Some(home) => home.poll_budget(cx),
+        None => Poll::Ready(()),
+    })
+    .await;
 }
 
 impl<T: AsFd> Source<T> {

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::backoff;
 use super::lookup::{ToSocketAddrs, addresses_of};
-use super::source::{Outcome, Source};
+use super::source::{Outcome, Source, fairly};
 use super::tcp_stream::TcpStream;
 
 /// A TCP socket that takes connections.
@@ -54,6 +54,7 @@ impl TcpListener {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         let mut refused = None;
+        fairly().await;
         for &address in addresses_of(address).await?.as_slice() {
             match listen(address) {
                 Ok(listener) => {

@@ -16,7 +16,7 @@ use super::bytes::{Bytes, reads, send_vectored, writes};
 use super::connect::first_to_answer;
 use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
 use super::lookup::ToSocketAddrs;
-use super::source::{Outcome, Source};
+use super::source::{Outcome, Source, fairly};
 use crate::event_loop::Direction::{Read as Reading, Write as Writing};
 
 /// A TCP connection.
@@ -89,6 +89,7 @@ impl TcpStream {
 
     /// Connects to this one address.
     pub(super) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+        fairly().await;
         let stream = Self::from_mio(mio::net::TcpStream::connect(address)?);
         stream
             .source

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::lookup::{ToSocketAddrs, addresses_of};
-use super::source::{Outcome, Source};
+use super::source::{Outcome, Source, fairly};
 use super::tcp_listener::no_address;
 use crate::event_loop::Direction;
 
@@ -55,6 +55,7 @@ impl UdpSocket {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         let mut refused = None;
+        fairly().await;
         for &address in addresses_of(address).await?.as_slice() {
             match Socket::bind(address).and_then(Self::ours) {
                 Ok(socket) => return Ok(socket),
@@ -95,6 +96,7 @@ impl UdpSocket {
     /// ```
     pub async fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
         let mut refused = None;
+        fairly().await;
         for &address in addresses_of(address).await?.as_slice() {
             match self.source.get_ref().connect(address) {
                 Ok(()) => return Ok(()),

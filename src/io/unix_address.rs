@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use super::source::fairly;
 use crate::alarm::Alarm;
 
 /// Between two attempts, at most.
@@ -43,6 +44,7 @@ pub(super) async fn connect_to(address: &SocketAddr) -> io::Result<OwnedFd> {
 /// Tries `op` again and again while it would block, for what the kernel has no event.
 pub(super) async fn patiently<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
+    fairly().await;
     loop {
         match op() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

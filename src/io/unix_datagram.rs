@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
 use std::path::Path;
 
-use super::source::{Outcome, Source};
+use super::source::{Outcome, Source, fairly};
 use super::unix_address::patiently;
 use crate::event_loop::Direction;
 
@@ -60,6 +60,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        fairly().await;
         Self::ours(Socket::bind(path)?)
     }
 
@@ -79,6 +80,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
+        fairly().await;
         Self::ours(Socket::bind_addr(address)?)
     }
 
@@ -135,6 +137,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        fairly().await;
         self.source.get_ref().connect(path)
     }
 
@@ -154,6 +157,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
+        fairly().await;
         self.source.get_ref().connect_addr(address)
     }
 

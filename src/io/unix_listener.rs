@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::backoff;
-use super::source::{Outcome, Source};
+use super::source::{Outcome, Source, fairly};
 use super::unix_stream::UnixStream;
 
 /// How many connections may wait to be accepted; the system has its own limit, too.
@@ -91,6 +91,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
+        fairly().await;
         let listener = Socket::bind_addr(address)?;
         // std lets 128 connections wait. Listening again moves the limit.
         rustix::net::listen(&listener, BACKLOG)?;

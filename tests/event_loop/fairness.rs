@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trefoil::io::UdpSocket;
-use trefoil::time::{interval, sleep};
+use trefoil::io::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use trefoil::time::{interval, sleep, timeout};
 use trefoil::{LoopHandle, Task, run, spawn, yield_now};
 
 use crate::support::{LONG, pair, within_deadline};
@@ -175,5 +175,81 @@ fn the_end_of_a_loop_is_not_put_off_by_those_who_spawn_for_ever() {
         });
         assert_eq!(cut.get(), 100);
         assert!(start.elapsed() < LONG / 2);
+    });
+}
+
+/// Polls that take long come one at a time: timers and sockets are looked at after each.
+#[test]
+fn behind_long_polls_nobody_waits_for_many_of_them() {
+    within_deadline(|| {
+        run(async {
+            const LONG_POLL: Duration = Duration::from_millis(2);
+            let polls = Rc::new(Cell::new(0_u32));
+            let count = polls.clone();
+            let busy = spawn(async move {
+                loop {
+                    let start = Instant::now();
+                    while start.elapsed() < LONG_POLL {}
+                    count.set(count.get() + 1);
+                    yield_now().await;
+                }
+            });
+            let (near, far) = pair().await;
+            // Until it is known that they are long.
+            while polls.get() < 20 {
+                yield_now().await;
+            }
+            for _ in 0..10 {
+                let before = polls.get();
+                sleep(LONG_POLL / 2).await;
+                assert!(polls.get() - before <= 3, "{}", polls.get() - before);
+                let before = polls.get();
+                let mut byte = [0];
+                let mut reader = std::pin::pin!(far.read(&mut byte));
+                let waits =
+                    std::future::poll_fn(|cx| Poll::Ready(reader.as_mut().poll(cx).is_pending()));
+                assert!(waits.await);
+                near.write_all(b"x").await.unwrap();
+                reader.await.unwrap();
+                assert!(polls.get() - before <= 3, "{}", polls.get() - before);
+            }
+            busy.cancel();
+        });
+    });
+}
+
+/// What fails at once, or never waits, in a loop: nothing but the event loop can end that.
+#[test]
+fn who_tries_again_at_once_can_be_timed_out() {
+    async fn for_ever<R>(mut again: impl AsyncFnMut() -> R) {
+        loop {
+            let _ = again().await;
+        }
+    }
+    within_deadline(|| {
+        run(async {
+            let nowhere = std::env::temp_dir().join("there is nothing here");
+            let socket = UnixDatagram::unbound().unwrap();
+            let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let taken = &taken.local_addr().unwrap();
+            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let soon = Duration::from_millis(5);
+            macro_rules! tries {
+                ($($call:expr),*) => { $(
+                    assert!(timeout(soon, for_ever(async || $call.await)).await.is_err());
+                )* };
+            }
+            tries!(
+                socket.send_to(b"x", &nowhere),
+                socket.connect(&nowhere),
+                UnixDatagram::bind(nowhere.join("nor here")),
+                UnixListener::bind(nowhere.join("nor here")),
+                UnixStream::connect(&nowhere),
+                TcpListener::bind(taken),
+                TcpStream::connect("255.255.255.255:1"),
+                UdpSocket::bind("192.0.2.1:1"),
+                udp.connect("127.0.0.1:1")
+            );
+        });
     });
 }

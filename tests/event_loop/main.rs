@@ -21,6 +21,7 @@ mod files;
 mod handlers;
 mod left;
 mod limits;
+mod roots;
 mod running;
 mod sending;
 mod sieges;

@@ -367,3 +367,31 @@ impl<F: Future + Unpin> NeverEnds for F {
         assert!(crate::support::poll_once(&mut self).is_pending());
     }
 }
+
+#[test]
+fn a_thousand_years_take_no_time_and_are_exact() {
+    within_deadline(|| {
+        let year = HOUR * 8766;
+        let (_, took) = virtually(async {
+            let start = time::now();
+            let shorter = spawn(sleep(250 * year));
+            let given_up = spawn(sleep(180 * year));
+            let mut log = Vec::new();
+            for _ in 0..10 {
+                sleep(100 * year).await;
+                log.push((time::now() - start).as_secs() / year.as_secs());
+                given_up.cancel();
+                assert_eq!(shorter.is_finished(), log.len() > 2);
+            }
+            assert_eq!(log, [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);
+            for length in [500 * year, HOUR, Duration::from_nanos(1), 1000 * year] {
+                let start = time::now();
+                assert!(timeout(length, pending::<()>()).await.is_err());
+                assert_eq!(time::now() - start, length);
+                sleep(length).await;
+                assert_eq!(time::now() - start, 2 * length);
+            }
+        });
+        assert!(took < LONG / 4, "{took:?}");
+    });
+}

@@ -1,0 +1,112 @@
+//! What a root future leaves when it is dropped without having come to its own end: it gave its
+//! output and still held something, or it panicked.
+
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::Poll;
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use trefoil::time::{sleep, timeout};
+use trefoil::{EventLoop, LoopHandle, Task, TaskError, run, spawn, yield_now};
+
+use crate::support::{Dropped, within_deadline};
+
+/// Spawns a task that never ends by itself, when it is dropped; says which, and how many tasks the
+/// loop then has.
+struct Late(Sender<(Task<()>, usize)>, Sender<ThreadId>);
+
+impl Late {
+    fn new() -> (Self, Receiver<(Task<()>, usize)>, Receiver<ThreadId>) {
+        let (tell, told) = mpsc::channel();
+        let (gone, goes) = mpsc::channel();
+        (Self(tell, gone), told, goes)
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        let guard = Dropped(self.1.clone());
+        let task = spawn(async move {
+            let _guard = guard;
+            pending::<()>().await;
+        });
+        let count = LoopHandle::current().snapshot().tasks().len();
+        let _ = self.0.send((task, count));
+    }
+}
+
+/// How many tasks the loop has besides.
+const OTHERS: usize = 3;
+
+fn others() -> Vec<Task<()>> {
+    (0..OTHERS).map(|_| spawn(pending::<()>())).collect()
+}
+
+fn is_cancelled(mut task: Task<()>) {
+    assert!(matches!(task.try_join(), Some(Err(TaskError::Cancelled))));
+}
+
+#[test]
+fn what_it_spawns_then_ends_with_the_loop() {
+    within_deadline(|| {
+        for panics in [false, true] {
+            let (late, told, goes) = Late::new();
+            let mut kept = Vec::new();
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                // Dropped after its panic, or after the output of `timeout`.
+                run(timeout(
+                    Duration::from_millis(1),
+                    poll_fn(move |_| {
+                        let _held = &late;
+                        if kept.is_empty() {
+                            kept = others();
+                        }
+                        assert!(!panics, "on purpose");
+                        Poll::<()>::Pending
+                    }),
+                ))
+            }));
+            assert_eq!(result.is_err(), panics);
+            let (task, count) = told.recv().unwrap();
+            assert_eq!(count, OTHERS + 1);
+            is_cancelled(task);
+            assert_eq!(goes.recv().unwrap(), thread::current().id());
+        }
+    });
+}
+
+#[test]
+fn what_it_spawns_then_is_one_of_the_loops_tasks() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let before = event_loop.block_on(async {
+            let before = others();
+            yield_now().await;
+            before
+        });
+        let (late, told, goes) = Late::new();
+        let output = event_loop.block_on(poll_fn(move |_| {
+            let _held = &late;
+            Poll::Ready(7)
+        }));
+        assert_eq!(output, 7);
+        let (late, count) = told.recv().unwrap();
+        assert_eq!(count, OTHERS + 1);
+        let handle = event_loop.handle();
+        assert_eq!(handle.snapshot().tasks().len(), OTHERS + 1);
+        // It has a place of its own, and takes nobody else along when it goes.
+        event_loop.block_on(async {
+            sleep(Duration::from_millis(1)).await;
+            assert!(!late.is_finished());
+            late.cancel();
+            yield_now().await;
+        });
+        is_cancelled(late);
+        assert!(goes.recv().is_ok());
+        assert_eq!(handle.snapshot().tasks().len(), OTHERS);
+        drop(event_loop);
+        before.into_iter().for_each(is_cancelled);
+    });
+}
