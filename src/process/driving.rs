@@ -9,7 +9,6 @@ use crate::loom::thread::JoinHandle;
 use crate::sys::fork;
 
 /// A handle to join the driver's thread.
-#[derive(Debug)]
 pub(crate) struct Driving {
     thread: Option<JoinHandle<()>>,
     born: u32,
