@@ -1,7 +1,7 @@
 //! The tasks that wait for one direction of one source.
 //!
 //! Nearly always there is one, so the first needs no allocation. Several tasks
-//! may wait all the same (many accept from one listener), and none may be
+//! may wait all the same (many accept from one listener, a hundred thousand for one word to end), and none may be
 //! forgotten: each future has a number, keeps one entry under it and takes it
 //! away when it is dropped. The `poll_…` methods of the futures-io traits have
 //! no drop to do that in; they share entry [`SHARED`], where the latest waker
@@ -10,6 +10,7 @@
 //! No user code runs in here: wakers that are no longer wanted are handed out,
 //! for the caller to drop once it holds nothing.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::task::Waker;
 
@@ -19,35 +20,28 @@ pub(crate) const SHARED: u64 = 0;
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     first: Option<(u64, Waker)>,
-    rest: Vec<(u64, Waker)>,
+    rest: BTreeMap<u64, Waker>,
 }
 
 impl Waiters {
     /// The waker under `number`, if it waits.
     pub(super) fn find(&self, number: u64) -> Option<&Waker> {
-        self.first
-            .iter()
-            .chain(&self.rest)
-            .find(|(waiting, _)| *waiting == number)
-            .map(|(_, waker)| waker)
+        match &self.first {
+            Some((waiting, waker)) if *waiting == number => Some(waker),
+            _ => self.rest.get(&number),
+        }
     }
 
     /// Sets the waker under `number`; gives the earlier one back.
     pub(super) fn set(&mut self, number: u64, waker: Waker) -> Option<Waker> {
-        let entry = self
-            .first
-            .iter_mut()
-            .chain(&mut self.rest)
-            .find(|(waiting, _)| *waiting == number);
-        if let Some((_, current)) = entry {
-            return Some(mem::replace(current, waker));
+        match &mut self.first {
+            Some((waiting, current)) if *waiting == number => Some(mem::replace(current, waker)),
+            none @ None if self.rest.is_empty() => {
+                *none = Some((number, waker));
+                None
+            }
+            _ => self.rest.insert(number, waker),
         }
-        if self.first.is_none() {
-            self.first = Some((number, waker));
-        } else {
-            self.rest.push((number, waker));
-        }
-        None
     }
 
     /// Takes `number`'s entry away.
@@ -59,11 +53,7 @@ impl Waiters {
         {
             return self.first.take().map(|(_, waker)| waker);
         }
-        let place = self
-            .rest
-            .iter()
-            .position(|(waiting, _)| *waiting == number)?;
-        Some(self.rest.remove(place).1)
+        self.rest.remove(&number)
     }
 
     #[cfg(all(test, not(loom)))]
@@ -75,13 +65,13 @@ impl Waiters {
         self.first.is_none() && self.rest.is_empty()
     }
 
-    /// Moves everybody into `woken`, in the order in which they came.
+    /// Moves everybody into `woken`: the first, then in the order in which the futures began.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         if let Some((_, waker)) = self.first.take() {
             woken.push(waker);
         }
         if !self.rest.is_empty() {
-            woken.extend(self.rest.drain(..).map(|(_, waker)| waker));
+            woken.extend(mem::take(&mut self.rest).into_values());
         }
     }
 }
@@ -110,5 +100,13 @@ mod tests {
         waiters.take_all(&mut woken);
         assert_eq!(woken.len(), 2);
         assert!(waiters.find(3).is_none());
+        // Nobody has two places, also where the first has gone before the rest.
+        for number in [5, 6] {
+            assert!(waiters.set(number, Waker::noop().clone()).is_none());
+        }
+        assert!(waiters.remove(5).is_some());
+        assert!(waiters.set(6, Waker::noop().clone()).is_some());
+        assert_eq!(waiters.len(), 1);
+        assert!(waiters.remove(6).is_some() && waiters.is_empty());
     }
 }

@@ -11,11 +11,12 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Sleep, sleep_until};
-use crate::event_loop::current;
+use crate::event_loop::{Shared, current};
 
 /// Ticks every `period`; the first tick comes at once when it is asked for, and the others are
 /// counted from it.
@@ -47,6 +48,7 @@ pub fn interval(period: Duration) -> Interval {
         period,
         missed: MissedTick::default(),
         next: Next::First,
+        bound: None,
         sleep: None,
     }
 }
@@ -57,6 +59,8 @@ pub struct Interval {
     period: Duration,
     missed: MissedTick,
     next: Next,
+    /// The loop that it ticks on, once it has been asked for a tick.
+    bound: Option<Arc<Shared>>,
     /// The wait for it, once it has begun.
     sleep: Option<Sleep>,
 }
@@ -137,6 +141,12 @@ impl Interval {
         let home = current::home().expect(
             "trefoil::time::interval needs an event loop: await its ticks inside trefoil::run(..) or \
              EventLoop::block_on(..), on the loop's own thread",
+        );
+        let bound = self.bound.get_or_insert_with(|| home.shared.clone());
+        assert!(
+            Arc::ptr_eq(bound, &home.shared),
+            "this interval was first asked for a tick on another event loop, by whose clock it ticks: \
+             ask it there, or make a new one here"
         );
         let mut now = home.now();
         let due = match self.next {

@@ -18,10 +18,12 @@ use trefoil::io::{
 };
 use trefoil::sync::Semaphore;
 use trefoil::time::{interval, sleep, timeout};
-use trefoil::{LoopHandle, ThreadPool, join_all, run, spawn};
+use trefoil::{LoopHandle, Task, TaskError, ThreadPool, join_all, run, spawn, yield_now};
 
 use crate::handlers::host_handles;
-use crate::support::{LONG, alone, count_fds, count_threads, echo, pair, wait_until};
+use crate::support::{
+    LONG, alone, count_fds, count_threads, echo, pair, wait_until, within_deadline,
+};
 
 fn no_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -333,5 +335,45 @@ fn a_herd_that_waits_for_one_descriptor() {
             }
         });
         assert_eq!(count_fds(), before);
+    });
+}
+
+#[test]
+fn a_hundred_thousand_tasks_wait_for_one_socket() {
+    within_deadline(|| {
+        run(async {
+            const HERD: usize = 100_000;
+            let (near, far) = UnixStream::pair().unwrap();
+            let near = Rc::new(near);
+            let mut herd: Vec<_> = (0..HERD)
+                .map(|_| {
+                    let near = near.clone();
+                    spawn(async move { near.read(&mut [0]).await.unwrap() })
+                })
+                .collect();
+            yield_now().await;
+            far.write_all(b"x").await.unwrap();
+            while !herd.iter().any(Task::is_finished) {
+                sleep(Duration::from_millis(1)).await;
+            }
+            // The others wait again; some are given up, from either end and from between.
+            for task in herd.drain(HERD / 2..).rev() {
+                task.cancel();
+            }
+            for task in herd.iter().step_by(3) {
+                task.cancel();
+            }
+            drop(far);
+            let (mut one, mut ended, mut cancelled) = (0, 0, 0);
+            for task in herd {
+                match task.await {
+                    Ok(0) => ended += 1,
+                    Ok(_) => one += 1,
+                    Err(TaskError::Cancelled) => cancelled += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert!(one <= 1 && ended > HERD / 4 && cancelled > HERD / 8);
+        });
     });
 }

@@ -127,6 +127,15 @@ fn a_sleep_belongs_to_the_loop_of_its_first_poll() {
         let elsewhere =
             panic_message(|| run(async { assert!(poll_once(&mut ready).is_pending()) }));
         assert!(elsewhere.contains("another event loop"), "{elsewhere}");
+        for period in [1, 1 << 40] {
+            // Whether the next tick is due or not.
+            let mut beat = interval(Duration::from_nanos(period));
+            run(async { beat.tick().await });
+            let elsewhere = panic_message(|| {
+                run(async { beat.tick().await });
+            });
+            assert!(elsewhere.contains("another event loop"), "{elsewhere}");
+        }
         // Not polled yet: free to move.
         let fresh = sleep(Duration::from_millis(1));
         thread::spawn(move || run(fresh)).join().unwrap();
