@@ -864,3 +864,23 @@ fn a_task_that_waits_for_what_is_made_of_itself_is_refused() {
         assert_eq!(shared.join().unwrap(), 7);
     });
 }
+
+#[test]
+fn a_mapped_failure_that_nobody_takes_is_told_to_its_pool() {
+    within_deadline(|| {
+        let (tell, told) = mpsc::channel();
+        let builder = ThreadPool::builder()
+            .threads(1)
+            .on_unobserved(move |report| {
+                let _ = tell.send(report.error().to_string());
+            });
+        let pool = builder.build().unwrap();
+        let task = pool.spawn(|| -> u8 { panic!("on purpose") });
+        task.map(|n| n + 1).map(|n| n + 1).detach();
+        let report = told.recv_timeout(LONG).expect("silence");
+        assert!(report.contains("on purpose"), "{report}");
+        pool.spawn(|| 1).map(|_| panic!("its own")).detach();
+        let report = told.recv_timeout(LONG).expect("silence");
+        assert!(report.contains("its own"), "{report}");
+    });
+}
