@@ -253,7 +253,8 @@ impl<T> Handle<T> {
         }
         // `claim` added the reference that this one takes over (T6).
         let claimed = Ref::from_raw(self.cell.0);
-        if at_home {
+        // A worker that is inside of another pool leaves it for as long as this takes.
+        if tag == 0 || at_home && !context::is_away() {
             let _ran = claimed.run_started(); // nothing that may be claimed comes back
         } else {
             let mut claimed = Some(claimed);
