@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use deadline::within_deadline;
-use trefoil::{Completer, Task, TaskError, Until, as_completed, try_join_all, wait};
+use trefoil::{
+    Completer, Task, TaskError, TaskGroup, Until, as_completed, race, try_join_all, wait,
+};
 
 fn promises(n: usize) -> (Vec<Completer<usize>>, Vec<Task<usize>>) {
     (0..n).map(|_| Completer::new()).unzip()
@@ -173,5 +175,44 @@ fn what_wait_gave_back_can_be_awaited_anew() {
         });
         assert_eq!(try_join_all(pending).wait().unwrap(), [5, 5]);
         finishing.join().unwrap();
+    });
+}
+
+/// A result whose destructor panics, or one that has none.
+struct Bomb(bool);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0, "on purpose");
+    }
+}
+
+#[test]
+fn results_that_nobody_takes_and_whose_destructors_panic_keep_nobody_from_being_cancelled() {
+    within_deadline(|| {
+        let made = |first: Result<Bomb, TaskError>| {
+            let (completers, tasks): (Vec<_>, Vec<_>) = (0..4).map(|_| Completer::new()).unzip();
+            let mut completers = completers.into_iter();
+            completers.next().unwrap().complete(first);
+            completers.next().unwrap().complete(Ok(Bomb(true)));
+            completers.next().unwrap().complete(Ok(Bomb(true)));
+            (tasks, completers.next().unwrap())
+        };
+        let (tasks, last) = made(Ok(Bomb(false)));
+        assert!(!race(tasks).wait().unwrap().0);
+        assert!(last.is_cancelled());
+
+        let (tasks, last) = made(Err(TaskError::TimedOut));
+        let failed = try_join_all(tasks).wait();
+        assert!(matches!(failed, Err(TaskError::TimedOut)));
+        assert!(last.is_cancelled());
+
+        let (tasks, last) = made(Ok(Bomb(true)));
+        let group = TaskGroup::new();
+        for task in tasks {
+            group.add(task);
+        }
+        drop(group);
+        assert!(last.is_cancelled());
     });
 }

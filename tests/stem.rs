@@ -16,7 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use deadline::within_deadline;
-use trefoil::{CancelToken, Completer, Task, TaskError, TaskGroup, ThreadPool, race, timeout};
+use trefoil::{
+    CancelToken, Completer, SharedTask, Task, TaskError, TaskGroup, ThreadPool, race, timeout,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -797,7 +799,7 @@ fn everything_crosses_threads_and_catches() {
     crosses::<Task<Value>>();
     crosses::<trefoil::CancelOnDrop<Value>>();
     crosses::<Completer<Value>>();
-    crosses::<trefoil::SharedTask<u8>>();
+    crosses::<SharedTask<u8>>();
     crosses::<TaskGroup<Value>>();
     crosses::<trefoil::GroupHandle<Value>>();
     crosses::<CancelToken>();
@@ -831,4 +833,54 @@ fn a_task_has_the_first_name_that_it_was_given() {
     assert_eq!(task.name(), Some(""));
     drop(completer);
     assert!(matches!(task.join(), Err(TaskError::Closed)));
+}
+
+#[test]
+fn a_task_that_waits_for_what_is_made_of_itself_is_refused() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        let (give, given) = mpsc::channel::<Task<()>>();
+        let mapped = pool.spawn(move || given.recv().unwrap().join()).map(|r| r);
+        let (tell, told) = mpsc::channel();
+        let task = mapped.map(move |result| tell.send(result).unwrap());
+        give.send(task).unwrap();
+        let result = told
+            .recv_timeout(Duration::from_secs(20))
+            .expect("it hangs");
+        assert!(matches!(result, Err(TaskError::WouldBlock)), "{result:?}");
+
+        let (give, given) = mpsc::channel::<SharedTask<u8>>();
+        let (tell, told) = mpsc::channel();
+        let task = pool.spawn(move || {
+            tell.send(given.recv().unwrap().join()).unwrap();
+            7
+        });
+        let shared = task.shared();
+        give.send(shared.clone()).unwrap();
+        let result = told
+            .recv_timeout(Duration::from_secs(20))
+            .expect("it hangs");
+        assert!(matches!(result, Err(TaskError::WouldBlock)), "{result:?}");
+        assert_eq!(shared.join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_mapped_failure_that_nobody_takes_is_told_to_its_pool() {
+    within_deadline(|| {
+        let (tell, told) = mpsc::channel();
+        let builder = ThreadPool::builder()
+            .threads(1)
+            .on_unobserved(move |report| {
+                let _ = tell.send(report.error().to_string());
+            });
+        let pool = builder.build().unwrap();
+        let task = pool.spawn(|| -> u8 { panic!("on purpose") });
+        task.map(|n| n + 1).map(|n| n + 1).detach();
+        let report = told.recv_timeout(LONG).expect("silence");
+        assert!(report.contains("on purpose"), "{report}");
+        pool.spawn(|| 1).map(|_| panic!("its own")).detach();
+        let report = told.recv_timeout(LONG).expect("silence");
+        assert!(report.contains("its own"), "{report}");
+    });
 }

@@ -5,8 +5,9 @@
 //! told to keep off one processor ([`Thread::keep_off`]), and after it has woken up elsewhere it takes back
 //! the set that it had ([`Allowed::take_back`]).
 //!
-//! A process under a filter of system calls (seccomp) is left alone: such filters often forbid this one, and some
-//! kill whoever tries. A thread that may use only that one processor, or may not use it anyway, is left alone. Where the kernel refuses,
+//! A thread under a filter of system calls (seccomp) neither does this nor has it done to it ([`may_move`]): such filters often
+//! forbid this call, and some kill whoever tries. A filter may come at any time, and for some threads only, so each is
+//! asked each time. A thread that may use only that one processor, or may not use it anyway, is left alone. Where the kernel refuses,
 //! or there is no such call, nothing happens: what hangs on it is time only.
 //!
 //! Rejected: `pthread_setaffinity_np` (it wants a handle of a live thread; an id that is no longer one
@@ -16,6 +17,9 @@
 //!
 //! - **Y95** `sched_getcpu` of the C library has no precondition, and touches no memory of ours.
 //!
+//! - **Y96** `prctl`, as it is called here, reads what it is given, which lives as long as the call, and changes the calling
+//!   thread only.
+//!
 //! Tests: below, and `tests/thread.rs`.
 #![allow(unsafe_code)]
 
@@ -23,6 +27,11 @@
 #[inline]
 pub(crate) fn current() -> Option<u32> {
     imp::current()
+}
+
+/// The calling thread need fear no filter of system calls: it may be kept off a processor. One system call.
+pub(crate) fn may_move() -> bool {
+    imp::is_free()
 }
 
 /// A thread, as the kernel knows it.
@@ -35,8 +44,8 @@ impl Thread {
         Self(imp::me())
     }
 
-    /// The thread may run on every processor that it may run on now, but for one. `None`: nothing was changed.
-    /// Two system calls.
+    /// The thread, which [may move](may_move), may run on every processor that it may run on now, but for one. `None`:
+    /// nothing was changed. Three system calls.
     pub(crate) fn keep_off(self, processor: u32) -> Option<Allowed> {
         imp::keep_off(self.0, processor).map(Allowed)
     }
@@ -55,8 +64,6 @@ impl Allowed {
 
 #[cfg(all(target_os = "linux", not(any(loom, miri))))]
 mod imp {
-    use std::sync::OnceLock;
-
     use rustix::thread::{
         CpuSet, Pid, SecureComputingMode, gettid, sched_getaffinity, sched_setaffinity,
         secure_computing_mode,
@@ -75,10 +82,9 @@ mod imp {
         gettid().as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// No filter of system calls has to be feared.
+    /// The calling thread has no filter of system calls.
     pub(super) fn is_free() -> bool {
-        static FREE: OnceLock<bool> = OnceLock::new();
-        *FREE.get_or_init(|| matches!(secure_computing_mode(), Ok(SecureComputingMode::Disabled)))
+        matches!(secure_computing_mode(), Ok(SecureComputingMode::Disabled))
     }
 
     pub(super) fn keep_off(thread: u32, processor: u32) -> Option<Set> {
@@ -115,6 +121,10 @@ mod imp {
         0
     }
 
+    pub(super) fn is_free() -> bool {
+        false
+    }
+
     pub(super) fn keep_off(_: u32, _: u32) -> Option<Set> {
         None
     }
@@ -140,6 +150,63 @@ mod tests {
             None => assert!(all.count() == 1 || !imp::is_free(), "it may go elsewhere"),
         }
         assert_eq!(mine(), all);
+    }
+
+    /// Sandboxes close behind programs that have begun already.
+    #[test]
+    fn a_filter_that_comes_later_is_seen() {
+        let mine = Thread::me();
+        if mine.keep_off(u32::MAX).is_some() || !may_move() {
+            return; // there is a filter already
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        let filtered = std::thread::spawn(move || {
+            let filtered = pretend();
+            told.recv().unwrap();
+            let moved = (0..64).filter_map(|at| mine.keep_off(at));
+            (filtered, may_move(), moved.count())
+        });
+        tell.send(()).unwrap();
+        let (filtered, may, moved) = filtered.join().unwrap();
+        if filtered {
+            assert_eq!((may, moved), (false, 0));
+        }
+    }
+
+    /// From now on `sched_setaffinity` does nothing on this thread, and says that it has. False: the kernel does not
+    /// let us.
+    fn pretend() -> bool {
+        let op = |code: u32, jf: u8, k: u32| libc::sock_filter {
+            code: code as u16,
+            jt: 0,
+            jf,
+            k,
+        };
+        let mut ops = [
+            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            op(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                1,
+                libc::SYS_sched_setaffinity as u32,
+            ),
+            op(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO),
+            op(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog {
+            len: 4,
+            filter: ops.as_mut_ptr(),
+        };
+        // SAFETY: Y96: it is given numbers.
+        let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: Y96: it is given a filter, of the length that it says.
+        let set = unsafe {
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const filter,
+            )
+        };
+        (alone, set) == (0, 0)
     }
 
     #[test]

@@ -41,6 +41,8 @@ struct Here {
     stack_budget: Cell<usize>,
     /// The tag of the pool whose worker this thread is; 0: of none.
     home: Cell<u32>,
+    /// It is inside of another pool than that just now.
+    away: Cell<bool>,
     /// The cell whose entry this thread has queued last where it can take it back, and how.
     newest: Cell<usize>,
     take: Cell<Option<TakeNewest>>,
@@ -56,6 +58,7 @@ per_thread! {
         stack_top: Cell::new(0),
         stack_budget: Cell::new(0),
         home: Cell::new(0),
+        away: Cell::new(false),
         newest: Cell::new(0),
         take: Cell::new(None),
     };
@@ -140,6 +143,18 @@ pub(crate) fn set_home(tag: u32) {
     let _ = HERE.try_with(|here| here.home.set(tag));
 }
 
+/// This thread is inside of another pool than its home from now on, or is not any more.
+#[inline]
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn set_away(away: bool) {
+    let _ = HERE.try_with(|here| here.away.set(away));
+}
+
+/// This thread is inside of another pool than its home.
+pub(super) fn is_away() -> bool {
+    HERE.try_with(|here| here.away.get()).unwrap_or(false)
+}
+
 /// This thread, a worker, has a queue of its own, which `take` takes from.
 #[allow(dead_code)] // the thread pool's
 pub(crate) fn set_take(take: Option<TakeNewest>) {
@@ -158,7 +173,7 @@ pub(crate) fn set_newest(entry: &Runnable) {
 #[inline]
 pub(super) fn take_newest(address: usize) -> Option<Runnable> {
     HERE.try_with(|here| {
-        if here.newest.get() != address {
+        if here.newest.get() != address || here.away.get() {
             return None;
         }
         here.newest.set(0);

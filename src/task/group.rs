@@ -28,6 +28,7 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use super::panic::contain;
 use super::raw::{Ready, Watch};
 use super::runnable::TaskRef;
 use super::{Task, TaskError, TaskId, unobserved};
@@ -331,7 +332,13 @@ impl<T> Drop for TaskGroup<T> {
         for member in cancelled {
             member.cancel();
         }
-        drop((tasks, collected.values));
+        // One by one: what they left may have destructors that panic.
+        for (_, member) in tasks {
+            contain(|| drop(member));
+        }
+        for value in collected.values {
+            contain(|| drop(value));
+        }
         for (member, (_, error)) in collected.failed.iter().zip(collected.errors) {
             unobserved::report(member.header(), error);
         }

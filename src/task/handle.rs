@@ -18,9 +18,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::panic::contain;
 use super::raw::{self, Handle};
 use super::runnable::TaskRef;
 use super::traced::Birth;
+use super::unobserved::Hook;
 use super::{SharedTask, TaskError, TaskId, context, map, on_done, shared_task};
 use crate::loom::hint;
 use crate::sync::park::{self, Waited};
@@ -251,7 +253,7 @@ impl<T> Task<T> {
     /// The same work with its value changed by `f`, which runs as
     /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
     /// the new task's; a failure passes through; cancelling the new task cancels this one,
-    /// whose name it has.
+    /// whose name it has, and whose executor hears of its failure if nobody takes that.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -286,6 +288,11 @@ impl<T> Task<T> {
             value,
             Birth::at(Location::caller()),
         )))
+    }
+
+    /// Whom its executor tells of its failure, if it has a hook of its own.
+    pub(super) fn hook(&self) -> Option<Hook> {
+        self.handle.header().side()?.hook.get().cloned()
     }
 
     pub(super) fn task_ref(&self) -> TaskRef {
@@ -337,6 +344,17 @@ impl<T> fmt::Debug for Task<T> {
             .field("state", &self.handle.header().state)
             .field("spawned_at", &format_args!("{}", self.spawned_at()))
             .finish()
+    }
+}
+
+/// Cancels all of them, and only then lets go of them. What one that has ended left may have a destructor that panics:
+/// that is shown by the panic hook and goes no further.
+pub(super) fn cancel_all<T>(tasks: Vec<Task<T>>) {
+    for task in &tasks {
+        task.cancel();
+    }
+    for task in tasks {
+        contain(|| drop(task));
     }
 }
 

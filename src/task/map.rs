@@ -46,6 +46,9 @@ where
     if let Some(name) = task.name() {
         mapped = mapped.named(name);
     }
+    if let Some(hook) = task.hook() {
+        completer.set_hook(&hook);
+    }
     task.on_done(move |result| {
         completer.let_go();
         completer.complete(result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)));

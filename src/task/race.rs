@@ -8,6 +8,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::handle::cancel_all;
 use super::{Task, TaskError};
 use crate::sync::block_on;
 
@@ -65,11 +66,9 @@ impl<T> Future for Race<T> {
         let Some((winner, result)) = winner else {
             return Poll::Pending;
         };
-        for (index, loser) in std::mem::take(&mut self.tasks).into_iter().enumerate() {
-            if index != winner {
-                loser.cancel();
-            }
-        }
+        let mut losers = std::mem::take(&mut self.tasks);
+        drop(losers.remove(winner)); // its result is taken
+        cancel_all(losers);
         Poll::Ready(result)
     }
 }

@@ -159,6 +159,10 @@ impl TaskRef {
         self.0.wake();
     }
 
+    pub(super) fn needs_this_thread(&self) -> bool {
+        self.0.needs_this_thread()
+    }
+
     pub(super) fn header(&self) -> &raw::Header {
         self.0.header()
     }

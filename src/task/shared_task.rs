@@ -99,6 +99,13 @@ impl<T: Clone> SharedTask<T> {
     /// # Errors
     /// As [`Task::join`].
     pub fn join(&self) -> Result<T, TaskError> {
+        if let Some(result) = self.try_join() {
+            return result;
+        }
+        // It would wait for itself for ever.
+        if self.shared.to_cancel.needs_this_thread() {
+            return Err(TaskError::WouldBlock);
+        }
         block_on(self.clone()).unwrap_or(Err(TaskError::WouldBlock))
     }
 

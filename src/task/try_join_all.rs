@@ -8,6 +8,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::handle::cancel_all;
+use super::panic::contain;
 use super::raw::Ready;
 use super::{Task, TaskError};
 use crate::sync::block_on;
@@ -81,12 +83,18 @@ impl<T> TryJoinAll<T> {
     }
 
     fn cancel_rest(&mut self) {
+        self.left = 0;
+        let (mut waiting, mut values) = (Vec::new(), Vec::new());
         for slot in std::mem::take(&mut self.slots) {
-            if let Slot::Waiting(task) = slot {
-                task.cancel();
+            match slot {
+                Slot::Waiting(task) => waiting.push(task),
+                Slot::Value(value) => values.push(value),
             }
         }
-        self.left = 0;
+        cancel_all(waiting);
+        for value in values {
+            contain(|| drop(value));
+        }
     }
 }
 

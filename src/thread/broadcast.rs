@@ -138,7 +138,7 @@ where
     // What nobody could take.
     for (index, result) in call.results.iter().enumerate() {
         if result.lock().is_none() {
-            call.take(index);
+            crew.seated(|_| call.take(index));
         }
     }
     gather(&call.results)

@@ -683,24 +683,34 @@ impl Crew {
     /// Cancels the tasks that are queued now; later ones are cancelled by the
     /// workers that find them. What somebody waits for in a region stays.
     fn cancel_pending(self: &Arc<Self>) {
-        self.idle.hold();
-        let slots = self.slots().1;
-        let local = slots
-            .iter()
-            .flat_map(|slot| std::iter::from_fn(|| slot.public().steal_task()));
-        let (tasks, others): (Vec<Work>, Vec<Work>) = local
-            .chain(self.injector.take_all())
-            .partition(|work| matches!(work, Work::Task(_)));
-        for work in others {
-            self.injector.put_back(work);
+        for slot in self.slots().1.iter() {
+            while self.cancel_next(|| slot.public().steal_task()) {}
         }
+        for _ in 0..self.injector.len() {
+            self.cancel_next(|| self.injector.pop());
+        }
+    }
+
+    /// One at a time: the destructor of a closure may wait for another task, and that must be where somebody finds
+    /// it. False: there is no next one.
+    fn cancel_next(self: &Arc<Self>, next: impl FnOnce() -> Option<Work>) -> bool {
+        self.idle.hold();
+        let next = next();
+        let found = next.is_some();
+        let task = match next {
+            Some(Work::Task(task)) => Some(task),
+            Some(other) => {
+                self.injector.put_back(other);
+                None
+            }
+            None => None,
+        };
         self.idle.release();
         self.recheck();
-        for work in tasks {
-            if let Work::Task(task) = work {
-                task.discard(TaskError::Cancelled);
-            }
+        if let Some(task) = task {
+            task.discard(TaskError::Cancelled);
         }
+        found
     }
 
     /// Joins what nobody else joins, and waits for those who do.

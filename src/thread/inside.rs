@@ -5,15 +5,15 @@
 //! its siblings shall use the pool that it was spawned on, as they do on a worker, and not the global one. So who
 //! claims it becomes a guest for as long as it runs.
 //!
-//! **Protocol.** 1. The task has its pool's tag; where that is not the tag of the thread's home, the stem hands what
-//! it has claimed to [`as_guest`]. 2. The pool is looked up: in what this thread keeps as a guest, else in a list
+//! **Protocol.** 1. The task has its pool's tag; where that is not the tag of the thread's home, or the thread is inside of
+//! another pool than its home, the stem hands what it has claimed to [`as_guest`]. 2. The pool is looked up: in what this thread keeps as a guest, else in a list
 //! of all pools, which refers to them weakly. 3. A pool that is not found has ended, or is a parent process's:
 //! the closure is called as it is.
 //!
-//! //! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share, or at least a
+//! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share, or at least a
 //! look at a thread-local, for what is seldom needed).
 //!
-//! Tests: `tests/thread_siege.rs`.
+//! Tests: `tests/thread_siege.rs`, `tests/thread_within.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -489,8 +489,8 @@ impl ThreadPool {
     /// that waits then ends in [`TaskError::Closed`](crate::TaskError::Closed). With
     /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`](crate::TaskError::Cancelled), as do
     /// all tasks that have not begun. From one of the pool's own workers, also from a hook, it joins all threads
-    /// but those that are inside `shutdown` themselves. A task that waits here must not be waited for by
-    /// another task of the pool: each would wait for the other.
+    /// but those that are inside `shutdown` themselves. What waits here must not be waited for by another worker of
+    /// the pool, be it a task, a half of a join, a task of a scope or an item: each would wait for the other.
     ///
     /// In a forked child, where the pool's threads are not, a parent's pool has been shut down, and what
     /// had been spawned on it has ended in `Closed`.

@@ -348,9 +348,14 @@ impl Injector {
         std::mem::take(&mut queue.work)
     }
 
+    /// How much is queued: a hint, as [`is_empty`](Self::is_empty).
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
     /// A hint, exact once the fences of the sleep protocol have been passed.
     pub(super) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+        self.len() == 0
     }
 
     pub(super) fn mode(&self) -> Mode {

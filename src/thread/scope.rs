@@ -241,7 +241,8 @@ impl<T> ScopedTask<'_, T> {
     pub fn join(self) -> Result<T, TaskError> {
         let ending = self.0.ending();
         if !ending.latch.is_set() && self.0.common().may_help() {
-            self.run_here();
+            // Inside of its pool, wherever its waiter is.
+            self.0.common().crew.seated(|_| self.run_here());
         }
         if !ending.latch.is_set() {
             self.0.common().crew.seated(|worker| {

@@ -554,7 +554,7 @@ impl Worker {
     /// In bed (P2), in one manner or the other; see `placement.rs`.
     fn in_bed(&self, manner: impl FnOnce(&Self) -> Role) -> Role {
         let berth = &self.seat.slot.berth;
-        berth.lie_down();
+        berth.lie_down(self.crew.placement());
         let role = manner(self);
         self.crew.placement().after_wake(berth);
         role

@@ -114,6 +114,12 @@ fn join_between_two_block_ons_is_refused_for_the_loops_own() {
         assert!(matches!(start().join(), Err(TaskError::WouldBlock)));
         let made = handle.spawn_with(|| async { 5 });
         assert!(matches!(made.join(), Err(TaskError::WouldBlock)));
+        let mapped = start().map(|n| n + 1).map(|n| n + 1);
+        assert!(matches!(mapped.join(), Err(TaskError::WouldBlock)));
+        let shared = start().shared();
+        assert!(matches!(shared.join(), Err(TaskError::WouldBlock)));
+        event_loop.block_on(yield_now());
+        assert_eq!(shared.join().unwrap(), 5);
         // Another thread may wait for it, and this one once it has ended.
         let task = start();
         let waiting = thread::spawn(move || task.join());

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::{Header, Ref, current};
+use super::{Header, Ref};
 use crate::loom::atomic::Ordering;
 use crate::task::context::GUESTS;
 use crate::task::state::Look;
@@ -235,10 +235,9 @@ impl<T> Handle<T> {
         drop(waker);
     }
 
-    /// Only this thread can bring the task to its end: it is the one whose code
-    /// this thread runs, or one of a loop of this thread.
+    /// Only this thread can bring the task to its end.
     pub(in crate::task) fn needs_this_thread(&self) -> bool {
-        current::is(self.header()) || self.cell.needs_this_thread()
+        self.cell.needs_this_thread()
     }
 
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
@@ -254,7 +253,8 @@ impl<T> Handle<T> {
         }
         // `claim` added the reference that this one takes over (T6).
         let claimed = Ref::from_raw(self.cell.0);
-        if at_home {
+        // A worker that is inside of another pool leaves it for as long as this takes.
+        if tag == 0 || at_home && !context::is_away() {
             let _ran = claimed.run_started(); // nothing that may be claimed comes back
         } else {
             let mut claimed = Some(claimed);

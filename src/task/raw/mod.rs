@@ -247,10 +247,25 @@ impl Ref {
         vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
     }
 
-    /// Nobody else can run it than this thread.
-    fn needs_this_thread(&self) -> bool {
+    /// Only this thread can bring it, or what it comes from, to its end: that is the one whose code this thread
+    /// runs, or one of a loop of this thread.
+    pub(super) fn needs_this_thread(&self) -> bool {
+        if self.is_of_this_thread() {
+            return true;
+        }
+        let mut origin = self.origin();
+        while let Origin::Task(source) = origin {
+            if source.0.is_of_this_thread() {
+                return true;
+            }
+            origin = source.0.origin();
+        }
+        false
+    }
+
+    fn is_of_this_thread(&self) -> bool {
         // SAFETY: T6 and T7.
-        unsafe { (self.header().vtable.needs_this_thread)(self.0) }
+        current::is(self.header()) || unsafe { (self.header().vtable.needs_this_thread)(self.0) }
     }
 
     fn drop_work(&self) {

@@ -10,7 +10,7 @@ use super::Belt;
 use super::state::Wake;
 use crate::loom::atomic::Ordering;
 use crate::loom::hint;
-use crate::task::panic::{self, contain};
+use crate::task::panic::contain;
 use crate::task::{self, Runnable, TaskError};
 use crate::thread::queue::Work;
 
@@ -75,7 +75,7 @@ where
             contain(|| drop(unwanted));
             match next {
                 Some((at, item)) => {
-                    done = Some((at, panic::catch(|| (self.f)(item))));
+                    done = Some((at, self.call(item)));
                     looked = place != Place::Worker;
                 }
                 None if look => {

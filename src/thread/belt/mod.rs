@@ -213,6 +213,11 @@ where
         None
     }
 
+    /// Calls the function, inside of the pool, on whatever thread.
+    fn call(&self, item: I::Item) -> Result<R, Panic> {
+        self.crew.seated(|_| panic::catch(|| (self.f)(item)))
+    }
+
     fn may_help(&self) -> bool {
         (self.crew.config().caller_helps || self.crew.is_home()) && context::stack_left()
     }
@@ -249,7 +254,7 @@ where
             {
                 drop(state);
                 drop(blocked.take());
-                let result = panic::catch(|| (self.f)(item));
+                let result = self.call(item);
                 let unwanted = self.state.lock().store(self.ordered, at, result);
                 debug_assert!(unwanted.is_none(), "we are the consumer");
                 looked = false;

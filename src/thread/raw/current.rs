@@ -29,6 +29,7 @@ use std::ptr;
 use crate::loom::atomic::Ordering;
 use crate::loom::per_thread;
 use crate::sys::fork;
+use crate::task::context;
 use crate::thread::worker::Worker;
 
 per_thread! {
@@ -80,6 +81,8 @@ fn moved_to(worker: Option<&Worker>) {
             .pool
             .set(worker.map_or(0, |worker| worker.crew().address()));
     });
+    let home = HOME.try_with(Cell::get).unwrap_or(ptr::null());
+    context::set_away(worker.is_some_and(|worker| !ptr::eq(worker, home)));
 }
 
 /// One more join of whatever pool this thread is inside of may be run in turn.
