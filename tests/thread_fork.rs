@@ -16,87 +16,22 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+mod forks;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use support::{Test, tests, until};
+use forks::{ending, in_child, in_sudden_child, leave, settle, split};
+use rustix::process::Pid;
+use support::{Test, tests};
 use trefoil::thread::current_index;
 use trefoil::{Completer, Shutdown, TaskError, ThreadPool};
 
 fn main() {
     support::main(TESTS);
-}
-
-unsafe extern "C" {
-    fn fork() -> i32;
-    fn _exit(code: i32) -> !;
-}
-
-/// `None` in the child.
-fn split() -> Option<Pid> {
-    // SAFETY: the child goes on with what `fork` gives it: this thread, and an allocator that works.
-    Pid::from_raw(unsafe { fork() })
-}
-
-/// Ends the child without a look back.
-fn leave(code: i32) -> ! {
-    // SAFETY: it only ends the process.
-    unsafe { _exit(code) }
-}
-
-/// Waits until no other thread of this process is about to start or to end.
-fn settle() {
-    until(|| {
-        let own = rustix::thread::gettid().as_raw_nonzero().to_string();
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-        let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));
-        // "tid (name) S ...", and the name may contain anything.
-        let asleep = |stat: String| {
-            let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
-            rest.trim_start().starts_with('S')
-        };
-        others
-            .map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default())
-            .all(asleep)
-    });
-}
-
-/// How the child ends: its exit code, or -1 if it was killed.
-fn ending(child: Pid) -> i32 {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).unwrap() {
-            return status.exit_status().unwrap_or(-1);
-        }
-        if Instant::now() > end {
-            kill_process(child, Signal::KILL).unwrap();
-            waitpid(Some(child), WaitOptions::empty()).unwrap();
-            panic!("the child hangs");
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Runs `f` in a forked child, which must end well.
-fn in_child(f: impl FnOnce()) {
-    settle();
-    in_sudden_child(f);
-}
-
-/// The same, whatever the other threads are doing.
-fn in_sudden_child(f: impl FnOnce()) {
-    match split() {
-        Some(child) => assert_eq!(ending(child), 0, "the child has panicked"),
-        None => {
-            let fine = catch_unwind(AssertUnwindSafe(f)).is_ok();
-            leave(i32::from(!fine));
-        }
-    }
 }
 
 fn fib(n: u64) -> u64 {

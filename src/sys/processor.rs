@@ -133,6 +133,7 @@ mod imp {
 }
 
 #[cfg(all(test, target_os = "linux", not(any(loom, miri))))]
+#[allow(clippy::disallowed_methods)] // threads of a test
 mod tests {
     use super::*;
 

@@ -15,10 +15,13 @@ use crate::support::{Dropped, within_deadline};
 
 /// Spawns a task that never ends by itself, when it is dropped; says which, and how many tasks the
 /// loop then has.
-struct Late(Sender<(Task<()>, usize)>, Sender<ThreadId>);
+struct Late(Sender<Spawned>, Sender<ThreadId>);
+
+/// The task, and how many there were then.
+type Spawned = (Task<()>, usize);
 
 impl Late {
-    fn new() -> (Self, Receiver<(Task<()>, usize)>, Receiver<ThreadId>) {
+    fn new() -> (Self, Receiver<Spawned>, Receiver<ThreadId>) {
         let (tell, told) = mpsc::channel();
         let (gone, goes) = mpsc::channel();
         (Self(tell, gone), told, goes)
