@@ -4,6 +4,7 @@
 //!
 //! Length: one test after another, each read alone and found by its name.
 #![allow(
+    unsafe_code,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::print_stdout,
@@ -25,7 +26,62 @@ use trefoil::{Process, ProcessPool, SharedAtomics, TaskError, join_all};
 
 fn main() {
     trefoil::init();
+    support::helper(&[("cut_short", cut_short), ("mortal", mortal)]);
     support::main(TESTS);
+}
+
+/// The limit of descriptors is lowered to less than what is waited for.
+fn cut_short() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let ends: Vec<_> = (0..40).map(|_| channel::<u64>(1).unwrap()).collect();
+    let answers = trefoil::run(async {
+        let (senders, waits): (Vec<_>, Vec<_>) = ends
+            .into_iter()
+            .map(|(tx, rx)| (tx, trefoil::spawn(async move { rx.recv().await })))
+            .unzip();
+        trefoil::yield_now().await; // all of them wait
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(20);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let mut answers = Vec::new();
+        for ((n, tx), wait) in (0..).zip(senders).zip(waits) {
+            tx.send(n).await.unwrap();
+            let answer = trefoil::timeout(Duration::from_secs(20), wait).await;
+            answers.push(answer.expect("nobody is woken").unwrap().unwrap());
+        }
+        answers
+    });
+    assert!(answers.into_iter().eq(0..40));
+}
+
+/// As in programs that want to end with whoever reads their output.
+fn mortal() {
+    // SAFETY: no handler is installed, and nobody else changes dispositions.
+    unsafe { signal(13, 0) };
+    for capacity in [1, 1000] {
+        let (tx, rx) = channel::<u64>(capacity).unwrap();
+        tx.send_blocking(1).unwrap();
+        drop(rx);
+        is_closed(tx.send_blocking(2));
+        is_closed(tx.try_send(3));
+        is_closed(trefoil::run(async { tx.send(4).await }));
+    }
+    let (tx, rx) = channel::<Vec<u8>>(4).unwrap();
+    let reader = Process::spawn(rx, drain).unwrap();
+    while tx.send_blocking(vec![1; 10]).is_ok() {
+        reader.kill();
+    }
+    assert!(reader.join().is_err());
+    // And this process is as mortal as before.
+    let (reads, writes) = std::io::pipe().unwrap();
+    drop(reads);
+    println!("alive");
+    let _ = rustix::io::write(&writes, b"x");
+    println!("still alive");
+}
+
+unsafe extern "C" {
+    fn signal(signum: i32, handler: usize) -> usize;
 }
 
 /// What must not grow, when no helper thread of an earlier test is about to end.
@@ -382,6 +438,19 @@ tests! {
         });
         assert_eq!(total, 10);
         nothing_left_since(before);
+    }
+
+    fn more_may_wait_than_the_limit_allows() {
+        support::run_helper("cut_short");
+    }
+
+    fn a_channel_that_is_closed_kills_nobody() {
+        let output = support::start_helper("mortal").wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, "alive\n", "{:?}: {words}", output.status);
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(output.status.signal(), Some(13));
     }
 
     fn the_helper_thread_ends() {

@@ -181,7 +181,9 @@ impl Sleep {
             .and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) => {}
-            Err(Errno::INVAL) => poll_by_parts(&mut fds, self.timeout),
+            Err(Errno::INVAL) => {
+                let _ = poll_by_parts(&mut fds, self.timeout);
+            }
             Err(_) => return Vec::new(), // interrupted
         }
         let events = fds.iter().map(PollFd::revents);
@@ -601,9 +603,12 @@ impl Driver {
 }
 
 /// `poll` takes no more descriptors than this process may have, and somebody has lowered that limit to
-/// less than what it has: looks at some after the others, again and again.
+/// less than what it has: looks at some after the others, again and again. How many are ready.
 #[cold]
-fn poll_by_parts(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
+pub(super) fn poll_by_parts(
+    fds: &mut [PollFd<'_>],
+    timeout: Option<Duration>,
+) -> rustix::io::Result<usize> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let most = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
@@ -613,7 +618,7 @@ fn poll_by_parts(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
         let ready: usize = parts.map(|part| poll(part, Some(&now)).unwrap_or(0)).sum();
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         if ready > 0 || left.is_some_and(|left| left.is_zero()) {
-            return;
+            return Ok(ready);
         }
         let nap = left.map_or(NAP, |left| left.min(NAP));
         if let Ok(nap) = Timespec::try_from(nap) {

@@ -123,7 +123,7 @@ impl Shared {
         };
         let watch = || ledger.watch(clock::now() + WATCH, self.watching.yields);
         watch();
-        while ticks::since(begin) < LOOK {
+        while !ticks::have_passed(LOOK, begin) {
             if ledger.has_more(known)
                 && let Some(mut engine) = self.engine.try_lock()
             {
@@ -167,7 +167,7 @@ impl Shared {
         begin: u64,
         done: &dyn Fn() -> bool,
     ) -> Option<(usize, Arc<Ledger>, u64)> {
-        while !done() && ticks::since(begin) < LOOK {
+        while !done() && !ticks::have_passed(LOOK, begin) {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
                 // A driver that is just about to read it would do the same.

@@ -267,7 +267,7 @@ impl Inlet {
                     Err(_) => die(),
                 }
             }
-            if ticks::since(begin) > LOOK {
+            if ticks::have_passed(LOOK, begin) {
                 break;
             }
             match yields {

@@ -74,10 +74,27 @@ pub(crate) fn since(then: u64) -> u64 {
     now().saturating_sub(then)
 }
 
+/// More than `span` ticks have passed since `then`, or the counter has jumped: for who must not look for long.
+#[inline]
+pub(crate) fn have_passed(span: u64, then: u64) -> bool {
+    are_over(span, then, now())
+}
+
+#[inline]
+fn are_over(span: u64, then: u64, now: u64) -> bool {
+    now.wrapping_sub(then) > span
+}
+
 #[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_counter_that_has_gone_back_keeps_nobody() {
+        assert!(!are_over(10, 5, 15) && are_over(10, 5, 16));
+        assert!(are_over(10, 1 << 40, 5), "this would be minutes");
+    }
 
     #[test]
     fn a_millisecond_is_within_an_order_of_magnitude() {

@@ -23,6 +23,9 @@
 //! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel says
 //! when all peers are gone, however they went.
 //!
+//! Who writes where nobody reads gets a signal besides, which may be deadly; it is held off (`sys::broken_pipe`) if it was
+//! when the end was made.
+//!
 //! So nobody keeps an end that he does not use: an argument with ends travels alone, to an idle worker, and
 //! the parent closes its copies when it has arrived (`baggage`, W25, W26).
 //!

@@ -20,6 +20,7 @@ use super::places::{Count, Places, TAIL, Waits};
 use super::watch::Interest;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
+use crate::sys::broken_pipe;
 use crate::sys::tally::{PAGE, Tally};
 
 /// How long a record is, and how long in a channel of very many (W21).
@@ -64,6 +65,8 @@ pub(super) struct Pipe {
     bell: Arc<Parcel>,
     tally: Tally,
     capacity: u64,
+    /// A write that nobody can read would end this process, when this end was made.
+    is_deadly: bool,
     /// The counters as they were when they first did not fit the pipe, and when that was.
     suspicion: Mutex<Option<(Count, Instant)>>,
 }
@@ -141,6 +144,7 @@ impl Pipe {
             bell,
             tally,
             capacity,
+            is_deadly: side == Side::Sends && broken_pipe::is_deadly(),
             suspicion: Mutex::new(None),
         }))
     }
@@ -286,13 +290,17 @@ impl Pipe {
 
     fn put(&self, outgoing: &Outgoing) -> Option<Result<(), Errno>> {
         let record = &outgoing.record[..record_length(self.capacity)];
-        self.places().send(owner::own(), || {
+        let write = || {
             loop {
                 match rustix::io::write(&self.pipe, record) {
                     Err(Errno::INTR) => {}
                     result => return result.map(drop),
                 }
             }
+        };
+        self.places().send(owner::own(), || match self.is_deadly {
+            true => broken_pipe::quietly(write),
+            false => write(),
         })
     }
 

@@ -25,8 +25,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::super::baggage::Parcel;
+use super::super::driver::poll_by_parts;
 use crate::loom::{Mutex, thread};
 use crate::sys::fork::PerProcess;
 use crate::task::panic;
@@ -180,8 +182,12 @@ impl Watch {
                     needs.push((*key, place));
                 }
             }
+            let timeout = limit;
             let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-            let count = poll(&mut fds, limit.as_ref());
+            let count = match poll(&mut fds, limit.as_ref()) {
+                Err(Errno::INVAL) => poll_by_parts(&mut fds, timeout),
+                count => count,
+            };
             lingered = waits.is_empty() && count == Ok(0);
             if count.is_ok() && !fds[0].revents().is_empty() {
                 let _ = rustix::io::read(bell, &mut [0; 8]);
