@@ -17,8 +17,10 @@ use crate::support::{Dropped, within_deadline};
 /// loop then has.
 struct Late(Sender<(Task<()>, usize)>, Sender<ThreadId>);
 
+type Told = Receiver<(Task<()>, usize)>;
+
 impl Late {
-    fn new() -> (Self, Receiver<(Task<()>, usize)>, Receiver<ThreadId>) {
+    fn new() -> (Self, Told, Receiver<ThreadId>) {
         let (tell, told) = mpsc::channel();
         let (gone, goes) = mpsc::channel();
         (Self(tell, gone), told, goes)
