@@ -11,7 +11,7 @@
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
 //! a job and its waiter, `tally` that of a scope's end; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
 //! share, and how they start and end; `places` which of them there are. On top of these: `broadcast`, `scope`, and `region` (map and
-//! its siblings) over `items`, `spawn_async` (futures), and `imap` over `belt`. `raw` holds everything unsafe. Invariants are numbered P1 to P33.
+//! its siblings) over `items`, `spawn_async` (futures), and `imap` over `belt`. `raw` holds everything unsafe. Invariants are numbered P1 to P34.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
