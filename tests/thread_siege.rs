@@ -5,6 +5,7 @@
 
 mod deadline;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -87,7 +88,7 @@ impl Drop for LastOwner {
 }
 
 thread_local! {
-    static LAST: std::cell::RefCell<Option<LastOwner>> = const { std::cell::RefCell::new(None) };
+    static LAST: RefCell<Option<LastOwner>> = const { RefCell::new(None) };
 }
 
 /// The last owner of a pool is a thread-local of one of its own threads, which has been dismissed.
@@ -790,5 +791,37 @@ fn stacks_of_any_size() {
                 format!("{name}-0")
             );
         }
+    });
+}
+
+/// What a thread leaves behind may be waiting for who starts the next one.
+#[test]
+fn threads_come_while_the_thread_locals_of_others_are_being_dropped() {
+    static LOCK: Mutex<()> = Mutex::new(());
+    struct Locks(mpsc::Sender<()>);
+    impl Drop for Locks {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+            drop(LOCK.lock());
+        }
+    }
+    thread_local! {
+        static LEFT: RefCell<Option<Locks>> = const { RefCell::new(None) };
+    }
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        let (tell, told) = mpsc::channel();
+        pool.broadcast(|index| {
+            if index == 1 {
+                LEFT.set(Some(Locks(tell.clone())));
+            }
+        });
+        let held = LOCK.lock().unwrap();
+        pool.resize(1);
+        told.recv().unwrap();
+        // Its thread has gone as far as that; now there is another one in its place.
+        pool.resize(2);
+        assert_eq!(pool.broadcast(|index| index), [0, 1]);
+        drop(held);
     });
 }

@@ -136,6 +136,7 @@ mod imp {
 #[allow(clippy::disallowed_methods)] // threads of a test
 mod tests {
     use super::*;
+    use crate::loom::thread::Builder;
 
     #[test]
     fn a_thread_keeps_off_and_comes_back() {
@@ -161,14 +162,14 @@ mod tests {
             return; // there is a filter already
         }
         let (tell, told) = std::sync::mpsc::channel();
-        let filtered = std::thread::spawn(move || {
+        let filtered = Builder::new().spawn(move || {
             let filtered = pretend();
             told.recv().unwrap();
             let moved = (0..64).filter_map(|at| mine.keep_off(at));
             (filtered, may_move(), moved.count())
         });
         tell.send(()).unwrap();
-        let (filtered, may, moved) = filtered.join().unwrap();
+        let (filtered, may, moved) = filtered.unwrap().join().unwrap();
         if filtered {
             assert_eq!((may, moved), (false, 0));
         }

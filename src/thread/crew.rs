@@ -609,7 +609,6 @@ impl Crew {
         if result.is_err() {
             self.take_back(&cradle);
         }
-        self.join_ended();
         result
     }
 
@@ -621,7 +620,8 @@ impl Crew {
         }
     }
 
-    /// Joins threads that have ended already.
+    /// Joins threads that have ended already, but for the destructors of thread-locals: those are the user's, and may
+    /// wait for locks that somebody has who spawns, or waits. So only a thread does this that ends itself.
     pub(super) fn join_ended(&self) {
         let mut handles = self.handles.lock();
         while let Some(at) = handles.running.iter().position(JoinHandle::is_finished) {
