@@ -116,6 +116,11 @@ fn words(error: impl std::fmt::Display) -> String {
     format!("it cannot be drawn: {error}")
 }
 
+/// Without the marks of Markdown.
+fn bare(text: &str) -> String {
+    text.replace('`', "")
+}
+
 /// A colour for the `nth` peer, and those that all others always have.
 fn colour(part: Part, nth: usize) -> RGBColor {
     match part {
@@ -155,7 +160,7 @@ impl Page<'_> {
         {
             let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
             area.fill(&WHITE).map_err(words)?;
-            text(&area, self.title, (16, 14), 20, INK)?;
+            text(&area, &bare(self.title), (16, 14), 20, INK)?;
             let foot = height as i32 - FOOT + 8;
             text(&area, self.below, (16, foot), 12, BASE)?;
             draw(&area)?;
@@ -164,7 +169,7 @@ impl Page<'_> {
         Ok(svg)
     }
 
-    /// Groups of bars from left to right, their lengths by tens.
+    /// Groups of bars from left to right, their lengths by tens, which the scale below shows.
     ///
     /// # Errors
     /// If it cannot be drawn.
@@ -188,11 +193,11 @@ impl Page<'_> {
             _ => 0,
         };
         let names = groups.len() as i32 * GROUP;
-        let height = TOP + names + all().count() as i32 * BAR + FOOT + 10;
+        let height = TOP + names + all().count() as i32 * BAR + FOOT + 40;
         self.draw(height as u32, |area| {
             let mut y = TOP;
             for (name, bars) in groups {
-                text(area, name, (LEFT, y + 12), 14, INK)?;
+                text(area, &bare(name), (LEFT, y + 12), 14, INK)?;
                 y += GROUP;
                 let colours = colours(bars.iter().map(|bar| bar.part));
                 for (bar, colour) in bars.iter().zip(colours) {
@@ -203,6 +208,10 @@ impl Page<'_> {
                     y += BAR;
                 }
             }
+            // Ten times as much is so long.
+            let ten = (LONGEST / span) as i32;
+            rectangle(area, (LEFT, y + 24), (LEFT + ten, y + 25), BASE)?;
+            text(area, "ten times as much", (LEFT, y + 8), 12, BASE)?;
             Ok(())
         })
     }

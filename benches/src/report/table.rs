@@ -63,7 +63,10 @@ fn line(row: &Judged) -> String {
     let ours = row.best(Kind::Ours);
     let named = |figure: &Figure| format!("{} {}", figure.name, row.unit.show(figure.value));
     let against = |of: &Figure| ours.map_or(String::new(), |ours| times(ours.value, of));
-    let with = |figure: &Figure| format!("{} {}", named(figure), against(figure));
+    let with = |figure: &Figure| {
+        let both = format!("{} {}", named(figure), against(figure));
+        both.trim_end().to_owned()
+    };
     let (peer, base) = (row.best(Kind::Peer), row.base());
     let is = |of: Option<&Figure>, figure: &Figure| of.is_some_and(|of| std::ptr::eq(of, figure));
 
