@@ -96,6 +96,7 @@ pub mod _documentation {
     pub mod sync {}
     #[doc = include_str!("../docs/MODELS.md")]
     pub mod models {}
+    #[doc = include_str!("../docs/plots/rustdoc.txt")]
     #[doc = include_str!("../docs/BENCHMARKS.md")]
     pub mod benchmarks {}
     #[doc = include_str!("../CHANGELOG.md")]

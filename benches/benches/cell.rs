@@ -1,50 +1,73 @@
 //! What does one task cost? The cell alone, without queue or executor, beside
 //! async-task's and the oneshot channels that a promise replaces.
+//!
+//! ```text
+//! cargo bench -p trefoil-benches --bench cell -- [--quick] [--only PART,...] [--markdown] [--list]
+//! ```
 
 use std::hint::black_box;
 
-use trefoil_benches::{Contender, cell, compare};
+use trefoil_benches::cell;
+use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
 
-fn main() {
-    let quick = std::env::args().any(|arg| arg == "--test" || arg == "--quick");
-    let (n, rounds) = if quick { (2_000, 3) } else { (200_000, 31) };
-    let contender = |name, operation: fn(u64) -> u64| {
-        Contender::new(name, move |n| {
+/// Who does one operation so many times.
+type Operation = (Kind, &'static str, fn(u64) -> u64);
+
+fn row(bench: &mut Bench, name: &str, goals: &'static [Goal], operations: &[Operation]) {
+    let n = bench.pick(10, 20_000, 200_000);
+    let entry = |(kind, name, operation): &Operation| {
+        let operation = *operation;
+        Entry::whole(*kind, name, n, move || {
             black_box(operation(n));
         })
     };
-    compare(
-        "spawn + run + join of a ready future",
-        n,
-        rounds,
-        &mut [
-            contender("trefoil", cell::trefoil_future),
-            contender("async-task", cell::async_task_future),
-        ],
+    let entries = operations.iter().map(entry).collect();
+    let measured = bench.measure(bench.pick(1, 15, 31), entries);
+    bench.report(
+        Row::new(name, Unit::Ns, goals).on("cost-cell", 0.0),
+        &measured,
     );
-    compare(
-        "the same, awaited before it runs",
-        n,
-        rounds,
-        &mut [
-            contender("trefoil", cell::trefoil_await),
-            contender("async-task", cell::async_task_await),
-        ],
-    );
-    compare(
-        "queue + run + join of a closure",
-        n,
-        rounds,
-        &mut [contender("trefoil", cell::trefoil_closure)],
-    );
-    compare(
-        "complete + join of a promise",
-        n,
-        rounds,
-        &mut [
-            contender("trefoil", cell::trefoil_promise),
-            contender("futures oneshot", cell::futures_oneshot),
-            contender("tokio oneshot", cell::tokio_oneshot),
-        ],
-    );
+}
+
+fn main() {
+    let mut bench = Bench::from_args();
+    bench.group("future", |bench| {
+        row(
+            bench,
+            "spawn + run + join of a ready future",
+            &[],
+            &[
+                (Kind::Ours, "trefoil", cell::trefoil_future),
+                (Kind::Peer, "async-task", cell::async_task_future),
+            ],
+        );
+    });
+    bench.group("await", |bench| {
+        row(
+            bench,
+            "the same, awaited before it runs",
+            &[],
+            &[
+                (Kind::Ours, "trefoil", cell::trefoil_await),
+                (Kind::Peer, "async-task", cell::async_task_await),
+            ],
+        );
+    });
+    bench.group("closure", |bench| {
+        let ours: Operation = (Kind::Ours, "trefoil", cell::trefoil_closure);
+        row(bench, "queue + run + join of a closure", &[], &[ours]);
+    });
+    bench.group("promise", |bench| {
+        row(
+            bench,
+            "complete + join of a promise",
+            &[],
+            &[
+                (Kind::Ours, "trefoil", cell::trefoil_promise),
+                (Kind::Peer, "futures oneshot", cell::futures_oneshot),
+                (Kind::Peer, "tokio oneshot", cell::tokio_oneshot),
+            ],
+        );
+    });
+    bench.finish();
 }

@@ -11,8 +11,7 @@
 //! it is by a few percent.
 //!
 //! ```text
-//! cargo bench -p trefoil-benches --bench hyper             # all rows
-//! cargo bench -p trefoil-benches --bench hyper -- --quick  # a look
+//! cargo bench -p trefoil-benches --bench hyper -- [--quick] [--only PART,...] [--markdown] [--list]
 //! ```
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
@@ -29,7 +28,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, client, server};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use trefoil::adapters::hyper::{LoopExecutor, LoopTimer};
-use trefoil_benches::{Contender, compare, median};
+use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Measured, Row, Unit};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const HELLO: &str = "hello, world";
@@ -40,6 +39,7 @@ async fn hello(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
 
 /// A server, and where its thread's processor time stands.
 struct Server {
+    kind: Kind,
     name: &'static str,
     address: SocketAddr,
     clock: PathBuf,
@@ -47,7 +47,7 @@ struct Server {
 
 impl Server {
     /// Starts `serve` on a thread that ends with the program.
-    fn start(name: &'static str, serve: fn(mpsc::Sender<SocketAddr>)) -> Self {
+    fn start(kind: Kind, name: &'static str, serve: fn(mpsc::Sender<SocketAddr>)) -> Self {
         let (tell, told) = mpsc::channel();
         let (tell_clock, told_clock) = mpsc::channel();
         thread::spawn(move || {
@@ -58,6 +58,7 @@ impl Server {
             serve(tell);
         });
         Self {
+            kind,
             name,
             address: told.recv().unwrap(),
             clock: told_clock.recv().unwrap(),
@@ -155,8 +156,9 @@ impl Clients {
     }
 }
 
-/// Rounds of `n` requests to each server in turn; prints the medians.
-fn compare_servers(servers: &[Server], connections: usize, n: u64, rounds: usize) {
+/// Rounds of `n` requests to each server in turn.
+fn compare_servers(bench: &mut Bench, servers: &[Server], connections: usize) {
+    let (n, rounds) = size(bench);
     let clients: Vec<_> = servers
         .iter()
         .map(|server| Clients::connect(server.address, connections))
@@ -174,17 +176,15 @@ fn compare_servers(servers: &[Server], connections: usize, n: u64, rounds: usize
             }
         }
     }
-    println!("\nHTTP/1, {connections} connections, each request");
-    let spent: Vec<f64> = spent.into_iter().map(median).collect();
-    for (at, server) in servers.iter().enumerate() {
-        println!(
-            "  {:<28} {:>9.1} ns of its processor   x{:.2}   ({:.0} ns until answered)",
-            server.name,
-            spent[at],
-            spent[at] / spent[0],
-            median(std::mem::take(&mut taken[at])),
-        );
-    }
+    let named = |samples: Vec<Vec<f64>>| {
+        let all = servers.iter().zip(samples);
+        Measured::new(all.map(|(s, samples)| (s.name, s.kind, samples)).collect())
+    };
+    let name = format!("HTTP/1, connections: {connections}, each request");
+    let row = format!("{name}: the server's processor time");
+    bench.report(Row::new(row, Unit::Us, &[Goal::Ahead]), &named(spent));
+    let row = format!("{name}: until it is answered");
+    bench.report(Row::new(row, Unit::Us, &[]), &named(taken));
 }
 
 type Sender = client::conn::http2::SendRequest<String>;
@@ -201,18 +201,23 @@ async fn ask_http2(mut sender: Sender) -> u16 {
         .as_u16()
 }
 
-fn main() {
-    let quick = std::env::args().any(|arg| arg == "--test" || arg == "--quick");
-    let (n, rounds) = if quick { (512, 3) } else { (12_800, 15) };
+/// Requests in a round, and rounds.
+fn size(bench: &Bench) -> (u64, usize) {
+    (bench.pick(256, 2_560, 12_800), bench.pick(1, 3, 15))
+}
 
+fn http1(bench: &mut Bench) {
     let servers = [
-        Server::start("trefoil", on_trefoil),
-        Server::start("tokio, current thread", on_tokio),
+        Server::start(Kind::Ours, "trefoil", on_trefoil),
+        Server::start(Kind::Peer, "tokio, current thread", on_tokio),
     ];
     for connections in [1, 64, 256] {
-        compare_servers(&servers, connections, n, rounds);
+        compare_servers(bench, &servers, connections);
     }
+}
 
+fn http2(bench: &mut Bench) {
+    let (n, rounds) = size(bench);
     let event_loop = trefoil::EventLoop::new().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -243,36 +248,38 @@ fn main() {
         sender
     });
     for streams in [1, 64] {
-        compare(
-            &format!(
-                "HTTP/2, one connection, {streams} streams at once, each request (both sides)"
-            ),
-            n,
-            rounds,
-            &mut [
-                Contender::new("trefoil", |n| {
-                    event_loop.block_on(async {
-                        for _ in 0..n / streams {
-                            let tasks =
-                                (0..streams).map(|_| trefoil::spawn(ask_http2(ours.clone())));
-                            for task in tasks.collect::<Vec<_>>() {
-                                assert_eq!(task.await.unwrap(), 200);
-                            }
+        let entries = vec![
+            Entry::hot(Kind::Ours, "trefoil", n, |n| {
+                event_loop.block_on(async {
+                    for _ in 0..n / streams {
+                        let tasks = (0..streams).map(|_| trefoil::spawn(ask_http2(ours.clone())));
+                        for task in tasks.collect::<Vec<_>>() {
+                            assert_eq!(task.await.unwrap(), 200);
                         }
-                    });
-                }),
-                Contender::new("tokio, current thread", |n| {
-                    set.block_on(&runtime, async {
-                        for _ in 0..n / streams {
-                            let tasks = (0..streams)
-                                .map(|_| tokio::task::spawn_local(ask_http2(theirs.clone())));
-                            for task in tasks.collect::<Vec<_>>() {
-                                assert_eq!(task.await.unwrap(), 200);
-                            }
+                    }
+                });
+            }),
+            Entry::hot(Kind::Peer, "tokio, current thread", n, |n| {
+                set.block_on(&runtime, async {
+                    for _ in 0..n / streams {
+                        let tasks = (0..streams)
+                            .map(|_| tokio::task::spawn_local(ask_http2(theirs.clone())));
+                        for task in tasks.collect::<Vec<_>>() {
+                            assert_eq!(task.await.unwrap(), 200);
                         }
-                    });
-                }),
-            ],
-        );
+                    }
+                });
+            }),
+        ];
+        let measured = bench.measure(rounds, entries);
+        let name = format!("HTTP/2, streams at once: {streams}, each request, both sides");
+        bench.report(Row::new(name, Unit::Us, &[Goal::Ahead]), &measured);
     }
+}
+
+fn main() {
+    let mut bench = Bench::from_args();
+    bench.group("HTTP/1", http1);
+    bench.group("HTTP/2", http2);
+    bench.finish();
 }

@@ -3,6 +3,10 @@
 //!
 //! All contenders get the same: n results that are produced in the order in which they
 //! were asked for, on one thread, so that nothing but the bookkeeping is timed.
+//!
+//! ```text
+//! cargo bench -p trefoil-benches --bench stem -- [--quick] [--only PART,...] [--markdown] [--list]
+//! ```
 
 use std::hint::black_box;
 
@@ -10,7 +14,7 @@ use futures::StreamExt;
 use futures::executor::block_on;
 use futures::stream::FuturesUnordered;
 use trefoil::{CancelToken, Completer, Task, TaskGroup};
-use trefoil_benches::{Contender, compare};
+use trefoil_benches::rows::{Bench, Entry, Kind, Row, Unit};
 
 type Oneshot = futures::channel::oneshot::Receiver<u64>;
 
@@ -34,155 +38,165 @@ fn send(senders: Vec<futures::channel::oneshot::Sender<u64>>) {
     }
 }
 
-fn main() {
-    let quick = std::env::args().any(|arg| arg == "--test" || arg == "--quick");
-    let sizes: &[u64] = if quick {
-        &[1_000]
-    } else {
-        &[1_000, 10_000, 100_000, 1_000_000]
-    };
+/// About a million operations a round.
+fn times(bench: &Bench, size: u64) -> u64 {
+    (1_000_000 / size).clamp(1, bench.pick(1, 10, 100))
+}
 
-    for &size in sizes {
-        // About a million operations a round.
-        let times = (1_000_000 / size).clamp(1, if quick { 2 } else { 100 });
-        let rounds = if quick { 3 } else { 7 };
-        compare(
-            &format!("as_completed of {size}, each"),
-            size * times,
-            rounds,
-            &mut [
-                Contender::new("trefoil, blocking", |n| {
-                    for _ in 0..n / size {
-                        let (completers, tasks) = promises(size);
-                        let results = trefoil::as_completed(tasks);
-                        complete(completers);
-                        black_box(results.into_iter().filter(Result::is_ok).count());
-                    }
-                }),
-                Contender::new("trefoil, Stream", |n| {
-                    for _ in 0..n / size {
-                        let (completers, tasks) = promises(size);
-                        let results = trefoil::as_completed(tasks);
-                        complete(completers);
-                        black_box(block_on(results.count()));
-                    }
-                }),
-                Contender::new("FuturesUnordered", |n| {
-                    for _ in 0..n / size {
-                        let (senders, receivers) = oneshots(size);
-                        let mut results: FuturesUnordered<_> = receivers.into_iter().collect();
-                        // It registers when first polled.
-                        block_on(futures::future::poll_fn(|cx| {
-                            let _ = results.poll_next_unpin(cx);
-                            std::task::Poll::Ready(())
-                        }));
-                        send(senders);
-                        black_box(block_on(results.count()));
-                    }
-                }),
-            ],
-        );
-        compare(
-            &format!("join_all of {size}, each"),
-            size * times,
-            rounds,
-            &mut [
-                Contender::new("trefoil", |n| {
-                    for _ in 0..n / size {
-                        let (completers, tasks) = promises(size);
-                        let results = trefoil::join_all(tasks);
-                        complete(completers);
-                        black_box(results.wait().len());
-                    }
-                }),
-                Contender::new("futures", |n| {
-                    for _ in 0..n / size {
-                        let (senders, receivers) = oneshots(size);
-                        let results = futures::future::join_all(receivers);
-                        send(senders);
-                        black_box(block_on(results).len());
-                    }
-                }),
-            ],
-        );
-    }
+fn as_completed(bench: &mut Bench, size: u64) {
+    let times = times(bench, size);
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil, blocking", size * times, || {
+            for _ in 0..times {
+                let (completers, tasks) = promises(size);
+                let results = trefoil::as_completed(tasks);
+                complete(completers);
+                black_box(results.into_iter().filter(Result::is_ok).count());
+            }
+        }),
+        Entry::whole(Kind::OursToo, "trefoil, Stream", size * times, || {
+            for _ in 0..times {
+                let (completers, tasks) = promises(size);
+                let results = trefoil::as_completed(tasks);
+                complete(completers);
+                black_box(block_on(results.count()));
+            }
+        }),
+        Entry::whole(Kind::Peer, "FuturesUnordered", size * times, || {
+            for _ in 0..times {
+                let (senders, receivers) = oneshots(size);
+                let mut results: FuturesUnordered<_> = receivers.into_iter().collect();
+                // It registers when first polled.
+                block_on(futures::future::poll_fn(|cx| {
+                    let _ = results.poll_next_unpin(cx);
+                    std::task::Poll::Ready(())
+                }));
+                send(senders);
+                black_box(block_on(results.count()));
+            }
+        }),
+    ];
+    let measured = bench.measure(bench.pick(1, 3, 7), entries);
+    let name = format!("`as_completed` of {size}, each");
+    bench.report(Row::new(name, Unit::Ns, &[]), &measured);
+}
 
+fn join_all(bench: &mut Bench, size: u64) {
+    let times = times(bench, size);
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", size * times, || {
+            for _ in 0..times {
+                let (completers, tasks) = promises(size);
+                let results = trefoil::join_all(tasks);
+                complete(completers);
+                black_box(results.wait().len());
+            }
+        }),
+        Entry::whole(Kind::Peer, "futures", size * times, || {
+            for _ in 0..times {
+                let (senders, receivers) = oneshots(size);
+                let results = futures::future::join_all(receivers);
+                send(senders);
+                black_box(block_on(results).len());
+            }
+        }),
+    ];
+    let measured = bench.measure(bench.pick(1, 3, 7), entries);
+    let name = format!("`join_all` of {size}, each");
+    bench.report(Row::new(name, Unit::Ns, &[]), &measured);
+}
+
+fn group(bench: &mut Bench) {
+    let members = bench.pick(10, 1_000, 1_000);
+    let times = bench.pick(1, 30, 100);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let group = if quick { 100 } else { 1_000 };
-    compare(
-        "a group of 1000, each member",
-        group * 100,
-        11,
-        &mut [
-            Contender::new("trefoil, TaskGroup", |n| {
-                for _ in 0..n / group {
-                    let (completers, tasks) = promises(group);
-                    let mut members = TaskGroup::new();
-                    for task in tasks {
-                        members.add(task);
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", members * times, || {
+            for _ in 0..times {
+                let (completers, tasks) = promises(members);
+                let mut group = TaskGroup::new();
+                for task in tasks {
+                    group.add(task);
+                }
+                complete(completers);
+                black_box(group.join_all().wait().unwrap().len());
+            }
+        }),
+        Entry::whole(Kind::Peer, "tokio, JoinSet", members * times, || {
+            for _ in 0..times {
+                runtime.block_on(async {
+                    let mut set = tokio::task::JoinSet::new();
+                    for i in 0..members {
+                        set.spawn(async move { i });
                     }
-                    complete(completers);
-                    black_box(members.join_all().wait().unwrap().len());
-                }
-            }),
-            Contender::new("tokio, JoinSet", |n| {
-                for _ in 0..n / group {
-                    runtime.block_on(async {
-                        let mut set = tokio::task::JoinSet::new();
-                        for i in 0..group {
-                            set.spawn(async move { i });
-                        }
-                        let mut seen = 0;
-                        while let Some(result) = set.join_next().await {
-                            seen += usize::from(result.is_ok());
-                        }
-                        black_box(seen);
-                    });
-                }
-            }),
-        ],
-    );
+                    let mut seen = 0;
+                    while let Some(result) = set.join_next().await {
+                        seen += usize::from(result.is_ok());
+                    }
+                    black_box(seen);
+                });
+            }
+        }),
+    ];
+    let measured = bench.measure(bench.pick(1, 5, 11), entries);
+    let name = format!("a `TaskGroup` of {members}, each member");
+    bench.report(Row::new(name, Unit::Ns, &[]), &measured);
+}
 
-    compare(
-        "race of 2",
-        if quick { 1_000 } else { 100_000 },
-        11,
-        &mut [
-            Contender::new("trefoil", |n| {
-                for i in 0..n {
-                    let (loser, slow) = Completer::new();
-                    let (winner, fast) = Completer::new();
-                    let race = trefoil::race([slow, fast]);
-                    winner.complete(Ok(i));
-                    black_box(race.wait().unwrap());
-                    drop(loser);
-                }
-            }),
-            Contender::new("futures, select_ok", |n| {
-                for i in 0..n {
-                    let (loser, slow) = futures::channel::oneshot::channel::<u64>();
-                    let (winner, fast) = futures::channel::oneshot::channel();
-                    let race = futures::future::select_ok([slow, fast]);
-                    let _ = winner.send(i);
-                    black_box(block_on(race).unwrap());
-                    drop(loser);
-                }
-            }),
-        ],
-    );
+fn race(bench: &mut Bench) {
+    let n = bench.pick(10, 20_000, 100_000);
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", n, || {
+            for i in 0..n {
+                let (loser, slow) = Completer::new();
+                let (winner, fast) = Completer::new();
+                let race = trefoil::race([slow, fast]);
+                winner.complete(Ok(i));
+                black_box(race.wait().unwrap());
+                drop(loser);
+            }
+        }),
+        Entry::whole(Kind::Peer, "futures, select_ok", n, || {
+            for i in 0..n {
+                let (loser, slow) = futures::channel::oneshot::channel::<u64>();
+                let (winner, fast) = futures::channel::oneshot::channel();
+                let race = futures::future::select_ok([slow, fast]);
+                let _ = winner.send(i);
+                black_box(block_on(race).unwrap());
+                drop(loser);
+            }
+        }),
+    ];
+    let measured = bench.measure(bench.pick(1, 5, 11), entries);
+    bench.report(Row::new("`race` of 2", Unit::Ns, &[]), &measured);
+}
 
-    let children = if quick { 1_000 } else { 100_000 };
-    compare(
-        "cancel of a tree, each child (made, cancelled, dropped)",
-        children,
-        11,
-        &mut [Contender::new("trefoil", |n| {
-            let root = CancelToken::new();
-            let children: Vec<_> = (0..n).map(|_| root.child()).collect();
-            root.cancel();
-            black_box(children);
-        })],
-    );
+fn cancel(bench: &mut Bench) {
+    let n = bench.pick(10, 100_000, 100_000);
+    let entries = vec![Entry::whole(Kind::Ours, "trefoil", n, || {
+        let root = CancelToken::new();
+        let children: Vec<_> = (0..n).map(|_| root.child()).collect();
+        root.cancel();
+        black_box(children);
+    })];
+    let measured = bench.measure(bench.pick(1, 5, 11), entries);
+    let name =
+        format!("a child of a `CancelToken`: made, cancelled with its {n} siblings, dropped");
+    bench.report(Row::new(name, Unit::Ns, &[]), &measured);
+}
+
+fn main() {
+    let mut bench = Bench::from_args();
+    for size in [1_000, 10_000, 100_000, 1_000_000] {
+        if size < bench.pick(10_000, 1_000_000, u64::MAX) {
+            bench.group("as_completed", |bench| as_completed(bench, size));
+            bench.group("join_all", |bench| join_all(bench, size));
+        }
+    }
+    bench.group("group", group);
+    bench.group("race", race);
+    bench.group("cancel", cancel);
+    bench.finish();
 }

@@ -1,42 +1,16 @@
 //! Rows: one question, all who answer it, and the goal that trefoil has set itself.
 //!
-//! **Job.** Measure the entries of a question in interleaved rounds, print what each
-//! costs beside the best peer and beside the sequential program, and judge the goal.
-//!
-//! **How.** Every round runs every entry once, beginning with another one each time, so
-//! that nobody always follows the same neighbour. Before each entry the process
-//! sleeps for [`SETTLE`]: pools that spin before they sleep have stopped by then. The first
-//! round warms up and is not counted. An entry that works on something hot begins
-//! with an unmeasured tenth of its work.
-//!
-//! **Judged.** On the median of all samples (or their 99th percentile), with
-//! [`SLACK`] for the noise of the machine. Goals in nanoseconds were set on one machine; on one
-//! that is slower (by [`slowness`]) a goal can also be met "here", multiplied by
-//! that. Ratios are never scaled.
+//! **Job.** Say what is measured: entries (who does the work, and how its time is taken), the
+//! row that they make, its goals. [`Bench`] measures them, `judge.rs` judges, `record.rs`
+//! keeps what came out.
 //!
 //! **Trusted.** Only on a quiet machine: what others computed meanwhile is printed for
 //! every group and at the end, in processors.
 
 use std::time::{Duration, Instant};
 
-use crate::machine::{Stretch, slowness};
-
-/// The pause before each entry.
-pub const SETTLE: Duration = Duration::from_micros(300);
-
-/// A goal is met within three percent.
-pub const SLACK: f64 = 1.03;
-
-/// How much of everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
-    /// Only that it runs.
-    Test,
-    /// Rough figures in half a minute.
-    Quick,
-    /// What the tables are made of.
-    Full,
-}
+pub use crate::bench::{Bench, SETTLE, Scale};
+pub use crate::judge::SLACK;
 
 /// Who is it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +47,7 @@ pub enum Goal {
 }
 
 /// In what a row is printed; measured is in nanoseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds.
     Ns,
@@ -86,7 +60,9 @@ pub enum Unit {
 }
 
 impl Unit {
-    fn show(self, ns: f64) -> String {
+    /// A figure with its unit.
+    #[must_use]
+    pub fn show(self, ns: f64) -> String {
         let (value, unit) = match self {
             Self::Ns => (ns, " ns"),
             Self::Us => (ns / 1e3, " µs"),
@@ -97,7 +73,9 @@ impl Unit {
     }
 }
 
-fn number(value: f64) -> String {
+/// Three digits, as far as there are.
+#[must_use]
+pub fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         v if v < 1.0 => format!("{value:.3}"),
@@ -112,9 +90,9 @@ type Run<'a> = Box<dyn FnMut(&mut Vec<f64>) + 'a>;
 
 /// One way to do the work.
 pub struct Entry<'a> {
-    name: &'static str,
-    kind: Kind,
-    run: Run<'a>,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) run: Run<'a>,
 }
 
 impl<'a> Entry<'a> {
@@ -168,24 +146,12 @@ pub fn clock(n: u64, mut work: impl FnMut()) -> Duration {
 }
 
 /// What the entries of one question needed.
-pub struct Measured(Vec<(&'static str, Kind, Vec<f64>)>);
+pub struct Measured(pub(crate) Vec<(&'static str, Kind, Vec<f64>)>);
 
 impl Measured {
     /// From figures that were not taken by [`Bench::measure`].
     pub fn new(figures: Vec<(&'static str, Kind, Vec<f64>)>) -> Self {
         Self(figures)
-    }
-
-    /// One figure for each entry: the `fraction`-th of its samples, 0.5 the median.
-    fn at(&self, fraction: f64) -> Vec<(&'static str, Kind, f64)> {
-        let figure = |samples: &Vec<f64>| {
-            let mut sorted = samples.clone();
-            sorted.sort_by(f64::total_cmp);
-            sorted[((sorted.len() - 1) as f64 * fraction).round() as usize]
-        };
-        let all = self.0.iter();
-        all.map(|(name, kind, samples)| (*name, *kind, figure(samples)))
-            .collect()
     }
 
     /// The entries for which `keep` gives the part that they play; for rows that share
@@ -209,6 +175,8 @@ pub struct Row {
     pub goals: &'static [Goal],
     /// Which fraction of the samples counts: 0.5 is the median.
     pub fraction: f64,
+    /// The plot in which it is drawn, and where: at how many workers or bytes.
+    pub plot: Option<(&'static str, f64)>,
 }
 
 impl Row {
@@ -219,7 +187,15 @@ impl Row {
             unit,
             goals,
             fraction: 0.5,
+            plot: None,
         }
+    }
+
+    /// Drawn in that plot (`report/plots.rs` has the list), at `x` where it has such an axis.
+    #[must_use]
+    pub fn on(mut self, plot: &'static str, x: f64) -> Self {
+        self.plot = Some((plot, x));
+        self
     }
 
     /// A row of 99th percentiles, which has no goal.
@@ -227,242 +203,6 @@ impl Row {
         Self {
             fraction: 0.99,
             ..Self::new(name, unit, &[])
-        }
-    }
-}
-
-/// One run of a benchmark.
-pub struct Bench {
-    /// How much of everything.
-    pub scale: Scale,
-    only: Vec<String>,
-    list: bool,
-    markdown: bool,
-    lines: Vec<String>,
-    missed: usize,
-    whole: Stretch,
-}
-
-impl Bench {
-    /// As the command line says. Without `--bench`, which `cargo bench` adds and `cargo
-    /// test` does not, it is a test that everything runs.
-    pub fn from_args() -> Self {
-        let args: Vec<String> = std::env::args().skip(1).collect();
-        let has = |flag: &str| args.iter().any(|arg| arg == flag);
-        let scale = if has("--test") || !has("--bench") {
-            Scale::Test
-        } else if has("--quick") {
-            Scale::Quick
-        } else {
-            Scale::Full
-        };
-        let mut only = Vec::new();
-        for (i, arg) in args.iter().enumerate() {
-            let value = match arg.strip_prefix("--only") {
-                Some("") => args.get(i + 1).cloned().unwrap_or_default(),
-                Some(value) => value.trim_start_matches('=').to_owned(),
-                None => continue,
-            };
-            only.extend(value.split(',').map(str::to_owned));
-        }
-        Self {
-            scale,
-            only,
-            list: has("--list"),
-            markdown: has("--markdown"),
-            lines: Vec::new(),
-            missed: 0,
-            whole: Stretch::begin(),
-        }
-    }
-
-    /// Runs a group of rows, if the command line wants it.
-    pub fn group(&mut self, name: &str, rows: impl FnOnce(&mut Self)) {
-        if self.list {
-            println!("{name}");
-        } else if self.only.is_empty() || self.only.iter().any(|only| name.contains(only)) {
-            let stretch = Stretch::begin();
-            rows(self);
-            if self.scale != Scale::Test && !self.markdown {
-                println!("    ({name}: {})", stretch.end());
-            }
-        }
-    }
-
-    /// One of three, by scale.
-    pub fn pick<T>(&self, test: T, quick: T, full: T) -> T {
-        match self.scale {
-            Scale::Test => test,
-            Scale::Quick => quick,
-            Scale::Full => full,
-        }
-    }
-
-    /// Rounds for a row of ordinary length.
-    pub fn rounds(&self) -> usize {
-        self.pick(1, 5, 15)
-    }
-
-    /// Rounds for a row that takes long.
-    pub fn few_rounds(&self) -> usize {
-        self.pick(1, 3, 9)
-    }
-
-    /// Interleaved rounds of all entries.
-    pub fn measure(&self, rounds: usize, mut entries: Vec<Entry<'_>>) -> Measured {
-        let mut samples = vec![Vec::new(); entries.len()];
-        for round in 0..=rounds {
-            for turn in 0..entries.len() {
-                let at = (turn + round) % entries.len();
-                let mut taken = Vec::new();
-                std::thread::sleep(SETTLE);
-                (entries[at].run)(&mut taken);
-                if round > 0 {
-                    samples[at].append(&mut taken);
-                }
-            }
-        }
-        let named = entries.iter().zip(samples);
-        Measured(named.map(|(e, s)| (e.name, e.kind, s)).collect())
-    }
-
-    /// Prints a row and judges it.
-    pub fn report(&mut self, row: Row, measured: &Measured) {
-        let figures = measured.at(row.fraction);
-        let best = |kind| {
-            let of_kind = figures.iter().filter(move |f| f.1 == kind);
-            of_kind.min_by(|a, b| a.2.total_cmp(&b.2)).copied()
-        };
-        let peer = best(Kind::Peer);
-        let base = best(Kind::Sequential).or(best(Kind::Floor));
-        let other = best(Kind::OtherOrder);
-        let ours = best(Kind::Ours).map(|f| f.2);
-        let show = |value| row.unit.show(value);
-        let times = |value: f64, of: Option<(&str, Kind, f64)>| match of {
-            Some((_, _, of)) if of > 0.0 => format!("×{:.2}", value / of),
-            _ => String::new(),
-        };
-
-        let over = row.goals.iter().any(|goal| matches!(goal, Goal::Over(_)));
-
-        let mut met = true;
-        let mut met_here = true;
-        let mut goals = Vec::new();
-        for goal in row.goals {
-            let (name, _, base) = base.unwrap_or(("", Kind::Floor, f64::NAN));
-            let value = ours.unwrap_or(f64::NAN);
-            let most = |most: f64| (value <= most * SLACK, value <= most * SLACK * slowness());
-            let plain = |met| (met, met);
-            let (words, reached) = match *goal {
-                Goal::AtMost(ns) => (format!("≤ {}", show(ns)), most(ns)),
-                Goal::Over(ns) => {
-                    let over = value - base;
-                    let here = over <= ns * SLACK * slowness();
-                    let words = format!("≤ sequential + {}", show(ns));
-                    (words, (over <= ns * SLACK, here))
-                }
-                Goal::Times(x) => {
-                    let reached = value <= base * x * SLACK;
-                    (format!("≤ ×{x:.2} of {name}"), plain(reached))
-                }
-                Goal::Speedup(x) => {
-                    let reached = base / value * SLACK >= x;
-                    (format!("{x:.2} times as fast"), plain(reached))
-                }
-                Goal::Ahead => {
-                    let reached = peer.is_none_or(|f| value <= f.2 * SLACK);
-                    ("ahead".to_owned(), plain(reached))
-                }
-                Goal::Nothing => ("0".to_owned(), plain(value == 0.0)),
-            };
-            met &= reached.0;
-            met_here &= reached.1;
-            goals.push(words);
-        }
-        let goals = goals.join(", ");
-        let verdict = match (met, met_here) {
-            _ if row.goals.is_empty() => "",
-            (true, _) => "yes",
-            (false, true) => "here",
-            (false, false) => "no",
-        };
-        self.missed += usize::from(verdict == "no");
-
-        if self.scale == Scale::Test {
-            println!("{}: runs", row.name);
-            return;
-        }
-        if self.markdown {
-            let others = figures.iter().filter(|f| {
-                f.1 == Kind::Peer && Some(f.0) != peer.map(|p| p.0) || f.1 == Kind::OursToo
-            });
-            let others: Vec<String> = others.map(|f| format!("{} {}", f.0, show(f.2))).collect();
-            let named = |f: Option<(&str, Kind, f64)>| {
-                f.map_or(String::new(), |f| format!("{} {}", f.0, show(f.2)))
-            };
-            let against = |f| ours.map_or(String::new(), |value| times(value, f));
-            let mut more = match (ours, base) {
-                (Some(value), Some(base)) if over => format!(", {} more", show(value - base.2)),
-                _ => String::new(),
-            };
-            if let Some(other) = other {
-                more += &format!(" ({} of {})", against(Some(other)), named(Some(other)));
-            }
-            self.lines.push(format!(
-                "| {} | {} | {} | {} | {} | {}{more} | {} | {goals} | {verdict} |",
-                row.name,
-                ours.map_or(String::new(), show),
-                named(peer),
-                against(peer),
-                named(base),
-                against(base),
-                others.join(", "),
-            ));
-            return;
-        }
-        println!("\n{}", row.name);
-        for (name, kind, value) in &figures {
-            let mut line = format!("  {name:<32} {:>11}", show(*value));
-            if matches!(kind, Kind::Ours | Kind::OursToo | Kind::Peer) {
-                for of in [peer, base, other]
-                    .into_iter()
-                    .flatten()
-                    .filter(|of| of.2 > 0.0)
-                {
-                    line += &format!("  {:>6} of {}", times(*value, Some(of)), of.0);
-                }
-                if let Some(base) = base.filter(|_| over) {
-                    line += &format!(" ({} more)", show(value - base.2));
-                }
-            }
-            println!("{line}");
-        }
-        if !goals.is_empty() {
-            let words = match verdict {
-                "yes" => "met",
-                "here" => "met, for so slow a machine",
-                _ => "MISSED",
-            };
-            println!("  goal: {goals}: {words}");
-        }
-    }
-
-    /// Prints the table, if one was asked for.
-    pub fn finish(self) {
-        if self.markdown {
-            println!(
-                "| work | trefoil | best peer | × | sequential or floor | × | others | goal | met |"
-            );
-            println!("|---|---|---|---|---|---|---|---|---|");
-            self.lines.iter().for_each(|line| println!("{line}"));
-        }
-        if self.scale != Scale::Test && !self.list {
-            println!(
-                "\n{} goals missed; {}. This machine takes {} times as long as the one that the goals were set on; \"here\": a goal in time is met when multiplied by that.",
-                self.missed,
-                self.whole.end(),
-                number(slowness())
-            );
         }
     }
 }

@@ -81,7 +81,11 @@ pub(crate) fn serve(parent: u32, name: &str) -> ! {
 
 /// What lists of processes show: as much of `name` as the kernel takes.
 fn set_name(name: &str) {
-    let short = CString::new(&name[..name.floor_char_boundary(15)]);
+    let mut end = name.len().min(15);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let short = CString::new(&name[..end]);
     if let (Ok(short), false) = (short, name.is_empty()) {
         let _ = rustix::thread::set_name(&short);
     }

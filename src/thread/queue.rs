@@ -297,8 +297,8 @@ impl Injector {
         }
         // Of those that waiters have polled to their end: who spawns and waits in a loop must
         // not fill the queue.
-        while let Some(last) = queue.work.pop_back_if(|last| last.is_stale()) {
-            stale.push(last);
+        while queue.work.back().is_some_and(Work::is_stale) {
+            stale.extend(queue.work.pop_back());
         }
         queue.work.push_back(work);
         self.len.store(queue.work.len(), Ordering::Relaxed);

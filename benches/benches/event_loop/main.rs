@@ -13,6 +13,7 @@
 mod children;
 mod echo;
 mod idle;
+mod latency;
 mod load;
 mod peers;
 mod python;
@@ -42,6 +43,7 @@ fn main() {
     bench.group("echo 1000", |bench| echo::echo(bench, 1000));
     bench.group("system calls", echo::system_calls);
     bench.group("wake round trip", wake::round_trips);
+    bench.group("wake latency", latency::wakes);
     bench.group("wake messages", wake::messages);
     bench.group("wake spawns", wake::spawns);
     bench.group("children", children::children);

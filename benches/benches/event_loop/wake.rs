@@ -19,12 +19,12 @@ use crate::roles;
 
 /// A bell between a thread and a future, the same for everybody.
 #[derive(Default)]
-struct Bell {
-    rung: AtomicU64,
-    waker: AtomicWaker,
+pub struct Bell {
+    pub rung: AtomicU64,
+    pub waker: AtomicWaker,
 }
 
-struct Heard<'a>(&'a Bell, u64);
+pub struct Heard<'a>(pub &'a Bell, pub u64);
 
 impl Future for Heard<'_> {
     type Output = ();

@@ -26,7 +26,7 @@ fn goals(size: usize) -> &'static [Goal] {
 
 /// So many calls a round.
 fn calls(bench: &Bench, size: usize) -> u64 {
-    let all = bench.pick(1, 32 << 20, 128 << 20);
+    let all = bench.pick(1, 16 << 20, 48 << 20);
     (all / size).clamp(1, 1_000) as u64
 }
 

@@ -57,7 +57,7 @@ fn after_pauses(
 }
 
 fn in_a_row(bench: &Bench, calls: Vec<(Kind, &'static str, Call<'static>)>) -> Vec<Entry<'static>> {
-    let count = bench.pick(10, 1_000, 5_000);
+    let count = bench.pick(10, 300, 1_000);
     let entries = calls.into_iter().map(|(kind, name, mut call)| {
         Entry::hot(kind, name, count, move |count| {
             for n in 0..count {
@@ -77,7 +77,7 @@ pub fn with_pauses(bench: &mut Bench) {
     let measured = bench.measure(bench.few_rounds(), entries);
     let goals = &[Goal::AtMost(40e3), Goal::Ahead];
     let row = Row::new("one call, after a pause, two processors", Unit::Us, goals);
-    bench.report(row, &measured);
+    bench.report(row.on("latency-processes", 0.0), &measured);
     let row = Row::p99("one call, after a pause, two processors: p99", Unit::Us);
     bench.report(row, &measured);
 }
@@ -88,7 +88,7 @@ pub fn back_to_back(bench: &mut Bench) {
     let measured = bench.measure(bench.rounds(), entries);
     let goals = &[Goal::AtMost(4e3), Goal::Ahead];
     let row = Row::new("one call after the other, two processors", Unit::Us, goals);
-    bench.report(row, &measured);
+    bench.report(row.on("cost-processes", 0.0), &measured);
 }
 
 /// There is nowhere else to go.
@@ -104,8 +104,8 @@ pub fn on_one_cpu(bench: &mut Bench) {
 
 /// All are handed over before the first is waited for.
 pub fn separate(bench: &mut Bench) {
-    let count = bench.pick(100, 20_000, 100_000);
-    let few = bench.pick(10, 2_000, 10_000);
+    let count = bench.pick(100, 10_000, 50_000);
+    let few = bench.pick(10, 500, 2_000);
     let mut pipes: Vec<_> = (0..peers::WORKERS).map(|_| Pipes::new(0)).collect();
     let mut entries = vec![
         Entry::hot(Kind::Ours, "trefoil", count, |count| {
@@ -152,7 +152,8 @@ pub fn separate(bench: &mut Bench) {
     let measured = bench.measure(bench.rounds(), entries);
     let goals = &[Goal::AtMost(2e3), Goal::Ahead];
     bench.report(
-        Row::new("separate tiny calls, all at once, each", Unit::Ns, goals),
+        Row::new("separate tiny calls, all at once, each", Unit::Ns, goals)
+            .on("cost-processes", 0.0),
         &measured,
     );
 }

@@ -15,7 +15,7 @@ fn is_prime(n: u64) -> bool {
             .all(|i| !n.is_multiple_of(i))
 }
 
-fn count((from, to): (u64, u64)) -> u64 {
+pub fn count((from, to): (u64, u64)) -> u64 {
     (from..to).filter(|n| is_prime(*n)).count() as u64
 }
 

@@ -23,6 +23,7 @@ mod map;
 mod peers;
 mod pipes;
 mod python;
+mod shape;
 mod start;
 
 use trefoil_benches::rows::Bench;
@@ -45,6 +46,9 @@ fn main() {
     bench.group("bulk 1M", |bench| bulk::there_and_back(bench, 1 << 20));
     bench.group("bulk 16M", |bench| bulk::there_and_back(bench, 16 << 20));
     bench.group("bulk ways", bulk::ways);
+    bench.group("sizes", shape::sizes);
+    bench.group("scaling", shape::scaling);
+    bench.group("memory", shape::memory);
     bench.group("death", death::noticed);
     bench.group("eight calls", death::eight_calls);
     bench.group("compute", compute::primes);

@@ -54,8 +54,13 @@ impl Python {
         line.trim().to_owned()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the operation has measured; nothing, if it has failed.
-    fn ask(&mut self, operation: &str, number: u64) -> Vec<f64> {
+    pub fn ask(&mut self, operation: &str, number: u64) -> Vec<f64> {
         if let Some(to) = &mut self.to {
             let _ = writeln!(to, "{operation} {number}");
         }
@@ -63,6 +68,11 @@ impl Python {
         line.split_whitespace()
             .filter_map(|word| word.parse().ok())
             .collect()
+    }
+
+    /// As in the tables.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// An entry of a row.

@@ -50,7 +50,7 @@ pub fn small(bench: &mut Bench) {
         let measured = bench.measure(rounds, entries);
         let name = format!("`join`, tree of 1,023 in cache, {}, per node", of(workers));
         bench.report(
-            Row::new(name, Unit::Ns, &[Goal::Over(1.2), Goal::Ahead]),
+            Row::new(name, Unit::Ns, &[Goal::Over(1.2), Goal::Ahead]).on("cost-threads", 0.0),
             &measured,
         );
     }
@@ -360,6 +360,7 @@ pub fn crowded(bench: &mut Bench) {
         ];
         let measured = bench.measure(bench.few_rounds(), entries);
         let name = format!("contention: fib({depth}), workers: {workers}, per join");
-        bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]);
+        bench.report(row.on("scaling-join", workers as f64), &measured);
     }
 }

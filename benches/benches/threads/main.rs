@@ -20,6 +20,7 @@ mod join;
 mod map;
 mod peers;
 mod region;
+mod shape;
 mod spawn;
 mod storm;
 
@@ -52,6 +53,8 @@ fn main() {
     bench.group("map tiny", map::tiny);
     bench.group("map longer", map::longer);
     bench.group("primes", map::primes);
+    bench.group("gain", shape::gain);
+    bench.group("scaling", shape::scaling);
     bench.group("crowd jobs", crowd::jobs);
     bench.group("crowd regions", crowd::regions);
     bench.group("idle", idle::idle);

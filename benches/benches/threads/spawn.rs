@@ -196,7 +196,8 @@ pub fn inside(bench: &mut Bench) {
             "`spawn` + wait one by one, inside",
             Unit::Ns,
             &[Goal::AtMost(60.0), Goal::Ahead],
-        ),
+        )
+        .on("cost-threads", 0.0),
         &measured,
     );
 }
@@ -292,7 +293,8 @@ pub fn outside(bench: &mut Bench) {
             "`spawn` + wait one by one, outside, hot",
             Unit::Ns,
             &[Goal::AtMost(1_000.0), Goal::Ahead],
-        ),
+        )
+        .on("cost-threads", 0.0),
         &measured,
     );
 }
@@ -307,7 +309,8 @@ pub fn parked(bench: &mut Bench) {
     let measured = after_idle(bench, calls(nothing), each_round);
     let name = "a job for a parked pool";
     let goals = &[Goal::AtMost(6_000.0), Goal::Ahead];
-    bench.report(Row::new(name, Unit::Us, goals), &measured);
+    let row = Row::new(name, Unit::Us, goals).on("latency-threads", 0.0);
+    bench.report(row, &measured);
     bench.report(Row::p99(format!("{name}: p99"), Unit::Us), &measured);
 }
 

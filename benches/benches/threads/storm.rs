@@ -83,7 +83,8 @@ pub fn handles(bench: &mut Bench) {
     let measured = bench.measure(bench.few_rounds(), entries);
     let name = format!("{} spawns from outside, a handle each", in_words(n));
     let goals = &[Goal::AtMost(100.0), Goal::Ahead];
-    bench.report(Row::new(name, Unit::Ns, goals), &measured);
+    let row = Row::new(name, Unit::Ns, goals).on("cost-threads", 0.0);
+    bench.report(row, &measured);
 }
 
 /// Counts down to the end of jobs that nobody holds a handle of.
@@ -203,6 +204,7 @@ pub fn scopes(bench: &mut Bench) {
             "from outside"
         };
         let name = format!("a scope of {}, {place}", in_words(n));
-        bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]);
+        bench.report(row.on("cost-threads", 0.0), &measured);
     }
 }

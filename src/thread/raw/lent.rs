@@ -110,8 +110,8 @@ impl Brood {
         let mut queue = self.queue.lock();
         // Those that their handles have run: what spawns and waits in a loop
         // must not fill the queue.
-        while let Some(last) = queue.entries.pop_back_if(|last| last.is_taken()) {
-            stale.push(last);
+        while queue.entries.back().is_some_and(|last| last.is_taken()) {
+            stale.extend(queue.entries.pop_back());
         }
         queue.entries.push_back(entry);
         let needed = queue.needs_ticket(width);

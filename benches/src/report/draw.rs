@@ -1,0 +1,296 @@
+//! Drawing: bars and lines as SVG, with plotters.
+//!
+//! Axes of tens and twos are drawn as even ones over logarithms, with labels at whole powers: plotters'
+//! own logarithmic axes begin at nothing where a value is zero. What is not a number, or has no
+//! logarithm, is not drawn. The legend stands beside the picture, so that it covers nothing.
+//!
+//! Checked by the tests of `plots.rs`.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+/// The part that somebody plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// trefoil.
+    Ours,
+    /// trefoil in another manner.
+    OursToo,
+    /// Somebody else.
+    Peer,
+    /// The sequential program, or a floor.
+    Base,
+}
+
+/// A bar of a group.
+pub struct Bar {
+    /// Whose.
+    pub name: String,
+    /// How long.
+    pub value: f64,
+    /// What is written beside it.
+    pub text: String,
+    /// Its colour.
+    pub part: Part,
+}
+
+/// A line through points.
+pub struct Line {
+    /// Whose.
+    pub name: String,
+    /// Its colour.
+    pub part: Part,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// How an axis grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// 0, 1, 2, 3.
+    Even,
+    /// 1, 2, 4, 8.
+    Twos,
+    /// 1, 10, 100.
+    Tens,
+}
+
+impl Scale {
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Self::Even => value,
+            Self::Twos => value.log2(),
+            Self::Tens => value.log10(),
+        }
+    }
+
+    fn label(self, place: f64) -> String {
+        let value = match self {
+            Self::Even => return crate::rows::number(place),
+            // Only whole powers have a label.
+            _ if (place - place.round()).abs() > 0.01 => return String::new(),
+            Self::Twos => 2_f64.powf(place.round()),
+            Self::Tens => 10_f64.powf(place.round()),
+        };
+        match value {
+            v if v >= 1e9 => format!("{} G", v / 1e9),
+            v if v >= 1e6 => format!("{} M", v / 1e6),
+            v if v >= 1e3 => format!("{} k", v / 1e3),
+            v => format!("{}", (v * 1e6).round() / 1e6),
+        }
+    }
+}
+
+/// What all plots have.
+pub struct Page<'a> {
+    /// Above.
+    pub title: &'a str,
+    /// Below: the run.
+    pub below: &'a str,
+}
+
+const WIDTH: u32 = 960;
+const LEGEND: i32 = 250;
+const TOP: i32 = 44;
+const FOOT: i32 = 30;
+const FONT: &str = "sans-serif";
+const INK: RGBColor = RGBColor(33, 37, 41);
+const OURS: RGBColor = RGBColor(11, 114, 133);
+const OURS_TOO: RGBColor = RGBColor(102, 188, 203);
+const BASE: RGBColor = RGBColor(134, 142, 150);
+const PEERS: [RGBColor; 8] = [
+    RGBColor(224, 49, 49),
+    RGBColor(240, 140, 0),
+    RGBColor(156, 54, 181),
+    RGBColor(47, 158, 68),
+    RGBColor(25, 113, 194),
+    RGBColor(180, 100, 60),
+    RGBColor(230, 73, 128),
+    RGBColor(130, 130, 0),
+];
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), String>;
+
+fn words(error: impl std::fmt::Display) -> String {
+    format!("it cannot be drawn: {error}")
+}
+
+/// Without the marks of Markdown.
+fn bare(text: &str) -> String {
+    text.replace('`', "")
+}
+
+/// A colour for the `nth` peer, and those that all others always have.
+fn colour(part: Part, nth: usize) -> RGBColor {
+    match part {
+        Part::Ours => OURS,
+        Part::OursToo => OURS_TOO,
+        Part::Base => BASE,
+        Part::Peer => PEERS[nth % PEERS.len()],
+    }
+}
+
+/// Colours for all of them.
+fn colours(parts: impl Iterator<Item = Part>) -> Vec<RGBColor> {
+    let mut peers = 0;
+    parts
+        .map(|part| {
+            peers += usize::from(part == Part::Peer);
+            colour(part, peers.wrapping_sub(1))
+        })
+        .collect()
+}
+
+fn text(area: &Area<'_>, text: &str, at: (i32, i32), size: i32, colour: RGBColor) -> Drawn {
+    let style = (FONT, size).into_font().color(&colour);
+    area.draw(&Text::new(text.to_owned(), at, style))
+        .map_err(words)
+}
+
+fn rectangle(area: &Area<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Drawn {
+    let filled = Rectangle::new([from, to], colour.filled());
+    area.draw(&filled).map_err(words)
+}
+
+impl Page<'_> {
+    /// The page, with what `draw` puts between title and foot.
+    fn draw(&self, height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, String> {
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+            area.fill(&WHITE).map_err(words)?;
+            text(&area, &bare(self.title), (16, 14), 20, INK)?;
+            let foot = height as i32 - FOOT + 8;
+            text(&area, self.below, (16, foot), 12, BASE)?;
+            draw(&area)?;
+            area.present().map_err(words)?;
+        }
+        Ok(svg)
+    }
+
+    /// Groups of bars from left to right, their lengths by tens, which the scale below shows.
+    ///
+    /// # Errors
+    /// If it cannot be drawn.
+    pub fn bars(&self, groups: &[(String, Vec<Bar>)]) -> Result<String, String> {
+        const LEFT: i32 = 16;
+        const LONGEST: f64 = 560.0;
+        const BAR: i32 = 18;
+        const GROUP: i32 = 34;
+        let all = || groups.iter().flat_map(|(_, bars)| bars);
+        let positive = || all().map(|bar| bar.value).filter(|value| *value > 0.0);
+        let least = positive().fold(f64::INFINITY, f64::min).log10().floor();
+        let most = positive().fold(0.0, f64::max).log10();
+        let (least, most) = if least.is_finite() {
+            (least, most)
+        } else {
+            (0.0, 1.0)
+        };
+        let span = (most - least).max(1.0);
+        let length = |value: f64| match value.log10() {
+            log if log.is_finite() => ((log - least) / span * LONGEST).max(2.0) as i32,
+            _ => 0,
+        };
+        let names = groups.len() as i32 * GROUP;
+        let height = TOP + names + all().count() as i32 * BAR + FOOT + 40;
+        self.draw(height as u32, |area| {
+            let mut y = TOP;
+            for (name, bars) in groups {
+                text(area, &bare(name), (LEFT, y + 12), 14, INK)?;
+                y += GROUP;
+                let colours = colours(bars.iter().map(|bar| bar.part));
+                for (bar, colour) in bars.iter().zip(colours) {
+                    let end = LEFT + length(bar.value);
+                    rectangle(area, (LEFT, y), (end, y + BAR - 5), colour)?;
+                    let label = format!("{}  {}", bar.text, bar.name);
+                    text(area, &label, (end + 8, y), 13, INK)?;
+                    y += BAR;
+                }
+            }
+            // Ten times as much is so long.
+            let ten = (LONGEST / span) as i32;
+            rectangle(area, (LEFT, y + 24), (LEFT + ten, y + 25), BASE)?;
+            text(area, "ten times as much", (LEFT, y + 8), 12, BASE)?;
+            Ok(())
+        })
+    }
+
+    /// Lines, with names and scales of both axes.
+    ///
+    /// # Errors
+    /// If it cannot be drawn.
+    pub fn lines(
+        &self,
+        (x_name, x_scale): (&str, Scale),
+        (y_name, y_scale): (&str, Scale),
+        lines: &[Line],
+    ) -> Result<String, String> {
+        let place = |(x, y): &(f64, f64)| (x_scale.place(*x), y_scale.place(*y));
+        let whole = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+        let placed = |line: &Line| -> Vec<(f64, f64)> {
+            line.points.iter().map(place).filter(whole).collect()
+        };
+        let placed: Vec<Vec<(f64, f64)>> = lines.iter().map(placed).collect();
+        let range = |values: Vec<f64>, scale: Scale| {
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            match scale {
+                _ if least > most => 0.0..1.0,
+                Scale::Even => 0.0..(most * 1.05).max(f64::MIN_POSITIVE),
+                Scale::Twos => least - 0.1..(most + 0.1).max(least + 0.5),
+                Scale::Tens => least - 0.05..(most + 0.05).max(least + 0.5),
+            }
+        };
+        let points = || placed.iter().flatten();
+        let x_range = range(points().map(|p| p.0).collect(), x_scale);
+        let y_range = range(points().map(|p| p.1).collect(), y_scale);
+        let colours = colours(lines.iter().map(|line| line.part));
+        self.draw(500, |area| {
+            let picture = area.margin(TOP, FOOT, 8, LEGEND);
+            let mut chart = ChartBuilder::on(&picture)
+                .x_label_area_size(48)
+                .y_label_area_size(64)
+                .build_cartesian_2d(x_range.clone(), y_range.clone())
+                .map_err(words)?;
+            let count = |scale: Scale, range: &std::ops::Range<f64>| match scale {
+                Scale::Even => 8,
+                _ => ((range.end - range.start).ceil() as usize + 1).max(2),
+            };
+            let axis = (FONT, 14).into_font().color(&INK);
+            chart
+                .configure_mesh()
+                .x_labels(count(x_scale, &x_range))
+                .y_labels(count(y_scale, &y_range))
+                .x_label_formatter(&|place| x_scale.label(*place))
+                .y_label_formatter(&|place| y_scale.label(*place))
+                .x_desc(x_name)
+                .y_desc(y_name)
+                .axis_desc_style(axis.clone())
+                .label_style(axis)
+                .light_line_style(WHITE)
+                .draw()
+                .map_err(words)?;
+            // trefoil's line is the last, above all others.
+            let mut order: Vec<usize> = (0..lines.len()).collect();
+            order.sort_by_key(|&i| lines[i].part == Part::Ours);
+            for i in order {
+                let width = if lines[i].part == Part::Ours { 3 } else { 2 };
+                let style = colours[i].stroke_width(width);
+                let series = LineSeries::new(placed[i].iter().copied(), style);
+                chart.draw_series(series).map_err(words)?;
+                if placed[i].len() < 20 {
+                    let dots = placed[i].iter();
+                    let dots = dots.map(|at| Circle::new(*at, width + 1, colours[i].filled()));
+                    chart.draw_series(dots).map_err(words)?;
+                }
+            }
+            for (nth, (line, colour)) in (0..).zip(lines.iter().zip(&colours)) {
+                let (x, y) = (WIDTH as i32 - LEGEND + 16, TOP + 8 + nth * 22);
+                rectangle(area, (x, y + 4), (x + 18, y + 8), *colour)?;
+                text(area, &line.name, (x + 26, y), 13, INK)?;
+            }
+            Ok(())
+        })
+    }
+}

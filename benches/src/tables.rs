@@ -1,0 +1,434 @@
+//! All tables and plots, in one command: `cargo bench` in the checkout.
+//!
+//! ```text
+//! cargo bench                         # everything, some ten minutes; writes docs/BENCHMARKS.md and docs/plots
+//! cargo bench -- threads hyper        # these tables, whole; the others stay, and the document says so
+//! cargo bench -- --quick              # a look in a minute; writes below target/tables, never the document
+//! cargo bench -- --print              # measures all, prints, writes below target/tables
+//! ```
+//!
+//! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a deadline.
+//! 2. Each prints its rows as they come and leaves a record (`record.rs`).
+//! 3. When all have ended, each table and each plot is written whole, with the id of this run.
+//!
+//! A benchmark that fails, or was not run whole, leaves its table alone, and this program fails. If
+//! one place of the document is broken, nothing is written at all.
+#![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use trefoil_benches::record::Record;
+use trefoil_benches::report::plots::{PLOTS, Plot};
+use trefoil_benches::report::run::{self, Run};
+use trefoil_benches::report::{document, links, table};
+
+/// A table of the document: the benchmark that it is made of, and the seconds that one may take.
+const TABLES: [(&str, u64); 6] = [
+    ("cell", 60),
+    ("stem", 120),
+    ("threads", 400),
+    ("event_loop", 300),
+    ("hyper", 120),
+    ("processes", 300),
+];
+
+/// Above this, a table says that the machine was busy.
+const BUSY: f64 = 0.1;
+
+struct Wanted {
+    quick: bool,
+    write: bool,
+    tables: Vec<&'static str>,
+}
+
+/// What the command line asks for; `Err`: what to print instead.
+fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
+    let mut wanted = Wanted {
+        quick: false,
+        write: true,
+        tables: Vec::new(),
+    };
+    for arg in args {
+        match arg.as_str() {
+            "--bench" => {} // cargo's
+            "--quick" => wanted.quick = true,
+            "--print" => wanted.write = false,
+            name => match TABLES.iter().find(|table| table.0 == name) {
+                Some(table) => wanted.tables.push(table.0),
+                None => {
+                    let all = TABLES.map(|table| table.0).join(" ");
+                    return Err(format!(
+                        "{name}? There are --quick, --print, and the tables {all}"
+                    ));
+                }
+            },
+        }
+    }
+    if wanted.tables.is_empty() {
+        wanted.tables = TABLES.map(|table| table.0).into();
+    }
+    wanted.write &= !wanted.quick;
+    Ok(wanted)
+}
+
+/// Builds them; where each program lies.
+fn build(top: &Path, tables: &[&str]) -> Result<Vec<(String, PathBuf)>, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(top).args([
+        "bench",
+        "--locked",
+        "--package",
+        "trefoil-benches",
+        "--no-run",
+    ]);
+    // One more peer; it declares a newer toolchain than ours but builds with it.
+    command.args(["--features", "forte", "--ignore-rust-version"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
+    for table in tables {
+        command.args(["--bench", table]);
+    }
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| format!("cargo does not start: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo: {}", output.status));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    // One object in each line; the path of a program is the only field of this name.
+    let paths = text
+        .lines()
+        .filter_map(|line| line.split("\"executable\":\"").nth(1)?.split('"').next());
+    let paths: Vec<PathBuf> = paths.map(PathBuf::from).collect();
+    let find = |table: &str| {
+        let is = |path: &&PathBuf| {
+            let stem = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
+            stem.rsplit_once('-').is_some_and(|(name, _)| name == table)
+        };
+        let path = paths
+            .iter()
+            .find(is)
+            .ok_or(format!("cargo made no program for {table}"))?;
+        Ok((table.to_owned(), path.clone()))
+    };
+    tables.iter().map(|table| find(table)).collect()
+}
+
+/// Runs one, and reads what it leaves.
+fn measure(program: &Path, record: &Path, quick: bool, seconds: u64) -> Result<Record, String> {
+    let _ = std::fs::remove_file(record);
+    let mut command = Command::new(program);
+    command
+        .arg("--bench")
+        .arg("--record")
+        .arg(record)
+        .stdin(Stdio::null());
+    if quick {
+        command.arg("--quick");
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("it does not start: {error}"))?;
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("still running after {seconds} s"));
+            }
+        }
+    };
+    if !status.success() {
+        return Err(status.to_string());
+    }
+    let text =
+        std::fs::read_to_string(record).map_err(|error| format!("it left no record: {error}"))?;
+    let record = Record::read(&text)?;
+    if record.partial || record.quick != quick || record.rows.is_empty() {
+        return Err("it did not measure everything".to_owned());
+    }
+    Ok(record)
+}
+
+/// The text of a table's place: whose it is, the rows, the plots.
+fn text(run: &Run, name: &str, record: &Record) -> String {
+    let mut out = document::signed(&run.id, "");
+    let others = record.others.map_or(String::new(), |others| {
+        let busy = if others > BUSY {
+            ": a busy machine, on which no ratio below 1.5 is one"
+        } else {
+            ""
+        };
+        format!(", while others took {others:.2} processors{busy}")
+    });
+    let _ = writeln!(out, "Run {}: {:.0} s{others}.\n", run.id, record.seconds);
+    out += &table::markdown(&record.rows);
+    let missed = record.rows.iter().filter(|row| row.verdict == "no").count();
+    let judged = record
+        .rows
+        .iter()
+        .filter(|row| !row.verdict.is_empty())
+        .count();
+    if judged > 0 {
+        let _ = writeln!(
+            out,
+            "\n{judged} rows with a goal, {missed} behind it. \"here\": a goal in time is met when multiplied by the {:.2} that \
+             this machine takes longer than the one that the goals were set on.",
+            record.slowness
+        );
+    }
+    for note in &record.notes {
+        let _ = writeln!(out, "\n{note}");
+    }
+    for plot in PLOTS.iter().filter(|plot| plot.tables.contains(&name)) {
+        let _ = writeln!(out, "\n{}", links::picture(plot.title, plot.id));
+    }
+    out
+}
+
+/// What stands at the head of the document: one run, or several.
+fn head(run: &Run, document: &str) -> Result<String, String> {
+    let runs = TABLES.map(|(name, _)| document::run_of(document, name).map(|id| (name, id)));
+    let runs: Vec<_> = runs.into_iter().collect::<Result<_, _>>()?;
+    let mut out = document::signed(&run.id, "");
+    let others: Vec<String> = runs
+        .iter()
+        .filter(|(_, id)| *id != Some(run.id.as_str()))
+        .map(|(name, id)| {
+            format!(
+                "`{name}` of {}",
+                id.map_or("no run".to_owned(), |id| format!("run {id}"))
+            )
+        })
+        .collect();
+    let whole = if others.is_empty() {
+        "All tables and plots are of this run.".to_owned()
+    } else {
+        format!(
+            "Not all is of this run: {}. Their figures must not be compared with those of the others, and were \
+             perhaps taken elsewhere.",
+            others.join(", ")
+        )
+    };
+    let _ = writeln!(
+        out,
+        "Run {}, begun {}: {}. Load average {} before it, {} after. {}. Peers: {}.\n\n{whole}",
+        run.id,
+        run.date,
+        run.machine,
+        run.load,
+        run::load(),
+        run.versions,
+        run.peers
+    );
+    Ok(out)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let at = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(at)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn all(wanted: &Wanted) -> Result<bool, String> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the member lies in the checkout");
+    let programs = build(top, &wanted.tables)?;
+    // Beside the programs that were built: target/tables.
+    let target = programs[0].1.ancestors().nth(3).ok_or("where is target?")?;
+    let scratch = target.join("tables");
+    std::fs::create_dir_all(&scratch).map_err(|error| error.to_string())?;
+
+    let began = Instant::now();
+    let run = Run::begin(top);
+    println!(
+        "run {}: {}\n{}\npeers: {}\nload average {}",
+        run.id, run.machine, run.versions, run.peers, run.load
+    );
+    let mut measured = Vec::new();
+    let mut whole = true;
+    for (name, program) in &programs {
+        let seconds = TABLES
+            .iter()
+            .find(|table| table.0 == name)
+            .map_or(60, |table| table.1);
+        println!("\n=== {name}");
+        match measure(
+            program,
+            &scratch.join(format!("{name}.record")),
+            wanted.quick,
+            seconds,
+        ) {
+            Ok(record) => measured.push((name, record)),
+            Err(why) => {
+                whole = false;
+                println!("\n=== {name}: FAILED: {why}; its table stays as it is");
+            }
+        }
+    }
+
+    let docs = top.join("docs");
+    let mut document =
+        std::fs::read_to_string(docs.join("BENCHMARKS.md")).map_err(|error| error.to_string())?;
+    for (name, record) in &measured {
+        document = document::replace(&document, name, &text(&run, name, record))?;
+    }
+    document = document::replace(&document, "run", &head(&run, &document)?)?;
+    let to = if wanted.write { docs } else { scratch };
+    let foot = format!("trefoil, run {}, {}; {}", run.id, run.date, run.machine);
+    let mut plots = Vec::new();
+    for plot in PLOTS {
+        let mut rows = Vec::new();
+        let found = plot.tables.iter().all(|table| {
+            let record = measured.iter().find(|(name, _)| name == table);
+            rows.extend(
+                record
+                    .into_iter()
+                    .flat_map(|(_, record)| record.rows.clone()),
+            );
+            record.is_some()
+        });
+        if found {
+            plots.push((plot.id, plot.svg(&rows, &foot)?));
+        }
+    }
+    let at = to.join("plots");
+    for (id, svg) in &plots {
+        write(&at.join(format!("{id}.svg")), svg)?;
+    }
+    // Those of earlier runs, too.
+    let file = |plot: &Plot| {
+        let svg = std::fs::read_to_string(at.join(format!("{}.svg", plot.id))).ok()?;
+        Some((plot.id, svg))
+    };
+    let there: Vec<_> = PLOTS.iter().filter_map(file).collect();
+    let addresses = links::addresses(there.iter().map(|(id, svg)| (*id, svg.as_str())));
+    write(&at.join("rustdoc.txt"), &addresses)?;
+    let files = links::files(there.iter().map(|(id, _)| *id));
+    document = document::replace(&document, "plots", &files)?;
+    write(&to.join("BENCHMARKS.md"), &document)?;
+    println!(
+        "\n{} tables and {} plots in {:.0} s, written to {}{}",
+        measured.len(),
+        plots.len(),
+        began.elapsed().as_secs_f64(),
+        to.display(),
+        if wanted.quick {
+            ": a quick run, for a look only"
+        } else {
+            ""
+        }
+    );
+    Ok(whole)
+}
+
+fn main() -> ExitCode {
+    let done = wanted(std::env::args().skip(1)).and_then(|wanted| all(&wanted));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            println!("tables: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Result<Wanted, String> {
+        wanted(line.split_whitespace().map(str::to_owned))
+    }
+
+    fn committed() -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/BENCHMARKS.md");
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_quick_run_never_writes_the_document() {
+        assert!(args("").unwrap().write);
+        assert!(args("threads --bench").unwrap().write);
+        assert!(!args("--quick").unwrap().write);
+        assert!(!args("--print cell").unwrap().write);
+        assert_eq!(args("--quick").unwrap().tables.len(), TABLES.len());
+        assert!(args("treads").is_err());
+    }
+
+    #[test]
+    fn the_document_has_a_place_for_each_table() {
+        let document = committed();
+        for name in TABLES
+            .map(|table| table.0)
+            .into_iter()
+            .chain(["run", "plots"])
+        {
+            document::run_of(&document, name).unwrap();
+        }
+    }
+
+    /// What is drawn of whole runs is there, and what the document shows is drawn.
+    #[test]
+    fn the_document_has_its_plots() {
+        let document = committed();
+        let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        for (name, _) in TABLES {
+            let written = document::run_of(&document, name).unwrap().is_some();
+            for plot in PLOTS.iter().filter(|plot| plot.tables == [name]) {
+                let file = format!("plots/{}.svg", plot.id);
+                let picture = links::picture(plot.title, plot.id);
+                assert_eq!(document.contains(&picture), written, "{picture}");
+                assert_eq!(
+                    document.contains(&links::files([plot.id])),
+                    written,
+                    "{file}"
+                );
+                if written {
+                    let svg = std::fs::read_to_string(at.join(&file)).unwrap();
+                    roxmltree::Document::parse(&svg).unwrap();
+                    let run = document::run_of(&document, name).unwrap().unwrap();
+                    assert!(svg.contains(run), "{file} is not of run {run}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mixture_of_runs_says_so() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let (mut old, mut new) = (Run::begin(top), Run::begin(top));
+        old.id = "old".to_owned();
+        new.id = "new".to_owned();
+        let record = Record::default();
+        let fill = |document: String, run: &Run, tables: &[(&str, u64)]| {
+            tables.iter().fold(document, |document, (name, _)| {
+                document::replace(&document, name, &text(run, name, &record)).unwrap()
+            })
+        };
+        let document = fill(committed(), &old, &TABLES);
+        assert!(
+            head(&old, &document)
+                .unwrap()
+                .contains("All tables and plots are of this run.")
+        );
+        let document = fill(document, &new, &TABLES[2..3]);
+        let head = head(&new, &document).unwrap();
+        assert!(
+            head.contains("Not all is of this run: `cell` of run old, "),
+            "{head}"
+        );
+        assert!(!head.contains("`threads` of"), "{head}");
+    }
+}

@@ -1,0 +1,188 @@
+//! The public surface of trefoil is what `checks/PUBLIC_API.txt` says, line for line.
+//!
+//! **Job.** Whoever changes a public name, signature or implemented trait sees it as a line of a diff, in the
+//! commit that does it. A line that is gone, or not what it was, breaks programs; a new one does not.
+//!
+//! 1. rustdoc writes what is public as JSON: once for the default build, once with all features.
+//! 2. The crate `public-api` makes a line of each item, with full paths; macros, re-exports, derived and
+//!    automatic traits are in it.
+//! 3. Both lists are compared with the file: first the default build's, then what the features add.
+//!
+//! What the compiler writes for every type alike (blanket implementations, `Freeze`, unwind safety) is left out, and
+//! so are the pages of `_documentation`.
+//!
+//! To accept a change: `TREFOIL_API=write cargo test -p trefoil-checks --test public_api`.
+//!
+//! **rustdoc's JSON is not stable**, so a version of `public-api` reads that of some toolchains only. On others this
+//! test says so and passes, unless `TREFOIL_API=check` is set, as the gate does. **Rejected:** to read
+//! the sources with `syn`, which any toolchain could: a fifth of the surface (files, pipes, streams) is made by
+//! macros and would not be seen, nor would `Send` and `Sync`.
+#![cfg(not(loom))]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Traits that the compiler gives to every type, or none: no news to a reader.
+const COMMON: [&str; 5] = [
+    "core::marker::Freeze for ",
+    "core::marker::StructuralPartialEq for ",
+    "core::marker::UnsafeUnpin for ",
+    "core::panic::unwind_safe::RefUnwindSafe for ",
+    "core::panic::unwind_safe::UnwindSafe for ",
+];
+
+fn top() -> &'static Path {
+    let members = Path::new(env!("CARGO_MANIFEST_DIR"));
+    members.parent().expect("a member lies in the workspace")
+}
+
+/// The features of trefoil, without the default and the private ones.
+fn features(manifest: &str) -> Vec<String> {
+    let section = manifest.split("\n[features]\n").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    let names = section.lines().filter_map(|line| line.split_once(" = "));
+    let public = names
+        .map(|(name, _)| name.trim())
+        .filter(|name| !name.starts_with("__") && !name.starts_with('#') && *name != "default");
+    public.map(str::to_owned).collect()
+}
+
+/// Asks rustdoc; where the JSON lies.
+fn json(features: &[String]) -> PathBuf {
+    // target/tmp: what `cargo doc` has built beside it is used again.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("it lies in target");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(top())
+        .env("RUSTDOC", top().join("checks/rustdoc-json.sh"))
+        .args([
+            "rustdoc",
+            "--locked",
+            "--quiet",
+            "--package",
+            "trefoil",
+            "--lib",
+            "--features",
+        ])
+        .arg(features.join(","))
+        .arg("--target-dir")
+        .arg(target)
+        .args([
+            "--",
+            "-Zunstable-options",
+            "--output-format",
+            "json",
+            "--cap-lints",
+            "allow",
+        ]);
+    let output = cargo.output().expect("cargo starts");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "rustdoc failed:\n{words}");
+    target.join("doc/trefoil.json")
+}
+
+/// The lines of one build. `Err`: this toolchain writes what cannot be read.
+fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
+    let builder = public_api::Builder::from_rustdoc_json(json(features)).omit_blanket_impls(true);
+    let api = builder.build().map_err(|error| error.to_string())?;
+    let lines = api.items().map(ToString::to_string);
+    let news = |line: &String| {
+        !line.contains("trefoil::_documentation") && !COMMON.iter().any(|name| line.contains(name))
+    };
+    Ok(lines.filter(news).collect())
+}
+
+const HEAD: &str = "\
+# The public surface of trefoil. Written by
+#     TREFOIL_API=write cargo test -p trefoil-checks --test public_api
+# which also compares it. A line that is gone or changed breaks programs.
+";
+
+fn text(default: &BTreeSet<String>, all: &BTreeSet<String>, features: &[String]) -> String {
+    let mut out = HEAD.to_owned();
+    let mut part = |name: &str, lines: Vec<&String>| {
+        let _ = writeln!(out, "\n== {name}\n");
+        lines
+            .iter()
+            .for_each(|line| out.extend([line.as_str(), "\n"]));
+    };
+    part("default", default.iter().collect());
+    let gone = default.difference(all);
+    assert_eq!(gone.count(), 0, "a feature takes something away");
+    part(
+        &format!("with {}", features.join(", ")),
+        all.difference(default).collect(),
+    );
+    out
+}
+
+/// What is only in one of them: lines of `-` and `+`.
+fn diff(old: &str, new: &str) -> String {
+    let lines = |text: &str| -> BTreeSet<String> {
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
+        lines.map(str::to_owned).collect()
+    };
+    let (old, new) = (lines(old), lines(new));
+    let mut changes: Vec<(&String, char)> = old.difference(&new).map(|line| (line, '-')).collect();
+    changes.extend(new.difference(&old).map(|line| (line, '+')));
+    changes.sort();
+    changes.iter().fold(String::new(), |out, (line, sign)| {
+        out + &format!("{sign} {line}\n")
+    })
+}
+
+#[test]
+fn the_surface_is_what_the_file_says() {
+    let how = std::env::var("TREFOIL_API").unwrap_or_default();
+    let manifest = std::fs::read_to_string(top().join("Cargo.toml")).expect("there is a manifest");
+    let features = features(&manifest);
+    assert!(features.len() >= 5, "{features:?}");
+    let both = surface(&[]).and_then(|default| Ok((default, surface(&features)?)));
+    let (default, all) = match both {
+        Ok(both) => both,
+        Err(why) => {
+            let words =
+                format!("this toolchain's rustdoc writes what public-api cannot read: {why}");
+            assert!(how.is_empty(), "{words}");
+            println!("skipped: {words}");
+            return;
+        }
+    };
+    assert!(default.len() > 500, "only {} public items", default.len());
+    let new = text(&default, &all, &features);
+    let file = top().join("checks/PUBLIC_API.txt");
+    if how == "write" {
+        std::fs::write(&file, new).expect("it can be written");
+        return;
+    }
+    let old = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        old == new,
+        "the public surface is not that of checks/PUBLIC_API.txt (- there, + here):\n{}\nIf that is wanted: \
+         TREFOIL_API=write cargo test -p trefoil-checks --test public_api, and a line in CHANGELOG.md.",
+        diff(&old, &new)
+    );
+}
+
+#[test]
+fn a_changed_line_is_seen() {
+    let old = "# a\n== default\n\npub fn a()\npub fn b(u8)\npub fn c()\n";
+    let new = "# b\n== default\n\npub fn a()\npub fn b(u16)\npub fn d()\n";
+    assert_eq!(
+        diff(old, new),
+        "+ pub fn b(u16)\n- pub fn b(u8)\n- pub fn c()\n+ pub fn d()\n"
+    );
+    assert_eq!(diff(old, old), "");
+}
+
+#[test]
+fn features_are_read_from_the_manifest() {
+    let manifest = "[package]\nx = 1\n\n[features]\ndefault = []\n\n## Words = more.\nauto = []\n__bench = []\nhyper = [\"dep:hyper\"]\n\n[dependencies]\nlibc = \"0\"\n";
+    assert_eq!(features(manifest), ["auto", "hyper"]);
+}
