@@ -9,7 +9,7 @@
 //! Where a thread's clock cannot be read by others, there is none.
 //!
 //! - **Y98** `pthread_getcpuclockid` is asked for the calling thread, which is alive, and writes one number into a local.
-//! - **Y97** `clock_gettime` writes into a local, and answers with an error for a clock whose thread has ended.
+//! - **Y99** `clock_gettime` writes into a local, and answers with an error for a clock whose thread has ended.
 //!
 //! Rejected: the thread's state alone (a file to open for each look, and it tells of one moment only).
 //!
@@ -71,7 +71,7 @@ mod imp {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: Y97.
+        // SAFETY: Y99.
         let error = unsafe { libc::clock_gettime(id, &raw mut time) };
         let seconds = u64::try_from(time.tv_sec).ok()?;
         let nanoseconds = u32::try_from(time.tv_nsec).ok()?;
