@@ -17,6 +17,12 @@ compile_error!(
 mod loom;
 mod sys;
 
+#[cfg(not(loom))]
+mod record;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod record;
+
 mod alarm;
 pub mod sync;
 pub mod task;
@@ -34,6 +40,9 @@ pub mod progress;
 
 pub mod io;
 pub mod time;
+
+#[cfg(feature = "trace")]
+pub mod trace;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io", feature = "tracing"))]
 pub mod adapters;

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
+use crate::record;
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
 
@@ -152,6 +153,7 @@ impl Queue {
     }
 
     fn serve(&self) {
+        let _role = record::role(record::Role::Offload);
         let mut state = self.state.lock();
         loop {
             if let Some(call) = state.calls.pop_front() {

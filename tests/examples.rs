@@ -382,6 +382,37 @@ as_completed: the sum is 7410, of three executors
     );
 }
 
+#[cfg(feature = "trace")]
+#[test]
+fn traced() {
+    let path = std::env::temp_dir().join(format!("trefoil-traced-{}.json", std::process::id()));
+    let out = run_with("traced", &[path.to_str().unwrap()]);
+    let json = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("33068 primes, counted"));
+    assert!(
+        lines.next().unwrap().starts_with("0 lost; written to "),
+        "{out}"
+    );
+    for shown in [
+        "thread pool mill",
+        "event loop on main",
+        "process pool",
+        "primes 6",
+    ] {
+        assert!(out.contains(shown), "{shown}: {out}");
+    }
+    for written in [
+        "\"traceEvents\"",
+        "\"primes 6\"",
+        "\"ticker\"",
+        "\"worker process ",
+    ] {
+        assert!(json.contains(written), "{written}");
+    }
+}
+
 #[test]
 fn racing_counter() {
     let out = shows(

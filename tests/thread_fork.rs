@@ -450,4 +450,21 @@ fn deadlines_pass_in_a_child_too() {
         timed_out();
         in_child(timed_out);
 }
+
+fn a_recording_stays_with_the_parent() {
+        #[cfg(feature = "trace")]
+        {
+            let mut recording = Some(trefoil::trace::start().unwrap());
+            let pool = ThreadPool::with_threads(2);
+            pool.spawn(|| ()).join().unwrap();
+            in_child(|| {
+                let nothing = recording.take().unwrap().stop();
+                assert_eq!((nothing.events(), nothing.lost()), (0, 0));
+                let own = trefoil::trace::start().unwrap();
+                use_a_new_pool();
+                assert!(own.stop().events() > 0);
+            });
+            assert!(recording.unwrap().stop().events() > 0);
+        }
+}
 }

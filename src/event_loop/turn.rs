@@ -48,6 +48,7 @@ use super::home::{CLOSURE, Home};
 use super::live::{Noted, Root};
 use super::outside::Pace;
 use super::slice::Slice;
+use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, TaskError, TaskId};
@@ -61,7 +62,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Turns the loop until `root` is ready. The caller has entered the loop.
 #[track_caller]
 pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
-    let _driven = Driven::new(home, Some(Location::caller()));
+    let site = Location::caller();
+    let driven = Driven::new(home, Some(site));
     if let Some(outside) = &home.outside {
         outside.leave(None);
     }
@@ -77,46 +79,60 @@ pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
             turns.before_root = None;
             turns.slice.count();
             home.begin_poll(0, || None);
+            record::begun(driven.root, site, Kind::Root);
             // Also if it panics: the loop goes on with its next future.
-            let _ended = EndPoll(home);
+            let mut ended = EndPoll(&driven, Ending::Panicked);
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
+                ended.1 = Ending::Done;
                 return output;
             }
+            ended.1 = Ending::Pending;
         }
         turns.turn();
     }
 }
 
 /// The root future's poll is over.
-struct EndPoll<'a>(&'a Home);
+struct EndPoll<'a>(&'a Driven<'a>, Ending);
 
 impl Drop for EndPoll<'_> {
     fn drop(&mut self) {
-        self.0.end_poll(0, false);
+        record::ended(self.0.root, self.1);
+        self.0.home.end_poll(0, false);
     }
 }
 
 /// While it lives, the loop's table is the loop's own.
-struct Driven<'a>(&'a Home);
+struct Driven<'a> {
+    home: &'a Home,
+    /// The root future's number; 0: there is none.
+    root: u64,
+    _role: record::Before,
+}
 
 impl<'a> Driven<'a> {
     fn new(home: &'a Home, root: Option<&'static Location<'static>>) -> Self {
         home.shared.mail.get_up();
         home.take_table();
-        home.set_root(root.map(|site| Root {
-            id: TaskId::next(),
+        let id = root.map(|_| TaskId::next());
+        home.set_root(root.zip(id).map(|(site, id)| Root {
+            id,
             site,
             noted: Noted::default(),
             spent: Duration::ZERO,
         }));
-        Self(home)
+        Self {
+            home,
+            root: id.map_or(0, TaskId::get),
+            _role: record::role(record::Role::Loop),
+        }
     }
 }
 
 impl Drop for Driven<'_> {
     fn drop(&mut self) {
-        self.0.set_root(None);
-        self.0.put_table();
+        self.home.set_root(None);
+        self.home.put_table();
     }
 }
 
@@ -383,7 +399,10 @@ impl<'a> Turns<'a> {
         mail.lie_down();
         if self.nothing_brought() {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
-            park::blocked(|| self.look(timeout));
+            park::blocked(|| {
+                let _noted = record::sleeps();
+                self.look(timeout);
+            });
         }
         self.home.shared.mail.get_up();
     }

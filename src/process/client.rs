@@ -24,6 +24,7 @@ use super::raw_call;
 use super::sched::Initializer;
 use super::sink::{Many, One, explain};
 use super::wire::CodeRef;
+use crate::record;
 use crate::task::{
     CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
     context, panic, promise,
@@ -237,6 +238,7 @@ impl Client {
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
         }
+        record::called(self.shared.counters.pool, id, task.id().get());
         (id, completer, task)
     }
 }

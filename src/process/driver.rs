@@ -51,6 +51,7 @@ use super::shortcut::Watching;
 use super::stats::Counters;
 use super::wire::{self, Record};
 use crate::loom::{Mutex, per_thread};
+use crate::record;
 use crate::sys::image::image;
 use crate::task::{WorkerExit, context};
 
@@ -233,6 +234,9 @@ impl Driver {
     /// Runs until the pool has ended. Says first whether all workers could be started.
     pub(crate) fn run(mut self, ready: &SyncSender<io::Result<()>>) {
         let _ = DRIVES.try_with(|drives| drives.set(true));
+        let _role = record::role(record::Role::Driver {
+            pool: self.shared.counters.pool,
+        });
         let _refuse = context::refuse_blocking();
         let shared = self.shared.clone();
         let _abandon = Abandon(shared.clone());

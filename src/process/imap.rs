@@ -34,6 +34,7 @@ use super::mailbox::Mail;
 use super::portable::Portable;
 use super::results::{Each, Inbox, Next};
 use super::wire::CodeRef;
+use crate::record;
 use crate::sync::block_on;
 use crate::task::TaskError;
 use crate::task::panic::{Carried, carry};
@@ -284,6 +285,7 @@ where
                 let mut work = wishes.apply(Work::new(code, sink));
                 work.each = true;
                 let id = self.id;
+                record::called(self.shared.counters.pool, id, 0);
                 let _ = self.shared.mailbox.push([Mail::Submit { id, work }]);
             }
             Err(error) => super::job::Sink::finish(sink, Some(error)),

@@ -5,11 +5,15 @@
 //!
 //! Tests: `tests/process_calls.rs`.
 
+use std::sync::atomic::AtomicU32; // a number for each pool: no protocol
+
 use crate::loom::atomic::{AtomicU64, Ordering};
 
 /// The counters behind [`ProcessStats`]; written by the driver alone.
 #[derive(Debug)]
 pub(crate) struct Counters {
+    /// Which pool's they are, for recordings.
+    pub(crate) pool: u32,
     pub(crate) busy: Counter,
     pub(crate) accepted: Counter,
     pub(crate) completed: Counter,
@@ -42,8 +46,10 @@ impl Counter {
 
 impl Counters {
     pub(crate) fn new() -> Self {
+        static POOLS: AtomicU32 = AtomicU32::new(1); // no protocol
         let zero = || Counter(AtomicU64::new(0));
         Self {
+            pool: POOLS.fetch_add(1, Ordering::Relaxed),
             busy: zero(),
             accepted: zero(),
             completed: zero(),

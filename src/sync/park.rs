@@ -28,6 +28,7 @@ use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use crate::loom::{Parker, Unparker, per_thread};
+use crate::record;
 
 /// What a pool's worker does around a park of its thread inside a wait of ours:
 /// `enter` lets another thread take its place, `leave` takes it back.
@@ -99,6 +100,7 @@ pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> b
         .unwrap_or(None)
         .unwrap_or_else(Parking::new);
     let blocker = Entered::new();
+    let mut noted = None;
     let waited = loop {
         if ready(&parking.waker) {
             break Waited::Ready;
@@ -109,10 +111,12 @@ pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> b
         match deadline {
             None => {
                 blocker.enter();
+                noted.get_or_insert_with(record::waits);
                 parking.parker.park();
             }
             Some(deadline) if Instant::now() < deadline => {
                 blocker.enter();
+                noted.get_or_insert_with(record::waits);
                 parking.parker.park_deadline(deadline);
                 #[cfg(loom)]
                 if !ready(&parking.waker) {
@@ -122,6 +126,7 @@ pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> b
             Some(_) => break Waited::TimedOut,
         }
     };
+    drop(noted);
     drop(blocker);
     let _ = CACHED.try_with(|slot| slot.replace(Some(parking)));
     waited

@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 
 use super::panic::Panic;
+use crate::record::Ending;
 
 /// Why a task has no result.
 ///
@@ -58,6 +59,21 @@ pub enum TaskError {
     /// An argument or a result could not cross to or from a worker process.
     #[error("{0}")]
     Codec(Box<CodecError>),
+}
+
+impl TaskError {
+    /// As it is noted in recordings.
+    #[inline]
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Self::Cancelled => Ending::Cancelled,
+            Self::Closed => Ending::Closed,
+            Self::Panicked(_) => Ending::Panicked,
+            Self::TimedOut | Self::WouldBlock | Self::WorkerDied(_) | Self::Codec(_) => {
+                Ending::Failed
+            }
+        }
+    }
 }
 
 impl From<Panic> for TaskError {

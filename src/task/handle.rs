@@ -25,6 +25,7 @@ use super::traced::Birth;
 use super::unobserved::Hook;
 use super::{SharedTask, TaskError, TaskId, context, map, on_done, shared_task};
 use crate::loom::hint;
+use crate::record;
 use crate::sync::park::{self, Waited};
 
 /// How many times a waiter looks whether a task that runs elsewhere has ended, before it parks: a
@@ -146,6 +147,7 @@ impl<T> Task<T> {
             }
             hint::spin_loop();
         }
+        record::awaits(self.id().get());
         let waited = park::wait(deadline, |waker| !self.handle.register(waker.clone()));
         match waited {
             Waited::Ready => {}
@@ -201,6 +203,7 @@ impl<T> Task<T> {
     /// Cost: two allocations; a task without a name pays nothing for the possibility.
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
+        record::named(self.id().get(), &name);
         let _first = self
             .handle
             .header()

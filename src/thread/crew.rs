@@ -58,6 +58,7 @@ use super::worker::{self, Seat, Slot, Worker};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::thread::{self, Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex, MutexGuard};
+use crate::record::{self, Part};
 use crate::sys::fork;
 use crate::task::context::GUESTS;
 use crate::task::{self, Shutdown, TaskError};
@@ -452,7 +453,10 @@ impl Crew {
         }
         match self.idle.recruit(need) {
             Recruit::Nobody => {}
-            Recruit::Wake(slot) => wake(slot.as_ref()),
+            Recruit::Wake(slot) => {
+                record::roused(self.tag, slot.number());
+                wake(slot.as_ref());
+            }
             Recruit::Start(role) => {
                 let seat = self.free_seat();
                 if self.start_thread(seat, role).is_err() {
@@ -491,6 +495,7 @@ impl Crew {
         }
         for place in places {
             if self.idle.summon(&slots[place]) {
+                record::roused(self.tag, slots[place].number());
                 slots[place].wake();
             }
         }
@@ -575,6 +580,7 @@ impl Crew {
         }
         self.seated_or(f, |this, f| {
             let _helping = this.grain.guest();
+            let _noted = record::part(Part::Region);
             Lease::new(this).with(|worker| current::inside(worker, || f(worker)))
         })
     }

@@ -23,6 +23,7 @@ use super::spawn_async::spawn_async_on;
 use super::wait::Blocked;
 use super::{ThreadPoolBuilder, builder, global, scope};
 use crate::loom::Arc;
+use crate::record::{self, Part};
 use crate::task::context::GUESTS;
 use crate::task::{self, Shutdown, Task};
 
@@ -478,6 +479,7 @@ impl ThreadPool {
         F: FnOnce() -> R,
     {
         let _blocked = Blocked::begin();
+        let _noted = record::part(Part::Blocking);
         f()
     }
 

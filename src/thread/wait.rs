@@ -32,6 +32,7 @@ use super::queue::Work;
 use super::raw::current;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
+use crate::record;
 use crate::sys::ticks;
 use crate::task::context;
 
@@ -69,6 +70,7 @@ impl Worker {
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
                 let _blocked = Blocked::begin();
+                let _noted = record::waits();
                 self.parker().park();
             } else {
                 return;
@@ -127,6 +129,7 @@ impl Worker {
             else {
                 return false;
             };
+            record::stolen(0, number);
             // What follows may wait itself, and is no waiting.
             (looked, waiting) = (0, None);
             if latch.is_set() {

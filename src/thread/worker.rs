@@ -49,6 +49,7 @@ use super::raw::job::JobRef;
 use super::wait;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Parker, Unparker, hint, thread};
+use crate::record::{self, Part};
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context, panic};
 
@@ -332,13 +333,25 @@ impl Worker {
                     after
                         .iter()
                         .chain(before)
-                        .find_map(|slot| slot.public.steal())
+                        .find_map(|slot| self.steal_from(slot))
                 })
             })
             .or_else(|| if posted { self.open_share() } else { None })?;
         self.findings.leave_post(self.crew.grain());
         let taken = &self.seat.slot.taken;
         taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Some(work)
+    }
+
+    fn steal_from(&self, slot: &Slot) -> Option<Work> {
+        let work = slot.public().steal()?;
+        if record::is_on() && slot.number != self.slot_number() {
+            let task = match &work {
+                Work::Task(task) => task.id().get(),
+                _ => 0,
+            };
+            record::stolen(task, slot.number);
+        }
         Some(work)
     }
 
@@ -385,13 +398,22 @@ impl Worker {
             }
             Work::Job(job) => {
                 let began = ticks::now();
-                job.run(self);
+                {
+                    let _noted = record::part(Part::Half);
+                    job.run(self);
+                }
                 return self.findings.ran(ticks::since(began) < TINY);
             }
-            Work::Ticket(ticket) => ticket.redeem(self.crew.width(), |another| {
-                self.push_task(Work::Ticket(another));
-            }),
-            Work::Share(share) => share.run(),
+            Work::Ticket(ticket) => {
+                let _noted = record::part(Part::Scope);
+                ticket.redeem(self.crew.width(), |another| {
+                    self.push_task(Work::Ticket(another));
+                });
+            }
+            Work::Share(share) => {
+                let _noted = record::part(Part::Broadcast);
+                share.run();
+            }
         }
         self.findings.ran(false);
     }
@@ -399,6 +421,7 @@ impl Worker {
     /// Runs a half of somebody's join.
     pub(super) fn run_job(&self, job: JobRef) {
         self.pace.reset();
+        let _noted = record::part(Part::Half);
         job.run(self);
     }
 
@@ -555,7 +578,9 @@ impl Worker {
     fn in_bed(&self, manner: impl FnOnce(&Self) -> Role) -> Role {
         let berth = &self.seat.slot.berth;
         berth.lie_down(self.crew.placement());
+        let noted = record::sleeps();
         let role = manner(self);
+        drop(noted);
         self.crew.placement().after_wake(berth);
         role
     }
@@ -664,6 +689,11 @@ pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
     seat.slot.lending.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
     context::set_take(Some(take_newest));
+    let _role = record::role(record::Role::Worker {
+        pool: crew.tag(),
+        slot: seat.slot.number as u32,
+        index: seat.slot.index as u32,
+    });
     let worker = Worker::new(Arc::clone(&crew), seat, false);
     current::at_home(&worker, || worker.live(role));
     context::set_blocker(None);

@@ -10,8 +10,9 @@ use crate::source::{File, Finding, Line};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 10] = [
+const LETTERS: [(char, &str); 11] = [
     ('Y', "sys"),
+    ('R', "record"),
     ('S', "sync"),
     ('A', "alarm"),
     ('T', "task"),

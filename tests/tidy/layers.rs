@@ -9,34 +9,47 @@ use crate::source::{File, Finding};
 
 /// Every top-level module of `src`, lowest first, with what it may import.
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 14] = [
+const TABLE: [(&str, &[&str]); 16] = [
     ("loom", &[]),
     ("sys", &["loom"]),
-    ("sync", &["loom", "sys"]),
-    ("alarm", &["loom", "sys", "sync"]),
-    ("task", &["loom", "sys", "sync", "alarm"]),
-    ("offload", &["loom", "sys", "sync", "alarm", "task"]),
+    ("record", &["loom", "sys"]),
+    ("sync", &["loom", "sys", "record"]),
+    ("alarm", &["loom", "sys", "record", "sync"]),
+    ("task", &["loom", "sys", "record", "sync", "alarm"]),
+    (
+        "offload",
+        &["loom", "sys", "record", "sync", "alarm", "task"],
+    ),
     (
         "thread",
-        &["loom", "sys", "sync", "alarm", "task", "offload"],
+        &["loom", "sys", "record", "sync", "alarm", "task", "offload"],
     ),
     (
         "process",
-        &["loom", "sys", "sync", "alarm", "task", "offload"],
+        &["loom", "sys", "record", "sync", "alarm", "task", "offload"],
     ),
     (
         "event_loop",
-        &["loom", "sys", "sync", "alarm", "task", "offload"],
+        &["loom", "sys", "record", "sync", "alarm", "task", "offload"],
     ),
     (
         "time",
-        &["loom", "sys", "sync", "alarm", "task", "event_loop"],
+        &[
+            "loom",
+            "sys",
+            "record",
+            "sync",
+            "alarm",
+            "task",
+            "event_loop",
+        ],
     ),
     (
         "io",
         &[
             "loom",
             "sys",
+            "record",
             "sync",
             "alarm",
             "task",
@@ -47,15 +60,16 @@ const TABLE: [(&str, &[&str]); 14] = [
     (
         "executor",
         &[
-            "loom", "sys", "sync", "alarm", "task", "offload", "thread", "process",
+            "loom", "sys", "record", "sync", "alarm", "task", "offload", "thread", "process",
         ],
     ),
     (
         "progress",
         &[
-            "loom", "sys", "sync", "task", "thread", "process", "executor",
+            "loom", "sys", "record", "sync", "task", "thread", "process", "executor",
         ],
     ),
+    ("trace", &["loom", "sys", "record", "task"]),
     ("adapters", &["loom", "task", "event_loop", "time", "io"]),
 ];
 

@@ -13,6 +13,7 @@ use super::{SIGKILL, Sched};
 use crate::process::crew::{Flight, INITIALIZE, State, Worker};
 use crate::process::sink;
 use crate::process::wire::{Broken, CodecOf, Record};
+use crate::record;
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
 
@@ -178,6 +179,7 @@ impl Sched {
         {
             return Err(Broken);
         }
+        record::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
         if worker.state == State::Preparing && flight.job == INITIALIZE {
             worker.state = State::Ready;
@@ -236,6 +238,7 @@ impl Sched {
             worker.fruitful = true;
         }
         worker.fruitful |= running;
+        record::fell(worker.pid);
         worker.fell(exit.signal == Some(SIGKILL), now);
         for (flight, begun) in window.into_iter().zip(begun).rev() {
             if flight.live {

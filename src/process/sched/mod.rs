@@ -70,6 +70,7 @@ use super::link::Body;
 use super::numbered::Numbered;
 use super::stats::Counters;
 use super::wire::{self, BatchHead, CodeRef};
+use crate::record;
 use crate::sys::ledger::GATES;
 use crate::task::TaskError;
 
@@ -353,6 +354,8 @@ impl Sched {
             ends,
             context: if worker.contexts.contains(&id) { id } else { 0 },
         };
+        let pool = self.counters.pool;
+        record::sent(pool, worker.pid, batch.sequence, id, piece.len());
         worker.retiring |= id != INITIALIZE && worker.left(self.policy.most_tasks) == 0;
         self.actions.push(Action::Send {
             worker: index,

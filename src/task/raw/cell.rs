@@ -15,6 +15,7 @@ use super::side::SidePointer;
 use super::{Header, Kind, Ref, VTable, current, waker};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::record::{self, Ending};
 use crate::task::TaskError;
 use crate::task::completer::OnCancel;
 use crate::task::panic::{self, contain};
@@ -50,6 +51,7 @@ where
     let payload = Payload::<F, T> {
         work: ManuallyDrop::new(f),
     };
+    record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
     allocate(
         State::scheduled(claimable),
         &Make::<F, T, Never>::CLOSURE,
@@ -69,6 +71,7 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool
     let payload = Payload::<F, F::Output> {
         work: ManuallyDrop::new(future),
     };
+    record::spawned(birth.id.get(), birth.site, future_kind::<LOCAL>());
     let vtable = if LOCAL {
         &Make::<F, F::Output, S>::LOCAL
     } else {
@@ -87,6 +90,7 @@ pub(in crate::task) fn allocate_promise<T, H: OnCancel>(hook: H, birth: Birth) -
     let payload = Payload::<(), T> {
         work: ManuallyDrop::new(()),
     };
+    record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
     allocate(
         State::promised(),
         &Make::<(), T, H>::PROMISE,
@@ -143,6 +147,14 @@ fn allocate<W, T, S>(
     // SAFETY: T6 begins here: `Box::into_raw` is never null, and the cast keeps the
     // provenance of the whole cell, whose header is its first field (`repr(C)`).
     unsafe { NonNull::new_unchecked(cell.cast()) }
+}
+
+const fn future_kind<const LOCAL: bool>() -> record::Kind {
+    if LOCAL {
+        record::Kind::Local
+    } else {
+        record::Kind::Future
+    }
 }
 
 /// The vtables for one choice of types.
@@ -213,7 +225,9 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // touched again, the call consumes it.
     let work = unsafe { payload.cast::<F>().read() };
     let entered = current::enter(&runner);
+    runner.header().note_begun(record::Kind::Closure);
     let result = panic::catch_in_task(work).map_err(TaskError::from);
+    runner.header().note_ended(ending(&result));
     drop(entered);
     runner.header().touch_payload();
     // SAFETY: T1, T8: the work is gone, the place is ours.
@@ -237,6 +251,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     let ended = {
         // Left before `runner` gives its reference away (T15).
         let _entered = current::enter(&runner);
+        runner.header().note_begun(future_kind::<LOCAL>());
         let poll = panic::catch_in_task(|| {
             // SAFETY: T1, T8, T9: we have RUNNING on a thread that may touch the future.
             let future = unsafe { payload.cast::<F>().as_mut() };
@@ -246,7 +261,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             let waker = waker::borrow(&runner);
             future.poll(&mut Context::from_waker(&waker))
         });
-        match poll {
+        let ended = match poll {
             Ok(Poll::Pending) => None,
             // The future goes before its output is visible; if its destructor
             // panics, that is how the task ends.
@@ -264,7 +279,10 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
                 contain(|| runner.drop_work());
                 Some(Err(panic.into()))
             }
-        }
+        };
+        let how = ended.as_ref().map_or(Ending::Pending, ending);
+        runner.header().note_ended(how);
+        ended
     };
     if let Some(result) = ended {
         runner.header().touch_payload();
@@ -279,8 +297,12 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             Ran::Pending
         }
         // The runner's reference is the entry's from now on (T6).
-        Suspend::Again if S::RUNNER_QUEUES => Ran::Again(Runnable::from_ref(runner)),
+        Suspend::Again if S::RUNNER_QUEUES => {
+            runner.header().note_woken();
+            Ran::Again(Runnable::from_ref(runner))
+        }
         Suspend::Again => {
+            runner.header().note_woken();
             // SAFETY: T6, T7, T10: `runner` keeps the cell.
             let schedule = unsafe { half::<F, F::Output, S>(ptr) };
             // `suspend` added the entry's reference (T6).
@@ -295,6 +317,15 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             super::destroy_unfinished(runner.into_raw());
             Ran::Done
         }
+    }
+}
+
+/// How a task's own code has ended.
+#[inline]
+fn ending<T>(result: &Result<T, TaskError>) -> Ending {
+    match result {
+        Ok(_) => Ending::Done,
+        Err(_) => Ending::Panicked,
     }
 }
 

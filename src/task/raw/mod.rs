@@ -75,6 +75,7 @@ use super::state::{Cancel, Finish, Start, State};
 use super::{TaskError, TaskId, unobserved};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::record::{self, Ending};
 use side::SidePointer;
 
 /// What kind of work a cell was made for.
@@ -236,6 +237,7 @@ impl Ref {
 
     /// With `RUNNING` and the work gone: writes the error, finishes.
     fn end(self, error: TaskError) {
+        record::settled(self.header().id.get(), error.ending());
         self.write_error(error);
         self.finish(false);
     }
@@ -343,9 +345,12 @@ impl Ref {
         match action {
             Cancel::No => return false,
             Cancel::Marked => {}
-            // SAFETY: T6, T7; `cancel_future` added the reference that goes to the entry, and
-            // `self` keeps the cell meanwhile (T10).
-            Cancel::Schedule => unsafe { (header.vtable.schedule)(self.0) },
+            Cancel::Schedule => {
+                header.note_woken();
+                // SAFETY: T6, T7; `cancel_future` added the reference that goes to the entry, and
+                // `self` keeps the cell meanwhile (T10).
+                unsafe { (header.vtable.schedule)(self.0) }
+            }
             Cancel::Claimed => {
                 // `cancel_*` added the reference that this one takes over (T6).
                 Ref::from_raw(self.0).abandon(TaskError::Cancelled);
@@ -361,6 +366,7 @@ impl Ref {
     pub(super) fn wake(&self) {
         let header = self.header();
         if matches!(header.vtable.kind, Kind::Future | Kind::Local) && header.state.wake_by_ref() {
+            header.note_woken();
             // SAFETY: T6, T7; `wake_by_ref` added the reference that goes to the entry, and
             // `self` keeps the cell meanwhile (T10).
             unsafe { (header.vtable.schedule)(self.0) };
@@ -400,6 +406,10 @@ impl Ref {
         if !self.header().state.begin_complete() {
             return;
         }
+        let how = result
+            .as_ref()
+            .map_or_else(TaskError::ending, |_| Ending::Done);
+        record::settled(self.header().id.get(), how);
         self.header().touch_payload();
         // SAFETY: T7: the payload's offset is inside the cell.
         let output = unsafe { self.0.byte_add(self.header().vtable.output) };
@@ -441,6 +451,29 @@ impl Header {
     /// The name that the task was given.
     pub(super) fn name(&self) -> Option<&str> {
         self.side()?.name.get().map(|name| &**name)
+    }
+
+    /// Its code begins to run on this thread.
+    #[inline(always)]
+    fn note_begun(&self, kind: record::Kind) {
+        if record::is_on() {
+            record::begun(self.id.get(), self.site, kind);
+            if let Some(name) = self.name() {
+                record::named(self.id.get(), name);
+            }
+        }
+    }
+
+    /// It does not run any more.
+    #[inline(always)]
+    fn note_ended(&self, how: Ending) {
+        record::ended(self.id.get(), how);
+    }
+
+    /// It is about to be queued by a waker.
+    #[inline(always)]
+    fn note_woken(&self) {
+        record::woken(self.id.get());
     }
 
     /// Tells loom that the payload is written now.

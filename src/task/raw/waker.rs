@@ -55,6 +55,7 @@ unsafe fn wake(data: *const ()) {
     match unsafe { ptr.as_ref() }.state.wake() {
         Wake::Schedule => {
             let own = Ref::from_raw(ptr);
+            own.header().note_woken();
             // SAFETY: T6, T7: `wake` added the entry's reference; `own` keeps the cell (T10).
             unsafe { (own.header().vtable.schedule)(ptr) };
         }
@@ -68,6 +69,7 @@ unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: T6: the waker keeps the cell.
     let header = unsafe { ptr.as_ref() };
     if header.state.wake_by_ref() {
+        header.note_woken();
         // SAFETY: T6, T7: `wake_by_ref` added the entry's reference; the waker keeps the cell (T10).
         unsafe { (header.vtable.schedule)(ptr) };
     }

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::record;
 use crate::task::context::{Lineage, inherit};
 use crate::task::panic::{self, Carried};
 use crate::thread::latch::Latch;
@@ -133,6 +134,7 @@ where
         // SAFETY: P10: the caller looks at the result only after the latch.
         this.result.with_mut(|slot| unsafe { *slot = Some(result) });
         if this.latch.set() {
+            record::roused(worker.crew().tag(), owner.number());
             owner.wake();
         }
     }

@@ -1,0 +1,159 @@
+//! The vocabulary: what can be noted, in three words each.
+//!
+//! An event is [`What`] and when: 32 bytes, copied, never dropped. Numbers stand for things: a task's id, a
+//! pool's tag, a slot's number in its pool, a process id. Who reads them is `crate::trace`.
+//!
+//! What has a length is two events on one thread (`Begun` and `Ended`), and these nest, because the code that they stand
+//! around nests. Either may be missing, where a recording begins or stops in between.
+//!
+//! Rejected: lengths in one event, written at the end (what goes on for ever, or hangs, would not be seen);
+//! names and places as text in the event (an allocation for each).
+//!
+//! Tests: below (the size), `tests/trace/`.
+#![cfg_attr(not(feature = "trace"), allow(dead_code))] // nobody reads them then
+
+use std::panic::Location;
+
+/// Something that happened at a moment.
+#[derive(Clone, Copy, Debug)]
+#[cfg(feature = "trace")]
+pub(crate) struct Event {
+    /// In ticks of the recording's clock.
+    pub(crate) at: u64,
+    pub(crate) what: What,
+}
+
+/// What happened; the functions of the parent module say it in words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    Is {
+        role: Role,
+    },
+    Spawned {
+        task: u64,
+        site: &'static Location<'static>,
+        kind: Kind,
+    },
+    Begun {
+        task: u64,
+        site: &'static Location<'static>,
+        kind: Kind,
+    },
+    Ended {
+        task: u64,
+        how: Ending,
+    },
+    Settled {
+        task: u64,
+        how: Ending,
+    },
+    Woken {
+        task: u64,
+    },
+    Stolen {
+        task: u64,
+        from: u32,
+    },
+    PartBegun {
+        part: Part,
+    },
+    PartEnded,
+    Awaits {
+        task: u64,
+    },
+    Waits,
+    Waited,
+    Sleeps,
+    Slept,
+    Roused {
+        pool: u32,
+        slot: u32,
+    },
+    Called {
+        pool: u32,
+        job: u32,
+        task: u64,
+    },
+    Sent {
+        pool: u32,
+        pid: u32,
+        sequence: u32,
+        job: u32,
+        items: u32,
+    },
+    Answered {
+        pid: u32,
+        sequence: u32,
+        items: u32,
+        nanos: u64,
+    },
+    Fell {
+        pid: u32,
+    },
+}
+
+/// What a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// None of ours, or a guest in a pool.
+    Outside,
+    /// In the slot of a thread pool; `index` is its place's number.
+    Worker { pool: u32, slot: u32, index: u32 },
+    /// It turns an event loop.
+    Loop,
+    /// It drives a pool of processes.
+    Driver { pool: u32 },
+    /// It makes blocking calls for loops.
+    Offload,
+}
+
+/// Of what kind a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Closure,
+    Future,
+    /// A future of one thread's.
+    Local,
+    /// The future that a loop runs for.
+    Root,
+    /// Ended by somebody: a reply, a callback.
+    Promise,
+}
+
+/// How a task's code, or a task, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Done,
+    /// A poll is over, and the future waits.
+    Pending,
+    Panicked,
+    /// In another error.
+    Failed,
+    Cancelled,
+    Closed,
+}
+
+/// A part of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The half of a join, or of what is made of joins: a `map`.
+    Half,
+    /// A task of a scope, or several.
+    Scope,
+    /// A worker's share.
+    Broadcast,
+    /// What a thread from outside does in a region of its own.
+    Region,
+    /// What a worker does while another takes its place.
+    Blocking,
+}
+
+#[cfg(all(test, feature = "trace"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_takes_four_words() {
+        assert_eq!(size_of::<Event>(), 32);
+    }
+}

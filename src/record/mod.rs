@@ -1,0 +1,222 @@
+//! What happens, written down while somebody records it (feature `trace`).
+//!
+//! **Job.** The executors tell this module what they do, one call a moment: a task is made, its code begins
+//! and ends, a thread waits, sleeps, steals, wakes another. While nobody records
+//! that costs one relaxed load and a branch; without the feature the functions below are empty, and what they
+//! are given is not even computed. What becomes of the notes is the business of `crate::trace`, far above.
+//!
+//! **Protocol.**
+//! 1. [`session::start`] gives the recording a number and publishes it in one word.
+//! 2. A thread that has something to note reads the word. If it is not 0, the event goes, with the time, onto
+//!    the thread's own [`sheet`](raw_sheet): no lock, no write that others see but the sheet's length. A
+//!    thread's first event in a recording makes it known to the recording (a lock, once); a full sheet is
+//!    followed by another, out of a budget that all threads share. When that is used up, later events are
+//!    counted and lost.
+//! 3. [`session::stop`] clears the word and copies what is on the sheets. A thread that has read the word before
+//!    may still write, and nobody looks.
+//!
+//! Whoever sees a task's end (joined it, say) and then stops the recording has everything that the task did: its
+//! events are written before its end becomes visible.
+//!
+//! A thread keeps its last sheet, 128 KiB at most, until it ends or writes in another recording.
+//!
+//! What a thread is (whose worker, or a loop's) is kept at all times, so that a recording which begins later knows it.
+//!
+//! A forked child records nothing of its parent's: in it the word is 0.
+//!
+//! **Rejected.** One buffer for all threads (its lock or its counter would be what is measured); rings that lose the oldest
+//! (ends without beginnings); hooking into `tracing` (a subscriber's cost for each event is several times that of a
+//! short task, and the pools' parks and steals are no spans).
+//!
+//! Tests: `tests/trace/`; the sheet under loom in `checks/tests/sheet_models.rs`; what it costs:
+//! `benches/benches/trace.rs`.
+
+mod event;
+#[cfg(any(feature = "trace", loom))]
+mod raw_sheet;
+#[cfg(feature = "trace")]
+pub(crate) mod session;
+
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+
+use std::panic::Location;
+
+pub(crate) use event::{Ending, Kind, Part, Role, What};
+
+/// Somebody records now. Without the feature: never.
+#[inline(always)]
+pub(crate) fn is_on() -> bool {
+    #[cfg(feature = "trace")]
+    return session::is_on();
+    #[cfg(not(feature = "trace"))]
+    return false;
+}
+
+#[inline(always)]
+fn note(what: impl FnOnce() -> What) {
+    #[cfg(feature = "trace")]
+    session::note(what);
+    #[cfg(not(feature = "trace"))]
+    let _ = what;
+}
+
+/// A task is made here.
+#[inline(always)]
+pub(crate) fn spawned(task: u64, site: &'static Location<'static>, kind: Kind) {
+    note(|| What::Spawned { task, site, kind });
+}
+
+/// A task has, or gets, this name.
+#[inline(always)]
+pub(crate) fn named(task: u64, name: &str) {
+    #[cfg(feature = "trace")]
+    session::named(task, name);
+    #[cfg(not(feature = "trace"))]
+    let _ = (task, name);
+}
+
+/// A task's code begins to run here: a closure is called, a future polled.
+#[inline(always)]
+pub(crate) fn begun(task: u64, site: &'static Location<'static>, kind: Kind) {
+    note(|| What::Begun { task, site, kind });
+}
+
+/// What [`begun`] told of is over.
+#[inline(always)]
+pub(crate) fn ended(task: u64, how: Ending) {
+    note(|| What::Ended { task, how });
+}
+
+/// A task has ended, and none of its code runs here: it was dropped, or a promise was kept.
+#[inline(always)]
+pub(crate) fn settled(task: u64, how: Ending) {
+    note(|| What::Settled { task, how });
+}
+
+/// A future was woken, and is queued.
+#[inline(always)]
+pub(crate) fn woken(task: u64) {
+    note(|| What::Woken { task });
+}
+
+/// A worker took this from the slot `from`; 0: not a task but a part of a region.
+#[inline(always)]
+pub(crate) fn stolen(task: u64, from: usize) {
+    note(|| What::Stolen {
+        task,
+        from: from as u32,
+    });
+}
+
+/// Somebody wakes the thread in a pool's slot.
+#[inline(always)]
+pub(crate) fn roused(pool: u32, slot: usize) {
+    note(|| What::Roused {
+        pool,
+        slot: slot as u32,
+    });
+}
+
+/// Which task the next wait of this thread is for.
+#[inline(always)]
+pub(crate) fn awaits(task: u64) {
+    note(|| What::Awaits { task });
+}
+
+/// A call to a pool of processes: `task` waits for the job.
+#[inline(always)]
+pub(crate) fn called(pool: u32, job: u64, task: u64) {
+    let job = job as u32;
+    note(|| What::Called { pool, job, task });
+}
+
+/// A frame of a job goes to a worker process; its number is one of that process's.
+#[inline(always)]
+pub(crate) fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
+    note(|| What::Sent {
+        pool,
+        pid,
+        sequence: sequence as u32,
+        job: job as u32,
+        items: items as u32,
+    });
+}
+
+/// A frame is done: so many of its items were run, and that took so many nanoseconds.
+#[inline(always)]
+pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
+    note(|| What::Answered {
+        pid,
+        sequence: sequence as u32,
+        items: items as u32,
+        nanos,
+    });
+}
+
+/// A worker process is gone, and with it the frames that it had.
+#[inline(always)]
+pub(crate) fn fell(pid: u32) {
+    note(|| What::Fell { pid });
+}
+
+/// Something that has a beginning and an end on this thread, which come as one value's life.
+#[must_use]
+pub(crate) struct Span(What);
+
+impl Drop for Span {
+    #[inline(always)]
+    fn drop(&mut self) {
+        note(|| self.0);
+    }
+}
+
+/// A part of a region runs here: of a `join`, a `map`, a `scope`, a `broadcast`.
+#[inline(always)]
+pub(crate) fn part(part: Part) -> Span {
+    note(|| What::PartBegun { part });
+    Span(What::PartEnded)
+}
+
+/// This thread blocks in the middle of its work.
+#[inline(always)]
+pub(crate) fn waits() -> Span {
+    note(|| What::Waits);
+    Span(What::Waited)
+}
+
+/// This thread has nothing to do, and sleeps.
+#[inline(always)]
+pub(crate) fn sleeps() -> Span {
+    note(|| What::Sleeps);
+    Span(What::Slept)
+}
+
+/// What this thread was before; it is that again when this is dropped.
+#[must_use]
+pub(crate) struct Before {
+    #[cfg(feature = "trace")]
+    role: Role,
+}
+
+#[cfg(feature = "trace")]
+impl Drop for Before {
+    fn drop(&mut self) {
+        let _now = session::replace_role(self.role);
+    }
+}
+
+/// What this thread is from now on, also for recordings that begin later.
+#[inline(always)]
+pub(crate) fn role(role: Role) -> Before {
+    #[cfg(feature = "trace")]
+    return Before {
+        role: session::replace_role(role),
+    };
+    #[cfg(not(feature = "trace"))]
+    {
+        let _ = role;
+        Before {}
+    }
+}

@@ -1,0 +1,223 @@
+//! What your program's executors do, moment by moment: for the standard viewer, and in a table.
+//!
+//! With the feature `trace`. [`start`] begins to record, for the whole process; [`Recording::stop`] gives a
+//! [`Trace`]:
+//!
+//! ```
+//! use trefoil::{ThreadPool, trace};
+//!
+//! let recording = trace::start()?;
+//! let pool = ThreadPool::with_threads(2);
+//! pool.spawn(|| (1..1000_u64).sum::<u64>()).named("sum").join()?;
+//! let trace = recording.stop();
+//!
+//! let mut json = Vec::new(); // or a `File`
+//! trace.write_json(&mut json)?;
+//! println!("{}", trace.summary());
+//! # assert!(String::from_utf8(json)?.contains("\"sum\""));
+//! # assert!(trace.summary().to_string().contains("sum"));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The file opens in <https://ui.perfetto.dev> and in `chrome://tracing`: each thread is a line, each worker process, too.
+//!
+//! | on a line | is |
+//! |---|---|
+//! | a slice with a task's name, or where it was spawned | its code runs: a closure's call, each poll of a future |
+//! | `part of a join or map`, `part of a scope`, `broadcast`, `region`, `blocking` | a worker does somebody's part, or a thread from outside its own region; it has said that it blocks |
+//! | `waits` | a blocking wait of this crate, which has parked the thread; for which task, if it was a `join` |
+//! | `asleep`, `waits for events` | a worker, a loop, that has nothing to do |
+//! | `call`, `frame` on a worker process | one item, many of one job, from when it was sent (and those before it were done) until the result was heard; what the worker itself has measured is in `ran_us` |
+//! | `spawn`, `wake`, `steal`, `wake thread`, `call`, `cancelled` … | that, at this moment; arrows lead from there to what it has caused |
+//!
+//! Arrows go from a spawn to the first time that the code runs, from a wake-up to the poll, from
+//! a call to its frames, from who wakes a thread to its sleep's end.
+//!
+//! # Cost
+//! Without the feature: none. With it, where nobody records: a load and a branch at each of these moments, some
+//! three to six a task. While recording, 15 to 40 ns for each event, in a buffer of the thread's own, so that tasks of ten
+//! microseconds slow down by less than 5 %; and 32 bytes for each, up to a limit
+//! ([`start_limited`]), beyond which the rest is counted and lost. Buffers of 128 KiB at most stay with threads that live on.
+//!
+//! # What is not in it
+//! The tasks of a worker process itself, seen from inside: it is another process, which can record for itself. Waits that this crate
+//! does not know of: locks of `std`, sleeps, reads that block. Joins and items of a `map` that nobody has stolen: they
+//! are calls, and cost a nanosecond.
+//!
+//! For spans in your own logs there is the feature `tracing`; for what a loop's tasks do right now,
+//! [`snapshot`](crate::LoopHandle::snapshot).
+//!
+//! Checked by `tests/trace/`; the price by `benches/benches/trace.rs`.
+
+mod causes;
+mod chrome;
+mod frames;
+mod story;
+mod summary;
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::record::session::{self, Session};
+use story::Story;
+
+pub use summary::{ExecutorSummary, SlowTask, Summary};
+
+/// How many events [`start`] has room for: 64 MiB, if they come.
+const LIMIT: usize = 1 << 21;
+
+/// Somebody records already: there is one recording at a time in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "something is being recorded already: stop (or drop) that `Recording` first, there is one at a time"
+)]
+pub struct AlreadyRecording;
+
+impl From<AlreadyRecording> for io::Error {
+    fn from(error: AlreadyRecording) -> Self {
+        Self::new(io::ErrorKind::ResourceBusy, error)
+    }
+}
+
+/// Begins to record what all executors of this process do, those included that begin later.
+///
+/// # Errors
+/// [`AlreadyRecording`], until that one is stopped or dropped.
+///
+/// ```
+/// let recording = trefoil::trace::start()?;
+/// assert!(trefoil::trace::start().unwrap_err().to_string().contains("already"));
+/// drop(recording);
+/// trefoil::trace::start()?.stop();
+/// # Ok::<_, trefoil::trace::AlreadyRecording>(())
+/// ```
+pub fn start() -> Result<Recording, AlreadyRecording> {
+    start_limited(LIMIT)
+}
+
+/// As [`start`], with room for so many events (of 32 bytes) in all instead of two million. What comes later is lost,
+/// and counted: [`Trace::lost`].
+///
+/// # Errors
+/// As `start`.
+///
+/// ```
+/// let recording = trefoil::trace::start_limited(1000)?;
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// (0..1000).map(|n| pool.spawn(move || n)).for_each(|task| drop(task.join()));
+/// let trace = recording.stop();
+/// assert!(trace.events() <= 1000 && trace.lost() > 0);
+/// # Ok::<_, trefoil::trace::AlreadyRecording>(())
+/// ```
+pub fn start_limited(events: usize) -> Result<Recording, AlreadyRecording> {
+    session::start(events)
+        .map(|session| Recording { session })
+        .ok_or(AlreadyRecording)
+}
+
+/// It is being recorded. Dropped, it stops, and nothing is kept.
+#[must_use = "dropped, it stops and forgets: `stop()` gives what was recorded"]
+pub struct Recording {
+    session: Arc<Session>,
+}
+
+impl Recording {
+    /// Stops, and gives what was recorded.
+    ///
+    /// From any thread, whatever runs meanwhile goes on; what runs at this moment is in the trace up to here. All that a task has done is
+    /// there if its end was seen before (by `join`, `.await`, ...). In a child that was forked since: nothing is there.
+    ///
+    /// Cost: time and memory in proportion to the events.
+    ///
+    /// ```
+    /// let trace = trefoil::trace::start()?.stop();
+    /// assert_eq!(trace.lost(), 0);
+    /// # Ok::<_, trefoil::trace::AlreadyRecording>(())
+    /// ```
+    pub fn stop(self) -> Trace {
+        Trace {
+            story: Story::of(self.session.stop()),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let _forgotten = self.session.stop();
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording").finish_non_exhaustive()
+    }
+}
+
+/// What was recorded.
+pub struct Trace {
+    story: Story,
+}
+
+impl Trace {
+    /// Writes it in the JSON form that Perfetto and Chrome read.
+    ///
+    /// It is written in small pieces, through a buffer of its own; times are in microseconds from the start.
+    /// Every task's name that you have given is in it.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    ///
+    /// ```no_run
+    /// # let trace = trefoil::trace::start()?.stop();
+    /// trace.write_json(std::fs::File::create("trace.json")?)?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    pub fn write_json(&self, out: impl Write) -> io::Result<()> {
+        let mut out = BufWriter::new(out);
+        chrome::write(&self.story, &mut out)?;
+        out.flush()
+    }
+
+    /// The same in figures, for each executor; it implements `Display`.
+    ///
+    /// ```
+    /// # let trace = trefoil::trace::start()?.stop();
+    /// println!("{}", trace.summary());
+    /// # Ok::<_, trefoil::trace::AlreadyRecording>(())
+    /// ```
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary::of(&self.story)
+    }
+
+    /// How long it was.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.story.length)
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.story.events
+    }
+
+    /// How many more there were, for which there was no room. Then what is shown as going on until
+    /// a thread's last event may have ended later.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.story.lost
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace")
+            .field("duration", &self.duration())
+            .field("events", &self.events())
+            .field("lost", &self.lost())
+            .finish_non_exhaustive()
+    }
+}
