@@ -11,7 +11,7 @@
 //! 3. The table of the guide, with the numbers found here.
 //!
 //! The best of some rounds each, so that what else the machine does counts little.
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and starts a thread
 
 use std::error::Error;
 use std::hint::black_box;
