@@ -27,6 +27,8 @@
 //!
 //! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
 
+use std::time::Duration;
+
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
@@ -69,7 +71,10 @@ impl Worker {
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
                 let _blocked = Blocked::begin();
-                self.parker().park();
+                match nap() {
+                    None => self.parker().park(),
+                    Some(nap) => self.parker().park_timeout(nap),
+                }
             } else {
                 return;
             }
@@ -83,6 +88,8 @@ impl Worker {
         if depth == 0 {
             self.slot().post().leave();
             self.crew().block();
+        } else if self.crew().nap().is_some() {
+            self.crew().ask_again();
         }
     }
 
@@ -125,6 +132,11 @@ impl Worker {
     }
 }
 
+/// How long this thread, which has blocked, parks at most before it says so once more.
+fn nap() -> Option<Duration> {
+    current::with_home(|home| home?.crew().nap())
+}
+
 /// This thread's home pool, if it has one, knows that it is blocked.
 pub(super) struct Blocked;
 
@@ -159,5 +171,9 @@ impl context::Blocker for Compensate {
 
     fn leave(&self) {
         drop(Blocked);
+    }
+
+    fn nap(&self) -> Option<Duration> {
+        nap()
     }
 }
