@@ -15,9 +15,9 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use deadline::{eventually, threads_asleep, threads_named, within_deadline};
+use deadline::{asleep, eventually, threads_asleep, threads_named, within_deadline};
 use trefoil::thread::current_index;
-use trefoil::{CancelToken, Completer, Shutdown, TaskError, ThreadPool};
+use trefoil::{CancelToken, Completer, Shutdown, TaskError, ThreadPool, Until, wait};
 
 fn named(name: &str, threads: usize) -> ThreadPool {
     let builder = ThreadPool::builder().name(name).threads(threads);
@@ -763,6 +763,41 @@ fn alone_with_little_memory() {
     setrlimit(Resource::As, before).unwrap();
     pool.resize(3);
     runs_at_once(&pool, 3);
+}
+
+#[test]
+fn a_spare_that_the_system_refuses_is_asked_for_again() {
+    within_deadline(|| run_alone("alone_without_memory_for_a_moment", |_| ()));
+}
+
+#[test]
+#[ignore = "limits its memory: run by a_spare_that_the_system_refuses_is_asked_for_again"]
+fn alone_without_memory_for_a_moment() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let pool = Arc::new(named("starved", 1));
+    let before = getrlimit(Resource::As);
+    let maximum = before.maximum;
+    let (tell, told) = mpsc::channel();
+    let (give, given) = mpsc::channel();
+    let of_it = Arc::clone(&pool);
+    pool.spawn(move || {
+        let task = of_it.spawn(|| 7);
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
+        // No room for a stack of eight mebibytes.
+        let current = Some(pages * rustix::param::page_size() as u64 + (4 << 20));
+        setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
+        tell.send(rustix::thread::gettid()).unwrap();
+        // It runs nothing itself, but parks.
+        let (mut done, _) = wait([task], Until::All, None).wait();
+        give.send(done.pop().unwrap().join()).unwrap();
+    })
+    .detach();
+    let worker = told.recv().unwrap();
+    eventually("it waits", || asleep(worker));
+    assert_eq!(threads_named("starved-"), 1);
+    setrlimit(Resource::As, before).unwrap();
+    assert_eq!(given.recv().unwrap().unwrap(), 7);
 }
 
 #[test]

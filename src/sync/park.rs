@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::loom::{Parker, Unparker, per_thread};
 use crate::record;
@@ -37,6 +37,10 @@ pub(crate) trait Blocker {
     fn enter(&self);
     /// This thread goes on.
     fn leave(&self);
+    /// Nobody could take its place: it parks for so long at most, and then enters again.
+    fn nap(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// How a wait ended.
@@ -112,12 +116,26 @@ pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> b
             None => {
                 blocker.enter();
                 noted.get_or_insert_with(record::waits);
-                parking.parker.park();
+                match blocker.nap() {
+                    None => parking.parker.park(),
+                    Some(nap) => {
+                        parking.parker.park_timeout(nap);
+                        blocker.leave();
+                    }
+                }
             }
             Some(deadline) if Instant::now() < deadline => {
                 blocker.enter();
                 noted.get_or_insert_with(record::waits);
-                parking.parker.park_deadline(deadline);
+                match blocker.nap() {
+                    None => parking.parker.park_deadline(deadline),
+                    Some(nap) => {
+                        parking
+                            .parker
+                            .park_deadline(deadline.min(Instant::now() + nap));
+                        blocker.leave();
+                    }
+                }
                 #[cfg(loom)]
                 if !ready(&parking.waker) {
                     break Waited::TimedOut;
@@ -140,7 +158,7 @@ pub(crate) fn blocked<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Calls the blocker's `enter` at most once, and `leave` if it was called, also
+/// Calls the blocker's `enter` at most once, until it leaves, and `leave` if it was called, also
 /// when `ready` unwinds.
 struct Entered(Cell<bool>);
 
@@ -156,15 +174,23 @@ impl Entered {
             blocker.enter();
         }
     }
-}
 
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if self.0.get()
+    fn nap(&self) -> Option<Duration> {
+        current_blocker()?.nap()
+    }
+
+    fn leave(&self) {
+        if self.0.replace(false)
             && let Some(blocker) = current_blocker()
         {
             blocker.leave();
         }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -7,7 +7,7 @@
 //! **Starting.** The pool's own threads start with the pool, as searchers. Spares
 //! start when `idle.rs` finds nobody asleep for a blocked worker's place. If the
 //! system refuses a thread, the work stays queued, whoever comes back next takes
-//! it, and the waiter that wanted a spare is no worse off than without.
+//! it, and the waiter that wanted a spare asks again now and then.
 //!
 //! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
 //! So every way in asks first whether this process made the pool. If it did not, the pool
@@ -41,6 +41,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::ThreadId;
+use std::time::Duration;
 
 use super::blocking::Calls;
 use super::grain::Grain;
@@ -55,7 +56,7 @@ use super::raw::{current, job};
 use super::spawn_async::Futures;
 use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
-use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::loom::thread::{self, Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex, MutexGuard};
 use crate::record::{self, Part};
@@ -139,6 +140,8 @@ pub(super) struct Crew {
     guests: Mutex<Vec<Seat>>,
     handles: Mutex<Handles>,
     joined: Condvar,
+    /// The system has given no thread for work that is queued.
+    refused: AtomicBool,
 }
 
 impl Crew {
@@ -191,6 +194,7 @@ impl Crew {
                 leaving: Vec::new(),
             }),
             joined: Condvar::new(),
+            refused: AtomicBool::new(false),
             tag: next_tag(),
             born: fork::generation(),
             config,
@@ -430,7 +434,20 @@ impl Crew {
     /// A worker parks in a wait: its place is taken if there is work.
     pub(super) fn block(self: &Arc<Self>) {
         self.idle.block();
+        self.ask_again();
+    }
+
+    /// For whoever has blocked: its place is taken if there is work, unless the system refuses a thread.
+    pub(super) fn ask_again(self: &Arc<Self>) {
+        self.refused.store(false, Ordering::Relaxed);
         self.recheck();
+    }
+
+    /// For one that has blocked: how long it parks at most before it asks again for the thread that the system
+    /// has refused.
+    pub(super) fn nap(&self) -> Option<Duration> {
+        // A hint: a refusal of its own it sees.
+        self.refused.load(Ordering::Relaxed).then_some(STALL)
     }
 
     #[cold]
@@ -461,6 +478,7 @@ impl Crew {
                 let seat = self.free_seat();
                 if self.start_thread(seat, role).is_err() {
                     self.idle.stillborn(role);
+                    self.refused.store(true, Ordering::Relaxed);
                 }
             }
         }

@@ -27,6 +27,8 @@
 //!
 //! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
 
+use std::time::Duration;
+
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
@@ -71,7 +73,10 @@ impl Worker {
                 // Once more after each wake-up: there may be something to help with now.
                 let _blocked = Blocked::begin();
                 let _noted = record::waits();
-                self.parker().park();
+                match nap() {
+                    None => self.parker().park(),
+                    Some(nap) => self.parker().park_timeout(nap),
+                }
             } else {
                 return;
             }
@@ -83,18 +88,21 @@ impl Worker {
     fn block(&self) {
         let depth = self.blocked().replace(self.blocked().get() + 1);
         if depth > 0 {
+            if self.crew().nap().is_some() {
+                self.crew().ask_again();
+            }
             return;
         }
         let count = || {
             self.slot().post().leave();
             self.crew().idle().block();
         };
-        if !self.in_call().get() {
+        if self.in_call().get() {
+            self.slot().lending().leave(count);
+        } else {
             count();
-        } else if !self.slot().lending().leave(count) {
-            return;
         }
-        self.crew().recheck();
+        self.crew().ask_again();
     }
 
     fn unblock(&self) {
@@ -145,6 +153,11 @@ impl Worker {
     }
 }
 
+/// How long this thread, which has blocked, parks at most before it says so once more.
+fn nap() -> Option<Duration> {
+    current::with_home(|home| home?.crew().nap())
+}
+
 /// This thread's home pool, if it has one, knows that it is blocked.
 pub(super) struct Blocked;
 
@@ -179,5 +192,9 @@ impl context::Blocker for Compensate {
 
     fn leave(&self) {
         drop(Blocked);
+    }
+
+    fn nap(&self) -> Option<Duration> {
+        nap()
     }
 }
