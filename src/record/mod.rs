@@ -12,7 +12,7 @@
 //!    thread's first event in a recording makes it known to the recording (a lock, once); a full sheet is
 //!    followed by another, out of a budget that all threads share. When that is used up, later events are
 //!    counted and lost.
-//! 3. [`session::stop`] clears the word and copies what is on the sheets. A thread that has read the word before
+//! 3. [`Session::stop`](session::Session::stop) clears the word and copies what is on the sheets. A thread that has read the word before
 //!    may still write, and nobody looks.
 //!
 //! Whoever sees a task's end (joined it, say) and then stops the recording has everything that the task did: its
