@@ -28,7 +28,8 @@ if ! command -v valgrind >/dev/null; then
     echo "instructions: no valgrind here, so nothing is counted"
     exit 0
 fi
-cargo build --quiet --locked --profile bench -p trefoil-benches --bins
+cargo build --quiet --locked --profile bench -p trefoil-benches \
+    --bin cell_instructions --bin pool_instructions --bin loop_instructions
 programs="${CARGO_TARGET_DIR:-target}/release"
 
 # callgrind OPTIONS... PROGRAM ARGUMENTS...: what the program prints, and the count.
