@@ -6,9 +6,9 @@
 //! are given is not even computed. What becomes of the notes is the business of `crate::trace`, far above.
 //!
 //! **Protocol.**
-//! 1. [`session::start`] gives the recording a number and publishes it in one word.
+//! 1. `session::start` gives the recording a number and publishes it in one word.
 //! 2. A thread that has something to note reads the word. If it is not 0, the event goes, with the time, onto
-//!    the thread's own [`sheet`](raw_sheet): no lock, no write that others see but the sheet's length. A
+//!    the thread's own sheet: no lock, no write that others see but the sheet's length. A
 //!    thread's first event in a recording makes it known to the recording (a lock, once); a full sheet is
 //!    followed by another, out of a budget that all threads share. When that is used up, later events are
 //!    counted and lost.

@@ -35,7 +35,7 @@
 //!
 //! # Cost
 //! Without the feature: none. With it, where nobody records: a load and a branch at each of these moments, some
-//! three to six a task. While recording, 15 to 40 ns for each event, in a buffer of the thread's own, so that tasks of ten
+//! three to six a task. While recording, 10 to 30 ns for each event, in a buffer of the thread's own, so that tasks of ten
 //! microseconds slow down by less than 5 %; and 32 bytes for each, up to a limit
 //! ([`start_limited`]), beyond which the rest is counted and lost. Buffers of 128 KiB at most stay with threads that live on.
 //!
