@@ -75,7 +75,10 @@ pub(crate) use self::{
     completer::{OnCancel, Origin, promise},
     error::CodecDirection,
     raw::Inbox,
-    runnable::{Ran, Runnable, Schedule, TaskRef, claimable_future, closure, future, local_future},
+    runnable::{
+        Ran, Runnable, Schedule, TaskRef, Yielded, claimable_future, closure, future,
+        kept_local_future, local_future,
+    },
     unobserved::Hook,
 };
 
