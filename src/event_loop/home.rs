@@ -39,7 +39,7 @@ use super::snapshot::Snapshot;
 use crate::alarm::{Clock, Timers};
 use crate::loom::thread::JoinHandle;
 use crate::task::panic::contain;
-use crate::task::{Hook, Ran, Runnable, TaskRef, Yielded, awaited};
+use crate::task::{Hook, Queued, Runnable, TaskRef, Yielded, awaited};
 
 /// The tag of an entry that is not a live task: a closure runs once.
 pub(super) const CLOSURE: u32 = u32::MAX;
@@ -62,7 +62,7 @@ pub(crate) struct Home {
     pub(super) timekeeper: Arc<Link<Shared>>,
     /// The root future was woken on this thread.
     root_woken: Cell<bool>,
-    ready: RefCell<VecDeque<Ready>>,
+    ready: RefCell<VecDeque<Queued>>,
     /// There are more tasks than [`MANY`], or were.
     many: Cell<bool>,
     /// The table, unless it lies on its stand ([`live`]).
@@ -119,13 +119,13 @@ impl Home {
     /// An entry to the back of the queue.
     #[inline]
     pub(super) fn enqueue(&self, runnable: Runnable) {
-        self.ready.borrow_mut().push_back(Ready::Woken(runnable));
+        self.ready.borrow_mut().push_back(Queued::woken(runnable));
     }
 
     /// A task that has yielded, to the back of the queue.
     #[inline]
     pub(super) fn enqueue_again(&self, yielded: Yielded) {
-        self.ready.borrow_mut().push_back(Ready::Yielded(yielded));
+        self.ready.borrow_mut().push_back(Queued::yielded(yielded));
     }
 
     /// A task that this thread sees for the first time: into the table and the
@@ -161,7 +161,7 @@ impl Home {
     }
 
     #[inline]
-    pub(super) fn next_ready(&self) -> Option<Ready> {
+    pub(super) fn next_ready(&self) -> Option<Queued> {
         let mut ready = self.ready.borrow_mut();
         let next = ready.pop_front();
         if self.many.get() {
@@ -172,7 +172,7 @@ impl Home {
 
     /// More tasks than the caches hold: the next ones' cells, and then their places in the table.
     #[inline(never)]
-    fn prefetch(&self, ready: &VecDeque<Ready>) {
+    fn prefetch(&self, ready: &VecDeque<Queued>) {
         if let Some(later) = ready.get(AHEAD) {
             later.prefetch();
         }
@@ -408,40 +408,6 @@ impl Home {
         }
         self.reactor.borrow_mut().take_all(&mut woken);
         woken
-    }
-}
-
-/// What is in the queue.
-pub(super) enum Ready {
-    /// A new task, or one that was woken.
-    Woken(Runnable),
-    /// One that has woken itself.
-    Yielded(Yielded),
-}
-
-impl Ready {
-    #[inline]
-    pub(super) fn tag(&self) -> u32 {
-        match self {
-            Self::Woken(runnable) => runnable.tag(),
-            Self::Yielded(yielded) => yielded.tag(),
-        }
-    }
-
-    #[inline]
-    fn prefetch(&self) {
-        match self {
-            Self::Woken(runnable) => runnable.prefetch(),
-            Self::Yielded(yielded) => yielded.prefetch(),
-        }
-    }
-
-    #[inline]
-    pub(super) fn run(self) -> Ran {
-        match self {
-            Self::Woken(runnable) => runnable.run(),
-            Self::Yielded(yielded) => yielded.run(),
-        }
     }
 }
 

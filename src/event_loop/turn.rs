@@ -44,7 +44,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
-use super::home::{CLOSURE, Home, Ready};
+use super::home::{CLOSURE, Home};
 use super::live::{Noted, Root};
 use super::outside::Pace;
 use super::raw_root;
@@ -53,7 +53,7 @@ use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::sys::prefetch;
 use crate::task::panic::contain;
-use crate::task::{Ran, TaskError, TaskId};
+use crate::task::{Queued, Ran, TaskError, TaskId};
 
 /// How many tasks run in one turn.
 const BATCH: usize = 64;
@@ -226,22 +226,18 @@ pub(super) fn close(home: &Rc<Home>) {
 }
 
 /// Runs a task that was cancelled, which drops it.
-fn end(home: &Home, entry: Ready) {
-    match entry {
-        Ready::Woken(runnable) if runnable.tag() == CLOSURE => {
-            runnable.discard(TaskError::Cancelled);
-        }
-        entry => run(home, entry),
+fn end(home: &Home, entry: Queued) {
+    if entry.tag() == CLOSURE {
+        entry.discard(TaskError::Cancelled);
+    } else {
+        run(home, entry);
     }
 }
 
-#[inline(always)]
-fn run(home: &Home, entry: Ready) {
+#[inline]
+fn run(home: &Home, entry: Queued) {
     let tag = entry.tag();
-    home.begin_poll(tag, || match &entry {
-        Ready::Woken(runnable) if tag == CLOSURE => Some(runnable.task_ref()),
-        _ => None,
-    });
+    home.begin_poll(tag, || (tag == CLOSURE).then(|| entry.task_ref()));
     let ran = entry.run();
     drop(home.end_poll(tag, matches!(ran, Ran::Done)));
     match ran {

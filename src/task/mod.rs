@@ -74,7 +74,7 @@ pub use wait::{Until, Wait, wait};
 pub(crate) use self::{
     completer::{OnCancel, Origin, promise},
     error::CodecDirection,
-    raw::Inbox,
+    raw::{Inbox, Queued},
     runnable::{
         Ran, Runnable, Schedule, TaskRef, Yielded, claimable_future, closure, future,
         kept_local_future, local_future,

@@ -89,18 +89,6 @@ impl Yielded {
     pub(crate) fn run(self) -> Ran {
         Ref::from_yielded(self).resume()
     }
-
-    /// As [`Runnable::tag`].
-    #[inline]
-    pub(crate) fn tag(&self) -> u32 {
-        self.0.tag()
-    }
-
-    /// As [`Runnable::prefetch`].
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        self.0.prefetch();
-    }
 }
 
 impl Drop for Yielded {
@@ -136,13 +124,6 @@ impl Runnable {
     #[inline]
     pub(crate) fn address(&self) -> usize {
         self.0.address()
-    }
-
-    /// It will be run soon.
-    #[inline]
-    #[allow(dead_code)] // the event loop's
-    pub(crate) fn prefetch(&self) {
-        self.0.prefetch();
     }
 
     /// Drops the work unrun; the task ends in `reason`.

@@ -53,6 +53,7 @@ mod cell;
 pub(super) mod current;
 mod handle;
 mod inbox;
+mod queued;
 mod ready;
 mod side;
 mod stock;
@@ -61,6 +62,7 @@ mod waker;
 pub(super) use cell::{allocate_closure, allocate_future, allocate_promise, allocate_ready};
 pub(super) use handle::Handle;
 pub(crate) use inbox::Inbox;
+pub(crate) use queued::Queued;
 pub(super) use ready::{Ready, Watch};
 pub(super) use side::Side;
 
