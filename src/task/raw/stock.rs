@@ -14,7 +14,8 @@
 //! Rejected: slabs (one living cell keeps all of them, and a cell that is freed elsewhere has to find
 //! its own); a stock for each loop (other threads' cells go through it, too).
 //!
-//! Not under Miri, which would see fewer mistakes, nor under loom, where thread-locals are the model's.
+//! Not under Miri and the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
+//! where thread-locals are the model's.
 //!
 //! Tests: below, `tests/allocations.rs`.
 #![allow(unsafe_code)]
@@ -54,7 +55,7 @@ thread_local! {
 #[inline(always)]
 const fn class(layout: Layout) -> Option<usize> {
     let class = (layout.size() + STEP / 2 - 1) / STEP;
-    if cfg!(any(miri, loom)) || class == 0 || class >= CLASSES || layout.align() > STEP {
+    if cfg!(any(miri, loom, no_stock)) || class == 0 || class >= CLASSES || layout.align() > STEP {
         return None;
     }
     Some(class)
@@ -151,7 +152,7 @@ impl Drop for Stock {
     }
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(any(loom, miri, no_stock))))]
 mod tests {
     use super::*;
 
