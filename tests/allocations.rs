@@ -1,5 +1,5 @@
-//! One heap allocation per task, from spawn to result, whoever produces it; none for
-//! a `join` or a `for_each`, and a `map` only makes its vector; and nothing of a task
+//! No heap allocation per task where its thread has memory of earlier ones, and one at most elsewhere, from spawn to
+//! result, whoever produces it; none for a `join` or a `for_each`, and a `map` only makes its vector; and nothing of a task
 //! stays behind in a queue when its waiter has run it.
 //!
 //! A counting allocator; a single test, so that nothing else allocates meanwhile.
@@ -94,17 +94,17 @@ fn fork_and_join(pool: &ThreadPool) {
 
 #[test]
 fn one_allocation_per_task() {
-    // Queues that grow and spares that start add a little; a second allocation for
-    // each task would make it two.
+    // Queues that grow and spares that start add a little; memory that is freed on the other side
+    // is one for each task, and anything else would make it two.
     let pool = ThreadPool::with_threads(2);
     let queued = per_task(|n| assert_eq!(pool.spawn(move || n + 1).join().unwrap(), n + 1));
-    assert!((1.0..1.5).contains(&queued), "closure: {queued}");
+    assert!((0.0..1.5).contains(&queued), "closure: {queued}");
 
     let inside = pool
         .spawn(|| per_task(|n| assert_eq!(trefoil::spawn_blocking(move || n).join().unwrap(), n)));
     let inside = inside.join().unwrap();
     assert!(
-        (1.0..1.5).contains(&inside),
+        (0.0..0.5).contains(&inside),
         "closure, from a worker: {inside}"
     );
 
@@ -112,7 +112,7 @@ fn one_allocation_per_task() {
         per_task(|n| assert_eq!(pool.spawn_async(async move { n }).join().unwrap(), n))
     });
     assert!(
-        (1.0..1.5).contains(&polled),
+        (0.0..1.5).contains(&polled),
         "future, from a worker: {polled}"
     );
 
@@ -122,10 +122,10 @@ fn one_allocation_per_task() {
         assert_eq!(task.join().unwrap(), n);
     });
     // The pool's threads may still be tidying up.
-    assert!((1.0..1.01).contains(&promised), "promise: {promised}");
+    assert!((0.0..0.01).contains(&promised), "promise: {promised}");
 
     let ready = per_task(|n| assert_eq!(Task::ready(n).join().unwrap(), n));
-    assert!((1.0..1.01).contains(&ready), "ready: {ready}");
+    assert!((0.0..0.01).contains(&ready), "ready: {ready}");
 
     let mut before = 0;
     let awaited = trefoil::run(async {
@@ -139,7 +139,7 @@ fn one_allocation_per_task() {
         }
         (ALLOCATIONS.load(Ordering::SeqCst) - before) as f64 / TASKS as f64
     });
-    assert!((1.0..1.01).contains(&awaited), "future: {awaited}");
+    assert!((0.0..0.01).contains(&awaited), "future: {awaited}");
 
     fork_and_join(&pool);
 

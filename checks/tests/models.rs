@@ -501,6 +501,171 @@ fn drop_of_the_handle_vs_run() {
     });
 }
 
+// --------------------------------------------- futures whose runner queues them
+
+/// What a future waits for that yields first: it yields so often, and then waits to be told.
+struct Told {
+    yields: usize,
+    told: loom::sync::Arc<loom::sync::Mutex<(bool, Option<Waker>)>>,
+}
+
+impl Future for Told {
+    type Output = ();
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut told = self.told.lock().unwrap();
+        if told.0 {
+            return Poll::Ready(());
+        }
+        told.1 = Some(cx.waker().clone());
+        drop(told);
+        if self.yields > 0 {
+            self.yields -= 1;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// The loop: turn after turn, until the task has ended.
+fn turn<T>(ring: &model::Ring, first: model::Turn, task: &Task<T>) {
+    let mut ready = std::collections::VecDeque::from([first]);
+    while !task.is_finished() {
+        ready.extend(ring.drain());
+        match ready.pop_front() {
+            Some(turn) => ready.extend(turn.run()),
+            None => thread::yield_now(),
+        }
+    }
+    assert!(ready.is_empty(), "it has ended and is still queued");
+}
+
+fn yield_vs_wake(yields: usize) {
+    explore(move |census| {
+        let ring = model::Ring::default();
+        let told = loom::sync::Arc::new(loom::sync::Mutex::new((false, None::<Waker>)));
+        let value = census.value();
+        let waits = Told {
+            yields,
+            told: told.clone(),
+        };
+        let future = async move {
+            waits.await;
+            value
+        };
+        let (first, task) = model::ring_future(future, &ring);
+        let teller = thread::spawn(move || {
+            let waker = {
+                let mut told = told.lock().unwrap();
+                told.0 = true;
+                told.1.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        });
+        turn(&ring, first, &task);
+        assert!(task.join().is_ok());
+        teller.join().unwrap();
+    });
+}
+
+#[test]
+fn yield_once_vs_wake() {
+    yield_vs_wake(1);
+}
+
+#[test]
+fn yield_twice_vs_wake() {
+    yield_vs_wake(2);
+}
+
+/// Yields so often, and never ends.
+async fn yields(mut times: usize) {
+    std::future::poll_fn(move |cx| {
+        if times > 0 {
+            times -= 1;
+            cx.waker().wake_by_ref();
+        }
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+#[test]
+fn yield_vs_cancel() {
+    explore(|census| {
+        let ring = model::Ring::default();
+        let value = census.value();
+        let future = async move {
+            yields(2).await;
+            value
+        };
+        let (first, task) = model::ring_future(future, &ring);
+        let task = loom::sync::Arc::new(task);
+        let canceller = {
+            let task = task.clone();
+            thread::spawn(move || assert!(task.cancel()))
+        };
+        turn(&ring, first, &task);
+        canceller.join().unwrap();
+        let task = loom::sync::Arc::try_unwrap(task).ok().unwrap();
+        assert!(is_cancelled(&task.join()));
+    });
+}
+
+#[test]
+fn dropped_while_it_yields_vs_cancel() {
+    explore(|census| {
+        let ring = model::Ring::default();
+        let value = census.value();
+        let future = async move {
+            yields(2).await;
+            value
+        };
+        let (first, task) = model::ring_future(future, &ring);
+        let task = loom::sync::Arc::new(task);
+        let canceller = {
+            let task = task.clone();
+            thread::spawn(move || task.cancel())
+        };
+        drop(first.run());
+        let cancelled = canceller.join().unwrap();
+        let task = loom::sync::Arc::try_unwrap(task).ok().unwrap();
+        match task.join() {
+            Err(TaskError::Cancelled) => assert!(cancelled),
+            Err(TaskError::Closed) => {}
+            other => panic!("{:?}", other.err()),
+        }
+    });
+}
+
+#[test]
+fn drop_of_the_handle_vs_yield() {
+    explore(|census| {
+        let ring = model::Ring::default();
+        let value = census.value();
+        let future = async move {
+            let mut left = 1;
+            std::future::poll_fn(|cx| match left {
+                0 => Poll::Ready(()),
+                _ => {
+                    left -= 1;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            })
+            .await;
+            value
+        };
+        let (first, task) = model::ring_future(future, &ring);
+        let dropper = thread::spawn(move || drop(task));
+        let next = first.run().expect("it yields once");
+        assert!(next.run().is_none());
+        dropper.join().unwrap();
+    });
+}
+
 // --------------------------------------------------------------------- inbox
 
 #[test]

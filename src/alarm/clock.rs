@@ -10,7 +10,7 @@
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering}; // a counter: no protocol
 use std::time::{Duration, Instant};
@@ -61,10 +61,19 @@ impl Clock {
 
 thread_local! {
     static CLOCK: RefCell<Option<Arc<Clock>>> = const { RefCell::new(None) };
+    /// Its number: all that most want to know.
+    static NUMBER: Cell<u64> = const { Cell::new(REAL) };
+}
+
+#[inline]
+fn number() -> u64 {
+    NUMBER.try_with(Cell::get).unwrap_or(REAL)
 }
 
 /// Makes `clock` (`None`: the real one) the time of this thread; the one before.
 pub(crate) fn replace_clock(clock: Option<Arc<Clock>>) -> Option<Arc<Clock>> {
+    let number = clock.as_ref().map_or(REAL, |clock| clock.number);
+    let _ = NUMBER.try_with(|current| current.set(number));
     CLOCK
         .try_with(|current| current.replace(clock))
         .ok()
@@ -74,6 +83,14 @@ pub(crate) fn replace_clock(clock: Option<Arc<Clock>>) -> Option<Arc<Clock>> {
 /// The time here, and the number of the clock that says so.
 #[inline]
 fn read() -> (Instant, u64) {
+    if number() == REAL {
+        return (Instant::now(), REAL);
+    }
+    read_virtual()
+}
+
+#[cold]
+fn read_virtual() -> (Instant, u64) {
     CLOCK
         .try_with(|clock| {
             let clock = clock.borrow();
@@ -114,11 +131,6 @@ impl Span {
     /// At the first wait: the end by this thread's clock, if it was counted by another.
     #[inline]
     pub(crate) fn recount(self) -> Option<Option<Instant>> {
-        let number = CLOCK
-            .try_with(|clock| clock.borrow().as_ref().map(|clock| clock.number))
-            .ok()
-            .flatten()
-            .unwrap_or(REAL);
-        (number != self.clock).then(|| now().checked_add(self.length))
+        (number() != self.clock).then(|| now().checked_add(self.length))
     }
 }

@@ -10,6 +10,8 @@
 //!
 //! Checked by the tests of `timers`.
 
+use crate::sys::prefetch;
+
 /// Names one pending timer; stale after it fired or was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimerKey {
@@ -71,31 +73,44 @@ impl<T> Slots<T> {
         self.slots.len()
     }
 
-    /// A new timer, which is in no list yet.
+    /// A new timer, at `place` of `list`.
     #[inline]
-    pub(super) fn occupy(&mut self, at: u64, payload: T) -> (Entry, TimerKey) {
+    pub(super) fn occupy(
+        &mut self,
+        at: u64,
+        payload: T,
+        list: u32,
+        place: usize,
+    ) -> (Entry, TimerKey) {
         let created = self.created;
         self.created += 1;
         let slot = self.vacant;
         let (slot, generation) = match self.slots.get_mut(slot as usize) {
             Some(entry) => {
                 self.vacant = entry.list;
+                entry.list = list;
+                entry.place = place as u32;
                 entry.payload = Some(payload);
-                (slot, entry.generation)
+                let generation = entry.generation;
+                if let Some(next) = self.slots.get(self.vacant as usize) {
+                    // Vacated in any order, so perhaps far away.
+                    prefetch::soon(std::ptr::from_ref(next).cast());
+                }
+                (slot, generation)
             }
-            None => (self.grow(payload), 0),
+            None => (self.grow(payload, list, place), 0),
         };
         let entry = Entry { at, created, slot };
         (entry, TimerKey { slot, generation })
     }
 
-    fn grow(&mut self, payload: T) -> u32 {
+    fn grow(&mut self, payload: T, list: u32, place: usize) -> u32 {
         let slot = u32::try_from(self.slots.len()).unwrap_or(NONE);
         assert!(slot != NONE, "fewer than 2^32 timers");
         self.slots.push(Slot {
             generation: 0,
-            list: 0,
-            place: 0,
+            list,
+            place: place as u32,
             payload: Some(payload),
         });
         slot

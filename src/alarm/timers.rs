@@ -6,6 +6,9 @@
 //! small. To begin a timer and to cancel it take the same few steps, whether ten wait or a million. What is
 //! later than anything that is counted, 146 years, lies aside ([`late`](super::late)).
 //!
+//! Many do not even live until somebody asks which timers are due: what was begun last is put in no order at
+//! all ([`YOUNG`]) until then, or until there are more of them.
+//!
 //! - Order is exact: by deadline, then by creation. Nothing is rounded, so
 //!   nothing can go off early: the wheel only decides when a timer is put into the heap, and
 //!   no timer is in the heap later than its tick begins.
@@ -23,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use super::heap::{HEAP, Heap};
 use super::late::{LATE, Late};
-use super::slots::Slots;
 pub(crate) use super::slots::TimerKey;
+use super::slots::{Entry, Slots};
 use super::wheel::Wheel;
 
 /// Deadlines with a payload each, earliest first.
@@ -33,10 +36,17 @@ pub(crate) struct Timers<T> {
     /// [`MIDDLE`] of the range in which deadlines are counted.
     start: Instant,
     slots: Slots<T>,
+    /// Begun since the last look, at most so many.
+    young: Vec<Entry>,
     near: Heap,
     far: Wheel,
     late: Late,
 }
+
+/// So many new timers are kept without order.
+const YOUNG: usize = 16;
+/// The number of their list; beside that of the heap, of what is late, and those of the wheel.
+const NURSERY: u32 = LATE - 1;
 
 /// Deadlines are nanoseconds in a range of 2^63 of them, 292 years; here it has its beginning.
 const MIDDLE: u64 = 1 << 62;
@@ -48,6 +58,7 @@ impl<T> Timers<T> {
         Self {
             start: Instant::now(),
             slots: Slots::new(),
+            young: Vec::new(),
             near: Heap::new(),
             far: Wheel::new(MIDDLE),
             late: Late::new(),
@@ -72,12 +83,16 @@ impl<T> Timers<T> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.near.first().is_none() && self.far.is_empty() && self.late.is_empty()
+        self.young.is_empty()
+            && self.near.first().is_none()
+            && self.far.is_empty()
+            && self.late.is_empty()
     }
 
     /// The earliest deadline. It can be too early a time, once, where many timers with about the
     /// same deadline were cancelled; it is never too late.
     pub(crate) fn next(&mut self) -> Option<Instant> {
+        self.settle();
         let first = match self.near.first() {
             Some(first) => first.at,
             None => match self.far.least() {
@@ -90,14 +105,34 @@ impl<T> Timers<T> {
 
     #[inline]
     pub(crate) fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
-        let at = self.count(deadline);
-        let (entry, key) = self.slots.occupy(at, payload);
+        if self.young.len() >= YOUNG {
+            self.settle();
+        }
+        let (at, place) = (self.count(deadline), self.young.len());
+        let (entry, key) = self.slots.occupy(at, payload, NURSERY, place);
         if at == LAST {
             self.late.insert(&mut self.slots, deadline, entry);
-        } else if let Some(near) = self.far.insert(&mut self.slots, entry) {
-            self.near.insert(&mut self.slots, near);
+        } else {
+            self.young.push(entry);
         }
         key
+    }
+
+    /// Puts the new ones where they belong.
+    #[inline]
+    fn settle(&mut self) {
+        if !self.young.is_empty() {
+            self.settle_all();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_all(&mut self) {
+        for entry in self.young.drain(..) {
+            if let Some(near) = self.far.insert(&mut self.slots, entry) {
+                self.near.insert(&mut self.slots, near);
+            }
+        }
     }
 
     pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
@@ -109,6 +144,12 @@ impl<T> Timers<T> {
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
         let slot = self.slots.find(key)?;
         match self.slots.place(slot) {
+            (NURSERY, place) => {
+                self.young.swap_remove(place);
+                if let Some(moved) = self.young.get(place) {
+                    self.slots.move_to(moved.slot, place);
+                }
+            }
             (HEAP, place) => self.near.remove(&mut self.slots, place),
             (LATE, place) => self.late.remove(&mut self.slots, place),
             (bucket, place) => self.far.remove(&mut self.slots, bucket, place),
@@ -119,6 +160,7 @@ impl<T> Timers<T> {
     /// The timers that are due at `now`, earliest first.
     #[inline]
     pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
+        self.settle();
         let mut at = self.count(now);
         std::iter::from_fn(move || {
             if let Some(payload) = self.pop_due(at) {
@@ -169,6 +211,7 @@ impl<T> Timers<T> {
     /// Whatever is earliest (of what lies beyond the range, any), due or not: how a timekeeper empties
     /// itself.
     pub(crate) fn pop(&mut self) -> Option<T> {
+        self.settle();
         self.far.advance_to_first(&mut self.slots, &mut self.near);
         let slot = match self.near.first() {
             Some(first) => {

@@ -11,8 +11,8 @@
 //!    levels, and in the end to the heap. A timer is moved once for each level at most.
 //!
 //! To open a bucket takes time in which nothing else happens, so the second level has many narrow ones: what is
-//! due within seconds is sorted by 2 ms at once, a bucket of which is then sorted by 66 µs; only what waits for
-//! longer is moved in larger pieces. And a bucket is an array, not a list of links, so that to open it is to
+//! due within a second is sorted by half a millisecond at once, a bucket of which is then sorted by 66 µs; only what
+//! waits for longer is moved in larger pieces. And a bucket is an array, not a list of links, so that to open it is to
 //! read memory in order. Buckets, and their arrays, are kept only where there are timers, and a few for those that
 //! come.
 //!
@@ -29,15 +29,15 @@ use super::slots::{Entry, Slots};
 /// A tick has two to this power nanoseconds: 66 µs, about the system's timer slack.
 const TICK: u32 = 16;
 /// How many bits each digit has: enough for 63 bits of nanoseconds together.
-const BITS: [u32; LEVELS] = [5, 11, 6, 6, 6, 6, 7];
+const BITS: [u32; LEVELS] = [3, 11, 6, 6, 6, 6, 9];
 /// Where each digit begins.
-const SHIFT: [u32; LEVELS] = [0, 5, 16, 22, 28, 34, 40];
+const SHIFT: [u32; LEVELS] = [0, 3, 14, 20, 26, 32, 38];
 const LEVELS: usize = 7;
 /// Buckets are made, and remembered as occupied, in groups.
 const GROUP: usize = 64;
 /// The number of each level's first bucket.
 const FIRST: [usize; LEVELS] = [0, 64, 2112, 2176, 2240, 2304, 2368];
-const GROUPS: usize = FIRST[LEVELS - 1] / GROUP + 2;
+const GROUPS: usize = FIRST[LEVELS - 1] / GROUP + 8;
 
 /// Longer ones are not searched for their first timer.
 const SHORT: usize = 32;
@@ -108,9 +108,9 @@ impl Wheel {
         }
         // The highest bit in which they differ.
         let level = match 63 - (tick ^ self.now).leading_zeros() {
-            0..5 => 0,
-            5..16 => 1,
-            bit => (2 + (bit as usize - 16) / 6).min(LEVELS - 1),
+            0..3 => 0,
+            3..14 => 1,
+            bit => (2 + (bit as usize - 14) / 6).min(LEVELS - 1),
         };
         let digit = (tick >> SHIFT[level]) as usize & ((1 << BITS[level]) - 1);
         Some(FIRST[level] + digit)

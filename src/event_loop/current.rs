@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::home::Home;
+use super::raw_link::{self, Here};
 use super::shared::Shared;
 use crate::alarm::{self, Clock};
 use crate::task::awaited;
@@ -55,12 +56,6 @@ pub(crate) fn with<R>(f: impl FnOnce(&Home) -> R) -> Option<R> {
         .flatten()
 }
 
-/// This loop runs on this thread.
-#[inline]
-pub(super) fn is(shared: &Shared) -> bool {
-    with(|home| std::ptr::eq(&raw const *home.shared, shared)).unwrap_or(false)
-}
-
 /// Makes `home` this thread's loop, its timekeeper, and the reason why it must
 /// not block, for as long as the guard lives.
 pub(super) fn enter(home: &Rc<Home>) -> Entered {
@@ -72,8 +67,9 @@ pub(super) fn enter(home: &Rc<Home>) -> Entered {
             .flatten(),
         clock: alarm::replace_clock(home.shared.clock().cloned()),
         keeps_all: awaited::keep_all(home.outside.is_some()),
-        _timekeeper: alarm::install(home.shared.clone()),
+        _timekeeper: alarm::install(home.timekeeper.clone()),
         _no_blocking: refuse_blocking(),
+        here: Some(raw_link::enter(&home.shared)),
     }
 }
 
@@ -86,10 +82,12 @@ pub(super) struct Entered {
     keeps_all: bool,
     _timekeeper: alarm::Installed,
     _no_blocking: RefuseGuard,
+    here: Option<Here>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        drop(self.here.take()); // while the loop lives (L11)
         let before = self.before.take();
         let ours = CURRENT.try_with(|current| current.replace(before));
         drop(ours);

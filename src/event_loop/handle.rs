@@ -7,11 +7,11 @@
 //! Checked by `tests/event_loop/`.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::current;
 use super::home::CLOSURE;
+use super::raw_link::Link;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::alarm::Alarm;
@@ -40,11 +40,11 @@ use crate::task::{self, Runnable, Task};
 /// ```
 #[derive(Debug, Clone)]
 pub struct LoopHandle {
-    shared: Arc<Shared>,
+    shared: Link<Shared>,
 }
 
 impl LoopHandle {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Link<Shared>) -> Self {
         Self { shared }
     }
 
@@ -73,7 +73,7 @@ impl LoopHandle {
     /// assert!(trefoil::LoopHandle::try_current().is_none());
     /// ```
     pub fn try_current() -> Option<Self> {
-        current::home().map(|home| Self::new(home.shared.clone()))
+        current::home().map(|home| Self::new(home.shared.link()))
     }
 
     /// Starts a future on the loop.
@@ -283,22 +283,17 @@ pub fn spawn<F>(future: F) -> Task<F::Output>
 where
     F: Future<Output: 'static> + 'static,
 {
-    let shared = current::with(|home| home.shared.clone()).expect(
+    let home = current::home().expect(
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
          EventLoop::block_on(..); from other threads use LoopHandle::spawn",
     );
-    let (runnable, task) = task::local_future(future, shared);
-    let mut entry = Some(runnable);
-    current::with(|home| {
-        if let Some(runnable) = &entry {
-            home.shared.mark(runnable);
-        }
-        if !home.shared.is_closing()
-            && let Some(runnable) = entry.take()
-        {
-            home.adopt(runnable);
-        }
-    });
-    drop(entry); // of a loop that ends: the future goes with it, which is somebody's code
+    let (runnable, kept, task) = task::kept_local_future(future, home.shared.link());
+    home.shared.mark(&runnable);
+    if home.shared.is_closing() {
+        // The future goes with it, which is somebody's code.
+        drop((runnable, kept));
+    } else {
+        home.keep(runnable, kept);
+    }
     task
 }

@@ -13,28 +13,33 @@
 //!   until it is done. So a future's last reference goes on this thread. Whoever runs code of the loop has
 //!   taken the table: also for the destructors of the root future.
 //!
+//! Its timers and its descriptors have files of their own, below this one.
+//!
 //! What time it is comes from [`Home::now`]: the loop's clock may be a virtual one.
 //!
 //! Checked by `tests/event_loop/`.
 
+mod sources;
+mod timing;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::live::{self, Poll as PollNow, Root, Table};
+use super::live::{Poll as PollNow, Root, Table};
 use super::outside::Outside;
 use super::raw_descriptor::Descriptor;
-use super::reactor::{Direction, Reactor, SourceKey};
+use super::raw_link::{Link, Owner};
+use super::reactor::Reactor;
 use super::shared::{Note, Shared};
 use super::snapshot::Snapshot;
-use crate::alarm::{Clock, TimerKey, Timers};
+use crate::alarm::{Clock, Timers};
 use crate::loom::thread::JoinHandle;
 use crate::task::panic::contain;
-use crate::task::{Hook, Runnable, TaskRef, awaited};
+use crate::task::{Hook, Queued, Runnable, TaskRef, Yielded, awaited};
 
 /// The tag of an entry that is not a live task: a closure runs once.
 pub(super) const CLOSURE: u32 = u32::MAX;
@@ -43,21 +48,34 @@ pub(super) const CLOSURE: u32 = u32::MAX;
 /// has to let the others run.
 const BUDGET: u32 = 128;
 
+/// So many tasks ahead of the one that runs, memory is fetched, where there are more than [`MANY`].
+const AHEAD: usize = 6;
+const MANY: usize = 2048;
+
 /// A queue for more entries than this is given back when the loop sleeps: 64 KiB.
 const CAPACITY: usize = 8192;
 
 /// The loop, seen from its own thread.
 pub(crate) struct Home {
-    pub(crate) shared: Arc<Shared>,
-    ready: RefCell<VecDeque<Runnable>>,
+    pub(crate) shared: Owner<Shared>,
+    /// The loop, for alarms.
+    pub(super) timekeeper: Arc<Link<Shared>>,
+    /// The root future was woken on this thread.
+    root_woken: Cell<bool>,
+    ready: RefCell<VecDeque<Queued>>,
+    /// There are more tasks than [`MANY`], or were.
+    many: Cell<bool>,
     /// The table, unless it lies on its stand ([`live`]).
     live: RefCell<Table>,
     /// Where it lies for good.
     watched: bool,
+    /// It is watched, or has a clock of its own: there is more to do after each poll.
+    special: bool,
     watchdog: RefCell<Option<JoinHandle<()>>>,
     /// On a loop with a virtual clock.
     pub(super) outside: Option<Outside>,
-    /// What the poll that goes on has asked for.
+    /// The tag of the poll that goes on, and what it has asked for.
+    polled: Cell<u32>,
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
     /// Empty, for wakers on their way; kept from one `block_on` to the next.
@@ -73,13 +91,19 @@ impl Home {
     pub(super) fn new(hook: Option<Hook>, watched: bool, clock: Option<Clock>) -> io::Result<Self> {
         let (reactor, waker) = Reactor::new()?;
         let outside = clock.is_some().then(Outside::new);
+        let shared = Owner::new(Shared::new(waker, hook, clock.map(Arc::new), watched));
         Ok(Self {
-            shared: Arc::new(Shared::new(waker, hook, clock.map(Arc::new), watched)),
+            timekeeper: Arc::new(shared.link()),
+            shared,
+            root_woken: Cell::new(false),
             ready: RefCell::new(VecDeque::new()),
+            many: Cell::new(false),
+            special: watched || outside.is_some(),
             live: RefCell::new(Table::default()),
             watched,
             watchdog: RefCell::new(None),
             outside,
+            polled: Cell::new(0),
             waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             woken: Cell::new(Vec::new()),
@@ -95,14 +119,29 @@ impl Home {
     /// An entry to the back of the queue.
     #[inline]
     pub(super) fn enqueue(&self, runnable: Runnable) {
-        self.ready.borrow_mut().push_back(runnable);
+        self.ready.borrow_mut().push_back(Queued::woken(runnable));
+    }
+
+    /// A task that has yielded, to the back of the queue.
+    #[inline]
+    pub(super) fn enqueue_again(&self, yielded: Yielded) {
+        self.ready.borrow_mut().push_back(Queued::yielded(yielded));
     }
 
     /// A task that this thread sees for the first time: into the table and the
     /// queue.
     pub(super) fn adopt(&self, runnable: Runnable) {
         let task = runnable.task_ref();
+        self.keep(runnable, task);
+    }
+
+    /// As `adopt`, with the reference for the table.
+    #[inline]
+    pub(super) fn keep(&self, runnable: Runnable, task: TaskRef) {
         let tag = self.with_table(|table| table.insert(task));
+        if tag as usize > MANY {
+            self.many.set(true);
+        }
         runnable.set_tag(tag);
         self.enqueue(runnable);
     }
@@ -121,8 +160,25 @@ impl Home {
         }
     }
 
-    pub(super) fn next_ready(&self) -> Option<Runnable> {
-        self.ready.borrow_mut().pop_front()
+    #[inline]
+    pub(super) fn next_ready(&self) -> Option<Queued> {
+        let mut ready = self.ready.borrow_mut();
+        let next = ready.pop_front();
+        if self.many.get() {
+            self.prefetch(&ready);
+        }
+        next
+    }
+
+    /// More tasks than the caches hold: the next ones' cells, and then their places in the table.
+    #[inline(never)]
+    fn prefetch(&self, ready: &VecDeque<Queued>) {
+        if let Some(later) = ready.get(AHEAD) {
+            later.prefetch();
+        }
+        if let Some(soon) = ready.get(AHEAD / 2) {
+            self.live.borrow().prefetch(soon.tag());
+        }
     }
 
     #[inline]
@@ -136,6 +192,13 @@ impl Home {
         let mut ready = self.ready.borrow_mut();
         if ready.capacity() > CAPACITY {
             ready.shrink_to(CAPACITY);
+        }
+        if self.many.get() {
+            let many = self.with_table(|table| {
+                table.shrink(MANY);
+                table.len() > MANY
+            });
+            self.many.set(many);
         }
     }
 
@@ -164,19 +227,18 @@ impl Home {
     }
 
     /// Tells those who have asked for a snapshot.
-    #[inline]
-    pub(super) fn answer(&self) {
-        if self.shared.stand.is_asked() {
-            self.put_table();
-            self.take_table();
-        }
+    #[cold]
+    #[inline(never)]
+    fn answer(&self) {
+        self.put_table();
+        self.take_table();
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
         if self.watched {
             Snapshot::of_stand(&self.shared.stand.lock(), true)
         } else {
-            Snapshot::of(&self.live.borrow(), false)
+            Snapshot::of(&self.live.borrow(), self.polled.get(), false)
         }
     }
 
@@ -194,6 +256,24 @@ impl Home {
         let _ = watchdog.join(); // it does not panic
     }
 
+    /// The root future wants to be polled.
+    #[inline]
+    pub(super) fn wake_root(&self) {
+        self.root_woken.set(true);
+    }
+
+    /// It was woken, here or elsewhere.
+    #[inline]
+    pub(super) fn is_root_woken(&self) -> bool {
+        self.root_woken.get() || self.shared.is_root_woken()
+    }
+
+    #[inline]
+    pub(super) fn take_root_wake(&self) -> bool {
+        let here = self.root_woken.replace(false);
+        self.shared.take_root_wake() || here
+    }
+
     /// The root future, which has begun or ended.
     pub(super) fn set_root(&self, root: Option<Root>) {
         self.with_table(|table| table.root = root);
@@ -204,6 +284,11 @@ impl Home {
         self.with_table(|table| table.tasks().map(|(entry, _)| entry.task.clone()).collect())
     }
 
+    /// A task is one of this loop's.
+    pub(super) fn has(&self, task: &TaskRef) -> bool {
+        self.with_table(|table| table.has(task))
+    }
+
     pub(super) fn has_live_tasks(&self) -> bool {
         self.with_table(|table| !table.is_empty())
     }
@@ -212,12 +297,15 @@ impl Home {
     #[inline]
     pub(super) fn begin_poll(&self, tag: u32, task: impl FnOnce() -> Option<TaskRef>) {
         self.budget.set(BUDGET);
+        self.polled.set(tag);
         self.waits.set(0);
         if self.watched {
             self.begin_watched(tag, task());
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn begin_watched(&self, tag: u32, task: Option<TaskRef>) {
         let poll = PollNow {
             tag,
@@ -237,31 +325,35 @@ impl Home {
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         let awaited = awaited::take_last();
-        if let Some(outside) = &self.outside {
-            outside.note_awaited();
-        }
-        let ours = if self.watched {
-            self.end_watched(tag, done, awaited)
+        self.polled.set(0);
+        let ours = if self.special {
+            self.end_special(tag, done, awaited)
         } else {
-            note(
-                &mut self.live.borrow_mut(),
-                tag,
-                done,
-                self.waits.get(),
-                awaited,
-            )
+            let table = &mut self.live.borrow_mut();
+            note(table, tag, done, self.waits.get(), awaited)
         };
-        self.answer();
+        if self.shared.stand.is_asked() {
+            self.answer();
+        }
         ours
     }
 
-    fn end_watched(&self, tag: u32, done: bool, awaited: u64) -> Option<TaskRef> {
+    #[cold]
+    #[inline(never)]
+    fn end_special(&self, tag: u32, done: bool, awaited: u64) -> Option<TaskRef> {
+        if let Some(outside) = &self.outside {
+            outside.note_awaited();
+        }
+        let waits = self.waits.get();
+        if !self.watched {
+            return note(&mut self.live.borrow_mut(), tag, done, waits, awaited);
+        }
         let mut inner = self.shared.stand.lock();
         let poll = inner.now.take();
         if let Some(poll) = &poll {
             inner.table.charge(tag, poll.since.elapsed());
         }
-        let ours = note(&mut inner.table, tag, done, self.waits.get(), awaited);
+        let ours = note(&mut inner.table, tag, done, waits, awaited);
         drop(inner);
         drop(poll); // L8
         ours
@@ -291,202 +383,6 @@ impl Home {
     #[inline]
     pub(crate) fn refund_budget(&self) {
         self.budget.set(self.budget.get() + 1);
-    }
-
-    // Time.
-
-    /// What time it is on this loop.
-    #[inline]
-    pub(crate) fn now(&self) -> Instant {
-        self.shared.now()
-    }
-
-    fn waits_for(&self, kind: u8) {
-        self.waits.set(self.waits.get() | kind);
-    }
-
-    pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        self.waits_for(live::TIMER);
-        self.timers.borrow_mut().insert(deadline, waker)
-    }
-
-    /// The waker in place of the earlier one; false if the timer is gone.
-    pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        self.waits_for(live::TIMER);
-        match self.timers.borrow_mut().get_mut(key) {
-            None => return false,
-            Some(current) if current.will_wake(waker) => return true,
-            Some(_) => {}
-        }
-        let mut fresh = waker.clone();
-        let armed = match self.timers.borrow_mut().get_mut(key) {
-            Some(current) => {
-                std::mem::swap(current, &mut fresh);
-                true
-            }
-            None => false,
-        };
-        drop(fresh); // L4: whichever it is now
-        armed
-    }
-
-    pub(crate) fn disarm(&self, key: TimerKey) {
-        let waker = self.timers.borrow_mut().remove(key);
-        drop(waker);
-    }
-
-    /// The next deadline, if there is one.
-    pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.timers.borrow_mut().next()
-    }
-
-    /// An empty list; give it back.
-    pub(super) fn lend_list(&self) -> Vec<Waker> {
-        self.woken.take()
-    }
-
-    pub(super) fn give_back_list(&self, mut list: Vec<Waker>) {
-        debug_assert!(list.is_empty());
-        if list.capacity() > CAPACITY {
-            list.shrink_to(CAPACITY);
-        }
-        self.woken.set(list);
-    }
-
-    /// How long until then.
-    pub(super) fn until_next_timer(&self) -> Option<Duration> {
-        let next = self.next_timer()?;
-        Some(next.saturating_duration_since(self.now()))
-    }
-
-    /// Moves the wakers of all timers that are due to `woken`.
-    pub(super) fn take_due(&self, woken: &mut Vec<Waker>) {
-        let mut timers = self.timers.borrow_mut();
-        if !timers.is_empty() {
-            woken.extend(timers.due(self.now()));
-        }
-    }
-
-    /// As `take_due`; and if none is, how long until one will be.
-    pub(super) fn take_due_or_wait(&self, woken: &mut Vec<Waker>) -> Option<Duration> {
-        let mut timers = self.timers.borrow_mut();
-        if timers.is_empty() {
-            return None;
-        }
-        let now = self.now();
-        woken.extend(timers.due(now));
-        Some(timers.next()?.saturating_duration_since(now))
-    }
-
-    // Sources.
-
-    pub(crate) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
-        let registered = self.reactor.borrow_mut().register(fd);
-        match registered {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // A source that was dropped elsewhere is gone only once its note is read.
-                self.follow_notes();
-                self.reactor.borrow_mut().take_over(fd)
-            }
-            registered => registered,
-        }
-    }
-
-    /// As [`register`](Self::register), for a descriptor that is not ours to close: who
-    /// drops its source says so to [`Shared::unwatch`] first.
-    pub(crate) fn register_lent(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
-        if !self.shared.can_unwatch() {
-            let unwatch = self.reactor.borrow().unwatch()?;
-            self.shared.set_unwatch(unwatch);
-        }
-        self.register(fd)
-    }
-
-    /// `Ready` once an operation may be tried; until then the task is entered
-    /// under `number`.
-    pub(crate) fn poll_ready(
-        &self,
-        key: SourceKey,
-        direction: Direction,
-        number: u64,
-        cx: &Context<'_>,
-    ) -> Poll<()> {
-        {
-            let mut reactor = self.reactor.borrow_mut();
-            if reactor.is_ready(key, direction) {
-                return Poll::Ready(());
-            }
-            self.waits_for(match direction {
-                Direction::Read => live::READ,
-                Direction::Write => live::WRITE,
-            });
-            if reactor.is_waiting(key, direction, number, cx.waker()) {
-                return Poll::Pending;
-            }
-        }
-        if let Some(outside) = &self.outside {
-            outside.stir();
-        }
-        let waker = cx.waker().clone();
-        let old = self
-            .reactor
-            .borrow_mut()
-            .set_waiter(key, direction, number, waker);
-        drop(old);
-        Poll::Pending
-    }
-
-    pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
-        self.reactor.borrow_mut().clear(key, direction);
-    }
-
-    pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction) {
-        self.reactor.borrow_mut().clear_short(key, direction);
-    }
-
-    pub(crate) fn forget(&self, key: SourceKey, direction: Direction, number: u64) {
-        let waker = self.reactor.borrow_mut().forget(key, direction, number);
-        drop(waker);
-    }
-
-    pub(crate) fn remove(&self, key: SourceKey) {
-        let mut woken = Vec::new();
-        self.reactor.borrow_mut().remove(key, &mut woken);
-        // Nobody can use a dropped source; whoever still has a future of it may look again.
-        for waker in woken {
-            contain(|| waker.wake());
-        }
-    }
-
-    /// A number for one future's entry among the waiters; never 0.
-    pub(crate) fn next_number(&self) -> u64 {
-        let number = self.numbers.get();
-        self.numbers.set(number + 1);
-        number
-    }
-
-    /// What becomes readable when an event is there.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-
-    /// Waits in the kernel; wakers of what happened go to `woken`.
-    pub(super) fn turn_reactor(
-        &self,
-        timeout: Option<Duration>,
-        woken: &mut Vec<Waker>,
-    ) -> io::Result<()> {
-        self.reactor.borrow_mut().turn(timeout, woken)
-    }
-
-    /// Somebody waits for a descriptor.
-    pub(super) fn waits_for_descriptors(&self) -> bool {
-        self.reactor.borrow().has_waiters()
-    }
-
-    /// A task is one of this loop's.
-    pub(super) fn has(&self, task: &TaskRef) -> bool {
-        self.with_table(|table| table.has(task))
     }
 
     // Notes and the end.

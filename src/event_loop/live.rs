@@ -1,6 +1,6 @@
 //! The tasks of a loop, and where others may look at them.
 //!
-//! A loop keeps its live tasks in a slab, each under the key that its entries carry as
+//! A loop keeps its live tasks in a [`Roster`], each under the key that its entries carry as
 //! their tag: to cancel every one at its end, and to show them
 //! ([`LoopHandle::snapshot`](super::LoopHandle::snapshot)).
 //!
@@ -33,8 +33,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
+use super::roster::Roster;
 use super::snapshot::Snapshot;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex, MutexGuard};
@@ -104,7 +103,7 @@ pub(super) struct Root {
 /// The live tasks of one loop.
 #[derive(Default)]
 pub(super) struct Table {
-    tasks: Slab<Entry>,
+    tasks: Roster,
     pub(super) root: Option<Root>,
     /// Time in polls by key, on a loop that is watched.
     spent: Vec<Duration>,
@@ -112,32 +111,35 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn insert(&mut self, task: TaskRef) -> u32 {
-        let entry = Entry {
-            task,
-            noted: Noted::default(),
-        };
         // The tag: the key plus one, because new entries have 0.
-        self.tasks.insert(entry) as u32 + 1
+        self.tasks.insert(Entry::new(task)) + 1
     }
 
     pub(super) fn get(&self, tag: u32) -> Option<&Entry> {
-        self.tasks.get(tag.wrapping_sub(1) as usize)
+        self.tasks.get(tag.wrapping_sub(1))
     }
 
     #[inline]
     pub(super) fn remove(&mut self, tag: u32) -> Option<TaskRef> {
-        let key = tag.wrapping_sub(1) as usize;
-        let entry = self.tasks.try_remove(key)?;
+        let key = tag.wrapping_sub(1);
+        let entry = self.tasks.remove(key)?;
+        if !self.spent.is_empty() {
+            self.forget_spent(key as usize);
+        }
+        Some(entry.task)
+    }
+
+    #[cold]
+    fn forget_spent(&mut self, key: usize) {
         if let Some(spent) = self.spent.get_mut(key) {
             *spent = Duration::ZERO;
         }
-        Some(entry.task)
     }
 
     /// It was polled and waits.
     #[inline]
     pub(super) fn note(&mut self, tag: u32, kinds: u8, awaited: u64) {
-        if let Some(entry) = self.tasks.get_mut(tag.wrapping_sub(1) as usize) {
+        if let Some(entry) = self.tasks.get_mut(tag.wrapping_sub(1)) {
             entry.noted.note(kinds, awaited);
         }
     }
@@ -157,7 +159,7 @@ impl Table {
             return;
         }
         let key = tag.wrapping_sub(1) as usize;
-        if self.tasks.contains(key) {
+        if self.get(tag).is_some() {
             if key >= self.spent.len() {
                 self.spent.resize(key + 1, Duration::ZERO);
             }
@@ -176,6 +178,21 @@ impl Table {
         self.tasks.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The task with this tag will be polled soon.
+    #[inline]
+    pub(super) fn prefetch(&self, tag: u32) {
+        self.tasks.prefetch(tag.wrapping_sub(1));
+    }
+
+    /// Gives memory back that a burst has left.
+    pub(super) fn shrink(&mut self, capacity: usize) {
+        self.tasks.shrink(capacity);
+    }
+
     /// This one is of this loop.
     pub(super) fn has(&self, task: &TaskRef) -> bool {
         self.get(task.tag())
@@ -184,6 +201,14 @@ impl Table {
 }
 
 impl Entry {
+    #[inline]
+    pub(super) fn new(task: TaskRef) -> Self {
+        Self {
+            task,
+            noted: Noted::default(),
+        }
+    }
+
     pub(super) fn noted(&self) -> Noted {
         self.noted
     }
@@ -263,7 +288,7 @@ impl Stand {
     fn answer(&self, inner: &mut Inner) {
         self.asked.store(false, Ordering::Relaxed);
         for name in std::mem::take(&mut inner.names) {
-            let _ = name.send(Snapshot::of(&inner.table, false));
+            let _ = name.send(Snapshot::of(&inner.table, 0, false));
         }
     }
 
@@ -286,13 +311,6 @@ impl Stand {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_entry_takes_sixteen_bytes() {
-        let slab = |n| Slab::<Entry>::with_capacity(n);
-        assert_eq!(size_of::<Entry>(), 16);
-        drop(slab(1));
-    }
 
     #[test]
     fn half_an_id_is_enough() {

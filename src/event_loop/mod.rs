@@ -58,7 +58,10 @@ mod mailbox;
 pub mod model;
 mod outside;
 mod raw_descriptor;
+mod raw_link;
+mod raw_root;
 mod reactor;
+mod roster;
 mod shared;
 #[cfg(all(test, not(loom)))]
 mod simulated;
@@ -81,6 +84,7 @@ use crate::alarm::Clock;
 use crate::task::{Hook, TaskReport, context, panic};
 
 pub(crate) use home::Home;
+pub(crate) use raw_link::Link;
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::Shared;
 pub(crate) use waiters::SHARED;
@@ -265,7 +269,7 @@ impl EventLoop {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn handle(&self) -> LoopHandle {
-        LoopHandle::new(self.home.shared.clone())
+        LoopHandle::new(self.home.shared.link())
     }
 }
 
@@ -439,7 +443,7 @@ impl EventLoopBuilder {
         let clock = self.virtual_time.then(Clock::new);
         let home = Home::new(self.hook, self.slow_poll.is_some(), clock)?;
         if let Some((threshold, hook)) = self.slow_poll {
-            let watchdog = slow_poll::start(home.shared.clone(), threshold, hook)?;
+            let watchdog = slow_poll::start(home.shared.link(), threshold, hook)?;
             home.set_watchdog(watchdog);
         }
         Ok(EventLoop {

@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,7 @@ use crossbeam_utils::CachePadded;
 use super::current;
 use super::live::Stand;
 use super::mailbox::Mailbox;
+use super::raw_link::Link;
 use super::reactor::{Direction, SourceKey};
 use super::snapshot::Snapshot;
 use crate::alarm::{Clock, Timekeeper, TimerKey};
@@ -213,10 +214,20 @@ impl Shared {
         self.noted.load(Ordering::Relaxed)
     }
 
-    /// The root future wants to be polled.
+    /// The root future wants to be polled; from any thread.
     pub(super) fn wake_root(&self) {
-        // Partner: the `Acquire` in `take_root_wake`.
-        self.root_woken.store(true, Ordering::Release);
+        let here = current::with(|home| {
+            let ours = std::ptr::eq(&raw const *home.shared, self);
+            if ours {
+                home.wake_root();
+            }
+            ours
+        });
+        if here != Some(true) {
+            // Partner: the `Acquire` in `take_root_wake`.
+            self.root_woken.store(true, Ordering::Release);
+            self.mail.ring(|| self.wake_up());
+        }
     }
 
     pub(super) fn is_root_woken(&self) -> bool {
@@ -245,14 +256,14 @@ impl Shared {
     }
 }
 
-impl Schedule for Arc<Shared> {
+impl Schedule for Link<Shared> {
     fn schedule(&self, runnable: Runnable) {
         self.deliver(runnable);
     }
 
     #[inline]
     fn is_owner_thread(&self) -> bool {
-        self.owner == this_thread()
+        self.is_here() || self.owner == this_thread()
     }
 
     fn needs_this_thread(&self) -> bool {
@@ -263,22 +274,8 @@ impl Schedule for Arc<Shared> {
     const RUNNER_QUEUES: bool = true;
 }
 
-/// The waker of the root future.
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_root();
-        if !current::is(self) {
-            self.mail.ring(|| self.wake_up());
-        }
-    }
-}
-
 /// A loop is the timekeeper of its thread while it runs.
-impl Timekeeper for Shared {
+impl Timekeeper for Link<Shared> {
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
         let home =
             current::home_of(self).expect("installed on this thread only while the loop runs here");
@@ -289,10 +286,12 @@ impl Timekeeper for Shared {
         current::home_of(self).is_some_and(|home| home.refresh(key, waker))
     }
 
+    #[inline]
     fn disarm(&self, key: TimerKey) {
-        match current::home_of(self) {
-            Some(home) => home.disarm(key),
-            None => self.leave_note(Note::Disarm(key)),
+        if self.is_here() {
+            drop(current::with(|home| home.take_timer(key)));
+        } else {
+            self.leave_note(Note::Disarm(key));
         }
     }
 }
@@ -305,7 +304,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// This thread, cached: asked for at each poll of a future that is not `Send`.
+/// This thread, cached.
 #[inline]
 fn this_thread() -> ThreadId {
     thread_local! {

@@ -24,10 +24,10 @@
 use std::fmt;
 use std::io;
 use std::panic::Location;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::live::{Inner, Poll};
+use super::raw_link::Link;
 use super::shared::Shared;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::task::panic::contain;
@@ -166,7 +166,7 @@ pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
 /// A watchdog for this loop; it ends when the loop has marked its stand as ended.
 pub(super) fn start(
-    shared: Arc<Shared>,
+    shared: Link<Shared>,
     threshold: Duration,
     hook: SlowHook,
 ) -> io::Result<JoinHandle<()>> {

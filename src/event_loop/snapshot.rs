@@ -14,8 +14,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::live::{Inner, Noted, READ, Root, TIMER, Table, WRITE};
-use crate::task::{TaskId, TaskRef};
+use super::live::{Entry, Inner, Noted, READ, Root, TIMER, Table, WRITE};
+use crate::task::TaskId;
 
 /// How many levels are drawn as such.
 const DEEPEST: usize = 24;
@@ -117,11 +117,11 @@ pub struct WaitsFor {
 }
 
 impl Snapshot {
-    /// Of a table; the caller has its lock or its cell.
-    pub(super) fn of(table: &Table, timed: bool) -> Self {
+    /// Of a table; the caller has its lock or its cell. `running`: the tag of the task whose code runs.
+    pub(super) fn of(table: &Table, running: u32, timed: bool) -> Self {
         let mut tasks: Vec<TaskInfo> = table
             .tasks()
-            .map(|(entry, spent)| TaskInfo::of(&entry.task, entry.noted(), timed.then_some(spent)))
+            .map(|(entry, spent)| TaskInfo::of(entry, running, timed.then_some(spent)))
             .collect();
         tasks.sort_by_key(TaskInfo::id);
         Self {
@@ -135,7 +135,8 @@ impl Snapshot {
 
     /// Of a table on its stand; `watched`: it is known what runs.
     pub(super) fn of_stand(inner: &Inner, watched: bool) -> Self {
-        let mut snapshot = Self::of(&inner.table, watched);
+        let running = inner.now.as_ref().map_or(0, |poll| poll.tag);
+        let mut snapshot = Self::of(&inner.table, running, watched);
         if let Some(poll) = &inner.now
             && poll.tag == 0
             && let Some(root) = &mut snapshot.root
@@ -177,12 +178,14 @@ impl Snapshot {
 }
 
 impl TaskInfo {
-    fn of(task: &TaskRef, noted: Noted, time: Option<Duration>) -> Self {
-        let state = if task.is_running() {
+    fn of(entry: &Entry, running: u32, time: Option<Duration>) -> Self {
+        let (task, noted) = (&entry.task, entry.noted());
+        let state = if task.tag() == running {
             TaskState::Running
         } else if task.is_cancelled() {
             TaskState::Cancelled
-        } else if task.is_scheduled() {
+        } else if task.is_scheduled() || task.is_running() {
+            // One that has yielded runs still, as far as it knows.
             TaskState::Queued
         } else {
             TaskState::Waiting

@@ -47,14 +47,19 @@ use super::current;
 use super::home::{CLOSURE, Home};
 use super::live::{Noted, Root};
 use super::outside::Pace;
+use super::raw_root;
 use super::slice::Slice;
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
+use crate::sys::prefetch;
 use crate::task::panic::contain;
-use crate::task::{Ran, Runnable, TaskError, TaskId};
+use crate::task::{Queued, Ran, TaskError, TaskId};
 
 /// How many tasks run in one turn.
 const BATCH: usize = 64;
+
+/// So many wake-ups ahead, memory is fetched.
+const AHEAD: usize = 8;
 
 /// How long an ending loop waits for an entry that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,7 +72,7 @@ pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
     if let Some(outside) = &home.outside {
         outside.leave(None);
     }
-    let waker = Waker::from(home.shared.clone());
+    let waker = raw_root::waker(home.shared.link());
     let mut cx = Context::from_waker(&waker);
     let mut turns = Turns::new(home);
     // The first poll comes before everything that was spawned earlier.
@@ -197,8 +202,8 @@ pub(super) fn close(home: &Rc<Home>) {
                 task.cancel();
             });
         }
-        while let Some(runnable) = home.next_ready() {
-            end(home, runnable);
+        while let Some(entry) = home.next_ready() {
+            end(home, entry);
         }
         home.follow_notes();
         let left = deadline.saturating_duration_since(Instant::now());
@@ -210,8 +215,8 @@ pub(super) fn close(home: &Rc<Home>) {
     home.shared.mail.close();
     wake_all(&mut home.take_all_wakers());
     // Those were strangers' wakers: whatever they brought is refused by now.
-    while let Some(runnable) = home.next_ready() {
-        end(home, runnable);
+    while let Some(entry) = home.next_ready() {
+        end(home, entry);
     }
     drop(driven);
     if let Some(outside) = &home.outside {
@@ -221,22 +226,24 @@ pub(super) fn close(home: &Rc<Home>) {
 }
 
 /// Runs a task that was cancelled, which drops it.
-fn end(home: &Home, runnable: Runnable) {
-    if runnable.tag() == CLOSURE {
-        runnable.discard(TaskError::Cancelled);
+fn end(home: &Home, entry: Queued) {
+    if entry.tag() == CLOSURE {
+        entry.discard(TaskError::Cancelled);
     } else {
-        run(home, runnable);
+        run(home, entry);
     }
 }
 
 #[inline]
-fn run(home: &Home, runnable: Runnable) {
-    let tag = runnable.tag();
-    home.begin_poll(tag, || (tag == CLOSURE).then(|| runnable.task_ref()));
-    let ran = runnable.run();
+fn run(home: &Home, entry: Queued) {
+    let tag = entry.tag();
+    home.begin_poll(tag, || (tag == CLOSURE).then(|| entry.task_ref()));
+    let ran = entry.run();
     drop(home.end_poll(tag, matches!(ran, Ran::Done)));
-    if let Ran::Again(runnable) = ran {
-        home.enqueue(runnable);
+    match ran {
+        Ran::Done | Ran::Pending => {}
+        Ran::Again(runnable) => home.enqueue(runnable),
+        Ran::Yielded(yielded) => home.enqueue_again(yielded),
     }
 }
 
@@ -277,7 +284,7 @@ impl<'a> Turns<'a> {
     /// Runs what is ready, and looks at timers and events, without waiting.
     fn turn_once(&mut self) {
         self.home.take_in();
-        let _nobody = self.home.shared.take_root_wake(); // of a future that is done
+        let _nobody = self.home.take_root_wake(); // of a future that is done
         self.run_batch();
         self.home.follow_notes();
         self.look(Some(Duration::ZERO));
@@ -306,7 +313,7 @@ impl<'a> Turns<'a> {
     /// If the root future was woken, it is polled when what is ready now has run.
     #[inline]
     fn note_root(&mut self) {
-        if self.home.shared.take_root_wake() && self.before_root.is_none() {
+        if self.home.take_root_wake() && self.before_root.is_none() {
             self.before_root = Some(self.home.count_ready());
         }
     }
@@ -370,9 +377,9 @@ impl<'a> Turns<'a> {
         let count = self.before_root.map_or(ready, |before| before.min(ready));
         let mut ran = 0;
         while ran < count
-            && let Some(runnable) = self.home.next_ready()
+            && let Some(entry) = self.home.next_ready()
         {
-            run(self.home, runnable);
+            run(self.home, entry);
             ran += 1;
             if self.slice.count() {
                 break;
@@ -390,7 +397,7 @@ impl<'a> Turns<'a> {
     /// No other thread has left anything to do.
     fn nothing_brought(&self) -> bool {
         let shared = &self.home.shared;
-        shared.mail.is_empty() && !shared.is_root_woken() && !shared.has_notes()
+        shared.mail.is_empty() && !self.home.is_root_woken() && !shared.has_notes()
     }
 
     /// Waits for events or a wake-up, at most for `timeout`.
@@ -435,7 +442,12 @@ impl Drop for Turns<'_> {
 
 /// Wakers are strangers' code: one that panics must not end the loop.
 fn wake_all(woken: &mut Vec<Waker>) {
-    for waker in woken.drain(..) {
+    let mut woken = woken.drain(..);
+    while let Some(waker) = woken.next() {
+        // Most are tasks' wakers, whose data is the task.
+        if let Some(later) = woken.as_slice().get(AHEAD) {
+            prefetch::soon(later.data());
+        }
         contain(|| waker.wake());
     }
 }

@@ -22,12 +22,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 
-use crate::event_loop::{Direction, Home, SHARED, Shared, SourceKey, current};
+use crate::event_loop::{Direction, Home, Link, SHARED, Shared, SourceKey, current};
 
 /// Something with a descriptor, in non-blocking mode.
 pub(super) struct Source<T: AsFd> {
@@ -38,7 +38,7 @@ pub(super) struct Source<T: AsFd> {
 }
 
 struct Bound {
-    shared: Arc<Shared>,
+    shared: Link<Shared>,
     /// Set by the loop's thread, once an operation would have blocked.
     key: OnceLock<SourceKey>,
 }
@@ -151,10 +151,10 @@ impl<T: AsFd> Source<T> {
             ));
         };
         let bound = self.bound.get_or_init(|| Bound {
-            shared: home.shared.clone(),
+            shared: home.shared.link(),
             key: OnceLock::new(),
         });
-        if !Arc::ptr_eq(&bound.shared, &home.shared) {
+        if !bound.shared.is_of(&home.shared) {
             return Err(io::Error::other(
                 "this belongs to another event loop, the one that used it first: use it there",
             ));

@@ -6,6 +6,7 @@ pub(crate) mod image;
 pub(crate) mod large_pages;
 pub(crate) mod ledger;
 pub(crate) mod poller;
+pub(crate) mod prefetch;
 pub(crate) mod processor;
 pub(crate) mod room;
 pub(crate) mod segment;

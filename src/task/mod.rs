@@ -74,8 +74,11 @@ pub use wait::{Until, Wait, wait};
 pub(crate) use self::{
     completer::{OnCancel, Origin, promise},
     error::CodecDirection,
-    raw::Inbox,
-    runnable::{Ran, Runnable, Schedule, TaskRef, claimable_future, closure, future, local_future},
+    raw::{Inbox, Queued},
+    runnable::{
+        Ran, Runnable, Schedule, TaskRef, Yielded, claimable_future, closure, future,
+        kept_local_future, local_future,
+    },
     unobserved::Hook,
 };
 

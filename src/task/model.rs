@@ -103,6 +103,84 @@ where
     (Entry(runnable), task)
 }
 
+/// A queue whose runner queues what comes back, as an event loop does.
+#[cfg(loom)]
+#[derive(Clone)]
+pub struct Ring(Queue);
+
+#[cfg(loom)]
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ring")
+    }
+}
+
+/// One turn of a task.
+#[cfg(loom)]
+#[derive(Debug)]
+pub struct Turn(Next);
+
+#[cfg(loom)]
+#[derive(Debug)]
+enum Next {
+    Woken(Runnable),
+    Yielded(super::Yielded),
+}
+
+#[cfg(loom)]
+impl Turn {
+    /// The next one, if there is one at once.
+    pub fn run(self) -> Option<Self> {
+        let ran = match self.0 {
+            Next::Woken(runnable) => runnable.run(),
+            Next::Yielded(yielded) => yielded.run(),
+        };
+        match ran {
+            Ran::Done | Ran::Pending => None,
+            Ran::Again(runnable) => Some(Self(Next::Woken(runnable))),
+            Ran::Yielded(yielded) => Some(Self(Next::Yielded(yielded))),
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Default for Ring {
+    fn default() -> Self {
+        Self(Queue::default())
+    }
+}
+
+#[cfg(loom)]
+impl Ring {
+    /// What others have brought.
+    pub fn drain(&self) -> Vec<Turn> {
+        self.0
+            .0
+            .drain()
+            .map(|entry| Turn(Next::Woken(entry)))
+            .collect()
+    }
+}
+
+#[cfg(loom)]
+impl Schedule for Ring {
+    fn schedule(&self, runnable: Runnable) {
+        self.0.schedule(runnable);
+    }
+
+    const RUNNER_QUEUES: bool = true;
+}
+
+/// A future whose wake-ups go to `ring`.
+#[cfg(loom)]
+pub fn ring_future<F>(future: F, ring: &Ring) -> (Turn, Task<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let (runnable, task) = runnable::future(future, ring.clone());
+    (Turn(Next::Woken(runnable)), task)
+}
+
 /// As [`future`], for a future that never wakes: the bare cell.
 #[cfg(not(loom))]
 pub fn ready_future<F>(future: F) -> (Entry, Task<F::Output>)

@@ -16,6 +16,7 @@ use std::panic::Location;
 
 use super::completer::Origin;
 use super::raw::{self, Handle, Ref};
+use super::state::State;
 use super::traced::{self, Birth};
 use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
@@ -60,6 +61,46 @@ pub(crate) enum Ran {
     Pending,
     /// It was woken meanwhile: queue this entry. Only where [`Schedule::RUNNER_QUEUES`] says so.
     Again(Runnable),
+    /// It has woken itself, and goes on after the others: queue it. Only where
+    /// [`Schedule::RUNNER_QUEUES`] says so.
+    Yielded(Yielded),
+}
+
+/// A task that is still running, as far as others see (T16): it wants to go on when those had their turn
+/// that are ready now.
+///
+/// Dropped, it ends in `Closed`, as an entry does.
+pub(crate) struct Yielded(Ref);
+
+#[allow(dead_code)] // the event loop's
+impl Yielded {
+    #[inline]
+    pub(super) fn from_ref(cell: Ref) -> Self {
+        Self(cell)
+    }
+
+    #[inline]
+    pub(super) fn cell(&self) -> &Ref {
+        &self.0
+    }
+
+    /// Polls the future once more. Never unwinds.
+    #[inline]
+    pub(crate) fn run(self) -> Ran {
+        Ref::from_yielded(self).resume()
+    }
+}
+
+impl Drop for Yielded {
+    fn drop(&mut self) {
+        self.0.clone().give_up(TaskError::Closed);
+    }
+}
+
+impl fmt::Debug for Yielded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Yielded").field(&self.0.header().id).finish()
+    }
 }
 
 impl Runnable {
@@ -261,7 +302,7 @@ where
     pair(raw::allocate_future::<_, _, false>(
         traced::future(future, birth, false),
         schedule,
-        false,
+        State::scheduled(false),
         birth,
     ))
 }
@@ -278,7 +319,7 @@ where
     pair(raw::allocate_future::<_, _, false>(
         traced::future(future, birth, false),
         schedule,
-        true,
+        State::scheduled(true),
         birth,
     ))
 }
@@ -296,9 +337,33 @@ where
     pair(raw::allocate_future::<_, _, true>(
         traced::future(future, birth, true),
         schedule,
-        false,
+        State::scheduled(false),
         birth,
     ))
+}
+
+/// As [`local_future`], with the reference that the executor keeps of a live task, which costs less here than
+/// to ask for it afterwards.
+#[track_caller]
+#[allow(dead_code)] // the event loop's
+pub(crate) fn kept_local_future<F, S>(
+    future: F,
+    schedule: S,
+) -> (Runnable, TaskRef, Task<F::Output>)
+where
+    F: Future<Output: 'static> + 'static,
+    S: Schedule,
+{
+    let birth = Birth::at(Location::caller());
+    let cell = raw::allocate_future::<_, _, true>(
+        traced::future(future, birth, true),
+        schedule,
+        State::scheduled_and_kept(),
+        birth,
+    );
+    // Three counts, three owners (T4).
+    let (runnable, task) = pair(cell);
+    (runnable, TaskRef(Ref::from_raw(cell)), task)
 }
 
 fn pair<T>(cell: std::ptr::NonNull<raw::Header>) -> (Runnable, Task<T>) {

@@ -16,7 +16,7 @@
 //!                                   └── cancel (6): claims, then ───┘
 //! ```
 //!
-//! 1. The holder of a queue entry runs the task.
+//! 1. The holder of a queue entry runs the task; or goes on with one that has yielded (T16).
 //! 2. A waiter (or a canceller) takes a queued closure out of the executor's
 //!    hands, or a waiter a queued future for one poll; the entry left in the queue is *stale*.
 //! 3. A waker schedules a suspended future.
@@ -56,6 +56,9 @@
 //! - **T5** A wake-up on a task that is scheduled or running still performs a
 //!   read-modify-write: it publishes what the waking thread wrote before to the
 //!   thread that will poll next. Without it a wake-up could be lost.
+//! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
+//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Yielded`, which is not copied, and
+//!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
 //!
 //! Orderings: every transition is `AcqRel` on success unless its doc says why
 //! less is enough. Checked by the models in `checks/tests/models.rs`, which also
@@ -175,6 +178,11 @@ impl State {
         Self(AtomicU32::new(SCHEDULED | HANDLE | claimable | (2 * REF)))
     }
 
+    /// A queued task with a handle, a queue entry and a `TaskRef`.
+    pub(super) fn scheduled_and_kept() -> Self {
+        Self(AtomicU32::new(SCHEDULED | HANDLE | (3 * REF)))
+    }
+
     /// A pending promise with a handle and a completer.
     pub(super) fn promised() -> Self {
         Self(AtomicU32::new(HANDLE | (2 * REF)))
@@ -220,6 +228,23 @@ impl State {
             };
             (Some((s & !SCHEDULED) | RUNNING), result)
         })
+    }
+
+    /// (1) The holder of a task that has yielded (T16) goes on with it. False: it was cancelled
+    /// meanwhile; it is still running.
+    ///
+    /// Mostly a load is enough: a wake-up that is not seen here is seen when the task suspends.
+    #[inline]
+    pub(super) fn resume(&self) -> bool {
+        let s = self.0.load(Ordering::Acquire);
+        if s & CANCELLED != 0 {
+            return false;
+        }
+        if s & SCHEDULED != 0 {
+            // This poll is what those who woke it want (T5).
+            self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
+        }
+        true
     }
 
     /// For the holder of a queue entry: [`start`](Self::start) would say `Stale`.

@@ -12,12 +12,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::alarm::{Span, Timekeeper, TimerKey};
-use crate::event_loop::{Shared, current};
+use crate::event_loop::{Link, Shared, current};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
      EventLoop::block_on(..), on the loop's own thread (trefoil::timeout works anywhere)";
@@ -87,9 +86,9 @@ enum Stage {
     /// How long it is to take, where that was said: another clock may have counted.
     New(Option<Span>),
     /// It was over at the first poll: the others run once.
-    Yielding(Arc<Shared>),
+    Yielding(Link<Shared>),
     /// `None`: nothing will ever wake it.
-    Armed(Arc<Shared>, Option<TimerKey>),
+    Armed(Link<Shared>, Option<TimerKey>),
     Done,
 }
 
@@ -109,36 +108,23 @@ impl Sleep {
     /// The first poll; `None` outside of a loop.
     #[inline]
     fn begin(&mut self, span: Option<Span>, cx: &Context<'_>) -> Option<Stage> {
+        let home = current::home()?;
         if let Some(deadline) = span.and_then(Span::recount) {
             self.deadline = deadline;
         }
         let over = match span {
             Some(span) => span.is_zero(),
-            None => {
-                let deadline = self.deadline;
-                current::with(|home| deadline.is_some_and(|deadline| deadline <= home.now()))?
-            }
+            None => self.deadline.is_some_and(|deadline| deadline <= home.now()),
         };
         if over {
-            let shared = current::with(|home| home.shared.clone())?;
             cx.waker().wake_by_ref();
-            return Some(Stage::Yielding(shared));
+            return Some(Stage::Yielding(home.shared.link()));
         }
-        let Some(deadline) = self.deadline else {
-            return current::with(|home| Stage::Armed(home.shared.clone(), None));
-        };
-        // Cloned here and not inside, because that is somebody's code.
-        let mut waker = Some(cx.waker().clone());
-        current::with(|home| {
-            let key = waker.take().map(|waker| home.arm(deadline, waker));
-            Stage::Armed(home.shared.clone(), key)
-        })
-    }
-
-    fn disarm(&mut self) {
-        if let Stage::Armed(shared, Some(key)) = std::mem::replace(&mut self.stage, Stage::Done) {
-            shared.disarm(key);
-        }
+        // Nobody can say when: nothing will ever wake it.
+        let key = self
+            .deadline
+            .map(|deadline| home.arm(deadline, cx.waker().clone()));
+        Some(Stage::Armed(home.shared.link(), key))
     }
 }
 
@@ -154,7 +140,7 @@ impl Future for Sleep {
         let home = current::home().expect(NO_LOOP);
         if let Stage::Yielding(shared) | Stage::Armed(shared, _) = &self.stage {
             assert!(
-                Arc::ptr_eq(shared, &home.shared),
+                shared.is_of(&home.shared),
                 "this sleep was first polled on another event loop, whose timers will wake it: \
                  await it there, or make a new one here"
             );
@@ -171,8 +157,11 @@ impl Future for Sleep {
 }
 
 impl Drop for Sleep {
+    #[inline]
     fn drop(&mut self) {
-        self.disarm();
+        if let Stage::Armed(shared, Some(key)) = &self.stage {
+            shared.disarm(*key);
+        }
     }
 }
 

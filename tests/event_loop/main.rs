@@ -38,3 +38,4 @@ mod unix;
 mod unobserved;
 mod virtual_time;
 mod wakers;
+mod yields;

@@ -5,6 +5,7 @@
 //! code is kept to what needs the types; everything else is in the parent module.
 #![allow(unsafe_code)]
 
+use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, offset_of};
 use std::pin::Pin;
@@ -12,14 +13,14 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use super::side::SidePointer;
-use super::{Header, Kind, Ref, VTable, current, waker};
+use super::{Header, Kind, Ref, VTable, current, stock, waker};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::record::{self, Ending};
 use crate::task::TaskError;
 use crate::task::completer::OnCancel;
 use crate::task::panic::{self, contain};
-use crate::task::runnable::{Ran, Runnable, Schedule};
+use crate::task::runnable::{Ran, Runnable, Schedule, Yielded};
 use crate::task::state::{State, Suspend};
 use crate::task::traced::Birth;
 
@@ -61,11 +62,12 @@ where
     )
 }
 
-/// `LOCAL`: only `schedule`'s thread may touch it (T9), so nobody may claim it.
+/// `LOCAL`: only `schedule`'s thread may touch it (T9), so nobody may claim it. The caller gets as many
+/// counts as `state` has (T6).
 pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
     future: F,
     schedule: S,
-    claimable: bool,
+    state: State,
     birth: Birth,
 ) -> NonNull<Header> {
     let payload = Payload::<F, F::Output> {
@@ -77,13 +79,7 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool
     } else {
         &Make::<F, F::Output, S>::FUTURE
     };
-    allocate(
-        State::scheduled(claimable && !LOCAL),
-        vtable,
-        schedule,
-        payload,
-        birth,
-    )
+    allocate(state, vtable, schedule, payload, birth)
 }
 
 pub(in crate::task) fn allocate_promise<T, H: OnCancel>(hook: H, birth: Birth) -> NonNull<Header> {
@@ -134,19 +130,17 @@ fn allocate<W, T, S>(
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
-    // Written in place: `Box::new` would copy a large future once more.
-    let cell = Box::write(
-        Box::new_uninit(),
-        Cell {
+    let cell = stock::take(Layout::new::<Cell<W, T, S>>()).cast::<Cell<W, T, S>>();
+    // SAFETY: T17: it is ours alone, and of this layout.
+    unsafe {
+        cell.write(Cell {
             header,
             schedule,
             payload,
-        },
-    );
-    let cell = Box::into_raw(cell);
-    // SAFETY: T6 begins here: `Box::into_raw` is never null, and the cast keeps the
-    // provenance of the whole cell, whose header is its first field (`repr(C)`).
-    unsafe { NonNull::new_unchecked(cell.cast()) }
+        });
+    }
+    // T6 begins here: the cast keeps the provenance of the whole cell, whose header is its first field (`repr(C)`).
+    cell.cast()
 }
 
 const fn future_kind<const LOCAL: bool>() -> record::Kind {
@@ -248,10 +242,12 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     }
     runner.header().touch_payload();
     let payload = payload::<F, F::Output, S>(ptr);
+    let mut woke_itself = false;
     let ended = {
         // Left before `runner` gives its reference away (T15).
         let _entered = current::enter(&runner);
         runner.header().note_begun(future_kind::<LOCAL>());
+        let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(&runner));
         let poll = panic::catch_in_task(|| {
             // SAFETY: T1, T8, T9: we have RUNNING on a thread that may touch the future.
             let future = unsafe { payload.cast::<F>().as_mut() };
@@ -261,6 +257,9 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             let waker = waker::borrow(&runner);
             future.poll(&mut Context::from_waker(&waker))
         });
+        if let Some(polled) = polled {
+            woke_itself = polled.woke_itself();
+        }
         let ended = match poll {
             Ok(Poll::Pending) => None,
             // The future goes before its output is visible; if its destructor
@@ -290,6 +289,10 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         unsafe { payload.cast::<Result<F::Output, TaskError>>().write(result) };
         runner.finish(true);
         return Ran::Done;
+    }
+    if woke_itself && !runner.header().state.is_cancelled() {
+        runner.header().note_woken();
+        return Ran::Yielded(Yielded::from_ref(runner));
     }
     match runner.header().state.suspend(S::RUNNER_QUEUES) {
         Suspend::Idle => {
@@ -384,10 +387,12 @@ unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
 }
 
 unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
-    // SAFETY: the conditions of `VTable::free`: nobody else has the cell (T4), which
-    // came from `Box::into_raw` with these types (T7). Its payload is not
-    // dropped: a union has no destructor, and it is empty (T8).
-    drop(unsafe { Box::from_raw(ptr.cast::<Cell<W, T, S>>().as_ptr()) });
+    let cell = ptr.cast::<Cell<W, T, S>>();
+    // SAFETY: the conditions of `VTable::free`: nobody else has the cell (T4), which was made with these
+    // types (T7). Its payload is not dropped: a union has no destructor, and it is empty (T8).
+    unsafe { cell.drop_in_place() };
+    // SAFETY: T4, T7: as above; `allocate` took it.
+    unsafe { stock::give(cell.cast(), Layout::new::<Cell<W, T, S>>()) };
 }
 
 unsafe fn no_run(_: NonNull<Header>) -> Ran {

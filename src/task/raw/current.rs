@@ -3,16 +3,20 @@
 //! The strand's mark (`sync/strand.rs`) is a pointer to the running task's header. Who runs a task's code
 //! holds an [`Entered`], which puts the task before back when it is dropped, also
 //! while unwinding, because a waiter may run one task in the middle of another.
+//! Beside it stands which future is *polled* here: that mark is never lent to another thread, so who
+//! finds it is on the thread that polls.
 //!
 //! - **T15** The pointer is null, or to a cell that the runner which entered it keeps
 //!   alive (T6) until it leaves, or which a task that waits for this thread keeps alive
 //!   ([`inherit`]); it is read by this thread only, and never kept.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 use super::{Header, Ref, Side};
 use crate::loom::atomic::{Ordering, fence};
+use crate::loom::per_thread;
 use crate::sync::strand;
 use crate::task::TaskId;
 use crate::task::cancel_token::CancelToken;
@@ -38,6 +42,74 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         strand::replace(self.before);
     }
+}
+
+/// The future that is polled on this thread, if its executor takes it back when it has woken itself.
+struct Polling {
+    /// Its header; only compared, never followed.
+    task: Cell<*const ()>,
+    /// It has woken itself.
+    again: Cell<bool>,
+}
+
+per_thread! {
+    static POLLING: Polling = Polling {
+        task: Cell::new(std::ptr::null()),
+        again: Cell::new(false),
+    };
+}
+
+/// A poll that goes on, until it is dropped.
+pub(super) struct Polled<'a> {
+    before: (*const (), bool),
+    _runner: PhantomData<&'a Ref>,
+}
+
+/// `task` is polled now: if it wakes itself by reference, that is only noted here (T16).
+#[inline]
+pub(super) fn poll_begins(task: &Ref) -> Polled<'_> {
+    Polled {
+        before: replace_polling(task.0.as_ptr().cast_const().cast(), false),
+        _runner: PhantomData,
+    }
+}
+
+#[inline]
+fn replace_polling(task: *const (), again: bool) -> (*const (), bool) {
+    POLLING
+        .try_with(|polling| (polling.task.replace(task), polling.again.replace(again)))
+        .unwrap_or((std::ptr::null(), false))
+}
+
+impl Polled<'_> {
+    /// It has woken itself.
+    #[inline]
+    pub(super) fn woke_itself(&self) -> bool {
+        POLLING
+            .try_with(|polling| polling.again.get())
+            .unwrap_or(false)
+    }
+}
+
+impl Drop for Polled<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        replace_polling(self.before.0, self.before.1);
+    }
+}
+
+/// The task at this address is woken. True: by itself, and its runner will see to it.
+#[inline]
+pub(super) fn wakes_itself(task: *const ()) -> bool {
+    POLLING
+        .try_with(|polling| {
+            let itself = polling.task.get() == task;
+            if itself {
+                polling.again.set(true);
+            }
+            itself
+        })
+        .unwrap_or(false)
 }
 
 /// What runs on a thread, to be lent to another thread that does part of its work.

@@ -53,13 +53,16 @@ mod cell;
 pub(super) mod current;
 mod handle;
 mod inbox;
+mod queued;
 mod ready;
 mod side;
+mod stock;
 mod waker;
 
 pub(super) use cell::{allocate_closure, allocate_future, allocate_promise, allocate_ready};
 pub(super) use handle::Handle;
 pub(crate) use inbox::Inbox;
+pub(crate) use queued::Queued;
 pub(super) use ready::{Ready, Watch};
 pub(super) use side::Side;
 
@@ -70,12 +73,13 @@ use std::task::Waker;
 
 use super::completer::{OnCancel, Origin};
 use super::panic::contain;
-use super::runnable::{Ran, Runnable};
+use super::runnable::{Ran, Runnable, Yielded};
 use super::state::{Cancel, Finish, Start, State};
 use super::{TaskError, TaskId, unobserved};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::record::{self, Ending};
+use crate::sys::prefetch;
 use side::SidePointer;
 
 /// What kind of work a cell was made for.
@@ -182,6 +186,16 @@ impl Ref {
         self.0.addr().get()
     }
 
+    /// The cell will be wanted soon: its header, and what a usual future has of its own.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        const LINE: usize = 64;
+        let cell: *const () = self.0.as_ptr().cast_const().cast();
+        prefetch::soon(cell);
+        prefetch::soon(cell.wrapping_byte_add(LINE));
+        prefetch::soon(cell.wrapping_byte_add(2 * LINE));
+    }
+
     pub(super) fn tag(&self) -> u32 {
         self.header().tag.load(Ordering::Relaxed)
     }
@@ -201,6 +215,34 @@ impl Ref {
             }
             Start::Stale => Ran::Done,
         }
+    }
+
+    /// The reference of a task that has yielded, which is consumed.
+    #[inline]
+    pub(super) fn from_yielded(yielded: Yielded) -> Self {
+        let yielded = ManuallyDrop::new(yielded);
+        // SAFETY: it is never used or dropped again, so its count becomes ours (T6), and its right (T16).
+        unsafe { std::ptr::read(yielded.cell()) }
+    }
+
+    /// Goes on with a task that has yielded: with `RUNNING` (T16).
+    #[inline]
+    pub(super) fn resume(self) -> Ran {
+        if self.header().state.resume() {
+            return self.run_started();
+        }
+        self.abandon(TaskError::Cancelled);
+        Ran::Done
+    }
+
+    /// A task that has yielded will not go on: it ends in `reason`, unless it was cancelled.
+    pub(super) fn give_up(self, reason: TaskError) {
+        let cancelled = self.header().state.is_cancelled();
+        self.abandon(if cancelled {
+            TaskError::Cancelled
+        } else {
+            reason
+        });
     }
 
     /// After `Start::Run` or a claim: this reference becomes the runner's.

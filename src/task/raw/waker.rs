@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::{Header, Ref, destroy};
+use super::{Header, Ref, current, destroy};
 use crate::task::state::Wake;
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
@@ -65,6 +65,9 @@ unsafe fn wake(data: *const ()) {
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
+    if current::wakes_itself(data) {
+        return; // T16
+    }
     let ptr = header(data);
     // SAFETY: T6: the waker keeps the cell.
     let header = unsafe { ptr.as_ref() };

@@ -1,0 +1,122 @@
+//! The loop's descriptors, seen from its own thread.
+//!
+//! The reactor says what is ready and who waits; here wakers are cloned before it is asked, and woken and dropped
+//! after (L4).
+//!
+//! Checked by `tests/event_loop/`, and against a simulated kernel by `io/source/simulated.rs`.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::super::live;
+use super::super::reactor::{Direction, SourceKey};
+use super::Home;
+use crate::task::panic::contain;
+
+impl Home {
+    pub(crate) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        let registered = self.reactor.borrow_mut().register(fd);
+        match registered {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A source that was dropped elsewhere is gone only once its note is read.
+                self.follow_notes();
+                self.reactor.borrow_mut().take_over(fd)
+            }
+            registered => registered,
+        }
+    }
+
+    /// As [`register`](Self::register), for a descriptor that is not ours to close: who
+    /// drops its source says so to [`Shared::unwatch`] first.
+    pub(crate) fn register_lent(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        if !self.shared.can_unwatch() {
+            let unwatch = self.reactor.borrow().unwatch()?;
+            self.shared.set_unwatch(unwatch);
+        }
+        self.register(fd)
+    }
+
+    /// `Ready` once an operation may be tried; until then the task is entered
+    /// under `number`.
+    pub(crate) fn poll_ready(
+        &self,
+        key: SourceKey,
+        direction: Direction,
+        number: u64,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        {
+            let mut reactor = self.reactor.borrow_mut();
+            if reactor.is_ready(key, direction) {
+                return Poll::Ready(());
+            }
+            self.waits_for(match direction {
+                Direction::Read => live::READ,
+                Direction::Write => live::WRITE,
+            });
+            if reactor.is_waiting(key, direction, number, cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+        if let Some(outside) = &self.outside {
+            outside.stir();
+        }
+        let waker = cx.waker().clone();
+        let old = self
+            .reactor
+            .borrow_mut()
+            .set_waiter(key, direction, number, waker);
+        drop(old);
+        Poll::Pending
+    }
+
+    pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
+        self.reactor.borrow_mut().clear(key, direction);
+    }
+
+    pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction) {
+        self.reactor.borrow_mut().clear_short(key, direction);
+    }
+
+    pub(crate) fn forget(&self, key: SourceKey, direction: Direction, number: u64) {
+        let waker = self.reactor.borrow_mut().forget(key, direction, number);
+        drop(waker);
+    }
+
+    pub(crate) fn remove(&self, key: SourceKey) {
+        let mut woken = Vec::new();
+        self.reactor.borrow_mut().remove(key, &mut woken);
+        // Nobody can use a dropped source; whoever still has a future of it may look again.
+        for waker in woken {
+            contain(|| waker.wake());
+        }
+    }
+
+    /// A number for one future's entry among the waiters; never 0.
+    pub(crate) fn next_number(&self) -> u64 {
+        let number = self.numbers.get();
+        self.numbers.set(number + 1);
+        number
+    }
+
+    /// What becomes readable when an event is there.
+    pub(in crate::event_loop) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// Waits in the kernel; wakers of what happened go to `woken`.
+    pub(in crate::event_loop) fn turn_reactor(
+        &self,
+        timeout: Option<Duration>,
+        woken: &mut Vec<Waker>,
+    ) -> io::Result<()> {
+        self.reactor.borrow_mut().turn(timeout, woken)
+    }
+
+    /// Somebody waits for a descriptor.
+    pub(in crate::event_loop) fn waits_for_descriptors(&self) -> bool {
+        self.reactor.borrow().has_waiters()
+    }
+}

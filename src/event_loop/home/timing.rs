@@ -1,0 +1,106 @@
+//! The loop's timers, seen from its own thread.
+//!
+//! Wakers are cloned before a timer is looked for, and dropped after (L4). A timer that is gone was due, or
+//! its loop has ended: either way who asks for it goes on.
+//!
+//! Checked by `tests/event_loop/`, the timers themselves by their own tests.
+
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::super::live;
+use super::{CAPACITY, Home};
+use crate::alarm::TimerKey;
+
+impl Home {
+    /// What time it is on this loop.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.now()
+    }
+
+    pub(super) fn waits_for(&self, kind: u8) {
+        self.waits.set(self.waits.get() | kind);
+    }
+
+    pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        self.waits_for(live::TIMER);
+        self.timers.borrow_mut().insert(deadline, waker)
+    }
+
+    /// The waker in place of the earlier one; false if the timer is gone.
+    pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        self.waits_for(live::TIMER);
+        match self.timers.borrow_mut().get_mut(key) {
+            None => return false,
+            Some(current) if current.will_wake(waker) => return true,
+            Some(_) => {}
+        }
+        let mut fresh = waker.clone();
+        let armed = match self.timers.borrow_mut().get_mut(key) {
+            Some(current) => {
+                std::mem::swap(current, &mut fresh);
+                true
+            }
+            None => false,
+        };
+        drop(fresh); // L4: whichever it is now
+        armed
+    }
+
+    pub(crate) fn disarm(&self, key: TimerKey) {
+        drop(self.take_timer(key));
+    }
+
+    /// Forgets it; its waker is the caller's to drop.
+    #[inline]
+    pub(in crate::event_loop) fn take_timer(&self, key: TimerKey) -> Option<Waker> {
+        self.timers.borrow_mut().remove(key)
+    }
+
+    /// The next deadline, if there is one.
+    pub(in crate::event_loop) fn next_timer(&self) -> Option<Instant> {
+        self.timers.borrow_mut().next()
+    }
+
+    /// An empty list; give it back.
+    pub(in crate::event_loop) fn lend_list(&self) -> Vec<Waker> {
+        self.woken.take()
+    }
+
+    pub(in crate::event_loop) fn give_back_list(&self, mut list: Vec<Waker>) {
+        debug_assert!(list.is_empty());
+        if list.capacity() > CAPACITY {
+            list.shrink_to(CAPACITY);
+        }
+        self.woken.set(list);
+    }
+
+    /// How long until then.
+    pub(in crate::event_loop) fn until_next_timer(&self) -> Option<Duration> {
+        let next = self.next_timer()?;
+        Some(next.saturating_duration_since(self.now()))
+    }
+
+    /// Moves the wakers of all timers that are due to `woken`.
+    pub(in crate::event_loop) fn take_due(&self, woken: &mut Vec<Waker>) {
+        let mut timers = self.timers.borrow_mut();
+        if !timers.is_empty() {
+            woken.extend(timers.due(self.now()));
+        }
+    }
+
+    /// As `take_due`; and if none is, how long until one will be.
+    pub(in crate::event_loop) fn take_due_or_wait(
+        &self,
+        woken: &mut Vec<Waker>,
+    ) -> Option<Duration> {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_empty() {
+            return None;
+        }
+        let now = self.now();
+        woken.extend(timers.due(now));
+        Some(timers.next()?.saturating_duration_since(now))
+    }
+}

@@ -1,0 +1,37 @@
+//! A hint to the processor: this memory will be wanted soon.
+//!
+//! **Job.** Who goes through a list of pointers waits for memory at each, as the processor cannot look past the
+//! few hundred instructions that are done with one. If it is told of the next ones early it fetches them
+//! meanwhile. On other processors than x86-64 nothing is said.
+//!
+//! - **Y99** To prefetch has no precondition: the instruction is part of x86-64, changes nothing that a program
+//!   can see, and ignores addresses that are not mapped.
+//!
+//! Tests: below; what it is worth, `benches/`.
+#![allow(unsafe_code)]
+
+/// What lies at this address will be read or written soon.
+#[inline(always)]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(crate) fn soon(address: *const ()) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: Y99.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+}
+
+/// What lies at this address will be read or written soon.
+#[inline(always)]
+#[cfg(any(not(target_arch = "x86_64"), miri))]
+pub(crate) fn soon(_address: *const ()) {}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn any_address_will_do() {
+        let here = 7;
+        super::soon((&raw const here).cast());
+        super::soon(std::ptr::null());
+        super::soon(std::ptr::without_provenance(usize::MAX));
+        assert_eq!(here, 7);
+    }
+}
