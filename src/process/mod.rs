@@ -56,6 +56,7 @@ mod counted;
 mod crew;
 mod driver;
 mod driving;
+mod encoder;
 mod entry;
 mod error;
 mod flavor;
