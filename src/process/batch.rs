@@ -77,8 +77,8 @@ impl Outlet {
     }
 
     /// How often the parent has sent something.
-    pub(crate) fn letters(&self) -> u64 {
-        self.pages.letters()
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.pages.deliveries()
     }
 
     /// The parent knows everything, sent or not.

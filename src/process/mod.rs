@@ -83,6 +83,10 @@ mod shared;
 mod shortcut;
 mod sink;
 mod stats;
+mod tray;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod tray_model;
 mod wire;
 mod worker;
 
