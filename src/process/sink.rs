@@ -54,9 +54,12 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
 #[inline(always)]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     baggage::fresh();
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(left_over(rest.len())),
+    // (In place, where the compiler sees it: `take_from_bytes` is a call.)
+    let mut deserializer = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(&mut deserializer).map_err(explain)?;
+    match deserializer.finalize() {
+        Ok([]) => Ok(value),
+        Ok(rest) => Err(left_over(rest.len())),
         Err(error) => Err(explain(error)),
     }
 }
