@@ -3,7 +3,7 @@
 //! **Protocol.** The socket is created as a pair, one end becomes the child's standard input, so that `std`
 //! can start the process without running code between fork and exec. The parent's end is
 //! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
-//! worker's end blocks as it should.
+//! worker's end blocks as it should. Small frames for a worker that is awake go another way (`tray`).
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this

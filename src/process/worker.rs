@@ -7,9 +7,9 @@
 //!    thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
 //!    come with it. Answer `HELLO`.
-//! 3. Frame by frame: run the items, send what they gave, say `END`, both together with
-//!    what comes next if that is there and brief. Where somebody looks for results in the ledger
-//!    (`shortcut`), look for the next frame for a moment before sending them. Keep the contexts of
+//! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run the items,
+//!    send what they gave, say `END`, both together with what comes next if that is there and brief. Where
+//!    somebody looks for results in the ledger (`shortcut`), look for the next frame for a moment before sending them. Keep the contexts of
 //!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
