@@ -28,6 +28,7 @@ use super::baggage::{self, Parcel};
 use super::call::{Call, Calls};
 use super::clock;
 use super::context::Contexts;
+use super::encoder::encode;
 use super::flavor::{Front, Tail};
 use super::memory::Memory;
 use super::wire::{self, BatchHead, CodecOf, Reader};
@@ -76,8 +77,8 @@ impl Outlet {
     }
 
     /// How often the parent has sent something.
-    pub(crate) fn letters(&self) -> u64 {
-        self.pages.letters()
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.pages.deliveries()
     }
 
     /// The parent knows everything, sent or not.
@@ -150,15 +151,14 @@ impl Outlet {
         room[0] = wire::VALUE_KIND;
         // Ten bytes stay free, for a prefix longer than one byte.
         let end = room.len() - 10;
-        let used = postcard::serialize_with_flavor(value, Front::new(&mut room[2..end]))?;
+        let used = encode(value, Front::new(&mut room[2..end]))?;
         Ok(start + wire::prefix(room, 1, 1, used))
     }
 
     #[cold]
     fn large_value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         let mut bytes = Vec::new();
-        let encode = || postcard::serialize_with_flavor(value, Tail::new(&mut bytes));
-        let (encoded, parcels) = baggage::packing(encode);
+        let (encoded, parcels) = baggage::packing(|| encode(value, Tail::new(&mut bytes)));
         encoded?;
         let head = wire::value_head(bytes.len());
         self.flush();

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::baggage::{self, Parcel};
+use super::encoder::encode;
 use super::flavor::Tail;
 use super::wire;
 use crate::loom::Mutex;
@@ -66,8 +67,7 @@ impl Chunk {
             _ => self.bytes.extend_from_slice(&[0; 10][..left]),
         }
         let tail = Tail::careful(&mut self.bytes);
-        let (encoded, parcels) =
-            baggage::packing(|| postcard::serialize_with_flavor(argument, tail));
+        let (encoded, parcels) = baggage::packing(|| encode(argument, tail));
         if let Err(error) = encoded {
             self.bytes.truncate(start);
             return Err(error);

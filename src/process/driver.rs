@@ -135,6 +135,8 @@ pub(crate) struct Driver {
     forward: Forward,
     oom_kills: OomKills,
     buffer: Vec<u8>,
+    /// What was read ahead.
+    ahead: Vec<u8>,
     /// Why the last process could not be started.
     refused: Option<io::Error>,
     /// While the thread sleeps: until when at most.
@@ -225,6 +227,7 @@ impl Driver {
             forward: Forward::new(),
             oom_kills: OomKills::default(),
             buffer: vec![0; BUFFER],
+            ahead: Vec::new(),
             refused: None,
             sleeps_until: None,
             lively: epoch.instant,
@@ -504,9 +507,11 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return;
         };
-        let rest = link.rest();
+        let mut ahead = std::mem::take(&mut self.ahead);
+        link.rest(&mut ahead);
         link.output.drain();
-        self.hear(index, &rest);
+        self.hear(index, &ahead);
+        self.ahead = ahead;
     }
 
     fn hear(&mut self, index: usize, bytes: &[u8]) {

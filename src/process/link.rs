@@ -3,7 +3,7 @@
 //! **Protocol.** The socket is created as a pair, one end becomes the child's standard input, so that `std`
 //! can start the process without running code between fork and exec. The parent's end is
 //! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
-//! worker's end blocks as it should.
+//! worker's end blocks as it should. Small frames for a worker that is awake go another way (`tray`).
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this
@@ -32,6 +32,7 @@ use super::chunk::Piece;
 use super::entry;
 use super::forward::{Forward, Words};
 use super::output::Output;
+use super::tray::{Posted, Tray};
 use super::wire;
 use crate::sys::image::image;
 use crate::sys::large_pages;
@@ -94,6 +95,10 @@ pub(crate) struct Link {
     /// some were read from the ledger before they were sent.
     heard: u64,
     outgoing: VecDeque<Outgoing>,
+    /// How many bytes the socket has ever taken.
+    place: u64,
+    /// Where the next letter begins in the tray.
+    tail: u64,
     /// The kernel takes no descriptors just now: too many are on their way.
     crowded: bool,
     /// Descriptors from the worker.
@@ -132,6 +137,7 @@ impl Link {
             let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
         }
         let ledger = Ledger::new()?;
+        Tray::new(ledger.tray()).clear();
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mut command = Command::new("/proc/self/exe");
         let mut arguments = std::env::args_os();
@@ -174,6 +180,8 @@ impl Link {
             received: 0,
             heard: 0,
             outgoing: VecDeque::new(),
+            place: 0,
+            tail: 0,
             crowded: false,
             arrivals: Arrivals::default(),
             bag: Bag::default(),
@@ -201,7 +209,7 @@ impl Link {
             None | Some(Err(Errno::SRCH)) => None,
             Some(Err(error)) => return Err(error.into()),
         };
-        let link = Self {
+        let mut link = Self {
             pid: child.id(),
             process,
             socket: Arc::new(socket.into()),
@@ -209,6 +217,8 @@ impl Link {
             received: 0,
             heard: 0,
             outgoing: VecDeque::new(),
+            place: 0,
+            tail: 0,
             crowded: false,
             arrivals: Arrivals::default(),
             bag: Bag::default(),
@@ -225,7 +235,7 @@ impl Link {
     }
 
     /// The first frame, and the descriptors of ledger and bell with it. It fits into the empty socket.
-    fn welcome(&self, memory: u64) -> io::Result<()> {
+    fn welcome(&mut self, memory: u64) -> io::Result<()> {
         let frame = wire::welcome(image().id(), memory);
         let descriptors = [self.ledger.memory(), self.bell.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -233,8 +243,12 @@ impl Link {
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match rustix::net::sendmsg(&self.socket, &[IoSlice::new(&frame)], &mut control, flags) {
+            Ok(sent) => {
+                self.place += sent as u64;
+                Ok(())
+            }
             // Gone already: its death is told like any other.
-            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -247,10 +261,19 @@ impl Link {
         self.process.as_ref()
     }
 
-    /// True if nothing stood before it, so nobody waits for room in the socket.
-    pub(crate) fn queue(&mut self, head: Vec<u8>, body: Body) -> bool {
+    /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
+    /// that stands there, so nobody waits for room in the socket.
+    pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut body: Body) -> bool {
         let first = self.outgoing.is_empty();
         let parcels = body.parcels();
+        if first && parcels.is_empty() {
+            let tray = Tray::new(self.ledger.tray());
+            match tray.post(&mut self.tail, self.place, [&head, body.bytes()]) {
+                Posted::Yes => return false,
+                Posted::Asleep => (head, body) = (wire::nudge(), Body::None),
+                Posted::No => {}
+            }
+        }
         if !parcels.is_empty() {
             let numbers: Vec<u64> = parcels.iter().map(|parcel| parcel.id()).collect();
             self.outgoing.push_back(Outgoing {
@@ -301,6 +324,7 @@ impl Link {
             }
             match baggage::send(&self.socket, &parts[..count], parcels, flags) {
                 Ok(sent) => {
+                    self.place += sent as u64;
                     self.ledger.sent();
                     self.sent(sent);
                 }
@@ -395,11 +419,11 @@ impl Link {
 
     /// What it has finished and not yet sent: after its death the rest, once the socket is
     /// empty; before, a look ahead.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
-        let rest = self.ledger.rest(self.heard);
+    pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
+        rest.clear();
+        self.ledger.rest(self.heard, rest);
         self.heard += rest.len() as u64;
         self.ledger.heard(self.heard);
-        rest
     }
 
     /// It has finished something that has not been heard. (Cheap.)

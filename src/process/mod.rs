@@ -56,6 +56,7 @@ mod counted;
 mod crew;
 mod driver;
 mod driving;
+mod encoder;
 mod entry;
 mod error;
 mod flavor;
@@ -82,6 +83,10 @@ mod shared;
 mod shortcut;
 mod sink;
 mod stats;
+mod tray;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod tray_model;
 mod wire;
 mod worker;
 

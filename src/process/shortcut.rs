@@ -51,6 +51,9 @@ pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
 
 /// The same in nanoseconds, with time for the way.
 const WATCH: u64 = 40_000;
+/// The same where all have one processor: there a worker often runs before whoever has called it can say that
+/// he looks, so what he has said before counts for longer.
+const WATCH_ONE: u64 = 400_000;
 
 /// How often to look for what comes in an instant.
 const SOON: u32 = 50;
@@ -121,7 +124,9 @@ impl Shared {
         let Some((index, ledger, mut known)) = self.sole(id, begin, done) else {
             return;
         };
-        let watch = || ledger.watch(clock::now() + WATCH, self.watching.yields);
+        let yields = self.watching.yields;
+        let long = if yields { WATCH_ONE } else { WATCH };
+        let watch = || ledger.watch(clock::now() + long, yields);
         watch();
         while !ticks::have_passed(LOOK, begin) {
             if ledger.has_more(known)

@@ -51,20 +51,28 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
 }
 
 /// Decodes a value, all of it.
-#[inline]
+#[inline(always)]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     baggage::fresh();
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!(
-            "{} bytes were left over: its `Serialize` and `Deserialize` do not agree on what there is to read",
-            rest.len()
-        )),
+    // (In place, where the compiler sees it: `take_from_bytes` is a call.)
+    let mut deserializer = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(&mut deserializer).map_err(explain)?;
+    match deserializer.finalize() {
+        Ok([]) => Ok(value),
+        Ok(rest) => Err(left_over(rest.len())),
         Err(error) => Err(explain(error)),
     }
 }
 
+#[cold]
+fn left_over(bytes: usize) -> String {
+    format!(
+        "{bytes} bytes were left over: its `Serialize` and `Deserialize` do not agree on what there is to read"
+    )
+}
+
 /// The codec's errors, with what usually is behind them.
+#[cold]
 pub(crate) fn explain(error: postcard::Error) -> String {
     use postcard::Error::{
         SerdeDeCustom, SerdeSerCustom, SerializeBufferFull, SerializeSeqLengthUnknown,
@@ -86,6 +94,7 @@ pub(crate) fn explain(error: postcard::Error) -> String {
     }
 }
 
+#[cold]
 pub(crate) fn undecodable<R>(detail: String) -> TaskError {
     TaskError::Codec(Box::new(CodecError::new(
         type_name::<R>(),

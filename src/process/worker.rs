@@ -7,9 +7,9 @@
 //!    thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
 //!    come with it. Answer `HELLO`.
-//! 3. Frame by frame: run the items, send what they gave, say `END`, both together with
-//!    what comes next if that is there and brief. Where somebody looks for results in the ledger
-//!    (`shortcut`), look for the next frame for a moment before sending them. Keep the contexts of
+//! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run the items,
+//!    send what they gave, say `END`, both together with what comes next if that is there and brief. Where
+//!    somebody looks for results in the ledger (`shortcut`), look for the next frame for a moment before sending them. Keep the contexts of
 //!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
@@ -41,13 +41,14 @@ use super::call::{Canceller, calls};
 use super::clock;
 use super::memory::Memory;
 use super::shortcut::LOOK;
+use super::tray::Tray;
 use super::wire::{self, BatchHead, Frame};
 use super::{baggage, entry, raw_call};
 use crate::loom::{hint, thread};
 use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
-use crate::sys::ledger::{Gates, Pages};
+use crate::sys::ledger::{self, Gates, Pages};
 use crate::sys::ticks;
 use crate::sys::worker::ignore_broken_pipes;
 use crate::task::panic;
@@ -113,9 +114,14 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
         room: vec![0; ROOM],
         arrivals: Arrivals::default(),
         bag: Bag::default(),
-        letters: 0,
+        deliveries: 0,
+        tray: None,
+        letter: Vec::new(),
+        has_letter: false,
+        place: 0,
     };
     let [memory, bell] = inlet.first()?;
+    inlet.tray = Some(ledger::Tray::map(&memory)?);
     let pages = Pages::map(&memory)?;
     let (calls, canceller) = calls(Gates::map(&memory)?);
     watch(inlet.socket.try_clone()?, bell, canceller)?;
@@ -135,6 +141,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
         let bag = std::mem::take(&mut inlet.bag);
         match inlet.frame() {
             Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
+            Frame::Nudge => {}
             Frame::Welcome { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
@@ -218,7 +225,14 @@ struct Inlet {
     /// What the next frame brings along.
     bag: Bag,
     /// How often the parent had sent something, when that was last looked at.
-    letters: u64,
+    deliveries: u64,
+    /// Where small frames lie.
+    tray: Option<ledger::Tray>,
+    /// A frame that lay there, and whether it is the next one.
+    letter: Vec<u8>,
+    has_letter: bool,
+    /// How many bytes from the socket have been used.
+    place: u64,
 }
 
 impl Inlet {
@@ -246,8 +260,11 @@ impl Inlet {
     }
 
     /// A batch is here that takes no time: what there is to say can wait until after it.
-    fn has_brief(&self) -> bool {
-        let next = Frame::decode(&self.bytes[self.start..]);
+    fn has_brief(&mut self) -> bool {
+        let next = match self.takes_letter() {
+            true => Frame::decode(&self.letter),
+            false => Frame::decode(&self.bytes[self.start..]),
+        };
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
@@ -259,10 +276,10 @@ impl Inlet {
         }
         self.tidy();
         let begin = ticks::now();
-        while self.bytes.is_empty() {
-            let letters = outlet.letters();
-            if letters != self.letters {
-                self.letters = letters;
+        while self.bytes.is_empty() && !self.takes_letter() {
+            let deliveries = outlet.deliveries();
+            if deliveries != self.deliveries {
+                self.deliveries = deliveries;
                 let flags = RecvFlags::DONTWAIT;
                 match self.arrivals.receive(&self.socket, &mut self.room, flags) {
                     Ok(0) => die(),
@@ -279,16 +296,39 @@ impl Inlet {
                 false => hint::spin_loop(),
             }
         }
-        !self.bytes.is_empty()
+        !self.bytes.is_empty() || self.has_letter
+    }
+
+    fn tray(&self) -> Tray<'_> {
+        Tray::new(self.tray.as_ref().map_or(&[], ledger::Tray::words))
+    }
+
+    /// The next frame is a letter, and lies here.
+    #[inline]
+    fn takes_letter(&mut self) -> bool {
+        if !self.has_letter
+            && let Some(tray) = &self.tray
+        {
+            self.has_letter = Tray::new(tray.words()).read(self.place, &mut self.letter);
+        }
+        self.has_letter
     }
 
     /// The next frame, whole.
     fn frame(&mut self) -> Frame<'_> {
         loop {
+            if self.takes_letter() {
+                self.has_letter = false;
+                let Ok(Some((frame, _))) = Frame::decode(&self.letter) else {
+                    exit(1)
+                };
+                return frame;
+            }
             match Frame::decode(&self.bytes[self.start..]) {
                 Ok(Some((_, used))) => {
                     let at = self.start;
                     self.start += used;
+                    self.place += used as u64;
                     // Once more, for a borrow that may be returned.
                     let Ok(Some((frame, _))) = Frame::decode(&self.bytes[at..]) else {
                         exit(1)
@@ -312,15 +352,24 @@ impl Inlet {
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
             self.bytes = Vec::new(); // one large frame does not cost its memory for ever
         }
-        loop {
+        // In the middle of a frame the rest of it is on its way.
+        let sleeps = have == 0 && self.tray().falls_asleep();
+        if have == 0 && !sleeps && self.takes_letter() {
+            return; // (One whose turn has not come stands behind bytes that are on their way, too.)
+        }
+        let count = loop {
             let flags = RecvFlags::empty();
             match self.arrivals.receive(&self.socket, &mut self.room, flags) {
                 Ok(0) => die(),
-                Ok(count) => return self.bytes.extend_from_slice(&self.room[..count]),
+                Ok(count) => break count,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => die(),
             }
+        };
+        if sleeps {
+            self.tray().wakes();
         }
+        self.bytes.extend_from_slice(&self.room[..count]);
     }
 
     /// Forgets what has been used.

@@ -5,10 +5,10 @@
 //! is well. So the worker keeps two things where they outlive it:
 //!
 //! ```text
-//!        0            64            2048     2056     2112                  4096
-//!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬──────────────────┐
-//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ results ...      │
-//!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴──────────────────┘
+//!        0            64            4096     4104     4160                  8192    28672
+//!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬───────┬─────────────┐
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ tray  │ results ... │
+//!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┘
 //! ```
 //!
 //! *Gates*, one for each frame of work in the worker's window: `end << 32 | next`.
@@ -41,17 +41,22 @@
 //! are sent, and never what is known of them: a worker sends everything before it sleeps, and before it
 //! runs anything if `heard` is short of it.
 //!
+//! *Tray*: words in which small frames lie for a worker that is awake; what they mean is the process
+//! pool's affair (`process::tray`).
+//!
 //! **Invariants.**
 //! - **Y22** The memory is a memfd of exactly [`SIZE`] bytes, sealed against
 //!   resizing, mapped shared at page alignment; a mapping lives as long as its `Map`.
-//! - **Y23** The first page is only ever accessed as atomics, from both sides.
-//! - **Y24** The results are accessed through memory by the worker alone, through
-//!   the one `Pages` that it has; the parent copies them out with `pread`, and believes
-//!   what it got only if the worker is gone or `base` has not moved meanwhile.
+//! - **Y23** The first pages, up to the results, are only ever accessed as atomics, from both sides.
+//! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The
+//!   parent copies them out through a mapping of its own, word by word as atomics: whatever is in
+//!   them then are some numbers. It believes what it got only if the worker is gone or `base` has not moved meanwhile.
 //!
 //! **Rejected.** Sending after every item: a system call of about a microsecond
 //! for items that take ten nanoseconds. A ring for all results: a second
 //! transport beside the socket, with wake-ups and backpressure of its own.
+//!
+//! Length: three parts of one piece of memory, each with the side that writes and the side that reads.
 //!
 //! Tests: below; `tests/process.rs` kills workers everywhere.
 #![allow(unsafe_code)]
@@ -66,18 +71,22 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use rustix::fs::SealFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 
+use crate::loom::atomic::AtomicU64 as Word;
 use crate::sys::segment;
 
 /// How many frames of work a worker has at once: gates and window.
-pub(crate) const GATES: usize = 32;
+pub(crate) const GATES: usize = 64;
 
 /// How many bytes of results fit before the worker must send.
 pub(crate) const ROOM: usize = 124 << 10;
 
-const HEAD: usize = 4096;
-const SIZE: usize = HEAD + ROOM;
+const HEAD: usize = 8192;
+const TRAY: usize = 20 << 10;
+/// Where the results begin.
+const RESULTS: usize = HEAD + TRAY;
+const SIZE: usize = RESULTS + ROOM;
 
-/// The words of the first page.
+/// The words of the first pages.
 #[repr(C)]
 struct Head {
     gates: [Gate; GATES],
@@ -206,7 +215,7 @@ struct Map {
 
 // SAFETY: Y22: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Map {}
-// SAFETY: Y22, Y23: a shared reference gives the words of the first page only, which are atomics.
+// SAFETY: Y22, Y23: a shared reference gives the words before the results only, which are atomics.
 unsafe impl Sync for Map {}
 
 impl Map {
@@ -225,6 +234,22 @@ impl Map {
         let head = self.start.cast::<Head>();
         // SAFETY: Y22, Y23: mapped, aligned, zeroed at first, atomics only.
         unsafe { head.as_ref() }
+    }
+
+    /// The words between two places, or nothing if this mapping does not reach so far.
+    #[inline]
+    fn words(&self, from: usize, to: usize) -> &[Word] {
+        if to > self.length || from > to {
+            return &[];
+        }
+        // SAFETY: Y22: inside the mapping.
+        let start = unsafe { self.start.as_ptr().add(from) };
+        // SAFETY: Y22, Y23, Y24: mapped, aligned as every eighth byte of a page is, zeroed at first, atomics only.
+        unsafe { std::slice::from_raw_parts(start.cast(), (to - from) / 8) }
+    }
+
+    fn tray(&self) -> &[Word] {
+        self.words(HEAD, RESULTS)
     }
 }
 
@@ -249,7 +274,7 @@ impl Ledger {
             &memory,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let map = Map::new(memory.as_fd(), HEAD)?;
+        let map = Map::new(memory.as_fd(), SIZE)?;
         Ok(Self { memory, map })
     }
 
@@ -262,31 +287,43 @@ impl Ledger {
         &self.map.head().gates[index % GATES]
     }
 
-    /// The results behind the first `known` bytes of the worker's stream, up to now. Nothing
+    /// Where small frames are put down.
+    pub(crate) fn tray(&self) -> &[Word] {
+        self.map.tray()
+    }
+
+    /// Appends to `rest` the results behind the first `known` bytes of the worker's stream, up to now. Nothing
     /// if the worker was just sending. Whatever a worker gone wild has written here, this is
     /// at most [`ROOM`] bytes.
-    pub(crate) fn rest(&self, known: u64) -> Vec<u8> {
+    pub(crate) fn rest(&self, known: u64, rest: &mut Vec<u8>) {
         let head = self.map.head();
         let base = head.base.load(Ordering::Acquire);
         let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
-        let Some(arrived) = known.checked_sub(base) else {
-            return Vec::new();
+        let Some(arrived) = known.checked_sub(base).filter(|first| *first < length) else {
+            return;
         };
-        let missing = length.saturating_sub(arrived);
-        if missing == 0 {
-            return Vec::new();
+        let before = rest.len();
+        let (from, to) = (
+            arrived as usize / 8 * 8,
+            length.next_multiple_of(8) as usize,
+        );
+        let skipped = arrived as usize - from;
+        let mut words = self.map.words(RESULTS + from, RESULTS + to).iter();
+        let mut next = || {
+            words
+                .next()
+                .map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
+        };
+        rest.extend_from_slice(&next().unwrap_or_default()[skipped..]);
+        while let Some(bytes) = next() {
+            rest.extend_from_slice(&bytes);
         }
-        let mut rest = vec![0; missing as usize];
-        match rustix::io::pread(&self.memory, &mut rest[..], HEAD as u64 + arrived) {
-            Ok(read) => rest.truncate(read),
-            Err(_) => rest.clear(),
-        }
+        rest.truncate(before + (length - arrived) as usize);
         // Pairs with the fence in `sent`: bytes of a later round mean a base that has moved.
         fence(Ordering::Acquire);
         if head.base.load(Ordering::Relaxed) != base {
-            rest.clear();
+            rest.truncate(before);
         }
-        rest
     }
 }
 
@@ -340,6 +377,21 @@ impl Gates {
     }
 }
 
+/// The tray alone, for where the worker reads.
+#[derive(Debug)]
+pub(crate) struct Tray(Map);
+
+impl Tray {
+    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Self> {
+        Map::new(memory.as_fd(), RESULTS).map(Self)
+    }
+
+    #[inline]
+    pub(crate) fn words(&self) -> &[Word] {
+        self.0.tray()
+    }
+}
+
 /// The worker's side.
 #[derive(Debug)]
 pub(crate) struct Pages(Map);
@@ -357,8 +409,8 @@ impl Pages {
     /// The results.
     #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        // SAFETY: Y22: `HEAD` is inside the mapping of `SIZE` bytes.
-        let start = unsafe { self.0.start.as_ptr().add(HEAD) };
+        // SAFETY: Y22: `RESULTS` is inside the mapping of `SIZE` bytes.
+        let start = unsafe { self.0.start.as_ptr().add(RESULTS) };
         // SAFETY: Y24: nobody else touches these bytes while `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(start, ROOM) }
     }
@@ -378,7 +430,7 @@ impl Pages {
 
     /// How often the parent has sent something.
     #[inline]
-    pub(crate) fn letters(&self) -> u64 {
+    pub(crate) fn deliveries(&self) -> u64 {
         self.0.head().parent.sent.load(Ordering::Acquire)
     }
 
@@ -410,6 +462,13 @@ mod tests {
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let pages = Pages::map(&memory).unwrap();
         (ledger, pages)
+    }
+
+    fn rest(ledger: &Ledger, known: u64) -> Vec<u8> {
+        let mut rest = vec![9];
+        ledger.rest(known, &mut rest);
+        assert_eq!(rest.remove(0), 9, "it appends");
+        rest
     }
 
     #[test]
@@ -465,19 +524,23 @@ mod tests {
     fn the_rest_is_what_was_not_received() {
         let (ledger, mut pages) = pair();
         pages.room()[..6].copy_from_slice(b"abcdef");
-        assert_eq!(ledger.rest(0), b"");
+        assert_eq!(rest(&ledger, 0), b"");
         pages.commit(6);
-        assert_eq!(ledger.rest(0), b"abcdef");
-        assert_eq!(ledger.rest(4), b"ef");
-        assert_eq!(ledger.rest(6), b"");
-        assert_eq!(ledger.rest(900), b"", "a large record went past the pages");
+        assert_eq!(rest(&ledger, 0), b"abcdef");
+        assert_eq!(rest(&ledger, 4), b"ef");
+        assert_eq!(rest(&ledger, 6), b"");
+        assert_eq!(
+            rest(&ledger, 900),
+            b"",
+            "a large record went past the pages"
+        );
         pages.sent(6);
-        assert_eq!(ledger.rest(6), b"");
+        assert_eq!(rest(&ledger, 6), b"");
         pages.room()[..2].copy_from_slice(b"gh");
         pages.commit(2);
-        assert_eq!(ledger.rest(6), b"gh");
+        assert_eq!(rest(&ledger, 6), b"gh");
         assert_eq!(
-            ledger.rest(3),
+            rest(&ledger, 3),
             b"",
             "less than was sent before: nothing to be had"
         );
@@ -509,7 +572,7 @@ mod tests {
         let (mut received, mut early, mut round) = (0, 0, 0);
         while let Ok(length) = told.recv() {
             for _ in 0..3 {
-                let rest = ledger.rest(received);
+                let rest = rest(&ledger, received);
                 for (place, number) in rest.chunks_exact(8).enumerate() {
                     let expected = received / 8 + place as u64;
                     assert_eq!(number, expected.to_ne_bytes(), "of another round");
@@ -526,10 +589,43 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_begins_and_ends_anywhere() {
+        let (ledger, mut pages) = pair();
+        let bytes: Vec<u8> = (0..ROOM).map(|at| (at * 7 + at / 251) as u8).collect();
+        pages.room().copy_from_slice(&bytes);
+        for length in (0..40).chain(ROOM - 9..=ROOM) {
+            pages.commit(length);
+            for known in (0..length.min(20)).chain(length.saturating_sub(20)..length) {
+                assert!(
+                    rest(&ledger, known as u64) == bytes[known..length],
+                    "{known}..{length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_tray_is_where_both_see_it_and_nothing_else_is() {
+        let (ledger, mut pages) = pair();
+        let memory = ledger.memory().try_clone_to_owned().unwrap();
+        let tray = Tray::map(&memory).unwrap();
+        assert_eq!(tray.words().len(), TRAY / 8);
+        for (at, word) in ledger.tray().iter().enumerate() {
+            word.store(at as u64, Ordering::Relaxed);
+        }
+        pages.room().fill(1);
+        ledger.gate(GATES - 1).open(5);
+        ledger.watch(1000, true);
+        for (at, word) in tray.words().iter().enumerate() {
+            assert_eq!(word.load(Ordering::Relaxed), at as u64);
+        }
+    }
+
+    #[test]
     fn a_wild_worker_is_bounded() {
         let (ledger, pages) = pair();
         pages.commit(usize::MAX);
-        assert_eq!(ledger.rest(0).len(), ROOM);
+        assert_eq!(rest(&ledger, 0).len(), ROOM);
         assert!(rustix::fs::ftruncate(ledger.memory(), 0).is_err(), "sealed");
     }
 
@@ -552,8 +648,8 @@ mod tests {
             ledger.watch(1000, yields);
             assert_eq!(pages.watched(), (1000, yields));
         }
-        let before = pages.letters();
+        let before = pages.deliveries();
         ledger.sent();
-        assert_eq!(pages.letters(), before + 1);
+        assert_eq!(pages.deliveries(), before + 1);
     }
 }

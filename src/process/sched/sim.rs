@@ -470,7 +470,7 @@ impl World {
             }
             Frame::Forget { id } => assert!(sim.contexts.remove(&id)),
             Frame::Bye => sim.leaves = true,
-            Frame::Welcome { .. } | Frame::Bag(_) => unreachable!(),
+            Frame::Welcome { .. } | Frame::Bag(_) | Frame::Nudge => unreachable!(),
         }
     }
 

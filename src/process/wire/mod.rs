@@ -14,6 +14,7 @@
 //!                                  item = length, bytes of the argument
 //!                         FORGET   id of a context
 //!                         BAG      numbers: of the descriptors that come with its first byte
+//!                         NUDGE    nothing: look at the tray
 //!                         BYE
 //!
 //!   worker ──► parent   record = kind, length, payload
@@ -50,7 +51,7 @@ mod tests;
 use std::ops::Range;
 
 /// Both sides say it first; it changes with the protocol.
-pub(crate) const VERSION: u64 = 5;
+pub(crate) const VERSION: u64 = 6;
 
 /// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +68,7 @@ const FORGET: u8 = 5;
 /// In both directions.
 const BAG: u8 = 7;
 const TAKEN: u8 = 8;
+const NUDGE: u8 = 9;
 
 const HELLO: u8 = 1;
 const VALUE: u8 = 2;
@@ -241,6 +243,8 @@ pub(crate) enum Frame<'a> {
     },
     /// What the next frame brings along.
     Bag(Vec<u64>),
+    /// There is a letter in the tray.
+    Nudge,
     Bye,
 }
 
@@ -290,6 +294,7 @@ impl<'a> Frame<'a> {
                 id: reader.number()?,
             },
             BAG => Self::Bag(numbers(reader)?),
+            NUDGE => Self::Nudge,
             BYE => Self::Bye,
             _ => return None,
         })
@@ -339,6 +344,10 @@ fn numbers(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
 
 pub(crate) fn bye() -> Vec<u8> {
     whole(BYE, &[])
+}
+
+pub(crate) fn nudge() -> Vec<u8> {
+    whole(NUDGE, &[])
 }
 
 /// Everything of a batch but its items, of which there are `bytes` bytes.

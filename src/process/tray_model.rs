@@ -1,0 +1,131 @@
+//! The tray of a worker for the models: the socket is a counter and a condition.
+//!
+//! What they drive is `tray.rs` as it is, with room for one letter, and beside it the order in which a worker looks
+//! for its next frame: in the tray, among what it has received, in the tray once more, and then it sleeps.
+//! Exists under `--cfg loom` only.
+#![allow(missing_docs, missing_debug_implementations)]
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+
+use super::tray::{Posted, Tray, WORDS};
+use crate::loom::atomic::AtomicU64;
+use crate::loom::{Condvar, Mutex};
+
+/// A step that a model leaves out, to see itself fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    No,
+    /// Neither side has a fence between what it says and what it looks at.
+    NoFences,
+    /// Nobody is told of a letter that lies there while the worker sleeps.
+    NoNudge,
+    /// Frames are read from wherever one is found first.
+    NoPlaces,
+}
+
+std::thread_local! {
+    static FENCELESS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// All of a model's threads run on one of the system's.
+pub(super) fn without_fences() -> bool {
+    FENCELESS.with(Cell::get)
+}
+
+pub struct Pair {
+    words: Vec<AtomicU64>,
+    /// Frames on their way, each of one byte; a nudge is 0.
+    socket: (Mutex<VecDeque<u8>>, Condvar),
+    broken: Broken,
+}
+
+impl Pair {
+    pub fn new(broken: Broken) -> Self {
+        FENCELESS.with(|cell| cell.set(broken == Broken::NoFences));
+        let pair = Self {
+            words: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
+            socket: (Mutex::new(VecDeque::new()), Condvar::new()),
+            broken,
+        };
+        pair.tray().clear();
+        pair
+    }
+
+    fn tray(&self) -> Tray<'_> {
+        Tray::new(&self.words)
+    }
+
+    fn send(&self, frame: u8, place: &mut u64) {
+        *place += 1;
+        self.socket.0.lock().push_back(frame);
+        self.socket.1.notify_one();
+    }
+
+    /// The parent: sends the frames 1 to `count`; those in `large` are none for the tray.
+    pub fn parent(&self, count: u8, large: &[u8]) {
+        let (mut tail, mut place) = (0, 0);
+        for frame in 1..=count {
+            if large.contains(&frame) {
+                self.send(frame, &mut place);
+                continue;
+            }
+            let at = match self.broken {
+                Broken::NoPlaces => 0,
+                _ => place,
+            };
+            match self.tray().post(&mut tail, at, [&[frame], &[]]) {
+                Posted::Yes => {}
+                Posted::Asleep if self.broken == Broken::NoNudge => {}
+                Posted::Asleep => self.send(0, &mut place),
+                Posted::No => self.send(frame, &mut place),
+            }
+        }
+    }
+
+    /// The worker: hears `count` frames, in their order.
+    pub fn worker(&self, count: u8) {
+        let (mut place, mut received) = (0, None);
+        let (mut letter, mut next) = (Vec::new(), 1);
+        let mut hear = |frame: u8| {
+            assert_eq!(frame, next, "out of turn");
+            next += 1;
+            next > count
+        };
+        loop {
+            let at = match self.broken {
+                Broken::NoPlaces => 0,
+                _ => place,
+            };
+            if self.tray().read(at, &mut letter) {
+                if hear(letter[0]) {
+                    return;
+                }
+                continue;
+            }
+            if let Some(frame) = received.take() {
+                place += 1;
+                if frame != 0 && hear(frame) {
+                    return;
+                }
+                continue;
+            }
+            let sleeps = self.tray().falls_asleep();
+            if !sleeps && self.tray().read(at, &mut letter) {
+                if hear(letter[0]) {
+                    return;
+                }
+                continue;
+            }
+            let mut socket = self.socket.0.lock();
+            while socket.is_empty() {
+                socket = self.socket.1.wait(socket);
+            }
+            received = socket.pop_front();
+            drop(socket);
+            if sleeps {
+                self.tray().wakes();
+            }
+        }
+    }
+}
