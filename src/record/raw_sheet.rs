@@ -6,12 +6,13 @@
 //! line. 3. A reader loads that number, which acquires all lines below it, and copies them.
 //!
 //! - **R1** There is one [`Pen`] for a sheet, and it writes under `&mut`: so one thread at a time writes, and the lines
-//!   from the published number on are its own.
+//!   from the published number on, which the pen keeps for itself as well, are its own.
 //! - **R2** A line below the published number holds a value and is never written again. Values are `Copy`, so
 //!   nobody has to drop them.
 //!
-//! Rejected: a vector behind a mutex for each thread (two more atomic operations an event, and a thread that
-//! is preempted inside holds up the one that stops the recording).
+//! Rejected: asking the atomic for the number of lines (a load more, and loom then looks at no other order); a
+//! vector behind a mutex for each thread (two more atomic operations an event, and a thread that is
+//! preempted inside holds up the one that stops the recording).
 //!
 //! Tests: `checks/tests/sheet_models.rs` (loom), below.
 #![allow(unsafe_code)]
@@ -31,7 +32,11 @@ struct Sheet<T> {
 unsafe impl<T: Copy + Send> Sync for Sheet<T> {}
 
 /// Writes.
-pub(super) struct Pen<T>(Arc<Sheet<T>>);
+pub(super) struct Pen<T> {
+    sheet: Arc<Sheet<T>>,
+    /// How many lines it has written.
+    at: usize,
+}
 
 /// Reads.
 pub(super) struct Page<T>(Arc<Sheet<T>>);
@@ -43,24 +48,28 @@ pub(super) fn sheet<T: Copy + Send>(room: usize) -> (Pen<T>, Page<T>) {
         written: AtomicUsize::new(0),
         lines: lines.collect(),
     });
-    (Pen(Arc::clone(&sheet)), Page(sheet))
+    let pen = Pen {
+        sheet: Arc::clone(&sheet),
+        at: 0,
+    };
+    (pen, Page(sheet))
 }
 
 impl<T: Copy + Send> Pen<T> {
     /// Adds a line; false: there is no room.
     #[inline]
     pub(super) fn write(&mut self, value: T) -> bool {
-        let at = self.0.written.load(Ordering::Relaxed); // our own store
-        let Some(line) = self.0.lines.get(at) else {
+        let Some(line) = self.sheet.lines.get(self.at) else {
             return false;
         };
-        // SAFETY: R1: the line is not published, and `&mut self` is the only pen.
+        // SAFETY: R1: the line is not published (`at` is the published number), and `&mut self` is the only pen.
         line.with_mut(|line| unsafe { line.write(MaybeUninit::new(value)) });
         // Release: pairs with the load in `read`.
         let order = Ordering::Release;
         #[cfg(loom)]
         let order = fault::weaken(order);
-        self.0.written.store(at + 1, order);
+        self.at += 1;
+        self.sheet.written.store(self.at, order);
         true
     }
 }
