@@ -8,8 +8,8 @@
 //!
 //! Where a thread's clock cannot be read by others, there is none.
 //!
-//! - **Y101** `pthread_getcpuclockid` is asked for the calling thread, which is alive, and writes one number into a local.
-//! - **Y102** `clock_gettime` writes into a local, and answers with an error for a clock whose thread has ended.
+//! - **Y90** `pthread_getcpuclockid` is asked for the calling thread, which is alive, and writes one number into a local.
+//! - **Y91** `clock_gettime` writes into a local, and answers with an error for a clock whose thread has ended.
 //!
 //! Rejected: the thread's state alone (a file to open for each look, and it tells of one moment only).
 //!
@@ -50,10 +50,10 @@ mod imp {
     pub(super) type Id = libc::clockid_t;
 
     pub(super) fn mine() -> Option<(Id, u32)> {
-        // SAFETY: Y101: it has no precondition.
+        // SAFETY: Y90: it has no precondition.
         let me = unsafe { libc::pthread_self() };
         let mut id = 0;
-        // SAFETY: Y101.
+        // SAFETY: Y90.
         let error = unsafe { libc::pthread_getcpuclockid(me, &raw mut id) };
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
         (error == 0).then_some((id, thread.unsigned_abs()))
@@ -71,7 +71,7 @@ mod imp {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: Y102.
+        // SAFETY: Y91.
         let error = unsafe { libc::clock_gettime(id, &raw mut time) };
         let seconds = u64::try_from(time.tv_sec).ok()?;
         let nanoseconds = u32::try_from(time.tv_nsec).ok()?;
