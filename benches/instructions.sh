@@ -116,7 +116,7 @@ for name in trefoil-future async-task-future trefoil-await async-task-await \
     row "$name" cell
 done
 for name in tree-sequential tree-1-worker tree-2-one-busy tree-2-one-asleep tree-rayon tree-chili \
-    spawn-inside spawn-outside scope-spawn-inside scope-of-one scope-of-one-rayon \
+    spawn-inside spawn-blocking-inside spawn-outside scope-spawn-inside scope-of-one scope-of-one-rayon \
     map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
     row "$name" pool
 done

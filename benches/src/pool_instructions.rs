@@ -126,7 +126,16 @@ fn main() {
                 assert_eq!(on_chili(scope, black_box(small)), nodes(LAYERS));
             });
         }
-        "spawn-inside" => one().install(|| {
+        "spawn-inside" => {
+            let pool = one();
+            pool.install(|| {
+                count(CALLS, 1, || {
+                    let i = black_box(1);
+                    assert_eq!(pool.spawn(move || i).join().unwrap(), 1);
+                });
+            });
+        }
+        "spawn-blocking-inside" => one().install(|| {
             count(CALLS, 1, || {
                 let i = black_box(1);
                 assert_eq!(trefoil::spawn_blocking(move || i).join().unwrap(), 1);

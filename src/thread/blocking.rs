@@ -251,8 +251,8 @@ impl Worker {
             crew.block();
         }
         slot.lending().begin(trusted);
-        if !trusted && crew.idle().unwatched() {
-            crew.recheck();
+        if !trusted && crew.idle().unwatched() && self.sees_tasks() {
+            crew.published();
         }
         true
     }

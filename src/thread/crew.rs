@@ -356,7 +356,7 @@ impl Crew {
         self.idle.idlers(self.grain.stand_ins()) + self.grain.waiting()
     }
 
-    fn has_open_post(&self) -> bool {
+    pub(super) fn has_open_post(&self) -> bool {
         self.has_post() && self.slots().1.iter().any(|slot| slot.post().is_open())
     }
 

@@ -355,6 +355,14 @@ impl Worker {
         Some(work)
     }
 
+    /// As [`Crew::has_tasks`], with this worker's own copy of the list.
+    #[inline]
+    pub(super) fn sees_tasks(&self) -> bool {
+        !self.crew.injector().is_empty()
+            || self.with_slots(|slots| slots.iter().any(|slot| slot.public().has_tasks()))
+            || self.crew.has_open_post()
+    }
+
     /// Some of the injector's work, of which the first is to be run now.
     fn fetch(&self) -> Option<Work> {
         let (first, more) = self

@@ -105,6 +105,15 @@ pub fn inside(bench: &mut Bench) {
     #[cfg_attr(not(feature = "forte"), allow(unused_mut))]
     let mut entries = vec![
         Entry::inside(Kind::Ours, "trefoil", n, 1, |n| {
+            let pool = peers::trefoil(2);
+            pool.install(|| {
+                clock(n, || {
+                    let i = black_box(1);
+                    black_box(pool.spawn(move || i).join().unwrap());
+                })
+            })
+        }),
+        Entry::inside(Kind::OursToo, "trefoil, spawn_blocking", n, 1, |n| {
             peers::trefoil(2).install(|| {
                 clock(n, || {
                     let i = black_box(1);
