@@ -21,6 +21,13 @@ fn at(sorted: &[f64], fraction: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
 
+/// The middle value.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    at(&values, 0.5)
+}
+
 fn figure(name: &str, kind: Kind, samples: &[f64], fraction: f64) -> Figure {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -12,3 +12,5 @@ pub mod record;
 pub mod report;
 pub mod rows;
 pub mod work;
+
+pub use judge::median;

@@ -34,8 +34,8 @@ fn main() {
     bench.group("join tree 1023", join::small);
     bench.group("join tree 2^16", |bench| join::large(bench, 16));
     bench.group("join tree 2^20", |bench| join::large(bench, 20));
-    bench.group("join tree 2^22", |bench| join::large(bench, 22));
     if bench.scale == Scale::Full {
+        bench.group("join tree 2^22", |bench| join::large(bench, 22));
         bench.group("join tree 2^24", |bench| join::large(bench, 24));
     }
     bench.group("fib", join::fib);

@@ -85,7 +85,9 @@ fn machine() -> String {
     let kibi: f64 = kibi.trim_end_matches(" kB").parse().unwrap_or(0.0);
     let kernel = file("/proc/sys/kernel/osrelease");
     let kind = if guest { "virtual " } else { "" };
-    let system = match kernel.trim() {
+    // The version without what a distribution hangs behind it.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    let system = match kernel {
         "" => std::env::consts::OS.to_owned(),
         kernel => format!("Linux {kernel}"),
     };
