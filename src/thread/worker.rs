@@ -632,6 +632,7 @@ impl Worker {
                 self.seat.parker.park_deadline(look);
             }
             if !self.seat.slot.post.is_empty() {
+                self.crew.calls().trust_nobody();
                 idle.step_in();
                 return Role::Work;
             }
