@@ -66,15 +66,15 @@ fn join_detached(tasks: Vec<Task<()>>) {
     }
 }
 
-/// How many of `calls`, which compute for 25 ms each, run at once.
-fn most_at_once(pool: &ThreadPool, calls: usize) -> usize {
+/// How many of `calls`, which compute for so long each, run at once.
+fn most_at_once(pool: &ThreadPool, calls: usize, millis: u64) -> usize {
     let now = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let begin = |_| {
         let (now, most) = (Arc::clone(&now), Arc::clone(&most));
         spawn_blocking(move || {
             most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-            compute(25);
+            compute(millis);
             now.fetch_sub(1, SeqCst);
         })
     };
@@ -88,8 +88,22 @@ fn those_who_wait_do_not_vouch_for_those_who_compute() {
     within_deadline(|| {
         let pool = pool("vouch", 2);
         let (tell, tasks) = waiters(&pool, 60);
-        let most = most_at_once(&pool, 80);
+        let most = most_at_once(&pool, 80, 25);
         assert!(most <= 10, "{most} at once");
+        drop(tell);
+        join_detached(tasks);
+        comes_to_rest(&pool);
+    });
+}
+
+/// Nobody is stuck where all others compute, however long.
+#[test]
+fn one_that_waits_for_ever_makes_no_room_for_those_who_compute() {
+    within_deadline(|| {
+        let pool = pool("room", 2);
+        let (tell, tasks) = waiters(&pool, 1);
+        let most = most_at_once(&pool, 8, 300);
+        assert!(most <= 3, "{most} at once");
         drop(tell);
         join_detached(tasks);
         comes_to_rest(&pool);

@@ -15,6 +15,8 @@
 //! one by one, each after its predecessor has been seen to wait. So for each one that is seen to wait for the first time, less those that compute, [`TRUST`] calls may
 //! begin as if it had been seen already (*on trust*); who proves to compute has had a place too many until it ends. Trust ends with the next look, and when
 //! nothing is queued any more. A call vouches once: one that has waited for an hour says nothing of those that begin now.
+//! 5. The stall rule of `idle.rs` is for those who are stuck: while nobody is blocked but calls whose places
+//! are lent, and as many calls compute as the pool is wide, it does not apply.
 //!
 //! So calls that compute run as wide as the pool; calls that wait run at once, after some ten milliseconds, up to
 //! [`MOST`] of them; and where both come mixed, as many compute as the pool is wide, or few more.
@@ -295,29 +297,35 @@ impl Watch {
         watch
     }
 
-    /// Lends the places of those who wait. To be called while something is queued.
-    pub(super) fn look(&mut self, crew: &Arc<Crew>) {
+    /// Lends the places of those who wait. To be called while something is queued. True: nobody is stuck (step 5).
+    pub(super) fn look(&mut self, crew: &Arc<Crew>) -> bool {
         if crew.calls().is_full() {
             crew.calls().trust_nobody();
             self.seen.clear();
-            return;
+            return false;
         }
         let now = Instant::now();
         let least = (now - self.at) / 8;
         let (mut vouching, mut computing, mut lent) = (0_usize, 0, false);
+        let (mut at_work, mut away) = (0, 0);
         let mut seen = HashMap::new();
         for slot in crew.slots().1.iter() {
             let Some(mut sample) = slot.lending().sample() else {
                 continue;
             };
+            away += usize::from(sample.lent);
             let before = self.seen.get(&slot.number());
             if let Some(before) = before.filter(|before| before.call == sample.call) {
                 sample.waits = sample.is_waiting(before, least);
                 if sample.waits {
                     vouching += usize::from(slot.lending().vouch(sample.call));
-                    lent |= !sample.lent && crew.lend(slot, sample.call);
+                    if !sample.lent && crew.lend(slot, sample.call) {
+                        lent = true;
+                        away += 1;
+                    }
                 } else {
                     computing += 1;
+                    at_work += usize::from(!sample.lent);
                 }
             }
             seen.insert(slot.number(), sample);
@@ -328,6 +336,7 @@ impl Watch {
             crew.recheck();
         }
         *self = Self { at: now, seen };
+        at_work >= crew.width() && away >= crew.idle().blocked()
     }
 }
 
