@@ -425,6 +425,33 @@ fn a_child_that_leaves_by_the_front_door() {
     });
 }
 
+fn a_call_whose_place_is_lent_forks() {
+        for calls_inside in [false, true] {
+            let pool = ThreadPool::with_threads(1);
+            let (go, gate) = mpsc::channel();
+            let mut call = pool.install(|| {
+                trefoil::spawn_blocking(move || {
+                    gate.recv().unwrap();
+                    if calls_inside {
+                        in_child(|| {
+                            use_the_global_pool();
+                            use_a_new_pool();
+                        });
+                        return 0;
+                    }
+                    // The child returns, too: into a thread that its pool does not have.
+                    split().map_or(0, ending)
+                })
+            });
+            // It runs only if the other's place is lent.
+            let mut behind = pool.spawn(|| ());
+            behind.join_timeout(Duration::from_secs(30)).unwrap();
+            go.send(()).unwrap();
+            assert_eq!(call.join_timeout(Duration::from_secs(30)).unwrap(), 0);
+            assert_eq!(pool.install(|| fib(10)), 55);
+        }
+}
+
 fn a_hook_that_forks() {
     let (tell, told) = mpsc::channel();
     let pool = ThreadPool::builder()

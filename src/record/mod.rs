@@ -18,7 +18,7 @@
 //! Whoever sees a task's end (joined it, say) and then stops the recording has everything that the task did: its
 //! events are written before its end becomes visible.
 //!
-//! A thread keeps its last sheet, 128 KiB at most, until it ends or writes in another recording.
+//! A thread keeps its last sheet, 128 KiB at most, and the numbers of the named tasks, until it ends or writes in another recording.
 //!
 //! What a thread is (whose worker, or a loop's) is kept at all times, so that a recording which begins later knows it.
 //!
@@ -119,7 +119,7 @@ pub(crate) fn roused(pool: u32, slot: usize) {
     });
 }
 
-/// Which task the next wait of this thread is for.
+/// Which task the next wait of this thread is for; 0: none.
 #[inline(always)]
 pub(crate) fn awaits(task: u64) {
     note(|| What::Awaits { task });

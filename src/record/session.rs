@@ -213,16 +213,12 @@ impl Session {
         let Some(logs) = self.logs.lock().take() else {
             return Yield::default();
         };
-        let length = stop.instant - self.start.instant;
-        let scale = Scale {
-            start: self.start.ticks,
-            each: length.as_nanos() as f64 / (stop.ticks.saturating_sub(self.start.ticks)) as f64,
-        };
+        let scale = Scale::between(self.start, stop);
         let threads: Vec<Written> = logs.iter().map(|log| log.written(&scale)).collect();
         let lost = threads.iter().map(|thread| thread.lost).sum::<u64>();
         Yield {
             threads,
-            length: length.as_nanos() as u64,
+            length: scale.length,
             lost: lost + self.lost.load(Ordering::Relaxed),
         }
     }
@@ -250,11 +246,24 @@ impl Session {
 struct Scale {
     start: u64,
     each: f64,
+    length: u64,
 }
 
 impl Scale {
+    fn between(start: Moment, stop: Moment) -> Self {
+        let length = (stop.instant - start.instant).as_nanos() as u64;
+        let ticks = stop.ticks.saturating_sub(start.ticks).max(1);
+        Self {
+            start: start.ticks,
+            each: length as f64 / ticks as f64,
+            length,
+        }
+    }
+
+    /// Not behind the end: a thread may have written a little more, or the counter have jumped.
     fn nanos(&self, ticks: u64) -> u64 {
-        (ticks.saturating_sub(self.start) as f64 * self.each) as u64
+        let nanos = ticks.saturating_sub(self.start) as f64 * self.each;
+        (nanos as u64).min(self.length)
     }
 }
 
@@ -406,10 +415,71 @@ impl Own {
 
     fn name(&mut self, task: u64, name: &str) {
         if let Some(log) = &self.log
-            && self.named.insert(task)
+            && !self.named.contains(&task)
             && self.session.reserve(2 + name.len() / EVENT).is_some()
         {
+            self.named.insert(task);
             log.names.lock().push((task, name.into()));
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_counter_that_jumps_leads_nowhere_else() {
+        let instant = Instant::now();
+        let at = |ticks, nanos| Moment {
+            instant: instant + Duration::from_nanos(nanos),
+            ticks,
+        };
+        let scale = Scale::between(at(3000, 0), at(5000, 1000));
+        assert_eq!(
+            [2999, 3000, 4000, 5000].map(|t| scale.nanos(t)),
+            [0, 0, 500, 1000]
+        );
+        assert_eq!(scale.nanos(u64::MAX), 1000);
+        let back = Scale::between(at(3000, 0), at(10, 1000));
+        assert_eq!(
+            [0, 3000, 3001, u64::MAX].map(|t| back.nanos(t)),
+            [0, 0, 1000, 1000]
+        );
+    }
+
+    #[test]
+    fn names_are_kept_while_there_is_room() {
+        let session = Arc::new(Session {
+            number: u64::MAX,
+            born: fork::generation(),
+            start: Moment::now(Clock::Counter),
+            clock: Clock::Counter,
+            left: AtomicUsize::new(10),
+            lost: AtomicU64::new(0),
+            logs: Mutex::new(None),
+        });
+        let (pen, page) = raw_sheet::sheet(1);
+        let log = Arc::new(Log {
+            name: None,
+            os_id: 1,
+            sheets: Mutex::new(vec![page]),
+            names: Mutex::new(Vec::new()),
+            lost: AtomicU64::new(0),
+        });
+        let mut own = Own {
+            number: session.number,
+            session,
+            log: Some(Arc::clone(&log)),
+            pen: Some(pen),
+            next: LEAST,
+            named: HashSet::new(),
+        };
+        for task in 0..1000 {
+            own.name(task % 500, "name");
+        }
+        assert_eq!(log.names.lock().len(), 5);
+        assert_eq!(own.named.len(), 5, "what there is no room for takes none");
     }
 }

@@ -147,11 +147,21 @@ impl<T> Task<T> {
             }
             hint::spin_loop();
         }
-        record::awaits(self.id().get());
-        let waited = park::wait(deadline, |waker| !self.handle.register(waker.clone()));
+        let mut noted = false;
+        let waited = park::wait(deadline, |waker| {
+            let waits = self.handle.register(waker.clone());
+            if waits && record::is_on() && !std::mem::replace(&mut noted, true) {
+                record::awaits(self.id().get());
+            }
+            !waits
+        });
         match waited {
             Waited::Ready => {}
-            Waited::TimedOut | Waited::Refused => self.handle.unregister(),
+            Waited::TimedOut | Waited::Refused => {
+                // If it has not parked, the next wait is not for this task.
+                record::awaits(0);
+                self.handle.unregister();
+            }
         }
         match self.try_join() {
             Some(result) => result,
@@ -203,13 +213,13 @@ impl<T> Task<T> {
     /// Cost: two allocations; a task without a name pays nothing for the possibility.
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
-        record::named(self.id().get(), &name);
-        let _first = self
+        let first = self
             .handle
             .header()
             .side_or_make()
             .name
             .get_or_init(|| name);
+        record::named(self.id().get(), first);
         self
     }
 

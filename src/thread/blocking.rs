@@ -12,9 +12,11 @@
 //! as at its last look ([`Watch`]). One that has run for less than an eighth of the time, and does not want to run just now, *waits*, and *its place is lent*: it is counted
 //! as blocked, so that another thread is woken or started. The others *compute*; on a machine with too much to do, they may wait for a processor. 3. When its call ends, it is counted
 //! as running again, which may be one too many: `idle.rs` sees to that. 4. A thousand calls that wait would still begin
-//! one by one, each after its predecessor has been seen to wait. So for each one that waits more than compute, [`TRUST`] calls may
+//! one by one, each after its predecessor has been seen to wait. So for each one that is seen to wait for the first time, less those that compute, [`TRUST`] calls may
 //! begin as if it had been seen already (*on trust*); who proves to compute has had a place too many until it ends. Trust ends with the next look, and when
-//! nothing is queued any more.
+//! nothing is queued any more. A call vouches once: one that has waited for an hour says nothing of those that begin now.
+//! 5. The stall rule of `idle.rs` is for those who are stuck: while nobody is blocked but calls whose places
+//! are lent, and as many calls compute as the pool is wide, it does not apply.
 //!
 //! So calls that compute run as wide as the pool; calls that wait run at once, after some ten milliseconds, up to
 //! [`MOST`] of them; and where both come mixed, as many compute as the pool is wide, or few more.
@@ -72,6 +74,8 @@ struct State {
     phase: Phase,
     /// Which call it is.
     call: u64,
+    /// It has been seen to wait.
+    known: bool,
     clock: Option<ThreadClock>,
 }
 
@@ -101,6 +105,7 @@ impl Lending {
     pub(super) fn begin(&self, lent: bool) {
         let mut state = self.0.lock();
         state.call += 1;
+        state.known = false;
         state.phase = if lent { Phase::Lent } else { Phase::Taken };
     }
 
@@ -150,6 +155,12 @@ impl Lending {
             state.phase = Phase::Lent;
         }
         counted
+    }
+
+    /// This call has been seen to wait. True: for the first time.
+    fn vouch(&self, call: u64) -> bool {
+        let mut state = self.0.lock();
+        state.call == call && !std::mem::replace(&mut state.known, true)
     }
 
     fn sample(&self) -> Option<Sample> {
@@ -286,39 +297,46 @@ impl Watch {
         watch
     }
 
-    /// Lends the places of those who wait. To be called while something is queued.
-    pub(super) fn look(&mut self, crew: &Arc<Crew>) {
+    /// Lends the places of those who wait. To be called while something is queued. True: nobody is stuck (step 5).
+    pub(super) fn look(&mut self, crew: &Arc<Crew>) -> bool {
         if crew.calls().is_full() {
             crew.calls().trust_nobody();
             self.seen.clear();
-            return;
+            return false;
         }
         let now = Instant::now();
         let least = (now - self.at) / 8;
-        let (mut waiting, mut computing, mut lent) = (0_usize, 0, false);
+        let (mut vouching, mut computing, mut lent) = (0_usize, 0, false);
+        let (mut at_work, mut away) = (0, 0);
         let mut seen = HashMap::new();
         for slot in crew.slots().1.iter() {
             let Some(mut sample) = slot.lending().sample() else {
                 continue;
             };
+            away += usize::from(sample.lent);
             let before = self.seen.get(&slot.number());
             if let Some(before) = before.filter(|before| before.call == sample.call) {
                 sample.waits = sample.is_waiting(before, least);
                 if sample.waits {
-                    waiting += 1;
-                    lent |= !sample.lent && crew.lend(slot, sample.call);
+                    vouching += usize::from(slot.lending().vouch(sample.call));
+                    if !sample.lent && crew.lend(slot, sample.call) {
+                        lent = true;
+                        away += 1;
+                    }
                 } else {
                     computing += 1;
+                    at_work += usize::from(!sample.lent);
                 }
             }
             seen.insert(slot.number(), sample);
         }
-        let trust = TRUST * waiting.saturating_sub(computing);
+        let trust = TRUST * vouching.saturating_sub(computing);
         crew.calls().trust.store(trust, Ordering::Relaxed);
         if lent {
             crew.recheck();
         }
         *self = Self { at: now, seen };
+        at_work >= crew.width() && away >= crew.idle().blocked()
     }
 }
 

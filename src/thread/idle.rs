@@ -465,9 +465,14 @@ impl<B: Bed> Idle<B> {
         self.calls.load(Ordering::Relaxed) > 0
     }
 
+    /// So many are blocked.
+    pub(super) fn blocked(&self) -> usize {
+        self.census(Ordering::Relaxed).blocked() as usize
+    }
+
     /// Somebody is blocked: the pool may stand still for ever.
     pub(super) fn has_blocked(&self) -> bool {
-        self.census(Ordering::Relaxed).blocked() > 0
+        self.blocked() > 0
     }
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep.

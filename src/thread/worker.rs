@@ -640,19 +640,18 @@ impl Worker {
                 self.seat.parker.park_deadline(look);
             }
             if !self.seat.slot.post.is_empty() {
+                self.crew.calls().trust_nobody();
                 idle.step_in();
                 return Role::Work;
             }
             if idle.watch_on() && self.crew.has_work() {
-                if idle.has_calls() {
-                    calls.look(&self.crew);
-                }
+                let at_work = idle.has_calls() && calls.look(&self.crew);
                 if look < next {
                     continue;
                 }
                 next = Instant::now() + idle.patience();
                 let now = self.crew.progress();
-                if now == before && idle.has_blocked() {
+                if now == before && idle.has_blocked() && !at_work {
                     self.crew.calls().trust_nobody();
                     idle.step_in();
                     return Role::Work;

@@ -37,7 +37,7 @@
 //! Without the feature: none. With it, where nobody records: a load and a branch at each of these moments, some
 //! three to six a task. While recording, 10 to 30 ns for each event, in a buffer of the thread's own, so that tasks of ten
 //! microseconds slow down by less than 5 %; and 32 bytes for each, up to a limit
-//! ([`start_limited`]), beyond which the rest is counted and lost. Buffers of 128 KiB at most stay with threads that live on.
+//! ([`start_limited`]), beyond which the rest is counted and lost. Buffers of 128 KiB at most, and some bytes for each task with a name, stay with threads that live on.
 //!
 //! # What is not in it
 //! The tasks of a worker process itself, seen from inside: it is another process, which can record for itself. Waits that this crate

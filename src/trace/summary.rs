@@ -13,7 +13,7 @@
 //!
 //! Tests: below, `tests/trace/`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -168,14 +168,15 @@ impl Summary {
             }
         }
         let mut executors: Vec<ExecutorSummary> = Vec::new();
+        let mut alike: HashMap<String, usize> = HashMap::new();
         for (_, (mut row, threads)) in rows {
             row.threads = threads.len();
             row.queued.sort_unstable();
             // Pools may have the same name.
-            let alike = |other: &&ExecutorSummary| other.name.starts_with(&row.name);
-            let alike = executors.iter().filter(alike).count();
-            if alike > 0 {
-                row.name = format!("{} ({})", row.name, alike + 1);
+            let number = alike.entry(row.name.clone()).or_default();
+            *number += 1;
+            if *number > 1 {
+                row.name = format!("{} ({number})", row.name);
             }
             executors.push(row);
         }

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod json;
+mod odd;
 mod picture;
 
 #[path = "../deadline/mod.rs"]
