@@ -23,7 +23,10 @@ fn a_pool_whose_name_begins_another_has_its_own() {
         }
         let (trace, _) = recording.stop();
         let summary = trace.summary();
-        let names = summary.executors().iter().map(|row| row.name());
+        let names = summary
+            .executors()
+            .iter()
+            .map(trefoil::trace::ExecutorSummary::name);
         let names: Vec<&str> = names.filter(|name| name.starts_with("thread")).collect();
         let expected = [
             "thread pool milling",
