@@ -21,9 +21,10 @@
 //! `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `live` is the table of its tasks, `snapshot` and `slow_poll` show
 //! them; `outside` is for loops with a virtual clock. `home` is what its thread alone touches,
 //! `shared` what others may, `mailbox` and `doorbell` how they bring work and
-//! wake it: the only atomic protocol here, with the invariants L1 and L2 and
-//! a model. `reactor` and `waiters` turn readiness into wake-ups. `current` says
-//! which loop runs here. The only `unsafe` line is in `raw_descriptor`.
+//! wake it, with the invariants L1 and L2. `raw_link` counts the references to `shared` (L10, L11): that and the
+//! doorbell are the atomic protocols here, each with a model. `raw_root` is such a reference as a
+//! waker. `reactor` and `waiters` turn readiness into wake-ups. `current` says
+//! which loop runs here. Unsafe code is in the three files `raw_*`.
 //!
 //! # Promised
 //!

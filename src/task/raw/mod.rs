@@ -95,7 +95,7 @@ pub(super) enum Kind {
 #[repr(C)]
 pub(super) struct Header {
     pub(super) state: State,
-    /// A word for the executor (the event loop: the task's place in its slab).
+    /// A word for the executor (the event loop: the task's place in its table).
     tag: AtomicU32,
     vtable: &'static VTable,
     /// The link of an [`Inbox`].
