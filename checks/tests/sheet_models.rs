@@ -51,7 +51,7 @@ fn who_sees_an_effect_sees_the_line_before() {
 fn a_writer_may_go_first() {
     explore(|| {
         let (mut writer, reader) = sheet(1);
-        let thread = thread::spawn(move || drop(writer.write(7)));
+        let thread = thread::spawn(move || assert!(writer.write(7)));
         let seen = reader.read();
         drop(reader);
         assert!(seen.is_empty() || seen == [7]);
