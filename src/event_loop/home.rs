@@ -65,7 +65,7 @@ pub(crate) struct Home {
     ready: RefCell<VecDeque<Queued>>,
     /// There are more tasks than [`MANY`], or were.
     many: Cell<bool>,
-    /// The table, unless it lies on its stand ([`live`]).
+    /// The table, unless it lies on its stand (`live.rs`).
     live: RefCell<Table>,
     /// Where it lies for good.
     watched: bool,

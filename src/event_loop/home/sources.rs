@@ -29,7 +29,7 @@ impl Home {
     }
 
     /// As [`register`](Self::register), for a descriptor that is not ours to close: who
-    /// drops its source says so to [`Shared::unwatch`] first.
+    /// drops its source says so to `Shared::unwatch` first.
     pub(crate) fn register_lent(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
         if !self.shared.can_unwatch() {
             let unwatch = self.reactor.borrow().unwatch()?;
