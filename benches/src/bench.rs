@@ -116,7 +116,7 @@ impl Bench {
 
     /// Rounds for a row of ordinary length.
     pub fn rounds(&self) -> usize {
-        self.pick(1, 3, 11)
+        self.pick(1, 3, 9)
     }
 
     /// Rounds for a row that takes long.
