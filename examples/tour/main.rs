@@ -19,6 +19,9 @@
 //!
 //! Every part knows what the answer must be. If one differs, the program says
 //! so and ends with a failure.
+//!
+//! With `--features trace` it records what it does, for the viewer at <https://ui.perfetto.dev>, into the file that
+//! `TREFOIL_TRACE` names, or into `trefoil-tour.json` among the temporary files; and ends with a summary of all executors.
 
 mod http;
 mod input;
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
     // does the work and never returns.
     trefoil::init();
 
-    match tour() {
+    match recorded(tour) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -58,6 +61,28 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs it as it is.
+#[cfg(not(feature = "trace"))]
+fn recorded(tour: fn() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn Error>> {
+    tour()
+}
+
+/// Runs it, and tells what has happened.
+#[cfg(feature = "trace")]
+fn recorded(tour: fn() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn Error>> {
+    let recording = trefoil::trace::start()?;
+    let ok = tour()?;
+    let trace = recording.stop();
+    let path = std::env::var_os("TREFOIL_TRACE").map_or_else(
+        || std::env::temp_dir().join("trefoil-tour.json"),
+        std::path::PathBuf::from,
+    );
+    trace.write_json(std::fs::File::create(&path)?)?;
+    report::line(format_args!("\n{}", trace.summary()));
+    report::line(format_args!("recorded in {}", path.display()));
+    Ok(ok)
 }
 
 fn tour() -> Result<bool, Box<dyn Error>> {
