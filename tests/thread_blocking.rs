@@ -1,6 +1,7 @@
 //! Calls that block get company, calls that compute do not: `spawn_blocking`.
 #![allow(clippy::disallowed_methods)] // a program, not the crate
 
+mod calls;
 mod deadline;
 
 use std::hint::black_box;
@@ -9,25 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
+use calls::{call, comes_to_rest, pool};
 use deadline::{eventually, threads_asleep, within_deadline};
-use trefoil::{Shutdown, Task, TaskError, ThreadPool, join_all, spawn_blocking};
-
-fn pool(name: &str, threads: usize) -> ThreadPool {
-    let builder = ThreadPool::builder().threads(threads).name(name);
-    builder.stack_size(256 << 10).build().unwrap()
-}
-
-/// `f`, as a blocking call on `pool`.
-fn call<T: Send + 'static>(pool: &ThreadPool, f: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-    pool.install(|| spawn_blocking(f))
-}
-
-/// All who run have lain down, and nobody is taken for one who is blocked.
-fn comes_to_rest(pool: &ThreadPool) {
-    eventually("the pool is at rest", || {
-        format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0")
-    });
-}
+use trefoil::{Shutdown, Task, TaskError, join_all, spawn_blocking};
 
 /// Computes for so long, as its own thread sees it.
 fn compute(time: Duration) {

@@ -1,6 +1,7 @@
 //! Calls that wait while their places are lent, and whatever else may happen to their pool meanwhile.
 #![allow(clippy::disallowed_methods)] // a program, not the crate
 
+mod calls;
 mod deadline;
 
 use std::hint::black_box;
@@ -8,25 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use calls::{call, comes_to_rest, pool};
 use deadline::{eventually, within_deadline};
 use trefoil::{Shutdown, Task, TaskError, ThreadPool, spawn_blocking};
-
-fn pool(name: &str, threads: usize) -> ThreadPool {
-    let builder = ThreadPool::builder().threads(threads).name(name);
-    builder.stack_size(256 << 10).build().unwrap()
-}
-
-/// `f`, as a blocking call on `pool`.
-fn call<T: Send + 'static>(pool: &ThreadPool, f: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-    pool.install(|| spawn_blocking(f))
-}
-
-/// All who run have lain down, and nobody is taken for one who is blocked.
-fn comes_to_rest(pool: &ThreadPool) {
-    eventually("the pool is at rest", || {
-        format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0")
-    });
-}
 
 /// So many calls that wait for the word, and whose places are lent.
 fn waiters(pool: &ThreadPool, calls: usize) -> (mpsc::Sender<()>, Vec<Task<()>>) {

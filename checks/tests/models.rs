@@ -592,17 +592,21 @@ async fn yields(mut times: usize) {
     .await;
 }
 
+/// A future that yields twice and never ends, and has this value.
+fn yielding<V: Send + 'static>(value: V) -> (model::Ring, model::Turn, loom::sync::Arc<Task<V>>) {
+    let ring = model::Ring::default();
+    let future = async move {
+        yields(2).await;
+        value
+    };
+    let (first, task) = model::ring_future(future, &ring);
+    (ring, first, loom::sync::Arc::new(task))
+}
+
 #[test]
 fn yield_vs_cancel() {
     explore(|census| {
-        let ring = model::Ring::default();
-        let value = census.value();
-        let future = async move {
-            yields(2).await;
-            value
-        };
-        let (first, task) = model::ring_future(future, &ring);
-        let task = loom::sync::Arc::new(task);
+        let (ring, first, task) = yielding(census.value());
         let canceller = {
             let task = task.clone();
             thread::spawn(move || assert!(task.cancel()))
@@ -617,14 +621,7 @@ fn yield_vs_cancel() {
 #[test]
 fn dropped_while_it_yields_vs_cancel() {
     explore(|census| {
-        let ring = model::Ring::default();
-        let value = census.value();
-        let future = async move {
-            yields(2).await;
-            value
-        };
-        let (first, task) = model::ring_future(future, &ring);
-        let task = loom::sync::Arc::new(task);
+        let (_ring, first, task) = yielding(census.value());
         let canceller = {
             let task = task.clone();
             thread::spawn(move || task.cancel())

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use deadline::{eventually, threads_asleep, threads_named};
 use picture::{Picture, alone, record};
-use trefoil::{ProcessPool, Shutdown, TaskError, ThreadPool, trace};
+use trefoil::{ProcessPool, Shutdown, Task, TaskError, ThreadPool, trace};
 
 /// Numbers of tasks.
 fn ids<'a>(events: impl Iterator<Item = &'a picture::Event>) -> HashSet<u64> {
@@ -140,21 +140,9 @@ fn there_is_one_recording_at_a_time() {
 fn it_may_begin_and_stop_in_the_middle_of_everything() {
     alone(|| {
         let pool = ThreadPool::with_threads(2);
-        let (go, gate) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
-        let early = pool.spawn(move || {
-            tell.send(()).unwrap();
-            gate.recv().unwrap();
-        });
-        told.recv().unwrap();
+        let (go, early) = held(&pool);
         let recording = record();
-        let (go_on, gate) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
-        let late = pool.spawn(move || {
-            tell.send(()).unwrap();
-            gate.recv().unwrap();
-        });
-        told.recv().unwrap();
+        let (go_on, late) = held(&pool);
         go.send(()).unwrap();
         let (early_id, late_id) = (early.id().get(), late.id().get());
         early.join().unwrap();
@@ -236,6 +224,18 @@ fn a_stolen_task_says_so() {
     });
 }
 
+/// A task that has begun, and ends at a word.
+fn held(pool: &ThreadPool) -> (mpsc::Sender<()>, Task<()>) {
+    let (go, gate) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let task = pool.spawn(move || {
+        tell.send(()).unwrap();
+        gate.recv().unwrap();
+    });
+    told.recv().unwrap();
+    (go, task)
+}
+
 #[test]
 fn sleep_waits_and_wakes() {
     alone(|| {
@@ -248,13 +248,7 @@ fn sleep_waits_and_wakes() {
             threads_named("sleeper") == 1 && threads_asleep("sleeper")
         });
         let recording = record();
-        let (go, gate) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
-        let mut task = pool.spawn(move || {
-            tell.send(()).unwrap();
-            gate.recv().unwrap();
-        });
-        told.recv().unwrap();
+        let (go, mut task) = held(&pool);
         // Parks, as what runs cannot be run here.
         assert!(matches!(
             task.join_timeout(Duration::from_millis(1)),

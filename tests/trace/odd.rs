@@ -1,13 +1,13 @@
 //! What is told must not be wrong where names are alike, or waits were none.
 
 use std::cell::Cell;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use trefoil::trace::ExecutorSummary;
 use trefoil::{Completer, TaskError, ThreadPool, Until, wait};
 
 use crate::deadline::{asleep, eventually};
+use crate::held;
 use crate::picture::{alone, record};
 
 fn pool(name: &str) -> ThreadPool {
@@ -40,13 +40,7 @@ fn a_pool_whose_name_begins_another_has_its_own() {
 fn a_wait_is_not_for_what_was_given_up() {
     alone(|| {
         let pool = pool("given-up");
-        let (go, gate) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
-        let mut task = pool.spawn(move || {
-            tell.send(()).unwrap();
-            gate.recv().unwrap();
-        });
-        told.recv().unwrap();
+        let (go, mut task) = held(&pool);
         let recording = record();
         let timed_out = task.join_timeout(Duration::ZERO);
         assert!(matches!(timed_out, Err(TaskError::TimedOut)));
