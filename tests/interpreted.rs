@@ -1,0 +1,273 @@
+//! Small programs that Miri interprets, so that it sees the unsafe parts as their users drive them:
+//! tasks on a loop, timers, what comes from other threads and what outlives its loop, the thread
+//! pool. (`.ci/long miri`; no sockets and no processes, which Miri has not.) Compiled, they are
+//! tests like others.
+//!
+//! A small number of everything: one step takes Miri microseconds.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
+
+mod deadline;
+
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use deadline::within_deadline;
+use trefoil::time::sleep;
+use trefoil::{
+    CancelToken, Completer, EventLoop, Shutdown, Task, TaskError, TaskGroup, ThreadPool,
+    as_completed, join_all, race, run, spawn, yield_now,
+};
+
+#[test]
+fn tasks_of_all_sizes_come_and_go() {
+    within_deadline(|| {
+        let sum: u64 = run(async {
+            let mut sum = 0;
+            for _ in 0..3 {
+                let small: Vec<_> = (0..20_u64).map(|i| spawn(async move { i })).collect();
+                let large: Vec<_> = (0..5_u64)
+                    .map(|i| {
+                        let much = [i; 60];
+                        spawn(async move {
+                            yield_now().await;
+                            much.iter().sum::<u64>()
+                        })
+                    })
+                    .collect();
+                for task in small.into_iter().rev().chain(large) {
+                    sum += task.await.unwrap();
+                }
+            }
+            sum
+        });
+        assert_eq!(sum, 3 * (190 + 600));
+    });
+}
+
+#[test]
+fn cancelled_detached_panicked_and_left() {
+    /// Counts that it is dropped, and spawns while it is.
+    struct Last(Rc<Cell<u32>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+            spawn(async {}).detach();
+        }
+    }
+    within_deadline(|| {
+        let dropped = Rc::new(Cell::new(0));
+        run(async {
+            let waits = || {
+                let last = Last(Rc::clone(&dropped));
+                spawn(async move {
+                    let _last = last;
+                    pending::<()>().await;
+                })
+            };
+            let (cancelled, dropped_early, _left) = (waits(), waits(), waits());
+            yield_now().await;
+            assert!(cancelled.cancel());
+            assert!(matches!(cancelled.await, Err(TaskError::Cancelled)));
+            drop(dropped_early.cancel_on_drop());
+            let panicked = spawn(async { std::panic::resume_unwind(Box::new("as asked")) });
+            assert!(matches!(panicked.await, Err(TaskError::Panicked(_))));
+            waits().detach();
+        });
+        assert_eq!(dropped.get(), 4);
+    });
+}
+
+#[test]
+fn timers_fire_in_order_and_are_dropped() {
+    within_deadline(|| {
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        let order = event_loop.block_on(async {
+            let order = Rc::new(Mutex::new(Vec::new()));
+            let tasks: Vec<_> = [30, 10, 5000, 20, 10]
+                .into_iter()
+                .map(|seconds| {
+                    let order = Rc::clone(&order);
+                    spawn(async move {
+                        sleep(Duration::from_secs(seconds)).await;
+                        order.lock().unwrap().push(seconds);
+                    })
+                })
+                .collect();
+            drop(spawn(sleep(Duration::from_secs(15))).cancel_on_drop());
+            join_all(tasks).await;
+            let order = order.lock().unwrap();
+            order.clone()
+        });
+        assert_eq!(order, [10, 10, 20, 30, 5000]);
+    });
+}
+
+#[test]
+fn a_sleeping_loop_is_woken_from_other_threads() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        let (ready, waits) = Completer::new();
+        let other = thread::spawn(move || {
+            let tasks: Vec<_> = (0..6_u64).map(|i| handle.spawn(async move { i })).collect();
+            let local = handle.spawn_with(|| {
+                let shared = Rc::new(1);
+                async move { *shared }
+            });
+            handle.call_soon(|| ready.complete(Ok(()))).detach();
+            tasks
+                .into_iter()
+                .map(|task| task.join().unwrap())
+                .sum::<u64>()
+                + local.join().unwrap()
+        });
+        event_loop.block_on(waits).unwrap();
+        // What it has spawned runs while the loop waits for its sum.
+        let (tell, sum) = Completer::new();
+        let joins = thread::spawn(move || tell.complete(Ok(other.join().unwrap())));
+        let sum = event_loop.block_on(sum).unwrap();
+        joins.join().unwrap();
+        assert_eq!(sum, 16);
+    });
+}
+
+/// Keeps the waker that it is polled with.
+fn keeps(kept: &Mutex<Option<Waker>>) -> impl Future<Output = ()> {
+    poll_fn(|cx| {
+        *kept.lock().unwrap() = Some(cx.waker().clone());
+        Poll::<()>::Pending
+    })
+}
+
+#[test]
+fn wakers_and_tasks_outlive_their_loop() {
+    static KEPT: Mutex<Option<Waker>> = Mutex::new(None);
+    static ROOT: Mutex<Option<Waker>> = Mutex::new(None);
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        let task = event_loop.block_on(async {
+            let task = spawn(keeps(&KEPT));
+            yield_now().await;
+            // The root's, which is none of a task.
+            poll_fn(|cx| {
+                assert!(pin!(keeps(&ROOT)).poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            task
+        });
+        drop(event_loop);
+        let ends = thread::spawn(move || {
+            for kept in [&KEPT, &ROOT] {
+                let waker = kept.lock().unwrap().take().unwrap();
+                waker.wake_by_ref();
+                waker.clone().wake();
+            }
+            assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+            assert!(matches!(
+                handle.spawn(async {}).join(),
+                Err(TaskError::Closed)
+            ));
+        });
+        ends.join().unwrap();
+    });
+}
+
+#[test]
+fn cells_are_freed_by_other_threads() {
+    within_deadline(|| {
+        let (send, receive) = std::sync::mpsc::channel::<Task<[u64; 9]>>();
+        let ends = thread::spawn(move || {
+            receive
+                .into_iter()
+                .map(|task| task.join().unwrap()[0])
+                .sum::<u64>()
+        });
+        run(async move {
+            for i in 0..8 {
+                let task = spawn(async move { [i; 9] });
+                yield_now().await;
+                send.send(task).unwrap();
+            }
+        });
+        assert_eq!(ends.join().unwrap(), 28);
+    });
+}
+
+#[test]
+fn promises_groups_and_races() {
+    struct Nothing;
+    impl Wake for Nothing {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+    within_deadline(|| {
+        let (completer, task) = Completer::new();
+        let mut awaited = task;
+        let waker = Waker::from(std::sync::Arc::new(Nothing));
+        assert!(
+            Pin::new(&mut awaited)
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        let other = thread::spawn(move || completer.complete(Ok(7)));
+        assert_eq!(awaited.join().unwrap(), 7);
+        other.join().unwrap();
+
+        let (completers, tasks): (Vec<_>, Vec<_>) = (0..4).map(|_| Completer::new()).unzip();
+        let first = thread::spawn(move || {
+            for (i, completer) in completers.into_iter().enumerate().rev() {
+                completer.complete(Ok(i));
+            }
+        });
+        let mut all: Vec<_> = as_completed(tasks)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        first.join().unwrap();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
+
+        run(async {
+            let lost = spawn(pending());
+            assert_eq!(race([lost, spawn(async { 2 })]).await.unwrap(), 2);
+            let mut group = TaskGroup::new();
+            for i in 0..3 {
+                group.add(spawn(async move { i }).map(|i| i * 2));
+            }
+            assert_eq!(group.join_all().await.unwrap(), [0, 2, 4]);
+            let token = CancelToken::new();
+            let child = token.child();
+            token.cancel();
+            child.cancelled().await;
+        });
+    });
+}
+
+#[test]
+fn a_pool_of_two() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        let numbers: Vec<u32> = (0..10).collect();
+        assert_eq!(pool.map(&numbers, |n| n * 2).iter().sum::<u32>(), 90);
+        let (a, b) = pool.join(|| 1, || pool.scope(|s| s.spawn(|| 2).join().unwrap()));
+        assert_eq!(a + b, 3);
+        let task = pool.spawn(|| 4);
+        let future = pool.spawn_async(async {
+            yield_now().await;
+            5
+        });
+        let panicked: Task<()> = pool.spawn(|| std::panic::resume_unwind(Box::new("as asked")));
+        assert_eq!(task.join().unwrap() + future.join().unwrap(), 9);
+        assert!(matches!(panicked.join(), Err(TaskError::Panicked(_))));
+        pool.spawn(|| ()).detach();
+        pool.shutdown(Shutdown::Wait);
+        assert!(matches!(pool.spawn(|| ()).join(), Err(TaskError::Closed)));
+    });
+}
