@@ -152,8 +152,9 @@ fn wakers_and_tasks_outlive_their_loop() {
     within_deadline(|| {
         let event_loop = EventLoop::new().unwrap();
         let handle = event_loop.handle();
-        let task = event_loop.block_on(async {
-            let task = spawn(keeps(&KEPT));
+        let mut kept = None;
+        event_loop.block_on(async {
+            kept = Some(spawn(keeps(&KEPT)));
             yield_now().await;
             // The root's, which is none of a task.
             poll_fn(|cx| {
@@ -161,14 +162,16 @@ fn wakers_and_tasks_outlive_their_loop() {
                 Poll::Ready(())
             })
             .await;
-            task
         });
+        let task = kept.unwrap();
         drop(event_loop);
         let ends = thread::spawn(move || {
             for kept in [&KEPT, &ROOT] {
                 let waker = kept.lock().unwrap().take().unwrap();
                 waker.wake_by_ref();
-                waker.clone().wake();
+                let other = waker.clone();
+                drop(waker);
+                other.wake();
             }
             assert!(matches!(task.join(), Err(TaskError::Cancelled)));
             assert!(matches!(
