@@ -4,7 +4,9 @@
 //!    is done. So it is level-triggered, whatever somebody has read or left meanwhile.
 //! 2. If it would, the source is registered with the loop, once, and the task waits for the
 //!    next edge. An edge between the question and the wait is not lost: events are taken in
-//!    by the loop only, after the task has been entered (see `event_loop::reactor`).
+//!    by the loop only, after the task has been entered (see `event_loop::reactor`). Until that edge
+//!    the kernel is not asked again, only whether the descriptor is still open: of one that is
+//!    closed no edge would ever come.
 //! 3. The descriptor is lent: it may stay open when the `AsyncFd` goes, so its registration is
 //!    taken out at once, on whichever thread.
 //!
@@ -23,7 +25,7 @@ use std::task::{Context, Poll};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_getfd};
 
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
@@ -129,7 +131,8 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// Off its loop; `AlreadyExists` if the loop watches this descriptor already;
     /// `Unsupported` if the system cannot wait for it; `InvalidInput` if it is closed. (Closed
-    /// while somebody waits, it is not noticed: the system forgets it without a word.)
+    /// while somebody waits, that wait does not notice: the system forgets it without a word. The next
+    /// one does.)
     ///
     /// # Cancel safety
     ///
@@ -149,6 +152,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
+        self.refuse_closed()?;
         self.source.operate(Direction::Read, would_not_read).await
     }
 
@@ -176,6 +180,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
+        self.refuse_closed()?;
         self.source.operate(Direction::Write, would_not_write).await
     }
 
@@ -199,6 +204,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.refuse_closed()?;
         self.source.poll(cx, Direction::Read, would_not_read)
     }
 
@@ -221,6 +227,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.refuse_closed()?;
         self.source.poll(cx, Direction::Write, would_not_write)
     }
 
@@ -293,6 +300,19 @@ impl<T: AsFd> AsyncFd<T> {
         self.source
             .operate(direction, |lent| op(lent.get()).map(Outcome::Full))
             .await
+    }
+
+    /// Before a wait on a descriptor that the loop may have been watching already: if it has been closed
+    /// meanwhile, the kernel has forgotten it without a word.
+    fn refuse_closed(&self) -> io::Result<()> {
+        if !self.source.is_watched() {
+            return Ok(()); // the first question will say so
+        }
+        let fd = self.as_fd();
+        match fcntl_getfd(fd) {
+            Err(Errno::BADF) => Err(closed(fd.as_raw_fd())),
+            _ => Ok(()),
+        }
     }
 
     /// What is inside.

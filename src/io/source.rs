@@ -98,6 +98,12 @@ impl<T: AsFd> Source<T> {
         &mut self.io
     }
 
+    /// An operation has had to wait, so that a loop asks the kernel about it.
+    pub(super) fn is_watched(&self) -> bool {
+        let bound = self.bound.get();
+        bound.is_some_and(|bound| bound.key.get().is_some())
+    }
+
     /// As new: it belongs to no loop.
     pub(super) fn release(&mut self) {
         if let Some(bound) = self.bound.take()

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write, pipe};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -137,6 +137,49 @@ fn what_cannot_be_waited_for_is_refused_in_words() {
             null.readable().await.unwrap();
         });
     });
+}
+
+/// Alone: the number must not be given away meanwhile.
+#[test]
+fn a_closed_descriptor_is_an_error_at_the_next_question() {
+    alone(
+        "async_fd::a_closed_descriptor_is_an_error_at_the_next_question",
+        "",
+        || {
+            run(async {
+                // Closed before it was ever waited for.
+                let (reader, _writer) = pipe().unwrap();
+                let fresh = AsyncFd::new(lent(&reader)).unwrap();
+                let number = lent(&reader);
+                drop(reader);
+                let error = fresh.readable().await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                let error = AsyncFd::new(number).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                // Closed once the loop watches it, of which the kernel says nothing.
+                let (reader, _writer) = pipe().unwrap();
+                let watched = AsyncFd::new(lent(&reader)).unwrap();
+                assert!(timeout(MOMENT, watched.readable()).await.is_err());
+                drop(reader);
+                for _ in 0..2 {
+                    let asked = timeout(LONG, watched.readable()).await.unwrap();
+                    let error = asked.unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                    assert!(error.to_string().contains("is closed"), "{error}");
+                    let asked = timeout(LONG, watched.writable()).await.unwrap();
+                    assert_eq!(asked.unwrap_err().kind(), ErrorKind::InvalidInput);
+                }
+            });
+        },
+    );
+}
+
+/// The descriptor without its owner, as a C library would hand it out.
+#[allow(unsafe_code)]
+fn lent(owner: &impl AsFd) -> BorrowedFd<'static> {
+    let number = owner.as_fd().as_raw_fd();
+    // SAFETY: this is what the test is about: it may be closed, and nobody else gets the number.
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 #[test]

@@ -278,3 +278,66 @@ fn the_timer_thread_starts_on_need_and_ends() {
         }
     });
 }
+
+/// What a suspended machine is to a program, as far as a test can have it: it runs no code for
+/// a while, and finds everything overdue.
+#[test]
+fn who_was_stopped_for_a_while_finds_what_is_overdue() {
+    alone(
+        "time::who_was_stopped_for_a_while_finds_what_is_overdue",
+        "",
+        || {
+            const STOPPED: Duration = Duration::from_millis(300);
+            run(async {
+                let start = Instant::now();
+                let order = Rc::new(RefCell::new(Vec::new()));
+                // Within the stop, the later ones first; and one well after it. Only who waits before it is
+                // due has a place in the order.
+                let sleepers: Vec<Task<()>> = (1..=20_u32)
+                    .rev()
+                    .chain([60])
+                    .map(|n| {
+                        let order = order.clone();
+                        spawn(async move {
+                            let due = Duration::from_millis(10) * n;
+                            let waits = start.elapsed() < due;
+                            sleep_until(start + due).await;
+                            assert!(start.elapsed() >= due);
+                            if waits {
+                                order.borrow_mut().push(n);
+                            }
+                        })
+                    })
+                    .collect();
+                let limit = spawn(timeout(Duration::from_millis(20), pending::<()>()));
+                let mut skipping =
+                    interval(Duration::from_millis(10)).missed_tick(MissedTick::Skip);
+                skipping.tick().await;
+                // By somebody else: who is stopped cannot go on by himself.
+                let me = std::process::id();
+                let mut stopper = std::process::Command::new("sh")
+                    .args([
+                        "-c",
+                        &format!("kill -STOP {me}; sleep 0.3; kill -CONT {me}"),
+                    ])
+                    .spawn()
+                    .unwrap();
+                // Until one takes as long as that; those that were missed are then not made up for.
+                loop {
+                    let before = Instant::now();
+                    skipping.tick().await;
+                    if before.elapsed() >= STOPPED / 2 {
+                        assert!(skipping.tick().await >= before + STOPPED / 2);
+                        break;
+                    }
+                }
+                assert!(matches!(limit.await, Ok(Err(TaskError::TimedOut))));
+                for sleeper in sleepers {
+                    sleeper.await.unwrap();
+                }
+                assert!(order.borrow().is_sorted(), "{order:?}");
+                assert!(stopper.wait().unwrap().success());
+            });
+        },
+    );
+}
