@@ -30,7 +30,9 @@ use support::{
 };
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::task::WorkerExit;
-use trefoil::{CancelToken, PoolError, ProcessPool, Shutdown, Task, TaskError, ThreadPool};
+use trefoil::{
+    CancelToken, PoolError, Process, ProcessPool, Shutdown, Task, TaskError, ThreadPool,
+};
 
 fn main() {
     support::helper(&[
@@ -808,12 +810,24 @@ tests! {
             (std::env::var("TREFOIL_WORKER").ok(), stdin, group, core)
         }).join().unwrap();
         assert_eq!((variable, stdin.len(), group, core), (None, 0, true, Some(0)));
-        // What a task starts has the descriptors that what we start has, and no others.
-        fn descriptors(_: ()) -> String {
+        // What a task starts has three descriptors, and the one by which it looks.
+        let listing = procs.spawn((), |()| {
             let output = Command::new("ls").arg("/proc/self/fd").output().unwrap();
             String::from_utf8(output.stdout).unwrap()
-        }
-        assert_eq!(procs.spawn((), descriptors).join().unwrap(), descriptors(()));
+        });
+        assert_eq!(listing.join().unwrap(), "0\n1\n2\n3\n");
+    }
+
+    fn what_programs_keep_a_worker_does_not() {
+        // Without close-on-exec: as a C library opens its files, or a shell hands them on.
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let procs = pool(2);
+        assert_eq!(procs.map(0..2, |n: u32| n).unwrap(), [0, 1]);
+        let process = Process::spawn((), |()| -> () { forever() }).unwrap();
+        drop(writer);
+        assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0), "no worker holds the other end");
+        process.kill();
+        died(process.join());
     }
 
     fn last_words_are_kept() {

@@ -56,6 +56,9 @@ static ROLE: OnceLock<Role> = OnceLock::new();
 /// does nothing but note that workers will get here. What stands before it in `main` therefore
 /// runs again in every worker. Calling it more than once does no harm.
 ///
+/// A worker begins with three standard streams. Other descriptors that this program hands on to what it executes (those
+/// without close-on-exec: what a shell has given it, what a C library has opened) it closes here.
+///
 /// With the feature `auto` the call is not needed.
 ///
 /// ```

@@ -1,8 +1,8 @@
 //! The worker's side: a process that runs items until it is told to leave.
 //!
 //! **Protocol.**
-//! 1. Settle in ([`serve`]): the socket moves from standard input to a descriptor of its own that no
-//!    child inherits, `/dev/null` takes its place. The kernel is asked to kill this process when
+//! 1. Settle in ([`serve`]): what else this process has inherited is closed; the socket moves from standard input
+//!    to a descriptor of its own that no child inherits, `/dev/null` takes its place. The kernel is asked to kill this process when
 //!    the thread that started it ends, no core files are written, and a
 //!    thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
@@ -13,9 +13,10 @@
 //!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
-//! **Orphans.** If the parent dies in whatever way, its end of the socket closes, and the watcher kills this
-//! process group at once, in the middle of an item, too, and the item's own children with it. The kernel's signal is the
-//! faster way to the same end; the watcher works where that one is not known or was lost.
+//! **Orphans.** If the parent dies in whatever way, the kernel kills this process at once, in the middle of an item, too.
+//! Where that was undone (an item that changes its user loses the kernel's promise), the parent's end of the socket
+//! closes, and the watcher kills this process group. What an item has started itself is killed by a parent that
+//! kills its worker; if the parent itself is gone it may go on, as the children of any killed process do.
 //!
 //! Panics of the protocol's own code cannot happen while an item runs; anything unexpected
 //! (a closed socket, bytes that make no sense) ends the process, and the parent
@@ -50,7 +51,7 @@ use crate::sys::image::image;
 use crate::sys::large_pages;
 use crate::sys::ledger::{self, Gates, Pages};
 use crate::sys::ticks;
-use crate::sys::worker::ignore_broken_pipes;
+use crate::sys::worker::{close_inherited, ignore_broken_pipes};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -93,6 +94,7 @@ fn set_name(name: &str) {
 }
 
 fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
+    close_inherited();
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
