@@ -81,6 +81,26 @@ fn write_to(descriptor: i32, bytes: &[u8]) {
     let _ = rustix::io::write(descriptor, bytes);
 }
 
+/// Takes a kibibyte of stack for each step down that it is read.
+#[derive(Serialize)]
+struct Deep {
+    depth: u32,
+}
+
+impl<'de> Deserialize<'de> for Deep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn descend(depth: u32) -> u32 {
+            let room = std::hint::black_box([depth; 256]);
+            match depth {
+                0 => 0,
+                n => descend(n - 1) + 1 + room[0].saturating_sub(n),
+            }
+        }
+        let depth = descend(u32::deserialize(deserializer)?);
+        Ok(Self { depth })
+    }
+}
+
 /// What happens to item `n` of the thousand.
 fn accident(n: u64) -> u64 {
     match n {
@@ -828,6 +848,15 @@ tests! {
         assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0), "no worker holds the other end");
         process.kill();
         died(process.join());
+    }
+
+    fn a_result_may_nest_as_deep_here_as_in_its_worker() {
+        let (tell, told) = mpsc::channel();
+        let procs = pool(1);
+        // Read on the driver's thread: nobody joins it.
+        let deep = procs.spawn(2500, |depth: u32| Deep { depth });
+        deep.on_done(move |result| tell.send(result.unwrap().depth).unwrap());
+        assert_eq!(told.recv().unwrap(), 2500);
     }
 
     fn last_words_are_kept() {

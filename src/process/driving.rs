@@ -5,8 +5,22 @@
 //!
 //! Tests: `tests/process_fork.rs`.
 
-use crate::loom::thread::JoinHandle;
+use std::io;
+
+use crate::loom::thread::{self, JoinHandle};
 use crate::sys::fork;
+
+/// Results are decoded there, and one that nests deeply takes as much stack as it took its worker,
+/// whose first thread has this much, as a rule. (Untouched, it costs addresses only.)
+const STACK: usize = 8 << 20;
+
+/// Starts a driver's thread.
+pub(crate) fn start(run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name("trefoil-proc".to_owned())
+        .stack_size(STACK)
+        .spawn(run)
+}
 
 /// A handle to join the driver's thread.
 pub(crate) struct Driving {

@@ -35,7 +35,7 @@ use serde::de::DeserializeOwned;
 use super::builder::{Settings, WorkerStdout};
 use super::client::{self, Client, Wishes};
 use super::driver::{Driver, Shared};
-use super::driving::Driving;
+use super::driving::{self, Driving};
 use super::job::{Sink, Taken, Work};
 use super::link;
 use super::mailbox::Mail;
@@ -43,7 +43,7 @@ use super::portable::Portable;
 use super::sched::How;
 use super::sink::One;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
-use crate::loom::{Mutex, thread};
+use crate::loom::Mutex;
 use crate::task::{Hook, Task, TaskError, TaskReport, context, panic};
 
 /// One function in a process of its own.
@@ -317,15 +317,13 @@ fn start(
     let shared = Arc::new(Shared::new(1)?);
     let (ready, started) = mpsc::sync_channel(1);
     let theirs = shared.clone();
-    let driver = thread::Builder::new()
-        .name("trefoil-proc".to_owned())
-        .spawn(move || {
-            Driver::new(theirs, settings).run(&ready);
-            let _refuse = context::refuse_blocking();
-            let end = end.lock().take();
-            // What hears of the result is the user's.
-            panic::contain(|| end.into_iter().for_each(|end| end()));
-        })?;
+    let driver = driving::start(move || {
+        Driver::new(theirs, settings).run(&ready);
+        let _refuse = context::refuse_blocking();
+        let end = end.lock().take();
+        // What hears of the result is the user's.
+        panic::contain(|| end.into_iter().for_each(|end| end()));
+    })?;
     // A driver that is gone without a word has panicked.
     let result = started
         .recv()

@@ -18,13 +18,13 @@ use serde::de::DeserializeOwned;
 use super::builder::Settings;
 use super::client::{Client, Wishes, code_of};
 use super::driver::{Driver, Shared, is_a_driver};
-use super::driving::Driving;
+use super::driving::{self, Driving};
 use super::imap::Imap;
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::sched::{How, Stop};
 use super::{PoolError, ProcessCall, ProcessPoolBuilder, ProcessStats};
-use crate::loom::{Mutex, thread};
+use crate::loom::Mutex;
 use crate::task::{Hook, Shutdown, Task, TaskError, panic};
 
 /// How long tasks may still run when a pool is dropped.
@@ -92,9 +92,7 @@ impl ProcessPool {
         let shared = Arc::new(Shared::new(settings.workers)?);
         let (ready, started) = mpsc::sync_channel(1);
         let theirs = shared.clone();
-        let driver = thread::Builder::new()
-            .name("trefoil-proc".to_owned())
-            .spawn(move || Driver::new(theirs, settings).run(&ready))?;
+        let driver = driving::start(move || Driver::new(theirs, settings).run(&ready))?;
         let pool = Self {
             client: Client { shared, unobserved },
             driver: Mutex::new(Some(Driving::new(driver))),
