@@ -164,6 +164,33 @@ tests! {
         assert_eq!(procs.map(0..1000, |n: u32| n).unwrap().len(), 1000);
     }
 
+    fn a_panic_at_the_limit_is_told_and_the_limit_stays() {
+        let procs = builder(1).memory_limit(40 << 20).env("RUST_BACKTRACE", "full").build().unwrap();
+        fn full(kept: &mut Vec<Vec<u8>>) {
+            loop {
+                let mut piece: Vec<u8> = Vec::new();
+                if piece.try_reserve_exact(1 << 12).is_err() {
+                    return;
+                }
+                piece.resize(1 << 12, 1);
+                kept.push(piece);
+            }
+        }
+        let limit = Duration::from_secs(30); // for who would wait for itself
+        let task = procs.call(|()| -> () {
+            let mut kept = Vec::with_capacity(1 << 20);
+            full(&mut kept);
+            panic!("no room")
+        });
+        is_panic(task.timeout(limit).spawn(()).join(), "no room");
+        // Who catches it and goes on has the same limit as before.
+        let task = procs.call(|()| std::panic::catch_unwind(|| panic!("mine")).is_err() && fill(400 * MIB) > 0);
+        match task.timeout(limit).spawn(()).join() {
+            Err(TaskError::WorkerDied(exit)) => assert!(exit.out_of_memory(), "{exit}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn what_leaks_is_replaced_between_items() {
         let procs = builder(1).memory_limit(60 << 20).build().unwrap();
         for chunk in [1, 30] {

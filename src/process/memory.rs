@@ -10,6 +10,8 @@
 //! 2. What is resident of its own after an item is compared with the limit, too: a worker that holds
 //!    more is replaced, so what items leave behind does not add up.
 //! 3. A look costs two microseconds. Items that follow closely share one.
+//! 4. While a panic is reported there is no limit: a backtrace needs memory, and where it gets none, the
+//!    standard library waits for itself for ever (to say so it wants the lock that it prints backtraces under).
 //!
 //! In the parent ([`OomKills`]): the kernel kills without words when the machine, or the group
 //! of processes that this one belongs to, runs out. It counts such kills for each group.
@@ -22,9 +24,12 @@
 
 use std::fs::File;
 use std::io;
+use std::panic;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::loom::Mutex;
 
 /// Items that follow one another this closely are one.
 const CLOSE: Duration = Duration::from_micros(50);
@@ -49,6 +54,7 @@ impl Memory {
         };
         let (_, data) = memory.read().ok_or(io::ErrorKind::InvalidData)?;
         memory.allow(data)?;
+        lift_for_panics();
         Ok(memory)
     }
 
@@ -86,6 +92,39 @@ impl Memory {
         let own = resident.saturating_sub(shared);
         Some((own * self.page, data * self.page))
     }
+}
+
+/// Chains a panic hook that takes the limit away while the others run.
+fn lift_for_panics() {
+    /// How many threads report a panic, and what the limit was before the first of them.
+    type Lifted = (u32, Option<Rlimit>);
+    let lifted: Mutex<Lifted> = Mutex::new((0, None));
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let enter = |(reports, before): &mut Lifted| {
+            *reports += 1;
+            let Rlimit { current, maximum } = getrlimit(Resource::Data);
+            let most = Rlimit {
+                current: maximum,
+                maximum,
+            };
+            if *reports == 1 && setrlimit(Resource::Data, most).is_ok() {
+                *before = Some(Rlimit { current, maximum });
+            }
+        };
+        let leave = |(reports, before): &mut Lifted| {
+            *reports -= 1;
+            if *reports > 0 {
+                return;
+            }
+            if let Some(before) = before.take() {
+                let _ = setrlimit(Resource::Data, before);
+            }
+        };
+        enter(&mut lifted.lock());
+        others(info);
+        leave(&mut lifted.lock());
+    }));
 }
 
 /// Resident, shared and data pages.
