@@ -1,4 +1,9 @@
 //! Why there is no pool.
+//!
+//! What can be told before any process is started has a variant of its own, in words that say what to do;
+//! what the system refuses is its error, with the name of what was missing where it has none.
+//!
+//! Tests: below; `tests/process.rs`, `tests/process_host.rs`.
 
 use std::io;
 
@@ -53,5 +58,30 @@ impl From<PoolError> for io::Error {
             PoolError::Start(error) => error,
             error => Self::other(error),
         }
+    }
+}
+
+/// Why no worker could be started: says what was not found, which the system does not.
+pub(crate) fn not_started(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ io::ErrorKind::NotFound => {
+            let words = format!("/proc/self/exe cannot be executed, is /proc mounted? ({error})");
+            io::Error::new(kind, words)
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_found_is_named() {
+        let error = not_started(io::ErrorKind::NotFound.into());
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().starts_with("/proc/self/exe"), "{error}");
+        let other = not_started(io::Error::from_raw_os_error(24));
+        assert_eq!(other.raw_os_error(), Some(24));
     }
 }

@@ -30,6 +30,7 @@ use super::baggage::{self, Arrivals, Bag, Packed, Parcel};
 use super::builder::{Settings, WorkerStdout};
 use super::chunk::Piece;
 use super::entry;
+use super::error::not_started;
 use super::forward::{Forward, Words};
 use super::output::Output;
 use super::tray::{Posted, Tray};
@@ -157,7 +158,7 @@ impl Link {
             WorkerStdout::Null => drop(command.stdout(Stdio::null())),
             WorkerStdout::Capture => drop(command.stdout(Stdio::piped())),
         }
-        let mut child = command.spawn()?;
+        let mut child = command.spawn().map_err(not_started)?;
         drop(command); // and with it our copy of the child's end of the socket
         let link = Self::attach(&mut child, socket, ledger, bell, settings);
         if link.is_err() {
