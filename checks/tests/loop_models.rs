@@ -15,30 +15,32 @@ use trefoil::event_loop::model::{self, Link, Mail, Owner};
 use trefoil::{Task, TaskError};
 use trefoil_checks::{explore, must_fail, must_fail_with};
 
-/// Posts `count` closures from a thread of their own; each notes its turn.
+/// Posts `count` closures from a thread of their own, the first as a new task.
 fn poster(mail: &Mail, count: usize) -> thread::JoinHandle<Vec<Task<()>>> {
     let mail = mail.clone();
     thread::spawn(move || {
         (0..count)
-            .map(|_| {
+            .map(|at| {
                 let (entry, task) = model::closure(|| ());
-                mail.post(entry);
+                mail.post(entry, at == 0);
                 task
             })
             .collect()
     })
 }
 
-/// The loop: runs and sleeps until `count` entries have run.
+/// The loop: runs and sleeps until `count` entries have run, in one way or in both in turn.
 fn run_until(mail: &Mail, count: usize) {
     let mut ran = 0;
+    let mut parks = false;
     while ran < count {
-        for entry in mail.collect() {
+        for (entry, _new) in mail.collect() {
             entry.run();
             ran += 1;
         }
         if ran < count {
-            mail.sleep();
+            mail.sleep(parks);
+            parks = !parks;
         }
     }
 }
@@ -77,7 +79,7 @@ fn what_is_posted_while_the_loop_closes_ends() {
     explore(|| {
         let mail = Mail::default();
         let posters = [poster(&mail, 1), poster(&mail, 1)];
-        for entry in mail.collect() {
+        for (entry, _new) in mail.collect() {
             entry.run();
         }
         mail.close();
@@ -88,6 +90,42 @@ fn what_is_posted_while_the_loop_closes_ends() {
             assert!(matches!(task.join(), Ok(()) | Err(TaskError::Closed)));
         }
     });
+}
+
+/// A note is left while the loop lies down, beside an entry.
+fn a_note_beside_an_entry(entries: usize) {
+    let mail = Mail::default();
+    let noter = thread::spawn({
+        let mail = mail.clone();
+        move || mail.note()
+    });
+    let poster = (entries > 0).then(|| poster(&mail, entries));
+    let (mut noted, mut ran) = (false, 0);
+    while !noted || ran < entries {
+        for (entry, new) in mail.collect() {
+            assert!(new, "the first one is");
+            entry.run();
+            ran += 1;
+        }
+        noted |= mail.take_note();
+        if !noted || ran < entries {
+            mail.sleep(true);
+        }
+    }
+    noter.join().unwrap();
+    if let Some(poster) = poster {
+        all_ran(poster.join().unwrap());
+    }
+}
+
+#[test]
+fn a_note_wakes_the_loop() {
+    explore(|| a_note_beside_an_entry(0));
+}
+
+#[test]
+fn a_note_and_an_entry_wake_the_loop() {
+    explore(|| a_note_beside_an_entry(1));
 }
 
 /// What a loop shares: it must be freed once, after the last reference.
@@ -193,6 +231,18 @@ fn the_models_catch_a_missing_fence() {
 #[ignore = "fails on purpose: run by the_models_catch_a_missing_fence"]
 fn missing_fence() {
     model::break_fence(true);
+    loom::model(|| a_note_beside_an_entry(0));
+}
+
+#[test]
+fn the_models_catch_a_loop_that_lies_down_in_two_steps() {
+    must_fail("lies_down_in_two_steps");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_loop_that_lies_down_in_two_steps"]
+fn lies_down_in_two_steps() {
+    model::lie_down_in_two_steps(true);
     loom::model(|| {
         let mail = Mail::default();
         let poster = poster(&mail, 1);

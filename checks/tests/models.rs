@@ -674,7 +674,7 @@ fn inbox_two_producers() {
                 let (queue, value) = (queue.clone(), census.value());
                 thread::spawn(move || {
                     let (entry, task) = model::closure(move || value);
-                    let _was_empty = queue.push(entry);
+                    queue.push(entry);
                     task
                 })
             })

@@ -15,7 +15,7 @@ use super::raw_link::Link;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::alarm::Alarm;
-use crate::task::{self, Runnable, Task};
+use crate::task::{self, Brought, Task};
 
 /// Starts work on an event loop, from any thread.
 ///
@@ -95,8 +95,16 @@ impl LoopHandle {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let (runnable, task) = task::future(future, self.shared.clone());
-        self.admit(runnable);
+        let (runnable, kept, task) = task::kept_future(future, self.shared.clone());
+        self.shared.mark(&runnable);
+        if self.shared.is_closing() {
+            drop((runnable, kept)); // it ends in `Closed`
+        } else if let Some(home) = current::home_of(&self.shared) {
+            home.keep(runnable, kept);
+        } else {
+            let kept = Some(kept);
+            self.shared.bring(Brought { runnable, kept });
+        }
         task
     }
 
@@ -130,10 +138,12 @@ impl LoopHandle {
     {
         let future = async move { make().await };
         if let Some(home) = current::home_of(&self.shared) {
-            let (runnable, task) = task::local_future(future, self.shared.clone());
+            let (runnable, kept, task) = task::kept_local_future(future, self.shared.clone());
             self.shared.mark(&runnable);
-            if !self.shared.is_closing() {
-                home.adopt(runnable);
+            if self.shared.is_closing() {
+                drop((runnable, kept));
+            } else {
+                home.keep(runnable, kept);
             }
             return task;
         }
@@ -145,9 +155,10 @@ impl LoopHandle {
             self.shared.mark(&runnable);
             return task;
         };
-        let (runnable, task) = task::local_future(future, self.shared.clone());
+        let (runnable, kept, task) = task::kept_local_future(future, self.shared.clone());
         self.shared.mark(&runnable);
-        self.shared.deliver_through(gate, runnable);
+        let kept = Some(kept);
+        self.shared.bring_through(gate, Brought { runnable, kept });
         task
     }
 
@@ -239,17 +250,6 @@ impl LoopHandle {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
-    }
-
-    fn admit(&self, runnable: Runnable) {
-        self.shared.mark(&runnable);
-        if self.shared.is_closing() {
-            return; // dropped: it ends in `Closed`
-        }
-        match current::home_of(&self.shared) {
-            Some(home) => home.adopt(runnable),
-            None => self.shared.deliver(runnable),
-        }
     }
 }
 

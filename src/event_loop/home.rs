@@ -39,7 +39,7 @@ use super::snapshot::Snapshot;
 use crate::alarm::{Clock, Timers};
 use crate::loom::thread::JoinHandle;
 use crate::task::panic::contain;
-use crate::task::{Hook, Queued, Runnable, TaskRef, Yielded, awaited};
+use crate::task::{Brought, Hook, Queued, Runnable, TaskRef, Yielded, awaited};
 
 /// The tag of an entry that is not a live task: a closure runs once.
 pub(super) const CLOSURE: u32 = u32::MAX;
@@ -128,14 +128,8 @@ impl Home {
         self.ready.borrow_mut().push_back(Queued::yielded(yielded));
     }
 
-    /// A task that this thread sees for the first time: into the table and the
-    /// queue.
-    pub(super) fn adopt(&self, runnable: Runnable) {
-        let task = runnable.task_ref();
-        self.keep(runnable, task);
-    }
-
-    /// As `adopt`, with the reference for the table.
+    /// A task that this thread sees for the first time: into the table, with the reference that is
+    /// for it, and the queue.
     #[inline]
     pub(super) fn keep(&self, runnable: Runnable, task: TaskRef) {
         let tag = self.with_table(|table| table.insert(task));
@@ -151,11 +145,14 @@ impl Home {
         if self.shared.mail.is_empty() {
             return;
         }
-        for runnable in self.shared.mail.collect() {
-            if runnable.tag() == 0 {
-                self.adopt(runnable);
-            } else {
-                self.enqueue(runnable);
+        self.take_all_in(self.shared.mail.collect());
+    }
+
+    fn take_all_in(&self, all: impl Iterator<Item = Brought>) {
+        for Brought { runnable, kept } in all {
+            match kept {
+                Some(kept) => self.keep(runnable, kept),
+                None => self.enqueue(runnable),
             }
         }
     }

@@ -20,9 +20,9 @@
 //!
 //! `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `live` is the table of its tasks, `snapshot` and `slow_poll` show
 //! them; `outside` is for loops with a virtual clock. `home` is what its thread alone touches,
-//! `shared` what others may, `mailbox` and `doorbell` how they bring work and
-//! wake it, with the invariants L1 and L2. `raw_link` counts the references to `shared` (L10, L11): that and the
-//! doorbell are the atomic protocols here, each with a model. `raw_root` is such a reference as a
+//! `shared` what others may, `mailbox` how they bring work and
+//! wake it (L1, L2), by way of the stem's inbox. `raw_link` counts the references to `shared` (L10, L11): that and the
+//! mailbox are the atomic protocols here, each with a model. `raw_root` is such a reference as a
 //! waker. `reactor` and `waiters` turn readiness into wake-ups. `current` says
 //! which loop runs here. Unsafe code is in the three files `raw_*`.
 //!
@@ -48,7 +48,6 @@
 //! Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
 
 pub(crate) mod current;
-mod doorbell;
 mod handle;
 mod home;
 mod live;

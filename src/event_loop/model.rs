@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use super::doorbell::fault;
 use super::mailbox::Mailbox;
 use super::raw_link;
+use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{self, Runnable, Task};
+use crate::task::{self, Brought, Runnable, Sleep, Task, inbox_fault};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -27,9 +27,25 @@ pub fn closure<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (En
     (Entry(runnable), task)
 }
 
-/// A mailbox, and the descriptor that its loop sleeps on.
+/// A mailbox, the descriptor that its loop sleeps on, and a note beside it.
 #[derive(Clone)]
-pub struct Mail(Arc<(Mailbox, Mutex<bool>, Condvar)>);
+pub struct Mail(Arc<Parts>);
+
+struct Parts {
+    mailbox: Mailbox,
+    /// One for each way to sleep: a wake-up in the wrong place is lost.
+    written: [Mutex<bool>; 2],
+    waits: [Condvar; 2],
+    noted: AtomicBool,
+}
+
+impl Parts {
+    fn wake(&self, sleep: Sleep) {
+        let which = sleep as usize;
+        *self.written[which].lock() = true;
+        self.waits[which].notify_one();
+    }
+}
 
 impl std::fmt::Debug for Mail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -39,34 +55,56 @@ impl std::fmt::Debug for Mail {
 
 impl Default for Mail {
     fn default() -> Self {
-        Self(Arc::new((
-            Mailbox::new(),
-            Mutex::new(false),
-            Condvar::new(),
-        )))
+        Self(Arc::new(Parts {
+            mailbox: Mailbox::new(),
+            written: [Mutex::new(false), Mutex::new(false)],
+            waits: [Condvar::new(), Condvar::new()],
+            noted: AtomicBool::new(false),
+        }))
     }
 }
 
 impl Mail {
-    /// Any thread.
-    pub fn post(&self, entry: Entry) {
-        let (mailbox, written, waits) = &*self.0;
-        mailbox.post(entry.0, || {
-            *written.lock() = true;
-            waits.notify_one();
-        });
+    /// Any thread; `new`: the loop is to keep a reference.
+    pub fn post(&self, entry: Entry, new: bool) {
+        let kept = new.then(|| entry.0.task_ref());
+        let runnable = entry.0;
+        let parts = &*self.0;
+        let brought = Brought { runnable, kept };
+        parts.mailbox.post(brought, |sleep| parts.wake(sleep));
     }
 
-    /// The loop.
-    pub fn collect(&self) -> Vec<Entry> {
-        self.0.0.collect().map(Entry).collect()
+    /// Any thread: a note, as `Shared` has it.
+    pub fn note(&self) {
+        let parts = &*self.0;
+        parts.noted.store(true, Ordering::Release);
+        parts.mailbox.ring(|sleep| parts.wake(sleep));
     }
 
-    /// The loop: as `turn.rs` sleeps.
-    pub fn sleep(&self) {
-        let (mailbox, written, waits) = &*self.0;
-        mailbox.lie_down();
-        if mailbox.is_empty() {
+    /// The loop: there was one.
+    pub fn take_note(&self) -> bool {
+        let noted = &self.0.noted;
+        noted.load(Ordering::Relaxed) && noted.swap(false, Ordering::Acquire)
+    }
+
+    /// The loop: the entries, and whether it is to keep a reference.
+    pub fn collect(&self) -> Vec<(Entry, bool)> {
+        let brought = self.0.mailbox.collect();
+        let entry = |brought: Brought| (Entry(brought.runnable), brought.kept.is_some());
+        brought.map(entry).collect()
+    }
+
+    /// The loop: as `turn.rs` sleeps; `parks`: in the other way.
+    pub fn sleep(&self, parks: bool) {
+        let how = if parks { Sleep::Parked } else { Sleep::Asleep };
+        let Parts {
+            mailbox,
+            written,
+            waits,
+            noted,
+        } = &*self.0;
+        let (written, waits) = (&written[how as usize], &waits[how as usize]);
+        if mailbox.lie_down(how) && mailbox.is_empty() && !noted.load(Ordering::Relaxed) {
             let mut guard = written.lock();
             while !*guard {
                 guard = waits.wait(guard);
@@ -77,13 +115,18 @@ impl Mail {
     }
 
     pub fn close(&self) {
-        self.0.0.close();
+        drop(self.0.mailbox.close());
     }
 }
 
 /// Leaves the fence out of `lie_down` (or puts it back).
 pub fn break_fence(on: bool) {
-    fault::break_fence(on);
+    inbox_fault::break_fence(on);
+}
+
+/// Makes `lie_down` a look and a store (or one step again).
+pub fn lie_down_in_two_steps(on: bool) {
+    inbox_fault::lie_down_in_two_steps(on);
 }
 
 /// A loop's own reference to what it shares.

@@ -233,6 +233,11 @@ impl Reactor {
             .sum()
     }
 
+    /// No source is registered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// Somebody waits.
     pub(super) fn has_waiters(&self) -> bool {
         self.sources

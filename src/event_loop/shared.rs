@@ -11,7 +11,7 @@
 //!    path takes a lock; no wake-up does.
 //! 3. Once the loop has closed, what is brought ends in `Closed`.
 //!
-//! - **L5** A future that is not `Send` never lies in a closed loop's inbox:
+//! - **L5** A future that is not `Send` is never refused by a closed loop, to be dropped elsewhere:
 //!   `spawn_with` brings its factory in while it holds `gate`, which the loop
 //!   shuts before it closes; and wake-ups of such a future end with the future,
 //!   which the loop drops before it closes.
@@ -37,8 +37,9 @@ use super::snapshot::Snapshot;
 use crate::alarm::{Clock, Timekeeper, TimerKey};
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Mutex, MutexGuard};
+use crate::sys::berth::Berth;
 use crate::sys::poller::Unwatch;
-use crate::task::{Hook, Runnable, Schedule};
+use crate::task::{Brought, Hook, Runnable, Schedule, Sleep};
 
 /// How long a loop that runs is waited for by who wants to see its tasks.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(super) mail: CachePadded<Mailbox>,
     /// Its descriptor makes the loop's wait return.
     descriptor: mio::Waker,
+    /// Where the loop sleeps while it watches nothing.
+    pub(super) berth: Berth,
     /// The root future was woken.
     root_woken: AtomicBool,
     /// The loop has begun to end: it takes no new tasks.
@@ -89,6 +92,7 @@ impl Shared {
         Self {
             mail: CachePadded::new(Mailbox::new()),
             descriptor,
+            berth: Berth::new(),
             root_woken: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             owner: this_thread(),
@@ -145,8 +149,14 @@ impl Shared {
             }
         });
         if let Some(runnable) = entry {
-            self.mail.post(runnable, || self.wake_up());
+            let kept = None;
+            self.bring(Brought { runnable, kept });
         }
+    }
+
+    /// As `deliver`, where the loop does not run on this thread: a new task, too.
+    pub(super) fn bring(&self, brought: Brought) {
+        self.mail.post(brought, |sleep| self.wake_up(sleep));
     }
 
     /// The gate, held open; `None`: the loop is ending.
@@ -155,9 +165,9 @@ impl Shared {
         (!*gate).then_some(gate)
     }
 
-    /// As `deliver`, for an entry that must not be swept elsewhere (L5).
-    pub(super) fn deliver_through(&self, gate: MutexGuard<'_, bool>, runnable: Runnable) {
-        self.mail.post(runnable, || self.wake_up());
+    /// As `bring`, for an entry that must not be refused (L5).
+    pub(super) fn bring_through(&self, gate: MutexGuard<'_, bool>, brought: Brought) {
+        self.bring(brought);
         drop(gate);
     }
 
@@ -168,7 +178,7 @@ impl Shared {
         }
         self.notes.lock().push(note);
         self.noted.store(true, Ordering::Release);
-        self.mail.ring(|| self.wake_up());
+        self.mail.ring(|sleep| self.wake_up(sleep));
     }
 
     /// A source is gone, on whichever thread.
@@ -226,7 +236,7 @@ impl Shared {
         if here != Some(true) {
             // Partner: the `Acquire` in `take_root_wake`.
             self.root_woken.store(true, Ordering::Release);
-            self.mail.ring(|| self.wake_up());
+            self.mail.ring(|sleep| self.wake_up(sleep));
         }
     }
 
@@ -249,10 +259,15 @@ impl Shared {
     }
 
     /// Makes the loop's wait return.
-    fn wake_up(&self) {
-        // Cannot fail: mio empties the counter before it would overflow.
-        let woken = self.descriptor.wake();
-        debug_assert!(woken.is_ok(), "the loop's descriptor: {woken:?}");
+    fn wake_up(&self, sleep: Sleep) {
+        match sleep {
+            Sleep::Parked => self.berth.wake(),
+            Sleep::Asleep => {
+                // Cannot fail: mio empties the counter before it would overflow.
+                let woken = self.descriptor.wake();
+                debug_assert!(woken.is_ok(), "the loop's descriptor: {woken:?}");
+            }
+        }
     }
 }
 

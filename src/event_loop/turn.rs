@@ -9,8 +9,9 @@
 //! 4. The kernel is asked for events. With work left this is a look that does not
 //!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
-//!    left the loop lies down (see [`super::doorbell`]) and waits until the next
-//!    deadline, or for ever.
+//!    left the loop lies down (see [`super::mailbox`]) and waits until the next
+//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a
+//!    [`berth`], which is faster at both ends.
 //!
 //! An idle loop is woken by nothing.
 //!
@@ -51,9 +52,9 @@ use super::raw_root;
 use super::slice::Slice;
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
-use crate::sys::prefetch;
+use crate::sys::{berth, prefetch};
 use crate::task::panic::contain;
-use crate::task::{Queued, Ran, TaskError, TaskId};
+use crate::task::{Queued, Ran, Sleep, TaskError, TaskId};
 
 /// How many tasks run in one turn.
 const BATCH: usize = 64;
@@ -149,8 +150,7 @@ pub(super) fn once(home: &Home) -> bool {
     turns.turn_once();
     if turns.is_idle() && !turns.jump() {
         // Whoever brings something from here on makes the descriptor ready (L1).
-        home.shared.mail.lie_down();
-        if turns.nothing_brought() {
+        if home.shared.mail.lie_down(Sleep::Asleep) && turns.nothing_brought() {
             if let Some(outside) = &home.outside {
                 outside.leave(turns.pace());
             }
@@ -212,7 +212,7 @@ pub(super) fn close(home: &Rc<Home>) {
         }
         turns.sleep(Some(left));
     }
-    home.shared.mail.close();
+    drop(home.shared.mail.close());
     wake_all(&mut home.take_all_wakers());
     // Those were strangers' wakers: whatever they brought is refused by now.
     while let Some(entry) = home.next_ready() {
@@ -402,16 +402,36 @@ impl<'a> Turns<'a> {
 
     /// Waits for events or a wake-up, at most for `timeout`.
     fn sleep(&mut self, timeout: Option<Duration>) {
-        let mail = &self.home.shared.mail;
-        mail.lie_down();
-        if self.nothing_brought() {
+        let shared = &self.home.shared;
+        // A descriptor is needed only for what others do to descriptors.
+        let parks = berth::THERE && self.home.watches_nothing();
+        let how = if parks {
+            shared.berth.make();
+            Sleep::Parked
+        } else {
+            Sleep::Asleep
+        };
+        if shared.mail.lie_down(how) && self.nothing_brought() {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
             park::blocked(|| {
                 let _noted = record::sleeps();
-                self.look(timeout);
+                if parks {
+                    self.park(timeout);
+                } else {
+                    self.look(timeout);
+                }
             });
         }
         self.home.shared.mail.get_up();
+    }
+
+    /// Sleeps where nothing but other threads can wake it.
+    fn park(&mut self, timeout: Option<Duration>) {
+        self.home.shrink();
+        self.home.put_table();
+        self.home.shared.berth.sleep(timeout);
+        self.home.take_table();
+        self.slice.begin();
     }
 
     fn look(&mut self, timeout: Option<Duration>) {

@@ -24,6 +24,22 @@ pub(crate) fn soon(address: *const ()) {
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 pub(crate) fn soon(_address: *const ()) {}
 
+/// What lies at this address will be written soon, and another processor may have it: it is fetched for us alone, so that
+/// the write does not wait for it a second time.
+#[inline(always)]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(crate) fn to_write(address: *const ()) {
+    // SAFETY: Y99: `prefetchw`, which x86-64 processors that do not have it take for nothing.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// What lies at this address will be written soon, and another processor may have it.
+#[inline(always)]
+#[cfg(any(not(target_arch = "x86_64"), miri))]
+pub(crate) fn to_write(_address: *const ()) {}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -32,6 +48,9 @@ mod tests {
         super::soon((&raw const here).cast());
         super::soon(std::ptr::null());
         super::soon(std::ptr::without_provenance(usize::MAX));
+        super::to_write((&raw const here).cast());
+        super::to_write(std::ptr::null());
+        super::to_write(std::ptr::without_provenance(usize::MAX));
         assert_eq!(here, 7);
     }
 }

@@ -70,13 +70,15 @@ pub use try_join_all::{TryJoinAll, try_join_all};
 pub use unobserved::{TaskReport, on_unobserved};
 pub use wait::{Until, Wait, wait};
 
+#[cfg(loom)]
+pub(crate) use self::raw::inbox_fault;
 #[allow(unused_imports)] // what each leaf uses differs
 pub(crate) use self::{
     completer::{OnCancel, Origin, promise},
     error::CodecDirection,
-    raw::{Inbox, Queued},
+    raw::{Brought, Drain, Inbox, Pushed, Queued, Sleep},
     runnable::{
-        Ran, Runnable, Schedule, TaskRef, Yielded, claimable_future, closure, future,
+        Ran, Runnable, Schedule, TaskRef, Yielded, claimable_future, closure, future, kept_future,
         kept_local_future, local_future,
     },
     unobserved::Hook,

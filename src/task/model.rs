@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::runnable::{self, Ran, Runnable, Schedule};
 #[cfg(loom)]
 use super::state;
-use super::{Inbox, Task};
+use super::{Brought, Inbox, Pushed, Task};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -40,18 +40,23 @@ impl Default for Queue {
 }
 
 impl Queue {
-    pub fn push(&self, entry: Entry) -> bool {
-        self.0.push(entry.0)
+    pub fn push(&self, entry: Entry) {
+        let (runnable, kept) = (entry.0, None);
+        match self.0.push(Brought { runnable, kept }) {
+            Pushed::Heard => {}
+            other => unreachable!("nobody sleeps here: {other:?}"),
+        }
     }
 
     pub fn drain(&self) -> Vec<Entry> {
-        self.0.drain().map(Entry).collect()
+        let drained = self.0.drain();
+        drained.map(|brought| Entry(brought.runnable)).collect()
     }
 }
 
 impl Schedule for Queue {
     fn schedule(&self, runnable: Runnable) {
-        self.0.push(runnable);
+        self.push(Entry(runnable));
     }
 }
 
@@ -157,7 +162,7 @@ impl Ring {
         self.0
             .0
             .drain()
-            .map(|entry| Turn(Next::Woken(entry)))
+            .map(|brought| Turn(Next::Woken(brought.runnable)))
             .collect()
     }
 }

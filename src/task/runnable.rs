@@ -342,8 +342,25 @@ where
     ))
 }
 
-/// As [`local_future`], with the reference that the executor keeps of a live task, which costs less here than
+/// As [`future`], with the reference that the executor keeps of a live task, which costs less here than
 /// to ask for it afterwards.
+#[track_caller]
+#[allow(dead_code)] // the event loop's
+pub(crate) fn kept_future<F, S>(future: F, schedule: S) -> (Runnable, TaskRef, Task<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+    S: Schedule,
+{
+    let birth = Birth::at(Location::caller());
+    kept(raw::allocate_future::<_, _, false>(
+        traced::future(future, birth, false),
+        schedule,
+        State::scheduled_and_kept(),
+        birth,
+    ))
+}
+
+/// As [`kept_future`], for a [`local_future`].
 #[track_caller]
 #[allow(dead_code)] // the event loop's
 pub(crate) fn kept_local_future<F, S>(
@@ -355,13 +372,16 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    let cell = raw::allocate_future::<_, _, true>(
+    kept(raw::allocate_future::<_, _, true>(
         traced::future(future, birth, true),
         schedule,
         State::scheduled_and_kept(),
         birth,
-    );
-    // Three counts, three owners (T4).
+    ))
+}
+
+/// Three counts, three owners (T4).
+fn kept<T>(cell: std::ptr::NonNull<raw::Header>) -> (Runnable, TaskRef, Task<T>) {
     let (runnable, task) = pair(cell);
     (runnable, TaskRef(Ref::from_raw(cell)), task)
 }

@@ -115,6 +115,11 @@ impl Home {
         self.reactor.borrow_mut().turn(timeout, woken)
     }
 
+    /// No descriptor is watched.
+    pub(in crate::event_loop) fn watches_nothing(&self) -> bool {
+        self.reactor.borrow().is_empty()
+    }
+
     /// Somebody waits for a descriptor.
     pub(in crate::event_loop) fn waits_for_descriptors(&self) -> bool {
         self.reactor.borrow().has_waiters()

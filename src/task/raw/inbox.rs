@@ -1,28 +1,124 @@
 //! A queue that any thread pushes to and one thread drains, made of the tasks
-//! themselves.
+//! themselves; and whether that thread sleeps, in the same word.
 //!
-//! **Protocol.** A Treiber stack over the headers' `next` links: `push` links
-//! the cell in front with one compare-and-exchange; `drain` takes the whole stack
-//! with one swap and turns it round, so entries come out in the order in which they
-//! went in. There is no pop of one entry, hence no ABA.
+//! ```text
+//!                 lie_down (2)                        close (5)
+//!     EMPTY ───────────────────▶ ASLEEP or PARKED              CLOSED
+//!      ▲ │ ◀─── get_up, ring (4) ──────┘ │           ┌──────────▶
+//!      │ │ push (1)                      │ push (1): its thread wakes the drainer
+//!      │ ▼                               ▼           │
+//!     the newest entry ◀─────────────────┴───────────┘
+//!      └── drain (3): all of them
+//! ```
+//!
+//! **Protocol.** A Treiber stack over the headers' `next` links.
+//!
+//! 1. `push` links the cell in front with one compare-and-exchange, which also tells it whether the drainer slept:
+//!    then this thread, and no other, must wake it. Nothing goes into an inbox that is closed.
+//! 2. Before the drainer sleeps it puts a mark into the word, which succeeds only if nothing is there; then it
+//!    looks at whatever else it would be rung for.
+//! 3. `drain` takes the whole stack with one swap and turns it round, so entries come out in the order in which they
+//!    went in. There is no pop of one entry, hence no ABA.
+//! 4. `ring` takes the mark away, for a thread that has left something elsewhere; so does the drainer itself.
+//! 5. `close` takes the last entries in the step after which none can follow.
+//!
+//! Beside the stack, pushers leave the addresses of their entries in a ring, the [`Trail`]. Without
+//! it the drainer would wait at each link for a line of the pusher's cache; from
+//! the trail it knows which cells come, many links ahead, and has them fetched. Nothing else is done with
+//! those addresses, so they may be as stale as they like.
 //!
 //! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only
 //!   entry of its task (`SCHEDULED` is set once per entry), and it is consumed by
 //!   `push`. So `next` has one writer at a time. A future that waiters may claim can have more, stale
 //!   ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
+//! - **T23** The lowest bit of an entry's `next` says that another count of the same cell came with it
+//!   ([`Brought::kept`]). The word, and a `next` without that bit, is a mark or null, which nobody follows, or the
+//!   pointer of an entry; a header's address is above the marks and has its lowest bits clear.
+//! - **T25** No wake-up is lost. Entries: all is one word, so either the mark comes first, and the push finds it, or
+//!   the entry does, and there is no mark. What is left elsewhere comes before the fence in
+//!   `ring`, and is looked for after the fence in `lie_down`: of two sequentially consistent fences one is first, so
+//!   either the drainer sees it, or `ring` sees the mark (or what somebody has put in its place who wakes the drainer).
 //!
-//! Tests: `checks/tests/models.rs::inbox_*`.
+//! At most one wake-up for each sleep; none while the drainer is awake.
+//!
+//! **Rejected.** A bell in a word of its own: each push needs a fence beside its exchange. An array of pointers in
+//! segments, as `crossbeam` has it: a pusher that is interrupted between taking its place and filling it keeps the drainer
+//! waiting, and so does one that is to bring the next segment.
+//!
+//! Tests: `checks/tests/models.rs::inbox_*`, `checks/tests/loop_models.rs`, with twins that lack
+//! a step or a fence.
 #![allow(unsafe_code)]
 
 use std::ptr::{self, NonNull};
 
 use super::{Header, Ref};
-use crate::loom::atomic::{AtomicPtr, Ordering};
-use crate::task::runnable::Runnable;
+use crate::loom::atomic::{AtomicPtr, Ordering, fence};
+use crate::task::runnable::{Runnable, TaskRef};
+
+/// How the drainer sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// In the kernel, for many things.
+    Asleep,
+    /// Until it is woken, or the time is up.
+    Parked,
+}
+
+/// What a thread that has put something in must still do.
+#[must_use]
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    /// Nothing: the drainer looks by itself, or somebody else wakes it.
+    Heard,
+    /// Wake the drainer, which sleeps so.
+    Wake(Sleep),
+    /// Nobody will drain it: here it is again.
+    Closed(Brought),
+}
+
+/// An entry on its way.
+#[derive(Debug)]
+pub(crate) struct Brought {
+    pub(crate) runnable: Runnable,
+    /// With a new task, the reference that its executor is to keep of it.
+    pub(crate) kept: Option<TaskRef>,
+}
+
+/// The marks, as addresses that no header has.
+const ASLEEP: usize = 2;
+const PARKED: usize = 4;
+const CLOSED: usize = 6;
+const _: () = assert!(align_of::<Header>() >= 8);
+
+/// The bit of T23.
+const KEPT: usize = 1;
+
+fn mark(of: usize) -> *mut Header {
+    ptr::without_provenance_mut(of)
+}
+
+/// What the word says where it is no entry.
+fn sleeps(word: *mut Header) -> Option<Sleep> {
+    match word.addr() {
+        ASLEEP => Some(Sleep::Asleep),
+        PARKED => Some(Sleep::Parked),
+        _ => None,
+    }
+}
+
+/// The entry, if it is one (T23).
+fn entry(word: *mut Header) -> Option<NonNull<Header>> {
+    if word.addr() > CLOSED {
+        NonNull::new(word)
+    } else {
+        None
+    }
+}
 
 /// A lock-free multi-producer queue of runnables that never allocates.
 pub(crate) struct Inbox {
     newest: AtomicPtr<Header>,
+    trail: Trail,
 }
 
 impl Inbox {
@@ -30,56 +126,156 @@ impl Inbox {
     pub(crate) fn new() -> Self {
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
+            trail: Trail::new(),
         }
     }
 
-    /// Adds one; true: it was empty before. Releases what this thread did before.
+    /// (1) Adds one. Releases what this thread did before.
     #[allow(dead_code)] // the event loop's
-    pub(crate) fn push(&self, runnable: Runnable) -> bool {
-        let entry = Ref::from_entry(runnable).into_raw();
-        let mut newest = ptr::null_mut(); // mostly it is empty; if not, the failure says what is there
+    pub(crate) fn push(&self, brought: Brought) -> Pushed {
+        let bit = usize::from(brought.kept.is_some());
+        if let Some(kept) = brought.kept {
+            let _with_it = kept.0.into_raw(); // T23
+        }
+        let new = Ref::from_entry(brought.runnable).into_raw();
+        self.trail.leave(new);
+        let mut newest = self.guess();
         loop {
+            if newest.addr() == CLOSED {
+                return Pushed::Closed(bring(new, bit != 0));
+            }
+            let link = entry(newest).map_or(ptr::null_mut(), NonNull::as_ptr);
             // SAFETY: T6: the entry keeps the cell; T11: its link is ours to write.
-            unsafe { entry.as_ref() }
+            unsafe { new.as_ref() }
                 .next
-                .store(newest, Ordering::Relaxed);
+                .store(link.map_addr(|link| link | bit), Ordering::Relaxed);
             match self.newest.compare_exchange_weak(
                 newest,
-                entry.as_ptr(),
+                new.as_ptr(),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
-                Ok(before) => return before.is_null(),
+                Ok(before) => return sleeps(before).map_or(Pushed::Heard, Pushed::Wake),
                 Err(actual) => newest = actual,
             }
         }
     }
 
-    #[allow(dead_code)] // the event loop's
-    pub(crate) fn is_empty(&self) -> bool {
-        self.newest.load(Ordering::Acquire).is_null()
+    /// What the word may be. Under loom a load would hide that others come in between.
+    fn guess(&self) -> *mut Header {
+        if cfg!(loom) {
+            ptr::null_mut()
+        } else {
+            self.newest.load(Ordering::Relaxed)
+        }
     }
 
-    /// Takes everything that is in it now, oldest first. Acquires what the
-    /// pushing threads did before.
+    /// Nothing is in it.
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn is_empty(&self) -> bool {
+        entry(self.newest.load(Ordering::Acquire)).is_none()
+    }
+
+    /// (3) Takes everything that is in it now, oldest first. Acquires what the
+    /// pushing threads did before. The drainer's, while it is awake.
     pub(crate) fn drain(&self) -> Drain {
-        let mut newest = if self.newest.load(Ordering::Relaxed).is_null() {
-            None
-        } else {
-            NonNull::new(self.newest.swap(ptr::null_mut(), Ordering::AcqRel))
-        };
-        // Turn the stack round.
+        let found = self.newest.load(Ordering::Relaxed);
+        if entry(found).is_none() {
+            return Drain { oldest: None };
+        }
+        let newest = self.newest.swap(ptr::null_mut(), Ordering::AcqRel);
+        self.turn_round(newest)
+    }
+
+    /// The entries from this one back.
+    fn turn_round(&self, newest: *mut Header) -> Drain {
+        let mut newest = entry(newest);
         let mut oldest: *mut Header = ptr::null_mut();
-        while let Some(entry) = newest {
+        let mut trail = self.trail.follow();
+        while let Some(cell) = newest {
+            trail.step();
             // SAFETY: T6: the entry, now ours, keeps the cell.
-            let header = unsafe { entry.as_ref() };
-            newest = NonNull::new(header.next.load(Ordering::Relaxed));
-            header.next.store(oldest, Ordering::Relaxed);
-            oldest = entry.as_ptr();
+            let header = unsafe { cell.as_ref() };
+            let next = header.next.load(Ordering::Relaxed);
+            let bit = next.addr() & KEPT;
+            newest = entry(next.map_addr(|next| next & !KEPT));
+            let next = oldest.map_addr(|oldest| oldest | bit); // T11, T23
+            header.next.store(next, Ordering::Relaxed);
+            oldest = cell.as_ptr();
         }
         Drain {
             oldest: NonNull::new(oldest),
         }
+    }
+
+    /// (2) The drainer, before it looks a last time and sleeps. False: something is here.
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn lie_down(&self, how: Sleep) -> bool {
+        let mark = mark(match how {
+            Sleep::Asleep => ASLEEP,
+            Sleep::Parked => PARKED,
+        });
+        #[cfg(loom)]
+        if fault::in_two_steps() {
+            let empty = self.is_empty();
+            if empty {
+                self.newest.store(mark, Ordering::Relaxed);
+            }
+            return empty;
+        }
+        let lain = self.newest.compare_exchange(
+            ptr::null_mut(),
+            mark,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        #[cfg(loom)]
+        if fault::without_fence() {
+            return lain.is_ok();
+        }
+        // Partner: the fence in `ring`.
+        fence(Ordering::SeqCst);
+        lain.is_ok()
+    }
+
+    /// (4) The drainer, after its sleep or where it has found something after all.
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn get_up(&self) {
+        let found = self.newest.load(Ordering::Relaxed);
+        if sleeps(found).is_some() {
+            let _or_somebody_wakes_it = self.newest.compare_exchange(
+                found,
+                ptr::null_mut(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// (4) Any thread, after it has left something for the drainer elsewhere: how it sleeps, if this thread must wake
+    /// it.
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn ring(&self) -> Option<Sleep> {
+        // Partner: the fence in `lie_down`.
+        fence(Ordering::SeqCst);
+        let found = self.newest.load(Ordering::Relaxed);
+        let sleep = sleeps(found)?;
+        self.newest
+            .compare_exchange(found, ptr::null_mut(), Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+            .then_some(sleep)
+    }
+
+    /// (5) The drainer: takes what is left; nothing follows.
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn close(&self) -> Drain {
+        let newest = self.newest.swap(mark(CLOSED), Ordering::AcqRel);
+        self.turn_round(newest)
+    }
+
+    #[allow(dead_code)] // the event loop's
+    pub(crate) fn is_closed(&self) -> bool {
+        self.newest.load(Ordering::Relaxed).addr() == CLOSED
     }
 }
 
@@ -87,6 +283,14 @@ impl Drop for Inbox {
     /// What is left in it is dropped: those tasks end in `Closed`.
     fn drop(&mut self) {
         self.drain().for_each(drop);
+    }
+}
+
+/// An entry that is ours again.
+fn bring(cell: NonNull<Header>, kept: bool) -> Brought {
+    Brought {
+        kept: kept.then(|| TaskRef(Ref::from_raw(cell))), // T23
+        runnable: Runnable::from_ref(Ref::from_raw(cell)),
     }
 }
 
@@ -99,19 +303,152 @@ pub(crate) struct Drain {
 unsafe impl Send for Drain {}
 
 impl Iterator for Drain {
-    type Item = Runnable;
+    type Item = Brought;
 
-    fn next(&mut self) -> Option<Runnable> {
-        let entry = self.oldest?;
+    #[inline]
+    fn next(&mut self) -> Option<Brought> {
+        let cell = self.oldest?;
         // SAFETY: T6: the entry keeps the cell until we hand it on.
-        let next = unsafe { entry.as_ref() }.next.load(Ordering::Relaxed);
-        self.oldest = NonNull::new(next);
-        Some(Runnable::from_ref(Ref::from_raw(entry)))
+        let next = unsafe { cell.as_ref() }.next.load(Ordering::Relaxed);
+        self.oldest = NonNull::new(next.map_addr(|next| next & !KEPT));
+        Some(bring(cell, next.addr() & KEPT != 0))
     }
 }
 
 impl Drop for Drain {
     fn drop(&mut self) {
         self.for_each(drop);
+    }
+}
+
+use trail::Trail;
+
+/// Which cells came last.
+#[cfg(not(loom))]
+mod trail {
+    use std::ptr::NonNull;
+
+    use super::super::Header;
+    use crate::loom::atomic::{AtomicUsize, Ordering};
+    use crate::sys::prefetch;
+
+    /// So many are known; a power of two. What a loop finds in one look is mostly less.
+    const LENGTH: usize = 256;
+
+    /// So many links ahead of the one that is followed, memory is fetched.
+    const AHEAD: usize = 12;
+
+    /// A ring of addresses. Pushers that meet overwrite each other's, which does no harm.
+    pub(super) struct Trail {
+        /// How many were left.
+        at: AtomicUsize,
+        cells: [AtomicUsize; LENGTH],
+    }
+
+    impl Trail {
+        pub(super) fn new() -> Self {
+            Self {
+                at: AtomicUsize::new(0),
+                cells: [const { AtomicUsize::new(0) }; LENGTH],
+            }
+        }
+
+        #[inline]
+        pub(super) fn leave(&self, cell: NonNull<Header>) {
+            let at = self.at.load(Ordering::Relaxed);
+            self.cells[at % LENGTH].store(cell.addr().get(), Ordering::Relaxed);
+            self.at.store(at.wrapping_add(1), Ordering::Relaxed);
+        }
+
+        /// From the newest back.
+        pub(super) fn follow(&self) -> Steps<'_> {
+            let mut steps = Steps {
+                trail: self,
+                at: self.at.load(Ordering::Relaxed),
+                left: LENGTH,
+            };
+            (0..AHEAD).for_each(|_| steps.step());
+            steps
+        }
+    }
+
+    /// A cell that another processor has: its header, and what a usual future has of its own.
+    #[inline]
+    fn fetch(cell: *const ()) {
+        const LINE: usize = 64;
+        prefetch::to_write(cell);
+        prefetch::to_write(cell.wrapping_byte_add(LINE));
+    }
+
+    pub(super) struct Steps<'a> {
+        trail: &'a Trail,
+        at: usize,
+        left: usize,
+    }
+
+    impl Steps<'_> {
+        /// Another link was followed.
+        #[inline]
+        pub(super) fn step(&mut self) {
+            if self.left > 0 {
+                self.left -= 1;
+                self.at = self.at.wrapping_sub(1);
+                let cell = self.trail.cells[self.at % LENGTH].load(Ordering::Relaxed);
+                fetch(std::ptr::without_provenance(cell));
+            }
+        }
+    }
+}
+
+/// loom has no caches.
+#[cfg(loom)]
+mod trail {
+    use std::ptr::NonNull;
+
+    use super::super::Header;
+
+    pub(super) struct Trail;
+
+    impl Trail {
+        pub(super) fn new() -> Self {
+            Self
+        }
+
+        pub(super) fn leave(&self, _: NonNull<Header>) {}
+
+        pub(super) fn follow(&self) -> Self {
+            Self
+        }
+
+        pub(super) fn step(&mut self) {}
+    }
+}
+
+/// Faults on purpose, so that the models show that they can fail.
+#[cfg(loom)]
+pub(crate) mod fault {
+    use std::cell::Cell;
+
+    thread_local! {
+        static TWO_STEPS: Cell<bool> = const { Cell::new(false) };
+        static NO_FENCE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// `lie_down` as a look and a store.
+    pub(crate) fn lie_down_in_two_steps(on: bool) {
+        TWO_STEPS.set(on);
+    }
+
+    pub(super) fn in_two_steps() -> bool {
+        TWO_STEPS.get()
+    }
+
+    /// `lie_down` without its fence.
+    pub(crate) fn break_fence(on: bool) {
+        NO_FENCE.set(on);
+    }
+
+    pub(super) fn without_fence() -> bool {
+        NO_FENCE.get()
     }
 }

@@ -61,7 +61,9 @@ mod waker;
 
 pub(super) use cell::{allocate_closure, allocate_future, allocate_promise, allocate_ready};
 pub(super) use handle::Handle;
-pub(crate) use inbox::Inbox;
+#[cfg(loom)]
+pub(crate) use inbox::fault as inbox_fault;
+pub(crate) use inbox::{Brought, Drain, Inbox, Pushed, Sleep};
 pub(crate) use queued::Queued;
 pub(super) use ready::{Ready, Watch};
 pub(super) use side::Side;
