@@ -92,6 +92,35 @@ fn fork_and_join(pool: &ThreadPool) {
     );
 }
 
+/// One thread spawns and another runs: what that one frees comes back to the first.
+fn spawned_elsewhere() {
+    const BURST: u64 = 5_000;
+    let event_loop = trefoil::EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    let burst = || {
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        // A thread that begins with nothing.
+        let handle = handle.clone();
+        let spawner = std::thread::spawn(move || {
+            for n in 0..BURST {
+                handle.spawn(async move { n }).detach();
+            }
+        });
+        spawner.join().unwrap();
+        while event_loop.poll_once() {}
+        (ALLOCATIONS.load(Ordering::SeqCst) - before) as f64 / BURST as f64
+    };
+    // What the loop keeps for itself, what is on its way, and its queue's and its table's room.
+    let mut each = f64::NAN;
+    for _ in 0..5 {
+        each = burst();
+    }
+    assert!(
+        (0.0..0.1).contains(&each),
+        "future, from another thread: {each}"
+    );
+}
+
 #[test]
 fn one_allocation_per_task() {
     // Queues that grow and spares that start add a little; memory that is freed on the other side
@@ -142,6 +171,7 @@ fn one_allocation_per_task() {
     assert!((0.0..0.01).contains(&awaited), "future: {awaited}");
 
     fork_and_join(&pool);
+    spawned_elsewhere();
 
     // A worker that waits for its own tasks runs them itself; the entries in the queues must
     // not pile up meanwhile.

@@ -51,6 +51,7 @@
 
 mod cell;
 pub(super) mod current;
+mod depot;
 mod handle;
 mod inbox;
 mod queued;

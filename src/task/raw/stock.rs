@@ -6,7 +6,7 @@
 //! ones from there. What it keeps it gives back when it ends.
 //!
 //! A cell is often freed on another thread than it was made on. That thread keeps it then, or, if it has enough, gives it
-//! to the allocator: nothing moves between threads but through that.
+//! to the [`depot`](super::depot), from which those take that have none.
 //!
 //! - **T17** A block in a stock is nobody's: it came from the global allocator with the layout of its class
 //!   ([`of_class`]), or for a cell of that class, which is the same; and its first word is the link to the next.
@@ -21,8 +21,10 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr::{self, NonNull};
+
+use super::depot::{Giving, Taking};
 
 /// So many bytes a thread keeps at most.
 const KEPT: usize = 256 << 10;
@@ -36,6 +38,8 @@ struct Stock {
     first: [Cell<*mut Block>; CLASSES],
     /// So many bytes may be kept yet.
     room: Cell<usize>,
+    taking: RefCell<Taking>,
+    giving: RefCell<Giving>,
 }
 
 struct Block {
@@ -47,6 +51,8 @@ thread_local! {
         Stock {
             first: [const { Cell::new(ptr::null_mut()) }; CLASSES],
             room: Cell::new(KEPT),
+            taking: RefCell::new(Taking::new()),
+            giving: RefCell::new(Giving::new()),
         }
     };
 }
@@ -63,7 +69,7 @@ const fn class(layout: Layout) -> Option<usize> {
 
 /// The layout of all blocks of a class.
 #[inline(always)]
-const fn of_class(class: usize) -> Layout {
+pub(super) const fn of_class(class: usize) -> Layout {
     match Layout::from_size_align(class * STEP + STEP / 2, STEP) {
         Ok(layout) => layout,
         Err(_) => unreachable!(),
@@ -93,7 +99,7 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
         Some(class) => {
             // SAFETY: T17: it is nobody's now, and of that class.
             let kept = STOCK.try_with(|stock| unsafe { stock.give(class, memory) });
-            if kept == Ok(true) {
+            if kept.is_ok() {
                 return;
             }
             of_class(class)
@@ -114,7 +120,9 @@ fn new(layout: Layout) -> NonNull<u8> {
 impl Stock {
     #[inline]
     fn take(&self, class: usize) -> Option<NonNull<u8>> {
-        let block = NonNull::new(self.first[class].get())?;
+        let Some(block) = NonNull::new(self.first[class].get()) else {
+            return self.import(class);
+        };
         // SAFETY: T17.
         let next = unsafe { block.as_ref() }.next;
         self.first[class].set(next);
@@ -122,14 +130,26 @@ impl Stock {
         Some(block.cast())
     }
 
-    /// False: there is no room.
-    ///
+    /// There is none of this class.
+    #[cold]
+    #[inline(never)]
+    fn import(&self, class: usize) -> Option<NonNull<u8>> {
+        self.taking.borrow_mut().take(class)
+    }
+
+    /// There is no room.
+    #[cold]
+    #[inline(never)]
+    fn export(&self, class: usize, memory: NonNull<u8>) {
+        self.giving.borrow_mut().give(class, memory);
+    }
+
     /// # Safety
     /// `memory` is as T17 says.
     #[inline]
-    unsafe fn give(&self, class: usize, memory: NonNull<u8>) -> bool {
+    unsafe fn give(&self, class: usize, memory: NonNull<u8>) {
         let Some(room) = self.room.get().checked_sub(of_class(class).size()) else {
-            return false;
+            return self.export(class, memory);
         };
         let block = memory.cast::<Block>();
         let next = self.first[class].get();
@@ -137,16 +157,17 @@ impl Stock {
         unsafe { block.write(Block { next }) };
         self.first[class].set(block.as_ptr());
         self.room.set(room);
-        true
     }
 }
 
 impl Drop for Stock {
     fn drop(&mut self) {
-        for class in 0..CLASSES {
-            while let Some(block) = self.take(class) {
+        for (class, first) in self.first.iter().enumerate() {
+            while let Some(block) = NonNull::new(first.get()) {
                 // SAFETY: T17.
-                unsafe { dealloc(block.as_ptr(), of_class(class)) };
+                first.set(unsafe { block.as_ref() }.next);
+                // SAFETY: T17.
+                unsafe { dealloc(block.as_ptr().cast(), of_class(class)) };
             }
         }
     }
