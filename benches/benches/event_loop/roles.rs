@@ -18,7 +18,10 @@ pub fn play() -> bool {
     };
     let args: Vec<&str> = args[at + 1..].iter().map(String::as_str).collect();
     match args[..] {
-        ["echo", name, cpu] => {
+        [role @ ("echo" | "echo-counted"), name, cpu] => {
+            if role == "echo-counted" {
+                trefoil::thread::freeze_ticks();
+            }
             pin(cpu.parse().expect("the number of a processor"));
             end_with_input();
             crate::servers::serve(name);
