@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use forks::{in_child, split};
 use support::{Test, pool, tests};
-use trefoil::{Process, Shutdown, TaskError};
+use trefoil::{Completer, Process, Shutdown, TaskError};
 
 fn main() {
     trefoil::init();
@@ -99,6 +99,57 @@ tests! {
         assert!(!task.is_finished());
         task.cancel();
         assert_eq!(procs.stats().failed, 0);
+    }
+
+    fn what_comes_of_a_parents_call_has_ended_too() {
+        let procs = pool(1);
+        let mut runs = Some(procs.spawn((), |()| support::forever::<u64>()).map(|n| n + 1));
+        let mut again = Some(procs.spawn(1, double).map(|n| n + 1).map(|n| n.to_string()));
+        let mut all = Some(procs.call(double).map_task(0..10u64).map(|all| all.len()));
+        let mut waits = Some(procs.spawn(1, double).map(|n| n + 1));
+        let mut group = Some([procs.spawn(1, double).map(|n| n + 1), procs.spawn(2, double)]);
+        let shared = procs.spawn(3, double).shared();
+        let shared_later = procs.spawn(3, double).map(|n| n + 1).shared();
+        in_child(|| {
+            fn closed<T: std::fmt::Debug>(result: Result<T, TaskError>) {
+                assert!(matches!(result, Err(TaskError::Closed)), "{result:?}");
+            }
+            let mut runs = runs.take().unwrap();
+            assert!(runs.is_finished());
+            closed(runs.join_timeout(Duration::from_secs(5)));
+            closed(runs.join());
+            closed(again.take().unwrap().join());
+            closed(all.take().unwrap().join());
+            let waits = trefoil::timeout(Duration::from_secs(5), waits.take().unwrap()).wait();
+            closed(waits.unwrap());
+            trefoil::join_all(group.take().unwrap()).wait().into_iter().for_each(closed);
+            for shared in [&shared, &shared_later] {
+                assert!(shared.is_finished());
+                closed(shared.join());
+                closed(shared.clone().try_join().unwrap());
+            }
+            // One that is made of it here, and what others than a pool are to keep.
+            closed(procs.spawn(1, double).map(|n| n + 1).join());
+            let (completer, task) = Completer::new();
+            let task = task.map(|n: u64| n + 1);
+            completer.complete(Ok(1));
+            assert_eq!(task.join().unwrap(), 2);
+        });
+        let (completer, task) = Completer::new();
+        let mut kept = Some((completer, task.map(|n: u64| n + 1)));
+        in_child(|| {
+            let (completer, task) = kept.take().unwrap();
+            assert!(!task.is_finished());
+            completer.complete(Ok(1));
+            assert_eq!(task.join().unwrap(), 2);
+        });
+        let (completer, task) = kept.unwrap();
+        completer.complete(Ok(2));
+        assert_eq!(task.join().unwrap(), 3);
+        runs.unwrap().cancel();
+        assert_eq!(again.unwrap().join().unwrap(), "3");
+        assert_eq!(all.unwrap().join().unwrap(), 10);
+        assert_eq!((shared.join().unwrap(), shared_later.join().unwrap()), (6, 7));
     }
 
     fn a_child_makes_pools_of_its_own() {

@@ -265,6 +265,10 @@ impl OnCancel for Recall {
     fn origin(&self) -> Origin {
         Origin::Work
     }
+
+    fn is_executors(&self) -> bool {
+        true
+    }
 }
 
 /// One call, as it travels.

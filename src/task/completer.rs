@@ -37,6 +37,12 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
         Origin::Anybody
     }
 
+    /// An executor's work ends the task, in the process that made it: its own, or that of the task which it
+    /// comes from. Takes no lock: a forked child asks, where locks may be held for ever.
+    fn is_executors(&self) -> bool {
+        false
+    }
+
     /// A thread is about to block until the task is `done`, and may do something for it. Must be
     /// short.
     fn help(&self, done: &dyn Fn() -> bool) {

@@ -208,8 +208,14 @@ impl TaskRef {
         self.0.header()
     }
 
+    /// It has ended, or never will, in a forked child.
     pub(crate) fn is_finished(&self) -> bool {
-        self.0.header().state.is_done()
+        self.0.header().state.is_done() || self.0.is_lost()
+    }
+
+    /// See [`OnCancel::is_executors`](super::completer::OnCancel::is_executors).
+    pub(super) fn is_executors(&self) -> bool {
+        self.0.is_executors()
     }
 
     pub(crate) fn id(&self) -> TaskId {

@@ -44,14 +44,7 @@ impl<T> Handle<T> {
 
     #[inline]
     pub(in crate::task) fn is_done(&self) -> bool {
-        self.header().state.is_done() || self.is_lost()
-    }
-
-    /// A thread of a parent process was to run it, or to have it run: nobody here will.
-    #[inline]
-    fn is_lost(&self) -> bool {
-        let header = self.header();
-        context::is_parents(header.id) && (header.state.is_claimable() || self.cell.is_call())
+        self.header().state.is_done() || self.cell.is_lost()
     }
 
     /// What the handle may do next. The output of a task that is lost in a forked child is as one that
@@ -59,7 +52,7 @@ impl<T> Handle<T> {
     #[inline]
     fn look(&self) -> Look {
         match self.header().state.look() {
-            Look::Pending | Look::Lent if self.is_lost() => Look::Taken,
+            Look::Pending | Look::Lent if self.cell.is_lost() => Look::Taken,
             look => look,
         }
     }

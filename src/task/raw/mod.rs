@@ -78,7 +78,7 @@ use super::completer::{OnCancel, Origin};
 use super::panic::contain;
 use super::runnable::{Ran, Runnable, Yielded};
 use super::state::{Cancel, Finish, Start, State};
-use super::{TaskError, TaskId, unobserved};
+use super::{TaskError, TaskId, context, unobserved};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::record::{self, Ending};
@@ -434,9 +434,18 @@ impl Ref {
         }
     }
 
-    /// A promise that an executor of this process keeps.
-    pub(super) fn is_call(&self) -> bool {
-        self.header().vtable.kind == Kind::Promise && matches!(self.origin(), Origin::Work)
+    /// An executor of the process that made it brings it to its end: a pool that runs it or has it run, or one
+    /// that ends the task which it comes from.
+    pub(super) fn is_executors(&self) -> bool {
+        let header = self.header();
+        let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
+        header.state.is_claimable() || is_kept()
+    }
+
+    /// That process has forked, and this is the child: nobody here will.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        context::is_parents(self.header().id) && self.is_executors()
     }
 
     /// Before a thread blocks for it: see [`OnCancel::help`].
