@@ -108,6 +108,17 @@ impl<'de> Deserialize<'de> for Smaller {
     }
 }
 
+/// Takes the memory, and panics.
+#[derive(Debug, Serialize)]
+struct Fragile(Shared<u8>);
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let shared = Shared::<u8>::deserialize(deserializer)?;
+        panic!("{} bytes are unlucky", shared.len())
+    }
+}
+
 /// Lets this process open nothing more.
 fn limit(_: ()) {
     let lowest = std::fs::File::open("/dev/null").unwrap();
@@ -224,6 +235,22 @@ tests! {
         assert_eq!(*with[13], [3.0; 3]);
         let called = procs.call(|n: Nested| n.table).chunk(3).map((0..7).map(|_| nested()));
         assert_eq!(called.unwrap().len(), 7);
+    }
+
+    fn a_context_whose_decoder_panics_leaves_nothing_behind() {
+        let procs = pool(2);
+        let pids = procs.worker_pids();
+        let holdings = || procs.spawn((), holdings).join().unwrap();
+        let before = holdings();
+        for _ in 0..20 {
+            let context = Fragile(Shared::from(vec![1u8; 13]));
+            match procs.map_with(&context, 0..100, |_: &Fragile, n: u32| n) {
+                Err(TaskError::Panicked(panic)) => assert_eq!(panic.message(), "13 bytes are unlucky"),
+                other => panic!("a panic was expected: {other:?}"),
+            }
+        }
+        assert_eq!(procs.worker_pids(), pids, "the workers live");
+        (0..4).for_each(|_| assert_eq!(holdings(), before));
     }
 
     fn an_initializer_gets_it() {
