@@ -23,7 +23,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{Scratch, Test, forever, note, pool, signal, tests, until};
 use trefoil::task::WorkerExit;
-use trefoil::{CancelToken, ProcessPool, Shutdown, Task, TaskError};
+use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
 
 fn main() {
     trefoil::init();
@@ -40,6 +40,13 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
         Err(TaskError::WorkerDied(exit)) => *exit,
         other => panic!("the worker should have died: {other:?}"),
     }
+}
+
+/// Until somebody lets it go on.
+fn stop(pid: u32) {
+    signal(pid, Signal::STOP);
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    until(|| stat().is_empty() || stat().contains(") T "));
 }
 
 fn millis(n: u64) -> Duration {
@@ -207,6 +214,30 @@ tests! {
         signal(scratch.notes()[0] as u32, Signal::STOP);
         assert!(matches!(task.join(), Err(TaskError::TimedOut)));
         assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
+    }
+
+    fn a_stopped_worker_with_cancelled_calls_does_not_hold_up_the_end() {
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            let procs = pool(1);
+            procs.map(0..100, |n: u32| n).unwrap();
+            procs.worker_pids().into_iter().for_each(stop);
+            let begin = Instant::now();
+            // Small ones lie where the worker would look, large ones wait for room in its socket.
+            let length = |bytes: Vec<u8>| bytes.len();
+            let tasks: Vec<_> = (0..8).map(|n| procs.spawn(vec![7; (n % 2) * (4 << 20)], length)).collect();
+            until(|| procs.stats().busy == 1);
+            tasks.iter().for_each(|task| _ = task.cancel());
+            procs.shutdown(how);
+            let took = begin.elapsed();
+            assert!(took < Duration::from_secs(10), "{took:?}");
+            assert!(procs.worker_pids().is_empty());
+        }
+        let process = Process::spawn((), |()| ()).unwrap();
+        let pid = process.pid();
+        stop(pid);
+        let task = process.into_task();
+        task.cancel();
+        until(|| !std::path::Path::new(&format!("/proc/{pid}")).exists());
     }
 
     fn a_death_is_retried_and_nothing_else() {

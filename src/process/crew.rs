@@ -11,7 +11,8 @@
 //!
 //! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
 //! many items as it may, or that asks to be replaced, is *retiring*: it gets nothing more, leaves
-//! when its window is empty, and its place is filled again.
+//! when nothing in its window is wanted any more, and its place is filled again. It is not waited for until it has said that it
+//! is done with what was taken back: one that has been stopped never would.
 //!
 //! **Window.** A worker has the frame that it runs and the next, so that it does not wait for the
 //! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
@@ -230,7 +231,12 @@ impl Worker {
 
     /// It gets nothing more, and has nothing to do.
     pub(crate) fn is_leaver(&self) -> bool {
-        self.state == State::Ready && self.retiring && self.window.is_empty()
+        self.state == State::Ready && self.retiring && self.is_through()
+    }
+
+    /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
+    pub(crate) fn is_through(&self) -> bool {
+        self.condemned.is_none() && self.window.iter().all(|flight| !flight.live)
     }
 
     /// How many more items it may have, if `most` is all that it may ever have.

@@ -13,6 +13,10 @@
 //!    read ahead, and what of it has not begun is taken back, so that the frame ends with
 //!    the item that runs: nothing that is done waits for what is not.
 //!
+//! **Cost.** What is due next is looked for in the windows, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
+//! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
+//! deadline yet. A heap would have to be told of each frame that comes, lands or is judged, which is more than what it saves.
+//!
 //! Tests: `sim`, `tests/process_calls.rs`.
 
 use std::time::{Duration, Instant};
@@ -82,8 +86,8 @@ impl Sched {
             .position(|flight| flight.sequence == sequence);
         let Some(position) = position else { return };
         let runs = |worker: &Worker, place: usize| worker.window[place].done < worker.begun(place);
-        let innocent =
-            (0..worker.window.len()).any(|place| place != position && runs(worker, place));
+        let wanted = |place: usize| place != position && worker.window[place].live;
+        let innocent = (0..worker.window.len()).any(|place| wanted(place) && runs(worker, place));
         if innocent {
             // Its end is on the way: nothing runs beside the condemned.
             worker.condemned = Some((now + PATIENCE, sequence));

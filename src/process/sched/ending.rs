@@ -122,14 +122,15 @@ impl Sched {
     pub(super) fn dismiss(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
             match self.workers[index].state {
-                State::Ready if self.workers[index].window.is_empty() => self.leave(index, now),
+                // (Else something runs that was cancelled, and has its grace.)
+                State::Ready if self.workers[index].is_through() => self.leave(index, now),
                 State::Starting(_) | State::Preparing => self.kill(index),
                 _ => {}
             }
         }
     }
 
-    /// A worker that is to be replaced goes as soon as it has nothing to do.
+    /// A worker that is to be replaced goes as soon as it has nothing to do that is wanted.
     pub(super) fn retire(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
         if worker.is_leaver() {

@@ -153,6 +153,8 @@ struct Sim {
     heard: Vec<u8>,
     hello: bool,
     leaves: bool,
+    /// It stands still for ever.
+    frozen: bool,
 }
 
 /// What the world knows of a job.
@@ -381,6 +383,7 @@ impl World {
                         heard: Vec::new(),
                         hello: false,
                         leaves: false,
+                        frozen: false,
                     });
                 }
                 Action::Send {
@@ -482,7 +485,7 @@ impl World {
         );
         let retires = self.hostile && self.chance(80);
         let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
-        let Some(sim) = &mut self.sims[index] else {
+        let Some(sim) = self.sims[index].as_mut().filter(|sim| !sim.frozen) else {
             return;
         };
         if !sim.hello {
@@ -725,6 +728,89 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     );
     assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
+}
+
+/// Workers that stand still, some of which seem to have begun more than they have: once nobody wants anything
+/// of them, the pool ends, and soon.
+#[test]
+fn who_stands_still_does_not_hold_up_the_end() {
+    let (mut frozen, mut lying) = (0, 0);
+    for seed in 0..worlds() {
+        let mut world = World::new(seed);
+        for _ in 0..300 {
+            world.step();
+        }
+        world.hostile = false;
+        for index in 0..world.sims.len() {
+            let (freezes, lies) = (!world.chance(3), world.chance(3));
+            let Some(sim) = world.sims[index].as_mut().filter(|_| freezes) else {
+                continue;
+            };
+            sim.frozen = true;
+            frozen += usize::from(!sim.inbox.is_empty());
+            for (head, _) in sim.inbox.iter().filter(|_| lies) {
+                sim.gates.gate(head.sequence as usize % GATES).take();
+                lying += 1;
+            }
+        }
+        world.open.clear();
+        let how = [How::Wait, How::CancelPending][seed as usize % 2];
+        let (stops_first, begin) = (world.chance(2), world.now);
+        if stops_first {
+            world.sched.stop(how.into(), world.now);
+        }
+        for id in 1..world.next_job {
+            world.cancelled.insert(id);
+            world.sched.cancel(id, world.now);
+        }
+        if !stops_first {
+            world.sched.stop(how.into(), world.now);
+        }
+        while !world.sched.is_over() {
+            world.step();
+            let took = world.now - begin;
+            assert!(took < Duration::from_secs(2), "seed {seed} does not end");
+        }
+    }
+    assert!(frozen > 100 && lying > 100, "{frozen} frozen, {lying} lies");
+}
+
+/// As many items as it may have were sent to a worker that stands still, and cancelled: it is replaced.
+#[test]
+fn who_stands_still_and_gets_nothing_more_is_replaced() {
+    let mut world = World::new(7); // four workers
+    world.hostile = false;
+    world.sched.policy.most_tasks = Some(1);
+    world.most_tasks = Some(1);
+    while world.sched.workers.iter().any(|worker| !worker.is_idle()) {
+        world.step();
+    }
+    for sim in world.sims.iter_mut().flatten() {
+        sim.frozen = true;
+    }
+    let (ids, begin) = (1..5, world.now);
+    for _ in ids.clone() {
+        world.submit();
+    }
+    while !world.open.is_empty() {
+        world.feed(0);
+    }
+    world.act();
+    for id in ids {
+        world.cancelled.insert(id);
+        world.sched.cancel(id, world.now);
+    }
+    world.submit();
+    let last = world.next_job - 1;
+    while !world.book.lock().unwrap().ended.contains_key(&last) {
+        world.step();
+        while let Some(open) = world.open.pop() {
+            world.open.push(open);
+            world.feed(world.open.len() - 1);
+        }
+        let took = world.now - begin;
+        assert!(took < Duration::from_secs(2), "nobody takes their places");
+    }
 }
 
 #[test]
