@@ -39,7 +39,7 @@ use crate::task::panic::Panic;
 /// With less than this free, the ledger is sent before a value is written to it.
 const MARGIN: usize = 64;
 
-/// How long and how often to wait while the kernel takes no descriptors.
+/// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
 const CROWDED: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
@@ -199,19 +199,20 @@ fn send_parcels(
     bag: &[u8],
     parcels: &[Arc<Parcel>],
 ) -> Result<usize, postcard::Error> {
-    for patience in (0..PATIENCE).rev() {
+    for _ in 0..PATIENCE {
         match baggage::send(socket, &[IoSlice::new(bag)], parcels, SendFlags::NOSIGNAL) {
             Ok(sent) => return Ok(sent),
             Err(Errno::INTR) => {}
-            // Until others have taken theirs: nothing tells when.
-            Err(Errno::TOOMANYREFS) if patience > 0 => {
+            // Until others have taken theirs, or the kernel has memory again: nothing tells when.
+            Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
                 let _ = rustix::thread::nanosleep(&CROWDED);
             }
-            Err(Errno::TOOMANYREFS) => break,
             Err(_) => std::process::exit(1),
         }
     }
-    baggage::said("too many descriptors are on their way between processes (RLIMIT_NOFILE)");
+    baggage::said(
+        "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
+    );
     Err(postcard::Error::SerdeSerCustom)
 }
 
@@ -221,6 +222,10 @@ fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
         match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
             Ok(sent) => bytes = &bytes[sent..],
             Err(Errno::INTR) => {}
+            // The kernel has no memory just now. (Who watches the socket ends this if the parent does.)
+            Err(Errno::NOBUFS | Errno::NOMEM) => {
+                let _ = rustix::thread::nanosleep(&CROWDED);
+            }
             // The parent is gone, and nobody is left to tell.
             Err(_) => std::process::exit(1),
         }

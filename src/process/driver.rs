@@ -20,10 +20,12 @@
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
-//! Tests: `tests/process.rs`; `hostile` (garbled input).
+//! Tests: `tests/process.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory).
 //!
 //! Length: the turns of one thread, step after step, over the state that they share.
 
+#[cfg(test)]
+mod crowded;
 #[cfg(test)]
 mod hostile;
 
@@ -57,9 +59,6 @@ use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
-
-/// How long to wait until the kernel may take more descriptors.
-const CROWDED: Duration = Duration::from_millis(2);
 
 /// How long to sleep between two looks where one `poll` cannot take all descriptors.
 const NAP: Duration = Duration::from_millis(1);
@@ -388,8 +387,8 @@ impl Driver {
             (false, _) => Some(Duration::ZERO),
             (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
         };
-        let crowded = self.links.iter().flatten().any(Link::is_crowded);
-        let soon = crowded.then_some(CROWDED);
+        let crowded = self.links.iter().flatten().filter_map(Link::crowded_until);
+        let soon = crowded.min().map(|at| at.saturating_duration_since(now));
         let beat = (now < self.lively).then_some(BEAT);
         let timeout = timeout.into_iter().chain(soon).chain(beat).min();
         self.sleeps_until = timeout.map(|timeout| now + timeout);
@@ -398,8 +397,12 @@ impl Driver {
 
     /// Something has come, or it is time.
     fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
-        let links = self.links.iter_mut().flatten();
-        links.filter(|link| link.is_crowded()).for_each(Link::send);
+        let now = Instant::now();
+        for link in self.links.iter_mut().flatten() {
+            if link.crowded_until().is_some_and(|at| at <= now) {
+                link.send();
+            }
+        }
         let rung = news
             .iter()
             .any(|(source, _)| matches!(source, Source::Bell));
@@ -445,7 +448,7 @@ impl Driver {
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
             if !link.at_end {
-                let out = if link.is_sending() && !link.is_crowded() {
+                let out = if link.is_sending() && link.crowded_until().is_none() {
                     PollFlags::OUT
                 } else {
                     PollFlags::empty()

@@ -5,11 +5,16 @@
 //! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
 //! worker's end blocks as it should. Small frames for a worker that is awake go another way (`tray`).
 //!
+//! What the kernel refuses because it has no memory, or too many descriptors are on their way, stays where it is, and is
+//! sent after a pause, which grows until it works: nothing tells when that will be.
+//!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this
 //! descriptor alone: children that the program started itself are none of our business.
 //!
-//! Tests: `tests/process.rs`.
+//! Length: the descriptors and buffers of one process, and what becomes of them, from its start to its end.
+//!
+//! Tests: `tests/process.rs`; `driver::crowded` (a kernel that refuses).
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -19,6 +24,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::EventfdFlags;
@@ -42,6 +48,10 @@ use crate::task::WorkerExit;
 
 /// How much must be missing from a record for it to be received where it stays.
 const LARGE: usize = 256 << 10;
+
+/// How long to wait at first, and at most, until the kernel may take what it has refused: it does not tell.
+const CROWDED: Duration = Duration::from_millis(2);
+const MOST_CROWDED: Duration = Duration::from_millis(32);
 
 /// How many bytes should be on their way at once.
 const SOCKET: usize = 1 << 20;
@@ -100,8 +110,11 @@ pub(crate) struct Link {
     place: u64,
     /// Where the next letter begins in the tray.
     tail: u64,
-    /// The kernel takes no descriptors just now: too many are on their way.
-    crowded: bool,
+    /// Since the kernel did not take the first frame: when to try again, and after which pause.
+    crowded: Option<(Instant, Duration)>,
+    /// What the kernel says next, if a test wants it.
+    #[cfg(test)]
+    pub(crate) faults: VecDeque<Errno>,
     /// Descriptors from the worker.
     pub(crate) arrivals: Arrivals,
     /// What the next value brings along.
@@ -183,7 +196,9 @@ impl Link {
             outgoing: VecDeque::new(),
             place: 0,
             tail: 0,
-            crowded: false,
+            crowded: None,
+            #[cfg(test)]
+            faults: VecDeque::new(),
             arrivals: Arrivals::default(),
             bag: Bag::default(),
             words: Words::new(None).unwrap(),
@@ -220,7 +235,9 @@ impl Link {
             outgoing: VecDeque::new(),
             place: 0,
             tail: 0,
-            crowded: false,
+            crowded: None,
+            #[cfg(test)]
+            faults: VecDeque::new(),
             arrivals: Arrivals::default(),
             bag: Bag::default(),
             words: Words::new(child.stderr.take())?,
@@ -298,15 +315,15 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
-    /// Frames wait for the kernel to take descriptors again, and nothing tells when.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.crowded
+    /// Frames wait for the kernel to have room for them, memory or descriptors, and nothing tells when: when to try again.
+    pub(crate) fn crowded_until(&self) -> Option<Instant> {
+        self.crowded.map(|(until, _)| until)
     }
 
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        self.crowded = false;
+        let mut crowded = self.crowded.take();
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
             let mut parcels: &[Arc<Parcel>] = &[];
@@ -323,21 +340,33 @@ impl Link {
                 parts[0] = IoSlice::new(&frame.head[head..]);
                 parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
             }
-            match baggage::send(&self.socket, &parts[..count], parcels, flags) {
+            #[cfg(test)]
+            let fault = self.faults.pop_front();
+            #[cfg(not(test))]
+            let fault = None;
+            let send = || baggage::send(&self.socket, &parts[..count], parcels, flags);
+            match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.place += sent as u64;
                     self.ledger.sent();
                     self.sent(sent);
+                    crowded = None;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                Err(Errno::TOOMANYREFS) => {
-                    self.crowded = true;
+                Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
+                    let pause = crowded.map_or(CROWDED, |(_, last)| MOST_CROWDED.min(2 * last));
+                    self.crowded = Some((Instant::now() + pause, pause));
                     return;
                 }
-                Err(_) => {
-                    // It cannot hear us any more; that it is gone we learn elsewhere.
+                // It cannot hear us any more; that it is gone we learn elsewhere.
+                Err(Errno::PIPE | Errno::CONNRESET) => self.outgoing.clear(),
+                Err(error) => {
+                    // It would wait for what it never gets.
                     self.outgoing.clear();
+                    let note = || format!("nothing can be sent to it: {error}");
+                    self.note.get_or_insert_with(note);
+                    self.kill();
                 }
             }
         }

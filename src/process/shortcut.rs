@@ -226,7 +226,7 @@ impl Driver {
         self.carry_out();
         self.lively = now + LIVELY;
         let links = || self.links.iter().flatten();
-        let sends = links().any(|link| link.is_sending() || link.is_crowded());
+        let sends = links().any(Link::is_sending);
         !(sends || self.sched.has_leavers() || self.oversleeps())
     }
 

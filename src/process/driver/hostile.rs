@@ -51,25 +51,29 @@ struct World {
     seen_through: u32,
 }
 
+/// Of one worker, and without it.
+pub(super) fn driver() -> Driver {
+    let settings = Settings {
+        workers: 1,
+        variables: Vec::new(),
+        stdout: WorkerStdout::Inherit,
+        on_output: None,
+        grace: Duration::ZERO,
+        initializer: None,
+        memory: None,
+        most_tasks: None,
+        role: Role { depth: 0 },
+        own: None,
+    };
+    Driver::new(Arc::new(Shared::new(1).unwrap()), settings)
+}
+
 impl World {
     fn new(seed: u64) -> Self {
-        let shared = Arc::new(Shared::new(1).unwrap());
-        let settings = Settings {
-            workers: 1,
-            variables: Vec::new(),
-            stdout: WorkerStdout::Inherit,
-            on_output: None,
-            grace: Duration::ZERO,
-            initializer: None,
-            memory: None,
-            most_tasks: None,
-            role: Role { depth: 0 },
-            own: None,
-        };
         Self {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             ahead: Duration::ZERO,
-            driver: Driver::new(shared, settings),
+            driver: driver(),
             peer: None,
             hostile: true,
             ones: Vec::new(),

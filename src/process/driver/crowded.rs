@@ -1,0 +1,97 @@
+//! A kernel that does not take what is sent: nothing is lost, and nothing spins.
+//!
+//! The driver's link is real, and so is its socket; what `sendmsg` answers is made up for a while. The driver
+//! does one turn after the other, as its thread would, and a peer reads what arrives in the end.
+//!
+//! Tests: this is one.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
+use super::hostile::driver;
+use super::*;
+use crate::process::baggage::{Packed, Parcel};
+use crate::process::link::Body;
+
+/// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
+fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
+    let mut all = Vec::new();
+    let frame = |n: u8| {
+        let bytes = vec![n; 5_000 + usize::from(n)];
+        let mut packed = Packed {
+            bytes,
+            parcels: Vec::new(),
+        };
+        if n == 3 {
+            let null = std::fs::File::open("/dev/null").unwrap();
+            packed.parcels.push(Parcel::new(null.into()));
+            all.extend(wire::bag(&[packed.parcels[0].id()]));
+        }
+        let head = vec![100 + n; 9];
+        all.extend_from_slice(&head);
+        all.extend_from_slice(&packed.bytes);
+        (head, Body::Context(Arc::new(packed)))
+    };
+    let frames = (1..6).map(frame).collect();
+    (frames, all)
+}
+
+#[test]
+fn what_the_kernel_refuses_is_sent_later() {
+    for fault in [Errno::NOBUFS, Errno::NOMEM, Errno::TOOMANYREFS] {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut driver = driver();
+        let mut link = Link::without_process(ours);
+        link.faults = [fault, Errno::INTR, fault, fault].into();
+        let (frames, expected) = frames();
+        for (head, body) in frames {
+            link.queue(head, body);
+        }
+        let ledger = link.ledger.clone();
+        driver.sched.started(0, 1, ledger, Instant::now());
+        let mut last = Instant::now();
+        link.send();
+        driver.links[0] = Some(link);
+        let crowded = |driver: &Driver| driver.links[0].as_ref().and_then(Link::crowded_until);
+        let mut tries = 1;
+        while let Some(until) = crowded(&driver) {
+            let pause = Duration::from_millis(1 << tries);
+            assert!(until >= last + pause, "it tries too early");
+            let sleep = driver.rest();
+            assert!(sleep.timeout.unwrap() <= pause, "it would oversleep");
+            let waits_for_room = |(_, events): &(_, PollFlags)| events.contains(PollFlags::OUT);
+            assert!(!sleep.descriptors.iter().any(waits_for_room), "it spins");
+            let news = sleep.sleep(driver.shared.clone().mailbox.bell());
+            let now = Instant::now();
+            driver.take_in(news);
+            if crowded(&driver) != Some(until) {
+                (last, tries) = (now, tries + 1);
+            }
+            assert!(tries < 20, "it never gets through");
+        }
+        assert_eq!(tries, 4, "each time once");
+        assert!(
+            driver.links[0]
+                .as_ref()
+                .is_some_and(|link| !link.is_sending() && link.note.is_none())
+        );
+        let mut arrived = vec![0; expected.len()];
+        theirs.read_exact(&mut arrived).unwrap();
+        assert_eq!(arrived, expected, "{fault}: as it was said");
+    }
+}
+
+#[test]
+fn who_can_be_sent_nothing_is_sent_away_in_words() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut link = Link::without_process(ours);
+    link.faults.push_back(Errno::PERM);
+    let (frames, _) = frames();
+    for (head, body) in frames {
+        link.queue(head, body);
+    }
+    link.send();
+    assert!(!link.is_sending());
+    assert!(link.note.unwrap().contains("nothing can be sent"));
+    drop(theirs);
+}
