@@ -170,6 +170,24 @@ fn one_allocation_per_task() {
     });
     assert!((0.0..0.01).contains(&awaited), "future: {awaited}");
 
+    // More at once than a thread keeps memory for: the loop's queue and table grow, and slabs come by the hundred.
+    const BURST: usize = 100_000;
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    let tasks = trefoil::run(async {
+        let tasks: Vec<_> = (0..BURST)
+            .map(|n| trefoil::spawn(async move { n }))
+            .collect();
+        trefoil::yield_now().await;
+        tasks
+    });
+    let made = ALLOCATIONS.load(Ordering::SeqCst) - before;
+    if !cfg!(no_stock) {
+        assert!(made < BURST as u64 / 100, "{made} allocations");
+    }
+    // The cells outlive their loop, and are freed elsewhere.
+    let others = std::thread::spawn(move || tasks.into_iter().filter(Task::is_finished).count());
+    assert_eq!(others.join().unwrap(), BURST);
+
     fork_and_join(&pool);
     spawned_elsewhere();
 

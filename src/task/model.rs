@@ -7,10 +7,14 @@
 
 use std::sync::Arc;
 
+#[cfg(loom)]
+use super::raw::returned::{Batch, Returned};
 use super::runnable::{self, Ran, Runnable, Schedule};
 #[cfg(loom)]
 use super::state;
 use super::{Brought, Inbox, Pushed, Task};
+#[cfg(loom)]
+use crate::loom::atomic::{AtomicU32, Ordering};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -205,4 +209,141 @@ where
 #[cfg(loom)]
 pub fn break_lend(on: bool) {
     state::fault::break_lend(on);
+}
+
+/// A slab of a few blocks: who frees it must see of each that it is back.
+#[cfg(loom)]
+#[derive(Clone, Debug)]
+pub struct Slab(Arc<SlabOf>);
+
+#[cfg(loom)]
+#[derive(Debug)]
+struct SlabOf {
+    returned: Returned,
+    /// What is written in each block: that it is out, or its link.
+    blocks: Vec<AtomicU32>,
+    freed: AtomicU32,
+}
+
+#[cfg(loom)]
+const OUT: u32 = u32::MAX;
+#[cfg(loom)]
+const LAST: u32 = u32::MAX - 1;
+
+#[cfg(loom)]
+impl Slab {
+    /// With all blocks out, and in the hands of the thread that keeps it.
+    pub fn new(blocks: usize) -> (Self, Keeper) {
+        let slab = Self(Arc::new(SlabOf {
+            returned: Returned::new(),
+            blocks: (0..blocks).map(|_| AtomicU32::new(OUT)).collect(),
+            freed: AtomicU32::new(0),
+        }));
+        let keeper = Keeper {
+            slab: slab.clone(),
+            kept: true,
+            used: blocks as u32,
+            free: Vec::new(),
+        };
+        (slab, keeper)
+    }
+
+    fn capacity(&self) -> u32 {
+        self.0.blocks.len() as u32
+    }
+
+    fn block(&self, place: u32) -> &AtomicU32 {
+        &self.0.blocks[place as usize]
+    }
+
+    /// Another thread brings this block back.
+    pub fn bring(&self, place: u32) {
+        let all = self.0.returned.push(place, self.capacity(), |last| {
+            let link = last.unwrap_or(LAST);
+            self.block(place).store(link, Ordering::Relaxed);
+        });
+        if all {
+            self.free();
+        }
+    }
+
+    fn free(&self) {
+        for block in &self.0.blocks {
+            assert_ne!(block.load(Ordering::Relaxed), OUT, "a block is out");
+        }
+        let before = self.0.freed.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(before, 0, "freed twice");
+    }
+
+    pub fn is_freed(&self) -> bool {
+        self.0.freed.load(Ordering::Relaxed) == 1
+    }
+}
+
+/// The slab's thread.
+#[cfg(loom)]
+#[derive(Debug)]
+pub struct Keeper {
+    slab: Slab,
+    kept: bool,
+    used: u32,
+    free: Vec<u32>,
+}
+
+#[cfg(loom)]
+impl Keeper {
+    /// A block, or the slab is left alone.
+    pub fn take(&mut self) -> Option<u32> {
+        if !self.kept {
+            return None;
+        }
+        if self.free.is_empty() {
+            let batch = self.slab.0.returned.collect();
+            self.take_back(&batch);
+        }
+        let Some(place) = self.free.pop() else {
+            self.kept = !self.slab.0.returned.leave();
+            return None;
+        };
+        self.slab.block(place).store(OUT, Ordering::Relaxed);
+        self.used += 1;
+        Some(place)
+    }
+
+    fn take_back(&mut self, batch: &Batch) {
+        self.used -= batch.count;
+        let mut next = batch.last.unwrap_or(LAST);
+        for _ in 0..batch.count {
+            assert!(next < self.slab.capacity(), "as many as were counted");
+            self.free.push(next);
+            next = self.slab.block(next).load(Ordering::Relaxed);
+        }
+    }
+
+    /// This thread gives this block back.
+    pub fn give(&mut self, place: u32) {
+        if !self.kept {
+            self.kept = true;
+            self.used = self.slab.capacity();
+            let batch = self.slab.0.returned.keep();
+            self.take_back(&batch);
+        }
+        self.slab.block(place).store(LAST, Ordering::Relaxed);
+        self.free.push(place);
+        self.used -= 1;
+    }
+
+    /// This thread ends.
+    pub fn end(self) {
+        let capacity = self.slab.capacity();
+        if self.kept && self.slab.0.returned.abandon(capacity - self.used, capacity) {
+            self.slab.free();
+        }
+    }
+}
+
+/// Breaks the step in which a slab is left alone (or mends it).
+#[cfg(loom)]
+pub fn break_leave(on: bool) {
+    super::raw::returned::fault::leave_in_two_steps(on);
 }

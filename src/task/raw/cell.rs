@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use super::side::SidePointer;
-use super::{Header, Kind, Ref, VTable, current, stock, waker};
+use super::{Header, Kind, Ref, VTable, current, slab, stock, waker};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::record::{self, Ending};
@@ -53,7 +53,7 @@ where
         work: ManuallyDrop::new(f),
     };
     record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
-    allocate(
+    allocate::<_, _, _, false>(
         State::scheduled(claimable),
         &Make::<F, T, Never>::CLOSURE,
         Never,
@@ -79,7 +79,7 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool
     } else {
         &Make::<F, F::Output, S>::FUTURE
     };
-    allocate(state, vtable, schedule, payload, birth)
+    allocate::<_, _, _, LOCAL>(state, vtable, schedule, payload, birth)
 }
 
 pub(in crate::task) fn allocate_promise<T, H: OnCancel>(hook: H, birth: Birth) -> NonNull<Header> {
@@ -87,7 +87,7 @@ pub(in crate::task) fn allocate_promise<T, H: OnCancel>(hook: H, birth: Birth) -
         work: ManuallyDrop::new(()),
     };
     record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
-    allocate(
+    allocate::<_, _, _, false>(
         State::promised(),
         &Make::<(), T, H>::PROMISE,
         hook,
@@ -100,7 +100,7 @@ pub(in crate::task) fn allocate_ready<T>(value: T, birth: Birth) -> NonNull<Head
     let payload = Payload::<(), T> {
         output: ManuallyDrop::new(Ok(value)),
     };
-    allocate(
+    allocate::<_, _, _, false>(
         State::done(),
         &Make::<(), T, Never>::READY,
         Never,
@@ -109,8 +109,9 @@ pub(in crate::task) fn allocate_ready<T>(value: T, birth: Birth) -> NonNull<Head
     )
 }
 
+/// `LOCAL`: from this thread's slabs, else from its stock.
 #[inline]
-fn allocate<W, T, S>(
+fn allocate<W, T, S, const LOCAL: bool>(
     state: State,
     vtable: &'static VTable,
     schedule: S,
@@ -130,7 +131,13 @@ fn allocate<W, T, S>(
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
-    let cell = stock::take(Layout::new::<Cell<W, T, S>>()).cast::<Cell<W, T, S>>();
+    let layout = Layout::new::<Cell<W, T, S>>();
+    let memory = if LOCAL {
+        slab::take(layout)
+    } else {
+        stock::take(layout)
+    };
+    let cell = memory.cast::<Cell<W, T, S>>();
     // SAFETY: T17: it is ours alone, and of this layout.
     unsafe {
         cell.write(Cell {
@@ -166,7 +173,7 @@ impl<W, T, S> Make<W, T, S> {
         is_owner_thread: anywhere,
         needs_this_thread: nobody,
         hook: no_hook,
-        free: free::<W, T, S>,
+        free: free::<W, T, S, false>,
     };
 }
 
@@ -194,6 +201,7 @@ impl<F: Future, S: Schedule> Make<F, F::Output, S> {
         kind: Kind::Local,
         run: run_future::<F, S, true>,
         is_owner_thread: is_owner_thread::<F, F::Output, S>,
+        free: free::<F, F::Output, S, true>,
         ..Self::FUTURE
     };
 }
@@ -386,13 +394,19 @@ unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
     unsafe { half::<(), T, H>(ptr) }
 }
 
-unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
+unsafe fn free<W, T, S, const LOCAL: bool>(ptr: NonNull<Header>) {
     let cell = ptr.cast::<Cell<W, T, S>>();
     // SAFETY: the conditions of `VTable::free`: nobody else has the cell (T4), which was made with these
     // types (T7). Its payload is not dropped: a union has no destructor, and it is empty (T8).
     unsafe { cell.drop_in_place() };
-    // SAFETY: T4, T7: as above; `allocate` took it.
-    unsafe { stock::give(cell.cast(), Layout::new::<Cell<W, T, S>>()) };
+    let layout = Layout::new::<Cell<W, T, S>>();
+    if LOCAL {
+        // SAFETY: T4, T7: as above; `allocate` took it there.
+        unsafe { slab::give(cell.cast(), layout) };
+    } else {
+        // SAFETY: T4, T7: as above.
+        unsafe { stock::give(cell.cast(), layout) };
+    }
 }
 
 unsafe fn no_run(_: NonNull<Header>) -> Ran {

@@ -56,7 +56,9 @@ mod handle;
 mod inbox;
 mod queued;
 mod ready;
+pub(in crate::task) mod returned;
 mod side;
+mod slab;
 mod stock;
 mod waker;
 

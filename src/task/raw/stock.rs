@@ -11,8 +11,10 @@
 //! - **T17** A block in a stock is nobody's: it came from the global allocator with the layout of its class
 //!   ([`of_class`]), or for a cell of that class, which is the same; and its first word is the link to the next.
 //!
-//! Rejected: slabs (one living cell keeps all of them, and a cell that is freed elsewhere has to find
-//! its own); a stock for each loop (other threads' cells go through it, too).
+//! What a thread makes for itself alone, the local tasks of a loop, comes from its [slabs](super::slab) instead.
+//!
+//! Rejected: slabs for these, too (what one thread makes and the other frees would be brought back block by
+//! block); a stock for each loop (other threads' cells go through it, too).
 //!
 //! Not under Miri and the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
 //! where thread-locals are the model's.
