@@ -66,10 +66,9 @@ impl Noted {
     /// It was polled once more, and this is what it asked for.
     #[inline]
     fn note(&mut self, kinds: u8, awaited: u64) {
-        let polls = (self.word >> KINDS)
-            .saturating_add(1)
-            .min(u32::MAX >> KINDS);
-        self.word = polls << KINDS | u32::from(kinds);
+        const ONE: u32 = 1 << KINDS;
+        let polls = self.word & !(ONE - 1);
+        self.word = polls.checked_add(ONE).unwrap_or(polls) | u32::from(kinds);
         self.awaited = awaited as u32;
     }
 

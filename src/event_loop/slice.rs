@@ -73,10 +73,16 @@ impl Slice {
         };
     }
 
-    /// One poll more. True: it is over.
+    /// So many polls may be counted together: the clock is not read before.
     #[inline]
-    pub(super) fn count(&mut self) -> bool {
-        self.polls += 1;
+    pub(super) fn ahead(&self) -> usize {
+        self.next.saturating_sub(self.polls) as usize
+    }
+
+    /// So many polls more, [`ahead`](Self::ahead) at most. True: it is over.
+    #[inline]
+    pub(super) fn count(&mut self, polls: usize) -> bool {
+        self.polls += polls as u32;
         if self.polls >= self.next {
             self.read_clock(ticks::now());
         }

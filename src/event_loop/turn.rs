@@ -83,7 +83,7 @@ pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
     loop {
         if turns.before_root == Some(0) {
             turns.before_root = None;
-            turns.slice.count();
+            turns.slice.count(1);
             home.begin_poll(0, || None);
             record::begun(driven.root, site, Kind::Root);
             // Also if it panics: the loop goes on with its next future.
@@ -376,12 +376,17 @@ impl<'a> Turns<'a> {
         let ready = self.home.count_ready().min(BATCH);
         let count = self.before_root.map_or(ready, |before| before.min(ready));
         let mut ran = 0;
-        while ran < count
-            && let Some(entry) = self.home.next_ready()
-        {
-            run(self.home, entry);
-            ran += 1;
-            if self.slice.count() {
+        while ran < count {
+            // Counted together, as nobody looks at the count in between.
+            let until = count.min(ran + self.slice.ahead());
+            let first = ran;
+            while ran < until
+                && let Some(entry) = self.home.next_ready()
+            {
+                run(self.home, entry);
+                ran += 1;
+            }
+            if self.slice.count(ran - first) || ran < until {
                 break;
             }
         }

@@ -13,6 +13,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 use super::{Header, Ref, Side};
 use crate::loom::atomic::{Ordering, fence};
@@ -44,24 +45,18 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// The future that is polled on this thread, if its executor takes it back when it has woken itself.
-struct Polling {
-    /// Its header; only compared, never followed.
-    task: Cell<*const ()>,
-    /// It has woken itself.
-    again: Cell<bool>,
+per_thread! {
+    /// The future that is polled on this thread, if its executor takes it back when it has woken itself: the address of its
+    /// header, which is only compared, never followed; with the lowest bit set once it has.
+    static POLLING: Cell<usize> = Cell::new(0);
 }
 
-per_thread! {
-    static POLLING: Polling = Polling {
-        task: Cell::new(std::ptr::null()),
-        again: Cell::new(false),
-    };
-}
+const WOKEN: usize = 1;
+const _: () = assert!(align_of::<Header>() > WOKEN);
 
 /// A poll that goes on, until it is dropped.
 pub(super) struct Polled<'a> {
-    before: (*const (), bool),
+    before: usize,
     _runner: PhantomData<&'a Ref>,
 }
 
@@ -69,32 +64,29 @@ pub(super) struct Polled<'a> {
 #[inline]
 pub(super) fn poll_begins(task: &Ref) -> Polled<'_> {
     Polled {
-        before: replace_polling(task.0.as_ptr().cast_const().cast(), false),
+        before: replace_polling(task.address()),
         _runner: PhantomData,
     }
 }
 
 #[inline]
-fn replace_polling(task: *const (), again: bool) -> (*const (), bool) {
-    POLLING
-        .try_with(|polling| (polling.task.replace(task), polling.again.replace(again)))
-        .unwrap_or((std::ptr::null(), false))
+fn replace_polling(polling: usize) -> usize {
+    POLLING.try_with(|now| now.replace(polling)).unwrap_or(0)
 }
 
 impl Polled<'_> {
-    /// It has woken itself.
+    /// The poll is over. True: it has woken itself.
     #[inline]
-    pub(super) fn woke_itself(&self) -> bool {
-        POLLING
-            .try_with(|polling| polling.again.get())
-            .unwrap_or(false)
+    pub(super) fn woke_itself(self) -> bool {
+        let polled = ManuallyDrop::new(self);
+        replace_polling(polled.before) & WOKEN != 0
     }
 }
 
 impl Drop for Polled<'_> {
     #[inline]
     fn drop(&mut self) {
-        replace_polling(self.before.0, self.before.1);
+        replace_polling(self.before);
     }
 }
 
@@ -103,9 +95,9 @@ impl Drop for Polled<'_> {
 pub(super) fn wakes_itself(task: *const ()) -> bool {
     POLLING
         .try_with(|polling| {
-            let itself = polling.task.get() == task;
+            let itself = polling.get() & !WOKEN == task.addr();
             if itself {
-                polling.again.set(true);
+                polling.set(task.addr() | WOKEN);
             }
             itself
         })
