@@ -52,7 +52,7 @@ const BUDGET: u32 = 128;
 const AHEAD: usize = 6;
 const MANY: usize = 2048;
 
-/// A queue for more entries than this is given back when the loop sleeps: 64 KiB.
+/// A queue for more entries than this is given back when nothing is ready: 64 KiB.
 const CAPACITY: usize = 8192;
 
 /// The loop, seen from its own thread.
@@ -183,20 +183,25 @@ impl Home {
         self.ready.borrow().len()
     }
 
-    /// Nothing is ready: gives back what a burst has made the queue grow to.
+    /// Now and then, between turns: gives back what a burst has made the queue and the table grow to, if it is over.
     #[inline]
     pub(super) fn shrink(&self) {
         let mut ready = self.ready.borrow_mut();
-        if ready.capacity() > CAPACITY {
+        if ready.is_empty() && (self.many.get() || ready.capacity() > CAPACITY) {
             ready.shrink_to(CAPACITY);
+            drop(ready);
+            self.shrink_table();
         }
-        if self.many.get() {
-            let many = self.with_table(|table| {
-                table.shrink(MANY);
-                table.len() > MANY
-            });
-            self.many.set(many);
-        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shrink_table(&self) {
+        let many = self.with_table(|table| {
+            table.shrink(MANY);
+            table.len() > MANY
+        });
+        self.many.set(many);
     }
 
     /// The table, wherever it lies. `f` runs nobody's code (L8).

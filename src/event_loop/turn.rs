@@ -300,6 +300,7 @@ impl<'a> Turns<'a> {
         self.note_root();
         self.home.follow_notes();
         if self.slice.asks_for_timers() {
+            self.home.shrink();
             self.home.take_due(&mut self.woken);
             wake_all(&mut self.woken);
         }
@@ -320,6 +321,7 @@ impl<'a> Turns<'a> {
 
     /// Nothing can run.
     fn wait(&mut self) {
+        self.home.shrink();
         let timeout = self.home.take_due_or_wait(&mut self.woken);
         if !self.woken.is_empty() {
             return wake_all(&mut self.woken);
@@ -442,7 +444,6 @@ impl<'a> Turns<'a> {
     fn look(&mut self, timeout: Option<Duration>) {
         let waits = timeout != Some(Duration::ZERO);
         if waits {
-            self.home.shrink();
             self.home.put_table();
         }
         let result = self.home.turn_reactor(timeout, &mut self.woken);
