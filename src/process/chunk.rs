@@ -26,6 +26,8 @@ const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 512 << 10;
 /// How much room the first item finds.
 const FIRST: usize = 32;
+/// What is longer does not move, once it is written.
+const LONG: usize = 4 << 10;
 
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
@@ -55,7 +57,7 @@ impl Chunk {
         let start = self.bytes.len();
         // As much room for the length as the item before needed, and plenty for the
         // first: a large item does not move.
-        let left = match self.ends.count {
+        let mut left = match self.ends.count {
             0 => {
                 self.bytes.reserve(FIRST);
                 5
@@ -84,7 +86,12 @@ impl Chunk {
         } else {
             wire::width(length as u64)
         };
-        if self.width > left {
+        if self.width < left && length <= LONG {
+            // Items of one length lie at equal distances, the first like the others.
+            self.bytes.copy_within(start + left.., start + self.width);
+            self.bytes.truncate(start + self.width + length);
+            left = self.width;
+        } else if self.width > left {
             self.bytes.resize(self.bytes.len() + self.width - left, 0);
         }
         let end = wire::prefix(&mut self.bytes, start, left, length);
@@ -161,16 +168,23 @@ struct Ends {
 }
 
 impl Ends {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, end: usize) {
+        let next = self.each * (self.count + 1);
+        if self.list.is_empty() && end == next && self.count > 0 {
+            self.count += 1;
+        } else {
+            self.push_other(end);
+        }
+    }
+
+    /// The first, and those from the first on that is of another length.
+    fn push_other(&mut self, end: usize) {
+        if self.count == 0 {
+            (self.each, self.count) = (end, 1);
+            return;
+        }
         if self.list.is_empty() {
-            if self.count == 0 {
-                self.each = end;
-            }
-            if end == self.each * (self.count + 1) {
-                self.count += 1;
-                return;
-            }
             self.list = (1..=self.count).map(|count| count * self.each).collect();
         }
         self.list.push(end);
@@ -397,6 +411,19 @@ mod tests {
                     assert_eq!(ends.fit(count..all.len(), most), fit, "{lengths:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn items_of_one_length_lie_at_equal_distances() {
+        for length in [0, 3, 0x7f, 0x80, 3_000] {
+            let mut chunk = Chunk::default();
+            (0..100).for_each(|_| chunk.push(&vec![7u8; length]).unwrap());
+            assert!(chunk.ends.list.is_empty(), "{length}: nothing to note");
+            let mut reader = wire::Reader(chunk.bytes());
+            let items: Vec<_> = std::iter::from_fn(|| reader.bytes()).collect();
+            let expected = postcard::to_stdvec(&vec![7u8; length]).unwrap();
+            assert!(items.len() == 100 && items.iter().all(|item| *item == expected));
         }
     }
 }
