@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::baggage;
 use super::job::{Sink, Taken};
-use super::wire::Record;
+use super::wire;
 use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
 
 /// Takes the value records at the front of `bytes`, `most` at most, and hands
@@ -27,8 +27,7 @@ pub(crate) fn take_values(
     let mut taken = Taken::default();
     let whole = panic::catch(|| {
         while taken.count < most {
-            let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..])
-            else {
+            let Some((value, length)) = wire::value(&bytes[taken.used..]) else {
                 break;
             };
             taken.used += length;
@@ -158,11 +157,17 @@ pub(crate) struct Many<A, R> {
     completer: Completer<Vec<R>>,
     front: Vec<R>,
     behind: BTreeMap<usize, Vec<R>>,
+    /// Empty runs, for their memory.
+    spares: Vec<Vec<R>>,
     _argument: PhantomData<fn(A)>,
 }
 
 /// How much room is made in advance for results, in bytes.
 const ADVANCE: usize = 128 << 20;
+
+/// How many empty runs are kept, and how large each of them may be, in bytes.
+const SPARES: usize = 4;
+const LARGE: usize = 1 << 20;
 
 impl<A, R> Many<A, R> {
     /// Of about `count` results.
@@ -174,6 +179,7 @@ impl<A, R> Many<A, R> {
             completer,
             front,
             behind: BTreeMap::new(),
+            spares: Vec::new(),
             _argument: PhantomData,
         }
     }
@@ -188,16 +194,22 @@ impl<A, R> Many<A, R> {
             Some((start, run)) if start + run.len() == index => *start,
             _ => index,
         };
-        self.behind.entry(start).or_default()
+        let spares = &mut self.spares;
+        let spare = || spares.pop().unwrap_or_default();
+        self.behind.entry(start).or_insert_with(spare)
     }
 
     /// Puts to the front what has no gap before it any more.
     fn close_up(&mut self) {
         while let Some(mut run) = self.behind.remove(&self.front.len()) {
-            if run.is_empty() {
+            let is_empty = run.is_empty();
+            self.front.append(&mut run);
+            if self.spares.len() < SPARES && run.capacity() * size_of::<R>() <= LARGE {
+                self.spares.push(run);
+            }
+            if is_empty {
                 return;
             }
-            self.front.append(&mut run);
         }
     }
 }

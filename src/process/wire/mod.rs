@@ -437,20 +437,27 @@ pub(crate) enum CodecOf {
 /// The kind of a [`Record::Value`], for who writes one in place.
 pub(crate) const VALUE_KIND: u8 = VALUE;
 
-impl<'a> Record<'a> {
-    #[inline]
-    pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
-        // Almost all records are small values.
-        if let [VALUE, length @ 0..0x80, rest @ ..] = bytes {
-            let length = usize::from(*length);
-            return Ok(rest
-                .get(..length)
-                .map(|value| (Self::Value(value), 2 + length)));
-        }
-        Self::decode_any(bytes)
+/// The value at the front of `bytes`, if one stands there whole, and where it ends. (Almost all records are
+/// small values.)
+#[inline]
+pub(crate) fn value(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    if let [VALUE, length @ 0..0x80, rest @ ..] = bytes {
+        let length = usize::from(*length);
+        return rest.get(..length).map(|value| (value, 2 + length));
     }
+    long_value(bytes)
+}
 
-    fn decode_any(bytes: &'a [u8]) -> Decoded<Self> {
+#[cold]
+fn long_value(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    match envelope(bytes) {
+        Ok(Some(((VALUE, value), end))) => Some((value, end)),
+        _ => None,
+    }
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
         let Some(((kind, payload), end)) = envelope(bytes)? else {
             return Ok(None);
         };
