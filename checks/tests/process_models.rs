@@ -1,14 +1,16 @@
-//! Loom models of what a pool and a worker process share: the tray of small frames.
+//! Loom models of what a pool and a worker process share: the tray of small frames, and the gates of large ones.
 //!
 //! Run with
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release --test process_models -- --nocapture`.
 //! Every frame is heard, in its turn, whichever way it goes, and nobody sleeps while something
-//! waits for him (loom calls that a deadlock). The twins at the end leave one step out, and must fail.
+//! waits for him (loom calls that a deadlock). Every item is run or taken back, and none is both.
+//! The twins at the end leave one step out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;
 
 use loom::thread;
+use trefoil::process::gate_model::{self, Frame};
 use trefoil::process::tray_model::{Broken, Pair};
 use trefoil_checks::explore;
 
@@ -38,6 +40,60 @@ fn large_ones_around() {
 #[test]
 fn more_than_there_is_room_for() {
     explore(|| conversation(Broken::No, 4, &[]));
+}
+
+/// A worker that runs `most` of the `count` items of a frame, and a parent that takes them back, more each time.
+fn taking_back(
+    broken: gate_model::Broken,
+    swift: bool,
+    count: u32,
+    most: u32,
+    from: &'static [u32],
+) {
+    let frame = Arc::new(Frame::new(count, swift, broken));
+    let theirs = frame.clone();
+    let worker = thread::spawn(move || theirs.run(most));
+    let ends: Vec<u32> = from.iter().map(|from| frame.recall(*from)).collect();
+    let run = worker.join().unwrap();
+    assert!(ends.is_sorted_by(|a, b| a >= b), "an end has risen");
+    match ends.last() {
+        Some(end) if most >= count => assert_eq!(run, *end, "run and taken back, or neither"),
+        Some(end) => assert!(run <= *end, "run and taken back"),
+        None => {}
+    }
+    assert_eq!(frame.recall(0), run, "in the end all know");
+}
+
+#[test]
+fn items_are_run_or_taken_back() {
+    explore(|| taking_back(gate_model::Broken::No, true, 3, 3, &[1]));
+}
+
+#[test]
+fn items_are_taken_back_again() {
+    explore(|| taking_back(gate_model::Broken::No, true, 3, 3, &[2, 0]));
+}
+
+#[test]
+fn items_of_a_careful_gate_are_taken_back() {
+    explore(|| taking_back(gate_model::Broken::No, false, 3, 3, &[2, 0]));
+}
+
+#[test]
+fn items_are_taken_back_from_both_sides() {
+    explore(|| taking_back(gate_model::Broken::No, true, 3, 1, &[2, 0]));
+}
+
+#[test]
+#[should_panic(expected = "run and taken back")]
+fn without_fences_an_item_is_run_and_taken_back() {
+    loom::model(|| taking_back(gate_model::Broken::NoFences, true, 2, 2, &[0]));
+}
+
+#[test]
+#[should_panic(expected = "run and taken back")]
+fn without_claims_an_item_is_run_and_taken_back() {
+    loom::model(|| taking_back(gate_model::Broken::NoClaims, true, 2, 2, &[0]));
 }
 
 #[test]

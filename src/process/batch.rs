@@ -273,7 +273,7 @@ impl<'a> Batch<'a> {
         let index = head.sequence as usize;
         let gate = desk.outlet.pages.gate(index);
         if desk.retiring {
-            gate.recall(0);
+            gate.close();
         }
         desk.calls.begin(index, gate);
         Self {
@@ -342,7 +342,7 @@ impl<'a> Batch<'a> {
         let fits = self.desk.memory.as_mut().is_none_or(Memory::fits);
         if !fits && !std::mem::replace(&mut self.desk.retiring, true) {
             let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
-            gate.recall(0);
+            gate.close();
             self.desk.outlet.record(&wire::retire());
         }
     }

@@ -20,7 +20,7 @@
 //! `crew` (and `numbered`) as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
 //! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
 //! function again.
-//! `sys::image` and `sys::ledger` lie below.
+//! `sys::image`, `sys::ledger` and `sys::gate` lie below.
 //!
 //! **Between processes.** Values go through a [`channel`](channel()), numbers lie in
 //! [`Shared`] and [`SharedAtomics`], results come from calls. Locks, semaphores,
@@ -61,6 +61,9 @@ mod entry;
 mod error;
 mod flavor;
 mod forward;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod gate_model;
 mod imap;
 mod job;
 mod link;

@@ -125,6 +125,7 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
     let [memory, bell] = inlet.first()?;
     inlet.tray = Some(ledger::Tray::map(&memory)?);
     let pages = Pages::map(&memory)?;
+    pages.register();
     let (calls, canceller) = calls(Gates::map(&memory)?);
     watch(inlet.socket.try_clone()?, bell, canceller)?;
     panic::install_hook();

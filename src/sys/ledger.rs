@@ -11,15 +11,9 @@
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┘
 //! ```
 //!
-//! *Gates*, one for each frame of work in the worker's window: `end << 32 | next`.
-//! The worker takes item `next` by adding one, and runs it only if the value it found
-//! was below `end`. The parent takes items back by lowering `end` to no less than
-//! `next`. Both are single atomic operations on one word, so every item is
-//! either started here or taken back, never both; and after a death `next` says
-//! which item was running. Beside the word stand a flag: nobody wants what is left of
-//! this frame, the item that runs now included; and, for frames whose items may not run for
-//! ever, when the last item started: noted before the item is taken, so that who
-//! sees an item taken never sees an earlier start than its own.
+//! *Gates*, one for each frame of work in the worker's window: which items have begun, which may be taken
+//! back, and when the last one started ([`gate`](super::gate)). Beside the results stands whether the worker has what a
+//! gate needs to be quick.
 //!
 //! *Results*: the bytes that the worker has not yet sent. `base` is the position
 //! of the first of them in the stream of all bytes it ever sent, `length` how
@@ -71,8 +65,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use rustix::fs::SealFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 
+pub(crate) use super::gate::Gate;
+use super::{fence as fences, segment};
 use crate::loom::atomic::AtomicU64 as Word;
-use crate::sys::segment;
 
 /// How many frames of work a worker has at once: gates and window.
 pub(crate) const GATES: usize = 64;
@@ -92,6 +87,7 @@ struct Head {
     gates: [Gate; GATES],
     base: AtomicU64,
     length: AtomicU64,
+    swift: AtomicU64,
     parent: Words,
 }
 
@@ -107,104 +103,6 @@ struct Words {
 const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
-
-/// The items of one frame: which was taken last, and where the frame ends.
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Gate {
-    word: AtomicU64,
-    unwanted: AtomicU64,
-    started: AtomicU64,
-}
-
-impl Gate {
-    /// A gate outside of any ledger, for simulations.
-    #[cfg(test)]
-    pub(crate) fn new() -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            unwanted: AtomicU64::new(0),
-            started: AtomicU64::new(0),
-        }
-    }
-
-    /// What a worker gone wild may do.
-    #[cfg(test)]
-    pub(crate) fn scribble(&self, word: u64) {
-        self.word.store(word, Ordering::Release);
-        self.unwanted.store(word, Ordering::Release);
-        self.started.store(word, Ordering::Release);
-    }
-
-    /// A frame of `count` items begins. The message that carries the frame orders this
-    /// before the worker's first `take`.
-    pub(crate) fn open(&self, count: u32) {
-        self.unwanted.store(0, Ordering::Release);
-        self.word.store(u64::from(count) << 32, Ordering::Release);
-    }
-
-    /// Parent: nobody wants what runs of this frame, or is left of it. Who tells
-    /// the worker to look orders this before its look.
-    pub(crate) fn disown(&self) {
-        self.unwanted.store(1, Ordering::Release);
-    }
-
-    /// Worker: see [`disown`](Self::disown).
-    pub(crate) fn is_unwanted(&self) -> bool {
-        self.unwanted.load(Ordering::Acquire) != 0
-    }
-
-    /// Worker: the item that is taken next starts at this time. Before the `take`.
-    pub(crate) fn starts(&self, time: u64) {
-        self.started.store(time, Ordering::Release);
-    }
-
-    /// When the last item started; for who has just seen it taken.
-    pub(crate) fn started(&self) -> u64 {
-        self.started.load(Ordering::Acquire)
-    }
-
-    /// Worker: takes the next item; `None` if there is no more. The operation is
-    /// a barrier for the compiler in both directions, which is what makes the
-    /// word right at any instant of a death.
-    #[inline]
-    pub(crate) fn take(&self) -> Option<u32> {
-        let (next, end) = split(self.word.fetch_add(1, Ordering::AcqRel));
-        (next < end).then_some(next)
-    }
-
-    /// How many items have been taken.
-    pub(crate) fn taken(&self) -> u32 {
-        let (next, end) = split(self.word.load(Ordering::Acquire));
-        next.min(end)
-    }
-
-    /// Takes back all items from `from` on that have not been taken: the parent, or the
-    /// worker, if it wants to run no more.
-    /// Returns the new end: `from`, or more if the worker is already past it.
-    pub(crate) fn recall(&self, from: u32) -> u32 {
-        let mut seen = self.word.load(Ordering::Acquire);
-        loop {
-            let (next, end) = split(seen);
-            let new = from.max(next).min(end);
-            if new == end {
-                return end;
-            }
-            let word = u64::from(new) << 32 | u64::from(next);
-            match self
-                .word
-                .compare_exchange_weak(seen, word, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return new,
-                Err(now) => seen = now,
-            }
-        }
-    }
-}
-
-fn split(word: u64) -> (u32, u32) {
-    (word as u32, (word >> 32) as u32)
-}
 
 /// A mapping of the memfd, from its start.
 #[derive(Debug)]
@@ -285,6 +183,11 @@ impl Ledger {
 
     pub(crate) fn gate(&self, index: usize) -> &Gate {
         &self.map.head().gates[index % GATES]
+    }
+
+    /// Both sides have the fences that a gate needs to be quick.
+    pub(crate) fn is_swift(&self) -> bool {
+        self.map.head().swift.load(Ordering::Acquire) == 1 && fences::reaches()
     }
 
     /// Where small frames are put down.
@@ -406,6 +309,13 @@ impl Pages {
         &self.0.head().gates[index % GATES]
     }
 
+    /// This process can be reached by its parent's fences. Before it has a second thread.
+    pub(crate) fn register(&self) {
+        if fences::register() {
+            self.0.head().swift.store(1, Ordering::Release);
+        }
+    }
+
     /// The results.
     #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
@@ -461,6 +371,8 @@ mod tests {
         let ledger = Ledger::new().unwrap();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let pages = Pages::map(&memory).unwrap();
+        assert!(!ledger.is_swift(), "nobody has registered");
+        pages.register();
         (ledger, pages)
     }
 
@@ -472,30 +384,15 @@ mod tests {
     }
 
     #[test]
-    fn every_item_is_taken_or_recalled() {
-        let (ledger, pages) = pair();
-        ledger.gate(1).open(5);
-        assert_eq!(pages.gate(1).take(), Some(0));
-        assert_eq!(pages.gate(1).take(), Some(1));
-        assert_eq!(ledger.gate(1).taken(), 2);
-        assert_eq!(ledger.gate(1).recall(4), 4);
-        assert_eq!(ledger.gate(1).recall(0), 2, "what was taken stays taken");
-        assert_eq!(pages.gate(1).take(), None);
-        assert_eq!(pages.gate(1).take(), None);
-        assert_eq!(ledger.gate(1).taken(), 2);
-        assert_eq!(ledger.gate(1).recall(0), 2);
-    }
-
-    #[test]
     fn what_is_disowned_is_a_frame() {
         let (ledger, pages) = pair();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let gates = Gates::map(&memory).unwrap();
-        ledger.gate(0).open(5);
+        ledger.gate(0).open(5, true);
         ledger.gate(0).disown();
         assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
         assert!(!gates.gate(1).is_unwanted());
-        ledger.gate(GATES).open(5);
+        ledger.gate(GATES).open(5, true);
         assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
     }
 
@@ -503,8 +400,10 @@ mod tests {
     fn a_race_for_the_items_loses_none() {
         let (ledger, mut pages) = pair();
         const COUNT: u32 = 20_000;
-        for round in 0..50 {
-            ledger.gate(0).open(COUNT);
+        for round in 0..100 {
+            ledger
+                .gate(0)
+                .open(COUNT, ledger.is_swift() && round % 2 == 0);
             let worker = crate::loom::thread::Builder::new().spawn(move || {
                 let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
                 (taken as u32, pages)
@@ -614,7 +513,7 @@ mod tests {
             word.store(at as u64, Ordering::Relaxed);
         }
         pages.room().fill(1);
-        ledger.gate(GATES - 1).open(5);
+        ledger.gate(GATES - 1).open(5, true);
         ledger.watch(1000, true);
         for (at, word) in tray.words().iter().enumerate() {
             assert_eq!(word.load(Ordering::Relaxed), at as u64);

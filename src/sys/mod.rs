@@ -2,7 +2,9 @@
 
 pub(crate) mod berth;
 pub(crate) mod broken_pipe;
+pub(crate) mod fence;
 pub(crate) mod fork;
+pub(crate) mod gate;
 pub(crate) mod image;
 pub(crate) mod large_pages;
 pub(crate) mod ledger;

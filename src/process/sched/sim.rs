@@ -34,6 +34,7 @@ use crate::process::job::{Context, Sink, Taken, Work};
 use crate::process::sink::decode;
 use crate::process::stats::Counters;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
+use crate::sys::fence;
 use crate::sys::ledger::{GATES, Gate};
 use crate::task::{TaskError, WorkerExit};
 
@@ -42,6 +43,10 @@ struct Gates([Gate; GATES]);
 impl Gated for Gates {
     fn gate(&self, index: usize) -> &Gate {
         &self.0[index]
+    }
+
+    fn is_swift(&self) -> bool {
+        fence::reaches()
     }
 }
 
@@ -529,11 +534,11 @@ impl World {
         if sim.begun > 0 && retires && !sim.retires && sim.initialized {
             sim.retires = true;
             self.retired += 1;
-            gate.recall(0);
+            gate.close();
             sim.said.extend(wire::retire());
         }
         if sim.retires {
-            gate.recall(0);
+            gate.close();
         }
         if batch.timed {
             let since = self.now - self.epoch.instant;

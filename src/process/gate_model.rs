@@ -1,0 +1,43 @@
+//! A frame's gate for the models: a worker that takes items, and a parent that takes them back.
+//!
+//! What they drive is `sys::gate` as it is; both fences are full ones there, because a checker knows no others.
+//! Exists under `--cfg loom` only.
+#![allow(missing_docs, missing_debug_implementations)]
+
+pub use crate::sys::gate::model::Broken;
+use crate::sys::gate::{Gate, model};
+
+pub struct Frame(Gate);
+
+impl Frame {
+    /// Of `count` items; `swift`: they begin without an atomic operation.
+    pub fn new(count: u32, swift: bool, broken: Broken) -> Self {
+        model::set(broken);
+        let gate = Gate::new();
+        gate.open(count, swift);
+        Self(gate)
+    }
+
+    /// The worker: how many items it has run; `most`, and then it wants no more.
+    pub fn run(&self, most: u32) -> u32 {
+        let mut count = 0;
+        while count < most {
+            let Some(item) = self.0.take() else {
+                return count;
+            };
+            assert_eq!(item, count, "out of turn");
+            count += 1;
+        }
+        self.0.close();
+        count
+    }
+
+    /// The parent: takes back what it can from `from` on. Where the frame ends now.
+    pub fn recall(&self, from: u32) -> u32 {
+        let before = self.0.taken();
+        let end = self.0.recall(from);
+        assert!(end >= before, "what was seen to have begun was taken back");
+        assert!(self.0.taken() <= end, "more has begun than there is");
+        end
+    }
+}
