@@ -437,11 +437,11 @@ impl Ref {
     }
 
     /// An executor of the process that made it brings it to its end: a pool that runs it or has it run, or one
-    /// that ends the task which it comes from.
+    /// that ends the task which it comes from. Nobody, once it has ended: one that was made with its result has no hook.
     pub(super) fn is_executors(&self) -> bool {
         let header = self.header();
         let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
-        header.state.is_claimable() || is_kept()
+        !header.state.is_done() && (header.state.is_claimable() || is_kept())
     }
 
     /// That process has forked, and this is the child: nobody here will.
