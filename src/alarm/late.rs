@@ -27,11 +27,6 @@ impl Late {
         }
     }
 
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// No timer here is before this.
     pub(super) fn least(&self) -> Option<Instant> {
         self.least

@@ -36,8 +36,8 @@
 //! `tests/event_loop/` (with, without and after a loop).
 
 mod clock;
-mod heap;
 mod late;
+mod near;
 mod slots;
 mod thread;
 mod timers;

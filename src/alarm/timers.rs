@@ -10,22 +10,25 @@
 //! all ([`YOUNG`]) until then, or until there are more of them.
 //!
 //! - Order is exact: by deadline, then by creation. Nothing is rounded, so
-//!   nothing can go off early: the wheel only decides when a timer is put into the heap, and
-//!   no timer is in the heap later than its tick begins.
+//!   nothing can go off early: the wheel only decides when a timer is sorted among those that are near, and
+//!   that is not later than its tick begins.
 //! - A key carries the generation of its slot: a key that outlived its timer
 //!   finds nothing, whoever uses the slot now.
 //! - No user code runs in here: payloads are handed out, never dropped.
 //!
 //! Rejected: a heap for all (each entry that moves is a cache line of the heap and one of the slots: 400 ns for a
 //! timer among a million); a wheel alone (it rounds); a `BTreeMap` (allocates for
-//! each timer); a heap with lazy deletion (cancelled timeouts stay until they are due).
+//! each timer); a heap of all with lazy deletion (cancelled timeouts stay until they are due); timers that lie in
+//! their futures (a future that is dropped on another thread would have to wait for the loop).
 //!
 //! Checked below against a sorted list, with seeded random operations.
+//!
+//! Length: more than half of it is those tests, which look at all of the parts.
 
 use std::time::{Duration, Instant};
 
-use super::heap::{HEAP, Heap};
 use super::late::{LATE, Late};
+use super::near::{NEAR, Near};
 pub(crate) use super::slots::TimerKey;
 use super::slots::{Entry, Slots};
 use super::wheel::Wheel;
@@ -37,15 +40,23 @@ pub(crate) struct Timers<T> {
     start: Instant,
     slots: Slots<T>,
     /// Begun since the last look, at most so many.
-    young: Vec<Entry>,
-    near: Heap,
+    young: Vec<Young>,
+    near: Near,
     far: Wheel,
     late: Late,
 }
 
+/// A timer that was begun since.
+#[derive(Debug)]
+struct Young {
+    deadline: Instant,
+    created: u64,
+    key: TimerKey,
+}
+
 /// So many new timers are kept without order.
 const YOUNG: usize = 16;
-/// The number of their list; beside that of the heap, of what is late, and those of the wheel.
+/// The number of their list; beside that of what is near, of what is late, and those of the wheel.
 const NURSERY: u32 = LATE - 1;
 
 /// Deadlines are nanoseconds in a range of 2^63 of them, 292 years; here it has its beginning.
@@ -59,7 +70,7 @@ impl<T> Timers<T> {
             start: Instant::now(),
             slots: Slots::new(),
             young: Vec::new(),
-            near: Heap::new(),
+            near: Near::new(),
             far: Wheel::new(MIDDLE),
             late: Late::new(),
         }
@@ -83,17 +94,14 @@ impl<T> Timers<T> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.young.is_empty()
-            && self.near.first().is_none()
-            && self.far.is_empty()
-            && self.late.is_empty()
+        self.slots.is_empty()
     }
 
     /// The earliest deadline. It can be too early a time, once, where many timers with about the
     /// same deadline were cancelled; it is never too late.
     pub(crate) fn next(&mut self) -> Option<Instant> {
         self.settle();
-        let first = match self.near.first() {
+        let first = match self.near.first(&self.slots) {
             Some(first) => first.at,
             None => match self.far.least() {
                 Some(first) => first,
@@ -108,13 +116,12 @@ impl<T> Timers<T> {
         if self.young.len() >= YOUNG {
             self.settle();
         }
-        let (at, place) = (self.count(deadline), self.young.len());
-        let (entry, key) = self.slots.occupy(at, payload, NURSERY, place);
-        if at == LAST {
-            self.late.insert(&mut self.slots, deadline, entry);
-        } else {
-            self.young.push(entry);
-        }
+        let (created, key) = self.slots.occupy(payload, NURSERY, self.young.len());
+        self.young.push(Young {
+            deadline,
+            created,
+            key,
+        });
         key
     }
 
@@ -128,10 +135,31 @@ impl<T> Timers<T> {
 
     #[inline(never)]
     fn settle_all(&mut self) {
-        for entry in self.young.drain(..) {
-            if let Some(near) = self.far.insert(&mut self.slots, entry) {
-                self.near.insert(&mut self.slots, near);
-            }
+        let mut young = std::mem::take(&mut self.young);
+        for Young {
+            deadline,
+            created,
+            key,
+        } in young.drain(..)
+        {
+            let entry = Entry {
+                at: self.count(deadline),
+                created,
+                slot: key.slot,
+                generation: key.generation,
+            };
+            self.place(deadline, entry);
+        }
+        self.young = young;
+    }
+
+    /// Puts it into the list that it belongs to.
+    fn place(&mut self, deadline: Instant, entry: Entry) {
+        if entry.at == LAST {
+            self.late.insert(&mut self.slots, deadline, entry);
+        } else if let Some(entry) = self.far.insert(&mut self.slots, entry) {
+            self.slots.put(entry.slot, NEAR, 0);
+            self.near.insert(entry);
         }
     }
 
@@ -143,18 +171,26 @@ impl<T> Timers<T> {
     #[inline]
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
         let slot = self.slots.find(key)?;
-        match self.slots.place(slot) {
+        let leaves_entry = match self.slots.place(slot) {
             (NURSERY, place) => {
                 self.young.swap_remove(place);
                 if let Some(moved) = self.young.get(place) {
-                    self.slots.move_to(moved.slot, place);
+                    self.slots.move_to(moved.key.slot, place);
                 }
+                false
             }
-            (HEAP, place) => self.near.remove(&mut self.slots, place),
-            (LATE, place) => self.late.remove(&mut self.slots, place),
-            (bucket, place) => self.far.remove(&mut self.slots, bucket, place),
+            (LATE, place) => {
+                self.late.remove(&mut self.slots, place);
+                false
+            }
+            (NEAR, _) => true,
+            bucket => !self.far.remove(&mut self.slots, bucket, key),
+        };
+        let payload = self.slots.vacate(slot);
+        if leaves_entry {
+            self.near.forget(&self.slots);
         }
-        self.slots.vacate(slot)
+        payload
     }
 
     /// The timers that are due at `now`, earliest first.
@@ -176,19 +212,22 @@ impl<T> Timers<T> {
 
     #[inline]
     fn pop_due(&mut self, now: u64) -> Option<T> {
-        let first = match self.near.first() {
-            // What is in the wheel is later still.
-            Some(first) => first,
-            None => {
-                self.far.advance(&mut self.slots, &mut self.near, now);
-                self.near.first()?
+        loop {
+            let first = match self.near.peek() {
+                // What is in the wheel is later still.
+                Some(first) => first,
+                None => {
+                    self.far.advance(&mut self.slots, &mut self.near, now);
+                    self.near.peek()?
+                }
+            };
+            if first.at > now {
+                return None;
             }
-        };
-        if first.at > now {
-            return None;
+            if let Some(payload) = self.near.take(&mut self.slots, first) {
+                return Some(payload);
+            }
         }
-        self.near.remove(&mut self.slots, 0);
-        self.slots.vacate(first.slot)
     }
 
     /// The range has come to its end, which only a virtual clock sees, and all that was counted in it is
@@ -199,11 +238,7 @@ impl<T> Timers<T> {
         self.far = Wheel::new(MIDDLE);
         for (deadline, mut entry) in self.late.take() {
             entry.at = self.count(deadline);
-            if entry.at == LAST {
-                self.late.insert(&mut self.slots, deadline, entry);
-            } else if let Some(near) = self.far.insert(&mut self.slots, entry) {
-                self.near.insert(&mut self.slots, near);
-            }
+            self.place(deadline, entry);
         }
         MIDDLE
     }
@@ -212,15 +247,18 @@ impl<T> Timers<T> {
     /// itself.
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.settle();
-        self.far.advance_to_first(&mut self.slots, &mut self.near);
-        let slot = match self.near.first() {
-            Some(first) => {
-                self.near.remove(&mut self.slots, 0);
-                first.slot
+        loop {
+            if self.near.is_empty() {
+                self.far.advance_to_first(&mut self.slots, &mut self.near);
             }
-            None => self.late.pop()?,
-        };
-        self.slots.vacate(slot)
+            let Some(first) = self.near.peek() else {
+                let slot = self.late.pop()?;
+                return self.slots.vacate(slot);
+            };
+            if let Some(payload) = self.near.take(&mut self.slots, first) {
+                return Some(payload);
+            }
+        }
     }
 }
 
@@ -432,6 +470,49 @@ mod tests {
         timers.insert(deadline, ());
         assert_eq!(timers.due(deadline - Duration::from_nanos(1)).next(), None);
         assert_eq!(timers.due(deadline).next(), Some(()));
+    }
+
+    #[test]
+    fn what_is_cancelled_when_it_is_near_leaves_little_behind() {
+        let mut timers = Timers::new();
+        let start = Instant::now() + Duration::from_secs(1);
+        // One bucket, which is opened, and a few that come later.
+        let keys: Vec<TimerKey> = (0..10_000_u64)
+            .map(|i| timers.insert(start + Duration::from_nanos(i % 1000), i))
+            .collect();
+        assert_eq!(timers.due(start).count(), 10);
+        for (i, key) in keys.into_iter().enumerate() {
+            let late = timers.insert(start + Duration::from_nanos(1), 0);
+            assert_eq!(timers.due(start).next(), None);
+            assert_eq!(timers.remove(late), Some(0));
+            assert_eq!(timers.remove(key).is_some(), i % 1000 != 0);
+            let left = 10_000 - i;
+            assert!(timers.near.len() <= 2 * left + 200, "of {left}");
+        }
+        assert!(timers.is_empty());
+        assert_eq!(timers.next(), None);
+        assert!(timers.near.is_empty());
+    }
+
+    /// Begun in order, ended in none, begun again: in the order of memory.
+    #[test]
+    fn slots_that_are_all_vacant_are_used_in_their_order() {
+        let mut timers = Timers::new();
+        let start = Instant::now();
+        for round in 1..4_u32 {
+            let keys: Vec<TimerKey> = (0..100 * round)
+                .map(|i| timers.insert(start + Duration::from_nanos(u64::from(i) * 7919 % 100), i))
+                .collect();
+            let slots: Vec<u32> = keys.iter().map(|key| key.slot).collect();
+            assert_eq!(slots, (0..100 * round).collect::<Vec<_>>());
+            assert_eq!(
+                timers.due(start + Duration::from_secs(1)).count(),
+                keys.len()
+            );
+            for key in keys {
+                assert_eq!(timers.remove(key), None, "it is stale");
+            }
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@
 //! wheel's in some digit first; that digit's position is the timer's *level*, and the digit says in which
 //! *bucket* of the level it waits, in no order. So to insert or remove one is a few writes, however many wait.
 //!
-//! 1. The wheel stands at one tick. All that is at or before that tick is the heap's.
+//! 1. The wheel stands at one tick. All that is at or before that tick is near ([`near`](super::near)).
 //! 2. All timers of a level are due before all of the next, and within a level the buckets
 //!    are in order: so the first bucket is found by counting zeros.
 //! 3. Moving on to a later tick opens the buckets that begin by then: their timers go to lower
-//!    levels, and in the end to the heap. A timer is moved once for each level at most.
+//!    levels, and in the end they are near. A timer is moved once for each level at most.
 //!
-//! To open a bucket takes time in which nothing else happens, so the second level has many narrow ones: what is
-//! due within a second is sorted by half a millisecond at once, a bucket of which is then sorted by 66 µs; only what
+//! To open a bucket takes time in which nothing else happens, so the first level has many narrow ones: what is
+//! due within a second is put into its tick of half a millisecond at once, which is then sorted; only what
 //! waits for longer is moved in larger pieces. And a bucket is an array, not a list of links, so that to open it is to
 //! read memory in order. Buckets, and their arrays, are kept only where there are timers, and a few for those that
 //! come.
@@ -23,20 +23,20 @@
 //!
 //! Checked by the tests of `timers`.
 
-use super::heap::Heap;
-use super::slots::{Entry, Slots};
+use super::near::Near;
+use super::slots::{Entry, Slots, TimerKey};
 
-/// A tick has two to this power nanoseconds: 66 µs, about the system's timer slack.
-const TICK: u32 = 16;
+/// A tick has two to this power nanoseconds: half a millisecond.
+const TICK: u32 = 19;
 /// How many bits each digit has: enough for 63 bits of nanoseconds together.
-const BITS: [u32; LEVELS] = [3, 11, 6, 6, 6, 6, 9];
+const BITS: [u32; LEVELS] = [11, 6, 6, 6, 6, 9];
 /// Where each digit begins.
-const SHIFT: [u32; LEVELS] = [0, 3, 14, 20, 26, 32, 38];
-const LEVELS: usize = 7;
+const SHIFT: [u32; LEVELS] = [0, 11, 17, 23, 29, 35];
+const LEVELS: usize = 6;
 /// Buckets are made, and remembered as occupied, in groups.
 const GROUP: usize = 64;
 /// The number of each level's first bucket.
-const FIRST: [usize; LEVELS] = [0, 64, 2112, 2176, 2240, 2304, 2368];
+const FIRST: [usize; LEVELS] = [0, 2048, 2112, 2176, 2240, 2304];
 const GROUPS: usize = FIRST[LEVELS - 1] / GROUP + 8;
 
 /// Longer ones are not searched for their first timer.
@@ -46,6 +46,8 @@ const SPARE: usize = 16;
 const SPARE_ENTRIES: usize = 1024;
 /// So many empty groups are.
 const SPARE_GROUPS: usize = 2;
+/// So many entries ahead of the one that is moved, the slot is fetched.
+const AHEAD: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Wheel {
@@ -78,8 +80,7 @@ struct Bucket {
 #[inline]
 fn level_of(number: usize) -> (usize, usize) {
     let level = match number / GROUP {
-        0 => 0,
-        1..=32 => 1,
+        0..32 => 0,
         group => (group - 31).min(LEVELS - 1),
     };
     (level, number - FIRST[level])
@@ -108,9 +109,8 @@ impl Wheel {
         }
         // The highest bit in which they differ.
         let level = match 63 - (tick ^ self.now).leading_zeros() {
-            0..3 => 0,
-            3..14 => 1,
-            bit => (2 + (bit as usize - 14) / 6).min(LEVELS - 1),
+            0..11 => 0,
+            bit => (1 + (bit as usize - 11) / 6).min(LEVELS - 1),
         };
         let digit = (tick >> SHIFT[level]) as usize & ((1 << BITS[level]) - 1);
         Some(FIRST[level] + digit)
@@ -146,14 +146,24 @@ impl Wheel {
         None
     }
 
-    /// Takes out the timer at `place` of the bucket with this number.
+    /// Takes out the timer at `place` of the bucket with this number. False: that bucket was opened since, and
+    /// the timer is near.
     #[inline]
-    pub(super) fn remove<T>(&mut self, slots: &mut Slots<T>, number: u32, place: usize) {
+    pub(super) fn remove<T>(
+        &mut self,
+        slots: &mut Slots<T>,
+        (number, place): (u32, usize),
+        key: TimerKey,
+    ) -> bool {
         let number = number as usize;
-        let Some(buckets) = &mut self.buckets[number / GROUP] else {
-            return; // no slot says so
+        let Some(Some(buckets)) = self.buckets.get_mut(number / GROUP) else {
+            return false;
         };
         let bucket = &mut buckets[number % GROUP];
+        match bucket.entries.get(place) {
+            Some(entry) if entry.slot == key.slot && entry.generation == key.generation => {}
+            _ => return false,
+        }
         let entry = bucket.entries.swap_remove(place);
         if let Some(moved) = bucket.entries.get(place) {
             slots.move_to(moved.slot, place);
@@ -163,6 +173,7 @@ impl Wheel {
             let entries = std::mem::take(&mut bucket.entries);
             self.vacate(number, entries);
         }
+        true
     }
 
     /// A bucket is empty: its array, and its group if that is, too, are kept for others, unless
@@ -217,11 +228,6 @@ impl Wheel {
         self.now >> above << above | (digit as u64) << SHIFT[level]
     }
 
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.groups == 0
-    }
-
     /// No timer is before this; see above.
     pub(super) fn least(&mut self) -> Option<u64> {
         let (_, bucket) = self.first_bucket()?;
@@ -235,11 +241,11 @@ impl Wheel {
         Some(bucket.least)
     }
 
-    /// Moves on until something is near, but not past `until`.
-    pub(super) fn advance<T>(&mut self, slots: &mut Slots<T>, heap: &mut Heap, until: u64) {
+    /// Moves on until something is near, but not past `until`. Nothing is.
+    pub(super) fn advance<T>(&mut self, slots: &mut Slots<T>, near: &mut Near, until: u64) {
         let until = until >> TICK;
-        while heap.first().is_none() {
-            if !self.open(slots, heap, until) {
+        while near.is_empty() {
+            if !self.open(slots, near, until) {
                 // Nothing begins until then.
                 self.now = self.now.max(until);
                 return;
@@ -247,8 +253,8 @@ impl Wheel {
         }
     }
 
-    /// Opens the first bucket, if it begins by `until`.
-    fn open<T>(&mut self, slots: &mut Slots<T>, heap: &mut Heap, until: u64) -> bool {
+    /// Opens the first bucket, if it begins by `until`. Nothing is near.
+    fn open<T>(&mut self, slots: &mut Slots<T>, near: &mut Near, until: u64) -> bool {
         let Some(start) = self.first().map(|number| self.start(number)) else {
             return false;
         };
@@ -258,20 +264,28 @@ impl Wheel {
         let Some((number, bucket)) = self.first_bucket() else {
             return false;
         };
-        let entries = std::mem::take(&mut bucket.entries);
+        let mut entries = std::mem::take(&mut bucket.entries);
         self.now = start;
-        for &entry in &entries {
-            if let Some(near) = self.insert(slots, entry) {
-                heap.insert(slots, near);
+        if level_of(number).0 == 0 {
+            entries = near.open(entries); // they are of one tick
+        } else {
+            for (place, &entry) in entries.iter().enumerate() {
+                if let Some(ahead) = entries.get(place + AHEAD) {
+                    slots.prefetch(*ahead);
+                }
+                if let Some(entry) = self.insert(slots, entry) {
+                    near.add(entry);
+                }
             }
         }
+        near.sort(slots);
         self.vacate(number, entries);
         true
     }
 
-    /// Moves on until something is near, however late.
-    pub(super) fn advance_to_first<T>(&mut self, slots: &mut Slots<T>, heap: &mut Heap) {
-        while heap.first().is_none() && self.open(slots, heap, u64::MAX) {}
+    /// Moves on until something is near, however late. Nothing is.
+    pub(super) fn advance_to_first<T>(&mut self, slots: &mut Slots<T>, near: &mut Near) {
+        while near.is_empty() && self.open(slots, near, u64::MAX) {}
     }
 }
 

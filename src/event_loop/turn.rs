@@ -472,7 +472,7 @@ fn wake_all(woken: &mut Vec<Waker>) {
     while let Some(waker) = woken.next() {
         // Most are tasks' wakers, whose data is the task.
         if let Some(later) = woken.as_slice().get(AHEAD) {
-            prefetch::soon(later.data());
+            prefetch::lines(later.data());
         }
         contain(|| waker.wake());
     }

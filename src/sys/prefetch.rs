@@ -40,6 +40,15 @@ pub(crate) fn to_write(address: *const ()) {
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 pub(crate) fn to_write(_address: *const ()) {}
 
+/// What begins here will be wanted soon: as much of it as a task usually takes.
+#[inline(always)]
+pub(crate) fn lines(address: *const ()) {
+    const LINE: usize = 64;
+    soon(address);
+    soon(address.wrapping_byte_add(LINE));
+    soon(address.wrapping_byte_add(2 * LINE));
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -47,10 +56,10 @@ mod tests {
         let here = 7;
         super::soon((&raw const here).cast());
         super::soon(std::ptr::null());
-        super::soon(std::ptr::without_provenance(usize::MAX));
         super::to_write((&raw const here).cast());
         super::to_write(std::ptr::null());
         super::to_write(std::ptr::without_provenance(usize::MAX));
+        super::lines(std::ptr::without_provenance(usize::MAX));
         assert_eq!(here, 7);
     }
 }

@@ -23,7 +23,7 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 
 /// Completes once `duration` has passed, counted from this call.
 ///
-/// Never early; late by the system's timer slack (50 µs on Linux) and by
+/// Never early; late by at most the system's timer slack (50 µs on Linux), by what a thread takes to wake up and by
 /// what runs on the loop just then. `sleep(Duration::ZERO)` lets the other tasks
 /// run once. A sleep too long for the clock never ends.
 ///
@@ -108,24 +108,61 @@ impl Sleep {
     /// The first poll; `None` outside of a loop.
     #[inline]
     fn begin(&mut self, span: Option<Span>, cx: &Context<'_>) -> Option<Stage> {
-        let home = current::home()?;
         if let Some(deadline) = span.and_then(Span::recount) {
             self.deadline = deadline;
         }
-        let over = match span {
-            Some(span) => span.is_zero(),
-            None => self.deadline.is_some_and(|deadline| deadline <= home.now()),
-        };
-        if over {
-            cx.waker().wake_by_ref();
-            return Some(Stage::Yielding(home.shared.link()));
+        // Not cloned or dropped while the loop is borrowed (L4).
+        let mut waker = Some(cx.waker().clone());
+        let stage = current::with(|home| {
+            let over = match span {
+                Some(span) => span.is_zero(),
+                None => self.deadline.is_some_and(|deadline| deadline <= home.now()),
+            };
+            let link = home.shared.link();
+            if over {
+                return Stage::Yielding(link);
+            }
+            // Without a deadline nothing will ever wake it.
+            let timer = self
+                .deadline
+                .and_then(|deadline| Some(home.arm(deadline, waker.take()?)));
+            Stage::Armed(link, timer)
+        })?;
+        if let Stage::Yielding(_) = stage {
+            cx.waker().wake_by_ref(); // by reference: that is how a task yields
         }
-        // Nobody can say when: nothing will ever wake it.
-        let key = self
-            .deadline
-            .map(|deadline| home.arm(deadline, cx.waker().clone()));
-        Some(Stage::Armed(home.shared.link(), key))
+        Some(stage)
     }
+
+    /// A later poll.
+    #[inline]
+    fn look(&self, cx: &Context<'_>) -> Look {
+        let looked = current::with(|home| match &self.stage {
+            Stage::Yielding(shared) | Stage::Armed(shared, _) if !shared.is_of(&home.shared) => {
+                Look::Elsewhere
+            }
+            Stage::Armed(_, None) => Look::Pending,
+            Stage::Armed(_, Some(key)) => match home.is_armed(*key, cx.waker()) {
+                None => Look::Over,
+                Some(true) => Look::Pending,
+                Some(false) => Look::Moved(*key),
+            },
+            Stage::New(_) | Stage::Yielding(_) | Stage::Done => Look::Over,
+        });
+        looked.unwrap_or(Look::Outside)
+    }
+}
+
+/// What a later poll finds.
+enum Look {
+    Over,
+    Pending,
+    /// Pending, and another waker is to be woken.
+    Moved(TimerKey),
+    /// This is not the loop of the first poll.
+    Elsewhere,
+    /// This is no loop.
+    Outside,
 }
 
 impl Future for Sleep {
@@ -137,21 +174,22 @@ impl Future for Sleep {
             self.stage = self.begin(span, cx).expect(NO_LOOP);
             return Poll::Pending;
         }
-        let home = current::home().expect(NO_LOOP);
-        if let Stage::Yielding(shared) | Stage::Armed(shared, _) = &self.stage {
-            assert!(
-                shared.is_of(&home.shared),
-                "this sleep was first polled on another event loop, whose timers will wake it: \
-                 await it there, or make a new one here"
-            );
-        }
-        match &self.stage {
-            Stage::Armed(_, Some(key)) if home.refresh(*key, cx.waker()) => Poll::Pending,
-            Stage::Armed(_, None) => Poll::Pending,
-            Stage::New(_) | Stage::Yielding(_) | Stage::Armed(..) | Stage::Done => {
+        match self.look(cx) {
+            Look::Pending => Poll::Pending,
+            Look::Moved(key)
+                if current::home().is_some_and(|home| home.refresh(key, cx.waker())) =>
+            {
+                Poll::Pending
+            }
+            Look::Over | Look::Moved(_) => {
                 self.stage = Stage::Done;
                 Poll::Ready(())
             }
+            Look::Elsewhere => panic!(
+                "this sleep was first polled on another event loop, whose timers will wake it: \
+                 await it there, or make a new one here"
+            ),
+            Look::Outside => panic!("{NO_LOOP}"),
         }
     }
 }

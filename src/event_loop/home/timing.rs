@@ -28,13 +28,20 @@ impl Home {
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
+    /// A timer is pending, and wakes as this waker does; `None`: it is gone.
+    #[inline]
+    pub(crate) fn is_armed(&self, key: TimerKey, waker: &Waker) -> Option<bool> {
+        self.waits_for(live::TIMER);
+        let mut timers = self.timers.borrow_mut();
+        Some(timers.get_mut(key)?.will_wake(waker))
+    }
+
     /// The waker in place of the earlier one; false if the timer is gone.
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        self.waits_for(live::TIMER);
-        match self.timers.borrow_mut().get_mut(key) {
+        match self.is_armed(key, waker) {
             None => return false,
-            Some(current) if current.will_wake(waker) => return true,
-            Some(_) => {}
+            Some(true) => return true,
+            Some(false) => {}
         }
         let mut fresh = waker.clone();
         let armed = match self.timers.borrow_mut().get_mut(key) {
