@@ -52,7 +52,7 @@ use super::raw_root;
 use super::slice::Slice;
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
-use crate::sys::{berth, prefetch};
+use crate::sys::{berth, prefetch, slack};
 use crate::task::panic::contain;
 use crate::task::{Queued, Ran, Sleep, TaskError, TaskId};
 
@@ -423,9 +423,9 @@ impl<'a> Turns<'a> {
             park::blocked(|| {
                 let _noted = record::sleeps();
                 if parks {
-                    self.park(timeout);
+                    self.park(timeout.map(slack::less_of_futex));
                 } else {
-                    self.look(timeout);
+                    self.look(timeout.map(slack::less_of_poll));
                 }
             });
         }

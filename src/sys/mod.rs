@@ -14,6 +14,7 @@ pub(crate) mod processor;
 pub(crate) mod room;
 pub(crate) mod segment;
 pub(crate) mod signal;
+pub(crate) mod slack;
 pub(crate) mod tally;
 pub(crate) mod thread_clock;
 pub(crate) mod ticks;

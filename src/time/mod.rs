@@ -4,8 +4,8 @@
 //! them. [`timeout`] puts a deadline around any future, with a loop or without one.
 //!
 //! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
-//! sleeps in the kernel until the nanosecond that is due, give or take what the
-//! system's timer slack adds (50 µs on Linux).
+//! sleeps in the kernel until the nanosecond that is due. What comes less than the system's timer slack (50 µs on
+//! Linux) after the loop has fallen asleep is late by that.
 //!
 //! [`now`] is what time it is for all of them: `Instant::now()`, except on a loop with a virtual
 //! clock, where tests of hours take milliseconds
