@@ -8,11 +8,14 @@
 //! loop that will wait for it, `event_loop.block_on(sleep(hour))` say: by another clock. It
 //! remembers which one, and is counted anew where that was not the waiting loop's.
 //!
+//! Some wait for a length of time because they cannot be told of what they wait for: then a virtual clock
+//! must not jump over it at once. They say so ([`hold`]); what comes of it is the loop's to decide (`event_loop/outside.rs`).
+//!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering}; // a counter: no protocol
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering}; // counters: no protocol
 use std::time::{Duration, Instant};
 
 use crate::loom::Mutex;
@@ -23,6 +26,9 @@ pub(crate) struct Clock {
     number: u64,
     start: Instant,
     passed: Mutex<Duration>,
+    /// How many hold it, and whether one of them is new.
+    holds: AtomicUsize,
+    begun: AtomicUsize,
 }
 
 /// The number of the real clock.
@@ -36,6 +42,8 @@ impl Clock {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             start: Instant::now(),
             passed: Mutex::new(Duration::ZERO),
+            holds: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
         }
     }
 
@@ -50,6 +58,16 @@ impl Clock {
         if self.start.checked_add(later).is_some() {
             *passed = later;
         }
+    }
+
+    /// Somebody holds it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.holds.load(Ordering::Relaxed) > 0
+    }
+
+    /// Somebody has begun to since the last call.
+    pub(crate) fn is_held_anew(&self) -> bool {
+        self.begun.swap(0, Ordering::Relaxed) > 0
     }
 
     /// Moves it on to `then`, unless it is past that.
@@ -105,6 +123,28 @@ fn read_virtual() -> (Instant, u64) {
 #[inline]
 pub(crate) fn now() -> Instant {
     read().0
+}
+
+/// What is waited for by this thread's clock is outside of it, and nobody will tell: a virtual clock has patience
+/// for as long as the guard lives, from its making. With the real clock there is no guard.
+pub(crate) fn hold() -> Option<Held> {
+    if number() == REAL {
+        return None;
+    }
+    let clock = CLOCK.try_with(|clock| clock.borrow().clone()).ok()??;
+    clock.holds.fetch_add(1, Ordering::Relaxed);
+    clock.begun.fetch_add(1, Ordering::Relaxed);
+    Some(Held(clock))
+}
+
+/// Holds a virtual clock; on whichever thread it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Clock>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A length of time, and by which clock its end was reckoned.

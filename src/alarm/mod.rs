@@ -49,7 +49,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-pub(crate) use clock::{Clock, Span, now, replace_clock};
+pub(crate) use clock::{Clock, Span, hold, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
 
 /// Completes once its deadline has passed. `Send`, `Unpin`, not bound to a loop.

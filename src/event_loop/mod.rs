@@ -397,7 +397,7 @@ impl EventLoopBuilder {
     /// - While something waits for a descriptor (a socket, a child process) or for a
     ///   [`Completer`](crate::Completer), it goes so, too, until nothing has come for half a second; then it
     ///   jumps. As both sides may be on this loop, such patience, where it was in vain, is halved for
-    ///   the next time, down to 10 ms.
+    ///   the next time, down to 10 ms. So it does while a Unix listener has no room in its queue.
     /// - It does not see channels, locks and events that other threads are to use, nor what combinators
     ///   that were made outside of the loop (`race`, `join_all`, ...) wait for: make them inside, and
     ///   await a [`Task`](crate::Task) of what another thread does.

@@ -15,13 +15,24 @@
 //! from outside restores it. A test whose peers are all inside pays a second in
 //! all, however long its virtual time.
 //!
+//! A wait for something for which the kernel has no event (room in the queue of a Unix listener, a descriptor
+//! to accept with) is a row of attempts with pauses between them. Such a row counts as a wait for a
+//! descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
+//!
+//! To ask takes no time, however many tasks wait. Each awaited task is in a list of its kind, and of each
+//! list one is enough to know what the clock may do: the first that is still of that kind. Those before it are
+//! so no longer, and go where they belong. A kind changes a few times only, towards the end of
+//! the task; and all are looked through where they have become twice as many since the last time, so what nobody
+//! waits for any longer does not stay. (So a promise among others that has just been kept, while its waiter is still
+//! being told, does not hold the clock by itself: one that waits beside it does.)
+//!
 //! What cannot be seen: a channel, a lock or an event that another thread is to use. Await a
 //! [`Task`](crate::Task) of what that thread does.
 //!
-//! Checked by `tests/event_loop/virtual_time.rs`.
+//! Checked by `tests/event_loop/virtual_time.rs` and below.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::task::{Origin, TaskId, TaskRef, awaited};
@@ -44,7 +55,7 @@ pub(super) enum Pace {
 #[derive(Debug)]
 pub(super) struct Outside {
     /// The tasks that were waited for; which of them are elsewhere shows when asked.
-    tasks: RefCell<HashMap<TaskId, Awaited>>,
+    known: RefCell<Known>,
     /// When something came, or somebody began to wait for it.
     stirred: Cell<Instant>,
     patience: Cell<Duration>,
@@ -54,6 +65,20 @@ pub(super) struct Outside {
     left: Cell<Option<Instant>>,
 }
 
+/// The tasks that were waited for, each in a list of its kind.
+#[derive(Debug, Default)]
+struct Known {
+    tasks: HashMap<TaskId, Awaited>,
+    /// Not looked at yet.
+    fresh: Vec<TaskId>,
+    work: VecDeque<TaskId>,
+    promises: VecDeque<TaskId>,
+    /// Later ones were seen later.
+    ended: Vec<TaskId>,
+    /// How many tasks there were when all were looked through.
+    looked: usize,
+}
+
 #[derive(Debug)]
 struct Awaited {
     task: TaskRef,
@@ -61,10 +86,159 @@ struct Awaited {
     ended: Option<Instant>,
 }
 
+/// What is waited for.
+struct Waits {
+    work: bool,
+    promises: bool,
+    /// Tasks that have ended are waited for until then.
+    ended: Option<Instant>,
+}
+
+/// No more tasks than that are looked through for their own sake.
+const FEW: usize = 64;
+
+impl Known {
+    /// True: it was not known.
+    fn add(&mut self, task: TaskRef) -> bool {
+        let id = task.id();
+        if self.tasks.contains_key(&id) {
+            return false;
+        }
+        self.tasks.insert(id, Awaited { task, ended: None });
+        self.fresh.push(id);
+        true
+    }
+
+    /// Those that are no longer waited for go to `gone`, to be dropped elsewhere (L4).
+    fn look(&mut self, has: &impl Fn(&TaskRef) -> bool, gone: &mut Vec<TaskRef>) -> Waits {
+        let now = Instant::now();
+        if self.tasks.len() > 2 * self.looked + FEW {
+            self.fresh.clear();
+            self.work.clear();
+            self.promises.clear();
+            // What has ended goes back to its list in the order in which it was seen.
+            let ended = std::mem::take(&mut self.ended);
+            let others = self.tasks.iter();
+            let others = others.filter(|(_, awaited)| awaited.ended.is_none());
+            self.fresh.extend(others.map(|(id, _)| *id));
+            for id in ended {
+                self.place(id, now, has, gone);
+            }
+            self.place_fresh(now, has, gone);
+            self.looked = self.tasks.len();
+        } else {
+            self.place_fresh(now, has, gone);
+        }
+        // What is taken out of one list may belong to the other.
+        let (mut work, mut promises);
+        loop {
+            work = self.find_work(now, has, gone);
+            promises = self.find_promise(now, has, gone);
+            if work || self.work.is_empty() {
+                break;
+            }
+        }
+        let ended = loop {
+            let Some(&id) = self.ended.last() else {
+                break None;
+            };
+            let since = self.tasks.get(&id).and_then(|awaited| awaited.ended);
+            match since.map(|since| since + PATIENCE) {
+                Some(until) if self.is(id, Kind::Ended, has) && now < until => break Some(until),
+                _ => {}
+            }
+            self.ended.pop();
+            gone.extend(self.tasks.remove(&id).map(|awaited| awaited.task));
+        };
+        Waits {
+            work,
+            promises,
+            ended,
+        }
+    }
+
+    /// There is work.
+    fn find_work(
+        &mut self,
+        now: Instant,
+        has: &impl Fn(&TaskRef) -> bool,
+        gone: &mut Vec<TaskRef>,
+    ) -> bool {
+        while let Some(&id) = self.work.front() {
+            if self.is(id, Kind::Work, has) {
+                return true;
+            }
+            self.work.pop_front();
+            self.place(id, now, has, gone);
+        }
+        false
+    }
+
+    /// There is a promise.
+    fn find_promise(
+        &mut self,
+        now: Instant,
+        has: &impl Fn(&TaskRef) -> bool,
+        gone: &mut Vec<TaskRef>,
+    ) -> bool {
+        while let Some(&id) = self.promises.front() {
+            if self.is(id, Kind::Promise, has) {
+                return true;
+            }
+            self.promises.pop_front();
+            self.place(id, now, has, gone);
+        }
+        false
+    }
+
+    fn is(&self, id: TaskId, expected: Kind, has: &impl Fn(&TaskRef) -> bool) -> bool {
+        let awaited = self.tasks.get(&id);
+        awaited.is_some_and(|awaited| kind(awaited, has) == expected)
+    }
+
+    fn place_fresh(
+        &mut self,
+        now: Instant,
+        has: &impl Fn(&TaskRef) -> bool,
+        gone: &mut Vec<TaskRef>,
+    ) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        for id in fresh.drain(..) {
+            self.place(id, now, has, gone);
+        }
+        self.fresh = fresh;
+    }
+
+    /// Puts a task that is in no list into that of its kind.
+    fn place(
+        &mut self,
+        id: TaskId,
+        now: Instant,
+        has: &impl Fn(&TaskRef) -> bool,
+        gone: &mut Vec<TaskRef>,
+    ) {
+        let Some(awaited) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        match kind(awaited, has) {
+            Kind::Settled | Kind::Inside => {
+                gone.extend(self.tasks.remove(&id).map(|awaited| awaited.task));
+            }
+            Kind::Work => self.work.push_back(id),
+            Kind::Promise => self.promises.push_back(id),
+            // It has ended, and its waiter is being told; or nobody will ever ask.
+            Kind::Ended => {
+                awaited.ended.get_or_insert(now);
+                self.ended.push(id);
+            }
+        }
+    }
+}
+
 impl Outside {
     pub(super) fn new() -> Self {
         Self {
-            tasks: RefCell::new(HashMap::new()),
+            known: RefCell::new(Known::default()),
             stirred: Cell::new(Instant::now()),
             patience: Cell::new(PATIENCE),
             in_vain: Cell::new(true),
@@ -100,63 +274,34 @@ impl Outside {
     pub(super) fn note_awaited(&self) {
         for task in awaited::take_all() {
             let promise = matches!(task.origin(), Origin::Anybody);
-            let known = self
-                .tasks
-                .borrow_mut()
-                .insert(task.id(), Awaited { task, ended: None });
-            if known.is_none() && promise {
+            let new = self.known.borrow_mut().add(task);
+            if new && promise {
                 self.stir();
             }
-            drop(known);
         }
     }
 
-    /// Nothing can run. `has`: a task is of this loop; `descriptors`: somebody waits for one.
-    pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, descriptors: bool) -> Pace {
-        let now = Instant::now();
-        let mut work = false;
-        let mut silent = descriptors;
+    /// Nothing can run. `has`: a task is of this loop; `silent`: somebody waits for a descriptor, or the like.
+    pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, silent: bool) -> Pace {
         let mut gone = Vec::new();
-        let mut late: Option<Instant> = None;
-        self.tasks.borrow_mut().retain(|_, awaited| {
-            let keep = match kind(awaited, &has) {
-                Kind::Settled | Kind::Inside => false,
-                Kind::Work => {
-                    work = true;
-                    true
-                }
-                Kind::Promise => {
-                    silent = true;
-                    true
-                }
-                // It has ended, and its waiter is being told; or nobody will ever ask.
-                Kind::Ended => {
-                    let until = *awaited.ended.get_or_insert(now) + PATIENCE;
-                    late = late.max(Some(until));
-                    now < until
-                }
-            };
-            if !keep {
-                gone.push(awaited.task.clone());
-            }
-            keep
-        });
+        let waits = self.known.borrow_mut().look(&has, &mut gone);
         drop(gone); // L4
-        if work {
+        if waits.work {
             return Pace::Real(None);
         }
-        if silent && !self.in_vain.get() {
+        let mut late = waits.ended;
+        if (silent || waits.promises) && !self.in_vain.get() {
             late = late.max(Some(self.stirred.get() + self.patience.get()));
         }
         match late {
-            Some(until) if now < until => Pace::Real(Some(until)),
+            Some(until) if Instant::now() < until => Pace::Real(Some(until)),
             _ => Pace::Jump,
         }
     }
 
     /// The clock jumps.
-    pub(super) fn jumped(&self, descriptors: bool) {
-        let waited = descriptors || !self.tasks.borrow().is_empty();
+    pub(super) fn jumped(&self, silent: bool) {
+        let waited = silent || !self.known.borrow().tasks.is_empty();
         if waited && !self.in_vain.replace(true) {
             self.patience.set((self.patience.get() / 2).max(LEAST));
         }
@@ -164,11 +309,12 @@ impl Outside {
 
     /// The loop ends: it holds nobody's task any longer.
     pub(super) fn clear(&self) {
-        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
-        drop(tasks);
+        let known = std::mem::take(&mut *self.known.borrow_mut());
+        drop(known);
     }
 }
 
+#[derive(PartialEq, Eq)]
 enum Kind {
     Settled,
     Inside,
@@ -198,5 +344,47 @@ fn kind(awaited: &Awaited, has: &impl Fn(&TaskRef) -> bool) -> Kind {
             Origin::Anybody => return Kind::Promise,
             Origin::Task(source) => task = source,
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::alarm::{self, Alarm};
+    use crate::event_loop::{EventLoop, current, spawn};
+    use crate::task::Completer;
+    use std::future::poll_fn;
+
+    /// How many tasks this loop keeps in mind.
+    fn known() -> usize {
+        let known = current::with(|home| Some(home.outside.as_ref()?.known.borrow().tasks.len()));
+        known.flatten().expect("a virtual clock")
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_longer_does_not_stay() {
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        event_loop.block_on(async {
+            let start = alarm::now();
+            // One that waits all the time, before all others.
+            let (first, promise) = Completer::new();
+            let first_waits = spawn(promise);
+            for n in 0..1_000_u32 {
+                let (completer, promise) = Completer::<u32>::new();
+                let waiter = spawn(promise);
+                let mut alarm = Alarm::after(Duration::from_secs(1)).unwrap();
+                poll_fn(|cx| alarm.poll_elapsed(cx)).await;
+                match n % 3 {
+                    0 => completer.complete(Ok(n)),
+                    1 => drop(completer),
+                    _ => assert!(waiter.cancel()),
+                }
+                assert_eq!(matches!(waiter.await, Ok(Ok(_))), n % 3 == 0);
+                assert!(known() <= 2 * FEW, "{} after {n}", known());
+            }
+            assert!(alarm::now() - start >= Duration::from_secs(1_000));
+            first.complete(Ok(7));
+            assert!(matches!(first_waits.await, Ok(Ok(7))));
+        });
     }
 }

@@ -360,7 +360,7 @@ impl<'a> Turns<'a> {
             && let Some(deadline) = home.next_timer()
             && self.pace() == Some(Pace::Jump)
         {
-            outside.jumped(home.waits_for_descriptors());
+            outside.jumped(self.is_silent());
             clock.advance_to(deadline);
             return true;
         }
@@ -370,8 +370,16 @@ impl<'a> Turns<'a> {
     /// How a virtual clock goes now.
     fn pace(&self) -> Option<Pace> {
         let outside = self.home.outside.as_ref()?;
-        let descriptors = self.home.waits_for_descriptors();
-        Some(outside.pace(|task| self.home.has(task), descriptors))
+        if self.home.shared.clock()?.is_held_anew() {
+            outside.stir();
+        }
+        Some(outside.pace(|task| self.home.has(task), self.is_silent()))
+    }
+
+    /// Somebody waits for what may come from outside, or never.
+    fn is_silent(&self) -> bool {
+        let clock = self.home.shared.clock();
+        clock.is_some_and(|clock| clock.is_held()) || self.home.waits_for_descriptors()
     }
 
     fn run_batch(&mut self) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::source::fairly;
-use crate::alarm::Alarm;
+use crate::alarm::{self, Alarm};
 
 /// Between two attempts, at most.
 const LONGEST: Duration = Duration::from_millis(50);
@@ -44,10 +44,13 @@ pub(super) async fn connect_to(address: &SocketAddr) -> io::Result<OwnedFd> {
 /// Tries `op` again and again while it would block, for what the kernel has no event.
 pub(super) async fn patiently<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
+    let mut held = None;
     fairly().await;
     loop {
         match op() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Who makes room may be outside of a loop with a virtual clock.
+                held = held.or_else(alarm::hold);
                 pause(wait).await;
                 wait = LONGEST.min(wait * 2);
             }

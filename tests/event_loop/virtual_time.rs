@@ -1,4 +1,6 @@
 //! A clock that jumps, and what it must not run away from.
+//!
+//! Length: one clock, and one test for each thing that it may not jump over.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -293,6 +295,79 @@ fn a_loop_with_nothing_but_time_ends_in_time() {
             turns += 1;
             assert!(turns < 100);
         }
+    });
+}
+
+/// What is asked at each idle moment does not depend on how many wait.
+#[test]
+fn twenty_thousand_promises_do_not_slow_the_clock() {
+    within_deadline(|| {
+        const MANY: u32 = 20_000;
+        let ((), took) = virtually(async {
+            let start = time::now();
+            let (completers, promises): (Vec<_>, Vec<_>) =
+                (0..MANY).map(|_| Completer::<u32>::new()).unzip();
+            let waiters: Vec<_> = promises
+                .into_iter()
+                .map(|promise| spawn(timeout(1000 * HOUR, promise)))
+                .collect();
+            // Kept from the last one on, with an idle moment between any two.
+            for (n, completer) in completers.into_iter().enumerate().rev() {
+                sleep(Duration::from_secs(1)).await;
+                completer.complete(Ok(n as u32));
+            }
+            for (n, waiter) in waiters.into_iter().enumerate() {
+                assert_eq!(waiter.await.unwrap().unwrap().unwrap(), n as u32);
+            }
+            assert!(time::now() - start >= MANY * Duration::from_secs(1));
+            assert!(time::now() - start < 2 * MANY * Duration::from_secs(1));
+        });
+        assert!(took < LONG / 4, "{took:?}");
+    });
+}
+
+/// Room in a listener's queue, of which the kernel tells nobody.
+#[test]
+fn pauses_between_attempts_are_not_jumped_over() {
+    within_deadline(|| {
+        let path = std::env::temp_dir().join(format!("trefoil-queue-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let connect = || UnixStream::connect(&path);
+        let (mut queued, took) = virtually(async {
+            let mut queued = Vec::new();
+            while let Ok(stream) = timeout(Duration::from_millis(5), connect()).await {
+                queued.push(stream.unwrap());
+                assert!(queued.len() < 100);
+            }
+            // Nobody makes room: that is believed after a while.
+            let start = time::now();
+            assert!(timeout(HOUR / 6, connect()).await.is_err());
+            assert_eq!(time::now() - start, HOUR / 6);
+            queued
+        });
+        assert!(took < LONG / 4, "{took:?}");
+        // Another thread makes room, after a real while.
+        let patience = Duration::from_millis(80);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(patience);
+                listener.accept().unwrap();
+            });
+            let (stream, took) = virtually(async {
+                let start = time::now();
+                let stream = timeout(Duration::from_secs(20), connect()).await;
+                (stream, time::now() - start)
+            });
+            let (stream, passed) = stream;
+            queued.push(stream.expect("its time does not run away").unwrap());
+            assert!(
+                took >= patience && passed >= patience / 2,
+                "{passed:?} {took:?}"
+            );
+        });
+        std::fs::remove_file(&path).unwrap();
     });
 }
 
