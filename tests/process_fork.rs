@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use forks::{in_child, split};
 use support::{Test, pool, tests};
-use trefoil::{Completer, Process, Shutdown, TaskError};
+use trefoil::{Bulk, Completer, Process, Shutdown, TaskError};
 
 fn main() {
     trefoil::init();
@@ -54,6 +54,31 @@ tests! {
         assert_eq!(procs.spawn(3, double).join().unwrap(), 6);
         assert_eq!(procs.map(0..100, double).unwrap()[99], 198);
         assert_eq!((procs.worker_pids(), procs.stats().died), (before, 0));
+    }
+
+    fn a_child_does_not_touch_what_its_parent_has_lent() {
+        let mut procs = Some(pool(2));
+        let slow = |bulk: Bulk<u8>| {
+            std::thread::sleep(Duration::from_millis(100));
+            Bulk::from(bulk.to_vec())
+        };
+        let lent = |n: u8| Bulk::from(vec![n; 1 << 20]);
+        let tasks: Vec<_> = (0..10u8)
+            .map(|n| procs.as_ref().unwrap().spawn(lent(n), slow))
+            .collect();
+        in_child(|| {
+            let procs = procs.take().unwrap();
+            for n in 0..20 {
+                let refused = procs.spawn(lent(100 + n), slow).join();
+                assert!(matches!(refused, Err(TaskError::Closed)), "{refused:?}");
+            }
+            drop(procs);
+        });
+        let procs = procs.unwrap();
+        for (n, task) in tasks.into_iter().enumerate() {
+            assert!(task.join().unwrap().iter().all(|byte| *byte == n as u8));
+        }
+        assert_eq!(procs.spawn(lent(7), |bulk| bulk).join().unwrap(), lent(7));
     }
 
     fn a_child_drops_what_is_its_parents() {

@@ -54,6 +54,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use super::loan::Brought;
 use crate::loom::per_thread;
 
 /// How many descriptors one message can carry: the kernel's limit.
@@ -120,11 +121,20 @@ impl Packed {
 }
 
 per_thread! {
-    /// 0: nothing is being packed here; n: something, with n - 1 parcels so far.
+    /// 0: nothing is being packed here; n: something, with n - 1 things loaded so far, and [`LENDS`] if it may lend.
     static PACKING: Cell<usize> = Cell::new(0);
 }
 per_thread! {
-    static PACKED: Cell<Vec<Arc<Parcel>>> = Cell::new(Vec::new());
+    static PACKED: Cell<Cargo> = Cell::new(Cargo::new());
+}
+
+/// In `PACKING`.
+const LENDS: usize = 1 << 32;
+
+/// How many things, and one.
+#[inline]
+fn count(packing: usize) -> usize {
+    packing & (LENDS - 1)
 }
 per_thread! {
     static UNPACKED: Cell<Option<Bag>> = Cell::new(None);
@@ -137,9 +147,25 @@ per_thread! {
     static SAID: Cell<bool> = Cell::new(false);
 }
 
+/// What comes along with some bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Cargo {
+    pub(crate) parcels: Vec<Arc<Parcel>>,
+    /// What the bytes refer to, if whoever encodes must keep it.
+    pub(crate) brought: Vec<Brought>,
+}
+
+impl Cargo {
+    const fn new() -> Self {
+        Self {
+            parcels: Vec::new(),
+            brought: Vec::new(),
+        }
+    }
+}
+
 /// What an encoding has loaded: nothing, almost always. One word, because it is moved once per item.
-#[allow(clippy::box_collection)]
-pub(crate) type Loaded = Option<Box<Vec<Arc<Parcel>>>>;
+pub(crate) type Loaded = Option<Box<Cargo>>;
 
 /// Puts back what was being packed before, on the way out and in a panic.
 struct Before(usize, Loaded);
@@ -147,7 +173,7 @@ struct Before(usize, Loaded);
 impl Drop for Before {
     #[inline]
     fn drop(&mut self) {
-        if PACKING.with(|cell| cell.replace(self.0)) > 1 || self.0 > 1 {
+        if count(PACKING.with(|cell| cell.replace(self.0))) > 1 || count(self.0) > 1 {
             self.put_back();
         }
     }
@@ -156,9 +182,9 @@ impl Drop for Before {
 impl Before {
     #[cold]
     fn put_back(&mut self) {
-        let before = self.0 > 1;
-        let parcels = self.1.take().filter(|_| before).unwrap_or_default();
-        drop(PACKED.with(|cell| cell.replace(*parcels)));
+        let before = count(self.0) > 1;
+        let cargo = self.1.take().filter(|_| before).unwrap_or_default();
+        drop(PACKED.with(|cell| cell.replace(*cargo)));
     }
 }
 
@@ -171,35 +197,61 @@ fn packed() -> Loaded {
 /// nothing.)
 #[inline]
 pub(crate) fn packing<T>(encode: impl FnOnce() -> T) -> (T, Loaded) {
+    packing_for(false, encode)
+}
+
+/// The same; if it `lends`, large numbers need not be part of the bytes (`loan`).
+#[inline]
+pub(crate) fn packing_for<T>(lends: bool, encode: impl FnOnce() -> T) -> (T, Loaded) {
     fresh();
-    let outer = PACKING.with(|cell| cell.replace(1));
-    let before = Before(outer, if outer > 1 { packed() } else { None });
+    let nothing = 1 + if lends { LENDS } else { 0 };
+    let outer = PACKING.with(|cell| cell.replace(nothing));
+    let before = Before(outer, if count(outer) > 1 { packed() } else { None });
     let encoded = encode();
-    let parcels = match PACKING.with(Cell::get) {
+    let loaded = match count(PACKING.with(Cell::get)) {
         0 | 1 => None,
         _ => packed(),
     };
     drop(before);
-    (encoded, parcels)
+    (encoded, loaded)
+}
+
+/// Something is being packed on this thread.
+pub(crate) fn is_packing() -> bool {
+    PACKING.with(Cell::get) > 0
+}
+
+/// And it may refer to what is lent.
+pub(crate) fn may_lend() -> bool {
+    PACKING.with(Cell::get) & LENDS != 0
+}
+
+/// What is being encoded refers to something: `brought`, or what the worker keeps elsewhere.
+pub(crate) fn bring(brought: Option<Brought>) {
+    let mut cargo = PACKED.with(Cell::take);
+    cargo.brought.extend(brought);
+    PACKED.with(|cell| cell.set(cargo));
+    PACKING.with(|cell| cell.set(cell.get() + 1));
 }
 
 /// Takes `parcel` along with what is being encoded on this thread. Returns its number.
 pub(crate) fn load(parcel: &Arc<Parcel>) -> Result<u64, String> {
-    let count = PACKING.with(Cell::get);
-    if count == 0 {
+    let packing = PACKING.with(Cell::get);
+    if packing == 0 {
         // Nobody explains this one: it is not about a call.
         let words = "it can travel as (a part of) an argument or a result of a call into another \
              process, and not be written down anywhere else";
         return Err(words.to_owned());
     }
-    let mut parcels = PACKED.with(Cell::take);
+    let mut cargo = PACKED.with(Cell::take);
+    let parcels = &mut cargo.parcels;
     let found = parcels.iter().any(|other| Arc::ptr_eq(other, parcel));
     let room = parcels.len() < MOST;
     if !found && room {
         parcels.push(parcel.clone());
-        PACKING.with(|cell| cell.set(count + 1));
+        PACKING.with(|cell| cell.set(packing + 1));
     }
-    PACKED.with(|cell| cell.set(parcels));
+    PACKED.with(|cell| cell.set(cargo));
     match found || room {
         true => Ok(parcel.id),
         false => Err(said(&format!(
@@ -327,6 +379,11 @@ impl Arrivals {
         self.received += bytes as u64;
     }
 
+    /// The one descriptor that came with a message, if it could be taken.
+    pub(crate) fn one(&mut self) -> Option<Arc<Parcel>> {
+        self.bag(&[0]).parcels.pop().map(|(_, parcel)| parcel)
+    }
+
     /// The message `BAG` with these numbers: its descriptors are the first that nobody has claimed.
     pub(crate) fn bag(&mut self, numbers: &[u64]) -> Bag {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
@@ -377,10 +434,10 @@ mod tests {
         Parcel::new(std::fs::File::open("/dev/null").unwrap().into())
     }
 
-    fn ids(parcels: &Loaded) -> Vec<u64> {
-        parcels
+    fn ids(loaded: &Loaded) -> Vec<u64> {
+        loaded
             .iter()
-            .flat_map(|parcels| parcels.iter())
+            .flat_map(|cargo| cargo.parcels.iter())
             .map(|parcel| parcel.id())
             .collect()
     }

@@ -14,8 +14,10 @@
 //!
 //! Tests: `tests/process.rs`; `tests/process_fork.rs`.
 
+use std::cell::RefCell;
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::event::Timespec;
@@ -30,6 +32,7 @@ use super::clock;
 use super::context::Contexts;
 use super::encoder::encode;
 use super::flavor::{Front, Tail};
+use super::loan::Back;
 use super::memory::Memory;
 use super::wire::{self, BatchHead, CodecOf, Reader};
 use crate::sys::fork;
@@ -51,15 +54,18 @@ const PATIENCE: u32 = 1000;
 pub(crate) struct Outlet {
     socket: OwnedFd,
     pages: Pages,
+    /// Where large results lie.
+    pub(crate) back: Rc<RefCell<Back>>,
     /// How many bytes are committed and not sent.
     length: usize,
 }
 
 impl Outlet {
-    pub(crate) fn new(socket: OwnedFd, pages: Pages) -> Self {
+    pub(crate) fn new(socket: OwnedFd, pages: Pages, back: Rc<RefCell<Back>>) -> Self {
         Self {
             socket,
             pages,
+            back,
             length: 0,
         }
     }
@@ -125,23 +131,50 @@ impl Outlet {
         if ROOM - self.length < MARGIN {
             self.flush();
         }
-        let (end, parcels) = baggage::packing(|| self.value_in_place(value));
-        match end {
-            Ok(end) => match parcels {
-                None => {
-                    self.commit(end);
-                    Ok(())
+        let (end, loaded) = baggage::packing_for(true, || self.value_in_place(value));
+        match (end, loaded) {
+            (Ok(end), None) => {
+                self.commit(end);
+                Ok(())
+            }
+            (Ok(end), Some(cargo)) => {
+                let said = self.laden_value(end, &cargo.parcels);
+                self.lent(said)
+            }
+            (Err(error), loaded) => {
+                if loaded.is_some() {
+                    self.back.borrow_mut().abandon();
                 }
-                Some(parcels) => {
-                    let start = self.length;
-                    let record = self.pages.room()[start..end].to_vec();
-                    self.flush();
-                    self.with_baggage(&parcels, &[&record])
+                match error {
+                    postcard::Error::SerializeBufferFull => self.large_value(value),
+                    error => Err(error),
                 }
-            },
-            Err(postcard::Error::SerializeBufferFull) => self.large_value(value),
-            Err(error) => Err(error),
+            }
         }
+    }
+
+    /// A value that has been encoded in place, up to `end`, and brings something along.
+    #[cold]
+    fn laden_value(&mut self, end: usize, parcels: &[Arc<Parcel>]) -> Result<(), postcard::Error> {
+        if parcels.is_empty() {
+            self.commit(end);
+            return Ok(());
+        }
+        let start = self.length;
+        let record = self.pages.room()[start..end].to_vec();
+        self.flush();
+        self.with_baggage(parcels, &[&record])
+    }
+
+    /// A value that may refer to what was lent has been `said`, or not.
+    #[cold]
+    fn lent(&mut self, said: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
+        let mut back = self.back.borrow_mut();
+        match said {
+            Ok(()) => back.settle(self.pages.position()),
+            Err(_) => back.abandon(),
+        }
+        said
     }
 
     #[inline]
@@ -158,19 +191,36 @@ impl Outlet {
     #[cold]
     fn large_value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         let mut bytes = Vec::new();
-        let (encoded, parcels) = baggage::packing(|| encode(value, Tail::new(&mut bytes)));
-        encoded?;
+        let tail = Tail::new(&mut bytes);
+        let (encoded, loaded) = baggage::packing_for(true, || encode(value, tail));
+        match loaded {
+            None => encoded.map(|()| self.long_value(bytes)),
+            Some(cargo) => {
+                let said = match encoded {
+                    Ok(()) if cargo.parcels.is_empty() => {
+                        self.long_value(bytes);
+                        Ok(())
+                    }
+                    Ok(()) => {
+                        let head = wire::value_head(bytes.len());
+                        self.flush();
+                        self.with_baggage(&cargo.parcels, &[&head, &bytes])
+                    }
+                    Err(error) => Err(error),
+                };
+                self.lent(said)
+            }
+        }
+    }
+
+    fn long_value(&mut self, bytes: Vec<u8>) {
         let head = wire::value_head(bytes.len());
         self.flush();
-        if let Some(parcels) = parcels {
-            return self.with_baggage(&parcels, &[&head, &bytes]);
-        }
         if head.len() + bytes.len() <= ROOM {
             self.record(&[head, bytes].concat());
         } else {
             self.around(&[&head, &bytes]);
         }
-        Ok(())
     }
 }
 

@@ -1,28 +1,36 @@
 //! Many plain numbers in one argument or result.
 //!
 //! **Job.** A `Vec<f64>` goes through the codec number by number, and through memory byte by byte. A
-//! [`Bulk`] hands the codec its memory as it lies, in one piece, and takes it back in one.
+//! [`Bulk`] hands the codec its memory as it lies, in one piece, and takes it back in one. In a pool's calls a large
+//! one hands over where a copy of it lies, in memory that is shared (`loan`); the worker looks at it there until it wants to
+//! change it.
 //!
 //! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
 //! elements are aligned; every pattern of bits is a number (`raw_plain`).
 //!
-//! Tests: `tests/process_shared.rs`, `tests/process_memory.rs`.
+//! Tests: `tests/process_bulk.rs`, `tests/process_shared.rs`, `tests/process_memory.rs`.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use serde::de::{self, SeqAccess, Visitor};
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::baggage;
-use super::raw_plain::{Plain, bytes_of, numbers_of};
+use super::loan::{self, Found};
+use super::raw_plain::{Lent, Plain, bytes_of, numbers_of};
+use crate::sys::large_pages;
 
 /// A vector of [plain numbers](crate::process::Plain) that travels as it lies in memory.
 ///
 /// Use it instead of a `Vec<f64>` or a `Vec<u8>` for large arguments and results of calls in worker
 /// processes, alone or as a part of something else. It costs what copying memory costs, and
-/// not what encoding each number does.
+/// not what encoding each number does. In a pool's calls a large one (from 16 KiB on, up to 64 MiB) does not go
+/// through the pool's sockets at all: it is copied into memory that is used again, where the worker reads it.
+/// There, changing an argument or making it a vector copies it; giving it back as it came does not.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
@@ -41,45 +49,104 @@ use super::raw_plain::{Plain, bytes_of, numbers_of};
 /// As an argument that the machine has no memory left to copy, it is the call's error
 /// ([`Codec`](crate::TaskError::Codec)) before anything is copied.
 ///
+/// # Memory
+/// At most 256 MiB of a pool's arguments lie in shared memory at a time, and 64 MiB of each worker's results; what is
+/// beyond that travels as before. When none is left 32 MiB of each stay, for the next, until the pool is gone; of a
+/// worker's the rest goes when it gets its next call. It does not count in a worker's
+/// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit).
+///
 /// With other serializers it is a string of bytes: the numbers in this machine's byte order.
 /// Numbers that many calls only read are better [`Shared`](crate::Shared).
 #[derive(Clone, PartialEq, Eq, Default, Hash)]
-pub struct Bulk<T: Plain>(Vec<T>);
+pub struct Bulk<T: Plain>(Place<T>);
+
+/// Where the numbers are.
+enum Place<T> {
+    Own(Vec<T>),
+    /// In the memory of the process that has sent them.
+    Lent(Lent<T>),
+}
 
 impl<T: Plain> Bulk<T> {
-    /// The numbers as a vector, without a copy.
+    /// The numbers as a vector: without a copy, unless this is an argument that has come from another process and is
+    /// still where that has put it.
     pub fn into_vec(self) -> Vec<T> {
-        self.0
+        match self.0 {
+            Place::Own(numbers) => numbers,
+            Place::Lent(lent) => copy(lent.numbers()),
+        }
+    }
+}
+
+fn copy<T: Plain>(numbers: &[T]) -> Vec<T> {
+    let mut copy = Vec::with_capacity(numbers.len());
+    large_pages::advise(&mut copy);
+    copy.extend_from_slice(numbers);
+    copy
+}
+
+impl<T: Plain> Place<T> {
+    fn numbers(&self) -> &[T] {
+        match self {
+            Self::Own(numbers) => numbers,
+            Self::Lent(lent) => lent.numbers(),
+        }
+    }
+}
+
+impl<T: Plain> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        Self::Own(copy(self.numbers()))
+    }
+}
+
+impl<T: Plain> PartialEq for Place<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.numbers() == other.numbers()
+    }
+}
+
+impl<T: Plain + Eq> Eq for Place<T> {}
+
+impl<T: Plain> Default for Place<T> {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl<T: Plain + Hash> Hash for Place<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.numbers().hash(state);
     }
 }
 
 impl<T: Plain> From<Vec<T>> for Bulk<T> {
     fn from(numbers: Vec<T>) -> Self {
-        Self(numbers)
+        Self(Place::Own(numbers))
     }
 }
 
 impl<T: Plain> From<&[T]> for Bulk<T> {
     fn from(numbers: &[T]) -> Self {
-        Self(numbers.to_vec())
+        copy(numbers).into()
     }
 }
 
 impl<T: Plain, const N: usize> From<[T; N]> for Bulk<T> {
     fn from(numbers: [T; N]) -> Self {
-        Self(numbers.to_vec())
+        copy(&numbers).into()
     }
 }
 
 impl<T: Plain> From<Bulk<T>> for Vec<T> {
     fn from(bulk: Bulk<T>) -> Self {
-        bulk.0
+        bulk.into_vec()
     }
 }
 
 impl<T: Plain> FromIterator<T> for Bulk<T> {
     fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
-        Self(Vec::from_iter(numbers))
+        Vec::from_iter(numbers).into()
     }
 }
 
@@ -88,7 +155,7 @@ impl<T: Plain> IntoIterator for Bulk<T> {
     type IntoIter = std::vec::IntoIter<T>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.into_vec().into_iter()
     }
 }
 
@@ -114,13 +181,19 @@ impl<T: Plain> Deref for Bulk<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.0
+        self.0.numbers()
     }
 }
 
 impl<T: Plain> DerefMut for Bulk<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        if let Place::Lent(lent) = &self.0 {
+            self.0 = Place::Own(copy(lent.numbers()));
+        }
+        match &mut self.0 {
+            Place::Own(numbers) => numbers,
+            Place::Lent(_) => &mut [], // just now it was no more
+        }
     }
 }
 
@@ -138,17 +211,34 @@ impl<T: Plain> fmt::Debug for Bulk<T> {
 
 impl<T: Plain> Serialize for Bulk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes_of(&self.0))
+        let (bytes, loan) = match &self.0 {
+            Place::Own(numbers) => (bytes_of(numbers), None),
+            Place::Lent(lent) => (bytes_of(lent.numbers()), Some(lent.loan())),
+        };
+        if !serializer.is_human_readable()
+            && let Some(reference) = loan::lend(bytes, loan).map_err(S::Error::custom)?
+        {
+            return serializer.serialize_bytes(&reference);
+        }
+        serializer.serialize_bytes(bytes)
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for Bulk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes(PhantomData))
+        let readable = deserializer.is_human_readable();
+        deserializer.deserialize_bytes(Bytes {
+            readable,
+            _elements: PhantomData,
+        })
     }
 }
 
-struct Bytes<T>(PhantomData<T>);
+struct Bytes<T> {
+    /// It is a format for people, who are told the numbers.
+    readable: bool,
+    _elements: PhantomData<T>,
+}
 
 impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
     type Value = Bulk<T>;
@@ -159,7 +249,16 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bulk<T>, E> {
-        numbers_of(bytes).map(Bulk).ok_or_else(|| {
+        if bytes.len() == loan::LENGTH
+            && !self.readable
+            && let Some(found) = loan::find(bytes)
+        {
+            return match found.map_err(E::custom)? {
+                Found::Own(numbers) => Ok(numbers.into()),
+                Found::Lent(lent) => Ok(Bulk(Place::Lent(lent))),
+            };
+        }
+        numbers_of(bytes).map(Bulk::from).ok_or_else(|| {
             let words = format!("{} bytes are no whole number of elements", bytes.len());
             E::custom(baggage::said(&words))
         })

@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::baggage::{self, Parcel};
+use super::baggage::{self, Cargo, Parcel};
 use super::encoder::encode;
 use super::flavor::Tail;
+use super::loan::Brought;
 use super::wire;
 use crate::loom::Mutex;
 
@@ -40,14 +41,27 @@ pub(crate) struct Chunk {
     baggage: Mutex<Vec<(usize, Arc<Parcel>)>>,
     /// There is or was some.
     laden: bool,
+    /// Large numbers may lie elsewhere.
+    lends: bool,
+    /// Which item's do, in their order, and how many bytes that is in all.
+    brought: Vec<(usize, Brought)>,
+    lent: usize,
 }
 
 impl Chunk {
-    /// With room for about so many bytes.
+    /// One that may lend: for a pool's calls, and filled within `loan::lending` of that pool.
+    pub(crate) fn lending() -> Self {
+        Self {
+            lends: true,
+            ..Self::default()
+        }
+    }
+
+    /// The same with room for about so many bytes.
     pub(crate) fn with_room(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes.min(MOST_BYTES) + FIRST),
-            ..Self::default()
+            ..Self::lending()
         }
     }
 
@@ -69,16 +83,13 @@ impl Chunk {
             _ => self.bytes.extend_from_slice(&[0; 10][..left]),
         }
         let tail = Tail::careful(&mut self.bytes);
-        let (encoded, parcels) = baggage::packing(|| encode(argument, tail));
+        let (encoded, loaded) = baggage::packing_for(self.lends, || encode(argument, tail));
         if let Err(error) = encoded {
             self.bytes.truncate(start);
             return Err(error);
         }
-        if let Some(parcels) = parcels {
-            let item = self.ends.count;
-            let parcels = parcels.into_iter().map(|parcel| (item, parcel));
-            self.baggage.lock().extend(parcels);
-            self.laden = true;
+        if let Some(cargo) = loaded {
+            self.keep(*cargo);
         }
         let length = self.bytes.len() - start - left;
         self.width = if length < 0x80 {
@@ -100,6 +111,19 @@ impl Chunk {
         Ok(())
     }
 
+    /// What the item that is just being pushed brings along.
+    #[cold]
+    fn keep(&mut self, cargo: Cargo) {
+        let item = self.ends.count;
+        self.laden |= !cargo.parcels.is_empty();
+        let parcels = cargo.parcels.into_iter().map(|parcel| (item, parcel));
+        self.baggage.lock().extend(parcels);
+        for brought in cargo.brought {
+            self.lent += brought.bytes().len();
+            self.brought.push((item, brought));
+        }
+    }
+
     /// Removes what a `Serialize` that panicked has left behind the last whole item.
     pub(crate) fn tidy(&mut self) {
         self.bytes.truncate(self.ends.end(self.ends.count));
@@ -115,11 +139,20 @@ impl Chunk {
 
     /// It is time to hand the chunk over and to begin the next.
     pub(crate) fn is_full(&self) -> bool {
-        self.ends.count >= MOST_ITEMS || self.bytes.len() >= MOST_BYTES
+        self.ends.count >= MOST_ITEMS || self.bytes.len() + self.lent >= MOST_BYTES
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Its numbers that lie elsewhere.
+    pub(crate) fn brought(&self) -> impl Iterator<Item = &Brought> {
+        self.brought.iter().map(|(_, brought)| brought)
+    }
+
+    pub(crate) fn has_lent(&self) -> bool {
+        !self.brought.is_empty()
     }
 
     /// What some of the items bring along.
@@ -284,6 +317,14 @@ impl Piece {
                 .filter(|(_, parcel)| known.insert(parcel.id()));
             new.map(|(_, parcel)| parcel.clone()).collect()
         })
+    }
+
+    /// What a worker must have mapped to decode its items.
+    pub(crate) fn home(&self) -> Option<&Arc<Parcel>> {
+        let brought = &self.chunk.brought;
+        let first = brought.partition_point(|(item, _)| *item < self.items.start);
+        let (item, brought) = brought.get(first)?;
+        (*item < self.items.end).then(|| brought.parcel())
     }
 
     /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).

@@ -18,6 +18,7 @@ use super::baggage::{self, Packed};
 use super::chunk::Chunk;
 use super::driver::Shared;
 use super::job::{Context, Work};
+use super::loan;
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::raw_call;
@@ -81,7 +82,7 @@ impl Client {
         arg: A,
         f: fn(A) -> R,
     ) -> Task<R> {
-        let call = encode(&arg, f);
+        let call = loan::lending(&self.shared.lots, || encode(&arg, f, Chunk::lending()));
         // After the argument, whose `Serialize` may panic: then there is no task.
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
@@ -128,7 +129,8 @@ impl Client {
         };
         // The refused promise is dropped: `Closed`.
         if self.shared.mailbox.push([submit]).is_ok() {
-            let fed = panic::carry(|| self.feed(id, items, wishes.chunk, || task.is_finished()));
+            let feed = || self.feed(id, items, wishes.chunk, || task.is_finished());
+            let fed = panic::carry(|| loan::lending(&self.shared.lots, feed));
             if let Err(panic) = fed {
                 task.cancel();
                 panic.resume();
@@ -171,12 +173,12 @@ impl Client {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(common));
+        let (bytes, loaded) = baggage::packing(|| postcard::to_stdvec(common));
         let bytes = bytes.map_err(unencodable::<C>)?;
         let common = Context {
             packed: Arc::new(Packed {
                 bytes,
-                parcels: parcels.map_or_else(Vec::new, |parcels| *parcels),
+                parcels: loaded.map_or_else(Vec::new, |cargo| cargo.parcels),
             }),
             type_name: type_name::<C>(),
         };
@@ -205,7 +207,7 @@ impl Client {
             }]);
             base = next;
         };
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk::lending();
         // The first chunks are small: the workers should not wait for the whole.
         // (And the later ones no larger than what is still in the cache when it is sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
@@ -271,12 +273,12 @@ impl OnCancel for Recall {
     }
 }
 
-/// One call, as it travels.
+/// One call, as it travels, in an empty chunk.
 pub(crate) fn encode<A: Portable, R: Portable>(
     arg: &A,
     f: fn(A) -> R,
+    mut chunk: Chunk,
 ) -> Result<(CodeRef, Chunk), TaskError> {
-    let mut chunk = Chunk::default();
     let code = code_of(f)?;
     chunk.push(arg).map_err(unencodable::<A>)?;
     Ok((code, chunk))
@@ -296,7 +298,7 @@ pub(crate) fn mail(id: u64, work: Work, chunk: Chunk) -> [Mail; 2] {
 
 /// What `ProcessPoolBuilder::initializer` is told.
 pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
-    let (code, chunk) = encode(arg, f)?;
+    let (code, chunk) = encode(arg, f, Chunk::default())?;
     Ok(Initializer {
         code,
         chunk: Arc::new(chunk),

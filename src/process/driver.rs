@@ -46,6 +46,7 @@ use super::builder::Settings;
 use super::clock::{self, Epoch};
 use super::forward::Forward;
 use super::link::{Link, Received};
+use super::loan::{self, Lots};
 use super::mailbox::{Mail, Mailbox};
 use super::memory::OomKills;
 use super::sched::{Action, How, Policy, Sched};
@@ -102,6 +103,8 @@ pub(crate) struct Shared {
     /// None before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) watching: Watching,
+    /// Where large arguments lie.
+    pub(crate) lots: Arc<Lots>,
 }
 
 impl Shared {
@@ -113,6 +116,7 @@ impl Shared {
             pids: Mutex::new(vec![0; workers]),
             engine: Mutex::new(None),
             watching: Watching::new(),
+            lots: Arc::new(Lots::new()),
         })
     }
 }
@@ -542,7 +546,7 @@ impl Driver {
         match used {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
-                link.arrivals.used(link.partial.len());
+                link.understood();
             }
             Err(wire::Broken) => {
                 link.wild = true;
@@ -587,7 +591,7 @@ impl Driver {
         };
         let bag = std::mem::take(&mut link.bag);
         let receive = || self.sched.receive(index, bytes, Instant::now());
-        let (used, bag) = baggage::unpacking(bag, receive);
+        let (used, bag) = loan::hearing(&link.ledger, || baggage::unpacking(bag, receive));
         // It is the next value's, and that may have to be waited for.
         if let (Ok(0), Some(link)) = (&used, &mut self.links[index]) {
             link.bag = bag;

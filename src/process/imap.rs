@@ -30,6 +30,7 @@ use super::chunk::Chunk;
 use super::client::{Client, Wishes, unencodable};
 use super::driver::Shared;
 use super::job::Work;
+use super::loan;
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::results::{Each, Inbox, Next};
@@ -116,7 +117,7 @@ where
             start: Some((wishes, code)),
             items: Some(items.into_iter()),
             panicked: None,
-            chunk: Chunk::default(),
+            chunk: Chunk::lending(),
             base: 0,
             taken: 0,
             given: 0,
@@ -229,10 +230,11 @@ where
             return;
         };
         let room = self.free();
+        let lots = self.shared.lots.clone();
         let outcome = carry(|| {
             for _ in 0..room {
                 let item = items.next()?;
-                self.push(&item);
+                loan::lending(&lots, || self.push(&item));
             }
             Some(items)
         });
@@ -294,7 +296,7 @@ where
 
     /// Sends what has been encoded; `sealed`: the last of it.
     fn send(&mut self, sealed: bool) {
-        let chunk = std::mem::take(&mut self.chunk);
+        let chunk = std::mem::replace(&mut self.chunk, Chunk::lending());
         let base = self.base;
         self.base += chunk.len();
         if chunk.is_empty() && !sealed {

@@ -39,6 +39,7 @@ use super::entry;
 use super::error::not_started;
 use super::forward::{Forward, Words};
 use super::output::Output;
+use super::ring;
 use super::tray::{Posted, Tray};
 use super::wire;
 use crate::sys::image::image;
@@ -83,6 +84,14 @@ impl Body {
         }
     }
 
+    /// What the worker must have mapped for it.
+    fn home(&self) -> Option<&Arc<Parcel>> {
+        match self {
+            Self::Items(piece) => piece.home(),
+            Self::None | Self::Context(_) => None,
+        }
+    }
+
     fn parcels(&self) -> Vec<Arc<Parcel>> {
         match self {
             Self::None => Vec::new(),
@@ -115,6 +124,8 @@ pub(crate) struct Link {
     /// What the kernel says next, if a test wants it.
     #[cfg(test)]
     pub(crate) faults: VecDeque<Errno>,
+    /// The worker has, or will have, the pool's home.
+    has_home: bool,
     /// Descriptors from the worker.
     pub(crate) arrivals: Arrivals,
     /// What the next value brings along.
@@ -199,6 +210,7 @@ impl Link {
             crowded: None,
             #[cfg(test)]
             faults: VecDeque::new(),
+            has_home: false,
             arrivals: Arrivals::default(),
             bag: Bag::default(),
             words: Words::new(None).unwrap(),
@@ -238,6 +250,7 @@ impl Link {
             crowded: None,
             #[cfg(test)]
             faults: VecDeque::new(),
+            has_home: false,
             arrivals: Arrivals::default(),
             bag: Bag::default(),
             words: Words::new(child.stderr.take())?,
@@ -284,7 +297,16 @@ impl Link {
     pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut body: Body) -> bool {
         let first = self.outgoing.is_empty();
         let parcels = body.parcels();
-        if first && parcels.is_empty() {
+        if let (Some(home), false) = (body.home(), self.has_home) {
+            self.has_home = true;
+            self.outgoing.push_back(Outgoing {
+                parcels: vec![home.clone()],
+                head: wire::home(),
+                body: Body::None,
+                sent: 0,
+            });
+        }
+        if self.outgoing.is_empty() && parcels.is_empty() {
             let tray = Tray::new(self.ledger.tray());
             match tray.post(&mut self.tail, self.place, [&head, body.bytes()]) {
                 Posted::Yes => return false,
@@ -454,6 +476,15 @@ impl Link {
         self.ledger.rest(self.heard, rest);
         self.heard += rest.len() as u64;
         self.ledger.heard(self.heard);
+    }
+
+    /// Everything that was handed on is understood, but what lies in `partial`: what came along with it and was not asked
+    /// for is closed, and the worker may use again what it has lent with it.
+    pub(crate) fn understood(&mut self) {
+        self.arrivals.used(self.partial.len());
+        if let Some(taken) = self.ledger.taken() {
+            ring::took(taken, self.heard.saturating_sub(self.partial.len() as u64));
+        }
     }
 
     /// It has finished something that has not been heard. (Cheap.)

@@ -67,6 +67,10 @@ pub mod gate_model;
 mod imap;
 mod job;
 mod link;
+mod loan;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod loan_model;
 mod mailbox;
 mod mapped;
 mod memory;
@@ -81,6 +85,7 @@ mod raw_auto;
 mod raw_call;
 mod raw_plain;
 mod results;
+mod ring;
 mod sched;
 mod shared;
 mod shortcut;

@@ -33,6 +33,7 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
 use super::builder::{Settings, WorkerStdout};
+use super::chunk::Chunk;
 use super::client::{self, Client, Wishes};
 use super::driver::{Driver, Shared};
 use super::driving::{self, Driving};
@@ -286,7 +287,8 @@ impl ProcessBuilder {
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let (mut settings, unobserved) = self.pool.settings()?;
-        let (code, chunk) = client::encode(&arg, f).map_err(PoolError::Argument)?;
+        let (code, chunk) =
+            client::encode(&arg, f, Chunk::default()).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.own = Some(own.clone());
         let end = Arc::new(Mutex::new(None));

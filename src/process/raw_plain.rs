@@ -12,6 +12,8 @@
 //! - **W31** A [`View`] holds a mapping of the right kind, at least as long as its `len`
 //!   elements, which is checked when it is made or used; neither changes afterwards. A process has one
 //!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there.
+//! - **W52** What lies in memory that another process may write to is read there word by word, as atomics, and becomes numbers
+//!   in memory of our own.
 //!
 //! **Rejected.** `bool`, `char` and `AtomicBool`: most patterns of their bits are undefined behaviour, and
 //! the bits are another process's. (`AtomicU8` does what `AtomicBool` does.) A dependency for
@@ -31,6 +33,8 @@ use std::sync::atomic::{
 
 use super::baggage;
 use super::mapped::Mapped;
+use crate::loom::atomic::AtomicU64 as Word;
+use crate::sys::arena::Loan;
 use crate::sys::large_pages;
 
 mod sealed {
@@ -123,6 +127,66 @@ pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
     Some(numbers)
 }
 
+/// The numbers whose memory the first `length` bytes of `words` are, whatever these are just now; `None` if these are
+/// not a whole number of them, or there are not so many.
+pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Vec<T>> {
+    if !length.is_multiple_of(size_of::<T>()) || length > size_of_val(words) {
+        return None;
+    }
+    let count = length / size_of::<T>();
+    let mut numbers = Vec::<T>::with_capacity(count);
+    large_pages::advise(&mut numbers);
+    let start = numbers.as_mut_ptr().cast::<u8>();
+    let (whole, rest) = words.split_at(length / 8);
+    for (at, word) in whole.iter().enumerate() {
+        let word = word.load(Ordering::Relaxed);
+        // SAFETY: W30, W52: word `at` ends within `length` bytes of room.
+        let place = unsafe { start.add(8 * at) };
+        // SAFETY: W30, W52: eight bytes of new room.
+        unsafe { place.cast::<u64>().write_unaligned(word) };
+    }
+    let tail = rest.first().map_or(0, |word| word.load(Ordering::Relaxed));
+    for (at, byte) in tail.to_ne_bytes().iter().take(length % 8).enumerate() {
+        // SAFETY: W30, W52: the last bytes of the room, behind the whole words.
+        let place = unsafe { start.add(length / 8 * 8 + at) };
+        // SAFETY: W30, W52: a byte of new room.
+        unsafe { place.write(*byte) };
+    }
+    // SAFETY: W30: all of them were just written, and whatever was written is a number.
+    unsafe { numbers.set_len(count) };
+    Some(numbers)
+}
+
+/// Numbers that another process has lent, where they are.
+pub(crate) struct Lent<T> {
+    loan: Arc<Loan>,
+    _elements: PhantomData<fn() -> T>,
+}
+
+impl<T: Plain> Lent<T> {
+    /// `None` if these are no whole number of elements.
+    pub(crate) fn new(loan: Arc<Loan>) -> Option<Self> {
+        let bytes = loan.bytes();
+        let whole = bytes.len().is_multiple_of(size_of::<T>());
+        let aligned = bytes.as_ptr().addr().is_multiple_of(align_of::<T>());
+        (whole && aligned).then_some(Self {
+            loan,
+            _elements: PhantomData,
+        })
+    }
+
+    pub(crate) fn loan(&self) -> &Arc<Loan> {
+        &self.loan
+    }
+
+    pub(crate) fn numbers(&self) -> &[T] {
+        let bytes = self.loan.bytes();
+        let count = bytes.len() / size_of::<T>();
+        // SAFETY: W30, Y83: aligned, as `new` has seen, never changed, and there as long as `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), count) }
+    }
+}
+
 /// Shared memory as some elements: numbers that never change, or atomics.
 pub(crate) struct View<T> {
     mapped: Arc<Mapped>,
@@ -200,6 +264,22 @@ mod tests {
         }
         assert_eq!(numbers_of::<f64>(&bytes[1..]), None);
         assert_eq!(numbers_of::<u128>(&[]), Some(vec![]));
+    }
+
+    #[cfg(not(loom))]
+    #[test]
+    fn words_become_numbers_of_every_length() {
+        let bytes: Vec<u8> = (0..80).collect();
+        let words = bytes.as_chunks().0.iter();
+        let words: Vec<Word> = words
+            .map(|word| Word::new(u64::from_ne_bytes(*word)))
+            .collect();
+        for length in 0..=80 {
+            assert_eq!(numbers_from::<u8>(&words, length).unwrap(), bytes[..length]);
+            let wide = numbers_from::<u32>(&words, length);
+            assert_eq!(wide, numbers_of(&bytes[..length]));
+        }
+        assert_eq!(numbers_from::<u8>(&words, 81), None);
     }
 
     #[test]

@@ -40,6 +40,7 @@ use super::baggage::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet};
 use super::call::{Canceller, calls};
 use super::clock;
+use super::loan::{self, Back};
 use super::memory::Memory;
 use super::shortcut::LOOK;
 use super::tray::Tray;
@@ -129,7 +130,9 @@ fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
     let (calls, canceller) = calls(Gates::map(&memory)?);
     watch(inlet.socket.try_clone()?, bell, canceller)?;
     panic::install_hook();
-    let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages);
+    let back = Back::new(ledger::Area::map(&memory).ok().flatten());
+    loan::serves(&back);
+    let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages, back);
     let Frame::Welcome { memory: limit, .. } = inlet.frame() else {
         return Err(io::Error::other("the parent's first word was no welcome"));
     };
@@ -145,11 +148,16 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
         match inlet.frame() {
             Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
             Frame::Nudge => {}
+            Frame::Home => {
+                let home = inlet.arrivals.one();
+                desk.outlet.back.borrow_mut().sees(home);
+            }
             Frame::Welcome { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, items } => {
+                desk.outlet.back.borrow_mut().tidy();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);
@@ -159,6 +167,9 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                 }
                 drop(bag);
                 let begun = batch.begun();
+                if !desk.outlet.back.borrow_mut().done() {
+                    exit(1);
+                }
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 desk.outlet.record(&wire::end(sequence, begun, nanos));
                 let later =

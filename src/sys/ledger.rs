@@ -38,13 +38,20 @@
 //! *Tray*: words in which small frames lie for a worker that is awake; what they mean is the process
 //! pool's affair (`process::tray`).
 //!
+//! *Area*: behind the results, room for large results, which records only name ([`Area`]); who may use
+//! which part of it when, is the process pool's affair (`process::ring`). It is sparse: nothing of it is there until it is used.
+//! Where files may not be so long, or there is no room for its mapping, there is none.
+//!
 //! **Invariants.**
-//! - **Y22** The memory is a memfd of exactly [`SIZE`] bytes, sealed against
-//!   resizing, mapped shared at page alignment; a mapping lives as long as its `Map`.
+//! - **Y22** The memory is a memfd of [`SIZE`] bytes, or of [`AREA`] more, sealed against
+//!   resizing, mapped shared at page alignment; a mapping lives as long as its `Map`, and lies within the file.
 //! - **Y23** The first pages, up to the results, are only ever accessed as atomics, from both sides.
 //! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The
 //!   parent copies them out through a mapping of its own, word by word as atomics: whatever is in
 //!   them then are some numbers. It believes what it got only if the worker is gone or `base` has not moved meanwhile.
+//!
+//! - **Y84** The area is written by the worker alone, through the one `Area` that it has, where its ring gives room (W51).
+//!   The parent copies out of it as it does out of the results, word by word as atomics: whatever is in them then.
 //!
 //! **Rejected.** Sending after every item: a system call of about a microsecond
 //! for items that take ten nanoseconds. A ring for all results: a second
@@ -63,10 +70,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rustix::fs::SealFlags;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 pub(crate) use super::gate::Gate;
-use super::{fence as fences, segment};
+use super::{fence as fences, room, segment};
 use crate::loom::atomic::AtomicU64 as Word;
 
 /// How many frames of work a worker has at once: gates and window.
@@ -80,6 +87,12 @@ const TRAY: usize = 20 << 10;
 /// Where the results begin.
 const RESULTS: usize = HEAD + TRAY;
 const SIZE: usize = RESULTS + ROOM;
+
+/// How many bytes of large results fit, where there is an area.
+pub(crate) const AREA: usize = 64 << 20;
+
+/// Where the parent says how much it has taken: the last words of the tray's pages.
+const TAKEN: usize = RESULTS - 64;
 
 /// The words of the first pages.
 #[repr(C)]
@@ -128,6 +141,16 @@ impl Map {
         Ok(Self { start, length })
     }
 
+    /// All of the file, or all but the area.
+    fn all(memory: BorrowedFd<'_>) -> io::Result<Self> {
+        // (It does not change any more.)
+        let whole = rustix::fs::fstat(memory)?.st_size as u64 >= (SIZE + AREA) as u64;
+        match whole.then(|| Self::new(memory, SIZE + AREA)) {
+            Some(Ok(map)) => Ok(map),
+            None | Some(Err(_)) => Self::new(memory, SIZE),
+        }
+    }
+
     fn head(&self) -> &Head {
         let head = self.start.cast::<Head>();
         // SAFETY: Y22, Y23: mapped, aligned, zeroed at first, atomics only.
@@ -147,7 +170,12 @@ impl Map {
     }
 
     fn tray(&self) -> &[Word] {
-        self.words(HEAD, RESULTS)
+        self.words(HEAD, TAKEN)
+    }
+
+    /// How far in the worker's stream the parent has understood.
+    fn taken(&self) -> Option<&Word> {
+        self.words(TAKEN, TAKEN + 8).first()
     }
 }
 
@@ -167,12 +195,13 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
-        let memory = segment::create("trefoil-ledger", SIZE)?;
+        let memory = segment::sparse("trefoil-ledger", SIZE + AREA)
+            .or_else(|_| segment::create("trefoil-ledger", SIZE))?;
         rustix::fs::fcntl_add_seals(
             &memory,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let map = Map::new(memory.as_fd(), SIZE)?;
+        let map = Map::all(memory.as_fd())?;
         Ok(Self { memory, map })
     }
 
@@ -260,6 +289,22 @@ impl Ledger {
         base.wrapping_add(head.length.load(Ordering::Acquire)) > known
     }
 
+    /// How far in the worker's stream everything has been understood: see `process::ring`.
+    pub(crate) fn taken(&self) -> Option<&Word> {
+        self.map.taken()
+    }
+
+    /// The words that hold `length` bytes at `offset` of the area, whatever a worker has written there; `None` if that
+    /// is not in the area.
+    pub(crate) fn area(&self, offset: u64, length: u64) -> Option<&[Word]> {
+        let end = offset.checked_add(length)?.checked_next_multiple_of(8)?;
+        if !offset.is_multiple_of(8) || end > AREA as u64 || self.map.length < SIZE + AREA {
+            return None;
+        }
+        let (from, to) = (offset as usize, end as usize);
+        Some(self.map.words(SIZE + from, SIZE + to))
+    }
+
     /// More than the first `known` bytes of the worker's stream have been sent.
     pub(crate) fn has_sent(&self, known: u64) -> bool {
         self.map.head().base.load(Ordering::Acquire) > known
@@ -292,6 +337,71 @@ impl Tray {
     #[inline]
     pub(crate) fn words(&self) -> &[Word] {
         self.0.tray()
+    }
+}
+
+/// The area alone, for where the worker writes large results.
+#[derive(Debug)]
+pub(crate) struct Area {
+    map: Map,
+    /// So many bytes at its front are there.
+    touched: usize,
+}
+
+impl Area {
+    /// `None`: there is none.
+    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Option<Self>> {
+        let map = Map::all(memory.as_fd())?;
+        let touched = 0;
+        Ok((map.length == SIZE + AREA).then_some(Self { map, touched }))
+    }
+
+    /// See [`Ledger::taken`].
+    pub(crate) fn taken(&self) -> Option<&Word> {
+        self.map.taken()
+    }
+
+    /// Copies `bytes` to where the worker's ring has found room for them.
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len());
+        if end > AREA {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.reserve(end)?;
+        // SAFETY: Y22: inside of the mapping.
+        let start = unsafe { self.map.start.as_ptr().add(SIZE + offset) };
+        // SAFETY: Y22, Y84: as long as `bytes`, all of it there, and nobody else touches it now.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+        Ok(())
+    }
+
+    /// Makes all pages before `end` be there: where there is no memory left, that is an error here and not a signal
+    /// later.
+    fn reserve(&mut self, end: usize) -> io::Result<()> {
+        let Some(length) = end.checked_sub(self.touched).filter(|length| *length > 0) else {
+            return Ok(());
+        };
+        room::find(length)?;
+        let length = length.next_multiple_of(rustix::param::page_size());
+        // SAFETY: Y22: inside of the mapping, since the area ends where a page does.
+        let start = unsafe { self.map.start.as_ptr().add(SIZE + self.touched) };
+        // SAFETY: Y22, Y84: whole pages of ours, whose content this does not change.
+        unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxPopulateWrite) }?;
+        self.touched += length;
+        Ok(())
+    }
+
+    /// Nothing of it is in use: gives back what lies behind the first `kept` bytes, which are whole pages.
+    pub(crate) fn shrink(&mut self, kept: usize) {
+        if self.touched <= kept {
+            return;
+        }
+        // SAFETY: Y22: inside of the mapping.
+        let start = unsafe { self.map.start.as_ptr().add(SIZE + kept) };
+        let length = self.touched - kept;
+        // SAFETY: Y22, Y84: whole pages of ours, which nobody uses; from now on they are not `touched`.
+        let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
+        self.touched = kept;
     }
 }
 
@@ -351,6 +461,12 @@ impl Pages {
         head.parent.heard.load(Ordering::Acquire) >= all
     }
 
+    /// How many bytes it has ever said.
+    pub(crate) fn position(&self) -> u64 {
+        let head = self.0.head();
+        head.base.load(Ordering::Relaxed) + head.length.load(Ordering::Relaxed)
+    }
+
     /// `bytes` more have been sent, and nothing is committed now.
     pub(crate) fn sent(&self, bytes: u64) {
         let head = self.0.head();
@@ -374,6 +490,41 @@ mod tests {
         assert!(!ledger.is_swift(), "nobody has registered");
         pages.register();
         (ledger, pages)
+    }
+
+    #[test]
+    fn the_area_is_copied_and_shrinks() {
+        let (ledger, _) = pair();
+        let memory = ledger.memory().try_clone_to_owned().unwrap();
+        let taken = || rustix::fs::fstat(&memory).unwrap().st_blocks as usize * 512;
+        let mut area = Area::map(&memory).unwrap().unwrap();
+        let bytes: Vec<u8> = (0..3_000_001u32).map(|n| n as u8).collect();
+        area.write(0, b"front").unwrap();
+        area.write(4 << 20, &bytes).unwrap();
+        let words = ledger.area(4 << 20, 3_000_001).unwrap();
+        let copy = words
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        assert_eq!(copy.take(bytes.len()).collect::<Vec<u8>>(), bytes);
+        assert!(taken() > 7_000_000);
+        area.shrink(1 << 20);
+        assert!(taken() < 2_000_000);
+        area.shrink(2 << 20);
+        area.write(4 << 20, b"again").unwrap();
+        assert!(area.write(AREA - 4, b"behind").is_err());
+        let all = AREA as u64;
+        for (offset, length) in [
+            (4, 8),
+            (all, 8),
+            (all - 8, 9),
+            (u64::MAX - 7, 1),
+            (8, u64::MAX),
+        ] {
+            assert!(ledger.area(offset, length).is_none(), "{offset} {length}");
+        }
+        assert_eq!(ledger.area(all - 8, 8).unwrap().len(), 1);
+        area.taken().unwrap().store(7, Ordering::Release);
+        assert_eq!(ledger.taken().unwrap().load(Ordering::Acquire), 7);
     }
 
     fn rest(ledger: &Ledger, known: u64) -> Vec<u8> {
@@ -508,7 +659,7 @@ mod tests {
         let (ledger, mut pages) = pair();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let tray = Tray::map(&memory).unwrap();
-        assert_eq!(tray.words().len(), TRAY / 8);
+        assert_eq!(tray.words().len(), (TRAY - 64) / 8);
         for (at, word) in ledger.tray().iter().enumerate() {
             word.store(at as u64, Ordering::Relaxed);
         }

@@ -139,11 +139,16 @@ impl Drop for Segment {
 
 /// A memfd of `length` bytes, which may be sealed, and whose bytes nobody can execute.
 pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
+    room::find(length)?;
+    sparse(name, length)
+}
+
+/// The same, of which little may ever be used.
+pub(crate) fn sparse(name: &str, length: usize) -> io::Result<OwnedFd> {
     let limit = getrlimit(Resource::Fsize).current;
     if limit.is_some_and(|limit| length as u64 > limit) {
         return Err(Errno::FBIG.into());
     }
-    room::find(length)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // A kernel that has never heard of the last flag. (Some, set up strictly, want it.)

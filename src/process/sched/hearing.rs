@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::{SIGKILL, Sched};
 use crate::process::crew::{Flight, INITIALIZE, State, Worker};
+use crate::process::loan;
 use crate::process::sink;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
@@ -91,7 +92,14 @@ impl Sched {
         };
         let taken = match job {
             Some(job) => {
-                let taken = job.work.sink.values(at, bytes, most);
+                let sink = &mut job.work.sink;
+                let taken = match flight.piece.chunk.has_lent() {
+                    true => {
+                        let chunk = flight.piece.chunk.clone();
+                        loan::answering(chunk, || sink.values(at, bytes, most))
+                    }
+                    false => sink.values(at, bytes, most),
+                };
                 let values = (taken.count - usize::from(taken.error.is_some())) as u64;
                 job.answered += values;
                 self.counters.completed.add(values);

@@ -478,7 +478,9 @@ impl World {
             }
             Frame::Forget { id } => assert!(sim.contexts.remove(&id)),
             Frame::Bye => sim.leaves = true,
-            Frame::Welcome { .. } | Frame::Bag(_) | Frame::Nudge => unreachable!(),
+            Frame::Welcome { .. } | Frame::Bag(_) | Frame::Nudge | Frame::Home => {
+                unreachable!()
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 //!                         FORGET   id of a context
 //!                         BAG      numbers: of the descriptors that come with its first byte
 //!                         NUDGE    nothing: look at the tray
+//!                         HOME     nothing: the descriptor of what arguments lie in comes with its first byte
 //!                         BYE
 //!
 //!   worker ──► parent   record = kind, length, payload
@@ -51,7 +52,7 @@ mod tests;
 use std::ops::Range;
 
 /// Both sides say it first; it changes with the protocol.
-pub(crate) const VERSION: u64 = 6;
+pub(crate) const VERSION: u64 = 7;
 
 /// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +70,7 @@ const FORGET: u8 = 5;
 const BAG: u8 = 7;
 const TAKEN: u8 = 8;
 const NUDGE: u8 = 9;
+const HOME: u8 = 10;
 
 const HELLO: u8 = 1;
 const VALUE: u8 = 2;
@@ -245,6 +247,8 @@ pub(crate) enum Frame<'a> {
     Bag(Vec<u64>),
     /// There is a letter in the tray.
     Nudge,
+    /// Where large arguments lie (`loan`).
+    Home,
     Bye,
 }
 
@@ -295,6 +299,7 @@ impl<'a> Frame<'a> {
             },
             BAG => Self::Bag(numbers(reader)?),
             NUDGE => Self::Nudge,
+            HOME => Self::Home,
             BYE => Self::Bye,
             _ => return None,
         })
@@ -344,6 +349,10 @@ fn numbers(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
 
 pub(crate) fn bye() -> Vec<u8> {
     whole(BYE, &[])
+}
+
+pub(crate) fn home() -> Vec<u8> {
+    whole(HOME, &[])
 }
 
 pub(crate) fn nudge() -> Vec<u8> {
