@@ -948,22 +948,25 @@ fn slab_kept_and_left_vs_a_block_from_elsewhere() {
     explore(|_| a_block_from_elsewhere());
 }
 
+/// Two threads bring its blocks back while it is left alone.
+fn all_blocks_from_elsewhere() {
+    let (slab, mut keeper) = Slab::new(2);
+    let others = [0, 1].map(|place| {
+        let slab = slab.clone();
+        thread::spawn(move || slab.bring(place))
+    });
+    let taken = keeper.take();
+    if let Some(place) = taken {
+        keeper.give(place);
+    }
+    keeper.end();
+    others.into_iter().for_each(|other| other.join().unwrap());
+    assert!(slab.is_freed(), "a slab is left");
+}
+
 #[test]
 fn slab_left_alone_vs_its_blocks_from_elsewhere() {
-    explore(|_| {
-        let (slab, mut keeper) = Slab::new(2);
-        let others = [0, 1].map(|place| {
-            let slab = slab.clone();
-            thread::spawn(move || slab.bring(place))
-        });
-        let taken = keeper.take();
-        if let Some(place) = taken {
-            keeper.give(place);
-        }
-        keeper.end();
-        others.into_iter().for_each(|other| other.join().unwrap());
-        assert!(slab.is_freed(), "a slab is left");
-    });
+    explore(|_| all_blocks_from_elsewhere());
 }
 
 #[test]
@@ -994,6 +997,20 @@ fn the_models_catch_a_slab_left_in_two_steps() {
 fn slab_left_in_two_steps() {
     model::break_leave(true);
     loom::model(a_block_from_elsewhere);
+}
+
+/// A slab that is taken out of its list after it was left alone, where it must be before: all of its blocks
+/// come back in between, and it is freed.
+#[test]
+fn the_models_catch_a_slab_forgotten_late() {
+    trefoil_checks::must_fail_with("slab_forgotten_late", "freed");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_slab_forgotten_late"]
+fn slab_forgotten_late() {
+    model::forget_late(true);
+    loom::model(all_blocks_from_elsewhere);
 }
 
 /// `lend` as a check followed by a store, where it must be one step: the

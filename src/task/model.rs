@@ -222,6 +222,8 @@ struct SlabOf {
     returned: Returned,
     /// What is written in each block: that it is out, or its link.
     blocks: Vec<AtomicU32>,
+    /// It is in a list of its thread.
+    linked: AtomicU32,
     freed: AtomicU32,
 }
 
@@ -237,6 +239,7 @@ impl Slab {
         let slab = Self(Arc::new(SlabOf {
             returned: Returned::new(),
             blocks: (0..blocks).map(|_| AtomicU32::new(OUT)).collect(),
+            linked: AtomicU32::new(1),
             freed: AtomicU32::new(0),
         }));
         let keeper = Keeper {
@@ -271,8 +274,16 @@ impl Slab {
         for block in &self.0.blocks {
             assert_ne!(block.load(Ordering::Relaxed), OUT, "a block is out");
         }
+        let linked = self.0.linked.load(Ordering::Relaxed);
+        assert_eq!(linked, 0, "freed while it is in a list");
         let before = self.0.freed.fetch_add(1, Ordering::Relaxed);
         assert_eq!(before, 0, "freed twice");
+    }
+
+    /// Its thread puts it into a list, or takes it out.
+    fn link(&self, linked: bool) {
+        assert!(!self.is_freed(), "touched after it was freed");
+        self.0.linked.store(linked.into(), Ordering::Relaxed);
     }
 
     pub fn is_freed(&self) -> bool {
@@ -302,7 +313,11 @@ impl Keeper {
             self.take_back(&batch);
         }
         let Some(place) = self.free.pop() else {
-            self.kept = !self.slab.0.returned.leave();
+            let slab = &self.slab;
+            self.kept = !slab.0.returned.leave(|| slab.link(false));
+            if self.kept {
+                slab.link(true);
+            }
             return None;
         };
         self.slab.block(place).store(OUT, Ordering::Relaxed);
@@ -326,6 +341,7 @@ impl Keeper {
             self.kept = true;
             self.used = self.slab.capacity();
             let batch = self.slab.0.returned.keep();
+            self.slab.link(true);
             self.take_back(&batch);
         }
         self.slab.block(place).store(LAST, Ordering::Relaxed);
@@ -335,8 +351,13 @@ impl Keeper {
 
     /// This thread ends.
     pub fn end(self) {
+        if !self.kept {
+            return;
+        }
         let capacity = self.slab.capacity();
-        if self.kept && self.slab.0.returned.abandon(capacity - self.used, capacity) {
+        self.slab.link(false);
+        let here = capacity - self.used;
+        if self.slab.0.returned.abandon(here, capacity) {
             self.slab.free();
         }
     }
@@ -346,4 +367,10 @@ impl Keeper {
 #[cfg(loom)]
 pub fn break_leave(on: bool) {
     super::raw::returned::fault::leave_in_two_steps(on);
+}
+
+/// A slab is taken out of its list after it was left alone (or before).
+#[cfg(loom)]
+pub fn forget_late(on: bool) {
+    super::raw::returned::fault::forget_late(on);
 }

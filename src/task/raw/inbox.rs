@@ -260,8 +260,10 @@ impl Inbox {
         fence(Ordering::SeqCst);
         let found = self.newest.load(Ordering::Relaxed);
         let sleep = sleeps(found)?;
+        // Acquire: the wake-up comes after what the drainer did before it lay down, as that of a `push` does; it
+        // made its place to sleep then, and the wake-up must not be overwritten by that.
         self.newest
-            .compare_exchange(found, ptr::null_mut(), Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(found, ptr::null_mut(), Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
             .then_some(sleep)
     }

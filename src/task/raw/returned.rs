@@ -7,8 +7,9 @@
 //!
 //! 1. While its thread takes blocks from a slab, others leave what they bring ([`Returned::push`]), and the thread
 //!    collects it when it has no other block left ([`Returned::collect`]).
-//! 2. When it finds none there either, it leaves the slab alone ([`Returned::leave`]), in the same step, and forgets
-//!    it. All blocks are out then: each that comes back is counted, and who brings the last one frees the slab.
+//! 2. When it finds none there either, it takes the slab out of its lists and leaves it alone ([`Returned::leave`]), unless one
+//!    comes back meanwhile. All blocks are out then: each that comes back is counted, and who brings the last one frees the slab.
+//!    That can be at once: its thread does not touch it after the step that leaves it.
 //! 3. If the thread itself brings one back, it keeps the slab again ([`Returned::keep`]), and takes what has come back so
 //!    far. The block in its hand is not among them, so they were not all.
 //! 4. A thread that ends leaves each slab alone with those blocks counted that it has not given out
@@ -20,7 +21,8 @@
 //! Rejected: a queue for each thread, to which others bring its blocks: a thread that sleeps would keep all that it has once
 //! given out.
 //!
-//! Checked by `checks/tests/models.rs`, with a twin whose `leave` looks and stores in two steps.
+//! Checked by `checks/tests/models.rs`, with twins whose `leave` looks and stores in two steps, and
+//! forgets the slab after it has left it.
 
 use crate::loom::atomic::{AtomicU64, Ordering};
 
@@ -87,8 +89,22 @@ impl Returned {
         batch(self.0.swap(0, Ordering::Acquire))
     }
 
-    /// (2) The slab's thread, which has no block of it left. False: some have come back.
-    pub(in crate::task) fn leave(&self) -> bool {
+    /// (2) The slab's thread, which has no block of it left. `forget`: takes it out of the lists, before it can be
+    /// freed. False: some have come back, and the slab is to be kept as before.
+    pub(in crate::task) fn leave(&self, forget: impl FnOnce()) -> bool {
+        #[cfg(loom)]
+        if fault::forgets_late() {
+            let left = self.leave_now();
+            if left {
+                forget();
+            }
+            return left;
+        }
+        forget();
+        self.leave_now()
+    }
+
+    fn leave_now(&self) -> bool {
         #[cfg(loom)]
         if fault::is_broken() {
             let none = self.0.load(Ordering::Acquire) == 0;
@@ -125,6 +141,15 @@ pub(in crate::task) mod fault {
 
     thread_local! {
         static BROKEN: Cell<bool> = const { Cell::new(false) };
+        static LATE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(in crate::task) fn forget_late(on: bool) {
+        LATE.set(on);
+    }
+
+    pub(super) fn forgets_late() -> bool {
+        LATE.get()
     }
 
     pub(in crate::task) fn leave_in_two_steps(on: bool) {

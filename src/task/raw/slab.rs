@@ -72,8 +72,8 @@ const CLASSES: usize = 96;
 /// The class of spares, which have no blocks.
 const NONE: usize = 0;
 
-/// What is at the beginning of each slice.
-#[repr(C)]
+/// What is at the beginning of each slice. Blocks follow it, so it has their alignment.
+#[repr(C, align(8))]
 struct Stub {
     slab: *mut Slab,
 }
@@ -108,6 +108,9 @@ struct Block {
     next: *mut Block,
 }
 
+const _: () = assert!(size_of::<Stub>() % STEP == 0 && size_of::<Slab>() % STEP == 0);
+const _: () = assert!(size_of::<Block>() <= STEP && align_of::<Block>() <= STEP);
+
 type Counts = [AtomicUsize; CLASSES];
 
 /// What a thread has of slabs.
@@ -135,7 +138,7 @@ const fn class(layout: Layout) -> Option<usize> {
 }
 
 /// Slabs are in use at all.
-const ON: bool = !cfg!(any(miri, loom, no_stock));
+const ON: bool = !cfg!(any(loom, no_stock));
 
 /// Memory for `layout`, which is not of size 0.
 #[inline]
@@ -428,9 +431,10 @@ impl Thread {
             if unsafe { refill(slab) } {
                 continue;
             }
-            // SAFETY: T22: as above.
-            if unsafe { slab.as_ref() }.returned.leave() {
-                self.unlink(slab);
+            // SAFETY: T22: as above; a reference to the word alone, as the slab may go while it is left.
+            let returned = unsafe { &(*slab.as_ptr()).returned };
+            if !returned.leave(|| self.unlink(slab)) {
+                self.link(slab, class);
             }
         }
     }
