@@ -9,8 +9,11 @@
 //!    allocator as ever. So nobody waits, also not in a child that was forked meanwhile.
 //! 2. A batch is an array beside the blocks: neither who gathers nor who takes
 //!    touches a block to learn of the next, and who takes has them fetched early.
-//! 3. All batches together have [`MOST`] bytes at most; what is more goes to the allocator, first of all
-//!    what is of another size than that which comes.
+//! 3. Nothing is searched for: batches lie here by class, and a word says of which there are any, without the lock.
+//! 4. All batches together have room for [`MOST`] bytes at most; where there is no more, those of another size than that
+//!    which comes go to the allocator, or else that.
+//! 5. A thread has a batch for each of [`SLOTS`] classes. Where two of the same place take turns their blocks go to the
+//!    allocator, as ever: a batch comes here when it is full, so that a lock and its own memory are worth it.
 //!
 //! - **T24** A block in a batch is nobody's, and of the batch's class, as one in a stock is (T17).
 //!
@@ -19,18 +22,19 @@
 
 use std::alloc::dealloc;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering}; // a static, and a hint: no protocol
+use std::sync::atomic::{AtomicU64, Ordering}; // a static, and a hint: no protocol
 
-use super::stock::of_class;
-use crate::loom::Mutex;
+use super::stock::{CLASSES, of_class};
 use crate::sys::prefetch;
 
-/// So many bytes are kept here at most.
+/// Batches for so many bytes are kept here at most.
 const MOST: usize = 1 << 20;
 
 /// A batch has so many blocks; with its two words it takes half a kibibyte.
 const BLOCKS: usize = 62;
+
+/// So many batches a thread takes from, and as many it fills.
+const SLOTS: usize = 4;
 
 /// So many blocks ahead of the one that is taken, memory is fetched.
 const AHEAD: usize = 4;
@@ -45,25 +49,37 @@ pub(super) struct Batch {
 // SAFETY: T24: its blocks are nobody's.
 unsafe impl Send for Batch {}
 
-struct Depot {
-    /// How many batches are here: a hint, so that nobody takes the lock for nothing.
-    count: AtomicUsize,
-    batches: OnceLock<Mutex<Batches>>,
-}
-
-#[derive(Default)]
 struct Batches {
     #[allow(clippy::vec_box)] // they go in and out by the pointer
-    full: Vec<Box<Batch>>,
+    full: [Vec<Box<Batch>>; CLASSES],
+    /// A bit for each class of which there are any.
+    here: u64,
+    /// What those have room for.
     bytes: usize,
     /// The memory of one that is empty; there is no need for more.
     empty: Option<Box<Batch>>,
 }
 
-static DEPOT: Depot = Depot {
-    count: AtomicUsize::new(0),
-    batches: OnceLock::new(),
-};
+const _: () = assert!(CLASSES <= u64::BITS as usize);
+
+/// [`Batches::here`]: a hint, so that nobody takes the lock for nothing.
+static HERE: AtomicU64 = AtomicU64::new(0);
+
+/// Calls `f` with all batches, unless somebody else has them now.
+#[cfg(not(loom))]
+fn with<R>(f: impl FnOnce(&mut Batches) -> R) -> Option<R> {
+    static BATCHES: crate::loom::Mutex<Batches> = crate::loom::Mutex::new(Batches::new());
+    let mut batches = BATCHES.try_lock()?;
+    let result = f(&mut batches);
+    HERE.store(batches.here, Ordering::Relaxed);
+    Some(result)
+}
+
+/// Nobody has any under loom.
+#[cfg(loom)]
+fn with<R>(_: impl FnOnce(&mut Batches) -> R) -> Option<R> {
+    None
+}
 
 impl Batch {
     fn new(class: usize) -> Box<Self> {
@@ -72,10 +88,6 @@ impl Batch {
             count: 0,
             blocks: [NonNull::dangling(); BLOCKS],
         })
-    }
-
-    fn bytes(&self) -> usize {
-        self.count * of_class(self.class).size()
     }
 
     fn push(&mut self, block: NonNull<u8>) {
@@ -102,6 +114,11 @@ impl Batch {
     }
 }
 
+/// What a batch of this class has room for.
+const fn room(class: usize) -> usize {
+    BLOCKS * of_class(class).size()
+}
+
 impl Drop for Batch {
     fn drop(&mut self) {
         self.free();
@@ -117,21 +134,21 @@ fn fetch(block: NonNull<u8>) {
     prefetch::to_write(block.wrapping_byte_add(LINE));
 }
 
-/// What one thread has of batches: the one that it takes from.
-pub(super) struct Taking(Option<Box<Batch>>);
+/// What one thread has of batches: those that it takes from.
+pub(super) struct Taking([Option<Box<Batch>>; SLOTS]);
 
-/// The one that it fills.
-pub(super) struct Giving(Option<Box<Batch>>);
+/// Those that it fills.
+pub(super) struct Giving([Option<Box<Batch>>; SLOTS]);
 
 impl Taking {
     pub(super) const fn new() -> Self {
-        Self(None)
+        Self([const { None }; SLOTS])
     }
 
     /// A block of this class.
     #[inline]
     pub(super) fn take(&mut self, class: usize) -> Option<NonNull<u8>> {
-        if let Some(batch) = &mut self.0
+        if let Some(batch) = &mut self.0[class % SLOTS]
             && batch.class == class
             && let Some(block) = batch.pop()
         {
@@ -143,22 +160,18 @@ impl Taking {
     #[cold]
     #[inline(never)]
     fn refill(&mut self, class: usize) -> Option<NonNull<u8>> {
-        if DEPOT.count.load(Ordering::Relaxed) == 0 {
+        if HERE.load(Ordering::Relaxed) & (1 << class) == 0 {
             return None;
         }
-        let mut batches = DEPOT.batches.get()?.try_lock()?;
-        let at = batches
-            .full
-            .iter()
-            .rposition(|batch| batch.class == class)?;
-        let batch = batches.full.swap_remove(at);
-        batches.bytes -= batch.bytes();
-        if let Some(before) = self.0.replace(batch) {
-            batches.put(before);
-        }
-        DEPOT.count.store(batches.full.len(), Ordering::Relaxed);
-        drop(batches);
-        let batch = self.0.as_mut()?;
+        let slot = &mut self.0[class % SLOTS];
+        with(|batches| {
+            let batch = batches.take(class)?;
+            if let Some(before) = slot.replace(batch) {
+                batches.put(before);
+            }
+            Some(())
+        })??;
+        let batch = slot.as_mut()?;
         let last = &batch.blocks[batch.count.saturating_sub(AHEAD)..batch.count];
         last.iter().for_each(|block| fetch(*block));
         batch.pop()
@@ -167,61 +180,81 @@ impl Taking {
 
 impl Giving {
     pub(super) const fn new() -> Self {
-        Self(None)
+        Self([const { None }; SLOTS])
     }
 
     /// A block of this class, which is nobody's (T24).
     #[inline]
     pub(super) fn give(&mut self, class: usize, block: NonNull<u8>) {
-        match &mut self.0 {
+        match &mut self.0[class % SLOTS] {
             Some(batch) if batch.class == class && batch.count < BLOCKS => batch.push(block),
-            _ => self.begin(class, block),
+            slot => begin(slot, class, block),
         }
-    }
-
-    /// The first block of another batch.
-    #[cold]
-    #[inline(never)]
-    fn begin(&mut self, class: usize, block: NonNull<u8>) {
-        let full = self.0.take();
-        let mut next = None;
-        if let Some(mut batches) = DEPOT.batches.get_or_init(Mutex::default).try_lock() {
-            next = batches.empty.take();
-            if let Some(full) = full {
-                batches.put(full);
-            }
-            DEPOT.count.store(batches.full.len(), Ordering::Relaxed);
-        } else if let Some(mut full) = full {
-            full.free();
-            next = Some(full);
-        }
-        let mut batch = next.unwrap_or_else(|| Batch::new(class));
-        batch.class = class;
-        batch.push(block);
-        self.0 = Some(batch);
     }
 }
 
+/// The first block of another batch.
+#[cold]
+#[inline(never)]
+fn begin(slot: &mut Option<Box<Batch>>, class: usize, block: NonNull<u8>) {
+    let mut batch = slot.take();
+    if batch.as_ref().is_some_and(|batch| batch.count == BLOCKS) {
+        let next = with(|batches| {
+            batch.take().into_iter().for_each(|full| batches.put(full));
+            batches.empty.take()
+        });
+        batch = next.unwrap_or(batch);
+    }
+    let mut batch = batch.unwrap_or_else(|| Batch::new(class));
+    // Of another class and not full; or full, and the lock is not free.
+    batch.free();
+    batch.class = class;
+    batch.push(block);
+    *slot = Some(batch);
+}
+
 impl Batches {
-    /// Where there is no room, what is of another class goes first: it was wanted earlier, if anybody wants it.
+    #[cfg(not(loom))]
+    const fn new() -> Self {
+        Self {
+            full: [const { Vec::new() }; CLASSES],
+            here: 0,
+            bytes: 0,
+            empty: None,
+        }
+    }
+
+    fn take(&mut self, class: usize) -> Option<Box<Batch>> {
+        let batch = self.full[class].pop()?;
+        self.bytes -= room(class);
+        if self.full[class].is_empty() {
+            self.here &= !(1 << class);
+        }
+        Some(batch)
+    }
+
     fn put(&mut self, mut batch: Box<Batch>) {
-        while self.bytes + batch.bytes() > MOST {
-            let mut all = self.full.iter();
-            match all.position(|other| other.class != batch.class) {
-                Some(at) => {
-                    let earlier = self.full.remove(at);
-                    self.bytes -= earlier.bytes();
-                    drop(earlier);
-                }
-                None => batch.free(),
-            }
-        }
-        if batch.count == 0 {
-            self.empty = Some(batch);
+        let class = batch.class;
+        if batch.count > 0 && self.make_room(class) {
+            self.bytes += room(class);
+            self.here |= 1 << class;
+            self.full[class].push(batch);
         } else {
-            self.bytes += batch.bytes();
-            self.full.push(batch);
+            batch.free();
+            self.empty = Some(batch);
         }
+    }
+
+    /// For one more: what is of another class goes. It was wanted earlier, if anybody wants it.
+    fn make_room(&mut self, class: usize) -> bool {
+        while self.bytes + room(class) > MOST {
+            let others = self.here & !(1 << class);
+            if others == 0 {
+                return false;
+            }
+            drop(self.take(others.trailing_zeros() as usize));
+        }
+        true
     }
 }
 
@@ -230,16 +263,17 @@ mod tests {
     use super::*;
     use std::alloc::alloc;
 
+    fn new(class: usize) -> NonNull<u8> {
+        // SAFETY: T17: not of size 0.
+        NonNull::new(unsafe { alloc(of_class(class)) }).unwrap()
+    }
+
     #[test]
     fn what_one_has_given_another_takes() {
         // A class that no other test of this process has in a depot.
         const CLASS: usize = 61;
         let (mut giving, mut taking) = (Giving::new(), Taking::new());
-        let new = || {
-            // SAFETY: T17: not of size 0.
-            NonNull::new(unsafe { alloc(of_class(CLASS)) }).unwrap()
-        };
-        let given: Vec<_> = (0..=3 * BLOCKS).map(|_| new()).collect();
+        let given: Vec<_> = (0..=3 * BLOCKS).map(|_| new(CLASS)).collect();
         for block in &given {
             giving.give(CLASS, *block);
         }
@@ -251,30 +285,50 @@ mod tests {
             // SAFETY: T17.
             unsafe { dealloc(block.as_ptr(), of_class(CLASS)) };
         }
-        let batches = DEPOT.batches.get().unwrap().lock();
-        assert!(batches.bytes <= MOST);
-        assert!(batches.full.iter().all(|batch| batch.class != CLASS));
+        let left = with(|batches| {
+            assert!(batches.bytes <= MOST);
+            batches.full[CLASS].len()
+        });
+        assert!(left.is_none_or(|left| left == 0));
+    }
+
+    #[test]
+    fn sizes_that_take_turns_bring_no_small_batches() {
+        // Of the same place, and of two.
+        for classes in [[58, 58 - SLOTS], [58, 57]] {
+            let mut giving = Giving::new();
+            for _ in 0..5 * BLOCKS {
+                classes.iter().for_each(|of| giving.give(*of, new(*of)));
+            }
+            let mut taking = Taking::new();
+            for class in classes {
+                let taken: Vec<_> = std::iter::from_fn(|| taking.take(class)).collect();
+                assert_eq!(taken.len() % BLOCKS, 0, "whole batches");
+                for block in taken {
+                    // SAFETY: T17.
+                    unsafe { dealloc(block.as_ptr(), of_class(class)) };
+                }
+            }
+        }
     }
 
     #[test]
     fn what_comes_pushes_out_what_is_of_another_size() {
         let fill = |batches: &mut Batches, class| {
-            for _ in 0..MOST / (BLOCKS * of_class(class).size()) + 3 {
+            for n in 0..MOST / room(class) + 3 {
                 let mut batch = Batch::new(class);
-                // SAFETY: T17: not of size 0.
-                let new = || NonNull::new(unsafe { alloc(of_class(class)) }).unwrap();
-                (0..BLOCKS).for_each(|_| batch.push(new()));
+                // Not all of them are full, which makes no difference.
+                (0..=n % BLOCKS).for_each(|_| batch.push(new(class)));
                 batches.put(batch);
                 assert!(batches.bytes <= MOST);
             }
-            let of_it = batches.full.iter().filter(|batch| batch.class == class);
-            of_it.map(|batch| batch.bytes()).sum::<usize>()
+            batches.full[class].len() * room(class)
         };
-        let mut batches = Batches::default();
+        let mut batches = Batches::new();
         for class in [7, 5, 9] {
             let all = fill(&mut batches, class);
-            assert_eq!(all, batches.bytes);
-            assert!(all > MOST - BLOCKS * of_class(class).size());
+            assert_eq!((all, batches.here), (batches.bytes, 1 << class));
+            assert!(all > MOST - room(class));
         }
     }
 }

@@ -38,8 +38,8 @@
 //! Rejected: large pages for the allocator as a whole (the program's); one large range of addresses with numbers in place of
 //! pointers (limits of address space are real); a header for each block (a sixth of what a task takes).
 //!
-//! Not under Miri and the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom; Miri runs
-//! the tests below, with small ones. Larger blocks and odd alignments come from the [`stock`](super::stock).
+//! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom; Miri runs with slabs,
+//! small ones, and without. Larger blocks and odd alignments come from the [`stock`](super::stock).
 //!
 //! Length: a slab and the lists that it is in change together; a third is tests.
 //!
@@ -108,7 +108,8 @@ struct Block {
     next: *mut Block,
 }
 
-const _: () = assert!(size_of::<Stub>() % STEP == 0 && size_of::<Slab>() % STEP == 0);
+const _: () = assert!(size_of::<Stub>().is_multiple_of(STEP));
+const _: () = assert!(size_of::<Slab>().is_multiple_of(STEP));
 const _: () = assert!(size_of::<Block>() <= STEP && align_of::<Block>() <= STEP);
 
 type Counts = [AtomicUsize; CLASSES];

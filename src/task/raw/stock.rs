@@ -16,8 +16,8 @@
 //! Rejected: slabs for these, too (what one thread makes and the other frees would be brought back block by
 //! block); a stock for each loop (other threads' cells go through it, too).
 //!
-//! Not under Miri and the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
-//! where thread-locals are the model's.
+//! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
+//! where thread-locals are the model's. Miri runs with it and without.
 //!
 //! Tests: below, `tests/allocations.rs`.
 #![allow(unsafe_code)]
@@ -34,7 +34,7 @@ const KEPT: usize = 256 << 10;
 /// Classes are for blocks of 8, 24, 40, ... bytes: what the system's allocator gives out, whose own
 /// books take 8 of every 16.
 const STEP: usize = 16;
-const CLASSES: usize = 64;
+pub(super) const CLASSES: usize = 64;
 
 struct Stock {
     first: [Cell<*mut Block>; CLASSES],
@@ -63,7 +63,7 @@ thread_local! {
 #[inline(always)]
 const fn class(layout: Layout) -> Option<usize> {
     let class = (layout.size() + STEP / 2 - 1) / STEP;
-    if cfg!(any(miri, loom, no_stock)) || class == 0 || class >= CLASSES || layout.align() > STEP {
+    if cfg!(any(loom, no_stock)) || class == 0 || class >= CLASSES || layout.align() > STEP {
         return None;
     }
     Some(class)
