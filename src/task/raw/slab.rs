@@ -23,6 +23,7 @@
 //!    beside others that are full.
 //! 4. A block that comes back on another thread is linked into its slab's word, and the slab's thread finds it there when it needs
 //!    one. If it was the last of a slab that is alone, the slab is freed there and then.
+//!    So do all cells that another thread than the loop's has made for it with `spawn_with`.
 //! 5. A slab is large once the thread has a mebibyte in blocks of that size.
 //!
 //! What is so spread over its slabs that each of them has a living task in it keeps all of them, as any allocator's: their
