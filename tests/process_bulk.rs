@@ -212,14 +212,12 @@ struct Forged(Bulk<u8>, [Option<u64>; 3]);
 
 impl Serialize for Forged {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut reference = postcard::to_stdvec(&self.0).unwrap();
-        assert_eq!(reference.len(), 41, "it is lent");
-        for (place, number) in reference[17..].chunks_exact_mut(8).zip(self.1) {
-            if let Some(number) = number {
-                place.copy_from_slice(&number.to_le_bytes());
-            }
-        }
-        serializer.serialize_bytes(&reference[1..])
+        // The first call's block is the first in the home, and a result's the first in the area.
+        let [kind, offset, length] = self.1;
+        let true_kind = if self.0[0] == 3 { 2 } else { 3 };
+        let length = length.unwrap_or(self.0.len() as u64);
+        let reference = reference([kind.unwrap_or(true_kind), offset.unwrap_or(0), length]);
+        serializer.serialize_bytes(&reference)
     }
 }
 
@@ -245,6 +243,59 @@ impl Serialize for Halfway {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let _ = self.0.serialize(serializer);
         panic!("half-way")
+    }
+}
+
+/// How a reference is written: kind, offset and length.
+fn reference(numbers: [u64; 3]) -> Vec<u8> {
+    let mark = [
+        0xf3, 0x1c, 0xa9, 0x5e, 0x02, 0xd7, 0x8b, 0x64, 0x9a, 0xe1, 0x47, 0xbc, 0x30, 0x05, 0xfd,
+        0x7e,
+    ];
+    let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+    mark.into_iter().chain(numbers).collect()
+}
+
+/// Travels as a string of bytes that another serializer has made.
+#[derive(Debug)]
+struct Blob(Bulk<u8>);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&postcard::to_stdvec(&self.0).unwrap())
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = <&[u8]>::deserialize(deserializer)?;
+        Ok(Self(postcard::from_bytes(bytes).unwrap()))
+    }
+}
+
+/// The same, and read when somebody wants it.
+struct Late(Result<Vec<u8>, Bulk<u8>>);
+
+impl Late {
+    fn from(blob: &Blob) -> Self {
+        Self(Err(blob.0.clone()))
+    }
+
+    fn open(self) -> Bulk<u8> {
+        postcard::from_bytes(&self.0.unwrap()).unwrap()
+    }
+}
+
+impl Serialize for Late {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let numbers = self.0.as_ref().unwrap_err();
+        serializer.serialize_bytes(&postcard::to_stdvec(numbers).unwrap())
+    }
+}
+
+impl<'de> Deserialize<'de> for Late {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Ok(<&[u8]>::deserialize(deserializer)?.to_vec())))
     }
 }
 
@@ -414,7 +465,7 @@ tests! {
         let sent = Bulk::from(vec![5u8; 50_000]);
         let good = procs.spawn((sent.clone(), [None; 3]), forge).join().unwrap();
         assert_eq!(good.0, sent);
-        assert_eq!(*procs.spawn([None; 3], forge_made).join().unwrap().0, [3; 50_000]);
+        assert_eq!(procs.spawn([None; 3], forge_made).join().unwrap().0.len(), 50_000);
         let wild = [0, 1, 8, 4096, 49_999, 50_001, MOST as u64, 1 << 40, u64::MAX - 7, u64::MAX];
         let mut errors = 0;
         for number in wild {
@@ -508,6 +559,41 @@ tests! {
         };
         let sent = vec![6u8; 30_000];
         assert_eq!(procs.spawn(sent.into(), text).join().unwrap(), (30_003, true));
+    }
+
+    fn a_serializer_within_gets_the_numbers() {
+        let procs = pool(1);
+        let sent = Blob(vec![6u8; 50_000].into());
+        let at_once = |blob: Blob| blob;
+        assert!(procs.spawn(Blob(sent.0.clone()), at_once).join().unwrap().0 == sent.0);
+        // Also where nobody hears the worker, and when what was lent is long another's.
+        let there = |late: Late| std::thread::spawn(move || late.open()).join().unwrap();
+        assert!(procs.spawn(Late::from(&sent), there).join().unwrap() == sent.0);
+        let back = |()| Late::from(&Blob(vec![7u8; 50_000].into()));
+        assert!(*procs.spawn((), back).join().unwrap().open() == [7; 50_000]);
+    }
+
+    fn what_is_read_elsewhere_is_no_reference() {
+        let procs = pool(1);
+        // (The first 8 bytes of its home are there, and the call's.)
+        let read = |(_lent, written): (Bulk<u8>, Vec<u8>)| postcard::from_bytes::<Bulk<u8>>(&written).unwrap().to_vec();
+        let written = postcard::to_stdvec(&Bulk::from(reference([1, 0, 20_000]))).unwrap();
+        let back = procs.spawn((vec![5u8; 50_000].into(), written), read).join().unwrap();
+        assert!(back == reference([1, 0, 20_000]), "{} bytes", back.len());
+    }
+
+    fn a_worker_with_no_room_to_map_it_reads_it() {
+        fn crowded(_: ()) {
+            let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+            let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+            let current = Some(pages * 4096 + (64 << 20));
+            setrlimit(Resource::As, Rlimit { current, ..getrlimit(Resource::As) }).unwrap();
+        }
+        let procs = ProcessPool::builder().workers(1).initializer((), crowded).build().unwrap();
+        for size in [LEAST, 100_000, 3 << 20] {
+            there_and_back(&procs, size);
+        }
+        assert_eq!(procs.stats().died, 0);
     }
 
     fn without_shared_memory_it_goes_the_other_way() {

@@ -16,7 +16,6 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use serde::de::{self, SeqAccess, Visitor};
-use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::baggage;
@@ -215,12 +214,7 @@ impl<T: Plain> Serialize for Bulk<T> {
             Place::Own(numbers) => (bytes_of(numbers), None),
             Place::Lent(lent) => (bytes_of(lent.numbers()), Some(lent.loan())),
         };
-        if !serializer.is_human_readable()
-            && let Some(reference) = loan::lend(bytes, loan).map_err(S::Error::custom)?
-        {
-            return serializer.serialize_bytes(&reference);
-        }
-        serializer.serialize_bytes(bytes)
+        loan::offering(bytes, loan, || serializer.serialize_bytes(bytes))
     }
 }
 

@@ -591,7 +591,7 @@ impl Driver {
         };
         let bag = std::mem::take(&mut link.bag);
         let receive = || self.sched.receive(index, bytes, Instant::now());
-        let (used, bag) = loan::hearing(&link.ledger, || baggage::unpacking(bag, receive));
+        let (used, bag) = loan::hearing(&link.ledger, bytes, || baggage::unpacking(bag, receive));
         // It is the next value's, and that may have to be waited for.
         if let (Ok(0), Some(link)) = (&used, &mut self.links[index]) {
             link.bag = bag;

@@ -7,7 +7,7 @@
 //!
 //! 1. Numbers of up to 64 bits go through [`Out::number`]: unsigned as they are, signed by zigzag.
 //! 2. Everything else is written as postcard writes it: a length before what has one, the index of a variant
-//!    before its fields, nothing for names.
+//!    before its fields, nothing for names. (A reference may stand for a large string of bytes: `loan`.)
 //!
 //! **Rejected.** A format of our own: postcard's has a specification and other readers. An array of ten bytes at the
 //! end of the output, filled in place: the length of a vector would have to be changed twice.
@@ -20,6 +20,8 @@ use postcard::ser_flavors::Flavor;
 use postcard::{Error, Result};
 use serde::Serialize;
 use serde::ser::{self, Serializer};
+
+use super::loan;
 
 /// Where a value is written.
 pub(crate) trait Out: Flavor {
@@ -176,6 +178,11 @@ impl<O: Out> Serializer for &mut Encoder<O> {
 
     #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<()> {
+        if loan::matters(bytes)
+            && let Some(reference) = loan::lend(bytes).map_err(ser::Error::custom)?
+        {
+            return self.with_length(&reference);
+        }
         self.with_length(bytes)
     }
 

@@ -18,8 +18,10 @@
 //! 4. What is small, what finds no room and what is encoded for anything else than a pool's call travels in the bytes.
 //!
 //! **References.** A reference is a string of bytes like the numbers themselves; it begins with a mark that no numbers
-//! have by accident. Numbers that do have it and are as long as a reference are lent, however small, or are an error. A format
-//! for people to read (JSON within a `Serialize`) has the numbers.
+//! have by accident. Numbers that do have it and are as long as a reference are lent, however small, or are an error. What another
+//! serializer than the call's encoder writes, within a `Serialize`, has the numbers ([`offering`]): nobody knows when
+//! that is read. And only what lies in a frame, or in a worker's records, is a reference ([`find`]): what an item has
+//! from elsewhere and reads itself may say what it wants.
 //!
 //! **Invariants.**
 //! - **W50** Nothing that is read in a reference is believed: a worker maps no more than its parent's home is long, and a loan
@@ -36,6 +38,7 @@
 //! Tests: `tests/process_bulk.rs`; `ring`, `sys::arena`, `sys::ledger`.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -45,7 +48,7 @@ use super::chunk::Chunk;
 use super::raw_plain::{Lent, Plain, numbers_from, numbers_of};
 use super::ring::Ring;
 use crate::loom::per_thread;
-use crate::sys::arena::{Block, Home, Loan, Sight};
+use crate::sys::arena::{self, Block, Home, Loan, Sight};
 use crate::sys::fork;
 use crate::sys::ledger::{AREA, Area, Ledger};
 
@@ -161,6 +164,8 @@ pub(crate) struct Back {
     ring: Ring,
     home: Option<Arc<Parcel>>,
     sight: Option<Arc<Sight>>,
+    /// Where this frame's items are.
+    frame: Range<usize>,
     /// The loans of this frame.
     current: Vec<Arc<Loan>>,
     /// How many frames have kept some.
@@ -174,6 +179,7 @@ impl Back {
             ring: Ring::new(AREA),
             home: None,
             sight: None,
+            frame: 0..0,
             current: Vec::new(),
             keeps: 0,
         }))
@@ -185,10 +191,10 @@ impl Back {
         self.look();
     }
 
-    fn look(&mut self) -> bool {
+    /// Without room for its mapping it is read (`borrow`).
+    fn look(&mut self) {
         let sight = self.home.as_ref().map(|home| Sight::open(home.as_fd()));
         self.sight = sight.and_then(Result::ok).map(Arc::new);
-        self.sight.is_some()
     }
 
     /// Room and a reference for `bytes`.
@@ -213,9 +219,10 @@ impl Back {
         self.ring.abandon();
     }
 
-    /// A frame has come: gives back what too much is kept, if the parent is done with it.
+    /// A frame with these `items` has come: gives back what too much is kept, if the parent is done with it.
     #[inline]
-    pub(crate) fn tidy(&mut self) {
+    pub(crate) fn begin(&mut self, items: &[u8]) {
+        self.frame = place(items);
         if !self.ring.is_empty() {
             self.shrink();
         }
@@ -237,6 +244,7 @@ impl Back {
     /// The items of a frame are done, and the parent is about to hear of it. False: what they still use cannot be kept.
     #[inline]
     pub(crate) fn done(&mut self) -> bool {
+        self.frame = 0..0;
         self.current.is_empty() || self.keep()
     }
 
@@ -251,8 +259,11 @@ impl Back {
                 kept = true;
             }
         }
-        self.keeps += u32::from(kept);
-        !kept || self.look()
+        if kept {
+            self.keeps += 1;
+            self.look();
+        }
+        true
     }
 }
 
@@ -265,7 +276,14 @@ enum Lender {
 /// Where what is being decoded may refer to.
 enum Reader {
     Worker(Rc<RefCell<Back>>),
-    Parent(Arc<Ledger>),
+    /// And where the records are.
+    Parent(Arc<Ledger>, Range<usize>),
+}
+
+/// Where these bytes are.
+fn place(bytes: &[u8]) -> Range<usize> {
+    let start = bytes.as_ptr().addr();
+    start..start + bytes.len()
 }
 
 per_thread! {
@@ -308,10 +326,11 @@ pub(crate) fn lending<T>(lots: &Arc<Lots>, work: impl FnOnce() -> T) -> T {
     within!(LENDER, Lender, Some(Lender::There(lots.clone())), work)
 }
 
-/// What is decoded meanwhile has been said by the worker that `ledger` is shared with.
+/// What is decoded meanwhile, out of `bytes`, has been said by the worker that `ledger` is shared with.
 #[inline]
-pub(crate) fn hearing<T>(ledger: &Arc<Ledger>, work: impl FnOnce() -> T) -> T {
-    within!(READER, Reader, Some(Reader::Parent(ledger.clone())), work)
+pub(crate) fn hearing<T>(ledger: &Arc<Ledger>, bytes: &[u8], work: impl FnOnce() -> T) -> T {
+    let reader = Reader::Parent(ledger.clone(), place(bytes));
+    within!(READER, Reader, Some(reader), work)
 }
 
 /// What is decoded meanwhile answers items of `chunk`.
@@ -319,17 +338,60 @@ pub(crate) fn answering<T>(chunk: Arc<Chunk>, work: impl FnOnce() -> T) -> T {
     within!(ANSWERED, Arc<Chunk>, Some(chunk), work)
 }
 
-/// What stands for `bytes` in what is being encoded, if that is not they themselves. `loan`: the bytes are all of it.
-pub(crate) fn lend(bytes: &[u8], loan: Option<&Arc<Loan>>) -> Result<Option<[u8; LENGTH]>, String> {
-    let looks_like_one = parse(bytes).is_some();
-    if bytes.len() < LEAST && !looks_like_one || !baggage::is_packing() {
+/// What the encoder should lend, if it is handed these very bytes.
+struct Offer {
+    start: usize,
+    length: usize,
+    /// The bytes are all of it.
+    loan: Option<Arc<Loan>>,
+}
+
+impl Offer {
+    fn is_of(&self, bytes: &[u8]) -> bool {
+        (self.start, self.length) == (bytes.as_ptr().addr(), bytes.len())
+    }
+}
+
+per_thread! {
+    static OFFER: Cell<Option<Offer>> = Cell::new(None);
+}
+
+/// `bytes` may be lent, or must not go as they are.
+#[inline]
+pub(crate) fn matters(bytes: &[u8]) -> bool {
+    bytes.len() >= LEAST || bytes.len() == LENGTH && bytes[..16] == MARK
+}
+
+/// Hands `bytes` to a serializer, which does that in `work`: only if that is the encoder of a call, a reference may stand for
+/// them. (What another serializer makes of them may be read at any time, or be written down.) `loan`: the bytes are all of it.
+pub(crate) fn offering<T>(bytes: &[u8], loan: Option<&Arc<Loan>>, work: impl FnOnce() -> T) -> T {
+    if !matters(bytes) || !baggage::is_packing() {
+        return work();
+    }
+    let (start, length) = (bytes.as_ptr().addr(), bytes.len());
+    let loan = loan.cloned();
+    let offer = Offer {
+        start,
+        length,
+        loan,
+    };
+    within!(OFFER, Offer, Some(offer), work)
+}
+
+/// The encoder: what stands for `bytes`, if these were offered and that is not they themselves.
+#[cold]
+pub(crate) fn lend(bytes: &[u8]) -> Result<Option<[u8; LENGTH]>, String> {
+    let offer = OFFER.try_with(Cell::take).ok().flatten();
+    let Some(offer) = offer else { return Ok(None) };
+    if !offer.is_of(bytes) {
+        let _ = OFFER.try_with(|cell| cell.set(Some(offer)));
         return Ok(None);
     }
     let reference = match baggage::may_lend() {
-        true => lend_from(bytes, loan),
+        true => lend_from(bytes, offer.loan.as_ref()),
         false => None,
     };
-    match reference.is_none() && looks_like_one {
+    match reference.is_none() && parse(bytes).is_some() {
         true => Err(baggage::said("these very bytes cannot travel now")),
         false => Ok(reference),
     }
@@ -375,11 +437,18 @@ pub(crate) enum Found<T> {
 pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Found<T>, String>> {
     let [kind, offset, length] = parse(bytes)?;
     let reader = READER.try_with(Cell::take).ok().flatten();
+    let from = match &reader {
+        None => 0..0,
+        Some(Reader::Worker(back)) => back.borrow().frame.clone(),
+        Some(Reader::Parent(_, records)) => records.clone(),
+    };
     let found = match (&reader, kind) {
+        // Somebody reads something else.
+        _ if !from.contains(&bytes.as_ptr().addr()) => None,
         (None, _) => None,
         (Some(Reader::Worker(back)), HOME) => Some(borrow(&mut back.borrow_mut(), offset, length)),
-        (Some(Reader::Parent(ledger)), BACK) => Some(copy(ledger, offset, length)),
-        (Some(Reader::Parent(_)), YOURS) => Some(copy_back(offset, length)),
+        (Some(Reader::Parent(ledger, _)), BACK) => Some(copy(ledger, offset, length)),
+        (Some(Reader::Parent(..)), YOURS) => Some(copy_back(offset, length)),
         (Some(_), _) => Some(Err("a reference of an unknown kind")),
     };
     let _ = READER.try_with(|cell| cell.set(reader));
@@ -387,11 +456,18 @@ pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Found<T>, String>> {
 }
 
 fn borrow<T: Plain>(back: &mut Back, offset: u64, length: u64) -> Result<Found<T>, &'static str> {
-    let sight = back.sight.as_ref();
-    let sight = sight.ok_or("this process could not map the memory that it lies in")?;
     let places = usize::try_from(offset)
         .ok()
         .zip(usize::try_from(length).ok());
+    let Some(sight) = back.sight.as_ref() else {
+        let home = back.home.as_ref();
+        let home = home.ok_or("this process may not open the memory that it lies in")?;
+        let bytes =
+            places.and_then(|(offset, length)| arena::read(home.as_fd(), offset, length).ok());
+        let bytes = bytes.ok_or("this process could not read the memory that it lies in")?;
+        let numbers = numbers_of(&bytes).ok_or("its bytes are no whole number of elements")?;
+        return Ok(Found::Own(numbers));
+    };
     let loan = places.and_then(|(offset, length)| Loan::new(sight, offset, length));
     let loan = loan.ok_or("its place is not in the memory that was lent")?;
     let lent = Lent::new(loan.clone()).ok_or("its bytes are no whole number of elements")?;
@@ -444,7 +520,7 @@ mod tests {
         let area = AREA as u64;
         let fails = |kind, offset: u64, length: u64| {
             let one = reference(kind, offset as usize, length as usize);
-            hearing(&ledger, || {
+            hearing(&ledger, &one, || {
                 find::<u16>(&one).is_some_and(|found| found.is_err())
             })
         };
@@ -464,6 +540,8 @@ mod tests {
             assert!(fails(YOURS, 0, length - 2) && fails(YOURS, 4096, length));
         });
         assert!(!fails(BACK, 8, 16) && !fails(BACK, 0, area));
+        let (one, other) = (reference(BACK, 8, 16), reference(BACK, 8, 16));
+        assert!(hearing(&ledger, &one, || find::<u16>(&other).is_none()));
     }
 
     #[test]

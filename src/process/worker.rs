@@ -157,7 +157,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, items } => {
-                desk.outlet.back.borrow_mut().tidy();
+                desk.outlet.back.borrow_mut().begin(items);
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);

@@ -43,6 +43,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 use crate::loom::Mutex;
@@ -280,6 +281,27 @@ impl Sight {
         }
         Mapping::new(reader, length, ProtFlags::READ).map(Self)
     }
+}
+
+/// A copy of bytes of another process's home, for who has no room for its mapping.
+pub(crate) fn read(reader: BorrowedFd<'_>, offset: usize, length: usize) -> io::Result<Vec<u8>> {
+    let whole = usize::try_from(rustix::fs::fstat(reader)?.st_size).unwrap_or(0);
+    if whole.checked_sub(offset).is_none_or(|room| length > room) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length)?;
+    bytes.resize(length, 0);
+    let mut at = 0;
+    while at < length {
+        match rustix::io::pread(reader, &mut bytes[at..], (offset + at) as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => at += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Bytes of another process, as long as they are looked at.
