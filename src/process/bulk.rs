@@ -54,7 +54,8 @@ use crate::sys::large_pages;
 /// worker's the rest goes when it gets its next call. It does not count in a worker's
 /// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit).
 ///
-/// With other serializers it is a string of bytes: the numbers in this machine's byte order.
+/// With other serializers, also within a `Serialize` of an argument, it is a string of bytes: the numbers in this machine's
+/// byte order.
 /// Numbers that many calls only read are better [`Shared`](crate::Shared).
 #[derive(Clone, PartialEq, Eq, Default, Hash)]
 pub struct Bulk<T: Plain>(Place<T>);

@@ -24,7 +24,9 @@
 //! from elsewhere and reads itself may say what it wants.
 //!
 //! **Invariants.**
-//! - **W50** Nothing that is read in a reference is believed: a worker maps no more than its parent's home is long, and a loan
+//! - **W50** A reference is one only where it lies in the frame that runs, or in the records that are heard. (So whoever
+//!   decodes foreign bytes within a `Deserialize`, out of the frame and without a copy, believes them.) And
+//!   nothing that is read in it is believed: a worker maps no more than its parent's home is long, and a loan
 //!   lies within that; the parent takes a reference to its own home for a block only if the chunk that is
 //!   answered has that very block, and one to the area only within the area, of which it makes numbers after it has
 //!   copied it (W52).
@@ -34,6 +36,8 @@
 //!
 //! **Rejected.** Letting the parent, too, look at numbers where they are: a worker may change them. Contexts of
 //! `map_with` and initializers as loans: a worker may keep them longer than its parent.
+//!
+//! Length: who writes a reference and who reads it stand side by side, for both directions.
 //!
 //! Tests: `tests/process_bulk.rs`; `ring`, `sys::arena`, `sys::ledger`.
 

@@ -7,7 +7,8 @@
 //!
 //! **Protocol.**
 //! 1. A `Home` is a memfd of [`CAPACITY`] bytes, sparse, and one mapping of it. Others get a descriptor that is open
-//!    for reading only, so nobody else can map it to write.
+//!    for reading only, so nobody else maps it to write by accident. (Who wants to can open it anew, by its name in `/proc`.)
+//!    Who has no room for a mapping reads it ([`read`]).
 //! 2. [`Home::lend`] takes the first room that is large enough, reserves what has never been used of it
 //!    (where the machine has no memory left that is an error here, and not a signal later), and fills it. Dropping
 //!    the block gives the room back. When the last one is back, what lies behind the first [`KEPT`] bytes is given back
@@ -426,6 +427,13 @@ mod tests {
         assert!(Loan::new(&sight, 0, CAPACITY).is_some());
         let write = ProtFlags::READ | ProtFlags::WRITE;
         assert!(Mapping::new(reader.as_fd(), CAPACITY, write).is_err());
+        assert_eq!(
+            read(reader.as_fd(), block.offset(), 5_000).unwrap(),
+            [7; 5_000]
+        );
+        for (offset, length) in [(0, CAPACITY + 1), (CAPACITY, 1), (usize::MAX, 1)] {
+            assert!(read(reader.as_fd(), offset, length).is_err());
+        }
     }
 
     #[test]
