@@ -26,7 +26,7 @@ use trefoil::process::Plain;
 use trefoil::{Bulk, Process, ProcessPool, SharedAtomics, Shutdown, Task, TaskError};
 
 fn main() {
-    support::helper(&[("unshared", unshared)]);
+    support::helper(&[("unshared", unshared), ("narrow", narrow)]);
     trefoil::init();
     support::main(TESTS);
 }
@@ -146,6 +146,31 @@ fn unshared() {
             .enumerate()
             .all(|(n, bulk)| bulk[0] == !(n as u8))
     );
+}
+
+/// How much address space this process may have, beyond what it has.
+fn leave(bytes: u64) {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+    let page = rustix::param::page_size() as u64;
+    let limit = Rlimit {
+        current: Some(pages * page + bytes),
+        ..getrlimit(Resource::As)
+    };
+    setrlimit(Resource::As, limit).unwrap();
+}
+
+/// There is room to map what one worker lends, and not what the other does; each of these could.
+fn narrow() {
+    leave(100 << 20);
+    trefoil::init();
+    let procs = pool(2);
+    for size in [LEAST, 100_000, 100_000, 100_000] {
+        there_and_back(&procs, size);
+    }
+    let made = procs.map((0..40).map(|n| (50_000, n)), made).unwrap();
+    let right = |(n, bulk): (usize, &Bulk<u8>)| **bulk == bytes(50_000, n);
+    assert!(made.iter().enumerate().all(right));
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -584,10 +609,7 @@ tests! {
 
     fn a_worker_with_no_room_to_map_it_reads_it() {
         fn crowded(_: ()) {
-            let status = std::fs::read_to_string("/proc/self/statm").unwrap();
-            let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
-            let current = Some(pages * 4096 + (64 << 20));
-            setrlimit(Resource::As, Rlimit { current, ..getrlimit(Resource::As) }).unwrap();
+            leave(64 << 20);
         }
         let procs = ProcessPool::builder().workers(1).initializer((), crowded).build().unwrap();
         for size in [LEAST, 100_000, 3 << 20] {
@@ -598,5 +620,9 @@ tests! {
 
     fn without_shared_memory_it_goes_the_other_way() {
         run_helper("unshared");
+    }
+
+    fn what_its_parent_cannot_map_a_worker_does_not_lend() {
+        run_helper("narrow");
     }
 }

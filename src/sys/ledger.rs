@@ -40,7 +40,7 @@
 //!
 //! *Area*: behind the results, room for large results, which records only name ([`Area`]); who may use
 //! which part of it when, is the process pool's affair (`process::ring`). It is sparse: nothing of it is there until it is used.
-//! Where files may not be so long, or there is no room for its mapping, there is none.
+//! Where files may not be so long, or the parent has no room for its mapping, there is none.
 //!
 //! **Invariants.**
 //! - **Y22** The memory is a memfd of [`SIZE`] bytes, or of [`AREA`] more, sealed against
@@ -195,13 +195,18 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
-        let memory = segment::sparse("trefoil-ledger", SIZE + AREA)
-            .or_else(|_| segment::create("trefoil-ledger", SIZE))?;
-        rustix::fs::fcntl_add_seals(
-            &memory,
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-        )?;
-        let map = Map::all(memory.as_fd())?;
+        let whole = segment::sparse("trefoil-ledger", SIZE + AREA);
+        // The worker lends from an area that the file has, so this process must see it.
+        whole
+            .and_then(|memory| Self::over(memory, SIZE + AREA))
+            .or_else(|_| Self::over(segment::create("trefoil-ledger", SIZE)?, SIZE))
+    }
+
+    /// Over all of a file of `length` bytes.
+    fn over(memory: OwnedFd, length: usize) -> io::Result<Self> {
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&memory, seals)?;
+        let map = Map::new(memory.as_fd(), length)?;
         Ok(Self { memory, map })
     }
 
