@@ -2,8 +2,8 @@
 //!
 //! Most timers are timeouts: there are many at once, and nearly all are cancelled long before they
 //! matter. So what is far away is not ordered, only put where it is found again when its time
-//! comes near ([`wheel`](super::wheel)); what is near is in a heap ([`heap`](super::heap)), which is
-//! small. To begin a timer and to cancel it take the same few steps, whether ten wait or a million. What is
+//! comes near ([`wheel`](super::wheel)); what is near is in order ([`near`](super::near)), and
+//! little. To begin a timer and to cancel it take the same few steps, whether ten wait or a million. What is
 //! later than anything that is counted, 146 years, lies aside ([`late`](super::late)).
 //!
 //! Many do not even live until somebody asks which timers are due: what was begun last is put in no order at

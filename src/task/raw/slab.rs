@@ -40,7 +40,7 @@
 //! pointers (limits of address space are real); a header for each block (a sixth of what a task takes).
 //!
 //! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom; Miri runs with slabs,
-//! small ones, and without. Larger blocks and odd alignments come from the [`stock`](super::stock).
+//! small ones, and without. Larger blocks and odd alignments come from the [`stock`].
 //!
 //! Length: a slab and the lists that it is in change together; a third is tests.
 //!
