@@ -16,6 +16,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::IntoRawFd;
 use std::process::{Command, abort, exit};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -46,9 +47,40 @@ fn main() {
         ("loud", loud),
         ("replaces_stdin", replaces_stdin),
         ("stolen_children", stolen_children),
+        ("opens_early", opens_early),
     ]);
     trefoil::init();
     support::main(TESTS);
+}
+
+/// What a constructor of a C library does before `init`, in the parent and in each worker.
+fn opens_early() {
+    use std::sync::atomic::{AtomicI32, Ordering};
+    static EARLY: AtomicI32 = AtomicI32::new(-1);
+    let flags = rustix::fs::OFlags::RDONLY; // and no close-on-exec
+    let early = rustix::fs::open("/dev/zero", flags, rustix::fs::Mode::empty()).unwrap();
+    EARLY.store(early.into_raw_fd(), Ordering::Relaxed);
+    trefoil::init();
+    fn descriptors() -> Vec<i32> {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let path = |fd: &i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        let numbers = open.map(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        });
+        numbers
+            .filter(|fd| path(fd).is_ok_and(|path| path.ends_with("zero")))
+            .collect()
+    }
+    let procs = ProcessPool::with_workers(1).unwrap();
+    let zeros = procs.spawn((), |()| (EARLY.load(Ordering::Relaxed), descriptors()));
+    let (early, zeros) = zeros.join().unwrap();
+    assert_eq!(zeros, [early], "its own, and not the parent's");
 }
 
 fn patient(workers: usize) -> ProcessPool {
@@ -848,6 +880,10 @@ tests! {
         assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0), "no worker holds the other end");
         process.kill();
         died(process.join());
+    }
+
+    fn what_a_worker_opens_before_init_stays_open() {
+        run_helper("opens_early");
     }
 
     fn a_result_may_nest_as_deep_here_as_in_its_worker() {

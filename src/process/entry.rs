@@ -7,7 +7,7 @@
 //!
 //! **Protocol.**
 //! 1. The parent puts [`VARIABLE`] into the worker's environment: protocol version, depth,
-//!    the parent's process id, and the worker's name if it has one. The socket is the worker's standard input.
+//!    the parent's process id, the descriptors that every child inherits, and the worker's name if it has one. The socket is the worker's standard input.
 //! 2. Without the variable, [`enter`] notes that this program's workers would get here,
 //!    and returns. Only after that may a pool be made ([`role`]): a
 //!    program that never gets here starts no process, rather than
@@ -57,7 +57,8 @@ static ROLE: OnceLock<Role> = OnceLock::new();
 /// runs again in every worker. Calling it more than once does no harm.
 ///
 /// A worker begins with three standard streams. Other descriptors that this program hands on to what it executes (those
-/// without close-on-exec: what a shell has given it, what a C library has opened) it closes here.
+/// without close-on-exec: what a shell has given it, what a C library has opened) it closes here;
+/// what stands before this call in `main`, or before `main`, may have opened in the worker itself stays open.
 ///
 /// With the feature `auto` the call is not needed.
 ///
@@ -96,7 +97,7 @@ pub(crate) fn enter() {
         })
         .is_ok()
     {
-        worker::serve(invitation.parent, &invitation.name);
+        worker::serve(invitation.parent, &invitation.handed_on, &invitation.name);
     }
 }
 
@@ -120,6 +121,8 @@ pub(crate) fn role() -> Result<Role, PoolError> {
 struct Invitation {
     depth: u32,
     parent: u32,
+    /// Descriptors that come with `exec`, and are not for a worker.
+    handed_on: Vec<i32>,
     /// May be empty.
     name: String,
 }
@@ -150,22 +153,31 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
 }
 
 fn parse(value: &str) -> Option<Invitation> {
-    let mut numbers = value.splitn(4, ',');
+    let mut numbers = value.splitn(5, ',');
     let version: u64 = numbers.next()?.parse().ok()?;
     let depth = numbers.next()?.parse().ok()?;
     let parent = numbers.next()?.parse().ok()?;
+    let list = numbers.next()?.split_terminator('.');
+    let handed_on = list
+        .map(|number| number.parse().ok())
+        .collect::<Option<_>>()?;
     let name = numbers.next()?.to_owned();
     (version == wire::VERSION).then_some(Invitation {
         depth,
         parent,
+        handed_on,
         name,
     })
 }
 
 /// What to put into a worker's environment.
-pub(crate) fn variable(role: Role, name: &str) -> String {
+pub(crate) fn variable(role: Role, handed_on: &[i32], name: &str) -> String {
+    let list: String = handed_on
+        .iter()
+        .map(|number| format!("{number}."))
+        .collect();
     format!(
-        "{},{},{},{name}",
+        "{},{},{},{list},{name}",
         wire::VERSION,
         role.depth + 1,
         std::process::id()
@@ -178,12 +190,22 @@ mod tests {
 
     #[test]
     fn an_invitation_is_read_as_it_was_written() {
-        for name in ["", "A", "a, b,"] {
-            let read = parse(&variable(Role { depth: 3 }, name)).unwrap();
+        for (name, list) in [("", vec![]), ("A", vec![3]), ("a, b,", vec![7, 19, 4])] {
+            let read = parse(&variable(Role { depth: 3 }, &list, name)).unwrap();
+            assert_eq!(read.handed_on, list);
             assert_eq!((read.depth, read.parent), (4, std::process::id()));
             assert_eq!(read.name, name);
         }
-        for nonsense in ["", "3", "3,2", "3,1,1", "x,1,1,", "999,1,1,", "3,-1,1,"] {
+        for nonsense in [
+            "",
+            "3",
+            "3,2",
+            "3,1,1",
+            "x,1,1,",
+            "999,1,1,",
+            "3,-1,1,",
+            "3,1,1,x.,",
+        ] {
             assert!(parse(nonsense).is_none(), "{nonsense}");
         }
     }

@@ -45,6 +45,7 @@ use super::wire;
 use crate::sys::image::image;
 use crate::sys::large_pages;
 use crate::sys::ledger::{GATES, Ledger};
+use crate::sys::worker::handed_on;
 use crate::task::WorkerExit;
 
 /// How much must be missing from a record for it to be received where it stays.
@@ -173,7 +174,10 @@ impl Link {
         command
             .args(arguments)
             .envs(settings.variables.iter().map(|(key, value)| (key, value)))
-            .env(entry::VARIABLE, entry::variable(settings.role, name))
+            .env(
+                entry::VARIABLE,
+                entry::variable(settings.role, &handed_on(), name),
+            )
             .stdin(OwnedFd::from(theirs))
             .stderr(Stdio::piped())
             .process_group(0);

@@ -66,10 +66,10 @@ const KEPT: usize = 4 << 20;
 /// Whoever awaits a token is woken on the watcher, and wakers are anybody's code.
 const WATCHER_STACK: usize = 256 << 10;
 
-/// Serves the parent; the end of this process.
-pub(crate) fn serve(parent: u32, name: &str) -> ! {
+/// Serves the parent, which handed on its descriptors `theirs`; the end of this process.
+pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
     set_name(name);
-    match settle_in(parent) {
+    match settle_in(parent, theirs) {
         Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
         Err(error) => {
             // Nobody reads a protocol that has not begun; standard error has readers.
@@ -94,8 +94,8 @@ fn set_name(name: &str) {
     }
 }
 
-fn settle_in(parent: u32) -> io::Result<(Inlet, Desk)> {
-    close_inherited();
+fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
+    close_inherited(theirs);
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
