@@ -56,6 +56,10 @@ mod kernel {
     /// For the other side. False: there was none.
     #[must_use]
     pub(crate) fn heavy() -> bool {
+        #[cfg(test)]
+        if super::is_refused() {
+            return false;
+        }
         let fenced = is_free() && membarrier(MembarrierCommand::GlobalExpedited).is_ok();
         if !fenced {
             REFUSED.store(true, Ordering::Relaxed);
@@ -91,3 +95,19 @@ mod kernel {
 }
 
 pub(crate) use kernel::{heavy, light, reaches, register};
+
+#[cfg(all(test, not(loom)))]
+std::thread_local! {
+    static REFUSES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Heavy fences are refused on this thread, or no more.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn refuse(refuses: bool) {
+    REFUSES.with(|cell| cell.set(refuses));
+}
+
+#[cfg(all(test, not(loom)))]
+fn is_refused() -> bool {
+    REFUSES.with(std::cell::Cell::get)
+}

@@ -17,7 +17,8 @@
 //! 3. With `careful`, a compare-exchange on `word` decides: `claimed = i + 1`, if `i` is below `end` at that moment.
 //! 4. Parent, to take back: sets `careful` and `unfenced`; has a heavy fence, and takes `unfenced` away; reads `at`;
 //!    lowers `end`, by compare-exchange, to no less than `at` and `claimed` ([`Gate::recall`]).
-//!    Where the heavy fence is refused nothing is taken back, and the next try begins with another.
+//!    Where the heavy fence is refused nothing is taken back, and the next try begins with another. (An item that is out of
+//!    time is then taken from its worker only with the worker's life: `process::sched`.)
 //! 5. The worker itself, to run no more: the same without a fence, since what it reads is its own
 //!    ([`Gate::close`]).
 //! 6. Where the worker or its parent cannot have the fences, the gate is `careful` from the beginning.

@@ -148,6 +148,12 @@ impl Sched {
         if worker.begun(place) != begun {
             return Some(now + AGAIN); // it has just ended
         }
+        if each && worker.window[place].end > begun {
+            // Nothing can be taken back (`gate`, 4.) but from who is gone: nobody else's item may be lost with it.
+            worker.fruitful = true;
+            self.kill(index);
+            return None;
+        }
         self.counters.timed_out.add(1);
         if each {
             // Nothing else is left of this frame.

@@ -782,6 +782,58 @@ fn who_stands_still_does_not_hold_up_the_end() {
     assert!(frozen > 100 && lying > 100, "{frozen} frozen, {lying} lies");
 }
 
+/// Where the kernel refuses the fence nothing can be taken back from a worker whose item is out of time: the
+/// items behind that one are not lost.
+#[test]
+fn what_cannot_be_taken_back_is_not_lost() {
+    let mut world = World::new(8); // one worker
+    world.hostile = false;
+    while !world.sched.workers[0].is_idle() {
+        world.step();
+    }
+    let book = world.book.clone();
+    let timeout = Some(Duration::from_millis(5));
+    let sink = BookSink {
+        id: 1,
+        timeout,
+        values: HashSet::new(),
+        book,
+    };
+    let mut work = Work::new(CODE, Box::new(sink));
+    (work.each, work.timeout, work.chunk) = (true, timeout, Some(7));
+    let known = Known {
+        size: 7,
+        each: true,
+        timeout,
+        ..Known::default()
+    };
+    world.jobs.insert(1, known);
+    let mut chunk = Chunk::default();
+    (0..7).for_each(|n| chunk.push(&(1u64, n as u64)).unwrap());
+    world.sched.submit(1, work, world.now);
+    world
+        .sched
+        .feed(1, 0, Arc::new(chunk), true, None, world.now);
+    world.act();
+    let gates = world.sims[0].as_ref().unwrap().gates.clone();
+    let gate = gates.gate(world.sims[0].as_ref().unwrap().inbox[0].0.sequence as usize);
+    if !gates.is_swift() {
+        return; // there are no fences that could be refused
+    }
+    gate.starts(world.epoch.nanos);
+    assert_eq!(gate.take(), Some(0));
+    fence::refuse(true);
+    world.now += Duration::from_millis(50);
+    world.sched.tick(world.now);
+    fence::refuse(false);
+    let killed = |action: &Action| matches!(action, Action::Kill(0));
+    assert!(world.sched.actions().iter().any(killed));
+    let exit = WorkerExit::new(100);
+    world.sched.died(0, &exit, false, world.now);
+    let waiting: usize = world.sched.jobs.get(&1).map_or(0, |job| job.items);
+    assert_eq!(waiting, 6);
+}
+
 /// As many items as it may have were sent to a worker that stands still, and cancelled: it is replaced.
 #[test]
 fn who_stands_still_and_gets_nothing_more_is_replaced() {
