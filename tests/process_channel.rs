@@ -19,6 +19,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use support::{Test, nothing_left_since, tests, until};
 use trefoil::process::channel;
 use trefoil::process::channel::{Receiver, Sender};
@@ -297,6 +298,22 @@ tests! {
                 assert_eq!(sum.join().unwrap(), 21);
             });
         }
+    }
+
+    /// Who never takes what was meant for it, and is nobody else's, does not keep it open.
+    fn a_stopped_worker_keeps_no_end() {
+        let procs = ProcessPool::with_workers(1).unwrap();
+        procs.spawn((), |()| ()).join().unwrap();
+        until(|| procs.stats().busy == 0);
+        support::signal(procs.worker_pids()[0], Signal::STOP);
+        let (tx, rx) = channel::<u64>(1).unwrap();
+        let call = procs.spawn((tx, 0, 1), send_numbers);
+        until(|| procs.stats().busy == 1);
+        call.cancel();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(rx.recv_blocking()));
+        is_closed(told.recv_timeout(Duration::from_secs(20)).expect("it keeps its end"));
+        assert_eq!(procs.spawn(2, |n: u64| n).join().unwrap(), 2);
     }
 
     fn an_end_comes_back_as_a_result() {

@@ -47,6 +47,12 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a worker may be at a frame until its other items are taken over.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 
+/// How long a worker may sleep that should have begun.
+pub(crate) const DEAF: Duration = Duration::from_millis(10);
+
+/// How long a worker may keep the ends of channels that came with what was taken back from it.
+pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
+
 /// How long a frame may take whose items are waited for one by one.
 pub(crate) const HURRY: Duration = Duration::from_millis(2);
 
@@ -107,6 +113,10 @@ pub(crate) struct Flight {
     pub(crate) hurry: Option<Duration>,
     /// Its one item brings ends of channels along.
     pub(crate) ends: bool,
+    /// That, or their context does.
+    pub(crate) holds_ends: bool,
+    /// Its worker was nudged, because it had not begun.
+    pub(crate) nudged: bool,
     /// The item may be sent again even after it has begun.
     pub(crate) kept: bool,
 }
@@ -129,6 +139,8 @@ impl Flight {
             each: false,
             hurry: None,
             ends: false,
+            holds_ends: false,
+            nudged: false,
             kept: false,
         }
     }
@@ -163,7 +175,7 @@ pub(crate) struct Worker {
     next_sequence: u64,
     /// Since when the first frame of the window is the first.
     pub(crate) front_since: Instant,
-    /// The cancelled frame for whose sake to kill the worker, and when.
+    /// The frame, cancelled or taken back, for whose sake to kill the worker, and when.
     pub(crate) condemned: Option<(Instant, u64)>,
     /// The contexts that it has.
     pub(crate) contexts: HashSet<u64>,

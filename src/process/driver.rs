@@ -330,6 +330,13 @@ impl Driver {
                     link.ring();
                 }
             }
+            Action::Nudge(index) => {
+                if let Some(link) = &mut self.links[index]
+                    && link.nudge()
+                {
+                    speakers.push(index);
+                }
+            }
             Action::Kill(index) => {
                 if let Some(link) = &self.links[index] {
                     link.kill();

@@ -336,6 +336,21 @@ impl Link {
         first
     }
 
+    /// The worker has not begun what it has got, and may sleep although it says that it does not. True: `send` it.
+    pub(crate) fn nudge(&mut self) -> bool {
+        if !self.outgoing.is_empty() {
+            return false; // that will wake it
+        }
+        Tray::new(self.ledger.tray()).remind(self.tail);
+        self.outgoing.push_back(Outgoing {
+            parcels: Vec::new(),
+            head: wire::nudge(),
+            body: Body::None,
+            sent: 0,
+        });
+        true
+    }
+
     /// Frames wait for room in the socket.
     pub(crate) fn is_sending(&self) -> bool {
         !self.outgoing.is_empty()

@@ -23,11 +23,16 @@
 //! 3. Who finds the worker asleep takes that word back and owes it something through the socket: the
 //!    frame, or, if that is a letter already, a `NUDGE`, which says nothing. From then
 //!    on the worker counts as awake.
+//! 4. Where each side stands it knows from its own memory: `tail` and `head` are written for the other, and what
+//!    is written over them is put right by the next letter. Who counts as awake and does not begin gets a `NUDGE`, and `tail`
+//!    once more ([`Tray::remind`]), in case that it sleeps. A letter stands there
+//!    only after the bytes before its place have been sent: a worker that has read all that
+//!    has come, and finds a letter whose turn it is not, ends, because somebody has written over it.
 //!
 //! **Invariants.**
 //! - **W40** The parent believes nothing that it reads here: `head` and `asleep` decide only which way a frame
 //!   goes, and a position is reduced to one in the ring before it is used. What a worker gains by
-//!   lying is that it does not hear of its own work, as if it stood still.
+//!   lying is that it hears of its own work late.
 //!
 //! **Rejected.** A futex to sleep on: the worker would wait for two things at once, and a thread of its own
 //! would have to turn one into the other. The same for results: the ledger is that already.
@@ -115,6 +120,11 @@ impl Tray<'_> {
         }
     }
 
+    /// Says once more how far the letters go, before a `NUDGE`.
+    pub(crate) fn remind(&self, tail: u64) {
+        self.0[TAIL].store(tail, Ordering::Release);
+    }
+
     /// Takes the word back that the worker sleeps: true for who has to wake it.
     fn claim(&self) -> bool {
         let asleep = &self.0[ASLEEP];
@@ -148,9 +158,9 @@ impl Tray<'_> {
 /// The worker's side.
 impl Tray<'_> {
     /// Reads the next letter into `letter`, if there is one and its turn has come: `place` bytes of the socket's
-    /// have been used.
-    pub(crate) fn read(&self, place: u64, letter: &mut Vec<u8>) -> bool {
-        let head = self.0[HEAD].load(Ordering::Relaxed); // nobody else writes it
+    /// have been used. `at` is where it begins, and only the worker's own memory knows.
+    pub(crate) fn read(&self, at: &mut u64, place: u64, letter: &mut Vec<u8>) -> bool {
+        let head = *at;
         // Acquire: the letter is written before it counts.
         if head == self.0[TAIL].load(Ordering::Acquire)
             || self.letters(head).load(Ordering::Relaxed) != place
@@ -164,16 +174,16 @@ impl Tray<'_> {
             letter.extend_from_slice(&self.letters(at).load(Ordering::Relaxed).to_ne_bytes());
         }
         letter.truncate(length);
-        self.0[HEAD].store(head + 2 + words, Ordering::Release);
+        *at = head + 2 + words;
+        self.0[HEAD].store(*at, Ordering::Release);
         true
     }
 
     /// About to sleep in `recv`. False: there is a letter.
-    pub(crate) fn falls_asleep(&self) -> bool {
+    pub(crate) fn falls_asleep(&self, head: u64) -> bool {
         self.0[ASLEEP].store(1, Ordering::Relaxed);
         // Pairs with the fence in `post`.
         self.fence();
-        let head = self.0[HEAD].load(Ordering::Relaxed);
         let none = head == self.0[TAIL].load(Ordering::Acquire);
         if !none {
             self.wakes();
@@ -209,15 +219,18 @@ mod tests {
     fn letters_come_as_they_were_written() {
         let words = words();
         let tray = Tray::new(&words);
-        let (mut tail, mut letter) = (0, Vec::new());
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
         for round in 0..5_000usize {
             let bytes: Vec<u8> = (0..round % 300).map(|n| (n + round) as u8).collect();
             let (first, second) = bytes.split_at(round % 7 * bytes.len() / 7);
             assert_eq!(tray.post(&mut tail, 9, [first, second]), Posted::Yes);
-            assert!(!tray.read(8, &mut letter), "its turn has not come");
-            assert!(tray.read(9, &mut letter));
+            assert!(
+                !tray.read(&mut head, 8, &mut letter),
+                "its turn has not come"
+            );
+            assert!(tray.read(&mut head, 9, &mut letter));
             assert_eq!(letter, bytes, "{round}");
-            assert!(!tray.read(9, &mut letter));
+            assert!(!tray.read(&mut head, 9, &mut letter));
         }
     }
 
@@ -225,7 +238,7 @@ mod tests {
     fn what_does_not_fit_goes_the_other_way() {
         let words = words();
         let tray = Tray::new(&words);
-        let (mut tail, mut letter) = (0, Vec::new());
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
         let long = [7; MOST + 1];
         assert_eq!(tray.post(&mut tail, 0, [&long, &[]]), Posted::No);
         let mut count = 0;
@@ -233,13 +246,13 @@ mod tests {
             count += 1;
         }
         assert_eq!(count as usize, ROOM / 102);
-        assert!(tray.read(0, &mut letter));
+        assert!(tray.read(&mut head, 0, &mut letter));
         assert_eq!(
             tray.post(&mut tail, count, [&long[..800], &[]]),
             Posted::Yes
         );
         for place in 1..=count {
-            assert!(tray.read(place, &mut letter) && letter == long[..800]);
+            assert!(tray.read(&mut head, place, &mut letter) && letter == long[..800]);
         }
     }
 
@@ -247,13 +260,13 @@ mod tests {
     fn who_sleeps_is_woken_once() {
         let words = words();
         let tray = Tray::new(&words);
-        let (mut tail, mut letter) = (0, Vec::new());
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
         tray.clear();
         assert_eq!(tray.post(&mut tail, 0, [b"a", b""]), Posted::No);
         assert_eq!(tray.post(&mut tail, 0, [b"b", b""]), Posted::Yes);
-        assert!(!tray.falls_asleep(), "there is a letter");
-        assert!(tray.read(0, &mut letter) && letter == b"b");
-        assert!(tray.falls_asleep());
+        assert!(!tray.falls_asleep(head), "there is a letter");
+        assert!(tray.read(&mut head, 0, &mut letter) && letter == b"b");
+        assert!(tray.falls_asleep(head));
         assert_eq!(tray.post(&mut tail, 0, [b"c", b""]), Posted::No);
         tray.wakes();
         assert_eq!(tray.post(&mut tail, 0, [b"d", b""]), Posted::Yes);

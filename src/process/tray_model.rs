@@ -85,7 +85,7 @@ impl Pair {
 
     /// The worker: hears `count` frames, in their order.
     pub fn worker(&self, count: u8) {
-        let (mut place, mut received) = (0, None);
+        let (mut place, mut head, mut received) = (0, 0, None);
         let (mut letter, mut next) = (Vec::new(), 1);
         let mut hear = |frame: u8| {
             assert_eq!(frame, next, "out of turn");
@@ -97,7 +97,7 @@ impl Pair {
                 Broken::NoPlaces => 0,
                 _ => place,
             };
-            if self.tray().read(at, &mut letter) {
+            if self.tray().read(&mut head, at, &mut letter) {
                 if hear(letter[0]) {
                     return;
                 }
@@ -110,8 +110,8 @@ impl Pair {
                 }
                 continue;
             }
-            let sleeps = self.tray().falls_asleep();
-            if !sleeps && self.tray().read(at, &mut letter) {
+            let sleeps = self.tray().falls_asleep(head);
+            if !sleeps && self.tray().read(&mut head, at, &mut letter) {
                 if hear(letter[0]) {
                     return;
                 }

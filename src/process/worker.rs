@@ -122,6 +122,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
         letter: Vec::new(),
         has_letter: false,
         place: 0,
+        head: 0,
     };
     let [memory, bell] = inlet.first()?;
     inlet.tray = Some(ledger::Tray::map(&memory)?);
@@ -247,6 +248,8 @@ struct Inlet {
     has_letter: bool,
     /// How many bytes from the socket have been used.
     place: u64,
+    /// Where the next letter begins.
+    head: u64,
 }
 
 impl Inlet {
@@ -323,7 +326,8 @@ impl Inlet {
         if !self.has_letter
             && let Some(tray) = &self.tray
         {
-            self.has_letter = Tray::new(tray.words()).read(self.place, &mut self.letter);
+            let tray = Tray::new(tray.words());
+            self.has_letter = tray.read(&mut self.head, self.place, &mut self.letter);
         }
         self.has_letter
     }
@@ -367,16 +371,21 @@ impl Inlet {
             self.bytes = Vec::new(); // one large frame does not cost its memory for ever
         }
         // In the middle of a frame the rest of it is on its way.
-        let sleeps = have == 0 && self.tray().falls_asleep();
-        if have == 0 && !sleeps && self.takes_letter() {
-            return; // (One whose turn has not come stands behind bytes that are on their way, too.)
+        let sleeps = have == 0 && self.tray().falls_asleep(self.head);
+        let mut flags = RecvFlags::empty();
+        if have == 0 && !sleeps {
+            if self.takes_letter() {
+                return;
+            }
+            // One whose turn has not come stands behind bytes that have been sent.
+            flags = RecvFlags::DONTWAIT;
         }
         let count = loop {
-            let flags = RecvFlags::empty();
             match self.arrivals.receive(&self.socket, &mut self.room, flags) {
                 Ok(0) => die(),
                 Ok(count) => break count,
                 Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => exit(1), // somebody has written over it
                 Err(_) => die(),
             }
         };

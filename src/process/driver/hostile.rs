@@ -163,7 +163,7 @@ impl World {
                     head.extend_from_slice(body.bytes());
                     self.work(&head);
                 }
-                Action::Ring(_) => {}
+                Action::Ring(_) | Action::Nudge(_) => {}
                 Action::Kill(_) => self.peer = None,
             }
         }

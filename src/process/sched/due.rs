@@ -8,10 +8,13 @@
 //!    again when the item that it finds running then is due: one look per timeout
 //!    and frame, not one per item. What the worker has finished is read first, so an
 //!    item that ended in time is never blamed.
+//!    A frame with ends of channels that was taken back before it had begun condemns its worker, too, with a grace of its own:
+//!    the ends are open until the worker hears of it, and one that has been stopped never does (W25).
 //! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
 //!    that is not, the results of a frame that takes longer than it should are
 //!    read ahead, and what of it has not begun is taken back, so that the frame ends with
 //!    the item that runs: nothing that is done waits for what is not.
+//! 4. A worker that does not begin its first frame is nudged, once: it may sleep although it says that it does not (`tray`).
 //!
 //! **Cost.** What is due next is looked for in the windows, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
 //! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
@@ -22,7 +25,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Sched};
-use crate::process::crew::{PATIENCE, State, Worker};
+use crate::process::crew::{DEAF, ENDS_LIMIT, PATIENCE, State, Worker};
 use crate::task::TaskError;
 
 /// How long until a look is repeated that came too early.
@@ -51,6 +54,7 @@ impl Sched {
             due(worker.limit());
             due(worker.condemned.map(|(at, _)| at));
             due(hurries_at(worker));
+            due(deaf_at(worker));
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }
@@ -91,7 +95,8 @@ impl Sched {
         if innocent {
             // Its end is on the way: nothing runs beside the condemned.
             worker.condemned = Some((now + PATIENCE, sequence));
-        } else if runs(worker, position) {
+        } else if runs(worker, position) || worker.window[position].end == 0 {
+            // (It may have to be killed because it has not begun: its ends are open as long as it lives.)
             worker.fruitful = true;
             self.kill(index);
         }
@@ -106,6 +111,20 @@ impl Sched {
             worker.condemned = Some((now + self.policy.grace, sequence));
             worker.disown(place);
             self.actions.push(Action::Ring(index));
+        } else if !known && worker.window[place].holds_ends && worker.window[place].end == 0 {
+            // It closes them when it hears of the frame, and others wait for that.
+            worker.condemned = Some((now + ENDS_LIMIT, sequence));
+        }
+    }
+
+    /// A worker has not begun for long, and perhaps has not heard that it should.
+    pub(super) fn nudge(&mut self, index: usize, now: Instant) {
+        let worker = &mut self.workers[index];
+        if deaf_at(worker).is_some_and(|at| at <= now)
+            && let Some(flight) = worker.window.front_mut()
+        {
+            flight.nudged = true;
+            self.actions.push(Action::Nudge(index));
         }
     }
 
@@ -181,6 +200,13 @@ impl Sched {
             }
         }
     }
+}
+
+/// When to wake the worker because it has not begun its first frame.
+fn deaf_at(worker: &Worker) -> Option<Instant> {
+    let flight = worker.window.front()?;
+    let waits = !flight.nudged && worker.begun(0) == 0;
+    waits.then_some(worker.front_since + DEAF)
 }
 
 /// When to take back what the worker has not begun, because results may wait for it: those of

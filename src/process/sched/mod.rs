@@ -95,6 +95,8 @@ pub(crate) enum Action {
     },
     /// Make the worker look at its gates: something that it runs is unwanted.
     Ring(usize),
+    /// Wake the worker, if it sleeps.
+    Nudge(usize),
     Kill(usize),
 }
 
@@ -244,6 +246,7 @@ impl Sched {
             self.execute_condemned(index, now);
             self.expire(index, now);
             self.hurry(index, now);
+            self.nudge(index, now);
             self.retire(index, now);
             let worker = &mut self.workers[index];
             if worker.limit().is_some_and(|limit| limit <= now) {
@@ -321,6 +324,7 @@ impl Sched {
                 flight.hurry = None;
             }
             flight.ends = piece.has_ends();
+            flight.holds_ends = ends;
             flight.kept = job.work.retry > 0;
             self.forget_ends(index, id);
             let Some(job) = self.jobs.get(&id) else {

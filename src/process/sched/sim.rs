@@ -416,6 +416,7 @@ impl World {
                         }
                     }
                 }
+                Action::Nudge(_) => {}
                 Action::Kill(index) => {
                     let running = self.sims[index].as_ref().and_then(|sim| sim.running);
                     if let Some(item) = running.filter(|item| item.0 != INITIALIZE) {
@@ -832,6 +833,58 @@ fn what_cannot_be_taken_back_is_not_lost() {
     world.sched.died(0, &exit, false, world.now);
     let waiting: usize = world.sched.jobs.get(&1).map_or(0, |job| job.items);
     assert_eq!(waiting, 6);
+}
+
+/// Who stands still with what was taken back from it, and with the ends of channels that came with that, is killed soon,
+/// and wakes nobody over and over.
+#[test]
+fn who_stands_still_keeps_no_ends() {
+    let mut held = 0;
+    for seed in 0..worlds() {
+        let mut world = World::new(seed);
+        let holds = |sim: &Sim, world: &World| {
+            let (head, items) = sim.inbox.front()?;
+            let known = world.jobs.get(&items.front()?.0).copied()?;
+            let ends = head.ends || known.context && known.ends;
+            (ends && sim.begun == 0 && sim.running.is_none()).then(|| sim.gates.clone())
+        };
+        let mut frozen = Vec::new();
+        for _ in 0..400 {
+            world.step();
+            for index in 0..world.sims.len() {
+                let sim = world.sims[index].as_ref();
+                if let Some(gates) = sim.and_then(|sim| holds(sim, &world)) {
+                    frozen.push((index, gates));
+                    world.sims[index].as_mut().unwrap().frozen = true;
+                }
+            }
+            if !frozen.is_empty() {
+                break;
+            }
+        }
+        world.hostile = false;
+        // Some are taken over by others, the rest is cancelled.
+        let begin = world.now;
+        while world.now - begin < Duration::from_millis(300) {
+            world.step();
+        }
+        for id in 1..world.next_job {
+            world.cancelled.insert(id);
+            world.sched.cancel(id, world.now);
+        }
+        let begin = world.now;
+        while world.now - begin < Duration::from_millis(1100) {
+            world.step();
+        }
+        for (index, gates) in &frozen {
+            let lives = world.sims[*index]
+                .as_ref()
+                .is_some_and(|sim| Arc::ptr_eq(&sim.gates, gates));
+            assert!(!lives, "seed {seed}: {index} keeps ends");
+            held += 1;
+        }
+    }
+    assert!(held > worlds() / 4, "{held} held ends");
 }
 
 /// As many items as it may have were sent to a worker that stands still, and cancelled: it is replaced.
