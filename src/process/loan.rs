@@ -31,7 +31,7 @@
 //!   answered has that very block, and one to the area only within the area, of which it makes numbers after it has
 //!   copied it (W52).
 //!
-//! **Bounds.** Arguments: [`arena::CAPACITY`](crate::sys::arena::CAPACITY) at once, [`arena::KEPT`](crate::sys::arena::KEPT) when none is out, for a pool. Results:
+//! **Bounds.** Arguments: [`arena::CAPACITY`] at once, [`arena::KEPT`] when none is out, for a pool. Results:
 //! [`AREA`] at once, [`KEPT`] from when the worker hears of the next frame, for a worker.
 //!
 //! **Rejected.** Letting the parent, too, look at numbers where they are: a worker may change them. Contexts of
