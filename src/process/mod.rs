@@ -16,11 +16,13 @@
 //!
 //! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
-//! the language of both sides; `chunk` the arguments in it, written by `flavor`. `sched` decides, with `job` and
+//! the language of both sides; `chunk` the arguments in it, written by `encoder` and `flavor`. What does not fit into bytes
+//! goes beside them: descriptors (`baggage`), and large numbers (`bulk`), which are lent (`loan`, and `ring` for the way back). Small frames
+//! for a worker that is awake lie in a `tray`. `sched` decides, with `job` and
 //! `crew` (and `numbered`) as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
 //! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
 //! function again.
-//! `sys::image`, `sys::ledger` and `sys::gate` lie below.
+//! `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
 //!
 //! **Between processes.** Values go through a [`channel`](channel()), numbers lie in
 //! [`Shared`] and [`SharedAtomics`], results come from calls. Locks, semaphores,

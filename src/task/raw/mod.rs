@@ -18,6 +18,9 @@
 //! a hook, a cancel token) is in a record of its own, behind `side`. `cell::tests`
 //! gates it.
 //!
+//! **Memory.** A loop's thread cuts the cells of its own tasks out of its [`slab`]s; all others come from what the thread
+//! has in [`stock`] of earlier ones, and memory that was freed elsewhere goes back to those who spawn by way of the [`depot`].
+//!
 //! **One consumer slot.** Whoever waits is a `std::task::Waker`: an `.await` is
 //! one by nature; a parked thread, a callback and a node in a ready queue are
 //! wakers of our own ([`crate::sync::park`], `task/on_done.rs`). So there is one
