@@ -10,8 +10,8 @@
 # (benches/src/pool_instructions.rs says under which circumstances), divided by how
 # many operations that is. A tree's operation is a node: a join and the sum around it.
 # The event loop: the same (benches/src/loop_instructions.rs); and, counted by strace, the
-# system calls of an echo on one connection and on each of 64, without the client's own two, and of a
-# wake-up; and the allocations of each.
+# system calls of an echo on one connection and on each of 64, without the client's own two, of a
+# connection with one request to hyper's server, without the client's seven, and of a wake-up; and the allocations of each.
 #
 # The limits are in benches/limits.txt, a name and a number in each line; what has none is
 # shown only: peers, and counts that depend on when another thread wakes up. A limit with
@@ -71,6 +71,7 @@ calls() {
     local name=${1#calls-} once twice client=0
     case $name in
     echo-*) client=2 ;;
+    http-connection*) client=7 ;;
     wake-awake) client=2/7 ;; # the first one finds it asleep
     esac
     once=$(traced "$name" 1)
@@ -127,7 +128,7 @@ for name in loop-one-by-one loop-yield loop-timer echo-1 echo-64 wake-asleep; do
     row "allocations-$name" allocations
 done
 if command -v strace >/dev/null; then
-    for name in echo-1 echo-64 wake-asleep wake-awake; do
+    for name in echo-1 echo-64 http-connection http-connection-tokio wake-asleep wake-awake; do
         row "calls-$name" calls
     done
 else

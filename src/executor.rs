@@ -8,7 +8,7 @@
 //! It stands above the pools, which know nothing of it. It is not in the
 //! prelude, nor implemented for `Arc<E>`: its `map` would shadow the pools' own.
 //!
-//! Tests: `tests/executor.rs`.
+//! Tests: `tests/task/executor.rs`.
 
 use std::fmt;
 use std::num::NonZeroUsize;

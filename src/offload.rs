@@ -15,13 +15,13 @@
 //!
 //! `threads` and `idle` change under the lock only, in the critical section that
 //! looks at the queue: so a queued call is never left to a thread that has ended.
-//! Should the system refuse a thread while there is none, the call ends in
-//! `Closed`.
+//! Should the system refuse a thread while there is none, the call is an error that says so.
 //!
 //! Checked by `tests/event_loop/` (a name is looked up, numbers need no thread)
 //! and below.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
 use crate::record;
 use crate::sys::fork::PerProcess;
-use crate::task::{self, Runnable, Task};
+use crate::task::{self, Runnable, Task, TaskError};
 
 /// As many calls may be under way at once before others have to wait.
 const MOST: usize = 128;
@@ -52,6 +52,18 @@ where
     task
 }
 
+/// What to say of a call that has not come back.
+pub(crate) fn in_words(error: TaskError) -> io::Error {
+    if let TaskError::Closed = error
+        && let Some((kind, why)) = &queue().state.lock().refused
+    {
+        let what =
+            "this blocks, so it needs a thread of its own, and the system refused to start one";
+        return io::Error::new(*kind, format!("{what}: {why}"));
+    }
+    error.into()
+}
+
 fn queue() -> &'static Arc<Queue> {
     // A forked child has none of its parent's threads, and starts its own.
     static QUEUE: PerProcess<Arc<Queue>> = PerProcess::new();
@@ -64,6 +76,7 @@ fn queue() -> &'static Arc<Queue> {
                 idle: 0,
                 taken: 0,
                 watched: false,
+                refused: None,
             }),
             rung: Condvar::new(),
             never: Condvar::new(),
@@ -88,6 +101,9 @@ struct State {
     taken: u64,
     /// A thread beyond [`MOST`] looks whether any is.
     watched: bool,
+    /// Why a call that waited found no thread, last time. Never cleared: only such a call is closed, and it
+    /// may ask later than the next thread is started.
+    refused: Option<(io::ErrorKind, String)>,
 }
 
 impl Queue {
@@ -105,10 +121,11 @@ impl Queue {
             self.start_watch();
         } else if !start {
             self.rung.notify_one();
-        } else if !self.start(Self::serve) {
+        } else if let Err(error) = self.start(Self::serve) {
             let mut state = self.state.lock();
             state.threads -= 1;
             let stranded = if state.threads == 0 {
+                state.refused = Some((error.kind(), error.to_string()));
                 std::mem::take(&mut state.calls)
             } else {
                 VecDeque::new()
@@ -118,16 +135,14 @@ impl Queue {
         }
     }
 
-    fn start(&self, job: fn(&Self)) -> bool {
-        Builder::new()
-            .name("trefoil-io".into())
-            .spawn(move || job(queue()))
-            .is_ok()
+    fn start(&self, job: fn(&Self)) -> io::Result<()> {
+        let thread = Builder::new().name("trefoil-io".into());
+        thread.spawn(move || job(queue())).map(drop)
     }
 
     /// `watched` is set. Should the system refuse the thread, the next call tries again.
     fn start_watch(&self) {
-        if !self.start(Self::watch) {
+        if self.start(Self::watch).is_err() {
             self.state.lock().watched = false;
         }
     }
@@ -231,7 +246,7 @@ mod tests {
         let mut bad = run(|| panic!("on purpose"));
         assert!(matches!(
             bad.join_timeout(PATIENCE),
-            Err(task::TaskError::Panicked(panic)) if panic.message() == "on purpose"
+            Err(TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
         assert_eq!(run(|| 1).join_timeout(PATIENCE).unwrap(), 1);
     }

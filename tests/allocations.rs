@@ -220,6 +220,9 @@ fn one_allocation_per_task() {
             trefoil::scope(|s| drop(s.spawn(|| ())));
             most = most.max(LIVE.load(Ordering::SeqCst));
         }
+        for _ in single.imap(0..100_000, |i| i) {
+            most = most.max(LIVE.load(Ordering::SeqCst));
+        }
         most
     });
     assert!(most - before < 1 << 20, "{} bytes more", most - before);
@@ -232,6 +235,7 @@ fn one_allocation_per_task() {
         ended.recv().unwrap();
     });
     begun.recv().unwrap();
+    let queued = single.spawn(|| 7);
     let before = LIVE.load(Ordering::SeqCst);
     let mut most = 0;
     for i in 0..100_000_u64 {
@@ -242,8 +246,12 @@ fn one_allocation_per_task() {
         single.scope(|s| drop(s.spawn(|| ())));
         most = most.max(LIVE.load(Ordering::SeqCst));
     }
+    for _ in single.imap(0..100_000, |i| i) {
+        most = most.max(LIVE.load(Ordering::SeqCst));
+    }
     end.send(()).unwrap();
     busy.join().unwrap();
+    assert_eq!(queued.join().unwrap(), 7);
     assert!(
         most - before < 1 << 20,
         "{} bytes more, from outside",

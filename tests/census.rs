@@ -1,9 +1,9 @@
-//! A census: what exists before a hundred executors have come and gone, and
+//! A census: what exists before many executors have come and gone, and
 //! after. Threads, descriptors and children must be as many.
 //!
 //! 1. One cycle of each kind runs first, uncounted: what a process has once for
 //!    ever (a panic hook, a lazily opened file of the standard library) appears.
-//! 2. Count. Run a hundred cycles, each with real work and with work that is
+//! 2. Count. Run many cycles, each with real work and with work that is
 //!    still pending when its executor is dropped. Count again.
 //! 3. A thread that has been joined leaves `/proc` a moment later, so the first
 //!    count is the lowest of a short while, and the second is repeated until it
@@ -20,19 +20,17 @@
 
 mod support;
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use support::{Test, tests};
+use support::{Test, census, nothing_left_since, tests};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, ProcessPool, ThreadPool, time};
 
-const CYCLES: usize = 100;
+const CYCLES: usize = 30;
 
 fn main() {
     trefoil::init();
-    support::main(TESTS);
+    support::main(&[TESTS]);
 }
 
 tests! {
@@ -68,11 +66,7 @@ fn count(cycle: fn()) {
     for _ in 0..CYCLES {
         cycle();
     }
-    let after = settled(before);
-    assert!(
-        after.fits(before),
-        "{before:?} became {after:?} in {CYCLES} cycles"
-    );
+    nothing_left_since(before);
 }
 
 fn a_thread_pool() {
@@ -132,68 +126,17 @@ fn a_deadline() {
     );
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Census {
-    threads: usize,
-    descriptors: usize,
-    children: usize,
-}
-
-impl Census {
-    fn take() -> Self {
-        let entries = |dir: &str| fs::read_dir(dir).expect("a Linux /proc").count();
-        Self {
-            threads: entries("/proc/self/task"),
-            descriptors: entries("/proc/self/fd"),
-            children: children().len(),
-        }
-    }
-
-    /// No more of anything than in `other`.
-    fn fits(self, other: Self) -> bool {
-        self.threads <= other.threads
-            && self.descriptors <= other.descriptors
-            && self.children <= other.children
-    }
-}
-
-/// The processes whose parent is this one, dead and unreaped ones included.
-fn children() -> BTreeSet<u32> {
-    let own = std::process::id();
-    let processes = fs::read_dir("/proc").expect("a Linux /proc").flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| parent(*pid) == Some(own)).collect()
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(1)?.parse().ok()
-}
-
 /// The lowest count of each within a fifth of a second: a thread that is just
 /// ending must not raise the bar.
-fn lowest() -> Census {
+fn lowest() -> (usize, usize, bool) {
     let deadline = Instant::now() + Duration::from_millis(200);
-    let mut lowest = Census::take();
+    let mut lowest = census();
     while Instant::now() < deadline {
         std::thread::yield_now();
-        let census = Census::take();
-        lowest.threads = lowest.threads.min(census.threads);
-        lowest.descriptors = lowest.descriptors.min(census.descriptors);
-        lowest.children = lowest.children.min(census.children);
+        let now = census();
+        lowest.0 = lowest.0.min(now.0);
+        lowest.1 = lowest.1.min(now.1);
+        lowest.2 = lowest.2.min(now.2);
     }
     lowest
-}
-
-/// Counts until the census fits into `wanted`, or for ten seconds.
-fn settled(wanted: Census) -> Census {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let census = Census::take();
-        if census.fits(wanted) || Instant::now() > deadline {
-            return census;
-        }
-        std::thread::yield_now();
-    }
 }

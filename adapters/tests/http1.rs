@@ -5,12 +5,14 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::{AsyncReadExt, AsyncWriteExt};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -143,6 +145,52 @@ fn a_client_that_half_closes_gets_its_answer() {
             near.read_to_string(&mut answer).await.unwrap();
             assert!(answer.ends_with("/late"), "{answer}");
             serving.await.unwrap().unwrap();
+        });
+    });
+}
+
+/// A request and the end of what its client says, at the same time: both there before the
+/// connection is accepted, or both in one event. It is answered all the same, also where clients
+/// that half-close are not looked for.
+#[test]
+fn a_request_that_comes_with_the_end_of_its_connection_is_answered() {
+    const REQUEST: &[u8] = b"GET /both HTTP/1.1\r\nHost: x\r\n\r\n";
+    async fn ask<S>(near: S, far: S, first: bool, end: impl FnOnce(&S)) -> String
+    where
+        S: AsyncReadExt + AsyncWriteExt + Unpin + hyper::rt::Read + hyper::rt::Write + 'static,
+    {
+        let mut near = near;
+        let mut serving =
+            Box::pin(server::conn::http1::Builder::new().serve_connection(far, service_fn(path)));
+        if !first {
+            // It waits for the request by now.
+            poll_fn(|cx| {
+                assert!(serving.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        near.write_all(REQUEST).await.unwrap();
+        end(&near);
+        serving.await.unwrap();
+        let mut answer = String::new();
+        near.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+    within_deadline(|| {
+        trefoil::run(async {
+            for first in [true, false] {
+                for _ in 0..30 {
+                    let (near, far) = connected().await;
+                    let end = |near: &TcpStream| near.shutdown(Shutdown::Write).unwrap();
+                    let answer = ask(near, far, first, end).await;
+                    assert!(answer.ends_with("/both"), "TCP, {first}: {answer:?}");
+                    let (near, far) = UnixStream::pair().unwrap();
+                    let end = |near: &UnixStream| near.shutdown(Shutdown::Write).unwrap();
+                    let answer = ask(near, far, first, end).await;
+                    assert!(answer.ends_with("/both"), "Unix, {first}: {answer:?}");
+                }
+            }
         });
     });
 }

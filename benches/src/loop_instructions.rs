@@ -9,22 +9,30 @@
 //! **What makes it exact.** Everything runs on one thread, in turns that are always the same. So the client
 //! of the echoes does not run beside the loop: it writes its requests while the loop is not
 //! driven, and reads the answers afterwards; its own two calls for each echo are counted, too, and taken off
-//! by the script. The clock is stopped, since some decisions hang on it.
+//! by the script. So is the client of the connections to hyper's server, of which one makes one request. The clock is stopped, since some decisions hang on it.
 #![allow(unsafe_code)] // an allocator cannot be had without
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures::task::AtomicWaker;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use trefoil::{EventLoop, LoopHandle};
 
 struct Counting;
@@ -52,7 +60,9 @@ const TASKS: u64 = 10_000;
 const BATCH: u64 = 1_000;
 const YIELDERS: u64 = 100;
 const ECHOES: u64 = 2_000;
+const CONNECTIONS: u64 = 500;
 const REQUEST: [u8; 64] = [7; 64];
+const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// What is counted.
 #[inline(never)]
@@ -153,6 +163,52 @@ impl Echo {
     }
 }
 
+/// How far hyper's server has come: requests that it has taken, and connections that have ended.
+#[derive(Default)]
+struct Steps {
+    done: AtomicU64,
+    waiting: AtomicWaker,
+}
+
+impl Steps {
+    fn step(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.waiting.wake();
+    }
+
+    /// Until the step with this number.
+    async fn reach(&self, number: u64) {
+        poll_fn(|cx| {
+            self.waiting.register(cx.waker());
+            if self.done.load(Ordering::Relaxed) < number {
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn answer(&self) -> Result<Response<String>, Infallible> {
+        self.step();
+        Ok(Response::new("hello, world".to_owned()))
+    }
+}
+
+/// One connection with one request: the client writes it, says that it says no more, and then reads the answer.
+/// `drive`: the server, until that step. The client makes seven calls.
+fn connection(address: SocketAddr, steps: &Steps, drive: &mut dyn FnMut(u64)) {
+    let before = steps.done.load(Ordering::Relaxed);
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(HTTP).unwrap();
+    drive(before + 1);
+    client.shutdown(Shutdown::Write).unwrap();
+    drive(before + 2);
+    let mut answer = [0; 1024];
+    let count = client.read(&mut answer).unwrap();
+    assert!(answer[..count].ends_with(b"hello, world"));
+    assert_eq!(client.read(&mut answer).unwrap(), 0);
+}
+
 /// Runs what other threads (or this one, from outside) have brought, and lies down.
 fn settle(event_loop: &EventLoop) {
     while event_loop.poll_once() {}
@@ -239,6 +295,65 @@ fn main() {
         "echo-64" => {
             let mut echo = Echo::connect(event_loop, 64);
             count(want, ECHOES / 64, 64, || echo.round(event_loop));
+        }
+        "http-connection" => {
+            let steps = Arc::new(Steps::default());
+            let of_server = steps.clone();
+            let address = event_loop.block_on(async {
+                let listener = trefoil::io::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                trefoil::spawn(async move {
+                    loop {
+                        let (stream, _) = listener.accept().await.unwrap();
+                        let steps = of_server.clone();
+                        trefoil::spawn(async move {
+                            let service = service_fn(|_: Request<Incoming>| steps.answer());
+                            let serving = http1::Builder::new().serve_connection(stream, service);
+                            serving.await.unwrap();
+                            steps.step();
+                        })
+                        .detach();
+                    }
+                })
+                .detach();
+                address
+            });
+            count(want, CONNECTIONS, 1, || {
+                connection(address, &steps, &mut |step| {
+                    event_loop.block_on(steps.reach(step));
+                });
+            });
+        }
+        "http-connection-tokio" => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let steps = Arc::new(Steps::default());
+            let of_server = steps.clone();
+            let address = runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                tokio::spawn(async move {
+                    loop {
+                        let (stream, _) = listener.accept().await.unwrap();
+                        let steps = of_server.clone();
+                        tokio::spawn(async move {
+                            let service = service_fn(|_: Request<Incoming>| steps.answer());
+                            let stream = TokioIo::new(stream);
+                            let serving = http1::Builder::new().serve_connection(stream, service);
+                            serving.await.unwrap();
+                            steps.step();
+                        });
+                    }
+                });
+                address
+            });
+            count(want, CONNECTIONS, 1, || {
+                connection(address, &steps, &mut |step| {
+                    runtime.block_on(steps.reach(step));
+                });
+            });
         }
         // A wake-up of a loop that sleeps, and the loop's turn after it.
         "wake-asleep" => {

@@ -923,6 +923,29 @@ fn reentrant_lock_excludes_others() {
     });
 }
 
+// ---------------------------------------------------------------- references
+
+/// Two threads clone and drop, where more were cloned before than the count has room for.
+fn a_full_count_of_references() {
+    let full = loom::sync::Arc::new(model::Full::new(0));
+    let other = {
+        let full = full.clone();
+        thread::spawn(move || {
+            full.retain();
+            assert!(!full.release() && !full.release());
+        })
+    };
+    full.retain();
+    assert!(!full.release());
+    other.join().unwrap();
+    assert!(full.more() >= 0, "it comes down: {}", full.more());
+}
+
+#[test]
+fn full_count_of_references_does_not_come_down() {
+    explore(|_| a_full_count_of_references());
+}
+
 // --------------------------------------------------------------------- slabs
 
 /// Two blocks; another thread brings one back while the slab's own takes, gives and ends.
@@ -1011,6 +1034,19 @@ fn the_models_catch_a_slab_forgotten_late() {
 fn slab_forgotten_late() {
     model::forget_late(true);
     loom::model(all_blocks_from_elsewhere);
+}
+
+/// A count that is full is counted down all the same: after some more it would be zero while there are owners.
+#[test]
+fn the_models_catch_a_full_count_that_comes_down() {
+    trefoil_checks::must_fail_with("a_full_count_that_comes_down", "it comes down");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_full_count_that_comes_down"]
+fn a_full_count_that_comes_down() {
+    model::count_down(true);
+    loom::model(a_full_count_of_references);
 }
 
 /// `lend` as a check followed by a store, where it must be one step: the

@@ -2,16 +2,19 @@
 //!
 //! One long async function uses promises, threads, worker processes and an event loop of
 //! its own, alone and mixed; each test has another runtime drive it.
+//!
+//! Length: one runtime after another; what is a task of theirs to a lock is asked of the same ones.
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures::StreamExt;
-use trefoil::sync::channel;
+use trefoil::sync::{ReentrantMutex, channel};
 use trefoil::{
     CancelToken, Completer, EventLoop, LoopHandle, ProcessPool, Task, TaskError, TaskGroup,
     ThreadPool, Until, as_completed, join_all, race, timeout, try_join_all, wait,
@@ -355,4 +358,121 @@ fn beside_the_timers_and_tasks_of_tokio() {
         assert!(endless.cancel());
         assert!(matches!(endless.await, Err(TaskError::Cancelled)));
     });
+}
+
+// ------------------------------------------------------------ a lock of tasks
+
+type Lock = std::rc::Rc<ReentrantMutex<Cell<u32>>>;
+
+/// A task that takes the lock twice, and lets the others run meanwhile.
+async fn takes_it_twice(lock: Lock) {
+    let outer = lock.lock().await;
+    assert_eq!(outer.replace(1), 0, "another task has it, too");
+    futures_yield().await;
+    let inner = lock.lock().await;
+    futures_yield().await;
+    drop(outer);
+    futures_yield().await;
+    assert_eq!(inner.replace(0), 1);
+}
+
+/// Of no executor.
+async fn futures_yield() {
+    let mut yielded = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// Four tasks at once, on each kind of executor for one thread.
+fn four_on_local_executors() {
+    fn four() -> impl Iterator<Item = impl Future<Output = ()> + 'static> {
+        let lock = Lock::default();
+        (0..4).map(move |_| takes_it_twice(lock.clone()))
+    }
+
+    let smols = smol::LocalExecutor::new();
+    let tasks: Vec<_> = four().map(|task| smols.spawn(task)).collect();
+    futures::executor::block_on(smols.run(futures::future::join_all(tasks)));
+
+    let tokios = tokio::task::LocalSet::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    tokios.block_on(&runtime, async {
+        let tasks: Vec<_> = four().map(tokio::task::spawn_local).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+
+    let mut pool = futures::executor::LocalPool::new();
+    let spawner = pool.spawner();
+    for task in four() {
+        futures::task::LocalSpawnExt::spawn_local(&spawner, task).unwrap();
+    }
+    pool.run();
+
+    let unordered: futures::stream::FuturesUnordered<_> = four().collect();
+    futures::executor::block_on(unordered.collect::<()>());
+}
+
+#[test]
+fn a_reentrant_lock_excludes_the_tasks_of_other_executors() {
+    let sources = Sources::new(); // for its watchdog
+    four_on_local_executors();
+    // Inside of a task of ours.
+    sources
+        .threads
+        .spawn(four_on_local_executors)
+        .join()
+        .unwrap();
+    // Inside of the root future, and of a task of our loop.
+    async fn inside() {
+        let lock = Lock::default();
+        let smols = smol::LocalExecutor::new();
+        let tasks: Vec<_> = (0..4)
+            .map(|_| smols.spawn(takes_it_twice(lock.clone())))
+            .collect();
+        smols.run(futures::future::join_all(tasks)).await;
+    }
+    trefoil::run(inside());
+    trefoil::run(async { trefoil::spawn(inside()).await.unwrap() });
+}
+
+#[test]
+fn a_reentrant_lock_is_not_given_to_a_blocking_call_of_another_task() {
+    let _watched = Sources::new();
+    let lock = Lock::default();
+    let tasks = smol::LocalExecutor::new();
+    let other = lock.clone();
+    let holds = tasks.spawn(async move {
+        let held = other.lock().await;
+        futures_yield().await;
+        futures_yield().await;
+        drop(held);
+    });
+    let asks = tasks.spawn(async move {
+        futures_yield().await;
+        let lock = std::panic::AssertUnwindSafe(&lock);
+        let tried = lock.try_lock().is_some();
+        let blocked = std::panic::catch_unwind(move || drop(lock.lock_blocking()));
+        (
+            tried,
+            blocked
+                .unwrap_err()
+                .downcast::<&str>()
+                .map(|text| text.contains("for itself")),
+        )
+    });
+    futures::executor::block_on(tasks.run(async {
+        let (tried, words) = asks.await;
+        assert!(!tried && words.unwrap());
+        holds.await;
+    }));
 }

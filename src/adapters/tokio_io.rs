@@ -86,9 +86,8 @@ macro_rules! reads_filled {
     )* };
 }
 
-/// `$vectored`: a vectored write is one system call.
 macro_rules! writes {
-    ($vectored:literal: $($type:ty),*) => { $(
+    ($($type:ty),*) => { $(
         impl AsyncWrite for $type {
             #[inline]
             fn poll_write(
@@ -108,7 +107,7 @@ macro_rules! writes {
             }
 
             fn is_write_vectored(&self) -> bool {
-                $vectored
+                true
             }
 
             #[inline]
@@ -127,7 +126,6 @@ reads!(TcpStream, &TcpStream, UnixStream, &UnixStream);
 reads!(ReadHalf<TcpStream>, ReadHalf<UnixStream>);
 reads!(ChildStdout, ChildStderr);
 reads_filled!(Stdin, fs::File);
-writes!(true: TcpStream, &TcpStream, UnixStream, &UnixStream);
-writes!(true: WriteHalf<TcpStream>, WriteHalf<UnixStream>);
-writes!(true: ChildStdin);
-writes!(false: Stdout, Stderr, fs::File);
+writes!(TcpStream, &TcpStream, UnixStream, &UnixStream);
+writes!(WriteHalf<TcpStream>, WriteHalf<UnixStream>);
+writes!(ChildStdin, Stdout, Stderr, fs::File);

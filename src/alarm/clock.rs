@@ -4,6 +4,9 @@
 //! virtual one, for tests): then that clock's. Deadlines are compared with [`now`], so that
 //! whoever counts time counts it as the loop does that he runs on.
 //!
+//! What is too long for the clock ends when the clock does. By the real one nobody lives to see it; a virtual one comes to
+//! it when nothing else is left to wait for, so that nobody waits for ever.
+//!
 //! A length of time that is counted from a call ([`Span`]) may be counted outside of the
 //! loop that will wait for it, `event_loop.block_on(sleep(hour))` say: by another clock. It
 //! remembers which one, and is counted anew where that was not the waiting loop's.
@@ -14,6 +17,7 @@
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering}; // counters: no protocol
 use std::time::{Duration, Instant};
@@ -78,24 +82,24 @@ impl Clock {
 }
 
 thread_local! {
-    static CLOCK: RefCell<Option<Arc<Clock>>> = const { RefCell::new(None) };
+    // No destructor: a loop may run in that of another thread-local.
+    static CLOCK: RefCell<ManuallyDrop<Option<Arc<Clock>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
     /// Its number: all that most want to know.
     static NUMBER: Cell<u64> = const { Cell::new(REAL) };
 }
 
 #[inline]
 fn number() -> u64 {
-    NUMBER.try_with(Cell::get).unwrap_or(REAL)
+    NUMBER.with(Cell::get)
 }
 
 /// Makes `clock` (`None`: the real one) the time of this thread; the one before.
 pub(crate) fn replace_clock(clock: Option<Arc<Clock>>) -> Option<Arc<Clock>> {
     let number = clock.as_ref().map_or(REAL, |clock| clock.number);
-    let _ = NUMBER.try_with(|current| current.set(number));
-    CLOCK
-        .try_with(|current| current.replace(clock))
-        .ok()
-        .flatten()
+    NUMBER.with(|current| current.set(number));
+    let before = CLOCK.with(|current| current.replace(ManuallyDrop::new(clock)));
+    ManuallyDrop::into_inner(before)
 }
 
 /// The time here, and the number of the clock that says so.
@@ -110,12 +114,10 @@ fn read() -> (Instant, u64) {
 #[cold]
 fn read_virtual() -> (Instant, u64) {
     CLOCK
-        .try_with(|clock| {
+        .with(|clock| {
             let clock = clock.borrow();
             clock.as_ref().map(|clock| (clock.now(), clock.number))
         })
-        .ok()
-        .flatten()
         .unwrap_or_else(|| (Instant::now(), REAL))
 }
 
@@ -125,13 +127,28 @@ pub(crate) fn now() -> Instant {
     read().0
 }
 
+/// So much later than `start`; at the end of the clock, where it cannot say so.
+#[inline]
+pub(crate) fn later(start: Instant, length: Duration) -> Instant {
+    start.checked_add(length).unwrap_or_else(|| end(start))
+}
+
+/// The last second that the clock can say.
+#[cold]
+pub(crate) fn end(start: Instant) -> Instant {
+    let steps = (0..u64::BITS)
+        .rev()
+        .map(|bit| Duration::from_secs(1 << bit));
+    steps.fold(start, |end, step| end.checked_add(step).unwrap_or(end))
+}
+
 /// What is waited for by this thread's clock is outside of it, and nobody will tell: a virtual clock has patience
 /// for as long as the guard lives, from its making. With the real clock there is no guard.
 pub(crate) fn hold() -> Option<Held> {
     if number() == REAL {
         return None;
     }
-    let clock = CLOCK.try_with(|clock| clock.borrow().clone()).ok()??;
+    let clock = CLOCK.with(|clock| (**clock.borrow()).clone())?;
     clock.holds.fetch_add(1, Ordering::Relaxed);
     clock.begun.fetch_add(1, Ordering::Relaxed);
     Some(Held(clock))
@@ -155,11 +172,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Counted from now; the end is `None` where it is later than the clock can say.
+    /// Counted from now, and its end.
     #[inline]
-    pub(crate) fn count(length: Duration) -> (Option<Instant>, Self) {
+    pub(crate) fn count(length: Duration) -> (Instant, Self) {
         let (now, clock) = read();
-        (now.checked_add(length), Self { length, clock })
+        (later(now, length), Self { length, clock })
     }
 
     /// It has no length.
@@ -170,7 +187,7 @@ impl Span {
 
     /// At the first wait: the end by this thread's clock, if it was counted by another.
     #[inline]
-    pub(crate) fn recount(self) -> Option<Option<Instant>> {
-        (number() != self.clock).then(|| now().checked_add(self.length))
+    pub(crate) fn recount(self) -> Option<Instant> {
+        (number() != self.clock).then(|| later(now(), self.length))
     }
 }

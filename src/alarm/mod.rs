@@ -36,20 +36,17 @@
 //! `tests/event_loop/` (with, without and after a loop).
 
 mod clock;
-mod late;
-mod near;
-mod slots;
 mod thread;
 mod timers;
-mod wheel;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-pub(crate) use clock::{Clock, Span, hold, now, replace_clock};
+pub(crate) use clock::{Clock, Span, end, hold, later, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
 
 /// Completes once its deadline has passed. `Send`, `Unpin`, not bound to a loop.
@@ -74,24 +71,20 @@ impl Alarm {
         }
     }
 
-    /// `length` from now, by the clock of the thread that polls it first; `None`: later than
-    /// that can say.
-    pub(crate) fn after(length: Duration) -> Option<Self> {
+    /// `length` from now, by the clock of the thread that polls it first.
+    pub(crate) fn after(length: Duration) -> Self {
         let (deadline, span) = Span::count(length);
-        deadline.map(|deadline| Self {
+        Self {
             deadline,
             stage: Stage::New(Some(span)),
-        })
+        }
     }
 
     /// `Ready` once the deadline has passed; until then the task is woken by
     /// then. Only the waker of the latest call is woken.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Stage::New(span) = &self.stage {
-            if let Some(again) = span.and_then(Span::recount) {
-                // Past what this clock can say: as late as it was.
-                self.deadline = again.unwrap_or(self.deadline);
-            }
+            self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
             self.stage = Stage::Idle;
         }
         if now() >= self.deadline {
@@ -150,9 +143,8 @@ pub(crate) trait Timekeeper: Send + Sync {
 
 /// Makes `keeper` this thread's timekeeper for as long as the guard lives.
 pub(crate) fn install(keeper: Arc<dyn Timekeeper>) -> Installed {
-    let before = KEEPER.try_with(|current| current.replace(Some(keeper)));
     Installed {
-        before: before.ok().flatten(),
+        before: replace(Some(keeper)),
     }
 }
 
@@ -164,23 +156,25 @@ pub(crate) struct Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        let before = self.before.take();
-        let ours = KEEPER.try_with(|current| current.replace(before));
-        drop(ours);
+        drop(replace(self.before.take()));
     }
 }
 
+type Keeper = Option<Arc<dyn Timekeeper>>;
+
 thread_local! {
-    static KEEPER: RefCell<Option<Arc<dyn Timekeeper>>> = const { RefCell::new(None) };
+    // No destructor: a loop may run in that of another thread-local.
+    static KEEPER: RefCell<ManuallyDrop<Keeper>> = const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+fn replace(keeper: Keeper) -> Keeper {
+    let before = KEEPER.with(|current| current.replace(ManuallyDrop::new(keeper)));
+    ManuallyDrop::into_inner(before)
 }
 
 fn current() -> Arc<dyn Timekeeper> {
-    let installed = KEEPER.try_with(|current| current.borrow().clone());
-    match installed {
-        Ok(Some(keeper)) => keeper,
-        // No loop on this thread, or the thread is ending.
-        _ => thread::timer_thread(),
-    }
+    let installed = KEEPER.with(|current| (**current.borrow()).clone());
+    installed.unwrap_or_else(thread::timer_thread)
 }
 
 fn same(a: &Arc<dyn Timekeeper>, b: &Arc<dyn Timekeeper>) -> bool {

@@ -4,10 +4,14 @@
 //! poll of `block_on` to its end, and while a loop closes. Whoever asks gets a
 //! clone, or has a few lines done: nothing is borrowed while anybody's code runs.
 //!
+//! The cell has no destructor, so a loop may also run in the destructor of another thread-local, whichever of the
+//! two was made first. Whoever enters puts back what was there before: at the end of the thread that is nothing.
+//!
 //! Checked by `tests/event_loop/` (nested loops, futures carried to other
 //! threads).
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,58 +23,49 @@ use crate::task::awaited;
 use crate::task::context::{RefuseGuard, refuse_blocking};
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Home>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// The loop that runs on this thread, if one does.
 #[inline]
 pub(crate) fn home() -> Option<Rc<Home>> {
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()
+    CURRENT.with(|current| (**current.borrow()).clone())
 }
 
 /// The loop that runs on this thread, if it is this one.
 #[inline]
 pub(super) fn home_of(shared: &Shared) -> Option<Rc<Home>> {
-    CURRENT
-        .try_with(|current| {
-            current
-                .borrow()
-                .as_ref()
-                .filter(|home| std::ptr::eq(&raw const *home.shared, shared))
-                .cloned()
-        })
-        .ok()
-        .flatten()
+    CURRENT.with(|current| {
+        let current = current.borrow();
+        let home = current.as_ref()?;
+        std::ptr::eq(&raw const *home.shared, shared).then(|| home.clone())
+    })
 }
 
 /// Calls `f` with the loop that runs on this thread, if one does. For what is done often: nothing
 /// is cloned, so `f` runs nobody's code, and enters and leaves no loop.
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Home) -> R) -> Option<R> {
-    CURRENT
-        .try_with(|current| current.borrow().as_deref().map(f))
-        .ok()
-        .flatten()
+    CURRENT.with(|current| current.borrow().as_deref().map(f))
 }
 
 /// Makes `home` this thread's loop, its timekeeper, and the reason why it must
 /// not block, for as long as the guard lives.
 pub(super) fn enter(home: &Rc<Home>) -> Entered {
-    let ours = Some(home.clone());
     Entered {
-        before: CURRENT
-            .try_with(|current| current.replace(ours))
-            .ok()
-            .flatten(),
+        before: replace(Some(home.clone())),
         clock: alarm::replace_clock(home.shared.clock().cloned()),
         keeps_all: awaited::keep_all(home.outside.is_some()),
         _timekeeper: alarm::install(home.timekeeper.clone()),
         _no_blocking: refuse_blocking(),
         here: Some(raw_link::enter(&home.shared)),
     }
+}
+
+fn replace(home: Option<Rc<Home>>) -> Option<Rc<Home>> {
+    let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(home)));
+    ManuallyDrop::into_inner(before)
 }
 
 /// Puts back what was there before.
@@ -88,9 +83,7 @@ pub(super) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         drop(self.here.take()); // while the loop lives (L11)
-        let before = self.before.take();
-        let ours = CURRENT.try_with(|current| current.replace(before));
-        drop(ours);
+        drop(replace(self.before.take()));
         drop(alarm::replace_clock(self.clock.take()));
         awaited::keep_all(self.keeps_all);
     }

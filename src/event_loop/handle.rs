@@ -14,7 +14,7 @@ use super::home::CLOSURE;
 use super::raw_link::Link;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, later};
 use crate::task::{self, Brought, Task};
 
 /// Starts work on an event loop, from any thread.
@@ -205,14 +205,8 @@ impl LoopHandle {
     {
         let start = self.shared.now();
         self.spawn(async move {
-            match start.checked_add(delay) {
-                Some(deadline) => {
-                    let mut alarm = Alarm::new(deadline);
-                    std::future::poll_fn(|cx| alarm.poll_elapsed(cx)).await;
-                }
-                // Beyond what the clock can express.
-                None => std::future::pending().await,
-            }
+            let mut alarm = Alarm::new(later(start, delay));
+            std::future::poll_fn(|cx| alarm.poll_elapsed(cx)).await;
             f()
         })
     }

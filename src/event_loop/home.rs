@@ -38,6 +38,7 @@ use super::shared::{Note, Shared};
 use super::snapshot::Snapshot;
 use crate::alarm::{Clock, Timers};
 use crate::loom::thread::JoinHandle;
+use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
 use crate::task::{Brought, Hook, Queued, Runnable, TaskRef, Yielded, awaited};
 
@@ -85,6 +86,8 @@ pub(crate) struct Home {
     budget: Cell<u32>,
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
+    /// `io::ctrl_c`'s, from one call to the next.
+    ctrl_c: Cell<Option<Arc<Subscription>>>,
 }
 
 impl Home {
@@ -111,6 +114,7 @@ impl Home {
             reactor: RefCell::new(reactor),
             budget: Cell::new(BUDGET),
             numbers: Cell::new(1),
+            ctrl_c: Cell::new(None),
         })
     }
 
@@ -385,6 +389,11 @@ impl Home {
     #[inline]
     pub(crate) fn refund_budget(&self) {
         self.budget.set(self.budget.get() + 1);
+    }
+
+    /// Until the next call, or the loop's end; the one before.
+    pub(crate) fn keep_ctrl_c(&self, kept: Option<Arc<Subscription>>) -> Option<Arc<Subscription>> {
+        self.ctrl_c.replace(kept)
     }
 
     // Notes and the end.

@@ -402,7 +402,8 @@ impl EventLoopBuilder {
     ///   that were made outside of the loop (`race`, `join_all`, ...) wait for: make them inside, and
     ///   await a [`Task`](crate::Task) of what another thread does.
     ///
-    /// A task that spins until some time has passed, with `yield_now` say, never lets it pass.
+    /// A task that spins until some time has passed, with `yield_now` say, never lets it pass. A sleep too long for any
+    /// clock ends when this one does, once nothing else is left to wait for.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

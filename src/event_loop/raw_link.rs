@@ -26,20 +26,15 @@
 //! of `tests/event_loop/`.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use crossbeam_utils::CachePadded;
 
+use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
-use crate::loom::{UnsafeCell, per_thread};
-
-per_thread! {
-    /// Of whose loop this thread is in the middle; only compared, never followed.
-    static HERE: Cell<*const ()> = Cell::new(ptr::null());
-}
+use crate::sync::strand;
 
 /// What the owner weighs.
 const OWNER: u64 = 1 << 62;
@@ -55,9 +50,9 @@ struct Inner<T> {
 /// A counted reference, from any thread.
 pub(crate) struct Link<T>(NonNull<Inner<T>>);
 
-// SAFETY: L10, L11: the value is shared only; the plain word stays with its thread.
+// SAFETY: L10, L11: other threads reach the value by shared reference only, and may drop it; the plain word stays with its thread.
 unsafe impl<T: Send + Sync> Send for Link<T> {}
-// SAFETY: L10, L11, as above.
+// SAFETY: L10, L11: `&Link` gives the value by shared reference, and clones, which count as this one does.
 unsafe impl<T: Send + Sync> Sync for Link<T> {}
 
 /// The loop's own reference; it cannot leave its thread.
@@ -68,19 +63,14 @@ pub(crate) struct Owner<T>(NonNull<Inner<T>>);
 #[must_use]
 pub(super) struct Here(*const ());
 
-/// This thread is in the middle of `owner`'s loop.
+/// This thread is in the middle of `owner`'s loop, whose mark is its address: only compared, never followed.
 pub(super) fn enter<T>(owner: &Owner<T>) -> Here {
-    Here(replace(owner.0.as_ptr().cast_const().cast()))
-}
-
-fn replace(mark: *const ()) -> *const () {
-    HERE.try_with(|here| here.replace(mark))
-        .unwrap_or(ptr::null())
+    Here(strand::replace_loop(owner.0.as_ptr().cast_const().cast()))
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
-        replace(self.0);
+        strand::replace_loop(self.0);
     }
 }
 
@@ -97,14 +87,15 @@ impl<T> Owner<T> {
     }
 
     fn inner(&self) -> &Inner<T> {
-        // SAFETY: L10.
+        // SAFETY: L10: it lives while we count, and `self` is borrowed for as long as what is returned.
         unsafe { self.0.as_ref() }
     }
 
     /// Another reference.
     #[inline]
     pub(crate) fn link(&self) -> Link<T> {
-        count_here(self.inner(), 1); // L11: this is its thread
+        // SAFETY: L11: an owner cannot leave its thread.
+        unsafe { count_here(self.inner(), 1) };
         Link(self.0)
     }
 }
@@ -112,14 +103,14 @@ impl<T> Owner<T> {
 impl<T> Link<T> {
     #[inline]
     fn inner(&self) -> &Inner<T> {
-        // SAFETY: L10.
+        // SAFETY: L10: it lives while we count, and `self` is borrowed for as long as what is returned.
         unsafe { self.0.as_ref() }
     }
 
     /// Its loop runs on this thread.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        HERE.try_with(Cell::get).unwrap_or(ptr::null()) == self.0.as_ptr().cast_const().cast()
+        strand::current_loop() == self.0.as_ptr().cast_const().cast()
     }
 
     /// It is this owner's.
@@ -143,11 +134,14 @@ impl<T> Link<T> {
     }
 }
 
-/// One more, or less. Our callers know that this is the thread (L11).
+/// One more, or less.
+///
+/// # Safety
+/// L11: this is the thread of its owner, which lives.
 #[inline]
-fn count_here<T>(inner: &Inner<T>, by: i64) {
+unsafe fn count_here<T>(inner: &Inner<T>, by: i64) {
     inner.here.with_mut(|here| {
-        // SAFETY: L11: nobody else reads or writes it.
+        // SAFETY: L11: nobody else reads or writes it, and this thread does so in here only.
         let here = unsafe { &mut *here };
         *here = here.wrapping_add(by);
     });
@@ -157,7 +151,8 @@ impl<T> Clone for Link<T> {
     #[inline]
     fn clone(&self) -> Self {
         if self.is_here() {
-            count_here(self.inner(), 1);
+            // SAFETY: L11: this thread's mark says so.
+            unsafe { count_here(self.inner(), 1) };
         } else {
             // Relaxed: made from one that exists. 2^61 of them do not fit into memory.
             self.inner().elsewhere.fetch_add(1, Ordering::Relaxed);
@@ -170,43 +165,53 @@ impl<T> Drop for Link<T> {
     #[inline]
     fn drop(&mut self) {
         if self.is_here() {
-            count_here(self.inner(), -1);
+            // SAFETY: L11: this thread's mark says so.
+            unsafe { count_here(self.inner(), -1) };
         } else {
-            drop_elsewhere(self.0);
+            // SAFETY: L10: this reference goes with its count, and `self` is not used any more.
+            unsafe { drop_elsewhere(self.0) };
         }
     }
 }
 
 /// A reference goes that is counted in the atomic word.
-fn drop_elsewhere<T>(inner: NonNull<Inner<T>>) {
-    // SAFETY: L10: the reference that goes still counts.
+///
+/// # Safety
+/// L10: its count is the caller's to give away, and the reference is not used again.
+unsafe fn drop_elsewhere<T>(inner: NonNull<Inner<T>>) {
+    // SAFETY: L10: the reference that goes counts until the subtraction.
     let before = unsafe { inner.as_ref() }
         .elsewhere
         .fetch_sub(1, Ordering::Release);
     if before == 1 {
         fence(Ordering::Acquire); // what the others did before they let go
-        free(inner);
+        // SAFETY: L10: the owner has left its sum there, and this was the last that it counts.
+        unsafe { free(inner) };
     }
 }
 
 /// The sum is zero.
+///
+/// # Safety
+/// L10: that is so, and the caller has brought it there: nobody has a reference any more.
 #[cold]
-fn free<T>(inner: NonNull<Inner<T>>) {
-    // SAFETY: L10: nobody has a reference any more; it came from a box.
+unsafe fn free<T>(inner: NonNull<Inner<T>>) {
+    // SAFETY: L10: nobody has a reference any more (the caller's promise), and `Owner::new` got it from a box.
     drop(unsafe { Box::from_raw(inner.as_ptr()) });
 }
 
 impl<T> Drop for Owner<T> {
     fn drop(&mut self) {
         let inner = self.inner();
-        // SAFETY: L11: we are the owner, still.
+        // SAFETY: L11: we are the owner, still, on its thread, and nobody writes it meanwhile.
         let here = inner.here.with(|here| unsafe { *here });
         #[cfg(loom)]
         let here = if fault::is_broken() { 0 } else { here };
         let weight = (here as u64).wrapping_sub(OWNER);
         let before = inner.elsewhere.fetch_add(weight, Ordering::AcqRel);
         if before.wrapping_add(weight) == 0 {
-            free(self.0);
+            // SAFETY: L10: the sum of all references is zero, and ours is not used any more.
+            unsafe { free(self.0) };
         }
     }
 }

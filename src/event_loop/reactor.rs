@@ -9,8 +9,10 @@
 //!    straight to the kernel.
 //! 4. An operation that would block, or that read or wrote less than it was
 //!    asked to, clears it: the kernel then owes us the next edge. After a short
-//!    count it stands all the same where no edge will follow: the other side has
-//!    closed, or the count stopped at a mark of urgent data.
+//!    count no edge may follow: the other side has closed, or the count stopped at a mark of urgent
+//!    data. Then who asks next is told to ask once more in the next turn, and may.
+//! 5. A source that registers in order to read counts as ready to be written from the start. If it
+//!    is not, the first write finds out, and the report that registering brings says when it is.
 //!
 //! All of this belongs to the loop's thread. Between a `WouldBlock` and the
 //! clearing that follows no event can be taken in, so none is overwritten; that is
@@ -86,23 +88,29 @@ impl Reactor {
         Ok((reactor, waker))
     }
 
-    pub(super) fn register(&mut self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
-        self.enter(fd, Poller::register)
+    /// `writable`: a write may be tried before the kernel has said so.
+    pub(super) fn register(&mut self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
+        self.enter(fd, writable, Poller::register)
     }
 
     /// As `register`, where the system has said that it has the descriptor already: still
     /// an error if a source here has it, and not if that one is gone.
-    pub(super) fn take_over(&mut self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+    pub(super) fn take_over(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        writable: bool,
+    ) -> io::Result<SourceKey> {
         let number = fd.as_raw_fd();
         if self.sources.iter().any(|(_, source)| source.fd == number) {
             return Err(Errno::EXIST.into());
         }
-        self.enter(fd, Poller::register_again)
+        self.enter(fd, writable, Poller::register_again)
     }
 
     fn enter(
         &mut self,
         fd: BorrowedFd<'_>,
+        writable: bool,
         register: fn(&Poller, BorrowedFd<'_>, usize) -> io::Result<()>,
     ) -> io::Result<SourceKey> {
         let vacant = self.sources.vacant_entry();
@@ -114,7 +122,7 @@ impl Reactor {
         vacant.insert(Source {
             generation: self.generation,
             fd: fd.as_raw_fd(),
-            ready: Readiness::default(),
+            ready: Readiness::WRITE.when(writable),
             read: Waiters::default(),
             write: Waiters::default(),
         });
@@ -177,14 +185,23 @@ impl Reactor {
         }
     }
 
-    /// The operation did less than it was asked to: the next would block, unless
-    /// no edge will follow.
-    pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction) {
-        if let Some(source) = self.get(key)
-            && !source.ready.intersects(direction.on())
-        {
-            source.ready = source.ready.without(direction.ready());
+    /// The operation did less than it was asked to. `drained`: so the next would block, unless the
+    /// kernel has said that no edge will follow.
+    pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction, drained: bool) {
+        if let Some(source) = self.get(key) {
+            let on = direction.on().when(!drained);
+            source.ready = source.ready.without(direction.ready()).or(on);
         }
+    }
+
+    /// An operation came out short, and no edge need follow: from now on the next one may be tried.
+    pub(super) fn is_ready_next(&mut self, key: SourceKey, direction: Direction) -> bool {
+        let source = self.get(key);
+        source.is_some_and(|source| {
+            let on = source.ready.intersects(direction.on());
+            source.ready = source.ready.or(direction.ready().when(on));
+            on
+        })
     }
 
     /// Takes a waiter away whose future is dropped.

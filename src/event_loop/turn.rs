@@ -11,7 +11,7 @@
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::mailbox`]) and waits until the next
 //!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a
-//!    [`berth`], which is faster at both ends.
+//!    [`berth`](crate::sys::berth), which is faster at both ends.
 //!
 //! An idle loop is woken by nothing.
 //!
@@ -52,7 +52,7 @@ use super::raw_root;
 use super::slice::Slice;
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
-use crate::sys::{berth, prefetch, slack};
+use crate::sys::{prefetch, slack};
 use crate::task::panic::contain;
 use crate::task::{Queued, Ran, Sleep, TaskError, TaskId};
 
@@ -219,6 +219,7 @@ pub(super) fn close(home: &Rc<Home>) {
         end(home, entry);
     }
     drop(driven);
+    drop(home.keep_ctrl_c(None));
     if let Some(outside) = &home.outside {
         outside.clear();
     }
@@ -419,7 +420,7 @@ impl<'a> Turns<'a> {
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.home.shared;
         // A descriptor is needed only for what others do to descriptors.
-        let parks = berth::THERE && self.home.watches_nothing();
+        let parks = shared.berth.is_there() && self.home.watches_nothing();
         let how = if parks {
             shared.berth.make();
             Sleep::Parked

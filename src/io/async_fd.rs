@@ -23,12 +23,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
+use crate::sys::poll::poll;
 
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, somebody
 /// else's socket.

@@ -3,7 +3,7 @@
 //! The connection then waits in the listener's queue, and the listener stays readable: a server
 //! that goes on regardless of the error would spin. So before the error is passed on there is a
 //! [`PAUSE`] and a second attempt. That bounds the rate at which such errors can come, and a short
-//! shortage is not seen at all.
+//! shortage is not seen at all. So it is where the system refuses the call itself (a filter).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -17,6 +17,7 @@ use super::source::{Outcome, Source};
 use super::unix_address::pause;
 use crate::alarm;
 use crate::event_loop::Direction;
+use crate::sys::refused::refused;
 
 /// How long to wait for room.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -39,16 +40,18 @@ pub(super) async fn accept<T: AsFd, R>(
         Err(error) if is_shortage(&error) => {
             let _held = alarm::hold(); // who makes room may be outside of a loop with a virtual clock
             pause(PAUSE).await;
-            source.operate(Direction::Read, passing_over).await
+            let again = source.operate(Direction::Read, passing_over).await;
+            again.map_err(refused("accept4"))
         }
         result => result,
     }
 }
 
-/// No descriptors, or no memory for one.
+/// No descriptors, or no memory for one; or the system refuses the call.
 fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+            | Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS)
     )
 }

@@ -7,7 +7,7 @@
 //!
 //! A short count tells that the next call would block, which saves that call. Not everywhere,
 //! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
-//! descriptors, a terminal at the end of a line. And a count says nothing where the system
+//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next turn. And a count says nothing where the system
 //! itself stopped short of the request, with more slices than it takes at once (see
 //! `wanted`). Empty ones in front are not shown to it: had it room for no others, its 0 would
 //! look like the end.
@@ -57,10 +57,19 @@ const SLICES: usize = 1024;
 
 /// `write_vectored` of a socket: what `std` has for it is the call for any descriptor, which
 /// cannot be told to raise no signal.
-pub(super) fn send_vectored(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(super) fn send_vectored(
+    socket: impl AsFd,
+    slices: &[IoSlice<'_>],
+    flags: SendFlags,
+) -> io::Result<usize> {
     let slices = &slices[..slices.len().min(SLICES)];
     let nothing = &mut SendAncillaryBuffer::default();
-    Ok(sendmsg(socket, slices, nothing, SendFlags::NOSIGNAL)?)
+    Ok(sendmsg(
+        socket,
+        slices,
+        nothing,
+        flags | SendFlags::NOSIGNAL,
+    )?)
 }
 
 /// `read_to_end` asks for at least as many bytes at once.
@@ -79,10 +88,9 @@ fn wanted(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
 }
 
 pub(super) fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
-    if T::DRAINS {
-        Outcome::of(wanted, count)
-    } else {
-        Outcome::Full(count)
+    match Outcome::of(wanted, count) {
+        Outcome::Short(count) if !T::DRAINS => Outcome::Stopped(count),
+        outcome => outcome,
     }
 }
 

@@ -33,6 +33,7 @@ use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
+use crate::sys::refused::refused;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
@@ -147,7 +148,7 @@ impl Child {
                 Ok(Some(status)) => Ok(Outcome::Full(State::Ended(in_std(&status)))),
                 Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
                 Err(Errno::CHILD) => Ok(Outcome::Full(State::Lost)),
-                Err(error) => Err(error.into()),
+                Err(error) => Err(refused("waitid")(error)),
             }
         });
         self.state = ended.await?;
@@ -177,7 +178,7 @@ impl Child {
                 Ok(None) => return Ok(None),
                 Ok(Some(status)) => State::Ended(in_std(&status)),
                 Err(Errno::CHILD) => State::Lost,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(refused("waitid")(error)),
             };
         }
         self.status().map(Some)
@@ -246,7 +247,7 @@ impl Child {
         };
         match sent {
             Err(Errno::SRCH) | Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(refused("pidfd_send_signal")(error)),
         }
     }
 
@@ -308,7 +309,7 @@ impl Child {
                 Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
                 // Not even a zombie is left.
                 Err(Errno::SRCH) => State::Lost,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(refused("pidfd_open")(error)),
             };
         }
         Ok(())

@@ -64,7 +64,7 @@ impl Race {
         if let Some(address) = self.addresses.next() {
             self.running.push(Box::pin(TcpStream::connect_to(address)));
             if !self.addresses.as_slice().is_empty() {
-                self.next = Alarm::after(STAGGER);
+                self.next = Some(Alarm::after(STAGGER));
             }
         }
     }

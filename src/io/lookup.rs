@@ -69,7 +69,7 @@ pub(super) async fn addresses_of<A: ToSocketAddrs>(host: A) -> io::Result<Addres
                 let found = (name.as_str(), port).to_socket_addrs()?;
                 Ok::<_, io::Error>(found.collect())
             });
-            Ok(Addresses::Named(found.await??))
+            Ok(Addresses::Named(found.await.map_err(offload::in_words)??))
         }
     }
 }

@@ -4,16 +4,21 @@
 //! `sys::signal`, where the handler is). Nothing is installed before somebody asks, and what was
 //! there before is put back when the last one has gone.
 //!
+//! A `select!` in a loop drops a [`ctrl_c`] that has not come and makes another: in between nobody waits, and a Ctrl-C that comes
+//! just then must not end the program. So the loop keeps the subscription in the meantime, and gives it to the
+//! next `ctrl_c`, at its own end to nobody.
+//!
 //! Checked by `tests/event_loop/`.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::source::{Outcome, Source};
-use crate::event_loop::Direction;
+use crate::event_loop::{Direction, current};
 use crate::sys::signal::Subscription;
 
 /// Waits for one kind of signal.
@@ -37,7 +42,7 @@ use crate::sys::signal::Subscription;
 /// ```
 pub struct Signal {
     signum: i32,
-    source: Source<Subscription>,
+    source: Source<Arc<Subscription>>,
 }
 
 impl Signal {
@@ -82,11 +87,15 @@ impl Signal {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(signum: i32) -> io::Result<Self> {
-        Ok(Self {
+        Ok(Self::of(signum, Arc::new(Subscription::new(signum)?)))
+    }
+
+    fn of(signum: i32, subscription: Arc<Subscription>) -> Self {
+        Self {
             signum,
             // All subscriptions have duplicates of one descriptor, and it stays open.
-            source: Source::lent(Subscription::new(signum)?),
-        })
+            source: Source::lent(subscription),
+        }
     }
 
     /// Waits until the signal comes, or has come since it was received last.
@@ -141,7 +150,7 @@ impl Signal {
     }
 }
 
-fn taken(subscription: &Subscription) -> io::Result<Outcome<()>> {
+fn taken(subscription: &Arc<Subscription>) -> io::Result<Outcome<()>> {
     if subscription.take() {
         Ok(Outcome::Full(()))
     } else {
@@ -152,9 +161,13 @@ fn taken(subscription: &Subscription) -> io::Result<Outcome<()>> {
 /// Waits for Ctrl-C, from this call on (not from the first poll): the next one ends the wait and
 /// not the process.
 ///
-/// Once the future is done or dropped, Ctrl-C does again what it did before. So a second one,
-/// while the program puts its things in order, ends it at once; a program that does not want
-/// that keeps a [`Signal`] of [`Signal::INT`].
+/// Once it has come, Ctrl-C does again what it did before. So a second one, while the program
+/// puts its things in order, ends it at once. A program that goes on after the first says
+/// [`keep`](CtrlC::keep), or has one [`Signal`] of [`Signal::INT`] for all its time.
+///
+/// A future that is dropped before (by a `select!` in a loop, say) leaves Ctrl-C with the event loop: one that
+/// comes then does not end the program, and is there for the loop's next `ctrl_c`. Once the loop
+/// has ended, Ctrl-C does what it did before.
 ///
 /// # Errors
 ///
@@ -162,7 +175,8 @@ fn taken(subscription: &Subscription) -> io::Result<Outcome<()>> {
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses nothing but a Ctrl-C that has come and was not yet seen.
+/// On a loop, dropping it loses nothing: see above. Elsewhere it loses a Ctrl-C that has come and was
+/// not yet seen.
 ///
 /// ```
 /// use rustix::process::{Signal, getpid, kill_process};
@@ -176,8 +190,14 @@ fn taken(subscription: &Subscription) -> io::Result<Outcome<()>> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn ctrl_c() -> CtrlC {
+    let kept = current::home().and_then(|home| home.keep_ctrl_c(None));
+    let subscription = match kept {
+        Some(kept) => Ok(kept),
+        None => Subscription::new(Signal::INT).map(Arc::new),
+    };
     CtrlC {
-        signal: Some(Signal::new(Signal::INT)),
+        signal: Some(subscription.map(|subscription| Signal::of(Signal::INT, subscription))),
+        keep: false,
     }
 }
 
@@ -187,6 +207,49 @@ pub fn ctrl_c() -> CtrlC {
 pub struct CtrlC {
     /// `None` once it is done.
     signal: Option<io::Result<Signal>>,
+    keep: bool,
+}
+
+impl CtrlC {
+    /// Also when it has come, Ctrl-C stays with the loop: the next one waits for the loop's next [`ctrl_c`], and does not end the
+    /// program while this one is seen to. When the loop ends, Ctrl-C does what it did before.
+    ///
+    /// ```
+    /// use rustix::process::{Signal, getpid, kill_process};
+    /// use trefoil::io::ctrl_c;
+    ///
+    /// trefoil::run(async {
+    ///     for _ in 0..3 {
+    ///         let pressed = ctrl_c().keep();
+    ///         kill_process(getpid(), Signal::INT)?; // what the terminal does
+    ///         pressed.await?;
+    ///     }
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn keep(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
+    /// To the loop that runs here, if one does.
+    fn leave(&self) {
+        if let Some(Ok(signal)) = &self.signal
+            && let Some(home) = current::home()
+            && let Some(before) = home.keep_ctrl_c(Some(signal.source.get_ref().clone()))
+        {
+            // It may have one to give that ours has given already.
+            drop(home.keep_ctrl_c(Some(before)));
+        }
+    }
+}
+
+/// It has not come.
+impl Drop for CtrlC {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 impl Future for CtrlC {
@@ -201,6 +264,9 @@ impl Future for CtrlC {
             Some(Err(_)) => Ok(()),
             None => panic!("CtrlC was polled again after it had ended"),
         };
+        if self.keep {
+            self.leave();
+        }
         match self.signal.take() {
             Some(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(result),

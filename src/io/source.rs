@@ -4,7 +4,13 @@
 //!    other thread operations are errors from then on.
 //! 2. Every operation is tried first. Only one that would block makes the
 //!    source register with its loop, once, and its task wait.
-//! 3. Dropping the source takes its registration out, on whichever thread, and then closes
+//! 3. An operation that read or wrote less than it could have is taken for the last one that does not block:
+//!    the next in that direction waits. If the source is not registered yet, that is noted, and
+//!    the next one registers it first: the kernel then reports what there is by then, so nothing that
+//!    came in between is missed. Where no edge will follow (see the reactor) the next one waits for the loop's
+//!    next turn. So a task has its chance to do something else between the last bytes and the end that came with them:
+//!    a server, to answer a request before it hears that its client says no more.
+//! 4. Dropping the source takes its registration out, on whichever thread, and then closes
 //!    the descriptor, which ends the kernel's part. A source whose descriptor is lent
 //!    (it may stay open) ends that part itself.
 //!
@@ -41,6 +47,8 @@ struct Bound {
     shared: Link<Shared>,
     /// Set by the loop's thread, once an operation would have blocked.
     key: OnceLock<SourceKey>,
+    /// For each direction: an operation came out short while there was no key yet.
+    short: [OnceLock<()>; 2],
 }
 
 /// How an operation went that did not fail.
@@ -49,6 +57,8 @@ pub(super) enum Outcome<R> {
     Full(R),
     /// It read or wrote less than it could have: the next would block.
     Short(R),
+    /// It read less than it could have, but that may be because it stopped at a mark.
+    Stopped(R),
 }
 
 impl Outcome<usize> {
@@ -159,6 +169,7 @@ impl<T: AsFd> Source<T> {
         let bound = self.bound.get_or_init(|| Bound {
             shared: home.shared.link(),
             key: OnceLock::new(),
+            short: Default::default(),
         });
         if !bound.shared.is_of(&home.shared) {
             return Err(io::Error::other(
@@ -168,14 +179,17 @@ impl<T: AsFd> Source<T> {
         Ok((home, bound))
     }
 
-    fn register(&self, home: &Home) -> io::Result<SourceKey> {
+    /// Who comes to read has not tried to write, as a rule, and there is room: that need not be reported first.
+    fn register(&self, home: &Home, bound: &Bound, direction: Direction) -> io::Result<SourceKey> {
         let fd = self.io.as_fd();
+        let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
         let key = if self.lent {
-            home.register_lent(fd)
+            home.register_lent(fd, writable)
         } else {
-            home.register(fd)
+            home.register(fd, writable)
         };
-        key.map_err(|error| in_words(fd.as_raw_fd(), error))
+        let key = key.map_err(|error| in_words(fd.as_raw_fd(), error))?;
+        Ok(*bound.key.get_or_init(|| key))
     }
 
     fn poll_as<R>(
@@ -189,7 +203,12 @@ impl<T: AsFd> Source<T> {
     ) -> Poll<io::Result<R>> {
         ready!(home.poll_budget(cx));
         loop {
-            if let Some(&key) = bound.key.get()
+            let mut key = bound.key.get().copied();
+            if key.is_none() && bound.is_short(direction) {
+                // What the loop cannot watch can still be tried.
+                key = self.register(home, bound, direction).ok();
+            }
+            if let Some(key) = key
                 && home.poll_ready(key, direction, number, cx).is_pending()
             {
                 home.refund_budget();
@@ -198,23 +217,38 @@ impl<T: AsFd> Source<T> {
             match op(&self.io) {
                 Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
                 Ok(Outcome::Short(value)) => {
-                    if let Some(&key) = bound.key.get() {
-                        home.clear_short(key, direction);
-                    }
+                    bound.come_short(home, direction, true);
+                    return Poll::Ready(Ok(value));
+                }
+                Ok(Outcome::Stopped(value)) => {
+                    bound.come_short(home, direction, false);
                     return Poll::Ready(Ok(value));
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => match bound.key.get() {
-                        Some(&key) => home.clear(key, direction),
+                    io::ErrorKind::WouldBlock => match key {
+                        Some(key) => home.clear(key, direction),
                         None => {
-                            let key = self.register(home)?;
-                            bound.key.get_or_init(|| key);
+                            self.register(home, bound, direction)?;
                         }
                     },
                     _ => return Poll::Ready(Err(error)),
                 },
             }
+        }
+    }
+}
+
+impl Bound {
+    fn is_short(&self, direction: Direction) -> bool {
+        self.short[direction as usize].get().is_some()
+    }
+
+    /// The next operation in this direction waits; `drained`: for an edge, if one will follow.
+    fn come_short(&self, home: &Home, direction: Direction, drained: bool) {
+        match self.key.get() {
+            Some(&key) => home.clear_short(key, direction, drained),
+            None => _ = self.short[direction as usize].set(()),
         }
     }
 }

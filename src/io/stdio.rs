@@ -22,7 +22,7 @@
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, major, minor, open};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, recv};
 
-use super::bytes::{Bytes, append};
+use super::bytes::{Bytes, append, send_vectored};
 use super::fs::Cursor;
 use super::source::Source;
 
@@ -264,7 +264,8 @@ macro_rules! output {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                let count = poll_fn(|cx| self.stream.poll_write(cx, bytes)).await?;
+                let slices = [IoSlice::new(bytes)];
+                let count = poll_fn(|cx| self.stream.poll_write(cx, &slices)).await?;
                 self.flush().await?;
                 Ok(count)
             }
@@ -287,7 +288,8 @@ macro_rules! output {
             /// ```
             pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
                 while !bytes.is_empty() {
-                    match poll_fn(|cx| self.stream.poll_write(cx, bytes)).await? {
+                    let slices = [IoSlice::new(bytes)];
+                    match poll_fn(|cx| self.stream.poll_write(cx, &slices)).await? {
                         0 => return Err(io::ErrorKind::WriteZero.into()),
                         count => bytes = &bytes[count..],
                     }
@@ -323,7 +325,15 @@ macro_rules! output {
                 cx: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.stream.poll_write(cx, bytes)
+                self.stream.poll_write(cx, &[IoSlice::new(bytes)])
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.stream.poll_write(cx, slices)
             }
 
             fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -365,10 +375,14 @@ impl Stream {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self.opened()? {
-            Self::Source(source) => source.poll_write(cx, bytes),
-            Self::File(cursor) => cursor.poll_write(cx, bytes),
+            Self::Source(source) => source.poll_write_vectored(cx, slices),
+            Self::File(cursor) => cursor.poll_write(cx, slices),
             Self::New(_) => unreachable!("it was opened"),
         }
     }
@@ -449,6 +463,14 @@ struct Device {
 
 impl Bytes for Device {
     const DRAINS: bool = false;
+
+    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.socket {
+            send_vectored(&self.file, slices, SendFlags::DONTWAIT)
+        } else {
+            (&self.file).write_vectored(slices)
+        }
+    }
 }
 
 impl AsFd for Device {
@@ -469,12 +491,7 @@ impl Read for &Device {
 
 impl Write for &Device {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.socket {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            Ok(send(&self.file, bytes, flags)?)
-        } else {
-            (&self.file).write(bytes)
-        }
+        self.quietly_write_vectored(&[IoSlice::new(bytes)])
     }
 
     fn flush(&mut self) -> io::Result<()> {

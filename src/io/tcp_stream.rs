@@ -10,7 +10,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{SendFlags, sockopt};
 
 use super::bytes::{Bytes, reads, send_vectored, writes};
 use super::connect::first_to_answer;
@@ -356,7 +356,7 @@ impl Bytes for mio::net::TcpStream {
     const DRAINS: bool = true;
 
     fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        send_vectored(self, slices)
+        send_vectored(self, slices, SendFlags::empty())
     }
 }
 

@@ -63,7 +63,6 @@ pub(super) async fn patiently<R>(mut op: impl FnMut() -> io::Result<R>) -> io::R
 /// Completes once `duration` has passed.
 pub(super) async fn pause(duration: Duration) {
     // By the clock of the loop that waits.
-    if let Some(mut alarm) = Alarm::after(duration) {
-        poll_fn(|cx| alarm.poll_elapsed(cx)).await;
-    }
+    let mut alarm = Alarm::after(duration);
+    poll_fn(|cx| alarm.poll_elapsed(cx)).await;
 }

@@ -51,7 +51,7 @@ impl Bytes for Socket {
     }
 
     fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        send_vectored(self, slices)
+        send_vectored(self, slices, SendFlags::empty())
     }
 }
 

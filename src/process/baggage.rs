@@ -39,7 +39,7 @@
 //! socket or an eventfd cannot be opened so, and a hardened container may refuse. A socket of its own for
 //! descriptors: a second queue that may be full while the first is not.
 //!
-//! Tests: below; `tests/process_shared.rs`, `tests/process_memory.rs`.
+//! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-use super::loan::Brought;
+use super::loan::Lent;
 use crate::loom::per_thread;
 
 /// How many descriptors one message can carry: the kernel's limit.
@@ -151,15 +151,15 @@ per_thread! {
 #[derive(Debug, Default)]
 pub(crate) struct Cargo {
     pub(crate) parcels: Vec<Arc<Parcel>>,
-    /// What the bytes refer to, if whoever encodes must keep it.
-    pub(crate) brought: Vec<Brought>,
+    /// The numbers that are missing in the bytes, in their order.
+    pub(crate) lent: Vec<Lent>,
 }
 
 impl Cargo {
     const fn new() -> Self {
         Self {
             parcels: Vec::new(),
-            brought: Vec::new(),
+            lent: Vec::new(),
         }
     }
 }
@@ -216,20 +216,15 @@ pub(crate) fn packing_for<T>(lends: bool, encode: impl FnOnce() -> T) -> (T, Loa
     (encoded, loaded)
 }
 
-/// Something is being packed on this thread.
-pub(crate) fn is_packing() -> bool {
-    PACKING.with(Cell::get) > 0
-}
-
-/// And it may refer to what is lent.
+/// Something is being packed on this thread, and large numbers may be lent.
 pub(crate) fn may_lend() -> bool {
     PACKING.with(Cell::get) & LENDS != 0
 }
 
-/// What is being encoded refers to something: `brought`, or what the worker keeps elsewhere.
-pub(crate) fn bring(brought: Option<Brought>) {
+/// What is being encoded lacks something.
+pub(crate) fn bring(lent: Lent) {
     let mut cargo = PACKED.with(Cell::take);
-    cargo.brought.extend(brought);
+    cargo.lent.push(lent);
     PACKED.with(|cell| cell.set(cargo));
     PACKING.with(|cell| cell.set(cell.get() + 1));
 }

@@ -12,7 +12,7 @@
 //! - **W8** Every item that was taken is answered by exactly one record before the
 //!   next is taken: a value, a codec error or a panic. (`open` says that one is due.)
 //!
-//! Tests: `tests/process.rs`; `tests/process_fork.rs`.
+//! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -26,7 +26,7 @@ use rustix::net::SendFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::baggage::{self, Parcel};
+use super::baggage::{self, Cargo, Parcel};
 use super::call::{Call, Calls};
 use super::clock;
 use super::context::Contexts;
@@ -35,12 +35,22 @@ use super::flavor::{Front, Tail};
 use super::loan::Back;
 use super::memory::Memory;
 use super::wire::{self, BatchHead, CodecOf, Reader};
+use super::worker;
+use crate::loom::thread;
 use crate::sys::fork;
 use crate::sys::ledger::{Pages, ROOM};
+use crate::sys::refused::refused;
+use crate::sys::ticks;
 use crate::task::panic::Panic;
 
 /// With less than this free, the ledger is sent before a value is written to it.
 const MARGIN: usize = 64;
+
+/// What takes less, in nanoseconds, has not written to a pipe.
+pub(crate) const QUICK: u64 = 250;
+
+/// In frames of more items than that each takes less than a microsecond, and standard error is marked at the end only.
+const FEW: u64 = 1000;
 
 /// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
 const CROWDED: Timespec = Timespec {
@@ -75,6 +85,18 @@ impl Outlet {
         send_all(&self.socket, &self.pages.room()[..self.length]);
         self.pages.sent(self.length as u64);
         self.length = 0;
+    }
+
+    /// What is in standard error now is of items that have ended (`forward`).
+    #[cold]
+    pub(crate) fn mark(&self) {
+        let waiting = || rustix::io::ioctl_fionread(std::io::stderr()).unwrap_or(0);
+        for _ in 0..PATIENCE {
+            if self.pages.mark(waiting) {
+                return;
+            }
+            thread::yield_now();
+        }
     }
 
     /// Until when somebody looks for results in the ledger, and whether with this processor.
@@ -138,7 +160,7 @@ impl Outlet {
                 Ok(())
             }
             (Ok(end), Some(cargo)) => {
-                let said = self.laden_value(end, &cargo.parcels);
+                let said = self.laden_value(end, &cargo);
                 self.lent(said)
             }
             (Err(error), loaded) => {
@@ -155,18 +177,18 @@ impl Outlet {
 
     /// A value that has been encoded in place, up to `end`, and brings something along.
     #[cold]
-    fn laden_value(&mut self, end: usize, parcels: &[Arc<Parcel>]) -> Result<(), postcard::Error> {
-        if parcels.is_empty() {
-            self.commit(end);
+    fn laden_value(&mut self, end: usize, cargo: &Cargo) -> Result<(), postcard::Error> {
+        let start = self.length;
+        let record = [missing(cargo), self.pages.room()[start..end].to_vec()].concat();
+        if cargo.parcels.is_empty() {
+            self.record(&record);
             return Ok(());
         }
-        let start = self.length;
-        let record = self.pages.room()[start..end].to_vec();
         self.flush();
-        self.with_baggage(parcels, &[&record])
+        self.with_baggage(&cargo.parcels, &[&record])
     }
 
-    /// A value that may refer to what was lent has been `said`, or not.
+    /// A value in which something may be missing has been `said`, or not.
     #[cold]
     fn lent(&mut self, said: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
         let mut back = self.back.borrow_mut();
@@ -194,27 +216,27 @@ impl Outlet {
         let tail = Tail::new(&mut bytes);
         let (encoded, loaded) = baggage::packing_for(true, || encode(value, tail));
         match loaded {
-            None => encoded.map(|()| self.long_value(bytes)),
+            None => encoded.map(|()| self.long_value(Vec::new(), bytes)),
             Some(cargo) => {
-                let said = match encoded {
-                    Ok(()) if cargo.parcels.is_empty() => {
-                        self.long_value(bytes);
+                let said = encoded.and_then(|()| match cargo.parcels.is_empty() {
+                    true => {
+                        self.long_value(missing(&cargo), bytes);
                         Ok(())
                     }
-                    Ok(()) => {
-                        let head = wire::value_head(bytes.len());
+                    false => {
+                        let head = [missing(&cargo), wire::value_head(bytes.len())].concat();
                         self.flush();
                         self.with_baggage(&cargo.parcels, &[&head, &bytes])
                     }
-                    Err(error) => Err(error),
-                };
+                });
                 self.lent(said)
             }
         }
     }
 
-    fn long_value(&mut self, bytes: Vec<u8>) {
-        let head = wire::value_head(bytes.len());
+    /// Behind what is said `before`.
+    fn long_value(&mut self, before: Vec<u8>, bytes: Vec<u8>) {
+        let head = [before, wire::value_head(bytes.len())].concat();
         self.flush();
         if head.len() + bytes.len() <= ROOM {
             self.record(&[head, bytes].concat());
@@ -240,6 +262,15 @@ impl Outlet {
         self.pages.sent(bag.len() as u64);
         self.around(value);
         Ok(())
+    }
+}
+
+/// What is said before a value of which some is missing.
+fn missing(cargo: &Cargo) -> Vec<u8> {
+    let lent = cargo.lent.iter().flat_map(|lent| lent.numbers(0));
+    match lent.collect::<Vec<u64>>() {
+        none if none.is_empty() => Vec::new(),
+        lent => wire::lent(&lent),
     }
 }
 
@@ -275,6 +306,9 @@ fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
             // The kernel has no memory just now. (Who watches the socket ends this if the parent does.)
             Err(Errno::NOBUFS | Errno::NOMEM) => {
                 let _ = rustix::thread::nanosleep(&CROWDED);
+            }
+            Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS)) => {
+                worker::ends("answer", &refused("sendto")(error))
             }
             // The parent is gone, and nobody is left to tell.
             Err(_) => std::process::exit(1),
@@ -316,6 +350,8 @@ pub(crate) struct Batch<'a> {
     desk: &'a mut Desk,
     begun: u64,
     open: bool,
+    /// When the last item began, in ticks.
+    since: u64,
 }
 
 impl<'a> Batch<'a> {
@@ -332,6 +368,7 @@ impl<'a> Batch<'a> {
             desk,
             begun: 0,
             open: false,
+            since: 0,
         }
     }
 
@@ -363,9 +400,22 @@ impl<'a> Batch<'a> {
         }
         gate.take()?;
         let argument = self.items.bytes()?;
+        if self.head.count <= FEW {
+            self.mark();
+        }
         self.begun += 1;
         self.open = true;
         Some(argument)
+    }
+
+    /// Standard error up to here is not of the next item.
+    #[inline]
+    fn mark(&mut self) {
+        let now = ticks::now();
+        if self.begun > 0 && now.saturating_sub(self.since) >= QUICK * ticks::MICROSECOND / 1000 {
+            self.desk.outlet.mark();
+        }
+        self.since = now;
     }
 
     /// The argument has been decoded; after the last one nothing of the frame's baggage is kept.

@@ -2,16 +2,15 @@
 //!
 //! **Job.** A `Vec<f64>` goes through the codec number by number, and through memory byte by byte. A
 //! [`Bulk`] hands the codec its memory as it lies, in one piece, and takes it back in one. In a pool's calls a large
-//! one hands over where a copy of it lies, in memory that is shared (`loan`); the worker looks at it there until it wants to
-//! change it.
+//! one is copied into memory that is shared, and out of it again (`loan`).
 //!
 //! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
 //! elements are aligned; every pattern of bits is a number (`raw_plain`).
 //!
-//! Tests: `tests/process_bulk.rs`, `tests/process_shared.rs`, `tests/process_memory.rs`.
+//! Tests: `tests/process/bulk.rs`, `tests/process/shared.rs`, `tests/process/memory.rs`.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -19,8 +18,8 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::baggage;
-use super::loan::{self, Found};
-use super::raw_plain::{Lent, Plain, bytes_of, numbers_of};
+use super::loan;
+use super::raw_plain::{Plain, bytes_of, numbers_of};
 use crate::sys::large_pages;
 
 /// A vector of [plain numbers](crate::process::Plain) that travels as it lies in memory.
@@ -28,8 +27,7 @@ use crate::sys::large_pages;
 /// Use it instead of a `Vec<f64>` or a `Vec<u8>` for large arguments and results of calls in worker
 /// processes, alone or as a part of something else. It costs what copying memory costs, and
 /// not what encoding each number does. In a pool's calls a large one (from 16 KiB on, up to 64 MiB) does not go
-/// through the pool's sockets at all: it is copied into memory that is used again, where the worker reads it.
-/// There, changing an argument or making it a vector copies it; giving it back as it came does not.
+/// through the pool's sockets at all: it is copied into memory that is used again, and from there to where it is wanted.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
@@ -52,29 +50,18 @@ use crate::sys::large_pages;
 /// At most 256 MiB of a pool's arguments lie in shared memory at a time, and 64 MiB of each worker's results; what is
 /// beyond that travels as before. When none is left 32 MiB of each stay, for the next, until the pool is gone; of a
 /// worker's the rest goes when it gets its next call. It does not count in a worker's
-/// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit).
+/// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit); the worker's own copy does, as any argument does.
 ///
 /// With other serializers, also within a `Serialize` of an argument, it is a string of bytes: the numbers in this machine's
 /// byte order.
 /// Numbers that many calls only read are better [`Shared`](crate::Shared).
-#[derive(Clone, PartialEq, Eq, Default, Hash)]
-pub struct Bulk<T: Plain>(Place<T>);
-
-/// Where the numbers are.
-enum Place<T> {
-    Own(Vec<T>),
-    /// In the memory of the process that has sent them.
-    Lent(Lent<T>),
-}
+#[derive(PartialEq, Eq, Default, Hash)]
+pub struct Bulk<T: Plain>(Vec<T>);
 
 impl<T: Plain> Bulk<T> {
-    /// The numbers as a vector: without a copy, unless this is an argument that has come from another process and is
-    /// still where that has put it.
+    /// The numbers as a vector, without a copy.
     pub fn into_vec(self) -> Vec<T> {
-        match self.0 {
-            Place::Own(numbers) => numbers,
-            Place::Lent(lent) => copy(lent.numbers()),
-        }
+        self.0
     }
 }
 
@@ -85,44 +72,15 @@ fn copy<T: Plain>(numbers: &[T]) -> Vec<T> {
     copy
 }
 
-impl<T: Plain> Place<T> {
-    fn numbers(&self) -> &[T] {
-        match self {
-            Self::Own(numbers) => numbers,
-            Self::Lent(lent) => lent.numbers(),
-        }
-    }
-}
-
-impl<T: Plain> Clone for Place<T> {
+impl<T: Plain> Clone for Bulk<T> {
     fn clone(&self) -> Self {
-        Self::Own(copy(self.numbers()))
-    }
-}
-
-impl<T: Plain> PartialEq for Place<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.numbers() == other.numbers()
-    }
-}
-
-impl<T: Plain + Eq> Eq for Place<T> {}
-
-impl<T: Plain> Default for Place<T> {
-    fn default() -> Self {
-        Self::Own(Vec::new())
-    }
-}
-
-impl<T: Plain + Hash> Hash for Place<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.numbers().hash(state);
+        copy(&self.0).into()
     }
 }
 
 impl<T: Plain> From<Vec<T>> for Bulk<T> {
     fn from(numbers: Vec<T>) -> Self {
-        Self(Place::Own(numbers))
+        Self(numbers)
     }
 }
 
@@ -181,19 +139,13 @@ impl<T: Plain> Deref for Bulk<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        self.0.numbers()
+        &self.0
     }
 }
 
 impl<T: Plain> DerefMut for Bulk<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        if let Place::Lent(lent) = &self.0 {
-            self.0 = Place::Own(copy(lent.numbers()));
-        }
-        match &mut self.0 {
-            Place::Own(numbers) => numbers,
-            Place::Lent(_) => &mut [], // just now it was no more
-        }
+        &mut self.0
     }
 }
 
@@ -211,29 +163,18 @@ impl<T: Plain> fmt::Debug for Bulk<T> {
 
 impl<T: Plain> Serialize for Bulk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (bytes, loan) = match &self.0 {
-            Place::Own(numbers) => (bytes_of(numbers), None),
-            Place::Lent(lent) => (bytes_of(lent.numbers()), Some(lent.loan())),
-        };
-        loan::offering(bytes, loan, || serializer.serialize_bytes(bytes))
+        let bytes = bytes_of(&self.0);
+        loan::offering(bytes, || serializer.serialize_bytes(bytes))
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for Bulk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let readable = deserializer.is_human_readable();
-        deserializer.deserialize_bytes(Bytes {
-            readable,
-            _elements: PhantomData,
-        })
+        deserializer.deserialize_bytes(Bytes(PhantomData))
     }
 }
 
-struct Bytes<T> {
-    /// It is a format for people, who are told the numbers.
-    readable: bool,
-    _elements: PhantomData<T>,
-}
+struct Bytes<T>(PhantomData<T>);
 
 impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
     type Value = Bulk<T>;
@@ -244,14 +185,10 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bulk<T>, E> {
-        if bytes.len() == loan::LENGTH
-            && !self.readable
-            && let Some(found) = loan::find(bytes)
+        if bytes.is_empty()
+            && let Some(numbers) = loan::find(bytes)
         {
-            return match found.map_err(E::custom)? {
-                Found::Own(numbers) => Ok(numbers.into()),
-                Found::Lent(lent) => Ok(Bulk(Place::Lent(lent))),
-            };
+            return numbers.map(Bulk).map_err(E::custom);
         }
         numbers_of(bytes).map(Bulk::from).ok_or_else(|| {
             let words = format!("{} bytes are no whole number of elements", bytes.len());

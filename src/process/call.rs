@@ -15,7 +15,7 @@
 //!    the lock and cancels outside of it, since that runs code of the user's (wakers); the cell that
 //!    it then cancels may be one that serves no more, never one that serves somebody else.
 //!
-//! Tests: `tests/process.rs` (tokens).
+//! Tests: `tests/process/pool.rs` (tokens).
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::baggage::{self, Cargo, Parcel};
 use super::encoder::encode;
 use super::flavor::Tail;
-use super::loan::Brought;
+use super::loan::{Brought, Lent};
 use super::wire;
 use crate::loom::Mutex;
 
@@ -43,9 +43,8 @@ pub(crate) struct Chunk {
     laden: bool,
     /// Large numbers may lie elsewhere.
     lends: bool,
-    /// Which item's do, in their order, and how many bytes that is in all.
-    brought: Vec<(usize, Brought)>,
-    lent: usize,
+    /// Which items' do, in their order; where they are missing counts from the beginning of all bytes.
+    lent: Vec<Lent>,
 }
 
 impl Chunk {
@@ -82,14 +81,12 @@ impl Chunk {
             1 => self.bytes.push(0),
             _ => self.bytes.extend_from_slice(&[0; 10][..left]),
         }
+        let encoded_from = self.bytes.len();
         let tail = Tail::careful(&mut self.bytes);
         let (encoded, loaded) = baggage::packing_for(self.lends, || encode(argument, tail));
         if let Err(error) = encoded {
             self.bytes.truncate(start);
             return Err(error);
-        }
-        if let Some(cargo) = loaded {
-            self.keep(*cargo);
         }
         let length = self.bytes.len() - start - left;
         self.width = if length < 0x80 {
@@ -107,21 +104,24 @@ impl Chunk {
         }
         let end = wire::prefix(&mut self.bytes, start, left, length);
         debug_assert_eq!(end, self.bytes.len());
+        if let Some(cargo) = loaded {
+            self.keep(*cargo, encoded_from, end - length);
+        }
         self.ends.push(end);
         Ok(())
     }
 
-    /// What the item that is just being pushed brings along.
+    /// What the item that is just being pushed brings along. It was encoded at one place, and lies at another.
     #[cold]
-    fn keep(&mut self, cargo: Cargo) {
+    fn keep(&mut self, cargo: Cargo, encoded: usize, start: usize) {
         let item = self.ends.count;
         self.laden |= !cargo.parcels.is_empty();
         let parcels = cargo.parcels.into_iter().map(|parcel| (item, parcel));
         self.baggage.lock().extend(parcels);
-        for brought in cargo.brought {
-            self.lent += brought.bytes().len();
-            self.brought.push((item, brought));
-        }
+        self.lent.extend(cargo.lent.into_iter().map(|lent| Lent {
+            at: lent.at - encoded + start,
+            ..lent
+        }));
     }
 
     /// Removes what a `Serialize` that panicked has left behind the last whole item.
@@ -139,20 +139,12 @@ impl Chunk {
 
     /// It is time to hand the chunk over and to begin the next.
     pub(crate) fn is_full(&self) -> bool {
-        self.ends.count >= MOST_ITEMS || self.bytes.len() + self.lent >= MOST_BYTES
+        let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
+        self.ends.count >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    /// Its numbers that lie elsewhere.
-    pub(crate) fn brought(&self) -> impl Iterator<Item = &Brought> {
-        self.brought.iter().map(|(_, brought)| brought)
-    }
-
-    pub(crate) fn has_lent(&self) -> bool {
-        !self.brought.is_empty()
     }
 
     /// What some of the items bring along.
@@ -319,12 +311,25 @@ impl Piece {
         })
     }
 
+    /// What is missing in its bytes.
+    fn missing(&self) -> &[Lent] {
+        let (span, lent) = (self.span(), &self.chunk.lent);
+        // (Something is missing behind a byte of the item, so not at its beginning, and perhaps at its end.)
+        let place = |at| lent.partition_point(|lent| lent.at <= at);
+        &lent[place(span.start)..place(span.end)]
+    }
+
+    /// The same, as it travels.
+    pub(crate) fn lent(&self) -> Vec<u64> {
+        let start = self.span().start;
+        let missing = self.missing().iter();
+        missing.flat_map(|lent| lent.numbers(start)).collect()
+    }
+
     /// What a worker must have mapped to decode its items.
     pub(crate) fn home(&self) -> Option<&Arc<Parcel>> {
-        let brought = &self.chunk.brought;
-        let first = brought.partition_point(|(item, _)| *item < self.items.start);
-        let (item, brought) = brought.get(first)?;
-        (*item < self.items.end).then(|| brought.parcel())
+        let brought = self.missing().first()?.brought.as_ref();
+        brought.map(Brought::parcel)
     }
 
     /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).

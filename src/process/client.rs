@@ -5,16 +5,17 @@
 //! the driver's mailbox takes the job first, then its items, chunk by chunk while the
 //! caller goes on. A job whose items cannot all be encoded fails there.
 //!
-//! Tests: `tests/process.rs`, `tests/process_calls.rs`.
+//! Tests: `tests/process/pool.rs`, `tests/process/calls.rs`.
 
 use std::any::type_name;
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::baggage::{self, Packed};
+use super::baggage::{self, Loaded, Packed};
 use super::chunk::Chunk;
 use super::driver::Shared;
 use super::job::{Context, Work};
@@ -83,7 +84,6 @@ impl Client {
         f: fn(A) -> R,
     ) -> Task<R> {
         let call = loan::lending(&self.shared.lots, || encode(&arg, f, Chunk::lending()));
-        // After the argument, whose `Serialize` may panic: then there is no task.
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
         match call {
@@ -130,8 +130,7 @@ impl Client {
         // The refused promise is dropped: `Closed`.
         if self.shared.mailbox.push([submit]).is_ok() {
             let feed = || self.feed(id, items, wishes.chunk, || task.is_finished());
-            let fed = panic::carry(|| loan::lending(&self.shared.lots, feed));
-            if let Err(panic) = fed {
+            if let Err(panic) = loan::lending(&self.shared.lots, feed) {
                 task.cancel();
                 panic.resume();
             }
@@ -173,8 +172,7 @@ impl Client {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let (bytes, loaded) = baggage::packing(|| postcard::to_stdvec(common));
-        let bytes = bytes.map_err(unencodable::<C>)?;
+        let (bytes, loaded) = pack(common)?;
         let common = Context {
             packed: Arc::new(Packed {
                 bytes,
@@ -187,14 +185,15 @@ impl Client {
             .join()
     }
 
-    /// Encodes and sends `items`, chunk by chunk, until `over` says that nobody wants more.
+    /// Encodes and sends `items`, chunk by chunk, until `over` says that nobody wants more. A panic of their iterator
+    /// comes back.
     fn feed<A: Portable>(
         &self,
         id: u64,
         items: impl IntoIterator<Item = A>,
         frame: Option<usize>,
         over: impl Fn() -> bool,
-    ) {
+    ) -> Result<(), panic::Carried> {
         let mut base = 0;
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
@@ -213,21 +212,38 @@ impl Client {
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
         let frame = frame.unwrap_or(1).clamp(1, 1 << 15);
         let mut most = 64usize.next_multiple_of(frame);
-        for item in items {
-            if over() {
-                return;
+        let encoding = Cell::new(false);
+        let fed = panic::carry(|| {
+            for item in items {
+                if over() {
+                    return Ok(false);
+                }
+                encoding.set(true);
+                let encoded = chunk.push(&item);
+                encoding.set(false);
+                encoded.map_err(unencodable::<A>)?;
+                if chunk.len() >= most || chunk.is_full() {
+                    let more = if 2 * most <= limit { 2 } else { 1 };
+                    most *= more;
+                    let next = Chunk::with_room(more * chunk.bytes().len());
+                    send(std::mem::replace(&mut chunk, next), false, None);
+                }
             }
-            if let Err(error) = chunk.push(&item) {
-                return send(chunk, true, Some(unencodable::<A>(error)));
+            Ok(true)
+        });
+        let failure = match fed {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => return Ok(()),
+            Ok(Err(error)) => Some(error),
+            // As in `push`.
+            Err(panic) if encoding.get() => {
+                chunk.tidy();
+                Some(panic.settle().into())
             }
-            if chunk.len() >= most || chunk.is_full() {
-                let more = if 2 * most <= limit { 2 } else { 1 };
-                most *= more;
-                let next = Chunk::with_room(more * chunk.bytes().len());
-                send(std::mem::replace(&mut chunk, next), false, None);
-            }
-        }
-        send(chunk, true, None);
+            Err(panic) => return Err(panic),
+        };
+        send(chunk, true, failure);
+        Ok(())
     }
 
     #[track_caller]
@@ -258,9 +274,9 @@ impl OnCancel for Recall {
         }
     }
 
-    fn help(&self, done: &dyn Fn() -> bool) {
+    fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.help(self.id, done);
+            shared.help(self.id, patient, done);
         }
     }
 
@@ -280,8 +296,27 @@ pub(crate) fn encode<A: Portable, R: Portable>(
     mut chunk: Chunk,
 ) -> Result<(CodeRef, Chunk), TaskError> {
     let code = code_of(f)?;
-    chunk.push(arg).map_err(unencodable::<A>)?;
+    push(&mut chunk, arg)?;
     Ok((code, chunk))
+}
+
+/// Appends an argument. A panic in its `Serialize` is its error, as one in its `Deserialize` will be.
+#[inline]
+pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
+    match panic::catch(|| chunk.push(argument)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(unencodable::<A>(error)),
+        Err(panic) => {
+            chunk.tidy();
+            Err(panic.into())
+        }
+    }
+}
+
+/// Encodes what is no item of a pool; a panic is an error, as there.
+pub(crate) fn pack<T: Serialize>(value: &T) -> Result<(Vec<u8>, Loaded), TaskError> {
+    let (bytes, loaded) = panic::catch(|| baggage::packing(|| postcard::to_stdvec(value)))?;
+    Ok((bytes.map_err(unencodable::<T>)?, loaded))
 }
 
 /// A job of one chunk, for the driver.

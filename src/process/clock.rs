@@ -4,7 +4,7 @@
 //! can. A worker notes when an item starts as nanoseconds of that clock, and the parent turns
 //! them back into an `Instant` by the distance from one moment that it knows in both forms.
 //!
-//! Tests: `sched::sim`, `tests/process_calls.rs` (timeouts).
+//! Tests: `sched::sim`, `tests/process/calls.rs` (timeouts).
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@
 //! worker's. There is one attempt: what the context has brought along is used up by it, and closed if it fails. Later
 //! items end as the first one did, in the same panic if it was one, for which no hook is called again.
 //!
-//! Tests: below; `tests/process_calls.rs`.
+//! Tests: below; `tests/process/calls.rs`.
 
 use std::any::Any;
 use std::collections::HashMap;

@@ -8,7 +8,7 @@
 //!
 //! Tests: `tests/progress.rs`.
 
-use super::job::{Sink, Taken, Work};
+use super::job::{Read, Sink, Taken, Values, Work};
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::TaskError;
@@ -50,6 +50,19 @@ impl Sink for Counted {
         taken
     }
 
+    fn reader(&self, bytes: &[u8]) -> Option<Read> {
+        self.sink.reader(bytes)
+    }
+
+    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
+        self.counter.add(count);
+        self.sink.take(index, values, count)
+    }
+
+    fn holds(&self) -> bool {
+        self.sink.holds()
+    }
+
     fn error(&mut self, index: usize, error: TaskError) {
         self.sink.error(index, error);
         self.counter.add(1);
@@ -59,7 +72,7 @@ impl Sink for Counted {
         self.sink.types()
     }
 
-    fn finish(self: Box<Self>, failure: Option<TaskError>) {
-        self.sink.finish(failure);
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
+        self.sink.finish(failure)
     }
 }

@@ -22,7 +22,8 @@
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
 //! *fruitless*. A worker's place is filled again at once after the first, and
 //! ever later after each further one, up to a second. After five in a row the place is
-//! given up until there is work; when all are, what waits fails. Workers that were killed by somebody
+//! given up until there is work; when all are, what waits fails. So it is after the second in a row that never got
+//! to `init`. Workers that were killed by somebody
 //! else get more patience: that is not a program that cannot start.
 //!
 //! Tests: `sched::sim`.
@@ -38,11 +39,11 @@ use crate::sys::ledger::{GATES, Gate, Ledger};
 pub(crate) const INITIALIZE: u64 = 0;
 
 /// How long a new worker may take until it says hello: what stands before
-/// `init()` in `main` runs in this time.
+/// `init()` in `main` runs in this time, unless it is `stuck` before.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a worker may take to leave.
-const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a worker may take to leave, or to die until it is killed again.
+pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a worker may be at a frame until its other items are taken over.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
@@ -68,6 +69,8 @@ const GIVE_UP: u32 = 100;
 /// somebody else killed it, who may be done with that some time.
 const ENDED: u32 = 20;
 const KILLED: u32 = 1;
+/// One that never got to `init` would take its time again, and the next as well.
+const LATE: u32 = 50;
 
 /// Where a worker's gates are: its ledger, or a simulation's stand-in.
 pub(crate) trait Gated: Send + Sync {
@@ -160,8 +163,8 @@ pub(crate) enum State {
     Preparing,
     Ready,
     Leaving(Instant),
-    /// Killed by us, not yet reaped.
-    Dying,
+    /// Killed by us, the last time then, not yet reaped.
+    Dying(Instant),
 }
 
 /// One place in the crew and who fills it.
@@ -183,6 +186,8 @@ pub(crate) struct Worker {
     pub(crate) served: u64,
     /// It gets nothing more.
     pub(crate) retiring: bool,
+    /// It has not said hello in time.
+    pub(crate) late: bool,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
     /// Fruitless deaths in a row, and their weight.
@@ -204,6 +209,7 @@ impl Worker {
             contexts: HashSet::new(),
             served: 0,
             retiring: false,
+            late: false,
             fruitful: false,
             failures: 0,
             weight: 0,
@@ -219,6 +225,7 @@ impl Worker {
         self.contexts.clear();
         self.served = 0;
         self.retiring = false;
+        self.late = false;
         self.fruitful = false;
     }
 
@@ -340,9 +347,12 @@ impl Worker {
             (self.failures, self.weight) = (0, 0);
         } else {
             self.failures = self.failures.saturating_add(1);
-            self.weight = self
-                .weight
-                .saturating_add(if killed { KILLED } else { ENDED });
+            let weight = match self.late {
+                true => LATE,
+                false if killed => KILLED,
+                false => ENDED,
+            };
+            self.weight = self.weight.saturating_add(weight);
         }
         self.state = State::Down(Some(now + pause(self.failures, killed)));
         self.gates = None;
@@ -361,8 +371,8 @@ impl Worker {
     pub(crate) fn limit(&self) -> Option<Instant> {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
-            State::Leaving(since) => Some(since + LEAVE_LIMIT),
-            State::Down(_) | State::Preparing | State::Ready | State::Dying => None,
+            State::Leaving(since) | State::Dying(since) => Some(since + LEAVE_LIMIT),
+            State::Down(_) | State::Preparing | State::Ready => None,
         }
     }
 }

@@ -20,7 +20,7 @@
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
-//! Tests: `tests/process.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory).
+//! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory).
 //!
 //! Length: the turns of one thread, step after step, over the state that they share.
 
@@ -37,34 +37,46 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::Resource;
 
-use super::baggage;
 use super::builder::Settings;
 use super::clock::{self, Epoch};
+use super::crew::State;
 use super::forward::Forward;
-use super::link::{Link, Received};
-use super::loan::{self, Lots};
+use super::job::{Job, Values};
+use super::link::{self, Link, Received};
+use super::loan::Lots;
 use super::mailbox::{Mail, Mailbox};
 use super::memory::OomKills;
+use super::readers::{Chore, Part, Readers, Reading, Speaker, place};
 use super::sched::{Action, How, Policy, Sched};
 use super::shortcut::Watching;
 use super::stats::Counters;
 use super::wire::{self, Record};
+use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::record;
 use crate::sys::image::image;
+use crate::sys::limits::limit;
+use crate::sys::poll::poll;
 use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
 
+/// What is longer is not copied.
+const LARGE: usize = 256 << 10;
+
 /// How long to sleep between two looks where one `poll` cannot take all descriptors.
 const NAP: Duration = Duration::from_millis(1);
 
 const SIGKILL: i32 = 9;
+
+/// What is said of a worker that never began.
+const LATE: &str = "it did not get to `trefoil::init()`: what stands before that in `main`, or a library that is loaded \
+    with the program, waits for something or takes too long";
 
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
@@ -103,6 +115,9 @@ pub(crate) struct Shared {
     /// None before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) watching: Watching,
+    pub(crate) readers: Readers,
+    /// How many tasks have ended and are being told so, without the engine's lock.
+    pub(super) telling: AtomicUsize,
     /// Where large arguments lie.
     pub(crate) lots: Arc<Lots>,
 }
@@ -116,6 +131,8 @@ impl Shared {
             pids: Mutex::new(vec![0; workers]),
             engine: Mutex::new(None),
             watching: Watching::new(),
+            readers: Readers::new(),
+            telling: AtomicUsize::new(0),
             lots: Arc::new(Lots::new()),
         })
     }
@@ -140,6 +157,8 @@ pub(crate) struct Driver {
     buffer: Vec<u8>,
     /// What was read ahead.
     ahead: Vec<u8>,
+    /// Those that were let go of and have not ended, when that was last looked at.
+    strays: Vec<Arc<OwnedFd>>,
     /// Why the last process could not be started.
     refused: Option<io::Error>,
     /// While the thread sleeps: until when at most.
@@ -160,6 +179,7 @@ impl Drop for Abandon {
         self.0.mailbox.abandon();
         let engine = self.0.engine.lock().take();
         drop(engine);
+        self.0.readers.close();
     }
 }
 
@@ -190,7 +210,12 @@ impl Sleep {
             Err(Errno::INVAL) => {
                 let _ = poll_by_parts(&mut fds, self.timeout);
             }
-            Err(_) => return Vec::new(), // interrupted
+            Err(error) => {
+                if error != Errno::INTR {
+                    nap(NAP); // no memory, perhaps: whatever it is, this is no loop that spins
+                }
+                return Vec::new();
+            }
         }
         let events = fds.iter().map(PollFd::revents);
         let all = self.sources.into_iter().zip(events);
@@ -231,6 +256,7 @@ impl Driver {
             oom_kills: OomKills::default(),
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
+            strays: Vec::new(),
             refused: None,
             sleeps_until: None,
             lively: epoch.instant,
@@ -259,14 +285,20 @@ impl Driver {
         *shared.engine.lock() = Some(self);
         let mut news = Vec::new();
         loop {
-            let sleep = match &mut *shared.engine.lock() {
-                Some(engine) => engine.work(std::mem::take(&mut news)),
-                None => None,
-            };
-            match sleep {
-                Some(sleep) => news = sleep.sleep(shared.mailbox.bell()),
+            let (sleep, chores) = match &mut *shared.engine.lock() {
+                Some(engine) => {
+                    let sleep = engine.work(std::mem::take(&mut news));
+                    (sleep, std::mem::take(&mut engine.sched.chores))
+                }
                 None => return,
+            };
+            shared.add(chores);
+            let Some(mut sleep) = sleep else { return };
+            if let Some(due) = shared.readers.due() {
+                let left = due.saturating_duration_since(Instant::now());
+                sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
             }
+            news = sleep.sleep(shared.mailbox.bell());
         }
     }
 
@@ -275,7 +307,9 @@ impl Driver {
         self.take_in(news);
         self.mail();
         self.turn();
-        if self.sched.is_over() {
+        // (A task that is just being told has not ended.)
+        let told = self.shared.telling.load(Ordering::Acquire) == 0;
+        if self.sched.is_over() && (told || self.sched.is_killed()) {
             self.forward.finish();
             return None;
         }
@@ -338,7 +372,7 @@ impl Driver {
                 }
             }
             Action::Kill(index) => {
-                if let Some(link) = &self.links[index] {
+                if let Some(link) = &mut self.links[index] {
                     link.kill();
                 }
             }
@@ -350,7 +384,7 @@ impl Driver {
         match Link::start(&self.settings) {
             Ok(link) => {
                 if let Some(own) = &self.settings.own {
-                    own.runs(link.pid, link.process().cloned());
+                    own.runs(&link);
                 }
                 self.sched
                     .started(index, link.pid, link.ledger.clone(), now);
@@ -398,12 +432,29 @@ impl Driver {
             (false, _) => Some(Duration::ZERO),
             (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
         };
+        let look = self.starting().map(|(_, link)| link.looks.next).min();
         let crowded = self.links.iter().flatten().filter_map(Link::crowded_until);
-        let soon = crowded.min().map(|at| at.saturating_duration_since(now));
-        let beat = (now < self.lively).then_some(BEAT);
+        let last = self
+            .links
+            .iter()
+            .flatten()
+            .filter_map(|link| link.let_go_at);
+        let soon = crowded.chain(look).chain(last).min();
+        let soon = soon.map(|at| at.saturating_duration_since(now));
+        let beat = (now < self.lively || self.sched.is_over()).then_some(BEAT);
         let timeout = timeout.into_iter().chain(soon).chain(beat).min();
         self.sleeps_until = timeout.map(|timeout| now + timeout);
         self.sleep_on(timeout)
+    }
+
+    /// Those that have yet to say hello.
+    fn starting(&mut self) -> impl Iterator<Item = (usize, &mut Link)> {
+        let workers = self.sched.workers.iter();
+        let links = self.links.iter_mut().zip(workers).enumerate();
+        links.filter_map(|(index, (link, worker))| {
+            let starts = matches!(worker.state, State::Starting(_));
+            link.as_mut().filter(|_| starts).map(|link| (index, link))
+        })
     }
 
     /// Something has come, or it is time.
@@ -413,6 +464,21 @@ impl Driver {
             if link.crowded_until().is_some_and(|at| at <= now) {
                 link.send();
             }
+        }
+        let stuck: Vec<usize> = self
+            .starting()
+            .filter_map(|(index, link)| link.looks.look(link.pid, now).then_some(index))
+            .collect();
+        for index in stuck {
+            self.sched.late(index, now);
+        }
+        let lost = self.links.iter().map(|link| link.as_ref()?.let_go_at);
+        let lost: Vec<usize> = (0..)
+            .zip(lost)
+            .filter_map(|(index, at)| (at? <= now).then_some(index))
+            .collect();
+        for index in lost {
+            self.let_go(index, now);
         }
         let rung = news
             .iter()
@@ -546,10 +612,29 @@ impl Driver {
             }
             &joined
         };
+        let before = self.sched.chores.len();
         let used = self.understand(index, whole);
         let Some(link) = &mut self.links[index] else {
             return;
         };
+        let mut most = None;
+        for chore in &mut self.sched.chores[before..] {
+            let Chore::Read(reading) = chore else {
+                continue;
+            };
+            if reading.is_over() {
+                continue; // it has no values
+            }
+            reading.speaker = Some(Speaker {
+                worker: index,
+                ledger: link.ledger.clone(),
+                hold: link.hold.clone(),
+            });
+            match reading.place.len() > LARGE && reading.place.len() > whole.len() / 2 {
+                true => most = Some(reading),
+                false => reading.keep(whole),
+            }
+        }
         match used {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
@@ -561,6 +646,13 @@ impl Driver {
                 link.kill();
             }
         }
+        if let Some(reading) = most {
+            let start = place(whole).start;
+            match joined.is_empty() {
+                true => reading.keep(bytes),
+                false => reading.keep_all(start, joined),
+            }
+        }
     }
 
     /// Handles the whole records at the front of `bytes`; returns how long they are.
@@ -568,10 +660,10 @@ impl Driver {
         let mut used = 0;
         loop {
             used += self.decode(index, &bytes[used..])?;
-            let (version, id) = match Record::decode(&bytes[used..])? {
-                Some((Record::Hello { version, image }, length)) => {
+            let copy = match Record::decode(&bytes[used..])? {
+                Some((Record::Hello { copy }, length)) => {
                     used += length;
-                    (version, image)
+                    copy
                 }
                 Some((Record::Bag(numbers), length)) => {
                     used += length;
@@ -580,9 +672,16 @@ impl Driver {
                     }
                     continue;
                 }
+                Some((Record::Lent(lent), length)) => {
+                    used += length;
+                    if let Some(link) = &mut self.links[index] {
+                        link.lent = lent;
+                    }
+                    continue;
+                }
                 _ => return Ok(used),
             };
-            if version == wire::VERSION && id == image().id() && !id.is_empty() {
+            if copy == image().name().as_bytes() {
                 self.sched.hello(index, Instant::now());
             } else if let Some(link) = &mut self.links[index] {
                 link.note = Some("it runs another build of this program".to_owned());
@@ -596,14 +695,64 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return Ok(0);
         };
-        let bag = std::mem::take(&mut link.bag);
-        let receive = || self.sched.receive(index, bytes, Instant::now());
-        let (used, bag) = loan::hearing(&link.ledger, bytes, || baggage::unpacking(bag, receive));
-        // It is the next value's, and that may have to be waited for.
-        if let (Ok(0), Some(link)) = (&used, &mut self.links[index]) {
-            link.bag = bag;
+        let before = self.sched.chores.len();
+        let used = self.sched.receive(index, bytes, Instant::now())?;
+        if used > 0 {
+            // They came with the next value, and that may have to be waited for.
+            let bag = std::mem::take(&mut link.bag);
+            let lent = std::mem::take(&mut link.lent);
+            // (Nobody may want that one; then the first reading is another's.)
+            let mut chores = self.sched.chores[before..].iter_mut();
+            if let Some(Chore::Read(reading)) = chores.next()
+                && reading.place.start == place(bytes).start
+            {
+                (reading.bag, reading.lent) = (bag, lent);
+            }
         }
-        used
+        Ok(used)
+    }
+
+    /// Takes some values of `reading` that have been decoded elsewhere. Returns what nobody wants, what job ends
+    /// with them, and whether that was all.
+    pub(super) fn hand_over(
+        &mut self,
+        reading: &mut Reading,
+        part: Part,
+    ) -> (Option<Values>, Option<Job>, bool) {
+        let now = Instant::now();
+        let (unwanted, ended) = self.sched.decoded(reading, part, now);
+        let over = reading.is_over() || !self.sched.has(reading.job);
+        if over
+            && let Some(Speaker {
+                worker,
+                ledger,
+                hold,
+            }) = reading.speaker.take()
+        {
+            drop(hold);
+            if let Some(link) = &mut self.links[worker]
+                && Arc::ptr_eq(&link.ledger, &ledger)
+            {
+                link.understood();
+            }
+        }
+        if ended.is_some() {
+            self.shared.telling.fetch_add(1, Ordering::Relaxed); // under the lock
+        }
+        if self.oversleeps() || self.sched.needs_driver(now) {
+            self.shared.mailbox.wake();
+        }
+        (unwanted, ended, over)
+    }
+
+    /// A process can neither be used nor ended. What it has not begun it never will (W3), whatever it does.
+    fn let_go(&mut self, index: usize, now: Instant) {
+        self.sched.take_all_back(index, now);
+        if let Some(link) = &mut self.links[index] {
+            let note = || "it may not be signalled, lives on, and was let go of".to_owned();
+            link.note.get_or_insert_with(note);
+        }
+        self.bury(index);
     }
 
     /// A process is gone: its last words, its place, its tasks.
@@ -618,7 +767,12 @@ impl Driver {
         }
         let mut exit = link.reap(&mut self.forward);
         exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.oom_kills.have_grown();
+        if self.sched.workers[index].late {
+            exit.note.get_or_insert_with(|| LATE.to_owned());
+        }
         let wild = link.wild;
+        self.strays.extend(link.process().cloned());
+        self.strays.retain(|stray| link::runs(stray));
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, wild, Instant::now());
@@ -633,8 +787,11 @@ pub(super) fn poll_by_parts(
     timeout: Option<Duration>,
 ) -> rustix::io::Result<usize> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+    let limit = limit(Resource::Nofile).ok().and_then(|limit| limit.current);
+    let most = limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    let most = most.max(1);
     let now = Timespec::default();
     loop {
         let parts = fds.chunks_mut(most);
@@ -643,9 +800,12 @@ pub(super) fn poll_by_parts(
         if ready > 0 || left.is_some_and(|left| left.is_zero()) {
             return Ok(ready);
         }
-        let nap = left.map_or(NAP, |left| left.min(NAP));
-        if let Ok(nap) = Timespec::try_from(nap) {
-            let _ = rustix::thread::nanosleep(&nap);
-        }
+        nap(left.map_or(NAP, |left| left.min(NAP)));
+    }
+}
+
+fn nap(pause: Duration) {
+    if let Ok(pause) = Timespec::try_from(pause) {
+        let _ = rustix::thread::nanosleep(&pause);
     }
 }

@@ -3,14 +3,14 @@
 //! A forked child has the handle and not the thread: there, nothing may be waited for or given back, since
 //! the thread's stack, and with it what the handle stands for, is anybody's.
 //!
-//! Tests: `tests/process_fork.rs`.
+//! Tests: `tests/forks/process.rs`.
 
 use std::io;
 
 use crate::loom::thread::{self, JoinHandle};
 use crate::sys::fork;
 
-/// Results are decoded there, and one that nests deeply takes as much stack as it took its worker,
+/// On such threads results are decoded (`readers`), and one that nests deeply takes as much stack as it took its worker,
 /// whose first thread has this much, as a rule. (Untouched, it costs addresses only.)
 const STACK: usize = 8 << 20;
 

@@ -7,7 +7,7 @@
 //!
 //! 1. Numbers of up to 64 bits go through [`Out::number`]: unsigned as they are, signed by zigzag.
 //! 2. Everything else is written as postcard writes it: a length before what has one, the index of a variant
-//!    before its fields, nothing for names. (A reference may stand for a large string of bytes: `loan`.)
+//!    before its fields, nothing for names. (Large numbers may be lent, and an empty string stands there: `loan`.)
 //!
 //! **Rejected.** A format of our own: postcard's has a specification and other readers. An array of ten bytes at the
 //! end of the output, filled in place: the length of a vector would have to be changed twice.
@@ -27,6 +27,9 @@ use super::loan;
 pub(crate) trait Out: Flavor {
     /// Appends the first `length` bytes of `word`, one at least.
     fn some(&mut self, word: [u8; 8], length: usize) -> Result<()>;
+
+    /// How many bytes there are.
+    fn position(&self) -> usize;
 
     /// Appends a number.
     #[inline]
@@ -178,10 +181,9 @@ impl<O: Out> Serializer for &mut Encoder<O> {
 
     #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<()> {
-        if loan::matters(bytes)
-            && let Some(reference) = loan::lend(bytes).map_err(ser::Error::custom)?
-        {
-            return self.with_length(&reference);
+        // (They would be missing behind the length of what stands there.)
+        if loan::is_large(bytes) && loan::lend(bytes, self.0.position() + 1) {
+            return self.length(0);
         }
         self.with_length(bytes)
     }

@@ -6,33 +6,43 @@
 //! constructor into the program that runs before `main`; both end up here.
 //!
 //! **Protocol.**
-//! 1. The parent puts [`VARIABLE`] into the worker's environment: protocol version, depth,
-//!    the parent's process id, the descriptors that every child inherits, and the worker's name if it has one. The socket is the worker's standard input.
+//! 1. The parent puts [`VARIABLE`] into the worker's environment, an *invitation*: the name of the copy of this crate that it is for
+//!    (`sys::image`), depth, the parent's process id, the descriptors that every child inherits, and the worker's name if it has one. The
+//!    socket is the worker's standard input.
 //! 2. Without the variable, [`enter`] notes that this program's workers would get here,
 //!    and returns. Only after that may a pool be made ([`role`]): a
 //!    program that never gets here starts no process, rather than
-//!    processes that start processes.
-//! 3. With it, `enter` removes it first, so that nothing that a task
-//!    starts inherits it, then serves and never returns.
-//! 4. A worker that makes a pool of its own passes on its depth plus one, up to [`DEEPEST`].
+//!    processes that start processes. So `init` notes nothing where a worker could not begin: on another thread than the first (a test
+//!    harness runs its tests there), or beside other threads.
+//! 3. With an invitation for this copy, `enter` removes it first, so that nothing that a task
+//!    starts inherits it, then serves and never returns. A process that cannot accept (the above; its `main` has
+//!    replaced standard input before `init`; it runs with other rights than its caller's, and whoever started such a
+//!    program must not choose what it executes) says why and ends there: the rest of `main` is not for it.
+//! 4. With one for another copy (two versions of this crate in one program), `enter` leaves it in place for that copy's
+//!    `enter`, and takes over the depth. Until the other has accepted, this one makes no pool.
+//! 5. A worker that makes a pool of its own passes on its depth plus one, up to [`DEEPEST`].
 //!
-//! A variable that stands in an environment without a socket to go with it
-//! is removed and ignored, and so is one in a program that runs with other rights than its
-//! caller's: whoever started that must not choose what it executes. Such a program can
-//! have no pool, and neither can a worker that cannot accept (its `main` has
-//! replaced standard input before `init`): its workers would do as it does, and so on.
+//! What is not addressed to a child of the parent that it names is stale, and ignored: it was for an ancestor that could
+//! not remove it because it had other threads. The first three parts of the variable are the same in all versions of this crate.
 //!
-//! Tests: `tests/process.rs` (nesting, `NotInitialized`), `tests/auto.rs`.
+//! **Who runs `main`?** A pool of a copy is made after that copy's `enter` has returned in the parent, on the first thread. A worker
+//! is the same image with the same arguments, so its `main` gets there, too, unless it looks at something that has changed
+//! in between; and a copy in a library makes no pools. So it is certain that some copy takes an invitation, and that each copy
+//! can pass on those of others. A `main` that does lead elsewhere makes no pools, and is killed as one that is too late (`crew`).
+//!
+//! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads, rights), `tests/auto.rs`,
+//! `checks/tests/copies.rs` (two copies, a library).
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use rustix::fs::FileType;
 use rustix::process::{Pid, getegid, geteuid, getgid, getuid};
 
-use super::{PoolError, wire, worker};
+use super::{PoolError, worker};
 use crate::sys;
+use crate::sys::image::{has_other_rights, image};
 
 /// Set in a worker's environment until it has been seen.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
@@ -54,7 +64,12 @@ static ROLE: OnceLock<Role> = OnceLock::new();
 /// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again.
 /// In such a process this function serves the pool and never returns; in any other it
 /// does nothing but note that workers will get here. What stands before it in `main` therefore
-/// runs again in every worker. Calling it more than once does no harm.
+/// runs again in every worker.
+///
+/// It must be called on the program's first thread, before any other is started. Elsewhere (in a `#[test]`, in an `async` main whose
+/// runtime has threads) it does nothing: a pool is [`PoolError::NotInitialized`] then, unless the call has been made
+/// in the right place, too. Calling it again, wherever, does no harm. A worker that gets here too late says
+/// so on standard error and ends. Where a library starts threads before `main`, use the feature `auto`.
 ///
 /// A worker begins with three standard streams. Other descriptors that this program hands on to what it executes (those
 /// without close-on-exec: what a shell has given it, what a C library has opened) it closes here;
@@ -73,40 +88,65 @@ static ROLE: OnceLock<Role> = OnceLock::new();
 /// }
 /// ```
 pub fn init() {
-    enter();
+    enter(place);
+}
+
+/// What the constructor calls, which runs before `main` and thus in the right place, whatever threads libraries have started.
+#[cfg(feature = "auto")]
+pub(super) fn init_before_main() {
+    enter(|| Ok(()));
+}
+
+/// A worker may begin here; or why not.
+fn place() -> Result<(), &'static str> {
+    if rustix::thread::gettid() != rustix::process::getpid() {
+        return Err("`trefoil::init()` must be called on the program's first thread");
+    }
+    match sys::worker::is_alone() {
+        Some(false) => {
+            Err("`trefoil::init()` must be called first in `main`: other threads run already")
+        }
+        Some(true) | None => Ok(()),
+    }
 }
 
 /// The one way in, for `init` and for the constructor.
-pub(crate) fn enter() {
+fn enter(place: fn() -> Result<(), &'static str>) {
     if ROLE.get().is_some() {
         return;
     }
-    let Some(invitation) = invitation() else {
-        let _ = ROLE.set(Role { depth: 0 });
-        return;
-    };
-    if !invitation.is_acceptable() {
-        if !is_child_of(invitation.parent) {
-            let _ = ROLE.set(Role { depth: 0 }); // it was for somebody else
+    let place = place();
+    let invitation = Invitation::read();
+    let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
+    let ours = invitation.filter(Invitation::is_ours);
+    match (place, ours) {
+        (Ok(()), None) => drop(ROLE.set(Role { depth })),
+        (Err(_), None) => {}
+        (place, Some(ours)) => {
+            if let Err(why) = place.and_then(|()| acceptable()) {
+                worker::ends("begin", &why);
+            }
+            if ROLE.set(Role { depth }).is_ok() {
+                sys::worker::forget_variable(VARIABLE);
+                worker::serve(ours.parent, &ours.handed_on, &ours.name);
+            }
         }
-        return;
-    }
-    if ROLE
-        .set(Role {
-            depth: invitation.depth,
-        })
-        .is_ok()
-    {
-        worker::serve(invitation.parent, &invitation.handed_on, &invitation.name);
     }
 }
 
 /// What this process is, once it has been through [`enter`].
 pub(crate) fn role() -> Result<Role, PoolError> {
+    let refused = |kind, words: &str| Err(io::Error::new(kind, words).into());
+    if let Err(words) = image().starts_again() {
+        return refused(ErrorKind::Unsupported, words);
+    }
     let role = ROLE.get().copied().ok_or(PoolError::NotInitialized)?;
     if !is_as_called() {
-        let words = "a program that runs with other rights than its caller's cannot have workers";
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words).into());
+        return refused(ErrorKind::PermissionDenied, OTHER_RIGHTS);
+    }
+    if Invitation::read().is_some_and(|invitation| !invitation.is_ours()) {
+        let words = "this process is to be a worker of another copy of trefoil in this program, whose `init` comes first";
+        return refused(ErrorKind::Other, words);
     }
     match role.depth < DEEPEST {
         true => Ok(role),
@@ -117,8 +157,13 @@ pub(crate) fn role() -> Result<Role, PoolError> {
     }
 }
 
+const OTHER_RIGHTS: &str = "a program that runs with other rights than its caller's \
+    (set-user-id, file capabilities) cannot have workers, nor be one";
+
 /// What a parent has said to its worker-to-be.
 struct Invitation {
+    /// Of this crate, in the parent and in the worker.
+    copy: String,
     depth: u32,
     parent: u32,
     /// Descriptors that come with `exec`, and are not for a worker.
@@ -127,24 +172,38 @@ struct Invitation {
     name: String,
 }
 
-fn invitation() -> Option<Invitation> {
-    let value = std::env::var_os(VARIABLE)?;
-    sys::worker::forget_variable(VARIABLE);
-    parse(value.to_str()?)
-}
-
 impl Invitation {
-    fn is_acceptable(&self) -> bool {
-        let stdin = rustix::fs::fstat(io::stdin().as_fd());
-        let is_socket =
-            stdin.is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Socket);
-        is_as_called() && is_socket
+    /// What this process was told, and no ancestor.
+    fn read() -> Option<Self> {
+        let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
+        // A worker whose parent is gone is still no program of its own.
+        let is_orphan = || invitation.is_ours() && has_socket();
+        (is_child_of(invitation.parent) || is_orphan()).then_some(invitation)
+    }
+
+    /// It is for this copy of the crate.
+    fn is_ours(&self) -> bool {
+        self.copy == image().name() && image().starts_again().is_ok()
     }
 }
 
-/// This process has the rights of whoever called it.
+/// This process can be a worker; or why not.
+fn acceptable() -> Result<(), &'static str> {
+    match (is_as_called(), has_socket()) {
+        (false, _) => Err(OTHER_RIGHTS),
+        (_, false) => Err("its standard input was replaced before `trefoil::init()`"),
+        _ => Ok(()),
+    }
+}
+
+fn has_socket() -> bool {
+    let stdin = rustix::fs::fstat(io::stdin().as_fd());
+    stdin.is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Socket)
+}
+
+/// This process has the rights of whoever called it, and has never had others.
 fn is_as_called() -> bool {
-    getuid() == geteuid() && getgid() == getegid()
+    getuid() == geteuid() && getgid() == getegid() && !has_other_rights()
 }
 
 /// This process was started by the process `parent`, which still lives.
@@ -152,21 +211,19 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
     rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()
 }
 
+/// The first three parts are the same in all versions; the others are only looked at by the copy that they are for.
 fn parse(value: &str) -> Option<Invitation> {
-    let mut numbers = value.splitn(5, ',');
-    let version: u64 = numbers.next()?.parse().ok()?;
-    let depth = numbers.next()?.parse().ok()?;
-    let parent = numbers.next()?.parse().ok()?;
-    let list = numbers.next()?.split_terminator('.');
-    let handed_on = list
-        .map(|number| number.parse().ok())
-        .collect::<Option<_>>()?;
-    let name = numbers.next()?.to_owned();
-    (version == wire::VERSION).then_some(Invitation {
+    let mut parts = value.splitn(5, ',');
+    let copy = parts.next()?.to_owned();
+    let depth = parts.next()?.parse().ok()?;
+    let parent = parts.next()?.parse().ok()?;
+    let list = parts.next()?.split_terminator('.');
+    Some(Invitation {
+        copy,
         depth,
         parent,
-        handed_on,
-        name,
+        handed_on: list.filter_map(|number| number.parse().ok()).collect(),
+        name: parts.next().unwrap_or_default().to_owned(),
     })
 }
 
@@ -178,7 +235,7 @@ pub(crate) fn variable(role: Role, handed_on: &[i32], name: &str) -> String {
         .collect();
     format!(
         "{},{},{},{list},{name}",
-        wire::VERSION,
+        image().name(),
         role.depth + 1,
         std::process::id()
     )
@@ -195,18 +252,22 @@ mod tests {
             assert_eq!(read.handed_on, list);
             assert_eq!((read.depth, read.parent), (4, std::process::id()));
             assert_eq!(read.name, name);
+            assert!(read.is_ours());
         }
-        for nonsense in [
-            "",
-            "3",
-            "3,2",
-            "3,1,1",
-            "x,1,1,",
-            "999,1,1,",
-            "3,-1,1,",
-            "3,1,1,x.,",
-        ] {
+        for other in ["9.0.0-0-,1,1,", "0.0.9,1,1,of its own"] {
+            assert!(!parse(other).unwrap().is_ours(), "{other}");
+        }
+        for nonsense in ["", "x", "x,2", "x,1,1", "x,y,1,", "x,3,-1,"] {
             assert!(parse(nonsense).is_none(), "{nonsense}");
         }
+    }
+
+    #[cfg(not(feature = "auto"))] // with it, there is nothing left to do
+    #[test]
+    fn init_in_a_test_of_a_harness_is_refused_in_words() {
+        init();
+        let refused = super::super::ProcessPool::with_workers(1).unwrap_err();
+        assert!(matches!(refused, PoolError::NotInitialized), "{refused}");
+        assert!(refused.to_string().contains("`auto`"), "{refused}");
     }
 }

@@ -3,7 +3,7 @@
 //! What can be told before any process is started has a variant of its own, in words that say what to do;
 //! what the system refuses is its error, with the name of what was missing where it has none.
 //!
-//! Tests: below; `tests/process.rs`, `tests/process_host.rs`.
+//! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
 
 use std::io;
 
@@ -21,10 +21,11 @@ use crate::task::TaskError;
 #[non_exhaustive]
 pub enum PoolError {
     /// A worker of this program would run its `main` like any other process, and
-    /// make a pool there, and so on. No process was started; after `init()` it works.
+    /// make a pool there, and so on. No process was started; after [`init()`](crate::process::init), in its place, it works.
     #[error(
-        "worker processes are not possible yet: call `trefoil::init()` first in `main`, \
-         or enable trefoil's feature `auto` (in a worker process, too, no pool can be made before `init()`)"
+        "worker processes are not possible yet: call `trefoil::init()` first in `main`, before any thread is started \
+         (elsewhere, as in a `#[test]`, it does nothing), or enable trefoil's feature `auto` \
+         (in a worker process, too, no pool can be made before `init()`)"
     )]
     NotInitialized,
     /// Workers have made pools whose workers have made pools, too often.
@@ -47,7 +48,8 @@ pub enum PoolError {
     #[error("the call cannot travel: {0}")]
     Argument(#[source] TaskError),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
-    /// other rights than its caller's (set-user-id), or far too many workers were asked for.
+    /// other rights than its caller's (set-user-id, file capabilities), or was started through the dynamic loader, or the pool is
+    /// made by a library with a copy of this crate of its own; or far too many workers were asked for.
     #[error("worker processes could not be started: {0}")]
     Start(#[from] io::Error),
 }
@@ -66,6 +68,12 @@ pub(crate) fn not_started(error: io::Error) -> io::Error {
     match error.kind() {
         kind @ io::ErrorKind::NotFound => {
             let words = format!("/proc/self/exe cannot be executed, is /proc mounted? ({error})");
+            io::Error::new(kind, words)
+        }
+        kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            let words = format!(
+                "the system refuses a new process, or one of the calls on its way (pipe2, clone, dup2, setpgid, execve): {error}"
+            );
             io::Error::new(kind, words)
         }
         _ => error,

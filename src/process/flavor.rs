@@ -83,6 +83,10 @@ impl Flavor for Tail<'_> {
 }
 
 impl Out for Tail<'_> {
+    fn position(&self) -> usize {
+        self.out.len()
+    }
+
     #[inline]
     fn some(&mut self, word: [u8; 8], length: usize) -> postcard::Result<()> {
         let end = self.out.len() + length;
@@ -139,6 +143,10 @@ impl Flavor for Front<'_> {
 }
 
 impl Out for Front<'_> {
+    fn position(&self) -> usize {
+        self.at
+    }
+
     #[inline]
     fn some(&mut self, word: [u8; 8], length: usize) -> postcard::Result<()> {
         let room = self.out.get_mut(self.at..);

@@ -6,7 +6,13 @@
 //! it stops reading from the workers, who then wait as they would without a pool. Only when all
 //! workers are gone it waits for a slow reader, for a second in all.
 //!
-//! Tests: `tests/process.rs`.
+//! **Whose words.** What an item that has ended wrote is not why the next one died. Nobody counts what is written: a
+//! library in C writes, and children do. But a pipe knows how much waits in it. So a worker, between two items, adds
+//! that to what its parent has read, and notes the sum in the ledger ([`Ledger::marked`]); after its death the
+//! words before it are left out. It asks only after what took long enough to have written something. (Items of which a
+//! thousand and more fit into a frame share one mark.) The parent says when it is reading, and the worker asks again.
+//!
+//! Tests: `tests/process/pool.rs`.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,8 +21,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+
+use crate::sys::ledger::Ledger;
+use crate::sys::poll::poll;
 
 /// How much may wait until no more is read.
 const MOST: usize = 64 << 10;
@@ -103,21 +112,26 @@ impl Forward {
 #[derive(Debug)]
 pub(crate) struct Words {
     pipe: Option<Arc<OwnedFd>>,
+    ledger: Arc<Ledger>,
+    /// How many bytes have been read, and the last of them.
+    count: u64,
     tail: Vec<u8>,
-    /// The allocator had no more memory, as `std` says it; a long backtrace may follow.
-    pub(crate) ran_out: bool,
+    /// Where the allocator had no more memory, as `std` says it; a long backtrace may follow.
+    ran_out: Option<u64>,
 }
 
 impl Words {
-    pub(crate) fn new(pipe: Option<ChildStderr>) -> io::Result<Self> {
+    pub(crate) fn new(pipe: Option<ChildStderr>, ledger: Arc<Ledger>) -> io::Result<Self> {
         if let Some(pipe) = &pipe {
             let flags = rustix::fs::fcntl_getfl(pipe)?;
             rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
         }
         Ok(Self {
             pipe: pipe.map(|pipe| Arc::new(pipe.into())),
+            ledger,
+            count: 0,
             tail: Vec::new(),
-            ran_out: false,
+            ran_out: None,
         })
     }
 
@@ -131,14 +145,20 @@ impl Words {
             return false;
         };
         let mut buffer = [0; 8192];
-        match rustix::io::read(pipe, &mut buffer) {
+        self.ledger.reads(self.count, true);
+        let read = rustix::io::read(pipe, &mut buffer);
+        self.count += read.unwrap_or(0) as u64;
+        self.ledger.reads(self.count, false);
+        match read {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 let words = &buffer[..count];
                 let seam = self.tail.len().saturating_sub(RAN_OUT.len());
                 self.tail.extend_from_slice(words);
-                let mut windows = self.tail[seam..].windows(RAN_OUT.len());
-                self.ran_out = self.ran_out || windows.any(|window| window == RAN_OUT);
+                let windows = self.tail[seam..].windows(RAN_OUT.len()).rev();
+                let behind = windows.zip(0..).find(|(window, _)| *window == RAN_OUT);
+                let found = behind.map(|(_, behind)| self.count - RAN_OUT.len() as u64 - behind);
+                self.ran_out = found.or(self.ran_out);
                 let excess = self.tail.len().saturating_sub(TAIL);
                 self.tail.drain(..excess);
                 forward.push(words);
@@ -151,14 +171,18 @@ impl Words {
         false
     }
 
-    /// The worker is gone: its last words.
-    pub(crate) fn last(&mut self, forward: &mut Forward) -> String {
+    /// The worker is gone: the last words of what it ran, and whether there was no more memory for that.
+    pub(crate) fn last(&mut self, forward: &mut Forward) -> (String, bool) {
         // A pipe holds 64 KiB; children of the worker may go on writing for ever.
         for _ in 0..32 {
             if !self.read(forward) {
                 break;
             }
         }
-        String::from_utf8_lossy(&self.tail).into_owned()
+        let mark = self.ledger.marked();
+        let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
+        let others = self.tail.len().saturating_sub(own);
+        let words = String::from_utf8_lossy(&self.tail[others..]).into_owned();
+        (words, self.ran_out.is_some_and(|at| at >= mark))
     }
 }

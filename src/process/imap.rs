@@ -10,12 +10,11 @@
 //! 3. A buffer that nobody has set begins with four items for each worker. While whole buffers pass in
 //!    no time it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
 //!    taken in all.
-//! 4. A panic of the iterator, or of an argument's `Serialize`, is kept until all results before it
-//!    have been given, then goes on in the caller.
+//! 4. A panic of the iterator is kept until all results before it have been given, then goes on in the caller.
 //!
 //! Dropping it cancels the job.
 //!
-//! Tests: `tests/process_imap.rs`.
+//! Tests: `tests/process/imap.rs`.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -27,7 +26,7 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 
 use super::chunk::Chunk;
-use super::client::{Client, Wishes, unencodable};
+use super::client::{Client, Wishes, push};
 use super::driver::Shared;
 use super::job::Work;
 use super::loan;
@@ -240,10 +239,7 @@ where
         });
         match outcome {
             Ok(items) => self.items = items,
-            Err(panic) => {
-                self.panicked = Some(panic);
-                self.chunk.tidy();
-            }
+            Err(panic) => self.panicked = Some(panic),
         }
         self.send(self.items.is_none());
     }
@@ -264,13 +260,12 @@ where
     }
 
     fn push(&mut self, item: &I::Item) {
-        let pushed = self.chunk.push(item);
+        let pushed = push(&mut self.chunk, item);
         self.taken += 1;
         if let Err(error) = pushed {
             self.send(false);
             self.base = self.taken;
-            let error = unencodable::<I::Item>(error);
-            self.inbox.put(self.taken - 1, [Err(error)]);
+            drop(self.inbox.put(self.taken - 1, [Err(error)]));
         } else if self.chunk.is_full() {
             self.send(false);
         }
@@ -290,7 +285,7 @@ where
                 record::called(self.shared.counters.pool, id, 0);
                 let _ = self.shared.mailbox.push([Mail::Submit { id, work }]);
             }
-            Err(error) => super::job::Sink::finish(sink, Some(error)),
+            Err(error) => drop(super::job::Sink::finish(sink, Some(error))),
         }
     }
 
@@ -345,6 +340,7 @@ impl<I: Iterator, R> Imap<I, R> {
 
 impl<I: Iterator, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
+        self.inbox.leave();
         if self.taken > self.given || self.items.is_some() {
             self.cancel();
         }

@@ -21,6 +21,7 @@
 //!
 //! Tests: `sched::sim`.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +31,37 @@ use super::chunk::Piece;
 use super::wire::CodeRef;
 use crate::task::{TaskError, panic};
 
+/// Decoded values: a `Vec` of the job's results.
+pub(crate) type Values = Box<dyn Any + Send>;
+
+/// Decodes the value records at the front of some bytes, so many at most, for as long as a slice of time lasts. Stops
+/// behind the first that cannot be decoded.
+pub(crate) type Read = fn(&[u8], usize) -> (Taken, Values);
+
 /// What the results of one job go into.
 pub(crate) trait Sink: Send {
     /// Takes the value records at the front of `bytes`, `most` at most, as the
     /// results of the items from `index` on. Stops behind the first that
-    /// cannot be decoded.
+    /// cannot be decoded. Only where there is no [`reader`](Self::reader) for them.
     fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken;
+
+    /// How the values at the front of `bytes` are decoded elsewhere (`readers`); `None`: that takes no time.
+    fn reader(&self, bytes: &[u8]) -> Option<Read> {
+        let _ = bytes;
+        None
+    }
+
+    /// Takes `count` values that were decoded elsewhere, the results of the items from `index` on. Returns what nobody
+    /// wants.
+    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
+        let _ = (index, count);
+        Some(values)
+    }
+
+    /// It has values whose destructors are the user's.
+    fn holds(&self) -> bool {
+        false
+    }
 
     /// The item at `index` has ended in `error`, and only it. Where
     /// [`Work::each`] is false nobody calls this.
@@ -47,8 +73,8 @@ pub(crate) trait Sink: Send {
     /// The names of the types of argument and result.
     fn types(&self) -> (&'static str, &'static str);
 
-    /// All items are settled, or `failure` is the error of the lowest index.
-    fn finish(self: Box<Self>, failure: Option<TaskError>);
+    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that nobody wants.
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
 }
 
 /// What `map_with` sends to a worker before its first item.
@@ -123,6 +149,8 @@ pub(crate) struct Job {
     /// It stands in the scheduler's queue.
     pub(crate) queued: bool,
     failure: Option<(usize, TaskError)>,
+    /// The first items of what is being decoded.
+    pub(crate) readings: Vec<usize>,
     /// How often items were started that have cost a worker.
     starts: HashMap<usize, u32>,
 }
@@ -140,6 +168,7 @@ impl Job {
             sealed: false,
             queued: false,
             failure: None,
+            readings: Vec::new(),
             starts: HashMap::new(),
         }
     }
@@ -242,12 +271,22 @@ impl Job {
 
     /// Nothing that matters is missing.
     pub(crate) fn is_settled(&self) -> bool {
-        self.frames == 0 && self.waiting.is_empty() && (self.sealed || self.failure.is_some())
+        let limit = self.limit();
+        self.frames == 0
+            && self.waiting.is_empty()
+            && (self.sealed || self.failure.is_some())
+            && self.readings.iter().all(|first| *first >= limit)
     }
 
-    pub(crate) fn finish(self) {
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Ends the task. Returns the values that nobody wants: their destructors are the user's.
+    pub(crate) fn finish(self) -> Option<Values> {
         let failure = self.failure.map(|(_, error)| error);
-        // Results that nobody wants are dropped here, and their destructors are the user's.
-        panic::contain(|| self.work.sink.finish(failure));
+        let mut unwanted = None;
+        panic::contain(|| unwanted = self.work.sink.finish(failure));
+        unwanted
     }
 }

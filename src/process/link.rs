@@ -12,11 +12,17 @@
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this
 //! descriptor alone: children that the program started itself are none of our business.
 //!
+//! **Refusal.** This process may have no right to signal the worker (it has changed its user), or no such call (a filter). Then to kill
+//! is to shut the stream down: the worker's watcher ends it and its children. Asked again, because it still lives, the lifeline is
+//! cut, which ends the process alone. One that lives on even so (it has become another program, of another user) is let go of after a
+//! second: reaped when it ends, and not waited for.
+//!
 //! Length: the descriptors and buffers of one process, and what becomes of them, from its start to its end.
 //!
-//! Tests: `tests/process.rs`; `driver::crowded` (a kernel that refuses).
+//! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,22 +35,29 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sockopt};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, shutdown, sockopt,
+};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::baggage::{self, Arrivals, Bag, Packed, Parcel};
 use super::builder::{Settings, WorkerStdout};
 use super::chunk::Piece;
+use super::crew::LEAVE_LIMIT;
 use super::entry;
 use super::error::not_started;
 use super::forward::{Forward, Words};
 use super::output::Output;
 use super::ring;
+use super::stuck::Looks;
 use super::tray::{Posted, Tray};
 use super::wire;
+use crate::loom::atomic::{Ordering, fence};
 use crate::sys::image::image;
 use crate::sys::large_pages;
 use crate::sys::ledger::{GATES, Ledger};
+use crate::sys::lifeline::Lifeline;
+use crate::sys::refused::refused;
 use crate::sys::worker::handed_on;
 use crate::task::WorkerExit;
 
@@ -129,13 +142,24 @@ pub(crate) struct Link {
     has_home: bool,
     /// Descriptors from the worker.
     pub(crate) arrivals: Arrivals,
-    /// What the next value brings along.
+    /// What the next value brings along, and what is missing in it.
     pub(crate) bag: Bag,
+    pub(crate) lent: Vec<u64>,
+    /// Others have it while they decode what this worker has said, out of what it has lent.
+    pub(crate) hold: Arc<()>,
     pub(crate) words: Words,
     pub(crate) output: Output,
     pub(crate) ledger: Arc<Ledger>,
     /// Rung when the worker should look at its gates.
     bell: OwnedFd,
+    /// What the process hangs by, as long as this lives.
+    lifeline: Option<Arc<Lifeline>>,
+    /// The stream was shut down to end it.
+    is_shut: bool,
+    /// The last that can be done to end it was done: when to let go of it.
+    pub(crate) let_go_at: Option<Instant>,
+    /// Until it says hello.
+    pub(crate) looks: Looks,
     /// The worker will say nothing more.
     pub(crate) at_end: bool,
     /// It has said something that makes no sense.
@@ -157,14 +181,15 @@ pub(crate) enum Received {
 impl Link {
     /// Starts a process and sends it its welcome.
     pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
+        let (socket, theirs) = UnixStream::pair().map_err(refused("socketpair"))?;
         for end in [&socket, &theirs] {
             // Less waiting for one another; the kernel gives what it allows.
             let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
         }
         let ledger = Ledger::new()?;
         Tray::new(ledger.tray()).clear();
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(refused("eventfd2"))?;
         let mut command = Command::new("/proc/self/exe");
         let mut arguments = std::env::args_os();
         if let Some(name) = arguments.next() {
@@ -183,7 +208,13 @@ impl Link {
             .process_group(0);
         match settings.stdout {
             WorkerStdout::Inherit => {}
-            WorkerStdout::Null => drop(command.stdout(Stdio::null())),
+            WorkerStdout::Null => {
+                let null = File::options().write(true).open("/dev/null");
+                command.stdout(null.map_err(|error| {
+                    let words = format!("/dev/null cannot be opened: {error}");
+                    io::Error::new(error.kind(), words)
+                })?);
+            }
             WorkerStdout::Capture => drop(command.stdout(Stdio::piped())),
         }
         let mut child = command.spawn().map_err(not_started)?;
@@ -201,6 +232,7 @@ impl Link {
     #[cfg(test)]
     pub(crate) fn without_process(socket: UnixStream) -> Self {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let ledger = Arc::new(Ledger::new().unwrap());
         Self {
             pid: 1,
             process: None,
@@ -216,11 +248,17 @@ impl Link {
             faults: VecDeque::new(),
             has_home: false,
             arrivals: Arrivals::default(),
+            hold: Arc::new(()),
             bag: Bag::default(),
-            words: Words::new(None).unwrap(),
+            lent: Vec::new(),
+            words: Words::new(None, ledger.clone()).unwrap(),
             output: Output::new(None, 1, None).unwrap(),
-            ledger: Arc::new(Ledger::new().unwrap()),
+            ledger,
             bell: bell.unwrap(),
+            lifeline: None,
+            is_shut: false,
+            let_go_at: None,
+            looks: Looks::new(Instant::now()),
             at_end: false,
             wild: false,
             note: None,
@@ -234,13 +272,14 @@ impl Link {
         bell: OwnedFd,
         settings: &Settings,
     ) -> io::Result<Self> {
-        let process = Pid::from_raw(child.id() as i32)
-            .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
-        let process = match process {
-            Some(Ok(process)) => Some(Arc::new(process)),
-            None | Some(Err(Errno::SRCH)) => None,
-            Some(Err(error)) => return Err(error.into()),
+        let pid = Pid::from_child(child);
+        let process = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => Some(Arc::new(process)),
+            Err(Errno::SRCH) => None,
+            Err(error) => return Err(refused("pidfd_open")(error)),
         };
+        let (lifeline, theirs) = Lifeline::tie(pid)?;
+        let ledger = Arc::new(ledger);
         let mut link = Self {
             pid: child.id(),
             process,
@@ -256,24 +295,30 @@ impl Link {
             faults: VecDeque::new(),
             has_home: false,
             arrivals: Arrivals::default(),
+            hold: Arc::new(()),
             bag: Bag::default(),
-            words: Words::new(child.stderr.take())?,
+            lent: Vec::new(),
+            words: Words::new(child.stderr.take(), ledger.clone())?,
             output: Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?,
-            ledger: Arc::new(ledger),
+            ledger,
             bell,
+            lifeline: Some(Arc::new(lifeline)),
+            is_shut: false,
+            let_go_at: None,
+            looks: Looks::new(Instant::now()),
             at_end: false,
             wild: false,
             note: None,
         };
-        link.welcome(settings.memory.unwrap_or(0))?;
+        link.welcome(settings.memory.unwrap_or(0), &theirs)?;
         Ok(link)
     }
 
-    /// The first frame, and the descriptors of ledger and bell with it. It fits into the empty socket.
-    fn welcome(&mut self, memory: u64) -> io::Result<()> {
-        let frame = wire::welcome(image().id(), memory);
-        let descriptors = [self.ledger.memory(), self.bell.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    /// The first frame, and the descriptors of ledger and bell and its end of the lifeline with it. It fits into the empty socket.
+    fn welcome(&mut self, memory: u64, lifeline: &OwnedFd) -> io::Result<()> {
+        let frame = wire::welcome(image().name(), memory);
+        let descriptors = [self.ledger.memory(), self.bell.as_fd(), lifeline.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -284,7 +329,7 @@ impl Link {
             }
             // Gone already: its death is told like any other.
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(refused("sendmsg")(error)),
         }
     }
 
@@ -294,6 +339,10 @@ impl Link {
 
     pub(crate) fn process(&self) -> Option<&Arc<OwnedFd>> {
         self.process.as_ref()
+    }
+
+    pub(crate) fn lifeline(&self) -> Option<&Arc<Lifeline>> {
+        self.lifeline.as_ref()
     }
 
     /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
@@ -458,7 +507,7 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Some(Received::None),
-                Err(_) => return Some(Received::End),
+                Err(error) => return Some(self.is_mute(error)),
             }
         }
     }
@@ -483,9 +532,18 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
-                Err(_) => return Received::End,
+                Err(error) => return self.is_mute(error),
             }
         }
+    }
+
+    /// Nothing more can be received.
+    fn is_mute(&mut self, error: Errno) -> Received {
+        if error != Errno::CONNRESET {
+            let note = || format!("nothing can be received from it: {error}");
+            self.note.get_or_insert_with(note);
+        }
+        Received::End
     }
 
     /// What it has finished and not yet sent: after its death the rest, once the socket is
@@ -501,7 +559,11 @@ impl Link {
     /// for is closed, and the worker may use again what it has lent with it.
     pub(crate) fn understood(&mut self) {
         self.arrivals.used(self.partial.len());
-        if let Some(taken) = self.ledger.taken() {
+        if Arc::strong_count(&self.hold) == 1
+            && let Some(taken) = self.ledger.taken()
+        {
+            // With the drop of the last other `hold`: what was copied there was copied before the worker writes again.
+            fence(Ordering::Acquire);
             ring::took(taken, self.heard.saturating_sub(self.partial.len() as u64));
         }
     }
@@ -522,18 +584,33 @@ impl Link {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
-    /// Kills the process and its children.
-    pub(crate) fn kill(&self) {
-        if let Some(process) = &self.process {
-            kill(process, self.pid);
+    /// Kills the process and its children; see above.
+    pub(crate) fn kill(&mut self) {
+        let Some(process) = &self.process else { return };
+        if kill(process, self.pid) {
+            return;
         }
+        match std::mem::replace(&mut self.is_shut, true) {
+            false => drop(shutdown(&self.socket, Shutdown::Write)),
+            true => self.cut(),
+        }
+    }
+
+    fn cut(&mut self) {
+        let _ = shutdown(&self.socket, Shutdown::Both);
+        if let Some(lifeline) = &self.lifeline {
+            lifeline.cut();
+        }
+        self.let_go_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
     }
 
     /// The end of a worker that cannot speak any more. If it is dying already, this
     /// changes nothing of how.
-    pub(crate) fn finish_off(&self) {
-        if let Some(process) = &self.process {
-            let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+    pub(crate) fn finish_off(&mut self) {
+        if let Some(process) = &self.process
+            && rustix::process::pidfd_send_signal(process, Signal::KILL).is_err()
+        {
+            self.cut();
         }
     }
 
@@ -551,18 +628,29 @@ impl Link {
             }
         }
         self.output.drain();
-        exit.stderr_tail = self.words.last(forward);
-        exit.out_of_memory = exit.signal == Some(SIGABRT) && self.words.ran_out;
+        let (tail, ran_out) = self.words.last(forward);
+        exit.stderr_tail = tail;
+        exit.out_of_memory = exit.signal == Some(SIGABRT) && ran_out;
         exit.note = self.note.take();
         exit
     }
 }
 
-/// Kills the process `pid`, which has not been reaped, and its children.
-pub(crate) fn kill(process: &OwnedFd, pid: u32) {
+/// The child `process` runs, and has to be reaped some time.
+pub(crate) fn runs(process: &OwnedFd) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    matches!(
+        rustix::process::waitid(WaitId::PidFd(process.as_fd()), options),
+        Ok(None)
+    )
+}
+
+/// Kills the process `pid`, which has not been reaped, and its children. False: it may not be signalled, or is gone.
+pub(crate) fn kill(process: &OwnedFd, pid: u32) -> bool {
     // First by the descriptor: it fails if the process is gone and its number may be another's.
     let alive = rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok();
     if let (true, Some(group)) = (alive, Pid::from_raw(pid as i32)) {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
+    alive
 }

@@ -13,7 +13,7 @@
 //! After [`Mailbox::close`] nothing new is accepted; what belongs to a job
 //! that was accepted before still is.
 //!
-//! Tests: `tests/process.rs`; `tests/process_fork.rs`.
+//! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,6 +27,7 @@ use super::sched::Stop;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::sys::fork;
+use crate::sys::refused::refused;
 use crate::task::{TaskError, context};
 
 /// One thing to tell the driver.
@@ -60,12 +61,16 @@ pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
     bell: OwnedFd,
+    /// What a model's driver sleeps on.
+    #[cfg(loom)]
+    rung: (Mutex<bool>, crate::loom::Condvar),
     born: u32,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(refused("eventfd2"))?;
         fork::watch();
         context::watch_forks();
         let queue = Queue {
@@ -78,6 +83,8 @@ impl Mailbox {
             queue: Mutex::new(queue),
             next_id: AtomicU64::new(1),
             bell,
+            #[cfg(loom)]
+            rung: (Mutex::new(false), crate::loom::Condvar::new()),
             born: fork::generation(),
         })
     }
@@ -141,9 +148,24 @@ impl Mailbox {
         all.then(|| std::mem::take(&mut queue.mail))
     }
 
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
+        #[cfg(loom)]
+        {
+            *self.rung.0.lock() = true;
+            return self.rung.1.notify_one();
+        }
+        #[cfg(not(loom))]
         // The only possible failure is a counter that is full, and then it rings, too.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// A model's driver: until the bell is rung.
+    #[cfg(loom)]
+    pub(super) fn sleep(&self) {
+        let mut rung = self.rung.0.lock();
+        while !std::mem::take(&mut *rung) {
+            rung = self.rung.1.wait(rung);
+        }
     }
 
     /// Accepts no new jobs from now on.
@@ -175,7 +197,7 @@ impl Mailbox {
     /// Driver: awake again, for whatever reason.
     pub(crate) fn awake(&self, rung: bool) {
         self.queue.lock().asleep = false;
-        if rung {
+        if cfg!(not(loom)) && rung {
             let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         }
     }

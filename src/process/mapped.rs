@@ -6,7 +6,7 @@
 //! being mapped again: a file has one number as long as it is open anywhere. The table holds
 //! weakly; who drops the last handle unmaps and closes.
 //!
-//! Tests: below; `tests/process_shared.rs`.
+//! Tests: below; `tests/process/shared.rs`.
 
 use std::collections::HashMap;
 use std::io;

@@ -20,16 +20,17 @@
 //! thread's allocator arena takes 64 MiB. One fixed limit: the item that meets it would
 //! be the one after those that leaked.
 //!
-//! Tests: `tests/process_limits.rs`.
+//! Tests: `tests/process/limits.rs`.
 
 use std::fs::File;
 use std::io;
 use std::panic;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::loom::Mutex;
+use crate::sys::limits::limit;
 
 /// Items that follow one another this closely are one.
 const CLOSE: Duration = Duration::from_micros(50);
@@ -78,7 +79,7 @@ impl Memory {
 
     /// The item that runs now may add the limit to `data`.
     fn allow(&self, data: u64) -> io::Result<()> {
-        let maximum = getrlimit(Resource::Data).maximum;
+        let maximum = limit(Resource::Data)?.maximum;
         let wanted = data.saturating_add(self.limit);
         let current = Some(maximum.map_or(wanted, |maximum| wanted.min(maximum)));
         Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
@@ -103,7 +104,9 @@ fn lift_for_panics() {
     panic::set_hook(Box::new(move |info| {
         let enter = |(reports, before): &mut Lifted| {
             *reports += 1;
-            let Rlimit { current, maximum } = getrlimit(Resource::Data);
+            let Ok(Rlimit { current, maximum }) = limit(Resource::Data) else {
+                return;
+            };
             let most = Rlimit {
                 current: maximum,
                 maximum,

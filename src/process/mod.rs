@@ -56,6 +56,7 @@ mod context;
 #[cfg(feature = "indicatif")]
 mod counted;
 mod crew;
+mod depth;
 mod driver;
 mod driving;
 mod encoder;
@@ -86,13 +87,18 @@ mod process_call;
 mod raw_auto;
 mod raw_call;
 mod raw_plain;
+mod readers;
 mod results;
 mod ring;
 mod sched;
 mod shared;
 mod shortcut;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod shortcut_model;
 mod sink;
 mod stats;
+mod stuck;
 mod tray;
 #[cfg(loom)]
 #[doc(hidden)]

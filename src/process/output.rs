@@ -4,7 +4,7 @@
 //! result of the same worker: what an item has printed is handed over before its task ends. The
 //! hook runs on the driver's thread; a panic in it goes no further.
 //!
-//! Tests: `tests/process_limits.rs`.
+//! Tests: `tests/process/limits.rs`.
 
 use std::fmt;
 use std::io;

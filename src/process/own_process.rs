@@ -20,7 +20,7 @@
 //! when it returns. A pool behind the scenes for many processes: each has an environment and an
 //! output of its own.
 //!
-//! Tests: `tests/process_one.rs`.
+//! Tests: `tests/process/one.rs`.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -28,7 +28,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
@@ -37,14 +37,16 @@ use super::chunk::Chunk;
 use super::client::{self, Client, Wishes};
 use super::driver::{Driver, Shared};
 use super::driving::{self, Driving};
-use super::job::{Sink, Taken, Work};
-use super::link;
+use super::job::{Read, Sink, Taken, Values, Work};
+use super::link::{self, Link};
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::sched::How;
 use super::sink::One;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
 use crate::loom::Mutex;
+use crate::sys::lifeline::Lifeline;
+use crate::sys::poll::poll;
 use crate::task::{Hook, Task, TaskError, TaskReport, context, panic};
 
 /// One function in a process of its own.
@@ -163,7 +165,7 @@ impl<R> Process<R> {
     }
 
     /// Asks it to end (`SIGTERM`), which ends any process that has not said otherwise: then `join` gives
-    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended.
+    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal.
     pub fn terminate(&self) {
         if let Some(process) = &self.own.state.lock().process {
             let _ = rustix::process::pidfd_send_signal(process, Signal::TERM);
@@ -172,11 +174,14 @@ impl<R> Process<R> {
 
     /// Ends it (`SIGKILL`), and what it has started in its process group. `join` gives
     /// [`WorkerDied`](TaskError::WorkerDied), unless the result was there before.
-    /// No effect on one that has ended.
+    /// No effect on one that has ended. Where this process has no right to signal it any more (it has changed its user), only the
+    /// process itself ends.
     pub fn kill(&self) {
         let state = self.own.state.lock();
-        if let Some(process) = &state.process {
-            link::kill(process, state.pid);
+        if let (Some(process), Some(lifeline)) = (&state.process, &state.lifeline)
+            && !link::kill(process, state.pid)
+        {
+            lifeline.cut();
         }
     }
 }
@@ -355,9 +360,22 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Late<A, R> {
         self.one.types()
     }
 
-    fn finish(self: Box<Self>, failure: Option<TaskError>) {
-        let (completer, result) = self.one.outcome(failure);
-        *self.end.lock() = Some(Box::new(move || completer.complete(result)));
+    fn reader(&self, bytes: &[u8]) -> Option<Read> {
+        self.one.reader(bytes)
+    }
+
+    // (And nobody else's work waits for the thread on which it is dropped.)
+    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
+        self.one.take(index, values, count)
+    }
+
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
+        let (completer, result, unwanted) = self.one.outcome(failure);
+        *self.end.lock() = Some(Box::new(move || {
+            completer.complete(result);
+            drop(unwanted);
+        }));
+        None
     }
 }
 
@@ -373,6 +391,7 @@ struct State {
     pid: u32,
     /// W20.
     process: Option<Arc<OwnedFd>>,
+    lifeline: Option<Arc<Lifeline>>,
 }
 
 impl Own {
@@ -388,12 +407,17 @@ impl Own {
     }
 
     /// It has been started.
-    pub(crate) fn runs(&self, pid: u32, process: Option<Arc<OwnedFd>>) {
-        *self.state.lock() = State { pid, process };
+    pub(crate) fn runs(&self, link: &Link) {
+        *self.state.lock() = State {
+            pid: link.pid,
+            process: link.process().cloned(),
+            lifeline: link.lifeline().cloned(),
+        };
     }
 
     /// It has ended and is about to be reaped.
     pub(crate) fn ended(&self) {
-        self.state.lock().process = None;
+        let mut state = self.state.lock();
+        (state.process, state.lifeline) = (None, None);
     }
 }

@@ -7,7 +7,7 @@
 //! thread, which ends when all processes are reaped. Only on a driver's thread
 //! (a task's callback drops the pool) nobody waits, and the pool ends by itself.
 //!
-//! Tests: `tests/process.rs`.
+//! Tests: `tests/process/pool.rs`.
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 //! A function, a pool and [`Wishes`], on the way to one of the ways of starting work, all of
 //! which `client` and `imap` do.
 //!
-//! Tests: `tests/process_calls.rs`.
+//! Tests: `tests/process/calls.rs`.
 
 use std::fmt;
 use std::time::Duration;

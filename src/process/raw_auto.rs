@@ -6,15 +6,16 @@
 //! `main` never gets to run there.
 //!
 //! **Invariants.**
-//! - **W9** The runtime calls the entries of `.init_array` once each, on the first thread,
+//! - **W9** The runtime calls the entries of an executable's `.init_array` once each, on the first thread,
 //!   with the C library and the environment set up, which is all that `enter` needs; `std`'s
-//!   arguments, environment, threads and panics work by then on this platform.
+//!   arguments, environment, threads and panics work by then on this platform. Those of a library that is loaded later are called
+//!   wherever it is loaded; there no invitation is this copy's, and `enter` only takes a note.
 //!
 //! Tests: `tests/auto.rs`, every doctest of this crate.
 #![allow(unsafe_code)]
 
 extern "C" fn constructor() {
-    super::entry::enter();
+    super::entry::init_before_main();
 }
 
 // SAFETY: W9: the section holds functions of this signature, to be called

@@ -6,8 +6,9 @@
 //! function's address; the trampoline knows the true types again.
 //!
 //! **Invariants.**
-//! - **W6** A worker runs the same image as its parent: both have said its name, and
-//!   the parent sends no frame before the names agree.
+//! - **W6** A worker runs the same image as its parent, and the same copy of this crate in it: both have said its name, which is one
+//!   only for the executable's own copies (no pool is made elsewhere); the worker does nothing, and the parent sends no
+//!   frame but the first, before the names agree.
 //! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from
 //!   `fn(A) -> R` and `run::<A, R>` or by [`code_of_with`] from `fn(&C, A) -> R` and
 //!   `run_with::<C, A, R>`, and both were checked to lie in the image's code.
@@ -18,7 +19,7 @@
 //! function pointer cannot capture anything. A registry of names: nothing to write is better
 //! than something to forget.
 //!
-//! Tests: `tests/process.rs`, in debug, release and with link-time optimisation.
+//! Tests: `tests/process/pool.rs`, in debug, release and with link-time optimisation.
 #![allow(unsafe_code)]
 
 use std::any::type_name;
@@ -32,7 +33,7 @@ use super::wire::{CodeRef, CodecOf};
 use crate::sys::image::image;
 use crate::task::panic;
 
-type Trampoline = fn(usize, &mut Batch<'_>);
+type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 
 /// How a worker finds `function`; `None` if it is not part of this image, but of a
 /// library that was loaded at run time.
@@ -76,12 +77,16 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
     let trampoline = std::ptr::with_exposed_provenance::<()>(trampoline);
     // SAFETY: W6, W7: the address is that of a trampoline in this image.
     let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
-    trampoline(function, batch);
+    // SAFETY: W6, W7: the parent sent both addresses together, and they were made together, by `place`.
+    unsafe { trampoline(function, batch) };
     true
 }
 
 /// The items of `batch`, one after the other, each a call of `function`.
-fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
+unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
     if batch.check() != check::<fn(A) -> R>() {
         return; // answers nothing, which the parent takes for the broken protocol that it is
     }
@@ -93,7 +98,10 @@ fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>
 }
 
 /// The same with a function that borrows the context of its batch.
-fn run_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(&C, A) -> R` of this image.
+unsafe fn run_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
 where
     C: DeserializeOwned + 'static,
     A: DeserializeOwned,

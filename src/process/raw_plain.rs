@@ -12,14 +12,15 @@
 //! - **W31** A [`View`] holds a mapping of the right kind, at least as long as its `len`
 //!   elements, which is checked when it is made or used; neither changes afterwards. A process has one
 //!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there.
-//! - **W52** What lies in memory that another process may write to is read there word by word, as atomics, and becomes numbers
-//!   in memory of our own.
+//! - **W52** What lies in memory that another process may write to is never borrowed as numbers or bytes. It is copied,
+//!   and becomes numbers in memory of our own: by an instruction that the compiler does not look into (x86-64), or word by
+//!   word as atomics. Either is defined whatever others do there meanwhile.
 //!
 //! **Rejected.** `bool`, `char` and `AtomicBool`: most patterns of their bits are undefined behaviour, and
 //! the bits are another process's. (`AtomicU8` does what `AtomicBool` does.) A dependency for
 //! traits like these: ten lines.
 //!
-//! Tests: below; `tests/process_shared.rs`.
+//! Tests: below; `tests/process/shared.rs`.
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
@@ -34,7 +35,6 @@ use std::sync::atomic::{
 use super::baggage;
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
-use crate::sys::arena::Loan;
 use crate::sys::large_pages;
 
 mod sealed {
@@ -136,54 +136,45 @@ pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Ve
     let count = length / size_of::<T>();
     let mut numbers = Vec::<T>::with_capacity(count);
     large_pages::advise(&mut numbers);
-    let start = numbers.as_mut_ptr().cast::<u8>();
-    let (whole, rest) = words.split_at(length / 8);
-    for (at, word) in whole.iter().enumerate() {
-        let word = word.load(Ordering::Relaxed);
-        // SAFETY: W30, W52: word `at` ends within `length` bytes of room.
-        let place = unsafe { start.add(8 * at) };
-        // SAFETY: W30, W52: eight bytes of new room.
-        unsafe { place.cast::<u64>().write_unaligned(word) };
-    }
-    let tail = rest.first().map_or(0, |word| word.load(Ordering::Relaxed));
-    for (at, byte) in tail.to_ne_bytes().iter().take(length % 8).enumerate() {
-        // SAFETY: W30, W52: the last bytes of the room, behind the whole words.
-        let place = unsafe { start.add(length / 8 * 8 + at) };
-        // SAFETY: W30, W52: a byte of new room.
-        unsafe { place.write(*byte) };
-    }
+    // SAFETY: W52: `words` are at least `length` bytes, and so is the room, which is new.
+    unsafe { copy(words, length, numbers.as_mut_ptr().cast()) };
     // SAFETY: W30: all of them were just written, and whatever was written is a number.
     unsafe { numbers.set_len(count) };
     Some(numbers)
 }
 
-/// Numbers that another process has lent, where they are.
-pub(crate) struct Lent<T> {
-    loan: Arc<Loan>,
-    _elements: PhantomData<fn() -> T>,
+/// Copies the first `length` bytes of `words` to `start`.
+///
+/// # Safety
+/// There are so many, and as much room, which nobody else knows.
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
+    // SAFETY: W52: it reads and writes as many bytes as the caller says that there are, and as the compiler knows nothing of
+    // how, others may write to `words` meanwhile.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") length => _,
+            inout("rsi") words.as_ptr() => _,
+            inout("rdi") start => _,
+            options(nostack, preserves_flags)
+        );
+    }
 }
 
-impl<T: Plain> Lent<T> {
-    /// `None` if these are no whole number of elements.
-    pub(crate) fn new(loan: Arc<Loan>) -> Option<Self> {
-        let bytes = loan.bytes();
-        let whole = bytes.len().is_multiple_of(size_of::<T>());
-        let aligned = bytes.as_ptr().addr().is_multiple_of(align_of::<T>());
-        (whole && aligned).then_some(Self {
-            loan,
-            _elements: PhantomData,
-        })
-    }
-
-    pub(crate) fn loan(&self) -> &Arc<Loan> {
-        &self.loan
-    }
-
-    pub(crate) fn numbers(&self) -> &[T] {
-        let bytes = self.loan.bytes();
-        let count = bytes.len() / size_of::<T>();
-        // SAFETY: W30, Y83: aligned, as `new` has seen, never changed, and there as long as `self` is borrowed.
-        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), count) }
+/// Copies the first `length` bytes of `words` to `start`.
+///
+/// # Safety
+/// There are so many, and as much room, which nobody else knows.
+#[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
+    for (at, word) in (0..length).step_by(8).zip(words) {
+        let word = word.load(Ordering::Relaxed).to_ne_bytes();
+        // SAFETY: W52: `at` is less than `length`.
+        let place = unsafe { start.add(at) };
+        let count = (length - at).min(8);
+        // SAFETY: W52: so many bytes are left of the room, which is not part of `word`.
+        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), place, count) };
     }
 }
 

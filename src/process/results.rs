@@ -5,7 +5,7 @@
 //! When the job has ended, in whatever way, the inbox is *over*: what has not been answered
 //! by then never will be.
 //!
-//! Tests: `tests/process_imap.rs`.
+//! Tests: `tests/process/imap.rs`.
 
 use std::any::type_name;
 use std::collections::VecDeque;
@@ -15,8 +15,8 @@ use std::task::Waker;
 
 use serde::de::DeserializeOwned;
 
-use super::job::{Sink, Taken};
-use super::sink::{decode, take_values, undecodable};
+use super::job::{Read, Sink, Taken, Values};
+use super::sink::{decode, own, reader, take_values, undecodable};
 use crate::loom::Mutex;
 use crate::task::{TaskError, panic};
 
@@ -29,6 +29,8 @@ struct State<R> {
     first: usize,
     waker: Option<Waker>,
     over: Option<TaskError>,
+    /// Nobody takes any.
+    left: bool,
 }
 
 /// Where the results are.
@@ -53,6 +55,7 @@ impl<R> Inbox<R> {
             first: 0,
             waker: None,
             over: None,
+            left: false,
         };
         Self {
             state: Mutex::new(state),
@@ -89,9 +92,24 @@ impl<R> Inbox<R> {
         self.state.lock().over.is_some()
     }
 
-    /// Answers the items from `index` on.
-    pub(crate) fn put(&self, index: usize, answers: impl IntoIterator<Item = Answer<R>>) {
+    /// Nobody takes any more: whoever says so drops those that are here, and whoever brings another, that.
+    pub(crate) fn leave(&self) {
         let mut state = self.state.lock();
+        state.left = true;
+        let unwanted = std::mem::take(&mut state.answers);
+        drop(state);
+        drop(unwanted);
+    }
+
+    /// Answers the items from `index` on. Returns what nobody takes.
+    pub(crate) fn put<I>(&self, index: usize, answers: I) -> Option<I>
+    where
+        I: IntoIterator<Item = Answer<R>>,
+    {
+        let mut state = self.state.lock();
+        if state.left {
+            return Some(answers);
+        }
         if self.ordered {
             for (place, answer) in (index.saturating_sub(state.first)..).zip(answers) {
                 if state.answers.len() <= place {
@@ -107,6 +125,7 @@ impl<R> Inbox<R> {
         if let Some(waker) = waker {
             panic::contain(|| waker.wake());
         }
+        None
     }
 
     /// Nothing more comes, because of `error`.
@@ -139,24 +158,37 @@ impl<A, R> Each<A, R> {
 impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Each<A, R> {
     fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
         let mut answers = Vec::new();
-        let taken = take_values(bytes, most, |_, value| {
+        let push = |_, value: &[u8]| {
             answers.push(Ok(decode(value).map_err(undecodable::<R>)?));
             Ok(())
-        });
-        self.inbox.put(index, answers);
+        };
+        let taken = take_values(bytes, most, push, || false);
+        drop(self.inbox.put(index, answers));
         taken
     }
 
+    fn reader(&self, bytes: &[u8]) -> Option<Read> {
+        reader::<R>(bytes)
+    }
+
+    fn take(&mut self, index: usize, values: Values, _: usize) -> Option<Values> {
+        let left = self
+            .inbox
+            .put(index, own::<R>(values).into_iter().map(Ok))?;
+        Some(Box::new(left))
+    }
+
     fn error(&mut self, index: usize, error: TaskError) {
-        self.inbox.put(index, [Err(error)]);
+        drop(self.inbox.put(index, [Err(error)]));
     }
 
     fn types(&self) -> (&'static str, &'static str) {
         (type_name::<A>(), type_name::<R>())
     }
 
-    fn finish(self: Box<Self>, failure: Option<TaskError>) {
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
         self.inbox.end(failure.unwrap_or(TaskError::Closed));
+        None
     }
 }
 

@@ -16,7 +16,7 @@
 //!
 //! **Rejected.** A word for each block, by which the parent gives it back: the order says it all.
 //!
-//! Tests: below; `checks/tests/loan_models.rs` (under loom); `tests/process_bulk.rs`.
+//! Tests: below; `checks/tests/loan_models.rs` (under loom); `tests/process/bulk.rs`.
 
 use std::collections::VecDeque;
 

@@ -8,7 +8,7 @@
 //! Where the system refuses the memory, `from` does not fail: the numbers stay in this process's
 //! own. They can be read there; sending them tries once more, where that is possible.
 //!
-//! Tests: `tests/process_shared.rs`, `tests/process_memory.rs`.
+//! Tests: `tests/process/shared.rs`, `tests/process/memory.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
 use std::fmt;

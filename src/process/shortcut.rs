@@ -23,7 +23,8 @@
 //! **Whose code runs.** Under the engine's lock a caller does only what runs nobody's
 //! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
 //! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
-//! output is captured, its hook would run, so there nobody looks.
+//! output is captured, its hook would run, so there nobody looks. Its own result a caller decodes without the
+//! lock (`readers`), and only if it waits without a limit.
 //!
 //! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer. An idle pool has
 //! no part in it.
@@ -32,7 +33,8 @@
 //! would be woken, too. A caller that is the driver's deputy until its task has ended: then
 //! nobody looks at the others' clock, unless deputies hand over to one another.
 //!
-//! Tests: `tests/process_speed.rs`, `tests/process_callers.rs`, `sys::ledger`, and whatever else calls.
+//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`, `sys::ledger`, and whatever else
+//! calls.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,9 +42,9 @@ use std::time::Instant;
 use super::clock;
 use super::driver::{BEAT, Deputy, Driver, LIVELY, Shared};
 use super::link::Link;
-use super::mailbox::Mail;
+use super::mailbox::{Mail, Mailbox};
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::loom::{hint, thread};
+use crate::loom::{Mutex, hint, thread};
 use crate::sys::ledger::Ledger;
 use crate::sys::ticks;
 
@@ -98,50 +100,80 @@ impl Watching {
     }
 }
 
+/// Delivers `mail`. If the driver sleeps, and nobody else is at work, that is handed out here; the driver is woken if there is more to
+/// do than `hand_out` does (false).
+pub(super) fn leave<E, const N: usize>(
+    mailbox: &Mailbox,
+    engine: &Mutex<Option<E>>,
+    mail: [Mail; N],
+    hand_out: impl FnOnce(&mut E) -> bool,
+) -> Result<(), Vec<Mail>> {
+    if mailbox.leave(mail)? {
+        let mut engine = engine.try_lock();
+        let done = match engine.as_deref_mut() {
+            Some(Some(engine)) => hand_out(engine),
+            #[cfg(loom)]
+            _ => super::shortcut_model::wakes_nobody(),
+            #[cfg(not(loom))]
+            _ => false,
+        };
+        drop(engine);
+        if !done {
+            mailbox.wake();
+        }
+    }
+    Ok(())
+}
+
 impl Shared {
     /// Delivers new work, and does what is to be done for it if the driver sleeps.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        if self.mailbox.leave(mail)? {
-            let mut engine = self.engine.try_lock();
-            let done = match engine.as_deref_mut() {
-                Some(Some(engine)) => engine.hand_out(),
-                _ => false,
-            };
-            drop(engine);
-            if !done {
-                self.mailbox.wake();
-            }
-        }
-        Ok(())
+        leave(&self.mailbox, &self.engine, mail, Driver::hand_out)
     }
 
     /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
-    pub(crate) fn help(&self, id: u64, done: &dyn Fn() -> bool) {
+    /// `patient`: and decodes it, however long that takes.
+    pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
         if self.watching.is_shy() || self.mailbox.is_foreign() {
             return;
         }
-        let begin = ticks::now();
-        let Some((index, ledger, mut known)) = self.sole(id, begin, done) else {
+        let mut looks = ticks::Looks::new(LOOK);
+        let Some((index, ledger, mut known)) = self.sole(id, &mut looks, done) else {
             return;
         };
         let yields = self.watching.yields;
         let long = if yields { WATCH_ONE } else { WATCH };
         let watch = || ledger.watch(clock::now() + long, yields);
         watch();
-        while !ticks::have_passed(LOOK, begin) {
+        while !looks.are_over() {
             if ledger.has_more(known)
                 && let Some(mut engine) = self.engine.try_lock()
             {
                 // (It may have gone on elsewhere, and what comes from here is another's.)
                 let is_here = |engine: &&mut Driver| engine.sched.sole(id) == Some(index);
-                let Some(engine) = engine.as_mut().filter(is_here) else {
+                let Some(driver) = engine.as_mut().filter(is_here) else {
                     return; // somebody else was quicker
                 };
                 let _deputy = Deputy::new();
                 if ledger.has_sent(known) {
-                    engine.receive(index, false); // before it knew that somebody looks
+                    driver.receive(index, false); // before it knew that somebody looks
                 }
-                engine.look_ahead(index);
+                driver.look_ahead(index);
+                let readings = match patient {
+                    true => driver.sched.readings_of(id),
+                    false => Vec::new(),
+                };
+                if !readings.is_empty() {
+                    if driver.oversleeps() || driver.sched.needs_driver(Instant::now()) {
+                        self.mailbox.wake(); // it should not wait until this is decoded
+                    }
+                    drop(engine);
+                    readings.into_iter().for_each(|reading| self.read(reading));
+                    engine = self.engine.lock();
+                }
+                let Some(engine) = engine.as_mut() else {
+                    return;
+                };
                 known = engine.links[index].as_ref().map_or(u64::MAX, Link::known);
                 let is_over = done();
                 if is_over {
@@ -169,10 +201,10 @@ impl Shared {
     fn sole(
         &self,
         id: u64,
-        begin: u64,
+        looks: &mut ticks::Looks,
         done: &dyn Fn() -> bool,
     ) -> Option<(usize, Arc<Ledger>, u64)> {
-        while !done() && !ticks::have_passed(LOOK, begin) {
+        while !done() && !looks.are_over() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
                 // A driver that is just about to read it would do the same.
@@ -227,11 +259,12 @@ impl Driver {
         self.lively = now + LIVELY;
         let links = || self.links.iter().flatten();
         let sends = links().any(Link::is_sending);
-        !(sends || self.sched.has_leavers() || self.oversleeps())
+        let left = self.sched.has_leavers() || !self.sched.chores.is_empty();
+        !(sends || left || self.oversleeps())
     }
 
     /// The driver's thread sleeps longer than it may.
-    fn oversleeps(&self) -> bool {
+    pub(super) fn oversleeps(&self) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
             (None, Some(_)) => true,

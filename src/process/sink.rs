@@ -1,9 +1,10 @@
 //! Where the results of a job go: decoded, and then into a task.
 //!
-//! The only place on the parent's side that knows the types. It runs on the driver's thread,
-//! so `Deserialize` of a result does too; a panic in it is the item's failure.
+//! The only place on the parent's side that knows the types. What takes no time, and runs nobody's code, is
+//! decoded on the driver's thread; everything else elsewhere ([`reader`]; `readers`). A panic in a `Deserialize` is the
+//! item's failure.
 //!
-//! Tests: `tests/process.rs`.
+//! Tests: below; `tests/process/pool.rs`.
 
 use std::any::type_name;
 use std::collections::BTreeMap;
@@ -12,8 +13,11 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use super::baggage;
-use super::job::{Sink, Taken};
+use super::depth::Bytes;
+use super::job::{Read, Sink, Taken, Values};
+use super::loan;
 use super::wire;
+use crate::sys::ticks;
 use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
 
 /// Takes the value records at the front of `bytes`, `most` at most, and hands
@@ -23,6 +27,7 @@ pub(crate) fn take_values(
     bytes: &[u8],
     most: usize,
     mut take: impl FnMut(usize, &[u8]) -> Result<(), TaskError>,
+    enough: impl Fn() -> bool,
 ) -> Taken {
     let mut taken = Taken::default();
     let whole = panic::catch(|| {
@@ -36,6 +41,9 @@ pub(crate) fn take_values(
                 taken.error = Some(error);
                 break;
             }
+            if enough() {
+                break;
+            }
         }
     });
     if let Err(panic) = whole {
@@ -46,7 +54,62 @@ pub(crate) fn take_values(
 
 /// Passes over values that nobody wants.
 pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
-    take_values(bytes, most, |_, _| Ok(()))
+    take_values(bytes, most, |_, _| Ok(()), || false)
+}
+
+/// What is longer is decoded elsewhere, whatever it is: that takes up to half a millisecond.
+const LONG: usize = 64 << 10;
+
+/// For how long values are decoded until they are handed over.
+const SLICE: u64 = 1_000 * ticks::MICROSECOND;
+
+/// See [`Sink::reader`].
+#[inline]
+pub(crate) fn reader<R: DeserializeOwned + Send + 'static>(bytes: &[u8]) -> Option<Read> {
+    let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
+    let quick = is_plain(type_name::<R>()) && (bytes.len() <= LONG || !long());
+    (!quick).then_some(read::<R>)
+}
+
+/// A type of this name is made of the language's and the standard library's, so decoding it runs nobody's code but
+/// serde's, and is no recursion: nobody else may say how such types are decoded. (A name is enough: what comes of a
+/// name that lies is a result decoded where it holds up others.)
+fn is_plain(name: &str) -> bool {
+    let word =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':' || !byte.is_ascii();
+    let mut words = name.as_bytes().split(|byte| !word(*byte));
+    words.all(|word| match word {
+        [] | [b'0'..=b'9', ..] => true,
+        b"u8" | b"u16" | b"u32" | b"u64" | b"u128" | b"usize" => true,
+        b"i8" | b"i16" | b"i32" | b"i64" | b"i128" | b"isize" => true,
+        b"f32" | b"f64" | b"bool" | b"char" | b"str" => true,
+        _ => ["alloc::", "core::", "std::"]
+            .iter()
+            .any(|root| word.starts_with(root.as_bytes())),
+    })
+}
+
+fn read<R: DeserializeOwned + Send + 'static>(bytes: &[u8], most: usize) -> (Taken, Values) {
+    let mut values: Vec<R> = Vec::new();
+    let begin = ticks::now();
+    let push = |_, value: &[u8]| {
+        values.push(decode(value).map_err(undecodable::<R>)?);
+        Ok(())
+    };
+    let taken = take_values(bytes, most, push, || ticks::since(begin) > SLICE);
+    (taken, Box::new(values))
+}
+
+/// What `read` has given.
+pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
+    values
+        .downcast()
+        .map_or_else(|_| Vec::new(), |values| *values)
+}
+
+fn unwanted<T: Send + 'static>(holds: bool, values: T) -> Option<Values> {
+    let values: Option<Values> = holds.then_some(Box::new(values));
+    values
 }
 
 /// Decodes a value, all of it.
@@ -54,9 +117,10 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     baggage::fresh();
     // (In place, where the compiler sees it: `take_from_bytes` is a call.)
-    let mut deserializer = postcard::Deserializer::from_bytes(bytes);
+    let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
     let value = T::deserialize(&mut deserializer).map_err(explain)?;
     match deserializer.finalize() {
+        Ok([]) if loan::is_unread(bytes) => Err(unread()),
         Ok([]) => Ok(value),
         Ok(rest) => Err(left_over(rest.len())),
         Err(error) => Err(explain(error)),
@@ -68,6 +132,12 @@ fn left_over(bytes: usize) -> String {
     format!(
         "{bytes} bytes were left over: its `Serialize` and `Deserialize` do not agree on what there is to read"
     )
+}
+
+#[cold]
+fn unread() -> String {
+    "its `Serialize` writes a large `Bulk`, and its `Deserialize` reads something else there"
+        .to_owned()
 }
 
 /// The codec's errors, with what usually is behind them.
@@ -106,6 +176,8 @@ pub(crate) fn undecodable<R>(detail: String) -> TaskError {
 pub(crate) struct One<A, R> {
     completer: Completer<R>,
     result: Option<R>,
+    /// It was decoded elsewhere.
+    foreign: bool,
     _argument: PhantomData<fn(A)>,
 }
 
@@ -114,40 +186,58 @@ impl<A, R> One<A, R> {
         Self {
             completer,
             result: None,
+            foreign: false,
             _argument: PhantomData,
         }
     }
 }
 
 impl<A, R> One<A, R> {
-    /// How it has ended, and who is to be told.
+    /// How it has ended, who is to be told, and what nobody wants.
     pub(crate) fn outcome(
         self,
         failure: Option<TaskError>,
-    ) -> (Completer<R>, Result<R, TaskError>) {
-        let result = match failure {
-            Some(error) => Err(error),
-            None => self.result.ok_or(TaskError::Closed),
+    ) -> (Completer<R>, Result<R, TaskError>, Option<R>) {
+        let (result, unwanted) = match failure {
+            Some(error) => (Err(error), self.result),
+            None => (self.result.ok_or(TaskError::Closed), None),
         };
-        (self.completer, result)
+        (self.completer, result, unwanted)
     }
 }
 
 impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for One<A, R> {
     fn values(&mut self, _: usize, bytes: &[u8], most: usize) -> Taken {
-        take_values(bytes, most, |_, value| {
+        let take = |_, value: &[u8]| {
             self.result = Some(decode(value).map_err(undecodable::<R>)?);
             Ok(())
-        })
+        };
+        take_values(bytes, most, take, || false)
+    }
+
+    fn reader(&self, bytes: &[u8]) -> Option<Read> {
+        reader::<R>(bytes)
+    }
+
+    fn take(&mut self, _: usize, values: Values, _: usize) -> Option<Values> {
+        self.foreign = true;
+        self.result = own(values).pop();
+        None
+    }
+
+    fn holds(&self) -> bool {
+        self.foreign && self.result.is_some()
     }
 
     fn types(&self) -> (&'static str, &'static str) {
         (type_name::<A>(), type_name::<R>())
     }
 
-    fn finish(self: Box<Self>, failure: Option<TaskError>) {
-        let (completer, result) = self.outcome(failure);
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
+        let holds = self.holds();
+        let (completer, result, rest) = self.outcome(failure);
         completer.complete(result);
+        unwanted(holds, rest)
     }
 }
 
@@ -159,6 +249,8 @@ pub(crate) struct Many<A, R> {
     behind: BTreeMap<usize, Vec<R>>,
     /// Empty runs, for their memory.
     spares: Vec<Vec<R>>,
+    /// Some were decoded elsewhere.
+    foreign: bool,
     _argument: PhantomData<fn(A)>,
 }
 
@@ -180,6 +272,7 @@ impl<A, R> Many<A, R> {
             front,
             behind: BTreeMap::new(),
             spares: Vec::new(),
+            foreign: false,
             _argument: PhantomData,
         }
     }
@@ -217,30 +310,77 @@ impl<A, R> Many<A, R> {
 impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Many<A, R> {
     fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
         let run = self.run(index);
-        let taken = take_values(bytes, most, |_, value| {
+        let push = |_, value: &[u8]| {
             run.push(decode(value).map_err(undecodable::<R>)?);
             Ok(())
-        });
+        };
+        let taken = take_values(bytes, most, push, || false);
         self.close_up();
         taken
+    }
+
+    fn reader(&self, bytes: &[u8]) -> Option<Read> {
+        reader::<R>(bytes)
+    }
+
+    fn take(&mut self, index: usize, values: Values, _: usize) -> Option<Values> {
+        self.foreign = true;
+        self.run(index).append(&mut own(values));
+        self.close_up();
+        None
+    }
+
+    fn holds(&self) -> bool {
+        self.foreign && !(self.front.is_empty() && self.behind.is_empty())
     }
 
     fn types(&self) -> (&'static str, &'static str) {
         (type_name::<A>(), type_name::<R>())
     }
 
-    fn finish(self: Box<Self>, failure: Option<TaskError>) {
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
+        let holds = self.holds();
         let Self {
             completer,
             front,
             behind,
             ..
         } = *self;
-        let result = match failure {
-            Some(error) => Err(error),
-            None if behind.is_empty() => Ok(front),
-            None => Err(TaskError::Closed),
+        let (result, rest) = match failure {
+            None if behind.is_empty() => (Ok(front), None),
+            failure => (
+                Err(failure.unwrap_or(TaskError::Closed)),
+                Some((front, behind)),
+            ),
         };
         completer.complete(result);
+        unwanted(holds, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn what_is_quick_to_decode_is_known_by_its_name() {
+        struct Theirs;
+        let quick = [
+            type_name::<()>(),
+            type_name::<u64>(),
+            type_name::<Option<(String, [Vec<f32>; 3])>>(),
+            type_name::<HashMap<Box<str>, Result<char, std::time::Duration>>>(),
+        ];
+        let slow = [
+            type_name::<Theirs>(),
+            type_name::<Vec<(u8, Theirs)>>(),
+            type_name::<Box<dyn Send>>(),
+            type_name::<crate::process::Bulk<u8>>(),
+            type_name::<crate::process::channel::Sender<u8>>(),
+        ];
+        assert!(quick.iter().all(|name| is_plain(name)));
+        assert!(!slow.iter().any(|name| is_plain(name)));
     }
 }

@@ -3,7 +3,7 @@
 //! The driver counts, anybody reads: plain counters without an order among them, except that
 //! the items of a task are counted before it ends, so who has its result finds them here.
 //!
-//! Tests: `tests/process_calls.rs`.
+//! Tests: `tests/process/calls.rs`.
 
 use std::sync::atomic::AtomicU32; // a number for each pool: no protocol
 

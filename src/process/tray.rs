@@ -37,7 +37,7 @@
 //! **Rejected.** A futex to sleep on: the worker would wait for two things at once, and a thread of its own
 //! would have to turn one into the other. The same for results: the ledger is that already.
 //!
-//! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process_speed.rs`; `tests/process_tray.rs`
+//! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process/speed.rs`; `tests/process/tray.rs`
 //! (workers that write here what they like).
 
 use crate::loom::atomic::{AtomicU64, Ordering, fence};

@@ -2,10 +2,11 @@
 //!
 //! **Protocol.**
 //! 1. Settle in ([`serve`]): what else this process has inherited is closed; the socket moves from standard input
-//!    to a descriptor of its own that no child inherits, `/dev/null` takes its place. The kernel is asked to kill this process when
+//!    to a descriptor of its own that no child inherits, `/dev/null` takes its place. No signal is blocked, whatever the thread that
+//!    started this process does. The kernel is asked to kill this process when
 //!    the thread that started it ends, no core files are written, and a
 //!    thread begins to watch the socket and the bell.
-//! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger and of the bell
+//! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of the lifeline (`sys::lifeline`)
 //!    come with it. Answer `HELLO`.
 //! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run the items,
 //!    send what they gave, say `END`, both together with what comes next if that is there and brief. Where
@@ -14,7 +15,8 @@
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
 //! **Orphans.** If the parent dies in whatever way, the kernel kills this process at once, in the middle of an item, too.
-//! Where that was undone (an item that changes its user loses the kernel's promise), the parent's end of the socket
+//! Before this process has asked for that, in code that runs before `init`, the lifeline does the same. Where it was undone
+//! (an item that changes its user loses the kernel's promise), the parent's end of the socket
 //! closes, and the watcher kills this process group. What an item has started itself is killed by a parent that
 //! kills its worker; if the parent itself is gone it may go on, as the children of any killed process do.
 //!
@@ -22,25 +24,27 @@
 //! (a closed socket, bytes that make no sense) ends the process, and the parent
 //! notices.
 //!
-//! Tests: `tests/process.rs` (orphans, standard streams, descriptors).
+//! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
 use std::ffi::CString;
+use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::exit;
 use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::baggage::{Arrivals, Bag};
-use super::batch::{Batch, Desk, Outlet};
+use super::batch::{Batch, Desk, Outlet, QUICK};
 use super::call::{Canceller, calls};
 use super::clock;
-use super::loan::{self, Back};
+use super::loan::{self, Back, Source, View};
 use super::memory::Memory;
 use super::shortcut::LOOK;
 use super::tray::Tray;
@@ -51,8 +55,10 @@ use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
 use crate::sys::ledger::{self, Gates, Pages};
+use crate::sys::poll::poll;
+use crate::sys::refused::refused;
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, ignore_broken_pipes};
+use crate::sys::worker::{close_inherited, hear_all_signals, ignore_broken_pipes, leave};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -68,22 +74,28 @@ const WATCHER_STACK: usize = 256 << 10;
 
 /// Serves the parent, which handed on its descriptors `theirs`; the end of this process.
 pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
+    hear_all_signals();
     set_name(name);
     match settle_in(parent, theirs) {
         Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
-        Err(error) => {
-            // Nobody reads a protocol that has not begun; standard error has readers.
-            let _ = io::Write::write_fmt(
-                &mut io::stderr(),
-                format_args!("trefoil: a worker could not begin: {error}\n"),
-            );
-            exit(1)
-        }
+        Err(error) => ends("begin", &error),
     }
 }
 
-/// What lists of processes show: as much of `name` as the kernel takes.
+/// The end of a process that should be a worker and cannot. Nobody reads a protocol that has not begun, or cannot be written;
+/// standard error has readers.
+pub(crate) fn ends(before: &str, why: &dyn fmt::Display) -> ! {
+    let words = format_args!("trefoil: a worker could not {before}: {why}\n");
+    let _ = io::Write::write_fmt(&mut io::stderr(), words);
+    exit(1)
+}
+
+/// What lists of processes show: as much as the kernel takes of `name`, or else of the program's, where it would show `exe`.
 fn set_name(name: &str) {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default();
+    let program = program.to_string_lossy();
+    let name = if name.is_empty() { &program } else { name };
     let mut end = name.len().min(15);
     while !name.is_char_boundary(end) {
         end -= 1;
@@ -96,9 +108,14 @@ fn set_name(name: &str) {
 
 fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     close_inherited(theirs);
-    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD)?;
-    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD);
+    let socket = socket.map_err(refused("fcntl"))?;
+    // Without the one, an empty pipe: there is nothing to read there, either.
+    let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
+    let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
+    rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
+    // Where that is refused the watcher and the lifeline do it, nearly as soon.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     if !entry::is_child_of(parent) {
         exit(1); // the parent was gone before it could be watched
     }
@@ -123,8 +140,10 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
         has_letter: false,
         place: 0,
         head: 0,
+        _lifeline: None,
     };
-    let [memory, bell] = inlet.first()?;
+    let [memory, bell, lifeline] = inlet.first()?;
+    inlet._lifeline = Some(lifeline);
     inlet.tray = Some(ledger::Tray::map(&memory)?);
     let pages = Pages::map(&memory)?;
     pages.register();
@@ -134,49 +153,52 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     let back = Back::new(ledger::Area::map(&memory).ok().flatten());
     loan::serves(&back);
     let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages, back);
-    let Frame::Welcome { memory: limit, .. } = inlet.frame() else {
-        return Err(io::Error::other("the parent's first word was no welcome"));
+    let limit = match inlet.frame() {
+        Frame::Welcome { copy, memory } if copy == image().name().as_bytes() => memory,
+        _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let memory = (limit > 0).then(|| Memory::limit(limit)).transpose()?;
-    outlet.record(&wire::hello(image().id()));
+    outlet.mark(); // what `main` has written so far is no item's
+    outlet.record(&wire::hello(image().name()));
     outlet.flush();
     Ok((inlet, Desk::new(outlet, calls, memory)))
 }
 
 fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
+    let mut home = None;
     loop {
         let bag = std::mem::take(&mut inlet.bag);
         match inlet.frame() {
             Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
             Frame::Nudge => {}
             Frame::Home => {
-                let home = inlet.arrivals.one();
-                desk.outlet.back.borrow_mut().sees(home);
+                home = inlet.arrivals.one().map(View::new);
             }
             Frame::Welcome { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
             Frame::Forget { id } => desk.contexts.forget(id),
-            Frame::Batch { batch, items } => {
-                desk.outlet.back.borrow_mut().begin(items);
+            Frame::Batch { batch, lent, items } => {
+                desk.outlet.back.borrow_mut().begin();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);
-                let (known, bag) = baggage::unpacking(bag, || raw_call::call(code, &mut batch));
+                let call = || baggage::unpacking(bag, || raw_call::call(code, &mut batch));
+                let (known, bag) = loan::reading(&lent, items, || Source::Home(home.clone()), call);
                 if !known {
                     exit(1);
                 }
                 drop(bag);
                 let begun = batch.begun();
-                if !desk.outlet.back.borrow_mut().done() {
-                    exit(1);
-                }
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 desk.outlet.record(&wire::end(sequence, begun, nanos));
                 let later =
                     inlet.has_brief() || inlet.lingers(&desk.outlet) && desk.outlet.is_heard();
                 if !later {
                     desk.outlet.flush();
+                }
+                if nanos >= QUICK {
+                    desk.outlet.mark();
                 }
             }
         }
@@ -189,7 +211,7 @@ fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()>
     let watcher = thread::Builder::new()
         .name("trefoil-watch".to_owned())
         .stack_size(WATCHER_STACK);
-    watcher.spawn(move || {
+    let watcher = watcher.spawn(move || {
         loop {
             let mut fds = [
                 PollFd::new(&socket, PollFlags::RDHUP),
@@ -213,8 +235,12 @@ fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()>
                 _ => die(), // somebody has closed what was ours
             }
         }
-    })?;
-    Ok(())
+    });
+    let watcher = watcher.map_err(|error| {
+        let words = format!("the thread that watches its parent could not be started: {error}");
+        io::Error::new(error.kind(), words)
+    });
+    watcher.map(drop)
 }
 
 /// The end, at once: no destructor, no handler, no item can hold it up.
@@ -224,7 +250,7 @@ fn die() -> ! {
         let _ = rustix::process::kill_process_group(own, Signal::KILL);
     }
     let _ = rustix::process::kill_process(own, Signal::KILL);
-    exit(1)
+    leave(1) // it may not even signal itself
 }
 
 /// What the parent says, frame by frame.
@@ -250,12 +276,14 @@ struct Inlet {
     place: u64,
     /// Where the next letter begins.
     head: u64,
+    /// Its being open is what matters (`sys::lifeline`).
+    _lifeline: Option<OwnedFd>,
 }
 
 impl Inlet {
     /// The first bytes, and the descriptors that come with them.
-    fn first(&mut self) -> io::Result<[OwnedFd; 2]> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    fn first(&mut self) -> io::Result<[OwnedFd; 3]> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         self.bytes.resize(ROOM, 0);
         let mut parts = [IoSliceMut::new(&mut self.bytes)];
@@ -263,7 +291,7 @@ impl Inlet {
         let received = loop {
             match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
                 Err(rustix::io::Errno::INTR) => {}
-                result => break result?,
+                result => break result.map_err(refused("recvmsg"))?,
             }
         };
         self.bytes.truncate(received.bytes);
@@ -272,8 +300,8 @@ impl Inlet {
             _ => None,
         });
         let descriptors: Vec<OwnedFd> = descriptors.unwrap_or_default();
-        <[OwnedFd; 2]>::try_from(descriptors)
-            .map_err(|_| io::Error::other("the parent sent no ledger or no bell"))
+        <[OwnedFd; 3]>::try_from(descriptors)
+            .map_err(|_| io::Error::other("the parent sent too few descriptors"))
     }
 
     /// A batch is here that takes no time: what there is to say can wait until after it.
@@ -292,7 +320,7 @@ impl Inlet {
             return false;
         }
         self.tidy();
-        let begin = ticks::now();
+        let mut looks = ticks::Looks::new(LOOK);
         while self.bytes.is_empty() && !self.takes_letter() {
             let deliveries = outlet.deliveries();
             if deliveries != self.deliveries {
@@ -305,7 +333,7 @@ impl Inlet {
                     Err(_) => die(),
                 }
             }
-            if ticks::have_passed(LOOK, begin) {
+            if looks.are_over() {
                 break;
             }
             match yields {

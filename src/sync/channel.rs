@@ -30,5 +30,23 @@
 
 pub use async_channel::{
     Receiver, Recv, RecvError, Send, SendError, Sender, TryRecvError, TrySendError, WeakReceiver,
-    WeakSender, bounded, unbounded,
+    WeakSender, unbounded,
 };
+
+/// Makes a channel in which up to `capacity` items wait.
+///
+/// A capacity of 0 counts as 1, as in [`process::channel`](crate::process::channel()): there is no handing over from hand to
+/// hand. (In Python's `queue.Queue(0)` it means no limit: [`unbounded`].)
+///
+/// ```
+/// use trefoil::sync::channel;
+///
+/// let (sender, receiver) = channel::bounded(0);
+/// sender.try_send(1).unwrap();
+/// assert!(sender.try_send(2).is_err());
+/// assert_eq!(receiver.try_recv(), Ok(1));
+/// ```
+#[must_use]
+pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    async_channel::bounded(capacity.max(1))
+}

@@ -10,7 +10,7 @@
 //! So [`Condvar`](super::Condvar) has the lock of its users, and the models have loom's.
 //!
 //! Checked by `checks/tests/conditions.rs`, every interleaving, with a twin that lets go of the lock first;
-//! and through [`Condvar`](super::Condvar) by `tests/sync.rs` and `checks/tests/cancel_safety.rs`.
+//! and through [`Condvar`](super::Condvar) by `tests/task/sync.rs` and `checks/tests/cancel_safety.rs`.
 
 use event_listener::{Event as Listeners, IntoNotification, Listener};
 

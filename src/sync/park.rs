@@ -19,9 +19,10 @@
 //! and say so.
 //!
 //! Tests: `checks/tests/models.rs` (parked join against completion, cancel and
-//! drop), `tests/task.rs` (nested waits).
+//! drop), `tests/task/handle.rs` (nested waits).
 
 use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -94,22 +95,60 @@ per_thread! {
     static REFUSED: Cell<u32> = Cell::new(0);
 }
 
+per_thread! {
+    /// The data of the waker of the innermost wait on this thread; null where it does not wait.
+    static WAKER: Cell<*const ()> = Cell::new(ptr::null());
+}
+
+/// `waker` is that of a wait of this thread, which is in the middle of it: not a task's.
+pub(crate) fn waits_with(waker: &Waker) -> bool {
+    WAKER
+        .try_with(Cell::get)
+        .is_ok_and(|data| data == waker.data())
+}
+
+/// Puts back what was there before.
+struct Waits(*const ());
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let _ = WAKER.try_with(|waker| waker.set(self.0));
+    }
+}
+
 /// Blocks this thread until `ready` returns true, woken by the waker that it
 /// is given, or until `deadline`.
 ///
 /// `ready` runs at least once, also where blocking is refused.
-pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> bool) -> Waited {
+pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool) -> Waited {
+    wait_if(|| !blocking_refused(), deadline, ready)
+}
+
+/// As [`wait`] without a deadline; it blocks an event loop's thread, too.
+#[allow(dead_code)] // the thread pool's
+pub(crate) fn wait_anyway(ready: impl FnMut(&Waker) -> bool) {
+    wait_if(|| true, None, ready);
+}
+
+fn wait_if(
+    allowed: impl Fn() -> bool,
+    deadline: Option<Instant>,
+    mut ready: impl FnMut(&Waker) -> bool,
+) -> Waited {
     let parking = CACHED
         .try_with(RefCell::take)
         .unwrap_or(None)
         .unwrap_or_else(Parking::new);
+    let data = parking.waker.data();
+    let before = WAKER.try_with(|waker| waker.replace(data));
+    let _waits = Waits(before.unwrap_or(ptr::null()));
     let blocker = Entered::new();
     let mut noted = None;
     let waited = loop {
         if ready(&parking.waker) {
             break Waited::Ready;
         }
-        if blocking_refused() {
+        if !allowed() {
             break Waited::Refused;
         }
         match deadline {

@@ -1,7 +1,8 @@
-//! What runs on this thread, as an opaque mark.
+//! What runs on this thread, as opaque marks.
 //!
-//! The stem marks the task whose code this thread runs; below the stem nobody may know what
-//! the mark means, only whether it is the same one. Null: no task.
+//! The stem marks the task whose code this thread runs, an event loop that it runs here; below these nobody may know
+//! what a mark means, only whether it is the same one. Null: no task, no loop. A task's mark is also the data of its
+//! waker, and a loop's that of its root future's.
 
 use std::cell::Cell;
 use std::ptr;
@@ -12,7 +13,24 @@ per_thread! {
     static CURRENT: Cell<*const ()> = Cell::new(ptr::null());
 }
 
-/// The mark of what runs here.
+per_thread! {
+    static LOOP: Cell<*const ()> = Cell::new(ptr::null());
+}
+
+/// The mark of the loop that runs here.
+#[inline]
+pub(crate) fn current_loop() -> *const () {
+    LOOP.try_with(Cell::get).unwrap_or(ptr::null())
+}
+
+/// Sets that mark; the one before.
+#[inline]
+pub(crate) fn replace_loop(mark: *const ()) -> *const () {
+    LOOP.try_with(|current| current.replace(mark))
+        .unwrap_or(ptr::null())
+}
+
+/// The mark of the task that runs here.
 #[inline]
 pub(crate) fn current() -> *const () {
     CURRENT.try_with(Cell::get).unwrap_or(ptr::null())

@@ -2,7 +2,7 @@
 //!
 //! **Job.** A large argument that goes through a socket is copied into the kernel and out of it again, and
 //! new memory for it costs a page fault for every few kibibytes. Here it is copied once, into a [`Block`] of its
-//! sender's [`Home`], which the receiver has mapped ([`Sight`]) and looks at in place ([`Loan`]).
+//! sender's [`Home`], which the receiver has mapped ([`Sight`]), and from there to where the receiver wants it.
 //! The pages stay, so the next one finds them there.
 //!
 //! **Protocol.**
@@ -14,8 +14,6 @@
 //!    the block gives the room back. When the last one is back, what lies behind the first [`KEPT`] bytes is given back
 //!    to the system.
 //! 3. Whoever sends the block keeps it until the receiver has said that it is done with it.
-//! 4. A receiver that is not done with a loan by then replaces the pages of the loan, in place and at once, by its
-//!    own with the same content ([`Loan::keep`]), and looks at the home through another mapping from then on.
 //!
 //! A forked child shares the mapping with its parent, but not what is known of it: there nothing is lent and
 //! nothing is given back.
@@ -26,14 +24,15 @@
 //! - **Y81** A block's bytes are written by `lend` alone, before anybody knows the block. Blocks that are out
 //!   do not overlap: whoever takes one has had the lock on what is free.
 //! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so before it writes.
-//! - **Y83** While a loan is there its bytes do not change: until its receiver has said that it is done they
-//!   are a block that is out (Y81), and before it says so what is left of the loan has become its own (`keep`).
-//!   Who receives believes its sender in this, and must: it is a worker, and runs what its parent names.
+//! - **Y83** A home is never read where it is written, and a sight's mapping is accessed as atomics only: whatever
+//!   is in it then are some numbers. That these are what was lent is a promise of 3, and no `unsafe` rests on it.
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages back, too. A
-//! mapping for each block: its page faults again and again.
+//! mapping for each block: its page faults again and again. Looking at a block in place, which saves its receiver a copy: then
+//! numbers that somebody borrows change if the block is used again too early, and every place that could cause it,
+//! by mistake or on purpose, is one where memory is unsound.
 //!
-//! Tests: below; `tests/process_bulk.rs`.
+//! Tests: below; `tests/process/bulk.rs`.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -45,9 +44,10 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::loom::Mutex;
+use crate::loom::atomic::AtomicU64 as Word;
 use crate::sys::{fork, room, segment};
 
 /// How much can be lent at once.
@@ -72,7 +72,7 @@ struct Mapping {
 
 // SAFETY: Y80: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: Y81, Y83: what is read through it does not change meanwhile.
+// SAFETY: Y81, Y83: a home's is written where nobody else has room, and another's is read as atomics.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -84,6 +84,16 @@ impl Mapping {
             unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, length })
+    }
+
+    fn words(&self, offset: usize, length: usize) -> Option<&[Word]> {
+        let room = self.length.checked_sub(offset)?;
+        if length > room || !offset.is_multiple_of(8) {
+            return None;
+        }
+        let start = self.at(offset).cast();
+        // SAFETY: Y80, Y83: inside of the mapping, which ends where a page does, aligned, and atomics only.
+        Some(unsafe { std::slice::from_raw_parts(start, length.div_ceil(8)) })
     }
 
     fn at(&self, offset: usize) -> *mut u8 {
@@ -196,7 +206,6 @@ impl Home {
         let block = Block {
             home: self.clone(),
             offset,
-            length: bytes.len(),
             whole,
         };
         let fresh = offset.max(touched)..offset + whole;
@@ -246,20 +255,13 @@ impl Home {
 pub(crate) struct Block {
     home: Arc<Home>,
     offset: usize,
-    length: usize,
-    /// With what is left of the last page.
+    /// How long it is, with what is left of the last page.
     whole: usize,
 }
 
 impl Block {
     pub(crate) fn offset(&self) -> usize {
         self.offset
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        let start = self.home.map.at(self.offset);
-        // SAFETY: Y80, Y81: inside of the mapping, filled, and nobody writes to it while it is out.
-        unsafe { std::slice::from_raw_parts(start, self.length) }
     }
 }
 
@@ -281,6 +283,11 @@ impl Sight {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Mapping::new(reader, length, ProtFlags::READ).map(Self)
+    }
+
+    /// The words that hold `length` bytes at `offset`, whatever is written there; `None` if that is not in it.
+    pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[Word]> {
+        self.0.words(offset, length)
     }
 }
 
@@ -305,71 +312,10 @@ pub(crate) fn read(reader: BorrowedFd<'_>, offset: usize, length: usize) -> io::
     Ok(bytes)
 }
 
-/// Bytes of another process, as long as they are looked at.
-#[derive(Debug)]
-pub(crate) struct Loan {
-    sight: Arc<Sight>,
-    offset: usize,
-    length: usize,
-}
-
-impl Loan {
-    /// The block at `offset`, if there can be one.
-    pub(crate) fn new(sight: &Arc<Sight>, offset: usize, length: usize) -> Option<Arc<Self>> {
-        let room = sight.0.length.checked_sub(offset)?;
-        if length == 0 || length > room || !offset.is_multiple_of(page()) {
-            return None;
-        }
-        Some(Arc::new(Self {
-            sight: sight.clone(),
-            offset,
-            length,
-        }))
-    }
-
-    /// Which block it is.
-    pub(crate) fn offset(&self) -> usize {
-        self.offset
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        let start = self.sight.0.at(self.offset);
-        // SAFETY: Y80, Y83: inside of the mapping, and does not change as long as `self` is there.
-        unsafe { std::slice::from_raw_parts(start, self.length) }
-    }
-
-    /// Makes the bytes this process's own, where they are. What else is seen through the same sight stays
-    /// the other's; but at this place, it will not be seen again.
-    pub(crate) fn keep(&self) -> io::Result<()> {
-        let whole = self.length.next_multiple_of(page());
-        let (hint, write) = (std::ptr::null_mut(), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: Y80: a fresh mapping, at an address that the kernel chooses, aliases no
-        // other memory of this process.
-        let own = unsafe { rustix::mm::mmap_anonymous(hint, whole, write, MapFlags::PRIVATE) }?;
-        // SAFETY: Y80: as long as the loan, and new.
-        unsafe { std::ptr::copy_nonoverlapping(self.bytes().as_ptr(), own.cast(), self.length) };
-        // SAFETY: Y80: it is ours, and nobody knows it yet.
-        let sealed = unsafe { rustix::mm::mprotect(own, whole, MprotectFlags::READ) };
-        let place = self.sight.0.at(self.offset).cast();
-        let moved = sealed.and_then(|()| {
-            // SAFETY: Y80, Y83: whole pages of a mapping that is ours; the kernel puts these there in one step, and
-            // their bytes are the same, so nobody who reads there notices.
-            unsafe { rustix::mm::mremap_fixed(own, whole, whole, MremapFlags::MAYMOVE, place) }
-        });
-        match moved {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                // SAFETY: Y80: ours, and not in use.
-                let _ = unsafe { rustix::mm::munmap(own, whole) };
-                Err(error.into())
-            }
-        }
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::loom::atomic::Ordering;
 
     fn home() -> (Arc<Home>, OwnedFd) {
         let (home, reader) = Home::new().unwrap();
@@ -380,12 +326,20 @@ mod tests {
         rustix::fs::fstat(reader).unwrap().st_blocks as usize * 512
     }
 
+    fn seen(sight: &Sight, block: &Block, length: usize) -> Vec<u8> {
+        let words = sight.words(block.offset(), length).unwrap().iter();
+        let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        bytes.take(length).collect()
+    }
+
     #[test]
     fn blocks_lie_side_by_side_and_are_used_again() {
-        let (home, _reader) = home();
+        let (home, reader) = home();
+        let sight = Sight::open(reader.as_fd()).unwrap();
         let one = home.lend(b"one").unwrap();
         let two = home.lend(&[2; 10_000]).unwrap();
-        assert_eq!((one.bytes(), two.bytes()), (&b"one"[..], &[2; 10_000][..]));
+        assert_eq!(seen(&sight, &one, 3), b"one");
+        assert_eq!(seen(&sight, &two, 10_000), [2; 10_000]);
         assert_eq!((one.offset(), two.offset()), (0, page()));
         drop(one);
         let three = home.lend(&vec![3; page()]).unwrap();
@@ -410,21 +364,25 @@ mod tests {
         assert!(home.lend(b"no room").is_none() && resident(&reader) >= CAPACITY);
         drop(all);
         assert!(resident(&reader) <= KEPT);
-        assert_eq!(home.lend(&large).unwrap().bytes(), large);
+        let sight = Sight::open(reader.as_fd()).unwrap();
+        assert_eq!(seen(&sight, &home.lend(&large).unwrap(), MOST), large);
     }
 
     #[test]
     fn others_see_it_and_cannot_write() {
         let (home, reader) = home();
         let block = home.lend(&[7; 5_000]).unwrap();
-        let sight = Arc::new(Sight::open(reader.as_fd()).unwrap());
-        let loan = Loan::new(&sight, block.offset(), 5_000).unwrap();
-        assert_eq!(loan.bytes(), [7; 5_000]);
-        for (offset, length) in [(1, 1), (0, 0), (0, CAPACITY + 1), (CAPACITY, 1)] {
-            assert!(Loan::new(&sight, offset, length).is_none());
+        let sight = Sight::open(reader.as_fd()).unwrap();
+        assert_eq!(seen(&sight, &block, 5_000), [7; 5_000]);
+        for (offset, length) in [
+            (4, 1),
+            (0, CAPACITY + 1),
+            (CAPACITY, 1),
+            (usize::MAX & !7, 1),
+        ] {
+            assert!(sight.words(offset, length).is_none());
         }
-        assert!(Loan::new(&sight, usize::MAX / page() * page(), usize::MAX).is_none());
-        assert!(Loan::new(&sight, 0, CAPACITY).is_some());
+        assert_eq!(sight.words(0, CAPACITY).unwrap().len(), CAPACITY / 8);
         let write = ProtFlags::READ | ProtFlags::WRITE;
         assert!(Mapping::new(reader.as_fd(), CAPACITY, write).is_err());
         assert_eq!(
@@ -437,32 +395,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_does_not_change() {
+    fn many_threads_do_not_get_the_same() {
         let (home, reader) = home();
         let sight = Arc::new(Sight::open(reader.as_fd()).unwrap());
-        let block = home.lend(&[7; 9_000]).unwrap();
-        let loan = Loan::new(&sight, block.offset(), 9_000).unwrap();
-        let bytes = loan.bytes();
-        loan.keep().unwrap();
-        drop(block);
-        let other = home.lend(&[8; 20_000]).unwrap();
-        assert_eq!((other.offset(), bytes), (loan.offset(), &[7; 9_000][..]));
-        let again = Arc::new(Sight::open(reader.as_fd()).unwrap());
-        let second = Loan::new(&again, other.offset(), 20_000).unwrap();
-        assert_eq!(second.bytes(), [8; 20_000]);
-    }
-
-    #[test]
-    fn many_threads_do_not_get_the_same() {
-        let (home, _reader) = home();
         let threads: Vec<_> = (1..=4u8)
             .map(|thread| {
-                let home = home.clone();
+                let (home, sight) = (home.clone(), sight.clone());
                 let work = move || {
                     for round in 0..300usize {
                         let bytes = vec![thread; 1 + round * 997 % 100_000];
                         let block = home.lend(&bytes).unwrap();
-                        assert_eq!(block.bytes(), bytes);
+                        assert_eq!(seen(&sight, &block, bytes.len()), bytes);
                     }
                 };
                 crate::loom::thread::Builder::new().spawn(work).unwrap()

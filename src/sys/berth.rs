@@ -2,7 +2,8 @@
 //!
 //! **Job.** A thread that waits for nothing but other threads needs no descriptor: to be woken through one
 //! costs its waker a write to it and itself a wait for many things, which is slower than a futex at either
-//! end. On Linux this is a futex; elsewhere, and under Miri and loom, there is none ([`THERE`]).
+//! end. On Linux this is a futex; elsewhere, under Miri and loom, and once the system has refused that call, there is none
+//! ([`Berth::is_there`]).
 //!
 //! 1. The sleeper clears the word ([`Berth::make`]), says somewhere that it sleeps here, and sleeps while the word is
 //!    clear.
@@ -13,7 +14,7 @@
 //!
 //! Tests: below, `checks/tests/loop_models.rs` for when it is used.
 
-pub(crate) use here::{Berth, THERE};
+pub(crate) use here::Berth;
 
 #[cfg(all(target_os = "linux", not(any(loom, miri))))]
 mod here {
@@ -21,25 +22,36 @@ mod here {
 
     use rustix::thread::futex::{self, Flags, Timespec};
 
-    use crate::loom::atomic::{AtomicU32, Ordering};
+    use rustix::io::Errno;
 
-    /// There is such a place.
-    pub(crate) const THERE: bool = true;
+    use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 
     const CLEAR: u32 = 0;
     const SET: u32 = 1;
 
     #[derive(Debug)]
-    pub(crate) struct Berth(AtomicU32);
+    pub(crate) struct Berth {
+        word: AtomicU32,
+        /// By a filter, to the sleeper, who alone looks at this.
+        refused: AtomicBool,
+    }
 
     impl Berth {
         pub(crate) const fn new() -> Self {
-            Self(AtomicU32::new(CLEAR))
+            Self {
+                word: AtomicU32::new(CLEAR),
+                refused: AtomicBool::new(false),
+            }
+        }
+
+        /// There is such a place, as far as the sleeper knows.
+        pub(crate) fn is_there(&self) -> bool {
+            !self.refused.load(Ordering::Relaxed)
         }
 
         /// (1) The sleeper, before others can know that it sleeps here.
         pub(crate) fn make(&self) {
-            self.0.store(CLEAR, Ordering::Relaxed);
+            self.word.store(CLEAR, Ordering::Relaxed);
         }
 
         /// (1) Until it is woken, at most for so long, perhaps shorter.
@@ -47,13 +59,16 @@ mod here {
             // Past the range of the kernel's type: practically for ever.
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             // Woken, too late, interrupted, out of time: all the same.
-            let _ = futex::wait(&self.0, Flags::PRIVATE, CLEAR, timeout.as_ref());
+            let ended = futex::wait(&self.word, Flags::PRIVATE, CLEAR, timeout.as_ref());
+            if let Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) = ended {
+                self.refused.store(true, Ordering::Relaxed);
+            }
         }
 
         /// (2) The one who has read that somebody sleeps here.
         pub(crate) fn wake(&self) {
-            self.0.store(SET, Ordering::Relaxed);
-            let _ = futex::wake(&self.0, Flags::PRIVATE, 1);
+            self.word.store(SET, Ordering::Relaxed);
+            let _ = futex::wake(&self.word, Flags::PRIVATE, 1);
         }
     }
 }
@@ -62,15 +77,17 @@ mod here {
 mod here {
     use std::time::Duration;
 
-    /// There is no such place.
-    pub(crate) const THERE: bool = false;
-
     #[derive(Debug)]
     pub(crate) struct Berth;
 
     impl Berth {
         pub(crate) const fn new() -> Self {
             Self
+        }
+
+        /// There is no such place.
+        pub(crate) fn is_there(&self) -> bool {
+            false
         }
 
         pub(crate) fn make(&self) {}

@@ -15,7 +15,7 @@
 //! - **Y97** The C library's calls get pointers to what lives in the caller's frame or none, and the sets that they fill
 //!   are not read before they have succeeded.
 //!
-//! Tests: `tests/process_channel.rs`.
+//! Tests: `tests/process/channel.rs`.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -27,11 +27,11 @@ use rustix::io::Errno;
 /// It would end this process.
 pub(crate) fn is_deadly() -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: Y97.
+    // SAFETY: Y97: nothing is installed, and what is filled in is in this frame.
     if unsafe { libc::sigaction(SIGPIPE, ptr::null(), action.as_mut_ptr()) } != 0 {
         return false;
     }
-    // SAFETY: Y97: the call has succeeded.
+    // SAFETY: Y97: the call has succeeded, so it has filled it in.
     let action = unsafe { action.assume_init() };
     action.sa_sigaction == SIG_DFL
 }
@@ -42,11 +42,11 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
         return write();
     };
     let mut before = MaybeUninit::<sigset_t>::uninit();
-    // SAFETY: Y97.
+    // SAFETY: Y97: both sets are in this frame; the mask is this thread's own.
     if unsafe { libc::pthread_sigmask(SIG_BLOCK, &raw const alone, before.as_mut_ptr()) } != 0 {
         return write();
     }
-    // SAFETY: Y97: the call has succeeded.
+    // SAFETY: Y97: the call has succeeded, so it has filled it in.
     let before = unsafe { before.assume_init() };
     // Only who has it blocked can have it pending.
     let was_pending = contains(&before) && is_pending();
@@ -56,10 +56,10 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: Y97.
+        // SAFETY: Y97: set and time are in this frame, and nothing is to be filled in.
         let _ = unsafe { libc::sigtimedwait(&raw const alone, ptr::null_mut(), &raw const now) };
     }
-    // SAFETY: Y97.
+    // SAFETY: Y97: the set is in this frame: the mask that this thread had.
     let _ = unsafe { libc::pthread_sigmask(SIG_SETMASK, &raw const before, ptr::null_mut()) };
     result
 }
@@ -67,13 +67,13 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
 /// The set of this signal.
 fn alone() -> Option<sigset_t> {
     let mut set = MaybeUninit::<sigset_t>::uninit();
-    // SAFETY: Y97.
+    // SAFETY: Y97: it fills in a set in this frame.
     if unsafe { libc::sigemptyset(set.as_mut_ptr()) } != 0 {
         return None;
     }
-    // SAFETY: Y97: the call has succeeded.
+    // SAFETY: Y97: the call has succeeded, so it has filled it in.
     let mut set = unsafe { set.assume_init() };
-    // SAFETY: Y97.
+    // SAFETY: Y97: a set in this frame, which has been filled in.
     let added = unsafe { libc::sigaddset(&raw mut set, SIGPIPE) };
     (added == 0).then_some(set)
 }
@@ -81,15 +81,15 @@ fn alone() -> Option<sigset_t> {
 /// It waits for this thread, or for any, to let it in.
 fn is_pending() -> bool {
     let mut set = MaybeUninit::<sigset_t>::uninit();
-    // SAFETY: Y97.
+    // SAFETY: Y97: it fills in a set in this frame.
     if unsafe { libc::sigpending(set.as_mut_ptr()) } != 0 {
         return true; // and is left alone
     }
-    // SAFETY: Y97: the call has succeeded.
+    // SAFETY: Y97: the call has succeeded, so it has filled it in.
     contains(&unsafe { set.assume_init() })
 }
 
 fn contains(set: &sigset_t) -> bool {
-    // SAFETY: Y97.
+    // SAFETY: Y97: a set that has been filled in, borrowed for the call.
     unsafe { libc::sigismember(set, SIGPIPE) == 1 }
 }

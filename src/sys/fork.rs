@@ -27,7 +27,7 @@
 //! Rejected: asking for the process's id at every call (a system call each); making what a
 //! child needs in the handler (it may not allocate there).
 //!
-//! Tests: `tests/thread_fork.rs`.
+//! Tests: `tests/forks/thread.rs`.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;

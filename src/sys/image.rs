@@ -1,8 +1,9 @@
 //! The executable image that this code was linked into.
 //!
 //! **Job.** Turn the address of a function into an offset that means the same in
-//! another process running the same image, and back; and name the image, so that
-//! two processes can tell whether theirs are the same.
+//! another process running the same image, and back; name this copy of the crate, so that
+//! two processes can tell whether theirs are the same; and say whether executing `/proc/self/exe`
+//! starts this image again, and with whose rights.
 //!
 //! **How.** The linker defines `__ehdr_start`, the address of the image's own
 //! ELF header, separately in every module. From there the program headers give
@@ -13,7 +14,15 @@
 //! **Naming.** The build id is a hash of the image's contents that linkers put in
 //! by default on most systems. An image without one is named by the device,
 //! inode, size and modification time of `/proc/self/exe`: a worker is started
-//! from that same open file, so the names agree exactly when the images do.
+//! from that same open file, so the names agree exactly when the images do. That is true of the executable
+//! only, not of a library that it has loaded, and not where the dynamic loader was executed and the
+//! program is its argument: there `starts_again` is an error, and nobody asks for the name.
+//! One image may hold several copies of this crate (two versions, in a tree of dependencies), with a protocol each, so the
+//! version and the place of a `static` of this copy belong to the name.
+//!
+//! **Executed again?** The kernel tells a process where the program headers of the executable are (`AT_PHDR`): if those are
+//! not this image's, this is a library. If the kernel has mapped no dynamic loader (`AT_BASE`) for an image that names one, then
+//! the loader itself was executed, and has mapped this image.
 //!
 //! **Invariants.**
 //! - **Y20** `__ehdr_start` is the first byte of a mapped, readable segment that
@@ -21,14 +30,19 @@
 //!   (The linker defines the symbol only if the headers are loaded.)
 //! - **Y21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays
 //!   mapped with its content for the life of the process.
+//! - **Y35** `getauxval` may be called at any time: it reads a table that is there before the first constructor, and for any
+//!   number that is not in it gives 0.
 //!
 //! **Rejected.** An empty function as the base: identical code is folded, so its
 //! address is not unique in optimised builds. `dl_iterate_phdr`: gives the same
 //! for an executable, needs a C callback, and names the executable where this
 //! names the module that the crate was linked into, which is where the functions
-//! of its users are. Hashing the file: milliseconds per process.
+//! of its users are. Hashing the file: milliseconds per process. Comparing the image with the file
+//! `/proc/self/exe`, by inode or by its headers: file systems that are made of others show two inodes, and a program that unpacks
+//! itself has other headers than its file, though it starts again as it should.
 //!
-//! Tests: below, and every test of `tests/process.rs` ships a function this way.
+//! Tests: below, and every test of `tests/process/pool.rs` ships a function this way; `tests/process/host.rs` (the loader,
+//! capabilities), `checks/tests/copies.rs` (a library, two copies).
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -45,16 +59,32 @@ unsafe extern "C" {
 pub(crate) struct Image {
     base: usize,
     code: Vec<Range<usize>>,
-    id: Vec<u8>,
+    name: String,
+    starts_again: Result<(), &'static str>,
 }
 
-/// The image that this function was linked into, read once.
+/// Read once. Its place tells this copy of the crate from others in the same image.
+static IMAGE: OnceLock<Image> = OnceLock::new();
+
+/// The image that this function was linked into.
 pub(crate) fn image() -> &'static Image {
-    static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(Image::read)
 }
 
+/// The kernel has started this process with other rights than its caller's: by the user of its file, or its
+/// capabilities, or a security module.
+pub(crate) fn has_other_rights() -> bool {
+    auxiliary(libc::AT_SECURE) != 0
+}
+
+/// What the kernel has told this process at its start.
+fn auxiliary(what: libc::c_ulong) -> usize {
+    // SAFETY: Y35: any number may be asked for.
+    unsafe { libc::getauxval(what) as usize }
+}
+
 const PT_LOAD: u32 = 1;
+const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 const EXECUTABLE: u32 = 1;
 const NT_GNU_BUILD_ID: u32 = 3;
@@ -70,7 +100,7 @@ struct Segment {
 impl Image {
     fn read() -> Self {
         let base = (&raw const HEADER).expose_provenance();
-        let segments = segments(base);
+        let (headers, segments) = segments(base);
         let lowest = segments
             .iter()
             .filter(|s| s.kind == PT_LOAD)
@@ -91,7 +121,31 @@ impl Image {
             .filter(|s| s.kind == PT_NOTE)
             .find_map(|s| build_id(bytes(place(s))))
             .unwrap_or_else(file_id);
-        Self { base, code, id }
+        let has_loader = segments.iter().any(|s| s.kind == PT_INTERP);
+        let starts_again = if has_loader && auxiliary(libc::AT_BASE) == 0 {
+            Err(
+                "this program was started through the dynamic loader (`ld.so PROGRAM`), \
+                 which would be what a worker executes: start the program itself",
+            )
+        } else if headers != auxiliary(libc::AT_PHDR) {
+            Err(
+                "this copy of trefoil is part of a library (a plugin), and not of the program's executable, \
+                 which is what a worker executes: make the pool in the program",
+            )
+        } else if id.is_empty() {
+            Err("/proc/self/exe cannot be looked at, is /proc mounted?")
+        } else {
+            Ok(())
+        };
+        let anchor = (&raw const IMAGE).addr().wrapping_sub(base);
+        let mut name = format!("{}-{anchor:x}-", env!("CARGO_PKG_VERSION"));
+        name.extend(id.iter().map(|byte| format!("{byte:02x}")));
+        Self {
+            base,
+            code,
+            name,
+            starts_again,
+        }
     }
 
     /// The offset of a function of this image; `None` if `address` is not inside
@@ -106,9 +160,15 @@ impl Image {
         self.holds(address).then_some(address)
     }
 
-    /// The image's name: equal in two processes exactly if they run the same one.
-    pub(crate) fn id(&self) -> &[u8] {
-        &self.id
+    /// The name of this copy of the crate: equal in two processes exactly if they run the same image and this is
+    /// the same copy in it, provided that both `starts_again`. Without commas.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Executing `/proc/self/exe` starts this image again; or why not.
+    pub(crate) fn starts_again(&self) -> Result<(), &'static str> {
+        self.starts_again
     }
 
     fn holds(&self, address: usize) -> bool {
@@ -176,22 +236,23 @@ const ELF: Elf = Elf {
     size: 20,
 };
 
-fn segments(base: usize) -> Vec<Segment> {
+/// Where the program headers are, and what they say.
+fn segments(base: usize) -> (usize, Vec<Segment>) {
     let header = bytes(base..base + ELF.header);
     let start = base + usize_at(header, ELF.table_offset);
     let (size, count) = (
         u16_at(header, ELF.entry_size),
         u16_at(header, ELF.entry_count),
     );
-    bytes(start..start + size * count)
+    let segments = bytes(start..start + size * count)
         .chunks_exact(size.max(1))
         .map(|entry| Segment {
             kind: u32_at(entry, 0),
             flags: u32_at(entry, ELF.flags),
             vaddr: usize_at(entry, ELF.vaddr),
             size: usize_at(entry, ELF.size),
-        })
-        .collect()
+        });
+    (start, segments.collect())
 }
 
 /// The build id among the notes of one note segment.
@@ -209,8 +270,7 @@ fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// The name of an image without a build id. Empty, which is equal to no other
-/// name that is in use, if even the file is unknown.
+/// What names an executable without a build id. Empty if even the file is unknown.
 fn file_id() -> Vec<u8> {
     let Ok(file) = std::fs::metadata("/proc/self/exe") else {
         return Vec::new();
@@ -253,8 +313,20 @@ mod tests {
 
     #[test]
     fn the_image_has_a_name() {
-        assert!(image().id().len() >= 8);
+        let name = image().name();
+        let version = concat!(env!("CARGO_PKG_VERSION"), "-");
+        assert!(
+            name.starts_with(version) && name.len() > version.len() + 16,
+            "{name}"
+        );
+        assert!(!name.contains(','), "{name}");
         assert_eq!(file_id().len(), 40);
+    }
+
+    #[test]
+    fn this_program_starts_again_and_has_its_callers_rights() {
+        assert_eq!(image().starts_again(), Ok(()));
+        assert!(!has_other_rights());
     }
 
     #[test]

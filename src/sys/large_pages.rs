@@ -76,7 +76,7 @@ fn anonymous(length: usize) -> Option<NonNull<u8>> {
 /// Y77: whole pages that the caller has mapped, or none, which nobody uses any more.
 unsafe fn unmap_range(start: NonNull<u8>, length: usize) {
     if length > 0 {
-        // SAFETY: Y77.
+        // SAFETY: Y77: whole pages that the caller has mapped, and which nobody uses (the caller's promise).
         let unmapped = unsafe { munmap(start.as_ptr().cast(), length) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
@@ -87,7 +87,7 @@ unsafe fn unmap_range(start: NonNull<u8>, length: usize) {
 /// # Safety
 /// Y77: it came from [`map`], and nobody uses it any more.
 pub(crate) unsafe fn unmap(block: NonNull<u8>) {
-    // SAFETY: Y77.
+    // SAFETY: Y77: `map` has mapped so many bytes there, and nobody uses them (the caller's promise).
     unsafe { unmap_range(block, BLOCK) };
 }
 
@@ -98,7 +98,8 @@ fn whole_pages(start: *mut u8, length: usize) {
     let skip = start.addr().wrapping_neg() % page;
     let pages = length.saturating_sub(skip) / page * page;
     let first = start.wrapping_add(skip).cast();
-    // SAFETY: Y75. A kernel that knows no large pages refuses, which does no harm.
+    // SAFETY: Y75: this advice changes neither content nor protection of whatever is mapped there, and of what is not the kernel says so. One
+    // that knows no large pages refuses.
     let _ = unsafe { rustix::mm::madvise(first, pages, Advice::LinuxHugepage) };
 }
 

@@ -35,6 +35,9 @@
 //! are sent, and never what is known of them: a worker sends everything before it sleeps, and before it
 //! runs anything if `heard` is short of it.
 //!
+//! *Words of standard error*: how many bytes of it the parent has read, and how many there were when the worker's
+//! last item ended: `process::forward`.
+//!
 //! *Tray*: words in which small frames lie for a worker that is awake; what they mean is the process
 //! pool's affair (`process::tray`).
 //!
@@ -59,7 +62,7 @@
 //!
 //! Length: three parts of one piece of memory, each with the side that writes and the side that reads.
 //!
-//! Tests: below; `tests/process.rs` kills workers everywhere.
+//! Tests: below; `tests/process/pool.rs` kills workers everywhere.
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // shared with another process: never loom's
 
@@ -101,6 +104,7 @@ struct Head {
     base: AtomicU64,
     length: AtomicU64,
     swift: AtomicU64,
+    marked: AtomicU64,
     parent: Words,
 }
 
@@ -110,7 +114,11 @@ struct Words {
     watch: AtomicU64,
     sent: AtomicU64,
     heard: AtomicU64,
+    read: AtomicU64,
 }
+
+/// In `read`: more is just being read.
+const READING: u64 = 1 << 63;
 
 /// In `watch`: there is one processor for all.
 const YIELDS: u64 = 1;
@@ -284,6 +292,20 @@ impl Ledger {
             .parent
             .heard
             .store(position, Ordering::Release);
+    }
+
+    /// So much of the worker's standard error has been read, and more `is_reading`.
+    pub(crate) fn reads(&self, bytes: u64, is_reading: bool) {
+        let word = bytes | if is_reading { READING } else { 0 };
+        // SeqCst, and the fence: on the right side of the system call that reads.
+        fence(Ordering::SeqCst);
+        self.map.head().parent.read.store(word, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// How much was in the worker's standard error when its last item ended.
+    pub(crate) fn marked(&self) -> u64 {
+        self.map.head().marked.load(Ordering::Acquire)
     }
 
     /// There is more in the pages than the first `known` bytes of the worker's stream.
@@ -464,6 +486,21 @@ impl Pages {
         let head = self.0.head();
         let all = head.base.load(Ordering::Relaxed) + head.length.load(Ordering::Relaxed);
         head.parent.heard.load(Ordering::Acquire) >= all
+    }
+
+    /// What is in standard error now has been written by items that have ended: what the parent has read, and what is
+    /// `waiting`. False: it is just reading.
+    pub(crate) fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
+        let head = self.0.head();
+        let read = head.parent.read.load(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let all = read + waiting();
+        fence(Ordering::SeqCst);
+        let is_quiet = read & READING == 0 && head.parent.read.load(Ordering::SeqCst) == read;
+        if is_quiet {
+            head.marked.store(all, Ordering::Release);
+        }
+        is_quiet
     }
 
     /// How many bytes it has ever said.
@@ -682,6 +719,25 @@ mod tests {
         pages.commit(usize::MAX);
         assert_eq!(rest(&ledger, 0).len(), ROOM);
         assert!(rustix::fs::ftruncate(ledger.memory(), 0).is_err(), "sealed");
+    }
+
+    #[test]
+    fn a_mark_is_behind_what_was_read_and_what_waits() {
+        let (ledger, pages) = pair();
+        assert!(ledger.marked() == 0 && pages.mark(|| 5) && ledger.marked() == 5);
+        ledger.reads(0, true);
+        assert!(!pages.mark(|| 0) && ledger.marked() == 5, "it is reading");
+        ledger.reads(5, false);
+        assert!(pages.mark(|| 2) && ledger.marked() == 7);
+        let reads = || {
+            ledger.reads(5, true);
+            ledger.reads(7, false);
+            0
+        };
+        assert!(
+            !pages.mark(reads) && ledger.marked() == 7,
+            "it has read meanwhile"
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
+use super::refused::refused;
+
 /// How many events one wait takes in; more stay in the kernel for the next.
 const EVENTS: usize = 1024;
 
@@ -55,7 +57,7 @@ impl Readiness {
         Self(self.0 & !other.0)
     }
 
-    const fn when(self, condition: bool) -> Self {
+    pub(crate) const fn when(self, condition: bool) -> Self {
         if condition { self } else { Self(0) }
     }
 
@@ -75,16 +77,20 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            poll: Poll::new()?,
+        let mut poller = Self {
+            poll: Poll::new().map_err(refused("epoll_create1"))?,
             found: Events::with_capacity(EVENTS),
             exact: exact::Wait::new(),
-        })
+        };
+        // Who cannot wait learns it here, where it is an error.
+        poller.wait(Some(Duration::ZERO))?;
+        Ok(poller)
     }
 
     /// The waker of this poller's `wait`; one for each poller.
     pub(crate) fn waker(&self) -> io::Result<Waker> {
         Waker::new(self.poll.registry(), Token(WAKE_TOKEN))
+            .map_err(refused("eventfd2 or epoll_ctl"))
     }
 
     /// Watches `fd` until it is closed, both directions, edge-triggered. What is
@@ -118,7 +124,7 @@ impl Poller {
                 self.found.clear();
                 Ok(())
             }
-            result => result,
+            result => result.map_err(refused("epoll_wait")),
         }
     }
 
@@ -193,7 +199,7 @@ mod exact {
             found.clear();
             match epoll::wait(poll.registry(), spare_capacity(found), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => Some(Ok(())),
-                Err(Errno::NOSYS | Errno::PERM) => {
+                Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {
                     self.found = None;
                     None
                 }

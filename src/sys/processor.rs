@@ -20,7 +20,7 @@
 //! - **Y96** `prctl`, as it is called here, reads what it is given, which lives as long as the call, and changes the calling
 //!   thread only.
 //!
-//! Tests: below, and `tests/thread.rs`.
+//! Tests: below, and `tests/thread/pool.rs`.
 #![allow(unsafe_code)]
 
 /// Where the calling thread runs just now, if that is known.

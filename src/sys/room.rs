@@ -7,7 +7,7 @@
 //! What others take at the same time cannot be known, and a limit of a group of processes is not
 //! looked at (the kernel kills within the group then): a guard against the impossible, not a reservation.
 //!
-//! Tests: below; `tests/process_memory.rs`.
+//! Tests: below; `tests/process/memory.rs`.
 
 use std::io;
 

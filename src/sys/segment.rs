@@ -31,7 +31,7 @@
 //! **Rejected.** A mapping of a file in `/dev/shm`: it has a name, which outlives who dies; whoever knows it
 //! can truncate it. Filling through a mapping: twice the page faults of `write`.
 //!
-//! Tests: below; `tests/process_shared.rs`, `tests/process_memory.rs`.
+//! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -41,8 +41,10 @@ use std::ptr::NonNull;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::Resource;
 
+use crate::sys::limits;
+use crate::sys::refused::refused as named;
 use crate::sys::room;
 
 /// What nobody may do to any segment.
@@ -145,7 +147,9 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
 
 /// The same, of which little may ever be used.
 pub(crate) fn sparse(name: &str, length: usize) -> io::Result<OwnedFd> {
-    let limit = getrlimit(Resource::Fsize).current;
+    let limit = limits::limit(Resource::Fsize)
+        .ok()
+        .and_then(|limit| limit.current);
     if limit.is_some_and(|limit| length as u64 > limit) {
         return Err(Errno::FBIG.into());
     }
@@ -154,8 +158,9 @@ pub(crate) fn sparse(name: &str, length: usize) -> io::Result<OwnedFd> {
         // A kernel that has never heard of the last flag. (Some, set up strictly, want it.)
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         result => result,
-    }?;
-    rustix::fs::ftruncate(&memory, length as u64)?;
+    }
+    .map_err(named("memfd_create"))?;
+    rustix::fs::ftruncate(&memory, length as u64).map_err(named("ftruncate"))?;
     Ok(memory)
 }
 

@@ -8,7 +8,8 @@
 //!    signals that come faster than they are taken become one.
 //! 4. When the last subscription goes, what was there before is put back. Should somebody have
 //!    installed a handler on top of ours meanwhile, ours stays below it, and does nothing but
-//!    pass signals on.
+//!    pass signals on. Our handler may be running on another thread just then, called for a signal that
+//!    came before: so the slot keeps what was there before, and that signal reaches it, too.
 //! 5. Should the host have taken the handler away (`SIG_DFL`, `SIG_IGN`), the next subscription
 //!    installs it again, and what the host has set counts as what was there before. Over
 //!    somebody else's handler ours is not installed twice: that one may call ours, which would
@@ -200,8 +201,10 @@ fn install(signum: c_int, slot: &Slot, before: libc::sigaction) -> io::Result<()
         }
     }
     let kept = Box::into_raw(Box::new(before));
-    discard(slot.before.swap(kept, SeqCst));
-    set(signum, &ours)
+    // SAFETY: Y51: it was just taken out of the slot.
+    unsafe { discard(slot.before.swap(kept, SeqCst)) };
+    // SAFETY: Y50: the handler is `handle`, and its flags say that it takes all three arguments.
+    unsafe { set(signum, &ours) }
 }
 
 /// Puts back what was there before, unless ours is not on top.
@@ -210,27 +213,36 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int, slot: &Slot) {
     if !current(signum).is_ok_and(|action| action.sa_sigaction == ours) {
         return;
     }
-    // SAFETY: Y51: the slot's pointer is valid until `clear` takes it out; the lock of the
+    // SAFETY: Y51: the slot's pointer is valid until `install` takes it out; the lock of the
     // table, which the caller holds, keeps other callers away.
     let before = unsafe { slot.before.load(SeqCst).as_ref() };
-    if before.is_some_and(|before| set(signum, before).is_ok()) {
+    // SAFETY: Y52: what the kernel has said was there before ours.
+    if before.is_some_and(|before| unsafe { set(signum, before) }.is_ok()) {
         clear(slot);
         // Closes the bell: no handler has it any longer.
         table.remove(&signum);
     }
 }
 
-/// Takes everything out of the slot, and waits until no handler has it.
+/// Takes the bell out of the slot, and waits until no handler has it.
 fn clear(slot: &Slot) {
     slot.bell.store(-1, SeqCst);
-    discard(slot.before.swap(ptr::null_mut(), SeqCst));
+    wait_for_handlers();
 }
 
-/// Waits until no handler has what was just taken out of a slot, and frees `before`.
-fn discard(before: *mut libc::sigaction) {
+/// Afterwards no handler has what was taken out of a slot before the call.
+fn wait_for_handlers() {
     while RUNNING.load(SeqCst) != 0 {
         yield_now();
     }
+}
+
+/// Waits until no handler has what was just taken out of a slot, and frees `before`.
+///
+/// # Safety
+/// Y51: it is null, or `install` put it into a slot, and the caller has just taken it out.
+unsafe fn discard(before: *mut libc::sigaction) {
+    wait_for_handlers();
     if !before.is_null() {
         // SAFETY: Y51: made by `Box::into_raw` in `install`, out of the slot, and no handler
         // has it any longer.
@@ -253,8 +265,10 @@ fn current(signum: c_int) -> io::Result<libc::sigaction> {
     Ok(unsafe { action.assume_init() })
 }
 
-fn set(signum: c_int, action: &libc::sigaction) -> io::Result<()> {
-    // SAFETY: Y50, Y52: it is either `handle`, or what was there before and was valid then.
+/// # Safety
+/// Y50, Y52: the action is `handle`, or what was there before.
+unsafe fn set(signum: c_int, action: &libc::sigaction) -> io::Result<()> {
+    // SAFETY: Y50, Y52: a handler that may run at any time from now on (the caller's promise); both pointers are good for the call.
     let result = unsafe { libc::sigaction(signum, action, ptr::null_mut()) };
     if result == 0 {
         Ok(())
@@ -281,11 +295,19 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     let before = unsafe { slot.before.load(SeqCst).as_ref() }.copied();
     RUNNING.fetch_sub(1, SeqCst);
     if let Some(before) = before.filter(is_function) {
-        pass_on(&before, signum, info, context);
+        // SAFETY: Y52: it is what was there before ours, and a function: just looked; the arguments are the kernel's.
+        unsafe { pass_on(&before, signum, info, context) };
     }
 }
 
-fn pass_on(before: &libc::sigaction, signum: c_int, info: *mut siginfo_t, context: *mut c_void) {
+/// # Safety
+/// Y52: `before` was installed for this signal, and is a function; the rest is what the kernel gave our handler.
+unsafe fn pass_on(
+    before: &libc::sigaction,
+    signum: c_int,
+    info: *mut siginfo_t,
+    context: *mut c_void,
+) {
     type Plain = extern "C" fn(c_int);
     type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
     let address = ptr::with_exposed_provenance::<()>(before.sa_sigaction);

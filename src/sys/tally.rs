@@ -9,7 +9,7 @@
 //!   from elsewhere are asked from the kernel before it is mapped.
 //! - **Y71** The page is only accessed as atomics: other processes write to it at any time.
 //!
-//! Tests: below; `tests/process_channel.rs`.
+//! Tests: below; `tests/process/channel.rs`.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -53,7 +53,7 @@ mod imp {
         // SAFETY: Y90: it has no precondition.
         let me = unsafe { libc::pthread_self() };
         let mut id = 0;
-        // SAFETY: Y90.
+        // SAFETY: Y90: the calling thread is alive, and the number that is written is in this frame.
         let error = unsafe { libc::pthread_getcpuclockid(me, &raw mut id) };
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
         (error == 0).then_some((id, thread.unsigned_abs()))
@@ -71,7 +71,7 @@ mod imp {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: Y91.
+        // SAFETY: Y91: what is written is in this frame; a clock that is none any more is an error, not a fault.
         let error = unsafe { libc::clock_gettime(id, &raw mut time) };
         let seconds = u64::try_from(time.tv_sec).ok()?;
         let nanoseconds = u32::try_from(time.tv_nsec).ok()?;

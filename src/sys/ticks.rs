@@ -53,7 +53,7 @@ pub(crate) fn now() -> u64 {
     if frozen::get() {
         return 1;
     }
-    // SAFETY: Y40.
+    // SAFETY: Y40: every x86-64 processor has the instruction, and it touches no memory.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
@@ -74,15 +74,41 @@ pub(crate) fn since(then: u64) -> u64 {
     now().saturating_sub(then)
 }
 
-/// More than `span` ticks have passed since `then`, or the counter has jumped: for who must not look for long.
-#[inline]
-pub(crate) fn have_passed(span: u64, then: u64) -> bool {
-    are_over(span, then, now())
+/// For who looks again and again for so many ticks at most. It ends whatever the counter does: when that jumps, and, where
+/// it stands still, after as many looks as never fit into the time: to read the counter alone takes more than [`AT_LEAST`]
+/// ticks.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    began: u64,
+    span: u64,
+    left: u64,
 }
 
-#[inline]
-fn are_over(span: u64, then: u64, now: u64) -> bool {
-    now.wrapping_sub(then) > span
+/// What one look takes at least, in ticks.
+const AT_LEAST: u64 = 4;
+
+impl Looks {
+    /// They begin now.
+    #[inline]
+    pub(crate) fn new(span: u64) -> Self {
+        Self {
+            began: now(),
+            span,
+            left: span / AT_LEAST,
+        }
+    }
+
+    /// One look more: is it one too many?
+    #[inline]
+    pub(crate) fn are_over(&mut self) -> bool {
+        self.are_over_at(now())
+    }
+
+    #[inline]
+    fn are_over_at(&mut self, now: u64) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0 || now.wrapping_sub(self.began) > self.span
+    }
 }
 
 #[cfg(all(test, not(miri)))]
@@ -92,8 +118,28 @@ mod tests {
 
     #[test]
     fn a_counter_that_has_gone_back_keeps_nobody() {
-        assert!(!are_over(10, 5, 15) && are_over(10, 5, 16));
-        assert!(are_over(10, 1 << 40, 5), "this would be minutes");
+        let looks = |began| Looks {
+            began,
+            span: 10,
+            left: 100,
+        };
+        assert!(!looks(5).are_over_at(15) && looks(5).are_over_at(16));
+        assert!(looks(1 << 40).are_over_at(5), "this would be minutes");
+    }
+
+    #[test]
+    fn a_counter_that_stands_still_keeps_nobody() {
+        let mut looks = Looks::new(50 * MICROSECOND);
+        let still = looks.began;
+        let count = (0..1_000_000).take_while(|_| !looks.are_over_at(still));
+        assert_eq!(count.count() as u64, 50 * MICROSECOND / AT_LEAST - 1);
+    }
+
+    #[test]
+    fn looks_end_by_the_clock_where_it_goes() {
+        let mut looks = Looks::new(50 * MICROSECOND);
+        while !looks.are_over() {}
+        assert!(looks.left > 0 && since(looks.began) > 50 * MICROSECOND);
     }
 
     #[test]

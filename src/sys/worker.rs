@@ -2,14 +2,18 @@
 //! a platform's own.
 //!
 //! **Invariants.**
-//! - **Y25** The functions of this file are called at the entry of a worker, on its
-//!   first thread, before the worker has started any other; but for `handed_on`, which looks only.
+//! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where `is_alone` has just
+//!   said so: no other thread runs anything, and only this one could start another.
+//! - **Y36** To ignore a signal installs no handler, and any thread may ask for it at any time.
+//! - **Y37** To fill in, read or set a signal mask concerns a local set and the calling thread's own mask only, whatever other threads there are.
+//! - **Y93** `_exit` runs no code of this process.
 //! - **Y26** To ask for the flags of a descriptor changes nothing, whoever owns it.
 //!
-//! Tests: `tests/process.rs`.
+//! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::FdFlags;
@@ -22,19 +26,64 @@ unsafe extern "C" {
     fn signal(signum: c_int, handler: usize) -> usize;
 }
 
+/// The kernel's mark on a thread that has begun to end, and comes back to no code of the program.
+const PF_EXITING: u32 = 4;
+
+/// No other thread of this process runs, now. `None`: that cannot be told.
+///
+/// A thread may be listed for a while after it was joined, so those that are listed are looked at.
+pub(crate) fn is_alone() -> Option<bool> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    let tasks: Vec<_> = tasks.collect::<Result<_, _>>().ok()?;
+    let living = tasks
+        .iter()
+        .filter(|task| match std::fs::read(task.path().join("stat")) {
+            Ok(stat) => !is_ending(&stat),
+            Err(_) => task.path().exists(),
+        });
+    Some(tasks.len() == 1 || living.count() <= 1)
+}
+
+/// Of the line that the kernel has about a thread: its flags say that it ends. (Its name comes before, in brackets, and may be
+/// anything.)
+fn is_ending(stat: &[u8]) -> bool {
+    let name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
+    let mut fields = stat[name..].split(|byte| *byte == b' ');
+    let flags = fields
+        .nth(7)
+        .and_then(|flags| std::str::from_utf8(flags).ok()?.parse().ok());
+    flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
+}
+
 /// Removes a variable from the environment, so that what this process starts
-/// does not inherit it.
+/// does not inherit it. Leaves it beside other threads.
 pub(crate) fn forget_variable(name: &str) {
-    // SAFETY: Y25: no other thread reads or writes the environment now.
-    unsafe { std::env::remove_var(name) };
+    if is_alone() == Some(true) {
+        // SAFETY: Y25: no other thread reads or writes the environment now.
+        unsafe { std::env::remove_var(name) };
+    }
 }
 
 /// A write to a pipe without a reader is an error, not death: what `std` does
 /// before `main`, which a worker may not reach.
 pub(crate) fn ignore_broken_pipes() {
-    // SAFETY: Y25: ignoring a signal installs no handler, and nobody else
-    // changes dispositions now.
+    // SAFETY: Y36: it asks for nothing else.
     unsafe { signal(SIGPIPE, SIG_IGN) };
+}
+
+/// No signal is blocked: the mask of the thread that started this process was not meant for it.
+pub(crate) fn hear_all_signals() {
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: Y37: it fills in the set, a local.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: Y37: it reads the set, a local that was just filled in, and changes this thread's mask; a null is no place for the old one.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Ends this process at once, with whatever it was about to do.
+pub(crate) fn leave(code: c_int) -> ! {
+    // SAFETY: Y93: it takes a number.
+    unsafe { libc::_exit(code) }
 }
 
 /// How many are told to a worker.
@@ -48,8 +97,11 @@ pub(crate) fn handed_on() -> Vec<RawFd> {
 
 /// Closes the descriptors that came with `exec`: those of `theirs`, what the parent handed on when it started this process.
 /// Others without close-on-exec this process has opened itself before it got here (a constructor of a C library), and numbers
-/// that the parent handed on were not to be had for that.
+/// that the parent handed on were not to be had for that. Leaves them beside other threads.
 pub(crate) fn close_inherited(theirs: &[RawFd]) {
+    if is_alone() != Some(true) {
+        return;
+    }
     for &descriptor in theirs {
         if descriptor > 2 && is_handed_on(descriptor) {
             // SAFETY: Y25: at the entry nothing owns what came with `exec`; no other thread can have got the number.
@@ -77,4 +129,16 @@ fn is_handed_on(descriptor: RawFd) -> bool {
     // SAFETY: Y26: the one call that it is borrowed for asks for its flags; of a number that is not open it says so.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     rustix::io::fcntl_getfd(borrowed) == Ok(FdFlags::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_is_known_by_its_flags() {
+        assert!(is_ending(b"7 (a) b (c) R 1 2 3 0 -1 4194308 0 0"));
+        assert!(!is_ending(b"7 (a) 4 (4) R 1 2 3 0 -1 4194304 4 4"));
+        assert!(!is_ending(b"") && !is_ending(b"7 (a) R 1"));
+    }
 }

@@ -21,7 +21,7 @@
 //! deadline. A token is one allocation; a child is entered and leaves in constant
 //! time; cancelling is linear in the number of descendants.
 //!
-//! Tests: `tests/group.rs`, `checks/tests/models.rs::token_*`.
+//! Tests: `tests/task/group.rs`, `checks/tests/models.rs::token_*`.
 
 use std::fmt;
 use std::pin::Pin;

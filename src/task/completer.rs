@@ -11,12 +11,11 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::task::{Poll, Waker};
 
 use super::panic::contain;
-use super::raw::{self, Handle, Ref, current};
+use super::raw::{self, Promise, Ref, current};
 use super::runnable::TaskRef;
 use super::traced::Birth;
 use super::unobserved::Hook;
@@ -44,9 +43,9 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
     }
 
     /// A thread is about to block until the task is `done`, and may do something for it. Must be
-    /// short.
-    fn help(&self, done: &dyn Fn() -> bool) {
-        let _ = done;
+    /// short, unless it is `patient`: then it waits without a limit, and what is its own may take long.
+    fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
+        let _ = (patient, done);
     }
 
     /// Where [`Completer::cancelled`] leaves its waker.
@@ -143,8 +142,7 @@ impl Drop for Place<'_> {
 /// ```
 #[must_use = "a dropped completer ends its task in `Closed`"]
 pub struct Completer<T> {
-    cell: Option<Ref>,
-    _input: PhantomData<fn(T)>,
+    promise: Option<Promise<T>>,
 }
 
 impl<T: Send + 'static> Completer<T> {
@@ -162,27 +160,26 @@ where
     T: Send + 'static,
     H: OnCancel,
 {
-    let cell = raw::allocate_promise::<T, H>(hook, Birth::at(Location::caller()));
+    let (promise, handle) = raw::allocate_promise(hook, Birth::at(Location::caller()));
     let completer = Completer {
-        cell: Some(Ref::from_raw(cell)),
-        _input: PhantomData,
+        promise: Some(promise),
     };
-    (completer, Task::from_handle(Handle::from_raw(cell)))
+    (completer, Task::from_handle(handle))
 }
 
 impl<T> Completer<T> {
     /// Ends the task in `result` and wakes whoever waits for it. If the task was
     /// cancelled before, `result` is dropped.
     pub fn complete(mut self, result: Result<T, TaskError>) {
-        if let Some(cell) = self.cell.take() {
-            cell.complete(result);
+        if let Some(promise) = self.promise.take() {
+            promise.complete(result);
         }
     }
 
     /// The task was cancelled: nobody wants the result any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.cell().header().state.is_cancelled()
+        self.cell().header().is_cancelled()
     }
 
     /// Waits until the task is cancelled; for ever, if it never is.
@@ -221,8 +218,7 @@ impl<T> Completer<T> {
     /// Runs `f` as the task's own code: inside of it the task is the one that runs here, and
     /// `CancelToken::current()` its token. For a call in a worker process.
     pub(crate) fn run<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _entered = current::enter(self.cell());
-        f()
+        current::run(self.cell(), f)
     }
 
     /// Code that ran inside [`run`](Self::run) has asked for its token.
@@ -240,16 +236,17 @@ impl<T> Completer<T> {
     }
 
     fn cell(&self) -> &Ref {
-        self.cell
+        self.promise
             .as_ref()
             .unwrap_or_else(|| unreachable!("a completer has its cell until it is consumed"))
+            .cell()
     }
 }
 
 impl<T> Drop for Completer<T> {
     fn drop(&mut self) {
-        if let Some(cell) = self.cell.take() {
-            cell.complete::<T>(Err(TaskError::Closed));
+        if let Some(promise) = self.promise.take() {
+            promise.complete(Err(TaskError::Closed));
         }
     }
 }

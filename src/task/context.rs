@@ -12,7 +12,7 @@
 //! **Forks.** A task that was made before this process was forked has an id below a border, which is drawn
 //! in the child when the fork comes. If a pool was to run it, nobody will: its threads are the parent's.
 //!
-//! Tests: `tests/task.rs` (ids), `tests/thread.rs` (deep chains of waits), `tests/thread_fork.rs`.
+//! Tests: `tests/task/handle.rs` (ids), `tests/thread/pool.rs` (deep chains of waits), `tests/forks/thread.rs`.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;

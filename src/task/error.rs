@@ -162,10 +162,31 @@ impl WorkerExit {
         self.attempts
     }
 
-    /// The last lines that the worker wrote to its standard error, at most 4 KiB.
+    /// The last lines that the call wrote to its standard error, at most 4 KiB: what the worker wrote since the call before it
+    /// ended. (Of items of less than a microsecond, which travel by the thousand, those just before it count as the same.)
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail
+    }
+
+    /// The last line. After a panic, whose last line is a hint at backtraces: where it was, and the first line of its message.
+    fn last_words(&self) -> Option<String> {
+        let lines = self.stderr_tail.lines().map(str::trim);
+        let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        let (&last, before) = lines.split_last()?;
+        let is_hint = last.starts_with("note: ") && last.contains("RUST_BACKTRACE");
+        let begins = |line: &&str| line.contains(" panicked at ");
+        match before.iter().rposition(begins).filter(|_| is_hint) {
+            Some(at) => Some(
+                before[at..]
+                    .iter()
+                    .take(2)
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            ),
+            None => Some(last.to_owned()),
+        }
     }
 
     /// It died, as far as can be told, for want of memory.
@@ -192,12 +213,8 @@ impl fmt::Display for WorkerExit {
         if let Some(note) = &self.note {
             write!(f, ": {note}")?;
         }
-        if let Some(line) = self
-            .stderr_tail
-            .lines()
-            .rfind(|line| !line.trim().is_empty())
-        {
-            write!(f, "; its last words: {}", line.trim())?;
+        if let Some(words) = self.last_words() {
+            write!(f, "; its last words: {words}")?;
         }
         Ok(())
     }
@@ -277,6 +294,14 @@ mod tests {
             text,
             "worker process 17 was killed by signal 11; its last words: last"
         );
+        let mut exit = WorkerExit::new(17);
+        exit.code = Some(101);
+        exit.stderr_tail = "other\n\nthread 'main' (5) panicked at src/a.rs:1:2:\nno luck\nstack backtrace:\n 0: f\n\
+            note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.\n"
+            .to_owned();
+        let full = exit.to_string();
+        let words = "; its last words: thread 'main' (5) panicked at src/a.rs:1:2: no luck";
+        assert!(full.ends_with(words), "{full}");
         let codec = CodecError::new(
             "alloc::string::String",
             CodecDirection::EncodeResult,

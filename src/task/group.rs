@@ -19,7 +19,7 @@
 //!
 //! Length: the group, its handles and its two futures work under one lock.
 //!
-//! Tests: `tests/group.rs`.
+//! Tests: `tests/task/group.rs`.
 
 use std::collections::VecDeque;
 use std::fmt;

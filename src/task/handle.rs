@@ -18,7 +18,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::panic::contain;
 use super::raw::{self, Handle};
 use super::runnable::TaskRef;
 use super::traced::Birth;
@@ -42,7 +41,10 @@ const CLAIMS: u32 = 16;
 /// goes on. It is one pointer in size, and the whole task is one allocation.
 ///
 /// A task's end becomes visible only after its closure or future has been
-/// dropped, so whatever they captured is free again.
+/// dropped, so whatever they captured is free again. A future that panicked is dropped once the panic has been caught: its
+/// destructors do not find themselves unwinding (`std::thread::panicking()` is false; a `std` lock that it had kept is not
+/// poisoned), as they do on tokio, and one that panics in its turn is shown by the panic hook and goes no further. So does a
+/// destructor of a result that nobody took and that is dropped with its `Task`.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -121,32 +123,13 @@ impl<T> Task<T> {
             return Err(TaskError::WouldBlock);
         }
         // With a deadline, running the work here could overrun it: only park.
-        // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
-        // long waits for others, who come only when this thread makes room.
-        let mut claims = if deadline.is_none() { CLAIMS } else { 0 };
-        if claims > 0
-            && context::stack_left()
-            && let Some(entry) = context::take_newest(self.handle.address())
+        if deadline.is_none()
+            && let Some(result) = self.help()
         {
-            let _ran = entry.run();
-            if let Some(result) = self.try_join() {
-                return result;
-            }
+            return result;
         }
-        while claims > 0 && context::stack_left() && self.handle.claim_and_run() {
-            if let Some(result) = self.try_join() {
-                return result;
-            }
-            claims -= 1;
-        }
-        self.handle.help();
-        // Somebody is at it, perhaps about to end: to park and be woken costs more than most tasks.
-        for _ in 0..SPINS {
-            if !self.handle.is_running() {
-                break;
-            }
-            hint::spin_loop();
-        }
+        self.handle.help(deadline.is_none());
+        self.spin();
         let mut noted = false;
         let waited = park::wait(deadline, |waker| {
             let waits = self.handle.register(waker.clone());
@@ -167,6 +150,34 @@ impl<T> Task<T> {
             Some(result) => result,
             None if waited == Waited::Refused => Err(TaskError::WouldBlock),
             None => Err(TaskError::TimedOut),
+        }
+    }
+
+    /// Runs it here, if it is queued and this thread may: its result then, or if it has ended before.
+    pub(crate) fn help(&mut self) -> Option<Result<T, TaskError>> {
+        if context::stack_left()
+            && let Some(entry) = context::take_newest(self.handle.address())
+        {
+            let _ran = entry.run();
+        }
+        // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
+        // long waits for others, who come only when this thread makes room.
+        for _ in 0..CLAIMS {
+            if self.handle.is_done() || !context::stack_left() || !self.handle.claim_and_run() {
+                break;
+            }
+        }
+        self.try_join()
+    }
+
+    /// Waits a moment if some thread is at it, and perhaps about to end it: to park and be woken costs more than
+    /// most tasks.
+    fn spin(&self) {
+        for _ in 0..SPINS {
+            if !self.handle.is_running() {
+                break;
+            }
+            hint::spin_loop();
         }
     }
 
@@ -297,10 +308,7 @@ impl<T> Task<T> {
     /// ```
     #[track_caller]
     pub fn ready(value: T) -> Self {
-        Self::from_handle(Handle::from_raw(raw::allocate_ready(
-            value,
-            Birth::at(Location::caller()),
-        )))
+        Self::from_handle(raw::allocate_ready(value, Birth::at(Location::caller())))
     }
 
     /// Whom its executor tells of its failure, if it has a hook of its own.
@@ -322,7 +330,7 @@ impl<T> Task<T> {
         self.handle.unregister();
     }
 
-    /// It has ended badly, and the error has not been taken.
+    /// It has ended in an error other than `Cancelled`, which has not been taken.
     pub(super) fn has_failed(&mut self) -> bool {
         self.handle.has_failed()
     }
@@ -354,7 +362,7 @@ impl<T> fmt::Debug for Task<T> {
             debug.field("name", &name);
         }
         debug
-            .field("state", &self.handle.header().state)
+            .field("state", self.handle.header().shown())
             .field("spawned_at", &format_args!("{}", self.spawned_at()))
             .finish()
     }
@@ -362,12 +370,9 @@ impl<T> fmt::Debug for Task<T> {
 
 /// Cancels all of them, and only then lets go of them. What one that has ended left may have a destructor that panics:
 /// that is shown by the panic hook and goes no further.
-pub(super) fn cancel_all<T>(tasks: Vec<Task<T>>) {
+pub(crate) fn cancel_all<T>(tasks: Vec<Task<T>>) {
     for task in &tasks {
         task.cancel();
-    }
-    for task in tasks {
-        contain(|| drop(task));
     }
 }
 

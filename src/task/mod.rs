@@ -25,7 +25,7 @@
 //! whoever cancels it or drops its handle. A task whose producer goes away ends in `Closed`. No
 //! panic of user code crosses from one side to the other except as a value.
 //!
-//! Tests: `checks/tests/models.rs` (loom), `tests/task.rs`, `benches/benches/cell.rs`.
+//! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `benches/benches/cell.rs`.
 
 mod as_completed;
 pub(crate) mod awaited;
@@ -76,6 +76,7 @@ pub(crate) use self::raw::inbox_fault;
 pub(crate) use self::{
     completer::{OnCancel, Origin, promise},
     error::CodecDirection,
+    handle::cancel_all,
     raw::{Brought, Drain, Inbox, Pushed, Queued, Sleep},
     runnable::{
         Ran, Runnable, Schedule, TaskRef, Yielded, claimable_future, closure, future, kept_future,

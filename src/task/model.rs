@@ -205,6 +205,39 @@ where
     (Entry(runnable), task)
 }
 
+/// The count of a task's references where it is full, in the hands of several threads.
+#[cfg(loom)]
+#[derive(Debug)]
+pub struct Full(state::State);
+
+#[cfg(loom)]
+impl Full {
+    /// So many more than from which on none is added.
+    pub fn new(more: i32) -> Self {
+        Self(state::State::with_too_many(more))
+    }
+
+    pub fn retain(&self) {
+        self.0.retain();
+    }
+
+    /// True: the cell would be destroyed.
+    pub fn release(&self) -> bool {
+        self.0.release()
+    }
+
+    /// How many more are counted.
+    pub fn more(&self) -> i32 {
+        self.0.too_many()
+    }
+}
+
+/// Takes references off a count that is full (or mends that) for the whole process.
+#[cfg(loom)]
+pub fn count_down(on: bool) {
+    state::fault::count_down(on);
+}
+
 /// Breaks the transition that lends the consumer slot (or mends it).
 #[cfg(loom)]
 pub fn break_lend(on: bool) {

@@ -303,6 +303,12 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
+    /// It goes no further than here.
+    pub(crate) fn settle(self) -> Panic {
+        note(self.place);
+        caught(self.payload)
+    }
+
     /// Goes on with it here.
     pub(crate) fn resume(self) -> ! {
         if is_ours() {

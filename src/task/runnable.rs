@@ -16,7 +16,7 @@ use std::panic::Location;
 
 use super::completer::Origin;
 use super::raw::{self, Handle, Ref};
-use super::state::State;
+pub(crate) use super::raw::{Runnable, Yielded};
 use super::traced::{self, Birth};
 use super::unobserved::Hook;
 use super::{Task, TaskError, TaskId};
@@ -49,9 +49,6 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     const RUNNER_QUEUES: bool = false;
 }
 
-/// A task that wants to run: one pointer, one reference.
-pub(crate) struct Runnable(Ref);
-
 /// What became of a task that was run.
 #[derive(Debug)]
 pub(crate) enum Ran {
@@ -66,54 +63,7 @@ pub(crate) enum Ran {
     Yielded(Yielded),
 }
 
-/// A task that is still running, as far as others see (T16): it wants to go on when those had their turn
-/// that are ready now.
-///
-/// Dropped, it ends in `Closed`, as an entry does.
-pub(crate) struct Yielded(Ref);
-
-#[allow(dead_code)] // the event loop's
-impl Yielded {
-    #[inline]
-    pub(super) fn from_ref(cell: Ref) -> Self {
-        Self(cell)
-    }
-
-    #[inline]
-    pub(super) fn cell(&self) -> &Ref {
-        &self.0
-    }
-
-    /// Polls the future once more. Never unwinds.
-    #[inline]
-    pub(crate) fn run(self) -> Ran {
-        Ref::from_yielded(self).resume()
-    }
-}
-
-impl Drop for Yielded {
-    fn drop(&mut self) {
-        self.0.clone().give_up(TaskError::Closed);
-    }
-}
-
-impl fmt::Debug for Yielded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Yielded").field(&self.0.header().id).finish()
-    }
-}
-
 impl Runnable {
-    #[inline]
-    pub(super) fn from_ref(cell: Ref) -> Self {
-        Self(cell)
-    }
-
-    #[inline]
-    pub(super) fn cell(&self) -> &Ref {
-        &self.0
-    }
-
     /// Calls the closure, or polls the future once. Never unwinds.
     #[inline]
     pub(crate) fn run(self) -> Ran {
@@ -123,7 +73,7 @@ impl Runnable {
     /// What distinguishes its task from all others of this moment.
     #[inline]
     pub(crate) fn address(&self) -> usize {
-        self.0.address()
+        self.cell().address()
     }
 
     /// Drops the work unrun; the task ends in `reason`.
@@ -135,43 +85,43 @@ impl Runnable {
     /// The task has ended without this entry: running it does nothing.
     #[allow(dead_code)] // the thread pool's
     pub(crate) fn is_stale(&self) -> bool {
-        self.cell().header().state.is_done()
+        self.cell().header().is_done()
     }
 
     #[allow(dead_code)]
     pub(crate) fn id(&self) -> TaskId {
-        self.0.header().id
+        self.cell().header().id
     }
 
     /// The executor's word for this task; 0 at first.
     #[allow(dead_code)] // the event loop's
     pub(crate) fn tag(&self) -> u32 {
-        self.0.tag()
+        self.cell().tag()
     }
 
     #[allow(dead_code)] // the event loop's
     pub(crate) fn set_tag(&self, tag: u32) {
-        self.0.set_tag(tag);
+        self.cell().set_tag(tag);
     }
 
     /// Whom to tell of a failure that nobody took, instead of the process's hook. The
     /// first one set stays.
     #[allow(dead_code)] // the executors'
     pub(crate) fn set_hook(&self, hook: Hook) {
-        let _ = self.0.header().side_or_make().hook.set(hook);
+        let _ = self.cell().header().side_or_make().hook.set(hook);
     }
 
     /// Another reference to the same task, to cancel it by.
     #[allow(dead_code)] // the event loop's
     pub(crate) fn task_ref(&self) -> TaskRef {
-        TaskRef(self.0.clone())
+        TaskRef(self.cell().clone())
     }
 }
 
 impl Drop for Runnable {
     fn drop(&mut self) {
-        if !self.0.header().state.is_stale() {
-            self.0.clone().discard(TaskError::Closed);
+        if !self.cell().header().is_stale() {
+            self.cell().clone().discard(TaskError::Closed);
         }
     }
 }
@@ -179,7 +129,7 @@ impl Drop for Runnable {
 impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Runnable")
-            .field(&self.0.header().id)
+            .field(&self.cell().header().id)
             .finish()
     }
 }
@@ -210,7 +160,7 @@ impl TaskRef {
 
     /// It has ended, or never will, in a forked child.
     pub(crate) fn is_finished(&self) -> bool {
-        self.0.header().state.is_done() || self.0.is_lost()
+        self.0.header().is_done() || self.0.is_lost()
     }
 
     /// See [`OnCancel::is_executors`](super::completer::OnCancel::is_executors).
@@ -248,22 +198,22 @@ impl TaskRef {
 
     /// Somebody has asked for its end.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.header().state.is_cancelled()
+        self.header().is_cancelled()
     }
 
     /// Its code runs at this moment: a hint.
     pub(crate) fn is_running(&self) -> bool {
-        self.header().state.is_running()
+        self.header().is_running()
     }
 
     /// It is in its executor's queue at this moment: a hint.
     pub(crate) fn is_scheduled(&self) -> bool {
-        self.header().state.is_scheduled()
+        self.header().is_scheduled()
     }
 
     /// Nobody will ask for its output any more.
     pub(crate) fn is_settled(&self) -> bool {
-        self.header().state.is_settled()
+        self.header().is_settled()
     }
 
     /// From where its end will come.
@@ -276,7 +226,7 @@ impl fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TaskRef")
             .field(&self.id())
-            .field(&self.0.header().state)
+            .field(self.0.header().shown())
             .finish()
     }
 }
@@ -305,10 +255,10 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    pair(raw::allocate_future::<_, _, false>(
+    pair(raw::allocate_future(
         traced::future(future, birth, false),
         schedule,
-        State::scheduled(false),
+        false,
         birth,
     ))
 }
@@ -322,10 +272,10 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    pair(raw::allocate_future::<_, _, false>(
+    pair(raw::allocate_future(
         traced::future(future, birth, false),
         schedule,
-        State::scheduled(true),
+        true,
         birth,
     ))
 }
@@ -340,10 +290,9 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    pair(raw::allocate_future::<_, _, true>(
+    pair(raw::allocate_local(
         traced::future(future, birth, true),
         schedule,
-        State::scheduled(false),
         birth,
     ))
 }
@@ -358,10 +307,9 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    kept(raw::allocate_future::<_, _, false>(
+    kept(raw::allocate_kept_future(
         traced::future(future, birth, false),
         schedule,
-        State::scheduled_and_kept(),
         birth,
     ))
 }
@@ -378,23 +326,17 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    kept(raw::allocate_future::<_, _, true>(
+    kept(raw::allocate_kept_local(
         traced::future(future, birth, true),
         schedule,
-        State::scheduled_and_kept(),
         birth,
     ))
 }
 
-/// Three counts, three owners (T4).
-fn kept<T>(cell: std::ptr::NonNull<raw::Header>) -> (Runnable, TaskRef, Task<T>) {
-    let (runnable, task) = pair(cell);
-    (runnable, TaskRef(Ref::from_raw(cell)), task)
+fn kept<T>((entry, kept, handle): (Runnable, Ref, Handle<T>)) -> (Runnable, TaskRef, Task<T>) {
+    (entry, TaskRef(kept), Task::from_handle(handle))
 }
 
-fn pair<T>(cell: std::ptr::NonNull<raw::Header>) -> (Runnable, Task<T>) {
-    (
-        Runnable::from_ref(Ref::from_raw(cell)),
-        Task::from_handle(Handle::from_raw(cell)),
-    )
+fn pair<T>((entry, handle): (Runnable, Handle<T>)) -> (Runnable, Task<T>) {
+    (entry, Task::from_handle(handle))
 }

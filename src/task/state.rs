@@ -59,14 +59,21 @@
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
 //!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Yielded`, which is not copied, and
 //!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
+//! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed. From
+//!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`],
+//!   [`State::claim`] and [`State::suspend`] add none: each undoes its step, or does not take it. So the count comes down
+//!   below 2^23 again only where every owner was counted, since the steps that threads are in the middle of, and those of
+//!   the entries of wake-ups, which are counted always (few at a time, each taken off by the next sleep), are far
+//!   fewer than the 2^22 between; and for the same reason it never overflows. Such a task
+//!   keeps its memory for ever; its work and its output end as any other's.
 //!
 //! Orderings: every transition is `AcqRel` on success unless its doc says why
 //! less is enough. Checked by the models in `checks/tests/models.rs`, which also
-//! contain a twin whose `lend` is broken on purpose.
+//! contain twins whose `lend`, and whose full count, are broken on purpose.
+//!
+//! Length: all transitions stand in one file, with what they are asked by, and the tests of the count.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
-
-use std::process::abort;
 
 const SCHEDULED: u32 = 1 << 0;
 const RUNNING: u32 = 1 << 1;
@@ -78,9 +85,11 @@ const TAKEN: u32 = 1 << 6;
 const CLAIMABLE: u32 = 1 << 7;
 /// One reference; the 24 bits from here up count them.
 const REF: u32 = 1 << 8;
-/// Past this many references the process aborts, as `Arc` does: only a leak in
-/// a loop gets here.
-const MAX_REFS: u32 = u32::MAX / REF / 2;
+/// From this many references on, none is taken off the count any more (T26). It is the sign bit, so one signed comparison
+/// tells the last reference and this.
+const MANY: u32 = 1 << 31;
+/// From this many on, none is added either.
+const FULL: u32 = MANY | MANY >> 1;
 
 /// The word.
 pub(super) struct State(AtomicU32);
@@ -262,7 +271,7 @@ impl State {
             if s & (CLAIMABLE | SCHEDULED | RUNNING | CANCELLED) != CLAIMABLE | SCHEDULED {
                 return (None, false);
             }
-            (Some(((s & !SCHEDULED) | RUNNING) + REF), true)
+            (Some(((s & !SCHEDULED) | RUNNING) + counted(s)), true)
         })
     }
 
@@ -274,7 +283,7 @@ impl State {
             if s & CANCELLED != 0 {
                 (None, Suspend::Cancelled)
             } else if s & SCHEDULED != 0 {
-                let entry = if passes_on { 0 } else { REF };
+                let entry = if passes_on { 0 } else { counted(s) };
                 (Some((s & !RUNNING) + entry), Suspend::Again)
             } else {
                 let next = (s & !RUNNING) - REF;
@@ -335,7 +344,6 @@ impl State {
             } else if s & (SCHEDULED | RUNNING) != 0 {
                 (Some(s | SCHEDULED), false) // T5
             } else {
-                check_overflow(s);
                 (Some((s | SCHEDULED) + REF), true)
             }
         })
@@ -348,22 +356,18 @@ impl State {
     pub(super) fn wake(&self) -> Wake {
         self.transition(|s| {
             if s & (DONE | SCHEDULED | RUNNING) == 0 {
-                check_overflow(s);
                 return (Some((s | SCHEDULED) + REF), Wake::Schedule);
             }
-            let next = if s & DONE != 0 {
-                s - REF
-            } else {
-                (s | SCHEDULED) - REF
-            }; // T5
-            (
-                Some(next),
-                if next < REF {
-                    Wake::Last
+            let marked = if s & DONE != 0 { s } else { s | SCHEDULED }; // T5
+            let next = marked - REF;
+            if is_last_or_many(next, REF) {
+                return if next < REF {
+                    (Some(next), Wake::Last)
                 } else {
-                    Wake::Nothing
-                },
-            )
+                    (Some(marked), Wake::Nothing) // T26
+                };
+            }
+            (Some(next), Wake::Nothing)
         })
     }
 
@@ -536,7 +540,9 @@ impl State {
     /// One more owner. `Relaxed`: made from an owner that exists.
     #[inline]
     pub(super) fn retain(&self) {
-        check_overflow(self.0.fetch_add(REF, Ordering::Relaxed));
+        if self.0.fetch_add(REF, Ordering::Relaxed) >= MANY {
+            self.retained_many();
+        }
     }
 
     /// One owner less; true: that was the last, destroy the cell.
@@ -546,16 +552,60 @@ impl State {
     #[inline]
     #[must_use]
     pub(super) fn release(&self) -> bool {
-        self.0.load(Ordering::Acquire) < 2 * REF
-            || self.0.fetch_sub(REF, Ordering::AcqRel) < 2 * REF
+        if self.0.load(Ordering::Acquire) < 2 * REF {
+            return true;
+        }
+        let s = self.0.fetch_sub(REF, Ordering::AcqRel);
+        is_last_or_many(s, 2 * REF) && self.released_last(s)
+    }
+
+    /// (T26) A reference was added to many.
+    #[cold]
+    fn retained_many(&self) {
+        if self.0.load(Ordering::Relaxed) >= FULL {
+            self.0.fetch_sub(REF, Ordering::Relaxed);
+        }
+    }
+
+    /// (T26) A reference was taken off: the last one, or one of many.
+    #[cold]
+    fn released_last(&self, before: u32) -> bool {
+        #[cfg(loom)]
+        if fault::counts_down() {
+            return before < 2 * REF;
+        }
+        if before >= MANY {
+            self.0.fetch_add(REF, Ordering::Relaxed);
+        }
+        before < MANY
     }
 }
 
-#[inline(always)]
-fn check_overflow(s: u32) {
-    if s / REF > MAX_REFS {
-        abort();
+/// For tests and models.
+#[cfg(any(test, loom))]
+impl State {
+    /// Of a task that sleeps, with so many owners more than from which on none is added.
+    pub(super) fn with_too_many(more: i32) -> Self {
+        let refs = (FULL / REF).saturating_add_signed(more);
+        Self(AtomicU32::new(HANDLE | (refs * REF)))
     }
+
+    /// How many owners more than that are counted.
+    pub(super) fn too_many(&self) -> i32 {
+        (self.0.load(Ordering::Relaxed) / REF) as i32 - (FULL / REF) as i32
+    }
+}
+
+/// What one owner more adds (T26).
+#[inline(always)]
+fn counted(s: u32) -> u32 {
+    if s < FULL { REF } else { 0 }
+}
+
+/// The count is less than `least`, or more than can be counted (T26).
+#[inline(always)]
+fn is_last_or_many(s: u32, least: u32) -> bool {
+    (s as i32) < least as i32
 }
 
 impl std::fmt::Debug for State {
@@ -578,6 +628,71 @@ impl std::fmt::Debug for State {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    impl State {
+        fn refs(&self) -> u32 {
+            self.0.load(Ordering::Relaxed) / REF
+        }
+    }
+
+    /// A task that sleeps, with so many owners.
+    fn owned_by(refs: u32) -> State {
+        State(AtomicU32::new(HANDLE | (refs * REF)))
+    }
+
+    #[test]
+    fn the_last_owner_is_told_and_no_other() {
+        let state = owned_by(1);
+        state.retain();
+        assert!(!state.release() && state.release());
+        let state = owned_by(1);
+        assert_eq!(state.wake(), Wake::Schedule);
+        assert!(!state.release(), "the entry's is left");
+        assert_eq!(state.wake(), Wake::Last);
+    }
+
+    #[test]
+    fn with_too_many_owners_none_is_ever_the_last() {
+        const EDGE: u32 = MANY / REF;
+        // Up to the edge each is counted, and can be taken off again.
+        let state = owned_by(EDGE - 1);
+        state.retain();
+        assert_eq!(state.refs(), EDGE);
+        // There, none is taken off, in whatever way it goes.
+        assert!(!state.release() && state.refs() == EDGE);
+        state.retain();
+        assert_eq!(state.wake(), Wake::Schedule);
+        assert_eq!(state.wake(), Wake::Nothing);
+        assert!(state.refs() > EDGE);
+        // What is not counted comes down no more, however many go.
+        let state = State::with_too_many(-2);
+        (0..10).for_each(|_| state.retain());
+        assert!((-2..=1).contains(&state.too_many()), "{state:?}");
+        assert!((0..100).all(|_| !state.release()) && state.too_many() >= -2);
+        state.0.fetch_or(DONE, Ordering::Relaxed);
+        assert!((0..100).all(|_| state.wake() == Wake::Nothing));
+        assert!(state.too_many() >= -2 && state.is_done());
+    }
+
+    /// A future that yields again and again, and one that is claimed by whoever waits for it.
+    #[test]
+    fn with_too_many_owners_the_count_does_not_grow_for_ever() {
+        let state = State::with_too_many(0);
+        state.0.fetch_or(CLAIMABLE, Ordering::Relaxed);
+        for _ in 0..1 << 23 {
+            state.0.fetch_or(SCHEDULED, Ordering::Relaxed);
+            assert!(state.claim());
+            state.0.fetch_or(SCHEDULED, Ordering::Relaxed);
+            assert_eq!(state.suspend(false), Suspend::Again);
+            assert!(!state.release());
+        }
+        assert!((-2..=2).contains(&state.too_many()), "{state:?}");
+    }
+}
+
 /// A fault to inject, so that the models can be seen to catch it.
 #[cfg(loom)]
 pub(super) mod fault {
@@ -585,6 +700,16 @@ pub(super) mod fault {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     static BROKEN_LEND: AtomicBool = AtomicBool::new(false);
+    static COUNT_DOWN: AtomicBool = AtomicBool::new(false);
+
+    /// Takes references off a count that is full.
+    pub(crate) fn count_down(on: bool) {
+        COUNT_DOWN.store(on, Ordering::SeqCst);
+    }
+
+    pub(super) fn counts_down() -> bool {
+        COUNT_DOWN.load(Ordering::SeqCst)
+    }
 
     /// Breaks `lend` (or mends it) for the whole process.
     pub(crate) fn break_lend(on: bool) {

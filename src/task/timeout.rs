@@ -38,7 +38,6 @@ use crate::sync::block_on;
 /// # Cancel safety
 /// As safe as `future` is: dropping it drops the future.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    // A deadline past the end of time is none.
     let alarm = Alarm::after(duration);
     Timeout { future, alarm }
 }
@@ -49,7 +48,7 @@ pin_project! {
     pub struct Timeout<F> {
         #[pin]
         future: F,
-        alarm: Option<Alarm>,
+        alarm: Alarm,
     }
 }
 
@@ -72,10 +71,8 @@ impl<F: Future> Future for Timeout<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        match this.alarm {
-            Some(alarm) => alarm.poll_elapsed(cx).map(|()| Err(TaskError::TimedOut)),
-            None => Poll::Pending,
-        }
+        let elapsed = this.alarm.poll_elapsed(cx);
+        elapsed.map(|()| Err(TaskError::TimedOut))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::sync::block_on;
 pub enum Until {
     /// Until one has ended, well or badly.
     First,
-    /// Until one has failed, or all have ended.
+    /// Until one has failed, or all have ended. One that was cancelled has ended and not failed, as in Python.
     FirstError,
     /// Until all have ended.
     All,
@@ -57,8 +57,7 @@ pub fn wait<T>(
             ended.push_back(key);
         }
     }
-    // A deadline past the end of time is none.
-    let alarm = time.and_then(Alarm::after);
+    let alarm = time.map(Alarm::after);
     Wait {
         left: tasks.len(),
         tasks,

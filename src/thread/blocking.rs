@@ -34,7 +34,7 @@
 //!
 //! Sources: Go's `sysmon`, which takes the processor from a goroutine in a system call after 10 ms at most.
 //!
-//! Tests: `tests/thread_blocking.rs`; loom models in `checks/tests/blocking.rs`.
+//! Tests: `tests/thread/blocking.rs`; loom models in `checks/tests/blocking.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

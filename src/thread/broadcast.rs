@@ -30,7 +30,7 @@
 //! run inside of waits (a stranger, under the waiter's locks); taking over from who is busy, too, after a
 //! moment (a cache would be left unfilled because its owner had a long task).
 //!
-//! Tests: `tests/thread_crew.rs`; 3 and 4 in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/crew.rs`; 3 and 4 in `checks/tests/pool.rs`.
 
 use std::collections::VecDeque;
 

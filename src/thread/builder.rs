@@ -7,7 +7,7 @@
 //! A variable that is no number from 1 to 4,096 is ignored: a typing error in
 //! somebody's environment must neither stop the program nor start a million threads.
 //!
-//! Tests: `tests/thread.rs` (names, hooks, width).
+//! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
 use std::{fmt, io};
 
@@ -56,6 +56,10 @@ impl ThreadPoolBuilder {
     }
 
     /// The threads are named `prefix-0`, `prefix-1`, and so on. Default: `trefoil`.
+    ///
+    /// Inside a task, `std::thread::current().name()` is that of the thread that runs it, which is not the pool's where the
+    /// caller helps: a thread outside that waits for the work may run it itself, and keeps its own name (`std` cannot
+    /// change it). With [`caller_helps(false)`](Self::caller_helps) it is the pool's until that is shut down.
     pub fn name(mut self, prefix: impl Into<String>) -> Self {
         self.config.name = prefix.into();
         self

@@ -33,8 +33,8 @@
 //! each worker for the others (two workers that shut down would wait for each
 //! other).
 //!
-//! Tests: `tests/thread.rs` (census of threads, shutdown from everywhere), `tests/thread_crew.rs`
-//! (resizing), `tests/thread_fork.rs`.
+//! Tests: `tests/thread/pool.rs` (census of threads, shutdown from everywhere), `tests/thread/crew.rs`
+//! (resizing), `tests/forks/thread.rs`.
 //!
 //! Length: what the threads share is one noun; its locks and their order are read together.
 
@@ -278,6 +278,13 @@ impl Crew {
     /// What marks this pool's tasks and workers as belonging together; not 0, and without [`GUESTS`].
     pub(super) fn tag(&self) -> u32 {
         self.tag
+    }
+
+    /// The tag of a task that whoever waits for it may run: if the pool lets its callers help, they become
+    /// guests for it.
+    pub(super) fn claim_tag(&self) -> u32 {
+        let guests = if self.config.caller_helps { GUESTS } else { 0 };
+        self.tag | guests
     }
 
     /// How many tasks run at once.

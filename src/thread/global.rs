@@ -11,7 +11,7 @@
 //! return the error to: it is made with one thread, and if not even that is
 //! possible, the call panics with a sentence. `build_global` returns the error.
 //!
-//! Tests: `tests/thread.rs`.
+//! Tests: `tests/thread/pool.rs`.
 
 use std::io;
 

@@ -27,7 +27,7 @@
 //! Rejected: a heartbeat thread (it costs while nothing happens); never to wake for joins (a long
 //! half would wait for the next heartbeat).
 //!
-//! Tests: `tests/thread.rs` (an idle pool sleeps; long halves after tiny ones are shared).
+//! Tests: `tests/thread/pool.rs` (an idle pool sleeps; long halves after tiny ones are shared).
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -11,7 +11,7 @@
 //! Rejected: a seat from the pool's list each time (a lock, taken by all outside threads); one
 //! for each thread for ever (a thousand threads that came once would have to be looked through by each thief).
 //!
-//! Tests: `tests/thread.rs` (many outside threads at once; pools that come and go).
+//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go).
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};

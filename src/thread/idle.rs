@@ -98,7 +98,7 @@
 //! wakes the next), rayon's sleep module (what may be overlooked),
 //! `ForkJoinPool` (spares for blocked workers).
 //!
-//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread.rs` (idle pool
+//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
 //! without wake-ups, stalls, shutdown).
 
 use std::time::Duration;

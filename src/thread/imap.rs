@@ -1,14 +1,12 @@
 //! `imap`: results one by one, while later items are worked on.
 //!
-//! **Job.** The two faces of a belt (`belt.rs`, where it is told how items travel): [`Imap`],
-//! an iterator that blocks, and [`ImapStream`], which is polled. What they add is what a face needs:
-//! a panic that comes off the belt is resumed here, where its item is due, and dropping the face
-//! cancels the belt.
+//! **Job.** The public side of a pipeline (`pipeline.rs`): [`Imap`], an iterator that blocks, and
+//! [`ImapStream`], which is polled. Both resume a panic where its item is due.
 //!
 //! Neither knows the types of the iterator and the function: they would only make the
 //! type of what is returned too long to be named, and save a call through a table.
 //!
-//! Tests: `tests/thread_imap.rs`.
+//! Tests: `tests/thread/imap.rs`.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -19,8 +17,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
-use super::belt::{Belt, Conveyor, Given};
 use super::crew::Crew;
+use super::pipeline::{self, Given, Results};
 
 /// What [`ThreadPool::imap`](super::ThreadPool::imap) and
 /// [`imap_unordered`](super::ThreadPool::imap_unordered) return: an iterator over the results.
@@ -30,7 +28,7 @@ use super::crew::Crew;
 /// iterator is dropped, by its own thread if that is inside of it just then.
 #[must_use = "nothing is pulled from the input before the first `next`"]
 pub struct Imap<R> {
-    belt: Option<Arc<dyn Conveyor<R>>>,
+    results: Box<dyn Results<R>>,
 }
 
 impl<R: Send + 'static> Imap<R> {
@@ -40,19 +38,12 @@ impl<R: Send + 'static> Imap<R> {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         Self {
-            belt: Some(Belt::new(crew, items, f, ordered)),
+            results: pipeline::start(crew, items, f, ordered),
         }
     }
 }
 
 impl<R> Imap<R> {
-    fn belt(&self) -> &dyn Conveyor<R> {
-        match &self.belt {
-            Some(belt) => &**belt,
-            None => unreachable!("it has its belt until it is consumed"),
-        }
-    }
-
     /// How many items may be under way at once: pulled from the input, and their results not
     /// yet taken. Default: four times the width of the pool, and 16. 0 means 1.
     ///
@@ -65,7 +56,7 @@ impl<R> Imap<R> {
     /// assert_eq!(lengths.collect::<Vec<_>>(), [1, 2]);
     /// ```
     pub fn buffer(self, items: usize) -> Self {
-        self.belt().set_buffer(items);
+        self.results.set_buffer(items);
         self
     }
 
@@ -86,9 +77,9 @@ impl<R> Imap<R> {
     /// });
     /// assert_eq!(sum, 14);
     /// ```
-    pub fn stream(mut self) -> ImapStream<R> {
+    pub fn stream(self) -> ImapStream<R> {
         ImapStream {
-            belt: self.belt.take(),
+            results: Some(self.results),
         }
     }
 }
@@ -104,27 +95,19 @@ impl<R> Iterator for Imap<R> {
     type Item = R;
 
     fn next(&mut self) -> Option<R> {
-        resumed(self.belt().next())
+        resumed(self.results.next())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.belt().size_hint()
+        self.results.size_hint()
     }
 }
 
 impl<R> FusedIterator for Imap<R> {}
 
-impl<R> Drop for Imap<R> {
-    fn drop(&mut self) {
-        if let Some(belt) = &self.belt {
-            belt.cancel();
-        }
-    }
-}
-
 impl<R> fmt::Debug for Imap<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Imap", self.belt.as_deref())
+        debug(f, "Imap", Some(&*self.results))
     }
 }
 
@@ -138,56 +121,54 @@ impl<R> fmt::Debug for Imap<R> {
 #[must_use = "nothing is pulled from the input before the first poll"]
 pub struct ImapStream<R> {
     /// `None`: it has ended.
-    belt: Option<Arc<dyn Conveyor<R>>>,
+    results: Option<Box<dyn Results<R>>>,
 }
 
 impl<R> Stream for ImapStream<R> {
     type Item = R;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
-        let Some(belt) = &self.belt else {
+        let Some(results) = &mut self.results else {
             return Poll::Ready(None);
         };
-        let Poll::Ready(given) = belt.poll(cx.waker()) else {
+        let Poll::Ready(given) = results.poll(cx) else {
             return Poll::Pending;
         };
         if given.is_none() {
-            self.belt = None;
+            self.results = None;
         }
         Poll::Ready(resumed(given))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let ended = (0, Some(0));
-        self.belt.as_ref().map_or(ended, |belt| belt.size_hint())
+        self.results
+            .as_ref()
+            .map_or(ended, |results| results.size_hint())
     }
 }
 
 impl<R> FusedStream for ImapStream<R> {
     fn is_terminated(&self) -> bool {
-        self.belt.is_none()
+        self.results.is_none()
     }
 }
 
 // Nothing in it is pinned.
 impl<R> Unpin for ImapStream<R> {}
 
-impl<R> Drop for ImapStream<R> {
-    fn drop(&mut self) {
-        if let Some(belt) = &self.belt {
-            belt.cancel();
-        }
-    }
-}
-
 impl<R> fmt::Debug for ImapStream<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "ImapStream", self.belt.as_deref())
+        debug(f, "ImapStream", self.results.as_deref())
     }
 }
 
-fn debug<R>(f: &mut fmt::Formatter<'_>, name: &str, belt: Option<&dyn Conveyor<R>>) -> fmt::Result {
-    let (items, buffer) = belt.map_or((0, 0), Conveyor::load);
+fn debug<R>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    results: Option<&dyn Results<R>>,
+) -> fmt::Result {
+    let (items, buffer) = results.map_or((0, 0), Results::load);
     f.debug_struct(name)
         .field("under_way", &items)
         .field("buffer", &buffer)

@@ -13,7 +13,7 @@
 //! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share, or at least a
 //! look at a thread-local, for what is seldom needed).
 //!
-//! Tests: `tests/thread_siege.rs`, `tests/thread_within.rs`.
+//! Tests: `tests/thread/siege.rs`, `tests/thread/within.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

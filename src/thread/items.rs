@@ -11,7 +11,7 @@
 //! Rejected: `IntoIterator` for everything (an iterator cannot be cut); an open
 //! trait (its methods would have to be safe against wrong lengths).
 //!
-//! Tests: `tests/thread.rs` (every source, order, drops).
+//! Tests: `tests/thread/pool.rs` (every source, order, drops).
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::ops::{Range, RangeInclusive};

@@ -11,18 +11,17 @@
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
 //! a job and its waiter, `tally` that of a scope's end; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
 //! share, and how they start and end; `places` which of them there are. On top of these: `broadcast`, `scope`, and `region` (map and
-//! its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that may block), and `imap` over `belt`. `raw` holds everything unsafe. Invariants are numbered P1 to P35.
+//! its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that may block), and `imap` over `pipeline`. `raw` holds everything unsafe. Invariants are numbered P1 to P35.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
 //! borrows has ended, and harms no worker. Results and failures are those of the
 //! sequential program, in its order.
 //!
-//! Tests: `tests/thread.rs`, `tests/thread_async.rs`, `tests/thread_imap.rs`; loom models in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
 
 #[cfg(feature = "indicatif")]
 mod announce;
-mod belt;
 mod blocking;
 mod broadcast;
 mod builder;
@@ -37,6 +36,7 @@ mod items;
 mod latch;
 mod offer;
 mod pace;
+mod pipeline;
 mod placement;
 mod places;
 mod pool;

@@ -11,7 +11,7 @@
 //! Rejected: to keep halves private while joins are tiny (the first long one after them strands all that
 //! its owner has on offer); to publish only when asked by a thief (an owner inside a long half does not hear it).
 //!
-//! Tests: `tests/thread.rs` (the ladder of long halves), `checks/tests/deque.rs`.
+//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `checks/tests/deque.rs`.
 
 use super::idle::Need;
 use super::raw::job::JobRef;

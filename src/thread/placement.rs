@@ -27,7 +27,7 @@
 //! meanwhile, and the kernel may not take the hint); to pin all workers (a kernel that balances well no longer can); to do it for spawned tasks as
 //! well (who spawns one often waits for it next, and then its own processor is the nearest one).
 //!
-//! Tests: `tests/thread.rs` (the sets of processors are what they were); `benches/` (a region after 2 ms of idleness).
+//! Tests: `tests/thread/pool.rs` (the sets of processors are what they were); `benches/` (a region after 2 ms of idleness).
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU32, Ordering};

@@ -15,7 +15,7 @@
 //! Rejected: indices given out anew at each change (a worker's index would change in the middle of
 //! its task); waiting in `resize` for who is dismissed (from one of the pool's own tasks, it would wait for itself).
 //!
-//! Tests: `tests/thread_crew.rs`; the protocol beneath in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/crew.rs`; the protocol beneath in `checks/tests/pool.rs`.
 
 use std::sync::Arc;
 

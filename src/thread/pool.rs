@@ -5,7 +5,7 @@
 //! its siblings on `region.rs` over `items.rs`, `spawn` on the stem's cell, all of
 //! them on `worker.rs` for waiting and on `crew.rs` for threads.
 //!
-//! Tests: `tests/thread.rs`.
+//! Tests: `tests/thread/pool.rs`.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -24,7 +24,6 @@ use super::wait::Blocked;
 use super::{ThreadPoolBuilder, builder, global, scope};
 use crate::loom::Arc;
 use crate::record::{self, Part};
-use crate::task::context::GUESTS;
 use crate::task::{self, Shutdown, Task};
 
 /// Work-stealing threads for CPU-bound work that shares memory.
@@ -387,7 +386,8 @@ impl ThreadPool {
     /// pool. Who waits in `next` may run the item that it waits for itself, as with `map`.
     ///
     /// On an event-loop thread `next` blocks the loop; [`stream`](Imap::stream) does not.
-    /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one.
+    /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one; those that the pool
+    /// had queued before run there, also with [`Shutdown::CancelPending`].
     ///
     /// Cost: some hundred nanoseconds for each item, and the thread.
     ///
@@ -490,7 +490,7 @@ impl ThreadPool {
     /// meantime are run, too, so one that spawns its successor for ever keeps the pool for ever; a future
     /// that waits then ends in [`TaskError::Closed`](crate::TaskError::Closed). With
     /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`](crate::TaskError::Cancelled), as do
-    /// all tasks that have not begun. From one of the pool's own workers, also from a hook, it joins all threads
+    /// all tasks that have not begun (but not items of an [`imap`](Self::imap), for which somebody waits). From one of the pool's own workers, also from a hook, it joins all threads
     /// but those that are inside `shutdown` themselves. What waits here must not be waited for by another worker of
     /// the pool, be it a task, a half of a join, a task of a scope or an item: each would wait for the other.
     ///
@@ -512,13 +512,7 @@ where
     T: Send + 'static,
 {
     let (runnable, task) = task::closure(f, true);
-    // Who else than this pool's own workers may run what it waits for becomes a guest for it.
-    let guests = if crew.config().caller_helps {
-        GUESTS
-    } else {
-        0
-    };
-    runnable.set_tag(crew.tag() | guests);
+    runnable.set_tag(crew.claim_tag());
     if let Some(hook) = &crew.config().unobserved {
         runnable.set_hook(Arc::clone(hook));
     }

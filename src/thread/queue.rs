@@ -28,7 +28,7 @@
 //! the strangers above it first); a lock-free injector (the decision about
 //! refusal would need a protocol of its own; outside pushes are not the hot path).
 //!
-//! Tests: `tests/thread.rs`.
+//! Tests: `tests/thread/pool.rs`.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -48,6 +48,8 @@ use crate::task::Runnable;
 pub(super) enum Work {
     /// A spawned task.
     Task(Runnable),
+    /// A task of an `imap`: its consumer waits for it, so a pool that cancels what is pending runs it.
+    Item(Runnable),
     /// Borrowed from the frame of somebody who waits for it.
     Job(JobRef),
     /// "Run one task of this scope, if there is one left."
@@ -100,7 +102,7 @@ impl Work {
     /// There is nothing left to do: somebody who waited has done it.
     fn is_stale(&self) -> bool {
         match self {
-            Work::Task(task) => task.is_stale(),
+            Work::Task(task) | Work::Item(task) => task.is_stale(),
             Work::Ticket(ticket) => ticket.is_stale(),
             Work::Job(_) | Work::Share(_) => false,
         }
@@ -208,8 +210,9 @@ struct Queue {
 
 impl Queue {
     /// Those of the newest entries that are stale, now and then: a thread that spawns and waits a million
-    /// times while all workers are busy must not leave a million entries.
-    fn swept(&mut self) -> Vec<Work> {
+    /// times while all workers are busy must not leave a million entries. `all`: of all entries, each time that
+    /// they have doubled, because the consumer of an `imap` runs the oldest.
+    fn swept(&mut self, all: bool) -> Vec<Work> {
         let len = self.work.len();
         if len == 0 {
             self.sweep = (PERIOD, PERIOD);
@@ -219,14 +222,16 @@ impl Queue {
             return Vec::new();
         }
         let (mut stale, mut live) = (Vec::with_capacity(PERIOD), Vec::new());
-        for _ in 0..2 * PERIOD {
+        for _ in 0..if all { len } else { 2 * PERIOD } {
             match self.work.pop_back() {
                 Some(work) if work.is_stale() => stale.push(work),
                 Some(work) => live.push(work),
                 None => break,
             }
         }
-        let period = if stale.len() >= live.len() {
+        let period = if all {
+            live.len().max(PERIOD)
+        } else if stale.len() >= live.len() {
             PERIOD
         } else {
             (period * 2).min(1 << 20)
@@ -265,7 +270,7 @@ impl Injector {
         if queue.mode != Mode::Open {
             return Err(work);
         }
-        let stale = queue.swept();
+        let stale = queue.swept(matches!(work, Work::Item(_)));
         queue.work.push_back(work);
         self.len.store(queue.work.len(), Ordering::Relaxed);
         drop(queue);
@@ -333,7 +338,10 @@ impl Injector {
         }
         let mut queue = self.queue.lock();
         let first = queue.work.pop_front()?;
-        let more = (queue.work.len() / (width + 1)).min(BATCH);
+        let more = match first {
+            Work::Item(_) => 0, // somebody waits for them in their order
+            _ => (queue.work.len() / (width + 1)).min(BATCH),
+        };
         for work in queue.work.drain(..more).rev() {
             local.push(work);
         }

@@ -12,7 +12,7 @@
 //! Rejected: dividing as `map` does (the grouping would depend on who was idle);
 //! a fold into one accumulator per worker (order).
 //!
-//! Tests: `tests/thread.rs` (order, bits of float sums, the lowest panic).
+//! Tests: `tests/thread/pool.rs` (order, bits of float sums, the lowest panic).
 
 use std::sync::Arc;
 

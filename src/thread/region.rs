@@ -27,7 +27,7 @@
 //!
 //! Source: Tzannes et al., *Lazy binary splitting* (2010).
 //!
-//! Tests: `tests/thread.rs` (order, drops, lowest failure, occupancy).
+//! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy).
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

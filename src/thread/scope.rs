@@ -29,7 +29,7 @@
 //! Rejected: one allocation for the task and another for its result; letting the
 //! handle's `Drop` wait.
 //!
-//! Tests: `tests/thread.rs`.
+//! Tests: `tests/thread/pool.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -32,7 +32,7 @@
 //! Rejected: leaving the future to its wakers at the end (a task whose promise is never kept
 //! would never end); one list for the whole pool (a lock that all workers share).
 //!
-//! Tests: `tests/thread_async.rs`; claims of futures: the models
+//! Tests: `tests/thread/futures.rs`; claims of futures: the models
 //! `run_vs_claiming_join_of_a_future` and its siblings in `checks/tests/models.rs`.
 
 use std::cell::Cell;

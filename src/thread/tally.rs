@@ -11,7 +11,7 @@
 //!
 //! Rejected: a latch for each part (the end would have to wait for each in turn).
 //!
-//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread.rs` (scopes).
+//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (scopes).
 
 use super::latch::Latch;
 use crate::loom::atomic::{AtomicUsize, Ordering};

@@ -25,7 +25,7 @@
 //!
 //! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
 //!
-//! Tests: `tests/thread.rs` (waits, strangers, stalls, depth).
+//! Tests: `tests/thread/pool.rs` (waits, strangers, stalls, depth).
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Worker {
         mut help: impl FnMut() -> bool,
     ) {
         let mut round = 0;
-        let mut since = None;
+        let mut looks = None;
         loop {
             if done() {
                 return;
@@ -67,7 +67,10 @@ impl Worker {
             } else if round < ROUNDS {
                 round += 1;
                 hint::spin_loop();
-            } else if ticks::since(*since.get_or_insert_with(ticks::now)) < SHORTLY {
+            } else if !looks
+                .get_or_insert_with(|| ticks::Looks::new(SHORTLY))
+                .are_over()
+            {
                 thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.

@@ -28,7 +28,7 @@
 //!
 //! Length: the loop and its ways to sleep are one machine, read together.
 //!
-//! Tests: `tests/thread.rs`; the same steps without deques in `model.rs`.
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `model.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -347,7 +347,7 @@ impl Worker {
         let work = slot.public().steal()?;
         if record::is_on() && slot.number != self.slot_number() {
             let task = match &work {
-                Work::Task(task) => task.id().get(),
+                Work::Task(task) | Work::Item(task) => task.id().get(),
                 _ => 0,
             };
             record::stolen(task, slot.number);
@@ -404,6 +404,7 @@ impl Worker {
                     task.run();
                 }
             }
+            Work::Item(task) => _ = task.run(),
             Work::Job(job) => {
                 let began = ticks::now();
                 {

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Sleep, sleep_until};
+use crate::alarm::later;
 use crate::event_loop::{Link, Shared, current};
 
 /// Ticks every `period`; the first tick comes at once when it is asked for, and the others are
@@ -69,8 +70,7 @@ pub struct Interval {
 enum Next {
     /// When it is asked for.
     First,
-    /// `None`: later than the clock can say.
-    At(Option<Instant>),
+    At(Instant),
 }
 
 /// What becomes of ticks whose time has passed before anybody asked for them.
@@ -150,8 +150,7 @@ impl Interval {
         let mut now = home.now();
         let due = match self.next {
             Next::First => now,
-            Next::At(Some(due)) => due,
-            Next::At(None) => return Poll::Pending,
+            Next::At(due) => due,
         };
         if now < due {
             let sleep = self.sleep.get_or_insert_with(|| sleep_until(due));
@@ -179,19 +178,18 @@ impl Interval {
 
 impl MissedTick {
     /// The tick after the one that was due at `due` and came at `now`.
-    fn after(self, due: Instant, now: Instant, period: Duration) -> Option<Instant> {
-        let next = due.checked_add(period)?;
+    fn after(self, due: Instant, now: Instant, period: Duration) -> Instant {
+        let next = later(due, period);
         if now < next {
-            return Some(next);
+            return next;
         }
         match self {
-            Self::Burst => Some(next),
-            Self::Delay => now.checked_add(period),
+            Self::Burst => next,
+            Self::Delay => later(now, period),
             Self::Skip => {
                 let late = now.duration_since(due).as_nanos();
                 let into = u64::try_from(late % period.as_nanos()).unwrap_or(0);
-                now.checked_sub(Duration::from_nanos(into))?
-                    .checked_add(period)
+                later(now - Duration::from_nanos(into), period)
             }
         }
     }
@@ -205,15 +203,14 @@ mod tests {
     fn what_follows_a_late_tick() {
         let due = Instant::now();
         let ms = Duration::from_millis;
-        let after =
-            |missed: MissedTick, late| missed.after(due, due + ms(late), ms(10)).map(|at| at - due);
+        let after = |missed: MissedTick, late| missed.after(due, due + ms(late), ms(10)) - due;
         for missed in [MissedTick::Burst, MissedTick::Delay, MissedTick::Skip] {
-            assert_eq!(after(missed, 0), Some(ms(10)));
-            assert_eq!(after(missed, 9), Some(ms(10)), "late, but before the next");
+            assert_eq!(after(missed, 0), ms(10));
+            assert_eq!(after(missed, 9), ms(10), "late, but before the next");
         }
-        assert_eq!(after(MissedTick::Burst, 35), Some(ms(10)));
-        assert_eq!(after(MissedTick::Delay, 35), Some(ms(45)));
-        assert_eq!(after(MissedTick::Skip, 35), Some(ms(40)));
-        assert_eq!(after(MissedTick::Skip, 30), Some(ms(40)));
+        assert_eq!(after(MissedTick::Burst, 35), ms(10));
+        assert_eq!(after(MissedTick::Delay, 35), ms(45));
+        assert_eq!(after(MissedTick::Skip, 35), ms(40));
+        assert_eq!(after(MissedTick::Skip, 30), ms(40));
     }
 }

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::alarm::{Span, Timekeeper, TimerKey};
+use crate::alarm::{Span, Timekeeper, TimerKey, end};
 use crate::event_loop::{Link, Shared, current};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
@@ -25,10 +25,10 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 ///
 /// Never early; late by at most the system's timer slack (50 µs on Linux), by what a thread takes to wake up and by
 /// what runs on the loop just then. `sleep(Duration::ZERO)` lets the other tasks
-/// run once. A sleep too long for the clock never ends.
+/// run once. A sleep too long for the clock ends when the clock does, in some hundred thousand million years.
 ///
 /// On a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it is that
-/// clock which counts; a sleep that was made outside of such a loop is counted there from its first poll.
+/// clock which counts (and which comes to its end, once nothing else is left to wait for); a sleep that was made outside of such a loop is counted there from its first poll.
 ///
 /// # Panics
 ///
@@ -69,7 +69,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep {
-        deadline: Some(deadline),
+        deadline,
         stage: Stage::New(None),
     }
 }
@@ -77,8 +77,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// What [`sleep`] and [`sleep_until`] return.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Sleep {
-    /// `None`: later than the clock can say.
-    deadline: Option<Instant>,
+    deadline: Instant,
     stage: Stage,
 }
 
@@ -87,8 +86,7 @@ enum Stage {
     New(Option<Span>),
     /// It was over at the first poll: the others run once.
     Yielding(Link<Shared>),
-    /// `None`: nothing will ever wake it.
-    Armed(Link<Shared>, Option<TimerKey>),
+    Armed(Link<Shared>, TimerKey),
     Done,
 }
 
@@ -102,31 +100,26 @@ impl Sleep {
     /// assert_eq!(trefoil::time::sleep_until(deadline).deadline(), Some(deadline));
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        (self.deadline < end(self.deadline)).then_some(self.deadline)
     }
 
     /// The first poll; `None` outside of a loop.
     #[inline]
     fn begin(&mut self, span: Option<Span>, cx: &Context<'_>) -> Option<Stage> {
-        if let Some(deadline) = span.and_then(Span::recount) {
-            self.deadline = deadline;
-        }
+        self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
         // Not cloned or dropped while the loop is borrowed (L4).
         let mut waker = Some(cx.waker().clone());
         let stage = current::with(|home| {
             let over = match span {
                 Some(span) => span.is_zero(),
-                None => self.deadline.is_some_and(|deadline| deadline <= home.now()),
+                None => self.deadline <= home.now(),
             };
             let link = home.shared.link();
             if over {
                 return Stage::Yielding(link);
             }
-            // Without a deadline nothing will ever wake it.
-            let timer = self
-                .deadline
-                .and_then(|deadline| Some(home.arm(deadline, waker.take()?)));
-            Stage::Armed(link, timer)
+            let waker = waker.take().expect("it is taken once");
+            Stage::Armed(link, home.arm(self.deadline, waker))
         })?;
         if let Stage::Yielding(_) = stage {
             cx.waker().wake_by_ref(); // by reference: that is how a task yields
@@ -141,8 +134,7 @@ impl Sleep {
             Stage::Yielding(shared) | Stage::Armed(shared, _) if !shared.is_of(&home.shared) => {
                 Look::Elsewhere
             }
-            Stage::Armed(_, None) => Look::Pending,
-            Stage::Armed(_, Some(key)) => match home.is_armed(*key, cx.waker()) {
+            Stage::Armed(_, key) => match home.is_armed(*key, cx.waker()) {
                 None => Look::Over,
                 Some(true) => Look::Pending,
                 Some(false) => Look::Moved(*key),
@@ -197,7 +189,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     #[inline]
     fn drop(&mut self) {
-        if let Stage::Armed(shared, Some(key)) = &self.stage {
+        if let Stage::Armed(shared, key) = &self.stage {
             shared.disarm(*key);
         }
     }

@@ -1,15 +1,25 @@
-//! A hang is a failure: the deadline of the tests that run in threads of one program;
-//! and how to see, without waiting for some time, that a thread has gone to sleep.
+//! A hang is a failure: the deadline of the tests that run in threads of one program, a process
+//! of its own for a test that wants one, a sample of what is done very often; and how to see, without waiting for some time, that a thread has gone to sleep.
 //! (Those that are programs of their own have a watchdog: `tests/support/mod.rs`.)
 #![allow(dead_code)] // not every program needs all of it
 
 use std::panic::resume_unwind;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// So many rounds where `TREFOIL_FULL` is set, as in `.ci/long`, and a quarter of them in everybody's
+/// `cargo test`: for what is the same again and again, in the hope of meeting a rare moment.
+pub(crate) fn sample(rounds: usize) -> usize {
+    match std::env::var_os("TREFOIL_FULL") {
+        Some(_) => rounds,
+        None => rounds.div_ceil(4),
+    }
+}
 
 /// Runs `f` on a thread of its own and gives what it gives: its panic, too. What
 /// takes too long panics here.
@@ -26,6 +36,30 @@ pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 
             Ok(()) => unreachable!("it ended without a word"),
         },
     }
+}
+
+/// Runs `f` in a process in which nothing else runs: this test again, by itself.
+/// `prelude` is shell code that comes before.
+pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static) {
+    if std::env::var("TREFOIL_ALONE").as_deref() == Ok(test) {
+        return within_deadline(f);
+    }
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "{prelude}\nexec \"$0\" --exact {test} --nocapture --test-threads 1"
+        ))
+        .arg(std::env::current_exe().unwrap())
+        .env("TREFOIL_ALONE", test)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// The thread with this id (`rustix::thread::gettid`) sleeps in the kernel: for tests that

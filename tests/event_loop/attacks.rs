@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_io::AsyncWrite;
-use rustix::process::{Signal as Raw, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Signal as Raw, kill_process};
 use trefoil::io::{
     AsyncFd, Command, Signal, TcpListener, UdpSocket, UnixListener, UnixStream, ctrl_c, fs, stdin,
 };
@@ -19,7 +19,9 @@ use trefoil::time::{sleep, timeout};
 use trefoil::{Completer, join_all, run, spawn, yield_now};
 
 use crate::handlers::{host_sets, raise};
-use crate::support::{LONG, alone, count_fds, count_threads, pair, wait_until, within_deadline};
+use crate::support::{
+    LONG, alone, count_fds, no_children, nothing_left, pair, wait_until, within_deadline,
+};
 
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -254,11 +256,7 @@ fn what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody() {
             assert!(clock.elapsed() < Duration::from_secs(10));
             let orphan = rustix::process::Pid::from_raw(orphan as i32).unwrap();
             kill_process(orphan, Raw::KILL).unwrap();
-            wait_until("the end of all children", no_children);
-            wait_until("the end of the reaper", || {
-                count_threads("trefoil-reaper") == 0
-            });
-            wait_until("the end of its descriptors", || count_fds() == before);
+            nothing_left(before);
             std::fs::remove_dir_all(&place).unwrap();
         },
     );
@@ -286,11 +284,6 @@ fn two_hundred_children_of_temporary_commands() {
             assert_eq!(nowhere.await.unwrap_err().kind(), ErrorKind::NotFound);
         });
     });
-}
-
-fn no_children() -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
 }
 
 #[test]
@@ -324,11 +317,7 @@ fn children_without_descriptors_leave_no_zombies() {
                 drop(taken);
                 drop(Command::new("sleep").arg("0.1").spawn().unwrap());
             });
-            wait_until("the end of all children", no_children);
-            wait_until("the end of the reaper", || {
-                count_threads("trefoil-reaper") == 0
-            });
-            wait_until("the end of its descriptors", || count_fds() == before);
+            nothing_left(before);
         },
     );
 }

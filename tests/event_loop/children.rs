@@ -11,7 +11,9 @@ use trefoil::io::{Child, Command, Signal};
 use trefoil::time::timeout;
 use trefoil::{EventLoop, join_all, run, spawn, yield_now};
 
-use crate::support::{LONG, alone, count_fds, count_threads, wait_until, within_deadline};
+use crate::support::{
+    LONG, alone, count_fds, no_children, nothing_left, wait_until, within_deadline,
+};
 
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -25,20 +27,6 @@ fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]).stdin(Stdio::null());
     command
-}
-
-/// No child is left: none that runs, no zombie.
-fn no_children() -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
-}
-
-fn nothing_left(fds: usize) {
-    wait_until("the end of all children", no_children);
-    wait_until("the end of the reaper", || {
-        count_threads("trefoil-reaper") == 0
-    });
-    wait_until("the end of its descriptors", || count_fds() == fds);
 }
 
 #[test]
@@ -76,8 +64,7 @@ fn a_thousand_children_at_once_with_pipes() {
                 }
             });
             assert!(no_children());
-            assert_eq!(count_fds(), before);
-            assert_eq!(count_threads("trefoil-reaper"), 0);
+            nothing_left(before);
         },
     );
 }

@@ -1,6 +1,7 @@
 //! Files off the loop: one position, waits that are given up, errors that come late.
 
-use std::io::{ErrorKind, SeekFrom};
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice, SeekFrom};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::Poll;
@@ -33,6 +34,33 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// futures-io's own way writes the first slice only, and each would be a call of its own.
+#[test]
+fn all_slices_go_at_once() {
+    within_deadline(|| {
+        let place = Place::new("slices");
+        run(async {
+            let path = place.at("file");
+            let mut file = File::create(&path).await.unwrap();
+            let slices = [&b"one, "[..], b"", b"two, ", b"three"].map(IoSlice::new);
+            let count = poll_fn(|cx| Pin::new(&mut file).poll_write_vectored(cx, &slices)).await;
+            assert_eq!(count.unwrap(), 15);
+            // As many as one call moves.
+            let large = vec![b'x'; 600 * 1024];
+            let slices = [&large[..], &large].map(IoSlice::new);
+            let count = poll_fn(|cx| Pin::new(&mut file).poll_write_vectored(cx, &slices)).await;
+            assert_eq!(count.unwrap(), 1024 * 1024);
+            let nothing = [IoSlice::new(b"")];
+            let count = poll_fn(|cx| Pin::new(&mut file).poll_write_vectored(cx, &nothing)).await;
+            assert_eq!(count.unwrap(), 0);
+            file.flush().await.unwrap();
+            let written = std::fs::read(&path).unwrap();
+            assert!(written.starts_with(b"one, two, threexx"));
+            assert_eq!(written.len(), 15 + 1024 * 1024);
+        });
+    });
 }
 
 #[test]
@@ -164,9 +192,9 @@ fn the_traits_accept_at_once_and_tell_when_flushed() {
             let poll = |cx: &mut std::task::Context<'_>, full: &mut File| {
                 Pin::new(full).poll_write(cx, b"abc")
             };
-            let accepted = std::future::poll_fn(|cx| poll(cx, &mut full)).await;
+            let accepted = poll_fn(|cx| poll(cx, &mut full)).await;
             assert_eq!(accepted.unwrap(), 3);
-            let error = std::future::poll_fn(|cx| Pin::new(&mut full).poll_flush(cx)).await;
+            let error = poll_fn(|cx| Pin::new(&mut full).poll_flush(cx)).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::StorageFull);
             // Told once; and by the inherent methods on the spot.
             full.flush().await.unwrap();
@@ -187,18 +215,17 @@ fn the_traits_accept_at_once_and_tell_when_flushed() {
                 .await
                 .unwrap();
             for piece in [&b"abc"[..], b"def", b"ghi"] {
-                let count = std::future::poll_fn(|cx| Pin::new(&mut file).poll_write(cx, piece));
+                let count = poll_fn(|cx| Pin::new(&mut file).poll_write(cx, piece));
                 assert_eq!(count.await.unwrap(), 3);
             }
-            let sought =
-                std::future::poll_fn(|cx| Pin::new(&mut file).poll_seek(cx, SeekFrom::Start(1)));
+            let sought = poll_fn(|cx| Pin::new(&mut file).poll_seek(cx, SeekFrom::Start(1)));
             assert_eq!(sought.await.unwrap(), 1);
             let mut buffer = [0; 16];
-            let count = std::future::poll_fn(|cx| Pin::new(&mut file).poll_read(cx, &mut buffer));
+            let count = poll_fn(|cx| Pin::new(&mut file).poll_read(cx, &mut buffer));
             assert_eq!(count.await.unwrap(), 8);
             assert_eq!(&buffer[..8], b"bcdefghi");
             // Dropped with a write under way: that goes on.
-            let started = std::future::poll_fn(|cx| {
+            let started = poll_fn(|cx| {
                 let poll = Pin::new(&mut file).poll_write(cx, b"jkl");
                 assert!(poll.is_ready());
                 Poll::Ready(())
@@ -245,7 +272,7 @@ fn a_large_directory_and_one_that_is_given_up() {
                 entries.next_entry().await.unwrap().unwrap();
                 assert!(fs::read_dir(place.at("none")).await.is_err());
             });
-            crate::support::wait_until("the end of all descriptors", || count_fds() == before);
+            crate::support::wait_until("the end of all descriptors", || count_fds() <= before);
         },
     );
 }

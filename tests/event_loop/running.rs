@@ -9,7 +9,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use trefoil::time::{interval, sleep};
-use trefoil::{Completer, EventLoop, LoopHandle, Task, TaskError, run, spawn, yield_now};
+use trefoil::{Completer, EventLoop, LoopHandle, Task, TaskError, run, spawn, timeout, yield_now};
 
 use crate::support::{Dropped, LONG, panic_message, poll_once, within_deadline};
 
@@ -250,5 +250,61 @@ fn a_loop_within_a_loop_ends_without_harm() {
             sleep(Duration::from_millis(1)).await;
             assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
         });
+    });
+}
+
+/// Runs a loop, and uses its clock, where its thread ends.
+struct Late {
+    virtual_time: bool,
+    tell: mpsc::Sender<&'static str>,
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        let events = if self.virtual_time {
+            EventLoop::builder().virtual_time().build().unwrap()
+        } else {
+            EventLoop::new().unwrap()
+        };
+        let task = events.handle().spawn(async { 1 });
+        let ended = events.block_on(async {
+            sleep(Duration::from_millis(1)).await;
+            let late = timeout(Duration::from_millis(1), pending::<()>());
+            assert!(late.await.is_err());
+            assert!(LoopHandle::try_current().is_some());
+            spawn(async { task.await.unwrap() + 1 }).await.unwrap()
+        });
+        assert_eq!(ended, 2);
+        drop(events);
+        assert!(LoopHandle::try_current().is_none());
+        let _ = self.tell.send("ended");
+    }
+}
+
+thread_local! {
+    static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn a_loop_runs_in_the_destructor_of_a_thread_local() {
+    within_deadline(|| {
+        for virtual_time in [false, true] {
+            for first in [false, true] {
+                let (tell, told) = mpsc::channel();
+                let thread = thread::spawn(move || {
+                    let late = Late { virtual_time, tell };
+                    // Destructors run in the order of first use, or against it: one of the two is after ours.
+                    if first {
+                        LATE.set(Some(late));
+                        run(async { sleep(Duration::from_millis(1)).await });
+                    } else {
+                        run(async { sleep(Duration::from_millis(1)).await });
+                        LATE.set(Some(late));
+                    }
+                });
+                thread.join().unwrap();
+                assert_eq!(told.recv(), Ok("ended"));
+            }
+        }
     });
 }

@@ -7,7 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Signal as Raw, getpid, kill_process};
+use rustix::process::{
+    Resource, Rlimit, Signal as Raw, getpid, getrlimit, kill_process, setrlimit,
+};
 use trefoil::io::{Signal, ctrl_c};
 use trefoil::time::{sleep, timeout};
 use trefoil::{EventLoop, run, spawn, yield_now};
@@ -196,16 +198,96 @@ fn the_second_ctrl_c_ends_what_the_first_began_to_end() {
             let pressed = ctrl_c();
             raise(Raw::INT); // before the first poll
             timeout(LONG, pressed).await.unwrap().unwrap();
-            let dropped = ctrl_c();
-            drop(dropped);
             let kept = Signal::new(Signal::INT).unwrap();
-            timeout(MOMENT, ctrl_c()).await.unwrap_err();
             raise(Raw::INT);
             received(&kept).await;
             drop(kept);
             raise(Raw::INT);
             sleep(LONG).await;
         });
+    });
+    if let Some(status) = status {
+        assert_eq!(status.signal(), Some(2), "{status}");
+    }
+}
+
+/// As programs do that were written for tokio, where the handler stays for ever.
+#[test]
+fn a_ctrl_c_between_two_waits_for_it_goes_to_the_second() {
+    let test = "signals::a_ctrl_c_between_two_waits_for_it_goes_to_the_second";
+    alone(test, "", || {
+        let before = count_fds();
+        let event_loop = EventLoop::new().unwrap();
+        event_loop.block_on(async {
+            for polled in [false, true] {
+                let pressed = ctrl_c();
+                if polled {
+                    timeout(MOMENT, pressed).await.unwrap_err();
+                } else {
+                    drop(pressed);
+                }
+                raise(Raw::INT);
+                yield_now().await;
+                timeout(LONG, ctrl_c()).await.unwrap().unwrap();
+            }
+            // Also one that comes while the first is seen to, where that is asked for.
+            let pressed = ctrl_c().keep();
+            raise(Raw::INT);
+            timeout(LONG, pressed).await.unwrap().unwrap();
+            raise(Raw::INT);
+            timeout(LONG, ctrl_c().keep()).await.unwrap().unwrap();
+            timeout(MOMENT, ctrl_c()).await.unwrap_err();
+        });
+        // Between two futures of the same loop.
+        raise(Raw::INT);
+        let pressed = event_loop.block_on(async { timeout(LONG, ctrl_c().keep()).await });
+        pressed.unwrap().unwrap();
+        drop(event_loop);
+        assert_eq!(count_fds(), before);
+    });
+}
+
+/// To keep it takes no descriptor, and one that has come is not lost to a future that was made after it.
+#[test]
+fn a_ctrl_c_is_kept_without_descriptors_and_by_the_first_that_goes() {
+    let test = "signals::a_ctrl_c_is_kept_without_descriptors_and_by_the_first_that_goes";
+    alone(test, "", || {
+        run(async {
+            let first = ctrl_c();
+            let come = Signal::new(Signal::INT).unwrap();
+            raise(Raw::INT);
+            received(&come).await;
+            let second = ctrl_c();
+            drop(first);
+            drop(second);
+            timeout(LONG, ctrl_c()).await.unwrap().unwrap();
+
+            let pressed = ctrl_c();
+            let limit = getrlimit(Resource::Nofile);
+            let none = Rlimit {
+                current: Some(0),
+                ..limit
+            };
+            setrlimit(Resource::Nofile, none).unwrap();
+            drop(pressed);
+            raise(Raw::INT);
+            timeout(LONG, ctrl_c()).await.unwrap().unwrap();
+            setrlimit(Resource::Nofile, limit).unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_loop_that_ends_leaves_ctrl_c_as_it_was() {
+    let status = fate("signals::a_loop_that_ends_leaves_ctrl_c_as_it_was", || {
+        run(async {
+            let pressed = ctrl_c().keep();
+            raise(Raw::INT);
+            timeout(LONG, pressed).await.unwrap().unwrap();
+            drop(ctrl_c());
+        });
+        raise(Raw::INT);
+        thread::sleep(LONG); // another thread may be the one that it ends
     });
     if let Some(status) = status {
         assert_eq!(status.signal(), Some(2), "{status}");

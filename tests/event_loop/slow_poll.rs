@@ -183,7 +183,7 @@ fn the_watchdog_sleeps_with_its_loop_and_goes_with_it() {
                 assert!(woken() - before <= 3, "{} times", woken() - before);
             });
             drop(event_loop);
-            assert_eq!(count_threads("trefoil-watch"), 0, "joined, not only told");
+            wait_until("the watchdog's end", || count_threads("trefoil-watch") == 0);
             assert!(told.iter().all(|slow| slow.elapsed() < LONG));
             // One that blocks for ever is told of, and nobody waits for it.
             let start = Instant::now();

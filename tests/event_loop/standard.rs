@@ -1,11 +1,14 @@
 //! The standard streams of a process: whatever they are, they keep nobody waiting.
 
-use std::io::{Read, Write};
+use std::future::poll_fn;
+use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::pin::Pin;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_io::AsyncWrite;
 use trefoil::io::{stderr, stdin, stdout};
 use trefoil::run;
 use trefoil::time::{sleep, timeout};
@@ -245,6 +248,44 @@ fn output_to_a_file_goes_where_the_position_is() {
         status.success() && text.contains("<one><two><three><four>"),
         "{text}"
     );
+}
+
+/// Whatever it is, all slices go out in one call.
+#[test]
+fn all_slices_go_out_at_once() {
+    let test = "standard::all_slices_go_out_at_once";
+    if is_again(test) {
+        return within_deadline(|| {
+            run(async {
+                let slices = [&b"<one>"[..], b"", b"<two>", b"<three>"].map(IoSlice::new);
+                let mut output = stdout();
+                let count =
+                    poll_fn(|cx| Pin::new(&mut output).poll_write_vectored(cx, &slices)).await;
+                assert_eq!(count.unwrap(), 17);
+                output.flush().await.unwrap();
+            });
+        });
+    }
+    let read = |mut from: std::fs::File, mut child: std::process::Child| {
+        let mut said = String::new();
+        from.read_to_string(&mut said).unwrap();
+        assert!(child.wait().unwrap().success(), "{said}");
+        assert!(said.contains("<one><two><three>"), "{said}");
+    };
+    // A pipe, a socket, a file.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let child = again(test, "").stdout(writer).spawn().unwrap();
+    read(OwnedFd::from(reader).into(), child);
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let child = again(test, "").stdout(OwnedFd::from(far)).spawn().unwrap();
+    read(OwnedFd::from(near).into(), child);
+    let path = std::env::temp_dir().join(format!("trefoil-slices-{}", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    let mut child = again(test, "").stdout(file).spawn().unwrap();
+    child.wait().unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    read(file, child);
 }
 
 /// Both sides of a new terminal.

@@ -4,41 +4,17 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use trefoil::io::{TcpListener, TcpStream};
 
-pub(crate) use crate::deadline::{asleep, within_deadline};
+pub(crate) use crate::deadline::{alone, asleep, within_deadline};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
-
-/// Runs `f` in a process in which nothing else runs: this test again, by itself.
-/// `prelude` is shell code that comes before.
-pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static) {
-    if std::env::var("TREFOIL_ALONE").as_deref() == Ok(test) {
-        return within_deadline(f);
-    }
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(format!(
-            "{prelude}\nexec \"$0\" --exact {test} --nocapture --test-threads 1"
-        ))
-        .arg(std::env::current_exe().unwrap())
-        .env("TREFOIL_ALONE", test)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
 
 pub(crate) fn count_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -61,6 +37,22 @@ pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
         assert!(start.elapsed() < LONG, "still not: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// No child is left: none that runs, no zombie.
+pub(crate) fn no_children() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
+}
+
+/// Waits until there are no children, and no more descriptors than there were: fewer, if something was about to
+/// close one when they were counted.
+pub(crate) fn nothing_left(fds: usize) {
+    wait_until("the end of all children", no_children);
+    wait_until("the end of the reaper", || {
+        count_threads("trefoil-reaper") == 0
+    });
+    wait_until("the end of its descriptors", || count_fds() <= fds);
 }
 
 pub(crate) fn panic_message(f: impl FnOnce()) -> String {

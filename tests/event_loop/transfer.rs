@@ -2,14 +2,16 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Result};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use trefoil::io::{TcpStream, UnixStream};
 use trefoil::time::sleep;
 use trefoil::{join_all, run, spawn, yield_now};
 
@@ -149,6 +151,76 @@ fn a_read_that_stops_at_urgent_data_does_not_strand_what_follows() {
                 got.extend_from_slice(&buffer[..count]);
             }
             assert_eq!(got, b"1abcdef");
+        });
+    });
+}
+
+/// Both before the first read, and both in one event: after a read that took less than it could
+/// have, the next one waits, and meanwhile the other direction goes on. So whoever looks whether
+/// the caller is still there (hyper does) can answer before it is told that the caller says no more.
+#[test]
+fn after_a_short_read_the_end_is_not_told_before_others_have_had_their_turn() {
+    fn read<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<Result<usize>> {
+        Pin::new(stream).poll_read(cx, &mut [0; 64])
+    }
+    fn write<S: AsyncWrite + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<Result<usize>> {
+        Pin::new(stream).poll_write(cx, b"words")
+    }
+    async fn check<S>(mut near: S, mut far: S, watched: bool, end: impl FnOnce(&S))
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if watched {
+            let waits = poll_fn(|cx| Poll::Ready(read(cx, &mut far).is_pending())).await;
+            assert!(waits);
+        }
+        poll_fn(|cx| write(cx, &mut near)).await.unwrap();
+        end(&near);
+        poll_fn(|cx| {
+            let question = ready!(read(cx, &mut far));
+            assert_eq!(question.unwrap(), 5);
+            // In the same poll: nothing more has been reported meanwhile.
+            let more = read(cx, &mut far);
+            assert!(more.is_pending(), "{more:?} (watched: {watched})");
+            let answer = write(cx, &mut far);
+            assert!(matches!(answer, Poll::Ready(Ok(5))), "{answer:?}");
+            Poll::Ready(())
+        })
+        .await;
+        let rest = poll_fn(|cx| read(cx, &mut far)).await;
+        assert_eq!(rest.unwrap(), 0, "the end");
+        assert_eq!(poll_fn(|cx| read(cx, &mut near)).await.unwrap(), 5);
+    }
+    within_deadline(|| {
+        run(async {
+            for watched in [false, true] {
+                let (near, far) = pair().await;
+                let end = |near: &TcpStream| near.shutdown(Shutdown::Write).unwrap();
+                check(near, far, watched, end).await;
+                let (near, far) = UnixStream::pair().unwrap();
+                let end = |near: &UnixStream| near.shutdown(Shutdown::Write).unwrap();
+                check(near, far, watched, end).await;
+            }
+        });
+    });
+}
+
+/// What comes between a short read and the loop's first look at the stream is not missed.
+#[test]
+fn what_follows_a_short_read_is_reported_though_nobody_watched_yet() {
+    within_deadline(|| {
+        run(async {
+            for more in [&b"more"[..], b""] {
+                let (near, far) = pair().await;
+                near.write_all(b"some").await.unwrap();
+                let mut bytes = [0; 64];
+                assert_eq!(far.read(&mut bytes).await.unwrap(), 4);
+                near.write_all(more).await.unwrap();
+                near.shutdown(Shutdown::Write).unwrap();
+                let mut rest = Vec::new();
+                far.read_to_end(&mut rest).await.unwrap();
+                assert_eq!(rest, more);
+            }
         });
     });
 }

@@ -443,6 +443,41 @@ impl<F: Future + Unpin> NeverEnds for F {
     }
 }
 
+/// What is too long for the clock ends when the clock does: nothing waits for ever, and what comes
+/// later is due at once.
+#[test]
+fn the_longest_of_all_times_ends_with_the_clock() {
+    within_deadline(|| {
+        let outside = (
+            sleep(Duration::MAX),
+            timeout(Duration::MAX, pending::<()>()),
+        );
+        let ((), took) = virtually(async move {
+            let start = time::now();
+            let longest = spawn(sleep(Duration::MAX));
+            let almost = spawn(sleep(Duration::from_secs(1 << 62)));
+            let mut beat = interval(Duration::MAX);
+            assert_eq!(beat.tick().await, start);
+            let late = LoopHandle::current().call_later(Duration::MAX, || 7);
+            almost.await.unwrap();
+            assert!(!longest.is_finished());
+            longest.await.unwrap();
+            outside.0.await;
+            assert!(matches!(outside.1.await, Err(TaskError::TimedOut)));
+            assert_eq!(late.await.unwrap(), 7);
+            beat.tick().await;
+            let end = time::now();
+            assert_eq!(end.checked_add(Duration::from_secs(1)), None);
+            for more in [Duration::from_secs(1), Duration::MAX] {
+                sleep(more).await;
+                assert!(timeout(more, pending::<()>()).await.is_err());
+                assert_eq!(time::now(), end);
+            }
+        });
+        assert!(took < LONG / 4, "{took:?}");
+    });
+}
+
 #[test]
 fn a_thousand_years_take_no_time_and_are_exact() {
     within_deadline(|| {

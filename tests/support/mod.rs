@@ -2,10 +2,13 @@
 
 #![allow(dead_code)] // not every program needs all of it
 
+pub(crate) mod refuse;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::{Child, Command, Stdio, exit};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -14,10 +17,14 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the test of chaos goes on: `TREFOIL_CHAOS=seconds`.
+/// How long a test waits for one thing: longer than anything takes on a busy machine, and less than `LIMIT`,
+/// so that what hangs is named.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long the test of chaos goes on, and others a part of it: `TREFOIL_CHAOS=seconds`.
 pub(crate) fn chaos() -> Duration {
     let seconds = std::env::var("TREFOIL_CHAOS").ok();
-    Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(4))
+    Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(2))
 }
 
 /// How many workers the counted chaos kills: `TREFOIL_KILLS=n`.
@@ -26,52 +33,73 @@ pub(crate) fn kills() -> u64 {
     kills.and_then(|n| n.parse().ok()).unwrap_or(150)
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Test {
+    /// With its module's path.
     pub(crate) name: &'static str,
     pub(crate) run: fn(),
 }
 
-/// Declares the tests and lists them in `TESTS`.
+/// Declares the tests of a module and lists them in `TESTS`.
 macro_rules! tests {
     ($($(#[$note:meta])* fn $name:ident() $body:block)*) => {
         $($(#[$note])* fn $name() $body)*
-        static TESTS: &[Test] = &[$(Test { name: stringify!($name), run: $name }),*];
+        pub(crate) static TESTS: &[Test] =
+            &[$(Test { name: concat!(module_path!(), "::", stringify!($name)), run: $name }),*];
     };
 }
 pub(crate) use tests;
 
-/// Runs `tests`, one after the other, understanding as much of libtest's command line as
-/// `cargo test` and `cargo nextest` use.
-pub(crate) fn main(tests: &[Test]) {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let mut names = args
-        .iter()
-        .filter(|arg| !arg.starts_with('-') && *arg != "terse" && *arg != "pretty");
+impl Test {
+    /// With its module, without the program.
+    fn name(&self) -> &'static str {
+        self.name.split_once("::").unwrap().1
+    }
+}
+
+/// Runs `tests`, which are a list for each module, understanding as much of libtest's command line as
+/// `cargo test` and `cargo nextest` use. The tests of a module run one after the other, because many count what their
+/// process has; modules run side by side, each in a process of its own, because most tests wait most of the time.
+pub(crate) fn main(tests: &[&[Test]]) {
+    if tests.len() > 1 && std::env::args().len() == 1 {
+        return side_by_side(tests);
+    }
+    let tests = tests.concat();
+    let (mut flags, mut names, mut skips) = (Vec::new(), Vec::new(), Vec::new());
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--skip" => skips.extend(args.next()),
+            "--format" | "--color" | "--test-threads" => drop(args.next()),
+            flag if flag.starts_with('-') => flags.push(arg),
+            _ => names.push(arg),
+        }
+    }
+    let has = |flag: &str| flags.iter().any(|arg| arg == flag);
     if has("--list") {
         if !has("--ignored") {
             tests
                 .iter()
-                .for_each(|test| println!("{}: test", test.name));
+                .for_each(|test| println!("{}: test", test.name()));
         }
         return;
     }
-    let filter = names.next();
-    let chosen = |test: &&Test| match filter {
-        Some(name) if has("--exact") => test.name == name,
-        Some(name) => test.name.contains(name.as_str()),
-        None => true,
+    let fits = |test: &Test, name: &String| match has("--exact") {
+        true => test.name() == name,
+        false => test.name().contains(name.as_str()),
     };
     let chosen: Vec<&Test> = tests
         .iter()
-        .filter(chosen)
+        .filter(|test| names.is_empty() || names.iter().any(|name| fits(test, name)))
+        .filter(|test| !skips.iter().any(|name| fits(test, name)))
         .filter(|_| !has("--ignored"))
         .collect();
     println!("\nrunning {} tests", chosen.len());
+    let begins = watchdog();
     let failed: Vec<&str> = chosen
         .iter()
-        .filter(|test| !passes(test))
-        .map(|test| test.name)
+        .filter(|test| !passes(test, &begins))
+        .map(|test| test.name())
         .collect();
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     println!(
@@ -86,27 +114,70 @@ pub(crate) fn main(tests: &[Test]) {
     }
 }
 
-fn passes(test: &Test) -> bool {
-    print!("test {} ... ", test.name);
-    let _ = std::io::stdout().flush();
-    let (done, watch) = mpsc::channel::<()>();
-    let name = test.name;
-    let limit = LIMIT + chaos() + Duration::from_secs(kills() / 10);
-    let watchdog = std::thread::spawn(move || {
-        if watch.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("test {name} takes too long");
-            std::process::abort();
+fn side_by_side(tests: &[&[Test]]) {
+    let modules: Vec<&str> = tests
+        .iter()
+        .map(|tests| tests[0].name().rsplit_once("::").unwrap().0)
+        .collect();
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let run = || {
+        while let Some(module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let part = Command::new(std::env::current_exe().unwrap())
+                .arg(format!("{module}::"))
+                .output()
+                .unwrap();
+            let mut out = std::io::stdout().lock();
+            out.write_all(&part.stderr).unwrap();
+            out.write_all(&part.stdout).unwrap();
+            if !part.status.success() {
+                writeln!(out, "the tests of {module}: {}", part.status).unwrap();
+                failed.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    let width = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    std::thread::scope(|scope| {
+        (0..width).for_each(|_| drop(scope.spawn(run)));
+    });
+    if failed.load(Ordering::Relaxed) {
+        exit(101);
+    }
+}
+
+/// Ends the program when a test takes too long. It is told when one begins, and is there from the first to the
+/// last: a thread for each would be one more to count while it ends.
+fn watchdog() -> mpsc::Sender<&'static str> {
+    let (begins, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let limit = LIMIT + chaos() + Duration::from_secs(kills() / 10);
+        let mut test = "";
+        loop {
+            match told.recv_timeout(limit) {
+                Ok(next) => test = next,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    eprintln!("test {test} takes too long");
+                    std::process::abort();
+                }
+            }
         }
     });
+    begins
+}
+
+fn passes(test: &Test, begins: &mpsc::Sender<&'static str>) -> bool {
+    print!("test {} ... ", test.name());
+    let _ = std::io::stdout().flush();
+    begins.send(test.name()).unwrap();
+    let begin = Instant::now();
     let passed = catch_unwind(test.run).is_ok();
-    drop(done);
-    let _ = watchdog.join();
-    println!("{}", if passed { "ok" } else { "FAILED" });
+    let verdict = if passed { "ok" } else { "FAILED" };
+    println!("{verdict} <{:.1}s>", begin.elapsed().as_secs_f64());
     passed
 }
 
 /// Which helper a process is to be.
-const HELPER: &str = "TREFOIL_TEST_HELPER";
+pub(crate) const HELPER: &str = "TREFOIL_TEST_HELPER";
 
 /// Runs the helper that this process was started as, if it was. A helper that has workers of
 /// its own begins with `init`: they come through here, too.
@@ -180,9 +251,13 @@ pub(crate) fn note(path: &str, number: u64) {
     file.write_all(&number.to_ne_bytes()).unwrap();
 }
 
-/// Waits until `done`; the watchdog ends what never is.
+/// Waits until `done`. What never is panics where this was called; if the test does not end then, the watchdog
+/// ends the program.
+#[track_caller]
 pub(crate) fn until(mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
     while !done() {
+        assert!(begin.elapsed() < PATIENCE, "not after {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -199,18 +274,22 @@ pub(crate) fn census() -> (usize, usize, bool) {
     (count("/proc/self/fd"), count("/proc/self/task"), children)
 }
 
-/// Waits until there is no more of anything than there was, which another test's end may have
-/// made less of meanwhile.
+/// Waits until there is no more of anything than there was. Never compare for equality: `before` may have
+/// counted what an earlier test was about to end, a thread that has been joined among it.
+#[track_caller]
 pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
-    let more =
-        |now: (usize, usize, bool)| now.0 > before.0 || now.1 > before.1 || (now.2 && !before.2);
     let begin = Instant::now();
-    until(|| !more(census()) || begin.elapsed() > Duration::from_secs(5));
-    let now = census();
-    assert!(
-        !more(now),
-        "descriptors, threads, children: {now:?}, they were {before:?}"
-    );
+    loop {
+        let now = census();
+        if now.0 <= before.0 && now.1 <= before.1 && now.2 <= before.2 {
+            return;
+        }
+        assert!(
+            begin.elapsed() < PATIENCE / 3,
+            "descriptors, threads, children: {now:?}, they were {before:?}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 pub(crate) fn pool(workers: usize) -> trefoil::ProcessPool {

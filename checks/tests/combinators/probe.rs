@@ -24,6 +24,11 @@ impl Out {
         !matches!(self, Out::Value(_))
     }
 
+    /// Nobody has cancelled it.
+    pub(crate) fn failed_by_itself(self) -> bool {
+        !matches!(self, Out::Value(_) | Out::Cancelled)
+    }
+
     pub(crate) fn of_error(error: &TaskError) -> Self {
         match error {
             TaskError::Cancelled => Out::Cancelled,

@@ -232,7 +232,7 @@ fn consume(how: How, case: &Case<'_>, tasks: Vec<Task<Probe>>) -> Option<Taken> 
             let (done, pending) = wait(tasks, until, None).wait();
             let failed = done
                 .iter()
-                .any(|task| promised(parts[number(task.id())]).failed());
+                .any(|task| promised(parts[number(task.id())]).failed_by_itself());
             match until {
                 Until::First => assert!(!done.is_empty() || parts.is_empty()),
                 Until::FirstError => assert!(failed || pending.is_empty()),

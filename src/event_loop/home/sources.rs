@@ -16,13 +16,14 @@ use super::Home;
 use crate::task::panic::contain;
 
 impl Home {
-    pub(crate) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
-        let registered = self.reactor.borrow_mut().register(fd);
+    /// `writable`: a write may be tried before the kernel has said so.
+    pub(crate) fn register(&self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
+        let registered = self.reactor.borrow_mut().register(fd, writable);
         match registered {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // A source that was dropped elsewhere is gone only once its note is read.
                 self.follow_notes();
-                self.reactor.borrow_mut().take_over(fd)
+                self.reactor.borrow_mut().take_over(fd, writable)
             }
             registered => registered,
         }
@@ -30,16 +31,20 @@ impl Home {
 
     /// As [`register`](Self::register), for a descriptor that is not ours to close: who
     /// drops its source says so to `Shared::unwatch` first.
-    pub(crate) fn register_lent(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+    pub(crate) fn register_lent(
+        &self,
+        fd: BorrowedFd<'_>,
+        writable: bool,
+    ) -> io::Result<SourceKey> {
         if !self.shared.can_unwatch() {
             let unwatch = self.reactor.borrow().unwatch()?;
             self.shared.set_unwatch(unwatch);
         }
-        self.register(fd)
+        self.register(fd, writable)
     }
 
     /// `Ready` once an operation may be tried; until then the task is entered
-    /// under `number`.
+    /// under `number`, or is woken at once, if all that it has to wait for is the next turn.
     pub(crate) fn poll_ready(
         &self,
         key: SourceKey,
@@ -51,6 +56,11 @@ impl Home {
             let mut reactor = self.reactor.borrow_mut();
             if reactor.is_ready(key, direction) {
                 return Poll::Ready(());
+            }
+            if reactor.is_ready_next(key, direction) {
+                drop(reactor);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             self.waits_for(match direction {
                 Direction::Read => live::READ,
@@ -76,8 +86,9 @@ impl Home {
         self.reactor.borrow_mut().clear(key, direction);
     }
 
-    pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction) {
-        self.reactor.borrow_mut().clear_short(key, direction);
+    pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction, drained: bool) {
+        let mut reactor = self.reactor.borrow_mut();
+        reactor.clear_short(key, direction, drained);
     }
 
     pub(crate) fn forget(&self, key: SourceKey, direction: Direction, number: u64) {

@@ -6,7 +6,7 @@
 //! 1. A read is begun with a buffer as long as the caller's (within [`MOST`]). What it gives stays
 //!    here until somebody takes it: so a read whose future is dropped loses nothing, and the next
 //!    read begins with it.
-//! 2. A write copies its bytes, begins, and is accepted at once. Its error is told to whoever
+//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error is told to whoever
 //!    writes, flushes or seeks next. The inherent methods of [`File`](super::File) flush, so that
 //!    they tell their own.
 //! 3. Whatever begins waits for what runs. Before a write, or a seek from the current position,
@@ -18,7 +18,7 @@
 //! Checked by `tests/event_loop/`.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -88,7 +88,7 @@ impl Cursor {
         let Some(running) = &mut self.running else {
             return Poll::Ready(Ok(Settled::Nothing));
         };
-        let done = ready!(Pin::new(running).poll(cx));
+        let done = ready!(Pin::new(running).poll(cx)).map_err(offload::in_words);
         self.running = None;
         let seeking = self.seeking.take();
         Poll::Ready(Ok(match done? {
@@ -161,16 +161,19 @@ impl Cursor {
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        bytes: &[u8],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush(cx))?;
-        if bytes.is_empty() {
+        if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
         let back = self.give_back();
-        let count = bytes.len().min(MOST);
         let mut copy = std::mem::take(&mut self.bytes);
-        copy.extend_from_slice(&bytes[..count]);
+        for slice in slices {
+            let room = MOST - copy.len();
+            copy.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        let count = copy.len();
         self.begin(move |mut file| {
             let placed = match back {
                 0 => Ok(0),

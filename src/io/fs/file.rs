@@ -8,7 +8,7 @@
 
 use std::fs::{File as Inner, Metadata, Permissions};
 use std::future::poll_fn;
-use std::io::{self, SeekFrom};
+use std::io::{self, IoSlice, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -335,7 +335,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = poll_fn(|cx| self.cursor.poll_write(cx, bytes)).await?;
+        let count = poll_fn(|cx| self.cursor.poll_write(cx, &[IoSlice::new(bytes)])).await?;
         self.flush().await?;
         Ok(count)
     }
@@ -363,7 +363,7 @@ impl File {
     /// ```
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let count = poll_fn(|cx| self.cursor.poll_write(cx, bytes)).await?;
+            let count = poll_fn(|cx| self.cursor.poll_write(cx, &[IoSlice::new(bytes)])).await?;
             bytes = &bytes[count..];
         }
         self.flush().await
@@ -602,7 +602,15 @@ impl AsyncWrite for File {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.cursor.poll_write(cx, bytes)
+        self.cursor.poll_write(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.cursor.poll_write(cx, slices)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -49,7 +49,7 @@ use crate::offload;
 async fn off<R: Send + 'static>(
     call: impl FnOnce() -> io::Result<R> + Send + 'static,
 ) -> io::Result<R> {
-    offload::run(call).await?
+    offload::run(call).await.map_err(offload::in_words)?
 }
 
 fn owned<P: AsRef<Path>>(path: P) -> PathBuf {

@@ -118,7 +118,7 @@ impl ReadDir {
             if let Some(running) = &mut self.running {
                 let batch = ready!(Pin::new(running).poll(cx));
                 self.running = None;
-                self.batch = batch?;
+                self.batch = batch.map_err(offload::in_words)?;
             }
             if let Some(entry) = self.batch.entries.pop_front() {
                 return Poll::Ready(entry.map(|entry| Some(DirEntry(Arc::new(entry)))));

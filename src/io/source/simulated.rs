@@ -17,10 +17,12 @@
 //! - each byte was read once;
 //! - after the wires have closed, every actor ends, and no waiter and no task is left.
 //!
-//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, an
+//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one that is never tried again, an
 //! event that wakes only the first waiter or only one direction, a generation that is not looked
 //! at, readiness that is never set, a waiter that keeps its first waker, shares its number
 //! or stays when it is dropped) it fails within the first few dozen.
+//!
+//! Length: the kernel's part and those who use it are one simulation.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -67,6 +69,8 @@ impl Random {
 
 struct Wire {
     source: Source<OwnedFd>,
+    /// A read may stop before it has taken what there is.
+    stops: bool,
     random: Random,
     state: RefCell<State>,
 }
@@ -92,6 +96,7 @@ impl Wire {
         let quiet = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
         Rc::new(Self {
             source: Source::new(quiet),
+            stops: random.one_in(3),
             random: random.clone(),
             state: RefCell::default(),
         })
@@ -191,6 +196,9 @@ impl Wire {
                     Err(io::ErrorKind::WouldBlock.into())
                 };
             }
+            if self.stops && self.random.one_in(3) {
+                count = 1; // no mark is reported
+            }
             match &mut state.mark {
                 Some(0) => state.mark = None,
                 Some(ahead) => {
@@ -206,7 +214,10 @@ impl Wire {
         if self.random.one_in(6) {
             self.arrive(1); // before anybody can say that the next read would block
         }
-        Ok(Outcome::of(wanted, count))
+        Ok(match Outcome::of(wanted, count) {
+            Outcome::Short(count) if self.stops => Outcome::Stopped(count),
+            outcome => outcome,
+        })
     }
 
     fn write(&self, wanted: usize) -> io::Result<Outcome<usize>> {

@@ -2,14 +2,14 @@
 //!
 //! The protocol, and what happens when somebody dies in it, is told in the module above.
 //!
-//! Tests: `tests/process_channel.rs`.
+//! Tests: `tests/process/channel.rs`.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::{FallocateFlags, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -21,6 +21,7 @@ use super::watch::Interest;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::sys::broken_pipe;
+use crate::sys::poll::poll;
 use crate::sys::tally::{PAGE, Tally};
 
 /// How long a record is, and how long in a channel of very many (W21).

@@ -34,7 +34,7 @@
 //! **Rejected.** Time alone: who has not moved for ten milliseconds is not dead, on a busy machine. A robust
 //! mutex: who is stopped while holding it stops all.
 //!
-//! Tests: below; `checks/tests/channel_models.rs` (under loom); `tests/process_channel.rs`.
+//! Tests: below; `checks/tests/channel_models.rs` (under loom); `tests/process/channel.rs`.
 
 use std::collections::HashMap;
 

@@ -3,7 +3,7 @@
 //! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
 //! that blocks, in `watch` for a future. Nothing is taken out before it is given to somebody.
 //!
-//! Tests: `tests/process_channel.rs`.
+//! Tests: `tests/process/channel.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;

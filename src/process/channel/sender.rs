@@ -3,7 +3,7 @@
 //! What is common to all ways of sending: the item is encoded and packed first, on the
 //! caller's thread; [`Packed`] gives its memory back if it does not get sent.
 //!
-//! Tests: `tests/process_channel.rs`.
+//! Tests: `tests/process/channel.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,8 +14,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::super::baggage;
-use super::super::client::unencodable;
+use super::super::client::pack;
 use super::super::portable::Portable;
 use super::pipe::{Outgoing, Pipe, Refused, Side};
 use super::watch::Ready;
@@ -129,8 +128,7 @@ impl<T: Portable> Sender<T> {
     }
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
-        let (bytes, parcels) = baggage::packing(|| postcard::to_stdvec(item));
-        let bytes = bytes.map_err(unencodable::<T>)?;
+        let (bytes, parcels) = pack(item)?;
         if parcels.is_some() {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));

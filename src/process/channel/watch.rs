@@ -14,7 +14,7 @@
 //! Wakers are strangers' code: they are cloned, called and dropped outside of the lock. Should the system
 //! refuse the thread or its bell, waiters are woken at once: they look and ask again.
 //!
-//! Tests: `tests/process_channel.rs`.
+//! Tests: `tests/process/channel.rs`.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -24,13 +24,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use super::super::baggage::Parcel;
 use super::super::driver::poll_by_parts;
 use crate::loom::{Mutex, thread};
 use crate::sys::fork::PerProcess;
+use crate::sys::poll::poll;
 use crate::task::panic;
 
 /// How long the idle thread stays.

@@ -156,7 +156,7 @@ impl World {
                         pages: Pages::map(&memory).unwrap(),
                         says: Vec::new(),
                     };
-                    peer.says.extend(wire::hello(image().id()));
+                    peer.says.extend(wire::hello(image().name()));
                     self.peer = Some(peer);
                 }
                 Action::Send { mut head, body, .. } => {
@@ -174,7 +174,7 @@ impl World {
         let Ok(Some((frame, _))) = Frame::decode(frame) else {
             unreachable!("the driver speaks the protocol")
         };
-        let Frame::Batch { batch, items } = frame else {
+        let Frame::Batch { batch, items, .. } = frame else {
             self.peer = None;
             return;
         };

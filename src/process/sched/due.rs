@@ -20,7 +20,7 @@
 //! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
 //! deadline yet. A heap would have to be told of each frame that comes, lands or is judged, which is more than what it saves.
 //!
-//! Tests: `sim`, `tests/process_calls.rs`.
+//! Tests: `sim`, `tests/process/calls.rs`.
 
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,7 @@ impl Sched {
         } else if runs(worker, position) || worker.window[position].end == 0 {
             // (It may have to be killed because it has not begun: its ends are open as long as it lives.)
             worker.fruitful = true;
-            self.kill(index);
+            self.kill(index, now);
         }
     }
 
@@ -170,7 +170,7 @@ impl Sched {
         if each && worker.window[place].end > begun {
             // Nothing can be taken back (`gate`, 4.) but from who is gone: nobody else's item may be lost with it.
             worker.fruitful = true;
-            self.kill(index);
+            self.kill(index, now);
             return None;
         }
         self.counters.timed_out.add(1);

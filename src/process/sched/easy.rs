@@ -2,12 +2,13 @@
 //!
 //! `shortcut` asks these questions under the engine's lock; none of the answers runs anybody's code.
 //!
-//! Tests: `tests/process_speed.rs`, `tests/process_callers.rs`.
+//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`.
 
 use std::time::Instant;
 
 use super::Sched;
 use crate::process::crew::Worker;
+use crate::process::readers::{Chore, Reading};
 
 impl Sched {
     /// Nothing is due, and work is handed out as ever.
@@ -22,9 +23,21 @@ impl Sched {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
         !self.is_calm(now)
             || !self.actions.is_empty()
+            || !self.chores.is_empty()
             || !self.queue.is_empty()
             || self.has_leavers()
             || takes_over()
+    }
+
+    /// What is to be decoded for the job `id`, by its caller.
+    pub(crate) fn readings_of(&mut self, id: u64) -> Vec<Reading> {
+        let own = |chore: &mut Chore| matches!(chore, Chore::Read(reading) if reading.job == id);
+        let own = self.chores.extract_if(.., own);
+        own.filter_map(|chore| match chore {
+            Chore::Read(reading) => Some(reading),
+            Chore::Drop(_) => None,
+        })
+        .collect()
     }
 
     /// A worker is to be told to go.

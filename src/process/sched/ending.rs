@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use super::{Action, Body, Sched};
 use crate::process::crew::{INITIALIZE, State};
-use crate::process::job::{Context, Job};
+use crate::process::job::{Context, Taken, Values};
+use crate::process::readers::{Chore, Reading};
 use crate::process::wire;
 use crate::task::{TaskError, WorkerExit};
 
@@ -72,7 +73,7 @@ impl Sched {
                     self.fail(id, 0, TaskError::Cancelled, now);
                 }
                 for index in 0..self.workers.len() {
-                    self.kill(index);
+                    self.kill(index, now);
                 }
             }
         }
@@ -81,6 +82,11 @@ impl Sched {
     /// Nothing new begins.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_some_and(|stop| stop.how >= How::CancelPending)
+    }
+
+    /// Nobody waits for anything any more.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.how == How::Kill)
     }
 
     /// Everything has ended and every worker is gone.
@@ -124,7 +130,7 @@ impl Sched {
             match self.workers[index].state {
                 // (Else something runs that was cancelled, and has its grace.)
                 State::Ready if self.workers[index].is_through() => self.leave(index, now),
-                State::Starting(_) | State::Preparing => self.kill(index),
+                State::Starting(_) | State::Preparing => self.kill(index, now),
                 _ => {}
             }
         }
@@ -148,13 +154,31 @@ impl Sched {
         });
     }
 
-    pub(super) fn kill(&mut self, index: usize) {
+    /// The time of a worker is up in the state that it is in.
+    pub(super) fn insist(&mut self, index: usize, now: Instant) {
+        match &mut self.workers[index].state {
+            State::Dying(since) => {
+                *since = now;
+                self.actions.push(Action::Kill(index));
+            }
+            State::Starting(_) => self.late(index, now),
+            _ => self.kill(index, now),
+        }
+    }
+
+    /// It has not got to `init`, and will not.
+    pub(crate) fn late(&mut self, index: usize, now: Instant) {
+        self.workers[index].late = true;
+        self.kill(index, now);
+    }
+
+    pub(crate) fn kill(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
         if matches!(
             worker.state,
             State::Starting(_) | State::Preparing | State::Ready | State::Leaving(_)
         ) {
-            worker.state = State::Dying;
+            worker.state = State::Dying(now);
             self.actions.push(Action::Kill(index));
         }
     }
@@ -178,10 +202,18 @@ impl Sched {
         for id in ids {
             self.fail_waiting(id, &error, now);
         }
+        // What stands in the queue with nothing that waits would be a reason to try again.
+        let jobs = &mut self.jobs;
+        self.queue.retain(|id| {
+            jobs.get_mut(id).is_some_and(|job| {
+                job.queued = job.items > 0;
+                job.queued
+            })
+        });
     }
 
     /// Takes back whatever a worker has not begun.
-    pub(super) fn take_all_back(&mut self, index: usize, now: Instant) {
+    pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
         for place in (0..self.workers[index].window.len()).rev() {
             if self.workers[index].window[place].job != INITIALIZE {
                 self.take_back(index, place, 0, now);
@@ -190,7 +222,15 @@ impl Sched {
     }
 
     pub(super) fn finish_if_settled(&mut self, id: u64) {
-        if !self.jobs.get(&id).is_some_and(Job::is_settled) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
+            return;
+        };
+        let holds = job.work.sink.holds();
+        if holds && !job.has_failed() && self.ending.is_none() {
+            // Whoever hands over values may be the one who drops them.
+            job.readings.push(0);
+            let nothing = |_: &[u8], _: usize| (Taken::default(), Box::new(()) as Values);
+            self.chores.push(Chore::Read(Reading::new(id, 0, nothing)));
             return;
         }
         let Some(job) = self.jobs.remove(&id) else {
@@ -200,7 +240,10 @@ impl Sched {
         if job.work.context.is_some() {
             self.forget_context(id);
         }
-        job.finish();
+        match &mut self.ending {
+            Some(ending) => *ending = Some(job),
+            None => self.chores.extend(job.finish().map(Chore::Drop)),
+        }
     }
 
     /// A worker is to run an item of `job`: the ends in contexts of other jobs are not this one's.

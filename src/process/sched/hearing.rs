@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use super::{SIGKILL, Sched};
 use crate::process::crew::{Flight, INITIALIZE, State, Worker};
-use crate::process::loan;
+use crate::process::job::{Job, Values};
+use crate::process::readers::{Chore, Part, Reading, place};
 use crate::process::sink;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
@@ -20,7 +21,7 @@ use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, up to one that is none
-    /// of the scheduler's (a hello, a bag). Returns how many bytes these are.
+    /// of the scheduler's (a hello, a bag, a list of what is missing). Returns how many bytes these are.
     pub(crate) fn receive(
         &mut self,
         worker: usize,
@@ -38,7 +39,7 @@ impl Sched {
                 return Ok(used);
             };
             match record {
-                Record::Hello { .. } | Record::Bag(_) => return Ok(used),
+                Record::Hello { .. } | Record::Bag(_) | Record::Lent(_) => return Ok(used),
                 Record::End {
                     sequence,
                     begun,
@@ -91,20 +92,26 @@ impl Sched {
             None
         };
         let taken = match job {
-            Some(job) => {
-                let sink = &mut job.work.sink;
-                let taken = match flight.piece.chunk.has_lent() {
-                    true => {
-                        let chunk = flight.piece.chunk.clone();
-                        loan::answering(chunk, || sink.values(at, bytes, most))
+            Some(job) => match job.work.sink.reader(bytes) {
+                None => {
+                    let taken = job.work.sink.values(at, bytes, most);
+                    let values = (taken.count - usize::from(taken.error.is_some())) as u64;
+                    job.answered += values;
+                    self.counters.completed.add(values);
+                    taken
+                }
+                Some(read) => {
+                    let taken = sink::skip(bytes, most);
+                    if taken.count > 0 {
+                        job.readings.push(at);
+                        let mut reading = Reading::new(flight.job, at, read);
+                        reading.count = taken.count;
+                        reading.place = place(&bytes[..taken.used]);
+                        self.chores.push(Chore::Read(reading));
                     }
-                    false => sink.values(at, bytes, most),
-                };
-                let values = (taken.count - usize::from(taken.error.is_some())) as u64;
-                job.answered += values;
-                self.counters.completed.add(values);
-                taken
-            }
+                    taken
+                }
+            },
             None => sink::skip(bytes, most),
         };
         if taken.count == 0 {
@@ -118,6 +125,37 @@ impl Sched {
         }
         self.settle(index, 0, now);
         taken.used
+    }
+
+    /// Some values of `reading` have been decoded. Returns what nobody wants, and a job that whoever decodes is to end.
+    pub(crate) fn decoded(
+        &mut self,
+        reading: &Reading,
+        part: Part,
+        now: Instant,
+    ) -> (Option<Values>, Option<Job>) {
+        let id = reading.job;
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return (Some(part.values), None);
+        };
+        let values = part.count - usize::from(part.error.is_some());
+        job.answered += values as u64;
+        self.counters.completed.add(values as u64);
+        let unwanted = match values > 0 && part.first < job.limit() {
+            true => job.work.sink.take(part.first, part.values, values),
+            false => Some(part.values),
+        };
+        if reading.is_over()
+            && let Some(place) = job.readings.iter().position(|at| *at == reading.first)
+        {
+            job.readings.swap_remove(place);
+        }
+        self.ending = Some(None);
+        if let Some(error) = part.error {
+            self.item_error(id, part.first + part.count - 1, error, now);
+        }
+        self.finish_if_settled(id);
+        (unwanted, self.ending.take().flatten())
     }
 
     /// The item whose turn it is has failed, and its worker lives.
@@ -253,7 +291,7 @@ impl Sched {
                 self.lost(&flight, begun, exit, now);
             }
         }
-        if self.policy.only.is_some() {
+        if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
             // Whatever of it has not ended never will.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
         } else if self.workers.iter().all(Worker::is_given_up) {

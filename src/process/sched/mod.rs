@@ -42,10 +42,8 @@
 //! the lock wedges all, and nobody knows who has what. Batches by
 //! count: a factor of a million lies between a tiny item and a long one.
 //!
-//! Length: the transitions of one machine, over one state; what can stand alone is in its own files.
-//!
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
-//! twice, blame is exact), `tests/process.rs`.
+//! twice, blame is exact), `tests/process/pool.rs`.
 //!
 //! Length: one state, and every decision that changes it.
 
@@ -68,6 +66,7 @@ use super::crew::{Flight, Gated, HURRY, INITIALIZE, State, UNKNOWN, Worker};
 use super::job::{Job, Work};
 use super::link::Body;
 use super::numbered::Numbered;
+use super::readers::Chore;
 use super::stats::Counters;
 use super::wire::{self, BatchHead, CodeRef};
 use crate::record;
@@ -137,6 +136,10 @@ pub(crate) struct Sched {
     /// The initializer's error: no job can run.
     broken: Option<TaskError>,
     actions: Vec<Action>,
+    /// What is to be done elsewhere.
+    pub(crate) chores: Vec<Chore>,
+    /// Somebody hands over what was decoded, and ends the job that this ends.
+    ending: Option<Option<Job>>,
 }
 
 impl Sched {
@@ -159,6 +162,8 @@ impl Sched {
             ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
+            chores: Vec::new(),
+            ending: None,
         }
     }
 
@@ -201,10 +206,15 @@ impl Sched {
         }
         if let Some(error) = failure {
             self.fail(id, behind, error, now);
-        } else {
-            self.enqueue(id, false);
-            self.finish_if_settled(id);
         }
+        // (What came before the error still runs.)
+        self.enqueue(id, false);
+        self.finish_if_settled(id);
+    }
+
+    /// There is such a job.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.jobs.contains_key(&id)
     }
 
     /// The task of a job was cancelled and has ended.
@@ -250,11 +260,11 @@ impl Sched {
             self.retire(index, now);
             let worker = &mut self.workers[index];
             if worker.limit().is_some_and(|limit| limit <= now) {
-                self.kill(index);
+                self.insist(index, now);
             } else if matches!(worker.state, State::Down(Some(at)) if at <= now)
                 && self.wants(index)
             {
-                self.workers[index].state = State::Dying; // until `started` or `died` says more
+                self.workers[index].state = State::Dying(now); // until `started` or `died` says more
                 self.actions.push(Action::Spawn(index));
             }
         }
@@ -363,7 +373,7 @@ impl Sched {
         worker.retiring |= id != INITIALIZE && worker.left(self.policy.most_tasks) == 0;
         self.actions.push(Action::Send {
             worker: index,
-            head: wire::batch_head(&batch, piece.span()),
+            head: wire::batch_head(&batch, &piece.lent(), piece.span()),
             body: Body::Items(piece),
         });
     }

@@ -6,11 +6,12 @@
 //!
 //! ```text
 //!   parent ──► worker   frame  = kind, length, payload
-//!                         WELCOME  version, image id, memory limit (0: none)
+//!                         WELCOME  name of the copy of this crate (`sys::image`), memory limit (0: none)
 //!                         CONTEXT  id, bytes
 //!                         BATCH    sequence, trampoline, function, check, count,
 //!                                  whether starts are noted, whether it is brief,
-//!                                  context (0: none), items
+//!                                  context (0: none), how many numbers are in the list, list of what is
+//!                                  missing (`loan`), items
 //!                                  item = length, bytes of the argument
 //!                         FORGET   id of a context
 //!                         BAG      numbers: of the descriptors that come with its first byte
@@ -19,7 +20,7 @@
 //!                         BYE
 //!
 //!   worker ──► parent   record = kind, length, payload
-//!                         HELLO    version, image id
+//!                         HELLO    name of the copy of this crate
 //!                         VALUE    bytes of the result
 //!                         PANIC    message, whether there is a place, file, line, column
 //!                         CODEC    of what, detail
@@ -27,11 +28,12 @@
 //!                         RETIRE   nothing: give me no more
 //!                         BAG      numbers: of the descriptors that come with its first byte
 //!                         TAKEN    nothing: the ends that an item has brought are open here
+//!                         LENT     numbers: what is missing in the next value (`loan`)
 //! ```
 //!
 //! The records of a frame's items come in the order of the items and name no
-//! index: position says it. `END` closes a frame. A bag belongs to the frame or value right behind
-//! it (`baggage`).
+//! index: position says it. `END` closes a frame. A bag or a list of what is missing belongs to the frame or value right
+//! behind it (`baggage`, `loan`).
 //!
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was
@@ -51,9 +53,6 @@ mod tests;
 
 use std::ops::Range;
 
-/// Both sides say it first; it changes with the protocol.
-pub(crate) const VERSION: u64 = 7;
-
 /// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes from the other side are not the protocol's")]
@@ -71,6 +70,7 @@ const BAG: u8 = 7;
 const TAKEN: u8 = 8;
 const NUDGE: u8 = 9;
 const HOME: u8 = 10;
+const LENT: u8 = 11;
 
 const HELLO: u8 = 1;
 const VALUE: u8 = 2;
@@ -226,8 +226,7 @@ pub(crate) struct BatchHead {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Welcome {
-        version: u64,
-        image: &'a [u8],
+        copy: &'a [u8],
         memory: u64,
     },
     /// What the items of later batches have in common.
@@ -237,6 +236,8 @@ pub(crate) enum Frame<'a> {
     },
     Batch {
         batch: BatchHead,
+        /// What is missing in the items.
+        lent: Vec<u64>,
         items: &'a [u8],
     },
     /// No more batches come with this context.
@@ -265,8 +266,7 @@ impl<'a> Frame<'a> {
     fn payload(kind: u8, reader: &mut Reader<'a>) -> Option<Self> {
         Some(match kind {
             WELCOME => Self::Welcome {
-                version: reader.number()?,
-                image: reader.bytes()?,
+                copy: reader.bytes()?,
                 memory: reader.number()?,
             },
             CONTEXT => Self::Context {
@@ -289,8 +289,11 @@ impl<'a> Frame<'a> {
                     ends: reader.number()? != 0,
                     context: reader.number()?,
                 };
+                let count = reader.number()?;
+                let lent: Option<_> = (0..count).map(|_| reader.number()).collect();
                 Self::Batch {
                     batch,
+                    lent: lent?,
                     items: reader.0,
                 }
             }
@@ -306,37 +309,34 @@ impl<'a> Frame<'a> {
     }
 }
 
-pub(crate) fn welcome(image: &[u8], memory: u64) -> Vec<u8> {
-    let mut payload = greeting(image);
+pub(crate) fn welcome(copy: &str, memory: u64) -> Vec<u8> {
+    let mut payload = greeting(copy);
     put(&mut payload, memory);
     whole(WELCOME, &payload)
 }
 
-pub(crate) fn hello(image: &[u8]) -> Vec<u8> {
-    whole(HELLO, &greeting(image))
+pub(crate) fn hello(copy: &str) -> Vec<u8> {
+    whole(HELLO, &greeting(copy))
 }
 
-fn greeting(image: &[u8]) -> Vec<u8> {
+fn greeting(copy: &str) -> Vec<u8> {
     let mut payload = Vec::new();
-    put(&mut payload, VERSION);
-    put_bytes(&mut payload, image);
+    put_bytes(&mut payload, copy.as_bytes());
     payload
 }
 
 /// Everything of a context but its bytes, of which there are `length`.
 pub(crate) fn context_head(id: u64, length: usize) -> Vec<u8> {
-    head(CONTEXT, &[id], length)
+    head(CONTEXT, [id].into_iter(), length)
 }
 
 pub(crate) fn forget(id: u64) -> Vec<u8> {
-    head(FORGET, &[id], 0)
+    head(FORGET, [id].into_iter(), 0)
 }
 
 /// What comes before a frame or a value that brings descriptors along.
 pub(crate) fn bag(numbers: &[u64]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    numbers.iter().for_each(|number| put(&mut payload, *number));
-    whole(BAG, &payload)
+    head(BAG, numbers.iter().copied(), 0)
 }
 
 fn numbers(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
@@ -359,8 +359,13 @@ pub(crate) fn nudge() -> Vec<u8> {
     whole(NUDGE, &[])
 }
 
-/// Everything of a batch but its items, of which there are `bytes` bytes.
-pub(crate) fn batch_head(batch: &BatchHead, bytes: Range<usize>) -> Vec<u8> {
+/// What comes before a value in which something is missing.
+pub(crate) fn lent(numbers: &[u64]) -> Vec<u8> {
+    head(LENT, numbers.iter().copied(), 0)
+}
+
+/// Everything of a batch but its items, of which there are `bytes` bytes, and in which is missing what is in `lent`.
+pub(crate) fn batch_head(batch: &BatchHead, lent: &[u64], bytes: Range<usize>) -> Vec<u8> {
     let BatchHead {
         sequence,
         code,
@@ -385,17 +390,19 @@ pub(crate) fn batch_head(batch: &BatchHead, bytes: Range<usize>) -> Vec<u8> {
         brief.into(),
         ends.into(),
         context,
+        lent.len() as u64,
     ];
-    head(BATCH, &numbers, bytes.len())
+    let numbers = numbers.into_iter().chain(lent.iter().copied());
+    head(BATCH, numbers, bytes.len())
 }
 
 /// A frame of `numbers` and then `length` bytes, without these.
-fn head(kind: u8, numbers: &[u64], length: usize) -> Vec<u8> {
-    let fixed: usize = numbers.iter().copied().map(width).sum();
+fn head(kind: u8, numbers: impl Iterator<Item = u64> + Clone, length: usize) -> Vec<u8> {
+    let fixed: usize = numbers.clone().map(width).sum();
     let mut head = Vec::with_capacity(fixed + 11);
     head.push(kind);
     put(&mut head, (fixed + length) as u64);
-    numbers.iter().for_each(|number| put(&mut head, *number));
+    numbers.for_each(|number| put(&mut head, number));
     head
 }
 
@@ -410,8 +417,7 @@ fn whole(kind: u8, payload: &[u8]) -> Vec<u8> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     Hello {
-        version: u64,
-        image: &'a [u8],
+        copy: &'a [u8],
     },
     Value(&'a [u8]),
     Panic {
@@ -433,6 +439,8 @@ pub(crate) enum Record<'a> {
     Bag(Vec<u64>),
     /// The ends that the item has brought are open, and need not be kept for it.
     Taken,
+    /// What is missing in the next value.
+    Lent(Vec<u64>),
 }
 
 /// What could not be decoded or encoded in a worker.
@@ -478,8 +486,7 @@ impl<'a> Record<'a> {
     fn payload(kind: u8, payload: &'a [u8], reader: &mut Reader<'a>) -> Option<Self> {
         Some(match kind {
             HELLO => Self::Hello {
-                version: reader.number()?,
-                image: reader.bytes()?,
+                copy: reader.bytes()?,
             },
             VALUE => Self::Value(payload),
             PANIC => {
@@ -509,6 +516,7 @@ impl<'a> Record<'a> {
             RETIRE => Self::Retire,
             BAG => Self::Bag(numbers(reader)?),
             TAKEN => Self::Taken,
+            LENT => Self::Lent(numbers(reader)?),
             _ => return None,
         })
     }

@@ -42,7 +42,7 @@ fn a_prefix_moves_what_is_long() {
 
 fn records() -> Vec<Vec<u8>> {
     vec![
-        hello(b"image"),
+        hello("copy"),
         [value_head(3), b"abc".to_vec()].concat(),
         [value_head(200), vec![7; 200]].concat(),
         panic("oh", Some(("a.rs", 1, 2))),
@@ -51,6 +51,7 @@ fn records() -> Vec<Vec<u8>> {
         end(1, 2, u64::MAX),
         retire(),
         taken(),
+        lent(&[1, 1 << 60, 5]),
     ]
 }
 
@@ -72,13 +73,7 @@ fn records_come_out_as_they_went_in() {
         rest = &rest[used..];
     }
     assert!(rest.is_empty());
-    assert_eq!(
-        seen[0],
-        Record::Hello {
-            version: VERSION,
-            image: b"image"
-        }
-    );
+    assert_eq!(seen[0], Record::Hello { copy: b"copy" });
     assert_eq!(seen[1], Record::Value(b"abc"));
     assert_eq!(seen[2], Record::Value(&[7; 200]));
     let place = Some(("a.rs".to_owned(), 1, 2));
@@ -112,6 +107,7 @@ fn records_come_out_as_they_went_in() {
         }
     );
     assert_eq!(seen[7], Record::Retire);
+    assert_eq!(seen[9], Record::Lent(vec![1, 1 << 60, 5]));
 }
 
 #[test]
@@ -131,11 +127,13 @@ fn frames_come_out_as_they_went_in() {
         ends: true,
         context: 1 << 20,
     };
-    let head = batch_head(&batch, 0..items.len());
+    let lent = vec![7, 1 << 40, 3];
+    let head = batch_head(&batch, &lent, 0..items.len());
     let bytes = [head, items.to_vec()].concat();
     let (frame, used) = Frame::decode(&bytes).unwrap().unwrap();
     let items = &items[..];
-    assert_eq!((frame, used), (Frame::Batch { batch, items }, bytes.len()));
+    let expected = Frame::Batch { batch, lent, items };
+    assert_eq!((frame, used), (expected, bytes.len()));
     assert_eq!(Frame::decode(&bye()), Ok(Some((Frame::Bye, 2))));
     assert_eq!(
         Frame::decode(&forget(300)),
@@ -147,14 +145,13 @@ fn frames_come_out_as_they_went_in() {
         bytes: b"ctx",
     };
     assert_eq!(Frame::decode(&bytes), Ok(Some((context, bytes.len()))));
-    let bytes = welcome(b"id", 77);
+    let bytes = welcome("copy", 77);
     assert!(matches!(
         Frame::decode(&bytes),
         Ok(Some((
             Frame::Welcome {
-                image: b"id",
+                copy: b"copy",
                 memory: 77,
-                ..
             },
             _
         )))
@@ -218,7 +215,7 @@ fn lengths_have_64_bits() {
         context: 0,
     };
     for head in [
-        batch_head(&batch, 0..LARGE as usize),
+        batch_head(&batch, &[], 0..LARGE as usize),
         context_head(1, LARGE as usize),
         value_head(LARGE as usize),
     ] {

@@ -3,6 +3,8 @@
 //! Each function here is reached through the vtable of the cell that it was
 //! made for (T7), under the conditions that `VTable` states for it. The generic
 //! code is kept to what needs the types; everything else is in the parent module.
+//!
+//! Length: cells are born in six ways, each with the argument for the references that it gives away.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
@@ -13,14 +15,16 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use super::side::SidePointer;
-use super::{Header, Kind, Ref, VTable, current, slab, stock, waker};
+use super::{
+    Handle, Header, Kind, Promise, Ref, Runnable, VTable, Yielded, current, slab, stock, waker,
+};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::record::{self, Ending};
 use crate::task::TaskError;
 use crate::task::completer::OnCancel;
 use crate::task::panic::{self, contain};
-use crate::task::runnable::{Ran, Runnable, Schedule, Yielded};
+use crate::task::runnable::{Ran, Schedule};
 use crate::task::state::{State, Suspend};
 use crate::task::traced::Birth;
 
@@ -45,26 +49,155 @@ pub(in crate::task) fn allocate_closure<F, T>(
     f: F,
     claimable: bool,
     birth: Birth,
-) -> NonNull<Header>
+) -> (Runnable, Handle<T>)
 where
-    F: FnOnce() -> T,
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
 {
     let payload = Payload::<F, T> {
         work: ManuallyDrop::new(f),
     };
     record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
-    allocate::<_, _, _, false>(
+    let cell = allocate::<_, _, _, false>(
         State::scheduled(claimable),
         &Make::<F, T, Never>::CLOSURE,
         Never,
         payload,
         birth,
-    )
+    );
+    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
+    unsafe { halves(cell) }
 }
 
-/// `LOCAL`: only `schedule`'s thread may touch it (T9), so nobody may claim it. The caller gets as many
-/// counts as `state` has (T6).
-pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
+/// A future that any thread may poll and drop. `claimable`: also one that waits.
+#[inline]
+pub(in crate::task) fn allocate_future<F, S>(
+    future: F,
+    schedule: S,
+    claimable: bool,
+    birth: Birth,
+) -> (Runnable, Handle<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+    S: Schedule,
+{
+    let cell = allocate_any::<_, _, false>(future, schedule, State::scheduled(claimable), birth);
+    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
+    unsafe { halves(cell) }
+}
+
+/// A future that only `schedule`'s thread polls and drops (T9), so nobody may claim it.
+#[inline]
+pub(in crate::task) fn allocate_local<F, S>(
+    future: F,
+    schedule: S,
+    birth: Birth,
+) -> (Runnable, Handle<F::Output>)
+where
+    F: Future<Output: 'static> + 'static,
+    S: Schedule,
+{
+    let cell = allocate_any::<_, _, true>(future, schedule, State::scheduled(false), birth);
+    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
+    unsafe { halves(cell) }
+}
+
+/// As [`allocate_future`], with a reference more.
+#[inline]
+pub(in crate::task) fn allocate_kept_future<F, S>(
+    future: F,
+    schedule: S,
+    birth: Birth,
+) -> (Runnable, Ref, Handle<F::Output>)
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+    S: Schedule,
+{
+    let cell = allocate_any::<_, _, false>(future, schedule, State::scheduled_and_kept(), birth);
+    // SAFETY: T6, T7: `scheduled_and_kept` counts three: an entry, the handle, of a cell with this output, and one more.
+    unsafe { thirds(cell) }
+}
+
+/// As [`allocate_local`], with a reference more.
+#[inline]
+pub(in crate::task) fn allocate_kept_local<F, S>(
+    future: F,
+    schedule: S,
+    birth: Birth,
+) -> (Runnable, Ref, Handle<F::Output>)
+where
+    F: Future<Output: 'static> + 'static,
+    S: Schedule,
+{
+    let cell = allocate_any::<_, _, true>(future, schedule, State::scheduled_and_kept(), birth);
+    // SAFETY: T6, T7: `scheduled_and_kept` counts three: an entry, the handle, of a cell with this output, and one more.
+    unsafe { thirds(cell) }
+}
+
+pub(in crate::task) fn allocate_promise<T, H>(hook: H, birth: Birth) -> (Promise<T>, Handle<T>)
+where
+    T: Send + 'static,
+    H: OnCancel,
+{
+    let payload = Payload::<(), T> {
+        work: ManuallyDrop::new(()),
+    };
+    record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
+    let cell = allocate::<_, _, _, false>(
+        State::promised(),
+        &Make::<(), T, H>::PROMISE,
+        hook,
+        payload,
+        birth,
+    );
+    // SAFETY: T6: `promised` counts two: the producer, and the handle below.
+    let producer = unsafe { Ref::from_raw(cell) };
+    // SAFETY: T7: it is a promise's cell with this `T`.
+    let promise = unsafe { Promise::from_ref(producer) };
+    // SAFETY: T6: the second count; T7: it is a cell with this `T`.
+    (promise, unsafe { Handle::from_raw(cell) })
+}
+
+pub(in crate::task) fn allocate_ready<T>(value: T, birth: Birth) -> Handle<T> {
+    let payload = Payload::<(), T> {
+        output: ManuallyDrop::new(Ok(value)),
+    };
+    let cell = allocate::<_, _, _, false>(
+        State::done(),
+        &Make::<(), T, Never>::READY,
+        Never,
+        payload,
+        birth,
+    );
+    // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
+    unsafe { Handle::from_raw(cell) }
+}
+
+/// # Safety
+/// T6, T7: `cell` came from `allocate` with output `T`; the counts of an entry and of the handle are the caller's to give away.
+#[inline]
+unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Handle<T>) {
+    // SAFETY: T6: the entry's count.
+    let entry = unsafe { Ref::from_raw(cell) };
+    // SAFETY: T11: SCHEDULED was set at birth, and this is the entry for it.
+    let entry = unsafe { Runnable::from_ref(entry) };
+    // SAFETY: T6, T7: the handle's count, and the caller's promise.
+    (entry, unsafe { Handle::from_raw(cell) })
+}
+
+/// # Safety
+/// As [`halves`], with one more count.
+#[inline]
+unsafe fn thirds<T>(cell: NonNull<Header>) -> (Runnable, Ref, Handle<T>) {
+    // SAFETY: T6, T7: the caller's promise is the same, and more.
+    let (entry, handle) = unsafe { halves(cell) };
+    // SAFETY: T6: the third count.
+    (entry, unsafe { Ref::from_raw(cell) }, handle)
+}
+
+/// `LOCAL`: only `schedule`'s thread may touch it (T9), so nobody may claim it. Else `F` and its output are `Send`.
+#[inline]
+fn allocate_any<F: Future, S: Schedule, const LOCAL: bool>(
     future: F,
     schedule: S,
     state: State,
@@ -80,33 +213,6 @@ pub(in crate::task) fn allocate_future<F: Future, S: Schedule, const LOCAL: bool
         &Make::<F, F::Output, S>::FUTURE
     };
     allocate::<_, _, _, LOCAL>(state, vtable, schedule, payload, birth)
-}
-
-pub(in crate::task) fn allocate_promise<T, H: OnCancel>(hook: H, birth: Birth) -> NonNull<Header> {
-    let payload = Payload::<(), T> {
-        work: ManuallyDrop::new(()),
-    };
-    record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
-    allocate::<_, _, _, false>(
-        State::promised(),
-        &Make::<(), T, H>::PROMISE,
-        hook,
-        payload,
-        birth,
-    )
-}
-
-pub(in crate::task) fn allocate_ready<T>(value: T, birth: Birth) -> NonNull<Header> {
-    let payload = Payload::<(), T> {
-        output: ManuallyDrop::new(Ok(value)),
-    };
-    allocate::<_, _, _, false>(
-        State::done(),
-        &Make::<(), T, Never>::READY,
-        Never,
-        payload,
-        birth,
-    )
 }
 
 /// `LOCAL`: from this thread's slabs, else from its stock.
@@ -138,7 +244,7 @@ fn allocate<W, T, S, const LOCAL: bool>(
         stock::take(layout)
     };
     let cell = memory.cast::<Cell<W, T, S>>();
-    // SAFETY: T17: it is ours alone, and of this layout.
+    // SAFETY: T17: `take` gave memory of this layout (T21: or a block of a class that holds it), and nobody else has it.
     unsafe {
         cell.write(Cell {
             header,
@@ -214,34 +320,43 @@ impl<T, H: OnCancel> Make<(), T, H> {
 }
 
 /// Where the payload of a cell with these types lies.
-fn payload<W, T, S>(ptr: NonNull<Header>) -> NonNull<Payload<W, T>> {
+///
+/// # Safety
+/// T6, T7: the cell lives, and has these types.
+#[inline]
+unsafe fn payload<W, T, S>(ptr: NonNull<Header>) -> NonNull<Payload<W, T>> {
     // SAFETY: T6, T7: the offset is inside the allocation that `ptr` has provenance over.
     unsafe { ptr.byte_add(offset_of!(Cell<W, T, S>, payload)) }.cast()
 }
 
 unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
-    let runner = Ref::from_raw(ptr);
+    // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
+    let runner = unsafe { Ref::from_raw(ptr) };
     runner.header().touch_payload();
-    let payload = payload::<F, T, Never>(ptr);
+    // SAFETY: T6, T7: `runner` keeps the cell, whose vtable has led here.
+    let payload = unsafe { payload::<F, T, Never>(ptr) };
     // SAFETY: T1, T8: we have RUNNING, so the work is there and ours; it is not
     // touched again, the call consumes it.
     let work = unsafe { payload.cast::<F>().read() };
-    let entered = current::enter(&runner);
+    // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is entered in between.
+    let entered = unsafe { current::enter(&runner) };
     runner.header().note_begun(record::Kind::Closure);
     let result = panic::catch_in_task(work).map_err(TaskError::from);
     runner.header().note_ended(ending(&result));
     drop(entered);
     runner.header().touch_payload();
-    // SAFETY: T1, T8: the work is gone, the place is ours.
+    // SAFETY: T1, T8: the work was consumed by the call, and we have RUNNING still: the place is empty, and ours.
     unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
-    runner.finish(false);
+    // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
+    unsafe { runner.finish(false) };
     Ran::Done
 }
 
 unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran {
-    let runner = Ref::from_raw(ptr);
+    // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
+    let runner = unsafe { Ref::from_raw(ptr) };
     if LOCAL {
-        // SAFETY: T6, T7, T10: `runner` keeps the cell.
+        // SAFETY: T6, T7: the cell's vtable has led here; T10: `runner` keeps it for as long as `schedule` is used.
         let schedule = unsafe { half::<F, F::Output, S>(ptr) };
         assert!(
             schedule.is_owner_thread(), // T9
@@ -249,15 +364,18 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         );
     }
     runner.header().touch_payload();
-    let payload = payload::<F, F::Output, S>(ptr);
+    // SAFETY: T6, T7: `runner` keeps the cell, whose vtable has led here.
+    let payload = unsafe { payload::<F, F::Output, S>(ptr) };
     let mut woke_itself = false;
     let ended = {
-        // Left before `runner` gives its reference away (T15).
-        let _entered = current::enter(&runner);
+        // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference away; the poll's own marks
+        // are left inside.
+        let _entered = unsafe { current::enter(&runner) };
         runner.header().note_begun(future_kind::<LOCAL>());
         let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(&runner));
         let poll = panic::catch_in_task(|| {
-            // SAFETY: T1, T8, T9: we have RUNNING on a thread that may touch the future.
+            // SAFETY: T1, T8: we have RUNNING, so the future is there and nobody else touches it; T9: on a thread that may: asserted above where it
+            // matters.
             let future = unsafe { payload.cast::<F>().as_mut() };
             // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
             let future = unsafe { Pin::new_unchecked(future) };
@@ -273,7 +391,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             // The future goes before its output is visible; if its destructor
             // panics, that is how the task ends.
             Ok(Poll::Ready(value)) => match panic::catch_in_task(|| {
-                // SAFETY: T1, T8, T9: as above, and it is not touched again.
+                // SAFETY: T1, T8, T9: as for the poll; it is not touched again: what follows writes over it.
                 unsafe { payload.cast::<F>().drop_in_place() }
             }) {
                 Ok(()) => Some(Ok(value)),
@@ -283,7 +401,8 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
                 }
             },
             Err(panic) => {
-                contain(|| runner.drop_work());
+                // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again.
+                contain(|| unsafe { runner.drop_work() });
                 Some(Err(panic.into()))
             }
         };
@@ -293,42 +412,57 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     };
     if let Some(result) = ended {
         runner.header().touch_payload();
-        // SAFETY: T1, T8: the work is gone, the place is ours.
+        // SAFETY: T1, T8: the future was dropped above, and we have RUNNING still: the place is empty, and ours.
         unsafe { payload.cast::<Result<F::Output, TaskError>>().write(result) };
-        runner.finish(true);
+        // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
+        unsafe { runner.finish(true) };
         return Ran::Done;
     }
     if woke_itself && !runner.header().state.is_cancelled() {
         runner.header().note_woken();
-        return Ran::Yielded(Yielded::from_ref(runner));
+        // SAFETY: T16: RUNNING is ours, and the future is there: both go along.
+        return Ran::Yielded(unsafe { Yielded::from_ref(runner) });
     }
     match runner.header().state.suspend(S::RUNNER_QUEUES) {
         Suspend::Idle => {
             let _given_up = runner.into_raw();
             Ran::Pending
         }
-        // The runner's reference is the entry's from now on (T6).
         Suspend::Again if S::RUNNER_QUEUES => {
             runner.header().note_woken();
-            Ran::Again(Runnable::from_ref(runner))
+            // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the runner's reference becomes its own (T6).
+            Ran::Again(unsafe { Runnable::from_ref(runner) })
         }
         Suspend::Again => {
             runner.header().note_woken();
-            // SAFETY: T6, T7, T10: `runner` keeps the cell.
+            // SAFETY: T6, T7: the cell's vtable has led here; T10: `runner` keeps it for as long as `schedule` is used.
             let schedule = unsafe { half::<F, F::Output, S>(ptr) };
-            // `suspend` added the entry's reference (T6).
-            schedule.reschedule(Runnable::from_ref(Ref::from_raw(ptr)));
+            // SAFETY: T6, T11: SCHEDULED is set, and `suspend` added the reference of the entry for it.
+            schedule.reschedule(unsafe { entry(ptr) });
             Ran::Pending
         }
         Suspend::Cancelled => {
-            runner.abandon(TaskError::Cancelled);
+            // SAFETY: T1, T8: still running, and the future is there.
+            unsafe { runner.abandon(TaskError::Cancelled) };
             Ran::Done
         }
         Suspend::Gone => {
-            super::destroy_unfinished(runner.into_raw());
+            // SAFETY: T4: `suspend` took the last reference, ours, which is not used again; the task has not ended.
+            unsafe { super::destroy_unfinished(runner.into_raw()) };
             Ran::Done
         }
     }
+}
+
+/// The queue entry that a transition of the state has just added a reference for.
+///
+/// # Safety
+/// T6, T11: it set SCHEDULED, or found it set and left the entry to the caller; it is called once.
+unsafe fn entry(ptr: NonNull<Header>) -> Runnable {
+    // SAFETY: T6: the reference that was added.
+    let own = unsafe { Ref::from_raw(ptr) };
+    // SAFETY: T11: the caller's promise.
+    unsafe { Runnable::from_ref(own) }
 }
 
 /// How a task's own code has ended.
@@ -341,22 +475,24 @@ fn ending<T>(result: &Result<T, TaskError>) -> Ending {
 }
 
 unsafe fn drop_work<W, T, S>(ptr: NonNull<Header>) {
+    // SAFETY: T6, T7: the cell's vtable has led here.
+    let payload = unsafe { payload::<W, T, S>(ptr) };
     // SAFETY: the conditions of `VTable::drop_work`: the work is there, ours, and
     // not touched again (T8).
-    unsafe { payload::<W, T, S>(ptr).cast::<W>().drop_in_place() }
+    unsafe { payload.cast::<W>().drop_in_place() }
 }
 
 unsafe fn write_error<W, T, S>(ptr: NonNull<Header>, error: TaskError) {
+    // SAFETY: T6, T7: the cell's vtable has led here.
+    let payload = unsafe { payload::<W, T, S>(ptr) };
     // SAFETY: the conditions of `VTable::write_error`: the place is empty and ours (T8).
-    unsafe {
-        payload::<W, T, S>(ptr)
-            .cast::<Result<T, TaskError>>()
-            .write(Err(error));
-    }
+    unsafe { payload.cast::<Result<T, TaskError>>().write(Err(error)) };
 }
 
 unsafe fn drop_output<W, T, S>(ptr: NonNull<Header>) -> Option<TaskError> {
-    let output = payload::<W, T, S>(ptr).cast::<Result<T, TaskError>>();
+    // SAFETY: T6, T7: the cell's vtable has led here.
+    let payload = unsafe { payload::<W, T, S>(ptr) };
+    let output = payload.cast::<Result<T, TaskError>>();
     // SAFETY: the conditions of `VTable::drop_output`: an output is there, ours (T2), and
     // not touched again (T8).
     unsafe { output.read() }.err()
@@ -374,23 +510,24 @@ unsafe fn half<'a, W, T, S>(ptr: NonNull<Header>) -> &'a S {
 }
 
 unsafe fn schedule<W, T, S: Schedule>(ptr: NonNull<Header>) {
-    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has another reference for the length of this call.
     let schedule = unsafe { half::<W, T, S>(ptr) };
-    schedule.schedule(Runnable::from_ref(Ref::from_raw(ptr)));
+    // SAFETY: the conditions of `VTable::schedule`: a transition that set SCHEDULED has added a reference (T6, T11).
+    schedule.schedule(unsafe { entry(ptr) });
 }
 
 unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
-    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
     unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
 }
 
 unsafe fn needs_this_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
-    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
     unsafe { half::<W, T, S>(ptr) }.needs_this_thread()
 }
 
 unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
-    // SAFETY: the caller's conditions are the same (T6, T7, T10).
+    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
     unsafe { half::<(), T, H>(ptr) }
 }
 
@@ -401,10 +538,10 @@ unsafe fn free<W, T, S, const LOCAL: bool>(ptr: NonNull<Header>) {
     unsafe { cell.drop_in_place() };
     let layout = Layout::new::<Cell<W, T, S>>();
     if LOCAL {
-        // SAFETY: T4, T7: as above; `allocate` took it there.
+        // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a slab, with this layout.
         unsafe { slab::give(cell.cast(), layout) };
     } else {
-        // SAFETY: T4, T7: as above.
+        // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a stock, with this layout.
         unsafe { stock::give(cell.cast(), layout) };
     }
 }

@@ -22,15 +22,25 @@ use crate::sync::strand;
 use crate::task::TaskId;
 use crate::task::cancel_token::CancelToken;
 
+/// Runs `f` as the code of `task`.
+pub(in crate::task) fn run<R>(task: &Ref, f: impl FnOnce() -> R) -> R {
+    // SAFETY: T15: it is dropped at the end of this call, as is what `f` enters, inside of it.
+    let _entered = unsafe { enter(task) };
+    f()
+}
+
 /// Marks a task as the one that runs here, until it is dropped.
-pub(in crate::task) struct Entered<'a> {
+pub(super) struct Entered<'a> {
     before: *const (),
     _runner: PhantomData<&'a Ref>,
 }
 
 /// Enters `task`, whose runner the caller is.
+///
+/// # Safety
+/// T15: what is returned is dropped, not forgotten, and after all that were entered on this thread since.
 #[inline]
-pub(in crate::task) fn enter(task: &Ref) -> Entered<'_> {
+pub(super) unsafe fn enter(task: &Ref) -> Entered<'_> {
     let before = strand::replace(task.0.as_ptr().cast_const().cast());
     Entered {
         before,
@@ -108,9 +118,9 @@ pub(super) fn wakes_itself(task: *const ()) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Lineage(*const ());
 
-// SAFETY: T15: it is only a mark; `inherit` says under which conditions it is looked at.
+// SAFETY: T15: it is only a mark, which says nothing by itself; `inherit` says under which conditions it is looked at.
 unsafe impl Send for Lineage {}
-// SAFETY: T15: as above.
+// SAFETY: T15: as above; `&Lineage` gives a copy of the mark and no more.
 unsafe impl Sync for Lineage {}
 
 impl Lineage {
@@ -132,7 +142,7 @@ pub(crate) struct Inherited {
 ///
 /// # Safety
 /// The code that `lineage` was taken in waits, inside that task, until the guard has been
-/// dropped (which keeps T15).
+/// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this thread since.
 #[inline]
 pub(crate) unsafe fn inherit(lineage: Lineage) -> Inherited {
     Inherited {
@@ -150,7 +160,8 @@ impl Drop for Inherited {
 #[inline]
 fn with<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
     let current = strand::current().cast::<Header>();
-    // SAFETY: T15: null, or alive for as long as this call.
+    // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or waits for it: alive for as long as
+    // this call, and `f` can keep nothing of it.
     unsafe { current.as_ref() }.map(f)
 }
 

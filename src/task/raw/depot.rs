@@ -46,7 +46,7 @@ pub(super) struct Batch {
     blocks: [NonNull<u8>; BLOCKS],
 }
 
-// SAFETY: T24: its blocks are nobody's.
+// SAFETY: T24: its blocks are nobody's, so it owns them as it would a box; whoever takes one out has it alone.
 unsafe impl Send for Batch {}
 
 struct Batches {
@@ -90,7 +90,9 @@ impl Batch {
         })
     }
 
-    fn push(&mut self, block: NonNull<u8>) {
+    /// # Safety
+    /// T17, T24: the block came from the allocator with the layout of the batch's class, and is nobody's.
+    unsafe fn push(&mut self, block: NonNull<u8>) {
         self.blocks[self.count] = block;
         self.count += 1;
     }
@@ -107,7 +109,8 @@ impl Batch {
     /// Its blocks go back to the allocator.
     fn free(&mut self) {
         for block in &self.blocks[..self.count] {
-            // SAFETY: T17, T24.
+            // SAFETY: T17: it came from the allocator with the layout of its class, which is the batch's; T24: it is nobody's, and leaves the
+            // batch by the next line but one.
             unsafe { dealloc(block.as_ptr(), of_class(self.class)) };
         }
         self.count = 0;
@@ -183,20 +186,28 @@ impl Giving {
         Self([const { None }; SLOTS])
     }
 
-    /// A block of this class, which is nobody's (T24).
+    /// # Safety
+    /// T17, T24: the block came from the allocator with the layout of this class, and is nobody's.
     #[inline]
-    pub(super) fn give(&mut self, class: usize, block: NonNull<u8>) {
+    pub(super) unsafe fn give(&mut self, class: usize, block: NonNull<u8>) {
         match &mut self.0[class % SLOTS] {
-            Some(batch) if batch.class == class && batch.count < BLOCKS => batch.push(block),
-            slot => begin(slot, class, block),
+            Some(batch) if batch.class == class && batch.count < BLOCKS => {
+                // SAFETY: T24: the caller's promise, and the batch is of that class.
+                unsafe { batch.push(block) }
+            }
+            // SAFETY: T17, T24: the caller's promise is the same.
+            slot => unsafe { begin(slot, class, block) },
         }
     }
 }
 
 /// The first block of another batch.
+///
+/// # Safety
+/// As [`Giving::give`].
 #[cold]
 #[inline(never)]
-fn begin(slot: &mut Option<Box<Batch>>, class: usize, block: NonNull<u8>) {
+unsafe fn begin(slot: &mut Option<Box<Batch>>, class: usize, block: NonNull<u8>) {
     let mut batch = slot.take();
     if batch.as_ref().is_some_and(|batch| batch.count == BLOCKS) {
         let next = with(|batches| {
@@ -209,7 +220,8 @@ fn begin(slot: &mut Option<Box<Batch>>, class: usize, block: NonNull<u8>) {
     // Of another class and not full; or full, and the lock is not free.
     batch.free();
     batch.class = class;
-    batch.push(block);
+    // SAFETY: T24: the caller's promise, and the batch is empty and of that class.
+    unsafe { batch.push(block) };
     *slot = Some(batch);
 }
 
@@ -275,14 +287,15 @@ mod tests {
         let (mut giving, mut taking) = (Giving::new(), Taking::new());
         let given: Vec<_> = (0..=3 * BLOCKS).map(|_| new(CLASS)).collect();
         for block in &given {
-            giving.give(CLASS, *block);
+            // SAFETY: T17, T24: `new` made it of this class, and nobody uses it.
+            unsafe { giving.give(CLASS, *block) };
         }
         // Three batches, but for those that others were in the way of; the rest is still here.
         let taken: Vec<_> = std::iter::from_fn(|| taking.take(CLASS)).collect();
         assert!(taken.len() <= 3 * BLOCKS && taken.len() % BLOCKS == 0);
         assert!(taken.iter().all(|block| given.contains(block)));
         for block in taken {
-            // SAFETY: T17.
+            // SAFETY: T17: `new` had it from the allocator with the layout of its class, and it is given back once: here.
             unsafe { dealloc(block.as_ptr(), of_class(CLASS)) };
         }
         let left = with(|batches| {
@@ -298,14 +311,17 @@ mod tests {
         for classes in [[58, 58 - SLOTS], [58, 57]] {
             let mut giving = Giving::new();
             for _ in 0..5 * BLOCKS {
-                classes.iter().for_each(|of| giving.give(*of, new(*of)));
+                classes.iter().for_each(|of| {
+                    // SAFETY: T17, T24: `new` has just made it of this class.
+                    unsafe { giving.give(*of, new(*of)) };
+                });
             }
             let mut taking = Taking::new();
             for class in classes {
                 let taken: Vec<_> = std::iter::from_fn(|| taking.take(class)).collect();
                 assert_eq!(taken.len() % BLOCKS, 0, "whole batches");
                 for block in taken {
-                    // SAFETY: T17.
+                    // SAFETY: T17: `new` had it from the allocator with the layout of its class, and it is given back once: here.
                     unsafe { dealloc(block.as_ptr(), of_class(class)) };
                 }
             }
@@ -318,7 +334,10 @@ mod tests {
             for n in 0..MOST / room(class) + 3 {
                 let mut batch = Batch::new(class);
                 // Not all of them are full, which makes no difference.
-                (0..=n % BLOCKS).for_each(|_| batch.push(new(class)));
+                (0..=n % BLOCKS).for_each(|_| {
+                    // SAFETY: T17, T24: `new` has just made it of the batch's class.
+                    unsafe { batch.push(new(class)) };
+                });
                 batches.put(batch);
                 assert!(batches.bytes <= MOST);
             }

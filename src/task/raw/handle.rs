@@ -28,11 +28,16 @@ unsafe impl<T: Send> Send for Handle<T> {}
 unsafe impl<T: Send> Sync for Handle<T> {}
 
 impl<T> Handle<T> {
-    /// Takes over the handle's count of a cell made with output `T`: the caller
-    /// has it from `allocate_*` of that type, once (T6, T7).
-    pub(in crate::task) fn from_raw(ptr: NonNull<Header>) -> Self {
+    /// Takes over the handle's count.
+    ///
+    /// # Safety
+    /// T6, T7: `ptr` came from `allocate` with output `T`, and no handle was made of it before.
+    #[inline]
+    pub(super) unsafe fn from_raw(ptr: NonNull<Header>) -> Self {
+        // SAFETY: T6: the caller's promise is the same.
+        let cell = unsafe { Ref::from_raw(ptr) };
         Self {
-            cell: ManuallyDrop::new(Ref::from_raw(ptr)),
+            cell: ManuallyDrop::new(cell),
             _output: PhantomData,
         }
     }
@@ -70,8 +75,8 @@ impl<T> Handle<T> {
     }
 
     /// Before this thread blocks for it.
-    pub(in crate::task) fn help(&self) {
-        self.cell.help(&|| self.is_done());
+    pub(in crate::task) fn help(&self, patient: bool) {
+        self.cell.help(patient, &|| self.is_done());
     }
 
     /// Another reference to the same task.
@@ -89,7 +94,8 @@ impl<T> Handle<T> {
         match self.look() {
             Look::Pending | Look::Lent => None,
             Look::Taken => Some(None),
-            Look::Output => Some(Some(self.move_out())),
+            // SAFETY: T2: `look` has just said so.
+            Look::Output => Some(Some(unsafe { self.move_out() })),
         }
     }
 
@@ -98,7 +104,8 @@ impl<T> Handle<T> {
     pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Option<Option<Result<T, TaskError>>> {
         let look = self.look();
         match look {
-            Look::Output => return Some(Some(self.move_out())),
+            // SAFETY: T2: `look` has just said so.
+            Look::Output => return Some(Some(unsafe { self.move_out() })),
             Look::Taken => return Some(None),
             Look::Pending | Look::Lent => {}
         }
@@ -110,9 +117,13 @@ impl<T> Handle<T> {
     }
 
     /// Moves the output out and marks it taken.
+    ///
+    /// # Safety
+    /// T2: `look` has just said `Output`.
     #[inline]
-    fn move_out(&mut self) -> Result<T, TaskError> {
-        let output = self.read_output();
+    unsafe fn move_out(&mut self) -> Result<T, TaskError> {
+        // SAFETY: T2: the caller's promise; it is marked as taken next, with nothing in between.
+        let output = unsafe { self.read_output() };
         self.header().state.set_taken();
         output
     }
@@ -124,7 +135,8 @@ impl<T> Handle<T> {
             Look::Pending | Look::Lent => Err(self),
             Look::Taken => Ok(None),
             Look::Output => {
-                let output = self.read_output();
+                // SAFETY: T2: `look` has just said so; what follows drops the count alone.
+                let output = unsafe { self.read_output() };
                 let mut this = ManuallyDrop::new(self);
                 // SAFETY: T6: `this` is not used again; the output was moved out, so the
                 // count is all that is left of it.
@@ -134,15 +146,16 @@ impl<T> Handle<T> {
         }
     }
 
-    /// Moves the output out; the caller marks it taken, or drops the count alone.
+    /// Moves the output out.
+    ///
+    /// # Safety
+    /// T2: `look` has just said `Output`; the caller marks it taken next, or drops the count alone.
     #[inline]
-    fn read_output(&mut self) -> Result<T, TaskError> {
+    unsafe fn read_output(&mut self) -> Result<T, TaskError> {
         self.header().touch_payload();
-        // SAFETY: T7: the payload's offset is inside the cell.
-        let output = unsafe { self.cell.0.byte_add(self.header().vtable.output) };
-        // SAFETY: T2, T7, T8: DONE and not taken, so an output of type `T` is there and ours; it is
-        // marked as taken next, with nothing in between.
-        unsafe { output.cast::<Result<T, TaskError>>().read() }
+        // SAFETY: T2, T8: DONE and not taken (the caller's promise), so an output is there and ours, and the caller sees to it that
+        // nobody reads it again; T7: it is of type `T`.
+        unsafe { self.cell.output().read() }
     }
 
     /// Has `waker` woken at the end, in place of any other before. False: the
@@ -151,7 +164,8 @@ impl<T> Handle<T> {
         match self.look() {
             Look::Output | Look::Taken => return false,
             Look::Lent if self.header().state.unlend().is_none() => return false,
-            Look::Lent => self.empty_slot(),
+            // SAFETY: T3: `unlend` has just given it back.
+            Look::Lent => unsafe { self.empty_slot() },
             Look::Pending => {}
         }
         self.lend(waker)
@@ -173,7 +187,8 @@ impl<T> Handle<T> {
             if same == Some(true) {
                 return self.lend_again();
             }
-            self.empty_slot();
+            // SAFETY: T3: taken back above, and not lent since.
+            unsafe { self.empty_slot() };
         }
         self.lend(waker.clone())
     }
@@ -181,7 +196,7 @@ impl<T> Handle<T> {
     /// Fills the empty slot and lends it.
     #[inline]
     fn lend(&mut self, waker: Waker) -> bool {
-        // SAFETY: T3: not lent, so the slot is ours; it is empty, nothing is overwritten but a `None`.
+        // SAFETY: T3: our callers found it not lent, or took it back and emptied it: it is ours, and nothing is overwritten but a `None`.
         self.header()
             .consumer
             .with_mut(|slot| unsafe { slot.write(Some(waker)) });
@@ -195,32 +210,37 @@ impl<T> Handle<T> {
             awaited::note(&self.cell);
             return true;
         }
-        self.empty_slot();
+        // SAFETY: T3: `lend` says that the task is done, and the slot still ours.
+        unsafe { self.empty_slot() };
         false
     }
 
-    /// The output is there and is an error.
+    /// The output is there and is an error, but for `Cancelled`.
     pub(in crate::task) fn has_failed(&mut self) -> bool {
         if self.header().state.look() != Look::Output {
             return false;
         }
         self.header().touch_payload();
-        // SAFETY: T7: the payload's offset is inside the cell.
-        let output = unsafe { self.cell.0.byte_add(self.header().vtable.output) };
-        // SAFETY: T2, T7, T8: DONE and not taken, so an output of type `T` is there and ours.
-        unsafe { output.cast::<Result<T, TaskError>>().as_ref() }.is_err()
+        // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours, and stays while we have
+        // `&mut self`; T7: it is of type `T`.
+        let output = unsafe { self.cell.output::<T>().as_ref() };
+        matches!(output, Err(error) if !matches!(error, TaskError::Cancelled))
     }
 
     /// Takes the registered waker back, if the task has not ended.
     pub(in crate::task) fn unregister(&mut self) {
         if self.header().state.unlend() == Some(true) {
-            self.empty_slot();
+            // SAFETY: T3: `unlend` has just given it back.
+            unsafe { self.empty_slot() };
         }
     }
 
-    /// Empties a slot that is ours.
-    fn empty_slot(&self) {
-        // SAFETY: T3: our callers have the slot: taken back, or not lent because of DONE.
+    /// Empties the slot.
+    ///
+    /// # Safety
+    /// T3: the slot is ours: not lent, taken back, or not lent because of DONE.
+    unsafe fn empty_slot(&self) {
+        // SAFETY: T3: nobody else touches it while it is ours (the caller's promise).
         let waker = self
             .header()
             .consumer
@@ -244,15 +264,17 @@ impl<T> Handle<T> {
         if !self.header().state.claim() {
             return false;
         }
-        // `claim` added the reference that this one takes over (T6).
-        let claimed = Ref::from_raw(self.cell.0);
+        // SAFETY: T6: `claim` added the reference that this one takes over.
+        let claimed = unsafe { Ref::from_raw(self.cell.0) };
+        // SAFETY: T1, T8: `claim` has set RUNNING, for us, and the work has not been touched since; it is called once.
+        let run = |claimed: Ref| unsafe { claimed.run_started() };
         // A worker that is inside of another pool leaves it for as long as this takes.
         if tag == 0 || at_home && !context::is_away() {
-            let _ran = claimed.run_started(); // nothing that may be claimed comes back
+            let _ran = run(claimed); // nothing that may be claimed comes back
         } else {
             let mut claimed = Some(claimed);
             context::as_guest(tag, &mut || {
-                let _ran = claimed.take().map(Ref::run_started);
+                let _ran = claimed.take().map(run);
             });
         }
         true
@@ -269,9 +291,8 @@ impl<T> Drop for Handle<T> {
             return; // `cell` lets go of the count
         }
         match cell.header().state.drop_handle() {
-            // T2: done and not taken, so the output is ours to drop. A panic in its destructor
-            // is the caller's; the count is dropped by `cell` all the same.
-            None => cell.drop_unobserved(),
+            // SAFETY: T2: done, and the output is the handle's; not taken, as `look` has said.
+            None => unsafe { cell.drop_unobserved() },
             Some(true) => {
                 // SAFETY: T3: taken back with WAITING set, so the slot is ours and filled.
                 let waker = cell

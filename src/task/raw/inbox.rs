@@ -51,9 +51,9 @@
 
 use std::ptr::{self, NonNull};
 
-use super::{Header, Ref};
+use super::{Header, Ref, Runnable};
 use crate::loom::atomic::{AtomicPtr, Ordering, fence};
-use crate::task::runnable::{Runnable, TaskRef};
+use crate::task::runnable::TaskRef;
 
 /// How the drainer sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,8 @@ impl Inbox {
         let mut newest = self.guess();
         loop {
             if newest.addr() == CLOSED {
-                return Pushed::Closed(bring(new, bit != 0));
+                // SAFETY: T6, T23: it was taken apart above, and has not been linked.
+                return Pushed::Closed(unsafe { bring(new, bit != 0) });
             }
             let link = entry(newest).map_or(ptr::null_mut(), NonNull::as_ptr);
             // SAFETY: T6: the entry keeps the cell; T11: its link is ours to write.
@@ -289,10 +290,18 @@ impl Drop for Inbox {
 }
 
 /// An entry that is ours again.
-fn bring(cell: NonNull<Header>, kept: bool) -> Brought {
+///
+/// # Safety
+/// T6, T11, T23: the cell is that of an entry that was pushed, and in no inbox any more; its count is the caller's to give away, as is, where the entry had
+/// `kept`, that one's.
+unsafe fn bring(cell: NonNull<Header>, kept: bool) -> Brought {
+    // SAFETY: T6: the count of the entry.
+    let entry = unsafe { Ref::from_raw(cell) };
     Brought {
-        kept: kept.then(|| TaskRef(Ref::from_raw(cell))), // T23
-        runnable: Runnable::from_ref(Ref::from_raw(cell)),
+        // SAFETY: T6, T23: the count that came with it.
+        kept: kept.then(|| TaskRef(unsafe { Ref::from_raw(cell) })),
+        // SAFETY: T11: it is the entry that was pushed.
+        runnable: unsafe { Runnable::from_ref(entry) },
     }
 }
 
@@ -313,7 +322,8 @@ impl Iterator for Drain {
         // SAFETY: T6: the entry keeps the cell until we hand it on.
         let next = unsafe { cell.as_ref() }.next.load(Ordering::Relaxed);
         self.oldest = NonNull::new(next.map_addr(|next| next & !KEPT));
-        Some(bring(cell, next.addr() & KEPT != 0))
+        // SAFETY: T6, T11: `drain` took it out of the inbox, and it has just been taken out of this; T23: the bit is its own.
+        Some(unsafe { bring(cell, next.addr() & KEPT != 0) })
     }
 }
 

@@ -49,7 +49,7 @@
 //! result that is not a `Result`, and about twice the read-modify-writes. A
 //! boxed callback list instead of one slot: one allocation per wait.
 //!
-//! Tests: `checks/tests/models.rs` (loom), `tests/task.rs`, `cell::tests`.
+//! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
 #![allow(unsafe_code)]
 
 mod cell;
@@ -57,6 +57,7 @@ pub(super) mod current;
 mod depot;
 mod handle;
 mod inbox;
+mod promise;
 mod queued;
 mod ready;
 pub(in crate::task) mod returned;
@@ -65,15 +66,20 @@ mod slab;
 mod stock;
 mod waker;
 
-pub(super) use cell::{allocate_closure, allocate_future, allocate_promise, allocate_ready};
+pub(super) use cell::{
+    allocate_closure, allocate_future, allocate_kept_future, allocate_kept_local, allocate_local,
+    allocate_promise, allocate_ready,
+};
 pub(super) use handle::Handle;
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Brought, Drain, Inbox, Pushed, Sleep};
-pub(crate) use queued::Queued;
+pub(super) use promise::Promise;
+pub(crate) use queued::{Queued, Runnable, Yielded};
 pub(super) use ready::{Ready, Watch};
 pub(super) use side::Side;
 
+use std::fmt;
 use std::mem::ManuallyDrop;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -81,7 +87,7 @@ use std::task::Waker;
 
 use super::completer::{OnCancel, Origin};
 use super::panic::contain;
-use super::runnable::{Ran, Runnable, Yielded};
+use super::runnable::Ran;
 use super::state::{Cancel, Finish, Start, State};
 use super::{TaskError, TaskId, context, unobserved};
 use crate::loom::UnsafeCell;
@@ -102,7 +108,7 @@ pub(super) enum Kind {
 /// The part of a cell that all tasks share.
 #[repr(C)]
 pub(super) struct Header {
-    pub(super) state: State,
+    state: State,
     /// A word for the executor (the event loop: the task's place in its table).
     tag: AtomicU32,
     vtable: &'static VTable,
@@ -119,7 +125,7 @@ pub(super) struct Header {
     payload: UnsafeCell<()>,
 }
 
-/// What depends on a cell's types. All functions demand T6 and T7.
+/// What depends on a cell's types. All functions demand T6 and T7: a live cell, and the vtable from its own header.
 struct VTable {
     kind: Kind,
     /// Where the payload, hence the output, lies in the cell.
@@ -134,7 +140,7 @@ struct VTable {
     /// Moves the output out: drops a value, gives an error back. May unwind.
     /// Demands to be its owner (T2).
     drop_output: unsafe fn(NonNull<Header>) -> Option<TaskError>,
-    /// Hands a new `Runnable`, which takes over one reference, to `S`. The
+    /// Hands a new `Runnable`, which takes over one reference, to `S`: that of the transition that has just set SCHEDULED (T11). The
     /// caller holds another one (T10).
     schedule: unsafe fn(NonNull<Header>),
     /// This is the thread on which the work may be touched (T9).
@@ -163,8 +169,12 @@ impl UnwindSafe for Ref {}
 impl RefUnwindSafe for Ref {}
 
 impl Ref {
-    /// Takes over one count of a live cell: T6 is the caller's promise.
-    pub(super) fn from_raw(ptr: NonNull<Header>) -> Self {
+    /// Takes over one count of a live cell.
+    ///
+    /// # Safety
+    /// T6: `ptr` came from `allocate`, and one count of its cell is the caller's to give away.
+    #[inline]
+    unsafe fn from_raw(ptr: NonNull<Header>) -> Self {
         Self(ptr)
     }
 
@@ -185,7 +195,7 @@ impl Ref {
 
     #[inline]
     pub(super) fn header(&self) -> &Header {
-        // SAFETY: T6: the cell lives while we hold a count.
+        // SAFETY: T6: the cell lives while we hold a count, and `self` is borrowed for as long as what is returned.
         unsafe { self.0.as_ref() }
     }
 
@@ -216,48 +226,55 @@ impl Ref {
     #[inline]
     pub(super) fn run(self) -> Ran {
         match self.header().state.start() {
-            Start::Run => self.run_started(),
+            // SAFETY: T1: `start` has just set RUNNING, for us.
+            Start::Run => unsafe { self.run_started() },
             Start::Cancelled => {
-                self.abandon(TaskError::Cancelled);
+                // SAFETY: T1: as above; the work has not been touched since.
+                unsafe { self.abandon(TaskError::Cancelled) };
                 Ran::Done
             }
             Start::Stale => Ran::Done,
         }
     }
 
-    /// The reference of a task that has yielded, which is consumed.
+    /// Goes on with a task that has yielded.
+    ///
+    /// # Safety
+    /// T16: the reference and its right came from a [`Yielded`], which is gone.
     #[inline]
-    pub(super) fn from_yielded(yielded: Yielded) -> Self {
-        let yielded = ManuallyDrop::new(yielded);
-        // SAFETY: it is never used or dropped again, so its count becomes ours (T6), and its right (T16).
-        unsafe { std::ptr::read(yielded.cell()) }
-    }
-
-    /// Goes on with a task that has yielded: with `RUNNING` (T16).
-    #[inline]
-    pub(super) fn resume(self) -> Ran {
+    unsafe fn resume(self) -> Ran {
         if self.header().state.resume() {
-            return self.run_started();
+            // SAFETY: T16: the `Yielded` had RUNNING, which is ours now (T1), and its future is there still (T8).
+            return unsafe { self.run_started() };
         }
-        self.abandon(TaskError::Cancelled);
+        // SAFETY: T16: the `Yielded` had RUNNING, which is ours now (T1), and its future is there still (T8).
+        unsafe { self.abandon(TaskError::Cancelled) };
         Ran::Done
     }
 
     /// A task that has yielded will not go on: it ends in `reason`, unless it was cancelled.
-    pub(super) fn give_up(self, reason: TaskError) {
+    ///
+    /// # Safety
+    /// As [`resume`](Self::resume).
+    unsafe fn give_up(self, reason: TaskError) {
         let cancelled = self.header().state.is_cancelled();
-        self.abandon(if cancelled {
+        let reason = if cancelled {
             TaskError::Cancelled
         } else {
             reason
-        });
+        };
+        // SAFETY: T16: the `Yielded` had RUNNING, which is ours now (T1), and its future is there still (T8).
+        unsafe { self.abandon(reason) };
     }
 
-    /// After `Start::Run` or a claim: this reference becomes the runner's.
+    /// This reference becomes the runner's.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away, and the work is in place.
     #[inline]
-    fn run_started(self) -> Ran {
+    unsafe fn run_started(self) -> Ran {
         let run = self.header().vtable.run;
-        // SAFETY: T7 for the function; `start` or `claim` gave us RUNNING (T1), and our
+        // SAFETY: T7: the function is from this cell's own vtable; RUNNING is ours to give (the caller's promise), and our
         // count goes with the pointer (T6).
         unsafe { run(self.into_raw()) }
     }
@@ -266,14 +283,19 @@ impl Ref {
     /// `reason`, unless somebody else has seen to it.
     pub(super) fn discard(self, reason: TaskError) {
         match self.header().state.start() {
-            Start::Run => self.abandon(reason),
-            Start::Cancelled => self.abandon(TaskError::Cancelled),
+            // SAFETY: T1: `start` has just set RUNNING, for us; the work has not been touched since.
+            Start::Run => unsafe { self.abandon(reason) },
+            // SAFETY: T1: `start` has set RUNNING here, too, and left the work for us to drop.
+            Start::Cancelled => unsafe { self.abandon(TaskError::Cancelled) },
             Start::Stale => {}
         }
     }
 
-    /// With `RUNNING`: drops the work, writes the error, finishes.
-    fn abandon(self, error: TaskError) {
+    /// Drops the work, writes the error, finishes.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away, and the work is in place.
+    unsafe fn abandon(self, error: TaskError) {
         if !self.may_touch_work() {
             // T9: leaked, with the cell. An executor that drops its entries on
             // its own thread, as ours does, never gets here.
@@ -281,21 +303,28 @@ impl Ref {
             std::mem::forget(self);
             return;
         }
-        contain(|| self.drop_work());
-        self.end(error);
+        // SAFETY: T8: the work is there and ours (the caller's promise), on a thread that may touch it (T9: just asked).
+        contain(|| unsafe { self.drop_work() });
+        // SAFETY: T8: RUNNING is ours still, and the place is empty now.
+        unsafe { self.end(error) };
     }
 
-    /// With `RUNNING` and the work gone: writes the error, finishes.
-    fn end(self, error: TaskError) {
+    /// Writes the error, finishes.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away; neither work nor output is in place.
+    unsafe fn end(self, error: TaskError) {
         record::settled(self.header().id.get(), error.ending());
-        self.write_error(error);
-        self.finish(false);
+        // SAFETY: T8: the place is empty and ours (the caller's promise).
+        unsafe { self.write_error(error) };
+        // SAFETY: T8: RUNNING is ours still, and there is an output now.
+        unsafe { self.finish(false) };
     }
 
     /// The work may be dropped on this thread (T9).
     fn may_touch_work(&self) -> bool {
         let vtable = self.header().vtable;
-        // SAFETY: T6 and T7.
+        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
         vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
     }
 
@@ -316,57 +345,74 @@ impl Ref {
     }
 
     fn is_of_this_thread(&self) -> bool {
-        // SAFETY: T6 and T7.
+        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
         current::is(self.header()) || unsafe { (self.header().vtable.needs_this_thread)(self.0) }
     }
 
-    fn drop_work(&self) {
+    /// # Safety
+    /// T1, T8, T9: the caller has RUNNING, the work is in place, and this thread may touch it. It is gone afterwards.
+    unsafe fn drop_work(&self) {
         self.header().touch_payload();
-        // SAFETY: T6, T7; our callers have RUNNING (T1), so the work is ours to drop (T8), and
-        // asked `may_touch_work` or run on the owner thread (T9).
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
         unsafe { (self.header().vtable.drop_work)(self.0) }
     }
 
     /// Drops the output; an error comes back, for whom it may concern.
-    fn drop_output(&self) -> Option<TaskError> {
+    ///
+    /// # Safety
+    /// T2, T8: an output is in place, and the caller owns it, or has RUNNING. It is gone afterwards.
+    unsafe fn drop_output(&self) -> Option<TaskError> {
         self.header().touch_payload();
-        // SAFETY: T6, T7; our callers own the output by T2, or have RUNNING with an output
-        // in place (T1, T8).
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
         unsafe { (self.header().vtable.drop_output)(self.0) }
     }
 
-    /// Drops the output; an error that nobody took is reported.
-    fn drop_unobserved(&self) {
-        if let Some(error) = self.drop_output() {
-            unobserved::report(self.header(), error);
-        }
+    /// Drops the output; an error that nobody took is reported. A panic of its destructor goes no further.
+    ///
+    /// # Safety
+    /// As [`drop_output`](Self::drop_output).
+    unsafe fn drop_unobserved(&self) {
+        contain(|| {
+            // SAFETY: T2, T8: the caller's promise is the same.
+            if let Some(error) = unsafe { self.drop_output() } {
+                unobserved::report(self.header(), error);
+            }
+        });
     }
 
-    fn write_error(&self, error: TaskError) {
+    /// # Safety
+    /// T1, T8: the caller has RUNNING, and neither work nor output is in place.
+    unsafe fn write_error(&self, error: TaskError) {
         self.header().touch_payload();
-        // SAFETY: T6, T7; our callers have RUNNING and dropped the work or the earlier
-        // output before (T1, T8).
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
         unsafe { (self.header().vtable.write_error)(self.0, error) }
     }
 
-    /// With `RUNNING` and an output in place: makes it visible, wakes the consumer.
+    /// Makes the output visible, wakes the consumer.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away, and an output is in place.
     #[inline]
-    fn finish(self, honour_cancel: bool) {
+    unsafe fn finish(self, honour_cancel: bool) {
         match self.header().state.finish(honour_cancel) {
             Finish::Handed => {
                 let _given_up = self.into_raw();
             }
-            rest => self.finish_rest(rest),
+            // SAFETY: T2, T3: it is what `State::finish` has just said.
+            rest => unsafe { self.finish_rest(rest) },
         }
     }
 
     /// What `finish` left to do, with its reference.
+    ///
+    /// # Safety
+    /// T2, T3: [`State::finish`] has just given `rest` to the caller.
     #[inline(never)]
-    fn finish_rest(self, rest: Finish) {
+    unsafe fn finish_rest(self, rest: Finish) {
         match rest {
             Finish::Handed => unreachable!("the reference is gone"),
             Finish::Consumer => {
-                // SAFETY: T3: `finish` found WAITING, so the slot is ours for good.
+                // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does not touch the slot any more.
                 let consumer = self
                     .header()
                     .consumer
@@ -375,10 +421,13 @@ impl Ref {
                     contain(|| waker.wake());
                 }
             }
-            Finish::Orphan => contain(|| self.drop_unobserved()),
+            // SAFETY: T2: there was no handle, so the output is the finisher's: ours.
+            Finish::Orphan => unsafe { self.drop_unobserved() },
             Finish::Overruled => {
-                contain(|| drop(self.drop_output()));
-                self.end(TaskError::Cancelled);
+                // SAFETY: T1: still running, so the output that we have written is ours.
+                contain(|| drop(unsafe { self.drop_output() }));
+                // SAFETY: T1, T8: still running, and the output is gone.
+                unsafe { self.end(TaskError::Cancelled) };
             }
         }
     }
@@ -397,13 +446,15 @@ impl Ref {
             Cancel::Marked => {}
             Cancel::Schedule => {
                 header.note_woken();
-                // SAFETY: T6, T7; `cancel_future` added the reference that goes to the entry, and
-                // `self` keeps the cell meanwhile (T10).
+                // SAFETY: T6: `cancel_future` added the reference that goes to the entry, and `self` keeps the cell
+                // meanwhile (T10); T7: the function is from its own vtable.
                 unsafe { (header.vtable.schedule)(self.0) }
             }
             Cancel::Claimed => {
-                // `cancel_*` added the reference that this one takes over (T6).
-                Ref::from_raw(self.0).abandon(TaskError::Cancelled);
+                // SAFETY: T6: `cancel_*` added the reference that this one takes over.
+                let claimed = unsafe { Ref::from_raw(self.0) };
+                // SAFETY: T1: `cancel_*` set RUNNING, for us: nobody has run, dropped or written anything (T8).
+                unsafe { claimed.abandon(TaskError::Cancelled) };
                 if header.vtable.kind == Kind::Promise {
                     contain(|| self.hook().on_cancel(header.id));
                 }
@@ -417,15 +468,15 @@ impl Ref {
         let header = self.header();
         if matches!(header.vtable.kind, Kind::Future | Kind::Local) && header.state.wake_by_ref() {
             header.note_woken();
-            // SAFETY: T6, T7; `wake_by_ref` added the reference that goes to the entry, and
-            // `self` keeps the cell meanwhile (T10).
+            // SAFETY: T6: `wake_by_ref` added the reference that goes to the entry, and `self` keeps the cell
+            // meanwhile (T10); T7: the function is from its own vtable.
             unsafe { (header.vtable.schedule)(self.0) };
         }
     }
 
     /// The producer's side of a promise.
     pub(super) fn hook(&self) -> &dyn OnCancel {
-        // SAFETY: T6, T7: for other kinds than promises the function panics.
+        // SAFETY: T6: our count keeps the cell; T7: the function is from its own vtable. (For other kinds than promises it panics.)
         let hook = unsafe { (self.header().vtable.hook)(self.0) };
         // SAFETY: T10: it lies in the cell, which our count keeps.
         unsafe { &*hook }
@@ -454,28 +505,17 @@ impl Ref {
     }
 
     /// Before a thread blocks for it: see [`OnCancel::help`].
-    pub(super) fn help(&self, done: &dyn Fn() -> bool) {
+    pub(super) fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
         if self.header().vtable.kind == Kind::Promise {
-            self.hook().help(done);
+            self.hook().help(patient, done);
         }
     }
 
-    /// The producer's end of a promise: writes `result` unless it was cancelled.
-    pub(super) fn complete<T>(self, result: Result<T, TaskError>) {
-        if !self.header().state.begin_complete() {
-            return;
-        }
-        let how = result
-            .as_ref()
-            .map_or_else(TaskError::ending, |_| Ending::Done);
-        record::settled(self.header().id.get(), how);
-        self.header().touch_payload();
-        // SAFETY: T7: the payload's offset is inside the cell.
-        let output = unsafe { self.0.byte_add(self.header().vtable.output) };
-        // SAFETY: T7: a `Completer<T>` and its cell have the same `T`; we have RUNNING and a promise's
-        // work is `()` (T1, T8).
-        unsafe { output.cast::<Result<T, TaskError>>().write(result) }
-        self.finish(false);
+    /// Where its output lies, or will lie.
+    #[inline]
+    fn output<T>(&self) -> NonNull<Result<T, TaskError>> {
+        // SAFETY: T7: the vtable is that of this cell, so its offset is inside of the allocation, which our pointer is good for (T6).
+        unsafe { self.0.byte_add(self.header().vtable.output) }.cast()
     }
 }
 
@@ -490,7 +530,8 @@ impl Drop for Ref {
     #[inline]
     fn drop(&mut self) {
         if self.header().state.release() {
-            destroy(self.0);
+            // SAFETY: T4: that was the last reference, and `self` is not used any more.
+            unsafe { destroy(self.0) };
         }
     }
 }
@@ -505,6 +546,43 @@ impl Header {
     /// That record, made if need be.
     pub(super) fn side_or_make(&self) -> &Side {
         self.side.get_or_make()
+    }
+
+    /// Somebody asked for its end (also after it has ended).
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.state.is_cancelled()
+    }
+
+    /// Its output is in place (and may have been taken).
+    pub(super) fn is_done(&self) -> bool {
+        self.state.is_done()
+    }
+
+    /// For the holder of a queue entry: to run it would do nothing.
+    #[inline]
+    pub(super) fn is_stale(&self) -> bool {
+        self.state.is_stale()
+    }
+
+    /// Some thread has the work to itself now: a hint.
+    #[inline]
+    pub(super) fn is_running(&self) -> bool {
+        self.state.is_running()
+    }
+
+    /// It is queued, or will be when it suspends: a hint.
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.state.is_scheduled()
+    }
+
+    /// The output was taken, or the handle is gone.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state.is_settled()
+    }
+
+    /// How it is, for `Debug`.
+    pub(super) fn shown(&self) -> &dyn fmt::Debug {
+        &self.state
     }
 
     /// The name that the task was given.
@@ -543,37 +621,48 @@ impl Header {
     }
 }
 
-/// The last reference is gone.
+/// As [`destroy`], where the work is still there.
+///
+/// # Safety
+/// As [`destroy`], and the task has not ended.
 #[cold]
 #[inline(never)]
-fn destroy_unfinished(ptr: NonNull<Header>) {
+unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
     // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
     let header = unsafe { ptr.as_ref() };
-    // SAFETY: T7.
+    // SAFETY: T7: the vtable is from the cell's own header; T4: the cell is there for the length of the call.
     if header.vtable.kind == Kind::Local && !unsafe { (header.vtable.is_owner_thread)(ptr) } {
         return; // T9: leaked rather than dropped on the wrong thread.
     }
     header.touch_payload();
     // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
     contain(|| unsafe { (header.vtable.drop_work)(ptr) });
-    free(ptr);
+    // SAFETY: T4: as above, and the work is gone.
+    unsafe { free(ptr) };
 }
 
+/// The last reference is gone.
+///
+/// # Safety
+/// T4: it was the caller's, nobody has one any more, and the cell is not used again.
 #[inline]
-fn destroy(ptr: NonNull<Header>) {
+unsafe fn destroy(ptr: NonNull<Header>) {
     // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
     if unsafe { ptr.as_ref() }.state.is_done() {
-        // The output's owner has taken or dropped it before it let go (T2).
-        free(ptr);
+        // SAFETY: T4; the work was dropped before DONE (T8), the output's owner has taken or dropped it before it let go (T2).
+        unsafe { free(ptr) };
     } else {
-        destroy_unfinished(ptr);
+        // SAFETY: T4: the caller's promise; not DONE.
+        unsafe { destroy_unfinished(ptr) };
     }
 }
 
+/// # Safety
+/// As [`destroy`], and neither work nor output is in place.
 #[inline]
-fn free(ptr: NonNull<Header>) {
+unsafe fn free(ptr: NonNull<Header>) {
     // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
     let vtable = unsafe { ptr.as_ref() }.vtable;
-    // SAFETY: T4, T7; work and output are gone (our callers).
+    // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise (T4).
     unsafe { (vtable.free)(ptr) }
 }

@@ -20,7 +20,7 @@
 //! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
 //! more counts per task. A locked list of numbers: the completing threads meet.
 //!
-//! Tests: `checks/tests/models.rs::ready_*`, `tests/combinators.rs`.
+//! Tests: `checks/tests/models.rs::ready_*`, `tests/task/combinators.rs`.
 #![allow(unsafe_code)]
 
 use std::ptr::{self, NonNull};
@@ -58,7 +58,7 @@ struct Node {
 // SAFETY: T12, T13: all that a node has for other threads is atomic; the pointer is to a
 // `Shared`, which is itself shared between threads.
 unsafe impl Send for Node {}
-// SAFETY: T12, T13, as above.
+// SAFETY: T12, T13: `&Node` gives its atomics, its key, which does not change, and the pointer, as above.
 unsafe impl Sync for Node {}
 // SAFETY: T12: the chunk pointers are to nodes that `shared` keeps alive.
 unsafe impl Send for Ready {}
@@ -132,7 +132,7 @@ impl Ready {
         let mut newest = NonNull::new(shared.newest.swap(ptr::null_mut(), Ordering::AcqRel));
         let start = keys.len();
         while let Some(node) = newest {
-            // SAFETY: T12: `shared` keeps the node.
+            // SAFETY: T12: a node of this queue, which `self` has a share of; nodes are only ever shared.
             let node = unsafe { node.as_ref() };
             newest = NonNull::new(node.next.load(Ordering::Relaxed));
             keys.push_back(node.key);
@@ -172,8 +172,10 @@ impl Shared {
         !self.newest.load(Ordering::Acquire).is_null()
     }
 
-    fn push(&self, node: NonNull<Node>) {
-        // SAFETY: T12: our callers' waker keeps the node.
+    /// # Safety
+    /// T12: the node is of this queue, and the caller has a share of it.
+    unsafe fn push(&self, node: NonNull<Node>) {
+        // SAFETY: T12: the caller's share keeps the queue, and so the node, until this returns.
         let fields = unsafe { node.as_ref() };
         if fields.queued.swap(true, Ordering::AcqRel) {
             return; // T13
@@ -202,8 +204,10 @@ impl Shared {
 
 static NODE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
-fn node(data: *const ()) -> NonNull<Node> {
-    // SAFETY: T12: the data of a waker with our table is a node, never null.
+/// # Safety
+/// T12: `data` is that of a waker with our table.
+unsafe fn node(data: *const ()) -> NonNull<Node> {
+    // SAFETY: T12: such data is the address of a node, never null.
     unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
 }
 
@@ -213,13 +217,15 @@ fn node(data: *const ()) -> NonNull<Node> {
 /// # Safety
 /// T12: the caller has a share.
 unsafe fn shared(node: NonNull<Node>) -> *const Shared {
-    // SAFETY: T12: the node is alive.
+    // SAFETY: T12: the node lies in what the caller has a share of.
     unsafe { node.as_ref() }.shared
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {
-    // SAFETY: T12: the waker that is cloned has a share.
-    let shared = unsafe { shared(node(data)) };
+    // SAFETY: T12: it is the data of a waker with our table.
+    let node = unsafe { node(data) };
+    // SAFETY: T12: the waker that is cloned has a share, and outlives this call.
+    let shared = unsafe { shared(node) };
     // SAFETY: T12: the pointer is `Arc`'s, and its count is at least one.
     unsafe { Arc::increment_strong_count(shared) };
     RawWaker::new(data, &NODE)
@@ -233,15 +239,21 @@ unsafe fn wake(data: *const ()) {
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
-    // SAFETY: T12: the waker has a share.
-    let shared = unsafe { shared(node(data)) };
+    // SAFETY: T12: it is the data of a waker with our table.
+    let node = unsafe { node(data) };
+    // SAFETY: T12: the waker has a share, and outlives this call.
+    let shared = unsafe { shared(node) };
     // SAFETY: T12: so the queue is alive until this call ends.
-    unsafe { &*shared }.push(node(data));
+    let shared = unsafe { &*shared };
+    // SAFETY: T12: it is the node's own queue, of which the waker has a share.
+    unsafe { shared.push(node) };
 }
 
 unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: T12: it is the data of a waker with our table.
+    let node = unsafe { node(data) };
     // SAFETY: T12: the waker still has its share here.
-    let shared = unsafe { shared(node(data)) };
+    let shared = unsafe { shared(node) };
     // SAFETY: T12: the share that `Ready::waker` or `clone` counted for this waker.
     unsafe { Arc::decrement_strong_count(shared) };
 }

@@ -65,14 +65,17 @@ impl Drop for SidePointer {
     fn drop(&mut self) {
         let side = self.0.load(Ordering::Relaxed); // the cell is ours alone (T4)
         if !side.is_null() {
-            drop_side(side);
+            // SAFETY: T14: it is the record, which goes with the cell, and `self` is not used any more.
+            unsafe { drop_side(side) };
         }
     }
 }
 
+/// # Safety
+/// T14: it came from `get_or_make`, and nobody uses it any more.
 #[cold]
 #[inline(never)]
-fn drop_side(side: *mut Side) {
-    // SAFETY: T14: the cell is being freed; the record came from `Box::into_raw`.
+unsafe fn drop_side(side: *mut Side) {
+    // SAFETY: T14: `get_or_make` got it from `Box::into_raw`, and it is given back once: here.
     drop(unsafe { Box::from_raw(side) });
 }

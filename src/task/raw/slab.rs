@@ -166,7 +166,7 @@ fn take_of(class: usize) -> NonNull<u8> {
 #[inline]
 pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     match class(layout) {
-        // SAFETY: T21: `take` took it from a slab of that class.
+        // SAFETY: T21: `take` took it from a slab of that class, since the layout is the same, and the caller gives it away.
         Some(class) if ON => unsafe { give_of(memory, class) },
         // SAFETY: T17, as the caller promises: `take` went the same way.
         _ => unsafe { stock::give(memory, layout) },
@@ -178,22 +178,26 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
 #[inline]
 unsafe fn give_of(memory: NonNull<u8>, class: usize) {
     let block = memory.cast::<Block>();
-    let slab = slab_of(block);
-    // SAFETY: T21: our caller's block, of this slab.
+    // SAFETY: T21: it is out: the caller's, until it goes below.
+    let slab = unsafe { slab_of(block) };
+    // SAFETY: T21: the caller's block, of this slab and class, which it gives away.
     let given = THREAD.try_with(|thread| unsafe { thread.give(slab, block, class) });
     if given != Ok(true) {
-        // SAFETY: T21: as above.
+        // SAFETY: T21: `Thread::give` has not taken it: it is the caller's still, of this slab, and goes.
         unsafe { give_elsewhere(slab, block) };
     }
 }
 
-/// The slab of a block that is out.
+/// The slab of a block.
+///
+/// # Safety
+/// T21: the block is out.
 #[inline]
-fn slab_of(block: NonNull<Block>) -> NonNull<Slab> {
+unsafe fn slab_of(block: NonNull<Block>) -> NonNull<Slab> {
     let slice = block.as_ptr().map_addr(|address| address & !(SLICE - 1));
-    // SAFETY: T20: its slice begins with a stub, which does not change.
+    // SAFETY: T20: its slice had a block given out, so it begins with a stub, which does not change, and the block keeps the slab (T19).
     let slab = unsafe { (*slice.cast::<Stub>()).slab };
-    // SAFETY: T20: it points to its slab.
+    // SAFETY: T20: it points to its slab, not to null.
     unsafe { NonNull::new_unchecked(slab) }
 }
 
@@ -209,12 +213,13 @@ unsafe fn give_elsewhere(slab: NonNull<Slab>, block: NonNull<Block>) {
     // SAFETY: T20: as above; a reference to the word alone, which may go while we look at it no more.
     let returned = unsafe { &(*slab.as_ptr()).returned };
     let all = returned.push(place(slab, block), capacity, |last| {
-        let next = last.map_or(ptr::null_mut(), |last| at(slab, last).as_ptr());
-        // SAFETY: T21: it is ours until the word says otherwise.
+        // SAFETY: T20: the word has it from a `push` of a block of this slab.
+        let next = last.map_or(ptr::null_mut(), |last| unsafe { at(slab, last) }.as_ptr());
+        // SAFETY: T21: the block is the caller's until the word has it, and has room for a link.
         unsafe { block.write(Block { next }) };
     });
     if all {
-        // SAFETY: T19: ours to free.
+        // SAFETY: T19: `push` says that all blocks are back and that nobody keeps it: it is for us to free.
         unsafe { free(slab) };
     }
 }
@@ -225,8 +230,11 @@ fn place(slab: NonNull<Slab>, block: NonNull<Block>) -> u32 {
 }
 
 /// The block at this place.
-fn at(slab: NonNull<Slab>, place: u32) -> NonNull<Block> {
-    // SAFETY: T20: `place` was that of a block of this slab.
+///
+/// # Safety
+/// T20: [`place`] gave it for a block of this slab.
+unsafe fn at(slab: NonNull<Slab>, place: u32) -> NonNull<Block> {
+    // SAFETY: T20: so it lies inside of the allocation, which the pointer is good for.
     unsafe { slab.byte_add(place as usize * STEP) }.cast()
 }
 
@@ -234,9 +242,9 @@ fn at(slab: NonNull<Slab>, place: u32) -> NonNull<Block> {
 #[cold]
 fn take_alone(class: usize) -> NonNull<u8> {
     let slab = new(class, SLICE, Arc::new(no_counts()));
-    // SAFETY: T20: new, and ours alone.
+    // SAFETY: T20: nobody else knows of it, so this thread keeps it.
     let block = unsafe { pop(slab) };
-    // SAFETY: T20: as above.
+    // SAFETY: T19, T20: nobody else knows of it, and `block` keeps it.
     let slab = unsafe { slab.as_ref() };
     let all = slab.returned.abandon(slab.capacity - 1, slab.capacity);
     debug_assert!(!all);
@@ -290,23 +298,28 @@ fn new(class: usize, length: usize, count: Arc<Counts>) -> NonNull<Slab> {
         returned: Returned::new(),
         count,
     };
-    // SAFETY: T20: ours alone, and there is room.
+    // SAFETY: T20: it was just allocated, aligned to a slice, with room for a slice at least.
     unsafe { slab.write(whole) };
-    begin_slice(slab, slab.cast(), size_of::<Slab>());
+    // SAFETY: T20: it is ours alone, this is its first slice, and its blocks come behind what is at its beginning.
+    unsafe { begin_slice(slab, slab.cast(), size_of::<Slab>()) };
     slab
 }
 
 /// Blocks are carved out of this slice from now on.
-fn begin_slice(slab: NonNull<Slab>, slice: NonNull<u8>, head: usize) {
-    // SAFETY: T20: our callers have it to themselves.
+///
+/// # Safety
+/// T20, T21: this thread keeps the slab, whose slice it is; nothing is carved out of it, or all that was is back, and `head` bytes at its beginning are not
+/// for blocks.
+unsafe fn begin_slice(slab: NonNull<Slab>, slice: NonNull<u8>, head: usize) {
+    // SAFETY: T20: it is alive, and only its `Cell`s change, which are this thread's.
     let whole = unsafe { slab.as_ref() };
     let size = whole.class * STEP;
     let last = head + (blocks(whole.class, head) - 1) * size;
-    // SAFETY: T20: inside of the slice.
+    // SAFETY: T20: `head` is less than a slice.
     whole
         .fresh
         .set(unsafe { slice.byte_add(head) }.as_ptr().cast());
-    // SAFETY: T20: as above.
+    // SAFETY: T20: `blocks` counts those that fit into the slice behind `head`, so the last begins inside.
     whole
         .last
         .set(unsafe { slice.byte_add(last) }.as_ptr().cast());
@@ -316,17 +329,17 @@ fn begin_slice(slab: NonNull<Slab>, slice: NonNull<u8>, head: usize) {
 /// T19: all of its blocks are back, nobody keeps it, and it is the caller's.
 #[cold]
 unsafe fn free(slab: NonNull<Slab>) {
-    // SAFETY: T19.
+    // SAFETY: T19: it is the caller's, so it has not been freed.
     let whole = unsafe { slab.as_ref() };
     let length = whole.length;
     whole.count[whole.class].fetch_sub(length / SLICE, Ordering::Relaxed);
-    // SAFETY: T19: and not used any more.
+    // SAFETY: T19: nobody else has it, and what is at its beginning is not used any more; `whole` neither.
     unsafe { slab.drop_in_place() };
     if length == LARGE {
-        // SAFETY: T19, T20: it was mapped.
+        // SAFETY: T19: it is the caller's alone; `new` mapped those of this length, and the mapping is the slab.
         unsafe { large_pages::unmap(slab.cast()) };
     } else {
-        // SAFETY: T19, T20: it was allocated.
+        // SAFETY: T19: it is the caller's alone; `new` allocated those of any other length, with this layout.
         unsafe { dealloc(slab.as_ptr().cast(), SMALL) };
     }
 }
@@ -337,11 +350,11 @@ unsafe fn free(slab: NonNull<Slab>) {
 /// T20: this thread keeps it.
 #[inline(always)]
 unsafe fn pop(slab: NonNull<Slab>) -> Option<NonNull<u8>> {
-    // SAFETY: T20, T22.
+    // SAFETY: T20, T22: this thread keeps it (the caller's promise), so it is alive, and its `Cell`s are ours.
     let slab = unsafe { slab.as_ref() };
     let block = match NonNull::new(slab.free.get()) {
         Some(block) => {
-            // SAFETY: T21: it is linked.
+            // SAFETY: T21: what `free` begins with is nobody's, and was written as a link when it came back.
             slab.free.set(unsafe { block.as_ref() }.next);
             block
         }
@@ -351,7 +364,7 @@ unsafe fn pop(slab: NonNull<Slab>) -> Option<NonNull<u8>> {
                 return None;
             }
             slab.fresh.set(fresh.wrapping_byte_add(slab.class * STEP));
-            // SAFETY: T21: inside of the slab.
+            // SAFETY: T21: it is at or before `last`, so inside of the slab, not null.
             unsafe { NonNull::new_unchecked(fresh) }
         }
     };
@@ -364,22 +377,23 @@ unsafe fn pop(slab: NonNull<Slab>) -> Option<NonNull<u8>> {
 /// # Safety
 /// T20: this thread keeps it.
 unsafe fn refill(slab: NonNull<Slab>) -> bool {
-    // SAFETY: T20, T22.
+    // SAFETY: T20, T22: this thread keeps it (the caller's promise), so it is alive, and its `Cell`s are ours.
     let whole = unsafe { slab.as_ref() };
     let carved = whole.last.get().addr() & !(SLICE - 1);
     let next = carved + SLICE - slab.addr().get();
     if next < whole.length {
-        // SAFETY: T20: it has this slice, too.
+        // SAFETY: T20: `next` is less than its length: inside.
         let slice = unsafe { slab.byte_add(next) };
         let stub = Stub {
             slab: slab.as_ptr(),
         };
-        // SAFETY: T20: none of its blocks was ever out.
+        // SAFETY: T20, T21: slices are carved one after the other, so nothing was ever out of this one: its beginning is nobody's.
         unsafe { slice.cast::<Stub>().write(stub) };
-        begin_slice(slab, slice.cast(), size_of::<Stub>());
+        // SAFETY: T20: as above; its blocks come behind the stub.
+        unsafe { begin_slice(slab, slice.cast(), size_of::<Stub>()) };
         return true;
     }
-    // SAFETY: T20: as above.
+    // SAFETY: T20: this thread keeps it; T21: `pop` has found nothing at hand, and no slice was left.
     unsafe { take_back(slab, whole.returned.collect()) }
 }
 
@@ -389,11 +403,31 @@ unsafe fn refill(slab: NonNull<Slab>) -> bool {
 /// T20: this thread keeps it, and has no block of it at hand (T21).
 unsafe fn take_back(slab: NonNull<Slab>, batch: Batch) -> bool {
     let Some(last) = batch.last else { return false };
-    // SAFETY: T20, T22.
+    // SAFETY: T20, T22: this thread keeps it (the caller's promise), so it is alive, and its `Cell`s are ours.
     let whole = unsafe { slab.as_ref() };
-    whole.free.set(at(slab, last).as_ptr());
+    // SAFETY: T20: the word had it from a `push` of a block of this slab.
+    whole.free.set(unsafe { at(slab, last) }.as_ptr());
     whole.used.set(whole.used.get() - batch.count);
     true
+}
+
+/// An empty small one gets blocks of this size, or of none.
+///
+/// # Safety
+/// T22: this thread keeps it, all of its blocks are back, nobody else knows of it, and its length is a slice.
+unsafe fn recast(slab: NonNull<Slab>, class: usize) {
+    let mut slab = slab;
+    // SAFETY: T20: none of its blocks is out, so nobody else looks at it: the caller's promise.
+    let whole = unsafe { slab.as_mut() };
+    whole.count[whole.class].fetch_sub(1, Ordering::Relaxed);
+    whole.count[class].fetch_add(1, Ordering::Relaxed);
+    whole.class = class;
+    if class != NONE {
+        whole.capacity = blocks(class, size_of::<Slab>()) as u32;
+        whole.free.set(ptr::null_mut());
+        // SAFETY: T20, T21: it is ours, and all that was carved out of its only slice is back.
+        unsafe { begin_slice(slab, slab.cast(), size_of::<Slab>()) };
+    }
 }
 
 impl Thread {
@@ -409,7 +443,7 @@ impl Thread {
     #[inline]
     fn take(&self, class: usize) -> NonNull<u8> {
         if let Some(slab) = NonNull::new(self.open[class].get()) {
-            // SAFETY: T22: it is in our list.
+            // SAFETY: T20, T22: it is in our list, so this thread keeps it.
             if let Some(block) = unsafe { pop(slab) } {
                 return block;
             }
@@ -426,18 +460,20 @@ impl Thread {
                 Some(slab) => slab,
                 None => self.open_one(class),
             };
-            // SAFETY: T22: it is in our list.
+            // SAFETY: T20, T22: it is in our list, so this thread keeps it.
             if let Some(block) = unsafe { pop(slab) } {
                 return block;
             }
-            // SAFETY: T22: as above.
+            // SAFETY: T22: it is in our list still.
             if unsafe { refill(slab) } {
                 continue;
             }
-            // SAFETY: T22: as above; a reference to the word alone, as the slab may go while it is left.
+            // SAFETY: T22: it is in our list still; a reference to the word alone, as the slab may go while it is left.
             let returned = unsafe { &(*slab.as_ptr()).returned };
-            if !returned.leave(|| self.unlink(slab)) {
-                self.link(slab, class);
+            // SAFETY: T22: it is in our list, until this takes it out.
+            if !returned.leave(|| unsafe { self.unlink(slab) }) {
+                // SAFETY: T22: it was just taken out, and not left.
+                unsafe { self.link(slab, class) };
             }
         }
     }
@@ -446,42 +482,33 @@ impl Thread {
     fn open_one(&self, class: usize) -> NonNull<Slab> {
         let count = self.count.get_or_init(|| Arc::new(no_counts()));
         if let Some(slab) = NonNull::new(self.spare.get()) {
-            // SAFETY: T22: it is in our list; all its blocks are back, so it is made anew.
+            // SAFETY: T22: it is in our list, so it is alive.
             let next = unsafe { slab.as_ref() }.after.get();
             self.spare.set(next);
             self.spares.set(self.spares.get() - 1);
-            self.recast(slab, class);
-            self.link(slab, class);
+            // SAFETY: T22: it was just taken out of the spares, small slabs all of whose blocks are back.
+            unsafe { recast(slab, class) };
+            // SAFETY: T22: it is ours, of this class now, and in no list.
+            unsafe { self.link(slab, class) };
             return slab;
         }
         let large = !cfg!(miri) && count[class].load(Ordering::Relaxed) >= MANY;
         let slab = new(class, if large { LARGE } else { SLICE }, count.clone());
-        self.link(slab, class);
+        // SAFETY: T22: it is new, so in no list.
+        unsafe { self.link(slab, class) };
         slab
     }
 
-    /// An empty small one gets blocks of this size, or of none.
-    fn recast(&self, slab: NonNull<Slab>, class: usize) {
-        let mut slab = slab;
-        // SAFETY: T22: it was in our list, and nobody else knows of it.
-        let whole = unsafe { slab.as_mut() };
-        whole.count[whole.class].fetch_sub(1, Ordering::Relaxed);
-        whole.count[class].fetch_add(1, Ordering::Relaxed);
-        whole.class = class;
-        if class != NONE {
-            whole.capacity = blocks(class, size_of::<Slab>()) as u32;
-            whole.free.set(ptr::null_mut());
-            begin_slice(slab, slab.cast(), size_of::<Slab>());
-        }
-    }
-
     /// Puts it behind the first of its list: that one is to be used up.
-    fn link(&self, slab: NonNull<Slab>, class: usize) {
-        // SAFETY: T22: it is ours, and in no list.
+    ///
+    /// # Safety
+    /// T22: it is this thread's to keep, of this class, and in no list.
+    unsafe fn link(&self, slab: NonNull<Slab>, class: usize) {
+        // SAFETY: T22: it is ours to keep, so it is alive.
         let whole = unsafe { slab.as_ref() };
         whole.kept.set(true);
         let first = NonNull::new(self.open[class].get());
-        // SAFETY: T22: it is in our list.
+        // SAFETY: T22: what is in our list is alive, and its `Cell`s are ours.
         let first = first.map(|first| unsafe { first.as_ref() });
         let second = first.map_or(ptr::null_mut(), |first| first.after.get());
         whole.before.set(self.open[class].get());
@@ -490,24 +517,27 @@ impl Thread {
             Some(first) => first.after.set(slab.as_ptr()),
             None => self.open[class].set(slab.as_ptr()),
         }
-        // SAFETY: T22: as above.
+        // SAFETY: T22: null, or in our list, too.
         if let Some(second) = unsafe { second.as_ref() } {
             second.before.set(slab.as_ptr());
         }
     }
 
-    /// Takes it out of its list: it is open.
-    fn unlink(&self, slab: NonNull<Slab>) {
-        // SAFETY: T22: it is in our list.
+    /// Takes it out of its list.
+    ///
+    /// # Safety
+    /// T22: it is in an `open` list of this thread.
+    unsafe fn unlink(&self, slab: NonNull<Slab>) {
+        // SAFETY: T22: what is in our list is alive, and its `Cell`s are ours.
         let whole = unsafe { slab.as_ref() };
         whole.kept.set(false);
         let (before, after) = (whole.before.get(), whole.after.get());
-        // SAFETY: T22: so are its neighbours.
+        // SAFETY: T22: null, or its neighbour in our list.
         match unsafe { before.as_ref() } {
             Some(before) => before.after.set(after),
             None => self.open[whole.class].set(after),
         }
-        // SAFETY: T22: as above.
+        // SAFETY: T22: null, or its other neighbour.
         if let Some(after) = unsafe { after.as_ref() } {
             after.before.set(before);
         }
@@ -524,69 +554,85 @@ impl Thread {
         if !self.count.get().is_some_and(|own| Arc::ptr_eq(own, count)) {
             return false;
         }
-        // SAFETY: T20: it is ours.
+        // SAFETY: T20: it has our count, so its `Cell`s are this thread's; the block that is out keeps it (T19).
         let whole = unsafe { slab.as_ref() };
         if !whole.kept.get() {
-            self.keep(slab, class);
+            // SAFETY: T19, T22: it is ours, in no list, and has this block out.
+            unsafe { self.keep(slab, class) };
         }
         let next = whole.free.get();
-        // SAFETY: T21: it is ours now.
+        // SAFETY: T21: the caller has given it away, so it is nobody's, and has room for a link.
         unsafe { block.write(Block { next }) };
         whole.free.set(block.as_ptr());
         let used = whole.used.get() - 1;
         whole.used.set(used);
         // The first of the list is left as it is, unless it is large.
         if used == 0 && (self.open[class].get() != slab.as_ptr() || whole.length != SLICE) {
-            self.emptied(slab, class);
+            // SAFETY: T22: it is in our list by now, and all of its blocks are back.
+            unsafe { self.emptied(slab, class) };
         }
         true
     }
 
-    /// It was alone, and this thread has a block of it.
+    /// It was alone.
+    ///
+    /// # Safety
+    /// T19, T22: it is this thread's, of this class, in no list, and the caller has a block of it.
     #[cold]
     #[inline(never)]
-    fn keep(&self, slab: NonNull<Slab>, class: usize) {
-        // SAFETY: T19: the block keeps it.
+    unsafe fn keep(&self, slab: NonNull<Slab>, class: usize) {
+        // SAFETY: T19: the caller's block keeps it.
         let whole = unsafe { slab.as_ref() };
         let batch = whole.returned.keep();
         whole.used.set(whole.capacity);
-        self.link(slab, class);
-        // SAFETY: T22: from now on; when it was left there was no block at hand.
+        // SAFETY: T22: the word says that it is ours to keep again.
+        unsafe { self.link(slab, class) };
+        // SAFETY: T20: this thread keeps it again; T21: when it was left there was no block at hand.
         let _some = unsafe { take_back(slab, batch) };
     }
 
     /// All of its blocks are back.
+    ///
+    /// # Safety
+    /// T22: that is so, and it is in this thread's list of this class.
     #[cold]
     #[inline(never)]
-    fn emptied(&self, slab: NonNull<Slab>, class: usize) {
+    unsafe fn emptied(&self, slab: NonNull<Slab>, class: usize) {
         if self.open[class].get() != slab.as_ptr() {
-            self.put_away(slab);
+            // SAFETY: T22: the caller's promise is the same.
+            unsafe { self.put_away(slab) };
         }
         // A large one stays the first only while others are full.
         let Some(first) = NonNull::new(self.open[class].get()) else {
             return;
         };
-        // SAFETY: T22: it is in our list.
+        // SAFETY: T22: what is in our list is alive, and its `Cell`s are ours.
         let whole = unsafe { first.as_ref() };
         let others = whole.count[class].load(Ordering::Relaxed) - whole.length / SLICE;
         let room = first != slab; // of a whole slab: less would be used up at once
         if whole.length != SLICE && whole.used.get() == 0 && (room || others == 0) {
-            self.put_away(first);
+            // SAFETY: T22: it is in our list, and `used` says that all of its blocks are back.
+            unsafe { self.put_away(first) };
         }
     }
 
-    /// An empty one that was open: to the spares, or back to where it came from.
-    fn put_away(&self, slab: NonNull<Slab>) {
-        self.unlink(slab);
-        // SAFETY: T22: it was in our list.
+    /// An empty one: to the spares, or back to where it came from.
+    ///
+    /// # Safety
+    /// T22: it is in an `open` list of this thread, and all of its blocks are back.
+    unsafe fn put_away(&self, slab: NonNull<Slab>) {
+        // SAFETY: T22: the caller's promise.
+        unsafe { self.unlink(slab) };
+        // SAFETY: T20, T22: it was in our list until now, and nobody else knows of it.
         let whole = unsafe { slab.as_ref() };
         if whole.length == SLICE && self.spares.get() < SPARE {
             whole.kept.set(true);
             whole.after.set(self.spare.replace(slab.as_ptr()));
-            self.recast(slab, NONE);
+            // SAFETY: T22: it is small, and all of its blocks are back (the caller's promise).
+            unsafe { recast(slab, NONE) };
             self.spares.set(self.spares.get() + 1);
         } else {
-            // SAFETY: T19, T22: ours, with all its blocks, and in no list.
+            // SAFETY: T19, T22: all of its blocks are back (the caller's promise), and it was just taken out of our list.
             unsafe { free(slab) };
         }
     }
@@ -595,19 +641,20 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         while let Some(slab) = NonNull::new(self.spare.get()) {
-            // SAFETY: T22: it is in our list.
+            // SAFETY: T22: what is in our list is alive, and its `Cell`s are ours.
             self.spare.set(unsafe { slab.as_ref() }.after.get());
-            // SAFETY: T19, T22: ours, with all its blocks, and in no list any more.
+            // SAFETY: T19, T22: a spare has all of its blocks, and it was just taken out of the list.
             unsafe { free(slab) };
         }
         for class in 0..CLASSES {
             while let Some(slab) = NonNull::new(self.open[class].get()) {
-                self.unlink(slab);
-                // SAFETY: T20: it is ours until the next line but one.
+                // SAFETY: T22: it is the first of our list.
+                unsafe { self.unlink(slab) };
+                // SAFETY: T20: it is ours until `abandon` gives it away: it is not looked at after that.
                 let whole = unsafe { &*slab.as_ptr() };
                 let (here, capacity) = (whole.capacity - whole.used.get(), whole.capacity);
                 if whole.returned.abandon(here, capacity) {
-                    // SAFETY: T19: as it says.
+                    // SAFETY: T19: `abandon` says that all of its blocks are back, and nobody keeps it.
                     unsafe { free(slab) };
                 }
             }

@@ -78,7 +78,7 @@ pub(super) const fn of_class(class: usize) -> Layout {
     }
 }
 
-/// Memory for `layout`, which is not of size 0: from this thread's stock, or new.
+/// Memory for `layout`, which is that of a cell, so not of size 0: from this thread's stock, or new.
 #[inline]
 pub(super) fn take(layout: Layout) -> NonNull<u8> {
     let Some(class) = class(layout) else {
@@ -99,7 +99,7 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     let layout = match class(layout) {
         None => layout,
         Some(class) => {
-            // SAFETY: T17: it is nobody's now, and of that class.
+            // SAFETY: T17: the caller gives it away, and `take` chose the same class for its layout.
             let kept = STOCK.try_with(|stock| unsafe { stock.give(class, memory) });
             if kept.is_ok() {
                 return;
@@ -107,14 +107,15 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
             of_class(class)
         }
     };
-    // SAFETY: T17: `new` got it with this layout.
+    // SAFETY: T17: `take` had it from the allocator with this layout: that of its class, if it has one, else its own; the caller gives it away.
     unsafe { dealloc(memory.as_ptr(), layout) }
 }
 
 #[cold]
 #[inline(never)]
 fn new(layout: Layout) -> NonNull<u8> {
-    // SAFETY: T17: our callers' layouts are not of size 0.
+    assert!(layout.size() > 0, "a cell has a header");
+    // SAFETY: T17: not of size 0, as just looked.
     let memory = unsafe { alloc(layout) };
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
@@ -125,7 +126,7 @@ impl Stock {
         let Some(block) = NonNull::new(self.first[class].get()) else {
             return self.import(class);
         };
-        // SAFETY: T17.
+        // SAFETY: T17: what our list begins with is a block that `give` has written, and nobody else's until it is taken out, below.
         let next = unsafe { block.as_ref() }.next;
         self.first[class].set(next);
         self.room.set(self.room.get() + of_class(class).size());
@@ -140,22 +141,27 @@ impl Stock {
     }
 
     /// There is no room.
+    ///
+    /// # Safety
+    /// As [`give`](Self::give).
     #[cold]
     #[inline(never)]
-    fn export(&self, class: usize, memory: NonNull<u8>) {
-        self.giving.borrow_mut().give(class, memory);
+    unsafe fn export(&self, class: usize, memory: NonNull<u8>) {
+        // SAFETY: T17, T24: the caller's promise: it is of that class, and nobody's.
+        unsafe { self.giving.borrow_mut().give(class, memory) };
     }
 
     /// # Safety
-    /// `memory` is as T17 says.
+    /// T17: `memory` came from the allocator with the layout of this class, and is nobody's any more.
     #[inline]
     unsafe fn give(&self, class: usize, memory: NonNull<u8>) {
         let Some(room) = self.room.get().checked_sub(of_class(class).size()) else {
-            return self.export(class, memory);
+            // SAFETY: T17: the caller's promise is the same.
+            return unsafe { self.export(class, memory) };
         };
         let block = memory.cast::<Block>();
         let next = self.first[class].get();
-        // SAFETY: T17: a class has room for a word, and alignment.
+        // SAFETY: T17: it is nobody's, and each class has room for a word, and its alignment.
         unsafe { block.write(Block { next }) };
         self.first[class].set(block.as_ptr());
         self.room.set(room);
@@ -166,9 +172,9 @@ impl Drop for Stock {
     fn drop(&mut self) {
         for (class, first) in self.first.iter().enumerate() {
             while let Some(block) = NonNull::new(first.get()) {
-                // SAFETY: T17.
+                // SAFETY: T17: a block of our list, which `give` has written, and which nobody else has.
                 first.set(unsafe { block.as_ref() }.next);
-                // SAFETY: T17.
+                // SAFETY: T17: it is in the list no more, and came from the allocator with the layout of the list's class.
                 unsafe { dealloc(block.as_ptr().cast(), of_class(class)) };
             }
         }
@@ -209,7 +215,7 @@ mod tests {
             assert_eq!(room(), KEPT % size);
             let last = take(layout);
             assert_eq!(last, blocks[KEPT / size - 1]);
-            // SAFETY: T17: as above.
+            // SAFETY: T17: it was just taken, and is not used.
             unsafe { give(last, layout) };
         })
         .join()

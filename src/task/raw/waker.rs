@@ -38,29 +38,37 @@ impl Deref for Borrowed<'_> {
     }
 }
 
-fn header(data: *const ()) -> NonNull<Header> {
-    // SAFETY: T6: the data of a waker with our table is never null.
+/// # Safety
+/// T6: `data` is that of a waker with our table.
+unsafe fn header(data: *const ()) -> NonNull<Header> {
+    // SAFETY: T6: such data is the address of a cell, never null.
     unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {
-    // SAFETY: T6: the waker that is cloned keeps the cell.
-    unsafe { header(data).as_ref() }.state.retain();
+    // SAFETY: T6: it is the data of a waker with our table.
+    let ptr = unsafe { header(data) };
+    // SAFETY: T6: the waker that is cloned keeps the cell, and outlives this call.
+    unsafe { ptr.as_ref() }.state.retain();
     RawWaker::new(data, &WAKER)
 }
 
 unsafe fn wake(data: *const ()) {
-    let ptr = header(data);
-    // SAFETY: T6: the waker that is consumed keeps the cell.
+    // SAFETY: T6: it is the data of a waker with our table.
+    let ptr = unsafe { header(data) };
+    // SAFETY: T6: the waker that is consumed keeps the cell, until `wake` gives its count away.
     match unsafe { ptr.as_ref() }.state.wake() {
         Wake::Schedule => {
-            let own = Ref::from_raw(ptr);
+            // SAFETY: T6: the waker is consumed, and its count stayed with it (`Wake::Schedule`): it becomes ours.
+            let own = unsafe { Ref::from_raw(ptr) };
             own.header().note_woken();
-            // SAFETY: T6, T7: `wake` added the entry's reference; `own` keeps the cell (T10).
+            // SAFETY: T6: `wake` added the entry's reference, and `own` keeps the cell meanwhile (T10); T7: the function is from
+            // its own vtable.
             unsafe { (own.header().vtable.schedule)(ptr) };
         }
         Wake::Nothing => {}
-        Wake::Last => destroy(ptr),
+        // SAFETY: T4: the waker's reference was the last, and it is consumed.
+        Wake::Last => unsafe { destroy(ptr) },
     }
 }
 
@@ -68,16 +76,21 @@ unsafe fn wake_by_ref(data: *const ()) {
     if current::wakes_itself(data) {
         return; // T16
     }
-    let ptr = header(data);
-    // SAFETY: T6: the waker keeps the cell.
+    // SAFETY: T6: it is the data of a waker with our table.
+    let ptr = unsafe { header(data) };
+    // SAFETY: T6: the waker keeps the cell, and outlives this call.
     let header = unsafe { ptr.as_ref() };
     if header.state.wake_by_ref() {
         header.note_woken();
-        // SAFETY: T6, T7: `wake_by_ref` added the entry's reference; the waker keeps the cell (T10).
+        // SAFETY: T6: `wake_by_ref` added the entry's reference, and the waker keeps the cell meanwhile (T10); T7: the function is
+        // from its own vtable.
         unsafe { (header.vtable.schedule)(ptr) };
     }
 }
 
 unsafe fn drop_waker(data: *const ()) {
-    drop(Ref::from_raw(header(data)));
+    // SAFETY: T6: it is the data of a waker with our table.
+    let ptr = unsafe { header(data) };
+    // SAFETY: T6: the waker goes, and its count becomes ours.
+    drop(unsafe { Ref::from_raw(ptr) });
 }

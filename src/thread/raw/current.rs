@@ -20,7 +20,7 @@
 //! Rejected: `RefCell<Option<Rc<Worker>>>` (a borrow flag and two counts on
 //! every join).
 //!
-//! Tests: `tests/thread.rs` (nested pools, indices).
+//! Tests: `tests/thread/pool.rs` (nested pools, indices).
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -178,6 +178,6 @@ pub(in crate::thread) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
 #[inline]
 pub(in crate::thread) fn with_home<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     let worker = HOME.try_with(Cell::get).unwrap_or(ptr::null());
-    // SAFETY: P12: as above.
+    // SAFETY: P12: null, or alive as long as the guard of `at_home` that set it, which is below `f` on this thread's stack.
     f(unsafe { worker.as_ref() })
 }

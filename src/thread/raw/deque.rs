@@ -55,7 +55,7 @@
 //! overheads* (2022), for why it pays. Lace takes back half of what is public at once, and publishes when a thief
 //! asks; here a half that is on offer stays so, because who is inside a long half answers nobody.
 //!
-//! Tests: the loom models in `checks/tests/deque.rs`; below; `tests/thread.rs` as a whole.
+//! Tests: the loom models in `checks/tests/deque.rs`; below; `tests/thread/pool.rs` as a whole.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -98,9 +98,9 @@ struct Shared<T> {
     buffers: Mutex<Vec<Arc<[Slot<T>]>>>,
 }
 
-// SAFETY: P23: a `T` is handed from the owner to at most one thief.
+// SAFETY: P23: a `T` is handed from the owner to at most one thief, and may be sent (`T: Send`).
 unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: P23: as above; everything else in it is atomic or behind a lock.
+// SAFETY: P23: `&Shared` gives an entry to the one thread that has moved the word past it; everything else in it is atomic or behind a lock.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 fn buffer<T>(room: u32) -> Arc<[Slot<T>]> {
@@ -115,9 +115,9 @@ fn buffer<T>(room: u32) -> Arc<[Slot<T>]> {
 /// The buffer is alive as long as the reference is, and `at` is in it.
 #[inline(always)]
 unsafe fn nth<'a, T>(slots: *const Slot<T>, at: u32) -> &'a Slot<T> {
-    // SAFETY: P24: the caller's promise.
+    // SAFETY: P24: `at` is in the buffer (the caller's promise), so this is inside of the allocation.
     let slot = unsafe { slots.add(at as usize) };
-    // SAFETY: P24: the caller's promise.
+    // SAFETY: P24: the buffer is alive (the caller's promise), and a slot is a cell: shared references to it are always fine.
     unsafe { &*slot }
 }
 
@@ -158,9 +158,11 @@ pub(in crate::thread) fn new<T: Send>() -> (Owner<T>, Thief<T>) {
 }
 
 impl<T> Owner<T> {
+    /// # Safety
+    /// P22: `at` is less than `room`.
     #[inline]
-    fn slot(&self, at: u32) -> &Slot<T> {
-        // SAFETY: P22, P24: callers pass `at < room`, and the buffer lives as long as `shared`.
+    unsafe fn slot(&self, at: u32) -> &Slot<T> {
+        // SAFETY: P22, P24: the newest buffer has `room` slots, and lives as long as `shared`.
         unsafe { nth(self.slots.get(), at) }
     }
 
@@ -171,25 +173,25 @@ impl<T> Owner<T> {
         if at == self.room.get() {
             self.grow();
         }
+        // SAFETY: P22: `at` is at most `room`, and if it was that, there is more room now.
+        let slot = unsafe { self.slot(at) };
         // SAFETY: P23: slot `at` belongs to nobody: it is past the newest entry.
-        self.slot(at)
-            .with_mut(|slot| unsafe { slot.cast::<T>().write(entry) });
+        slot.with_mut(|slot| unsafe { slot.cast::<T>().write(entry) });
         self.head.set(at + 1);
     }
 
-    /// Takes the newest entry back; `None`: it has been stolen. Once for each push (P21).
+    /// Takes the newest entry back; `None`: it has been stolen (or there was none). Once for each push (P21).
     #[inline]
     pub(in crate::thread) fn pop(&self) -> Option<T> {
-        let at = self.head.get() - 1;
+        let at = self.head.get().checked_sub(1)?;
         self.head.set(at);
         if at < self.split.get() && !self.reclaim(at) {
             return None;
         }
+        // SAFETY: P22: it is below what `head` was, which is at most `room`.
+        let slot = unsafe { self.slot(at) };
         // SAFETY: P23: private, so only we read it; it was written by the push that this pop answers.
-        Some(
-            self.slot(at)
-                .with(|slot| unsafe { slot.cast::<T>().read() }),
-        )
+        Some(slot.with(|slot| unsafe { slot.cast::<T>().read() }))
     }
 
     /// Makes a public entry private again. False: it has been stolen.
@@ -263,9 +265,11 @@ impl<T> Owner<T> {
         let room = self.room.get();
         let longer = buffer(room * 2);
         for (at, slot) in longer.iter().enumerate().take(room as usize) {
+            // SAFETY: P22: `take` ends before `room`.
+            let old = unsafe { self.slot(at as u32) };
             // SAFETY: P23, P24: all slots below `head`, which is `room`, have been written. Bytes are
             // copied; who has the right to one copy has it to the other.
-            let entry = self.slot(at as u32).with(|old| unsafe { old.read() });
+            let entry = old.with(|old| unsafe { old.read() });
             // SAFETY: P24: nobody has seen the new buffer yet.
             slot.with_mut(|new| unsafe { new.write(entry) });
         }

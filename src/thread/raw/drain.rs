@@ -12,7 +12,7 @@
 //!
 //! Rejected: `Vec<Option<T>>`, or splitting the vector into several (copies).
 //!
-//! Tests: `tests/thread.rs` (drops counted after panics), and below.
+//! Tests: `tests/thread/pool.rs` (drops counted after panics), and below.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

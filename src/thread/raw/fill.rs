@@ -14,7 +14,7 @@
 //!
 //! Rejected: a vector per part, concatenated in the end (a copy of everything).
 //!
-//! Tests: `tests/thread.rs` (order, drops counted after panics).
+//! Tests: `tests/thread/pool.rs` (order, drops counted after panics).
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -40,9 +40,10 @@ unsafe impl<R: Send> Send for Filled<'_, R> {}
 impl<'a, R> Places<'a, R> {
     /// Of two neighbours, the left one has `at` places.
     ///
-    /// Only before anything is pushed.
+    /// # Panics
+    /// If anything has been pushed (P19: it would belong to neither).
     pub(in crate::thread) fn split_at(mut self, at: usize) -> (Self, Self) {
-        debug_assert_eq!(self.filled, 0);
+        assert_eq!(self.filled, 0, "results were pushed before the split");
         let places = std::mem::take(&mut self.places);
         let (left, right) = places.split_at_mut(at.min(places.len()));
         (

@@ -24,7 +24,7 @@
 //! Rejected: `Option` around closure and result without need (rayon's flags);
 //! a latch with a pointer to the pool (the slot is enough to wake the waiter).
 //!
-//! Tests: `tests/thread.rs`, also under Miri (without its borrow model, which
+//! Tests: `tests/thread/pool.rs`, also under Miri (without its borrow model, which
 //! `crossbeam-epoch` violates).
 #![allow(unsafe_code)]
 
@@ -146,7 +146,7 @@ where
     /// The reference has been taken back and dropped: this is its consumption (P8).
     #[inline]
     pub(in crate::thread) unsafe fn run_inline(&self, worker: &Worker) -> R {
-        // SAFETY: P8, P10: as in `execute`.
+        // SAFETY: P8, P10: the reference is gone, so no thief touches the closure, and it is taken once: this is its consumption.
         let closure = self.closure.with_mut(|closure| unsafe { closure.read() });
         ManuallyDrop::into_inner(closure)(worker, false)
     }

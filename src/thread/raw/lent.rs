@@ -18,7 +18,7 @@
 //! tell its own from strangers'); dropping finished results with the handle, which
 //! may be dropped later than the scope (they are dropped with the entry).
 //!
-//! Tests: `tests/thread.rs` (scopes, drops counted, panics).
+//! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics).
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;

@@ -1,0 +1,92 @@
+//! How deep this thread's stack may become.
+//!
+//! **Job.** Who recurses by what somebody else has sent asks first, so that what nests too deeply is an error and not the end
+//! of the process. The system is asked once a thread; only the first thread's answer costs a file to read.
+//!
+//! On a stack that is not the system's (a coroutine's) nobody knows.
+//!
+//! - **Y98** `pthread_getattr_np` is asked for the calling thread, which is alive; it makes the attributes, which are
+//!   looked at only if it has, and destroyed once. All of them write to locals.
+//!
+//! Tests: below; `tests/process/pool.rs`.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+
+use crate::loom::per_thread;
+
+/// How much is left for what does not ask, at most.
+const RESERVE: usize = 256 << 10;
+
+per_thread! {
+    /// Where it begins and ends, if that is known; `None`: it has not been asked for.
+    static STACK: Cell<Option<(usize, usize)>> = Cell::new(None);
+}
+
+/// Roughly where the stack ends now: the address of a local variable.
+#[inline(always)]
+pub(crate) fn here() -> usize {
+    let local = 0u8;
+    (&raw const local).addr()
+}
+
+/// How far down who asks may go. `None`: this is no stack of the system's.
+#[cold]
+pub(crate) fn floor() -> Option<usize> {
+    let known = STACK.try_with(Cell::get).ok().flatten();
+    let (low, high) = known.or_else(imp::mine)?;
+    let _ = STACK.try_with(|stack| stack.set(Some((low, high))));
+    (low..high)
+        .contains(&here())
+        .then(|| low + RESERVE.min((high - low) / 4))
+}
+
+#[cfg(all(target_os = "linux", not(any(loom, miri))))]
+mod imp {
+    use std::mem::MaybeUninit;
+
+    pub(super) fn mine() -> Option<(usize, usize)> {
+        let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+        // SAFETY: Y98: it has no precondition.
+        let me = unsafe { libc::pthread_self() };
+        // SAFETY: Y98: this thread's, into a local that is as large as it must be.
+        let error = unsafe { libc::pthread_getattr_np(me, attributes.as_mut_ptr()) };
+        if error != 0 {
+            return None;
+        }
+        let (mut low, mut length) = (std::ptr::null_mut(), 0);
+        // SAFETY: Y98: they were made just now.
+        let error = unsafe {
+            libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut length)
+        };
+        // SAFETY: Y98: once, and nobody looks at them any more.
+        unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+        (error == 0).then(|| (low.addr(), low.addr().saturating_add(length)))
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(loom, miri)))))]
+mod imp {
+    pub(super) fn mine() -> Option<(usize, usize)> {
+        None
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::loom::thread::Builder;
+
+    #[test]
+    fn each_thread_knows_its_own() {
+        for size in [256 << 10, 2 << 20] {
+            let thread = Builder::new().stack_size(size).spawn(move || {
+                let (here, floor) = (here(), floor().unwrap());
+                assert!(floor < here && here - floor < size, "{here} {floor}");
+                assert!(here - floor > size / 2, "{here} {floor}");
+                assert_eq!(super::floor(), Some(floor));
+            });
+            thread.unwrap().join().unwrap();
+        }
+    }
+}

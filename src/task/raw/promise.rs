@@ -1,0 +1,51 @@
+//! The producer's reference: it writes the output of a task that no executor runs.
+//!
+//! Checked by the models of completion in `checks/tests/models.rs`, and `tests/task/stem.rs`.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+use super::Ref;
+use crate::record::{self, Ending};
+use crate::task::TaskError;
+
+/// The producer's reference to a promise with output `T`.
+pub(in crate::task) struct Promise<T> {
+    cell: Ref,
+    _input: PhantomData<fn(T)>,
+}
+
+impl<T> Promise<T> {
+    /// # Safety
+    /// T7: the cell was made by `allocate_promise` with this `T`.
+    #[inline]
+    pub(super) unsafe fn from_ref(cell: Ref) -> Self {
+        Self {
+            cell,
+            _input: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(in crate::task) fn cell(&self) -> &Ref {
+        &self.cell
+    }
+
+    /// Writes `result`, unless it was cancelled.
+    pub(in crate::task) fn complete(self, result: Result<T, TaskError>) {
+        let cell = self.cell;
+        if !cell.header().state.begin_complete() {
+            return;
+        }
+        let how = result
+            .as_ref()
+            .map_or_else(TaskError::ending, |_| Ending::Done);
+        record::settled(cell.header().id.get(), how);
+        cell.header().touch_payload();
+        // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just set RUNNING, for us, so the
+        // place is ours, and a promise's work is `()`, which need not be dropped (T8).
+        unsafe { cell.output().write(result) }
+        // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
+        unsafe { cell.finish(false) };
+    }
+}

@@ -1,0 +1,435 @@
+//! What an `imap` is made of: a thread that pulls items, and a bounded queue of their tasks.
+//!
+//! **Job.** An iterator that may be endless and may block, a function, and a consumer that takes the
+//! results one by one. Each item becomes a task of the pool; never more than `buffer` items are under
+//! way: pulled, and their results not yet taken.
+//!
+//! ```text
+//!   iterator ──feeder──▶ tasks in their order, or a group ──▶ the consumer: `next`, or a poll
+//!              a thread    └▶ the pool's queue ──▶ workers
+//! ```
+//!
+//! **Protocol.** One lock; no code of the user's runs under it.
+//! 1. Nothing happens before the first `next`. Then, whenever there is room and nobody feeds, the
+//!    consumer starts a *feeder*: a thread outside the pool that pulls items while there is room,
+//!    waits some time for more room, and ends. While it waits, the iterator is in its place in the
+//!    state, where a consumer that goes away finds and drops it.
+//! 2. The feeder makes a task of each item, adds its handle to the tasks (in order) or to the group
+//!    (in any order), and queues it in the pool. A pool that has been shut down refuses it: the
+//!    feeder runs it.
+//! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does: it
+//!    runs the item itself if nobody has begun it and the pool's rules allow that. In any order, it
+//!    waits for the group's next task. Only if there is no task it leaves a waker for the feeder.
+//! 4. The consumer goes away: it cancels the tasks, and drops the iterator if that is in its place;
+//!    if not, the feeder does so when the iterator returns. Nothing is waited for.
+//!
+//! A pool that cancels what is pending runs the items all the same (`Work::Item`), because the consumer
+//! waits for them. In a forked child, one that the parent has begun says so in words, and is
+//! left as it is.
+//!
+//! **Why a thread that feeds.** Only the iterator knows whether its `next` blocks, for ever
+//! perhaps. In the consumer it would hold up results that are there. In a worker it would take
+//! a place from the pool, and a pool that is dropped would wait for it.
+//!
+//! Tests: `tests/thread/imap.rs`.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use super::crew::Crew;
+use super::queue::Work;
+use super::wait::Blocked;
+use crate::loom::thread::Builder;
+use crate::loom::{Condvar, Mutex, MutexGuard};
+use crate::sync::park;
+use crate::task::panic::{self, contain};
+use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
+
+/// How long a feeder waits for room before it ends.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How an item ends. Its panic is a value, so that one which nobody takes is not reported.
+type Outcome<R> = Result<R, Panic>;
+
+/// The iterator and the function: makes a task of the next item.
+type Source<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>;
+
+/// What the next call gives: how an item has ended, or the iterator's panic; `None` at the end.
+pub(super) type Given<R> = Option<Outcome<R>>;
+
+/// What the feeder and the consumer share.
+struct Pipeline<R> {
+    crew: Arc<Crew>,
+    /// What the iterator has promised at the start.
+    promised: (usize, Option<usize>),
+    state: Mutex<State<R>>,
+    /// Told of room, for the feeder.
+    room: Condvar,
+}
+
+struct State<R> {
+    /// `None`: the feeder is inside of it, or it has been dropped.
+    source: Option<Source<R>>,
+    /// The source has ended, or nobody wants more of it.
+    over: bool,
+    /// The iterator's own panic: what comes last.
+    ending: Option<Panic>,
+    feeding: bool,
+    /// The feeder that was started last.
+    feeder: Option<Task<()>>,
+    buffer: u64,
+    /// Items pulled, or just being pulled, and results taken.
+    pulled: u64,
+    taken: u64,
+    /// In order, those that the consumer has not come to; else they go to the group.
+    tasks: VecDeque<Task<Outcome<R>>>,
+    group: Option<GroupHandle<Outcome<R>>>,
+    /// Of a consumer that found neither a task nor the end.
+    waker: Option<Waker>,
+}
+
+impl<R> State<R> {
+    fn room(&self) -> u64 {
+        self.buffer.saturating_sub(self.pulled - self.taken)
+    }
+
+    /// Keeps a place for the next item; or, if there is no room, puts the source into its place.
+    fn reserve(&mut self, source: Source<R>) -> Option<Source<R>> {
+        if self.room() == 0 {
+            self.source = Some(source);
+            return None;
+        }
+        self.pulled += 1;
+        Some(source)
+    }
+
+    /// How much room is worth waking somebody for it.
+    fn enough(&self) -> u64 {
+        (self.buffer / 2).max(1)
+    }
+}
+
+impl<R: Send + 'static> Pipeline<R> {
+    /// Has items pulled if there is room enough.
+    fn tend(self: &Arc<Self>, mut state: MutexGuard<'_, State<R>>) {
+        if state.source.is_none() || state.room() < state.enough() {
+            return;
+        }
+        if std::mem::replace(&mut state.feeding, true) {
+            // It waits. Room only grows meanwhile, so to tell it once is enough.
+            if state.room() == state.enough() {
+                self.room.notify_one();
+            }
+            return;
+        }
+        drop(state);
+        let feeder = |linger| {
+            let this = Arc::clone(self);
+            task::closure(move || this.feed(linger), false)
+        };
+        let (runnable, mut task) = feeder(LINGER);
+        let thread = Builder::new()
+            .name("trefoil-imap".into())
+            .stack_size(self.crew.config().stack_bytes())
+            .spawn(move || runnable.run());
+        if thread.is_err() {
+            // A worker does it, or this thread, and does not wait for room.
+            let _closed = task.try_join();
+            let (runnable, other) = feeder(Duration::ZERO);
+            task = other;
+            self.run(runnable);
+        }
+        let before = self.state.lock().feeder.replace(task);
+        drop(before); // its destructor, outside of the lock
+    }
+
+    /// Has the pool run it, or, if that has been shut down, this thread.
+    fn run(&self, runnable: Runnable) {
+        if let Err(Work::Item(runnable)) = self.crew.submit(Work::Item(runnable)) {
+            self.crew.seated(|_| runnable.run());
+        }
+    }
+
+    /// Steps 1 and 2, on a thread of its own.
+    fn feed(&self, linger: Duration) {
+        // It counts only where the system gives no thread, and a worker has to do it.
+        let _blocked = Blocked::begin();
+        let mut next = self.wait_for_room(linger);
+        while let Some(mut source) = next {
+            let (runnable, task) = match panic::catch(&mut source) {
+                Ok(Some(pair)) => pair,
+                Ok(None) => return self.end(panic::catch(|| drop(source)).err()),
+                Err(panic) => {
+                    contain(|| drop(source));
+                    return self.end(Some(panic));
+                }
+            };
+            let mut state = self.state.lock();
+            if state.over {
+                drop(state);
+                task.cancel();
+                return contain(|| drop(source));
+            }
+            match &state.group {
+                // It has not begun, so nobody is woken under the lock.
+                Some(group) => _ = group.add(task),
+                None => state.tasks.push_back(task),
+            }
+            let waker = state.waker.take();
+            next = state.reserve(source);
+            drop(state);
+            self.run(runnable);
+            wake(waker);
+            if next.is_none() {
+                next = self.wait_for_room(linger);
+            }
+        }
+    }
+
+    /// The source, when there is room for an item. `None`: it has been dropped, or there was no room for long.
+    fn wait_for_room(&self, linger: Duration) -> Option<Source<R>> {
+        let mut state = self.state.lock();
+        let (mut deadline, mut late) = (None, false);
+        while state.source.is_some() && state.room() == 0 && !late {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + linger);
+            (state, late) = self.room.wait_until(state, deadline);
+        }
+        let source = state.source.take();
+        let source = source.and_then(|source| state.reserve(source));
+        state.feeding = source.is_some();
+        source
+    }
+
+    /// The source has ended, and been dropped.
+    fn end(&self, mut ending: Option<Panic>) {
+        let mut state = self.state.lock();
+        state.pulled -= 1; // reserved in vain
+        if !std::mem::replace(&mut state.over, true) {
+            state.ending = ending.take();
+        }
+        let waker = state.waker.take();
+        drop(state);
+        wake(waker);
+        contain(|| drop(ending));
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        contain(|| waker.wake());
+    }
+}
+
+/// Where results come from, whatever their type may allow.
+pub(super) trait Results<R>: Send + Sync {
+    /// Blocks until there is something to give.
+    fn next(&mut self) -> Given<R>;
+    /// Leaves the waker where there is nothing to give yet. Never blocks.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>>;
+    fn set_buffer(&self, items: usize);
+    fn size_hint(&self) -> (usize, Option<usize>);
+    /// Items that are under way, and how many there may be.
+    fn load(&self) -> (u64, u64);
+}
+
+struct Consumer<R> {
+    pipeline: Arc<Pipeline<R>>,
+    /// In order: the oldest task.
+    front: Option<Task<Outcome<R>>>,
+    /// In any order: all of them.
+    group: Option<TaskGroup<Outcome<R>>>,
+}
+
+pub(super) fn start<I, F, R>(
+    crew: &Arc<Crew>,
+    mut items: I,
+    f: F,
+    ordered: bool,
+) -> Box<dyn Results<R>>
+where
+    I: Iterator<Item: Send> + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let promised = items.size_hint();
+    let (tag, f) = (crew.claim_tag(), Arc::new(f));
+    let source = move || {
+        let item = items.next()?;
+        let f = Arc::clone(&f);
+        let (runnable, task) = task::closure(move || panic::catch(|| f(item)), true);
+        runnable.set_tag(tag);
+        Some((runnable, task))
+    };
+    let group = (!ordered).then(TaskGroup::new);
+    let state = State {
+        source: Some(Box::new(source)),
+        over: false,
+        ending: None,
+        feeding: false,
+        feeder: None,
+        buffer: 4 * crew.width() as u64 + 16,
+        pulled: 0,
+        taken: 0,
+        tasks: VecDeque::new(),
+        group: group.as_ref().map(TaskGroup::handle),
+        waker: None,
+    };
+    let pipeline = Arc::new(Pipeline {
+        crew: Arc::clone(crew),
+        promised,
+        state: Mutex::new(state),
+        room: Condvar::new(),
+    });
+    Box::new(Consumer {
+        pipeline,
+        front: None,
+        group,
+    })
+}
+
+impl<R: Send + 'static> Consumer<R> {
+    /// Ready: there is a task to wait for, or, if it says false, the end. Else it leaves the waker.
+    fn poll_next_task(&mut self, waker: Option<&Waker>) -> Poll<bool> {
+        self.pipeline.crew.insist();
+        if self.front.is_some() {
+            return Poll::Ready(true);
+        }
+        // To clone it is a call into somebody's vtable: not under the lock.
+        let waker = waker.cloned();
+        let mut state = self.pipeline.state.lock();
+        if !state.feeding {
+            self.pipeline.tend(state);
+            state = self.pipeline.state.lock();
+        }
+        let found = match &self.group {
+            Some(group) => !group.is_empty(),
+            None => {
+                self.front = state.tasks.pop_front();
+                self.front.is_some()
+            }
+        };
+        if found || state.over && state.taken == state.pulled {
+            return Poll::Ready(found);
+        }
+        let before = std::mem::replace(&mut state.waker, waker);
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    fn poll_task(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
+        let ended = match (&mut self.front, &mut self.group) {
+            (Some(task), _) => Pin::new(task).poll(cx).map(Some),
+            (None, Some(group)) => {
+                let next = Pin::new(&mut group.next()).poll(cx);
+                next.map(|next| next.map(|(_, result)| result))
+            }
+            (None, None) => Poll::Ready(None),
+        };
+        ended.map(|result| self.took(result?))
+    }
+
+    /// A task has ended so.
+    fn took(&mut self, result: Result<Outcome<R>, TaskError>) -> Given<R> {
+        self.front = None;
+        let mut state = self.pipeline.state.lock();
+        state.taken += 1;
+        self.pipeline.tend(state);
+        Some(match result {
+            Ok(outcome) => outcome,
+            // The function's own destructor.
+            Err(TaskError::Panicked(panic)) => Err(*panic),
+            Err(error) => panic!("trefoil: an item of an imap was lost: {error}"),
+        })
+    }
+
+    fn end(&self) -> Given<R> {
+        self.pipeline.state.lock().ending.take().map(Err)
+    }
+}
+
+impl<R: Send + 'static> Results<R> for Consumer<R> {
+    fn next(&mut self) -> Given<R> {
+        let mut found = self.poll_next_task(None);
+        if found.is_pending() {
+            park::wait_anyway(|waker| {
+                found = self.poll_next_task(Some(waker));
+                found.is_ready()
+            });
+        }
+        if found == Poll::Ready(false) {
+            return self.end();
+        }
+        if let Some(result) = self.front.as_mut().and_then(Task::help) {
+            return self.took(result);
+        }
+        let mut given = None;
+        park::wait_anyway(|waker| {
+            let poll = self.poll_task(&mut Context::from_waker(waker));
+            poll.map(|result| given = result).is_ready()
+        });
+        given
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
+        match ready!(self.poll_next_task(Some(cx.waker()))) {
+            true => self.poll_task(cx),
+            false => Poll::Ready(self.end()),
+        }
+    }
+
+    fn set_buffer(&self, items: usize) {
+        self.pipeline.crew.insist();
+        self.pipeline.state.lock().buffer = items.max(1) as u64;
+        self.pipeline.room.notify_one();
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.pipeline.crew.is_foreign() {
+            return (0, None); // as in `drop`
+        }
+        let state = self.pipeline.state.lock();
+        let number = |items: u64| usize::try_from(items).unwrap_or(usize::MAX);
+        if state.over {
+            let left = number(state.pulled - state.taken);
+            return (left, Some(left));
+        }
+        let (least, most) = self.pipeline.promised;
+        let left = |items: usize| items.saturating_sub(number(state.taken));
+        (left(least), most.map(left))
+    }
+
+    fn load(&self) -> (u64, u64) {
+        if self.pipeline.crew.is_foreign() {
+            return (0, 0);
+        }
+        let state = self.pipeline.state.lock();
+        (state.pulled - state.taken, state.buffer)
+    }
+}
+
+impl<R> Drop for Consumer<R> {
+    fn drop(&mut self) {
+        if self.pipeline.crew.is_foreign() {
+            // A forked child: the locks may be held for ever, and nobody is there to be told.
+            return std::mem::forget((self.front.take(), self.group.take()));
+        }
+        let mut state = self.pipeline.state.lock();
+        state.over = true;
+        let source = state.source.take();
+        let tasks = std::mem::take(&mut state.tasks);
+        let ending = state.ending.take();
+        let waker = state.waker.take();
+        let feeder = state.feeder.take();
+        drop(state);
+        self.pipeline.room.notify_one();
+        drop(feeder.map(Task::cancel_on_drop));
+        cancel_all(self.front.take().into_iter().chain(tasks).collect());
+        contain(|| drop(source));
+        contain(|| drop(ending));
+        contain(|| drop(waker));
+    }
+}

@@ -1,0 +1,510 @@
+//! The same small program of all three executors in places that are no good for it: calls that the system refuses, limits,
+//! missing files, other rights, signals that are blocked. Wherever that is, each executor works or says in words
+//! what is missing; none panics, hangs or spins.
+//!
+//! Each place is a process of its own ([`place`]). What this machine does not let us make is skipped, in words.
+//!
+//! A program of its own, like `process.rs`: see there.
+//!
+//! Length: one small program, the places that it is put into, and what it is to say in each.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+mod place;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use libc::{ENOSYS, EPERM, c_long};
+use rustix::fs::MemfdFlags;
+use rustix::io::dup;
+use rustix::process::{Resource, Signal};
+use support::{Test, forever, pool, signal, tests, until};
+use trefoil::io::{TcpListener, TcpStream};
+use trefoil::{EventLoop, Process, ProcessPool, TaskError, ThreadPool, spawn};
+
+/// What becomes of a worker before it gets to `init`.
+const STUCK: &str = "TREFOIL_TEST_STUCK";
+/// Which place a helper is to make around itself.
+const PLACE: &str = "TREFOIL_TEST_PLACE";
+
+/// Nothing here takes so long, even with a tenth of a processor.
+const LONG: Duration = Duration::from_secs(100);
+
+fn main() {
+    match std::env::var(STUCK).as_deref() {
+        Ok("sleeps") => forever(),
+        Ok("computes") => loop {
+            std::hint::spin_loop();
+        },
+        _ => {}
+    }
+    trefoil::init();
+    support::helper(&[
+        ("everything", everything),
+        ("unheard", unheard),
+        ("stuck", stuck),
+        ("orphans", orphans),
+        ("names", names),
+    ]);
+    support::main(&[TESTS]);
+}
+
+// The small program.
+
+/// All three executors, one after the other: what each of them says.
+fn everything() {
+    settle_down();
+    for (name, run) in [
+        ("threads", threads as fn() -> Result<(), String>),
+        ("loop", event_loop),
+        ("processes", processes),
+    ] {
+        match run() {
+            Ok(()) => println!("{name}: fine"),
+            Err(error) => println!("{name}: {error}"),
+        }
+    }
+}
+
+fn words(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn threads() -> Result<(), String> {
+    let pool = ThreadPool::builder().threads(2).build().map_err(words)?;
+    let squares: u64 = pool.map(0..1000u64, |n| n * n).into_iter().sum();
+    check(squares == 332_833_500, "the sum is wrong")?;
+    idles(std::thread::sleep)
+}
+
+fn event_loop() -> Result<(), String> {
+    let events = EventLoop::new().map_err(words)?;
+    let talk = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let server = spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            stream.write_all(b"hello").await
+        });
+        let mut text = String::new();
+        let stream = TcpStream::connect(address).await?;
+        stream.read_to_string(&mut text).await?;
+        server.await??;
+        Ok::<_, io::Error>(text)
+    };
+    let text = events.block_on(talk).map_err(words)?;
+    check(text == "hello", "something else was heard")?;
+    idles(|pause| events.block_on(trefoil::time::sleep(pause)))
+}
+
+fn processes() -> Result<(), String> {
+    works(&ProcessPool::builder().workers(2).build().map_err(words)?)?;
+    let own = Process::spawn(20u64, |n| n + 1).map_err(words)?;
+    check(
+        own.join().map_err(words)? == 21,
+        "a process answers wrongly",
+    )?;
+    let endless = Process::spawn((), |()| forever::<()>()).map_err(words)?;
+    endless.kill();
+    died(endless.join())
+}
+
+/// What a pool is for: results, a crash, an item that takes too long, and then results again.
+fn works(procs: &ProcessPool) -> Result<(), String> {
+    let increments = procs.map(0..1000u64, |n| n + 1).map_err(words)?;
+    check(increments.into_iter().eq(1..1001), "the answers are wrong")?;
+    died(procs.spawn((), |()| -> () { std::process::abort() }).join())?;
+    let late = procs.call(|()| forever::<()>());
+    let late = late.timeout(Duration::from_millis(20)).spawn(()).join();
+    check(matches!(late, Err(TaskError::TimedOut)), "it is not late")?;
+    let (one, two) = (procs.spawn(1, |n: u8| n), procs.spawn(2, |n: u8| n));
+    check(one.join().map_err(words)? == 1, "one is not one")?;
+    check(two.join().map_err(words)? == 2, "two is not two")?;
+    idles(std::thread::sleep)
+}
+
+fn died<T>(result: Result<T, TaskError>) -> Result<(), String> {
+    match result {
+        Err(TaskError::WorkerDied(_)) => Ok(()),
+        Err(other) => Err(words(other)),
+        Ok(_) => Err("it lives".to_owned()),
+    }
+}
+
+fn check(good: bool, otherwise: &str) -> Result<(), String> {
+    good.then_some(()).ok_or_else(|| otherwise.to_owned())
+}
+
+/// Who waits uses no processor time.
+fn idles(wait: impl FnOnce(Duration)) -> Result<(), String> {
+    let (before, pause) = (place::used(), Duration::from_millis(150));
+    wait(pause);
+    let used = place::used() - before;
+    check(
+        used < 75_000,
+        &format!("{used} µs of work while nothing happens"),
+    )
+}
+
+// Places.
+
+/// Makes the place that the environment names, or says why that cannot be and ends.
+fn settle_down() {
+    let place = std::env::var(PLACE).unwrap_or_default();
+    let (kind, rest) = place.split_once(' ').unwrap_or((&place, ""));
+    let made = match kind {
+        "" => Ok(()),
+        "refuse" => {
+            let mut numbers = rest
+                .split(' ')
+                .map(|number| number.parse::<c_long>().unwrap());
+            let errno = numbers.next().unwrap() as i32;
+            support::refuse::refuse(&numbers.collect::<Vec<_>>(), errno)
+        }
+        "processes" => place::nobody().and_then(|()| place::limit(Resource::Nproc, 0)),
+        "files" => place::limit(Resource::Nofile, rest.parse().unwrap()),
+        "memory" => place::limit(Resource::As, 64 << 20),
+        "locked" => place::limit(Resource::Memlock, 0),
+        "size" => place::limit(Resource::Fsize, 4096),
+        "hide" if rest == "dev" => place::hide(c"/dev"),
+        "hide" => place::hide(c"/proc"),
+        "read-only" => place::read_only(),
+        "nobody" => place::nobody(),
+        "deaf" => place::deaf(),
+        other => panic!("there is no place called {other}"),
+    };
+    if let Err(error) = made {
+        println!("skipped: {error}");
+        std::process::exit(0);
+    }
+}
+
+/// What a helper has said.
+struct Said {
+    out: String,
+    err: String,
+}
+
+/// The helper `name` in `place`, to its end; or what was wrong with that.
+fn visit(name: &str, place: &str) -> Result<Said, String> {
+    let (mut out, mut err) = (sheet(), sheet());
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .env(support::HELPER, name)
+        .env(PLACE, place)
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(dup(&out).unwrap())
+        .stderr(dup(&err).unwrap())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if begin.elapsed() > LONG => break None,
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    if status.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let [out, err] = [&mut out, &mut err].map(|file| {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let spins = out.contains("of work while nothing happens");
+    let ends = status.is_some_and(|status| status.success());
+    if ends && !spins && !err.contains("panicked") {
+        return Ok(Said { out, err });
+    }
+    let end = status.map_or("it hangs".to_owned(), |status| status.to_string());
+    Err(format!("{name} in `{place}`: {end}\n{out}{err}"))
+}
+
+/// A file without a name: what is written there is read when its writer has ended, whoever else has it open.
+fn sheet() -> File {
+    rustix::fs::memfd_create("said", MemfdFlags::CLOEXEC)
+        .unwrap()
+        .into()
+}
+
+/// Which executors are not fine in a place, and what each of them says then.
+type Faults = &'static [(&'static str, &'static str)];
+
+/// Each executor of the small program in `place` is fine, or says one of the words that belong to its name.
+fn judge(place: &str, faults: Faults) -> Result<(), String> {
+    let said = visit("everything", place)?;
+    if let Some(reason) = said.out.strip_prefix("skipped: ") {
+        println!("(`{place}` cannot be made here: {})", reason.trim());
+        return Ok(());
+    }
+    for name in ["threads", "loop", "processes"] {
+        let line = said.out.lines().find_map(|line| line.strip_prefix(name));
+        let wanted = faults.iter().find(|(who, _)| *who == name);
+        let wanted = wanted.map_or(": fine", |(_, words)| words);
+        let says = line.is_some_and(|line| line.contains(wanted));
+        let Said { out, err } = &said;
+        check(
+            says,
+            &format!("`{place}`: {name} should say {wanted:?}\n{out}{err}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// All of `places`, a few at a time.
+fn judge_all(places: Vec<(String, Faults)>) {
+    let places = Mutex::new(places.into_iter());
+    let wrong = Mutex::new(Vec::new());
+    let next = || places.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some((place, faults)) = next() {
+                    let result = judge(&place, faults);
+                    wrong.lock().unwrap().extend(result.err());
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+// Workers that cannot be told.
+
+/// A pool, and a process, whose workers may not be signalled any more; one that is late, one that is stopped then, and one that
+/// has become another program.
+fn unheard() {
+    let procs = pool(2);
+    works(&procs).unwrap();
+    settle_down();
+    for stops in [false, true] {
+        let late = procs.call(|stops: bool| {
+            if stops {
+                place::stop();
+            }
+            forever::<()>();
+        });
+        let late = late.timeout(Duration::from_millis(20)).spawn(stops).join();
+        assert!(matches!(late, Err(TaskError::TimedOut)), "{late:?}");
+    }
+    println!("late");
+    let other = procs.spawn((), |()| place::become_another());
+    assert!(matches!(other.join(), Err(TaskError::WorkerDied(_))));
+    // All places have been filled again.
+    let both = [1, 2].map(|n: u8| procs.spawn(n, |n| n));
+    assert!(both.into_iter().map(|task| task.join().unwrap()).eq([1, 2]));
+    println!("next");
+    let task = procs.spawn((), |()| forever::<()>());
+    task.cancel();
+    drop(procs);
+    println!("dropped");
+}
+
+/// A pool whose workers never get to `init`: that is an error soon, and then nobody is started any more.
+fn stuck() {
+    let how = std::env::var(PLACE).unwrap();
+    let procs = ProcessPool::builder()
+        .workers(2)
+        .env(STUCK, how)
+        .build()
+        .unwrap();
+    let begin = Instant::now();
+    let Err(TaskError::WorkerDied(exit)) = procs.spawn(1, |n: u8| n).join() else {
+        panic!("who is stuck answers")
+    };
+    println!("after {:?}: {exit}", begin.elapsed());
+    let started = procs.stats().started;
+    std::thread::sleep(Duration::from_millis(300)); // longer than any pause before the next
+    assert_eq!(
+        procs.stats().started,
+        started,
+        "nobody waits for another worker"
+    );
+    assert!(started <= 4, "{started} workers were started");
+}
+
+/// Has workers that never get to `init`, says who they are, and waits for its end.
+fn orphans() {
+    let procs = ProcessPool::builder()
+        .workers(2)
+        .env(STUCK, "sleeps")
+        .build()
+        .unwrap();
+    println!("{:?}", procs.worker_pids());
+    forever::<()>();
+}
+
+/// How a worker is called, and which signals it does not hear.
+fn names() {
+    settle_down();
+    let procs = pool(1);
+    let look = |()| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().trim_start_matches(':').trim().to_owned()
+        };
+        (
+            field("Name"),
+            field("SigBlk"),
+            std::env::args().next().unwrap(),
+        )
+    };
+    let (name, blocked, first) = procs.spawn((), look).join().unwrap();
+    println!("{name} {blocked} {first}");
+}
+
+/// What an executor says that cannot be had because of a call.
+const CALLS: &[(&[c_long], Faults)] = &[
+    // What there is another way for, or no need.
+    (&[libc::SYS_ppoll], &[]),
+    (&[libc::SYS_prctl], &[]),
+    (&[libc::SYS_prlimit64], &[]),
+    (&[libc::SYS_epoll_pwait2], &[]),
+    (&[libc::SYS_membarrier], &[]),
+    (
+        &[libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity],
+        &[],
+    ),
+    (&[libc::SYS_setsockopt], &[("loop", "")]),
+    (&[libc::SYS_rt_sigprocmask], &[]),
+    (&[libc::SYS_getdents64], &[]),
+    (&[libc::SYS_madvise, libc::SYS_mremap], &[]),
+    (&[libc::SYS_kill, libc::SYS_tgkill], &[]),
+    (&[libc::SYS_pidfd_send_signal], &[]),
+    (&[libc::SYS_pidfd_send_signal, libc::SYS_kill], &[]),
+    // What there is not.
+    (&[libc::SYS_memfd_create], &[("processes", "memfd_create")]),
+    (&[libc::SYS_pidfd_open], &[("processes", "pidfd_open")]),
+    (&[libc::SYS_socketpair], &[("processes", "socketpair")]),
+    (&[libc::SYS_ftruncate], &[("processes", "ftruncate")]),
+    (
+        &[libc::SYS_sendto],
+        &[("loop", ""), ("processes", "sendto")],
+    ),
+    (&[libc::SYS_sendmsg], &[("processes", "sendmsg")]),
+    (&[libc::SYS_recvmsg], &[("processes", "recvmsg")]),
+    (&[libc::SYS_setpgid], &[("processes", "setpgid")]),
+    (&[libc::SYS_epoll_create1], &[("loop", "epoll_create1")]),
+    (&[libc::SYS_epoll_ctl], &[("loop", "epoll_ctl")]),
+    (
+        &[libc::SYS_eventfd2],
+        &[("loop", "eventfd"), ("processes", "eventfd")],
+    ),
+    (
+        &[
+            libc::SYS_epoll_pwait2,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_epoll_wait,
+            libc::SYS_epoll_pwait,
+        ],
+        &[("loop", "epoll_")],
+    ),
+];
+
+/// What there is little of, or what is missing.
+const LITTLE: &[(&str, Faults)] = &[
+    ("", &[]),
+    (
+        "processes",
+        &[
+            ("threads", "temporarily unavailable"),
+            ("processes", "temporarily unavailable"),
+        ],
+    ),
+    (
+        "files 6",
+        &[
+            ("loop", "Too many open files"),
+            ("processes", "Too many open files"),
+        ],
+    ),
+    (
+        "memory",
+        &[("threads", ""), ("loop", ""), ("processes", "")],
+    ),
+    ("locked", &[]),
+    ("size", &[("processes", "File too large")]),
+    ("hide proc", &[("processes", "/proc")]),
+    ("hide dev", &[]),
+    ("read-only", &[]),
+    ("nobody", &[]),
+    ("deaf", &[]),
+];
+
+tests! {
+    fn wherever_it_is_it_works_or_says_why() {
+        let refused = CALLS.iter().flat_map(|(calls, faults)| {
+            [EPERM, ENOSYS].map(|errno| {
+                let numbers: Vec<String> = calls.iter().map(ToString::to_string).collect();
+                (format!("refuse {errno} {}", numbers.join(" ")), *faults)
+            })
+        });
+        let little = LITTLE.iter().map(|(place, faults)| ((*place).to_owned(), *faults));
+        std::thread::scope(|scope| {
+            // That takes ten seconds, in which it does nothing: the gate has the time.
+            let full = std::env::var_os("TREFOIL_FULL").is_some();
+            let stuck = full.then(|| scope.spawn(|| visit("stuck", "sleeps").unwrap()));
+            judge_all(refused.chain(little).collect());
+            if let Some(stuck) = stuck {
+                let said = stuck.join().unwrap().out;
+                assert!(said.contains("init"), "{said}");
+            }
+        });
+    }
+
+    fn workers_that_may_not_be_signalled_end_all_the_same() {
+        let calls = [libc::SYS_pidfd_send_signal, libc::SYS_kill].map(|call| call.to_string());
+        for place in ["nobody", &format!("refuse {EPERM} {}", calls.join(" "))] {
+            let said = visit("unheard", place).unwrap();
+            match said.out.strip_prefix("skipped: ") {
+                Some(reason) => println!("(`{place}` cannot be made here: {})", reason.trim()),
+                None => assert!(said.out.ends_with("late\nnext\ndropped\n"), "{}\n{}", said.out, said.err),
+            }
+        }
+    }
+
+    fn a_worker_that_hangs_before_init_is_no_orphan() {
+        let mut parent = support::start_helper("orphans");
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(parent.stdout.as_mut().unwrap()), &mut line).unwrap();
+        let pids: Vec<u32> = line.trim().trim_matches(['[', ']']).split(", ").map(|pid| pid.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 2);
+        let lives = |pid: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+        };
+        assert!(pids.iter().all(lives));
+        signal(parent.id(), Signal::KILL);
+        parent.wait().unwrap();
+        let begin = Instant::now();
+        until(|| !pids.iter().any(lives) || begin.elapsed() > LONG / 10);
+        let left: Vec<u32> = pids.into_iter().filter(lives).collect();
+        left.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        assert!(left.is_empty(), "{left:?} live on");
+    }
+
+    fn a_worker_hears_all_signals_and_has_its_programs_name() {
+        let own = std::env::current_exe().unwrap();
+        let own = own.to_str().unwrap();
+        let short = own.rsplit('/').next().unwrap();
+        let short = &short[..short.len().min(15)];
+        assert_eq!(visit("names", "deaf").unwrap().out, format!("{short} 0000000000000000 {own}\n"));
+    }
+}

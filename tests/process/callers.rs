@@ -1,0 +1,439 @@
+//! What callers do in the driver's place, what they must leave to the driver, and what the driver leaves to others.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use crate::deadline::sample;
+use crate::support;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use support::{Odd, Test, pool, tests, until};
+use trefoil::{ProcessPool, Shutdown, TaskError};
+
+/// Longer than a driver sleeps for the sake of its callers.
+const LULL: Duration = Duration::from_millis(5);
+
+/// What should take milliseconds.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn double(n: u64) -> u64 {
+    n * 2
+}
+
+/// Makes no system call, and is long or short by microseconds.
+fn spin(micros: u64) {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_micros(micros) {
+        std::hint::spin_loop();
+    }
+}
+
+tests! {
+    /// The caller comes just when the result has been sent, and takes it out of the socket before the
+    /// driver does: who tells the driver that the worker is to be replaced?
+    fn a_worker_that_has_had_its_calls_is_replaced_whoever_hears_of_its_last() {
+        let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(1).build().unwrap();
+        let mut before = 0;
+        for n in 0..sample(400) as u64 {
+            let mut here = 0;
+            let begin = Instant::now();
+            until(|| {
+                here = procs.worker_pids().first().copied().unwrap_or(0);
+                assert!(begin.elapsed() < LIMIT, "{n}: the worker {before} is not replaced");
+                here != 0 && here != before
+            });
+            before = here;
+            thread::sleep(LULL); // it is ready, and the driver sleeps
+            let mut task = procs.spawn(n, double);
+            spin(n % 80);
+            assert_eq!(task.join_timeout(LIMIT).unwrap(), n * 2, "{n}");
+        }
+    }
+
+    /// The same with a worker that could take over what waits behind a long call.
+    fn what_waits_behind_a_long_call_is_taken_over_whoever_hears_of_a_short_one() {
+        let procs = pool(2);
+        for n in 0..sample(150) as u64 {
+            thread::sleep(LULL);
+            let long = procs.spawn((), |()| support::forever::<()>());
+            let mut short = procs.spawn(n, double);
+            let mut waits = procs.spawn(n, double);
+            spin(n % 80);
+            assert_eq!(short.join_timeout(LIMIT).unwrap(), n * 2, "{n}");
+            until(|| waits.try_join().is_some());
+            long.cancel();
+            let begin = Instant::now();
+            until(|| {
+                assert!(begin.elapsed() < LIMIT);
+                procs.worker_pids().len() == 2
+            });
+        }
+    }
+
+    /// A worker that has nothing to do is not counted as busy for ever.
+    fn nobody_stays_busy_whoever_hears_of_the_last_result() {
+        let procs = pool(1);
+        for n in 0..sample(400) as u64 {
+            thread::sleep(LULL);
+            let task = procs.spawn(n, double);
+            spin(n % 80);
+            assert_eq!(task.join().unwrap(), n * 2);
+            let begin = Instant::now();
+            until(|| {
+                assert!(begin.elapsed() < LIMIT, "{n}");
+                procs.stats().busy == 0
+            });
+        }
+    }
+
+    /// The same while the caller keeps the other worker at work, so closely that it never sends.
+    fn what_waits_behind_a_long_call_is_taken_over_between_calls_that_follow_closely() {
+        let procs = pool(2);
+        for n in 0..40u64 {
+            thread::sleep(LULL);
+            let long = procs.spawn((), |()| support::forever::<()>());
+            let short = procs.spawn(3_000, spin);
+            let mut waits = procs.spawn(n, double);
+            spin(2_990);
+            short.join().unwrap();
+            let mut calls = 0;
+            while waits.try_join().is_none() {
+                assert_eq!(procs.spawn(n, double).join().unwrap(), n * 2);
+                calls += 1;
+                assert!(calls < 1_000, "{n}");
+            }
+            long.cancel();
+            let begin = Instant::now();
+            until(|| {
+                assert!(begin.elapsed() < LIMIT);
+                procs.worker_pids().len() == 2
+            });
+        }
+    }
+
+    /// A `map` is in several workers, and leaves them one after the other.
+    fn no_callback_of_others_runs_on_who_waits_for_many() {
+        let procs = pool(2);
+        let main = thread::current().id();
+        let (told, here) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        procs.map(0..1000, double).unwrap();
+        const ROUNDS: usize = 3_000;
+        for n in 0..ROUNDS as u64 {
+            let asked = Arc::new(AtomicBool::new(false));
+            let many = procs.call(spin).chunk(1).map_task([5, 10 + n % 7]);
+            let other = procs.spawn(n, double);
+            let (told, here, asking) = (told.clone(), here.clone(), asked.clone());
+            other.on_done(move |_| {
+                let on_caller = thread::current().id() == main && asking.load(Ordering::SeqCst);
+                here.fetch_add(usize::from(on_caller), Ordering::SeqCst);
+                told.fetch_add(1, Ordering::SeqCst);
+            });
+            asked.store(true, Ordering::SeqCst);
+            assert_eq!(many.join().unwrap(), [(), ()]);
+        }
+        until(|| told.load(Ordering::SeqCst) == ROUNDS);
+        assert_eq!(here.load(Ordering::SeqCst), 0);
+    }
+
+    /// An item of an `imap` that cannot be encoded has never been the pool's.
+    fn what_cannot_be_encoded_is_not_pending() {
+        let procs = pool(1);
+        let results = procs.imap([0, 1, 0, 1, 0].map(Odd), |odd: Odd| odd.0);
+        assert_eq!(results.filter(Result::is_ok).count(), 3);
+        let long = procs.spawn((), |()| support::forever::<()>());
+        until(|| procs.stats().busy == 1);
+        assert_eq!(procs.stats().pending, 1);
+        long.cancel();
+        until(|| procs.stats().pending == 0);
+    }
+
+    /// As long as one is being decoded, wherever that is.
+    fn a_result_that_is_slow_to_decode_holds_up_nobody() {
+        for joins in [false, true] {
+            let procs = Arc::new(pool(3));
+            let gate = Gate::close();
+            let theirs = procs.clone();
+            let slow = move || theirs.spawn((), |()| Held);
+            let mut task = (!joins).then(&slow);
+            let caller = joins.then(|| thread::spawn(move || slow().join()));
+            until(|| gate.waiting() == 1);
+            goes_on(&procs);
+            // The next of that kind does not wait for it, nor what comes behind both.
+            let next = procs.spawn((), |()| Held);
+            until(|| gate.waiting() == 2);
+            goes_on(&procs);
+            assert!(!next.is_finished() && task.as_ref().is_none_or(|task| !task.is_finished()));
+            drop(gate);
+            next.join().unwrap();
+            if let Some(task) = &mut task {
+                task.join_timeout(LIMIT).unwrap();
+            }
+            if let Some(caller) = caller {
+                caller.join().unwrap().unwrap();
+            }
+        }
+    }
+
+    /// A thread that decodes is there and idle, and two come at once.
+    fn two_that_are_slow_to_decode_do_not_wait_for_each_other() {
+        let procs = pool(2);
+        for _ in 0..20 {
+            drop(procs.call(|_: u8| Held).map_task(0..2u8).join());
+            let gate = Gate::close();
+            let all = [(); 4].map(|()| procs.spawn((), |()| Held));
+            until(|| gate.waiting() == 4);
+            drop(gate);
+            for mut task in all {
+                task.join_timeout(LIMIT).unwrap();
+            }
+        }
+    }
+
+    /// A task whose result is being decoded can be cancelled, and its pool can end.
+    fn nothing_waits_for_a_result_that_is_being_decoded() {
+        let ends: [fn(ProcessPool); 4] = [
+            |procs| procs.kill(),
+            |procs| procs.shutdown_timeout(Shutdown::Wait, Duration::from_millis(50)),
+            |procs| procs.shutdown_timeout(Shutdown::CancelPending, Duration::ZERO),
+            drop,
+        ];
+        for end in ends {
+            let procs = pool(2);
+            let gate = Gate::close();
+            let mut one = procs.spawn((), |()| Held);
+            let mut many = procs.call(|_: u8| Held).map_task(0..3u8);
+            let cancelled = procs.spawn((), |()| Held);
+            until(|| gate.waiting() > 2);
+            assert!(cancelled.cancel() && cancelled.is_finished());
+            let (tell, told) = mpsc::channel();
+            let ends = thread::spawn(move || {
+                end(procs);
+                tell.send(()).unwrap();
+            });
+            told.recv_timeout(LIMIT).unwrap();
+            assert!(matches!(one.join_timeout(LIMIT), Err(TaskError::Cancelled)));
+            assert!(matches!(many.join_timeout(LIMIT), Err(TaskError::Cancelled)));
+            drop(gate);
+            ends.join().unwrap();
+        }
+    }
+
+    /// Waiting for everything means for that, too; and a timeout limits the run, which is over.
+    fn a_result_that_is_being_decoded_is_waited_for() {
+        let procs = pool(1);
+        let gate = Gate::close();
+        let limited = procs.call(|()| Held).timeout(Duration::from_millis(20));
+        let (mut task, many) = (limited.spawn(()), procs.call(|_: u8| Held).map_task(0..3u8));
+        until(|| gate.waiting() == 2);
+        goes_on(&procs);
+        let ends = thread::spawn(move || procs.shutdown(Shutdown::Wait));
+        thread::sleep(LULL);
+        assert!(!ends.is_finished() && !task.is_finished());
+        drop(gate);
+        ends.join().unwrap();
+        assert!(task.is_finished() && many.is_finished());
+        task.join_timeout(LIMIT).unwrap();
+        assert_eq!(many.join().unwrap().len(), 3);
+    }
+
+    /// A process that has answered has answered, whatever becomes of it while the answer is being decoded.
+    fn an_answer_of_a_process_that_ends_meanwhile_counts() {
+        let gate = Gate::close();
+        let process = trefoil::Process::spawn((), |()| Held).unwrap();
+        until(|| gate.waiting() == 1);
+        process.kill();
+        until(|| !process.is_alive());
+        drop(gate);
+        process.join().unwrap();
+    }
+
+    fn a_destructor_of_a_result_that_nobody_wants_holds_up_nobody() {
+        let procs = pool(2);
+        let gate = Gate::close();
+        procs.spawn((), |()| Kept(false)).detach();
+        let all = procs.call(|n: u8| match n {
+            3 => panic!("the last"),
+            _ => Kept(false),
+        });
+        let mut failed = all.map_task(0..4);
+        assert!(matches!(failed.join_timeout(LIMIT), Err(TaskError::Panicked(_))));
+        until(|| gate.waiting() >= 2);
+        goes_on(&procs);
+        drop(gate);
+    }
+
+    /// Whether a result is decoded by the driver, which runs the callbacks of what it has decoded.
+    fn what_is_large_is_not_decoded_by_the_driver() {
+        let procs = pool(1);
+        let place = |length: usize| loop {
+            let (tell, told) = mpsc::channel();
+            let task = procs.spawn(length, |length: usize| {
+                thread::sleep(LULL); // until its caller has left a callback
+                vec![1u64; length]
+            });
+            task.on_done(move |_| tell.send(thread::current().id()).unwrap());
+            match told.recv().unwrap() {
+                main if main == thread::current().id() => {}
+                other => return other,
+            }
+        };
+        let driver = place(10);
+        assert_eq!(place(100), driver);
+        assert_ne!(place(1 << 20), driver);
+        assert_eq!(place(1000), driver);
+    }
+
+    /// Deeper than any stack: who decodes it says so, and lives.
+    fn what_nests_too_deeply_costs_its_item() {
+        const DEEP: u32 = 2_000_000;
+        let codec = |result: Result<u32, TaskError>| match result {
+            Err(TaskError::Codec(error)) => {
+                assert!(error.to_string().contains("nests more deeply"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        };
+        let procs = Arc::new(pool(2));
+        let nest = |depth: u32| Nest(depth, None);
+        assert_eq!(procs.spawn(100, nest).join().unwrap().depth(), 100);
+        codec(procs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
+        codec(procs.spawn(DEEP, nest).join_timeout(LIMIT).map(|nest| nest.depth()));
+        codec(procs.spawn(Nest(DEEP, None), |nest: Nest| nest.depth()).join());
+        let each: Vec<_> = procs.imap([3, DEEP, 5], nest).collect();
+        assert_eq!(each.iter().filter(|result| result.is_ok()).count(), 2);
+        codec(procs.map([3, DEEP, 5], nest).map(|all| all.len() as u32));
+        // A caller with a small stack.
+        let theirs = procs.clone();
+        let small = thread::Builder::new().stack_size(128 << 10).spawn(move || {
+            for _ in 0..50 {
+                codec(theirs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
+            }
+        });
+        small.unwrap().join().unwrap();
+        assert_eq!(procs.stats().died, 0);
+    }
+}
+
+/// Everything but what is held up.
+fn goes_on(procs: &ProcessPool) {
+    assert_eq!(procs.spawn(4, double).join_timeout(LIMIT).unwrap(), 8);
+    assert_eq!(procs.spawn(7, Odd).join_timeout(LIMIT).unwrap().0, 7);
+    let all = procs
+        .call(|n: u8| Odd(n))
+        .map_task([4, 5, 6])
+        .join_timeout(LIMIT);
+    assert_eq!(all.unwrap().len(), 3);
+    let endless = procs.call(|()| support::forever::<()>());
+    let mut late = endless.timeout(Duration::from_millis(20)).spawn(());
+    assert!(matches!(late.join_timeout(LIMIT), Err(TaskError::TimedOut)));
+    assert!(late.is_finished());
+}
+
+static CLOSED: Mutex<bool> = Mutex::new(false);
+static OPENED: Condvar = Condvar::new();
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// As long as it lives, who passes waits.
+struct Gate;
+
+impl Gate {
+    fn close() -> Self {
+        until(|| WAITING.load(Ordering::SeqCst) == 0);
+        *CLOSED.lock().unwrap() = true;
+        Self
+    }
+
+    fn waiting(&self) -> usize {
+        WAITING.load(Ordering::SeqCst)
+    }
+
+    fn pass() {
+        WAITING.fetch_add(1, Ordering::SeqCst);
+        drop(OPENED.wait_while(CLOSED.lock().unwrap(), |closed| *closed));
+        WAITING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        *CLOSED.lock().unwrap() = false;
+        OPENED.notify_all();
+    }
+}
+
+/// Waits at the gate when it is decoded.
+#[derive(Debug)]
+struct Held;
+
+impl Serialize for Held {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Held {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u8::deserialize(deserializer)?;
+        Gate::pass();
+        Ok(Self)
+    }
+}
+
+/// Waits at the gate when it is dropped, once it has been decoded.
+struct Kept(bool);
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u8::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.0 {
+            Gate::pass();
+        }
+    }
+}
+
+/// As deep as it says, once it has been decoded: written without a recursion, and read by one.
+struct Nest(u32, Option<Box<Nest>>);
+
+impl Nest {
+    fn depth(&self) -> u32 {
+        let (mut depth, mut inner) = (0, &self.1);
+        while let Some(nest) = inner {
+            (depth, inner) = (depth + 1, &nest.1);
+        }
+        depth
+    }
+}
+
+impl Serialize for Nest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0 as usize + 1)?;
+        (0..self.0).try_for_each(|_| tuple.serialize_element(&1u8))?;
+        tuple.serialize_element(&0u8)?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Nest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|inner| Self(0, inner))
+    }
+}

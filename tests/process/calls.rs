@@ -1,0 +1,470 @@
+//! Calls into worker processes with options: timeouts, retries, chunks, names, contexts; and
+//! how a pool counts and ends.
+//!
+//! Length: one test after another, each read alone and found by its name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use crate::support;
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::abort;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use support::{Scratch, Test, forever, note, pool, signal, tests, until};
+use trefoil::task::WorkerExit;
+use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
+
+fn patient(workers: usize) -> ProcessPool {
+    let builder = ProcessPool::builder().workers(workers);
+    builder.grace(Duration::from_secs(600)).build().unwrap()
+}
+
+fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
+    match result {
+        Err(TaskError::WorkerDied(exit)) => *exit,
+        other => panic!("the worker should have died: {other:?}"),
+    }
+}
+
+/// Until somebody lets it go on.
+fn stop(pid: u32) {
+    signal(pid, Signal::STOP);
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    until(|| stat().is_empty() || stat().contains(") T "));
+}
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn gone(pid: u32) -> bool {
+    !std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Notes that item `n` ran, then does what is its number's.
+fn eventful((n, path): (u64, String)) -> u64 {
+    note(&path, n);
+    match n {
+        7 => forever(),
+        _ => n * 2,
+    }
+}
+
+/// Dies the first time, lives the second.
+fn second_time((n, path): (u64, String)) -> u64 {
+    note(&path, n);
+    let runs = std::fs::read(&path)
+        .unwrap()
+        .chunks(8)
+        .filter(|word| *word == n.to_ne_bytes())
+        .count();
+    if n % 10 == 3 && runs < 2 {
+        abort();
+    }
+    n
+}
+
+/// A context that leaves traces: when it is read, and when it is dropped.
+struct Traced {
+    path: String,
+    secret: u64,
+    breaks: u8,
+}
+
+impl Serialize for Traced {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.breaks == 1 {
+            return Err(ser::Error::custom("never written"));
+        }
+        (&self.path, self.secret, self.breaks).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Traced {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (path, secret, breaks) = <(String, u64, u8)>::deserialize(deserializer)?;
+        note(&path, std::process::id().into());
+        match breaks {
+            2 => Err(de::Error::custom("never read")),
+            3 => panic!("reading panics"),
+            4 => abort(),
+            _ => Ok(Self {
+                path,
+                secret,
+                breaks,
+            }),
+        }
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // The original in the parent leaves none.
+        if std::env::var_os("TRACED").is_some() {
+            note(&self.path, 0);
+        }
+    }
+}
+
+fn traced(scratch: &Scratch, breaks: u8) -> Traced {
+    Traced {
+        path: scratch.text(),
+        secret: 1000,
+        breaks,
+    }
+}
+
+tests! {
+    fn time_counts_from_the_start_of_each_item() {
+        let procs = pool(1);
+        let call = procs.call(|ms: u64| { std::thread::sleep(Duration::from_millis(ms)); ms }).timeout(millis(1000));
+        let tasks: Vec<Task<u64>> = (0..20).map(|_| call.spawn(60)).collect();
+        assert!(tasks.into_iter().all(|task| task.join().is_ok()), "more than a second in the queue");
+        assert_eq!(call.chunk(20).map([60; 20]).unwrap().len(), 20, "more than a second in a batch");
+    }
+
+    fn a_timeout_stops_the_code_and_costs_nobody_else() {
+        let procs = pool(2);
+        let scratch = Scratch::new("stops");
+        let begin = Instant::now();
+        let task = procs.call(|path: String| { note(&path, std::process::id().into()); loop { std::hint::spin_loop() } })
+            .timeout(millis(100)).spawn(scratch.text());
+        let task: Task<()> = task;
+        let others: Vec<Task<u32>> = (0..200).map(|n| procs.spawn(n, |n| n)).collect();
+        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        let (ended, pid) = (begin.elapsed(), scratch.notes()[0] as u32);
+        until(|| gone(pid));
+        println!("ended after {ended:?}, gone after {:?}", begin.elapsed());
+        assert!(ended >= millis(100) && begin.elapsed() < Duration::from_secs(20));
+        assert!((0..).zip(others).all(|(n, task)| task.join().unwrap() == n));
+        assert_eq!(procs.stats().timed_out, 1);
+        until(|| procs.worker_pids().len() == 2);
+    }
+
+    fn a_timeout_in_a_batch_is_one_items() {
+        let procs = pool(1);
+        let scratch = Scratch::new("batch");
+        let items = (0..40).map(|n| (n, scratch.text()));
+        let call = procs.call(eventful).timeout(millis(80)).chunk(20);
+        for (n, result) in (0..).zip(call.imap(items).buffer(40)) {
+            match n {
+                7 => assert!(matches!(result, Err(TaskError::TimedOut)), "{result:?}"),
+                _ => assert_eq!(result.unwrap(), 2 * n),
+            }
+        }
+        let mut notes = scratch.notes();
+        notes.sort_unstable();
+        assert!(notes.into_iter().eq(0..40), "each ran once");
+        let items = (0..40).map(|n| (n, scratch.text()));
+        assert!(matches!(call.map(items), Err(TaskError::TimedOut)));
+        let items = (8..40).map(|n| (n, scratch.text()));
+        assert_eq!(call.map(items).unwrap().len(), 32);
+    }
+
+    fn the_token_comes_first() {
+        let procs = patient(1);
+        let pids = procs.worker_pids();
+        let scratch = Scratch::new("token");
+        let call = procs.call(|path: String| {
+            until(|| CancelToken::current().is_cancelled());
+            note(&path, 1);
+        });
+        let task = call.timeout(millis(30)).spawn(scratch.text());
+        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        until(|| scratch.notes() == [1]);
+        assert!(!procs.spawn((), |()| CancelToken::current().is_cancelled()).join().unwrap());
+        assert_eq!(procs.worker_pids(), pids, "it has obeyed, and lives");
+    }
+
+    fn a_timeout_may_be_anything() {
+        let procs = pool(2);
+        let call = procs.call(|n: u64| -> u64 { std::thread::sleep(Duration::from_millis(n)); n });
+        assert_eq!(call.clone().timeout(Duration::MAX).map(0..5).unwrap(), [0, 1, 2, 3, 4]);
+        let task = call.clone().timeout(Duration::ZERO).spawn(3_600_000);
+        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        // What is quicker than anybody looks may still be done in no time.
+        for result in call.timeout(Duration::ZERO).imap([0; 50]) {
+            assert!(matches!(result, Ok(0) | Err(TaskError::TimedOut)));
+        }
+        assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
+    }
+
+    fn a_stopped_worker_does_not_stop_the_clock() {
+        let procs = pool(1);
+        let scratch = Scratch::new("stopped");
+        let call = procs.call(|path: String| { note(&path, std::process::id().into()); forever::<()>() });
+        let task = call.timeout(millis(200)).spawn(scratch.text());
+        until(|| !scratch.notes().is_empty());
+        signal(scratch.notes()[0] as u32, Signal::STOP);
+        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
+    }
+
+    fn a_stopped_worker_with_cancelled_calls_does_not_hold_up_the_end() {
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            let procs = pool(1);
+            procs.map(0..100, |n: u32| n).unwrap();
+            procs.worker_pids().into_iter().for_each(stop);
+            let begin = Instant::now();
+            // Small ones lie where the worker would look, large ones wait for room in its socket.
+            let length = |bytes: Vec<u8>| bytes.len();
+            let tasks: Vec<_> = (0..8).map(|n| procs.spawn(vec![7; (n % 2) * (4 << 20)], length)).collect();
+            until(|| procs.stats().busy == 1);
+            tasks.iter().for_each(|task| _ = task.cancel());
+            procs.shutdown(how);
+            let took = begin.elapsed();
+            assert!(took < Duration::from_secs(10), "{took:?}");
+            assert!(procs.worker_pids().is_empty());
+        }
+        let process = Process::spawn((), |()| ()).unwrap();
+        let pid = process.pid();
+        stop(pid);
+        let task = process.into_task();
+        task.cancel();
+        until(|| !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    fn a_death_is_retried_and_nothing_else() {
+        let procs = pool(2);
+        let scratch = Scratch::new("retry");
+        let items = || (0..100).map(|n| (n, scratch.text()));
+        let answers = procs.call(second_time).retry(1).map(items()).unwrap();
+        assert!(answers.into_iter().eq(0..100));
+        let mut notes = scratch.notes();
+        notes.sort_unstable();
+        let expected = (0..100).flat_map(|n| std::iter::repeat_n(n, if n % 10 == 3 { 2 } else { 1 }));
+        assert!(notes.into_iter().eq(expected), "only what has cost a worker runs again");
+        assert_eq!(procs.stats().retried, 10);
+
+        let call = procs.call(|()| -> () { abort() }).retry(3);
+        assert_eq!(died(call.spawn(()).join()).attempts(), 4);
+        let result = call.map([(), ()]);
+        assert_eq!(died(result).attempts(), 4);
+        for result in call.imap([(), ()]) {
+            assert_eq!(died(result).attempts(), 4);
+        }
+        let scratch = Scratch::new("panics");
+        let call = procs.call(|path: String| -> () { note(&path, 1); panic!("once") }).retry(5);
+        assert!(matches!(call.spawn(scratch.text()).join(), Err(TaskError::Panicked(_))));
+        let call = procs.call(|path: String| { note(&path, 2); forever::<()>() }).retry(5).timeout(millis(50));
+        assert!(matches!(call.spawn(scratch.text()).join(), Err(TaskError::TimedOut)));
+        assert_eq!(scratch.notes(), [1, 2]);
+    }
+
+    fn a_cancelled_task_is_not_retried() {
+        let procs = pool(1);
+        let scratch = Scratch::new("noretry");
+        let call = procs.call(|path: String| { note(&path, 1); forever::<()>() }).retry(5);
+        let task = call.spawn(scratch.text());
+        until(|| scratch.notes() == [1]);
+        assert!(task.cancel());
+        assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
+        let task = call.spawn(scratch.text());
+        until(|| scratch.notes() == [1, 1]);
+        procs.shutdown_timeout(Shutdown::Wait, millis(10));
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        assert_eq!(scratch.notes(), [1, 1]);
+    }
+
+    fn one_of_two_workers_is_killed_during_eight_calls() {
+        for retry in [0, 1] {
+            let procs = pool(2);
+            let scratch = Scratch::new("eight");
+            let call = procs.call(|(n, path): (u64, String)| {
+                note(&path, std::process::id().into());
+                std::thread::sleep(Duration::from_millis(60));
+                n
+            }).retry(retry);
+            let tasks: Vec<Task<u64>> = (0..8).map(|n| call.spawn((n, scratch.text()))).collect();
+            until(|| scratch.notes().len() >= 3);
+            signal(scratch.notes()[2] as u32, Signal::KILL);
+            let results: Vec<_> = tasks.into_iter().map(Task::join).collect();
+            let ok = results.iter().filter(|result| result.is_ok()).count();
+            assert_eq!(ok, if retry == 0 { 7 } else { 8 }, "{results:?}");
+        }
+    }
+
+    fn the_chunk_does_not_matter() {
+        let procs = pool(2);
+        let expected: Vec<u64> = (0..1000).map(|n| n * n).collect();
+        for chunk in [0, 1, 2, 7, 64, 999, 1000, 1001, 1 << 20, usize::MAX] {
+            let call = procs.call(|n: u64| n * n).chunk(chunk);
+            assert_eq!(call.map(0..1000).unwrap(), expected);
+            let answers: Result<Vec<u64>, TaskError> = call.imap(0..1000).collect();
+            assert_eq!(answers.unwrap(), expected);
+        }
+        let call = procs.call(|n: u64| (n, std::process::id())).chunk(50);
+        let pids = call.map(0..500).unwrap();
+        // An idle worker may take over a part of one, now and then.
+        let whole = |chunk: &&[(u64, u32)]| chunk.iter().all(|(_, pid)| *pid == chunk[0].1);
+        assert!(pids.chunks(50).filter(whole).count() >= 5);
+    }
+
+    fn names_are_the_tasks() {
+        let (tell, told) = mpsc::channel();
+        let builder = ProcessPool::builder().workers(1);
+        let procs = builder.on_unobserved(move |report| tell.send(format!("{report}")).unwrap()).build().unwrap();
+        let call = procs.call(|()| -> () { panic!("unheard") }).name("Ada");
+        assert_eq!(call.spawn(()).name(), Some("Ada"));
+        call.map_task([()]).detach();
+        for _ in 0..2 {
+            let report = told.recv().unwrap();
+            assert!(report.contains("`Ada`") && report.contains("process/calls.rs"), "{report}");
+        }
+    }
+
+    fn a_map_may_be_a_task() {
+        let procs = pool(2);
+        let task = procs.call(|n: u64| n + 1).map_task(0..10_000);
+        assert!(task.join().unwrap().into_iter().eq(1..10_001));
+        assert!(procs.call(|n: u64| n).map_task(Vec::new()).join().unwrap().is_empty());
+        let scratch = Scratch::new("maptask");
+        let task = procs.call(|path: String| { note(&path, 1); forever::<()>() }).map_task((0..10).map(|_| scratch.text()));
+        until(|| !scratch.notes().is_empty());
+        assert!(task.cancel());
+        assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
+        assert!(scratch.notes().len() <= 2, "the others never ran");
+        let items = (0..5000u64).inspect(|n| assert!(*n < 4000, "enough"));
+        let caught = catch_unwind(AssertUnwindSafe(|| procs.call(|n: u64| n).map_task(items)));
+        assert!(caught.is_err());
+        assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
+    }
+
+    fn a_context_is_read_once_by_each_worker() {
+        let builder = ProcessPool::builder().workers(2).env("TRACED", "1");
+        let procs = builder.build().unwrap();
+        let scratch = Scratch::new("context");
+        let context = traced(&scratch, 0);
+        let answers = procs.map_with(&context, 0..5000u64, |context: &Traced, n| {
+            if n > 4000 {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            context.secret + n
+        });
+        assert!(answers.unwrap().into_iter().eq(1000..6000));
+        until(|| scratch.notes().iter().filter(|pid| **pid == 0).count() == scratch.notes().len() / 2);
+        let pids: Vec<u64> = scratch.notes().into_iter().filter(|pid| *pid != 0).collect();
+        let distinct: HashSet<u64> = pids.iter().copied().collect();
+        assert!(distinct.len() == pids.len() && pids.len() <= 2, "read once, dropped once: {pids:?}");
+    }
+
+    fn a_replaced_worker_gets_the_context_too() {
+        let procs = pool(2);
+        let scratch = Scratch::new("again");
+        let context = traced(&scratch, 0);
+        let exit = died(procs.map_with(&context, 0..200u64, |context: &Traced, n| {
+            if n == 150 {
+                abort();
+            }
+            context.secret
+        }));
+        assert_eq!(exit.signal(), Some(6));
+        // A large one, and two at once.
+        let large = "x".repeat(9 << 20);
+        std::thread::scope(|scope| {
+            let lengths = scope.spawn(|| procs.map_with(&large, 0..50usize, |text: &String, n| text.len() + n));
+            let other = procs.map_with(&7u64, 0..5000u64, |k: &u64, n| k * n).unwrap();
+            assert!((0..).zip(other).all(|(n, product)| product == 7 * n));
+            assert!(lengths.join().unwrap().unwrap().into_iter().eq(9 << 20..(9 << 20) + 50));
+        });
+    }
+
+    fn a_context_may_be_broken() {
+        let procs = pool(1);
+        let pids = procs.worker_pids();
+        let scratch = Scratch::new("broken");
+        let with = |breaks: u8| procs.map_with(&traced(&scratch, breaks), 0..10u64, |context: &Traced, n| context.secret + n);
+        for breaks in [1, 2] {
+            let Err(TaskError::Codec(error)) = with(breaks) else { panic!("{breaks}") };
+            assert!(error.type_name().ends_with("Traced"), "{error}");
+        }
+        assert!(matches!(with(3), Err(TaskError::Panicked(panic)) if panic.message() == "reading panics"));
+        assert_eq!(procs.worker_pids(), pids, "the worker lives");
+        assert_eq!(died(with(4)).signal(), Some(6));
+        assert_eq!(with(0).unwrap()[9], 1009);
+        assert!(procs.map_with(&(), Vec::<u8>::new(), |(), n| n).unwrap().is_empty());
+    }
+
+    fn numbers_add_up() {
+        let procs = pool(2);
+        procs.map(0..1000, |n: u64| n).unwrap();
+        assert!(procs.spawn((), |()| -> () { panic!("one") }).join().is_err());
+        died(procs.spawn((), |()| -> () { abort() }).join());
+        let stats = procs.stats();
+        assert_eq!((stats.completed, stats.failed, stats.pending), (1000, 2, 0));
+        assert_eq!((stats.died, stats.retried, stats.timed_out), (1, 0, 0));
+        until(|| procs.stats().started == 3 && procs.stats().workers == 2);
+        let scratch = Scratch::new("numbers");
+        let tasks: Vec<Task<()>> = (0..5).map(|_| procs.spawn(scratch.text(), |path| { note(&path, 1); forever() })).collect();
+        until(|| scratch.notes().len() == 2);
+        until(|| procs.stats().pending == 5 && procs.stats().busy == 2);
+        drop(tasks);
+        procs.kill();
+        let stats = procs.stats();
+        assert_eq!((stats.workers, stats.pending, stats.completed, stats.failed), (0, 0, 1000, 2));
+    }
+
+    fn nothing_blocks_a_loop() {
+        let procs = pool(1);
+        trefoil::run(async {
+            let call = procs.call(|n: u32| n + 1);
+            assert!(matches!(call.map(0..3), Err(TaskError::WouldBlock)));
+            assert!(matches!(procs.map_with(&1, 0..3, |k: &u32, n: u32| k + n), Err(TaskError::WouldBlock)));
+            assert_eq!(call.map_task(0..3).await.unwrap(), [1, 2, 3]);
+            assert_eq!(call.timeout(Duration::from_secs(60)).spawn(1).await.unwrap(), 2);
+        });
+    }
+
+    fn a_shutdown_has_a_limit() {
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            for stop in [false, true] {
+                let procs = pool(2);
+                let scratch = Scratch::new("limit");
+                let quick = procs.spawn(1, |n: u32| n);
+                until(|| quick.is_finished());
+                let endless: Vec<Task<()>> = (0..2).map(|_| procs.spawn(scratch.text(), |path| {
+                    note(&path, 1);
+                    loop { std::hint::spin_loop() }
+                })).collect();
+                until(|| scratch.notes().len() == 2);
+                let queued = procs.spawn((), |()| ());
+                if stop {
+                    procs.worker_pids().iter().for_each(|pid| signal(*pid, Signal::STOP));
+                }
+                let begin = Instant::now();
+                procs.shutdown_timeout(how, millis(100));
+                let took = begin.elapsed();
+                assert!(took >= millis(100) && took < Duration::from_secs(20), "{took:?}");
+                assert_eq!(quick.join().unwrap(), 1);
+                for task in endless {
+                    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+                }
+                assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
+                assert!(procs.worker_pids().is_empty());
+            }
+        }
+        // What ends in time is waited for, and a limit beyond all time is none.
+        let procs = pool(1);
+        let tasks: Vec<Task<u32>> = (0..100).map(|n| procs.spawn(n, |n| n)).collect();
+        procs.shutdown_timeout(Shutdown::Wait, Duration::MAX);
+        assert!((0..).zip(tasks).all(|(n, task)| task.join().unwrap() == n));
+        procs.shutdown_timeout(Shutdown::Wait, Duration::ZERO);
+        // The earlier limit wins.
+        let procs = pool(1);
+        let endless = procs.spawn((), |()| forever::<()>());
+        std::thread::scope(|scope| {
+            scope.spawn(|| procs.shutdown_timeout(Shutdown::Wait, millis(50)));
+            procs.shutdown(Shutdown::Wait);
+        });
+        assert!(matches!(endless.join(), Err(TaskError::Cancelled)));
+    }
+}

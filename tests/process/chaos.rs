@@ -1,0 +1,261 @@
+//! So many kills, stops and refused calls, counted: nothing is lost but what a worker was running when it died.
+//!
+//! `TREFOIL_KILLS=10000` makes it long. It prints the totals; `docs/CONFORMANCE.md` has those of one run.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use crate::support;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::{
+    Dice, Scratch, Test, census, kills, note, nothing_left_since, pool, signal, tests, until,
+};
+use trefoil::{Bulk, ProcessPool, TaskError};
+
+/// How many items of each kind are under way at a time.
+const AHEAD: usize = 120;
+
+/// Mostly small; around the sizes of what is shared and of the socket's buffer; sometimes larger.
+fn size(dice: &mut Dice) -> usize {
+    let size = match dice.roll(40) {
+        0 => 110_000 + dice.roll(30_000),
+        1 => 212_000 + dice.roll(2_000),
+        2 => dice.roll(1_000_000),
+        3..9 => dice.roll(9_000),
+        _ => dice.roll(40),
+    };
+    size as usize
+}
+
+/// Calls that a worker makes, one of which some items have refused to it for the rest of its life.
+const CALLS: [libc::c_long; 6] = [
+    libc::SYS_sendto,
+    libc::SYS_recvmsg,
+    libc::SYS_ppoll,
+    libc::SYS_madvise,
+    libc::SYS_prlimit64,
+    libc::SYS_kill,
+];
+/// One item in so many is such a one.
+const SPOILS: u64 = 97;
+
+type Item = (u64, Bulk<u8>, String);
+type Answer = (u64, Bulk<u8>);
+
+/// Says that it ran, takes its time, and gives back what it got.
+fn work((id, bytes, path): Item) -> Answer {
+    note(&path, id);
+    if id.is_multiple_of(SPOILS) {
+        let call = CALLS[(id / SPOILS) as usize % CALLS.len()];
+        let _ = support::refuse::refuse(&[call], libc::EPERM);
+    }
+    let begin = Instant::now();
+    let micros = if id.is_multiple_of(40) {
+        9_000
+    } else {
+        id * 7 % 500
+    };
+    while begin.elapsed() < Duration::from_micros(micros) {
+        std::thread::yield_now();
+    }
+    (id, bytes)
+}
+
+/// What one source of work has counted.
+#[derive(Debug, Default)]
+struct Totals {
+    items: u64,
+    answers: Vec<u64>,
+    blamed: u64,
+}
+
+impl Totals {
+    /// The end of one item.
+    fn ends(&mut self, id: u64, size: usize, result: Result<Answer, TaskError>) {
+        match result {
+            Ok((answer, bytes)) => {
+                assert!(
+                    answer == id
+                        && bytes.len() == size
+                        && bytes.iter().all(|byte| *byte == id as u8)
+                );
+                self.answers.push(id);
+            }
+            Err(TaskError::WorkerDied(exit)) => {
+                // (What has been refused a call may end by itself, which says what it was.)
+                let refused = exit.code() == Some(1) && exit.to_string().contains("refuses");
+                assert!(exit.signal() == Some(9) || refused, "{exit}");
+                self.blamed += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// What the sources and the killer share.
+struct Field<'a> {
+    procs: &'a ProcessPool,
+    ids: AtomicU64,
+    progress: AtomicU64,
+    over: AtomicBool,
+    path: String,
+    seed: u64,
+}
+
+impl Field<'_> {
+    fn item(&self, dice: &mut Dice) -> (u64, usize, Item) {
+        let (id, size) = (self.ids.fetch_add(1, Ordering::Relaxed), size(dice));
+        (
+            id,
+            size,
+            (id, vec![id as u8; size].into(), self.path.clone()),
+        )
+    }
+
+    /// Calls one by one, each tried again so often.
+    fn calls(&self, retry: u32) -> Totals {
+        let mut dice = Dice(self.seed ^ 0x5eed ^ u64::from(retry));
+        let call = self.procs.call(work).retry(retry);
+        let (mut totals, mut seen) = (Totals::default(), HashSet::new());
+        let (tell, told) = mpsc::channel();
+        loop {
+            let over = self.over.load(Ordering::Relaxed);
+            while !over && totals.items < (seen.len() + AHEAD) as u64 {
+                let (id, size, item) = self.item(&mut dice);
+                let tell = tell.clone();
+                call.spawn(item)
+                    .on_done(move |result| tell.send((id, size, result)).unwrap());
+                totals.items += 1;
+            }
+            if seen.len() as u64 == totals.items {
+                return totals;
+            }
+            let (id, size, result) = told.recv().unwrap();
+            assert!(seen.insert(id), "{id} ends twice");
+            totals.ends(id, size, result);
+            self.progress.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Items in batches, one result after the other.
+    fn batches(&self) -> Totals {
+        let mut dice = Dice(self.seed ^ 0xba7c);
+        let mut totals = Totals::default();
+        while !self.over.load(Ordering::Relaxed) {
+            let items: Vec<_> = (0..300).map(|_| self.item(&mut dice)).collect();
+            let known: Vec<(u64, usize)> = items.iter().map(|(id, size, _)| (*id, *size)).collect();
+            let results = self
+                .procs
+                .imap(items.into_iter().map(|(_, _, item)| item), work);
+            let mut count = 0;
+            for ((id, size), result) in known.iter().zip(results) {
+                totals.ends(*id, *size, result);
+                self.progress.fetch_add(1, Ordering::Relaxed);
+                count += 1;
+            }
+            assert_eq!(count, 300, "each has its answer or its error");
+            totals.items += 300;
+        }
+        totals
+    }
+
+    /// Kills so many workers, at any moment of their lives, and stops some for a while; how many.
+    fn kill(&self, kills: u64) -> u64 {
+        let mut dice = Dice(self.seed);
+        let (mut done, mut stops) = (0, 0);
+        while done < kills {
+            let pids = self.procs.worker_pids();
+            if let (0, false) = (dice.roll(5), pids.is_empty()) {
+                let pid = pids[dice.roll(pids.len() as u64) as usize];
+                signal(pid, Signal::STOP);
+                std::thread::sleep(Duration::from_micros(dice.roll(9_000)));
+                signal(pid, Signal::CONT);
+                stops += 1;
+            }
+            let at_once = if dice.roll(40) == 0 { pids.len() } else { 1 };
+            for _ in 0..at_once.min(pids.len()) {
+                signal(pids[dice.roll(pids.len() as u64) as usize], Signal::KILL);
+                done += 1;
+            }
+            let (before, begin) = (self.progress.load(Ordering::Relaxed), Instant::now());
+            std::thread::sleep(Duration::from_micros(dice.roll(7_000)));
+            // Mostly something gets done in between: it is not to be a program that cannot start.
+            let patient = dice.roll(8) > 0;
+            let stuck = || self.progress.load(Ordering::Relaxed) == before;
+            while patient && stuck() && begin.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        stops
+    }
+}
+
+tests! {
+    fn nothing_is_lost_but_the_blamed() {
+        pool(1).spawn((), |()| ()).join().unwrap(); // what is made once is made
+        let before = census();
+        let kills = kills();
+        let procs = pool(4);
+        let scratch = Scratch::new("kills");
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let field = Field {
+            procs: &procs,
+            ids: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            path: scratch.text(),
+            seed: now.as_nanos() as u64 | 1,
+        };
+        println!("seed {}", field.seed);
+        let begin = Instant::now();
+        let (stops, [once, again, batches]) = std::thread::scope(|scope| {
+            let once = scope.spawn(|| field.calls(0));
+            let again = scope.spawn(|| field.calls(20));
+            let batches = scope.spawn(|| field.batches());
+            let stops = field.kill(kills);
+            field.over.store(true, Ordering::Relaxed);
+            (stops, [once, again, batches].map(|source| source.join().unwrap()))
+        });
+        let took = begin.elapsed();
+        let stats = procs.stats();
+
+        // Exactly these have an answer or an error, and only what was killed has an error.
+        let sources = [&once, &again, &batches];
+        let items: u64 = sources.iter().map(|source| source.items).sum();
+        let blamed: u64 = sources.iter().map(|source| source.blamed).sum();
+        let answers: HashSet<u64> = sources.iter().flat_map(|source| source.answers.iter().copied()).collect();
+        let refusals = scratch.notes().iter().filter(|id| id.is_multiple_of(SPOILS)).count() as u64;
+        let lost = items - blamed - answers.len() as u64;
+        println!(
+            "{kills} kills, {stops} stops, {refusals} refusals, {} workers died, {items} items, {} answers, {blamed} blamed, {} replayed, {lost} lost ({:.0} s)",
+            stats.died, answers.len(), stats.retried, took.as_secs_f64(),
+        );
+        assert_eq!(answers.len() as u64 + blamed, items, "nothing else is lost");
+        assert_eq!(again.blamed, 0, "whoever tries again has it in the end");
+        assert!(blamed + stats.retried <= stats.died && stats.died <= kills + refusals, "a death costs one item at most");
+        assert!(stats.died > kills / 3 && blamed > 0 && stats.retried > 0, "this is no chaos");
+
+        // Nothing ran twice but what may: once more for each death that it was replayed after.
+        let notes = scratch.notes();
+        let ran: HashSet<u64> = notes.iter().copied().collect();
+        assert!(answers.is_subset(&ran));
+        assert!((notes.len() - ran.len()) as u64 <= stats.retried);
+        let may: HashSet<u64> = again.answers.iter().copied().collect();
+        let mut seen = HashSet::new();
+        assert!(notes.iter().all(|id| seen.insert(*id) || may.contains(id)), "an item ran twice");
+
+        until(|| procs.worker_pids().len() == 4);
+        assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
+        drop(procs);
+        nothing_left_since(before);
+    }
+}

@@ -1,0 +1,525 @@
+//! Programs that are no good hosts: interrupted all the time, without standard streams, out of
+//! descriptors, replaced on disk, gone at once, large; with other rights, other threads, or a loader in front.
+//!
+//! Each case is a helper, a process that can be spoilt.
+//!
+//! Length: one case after another, each read alone and found by its name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use crate::support;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio, abort};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
+use support::{Test, census, forever, pool, run_helper, signal, start_helper, tests, until};
+use trefoil::{Bulk, PoolError, Process, ProcessPool, Shared, Task, TaskError};
+
+pub(crate) fn helpers() {
+    support::helper(&[
+        ("interrupted", interrupted),
+        ("streamless", streamless),
+        ("poor", poor),
+        ("replaced", replaced),
+        ("hasty", hasty),
+        ("large", large),
+        ("panics", panics),
+        ("capable", capable),
+        ("loaded", loaded),
+        ("elsewhere", elsewhere),
+        ("late", late),
+        ("addressed", addressed),
+    ]);
+}
+
+/// A little of everything.
+fn works(procs: &ProcessPool) {
+    assert!(
+        procs
+            .map(0..20_000u64, |n| n + 1)
+            .unwrap()
+            .into_iter()
+            .eq(1..20_001)
+    );
+    let bulk = Bulk::from((0..3_000_000u32).collect::<Vec<_>>());
+    assert!(
+        procs
+            .spawn(bulk.clone(), |bulk: Bulk<u32>| bulk)
+            .join()
+            .unwrap()
+            == bulk
+    );
+    let shared = Shared::from([1u8, 2, 3]);
+    assert_eq!(
+        procs
+            .spawn(shared, |s: Shared<u8>| (s.len(), s))
+            .join()
+            .unwrap()
+            .0,
+        3
+    );
+    let died = procs.spawn((), |()| -> () { abort() }).join();
+    assert!(matches!(died, Err(TaskError::WorkerDied(exit)) if exit.signal() == Some(6)));
+    let late = procs
+        .call(|()| forever::<()>())
+        .timeout(Duration::from_millis(20))
+        .spawn(());
+    assert!(matches!(late.join(), Err(TaskError::TimedOut)));
+    assert_eq!(
+        procs.imap(0..500u32, |n| n).filter_map(Result::ok).count(),
+        500
+    );
+}
+
+static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn interruption(_: libc::c_int) {
+    INTERRUPTIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// From now on this process is interrupted every fifth of a millisecond, and no system call is
+/// restarted.
+#[allow(unsafe_code)]
+fn storm(_: ()) {
+    // SAFETY: all zero is a valid `sigaction`: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let handler: extern "C" fn(libc::c_int) = interruption;
+    action.sa_sigaction = handler as libc::sighandler_t;
+    // SAFETY: the handler only counts.
+    let set = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
+    let often = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 200,
+    };
+    let timer = libc::itimerval {
+        it_interval: often,
+        it_value: often,
+    };
+    // SAFETY: it reads the timer and writes nothing.
+    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
+}
+
+fn interrupted() {
+    trefoil::init();
+    storm(());
+    let builder = ProcessPool::builder().workers(2).initializer((), storm);
+    let procs = builder.build().unwrap();
+    works(&procs);
+    let seen = procs.spawn((), |()| {
+        until(|| INTERRUPTIONS.load(Ordering::Relaxed) > 100);
+        let process = Process::spawn(20u32, |n| n + 1).unwrap();
+        process.join().unwrap()
+    });
+    assert_eq!(seen.join().unwrap(), 21);
+    until(|| INTERRUPTIONS.load(Ordering::Relaxed) > 100);
+    drop(procs);
+    let left = census();
+    assert!(!left.2, "no child is left");
+}
+
+/// Closes some of its standard streams, as its environment says.
+#[allow(unsafe_code)]
+fn streamless() {
+    trefoil::init();
+    let which: i32 = std::env::var("CLOSED").unwrap().parse().unwrap();
+    for descriptor in (0..3).filter(|n| which & 1 << n != 0) {
+        // SAFETY: nobody here uses the descriptor after this.
+        drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(descriptor) });
+    }
+    let procs = pool(2);
+    works(&procs);
+    // A worker's own are whole, or closed as its parent's.
+    let open = procs.spawn((), |()| std::fs::read_link("/proc/self/fd/0").unwrap());
+    assert_eq!(open.join().unwrap().to_str(), Some("/dev/null"));
+    procs
+        .spawn((), |()| {
+            println!("heard by nobody");
+            eprintln!("nor this");
+        })
+        .join()
+        .unwrap();
+    assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+}
+
+fn limit(current: u64) -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let maximum = before.maximum;
+    let current = Some(current);
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    before.current.unwrap_or(1024)
+}
+
+/// Has a pool, and then no descriptors to replace its workers.
+fn poor() {
+    trefoil::init();
+    let procs = pool(2);
+    procs.map(0..100, |n: u32| n).unwrap();
+    let plenty = limit(1);
+    let pids = procs.worker_pids();
+    let tasks: Vec<Task<()>> = (0..6).map(|_| procs.spawn((), |()| forever())).collect();
+    until(|| procs.stats().busy == 2);
+    pids.iter().for_each(|pid| signal(*pid, Signal::KILL));
+    // None is left waiting, and those that wait hear why.
+    let mut told = 0;
+    for task in tasks {
+        let Err(TaskError::WorkerDied(exit)) = task.join() else {
+            panic!("it cannot have run")
+        };
+        told += u32::from(exit.to_string().contains("could not be started"));
+    }
+    assert!(told >= 4, "{told}");
+    limit(plenty);
+    assert_eq!(
+        procs.map(0..100, |n: u32| n).unwrap().len(),
+        100,
+        "as before"
+    );
+}
+
+/// Is replaced by another program while it runs.
+fn replaced() {
+    trefoil::init();
+    let own = std::env::current_exe().unwrap();
+    std::fs::remove_file(&own).unwrap();
+    std::fs::write(&own, "#!/bin/sh\nexit 77\n").unwrap();
+    let procs = pool(2);
+    works(&procs);
+    assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+}
+
+/// Ends right after it has asked for something.
+fn hasty() {
+    static PROCS: OnceLock<ProcessPool> = OnceLock::new();
+    trefoil::init();
+    let procs = PROCS.get_or_init(|| pool(2));
+    println!("{:?}", procs.worker_pids());
+    for n in 0..50u32 {
+        procs
+            .spawn(n, |n| match n % 2 {
+                0 => n,
+                _ => forever(),
+            })
+            .detach();
+    }
+    match std::env::var("HASTE").unwrap().as_str() {
+        "exit" => std::process::exit(0),
+        "panic" => drop(std::thread::spawn(|| panic!("on purpose")).join()),
+        _ => {} // and returns from `main`, with a pool that nobody drops
+    }
+}
+
+/// Has much memory, all of it in use, when it makes pools.
+fn large() {
+    trefoil::init();
+    let median = || {
+        let mut times: Vec<Duration> = (0..9)
+            .map(|_| {
+                let begin = Instant::now();
+                assert_eq!(pool(1).spawn(1, |n: u32| n).join().unwrap(), 1);
+                begin.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        times[4]
+    };
+    let small = median();
+    let much = std::hint::black_box(vec![1u8; 512 << 20]);
+    let large = median();
+    drop(much);
+    println!("{small:?} {large:?}");
+    // Copying the tables of so many pages would take 17 ms alone.
+    assert!(
+        large < 3 * small + Duration::from_millis(8),
+        "{large:?} after {small:?}"
+    );
+}
+
+fn panics() {
+    trefoil::init();
+    let procs = pool(1);
+    let Err(TaskError::Panicked(panic)) = procs.spawn((), |()| -> () { panic!("far away") }).join()
+    else {
+        panic!("it should")
+    };
+    assert_eq!(panic.message(), "far away");
+}
+
+/// Its file has capabilities, so whoever is not root has other rights here than elsewhere.
+#[allow(unsafe_code)]
+fn capable() {
+    let is_worker = std::env::var_os("TREFOIL_WORKER").is_some();
+    trefoil::init();
+    if is_worker {
+        std::process::exit(9); // runs on after `init`
+    }
+    if rustix::process::getuid().is_root() {
+        // SAFETY: this process has one thread, and no worker yet.
+        assert_eq!(unsafe { libc::setuid(65534) }, 0);
+        let rights = |()| std::fs::read_to_string("/proc/self/status").unwrap();
+        match pool(1).spawn((), rights).join() {
+            Err(TaskError::WorkerDied(exit)) => {
+                assert!(exit.stderr_tail().contains("other rights"), "{exit}");
+            }
+            other => panic!("a worker has run a function: {other:?}"),
+        }
+    } else {
+        let refused = ProcessPool::with_workers(1).unwrap_err();
+        assert!(refused.to_string().contains("other rights"), "{refused}");
+    }
+}
+
+/// Is started by the dynamic loader: `/proc/self/exe` is that.
+fn loaded() {
+    trefoil::init();
+    let refused = ProcessPool::with_workers(1).unwrap_err();
+    assert!(refused.to_string().contains("ld.so"), "{refused}");
+    let refused = Process::spawn((), |()| ()).unwrap_err();
+    assert!(refused.to_string().contains("ld.so"), "{refused}");
+}
+
+/// How `PT_INTERP` names the dynamic loader; none in a static executable.
+fn loader() -> Option<String> {
+    let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let number = |at: usize, width: usize| {
+        let bytes = file[at..at + width].iter().rev();
+        bytes.fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let headers = (0..number(56, 2)).map(|n| number(32, 8) + n * number(54, 2));
+    let interpreter = headers.into_iter().find(|at| number(*at, 4) == 3)?;
+    let (start, size) = (number(interpreter + 8, 8), number(interpreter + 32, 8));
+    Some(String::from_utf8(file[start..start + size - 1].to_vec()).unwrap())
+}
+
+fn init_elsewhere() {
+    std::thread::spawn(trefoil::init).join().unwrap();
+}
+
+/// Calls `init` where a `#[test]` would: not on the first thread.
+fn elsewhere() {
+    if std::env::var_os("TREFOIL_WORKER").is_some() {
+        init_elsewhere();
+        std::process::exit(9); // runs on, as a test harness would
+    }
+    init_elsewhere();
+    let refused = ProcessPool::with_workers(1).unwrap_err();
+    assert!(matches!(refused, PoolError::NotInitialized), "{refused}");
+    assert!(refused.to_string().contains("`auto`"), "{refused}");
+    trefoil::init();
+    init_elsewhere(); // once is enough; again does no harm
+    let Err(TaskError::WorkerDied(exit)) = pool(1).spawn((), |()| ()).join() else {
+        panic!("it is no worker")
+    };
+    assert_eq!(exit.code(), Some(1), "{exit}");
+    assert!(exit.stderr_tail().contains("first thread"), "{exit}");
+}
+
+/// Calls `init` while another thread runs, and, which is fine, after others have ended.
+fn late() {
+    let many = || {
+        for _ in 0..50 {
+            std::thread::spawn(|| ()).join().unwrap();
+        }
+    };
+    if std::env::var_os("TREFOIL_WORKER").is_some() {
+        many();
+        if std::env::args().any(|arg| arg == "threads") {
+            std::thread::spawn(forever::<()>);
+        }
+        trefoil::init();
+        std::process::exit(9);
+    }
+    let (end, wait) = std::sync::mpsc::channel::<()>();
+    let other = std::thread::spawn(move || wait.recv());
+    trefoil::init();
+    let refused = ProcessPool::with_workers(1).unwrap_err();
+    assert!(matches!(refused, PoolError::NotInitialized), "{refused}");
+    drop(end);
+    let _ = other.join().unwrap();
+    many();
+    trefoil::init();
+    let result = pool(1).spawn(1, |n: u32| n).join();
+    if std::env::args().any(|arg| arg == "threads") {
+        let Err(TaskError::WorkerDied(exit)) = result else {
+            panic!("{result:?}")
+        };
+        assert_eq!(exit.code(), Some(1), "{exit}");
+        assert!(exit.stderr_tail().contains("other threads"), "{exit}");
+    } else {
+        assert_eq!(result.unwrap(), 1);
+    }
+}
+
+/// Has found what a parent says to a worker, but not to this one.
+#[allow(unsafe_code)]
+fn addressed() {
+    trefoil::init();
+    let said = std::env::var("TREFOIL_WORKER").unwrap(); // not removed
+    if said.ends_with("to another copy") {
+        let refused = ProcessPool::with_workers(1).unwrap_err();
+        assert!(refused.to_string().contains("another copy"), "{refused}");
+        // SAFETY: this process has one thread. So the other copy does when it accepts.
+        unsafe { std::env::remove_var("TREFOIL_WORKER") };
+        // It is one of those that may be no deeper.
+        let refused = ProcessPool::with_workers(1).unwrap_err();
+        assert!(
+            matches!(refused, PoolError::TooDeep { depth: 20, .. }),
+            "{refused}"
+        );
+    } else {
+        assert_eq!(pool(1).spawn(1, |n: u32| n).join().unwrap(), 1);
+    }
+}
+
+/// A copy of this program, with a name of its own.
+struct Twin(std::path::PathBuf);
+
+impl Twin {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("trefoil-{name}-{}", std::process::id()));
+        std::fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Twin {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Runs a program as the helper `name`, which must succeed.
+fn must(helper: &mut Command, name: &str) {
+    let helper = helper.env("TREFOIL_TEST_HELPER", name).stdin(Stdio::null());
+    let output = helper.output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{name}: {}: {words}",
+        output.status
+    );
+}
+
+tests! {
+    fn interrupted_all_the_time() {
+        run_helper("interrupted");
+    }
+
+    fn without_some_of_the_standard_streams() {
+        let helpers = [0, 1, 2, 3, 4, 5, 6, 7].map(|which| {
+            let mut helper = Command::new(std::env::current_exe().unwrap());
+            helper.env("TREFOIL_TEST_HELPER", "streamless").env("CLOSED", which.to_string());
+            helper.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        });
+        for (which, helper) in helpers.into_iter().enumerate() {
+            let output = helper.wait_with_output().unwrap();
+            assert!(output.status.success(), "{which}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    fn workers_that_cannot_be_replaced_fail_what_waits() {
+        run_helper("poor");
+    }
+
+    fn the_program_is_replaced_on_disk() {
+        let copy = Twin::new("copy");
+        must(&mut Command::new(&copy.0), "replaced");
+    }
+
+    fn the_program_ends_right_after_it_has_asked() {
+        let hastes = ["exit", "panic", "return"];
+        let begin = Instant::now();
+        let helpers = hastes.map(|haste| {
+            let mut helper = Command::new(std::env::current_exe().unwrap());
+            helper.env("TREFOIL_TEST_HELPER", "hasty").env("HASTE", haste);
+            helper.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        });
+        for (haste, helper) in hastes.into_iter().zip(helpers) {
+            // Its workers have its standard output: they are gone when this returns.
+            let output = helper.wait_with_output().unwrap();
+            assert!(output.status.success(), "{haste}: {}", output.status);
+            assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+            let text = String::from_utf8(output.stdout).unwrap();
+            let pids = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<i32>().ok());
+            let pids: Vec<i32> = pids.collect();
+            assert_eq!(pids.len(), 2);
+            for pid in pids {
+                let pid = Pid::from_raw(pid).unwrap();
+                until(|| rustix::process::test_kill_process(pid).is_err());
+            }
+        }
+    }
+
+    fn starting_workers_takes_no_longer_in_a_large_program() {
+        // Time is taken: a busy machine may be slow once.
+        let fine = (0..4).any(|_| start_helper("large").wait_with_output().unwrap().status.success());
+        assert!(fine);
+    }
+
+    fn a_panic_far_away_has_its_backtrace_on_standard_error() {
+        for wanted in ["0", "1"] {
+            let mut helper = Command::new(std::env::current_exe().unwrap());
+            helper.env("TREFOIL_TEST_HELPER", "panics").env("RUST_BACKTRACE", wanted);
+            let output = helper.stdin(Stdio::null()).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && text.contains("far away"), "{text}");
+            assert_eq!(text.contains("stack backtrace"), wanted == "1", "{text}");
+        }
+    }
+
+    fn a_program_with_capabilities_has_no_workers_and_is_none() {
+        let copy = Twin::new("capable");
+        // The second version of it: CAP_SYS_CHROOT, effective.
+        let words = [0x0200_0001u32, 1 << 18, 0, 0, 0];
+        let value: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let set = rustix::fs::setxattr(&copy.0, "security.capability", &value, rustix::fs::XattrFlags::empty());
+        if !rustix::process::getuid().is_root() || set.is_err() {
+            return println!("skipped: only root may give a file capabilities, and not everywhere");
+        }
+        must(&mut Command::new(&copy.0), "capable");
+        must(Command::new(&copy.0).uid(65534), "capable");
+    }
+
+    fn through_the_dynamic_loader_nothing_is_started() {
+        let Some(loader) = loader() else {
+            return println!("skipped: this program has none");
+        };
+        let made = std::env::temp_dir().join(format!("trefoil-touched-{}", std::process::id()));
+        let mut helper = Command::new(loader);
+        helper.arg(std::env::current_exe().unwrap()).arg("/bin/touch").arg(&made);
+        must(&mut helper, "loaded");
+        assert!(!made.exists(), "a worker was `touch`");
+    }
+
+    fn init_does_nothing_but_on_the_first_thread() {
+        if cfg!(feature = "auto") {
+            return; // there is nothing left to do for `init`
+        }
+        run_helper("elsewhere");
+    }
+
+    fn init_does_nothing_beside_other_threads() {
+        if cfg!(feature = "auto") {
+            return; // there is nothing left to do for `init`
+        }
+        for argument in ["alone", "threads"] {
+            must(Command::new(std::env::current_exe().unwrap()).arg(argument), "late");
+        }
+    }
+
+    fn what_is_for_another_is_left_for_it() {
+        let pid = std::process::id();
+        for said in [format!("9.9.9-0-00,20,{pid},to another copy"), "9.9.9-0-00,20,1,stale".to_owned(), "nonsense".to_owned()] {
+            must(Command::new(std::env::current_exe().unwrap()).env("TREFOIL_WORKER", said), "addressed");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Worker processes, from outside.
+//!
+//! This program is its own worker, so `main` is its own too (`harness = false`): it runs the tests of its
+//! modules one after the other, the way libtest would; `--test process -- channel::` runs those of one module.
+//! Nothing sleeps in order to pass; what could hang is ended by the watchdog, which aborts.
+//!
+//! All of them share the process: what one changes in it (limits, handlers, descriptors) it changes back, or
+//! it does so in a process of its own, a helper (`support::run_helper`). Helpers' names are the program's.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+mod attacks;
+mod bulk;
+mod callers;
+mod calls;
+mod channel;
+mod chaos;
+mod conformance;
+#[path = "../deadline/mod.rs"]
+mod deadline;
+mod host;
+mod imap;
+mod limits;
+mod memory;
+mod one;
+mod pool;
+mod shared;
+mod speed;
+#[path = "../support/mod.rs"]
+mod support;
+mod tray;
+
+fn main() {
+    bulk::helpers();
+    host::helpers();
+    memory::helpers();
+    one::helpers_before_init();
+    pool::helpers();
+    shared::helpers();
+    trefoil::init();
+    attacks::helpers();
+    channel::helpers();
+    one::helpers();
+    support::main(&[
+        pool::TESTS,
+        attacks::TESTS,
+        bulk::TESTS,
+        callers::TESTS,
+        calls::TESTS,
+        channel::TESTS,
+        chaos::TESTS,
+        conformance::TESTS,
+        host::TESTS,
+        imap::TESTS,
+        limits::TESTS,
+        memory::TESTS,
+        one::TESTS,
+        shared::TESTS,
+        speed::TESTS,
+        tray::TESTS,
+    ]);
+}

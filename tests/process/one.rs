@@ -1,0 +1,463 @@
+//! One function in one process of its own: what it is told, what it tells, how it ends.
+//!
+//! Length: one test after another, each read alone and found by its name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use crate::support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{abort, exit};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::{
+    Odd, Scratch, Test, census, forever, helper, note, nothing_left_since, run_helper, signal,
+    start_helper, tests, until,
+};
+use trefoil::process::WorkerStdout;
+use trefoil::task::WorkerExit;
+use trefoil::{CancelToken, PoolError, Process, ProcessPool, Task, TaskError, race};
+
+pub(crate) fn helpers_before_init() {
+    helper(&[("one_uninitialized", uninitialized)]);
+}
+
+pub(crate) fn helpers() {
+    helper(&[("parent", parent), ("leaves", leaves), ("unheard", unheard)]);
+}
+
+/// Has not called `init`.
+fn uninitialized() {
+    let refused = Process::spawn((), |()| ());
+    assert!(
+        matches!(refused, Err(PoolError::NotInitialized)),
+        "{refused:?}"
+    );
+    trefoil::init();
+    Process::spawn((), |()| ()).unwrap().join().unwrap();
+}
+
+/// Says who its process is, and waits to be killed.
+fn parent() {
+    let process = Process::spawn((), endless).unwrap();
+    println!("{}", process.pid());
+    drop(process);
+    forever::<()>();
+}
+
+/// Ends while its process runs.
+fn leaves() {
+    let process = Process::spawn((), endless).unwrap();
+    println!("{}", process.pid());
+}
+
+/// Nobody joins what fails.
+fn unheard() {
+    let process = Process::builder()
+        .name("lonely")
+        .spawn((), |()| -> () { exit(9) });
+    drop(process.unwrap());
+    until(|| matches!(census(), (_, 1, false)));
+}
+
+/// As an item's function.
+fn endless(_: ()) {
+    forever::<()>();
+}
+
+fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
+    match result {
+        Err(TaskError::WorkerDied(exit)) => *exit,
+        other => panic!("the process should have died: {other:?}"),
+    }
+}
+
+fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// It runs no more; whoever has inherited it may not have reaped it.
+fn is_dead(pid: u32) -> bool {
+    matches!(&*state(pid), "" | "Z")
+}
+
+/// One letter, if there is such a process.
+fn state(pid: u32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // "pid (name) S ...", and the name may contain anything.
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    rest.chars().take(1).collect()
+}
+
+/// What lists of processes show.
+fn shown(pid: u32) -> String {
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    comm.trim_end().to_owned()
+}
+
+/// Runs, waits until the file has a number, and says so.
+fn wait_for(path: String) -> u64 {
+    loop {
+        if let Some(number) = std::fs::read(&path).unwrap().first_chunk::<8>() {
+            return u64::from_ne_bytes(*number);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Notes who runs it, then runs on.
+fn noted(path: String) {
+    note(&path, std::process::id().into());
+    forever::<()>();
+}
+
+fn descend(depth: u32) -> Result<u32, String> {
+    match Process::spawn(depth + 1, descend) {
+        Ok(process) => process.join().map_err(|error| error.to_string())?,
+        Err(PoolError::TooDeep { limit, .. }) if limit == depth => Ok(depth),
+        Err(error) => Err(format!("at {depth}: {error}")),
+    }
+}
+
+tests! {
+    fn it_runs_elsewhere_and_ends() {
+        let process = Process::spawn(5u64, |n: u64| (n * n, std::process::id())).unwrap();
+        let pid = process.pid();
+        assert_ne!(pid, std::process::id());
+        let (square, who) = process.join().unwrap();
+        assert_eq!((square, who), (25, pid));
+        assert!(!is_there(pid), "joined, so reaped");
+    }
+
+    fn it_is_alive_until_it_has_ended() {
+        let scratch = Scratch::new("alive");
+        let process = Process::builder().name("A").spawn(scratch.text(), wait_for).unwrap();
+        assert!(process.is_alive() && is_there(process.pid()));
+        note(&scratch.text(), 42);
+        until(|| !process.is_alive());
+        assert!(!process.is_alive());
+        process.kill(); // no effect, on nobody
+        process.terminate();
+        assert_eq!(process.join().unwrap(), 42);
+    }
+
+    fn the_name_is_seen_from_everywhere() {
+        let scratch = Scratch::new("name");
+        let name = "walker, of the north \u{e9}";
+        let process = Process::builder().name(name).spawn(scratch.text(), wait_for).unwrap();
+        assert_eq!(process.name(), name);
+        assert!(format!("{process:?}").contains(name));
+        let pid = process.pid();
+        until(|| shown(pid) == "walker, of the");
+        note(&scratch.text(), 1);
+        process.join().unwrap();
+        let one = Process::spawn((), |()| ()).unwrap();
+        let two = Process::spawn((), |()| ()).unwrap();
+        assert!(one.name().starts_with("process-") && one.name() != two.name());
+        let (first, second) = (one.join(), two.join());
+        assert!(first.is_ok() && second.is_ok());
+    }
+
+    fn a_name_that_splits_a_letter_or_holds_nothing_or_nul() {
+        let scratch = Scratch::new("letter");
+        let process = Process::builder().name("fifteen bytes \u{e9}").spawn(scratch.text(), wait_for).unwrap();
+        until(|| shown(process.pid()) == "fifteen bytes");
+        process.kill();
+        assert_eq!(died(process.join()).signal(), Some(9));
+        assert_eq!(Process::builder().name("").spawn(1, |n: i32| n).unwrap().join().unwrap(), 1);
+        let before = census();
+        let refused = Process::builder().name("a\0b").spawn(1, |n: i32| n);
+        assert!(matches!(refused, Err(PoolError::Start(_))), "{refused:?}");
+        nothing_left_since(before);
+    }
+
+    fn terminate_and_kill_are_signals() {
+        let scratch = Scratch::new("signals");
+        for (how, number) in [(Process::terminate as fn(&Process<()>), 15), (Process::kill, 9)] {
+            let process = Process::spawn(scratch.text(), noted).unwrap();
+            let before = scratch.notes().len();
+            until(|| scratch.notes().len() > before);
+            let pid = process.pid();
+            how(&process);
+            let end = died(process.join());
+            assert_eq!((end.pid(), end.signal(), end.code(), end.attempts()), (pid, Some(number), None, 1));
+        }
+    }
+
+    fn killed_before_it_has_begun() {
+        for _ in 0..20 {
+            let process = Process::spawn((), endless).unwrap();
+            process.kill();
+            assert_eq!(died(process.join()).signal(), Some(9));
+        }
+    }
+
+    fn killed_by_somebody_else_it_is_not_started_again() {
+        let scratch = Scratch::new("again");
+        let process = Process::spawn(scratch.text(), noted).unwrap();
+        until(|| !scratch.notes().is_empty());
+        signal(process.pid(), Signal::USR1);
+        until(|| !process.is_alive());
+        let pid = process.pid();
+        let end = died(process.join());
+        assert_eq!((end.signal(), end.pid()), (Some(10), pid));
+        assert_eq!(scratch.notes(), [u64::from(pid)]);
+    }
+
+    fn a_stopped_process_can_be_killed() {
+        let process = Process::spawn((), endless).unwrap();
+        signal(process.pid(), Signal::STOP);
+        until(|| state(process.pid()) == "T");
+        assert!(process.is_alive());
+        process.terminate(); // waits with it
+        assert!(process.is_alive());
+        process.kill();
+        assert_eq!(died(process.join()).signal(), Some(9));
+    }
+
+    fn kill_takes_its_children_along() {
+        let scratch = Scratch::new("children");
+        let process = Process::spawn(scratch.text(), |path: String| {
+            let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            note(&path, child.id().into());
+            forever::<()>();
+            drop(child);
+        }).unwrap();
+        until(|| !scratch.notes().is_empty());
+        process.kill();
+        died(process.join());
+        let child = scratch.notes()[0] as u32;
+        until(|| is_dead(child));
+    }
+
+    fn how_it_ended_is_told() {
+        let end = died(Process::spawn(3, |code: i32| -> () { eprintln!("last words"); exit(code) }).unwrap().join());
+        assert_eq!((end.code(), end.signal()), (Some(3), None));
+        assert!(end.stderr_tail().contains("last words"));
+        let end = died(Process::spawn(0, |code: i32| -> () { exit(code) }).unwrap().join());
+        assert_eq!((end.code(), end.signal()), (Some(0), None), "without a result it is a death");
+        let end = died(Process::spawn((), |()| -> () { abort() }).unwrap().join());
+        assert_eq!(end.signal(), Some(6));
+    }
+
+    fn a_panic_comes_back() {
+        let process = Process::builder().name("B").spawn(7, |n: u32| -> u32 { panic!("no {n}") }).unwrap();
+        let pid = process.pid();
+        let Err(TaskError::Panicked(panic)) = process.join() else { panic!("it should panic") };
+        assert_eq!(panic.message(), "no 7");
+        assert_eq!(panic.worker(), format!("B (process {pid})"));
+        assert!(panic.location().is_some_and(|place| place.file().ends_with("process/one.rs")));
+        assert!(!is_there(pid));
+    }
+
+    fn what_cannot_travel() {
+        let before = census();
+        let refused = Process::spawn(Odd(1), |odd: Odd| odd.0);
+        let Err(PoolError::Argument(TaskError::Codec(error))) = refused else { panic!("{refused:?}") };
+        assert!(error.type_name().contains("Odd"));
+        nothing_left_since(before);
+        for (result, at) in [
+            (Process::spawn(Odd(2), |odd: Odd| odd).unwrap().join(), "argument"),
+            (Process::spawn(1u8, Odd).unwrap().join(), "result"),
+            (Process::spawn(2u8, Odd).unwrap().join(), "result"),
+        ] {
+            let Err(TaskError::Codec(error)) = result else { panic!("{at}: {result:?}") };
+            assert!(error.to_string().contains("Odd"), "{at}: {error}");
+        }
+        assert_eq!(died(Process::spawn(Odd(3), |odd: Odd| odd.0).unwrap().join()).signal(), Some(6));
+    }
+
+    fn variables_and_output() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let hears = seen.clone();
+        let process = Process::builder()
+            .env("ANSWER", "42")
+            .on_output(move |pid, bytes| hears.lock().unwrap().push((pid, bytes.to_vec())))
+            .spawn((), |()| { println!("hello"); std::env::var("ANSWER").unwrap() })
+            .unwrap();
+        let pid = process.pid();
+        assert_eq!(process.join().unwrap(), "42");
+        assert_eq!(*seen.lock().unwrap(), [(pid, b"hello\n".to_vec())]);
+        let quiet = Process::builder().worker_stdout(WorkerStdout::Null).spawn((), |()| println!("unheard"));
+        quiet.unwrap().join().unwrap();
+    }
+
+    fn a_memory_limit_holds() {
+        let process = Process::builder().memory_limit(64 << 20).spawn(1usize << 30, |n: usize| vec![1u8; n].len());
+        assert!(died(process.unwrap().join()).out_of_memory());
+    }
+
+    fn cancelling_sets_the_token_then_kills() {
+        let scratch = Scratch::new("token");
+        let process = Process::builder()
+            .grace(Duration::from_secs(600))
+            .spawn(scratch.text(), |path: String| {
+                let token = CancelToken::current();
+                note(&path, 1);
+                while !token.is_cancelled() {
+                    std::thread::yield_now();
+                }
+                note(&path, 2);
+            })
+            .unwrap();
+        let pid = process.pid();
+        until(|| scratch.notes() == [1]);
+        let task = process.into_task();
+        assert!(task.cancel());
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        until(|| scratch.notes() == [1, 2] && !is_there(pid));
+
+        let process = Process::builder().grace(Duration::from_millis(5)).spawn((), endless).unwrap();
+        let pid = process.pid();
+        let token = process.into_task().cancel_on_drop();
+        drop(token);
+        until(|| !is_there(pid));
+    }
+
+    fn a_task_among_others() {
+        let slow = Process::spawn((), |()| -> u32 { loop { std::thread::park() } }).unwrap();
+        let pid = slow.pid();
+        let quick = Process::spawn(4, |n: u32| n + 1).unwrap();
+        assert_eq!(race([slow.into_task(), quick.into_task()]).wait().unwrap(), 5);
+        until(|| !is_there(pid)); // the loser was cancelled
+    }
+
+    fn on_a_loop_one_awaits() {
+        let begun = Scratch::new("loop");
+        let path = begun.text();
+        let answer = trefoil::run(async move {
+            let process = Process::spawn(path.clone(), wait_for).unwrap();
+            assert!(matches!(process.join(), Err(TaskError::WouldBlock)));
+            note(&path, 7);
+            Process::spawn(path, wait_for).unwrap().into_task().await
+        });
+        assert_eq!(answer.unwrap(), 7);
+    }
+
+    fn fifty_at_once() {
+        let scratch = Scratch::new("fifty");
+        let before = census();
+        let all: Vec<_> = (0..50u64)
+            .map(|n| Process::spawn((n, scratch.text()), |(n, path): (u64, String)| n + wait_for(path)).unwrap())
+            .collect();
+        assert!(all.iter().all(Process::is_alive));
+        note(&scratch.text(), 1000);
+        for (n, process) in (0..).zip(all) {
+            assert_eq!(process.join().unwrap(), 1000 + n);
+        }
+        nothing_left_since(before);
+    }
+
+    fn dropped_it_runs_on_and_is_reaped() {
+        let scratch = Scratch::new("dropped");
+        let before = census();
+        drop(Process::spawn(scratch.text(), |path: String| note(&path, 5)).unwrap());
+        until(|| scratch.notes() == [5]);
+        nothing_left_since(before);
+    }
+
+    fn a_failure_nobody_takes_is_reported() {
+        let (tell, told) = mpsc::channel();
+        let process = Process::builder()
+            .name("lonely")
+            .on_unobserved(move |report| drop(tell.send(report.to_string())))
+            .spawn(9, |code: i32| -> () { exit(code) });
+        drop(process.unwrap());
+        let report = told.recv().unwrap();
+        assert!(report.contains("lonely") && report.contains('9'), "{report}");
+        assert!(told.recv().is_err(), "once");
+        let (_, words) = run_helper("unheard");
+        assert!(words.contains("lonely"), "{words}");
+    }
+
+    fn no_process_outlives_its_parent() {
+        let mut doomed = start_helper("parent");
+        let mut line = String::new();
+        BufReader::new(doomed.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = line.trim().parse().unwrap();
+        assert!(is_there(pid));
+        let begin = Instant::now();
+        doomed.kill().unwrap();
+        until(|| is_dead(pid));
+        println!("gone after {:?}", begin.elapsed());
+        doomed.wait().unwrap();
+        let (out, _) = run_helper("leaves");
+        let pid = out.trim().parse().unwrap();
+        until(|| is_dead(pid));
+    }
+
+    fn before_init_it_is_an_error() {
+        run_helper("one_uninitialized");
+    }
+
+    fn processes_have_processes_to_a_depth() {
+        assert_eq!(Process::spawn(1, descend).unwrap().join().unwrap(), Ok(20));
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let inner = procs.spawn(6, |n: u32| Process::spawn(n, |n: u32| n * 7).unwrap().join().unwrap());
+        assert_eq!(inner.join().unwrap(), 42);
+    }
+
+    fn from_a_callback_of_another() {
+        let (tell, told) = mpsc::channel();
+        let first = Process::spawn(1, |n: u32| n).unwrap().into_task();
+        first.on_done(move |one| {
+            let second = Process::spawn(one.unwrap(), |n: u32| n + 1).unwrap();
+            second.into_task().on_done(move |two| tell.send(two).unwrap());
+        });
+        assert_eq!(told.recv().unwrap().unwrap(), 2);
+    }
+
+    fn large_arguments_and_results() {
+        let bytes = vec![7u8; 8 << 20];
+        let back = Process::spawn(bytes.clone(), |bytes: Vec<u8>| bytes).unwrap().join().unwrap();
+        assert!(back == bytes);
+        // Killed while it reads or runs or writes: never a hang.
+        for _ in 0..8 {
+            let process = Process::spawn(bytes.clone(), |bytes: Vec<u8>| bytes).unwrap();
+            process.kill();
+            let result = process.join();
+            assert!(matches!(&result, Ok(back) if *back == bytes) || died(result).signal() == Some(9));
+        }
+    }
+
+    fn random_deaths_leave_nothing() {
+        let before = census();
+        let begin = Instant::now();
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut dead = 0;
+        while begin.elapsed() < support::chaos() / 4 {
+            let tasks: Vec<Task<u64>> = (0..4)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let process = Process::spawn(seed >> 50, |micros: u64| {
+                        std::thread::sleep(Duration::from_micros(micros));
+                        micros
+                    })
+                    .unwrap();
+                    let pause = Duration::from_micros(seed >> 33 & 4095);
+                    std::thread::sleep(pause);
+                    process.kill();
+                    process.into_task()
+                })
+                .collect();
+            for task in tasks {
+                match task.join() {
+                    Ok(_) => {}
+                    result => {
+                        assert_eq!(died(result).signal(), Some(9));
+                        dead += 1;
+                    }
+                }
+            }
+        }
+        assert!(dead > 0);
+        nothing_left_since(before);
+    }
+}

@@ -1,0 +1,86 @@
+//! One program, its back end a matter of configuration. (Processes: `tests/process/pool.rs`.)
+
+use trefoil::{AnyExecutor, Executor, Inline, TaskError, ThreadPool};
+
+fn squares<E: Executor>(executor: &E) -> Result<Vec<u64>, TaskError> {
+    executor.map(0..1000u64, |n: u64| n * n)
+}
+
+fn third_fails(n: u64) -> u64 {
+    assert!(n % 3 != 2, "{n} (this message is expected)");
+    n
+}
+
+#[test]
+fn the_same_answers_inline_and_on_threads() {
+    let expected: Vec<u64> = (0..1000).map(|n| n * n).collect();
+    let pool = ThreadPool::with_threads(2);
+    assert_eq!(squares(&Inline).unwrap(), expected);
+    assert_eq!(squares(&pool).unwrap(), expected);
+    assert_eq!(squares(&&pool).unwrap(), expected);
+    assert_eq!((Inline.width(), Executor::width(&pool)), (1, 2));
+    assert_eq!(
+        Inline
+            .submit("text".to_owned(), |s: String| s.len())
+            .join()
+            .unwrap(),
+        4
+    );
+    assert_eq!(
+        Executor::submit(&pool, 20u32, |n: u32| n + 1)
+            .join()
+            .unwrap(),
+        21
+    );
+}
+
+#[test]
+fn a_panic_is_the_error_of_the_lowest_index() {
+    let pool = ThreadPool::with_threads(2);
+    for result in [
+        Inline.map(0..9u64, third_fails),
+        Executor::map(&pool, 0..9u64, third_fails),
+    ] {
+        let Err(TaskError::Panicked(panic)) = result else {
+            panic!("no panic")
+        };
+        assert!(panic.message().starts_with("2 "), "{panic}");
+    }
+    let failed = Inline.submit(2u64, third_fails);
+    assert!(failed.is_finished());
+    assert!(matches!(failed.join(), Err(TaskError::Panicked(_))));
+}
+
+#[test]
+fn configuration_strings() {
+    for (text, width) in [("threads:3", 3), ("inline", 1)] {
+        let executor: AnyExecutor = text.parse().unwrap();
+        assert_eq!(executor.width(), width);
+        assert_eq!(executor.to_string(), text);
+        assert_eq!(squares(&executor).unwrap()[31], 961);
+        assert_eq!(executor.submit(4u8, |n: u8| n).join().unwrap(), 4);
+    }
+    assert!("threads".parse::<AnyExecutor>().unwrap().width() >= 1);
+    for wrong in [
+        "",
+        "thread",
+        "threads:",
+        "threads:0",
+        "threads:-1",
+        "inline:2",
+        "processes:x",
+    ] {
+        let error = wrong.parse::<AnyExecutor>().unwrap_err();
+        assert!(error.to_string().contains("processes:N"), "{error}");
+    }
+    // Nobody has called `init` in this program: an error in words, and no processes.
+    let error = "processes:1".parse::<AnyExecutor>().unwrap_err();
+    assert!(error.to_string().contains("init"), "{error}");
+}
+
+#[test]
+fn a_blocking_map_is_refused_on_a_loop() {
+    let pool = ThreadPool::with_threads(1);
+    let refused = trefoil::run(async move { Executor::map(&pool, 0..3u64, |n: u64| n).is_err() });
+    assert!(refused);
+}

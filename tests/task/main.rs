@@ -1,0 +1,12 @@
+//! Tasks, what is made of them, and what the executors share.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
+
+mod combinators;
+#[path = "../deadline/mod.rs"]
+mod deadline;
+mod executor;
+mod group;
+mod handle;
+mod stem;
+mod sync;
+mod together;

@@ -1,0 +1,1690 @@
+//! The thread pool: what it computes, whom it runs while it waits, what it drops,
+//! and what it leaves behind.
+//!
+//! Everything that could hang runs under a watchdog that ends the process.
+//!
+//! Length: one test after another, each read alone and found by its name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use crate::deadline;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use deadline::{asleep, eventually, threads_named};
+use trefoil::{
+    CancelToken, Completer, Panic, PanicLocation, Shutdown, TaskError, ThreadPool, thread,
+};
+
+/// Ends the process if it is not dropped in time.
+struct Watchdog(Option<mpsc::Sender<()>>);
+
+#[must_use]
+fn watchdog() -> Watchdog {
+    let (alive, ended) = mpsc::channel();
+    if cfg!(miri) {
+        return Watchdog(None); // an hour is not a hang there
+    }
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(120)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{test} hangs");
+            std::process::abort();
+        }
+    });
+    Watchdog(Some(alive))
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.take();
+    }
+}
+
+fn message(payload: &(dyn std::any::Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap()
+}
+
+fn fib(n: u64) -> u64 {
+    if n < 2 {
+        return n;
+    }
+    let (a, b) = trefoil::join(|| fib(n - 1), || fib(n - 2));
+    a + b
+}
+
+// ---- join ------------------------------------------------------------------
+
+#[test]
+fn join_gives_both_results_at_any_width() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 3, 8] {
+        let pool = ThreadPool::with_threads(threads);
+        assert_eq!(pool.install(|| fib(20)), 6765);
+        assert_eq!(pool.join(|| fib(15), || fib(16)), (610, 987));
+    }
+}
+
+#[test]
+fn both_halves_run_at_once() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    for outside in [true, false] {
+        let barrier = Barrier::new(2);
+        let both = || pool.join(|| barrier.wait(), || barrier.wait());
+        if outside {
+            both();
+        } else {
+            pool.install(both);
+        }
+    }
+}
+
+#[test]
+fn queued_halves_are_not_stranded_behind_a_long_leaf() {
+    let _watchdog = watchdog();
+    // Eight halves are queued above a leaf that does not end before all of them run.
+    fn ladder(rungs: usize, barrier: &Barrier) {
+        if rungs == 0 {
+            barrier.wait();
+            return;
+        }
+        trefoil::join(|| ladder(rungs - 1, barrier), || barrier.wait());
+    }
+    let pool = ThreadPool::with_threads(9);
+    for _ in 0..20 {
+        let barrier = Barrier::new(9);
+        pool.install(|| ladder(8, &barrier));
+    }
+}
+
+#[test]
+fn a_wait_for_a_stolen_half_runs_its_children_or_parks_with_a_spare() {
+    let _watchdog = watchdog();
+    // The second half is stolen and spawns a task that must run before the half
+    // ends, on a pool whose other worker waits for the half.
+    let pool = ThreadPool::with_threads(2);
+    for _ in 0..50 {
+        let begun = Barrier::new(2);
+        pool.install(|| {
+            trefoil::join(
+                || begun.wait(),
+                || {
+                    begun.wait();
+                    let (send, receive) = mpsc::channel();
+                    // Nobody joins it, so only a worker can run it.
+                    trefoil::spawn_blocking(move || send.send(7).unwrap()).detach();
+                    assert_eq!(receive.recv().unwrap(), 7);
+                },
+            )
+        });
+    }
+}
+
+#[test]
+fn join_resumes_the_first_halfs_panic_after_both_ended() {
+    let _watchdog = watchdog();
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        for inside in [true, false] {
+            let ended = AtomicBool::new(false);
+            let run = || {
+                trefoil_join_panics(&pool, &ended);
+            };
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                if inside { pool.install(run) } else { run() }
+            }));
+            assert_eq!(message(&*caught.unwrap_err()), "first");
+            assert!(
+                ended.load(Ordering::Relaxed),
+                "the second half has ended before"
+            );
+        }
+        // The pool is whole.
+        assert_eq!(pool.install(|| fib(10)), 55);
+    }
+}
+
+fn trefoil_join_panics(pool: &ThreadPool, ended: &AtomicBool) {
+    pool.join(
+        || panic!("first"),
+        || {
+            std::thread::sleep(Duration::from_millis(5));
+            ended.store(true, Ordering::Relaxed);
+            if true {
+                panic!("second");
+            }
+        },
+    );
+}
+
+#[test]
+fn join_resumes_the_second_halfs_panic_and_drops_the_first_result() {
+    let _watchdog = watchdog();
+    let drops = Counter::default();
+    let pool = ThreadPool::with_threads(2);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.join(|| drops.item(0), || panic!("second"))
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "second");
+    drops.assert_all_dropped_once(1);
+}
+
+#[test]
+fn deep_recursion_stays_within_a_small_stack() {
+    let _watchdog = watchdog();
+    fn descend(depth: usize) -> usize {
+        if depth == 0 {
+            return 0;
+        }
+        let (a, b) = trefoil::join(|| descend(depth - 1), || 1);
+        a + b
+    }
+    let pool = ThreadPool::builder()
+        .threads(4)
+        .stack_size(512 << 10)
+        .build()
+        .unwrap();
+    for _ in 0..50 {
+        assert_eq!(pool.install(|| descend(200)), 200);
+        assert_eq!(pool.install(|| fib(18)), 2584);
+    }
+}
+
+#[test]
+fn joins_nest_as_deep_as_on_a_main_thread() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn descend(depth: usize) -> usize {
+        // Together more than the two mebibytes that `std` gives a thread.
+        let frame = std::hint::black_box([1_u8; 2048]);
+        if depth == 0 {
+            return 0;
+        }
+        let (a, b) = trefoil::join(|| descend(depth - 1), || usize::from(frame[depth % 2048]));
+        a + b
+    }
+    let pool = ThreadPool::with_threads(2);
+    assert_eq!(pool.install(|| descend(1100)), 1100);
+}
+
+// ---- waiting never runs a stranger -----------------------------------------
+
+#[test]
+fn a_lock_held_across_join_is_safe_from_queued_tasks() {
+    let _watchdog = watchdog();
+    for threads in [1, 2] {
+        let pool = Arc::new(ThreadPool::with_threads(threads));
+        let lock = Arc::new(Mutex::new(0));
+        let tasks: Vec<_> = (0..40)
+            .map(|_| {
+                let (pool, lock) = (Arc::clone(&pool), Arc::clone(&lock));
+                pool.clone().spawn(move || {
+                    let mut held = lock.lock().unwrap();
+                    let (a, b) = pool.join(|| fib(12), || fib(12));
+                    *held += a + b;
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.join().unwrap();
+        }
+        assert_eq!(*lock.lock().unwrap(), 40 * 288);
+    }
+}
+
+#[test]
+fn a_borrow_held_across_a_wait_is_never_met_by_a_stranger() {
+    let _watchdog = watchdog();
+    thread_local!(static CELL: RefCell<u64> = const { RefCell::new(0) });
+    let pool = Arc::new(ThreadPool::with_threads(2));
+    let stranger = move |pool: Arc<ThreadPool>| {
+        move || {
+            CELL.with(|cell| {
+                let mut borrowed = cell.borrow_mut();
+                let child = pool.spawn(|| fib(10));
+                let (a, b) = pool.join(|| fib(12), || fib(12));
+                *borrowed += a + b + child.join().unwrap();
+            });
+        }
+    };
+    let tasks: Vec<_> = (0..200)
+        .map(|_| pool.spawn(stranger(Arc::clone(&pool))))
+        .collect();
+    for task in tasks {
+        task.join().unwrap();
+    }
+}
+
+#[test]
+fn one_worker_joins_tasks_three_deep() {
+    let _watchdog = watchdog();
+    let pool = Arc::new(ThreadPool::with_threads(1));
+    fn nest(pool: &Arc<ThreadPool>, depth: u32) -> u32 {
+        if depth == 0 {
+            return 1;
+        }
+        let inner = Arc::clone(pool);
+        pool.spawn(move || nest(&inner, depth - 1)).join().unwrap() + 1
+    }
+    let inner = Arc::clone(&pool);
+    assert_eq!(pool.install(move || nest(&inner, 3)), 4);
+    // The same on a pool whose waiters may not run what they wait for.
+    let pool = Arc::new(
+        ThreadPool::builder()
+            .threads(1)
+            .caller_helps(false)
+            .build()
+            .unwrap(),
+    );
+    let inner = Arc::clone(&pool);
+    assert_eq!(pool.install(move || nest(&inner, 3)), 4);
+}
+
+#[test]
+fn forty_tasks_of_two_workers_wait_for_tasks_spawned_after_them() {
+    let _watchdog = watchdog();
+    for helps in [true, false] {
+        let pool = Arc::new(
+            ThreadPool::builder()
+                .threads(2)
+                .caller_helps(helps)
+                .build()
+                .unwrap(),
+        );
+        let (senders, waiters): (Vec<_>, Vec<_>) = (0..40)
+            .map(|_| {
+                let (send, receive) = mpsc::channel::<trefoil::Task<u64>>();
+                let waiter = pool.spawn(move || receive.recv().unwrap().join().unwrap());
+                (send, waiter)
+            })
+            .unzip();
+        // `recv` blocks the workers where the pool cannot see it, so the tasks come
+        // from outside and are there before anybody waits for long.
+        for (i, send) in (0..40).zip(senders) {
+            send.send(pool.spawn(move || i)).unwrap();
+        }
+        for (i, waiter) in (0..40).zip(waiters) {
+            assert_eq!(waiter.join().unwrap(), i);
+        }
+    }
+}
+
+#[test]
+fn one_worker_waits_for_a_promise_that_a_queued_task_keeps() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    for _ in 0..20 {
+        let (completer, promise) = Completer::new();
+        let waiter = pool.spawn(move || promise.join());
+        let keeper = pool.spawn(move || completer.complete(Ok(7)));
+        keeper.detach();
+        assert_eq!(waiter.join().unwrap().unwrap(), 7);
+    }
+}
+
+#[test]
+fn a_promise_awaited_under_a_lock_that_a_queued_stranger_wants() {
+    let _watchdog = watchdog();
+    // One worker. It waits for a promise, holding a lock. The next task in the
+    // queue wants the lock and gets stuck in the spare; the one behind it keeps the
+    // promise. Only the stall rule helps.
+    let pool = ThreadPool::with_threads(1);
+    for strangers in 1..4 {
+        let lock = Arc::new(Mutex::new(()));
+        let (completer, promise) = Completer::new();
+        let (held_send, held) = mpsc::channel();
+        let mine = Arc::clone(&lock);
+        let waiter = pool.spawn(move || {
+            let _guard = mine.lock().unwrap();
+            held_send.send(()).unwrap();
+            promise.join()
+        });
+        waiter.detach();
+        held.recv().unwrap();
+        let stuck: Vec<_> = (0..strangers)
+            .map(|_| {
+                let lock = Arc::clone(&lock);
+                pool.spawn(move || drop(lock.lock().unwrap()))
+            })
+            .collect();
+        pool.spawn(move || completer.complete(Ok(()))).detach();
+        for mut task in stuck {
+            // By its deadline: joining would run it here.
+            while let Err(error) = task.join_timeout(Duration::from_millis(10)) {
+                assert_eq!(error.to_string(), TaskError::TimedOut.to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wait_inside_a_future_that_a_worker_waits_for() {
+    let _watchdog = watchdog();
+    // The worker parks for the promise, polls again, and waits once more, inside.
+    let pool = ThreadPool::with_threads(1);
+    for _ in 0..50 {
+        let (completer, promise) = Completer::new();
+        let (inner_completer, inner) = Completer::new();
+        let waiter = pool.spawn(move || {
+            let future = async move {
+                let outer: u64 = promise.await.unwrap();
+                let (a, b) = trefoil::join(|| fib(8), || inner.join().unwrap());
+                outer + a + b
+            };
+            trefoil::timeout(Duration::from_secs(50), future).wait()
+        });
+        pool.spawn(move || completer.complete(Ok(1))).detach();
+        pool.spawn(move || inner_completer.complete(Ok(2_u64)))
+            .detach();
+        assert_eq!(waiter.join().unwrap().unwrap(), 24);
+    }
+    eventually("all sleep, and are counted right", || {
+        format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0")
+    });
+}
+
+#[test]
+fn nested_pools_wait_for_each_other() {
+    let _watchdog = watchdog();
+    let a = Arc::new(ThreadPool::with_threads(1));
+    let b = Arc::new(ThreadPool::with_threads(1));
+    fn ping(here: &Arc<ThreadPool>, there: &Arc<ThreadPool>, depth: u32) -> u32 {
+        if depth == 0 {
+            return 0;
+        }
+        let (here2, there2) = (Arc::clone(here), Arc::clone(there));
+        here.install(move || ping(&there2, &here2, depth - 1)) + 1
+    }
+    assert_eq!(ping(&a, &b, 20), 20);
+    let (x, y) = a.join(
+        || {
+            b.join(
+                || a.map(0..10, |i| i).len(),
+                || b.install(|| a.install(|| 1)),
+            )
+        },
+        || b.map(0..10, |i| a.install(|| i)).len(),
+    );
+    assert_eq!((x, y), ((10, 1), 10));
+}
+
+#[test]
+fn ten_thousand_tasks_each_wait_for_the_next() {
+    let _watchdog = watchdog();
+    for (threads, helps) in [(1, true), (2, true), (1, false), (2, false)] {
+        let pool = ThreadPool::builder()
+            .threads(threads)
+            .caller_helps(helps)
+            .build()
+            .unwrap();
+        let mut next = pool.spawn(|| 0_u64);
+        for _ in 0..10_000 {
+            let before = next;
+            next = pool.spawn(move || before.join().unwrap() + 1);
+        }
+        assert_eq!(next.join().unwrap(), 10_000);
+        // And where the first to run is the last of the chain.
+        let (mut completers, mut links) = (Vec::new(), Vec::new());
+        for _ in 0..1000 {
+            let (completer, promise) = Completer::<u64>::new();
+            completers.push(completer);
+            links.push(promise);
+        }
+        let chain = pool.spawn(move || {
+            trefoil::scope(|s| {
+                let mut promises = links.into_iter();
+                let first = promises.next().unwrap();
+                let last: Vec<_> = promises.collect();
+                let others =
+                    s.spawn(move || last.into_iter().map(|p| p.join().unwrap()).sum::<u64>());
+                for completer in completers {
+                    completer.complete(Ok(1));
+                }
+                first.join().unwrap() + others.join().unwrap()
+            })
+        });
+        assert_eq!(chain.join().unwrap(), 1000);
+    }
+}
+
+// ---- scope -----------------------------------------------------------------
+
+#[test]
+fn a_scope_lends_collects_and_nests() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        let pool = ThreadPool::with_threads(threads);
+        for inside in [true, false] {
+            let run = || {
+                let mut slots = vec![0; 100];
+                let text = String::from("shared");
+                let (pool, text) = (&pool, &text);
+                let total = pool.scope(|s| {
+                    for (i, slot) in slots.iter_mut().enumerate() {
+                        s.spawn(move || {
+                            // A task that spawns into its own scope.
+                            s.spawn(move || *slot = i);
+                        });
+                    }
+                    let handles: Vec<_> =
+                        (0..50).map(|i| s.spawn(move || i + text.len())).collect();
+                    handles
+                        .into_iter()
+                        .map(|task| task.join().unwrap())
+                        .sum::<usize>()
+                });
+                assert_eq!(total, (0..50).sum::<usize>() + 300);
+                assert!(slots.iter().enumerate().all(|(i, &slot)| slot == i));
+            };
+            if inside { pool.install(run) } else { run() }
+        }
+    }
+}
+
+#[test]
+fn a_panic_that_nobody_joined_resumes_when_the_scope_ends() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let ended = AtomicUsize::new(0);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|s| {
+            drop(s.spawn(|| panic!("unheard")));
+            for _ in 0..20 {
+                drop(s.spawn(|| ended.fetch_add(1, Ordering::Relaxed)));
+            }
+        });
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "unheard");
+    assert_eq!(ended.load(Ordering::Relaxed), 20);
+
+    // One that was joined is a value, and the scope goes on.
+    let text = pool.scope(|s| match s.spawn(|| panic!("heard")).join() {
+        Err(TaskError::Panicked(panic)) => panic.message().to_owned(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(text, "heard");
+
+    // The body's own comes first, and after the tasks.
+    let ended = AtomicBool::new(false);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|s| {
+            drop(s.spawn(|| {
+                std::thread::sleep(Duration::from_millis(5));
+                ended.store(true, Ordering::Relaxed);
+                panic!("task")
+            }));
+            panic!("body")
+        })
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "body");
+    assert!(ended.load(Ordering::Relaxed));
+}
+
+#[test]
+fn what_a_scope_was_given_is_dropped_when_it_ends() {
+    let _watchdog = watchdog();
+    let drops = Counter::default();
+    let pool = ThreadPool::with_threads(2);
+    for round in 0..200 {
+        pool.scope(|s| {
+            for i in 0..5 {
+                let (captured, result) = (drops.item(0), drops.item(0));
+                let task = s.spawn(move || {
+                    drop(captured);
+                    result
+                });
+                if i % 2 == 0 {
+                    drop(task);
+                } else {
+                    drop(task.join());
+                }
+            }
+        });
+        drops.assert_all_dropped_once((round + 1) * 10);
+    }
+}
+
+#[test]
+fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
+    let _watchdog = watchdog();
+    // The scope's own thread has nothing to help with and parks; then the pool is shut
+    // down, and the task that runs on it spawns more.
+    for how in [Shutdown::CancelPending, Shutdown::Wait] {
+        for helps in [true, false] {
+            let pool = ThreadPool::builder()
+                .threads(1)
+                .caller_helps(helps)
+                .build()
+                .unwrap();
+            let (began, done) = (Barrier::new(2), AtomicUsize::new(0));
+            let scoping = rustix::thread::gettid();
+            std::thread::scope(|threads| {
+                pool.scope(|s| {
+                    s.spawn(|| {
+                        began.wait();
+                        eventually("the pool refuses work from outside", || {
+                            let refused = || {
+                                matches!(pool.spawn(|| ()).try_join(), Some(Err(TaskError::Closed)))
+                            };
+                            std::thread::scope(|other| other.spawn(refused).join().unwrap())
+                        });
+                        eventually("the scope's thread parks", || asleep(scoping));
+                        for _ in 0..3 {
+                            s.spawn(|| {
+                                s.spawn(|| done.fetch_add(1, Ordering::Relaxed));
+                            });
+                        }
+                    });
+                    began.wait();
+                    threads.spawn(|| pool.shutdown(how));
+                });
+            });
+            assert_eq!(done.load(Ordering::Relaxed), 3);
+        }
+    }
+}
+
+// ---- the task that all this is a part of ------------------------------------
+
+#[test]
+fn every_part_of_a_task_has_the_tasks_own_token() {
+    let _watchdog = watchdog();
+    let pool = Arc::new(ThreadPool::with_threads(4));
+    let inner = Arc::clone(&pool);
+    let (begun_send, begun) = mpsc::channel();
+    let (token_send, tokens) = mpsc::channel();
+    let task = pool.spawn(move || {
+        let pool = &inner;
+        let cancelled = || CancelToken::current().is_cancelled();
+        let until_cancelled = |barrier: &Barrier| {
+            // Behind the barrier, so that each part runs on a thread of its own.
+            barrier.wait();
+            let token = CancelToken::current();
+            eventually("the token of this part is cancelled", || {
+                token.is_cancelled()
+            });
+        };
+        assert!(!cancelled());
+        let three = Barrier::new(3);
+        begun_send.send(CancelToken::current()).unwrap();
+        trefoil::join(
+            || until_cancelled(&three),
+            || trefoil::join(|| until_cancelled(&three), || until_cancelled(&three)),
+        );
+        let four = Barrier::new(4);
+        trefoil::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    until_cancelled(&four);
+                    // A part of a part.
+                    trefoil::scope(|s| s.spawn(|| assert!(cancelled())).join().unwrap());
+                });
+            }
+        });
+        let all = pool.map(0..4, |_| {
+            until_cancelled(&four);
+            cancelled()
+        });
+        assert_eq!(all, [true; 4]);
+        assert!(pool.map_reduce(0..1000, |_| cancelled(), || true, |a, b| a & b));
+        assert!(pool.install(cancelled));
+        // A spawned task has its own, also from within a part.
+        let (_, of_child) = trefoil::join(|| (), || trefoil::spawn_blocking(cancelled).join());
+        token_send.send((cancelled(), of_child.unwrap())).unwrap();
+    });
+    // On a worker, not here: nobody joins the task.
+    let token = begun.recv().unwrap();
+    task.cancel();
+    assert!(token.is_cancelled());
+    assert_eq!(tokens.recv().unwrap(), (true, false));
+    // The workers are whole: what is no part of a task is none.
+    assert!(
+        pool.map(0..100, |_| CancelToken::current().is_cancelled())
+            .iter()
+            .all(|is| !is)
+    );
+}
+
+#[test]
+fn a_scoped_task_is_a_part_of_its_scopes_task_whoever_runs_it() {
+    let _watchdog = watchdog();
+    // One worker, which is in the scope: only the thread that joins can run the task.
+    let pool = Arc::new(ThreadPool::with_threads(1));
+    let inner = Arc::clone(&pool);
+    let (send, receive) = mpsc::channel();
+    pool.spawn(move || {
+        CancelToken::current().cancel();
+        let seen = inner.scope(|s| {
+            let part = s.spawn(|| CancelToken::current().is_cancelled());
+            std::thread::scope(|threads| threads.spawn(|| part.join().unwrap()).join().unwrap())
+        });
+        send.send(seen).unwrap();
+    })
+    .detach();
+    assert!(receive.recv().unwrap());
+}
+
+fn panic_of<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Panic {
+    match result {
+        Err(TaskError::Panicked(panic)) => *panic,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_panic_keeps_its_place_on_the_way_to_the_task_that_it_ends() {
+    let _watchdog = watchdog();
+    let pool = Arc::new(
+        ThreadPool::builder()
+            .threads(2)
+            .name("place")
+            .caller_helps(false)
+            .build()
+            .unwrap(),
+    );
+    let both = |first: fn(), second: fn()| {
+        let (pool, begun) = (Arc::clone(&pool), Barrier::new(2));
+        move || {
+            let run = |half: fn()| {
+                begun.wait();
+                half();
+                std::thread::current().name().unwrap().to_owned()
+            };
+            pool.join(|| run(first), || run(second))
+        }
+    };
+    fn good() {}
+    fn bad() {
+        panic!("bad");
+    }
+    fn worse() {
+        panic!("worse");
+    }
+    let line_of_bad = line!() - 5;
+    for _ in 0..20 {
+        // In the stolen half; in the first, while the stolen one panics, too.
+        for (first, second) in [(good as fn(), bad as fn()), (bad, worse)] {
+            let panic = panic_of(pool.spawn(both(first, second)).join());
+            let place = panic.location().map(PanicLocation::line);
+            assert_eq!((panic.message(), place), ("bad", Some(line_of_bad)));
+            assert!(panic.worker().starts_with("place-"), "{panic:?}");
+        }
+        // In the first half, while the second panics on the same thread.
+        let alone = Arc::new(ThreadPool::with_threads(1));
+        let inner = Arc::clone(&alone);
+        let (send, receive) = mpsc::channel();
+        alone
+            .spawn(move || inner.join(bad, worse))
+            .on_done(move |result| send.send(result).unwrap());
+        let panic = panic_of(receive.recv().unwrap());
+        assert_eq!(panic.location().map(PanicLocation::line), Some(line_of_bad));
+        // At the end of a scope, and through two pools and a task that was awaited.
+        let (inner, other) = (Arc::clone(&pool), Arc::clone(&alone));
+        let task = pool.spawn(move || {
+            inner.scope(|s| {
+                s.spawn(move || {
+                    other.install(|| match trefoil::spawn_blocking(bad).join() {
+                        Err(TaskError::Panicked(panic)) => panic.resume_unwind(),
+                        other => panic!("{other:?}"),
+                    });
+                });
+            });
+        });
+        let panic = panic_of(task.join());
+        assert_eq!(panic.location().map(PanicLocation::line), Some(line_of_bad));
+        assert_eq!(panic.worker(), "trefoil-0");
+    }
+    // What a task has caught itself is not the place of a later one's silent panic.
+    for _ in 0..4 {
+        pool.spawn(|| drop(catch_unwind(bad))).join().unwrap();
+        let silent = pool.spawn(|| std::panic::resume_unwind(Box::new("silent")));
+        assert_eq!(panic_of::<()>(silent.join()).location(), None);
+    }
+}
+
+// ---- map -------------------------------------------------------------------
+
+#[test]
+fn map_keeps_the_order_of_every_source() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 5] {
+        let pool = ThreadPool::with_threads(threads);
+        for len in [0, 1, 2, 3, 7, 100, 10_000] {
+            let expected: Vec<usize> = (0..len).map(|i| i * 2).collect();
+            let mut items: Vec<usize> = (0..len).collect();
+            assert_eq!(pool.map(0..len, |i| i * 2), expected);
+            assert_eq!(pool.map(&items, |i| i * 2), expected);
+            assert_eq!(pool.map(&items[..], |i| i * 2), expected);
+            assert_eq!(
+                pool.map(items.iter().copied().collect::<VecDeque<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<LinkedList<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<BTreeSet<_>>(), |i| i * 2),
+                expected
+            );
+            assert_eq!(
+                pool.map(
+                    items.iter().map(|&i| (i, i)).collect::<BTreeMap<_, _>>(),
+                    |(k, v)| k + v
+                ),
+                expected
+            );
+            let mut map: HashMap<usize, usize> = items.iter().map(|&i| (i, i)).collect();
+            pool.for_each(&mut map, |(_, value)| *value *= 2);
+            assert!(map.iter().all(|(k, v)| k * 2 == *v));
+            assert_eq!(
+                pool.map(&map, |(k, _)| *k)
+                    .into_iter()
+                    .collect::<HashSet<_>>()
+                    .len(),
+                len
+            );
+            assert_eq!(
+                pool.map(&items.iter().copied().collect::<BinaryHeap<_>>(), |i| *i)
+                    .len(),
+                len
+            );
+            assert_eq!(
+                pool.map(&mut items, |i| {
+                    *i *= 2;
+                    *i
+                }),
+                expected
+            );
+            assert_eq!(items, expected);
+            pool.for_each(&mut items[..], |i| *i += 1);
+            assert_eq!(pool.map(items, |i| i - 1), expected);
+        }
+        assert_eq!(
+            pool.map([1, 2, 3].map(|i: i32| i.to_string()), |s| s + "!"),
+            ["1!", "2!", "3!"]
+        );
+        assert_eq!(pool.map(&[1, 2], |i| i + 1), [2, 3]);
+        assert_eq!(pool.map(&mut [1, 2], |i| *i + 1), [2, 3]);
+    }
+}
+
+#[test]
+fn ranges_of_every_integer() {
+    let pool = ThreadPool::with_threads(2);
+    assert_eq!(
+        pool.map(0..=u8::MAX, |i| i),
+        (0..=u8::MAX).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        pool.map(i8::MIN..=i8::MAX, |i| i),
+        (i8::MIN..=i8::MAX).collect::<Vec<_>>()
+    );
+    assert_eq!(pool.map(-3_i16..3, |i| i), [-3, -2, -1, 0, 1, 2]);
+    assert_eq!(
+        pool.map(u64::MAX - 1..=u64::MAX, |i| i),
+        [u64::MAX - 1, u64::MAX]
+    );
+    assert_eq!(
+        pool.map(i128::MAX - 2..i128::MAX, |i| i),
+        [i128::MAX - 2, i128::MAX - 1]
+    );
+    #[allow(clippy::reversed_empty_ranges)]
+    let empty = (pool.map(5..2_u32, |i| i), pool.map(5..=2_isize, |i| i));
+    assert_eq!(empty, (vec![], vec![]));
+    let mut exhausted = 1..=3;
+    exhausted.by_ref().for_each(drop);
+    assert_eq!(pool.map(exhausted, |i: u16| i), Vec::<u16>::new());
+    assert_eq!(
+        pool.map_reduce(1..=1_000_000_u64, |i| i, || 0, |a, b| a + b),
+        500_000_500_000
+    );
+    let caught = catch_unwind(|| ThreadPool::with_threads(1).for_each(0..=u64::MAX, |_| ()));
+    assert!(message(&*caught.unwrap_err()).contains("usize::MAX"));
+}
+
+/// Counts drops of numbered items.
+#[derive(Clone, Default, Debug)]
+struct Counter(Arc<(AtomicUsize, Mutex<HashMap<usize, usize>>)>);
+
+#[derive(Debug)]
+struct Item(Counter, usize, usize);
+
+impl Counter {
+    fn item(&self, value: usize) -> Item {
+        Item(
+            self.clone(),
+            self.0.0.fetch_add(1, Ordering::Relaxed),
+            value,
+        )
+    }
+
+    fn made(&self) -> usize {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    fn assert_all_dropped_once(&self, made: usize) {
+        assert_eq!(self.made(), made);
+        let dropped = self.0.1.lock().unwrap();
+        assert_eq!(dropped.len(), made);
+        assert!(dropped.values().all(|&times| times == 1));
+    }
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        *self.0.0.1.lock().unwrap().entry(self.1).or_default() += 1;
+    }
+}
+
+#[test]
+fn a_panic_in_map_drops_everything_once_and_is_the_lowest() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        let pool = ThreadPool::with_threads(threads);
+        for (len, bad) in [(1, 0), (10, 9), (1000, 500), (20_000, 19_000), (20_000, 3)] {
+            let drops = Counter::default();
+            let items: Vec<Item> = (0..len).map(|i| drops.item(i)).collect();
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                pool.map(items, |item| {
+                    assert!(item.2 < bad, "{}", item.2);
+                    drops.item(item.2)
+                })
+            }));
+            let text = message(&*caught.err().unwrap()).to_owned();
+            assert_eq!(
+                text,
+                bad.to_string(),
+                "the panic that a loop would have met"
+            );
+            drops.assert_all_dropped_once(drops.made());
+        }
+    }
+}
+
+#[test]
+fn try_map_gives_the_error_that_a_loop_would_have_met() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        let pool = ThreadPool::with_threads(threads);
+        for round in 0..50 {
+            let drops = Counter::default();
+            let items: Vec<Item> = (0..5000).map(|i| drops.item(i)).collect();
+            let bad = round * 97;
+            let result = pool.try_map(items, |item| {
+                assert!(
+                    item.2 != bad + 10,
+                    "too far, but only if it is not the lowest"
+                );
+                if item.2 >= bad && item.2 % 2 == bad % 2 {
+                    Err(item.2)
+                } else {
+                    Ok(drops.item(0))
+                }
+            });
+            assert_eq!(result.err(), Some(bad));
+            drops.assert_all_dropped_once(drops.made());
+        }
+        assert_eq!(
+            pool.try_map(0..1000, Ok::<_, ()>).unwrap(),
+            (0..1000).collect::<Vec<_>>()
+        );
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.try_map(0..5000, |i| {
+                if i == 4000 {
+                    Err(i)
+                } else {
+                    assert!(i != 17, "early");
+                    Ok(i)
+                }
+            })
+        }));
+        assert_eq!(message(&*caught.unwrap_err()), "early");
+    }
+}
+
+#[test]
+fn eight_long_items_occupy_all_workers() {
+    let _watchdog = watchdog();
+    // With the caller's help there may be nine threads at it: a barrier of eight
+    // opens only if eight items are begun before any of them ends.
+    let pool = ThreadPool::with_threads(8);
+    for inside in [true, false] {
+        let barrier = Barrier::new(8);
+        let run = || {
+            pool.map(0..8, |i| {
+                barrier.wait();
+                i
+            })
+        };
+        let result = if inside { pool.install(run) } else { run() };
+        assert_eq!(result, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}
+
+#[test]
+fn map_reduce_keeps_order_and_grouping() {
+    let _watchdog = watchdog();
+    let (one, four) = (ThreadPool::with_threads(1), ThreadPool::with_threads(4));
+    let text =
+        |pool: &ThreadPool| pool.map_reduce(0..5000, |i| i.to_string(), String::new, |a, b| a + &b);
+    assert_eq!(
+        text(&one),
+        (0..5000).map(|i| i.to_string()).collect::<String>()
+    );
+    assert_eq!(text(&four), text(&one));
+    let floats = |pool: &ThreadPool| {
+        pool.map_reduce(
+            0..100_000,
+            |i| 1.0 / f64::from(i + 1),
+            || 0.0,
+            |a: f64, b| a + b,
+        )
+        .to_bits()
+    };
+    let bits = floats(&one);
+    for _ in 0..20 {
+        assert_eq!(floats(&four), bits);
+    }
+    assert_eq!(one.map_reduce(0..0, |i| i, || 42, |a, b| a + b), 42);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        four.map_reduce(
+            0..5000,
+            |i| {
+                assert!(i < 77, "{i}");
+                i
+            },
+            || 0,
+            |a, b| a + b,
+        )
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "77");
+}
+
+// ---- spawn, hooks, names ---------------------------------------------------
+
+#[test]
+fn a_panic_in_a_task_is_a_value_and_names_its_worker() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("crunch")
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let Err(TaskError::Panicked(panic)) = pool.spawn(|| -> () { panic!("no {}", 7) }).join() else {
+        panic!()
+    };
+    assert_eq!((panic.message(), panic.worker()), ("no 7", "crunch-0"));
+    assert!(panic.location().unwrap().file().ends_with("thread/pool.rs"));
+    assert_eq!(pool.spawn(|| 1).join().unwrap(), 1);
+}
+
+#[test]
+fn hooks_run_on_each_worker_and_their_panics_harm_nobody() {
+    let _watchdog = watchdog();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (starts, exits) = (Arc::clone(&seen), Arc::clone(&seen));
+    let pool = ThreadPool::builder()
+        .threads(3)
+        .on_start(move |index| {
+            starts.lock().unwrap().push(("start", index));
+            assert_ne!(index, 1, "a bad start");
+        })
+        .on_exit(move |index| {
+            exits.lock().unwrap().push(("exit", index));
+            panic!("a bad end");
+        })
+        .build()
+        .unwrap();
+    let barrier = Barrier::new(3);
+    let mut indices = pool.map(0..3, |_| {
+        barrier.wait();
+        thread::current_index().unwrap()
+    });
+    indices.sort_unstable();
+    indices.dedup();
+    assert_eq!(
+        indices.len(),
+        3,
+        "the caller does not help where there is an on_start"
+    );
+    drop(pool);
+    let seen = seen.lock().unwrap();
+    let of = |kind| {
+        let mut all: Vec<usize> = seen
+            .iter()
+            .filter(|(k, _)| *k == kind)
+            .map(|(_, index)| *index)
+            .collect();
+        all.sort_unstable();
+        all
+    };
+    // A spare may have come in for a worker that waited.
+    assert_eq!(of("start"), of("exit"));
+    assert_eq!(of("start")[..3], [0, 1, 2]);
+}
+
+#[test]
+fn a_thread_that_is_still_in_its_start_hook_is_not_relied_upon() {
+    let _watchdog = watchdog();
+    for threads in [2, 4] {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let pool = ThreadPool::builder()
+            .threads(threads)
+            .on_start(move |index| {
+                if index == 0 {
+                    gate.lock().unwrap().recv().unwrap();
+                }
+            })
+            .build()
+            .unwrap();
+        eventually("the others sleep", || {
+            format!("{pool:?}").contains("running: 1")
+        });
+        // Only another worker can run it: the one with the hook waits for it.
+        pool.spawn(move || go.send(()).unwrap()).detach();
+        pool.shutdown(Shutdown::Wait);
+    }
+    // A hook that waits for a task of its own pool: a spare runs that.
+    let (completer, promise) = Completer::new();
+    let promise = Mutex::new(Some(promise));
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .on_start(move |_| {
+            let promise = promise.lock().unwrap().take();
+            if let Some(promise) = promise {
+                promise.join().unwrap();
+            }
+        })
+        .build()
+        .unwrap();
+    eventually("the hook waits", || {
+        format!("{pool:?}").contains("blocked: 1")
+    });
+    pool.spawn(move || completer.complete(Ok(()))).detach();
+    pool.shutdown(Shutdown::Wait);
+}
+
+#[test]
+fn what_an_exit_hook_does_neither_hangs_nor_is_forgotten() {
+    let _watchdog = watchdog();
+    let other = Arc::new(ThreadPool::with_threads(1));
+    for _ in 0..100 {
+        let (send, receive) = mpsc::channel();
+        let (send, other) = (Mutex::new(send), Arc::clone(&other));
+        let pool = ThreadPool::builder()
+            .threads(2)
+            .on_exit(move |_| {
+                // Its own pool is closed; joins, maps and waits still work.
+                let sum = trefoil::join(|| 1, || other.spawn(|| 2).join().unwrap());
+                let (completer, promise) = Completer::new();
+                other.spawn(move || completer.complete(Ok(3))).detach();
+                let refused = trefoil::spawn_blocking(|| ());
+                let told = (sum, promise.join().unwrap(), refused);
+                send.lock().unwrap().send(told).unwrap();
+            })
+            .build()
+            .unwrap();
+        pool.shutdown(Shutdown::Wait);
+        for _ in 0..2 {
+            let (sum, three, refused) = receive.recv().unwrap();
+            assert_eq!((sum, three), ((1, 2), 3));
+            // Nobody is left who could run it, so it has ended; joining might run it here.
+            assert!(refused.is_finished());
+            assert!(matches!(refused.join(), Err(TaskError::Closed)));
+        }
+        assert!(format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0"));
+    }
+}
+
+#[test]
+fn failures_that_nobody_takes_reach_the_pools_own_hook_once() {
+    let _watchdog = watchdog();
+    for helps in [true, false] {
+        let (tell, told) = mpsc::channel();
+        let pool = ThreadPool::builder()
+            .threads(2)
+            .caller_helps(helps)
+            .on_unobserved(move |report| {
+                let line = report.spawned_at().line();
+                tell.send((line, format!("{report:?}"))).unwrap();
+                panic!("a bad hook");
+            })
+            .build()
+            .unwrap();
+        let lines = line!() + 1..line!() + 5;
+        pool.spawn(|| panic!("detached")).detach();
+        let ended = pool.spawn(|| panic!("dropped at the end"));
+        eventually("it has ended", || ended.is_finished());
+        drop(ended);
+        // From two threads, in whatever order.
+        let mut reports = [told.recv().unwrap(), told.recv().unwrap()];
+        reports.sort();
+        for (text, (line, report)) in ["detached", "dropped at the end"].iter().zip(reports) {
+            assert!(lines.contains(&line) && report.contains(text), "{report}");
+        }
+        // Taken, cancelled, well: no reports.
+        panic_of::<()>(pool.spawn(|| panic!("taken")).join());
+        let gate = Arc::new(Barrier::new(3));
+        for _ in 0..2 {
+            let gate = Arc::clone(&gate);
+            pool.spawn(move || gate.wait().is_leader()).detach();
+        }
+        let queued = pool.spawn(|| ());
+        assert!(queued.cancel());
+        drop(queued);
+        gate.wait();
+        pool.shutdown(Shutdown::Wait);
+        assert!(told.try_recv().is_err());
+        // Refused is a failure.
+        pool.spawn(|| ()).detach();
+        assert!(told.recv().unwrap().1.contains("Closed"));
+    }
+}
+
+#[test]
+fn a_worker_that_says_it_blocks_is_replaced() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    assert_eq!(pool.blocking(|| 1), 1);
+    for _ in 0..20 {
+        let sum = pool.install(|| {
+            let (send, receive) = mpsc::channel();
+            trefoil::spawn_blocking(move || send.send(2).unwrap()).detach();
+            // One inside another, with waits and forks in it.
+            pool.blocking(|| {
+                pool.blocking(|| {
+                    let (a, b) =
+                        trefoil::join(|| 1, || trefoil::spawn_blocking(|| 4).join().unwrap());
+                    a + b + receive.recv().unwrap()
+                })
+            })
+        });
+        assert_eq!(sum, 7);
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.install(|| pool.blocking(|| panic!("inside")))
+        }));
+        assert_eq!(message(&*caught.unwrap_err()), "inside");
+    }
+    eventually("all sleep, and are counted right", || {
+        format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0")
+    });
+}
+
+struct BombOnDrop;
+
+impl Drop for BombOnDrop {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("in a destructor");
+        }
+    }
+}
+
+#[test]
+fn panics_in_destructors_do_not_kill_a_worker() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    for _ in 0..10 {
+        // Here, if the task has ended by then: whose handle is dropped, drops the value.
+        let detached = catch_unwind(AssertUnwindSafe(|| pool.spawn(|| BombOnDrop).detach()));
+        drop(detached);
+        let captured = BombOnDrop;
+        pool.spawn(move || drop(captured)).detach();
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.scope(|s| drop(s.spawn(|| BombOnDrop)));
+        }));
+        drop(caught);
+        let caught = catch_unwind(AssertUnwindSafe(|| pool.map(0..3, |_| panic!("{}", 1))));
+        assert!(caught.is_err());
+    }
+    assert_eq!(
+        pool.install(|| std::thread::current().name().unwrap().to_owned()),
+        "trefoil-0"
+    );
+}
+
+/// Panics also while the thread is panicking, which aborts if nobody contains it.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a bomb");
+    }
+}
+
+#[test]
+fn bombs_in_payloads_and_errors_do_not_abort() {
+    let _watchdog = watchdog();
+    fn throw() {
+        std::panic::panic_any(Bomb);
+    }
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        let keep = |f: &dyn Fn()| {
+            let caught = catch_unwind(AssertUnwindSafe(f));
+            std::mem::forget(caught.unwrap_err());
+        };
+        for _ in 0..10 {
+            keep(&|| {
+                pool.join(throw, throw);
+            });
+            keep(&|| drop(pool.map(0..100, |_| throw())));
+            keep(&|| {
+                pool.scope(|s| {
+                    for _ in 0..5 {
+                        s.spawn(throw);
+                    }
+                });
+            });
+            let failed = pool.try_map(0..100, |i| if i % 2 == 1 { Err(Bomb) } else { Ok(i) });
+            std::mem::forget(failed.unwrap_err());
+            // The first item panics, after a later one has failed.
+            let failed = AtomicBool::new(false);
+            keep(&|| {
+                let result = pool.try_map(0..2, |i| {
+                    if i == 1 {
+                        failed.store(true, Ordering::Release);
+                        return Err(Bomb);
+                    }
+                    let end = Instant::now() + Duration::from_millis(2);
+                    while !failed.load(Ordering::Acquire) && Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
+                    throw();
+                    Ok(())
+                });
+                std::mem::forget(result);
+            });
+        }
+        assert_eq!(pool.map(0..10, |i| i).len(), 10);
+    }
+}
+
+#[test]
+fn what_no_caller_may_run_runs_on_the_pools_own_threads() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("own")
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let name = || std::thread::current().name().unwrap().to_owned();
+    let check = |names: &[String]| assert!(names.iter().all(|name| name.starts_with("own-")));
+    let both = |(a, b): (String, String)| check(&[a, b]);
+    both(pool.join(name, name));
+    check(&pool.map(0..10, |_| name()));
+    check(&[pool.spawn(name).join().unwrap()]);
+    // The body of a scope is on this thread; what it asks of the current pool is not.
+    pool.scope(|s| {
+        both(trefoil::join(name, name));
+        check(&[s.spawn(name).join().unwrap()]);
+        check(&[trefoil::scope(|s| s.spawn(name).join().unwrap())]);
+        check(&[trefoil::spawn_blocking(name).join().unwrap()]);
+    });
+    // After its end there is nobody else.
+    pool.shutdown(Shutdown::Wait);
+    let (a, b) = pool.scope(|_| trefoil::join(name, name));
+    assert_eq!([&a, &b], [&name(), &name()]);
+}
+
+#[test]
+fn the_global_pool_is_one_and_serves_the_free_functions() {
+    let _watchdog = watchdog();
+    assert_eq!(trefoil::join(|| 1, || 2), (1, 2));
+    let global = ThreadPool::global();
+    assert!(std::ptr::eq(global, ThreadPool::global()));
+    assert_eq!(
+        ThreadPool::builder().build_global().unwrap_err().kind(),
+        std::io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(trefoil::spawn_blocking(|| 3).join().unwrap(), 3);
+    // Inside a pool, the free functions mean that pool.
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .name("inner")
+        .build()
+        .unwrap();
+    let name = || std::thread::current().name().map(str::to_owned);
+    let names = pool.install(|| trefoil::spawn_blocking(name).join().unwrap());
+    assert_eq!(names.unwrap(), "inner-0");
+}
+
+#[test]
+fn the_width_follows_the_environment() {
+    let _watchdog = watchdog();
+    let width = |asked: &str| {
+        let program = std::env::current_exe().unwrap();
+        let output = std::process::Command::new(program)
+            .args([
+                "--exact",
+                "pool::print_the_width",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("TREFOIL_THREADS", asked)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (_, width) = text.split_once("width=").unwrap();
+        width.split_once(';').unwrap().0.parse::<usize>().unwrap()
+    };
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(width("3"), 3);
+    assert_eq!(width("0"), processors);
+    assert_eq!(width("many"), processors);
+}
+
+#[test]
+#[ignore = "speaks of its environment: run, as a child, by the_width_follows_the_environment"]
+fn print_the_width() {
+    println!("width={};", ThreadPool::new().num_threads());
+}
+
+// ---- shutdown and what is left ---------------------------------------------
+
+#[test]
+fn wait_runs_everything_and_then_refuses() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let done = Arc::new(AtomicUsize::new(0));
+    for _ in 0..1000 {
+        let done = Arc::clone(&done);
+        pool.spawn(move || {
+            // A child of a task is part of what is waited for.
+            let inner = Arc::clone(&done);
+            trefoil::spawn_blocking(move || inner.fetch_add(1, Ordering::Relaxed)).detach();
+            done.fetch_add(1, Ordering::Relaxed);
+        })
+        .detach();
+    }
+    pool.shutdown(Shutdown::Wait);
+    assert_eq!(done.load(Ordering::Relaxed), 2000);
+    assert!(matches!(pool.spawn(|| ()).join(), Err(TaskError::Closed)));
+    // Regions run in the caller.
+    let me = std::thread::current().id();
+    let here = || std::thread::current().id() == me;
+    assert!(pool.map(0..100, |_| here()).into_iter().all(|is| is));
+    assert_eq!(pool.join(here, here), (true, true));
+    assert!(pool.install(here));
+    assert!(pool.scope(|s| s.spawn(here).join().unwrap()));
+    pool.scope(|s| drop(s.spawn(|| assert!(here()))));
+    pool.shutdown(Shutdown::CancelPending);
+}
+
+#[test]
+fn cancel_pending_never_runs_what_is_queued() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .caller_helps(false)
+        .build()
+        .unwrap();
+    let (go, gate) = mpsc::channel::<()>();
+    let (began_send, began) = mpsc::channel();
+    let running = pool.spawn(move || {
+        began_send.send(()).unwrap();
+        gate.recv().unwrap();
+    });
+    began.recv().unwrap();
+    let queued: Vec<trefoil::Task<()>> = (0..100)
+        .map(|_| pool.spawn(|| panic!("must not run")))
+        .collect();
+    std::thread::scope(|s| {
+        s.spawn(|| pool.shutdown(Shutdown::CancelPending));
+        // They end while the running one still runs.
+        for task in queued {
+            assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        }
+        assert!(!running.is_finished());
+        assert!(matches!(pool.spawn(|| ()).join(), Err(TaskError::Closed)));
+        go.send(()).unwrap();
+    });
+    running.join().unwrap();
+}
+
+#[test]
+fn shutdown_from_inside_joins_all_but_itself() {
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            let pool = Arc::new(ThreadPool::with_threads(threads));
+            let barrier = Arc::new(Barrier::new(threads));
+            // Every worker does it at once.
+            let tasks: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (inner, barrier) = (Arc::clone(&pool), Arc::clone(&barrier));
+                    let (send, receive) = mpsc::channel();
+                    pool.spawn(move || {
+                        barrier.wait();
+                        inner.shutdown(how);
+                        let after = inner.spawn(|| ()).join();
+                        let sum = inner.map_reduce(0..10, |i| i, || 0, |a, b| a + b);
+                        send.send((matches!(after, Err(TaskError::Closed)), sum))
+                            .unwrap();
+                    })
+                    .detach();
+                    receive
+                })
+                .collect();
+            for receive in tasks {
+                assert_eq!(receive.recv().unwrap(), (true, 45));
+            }
+            pool.shutdown(how);
+        }
+    }
+}
+
+#[test]
+fn a_hundred_pools_leave_no_thread_behind() {
+    let _watchdog = watchdog();
+    for round in 0..100 {
+        let pool = ThreadPool::builder()
+            .threads(3)
+            .name("census")
+            .build()
+            .unwrap();
+        match round % 4 {
+            0 => {}
+            // Dropped while tasks are queued.
+            1 => (0..200).for_each(|_| pool.spawn(|| fib(5)).detach()),
+            // Dropped by one of its own workers.
+            2 => {
+                let pool = Arc::new(pool);
+                let (last_send, last) = mpsc::channel();
+                let inner = Arc::clone(&pool);
+                pool.spawn(move || {
+                    last.recv().unwrap();
+                    drop(inner);
+                })
+                .detach();
+                drop(pool);
+                last_send.send(()).unwrap();
+            }
+            // With spares at work.
+            _ => {
+                let (completer, promise) = Completer::new();
+                let promise = Arc::new(Mutex::new(Some(promise)));
+                for _ in 0..5 {
+                    let promise = Arc::clone(&promise);
+                    pool.spawn(move || {
+                        let taken = promise.lock().unwrap().take();
+                        taken.map(trefoil::Task::join)
+                    })
+                    .detach();
+                }
+                pool.spawn(move || completer.complete(Ok(()))).detach();
+            }
+        }
+    }
+    eventually("threads of dropped pools are gone", || {
+        threads_named("census") == 0
+    });
+}
+
+#[test]
+fn an_idle_pool_sleeps() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(4)
+        .name("idle")
+        .build()
+        .unwrap();
+    pool.map(0..100, |_| fib(10));
+    let switches = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let mut all = BTreeMap::new();
+        for task in tasks {
+            let path = task.unwrap().path();
+            let Ok(name) = std::fs::read_to_string(path.join("comm")) else {
+                continue;
+            };
+            if name.starts_with("idle") {
+                let status = std::fs::read_to_string(path.join("status")).unwrap();
+                let count: u64 = status
+                    .lines()
+                    .filter(|line| line.contains("ctxt_switches"))
+                    .map(|line| {
+                        line.split_whitespace()
+                            .nth(1)
+                            .unwrap()
+                            .parse::<u64>()
+                            .unwrap()
+                    })
+                    .sum();
+                all.insert(path, count);
+            }
+        }
+        all
+    };
+    // Workers that have just run go to sleep by themselves; then nothing moves.
+    let mut before = switches();
+    eventually("the workers fall asleep", || {
+        format!("{pool:?}").contains("running: 0")
+    });
+    for attempt in 0.. {
+        std::thread::sleep(Duration::from_millis(300));
+        let after = switches();
+        if after == before {
+            break;
+        }
+        assert!(attempt < 3, "an idle pool wakes up: {before:?} {after:?}");
+        before = after;
+    }
+    assert_eq!(before.len(), 4);
+}
+
+#[test]
+fn a_refused_thread_is_an_error_and_leaves_nothing() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::builder()
+        .threads(2)
+        .name("refused")
+        .stack_size(1 << 60)
+        .build();
+    assert!(pool.is_err());
+    let pool = ThreadPool::builder().threads(usize::MAX).build();
+    assert_eq!(pool.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    eventually("threads that were given are gone", || {
+        threads_named("refused") == 0
+    });
+}
+
+#[test]
+fn random_graphs_of_work_give_the_sequential_answer() {
+    let _watchdog = watchdog();
+    // A tree of work whose shape and kinds of fork come from a number.
+    fn grow(seed: u64, depth: u32, parallel: bool) -> u64 {
+        if depth == 0 {
+            return seed & 0xFF;
+        }
+        let next = |i: u64| {
+            let x = (seed ^ i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            x ^ (x >> 29)
+        };
+        let (a, b) = (next(1), next(2));
+        let d = depth - 1;
+        if !parallel {
+            return match seed % 5 {
+                3 => (0..4)
+                    .map(|i| grow(next(i), d / 2, false))
+                    .fold(0, u64::wrapping_add),
+                _ => grow(a, d, false).wrapping_add(grow(b, d, false)),
+            };
+        }
+        let (x, y) = match seed % 5 {
+            0 | 1 => trefoil::join(|| grow(a, d, true), || grow(b, d, true)),
+            2 => trefoil::scope(|s| {
+                let x = s.spawn(move || grow(a, d, true));
+                let y = grow(b, d, true);
+                (x.join().unwrap(), y)
+            }),
+            3 => {
+                let parts = ThreadPool::global().map(0..4, |i| grow(next(i), d / 2, true));
+                (parts.into_iter().fold(0, u64::wrapping_add), 0)
+            }
+            _ => {
+                let x = trefoil::spawn_blocking(move || grow(a, d, true));
+                let y = grow(b, d, true);
+                (x.join().unwrap(), y)
+            }
+        };
+        x.wrapping_add(y)
+    }
+    let rounds = if cfg!(miri) { 1 } else { 60 };
+    for (threads, helps) in [(1, true), (2, false), (4, true)] {
+        let pool = ThreadPool::builder()
+            .threads(threads)
+            .caller_helps(helps)
+            .build()
+            .unwrap();
+        for seed in 0..rounds {
+            let expected = grow(seed, 9, false);
+            assert_eq!(
+                pool.install(|| grow(seed, 9, true)),
+                expected,
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn many_outside_threads_use_one_pool_at_once() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    std::thread::scope(|s| {
+        for _ in 0..8 {
+            s.spawn(|| {
+                for i in 0..200_u64 {
+                    assert_eq!(pool.join(|| i, || i + 1), (i, i + 1));
+                    assert_eq!(pool.map(0..i, |x| x).len() as u64, i);
+                    assert_eq!(pool.spawn(move || i).join().unwrap(), i);
+                    assert_eq!(pool.install(|| fib(5)), 5);
+                }
+            });
+        }
+    });
+}
