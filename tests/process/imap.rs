@@ -251,10 +251,11 @@ tests! {
         });
         assert_eq!(results.next().unwrap().unwrap(), 0);
         until(|| noted(&scratch.text()) == 2);
+        let behind = procs.spawn((), |()| ());
         std::thread::scope(|scope| {
             scope.spawn(|| procs.shutdown(Shutdown::CancelPending));
-            // It has been heard when something else is refused.
-            until(|| procs.spawn((), |()| ()).try_join().is_some_and(|result| result.is_err()));
+            // (That something later is refused does not say that those before it have been taken back.)
+            until(|| behind.is_finished());
             note(&scratch.text(), 99);
         });
         assert_eq!(results.next().unwrap().unwrap(), 1);
