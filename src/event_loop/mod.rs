@@ -365,8 +365,8 @@ impl EventLoopBuilder {
     ///     let task = trefoil::spawn(async { std::thread::sleep(Duration::from_millis(50)) });
     ///     let id = task.id();
     ///     task.await.unwrap();
-    ///     let (stuck, elapsed) = told.recv().unwrap();
-    ///     assert_eq!(stuck, id);
+    ///     // (On a machine that has much else to do there may be others.)
+    ///     let (_, elapsed) = told.iter().find(|(slow, _)| *slow == id).unwrap();
     ///     assert!(elapsed >= Duration::from_millis(10));
     /// });
     /// # Ok::<(), std::io::Error>(())

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{Odd, Test, pool, tests, until};
+use support::{Odd, Scratch, Test, note, noted, pool, tests, until};
 use trefoil::{ProcessPool, Shutdown, TaskError};
 
 /// Longer than a driver sleeps for the sake of its callers.
@@ -259,7 +259,14 @@ tests! {
     fn a_destructor_of_a_result_that_nobody_wants_holds_up_nobody() {
         let procs = pool(2);
         let gate = Gate::close();
-        procs.spawn((), |()| Kept(false)).detach();
+        let scratch = Scratch::new("unwanted");
+        // (Not before it is detached: the destructor would be the caller's to run.)
+        let unwanted = procs.spawn(scratch.text(), |path: String| {
+            until(|| noted(&path) > 0);
+            Kept(false)
+        });
+        unwanted.detach();
+        note(&scratch.text(), 1);
         let all = procs.call(|n: u8| match n {
             3 => panic!("the last"),
             _ => Kept(false),

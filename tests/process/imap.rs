@@ -18,12 +18,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize, Serializer, ser};
-use support::{Scratch, Test, chaos, forever, note, pool, signal, tests, until};
+use support::{Scratch, Test, chaos, forever, note, noted, pool, signal, tests, until};
 use trefoil::{CancelToken, ProcessPool, Shutdown, TaskError};
-
-fn noted(path: &str) -> usize {
-    std::fs::read(path).unwrap().len() / 8
-}
 
 /// Fails in a way of its own for some numbers.
 fn sometimes(n: u64) -> Odd {

@@ -251,6 +251,11 @@ pub(crate) fn note(path: &str, number: u64) {
     file.write_all(&number.to_ne_bytes()).unwrap();
 }
 
+/// How many numbers have been noted there.
+pub(crate) fn noted(path: &str) -> usize {
+    std::fs::read(path).unwrap().len() / 8
+}
+
 /// Waits until `done`. What never is panics where this was called; if the test does not end then, the watchdog
 /// ends the program.
 #[track_caller]
