@@ -85,8 +85,10 @@ pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
 /// The end of a process that should be a worker and cannot. Nobody reads a protocol that has not begun, or cannot be written;
 /// standard error has readers.
 pub(crate) fn ends(before: &str, why: &dyn fmt::Display) -> ! {
-    let words = format_args!("trefoil: a worker could not {before}: {why}\n");
-    let _ = io::Write::write_fmt(&mut io::stderr(), words);
+    let _ = io::Write::write_fmt(
+        &mut io::stderr(),
+        format_args!("trefoil: a worker could not {before}: {why}\n"),
+    );
     exit(1)
 }
 
