@@ -7,7 +7,7 @@
 //! a document names exists.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
-//! 2. `layers.rs`, `danger.rs`, `words.rs`, `python.rs` and `conformance.rs` hold the rules. Each is a
+//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs` and `conformance.rs` hold the rules. Each is a
 //!    function from one file (and, where it needs more, the whole tree) to a
 //!    list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
@@ -15,6 +15,7 @@
 //! Each rule stands beside tests that feed it bad samples and demand that it
 //! reports them: a rule that cannot fail is no rule.
 
+mod circles;
 mod conformance;
 mod danger;
 mod layers;
@@ -71,6 +72,7 @@ fn walk(at: &Path, name: &str, paths: &mut Vec<String>) {
 /// Applies every rule to every file.
 fn judge(tree: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(circles::circles(tree));
     let declared = danger::declarations(tree, &mut findings);
     for file in tree {
         findings.extend(layers::imports(file));
@@ -121,6 +123,8 @@ fn every_rule_can_fail() {
             "src/task/up.rs",
             "use crate::thread::ThreadPool;".to_owned(),
         ),
+        ("src/task/one.rs", "use super::two::Two;".to_owned()),
+        ("src/task/two.rs", "use super::one::One;".to_owned()),
         (
             "src/task/place.rs",
             "// SAFETY: T1\nunsafe { f() }".to_owned(),
@@ -153,6 +157,7 @@ fn every_rule_can_fail() {
     heard.sort_unstable();
     heard.dedup();
     let all = [
+        "circle",
         "conformance",
         "door",
         "essay",

@@ -1,0 +1,435 @@
+//! No circle of files inside a room.
+//!
+//! A room is a top-level module of `src`. Two of its files that import one another, directly or by way of
+//! others, cannot be read, tested or changed apart. A path is followed through the re-exports of a `mod.rs` to the
+//! file that it names; what is compiled for tests and models only does not count.
+//!
+//! [`DEBT`] lists the files that stand in circles today. It only gets shorter: a file that is in a circle and not
+//! in the list is reported, and so is one in the list that is in no circle any more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::source::{File, Finding};
+
+/// The files that are in a circle.
+const DEBT: &[&str] = &[
+    "src/event_loop/current.rs",
+    "src/event_loop/home.rs",
+    "src/event_loop/live.rs",
+    "src/event_loop/roster.rs",
+    "src/event_loop/shared.rs",
+    "src/event_loop/snapshot.rs",
+    "src/io/connect.rs",
+    "src/io/fs/file.rs",
+    "src/io/fs/open_options.rs",
+    "src/io/halves.rs",
+    "src/io/tcp_listener.rs",
+    "src/io/tcp_stream.rs",
+    "src/io/unix_stream.rs",
+    "src/process/baggage.rs",
+    "src/process/batch.rs",
+    "src/process/builder.rs",
+    "src/process/client.rs",
+    "src/process/driver.rs",
+    "src/process/entry.rs",
+    "src/process/imap.rs",
+    "src/process/link.rs",
+    "src/process/loan.rs",
+    "src/process/mailbox.rs",
+    "src/process/mapped.rs",
+    "src/process/own_process.rs",
+    "src/process/pool.rs",
+    "src/process/process_call.rs",
+    "src/process/raw_call.rs",
+    "src/process/raw_plain.rs",
+    "src/process/readers.rs",
+    "src/process/sched/ending.rs",
+    "src/process/sched/mod.rs",
+    "src/process/shortcut.rs",
+    "src/process/worker.rs",
+    "src/progress/bar.rs",
+    "src/progress/mod.rs",
+    "src/task/awaited.rs",
+    "src/task/cancel_token.rs",
+    "src/task/completer.rs",
+    "src/task/context.rs",
+    "src/task/error.rs",
+    "src/task/handle.rs",
+    "src/task/id.rs",
+    "src/task/map.rs",
+    "src/task/mod.rs",
+    "src/task/nested.rs",
+    "src/task/on_done.rs",
+    "src/task/panic.rs",
+    "src/task/raw/current.rs",
+    "src/task/raw/depot.rs",
+    "src/task/raw/handle.rs",
+    "src/task/raw/inbox.rs",
+    "src/task/raw/mod.rs",
+    "src/task/raw/promise.rs",
+    "src/task/raw/queued.rs",
+    "src/task/raw/side.rs",
+    "src/task/raw/stock.rs",
+    "src/task/runnable.rs",
+    "src/task/shared_task.rs",
+    "src/task/traced.rs",
+    "src/task/unobserved.rs",
+    "src/thread/blocking.rs",
+    "src/thread/broadcast.rs",
+    "src/thread/builder.rs",
+    "src/thread/crew.rs",
+    "src/thread/global.rs",
+    "src/thread/guest.rs",
+    "src/thread/inside.rs",
+    "src/thread/pace.rs",
+    "src/thread/places.rs",
+    "src/thread/pool.rs",
+    "src/thread/queue.rs",
+    "src/thread/raw/current.rs",
+    "src/thread/raw/job.rs",
+    "src/thread/raw/lent.rs",
+    "src/thread/raw/share.rs",
+    "src/thread/scope.rs",
+    "src/thread/spawn_async.rs",
+    "src/thread/wait.rs",
+    "src/thread/worker.rs",
+];
+
+type Path = Vec<String>;
+
+/// A file of `src` as a module.
+struct Module<'a> {
+    file: &'a File,
+    path: Path,
+    /// What it imports or names, from the crate's root.
+    uses: Vec<Path>,
+    /// What it re-exports: a name, and from where.
+    exports: Vec<(String, Path)>,
+}
+
+/// Files in circles that are not in the list of debts, and debts that are paid.
+pub(crate) fn circles(tree: &[File]) -> Vec<Finding> {
+    against(tree, DEBT)
+}
+
+fn against(tree: &[File], debt: &[&str]) -> Vec<Finding> {
+    let modules: Vec<Module<'_>> = tree.iter().filter_map(Module::new).collect();
+    let places: BTreeMap<&Path, usize> = modules
+        .iter()
+        .enumerate()
+        .map(|(at, one)| (&one.path, at))
+        .collect();
+    let edges: Vec<BTreeSet<usize>> = (0..modules.len())
+        .map(|from| {
+            let uses = modules[from].uses.iter();
+            let targets = uses.filter_map(|path| home(&modules, &places, path, 0));
+            targets
+                .filter(|to| *to != from && modules[*to].path[0] == modules[from].path[0])
+                .collect()
+        })
+        .collect();
+    let mut findings = Vec::new();
+    for (at, module) in modules.iter().enumerate() {
+        let path = module.file.path.as_str();
+        let circle = shortest(&edges, at);
+        if circle.is_empty() == debt.contains(&path) {
+            let names: Vec<&str> = circle
+                .iter()
+                .map(|at| modules[*at].file.path.as_str())
+                .collect();
+            let what = match circle.is_empty() {
+                true => "is in no circle any more: take it off the list of debts".to_owned(),
+                false => format!("imports itself by way of {}", names.join(", ")),
+            };
+            findings.push(Finding::new(module.file, 0, "circle", what));
+        }
+    }
+    findings
+}
+
+/// The shortest way from a file back to itself; empty: there is none.
+fn shortest(edges: &[BTreeSet<usize>], from: usize) -> Vec<usize> {
+    let mut before = BTreeMap::new();
+    let mut next = VecDeque::from([from]);
+    while let Some(at) = next.pop_front() {
+        for to in &edges[at] {
+            before.entry(*to).or_insert_with(|| {
+                next.push_back(*to);
+                at
+            });
+        }
+    }
+    let way = std::iter::successors(before.get(&from), |at| {
+        Some(&before[*at]).filter(|_| **at != from)
+    });
+    let mut way: Vec<usize> = way.copied().filter(|at| *at != from).collect();
+    way.reverse();
+    way
+}
+
+/// The file in which what `path` names is written.
+fn home(
+    modules: &[Module<'_>],
+    places: &BTreeMap<&Path, usize>,
+    path: &Path,
+    depth: usize,
+) -> Option<usize> {
+    let length = (1..=path.len())
+        .rev()
+        .find(|length| places.contains_key(&path[..*length].to_vec()))?;
+    let at = places[&path[..length].to_vec()];
+    let exported = path.get(length).and_then(|name| {
+        modules[at]
+            .exports
+            .iter()
+            .find(|(export, _)| export == name)
+    });
+    match exported {
+        Some((_, source)) if depth < 8 => {
+            let whole: Path = source.iter().chain(&path[length + 1..]).cloned().collect();
+            home(modules, places, &whole, depth + 1)
+        }
+        // A module's own file is no user of what it is made of, nor do those use it who go through it.
+        _ if path.len() == length && modules[at].is_door() => None,
+        _ => Some(at),
+    }
+}
+
+impl<'a> Module<'a> {
+    fn new(file: &'a File) -> Option<Self> {
+        let inside = file.path.strip_prefix("src/")?.strip_suffix(".rs")?;
+        let inside = inside.strip_suffix("/mod").unwrap_or(inside);
+        if inside == "lib" {
+            return None;
+        }
+        let mut module = Self {
+            file,
+            path: inside.split('/').map(str::to_owned).collect(),
+            uses: Vec::new(),
+            exports: Vec::new(),
+        };
+        // (In a `mod.rs` a path may begin with what it is made of.)
+        let text = production(file).lines().map(|line| if line.starts_with("pub") { line.replacen("use ", "use self::", 1) } else { line.to_owned() } + "\n").collect::<String>();
+        let text = ["crate", "super", "self"].iter().fold(text, |text, root| {
+            text.replace(&format!("self::{root}::"), &format!("{root}::"))
+        });
+        if text.trim().is_empty() {
+            return None;
+        }
+        for (leaf, public) in paths(&text) {
+            let Some(whole) = module.resolve(&leaf) else {
+                continue;
+            };
+            match (public, whole.last().cloned()) {
+                (true, Some(name)) => module.exports.push((leaf.alias.unwrap_or(name), whole)),
+                _ => module.uses.push(whole),
+            }
+        }
+        Some(module)
+    }
+
+    /// What is inside is reached through it.
+    fn is_door(&self) -> bool {
+        self.file.path.ends_with("/mod.rs")
+    }
+
+    /// From the root.
+    fn resolve(&self, leaf: &Leaf) -> Option<Path> {
+        let mut parts = leaf.parts.iter().map(String::as_str).peekable();
+        let mut path = match parts.next()? {
+            "crate" => Path::new(),
+            "self" => self.path.clone(),
+            "super" => self.path[..self.path.len() - 1].to_vec(),
+            _ => return None,
+        };
+        while parts.next_if_eq(&"super").is_some() {
+            path.pop()?;
+        }
+        path.extend(parts.map(str::to_owned));
+        Some(path)
+    }
+}
+
+/// One path of a `use`, or one in the code.
+struct Leaf {
+    parts: Vec<String>,
+    alias: Option<String>,
+}
+
+/// Every path in `text` that begins with `crate`, `super` or `self`, and whether it is re-exported.
+fn paths(text: &str) -> Vec<(Leaf, bool)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = ["crate::", "super::", "self::"]
+        .iter()
+        .filter_map(|root| text[at..].find(root))
+        .min()
+    {
+        let start = at + next;
+        let fresh = !text[..start].ends_with(|c: char| c == ':' || c == '_' || c.is_alphanumeric());
+        if !fresh {
+            at = start + 1;
+            continue;
+        }
+        // Of the whole statement, in a `use`.
+        let statement = text[..start].rfind([';', '}']).map_or(0, |end| end + 1);
+        let head = text[statement..start].trim_start();
+        let is_use = head.split_whitespace().any(|word| word == "use");
+        let public = is_use
+            && head
+                .split("use")
+                .next()
+                .is_some_and(|before| before.contains("pub"));
+        let (leaves, length) = tree(&text[start..]);
+        found.extend(leaves.into_iter().map(|leaf| (leaf, public)));
+        at = start + length.max(1);
+    }
+    found
+}
+
+/// The leaves of the tree of paths at the beginning of `text`, and its length.
+fn tree(text: &str) -> (Vec<Leaf>, usize) {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let (mut leaves, mut inside) = (Vec::new(), 0);
+            loop {
+                inside += group[inside..].len()
+                    - group[inside..].trim_start_matches([' ', '\n', ',']).len();
+                if group[inside..].starts_with('}') || group[inside..].is_empty() {
+                    break;
+                }
+                let (inner, length) = tree(&group[inside..]);
+                leaves.extend(inner.into_iter().map(|leaf| {
+                    let own = parts
+                        .iter()
+                        .cloned()
+                        .chain(leaf.parts.into_iter().filter(|part| part != "self"));
+                    Leaf {
+                        parts: own.collect(),
+                        alias: leaf.alias,
+                    }
+                }));
+                inside += length.max(1);
+            }
+            return (leaves, at + inside + 2);
+        }
+        let end = rest
+            .find(|c: char| c != '_' && !c.is_alphanumeric())
+            .unwrap_or(rest.len());
+        if end > 0 {
+            parts.push(rest[..end].to_owned());
+        }
+        at += end;
+        match text[at..].strip_prefix("::") {
+            Some(after)
+                if after.starts_with(|c: char| c == '_' || c == '{' || c.is_alphanumeric()) =>
+            {
+                at += 2
+            }
+            _ => break,
+        }
+    }
+    let alias = text[at..].strip_prefix(" as ").map(|after| {
+        let end = after
+            .find(|c: char| c != '_' && !c.is_alphanumeric())
+            .unwrap_or(after.len());
+        after[..end].to_owned()
+    });
+    (vec![Leaf { parts, alias }], at)
+}
+
+/// The code of a file without what is compiled for tests and models only.
+fn production(file: &File) -> String {
+    let (mut text, mut skipped, mut depth, mut open) = (String::new(), None, 0, false);
+    let is_model = ["model", "sim", "simulated", "tests", "hostile", "crowded"]
+        .iter()
+        .any(|word| file.path.ends_with(&format!("{word}.rs")));
+    for line in file.lines.iter().filter(|_| !is_model) {
+        let code = line.code.trim();
+        let only = [
+            "#[cfg(test",
+            "#[cfg(loom",
+            "#[cfg(all(test",
+            "#[cfg(all(loom",
+            "#[cfg(any(test",
+        ];
+        if skipped.is_none() && only.iter().any(|start| code.starts_with(start)) {
+            (skipped, open) = (Some(depth), false);
+        }
+        depth += code.matches('{').count() as i32 - code.matches('}').count() as i32;
+        match skipped {
+            Some(outside) => {
+                open |= code.contains('{');
+                if (open && depth <= outside) || (!open && code.ends_with(';')) {
+                    skipped = None;
+                }
+            }
+            None => {
+                text.push_str(&line.code);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(files: &[(&str, &str)], debt: &[&str]) -> usize {
+        let tree: Vec<File> = files
+            .iter()
+            .map(|(path, text)| File::new(path, text))
+            .collect();
+        against(&tree, debt).len()
+    }
+
+    #[test]
+    fn a_circle_is_reported_and_so_is_a_debt_that_is_paid() {
+        let two = [
+            ("src/task/a.rs", "use super::b::B;\npub struct A;"),
+            ("src/task/b.rs", "fn f() { crate::task::a::A; }"),
+            ("src/task/c.rs", "use super::{a::A, b::{self, B}};"),
+        ];
+        assert_eq!(found(&two, &[]), 2);
+        assert_eq!(found(&two, &["src/task/a.rs", "src/task/b.rs"]), 0);
+        assert_eq!(
+            found(&two, &["src/task/a.rs", "src/task/b.rs", "src/task/c.rs"]),
+            1
+        );
+    }
+
+    #[test]
+    fn a_name_is_followed_through_the_door_of_the_room() {
+        let by_name = [
+            (
+                "src/task/mod.rs",
+                "mod a;\nmod b;\npub use a::A;\npub(crate) use self::b::{B as C};",
+            ),
+            ("src/task/a.rs", "use super::C;"),
+            ("src/task/b.rs", "use crate::task::A;"),
+        ];
+        assert_eq!(found(&by_name, &[]), 2);
+    }
+
+    #[test]
+    fn tests_models_and_other_rooms_do_not_count() {
+        let apart = [
+            (
+                "src/task/a.rs",
+                "use super::b::B;\n#[cfg(test)]\nmod tests {\n use super::*;\n}",
+            ),
+            (
+                "src/task/b.rs",
+                "#[cfg(test)]\nmod tests {\n use crate::task::a::A;\n}",
+            ),
+            ("src/thread/c.rs", "use crate::task::a;"),
+            ("src/thread/d_model.rs", "use super::c;"),
+        ];
+        assert_eq!(found(&apart, &[]), 0);
+    }
+}
