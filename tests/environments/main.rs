@@ -182,6 +182,7 @@ fn settle_down() {
         "read-only" => place::read_only(),
         "nobody" => place::nobody(),
         "deaf" => place::deaf(),
+        "apart" => place::apart(),
         other => panic!("there is no place called {other}"),
     };
     if let Err(error) = made {
@@ -446,6 +447,14 @@ const LITTLE: &[(&str, Faults)] = &[
     ("read-only", &[]),
     ("nobody", &[]),
     ("deaf", &[]),
+    // No worker has a parent that it cannot see.
+    (
+        "apart",
+        &[
+            ("threads", "Invalid argument"),
+            ("processes", "Invalid argument"),
+        ],
+    ),
 ];
 
 tests! {
