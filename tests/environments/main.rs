@@ -29,6 +29,7 @@ use libc::{ENOSYS, EPERM, c_long};
 use rustix::fs::MemfdFlags;
 use rustix::io::dup;
 use rustix::process::{Resource, Signal};
+use support::refuse::only;
 use support::{Test, forever, pool, signal, tests, until};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, Process, ProcessPool, TaskError, ThreadPool, spawn};
@@ -390,6 +391,14 @@ const CALLS: &[(&[c_long], Faults)] = &[
     (&[libc::SYS_kill, libc::SYS_tgkill], &[]),
     (&[libc::SYS_pidfd_send_signal], &[]),
     (&[libc::SYS_pidfd_send_signal, libc::SYS_kill], &[]),
+    (
+        &[
+            libc::SYS_pidfd_send_signal,
+            libc::SYS_kill,
+            only(libc::SYS_fcntl, libc::F_SETOWN),
+        ],
+        &[],
+    ),
     // What there is not.
     (&[libc::SYS_memfd_create], &[("processes", "memfd_create")]),
     (&[libc::SYS_pidfd_open], &[("processes", "pidfd_open")]),
