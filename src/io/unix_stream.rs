@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, send};
 
 use super::bytes::{Bytes, reads, send_vectored, writes};
 use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
 use super::source::Source;
 use super::unix_address::connect_to;
+use crate::sys::peer::peer;
 
 /// A Unix connection.
 ///
@@ -204,11 +204,11 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn peer_cred(&self) -> io::Result<PeerCredentials> {
-        let credentials = socket_peercred(self)?;
+        let peer = peer(self)?;
         Ok(PeerCredentials {
-            pid: credentials.pid.as_raw_nonzero().get().unsigned_abs(),
-            uid: credentials.uid.as_raw(),
-            gid: credentials.gid.as_raw(),
+            pid: peer.pid.cast_unsigned(),
+            uid: peer.uid,
+            gid: peer.gid,
         })
     }
 

@@ -23,7 +23,7 @@
 //! *fruitless*. A worker's place is filled again at once after the first, and
 //! ever later after each further one, up to a second. After five in a row the place is
 //! given up until there is work; when all are, what waits fails. So it is after the second in a row that never got
-//! to `init`. Workers that were killed by somebody
+//! to `init`, or the first that computed all that time. Workers that were killed by somebody
 //! else get more patience: that is not a program that cannot start.
 //!
 //! Tests: `sched::sim`.
@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunk::Piece;
+use super::stuck::Late;
 use crate::sys::ledger::{GATES, Gate, Ledger};
 
 /// The job of a worker's initializer; no caller's has this id.
@@ -186,8 +187,8 @@ pub(crate) struct Worker {
     pub(crate) served: u64,
     /// It gets nothing more.
     pub(crate) retiring: bool,
-    /// It has not said hello in time.
-    pub(crate) late: bool,
+    /// Why it was not waited for any longer: it has not said hello.
+    pub(crate) late: Option<Late>,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
     /// Fruitless deaths in a row, and their weight.
@@ -209,7 +210,7 @@ impl Worker {
             contexts: HashSet::new(),
             served: 0,
             retiring: false,
-            late: false,
+            late: None,
             fruitful: false,
             failures: 0,
             weight: 0,
@@ -225,7 +226,7 @@ impl Worker {
         self.contexts.clear();
         self.served = 0;
         self.retiring = false;
-        self.late = false;
+        self.late = None;
         self.fruitful = false;
     }
 
@@ -348,9 +349,10 @@ impl Worker {
         } else {
             self.failures = self.failures.saturating_add(1);
             let weight = match self.late {
-                true => LATE,
-                false if killed => KILLED,
-                false => ENDED,
+                Some(Late::Computes) => GIVE_UP,
+                Some(Late::Waits | Late::Slow) => LATE,
+                None if killed => KILLED,
+                None => ENDED,
             };
             self.weight = self.weight.saturating_add(weight);
         }

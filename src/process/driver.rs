@@ -54,6 +54,7 @@ use super::readers::{Chore, Part, Readers, Reading, Speaker, place};
 use super::sched::{Action, How, Policy, Sched};
 use super::shortcut::Watching;
 use super::stats::Counters;
+use super::stuck::Late;
 use super::wire::{self, Record};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, per_thread};
@@ -73,10 +74,6 @@ const LARGE: usize = 256 << 10;
 const NAP: Duration = Duration::from_millis(1);
 
 const SIGKILL: i32 = 9;
-
-/// What is said of a worker that never began.
-const LATE: &str = "it did not get to `trefoil::init()`: what stands before that in `main`, or a library that is loaded \
-    with the program, waits for something or takes too long";
 
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
@@ -465,12 +462,12 @@ impl Driver {
                 link.send();
             }
         }
-        let stuck: Vec<usize> = self
+        let stuck: Vec<(usize, Late)> = self
             .starting()
-            .filter_map(|(index, link)| link.looks.look(link.pid, now).then_some(index))
+            .filter_map(|(index, link)| Some((index, link.looks.look(link.pid, now)?)))
             .collect();
-        for index in stuck {
-            self.sched.late(index, now);
+        for (index, why) in stuck {
+            self.sched.late(index, why, now);
         }
         let lost = self.links.iter().map(|link| link.as_ref()?.let_go_at);
         let lost: Vec<usize> = (0..)
@@ -767,8 +764,8 @@ impl Driver {
         }
         let mut exit = link.reap(&mut self.forward);
         exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.oom_kills.have_grown();
-        if self.sched.workers[index].late {
-            exit.note.get_or_insert_with(|| LATE.to_owned());
+        if let Some(late) = self.sched.workers[index].late {
+            exit.note.get_or_insert_with(|| late.to_string());
         }
         let wild = link.wild;
         self.strays.extend(link.process().cloned());

@@ -25,12 +25,20 @@
 //! What is not addressed to a child of the parent that it names is stale, and ignored: it was for an ancestor that could
 //! not remove it because it had other threads. The first three parts of the variable are the same in all versions of this crate.
 //!
+//! **Orphans.** A worker whose parent is gone has another parent, and must not run `main` either. It is known by its standard input:
+//! the kernel has noted who made that pair of sockets, and keeps the number when that process is gone. A socket of another
+//! process, or one that has no process at the other end (TCP), is no parent's, and its program runs. Where that cannot be asked (a filter),
+//! any socket counts. It always sees its parent's number: a process whose children would be in another process namespace can start
+//! no thread, and a thread of ours starts the workers. What cannot be told from a worker: a program with a stale invitation
+//! whose parent has got the very number that is named there; it ends with a sentence, or, if its standard input is a socket
+//! of that parent's, waits for a welcome. Nor can an orphan whose `main` has replaced standard input before `init` from a program.
+//!
 //! **Who runs `main`?** A pool of a copy is made after that copy's `enter` has returned in the parent, on the first thread. A worker
 //! is the same image with the same arguments, so its `main` gets there, too, unless it looks at something that has changed
 //! in between; and a copy in a library makes no pools. So it is certain that some copy takes an invitation, and that each copy
 //! can pass on those of others. A `main` that does lead elsewhere makes no pools, and is killed as one that is too late (`crew`).
 //!
-//! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads, rights), `tests/auto.rs`,
+//! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads, rights, orphans), `tests/auto.rs`,
 //! `checks/tests/copies.rs` (two copies, a library).
 
 use std::io::{self, ErrorKind};
@@ -43,6 +51,7 @@ use rustix::process::{Pid, getegid, geteuid, getgid, getuid};
 use super::{PoolError, worker};
 use crate::sys;
 use crate::sys::image::{has_other_rights, image};
+use crate::sys::peer::peer;
 
 /// Set in a worker's environment until it has been seen.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
@@ -64,7 +73,7 @@ static ROLE: OnceLock<Role> = OnceLock::new();
 /// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again.
 /// In such a process this function serves the pool and never returns; in any other it
 /// does nothing but note that workers will get here. What stands before it in `main` therefore
-/// runs again in every worker.
+/// runs again in every worker, which has ten seconds of processor time for it.
 ///
 /// It must be called on the program's first thread, before any other is started. Elsewhere (in a `#[test]`, in an `async` main whose
 /// runtime has threads) it does nothing: a pool is [`PoolError::NotInitialized`] then, unless the call has been made
@@ -176,8 +185,7 @@ impl Invitation {
     /// What this process was told, and no ancestor.
     fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
-        // A worker whose parent is gone is still no program of its own.
-        let is_orphan = || invitation.is_ours() && has_socket();
+        let is_orphan = || invitation.is_ours() && has_socket() && is_made_by(invitation.parent);
         (is_child_of(invitation.parent) || is_orphan()).then_some(invitation)
     }
 
@@ -199,6 +207,11 @@ fn acceptable() -> Result<(), &'static str> {
 fn has_socket() -> bool {
     let stdin = rustix::fs::fstat(io::stdin().as_fd());
     stdin.is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Socket)
+}
+
+/// Standard input, a socket, is a pair that the process `parent` made, whether it lives or not; as far as that can be asked.
+fn is_made_by(parent: u32) -> bool {
+    peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
 }
 
 /// This process has the rights of whoever called it, and has never had others.

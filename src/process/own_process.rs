@@ -29,6 +29,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
@@ -175,12 +176,15 @@ impl<R> Process<R> {
     /// Ends it (`SIGKILL`), and what it has started in its process group. `join` gives
     /// [`WorkerDied`](TaskError::WorkerDied), unless the result was there before.
     /// No effect on one that has ended. Where this process has no right to signal it any more (it has changed its user), only the
-    /// process itself ends.
+    /// process itself is sure to end.
     pub fn kill(&self) {
         let state = self.own.state.lock();
-        if let (Some(process), Some(lifeline)) = (&state.process, &state.lifeline)
+        if let (Some(process), Some(stream), Some(lifeline)) =
+            (&state.process, &state.stream, &state.lifeline)
             && !link::kill(process, state.pid)
         {
+            // The first does not end one that has been stopped, the second none whose lifeline a filter has refused.
+            let _ = shutdown(stream, Shutdown::Write);
             lifeline.cut();
         }
     }
@@ -391,6 +395,7 @@ struct State {
     pid: u32,
     /// W20.
     process: Option<Arc<OwnedFd>>,
+    stream: Option<Arc<OwnedFd>>,
     lifeline: Option<Arc<Lifeline>>,
 }
 
@@ -411,6 +416,7 @@ impl Own {
         *self.state.lock() = State {
             pid: link.pid,
             process: link.process().cloned(),
+            stream: Some(link.socket().clone()),
             lifeline: link.lifeline().cloned(),
         };
     }
@@ -418,6 +424,9 @@ impl Own {
     /// It has ended and is about to be reaped.
     pub(crate) fn ended(&self) {
         let mut state = self.state.lock();
-        (state.process, state.lifeline) = (None, None);
+        *state = State {
+            pid: state.pid,
+            ..State::default()
+        };
     }
 }

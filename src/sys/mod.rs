@@ -11,6 +11,7 @@ pub(crate) mod large_pages;
 pub(crate) mod ledger;
 pub(crate) mod lifeline;
 pub(crate) mod limits;
+pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod poller;
 pub(crate) mod prefetch;

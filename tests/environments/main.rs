@@ -29,6 +29,7 @@ use libc::{ENOSYS, EPERM, c_long};
 use rustix::fs::MemfdFlags;
 use rustix::io::dup;
 use rustix::process::{Resource, Signal};
+use support::refuse::only;
 use support::{Test, forever, pool, signal, tests, until};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, Process, ProcessPool, TaskError, ThreadPool, spawn};
@@ -182,6 +183,7 @@ fn settle_down() {
         "read-only" => place::read_only(),
         "nobody" => place::nobody(),
         "deaf" => place::deaf(),
+        "apart" => place::apart(),
         other => panic!("there is no place called {other}"),
     };
     if let Err(error) = made {
@@ -389,6 +391,14 @@ const CALLS: &[(&[c_long], Faults)] = &[
     (&[libc::SYS_kill, libc::SYS_tgkill], &[]),
     (&[libc::SYS_pidfd_send_signal], &[]),
     (&[libc::SYS_pidfd_send_signal, libc::SYS_kill], &[]),
+    (
+        &[
+            libc::SYS_pidfd_send_signal,
+            libc::SYS_kill,
+            only(libc::SYS_fcntl, libc::F_SETOWN),
+        ],
+        &[],
+    ),
     // What there is not.
     (&[libc::SYS_memfd_create], &[("processes", "memfd_create")]),
     (&[libc::SYS_pidfd_open], &[("processes", "pidfd_open")]),
@@ -446,6 +456,14 @@ const LITTLE: &[(&str, Faults)] = &[
     ("read-only", &[]),
     ("nobody", &[]),
     ("deaf", &[]),
+    // No worker has a parent that it cannot see.
+    (
+        "apart",
+        &[
+            ("threads", "Invalid argument"),
+            ("processes", "Invalid argument"),
+        ],
+    ),
 ];
 
 tests! {
@@ -458,13 +476,17 @@ tests! {
         });
         let little = LITTLE.iter().map(|(place, faults)| ((*place).to_owned(), *faults));
         std::thread::scope(|scope| {
-            // That takes ten seconds, in which it does nothing: the gate has the time.
+            // That takes ten seconds: the gate has the time.
             let full = std::env::var_os("TREFOIL_FULL").is_some();
-            let stuck = full.then(|| scope.spawn(|| visit("stuck", "sleeps").unwrap()));
+            // (What hardly gets a processor has not computed so long.)
+            let kinds = [("sleeps", ["waits for something"; 2]), ("computes", ["has computed", "takes too long"])];
+            let stuck = kinds.map(|(how, words)| {
+                full.then(|| scope.spawn(move || (visit("stuck", how).unwrap().out, words)))
+            });
             judge_all(refused.chain(little).collect());
-            if let Some(stuck) = stuck {
-                let said = stuck.join().unwrap().out;
-                assert!(said.contains("init"), "{said}");
+            for stuck in stuck.into_iter().flatten() {
+                let (said, words) = stuck.join().unwrap();
+                assert!(said.contains("init") && words.iter().any(|words| said.contains(words)), "{said}");
             }
         });
     }

@@ -72,6 +72,12 @@ pub(crate) fn nobody() -> io::Result<()> {
     said(unsafe { libc::setuid(65534) })
 }
 
+/// What this process starts from now on is in a process namespace of its own.
+pub(crate) fn apart() -> io::Result<()> {
+    // SAFETY: it takes numbers only.
+    said(unsafe { libc::unshare(libc::CLONE_NEWPID) })
+}
+
 /// This thread, and those that it starts, hear no signal.
 pub(crate) fn deaf() -> io::Result<()> {
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

@@ -13,6 +13,9 @@
 
 use crate::support;
 
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio, abort};
 use std::sync::OnceLock;
@@ -134,7 +137,7 @@ fn streamless() {
     let which: i32 = std::env::var("CLOSED").unwrap().parse().unwrap();
     for descriptor in (0..3).filter(|n| which & 1 << n != 0) {
         // SAFETY: nobody here uses the descriptor after this.
-        drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(descriptor) });
+        drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(descriptor) });
     }
     let procs = pool(2);
     works(&procs);
@@ -380,6 +383,14 @@ fn addressed() {
     }
 }
 
+/// What this process has said to its worker `pid`, which has removed it from its environment, but not from what the kernel shows.
+fn said_to(pid: u32) -> String {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let mut words = environment.split(|byte| *byte == 0);
+    let said = words.find_map(|word| word.strip_prefix(b"TREFOIL_WORKER="));
+    String::from_utf8(said.unwrap().to_vec()).unwrap()
+}
+
 /// A copy of this program, with a name of its own.
 struct Twin(std::path::PathBuf);
 
@@ -513,6 +524,35 @@ tests! {
         }
         for argument in ["alone", "threads"] {
             must(Command::new(std::env::current_exe().unwrap()).arg(argument), "late");
+        }
+    }
+
+    fn a_worker_without_its_parent_is_known_by_whose_socket_it_has() {
+        let procs = pool(1);
+        procs.spawn((), |()| ()).join().unwrap();
+        let said = said_to(procs.worker_pids()[0]);
+        let own = format!(",{},", std::process::id());
+        assert!(said.contains(&own), "{said}");
+        let helper = |said: &str, socket: OwnedFd| {
+            let mut helper = Command::new("sh");
+            let helper = helper.env("TREFOIL_TEST_HELPER", "addressed").env("TREFOIL_WORKER", said);
+            helper.stdin(socket).args(["-c", "\"$0\"; exit $?"]).arg(std::env::current_exe().unwrap());
+            helper.output().unwrap()
+        };
+        // This process has made the socket, and is not the parent of what the shell starts: a worker, and an orphan.
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        let orphan = helper(&said, theirs.into());
+        assert_eq!(orphan.status.code(), Some(1), "{orphan:?}");
+        // What was said to another process, long ago, while these sockets are not that one's.
+        let mut gone = Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let stale = said.replacen(&own, &format!(",{},", gone.id()), 1);
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        for socket in [OwnedFd::from(theirs), stream.into()] {
+            let program = helper(&stale, socket);
+            assert!(program.status.success(), "{program:?}");
         }
     }
 

@@ -5,6 +5,11 @@ use std::io;
 
 use libc::{c_long, c_ulong};
 
+/// `call`, of which only those are refused whose second argument is `command`.
+pub(crate) const fn only(call: c_long, command: i32) -> c_long {
+    call | (command as c_long) << 32
+}
+
 /// Calls are refused with `errno` from now on, to all threads and to whatever they start.
 pub(crate) fn refuse(calls: &[c_long], errno: i32) -> io::Result<()> {
     let statement = |code: u32, k: u32| libc::sock_filter {
@@ -13,16 +18,24 @@ pub(crate) fn refuse(calls: &[c_long], errno: i32) -> io::Result<()> {
         jf: 0,
         k,
     };
-    // The number of the call; for each that is refused, a way to the refusal, which is the last statement.
-    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for (at, call) in calls.iter().enumerate() {
-        let mut test = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32);
-        test.jt = (calls.len() - at) as u8;
-        filter.push(test);
-    }
+    let load = |place: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, place);
+    // Leaves out so many statements if it is another.
+    let is = |number: u32, others: u8| libc::sock_filter {
+        jf: others,
+        ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number)
+    };
     let end = |what: u32| statement(libc::BPF_RET | libc::BPF_K, what);
+    let refused = end(libc::SECCOMP_RET_ERRNO | errno as u32);
+    let mut filter = Vec::new();
+    for call in calls {
+        // Where a filter finds the number of the call, and the lower half of its second argument (on a little-endian machine).
+        let (number, second) = (load(0), load(24));
+        filter.extend(match (*call >> 32) as u32 {
+            0 => vec![number, is(*call as u32, 1), refused],
+            command => vec![number, is(*call as u32, 3), second, is(command, 1), refused],
+        });
+    }
     filter.push(end(libc::SECCOMP_RET_ALLOW));
-    filter.push(end(libc::SECCOMP_RET_ERRNO | errno as u32));
     let program = libc::sock_fprog {
         len: filter.len() as u16,
         filter: filter.as_mut_ptr(),

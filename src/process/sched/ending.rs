@@ -13,6 +13,7 @@ use super::{Action, Body, Sched};
 use crate::process::crew::{INITIALIZE, State};
 use crate::process::job::{Context, Taken, Values};
 use crate::process::readers::{Chore, Reading};
+use crate::process::stuck::Late;
 use crate::process::wire;
 use crate::task::{TaskError, WorkerExit};
 
@@ -161,14 +162,14 @@ impl Sched {
                 *since = now;
                 self.actions.push(Action::Kill(index));
             }
-            State::Starting(_) => self.late(index, now),
+            State::Starting(_) => self.late(index, Late::Slow, now),
             _ => self.kill(index, now),
         }
     }
 
     /// It has not got to `init`, and will not.
-    pub(crate) fn late(&mut self, index: usize, now: Instant) {
-        self.workers[index].late = true;
+    pub(crate) fn late(&mut self, index: usize, why: Late, now: Instant) {
+        self.workers[index].late = Some(why);
         self.kill(index, now);
     }
 
