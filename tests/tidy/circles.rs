@@ -327,7 +327,7 @@ fn tree(text: &str) -> (Vec<Leaf>, usize) {
             Some(after)
                 if after.starts_with(|c: char| c == '_' || c == '{' || c.is_alphanumeric()) =>
             {
-                at += 2
+                at += 2;
             }
             _ => break,
         }
