@@ -255,6 +255,20 @@ impl<T> TaskGroup<T> {
         GroupNext { group: self }
     }
 
+    /// Runs a member here that nobody has begun, if this thread may. True: it did.
+    #[allow(dead_code)] // the thread pool's
+    pub(crate) fn run_one(&self) -> bool {
+        let members: Vec<TaskRef> = {
+            let members = self.shared.lock();
+            let tasks = members.tasks.iter().map(|(_, member)| &member.task);
+            tasks
+                .map(Task::task_ref)
+                .filter(|member| !member.is_finished())
+                .collect()
+        };
+        members.iter().any(TaskRef::run_here)
+    }
+
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
         loop {
             {

@@ -31,9 +31,6 @@ use crate::sync::park::{self, Waited};
 /// microsecond or two.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 
-/// How many times a waiter polls a future that yields, before it parks.
-const CLAIMS: u32 = 16;
-
 /// Work that was started and will end: the one handle of all executors.
 ///
 /// Await it in async code on any runtime, or [`join`](Task::join) it in blocking
@@ -155,18 +152,7 @@ impl<T> Task<T> {
 
     /// Runs it here, if it is queued and this thread may: its result then, or if it has ended before.
     pub(crate) fn help(&mut self) -> Option<Result<T, TaskError>> {
-        if context::stack_left()
-            && let Some(entry) = context::take_newest(self.handle.address())
-        {
-            let _ran = entry.run();
-        }
-        // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
-        // long waits for others, who come only when this thread makes room.
-        for _ in 0..CLAIMS {
-            if self.handle.is_done() || !context::stack_left() || !self.handle.claim_and_run() {
-                break;
-            }
-        }
+        self.handle.as_ref().run_here();
         self.try_join()
     }
 

@@ -145,6 +145,11 @@ impl TaskRef {
         self.0.cancel()
     }
 
+    /// Runs it here, if it is queued and this thread may. True: it did.
+    pub(crate) fn run_here(&self) -> bool {
+        self.0.run_here()
+    }
+
     /// Schedules a future that sleeps, as its waker would.
     pub(crate) fn wake(&self) {
         self.0.wake();

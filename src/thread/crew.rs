@@ -453,8 +453,13 @@ impl Crew {
     /// For one that has blocked: how long it parks at most before it asks again for the thread that the system
     /// has refused.
     pub(super) fn nap(&self) -> Option<Duration> {
-        // A hint: a refusal of its own it sees.
-        self.refused.load(Ordering::Relaxed).then_some(STALL)
+        self.lacks_threads().then_some(STALL)
+    }
+
+    /// The system has refused a thread for work that is queued.
+    pub(super) fn lacks_threads(&self) -> bool {
+        // A hint: a refusal of its own a thread sees.
+        self.refused.load(Ordering::Relaxed)
     }
 
     #[cold]

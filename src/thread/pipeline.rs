@@ -17,6 +17,9 @@
 //! 2. The feeder makes a task of each item, adds its handle to the tasks (in order) or to the group
 //!    (in any order), and queues it in the pool. A pool that has been shut down refuses it: the
 //!    feeder runs it.
+//!    Where the system gives no thread, a worker of the pool feeds, and does not wait for room. If none comes, because the
+//!    pool lacks a thread, too, a consumer that has nothing to wait for pulls one item itself, and in any order
+//!    it runs one itself that nobody has begun: what the sequential program would do there.
 //! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does: it
 //!    runs the item itself if nobody has begun it and the pool's rules allow that. In any order, it
 //!    waits for the group's next task. Only if there is no task it leaves a waker for the feeder.
@@ -59,6 +62,16 @@ type Source<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>
 
 /// What the next call gives: how an item has ended, or the iterator's panic; `None` at the end.
 pub(super) type Given<R> = Option<Outcome<R>>;
+
+/// After an item has been pulled.
+enum After<R> {
+    /// There is room for the next one.
+    Go(Source<R>),
+    /// The source is in its place.
+    Wait,
+    /// It has been dropped.
+    End,
+}
 
 /// What the feeder and the consumer share.
 struct Pipeline<R> {
@@ -136,7 +149,7 @@ impl<R: Send + 'static> Pipeline<R> {
             .stack_size(self.crew.config().stack_bytes())
             .spawn(move || runnable.run());
         if thread.is_err() {
-            // A worker does it, or this thread, and does not wait for room.
+            // A worker does it, or a pool that has been shut down this thread, and does not wait for room.
             let _closed = task.try_join();
             let (runnable, other) = feeder(Duration::ZERO);
             task = other;
@@ -158,35 +171,71 @@ impl<R: Send + 'static> Pipeline<R> {
         // It counts only where the system gives no thread, and a worker has to do it.
         let _blocked = Blocked::begin();
         let mut next = self.wait_for_room(linger);
-        while let Some(mut source) = next {
-            let (runnable, task) = match panic::catch(&mut source) {
-                Ok(Some(pair)) => pair,
-                Ok(None) => return self.end(panic::catch(|| drop(source)).err()),
-                Err(panic) => {
-                    contain(|| drop(source));
-                    return self.end(Some(panic));
-                }
+        while let Some(source) = next {
+            next = match self.pull(source, State::reserve) {
+                After::Go(source) => Some(source),
+                After::Wait => self.wait_for_room(linger),
+                After::End => None,
             };
-            let mut state = self.state.lock();
-            if state.over {
-                drop(state);
-                task.cancel();
-                return contain(|| drop(source));
-            }
-            match &state.group {
-                // It has not begun, so nobody is woken under the lock.
-                Some(group) => _ = group.add(task),
-                None => state.tasks.push_back(task),
-            }
-            let waker = state.waker.take();
-            next = state.reserve(source);
-            drop(state);
-            self.run(runnable);
-            wake(waker);
-            if next.is_none() {
-                next = self.wait_for_room(linger);
-            }
         }
+    }
+
+    /// The consumer has nothing to wait for. It pulls one item itself if nobody else is there to do it; true: it did.
+    fn feed_one(&self) -> bool {
+        if !self.crew.lacks_threads() {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let source = state.source.take();
+        let Some(source) = source.and_then(|source| state.reserve(source)) else {
+            return false;
+        };
+        drop(state);
+        let _blocked = Blocked::begin();
+        // A feeder that comes meanwhile finds no source, and ends.
+        self.pull(source, |state, source| {
+            state.source = Some(source);
+            None
+        });
+        true
+    }
+
+    /// Makes a task of the next item, for which a place is kept; `next` says, under the lock, whether to go on.
+    fn pull(
+        &self,
+        mut source: Source<R>,
+        next: impl FnOnce(&mut State<R>, Source<R>) -> Option<Source<R>>,
+    ) -> After<R> {
+        let (runnable, task) = match panic::catch(&mut source) {
+            Ok(Some(pair)) => pair,
+            Ok(None) => {
+                self.end(panic::catch(|| drop(source)).err());
+                return After::End;
+            }
+            Err(panic) => {
+                contain(|| drop(source));
+                self.end(Some(panic));
+                return After::End;
+            }
+        };
+        let mut state = self.state.lock();
+        if state.over {
+            drop(state);
+            task.cancel();
+            contain(|| drop(source));
+            return After::End;
+        }
+        match &state.group {
+            // It has not begun, so nobody is woken under the lock.
+            Some(group) => _ = group.add(task),
+            None => state.tasks.push_back(task),
+        }
+        let waker = state.waker.take();
+        let next = next(&mut state, source);
+        drop(state);
+        self.run(runnable);
+        wake(waker);
+        next.map_or(After::Wait, After::Go)
     }
 
     /// The source, when there is room for an item. `None`: it has been dropped, or there was no room for long.
@@ -346,6 +395,12 @@ impl<R: Send + 'static> Consumer<R> {
         })
     }
 
+    /// In any order: runs an item that nobody has begun if the pool lacks a thread for it; true: it did.
+    fn run_one(&self) -> bool {
+        let lacks_threads = self.pipeline.crew.lacks_threads();
+        lacks_threads && self.group.as_ref().is_some_and(TaskGroup::run_one)
+    }
+
     fn end(&self) -> Given<R> {
         self.pipeline.state.lock().ending.take().map(Err)
     }
@@ -357,6 +412,9 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
         if found.is_pending() {
             park::wait_anyway(|waker| {
                 found = self.poll_next_task(Some(waker));
+                if found.is_pending() && self.pipeline.feed_one() {
+                    found = self.poll_next_task(Some(waker));
+                }
                 found.is_ready()
             });
         }
@@ -368,7 +426,10 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
         }
         let mut given = None;
         park::wait_anyway(|waker| {
-            let poll = self.poll_task(&mut Context::from_waker(waker));
+            let mut poll = self.poll_task(&mut Context::from_waker(waker));
+            if poll.is_pending() && self.run_one() {
+                poll = self.poll_task(&mut Context::from_waker(waker));
+            }
             poll.map(|result| given = result).is_ready()
         });
         given

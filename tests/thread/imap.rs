@@ -815,38 +815,87 @@ fn next_blocks_an_event_loop() {
     });
 }
 
+/// A pool of one worker, in a process that gets no more threads: there is no room for a stack of eight mebibytes.
+fn last_worker() -> Arc<ThreadPool> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let pool = Arc::new(ThreadPool::with_threads(1));
+    // Its worker has from where to allocate.
+    assert_eq!(pool.map(0..10_000_u64, |n| n).len(), 10_000);
+    assert_eq!(pool.install(|| vec![1_u8; 1 << 10].len()), 1 << 10);
+    let maximum = getrlimit(Resource::As).maximum;
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
+    let current = Some(pages * rustix::param::page_size() as u64 + (7 << 20));
+    setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
+    pool
+}
+
+/// A thousand items that no feeder of its own pulls, in order and in any order.
+fn sums(pool: &ThreadPool) {
+    let input = || {
+        (0..1000_u64).inspect(|_| {
+            assert_ne!(thread::current().name(), Some("trefoil-imap"));
+        })
+    };
+    assert!(pool.imap(input(), |n| n).eq(0..1000));
+    assert_eq!(pool.imap_unordered(input(), |n| n).sum::<u64>(), 499_500);
+}
+
 #[test]
 fn without_a_thread_a_worker_feeds_or_the_consumer() {
     alone(
         "imap::without_a_thread_a_worker_feeds_or_the_consumer",
         "",
         || {
-            use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-            let pool = Arc::new(ThreadPool::with_threads(1));
-            // Its worker has from where to allocate.
-            assert_eq!(pool.map(0..10_000_u64, |n| n).len(), 10_000);
-            assert_eq!(pool.install(|| vec![1_u8; 1 << 10].len()), 1 << 10);
-            let maximum = getrlimit(Resource::As).maximum;
-            let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-            let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
-            // No room for a stack of eight mebibytes.
-            let current = Some(pages * rustix::param::page_size() as u64 + (7 << 20));
-            setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
-            let input = || {
-                (0..1000_u64).inspect(|_| {
-                    assert_ne!(thread::current().name(), Some("trefoil-imap"));
-                })
-            };
-            let sums = |pool: &ThreadPool| {
-                assert!(pool.imap(input(), |n| n).eq(0..1000));
-                assert_eq!(pool.imap_unordered(input(), |n| n).sum::<u64>(), 499_500);
-            };
+            let pool = last_worker();
             sums(&pool);
             let inner = Arc::clone(&pool);
             pool.install(move || {
                 inner.shutdown(Shutdown::Wait);
                 sums(&inner);
             });
+        },
+    );
+}
+
+#[test]
+fn without_a_thread_the_only_worker_consumes_and_does_all_of_it() {
+    alone(
+        "imap::without_a_thread_the_only_worker_consumes_and_does_all_of_it",
+        "",
+        || {
+            let pool = last_worker();
+            pool.install(|| sums(&pool));
+            // Nested once more, with items that wait themselves.
+            let inner = Arc::clone(&pool);
+            let double = move |n: u64| inner.spawn(move || 2 * n).join().unwrap();
+            let inner = Arc::clone(&pool);
+            let nested = move |n: u64| {
+                let ordered = inner.imap(0..n, double.clone()).sum::<u64>();
+                ordered + inner.imap_unordered(0..n, double.clone()).sum::<u64>()
+            };
+            let outer = || pool.imap(0..10_u64, nested.clone()).collect::<Vec<_>>();
+            let expected: Vec<u64> = (0..10_u64).map(|n| 2 * n * n.saturating_sub(1)).collect();
+            assert_eq!(pool.install(outer), expected);
+            // What is pulled is no more than what is asked for, so that the input may depend on what has been given.
+            for ordered in [true, false] {
+                let (tell, told) = mpsc::channel();
+                let input = iter::once(0).chain(told);
+                let mut results = if ordered {
+                    pool.imap(input, |n: u64| n + 1)
+                } else {
+                    pool.imap_unordered(input, |n: u64| n + 1)
+                };
+                let last = pool.install(move || {
+                    for n in 0..50 {
+                        assert_eq!(results.next(), Some(n + 1));
+                        tell.send(n + 1).unwrap();
+                    }
+                    drop(tell);
+                    (results.next(), results.next())
+                });
+                assert_eq!(last, (Some(51), None));
+            }
         },
     );
 }

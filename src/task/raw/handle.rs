@@ -16,6 +16,9 @@ use crate::task::context::GUESTS;
 use crate::task::state::Look;
 use crate::task::{TaskError, awaited, context};
 
+/// How many times a waiter polls a future that yields, before it parks.
+const CLAIMS: u32 = 16;
+
 /// The handle's half of a task with output `T`.
 pub(in crate::task) struct Handle<T> {
     cell: ManuallyDrop<Ref>,
@@ -60,12 +63,6 @@ impl<T> Handle<T> {
             Look::Pending | Look::Lent if self.cell.is_lost() => Look::Taken,
             look => look,
         }
-    }
-
-    /// What distinguishes the task from all others of this moment.
-    #[inline]
-    pub(in crate::task) fn address(&self) -> usize {
-        self.cell.address()
     }
 
     /// Some thread is running it, or polling it, now.
@@ -253,9 +250,39 @@ impl<T> Handle<T> {
         self.cell.needs_this_thread()
     }
 
+    pub(in crate::task) fn as_ref(&self) -> &Ref {
+        &self.cell
+    }
+}
+
+impl Ref {
+    /// Runs the task here, if it is queued and this thread may. True: it did.
+    pub(in crate::task) fn run_here(&self) -> bool {
+        let mut helped = false;
+        if context::stack_left()
+            && let Some(entry) = context::take_newest(self.address())
+        {
+            let _ran = entry.run();
+            helped = true;
+        }
+        // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
+        // long waits for others, who come only when this thread makes room.
+        for _ in 0..CLAIMS {
+            if self.header().is_done()
+                || self.is_lost()
+                || !context::stack_left()
+                || !self.claim_and_run()
+            {
+                break;
+            }
+            helped = true;
+        }
+        helped
+    }
+
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
     /// threads whose home has its tag, or, if the tag says so or is 0, by anybody.
-    pub(in crate::task) fn claim_and_run(&self) -> bool {
+    fn claim_and_run(&self) -> bool {
         let tag = self.header().tag.load(Ordering::Relaxed);
         let at_home = tag == 0 || tag & !GUESTS == context::home();
         if !at_home && tag & GUESTS == 0 {
@@ -265,7 +292,7 @@ impl<T> Handle<T> {
             return false;
         }
         // SAFETY: T6: `claim` added the reference that this one takes over.
-        let claimed = unsafe { Ref::from_raw(self.cell.0) };
+        let claimed = unsafe { Ref::from_raw(self.0) };
         // SAFETY: T1, T8: `claim` has set RUNNING, for us, and the work has not been touched since; it is called once.
         let run = |claimed: Ref| unsafe { claimed.run_started() };
         // A worker that is inside of another pool leaves it for as long as this takes.
