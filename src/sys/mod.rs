@@ -15,7 +15,6 @@ pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod poller;
 pub(crate) mod prefetch;
-pub(crate) mod processor;
 pub(crate) mod refused;
 pub(crate) mod room;
 pub(crate) mod segment;

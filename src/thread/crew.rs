@@ -48,7 +48,6 @@ use super::grain::Grain;
 use super::guest::Lease;
 use super::idle::{Idle, Need, Recruit, Role, STALL};
 use super::inside;
-use super::placement::Placement;
 use super::places::Place;
 use super::queue::{self, Injector, Mode, Slots, Work};
 use super::raw::share::Share;
@@ -124,7 +123,6 @@ pub(super) struct Crew {
     config: Config,
     idle: Idle<Arc<Slot>>,
     grain: Grain,
-    placement: Placement,
     calls: Calls,
     injector: Injector,
     /// The futures that have not ended.
@@ -179,7 +177,6 @@ impl Crew {
         Self {
             idle: Idle::new(config.threads),
             grain: Grain::default(),
-            placement: Placement::default(),
             calls: Calls::default(),
             injector: Injector::new(),
             futures: Futures::new(),
@@ -253,10 +250,6 @@ impl Crew {
 
     pub(super) fn idle(&self) -> &Idle<Arc<Slot>> {
         &self.idle
-    }
-
-    pub(super) fn placement(&self) -> &Placement {
-        &self.placement
     }
 
     pub(super) fn calls(&self) -> &Calls {
@@ -464,19 +457,6 @@ impl Crew {
 
     #[cold]
     pub(super) fn recruit(self: &Arc<Self>, need: Need) {
-        self.recruit_by(need, Slot::wake);
-    }
-
-    /// As [`recruit`](Self::recruit); the caller goes on working, so whoever comes should do it on another processor.
-    #[cold]
-    pub(super) fn recruit_elsewhere(self: &Arc<Self>, need: Need) {
-        self.recruit_by(need, |slot| {
-            self.placement.before_wake(slot.berth());
-            slot.wake();
-        });
-    }
-
-    fn recruit_by(self: &Arc<Self>, need: Need, wake: impl FnOnce(&Slot)) {
         if self.is_foreign() {
             return;
         }
@@ -484,7 +464,7 @@ impl Crew {
             Recruit::Nobody => {}
             Recruit::Wake(slot) => {
                 record::roused(self.tag, slot.number());
-                wake(slot.as_ref());
+                slot.wake();
             }
             Recruit::Start(role) => {
                 let seat = self.free_seat();

@@ -37,7 +37,6 @@ mod latch;
 mod offer;
 mod pace;
 mod pipeline;
-mod placement;
 mod places;
 mod pool;
 mod queue;

@@ -31,7 +31,7 @@ impl Worker {
         self.jobs().push(job);
         self.jobs().publish();
         match self.crew().idle().publish_hint() {
-            Need::Worker if self.crew().takers() > 0 => self.crew().recruit_elsewhere(Need::Worker),
+            Need::Worker if self.crew().takers() > 0 => self.crew().recruit(Need::Worker),
             Need::Watcher => self.crew().recruit(Need::Watcher),
             Need::Worker | Need::Nobody => {}
         }

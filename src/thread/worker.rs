@@ -41,7 +41,6 @@ use super::crew::Crew;
 use super::grain::{Findings, TINY};
 use super::idle::{self, Bed, Orders, Retire, Role};
 use super::pace::Pace;
-use super::placement::Berth;
 use super::queue::{Local, Mode, Public, Slots, Work};
 use super::raw::current;
 use super::raw::deque::Owner;
@@ -73,7 +72,6 @@ pub(super) struct Slot {
     index: usize,
     /// Its shares of broadcasts.
     post: Post,
-    berth: Berth,
     lending: Lending,
 }
 
@@ -81,10 +79,6 @@ impl Slot {
     /// Wakes the thread from its park, if it is in one.
     pub(super) fn wake(&self) {
         self.unparker.unpark();
-    }
-
-    pub(super) fn berth(&self) -> &Berth {
-        &self.berth
     }
 
     pub(super) fn lending(&self) -> &Lending {
@@ -149,7 +143,6 @@ impl Seat {
             number,
             index,
             post: Post::new(),
-            berth: Berth::default(),
             lending: Lending::default(),
         };
         Self {
@@ -552,10 +545,11 @@ impl Worker {
         if seen && idle.get_up(self.slot()) {
             return Role::Work;
         }
+        let _noted = record::sleeps();
         if on_watch {
-            self.in_bed(Self::keep_watch)
+            self.keep_watch()
         } else {
-            self.sleep()
+            self.rest()
         }
     }
 
@@ -583,19 +577,9 @@ impl Worker {
         self.rest()
     }
 
-    /// In bed (P2), in one manner or the other; see `placement.rs`.
-    fn in_bed(&self, manner: impl FnOnce(&Self) -> Role) -> Role {
-        let berth = &self.seat.slot.berth;
-        berth.lie_down(self.crew.placement());
-        let noted = record::sleeps();
-        let role = manner(self);
-        drop(noted);
-        self.crew.placement().after_wake(berth);
-        role
-    }
-
     fn sleep(&self) -> Role {
-        self.in_bed(Self::rest)
+        let _noted = record::sleeps();
+        self.rest()
     }
 
     /// In bed (P2): until somebody gives orders.

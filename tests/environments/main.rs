@@ -380,10 +380,7 @@ const CALLS: &[(&[c_long], Faults)] = &[
     (&[libc::SYS_prlimit64], &[]),
     (&[libc::SYS_epoll_pwait2], &[]),
     (&[libc::SYS_membarrier], &[]),
-    (
-        &[libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity],
-        &[],
-    ),
+    (&[libc::SYS_sched_getaffinity], &[]),
     (&[libc::SYS_setsockopt], &[("loop", "")]),
     (&[libc::SYS_rt_sigprocmask], &[]),
     (&[libc::SYS_getdents64], &[]),

@@ -10,7 +10,6 @@ mod futures;
 mod hostile;
 mod imap;
 mod lent;
-mod placement;
 mod pool;
 mod siege;
 mod stress;
