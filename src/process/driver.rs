@@ -20,7 +20,7 @@
 //! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
 //! waited for changes with every turn.
 //!
-//! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory).
+//! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory), `strays`.
 //!
 //! Length: the turns of one thread, step after step, over the state that they share.
 
@@ -28,6 +28,8 @@
 mod crowded;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod strays;
 
 use std::cell::Cell;
 use std::io;
@@ -56,7 +58,6 @@ use super::shortcut::Watching;
 use super::stats::Counters;
 use super::stuck::Late;
 use super::wire::{self, Record};
-use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::record;
 use crate::sys::image::image;
@@ -113,8 +114,6 @@ pub(crate) struct Shared {
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) watching: Watching,
     pub(crate) readers: Readers,
-    /// How many tasks have ended and are being told so, without the engine's lock.
-    pub(super) telling: AtomicUsize,
     /// Where large arguments lie.
     pub(crate) lots: Arc<Lots>,
 }
@@ -129,7 +128,6 @@ impl Shared {
             engine: Mutex::new(None),
             watching: Watching::new(),
             readers: Readers::new(),
-            telling: AtomicUsize::new(0),
             lots: Arc::new(Lots::new()),
         })
     }
@@ -154,8 +152,10 @@ pub(crate) struct Driver {
     buffer: Vec<u8>,
     /// What was read ahead.
     ahead: Vec<u8>,
-    /// Those that were let go of and have not ended, when that was last looked at.
+    /// Those that were let go of and have not been reaped.
     strays: Vec<Arc<OwnedFd>>,
+    /// How many tasks have ended and are being told so, without the engine's lock.
+    telling: usize,
     /// Why the last process could not be started.
     refused: Option<io::Error>,
     /// While the thread sleeps: until when at most.
@@ -229,6 +229,7 @@ enum Source {
     Process(usize),
     Words(usize),
     Output(usize),
+    Stray,
 }
 
 impl Driver {
@@ -254,6 +255,7 @@ impl Driver {
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
             strays: Vec::new(),
+            telling: 0,
             refused: None,
             sleeps_until: None,
             lively: epoch.instant,
@@ -304,10 +306,10 @@ impl Driver {
         self.take_in(news);
         self.mail();
         self.turn();
-        // (A task that is just being told has not ended.)
-        let told = self.shared.telling.load(Ordering::Acquire) == 0;
-        if self.sched.is_over() && (told || self.sched.is_killed()) {
+        // (A task that is just being told has not ended; whoever tells it wakes this thread then.)
+        if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
             self.forward.finish();
+            self.reap_strays();
             return None;
         }
         Some(self.rest())
@@ -438,7 +440,7 @@ impl Driver {
             .filter_map(|link| link.let_go_at);
         let soon = crowded.chain(look).chain(last).min();
         let soon = soon.map(|at| at.saturating_duration_since(now));
-        let beat = (now < self.lively || self.sched.is_over()).then_some(BEAT);
+        let beat = (now < self.lively).then_some(BEAT);
         let timeout = timeout.into_iter().chain(soon).chain(beat).min();
         self.sleeps_until = timeout.map(|timeout| now + timeout);
         self.sleep_on(timeout)
@@ -506,6 +508,7 @@ impl Driver {
                     }
                 }
                 Source::Process(index) => self.bury(index),
+                Source::Stray => self.reap_strays(),
             }
         }
     }
@@ -538,6 +541,9 @@ impl Driver {
             if let Some(process) = link.process() {
                 add(Source::Process(index), process, PollFlags::IN);
             }
+        }
+        for stray in &self.strays {
+            add(Source::Stray, stray, PollFlags::IN);
         }
         Sleep {
             sources,
@@ -733,13 +739,19 @@ impl Driver {
                 link.understood();
             }
         }
-        if ended.is_some() {
-            self.shared.telling.fetch_add(1, Ordering::Relaxed); // under the lock
-        }
+        self.telling += usize::from(ended.is_some());
         if self.oversleeps() || self.sched.needs_driver(now) {
             self.shared.mailbox.wake();
         }
         (unwanted, ended, over)
+    }
+
+    /// A task that [`hand_over`](Self::hand_over) gave has been told.
+    pub(super) fn told(&mut self) {
+        self.telling -= 1;
+        if self.telling == 0 && self.sched.is_over() {
+            self.shared.mailbox.wake();
+        }
     }
 
     /// A process can neither be used nor ended. What it has not begun it never will (W3), whatever it does.
@@ -769,10 +781,15 @@ impl Driver {
         }
         let wild = link.wild;
         self.strays.extend(link.process().cloned());
-        self.strays.retain(|stray| link::runs(stray));
+        self.reap_strays();
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, wild, Instant::now());
+    }
+
+    /// (One that outlives the pool loses its parent with the driver's thread, and is reaped with this program.)
+    fn reap_strays(&mut self) {
+        self.strays.retain(|stray| link::runs(stray));
     }
 }
 

@@ -37,7 +37,6 @@ use super::driving;
 use super::job::{Read, Values};
 use super::loan::{self, Source};
 use super::wire;
-use crate::loom::atomic::Ordering;
 use crate::loom::{Condvar, Mutex};
 use crate::sys::ledger::Ledger;
 use crate::task::{TaskError, panic};
@@ -174,6 +173,8 @@ struct State {
     busy: Vec<(u64, Instant)>,
     idle: usize,
     numbers: u64,
+    /// When a reader was last started, or could not be.
+    asked: Option<Instant>,
     closed: bool,
 }
 
@@ -191,6 +192,7 @@ impl Readers {
             busy: Vec::new(),
             idle: 0,
             numbers: 0,
+            asked: None,
             closed: false,
         };
         Self {
@@ -205,9 +207,9 @@ impl Readers {
         if state.waiting.is_empty() {
             return None;
         }
-        // Nobody is at work, but some reader has been told; or none could be started.
+        // Nobody is at work, but some reader has been told; or none could be started, and nobody announces when one can.
         let last = state.busy.iter().map(|(_, since)| *since).max();
-        Some(last.unwrap_or_else(Instant::now) + state.patience())
+        Some(last.max(state.asked).unwrap_or_else(Instant::now) + state.patience())
     }
 
     /// The pool has ended: readers end when nothing is left to do.
@@ -263,6 +265,7 @@ impl Shared {
             return;
         }
         let number = state.numbers;
+        state.asked = Some(now);
         state.numbers += 1;
         state.busy.push((number, now)); // it comes
         drop(state);
@@ -302,8 +305,9 @@ impl Shared {
             if let Some(ended) = ended {
                 let unwanted = ended.finish();
                 panic::contain(|| drop(unwanted));
-                // Pairs with the driver's look, before it ends.
-                self.telling.fetch_sub(1, Ordering::Release);
+                if let Some(engine) = &mut *self.engine.lock() {
+                    engine.told();
+                }
             }
             if over {
                 return;

@@ -23,12 +23,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use libc::{ENOSYS, EPERM, c_long};
+use libc::{EAGAIN, ENOSYS, EPERM, c_long};
 use rustix::fs::MemfdFlags;
 use rustix::io::dup;
 use rustix::process::{Resource, Signal};
+use serde::{Deserialize, Deserializer, Serialize};
 use support::refuse::only;
 use support::{Test, forever, pool, signal, tests, until};
 use trefoil::io::{TcpListener, TcpStream};
@@ -54,6 +56,7 @@ fn main() {
     support::helper(&[
         ("everything", everything),
         ("unheard", unheard),
+        ("held_up", held_up),
         ("stuck", stuck),
         ("orphans", orphans),
         ("names", names),
@@ -318,6 +321,41 @@ fn unheard() {
     println!("dropped");
 }
 
+/// A pool that gets no more threads, while the only one that decodes is held up.
+fn held_up() {
+    let procs = pool(1);
+    let read = |n: u8| Held { waits: n == 0 };
+    let first = procs.spawn(0, read);
+    until(|| HELD.load(Ordering::SeqCst));
+    settle_down();
+    let next = procs.spawn(1, read);
+    std::thread::sleep(Duration::from_millis(20)); // it has come
+    let idle = idles(std::thread::sleep);
+    HELD.store(false, Ordering::SeqCst);
+    first.join().unwrap();
+    next.join().unwrap();
+    println!("{}", idle.err().unwrap_or_default());
+}
+
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// Is held up, or not, when it is decoded.
+#[derive(Serialize)]
+struct Held {
+    waits: bool,
+}
+
+impl<'de> Deserialize<'de> for Held {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let waits = bool::deserialize(deserializer)?;
+        HELD.fetch_or(waits, Ordering::SeqCst);
+        while waits && HELD.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Self { waits })
+    }
+}
+
 /// A pool whose workers never get to `init`: that is an error soon, and then nobody is started any more.
 fn stuck() {
     let how = std::env::var(PLACE).unwrap();
@@ -497,6 +535,11 @@ tests! {
                 None => assert!(said.out.ends_with("late\nnext\ndropped\n"), "{}\n{}", said.out, said.err),
             }
         }
+    }
+
+    fn a_pool_that_gets_no_more_threads_asks_seldom() {
+        let place = format!("refuse {EAGAIN} {} {}", libc::SYS_clone, libc::SYS_clone3);
+        assert_eq!(visit("held_up", &place).unwrap().out, "\n");
     }
 
     fn a_worker_that_hangs_before_init_is_no_orphan() {

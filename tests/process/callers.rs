@@ -9,6 +9,7 @@
 use crate::deadline::sample;
 use crate::support;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
@@ -245,6 +246,30 @@ tests! {
         assert_eq!(many.join().unwrap().len(), 3);
     }
 
+    /// A callback takes its time, and the pool waits for that; its threads sleep meanwhile.
+    fn nobody_looks_again_and_again_while_a_task_is_told() {
+        let procs = pool(1);
+        let (called, calls) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        procs.spawn((), |()| Held).on_done(move |_| {
+            called.send(()).unwrap();
+            let _ = released.recv();
+        });
+        calls.recv().unwrap();
+        thread::scope(|scope| {
+            let ends = scope.spawn(|| procs.shutdown(Shutdown::Wait));
+            until(|| procs.worker_pids().is_empty());
+            thread::sleep(LULL);
+            let before = sleeps();
+            thread::sleep(Duration::from_millis(200));
+            let more = |(thread, count)| count - before.get(&thread).unwrap_or(&0);
+            let most = sleeps().into_iter().map(more).max();
+            assert!(!ends.is_finished());
+            assert!(most.is_some_and(|most| most < 20), "{most:?} wake-ups");
+            drop(release);
+        });
+    }
+
     /// A process that has answered has answered, whatever becomes of it while the answer is being decoded.
     fn an_answer_of_a_process_that_ends_meanwhile_counts() {
         let gate = Gate::close();
@@ -347,6 +372,19 @@ fn goes_on(procs: &ProcessPool) {
 static CLOSED: Mutex<bool> = Mutex::new(false);
 static OPENED: Condvar = Condvar::new();
 static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// How often each thread of this process's pools has gone to sleep.
+fn sleeps() -> HashMap<String, u64> {
+    let of = |task: std::fs::DirEntry| -> Option<(String, u64)> {
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let ours = field("Name:\t")? == "trefoil-proc";
+        let sleeps = field("voluntary_ctxt_switches:\t")?.parse().ok()?;
+        ours.then(|| (field("Pid:\t").unwrap().to_owned(), sleeps))
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks.filter_map(|task| of(task.ok()?)).collect()
+}
 
 /// As long as it lives, who passes waits.
 struct Gate;
