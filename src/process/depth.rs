@@ -9,7 +9,7 @@
 //! **Rejected.** A number of levels: one level takes tens of bytes or thousands, and stacks differ. A stack that grows
 //! (`stacker`): then the destructor of the value overflows another one.
 //!
-//! Tests: `tests/process/callers.rs`, `sys::stack`.
+//! Tests: `tests/process/deep.rs`, `sys::stack`.
 
 use postcard::de_flavors::{Flavor, Slice};
 use postcard::{Error, Result};

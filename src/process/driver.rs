@@ -746,10 +746,11 @@ impl Driver {
         (unwanted, ended, over)
     }
 
-    /// A task that [`hand_over`](Self::hand_over) gave has been told.
-    pub(super) fn told(&mut self) {
+    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that nobody wants.
+    pub(super) fn told(&mut self, unwanted: Option<Values>) {
         self.telling -= 1;
-        if self.telling == 0 && self.sched.is_over() {
+        self.sched.chores.extend(unwanted.map(Chore::Drop));
+        if self.telling == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
             self.shared.mailbox.wake();
         }
     }

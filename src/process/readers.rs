@@ -20,11 +20,14 @@
 //! pool is killed, it ends at once, and what its reading gives is dropped. Nobody waits for a reader but a `Shutdown::Wait` without a
 //! limit.
 //!
+//! A value may nest as deeply as a reader's stack allows, and so may its destructor. What has no owner any more is dropped here, or
+//! on the driver's thread, which has as much; what a `Task` or an `Imap` holds is dropped by whoever drops these, on a stack of any size.
+//!
 //! **Rejected.** Types that are known to be quick because they were so far: the next may not be. Decoding when the task is
 //! joined: it has callbacks, and other tasks that are made of it, which want the value. The threads of `offload`: they have less
 //! stack than a worker, and a result may nest as deeply here as there.
 //!
-//! Tests: `tests/process/callers.rs`, `tests/process/pool.rs`.
+//! Tests: `tests/process/callers.rs`, `tests/process/deep.rs`, `tests/process/pool.rs`.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -303,11 +306,12 @@ impl Shared {
             let (unwanted, ended, over) = handed;
             panic::contain(|| drop(unwanted));
             if let Some(ended) = ended {
-                let unwanted = ended.finish();
-                panic::contain(|| drop(unwanted));
+                // (It may have been decoded by a reader, and this be a caller with less stack.)
+                let mut unwanted = ended.finish();
                 if let Some(engine) = &mut *self.engine.lock() {
-                    engine.told();
+                    engine.told(unwanted.take());
                 }
+                panic::contain(|| drop(unwanted));
             }
             if over {
                 return;

@@ -107,9 +107,9 @@ pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
         .map_or_else(|_| Vec::new(), |values| *values)
 }
 
-fn unwanted<T: Send + 'static>(holds: bool, values: T) -> Option<Values> {
-    let values: Option<Values> = holds.then_some(Box::new(values));
-    values
+fn unwanted<T: Send + 'static>(holds: bool, values: Option<T>) -> Option<Values> {
+    let values: Values = Box::new(values.filter(|_| holds)?);
+    Some(values)
 }
 
 /// Decodes a value, all of it.

@@ -15,7 +15,6 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{Odd, Scratch, Test, note, noted, pool, tests, until};
 use trefoil::{ProcessPool, Shutdown, TaskError};
@@ -323,35 +322,6 @@ tests! {
         assert_ne!(place(1 << 20), driver);
         assert_eq!(place(1000), driver);
     }
-
-    /// Deeper than any stack: who decodes it says so, and lives.
-    fn what_nests_too_deeply_costs_its_item() {
-        const DEEP: u32 = 2_000_000;
-        let codec = |result: Result<u32, TaskError>| match result {
-            Err(TaskError::Codec(error)) => {
-                assert!(error.to_string().contains("nests more deeply"), "{error}");
-            }
-            other => panic!("{other:?}"),
-        };
-        let procs = Arc::new(pool(2));
-        let nest = |depth: u32| Nest(depth, None);
-        assert_eq!(procs.spawn(100, nest).join().unwrap().depth(), 100);
-        codec(procs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
-        codec(procs.spawn(DEEP, nest).join_timeout(LIMIT).map(|nest| nest.depth()));
-        codec(procs.spawn(Nest(DEEP, None), |nest: Nest| nest.depth()).join());
-        let each: Vec<_> = procs.imap([3, DEEP, 5], nest).collect();
-        assert_eq!(each.iter().filter(|result| result.is_ok()).count(), 2);
-        codec(procs.map([3, DEEP, 5], nest).map(|all| all.len() as u32));
-        // A caller with a small stack.
-        let theirs = procs.clone();
-        let small = thread::Builder::new().stack_size(128 << 10).spawn(move || {
-            for _ in 0..50 {
-                codec(theirs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
-            }
-        });
-        small.unwrap().join().unwrap();
-        assert_eq!(procs.stats().died, 0);
-    }
 }
 
 /// Everything but what is held up.
@@ -452,33 +422,5 @@ impl Drop for Kept {
         if self.0 {
             Gate::pass();
         }
-    }
-}
-
-/// As deep as it says, once it has been decoded: written without a recursion, and read by one.
-struct Nest(u32, Option<Box<Nest>>);
-
-impl Nest {
-    fn depth(&self) -> u32 {
-        let (mut depth, mut inner) = (0, &self.1);
-        while let Some(nest) = inner {
-            (depth, inner) = (depth + 1, &nest.1);
-        }
-        depth
-    }
-}
-
-impl Serialize for Nest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut tuple = serializer.serialize_tuple(self.0 as usize + 1)?;
-        (0..self.0).try_for_each(|_| tuple.serialize_element(&1u8))?;
-        tuple.serialize_element(&0u8)?;
-        tuple.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Nest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(|inner| Self(0, inner))
     }
 }

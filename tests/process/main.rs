@@ -22,6 +22,7 @@ mod chaos;
 mod conformance;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+mod deep;
 mod host;
 mod imap;
 mod limits;
@@ -54,6 +55,7 @@ fn main() {
         channel::TESTS,
         chaos::TESTS,
         conformance::TESTS,
+        deep::TESTS,
         host::TESTS,
         imap::TESTS,
         limits::TESTS,

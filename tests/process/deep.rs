@@ -1,0 +1,148 @@
+//! Results that nest deeply: who decodes them, and who drops them.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
+
+use crate::support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::de::Error;
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use support::{Scratch, Test, note, noted, pool, tests, until};
+use trefoil::{Shutdown, TaskError};
+
+/// What should take milliseconds.
+const LIMIT: Duration = Duration::from_secs(30);
+
+tests! {
+    /// Deeper than any stack: who decodes it says so, and lives.
+    fn what_nests_too_deeply_costs_its_item() {
+        const DEEP: u32 = 2_000_000;
+        let codec = |result: Result<u32, TaskError>| match result {
+            Err(TaskError::Codec(error)) => {
+                assert!(error.to_string().contains("nests more deeply"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        };
+        let procs = Arc::new(pool(2));
+        let nest = |depth: u32| Nest(depth, None);
+        assert_eq!(procs.spawn(100, nest).join().unwrap().depth(), 100);
+        codec(procs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
+        codec(procs.spawn(DEEP, nest).join_timeout(LIMIT).map(|nest| nest.depth()));
+        codec(procs.spawn(Nest(DEEP, None), |nest: Nest| nest.depth()).join());
+        let each: Vec<_> = procs.imap([3, DEEP, 5], nest).collect();
+        assert_eq!(each.iter().filter(|result| result.is_ok()).count(), 2);
+        codec(procs.map([3, DEEP, 5], nest).map(|all| all.len() as u32));
+        // A caller with a small stack.
+        let theirs = procs.clone();
+        let small = thread::Builder::new().stack_size(128 << 10).spawn(move || {
+            for _ in 0..50 {
+                codec(theirs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
+            }
+        });
+        small.unwrap().join().unwrap();
+        assert_eq!(procs.stats().died, 0);
+    }
+
+    /// Deeper than its caller's stack, and nobody's any more: its destructor does not run there.
+    fn what_nobody_takes_may_nest_more_deeply_than_its_callers_stack() {
+        const DEEP: u32 = 4_000;
+        let procs = pool(1);
+        let scratch = Scratch::new("deep");
+        let later = |(depth, path): (u32, String)| {
+            until(|| noted(&path) > 0);
+            Nest(depth, None)
+        };
+        thread::scope(|scope| {
+            let small = thread::Builder::new().stack_size(64 << 10);
+            let small = small.spawn_scoped(scope, || {
+                let [one, two] = [(); 2].map(|()| procs.spawn((DEEP, scratch.text()), later));
+                one.detach();
+                assert!(two.cancel());
+                let fails = procs.call(|n: u32| Nest(n, None)).map_task([DEEP, DEEP, 2_000_000]);
+                note(&scratch.text(), 1);
+                assert!(matches!(fails.join(), Err(TaskError::Codec(_))));
+                until(|| procs.stats().pending == 0);
+            });
+            small.unwrap().join().unwrap();
+        });
+        // Its caller may decode the last of them, and end the job with that, while the pool has the first.
+        let small = || {
+            for n in 0..400 {
+                let before = READ.load(Ordering::SeqCst);
+                let fails = procs.call(deep).chunk(1).map_task([(DEEP, 0), (1, 5 * n % 1_000)]);
+                while READ.load(Ordering::SeqCst) == before && !fails.is_finished() {
+                    std::hint::spin_loop();
+                }
+                assert!(matches!(fails.join(), Err(TaskError::Codec(_))));
+            }
+        };
+        thread::scope(|scope| {
+            let builder = thread::Builder::new().stack_size(64 << 10);
+            builder.spawn_scoped(scope, small).unwrap().join().unwrap();
+        });
+        // It is no deeper than a thread can read it that has as much as a worker.
+        let (tell, told) = mpsc::channel();
+        procs.spawn(DEEP, |depth: u32| Nest(depth, None)).on_done(move |nest| tell.send(nest.unwrap().depth()).unwrap());
+        assert_eq!(told.recv().unwrap(), DEEP);
+        procs.shutdown(Shutdown::Wait);
+    }
+}
+
+/// As deep as it says, once it has been decoded: written without a recursion, and read by one.
+struct Nest(u32, Option<Box<Nest>>);
+
+impl Nest {
+    fn depth(&self) -> u32 {
+        let (mut depth, mut inner) = (0, &self.1);
+        while let Some(nest) = inner {
+            (depth, inner) = (depth + 1, &nest.1);
+        }
+        depth
+    }
+}
+
+impl Serialize for Nest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0 as usize + 1)?;
+        (0..self.0).try_for_each(|_| tuple.serialize_element(&1u8))?;
+        tuple.serialize_element(&0u8)?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Nest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|inner| Self(0, inner))
+    }
+}
+
+/// How many of these have been decoded.
+static READ: AtomicUsize = AtomicUsize::new(0);
+
+/// Is decoded if it is deeper than one.
+#[derive(Serialize)]
+struct Counted(Nest);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let nest = Nest::deserialize(deserializer)?;
+        if nest.depth() == 1 {
+            return Err(D::Error::custom("it is shallow"));
+        }
+        READ.fetch_add(1, Ordering::SeqCst);
+        Ok(Self(nest))
+    }
+}
+
+/// After so many microseconds.
+fn deep((depth, micros): (u32, u64)) -> Counted {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_micros(micros) {
+        std::hint::spin_loop();
+    }
+    Counted(Nest(depth, None))
+}
