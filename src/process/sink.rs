@@ -10,11 +10,12 @@ use std::any::type_name;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use postcard::de_flavors::{Flavor, Slice};
 use serde::de::DeserializeOwned;
 
 use super::baggage;
 use super::bulk::Bulk;
-use super::depth::Bytes;
+use super::depth::{self, Bytes};
 use super::job::{Read, Sink, Taken, Values};
 use super::loan::{self, Lending};
 use super::wire;
@@ -121,9 +122,26 @@ fn unwanted<T: Send + 'static>(holds: bool, values: T) -> Option<Values> {
 /// Decodes a value, all of it.
 #[inline(always)]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    if bytes.len() <= depth::SHORT {
+        return decode_from(bytes, Slice::new(bytes));
+    }
+    decode_long(bytes)
+}
+
+#[inline(never)]
+fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    decode_from(bytes, Bytes::new(bytes))
+}
+
+#[inline(always)]
+fn decode_from<'de, T, F>(bytes: &'de [u8], from: F) -> Result<T, String>
+where
+    T: DeserializeOwned,
+    F: Flavor<'de, Remainder = &'de [u8]> + 'de,
+{
     baggage::fresh();
     // (In place, where the compiler sees it: `take_from_bytes` is a call.)
-    let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
+    let mut deserializer = postcard::Deserializer::from_flavor(from);
     let value = T::deserialize(&mut deserializer).map_err(explain)?;
     match deserializer.finalize() {
         Ok([]) if loan::is_unread(bytes) => Err(unread()),
