@@ -104,6 +104,12 @@ impl Outlet {
         self.pages.watched()
     }
 
+    /// Somebody does.
+    pub(crate) fn is_watched(&self) -> bool {
+        let (until, _) = self.watched();
+        until != 0 && clock::now() <= until
+    }
+
     /// How often the parent has sent something.
     pub(crate) fn deliveries(&self) -> u64 {
         self.pages.deliveries()

@@ -9,6 +9,7 @@
 //! Tests: `tests/progress.rs`.
 
 use super::job::{Read, Sink, Taken, Values, Work};
+use super::loan::Lending;
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::TaskError;
@@ -50,8 +51,8 @@ impl Sink for Counted {
         taken
     }
 
-    fn reader(&self, bytes: &[u8]) -> Option<Read> {
-        self.sink.reader(bytes)
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
+        self.sink.reader(bytes, lent)
     }
 
     fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {

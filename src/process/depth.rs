@@ -4,7 +4,8 @@
 //! some of them, so whoever hands them out ([`Bytes`]) sees how deep it is: where the stack ends now. What would need more of it
 //! than this thread has is the codec's error: in a worker the item's, in the parent the result's.
 //!
-//! The first [`SHALLOW`] bytes of stack are not asked for.
+//! The first [`SHALLOW`] bytes of stack are not asked for, and of a value of [`SHORT`] bytes, which are no more levels,
+//! nothing is.
 //!
 //! **Rejected.** A number of levels: one level takes tens of bytes or thousands, and stacks differ. A stack that grows
 //! (`stacker`): then the destructor of the value overflows another one.
@@ -16,6 +17,9 @@ use postcard::{Error, Result};
 
 use super::baggage;
 use crate::sys::stack;
+
+/// What is no longer is decoded without a look, as most items of a large `map` are.
+pub(crate) const SHORT: usize = 8;
 
 /// So much of the stack is there.
 const SHALLOW: usize = 16 << 10;

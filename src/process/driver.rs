@@ -49,7 +49,7 @@ use super::crew::State;
 use super::forward::Forward;
 use super::job::{Job, Values};
 use super::link::{self, Link, Received};
-use super::loan::Lots;
+use super::loan::{Lending, Lots};
 use super::mailbox::{Mail, Mailbox};
 use super::memory::OomKills;
 use super::readers::{Chore, Part, Readers, Reading, Speaker, place};
@@ -699,17 +699,22 @@ impl Driver {
             return Ok(0);
         };
         let before = self.sched.chores.len();
-        let used = self.sched.receive(index, bytes, Instant::now())?;
-        if used > 0 {
-            // They came with the next value, and that may have to be waited for.
+        let (list, ledger) = (std::mem::take(&mut link.lent), Some(&link.ledger));
+        let lent = Lending {
+            list: &list,
+            ledger,
+        };
+        let used = self.sched.receive(index, bytes, &lent, Instant::now())?;
+        if used == 0 {
+            link.lent = list; // it came before the next value, and that may have to be waited for
+        } else {
             let bag = std::mem::take(&mut link.bag);
-            let lent = std::mem::take(&mut link.lent);
             // (Nobody may want that one; then the first reading is another's.)
             let mut chores = self.sched.chores[before..].iter_mut();
             if let Some(Chore::Read(reading)) = chores.next()
                 && reading.place.start == place(bytes).start
             {
-                (reading.bag, reading.lent) = (bag, lent);
+                (reading.bag, reading.lent) = (bag, list);
             }
         }
         Ok(used)

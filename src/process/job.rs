@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use super::baggage::Packed;
 use super::chunk::Piece;
+use super::loan::Lending;
 use super::wire::CodeRef;
 use crate::task::{TaskError, panic};
 
@@ -45,9 +46,10 @@ pub(crate) trait Sink: Send {
     /// cannot be decoded. Only where there is no [`reader`](Self::reader) for them.
     fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken;
 
-    /// How the values at the front of `bytes` are decoded elsewhere (`readers`); `None`: that takes no time.
-    fn reader(&self, bytes: &[u8]) -> Option<Read> {
-        let _ = bytes;
+    /// How the values at the front of `bytes`, of whose first is missing what is `lent`, are decoded elsewhere (`readers`);
+    /// `None`: that takes no time.
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
+        let _ = (bytes, lent);
         None
     }
 

@@ -45,6 +45,7 @@ use std::sync::{Arc, OnceLock};
 use super::baggage::{self, Parcel};
 use super::raw_plain::{Plain, numbers_from, numbers_of};
 use super::ring::Ring;
+use super::wire;
 use crate::loom::per_thread;
 use crate::sys::arena::{self, Block, Home, Sight};
 use crate::sys::fork;
@@ -337,6 +338,41 @@ impl Source {
     }
 }
 
+/// What is missing in a worker's next value, if anything is, and of whom.
+#[derive(Debug)]
+pub(crate) struct Lending<'a> {
+    pub(crate) list: &'a [u64],
+    pub(crate) ledger: Option<&'a Arc<Ledger>>,
+}
+
+/// How many pieces are few.
+const FEW: usize = 16;
+
+impl Lending<'_> {
+    pub(crate) const NONE: Lending<'static> = Lending {
+        list: &[],
+        ledger: None,
+    };
+
+    /// It is no more than `bytes` in few pieces.
+    pub(crate) fn is_within(&self, bytes: usize) -> bool {
+        let pieces = self.list.as_chunks::<3>().0;
+        let lengths = pieces.iter().map(|[_, _, length]| *length);
+        let sum = lengths.fold(0, u64::saturating_add);
+        pieces.len() <= FEW && sum <= bytes as u64
+    }
+
+    /// Decodes the value at the front of `bytes`, which lacks it, and what else is there.
+    pub(crate) fn reading<T>(&self, bytes: &[u8], work: impl FnOnce() -> T) -> T {
+        match (self.list, self.ledger, wire::value(bytes)) {
+            ([_, ..], Some(ledger), Some((value, _))) => {
+                reading(self.list, value, || Source::Area(ledger.clone()), work)
+            }
+            _ => work(),
+        }
+    }
+}
+
 /// What is missing in some bytes.
 #[derive(Debug)]
 struct Missing {
@@ -438,6 +474,17 @@ mod tests {
             assert!(numbers([elsewhere, 8, 16], &ledger).unwrap().is_empty());
         }
         assert!(numbers([0, 8, 16], &ledger).is_err(), "nobody has read it");
+    }
+
+    #[test]
+    fn little_that_is_lent_is_few_bytes_in_few_pieces() {
+        let within = |list: &[u64]| {
+            let lent = Lending { list, ledger: None };
+            lent.is_within(100)
+        };
+        assert!(within(&[]) && within(&[1, 0, 100]) && within(&[1, 0, 50, 2, 50, 50]));
+        assert!(!within(&[1, 0, 101]) && !within(&[1, 0, 1, 2, 8, u64::MAX]));
+        assert!(!within(&[0; 3 * (FEW + 1)]));
     }
 
     #[test]

@@ -40,6 +40,7 @@ use super::driver::{Driver, Shared};
 use super::driving::{self, Driving};
 use super::job::{Read, Sink, Taken, Values, Work};
 use super::link::{self, Link};
+use super::loan::Lending;
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::sched::How;
@@ -364,8 +365,8 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Late<A, R> {
         self.one.types()
     }
 
-    fn reader(&self, bytes: &[u8]) -> Option<Read> {
-        self.one.reader(bytes)
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
+        self.one.reader(bytes, lent)
     }
 
     // (And nobody else's work waits for the thread on which it is dropped.)

@@ -16,6 +16,7 @@ use std::task::Waker;
 use serde::de::DeserializeOwned;
 
 use super::job::{Read, Sink, Taken, Values};
+use super::loan::Lending;
 use super::sink::{decode, own, reader, take_values, undecodable};
 use crate::loom::Mutex;
 use crate::task::{TaskError, panic};
@@ -167,8 +168,8 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Each<A, R> {
         taken
     }
 
-    fn reader(&self, bytes: &[u8]) -> Option<Read> {
-        reader::<R>(bytes)
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
+        reader::<R>(bytes, lent)
     }
 
     fn take(&mut self, index: usize, values: Values, _: usize) -> Option<Values> {

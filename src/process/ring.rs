@@ -1,8 +1,8 @@
 //! Where the next large result goes, in the memory that a worker lends to its parent.
 //!
 //! **Job.** Blocks one behind the other, given back in the order in which they were taken: results are
-//! heard in their order. When none is out the next lies at the front again, where pages and caches
-//! know it.
+//! heard in their order. When none is out the next lies behind the last one, too, for as long as that is within the first
+//! [`TURN`] bytes, and at the front again after these.
 //!
 //! **Protocol.** The worker writes a block and then the record that names it. Where the record ends in the
 //! stream of all that the worker says, there the block is *due*. The parent copies the block when it decodes the record,
@@ -14,19 +14,24 @@
 //!   is behind what the parent has taken. (Release in `took`, Acquire in `take`: the parent's reading
 //!   comes before the worker's next writing.)
 //!
-//! **Rejected.** A word for each block, by which the parent gives it back: the order says it all.
+//! **Rejected.** Always at the front while none is out: see [`TURN`]. A word for each block, by which the parent gives it back: the order says it all.
 //!
 //! Tests: below; `checks/tests/loan_models.rs` (under loom); `tests/process/bulk.rs`.
 
 use std::collections::VecDeque;
 
 use crate::loom::atomic::{AtomicU64, Ordering};
+#[cfg(not(loom))]
+use crate::sys::arena::TURN;
 
 /// Blocks begin at multiples of it.
 #[cfg(not(loom))]
 const GRAIN: usize = 64;
 #[cfg(loom)]
 const GRAIN: usize = 1;
+
+#[cfg(loom)]
+const TURN: usize = 2;
 
 /// No record has ended with it yet.
 const UNSETTLED: u64 = u64::MAX;
@@ -77,7 +82,7 @@ impl Ring {
     }
 
     fn rewind(&mut self) {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.head >= TURN.min(self.capacity) {
             self.head = 0;
         }
     }
@@ -92,6 +97,9 @@ impl Ring {
         self.release(taken);
         let length = length.max(1).checked_next_multiple_of(GRAIN)?;
         let front = self.out.front().map(|out| out.start);
+        if front.is_none() && length > self.capacity - self.head {
+            self.head = 0;
+        }
         let (start, limit) = match front {
             // The room goes on at the front of the memory, and ends at the oldest block.
             Some(front) if self.head <= front => (self.head, front),
@@ -120,10 +128,12 @@ impl Ring {
 
     /// There will be no such record.
     pub(crate) fn abandon(&mut self) {
-        while self.out.back().is_some_and(|out| out.due == UNSETTLED) {
+        let mut head = self.head;
+        while let Some(out) = self.out.back().filter(|out| out.due == UNSETTLED) {
+            head = out.start;
             self.out.pop_back();
         }
-        self.head = self.out.back().map_or(0, |out| out.end);
+        self.head = self.out.back().map_or(head, |out| out.end);
     }
 }
 
@@ -165,6 +175,22 @@ mod tests {
         took(&taken, 9);
         ring.release(&taken);
         assert!(ring.is_empty());
+    }
+
+    #[test]
+    fn what_comes_one_by_one_goes_round_in_the_first_bytes() {
+        let taken = AtomicU64::new(0);
+        let mut ring = Ring::new(2 * TURN);
+        let length = TURN / 4;
+        for position in 1..100 {
+            let place = (position as usize - 1) % 4 * length;
+            assert_eq!(ring.take(length, &taken), Some(place));
+            ring.abandon();
+            assert_eq!(ring.take(length, &taken), Some(place), "once more");
+            ring.settle(position);
+            took(&taken, position);
+        }
+        assert_eq!(ring.take(2 * TURN, &taken), Some(0), "all of it");
     }
 
     /// Against a plain list of what is out.

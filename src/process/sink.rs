@@ -10,12 +10,14 @@ use std::any::type_name;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use postcard::de_flavors::{Flavor, Slice};
 use serde::de::DeserializeOwned;
 
 use super::baggage;
-use super::depth::Bytes;
+use super::bulk::Bulk;
+use super::depth::{self, Bytes};
 use super::job::{Read, Sink, Taken, Values};
-use super::loan;
+use super::loan::{self, Lending};
 use super::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
@@ -65,16 +67,20 @@ const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 
 /// See [`Sink::reader`].
 #[inline]
-pub(crate) fn reader<R: DeserializeOwned + Send + 'static>(bytes: &[u8]) -> Option<Read> {
+pub(crate) fn reader<R: DeserializeOwned + Send + 'static>(
+    bytes: &[u8],
+    lent: &Lending<'_>,
+) -> Option<Read> {
     let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
-    let quick = is_plain(type_name::<R>()) && (bytes.len() <= LONG || !long());
-    (!quick).then_some(read::<R>)
+    let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
+    (!is_short || !is_plain(type_name::<R>())).then_some(read::<R>)
 }
 
-/// A type of this name is made of the language's and the standard library's, so decoding it runs nobody's code but
-/// serde's, and is no recursion: nobody else may say how such types are decoded. (A name is enough: what comes of a
+/// A type of this name is made of the language's and the standard library's, and [`Bulk`]s, so decoding it runs nobody's code but
+/// serde's and ours, and is no recursion: nobody else may say how such types are decoded. (A name is enough: what comes of a
 /// name that lies is a result decoded where it holds up others.)
 fn is_plain(name: &str) -> bool {
+    let (bulk, _) = type_name::<Bulk<u8>>().split_once('<').unwrap_or_default();
     let word =
         |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':' || !byte.is_ascii();
     let mut words = name.as_bytes().split(|byte| !word(*byte));
@@ -83,6 +89,7 @@ fn is_plain(name: &str) -> bool {
         b"u8" | b"u16" | b"u32" | b"u64" | b"u128" | b"usize" => true,
         b"i8" | b"i16" | b"i32" | b"i64" | b"i128" | b"isize" => true,
         b"f32" | b"f64" | b"bool" | b"char" | b"str" => true,
+        _ if word == bulk.as_bytes() => true,
         _ => ["alloc::", "core::", "std::"]
             .iter()
             .any(|root| word.starts_with(root.as_bytes())),
@@ -115,9 +122,26 @@ fn unwanted<T: Send + 'static>(holds: bool, values: Option<T>) -> Option<Values>
 /// Decodes a value, all of it.
 #[inline(always)]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    if bytes.len() <= depth::SHORT {
+        return decode_from(bytes, Slice::new(bytes));
+    }
+    decode_long(bytes)
+}
+
+#[inline(never)]
+fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    decode_from(bytes, Bytes::new(bytes))
+}
+
+#[inline(always)]
+fn decode_from<'de, T, F>(bytes: &'de [u8], from: F) -> Result<T, String>
+where
+    T: DeserializeOwned,
+    F: Flavor<'de, Remainder = &'de [u8]> + 'de,
+{
     baggage::fresh();
     // (In place, where the compiler sees it: `take_from_bytes` is a call.)
-    let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
+    let mut deserializer = postcard::Deserializer::from_flavor(from);
     let value = T::deserialize(&mut deserializer).map_err(explain)?;
     match deserializer.finalize() {
         Ok([]) if loan::is_unread(bytes) => Err(unread()),
@@ -215,8 +239,8 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for One<A, R> {
         take_values(bytes, most, take, || false)
     }
 
-    fn reader(&self, bytes: &[u8]) -> Option<Read> {
-        reader::<R>(bytes)
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
+        reader::<R>(bytes, lent)
     }
 
     fn take(&mut self, _: usize, values: Values, _: usize) -> Option<Values> {
@@ -319,8 +343,8 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Many<A, R> {
         taken
     }
 
-    fn reader(&self, bytes: &[u8]) -> Option<Read> {
-        reader::<R>(bytes)
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
+        reader::<R>(bytes, lent)
     }
 
     fn take(&mut self, index: usize, values: Values, _: usize) -> Option<Values> {
@@ -372,12 +396,13 @@ mod tests {
             type_name::<u64>(),
             type_name::<Option<(String, [Vec<f32>; 3])>>(),
             type_name::<HashMap<Box<str>, Result<char, std::time::Duration>>>(),
+            type_name::<Option<(u8, Vec<Bulk<f64>>)>>(),
         ];
         let slow = [
             type_name::<Theirs>(),
             type_name::<Vec<(u8, Theirs)>>(),
             type_name::<Box<dyn Send>>(),
-            type_name::<crate::process::Bulk<u8>>(),
+            type_name::<(Bulk<u8>, Theirs)>(),
             type_name::<crate::process::channel::Sender<u8>>(),
         ];
         assert!(quick.iter().all(|name| is_plain(name)));

@@ -43,7 +43,6 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::baggage::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet, QUICK};
 use super::call::{Canceller, calls};
-use super::clock;
 use super::loan::{self, Back, Source, View};
 use super::memory::Memory;
 use super::shortcut::LOOK;
@@ -194,12 +193,17 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                 let begun = batch.begun();
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 desk.outlet.record(&wire::end(sequence, begun, nanos));
+                // (Before or after others hear of the end, whichever holds them up less.)
+                let (marks, is_watched) = (nanos >= QUICK, desk.outlet.is_watched());
+                if marks && is_watched {
+                    desk.outlet.mark();
+                }
                 let later =
                     inlet.has_brief() || inlet.lingers(&desk.outlet) && desk.outlet.is_heard();
                 if !later {
                     desk.outlet.flush();
                 }
-                if nanos >= QUICK {
+                if marks && !is_watched {
                     desk.outlet.mark();
                 }
             }
@@ -317,10 +321,10 @@ impl Inlet {
 
     /// Where somebody looks for the results: looks for the next frame, for a moment. True: it is here.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
-        let (until, yields) = outlet.watched();
-        if until == 0 || clock::now() > until || outlet.is_half_full() {
+        if !outlet.is_watched() || outlet.is_half_full() {
             return false;
         }
+        let (_, yields) = outlet.watched();
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
         while self.bytes.is_empty() && !self.takes_letter() {

@@ -9,7 +9,8 @@
 //! 1. A `Home` is a memfd of [`CAPACITY`] bytes, sparse, and one mapping of it. Others get a descriptor that is open
 //!    for reading only, so nobody else maps it to write by accident. (Who wants to can open it anew, by its name in `/proc`.)
 //!    Who has no room for a mapping reads it ([`read`]).
-//! 2. [`Home::lend`] takes the first room that is large enough, reserves what has never been used of it
+//! 2. [`Home::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
+//!    first room that is large enough; reserves what has never been used of it
 //!    (where the machine has no memory left that is an error here, and not a signal later), and fills it. Dropping
 //!    the block gives the room back. When the last one is back, what lies behind the first [`KEPT`] bytes is given back
 //!    to the system.
@@ -52,6 +53,11 @@ use crate::sys::{fork, room, segment};
 
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;
+
+/// How much is used in turn while little is lent: more than the caches that a processor has for itself, and not much of the
+/// one that all have. What a receiver has just read is in its own cache, too, and to write to it there takes
+/// many times as long as to write to what neither has any more.
+pub(crate) const TURN: usize = 4 << 20;
 
 /// How much is kept while nothing is lent.
 pub(crate) const KEPT: usize = 32 << 20;
@@ -114,6 +120,8 @@ impl Drop for Mapping {
 #[derive(Debug)]
 struct Free {
     holes: BTreeMap<usize, usize>,
+    /// Where to look for room first.
+    next: usize,
     /// Y82.
     touched: usize,
     out: usize,
@@ -122,19 +130,46 @@ struct Free {
 }
 
 impl Free {
-    /// Room for `length` bytes: the first there is.
+    /// Room for `length` bytes.
     fn take(&mut self, length: usize) -> Option<usize> {
         if self.broken {
             return None;
         }
-        let mut holes = self.holes.iter();
-        let (&offset, &have) = holes.find(|(_, have)| **have >= length)?;
-        self.holes.remove(&offset);
-        if have > length {
-            self.holes.insert(offset + length, have - length);
+        let (hole, offset) = self.in_turn(length).or_else(|| self.first(length))?;
+        let end = hole + self.holes.remove(&hole)?;
+        if offset > hole {
+            self.holes.insert(hole, offset - hole);
         }
+        if end > offset + length {
+            self.holes.insert(offset + length, end - offset - length);
+        }
+        self.next = match offset + length < TURN {
+            true => offset + length,
+            false => 0,
+        };
         self.out += 1;
         Some(offset)
+    }
+
+    /// The first hole with so much room within the first bytes from `next` on, and where that is.
+    fn in_turn(&self, length: usize) -> Option<(usize, usize)> {
+        // (What is free behind `touched` begins there, or behind what is being reserved: Y82.)
+        let from = self.next.min(self.touched);
+        let mut holes = self.holes.range(..=from).rev().take(1);
+        let mut behind = self.holes.range(from + 1..TURN);
+        let fits = |(&hole, &have): (&usize, &usize)| {
+            let offset = hole.max(from);
+            let end = TURN.min(hole + have);
+            (offset + length <= end).then_some((hole, offset))
+        };
+        holes.find_map(fits).or_else(|| behind.find_map(fits))
+    }
+
+    /// The first hole with so much room.
+    fn first(&self, length: usize) -> Option<(usize, usize)> {
+        let mut holes = self.holes.iter();
+        let (&hole, _) = holes.find(|(_, have)| **have >= length)?;
+        Some((hole, hole))
     }
 
     fn give(&mut self, mut offset: usize, mut length: usize) {
@@ -184,6 +219,7 @@ impl Home {
             map,
             free: Mutex::new(Free {
                 holes: BTreeMap::from([(0, CAPACITY)]),
+                next: 0,
                 touched: 0,
                 out: 0,
                 broken: false,
@@ -343,12 +379,15 @@ mod tests {
         assert_eq!((one.offset(), two.offset()), (0, page()));
         drop(one);
         let three = home.lend(&vec![3; page()]).unwrap();
-        assert_eq!(three.offset(), 0, "the first that is large enough");
+        let behind = two.offset() + 10_000usize.next_multiple_of(page());
+        assert_eq!(three.offset(), behind);
+        let rest = home.lend(&vec![5; TURN - behind - page()]).unwrap();
+        assert_eq!(rest.offset(), behind + page());
         let four = home.lend(b"four").unwrap();
-        assert_eq!(
-            four.offset(),
-            two.offset() + 10_000usize.next_multiple_of(page())
-        );
+        assert_eq!(four.offset(), 0, "round");
+        let large = home.lend(&vec![6; TURN]).unwrap();
+        assert_eq!(large.offset(), TURN, "the first that is large enough");
+        drop((rest, large));
         drop((two, three, four));
         let free = home.free.lock();
         assert_eq!((free.holes.get(&0), free.out), (Some(&CAPACITY), 0));

@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::{SIGKILL, Sched};
 use crate::process::crew::{Flight, INITIALIZE, State, Worker};
 use crate::process::job::{Job, Values};
+use crate::process::loan::Lending;
 use crate::process::readers::{Chore, Part, Reading, place};
 use crate::process::sink;
 use crate::process::wire::{Broken, CodecOf, Record};
@@ -21,16 +22,19 @@ use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, up to one that is none
-    /// of the scheduler's (a hello, a bag, a list of what is missing). Returns how many bytes these are.
+    /// of the scheduler's (a hello, a bag, a list of what is missing). Returns how many bytes these are. `lent`: what is
+    /// missing in the first of them, if that is a value.
     pub(crate) fn receive(
         &mut self,
         worker: usize,
         bytes: &[u8],
+        lent: &Lending<'_>,
         now: Instant,
     ) -> Result<usize, Broken> {
         let mut used = 0;
         loop {
-            let values = self.values(worker, &bytes[used..], now);
+            let lent = if used == 0 { lent } else { &Lending::NONE };
+            let values = self.values(worker, &bytes[used..], lent, now);
             if values > 0 {
                 used += values;
                 continue;
@@ -79,7 +83,7 @@ impl Sched {
     }
 
     /// Hands the values at the front of `bytes` to the job that they belong to.
-    fn values(&mut self, index: usize, bytes: &[u8], now: Instant) -> usize {
+    fn values(&mut self, index: usize, bytes: &[u8], lent: &Lending<'_>, now: Instant) -> usize {
         let worker = &mut self.workers[index];
         let Some(flight) = worker.window.front_mut() else {
             return 0;
@@ -92,9 +96,10 @@ impl Sched {
             None
         };
         let taken = match job {
-            Some(job) => match job.work.sink.reader(bytes) {
+            Some(job) => match job.work.sink.reader(bytes, lent) {
                 None => {
-                    let taken = job.work.sink.values(at, bytes, most);
+                    let sink = &mut job.work.sink;
+                    let taken = lent.reading(bytes, || sink.values(at, bytes, most));
                     let values = (taken.count - usize::from(taken.error.is_some())) as u64;
                     job.answered += values;
                     self.counters.completed.add(values);

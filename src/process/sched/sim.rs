@@ -31,6 +31,7 @@ use crate::process::chunk::Chunk;
 use crate::process::clock::Epoch;
 use crate::process::crew::{Gated, INITIALIZE};
 use crate::process::job::{Context, Sink, Taken, Values, Work};
+use crate::process::loan::Lending;
 use crate::process::sink::decode;
 use crate::process::stats::Counters;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
@@ -599,7 +600,10 @@ impl World {
             return;
         };
         sim.heard.extend(sim.said.drain(..some));
-        let used = self.sched.receive(index, &sim.heard, self.now).unwrap();
+        let used = self
+            .sched
+            .receive(index, &sim.heard, &Lending::NONE, self.now)
+            .unwrap();
         sim.heard.drain(..used);
         let heard = sim.heard.is_empty() && sim.said.is_empty();
         if let (true, Some(item)) = (heard, sim.running)
