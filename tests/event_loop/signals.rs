@@ -22,6 +22,13 @@ fn raise(signal: Raw) {
     kill_process(getpid(), signal).unwrap();
 }
 
+/// Its handler has run when this returns: elsewhere another thread may be the one that it interrupts, later.
+#[allow(unsafe_code)]
+fn raise_here(signal: Raw) {
+    // SAFETY: it interrupts this thread, as a signal does anyway.
+    assert_eq!(unsafe { libc::raise(signal.as_raw()) }, 0);
+}
+
 async fn received(signal: &Signal) {
     timeout(LONG, signal.recv()).await.unwrap().unwrap();
 }
@@ -270,7 +277,7 @@ fn a_ctrl_c_is_kept_without_descriptors_and_by_the_first_that_goes() {
             };
             setrlimit(Resource::Nofile, none).unwrap();
             drop(pressed);
-            raise(Raw::INT);
+            raise_here(Raw::INT);
             timeout(LONG, ctrl_c()).await.unwrap().unwrap();
             setrlimit(Resource::Nofile, limit).unwrap();
         });
