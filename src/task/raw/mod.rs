@@ -19,7 +19,7 @@
 //! gates it.
 //!
 //! **Memory.** A loop's thread cuts the cells of its own tasks out of its [`slab`]s; all others come from what the thread
-//! has in [`stock`] of earlier ones, and memory that was freed elsewhere goes back to those who spawn by way of the [`depot`].
+//! has in [`stock`] of earlier ones, and memory that was freed elsewhere goes back to those who spawn by way of the [`shelf`].
 //!
 //! **One consumer slot.** Whoever waits is a `std::task::Waker`: an `.await` is
 //! one by nature; a parked thread, a callback and a node in a ready queue are
@@ -54,12 +54,12 @@
 
 mod cell;
 pub(super) mod current;
-mod depot;
 mod handle;
 mod inbox;
 mod promise;
 mod queued;
 mod ready;
+pub(in crate::task) mod shelf;
 pub(in crate::task) mod returned;
 mod side;
 mod slab;
