@@ -178,7 +178,7 @@ fn one_allocation_per_task() {
     });
     assert!((0.0..0.01).contains(&awaited), "future: {awaited}");
 
-    // More at once than a thread keeps memory for: the loop's queue and table grow, and slabs come by the hundred.
+    // More at once than a thread keeps memory for: the loop's queue and table grow, and nearly each takes an allocation.
     const BURST: usize = 100_000;
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     let tasks = trefoil::run(async {

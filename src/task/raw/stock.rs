@@ -16,9 +16,7 @@
 //!   for a cell of that class, which is the same; and its first word is the link to the next, null at the end. A list belongs to one
 //!   thread, or lies on the shelf. One on the shelf has exactly as many blocks as a full one of its class.
 //!
-//! What a thread makes for itself alone, the local tasks of a loop, comes from its [slabs](super::slab) instead.
-//!
-//! Rejected: batches of pointers that lie beside the blocks (twice the lines, and no faster).
+//! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks (`docs/DESIGN.md` has the figures).
 //!
 //! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
 //! where thread-locals are the model's. Miri runs with it and without.
