@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use loom::thread;
-use trefoil::task::model::{self, Queue, Slab};
+use trefoil::task::model::{self, Queue, Shelf};
 use trefoil::{Completer, Task, TaskError};
 
 /// Explores `f`; what it makes and does not drop is a failure.
@@ -946,94 +946,46 @@ fn full_count_of_references_does_not_come_down() {
     explore(|_| a_full_count_of_references());
 }
 
-// --------------------------------------------------------------------- slabs
+// --------------------------------------------------------------------- shelf
 
-/// Two blocks; another thread brings one back while the slab's own takes, gives and ends.
-fn a_block_from_elsewhere() {
-    let (slab, mut keeper) = Slab::new(2);
-    let other = {
-        let slab = slab.clone();
-        thread::spawn(move || slab.bring(0))
-    };
-    let mut blocks = vec![1];
-    blocks.extend(keeper.take());
-    blocks.extend(keeper.take());
-    blocks.drain(..).for_each(|place| keeper.give(place));
-    blocks.extend(keeper.take());
-    blocks.drain(..).for_each(|place| keeper.give(place));
-    keeper.end();
-    other.join().unwrap();
-    assert!(slab.is_freed(), "a slab is left");
-}
-
-#[test]
-fn slab_kept_and_left_vs_a_block_from_elsewhere() {
-    explore(|_| a_block_from_elsewhere());
-}
-
-/// Two threads bring its blocks back while it is left alone.
-fn all_blocks_from_elsewhere() {
-    let (slab, mut keeper) = Slab::new(2);
-    let others = [0, 1].map(|place| {
-        let slab = slab.clone();
-        thread::spawn(move || slab.bring(place))
+/// Two threads put lists on a shelf with two places while two take them off.
+fn lists_on_a_shelf() {
+    let shelf = Shelf::new();
+    assert!(shelf.put(0), "two places are free");
+    let others = [1, 2].map(|list| {
+        let shelf = shelf.clone();
+        thread::spawn(move || {
+            let kept = (!shelf.put(list)).then_some(list);
+            [kept, shelf.take()]
+        })
     });
-    let taken = keeper.take();
-    if let Some(place) = taken {
-        keeper.give(place);
+    let mut lists: Vec<_> = shelf.take().into_iter().collect();
+    for other in others {
+        lists.extend(other.join().unwrap().into_iter().flatten());
     }
-    keeper.end();
-    others.into_iter().for_each(|other| other.join().unwrap());
-    assert!(slab.is_freed(), "a slab is left");
+    lists.extend(std::iter::from_fn(|| shelf.take()));
+    lists.sort_unstable();
+    assert_eq!(lists, [0, 1, 2], "each list belongs to one");
 }
 
 #[test]
-fn slab_left_alone_vs_its_blocks_from_elsewhere() {
-    explore(|_| all_blocks_from_elsewhere());
-}
-
-#[test]
-fn slab_last_block_from_elsewhere_vs_end() {
-    explore(|_| {
-        let (slab, keeper) = Slab::new(1);
-        let other = {
-            let slab = slab.clone();
-            thread::spawn(move || slab.bring(0))
-        };
-        keeper.end();
-        other.join().unwrap();
-        assert!(slab.is_freed(), "a slab is left");
-    });
+fn shelf_two_put_vs_three_take() {
+    explore(|_| lists_on_a_shelf());
 }
 
 // ---------------------------------------------------------------- broken twin
 
-/// `leave` as a look followed by a store, where it must be one step: a block that comes back in between is
-/// forgotten.
+/// `take` as a look followed by a store, where it must be one step: two threads have one list.
 #[test]
-fn the_models_catch_a_slab_left_in_two_steps() {
-    trefoil_checks::must_fail_with("slab_left_in_two_steps", "a slab is left");
+fn the_models_catch_a_list_taken_in_two_steps() {
+    trefoil_checks::must_fail_with("list_taken_in_two_steps", "each list belongs to one");
 }
 
 #[test]
-#[ignore = "fails on purpose: run by the_models_catch_a_slab_left_in_two_steps"]
-fn slab_left_in_two_steps() {
-    model::break_leave(true);
-    loom::model(a_block_from_elsewhere);
-}
-
-/// A slab that is taken out of its list after it was left alone, where it must be before: all of its blocks
-/// come back in between, and it is freed.
-#[test]
-fn the_models_catch_a_slab_forgotten_late() {
-    trefoil_checks::must_fail_with("slab_forgotten_late", "freed");
-}
-
-#[test]
-#[ignore = "fails on purpose: run by the_models_catch_a_slab_forgotten_late"]
-fn slab_forgotten_late() {
-    model::forget_late(true);
-    loom::model(all_blocks_from_elsewhere);
+#[ignore = "fails on purpose: run by the_models_catch_a_list_taken_in_two_steps"]
+fn list_taken_in_two_steps() {
+    model::take_in_two_steps(true);
+    loom::model(lists_on_a_shelf);
 }
 
 /// A count that is full is counted down all the same: after some more it would be zero while there are owners.

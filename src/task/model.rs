@@ -7,12 +7,10 @@
 
 use std::sync::Arc;
 
-#[cfg(loom)]
-use super::raw::returned::{Batch, Returned};
 use super::runnable::{self, Ran, Runnable, Schedule};
-#[cfg(loom)]
-use super::state;
 use super::{Brought, Inbox, Pushed, Task};
+#[cfg(loom)]
+use super::{raw, state};
 #[cfg(loom)]
 use crate::loom::atomic::{AtomicU32, Ordering};
 
@@ -244,166 +242,39 @@ pub fn break_lend(on: bool) {
     state::fault::break_lend(on);
 }
 
-/// A slab of a few blocks: who frees it must see of each that it is back.
+/// A shelf with two places. Lists have numbers, and a word each that says who has it.
 #[cfg(loom)]
 #[derive(Clone, Debug)]
-pub struct Slab(Arc<SlabOf>);
+pub struct Shelf(Arc<(raw::shelf::Shelf<(), 2>, [AtomicU32; LISTS])>);
 
 #[cfg(loom)]
-#[derive(Debug)]
-struct SlabOf {
-    returned: Returned,
-    /// What is written in each block: that it is out, or its link.
-    blocks: Vec<AtomicU32>,
-    /// It is in a list of its thread.
-    linked: AtomicU32,
-    freed: AtomicU32,
-}
+pub const LISTS: usize = 3;
 
 #[cfg(loom)]
-const OUT: u32 = u32::MAX;
-#[cfg(loom)]
-const LAST: u32 = u32::MAX - 1;
-
-#[cfg(loom)]
-impl Slab {
-    /// With all blocks out, and in the hands of the thread that keeps it.
-    pub fn new(blocks: usize) -> (Self, Keeper) {
-        let slab = Self(Arc::new(SlabOf {
-            returned: Returned::new(),
-            blocks: (0..blocks).map(|_| AtomicU32::new(OUT)).collect(),
-            linked: AtomicU32::new(1),
-            freed: AtomicU32::new(0),
-        }));
-        let keeper = Keeper {
-            slab: slab.clone(),
-            kept: true,
-            used: blocks as u32,
-            free: Vec::new(),
-        };
-        (slab, keeper)
+impl Shelf {
+    #[allow(clippy::new_without_default)] // it is a model's
+    pub fn new() -> Self {
+        let lists = std::array::from_fn(|_| AtomicU32::new(0));
+        Self(Arc::new((raw::shelf::Shelf::new(), lists)))
     }
 
-    fn capacity(&self) -> u32 {
-        self.0.blocks.len() as u32
+    /// The caller's list, which it has written to. False: there is no place for it.
+    pub fn put(&self, list: usize) -> bool {
+        self.0.1[list].store(1, Ordering::Relaxed);
+        // A number that is no null.
+        self.0.0.put(std::ptr::without_provenance_mut(list + 1))
     }
 
-    fn block(&self, place: u32) -> &AtomicU32 {
-        &self.0.blocks[place as usize]
-    }
-
-    /// Another thread brings this block back.
-    pub fn bring(&self, place: u32) {
-        let all = self.0.returned.push(place, self.capacity(), |last| {
-            let link = last.unwrap_or(LAST);
-            self.block(place).store(link, Ordering::Relaxed);
-        });
-        if all {
-            self.free();
-        }
-    }
-
-    fn free(&self) {
-        for block in &self.0.blocks {
-            assert_ne!(block.load(Ordering::Relaxed), OUT, "a block is out");
-        }
-        let linked = self.0.linked.load(Ordering::Relaxed);
-        assert_eq!(linked, 0, "freed while it is in a list");
-        let before = self.0.freed.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(before, 0, "freed twice");
-    }
-
-    /// Its thread puts it into a list, or takes it out.
-    fn link(&self, linked: bool) {
-        assert!(!self.is_freed(), "touched after it was freed");
-        self.0.linked.store(linked.into(), Ordering::Relaxed);
-    }
-
-    pub fn is_freed(&self) -> bool {
-        self.0.freed.load(Ordering::Relaxed) == 1
+    /// A list, of which the caller sees what was written before it was put there.
+    pub fn take(&self) -> Option<usize> {
+        let list = self.0.0.take()?.addr().get() - 1;
+        assert_eq!(self.0.1[list].load(Ordering::Relaxed), 1, "list is old");
+        Some(list)
     }
 }
 
-/// The slab's thread.
+/// Breaks the step in which a list is taken (or mends it).
 #[cfg(loom)]
-#[derive(Debug)]
-pub struct Keeper {
-    slab: Slab,
-    kept: bool,
-    used: u32,
-    free: Vec<u32>,
-}
-
-#[cfg(loom)]
-impl Keeper {
-    /// A block, or the slab is left alone.
-    pub fn take(&mut self) -> Option<u32> {
-        if !self.kept {
-            return None;
-        }
-        if self.free.is_empty() {
-            let batch = self.slab.0.returned.collect();
-            self.take_back(&batch);
-        }
-        let Some(place) = self.free.pop() else {
-            let slab = &self.slab;
-            self.kept = !slab.0.returned.leave(|| slab.link(false));
-            if self.kept {
-                slab.link(true);
-            }
-            return None;
-        };
-        self.slab.block(place).store(OUT, Ordering::Relaxed);
-        self.used += 1;
-        Some(place)
-    }
-
-    fn take_back(&mut self, batch: &Batch) {
-        self.used -= batch.count;
-        let mut next = batch.last.unwrap_or(LAST);
-        for _ in 0..batch.count {
-            assert!(next < self.slab.capacity(), "as many as were counted");
-            self.free.push(next);
-            next = self.slab.block(next).load(Ordering::Relaxed);
-        }
-    }
-
-    /// This thread gives this block back.
-    pub fn give(&mut self, place: u32) {
-        if !self.kept {
-            self.kept = true;
-            self.used = self.slab.capacity();
-            let batch = self.slab.0.returned.keep();
-            self.slab.link(true);
-            self.take_back(&batch);
-        }
-        self.slab.block(place).store(LAST, Ordering::Relaxed);
-        self.free.push(place);
-        self.used -= 1;
-    }
-
-    /// This thread ends.
-    pub fn end(self) {
-        if !self.kept {
-            return;
-        }
-        let capacity = self.slab.capacity();
-        self.slab.link(false);
-        let here = capacity - self.used;
-        if self.slab.0.returned.abandon(here, capacity) {
-            self.slab.free();
-        }
-    }
-}
-
-/// Breaks the step in which a slab is left alone (or mends it).
-#[cfg(loom)]
-pub fn break_leave(on: bool) {
-    super::raw::returned::fault::leave_in_two_steps(on);
-}
-
-/// A slab is taken out of its list after it was left alone (or before).
-#[cfg(loom)]
-pub fn forget_late(on: bool) {
-    super::raw::returned::fault::forget_late(on);
+pub fn take_in_two_steps(on: bool) {
+    raw::shelf::fault::take_in_two_steps(on);
 }

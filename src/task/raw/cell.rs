@@ -15,9 +15,7 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use super::side::SidePointer;
-use super::{
-    Handle, Header, Kind, Promise, Ref, Runnable, VTable, Yielded, current, slab, stock, waker,
-};
+use super::{Handle, Header, Kind, Promise, Ref, Runnable, VTable, Yielded, current, stock, waker};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::record::{self, Ending};
@@ -58,7 +56,7 @@ where
         work: ManuallyDrop::new(f),
     };
     record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
-    let cell = allocate::<_, _, _, false>(
+    let cell = allocate(
         State::scheduled(claimable),
         &Make::<F, T, Never>::CLOSURE,
         Never,
@@ -143,7 +141,7 @@ where
         work: ManuallyDrop::new(()),
     };
     record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
-    let cell = allocate::<_, _, _, false>(
+    let cell = allocate(
         State::promised(),
         &Make::<(), T, H>::PROMISE,
         hook,
@@ -162,7 +160,7 @@ pub(in crate::task) fn allocate_ready<T>(value: T, birth: Birth) -> Handle<T> {
     let payload = Payload::<(), T> {
         output: ManuallyDrop::new(Ok(value)),
     };
-    let cell = allocate::<_, _, _, false>(
+    let cell = allocate(
         State::done(),
         &Make::<(), T, Never>::READY,
         Never,
@@ -212,12 +210,11 @@ fn allocate_any<F: Future, S: Schedule, const LOCAL: bool>(
     } else {
         &Make::<F, F::Output, S>::FUTURE
     };
-    allocate::<_, _, _, LOCAL>(state, vtable, schedule, payload, birth)
+    allocate(state, vtable, schedule, payload, birth)
 }
 
-/// `LOCAL`: from this thread's slabs, else from its stock.
 #[inline]
-fn allocate<W, T, S, const LOCAL: bool>(
+fn allocate<W, T, S>(
     state: State,
     vtable: &'static VTable,
     schedule: S,
@@ -238,13 +235,8 @@ fn allocate<W, T, S, const LOCAL: bool>(
         payload: UnsafeCell::new(()),
     };
     let layout = Layout::new::<Cell<W, T, S>>();
-    let memory = if LOCAL {
-        slab::take(layout)
-    } else {
-        stock::take(layout)
-    };
-    let cell = memory.cast::<Cell<W, T, S>>();
-    // SAFETY: T17: `take` gave memory of this layout (T21: or a block of a class that holds it), and nobody else has it.
+    let cell = stock::take(layout).cast::<Cell<W, T, S>>();
+    // SAFETY: T17: `take` gave memory for this layout, and nobody else has it.
     unsafe {
         cell.write(Cell {
             header,
@@ -279,7 +271,7 @@ impl<W, T, S> Make<W, T, S> {
         is_owner_thread: anywhere,
         needs_this_thread: nobody,
         hook: no_hook,
-        free: free::<W, T, S, false>,
+        free: free::<W, T, S>,
     };
 }
 
@@ -307,7 +299,6 @@ impl<F: Future, S: Schedule> Make<F, F::Output, S> {
         kind: Kind::Local,
         run: run_future::<F, S, true>,
         is_owner_thread: is_owner_thread::<F, F::Output, S>,
-        free: free::<F, F::Output, S, true>,
         ..Self::FUTURE
     };
 }
@@ -531,19 +522,14 @@ unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
     unsafe { half::<(), T, H>(ptr) }
 }
 
-unsafe fn free<W, T, S, const LOCAL: bool>(ptr: NonNull<Header>) {
+unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
     let cell = ptr.cast::<Cell<W, T, S>>();
     // SAFETY: the conditions of `VTable::free`: nobody else has the cell (T4), which was made with these
     // types (T7). Its payload is not dropped: a union has no destructor, and it is empty (T8).
     unsafe { cell.drop_in_place() };
     let layout = Layout::new::<Cell<W, T, S>>();
-    if LOCAL {
-        // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a slab, with this layout.
-        unsafe { slab::give(cell.cast(), layout) };
-    } else {
-        // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a stock, with this layout.
-        unsafe { stock::give(cell.cast(), layout) };
-    }
+    // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a stock, with this layout.
+    unsafe { stock::give(cell.cast(), layout) };
 }
 
 unsafe fn no_run(_: NonNull<Header>) -> Ran {

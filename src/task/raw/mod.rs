@@ -18,8 +18,8 @@
 //! a hook, a cancel token) is in a record of its own, behind `side`. `cell::tests`
 //! gates it.
 //!
-//! **Memory.** A loop's thread cuts the cells of its own tasks out of its [`slab`]s; all others come from what the thread
-//! has in [`stock`] of earlier ones, and memory that was freed elsewhere goes back to those who spawn by way of the [`depot`].
+//! **Memory.** A cell comes from what its thread has in [`stock`] of earlier ones. Where one thread spawns and another frees, the
+//! memory goes back by way of a shelf that all threads share.
 //!
 //! **One consumer slot.** Whoever waits is a `std::task::Waker`: an `.await` is
 //! one by nature; a parked thread, a callback and a node in a ready queue are
@@ -54,15 +54,13 @@
 
 mod cell;
 pub(super) mod current;
-mod depot;
 mod handle;
 mod inbox;
 mod promise;
 mod queued;
 mod ready;
-pub(in crate::task) mod returned;
+pub(in crate::task) mod shelf;
 mod side;
-mod slab;
 mod stock;
 mod waker;
 

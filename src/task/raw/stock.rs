@@ -1,47 +1,57 @@
-//! Memory for cells: each thread keeps some of what it has freed.
+//! Memory for cells: what threads have freed is for the next ones.
 //!
 //! Tasks come in bursts, all of about the same size. The system's allocator keeps seven pieces of a size where
-//! a thread finds them at once; the rest costs some 150 instructions for each allocation, and as many to free it.
-//! So a thread keeps the memory of cells that it has freed, [`KEPT`] bytes at most, by size, and takes new
-//! ones from there. What it keeps it gives back when it ends.
+//! a thread finds them at once; the rest costs some 150 instructions for each allocation, and as many to free it. And where
+//! one thread spawns and another runs, it takes its lock and reads and writes its books for each cell on both sides.
 //!
-//! A cell is often freed on another thread than it was made on. That thread keeps it then, or, if it has enough, gives it
-//! to the [`depot`](super::depot), from which those take that have none.
+//! 1. A thread keeps the memory of cells that it has freed in a list for each size, and takes new ones from there. A full
+//!    list has [`LIST`] bytes, and a thread has two for each size at most: the one that it works with, and a full one behind it.
+//! 2. A third goes to the shelf, which all threads share. A thread that has none takes one from there, before it asks
+//!    the allocator: so memory comes back from the threads that run tasks to those that spawn them.
+//! 3. The [shelf](super::shelf) has [`PLACES`] places for each size. If all are taken the list goes back to the allocator, and
+//!    what was used last is what stays.
+//! 4. What a thread keeps it gives back to the allocator when it ends. What lies on the shelf stays there.
 //!
-//! - **T17** A block in a stock is nobody's: it came from the global allocator with the layout of its class
-//!   ([`of_class`]), or for a cell of that class, which is the same; and its first word is the link to the next.
+//! - **T17** A block in a list is nobody's: it came from the global allocator with the layout of its class ([`of_class`]), or
+//!   for a cell of that class, which is the same; and its first word is the link to the next, null at the end. A list belongs to one
+//!   thread, or lies on the shelf. One on the shelf has exactly as many blocks as a full one of its class.
 //!
-//! What a thread makes for itself alone, the local tasks of a loop, comes from its [slabs](super::slab) instead.
-//!
-//! Rejected: slabs for these, too (what one thread makes and the other frees would be brought back block by
-//! block); a stock for each loop (other threads' cells go through it, too).
+//! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks (`docs/DESIGN.md` has the figures).
 //!
 //! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
 //! where thread-locals are the model's. Miri runs with it and without.
 //!
-//! Tests: below, `tests/allocations.rs`.
+//! Tests: below, `tests/allocations.rs`; the shelf has a model.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-use super::depot::{Giving, Taking};
+use super::shelf::Shelf;
+use crate::sys::prefetch;
 
-/// So many bytes a thread keeps at most.
-const KEPT: usize = 256 << 10;
+/// So many bytes a full list has, or a little less.
+const LIST: usize = 64 << 10;
+
+/// So many full lists of a class lie on the shelf at most.
+const PLACES: usize = 4;
 
 /// Classes are for blocks of 8, 24, 40, ... bytes: what the system's allocator gives out, whose own
 /// books take 8 of every 16.
 const STEP: usize = 16;
-pub(super) const CLASSES: usize = 64;
+const CLASSES: usize = 64;
 
-struct Stock {
-    first: [Cell<*mut Block>; CLASSES],
-    /// So many bytes may be kept yet.
-    room: Cell<usize>,
-    taking: RefCell<Taking>,
-    giving: RefCell<Giving>,
+/// What one thread keeps.
+struct Stock([Kept; CLASSES]);
+
+/// Of one class.
+struct Kept {
+    first: Cell<*mut Block>,
+    /// How many there are behind `first`.
+    count: Cell<usize>,
+    /// A full list, or null.
+    full: Cell<*mut Block>,
 }
 
 struct Block {
@@ -49,14 +59,20 @@ struct Block {
 }
 
 thread_local! {
-    static STOCK: Stock = const {
-        Stock {
-            first: [const { Cell::new(ptr::null_mut()) }; CLASSES],
-            room: Cell::new(KEPT),
-            taking: RefCell::new(Taking::new()),
-            giving: RefCell::new(Giving::new()),
-        }
-    };
+    static STOCK: Stock = const { Stock([const { Kept::new() }; CLASSES]) };
+}
+
+/// Full lists of this class that belong to no thread.
+#[cfg(not(loom))]
+fn shelf(class: usize) -> &'static Shelf<Block, PLACES> {
+    static SHELVES: [Shelf<Block, PLACES>; CLASSES] = [const { Shelf::new() }; CLASSES];
+    &SHELVES[class]
+}
+
+/// Nothing is kept under loom.
+#[cfg(loom)]
+fn shelf(_: usize) -> Shelf<Block, PLACES> {
+    Shelf::new()
 }
 
 /// The class for such blocks; `None`: none is kept.
@@ -71,23 +87,28 @@ const fn class(layout: Layout) -> Option<usize> {
 
 /// The layout of all blocks of a class.
 #[inline(always)]
-pub(super) const fn of_class(class: usize) -> Layout {
+const fn of_class(class: usize) -> Layout {
     match Layout::from_size_align(class * STEP + STEP / 2, STEP) {
         Ok(layout) => layout,
         Err(_) => unreachable!(),
     }
 }
 
-/// Memory for `layout`, which is that of a cell, so not of size 0: from this thread's stock, or new.
+/// How many blocks a full list has.
+#[inline(always)]
+const fn full(class: usize) -> usize {
+    LIST / of_class(class).size()
+}
+
+/// Memory for `layout`, which is that of a cell, so not of size 0: what was freed, or new.
 #[inline]
 pub(super) fn take(layout: Layout) -> NonNull<u8> {
     let Some(class) = class(layout) else {
         return new(layout);
     };
-    match STOCK.try_with(|stock| stock.take(class)) {
-        Ok(Some(block)) => block,
-        _ => new(of_class(class)),
-    }
+    STOCK
+        .try_with(|stock| stock.0[class].take(class))
+        .unwrap_or_else(|_| new(of_class(class)))
 }
 
 /// Memory that is not used any more, to this thread's stock, or back.
@@ -100,7 +121,7 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
         None => layout,
         Some(class) => {
             // SAFETY: T17: the caller gives it away, and `take` chose the same class for its layout.
-            let kept = STOCK.try_with(|stock| unsafe { stock.give(class, memory) });
+            let kept = STOCK.try_with(|stock| unsafe { stock.0[class].give(class, memory) });
             if kept.is_ok() {
                 return;
             }
@@ -120,62 +141,98 @@ fn new(layout: Layout) -> NonNull<u8> {
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-impl Stock {
+impl Kept {
+    const fn new() -> Self {
+        Self {
+            first: Cell::new(ptr::null_mut()),
+            count: Cell::new(0),
+            full: Cell::new(ptr::null_mut()),
+        }
+    }
+
     #[inline]
-    fn take(&self, class: usize) -> Option<NonNull<u8>> {
-        let Some(block) = NonNull::new(self.first[class].get()) else {
-            return self.import(class);
+    fn take(&self, class: usize) -> NonNull<u8> {
+        let Some(block) = NonNull::new(self.first.get()) else {
+            return self.take_more(class);
         };
         // SAFETY: T17: what our list begins with is a block that `give` has written, and nobody else's until it is taken out, below.
         let next = unsafe { block.as_ref() }.next;
-        self.first[class].set(next);
-        self.room.set(self.room.get() + of_class(class).size());
-        Some(block.cast())
+        // Perhaps another processor has had it, as a cell.
+        fetch(next);
+        self.first.set(next);
+        self.count.set(self.count.get() - 1);
+        block.cast()
     }
 
-    /// There is none of this class.
+    /// The list is empty: the full one behind it, or one from the shelf, or a new block.
     #[cold]
     #[inline(never)]
-    fn import(&self, class: usize) -> Option<NonNull<u8>> {
-        self.taking.borrow_mut().take(class)
-    }
-
-    /// There is no room.
-    ///
-    /// # Safety
-    /// As [`give`](Self::give).
-    #[cold]
-    #[inline(never)]
-    unsafe fn export(&self, class: usize, memory: NonNull<u8>) {
-        // SAFETY: T17, T24: the caller's promise: it is of that class, and nobody's.
-        unsafe { self.giving.borrow_mut().give(class, memory) };
+    fn take_more(&self, class: usize) -> NonNull<u8> {
+        let list = NonNull::new(self.full.replace(ptr::null_mut()));
+        let Some(list) = list.or_else(|| shelf(class).take()) else {
+            return new(of_class(class));
+        };
+        self.first.set(list.as_ptr());
+        self.count.set(full(class)); // T17
+        self.take(class)
     }
 
     /// # Safety
-    /// T17: `memory` came from the allocator with the layout of this class, and is nobody's any more.
+    /// T17: `memory` came from the allocator with the layout of this class, which is that of this list, and is nobody's any more.
     #[inline]
     unsafe fn give(&self, class: usize, memory: NonNull<u8>) {
-        let Some(room) = self.room.get().checked_sub(of_class(class).size()) else {
-            // SAFETY: T17: the caller's promise is the same.
-            return unsafe { self.export(class, memory) };
-        };
+        if self.count.get() == full(class) {
+            self.put_away(class);
+        }
         let block = memory.cast::<Block>();
-        let next = self.first[class].get();
+        let next = self.first.replace(block.as_ptr());
         // SAFETY: T17: it is nobody's, and each class has room for a word, and its alignment.
         unsafe { block.write(Block { next }) };
-        self.first[class].set(block.as_ptr());
-        self.room.set(room);
+        self.count.set(self.count.get() + 1);
     }
+
+    /// The list is full: the next one begins. What was freed last is kept.
+    #[cold]
+    #[inline(never)]
+    fn put_away(&self, class: usize) {
+        let list = self.first.replace(ptr::null_mut());
+        self.count.set(0);
+        let before = self.full.replace(list);
+        if !before.is_null() && !shelf(class).put(before) {
+            // SAFETY: T17: it was this thread's, which has it no more, and has blocks of this class.
+            unsafe { free(class, before) };
+        }
+    }
+}
+
+/// Back to the allocator.
+///
+/// # Safety
+/// T17: the list has blocks of this class, and is the caller's.
+unsafe fn free(class: usize, mut list: *mut Block) {
+    while let Some(block) = NonNull::new(list) {
+        // SAFETY: T17: a block of the caller's list, which `give` has written.
+        list = unsafe { block.as_ref() }.next;
+        // SAFETY: T17: it is in the list no more, and came from the allocator with the layout of the list's class.
+        unsafe { dealloc(block.as_ptr().cast(), of_class(class)) };
+    }
+}
+
+/// As much of it as a usual cell takes.
+#[inline(always)]
+fn fetch(block: *const Block) {
+    const LINE: usize = 64;
+    let block: *const () = block.cast();
+    prefetch::to_write(block);
+    prefetch::to_write(block.wrapping_byte_add(LINE));
 }
 
 impl Drop for Stock {
     fn drop(&mut self) {
-        for (class, first) in self.first.iter().enumerate() {
-            while let Some(block) = NonNull::new(first.get()) {
-                // SAFETY: T17: a block of our list, which `give` has written, and which nobody else has.
-                first.set(unsafe { block.as_ref() }.next);
-                // SAFETY: T17: it is in the list no more, and came from the allocator with the layout of the list's class.
-                unsafe { dealloc(block.as_ptr().cast(), of_class(class)) };
+        for (class, kept) in self.0.iter().enumerate() {
+            for list in [&kept.first, &kept.full] {
+                // SAFETY: T17: this thread's, which does not have it any more, of that class.
+                unsafe { free(class, list.replace(ptr::null_mut())) };
             }
         }
     }
@@ -195,30 +252,75 @@ mod tests {
             };
             let room = of_class(class).size();
             assert!(room >= size && room < size + STEP, "{size}: {room}");
+            assert!(full(class) > 1);
         }
         assert_eq!(class(Layout::from_size_align(96, 64).unwrap()), None);
+    }
+
+    /// How many blocks of this class a thread keeps, and how many of them in the list that it works with.
+    fn kept(class: usize) -> (usize, usize) {
+        STOCK.with(|stock| {
+            let kept = &stock.0[class];
+            let behind = !kept.full.get().is_null();
+            (
+                kept.count.get() + usize::from(behind) * full(class),
+                kept.count.get(),
+            )
+        })
+    }
+
+    /// Makes so many, of a size that no other test of this process has, and gives them away.
+    fn burst(layout: Layout, count: usize) -> Vec<NonNull<u8>> {
+        let blocks: Vec<_> = (0..count).map(|_| take(layout)).collect();
+        for block in &blocks {
+            // SAFETY: T17: they came from `take`, and are not used.
+            unsafe { give(*block, layout) };
+        }
+        blocks
     }
 
     #[test]
     #[allow(clippy::disallowed_methods)] // a thread of the test's
     fn what_was_freed_last_is_taken_first_and_not_all_is_kept() {
         std::thread::spawn(|| {
-            let layout = Layout::from_size_align(100, 8).unwrap();
-            let room = || STOCK.with(|stock| stock.room.get());
-            let blocks: Vec<_> = (0..10_000).map(|_| take(layout)).collect();
-            assert_eq!(room(), KEPT);
-            for block in &blocks {
-                // SAFETY: T17: they came from `take`, and are not used.
-                unsafe { give(*block, layout) };
-            }
-            let size = of_class(class(layout).unwrap()).size();
-            assert_eq!(room(), KEPT % size);
+            let layout = Layout::from_size_align(900, 8).unwrap();
+            let class = class(layout).unwrap();
+            let full = full(class);
+            let blocks = burst(layout, (2 + PLACES) * full + 7);
+            assert_eq!(kept(class), (full + 7, 7));
             let last = take(layout);
-            assert_eq!(last, blocks[KEPT / size - 1]);
+            assert_eq!(Some(&last), blocks.last());
             // SAFETY: T17: it was just taken, and is not used.
             unsafe { give(last, layout) };
+            let mut lists = 0;
+            while let Some(list) = shelf(class).take() {
+                lists += 1;
+                // SAFETY: T17, T24: it was on the shelf of this class, and is this thread's now.
+                unsafe { free(class, list.as_ptr()) };
+            }
+            assert_eq!(lists, PLACES);
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // threads of the test's
+    fn what_one_thread_frees_another_takes() {
+        let layout = Layout::from_size_align(800, 8).unwrap();
+        let class = class(layout).unwrap();
+        let given = std::thread::spawn(move || {
+            let blocks = burst(layout, 4 * full(class));
+            blocks.iter().map(|block| block.addr()).collect::<Vec<_>>()
+        });
+        let given = given.join().unwrap();
+        let block = take(layout);
+        assert!(
+            given.contains(&block.addr()),
+            "the thread has left two lists on the shelf"
+        );
+        assert_eq!(kept(class).0, full(class) - 1, "a whole list");
+        // SAFETY: T17: it was just taken, and is not used.
+        unsafe { give(block, layout) };
     }
 }
