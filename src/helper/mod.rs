@@ -28,6 +28,8 @@
 //!
 //! Tests: below; `tests/event_loop/`, `tests/forks/`.
 
+pub(crate) mod watch;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
