@@ -17,6 +17,8 @@ compile_error!(
 mod loom;
 mod sys;
 
+mod helper;
+
 #[cfg(not(loom))]
 mod record;
 #[cfg(loom)]

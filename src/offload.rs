@@ -1,20 +1,16 @@
 //! Blocking system calls off the loop.
 //!
 //! Some calls only exist in a form that blocks: names are looked up that way, files
-//! read. [`run`] gives such a call to a small set of threads.
+//! read. [`run`] gives such a call to a helper thread.
 //!
-//! 1. A call goes into the queue. If fewer threads are idle than calls are
-//!    queued, another one is started: a call that is stuck holds up nobody else,
-//!    up to [`MOST`] of them. Beyond, one more thread looks for [`STILL`] whether any call is
-//!    taken meanwhile. If none is, all of them are stuck (in pipes that nobody writes, say), and it
+//! 1. A call goes into the queue, and a helper is asked to serve it: a call that is stuck holds up nobody else,
+//!    up to [`MOST`] of them. Beyond, one more helper looks every [`STILL`] whether any call was
+//!    taken meanwhile. If none was, all of them are stuck (in pipes that nobody writes, say), and it
 //!    serves, too; else more threads would not help, and it looks again until the queue is empty.
-//! 2. A thread runs calls until the queue is empty, waits [`LINGER`] for more,
-//!    and ends.
-//! 3. Nobody waits for these threads: a process that ends takes a stuck call
-//!    with it.
+//! 2. A helper serves until the queue is empty.
 //!
-//! `threads` and `idle` change under the lock only, in the critical section that
-//! looks at the queue: so a queued call is never left to a thread that has ended.
+//! `threads` changes under the lock only, in the critical section that
+//! looks at the queue: so a queued call is never left to a helper that has gone.
 //! Should the system refuse a thread while there is none, the call is an error that says so.
 //!
 //! Checked by `tests/event_loop/` (a name is looked up, numbers need no thread)
@@ -22,11 +18,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
-use crate::loom::thread::Builder;
-use crate::loom::{Condvar, Mutex};
+use crate::helper;
+use crate::loom::Mutex;
 use crate::record;
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task, TaskError};
@@ -36,9 +32,6 @@ const MOST: usize = 128;
 
 /// How long, while all of those are stuck.
 const STILL: Duration = Duration::from_millis(10);
-
-/// How long an idle thread stays.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Runs `f` on a thread that may block.
 #[track_caller]
@@ -55,7 +48,7 @@ where
 /// What to say of a call that has not come back.
 pub(crate) fn in_words(error: TaskError) -> io::Error {
     if let TaskError::Closed = error
-        && let Some((kind, why)) = &queue().state.lock().refused
+        && let Some((kind, why)) = &queue().0.lock().refused
     {
         let what =
             "this blocks, so it needs a thread of its own, and the system refused to start one";
@@ -64,42 +57,25 @@ pub(crate) fn in_words(error: TaskError) -> io::Error {
     error.into()
 }
 
-fn queue() -> &'static Arc<Queue> {
-    // A forked child has none of its parent's threads, and starts its own.
-    static QUEUE: PerProcess<Arc<Queue>> = PerProcess::new();
+fn queue() -> &'static Queue {
+    // A forked child has none of its parent's threads.
+    static QUEUE: PerProcess<Queue> = PerProcess::new();
     QUEUE.get_or_init(|| {
         task::panic::install_hook();
-        Arc::new(Queue {
-            state: Mutex::new(State {
-                calls: VecDeque::new(),
-                threads: 0,
-                idle: 0,
-                taken: 0,
-                watched: false,
-                refused: None,
-            }),
-            rung: Condvar::new(),
-            never: Condvar::new(),
-        })
+        Queue(Mutex::default())
     })
 }
 
-struct Queue {
-    state: Mutex<State>,
-    rung: Condvar,
-    /// Nobody rings it.
-    never: Condvar,
-}
+struct Queue(Mutex<State>);
 
+#[derive(Default)]
 struct State {
     calls: VecDeque<Runnable>,
+    /// Helpers that serve, or are about to.
     threads: usize,
-    /// Threads that wait for a call, those already rung for included: their
-    /// calls are still in the queue.
-    idle: usize,
     /// How many calls were begun so far.
     taken: u64,
-    /// A thread beyond [`MOST`] looks whether any is.
+    /// A helper beyond [`MOST`] looks whether any is.
     watched: bool,
     /// Why a call that waited found no thread, last time. Never cleared: only such a call is closed, and it
     /// may ask later than the next thread is started.
@@ -107,88 +83,57 @@ struct State {
 }
 
 impl Queue {
-    fn push(&self, call: Runnable) {
-        let mut state = self.state.lock();
+    fn push(&'static self, call: Runnable) {
+        let mut state = self.0.lock();
         state.calls.push_back(call);
-        let short = state.calls.len() > state.idle;
-        let start = short && state.threads < MOST;
-        if start {
-            state.threads += 1;
+        if state.threads >= MOST {
+            // Should the system refuse the thread, the next call tries again.
+            state.watched = state.watched || helper::start(|| self.watch()).is_ok();
+            return;
         }
-        let watch = short && !start && !std::mem::replace(&mut state.watched, true);
-        drop(state);
-        if watch {
-            self.start_watch();
-        } else if !start {
-            self.rung.notify_one();
-        } else if let Err(error) = self.start(Self::serve) {
-            let mut state = self.state.lock();
-            state.threads -= 1;
-            let stranded = if state.threads == 0 {
+        match helper::start(|| self.serve()) {
+            Ok(()) => state.threads += 1,
+            Err(error) if state.threads == 0 => {
                 state.refused = Some((error.kind(), error.to_string()));
-                std::mem::take(&mut state.calls)
-            } else {
-                VecDeque::new()
-            };
-            drop(state);
-            drop(stranded);
-        }
-    }
-
-    fn start(&self, job: fn(&Self)) -> io::Result<()> {
-        let thread = Builder::new().name("trefoil-io".into());
-        thread.spawn(move || job(queue())).map(drop)
-    }
-
-    /// `watched` is set. Should the system refuse the thread, the next call tries again.
-    fn start_watch(&self) {
-        if self.start(Self::watch).is_err() {
-            self.state.lock().watched = false;
-        }
-    }
-
-    fn watch(&self) {
-        let mut state = self.state.lock();
-        while !state.calls.is_empty() {
-            let before = state.taken;
-            let deadline = Instant::now() + STILL;
-            let mut over = false;
-            while !over {
-                (state, over) = self.never.wait_until(state, deadline);
+                let stranded = std::mem::take(&mut state.calls);
+                drop(state);
+                drop(stranded);
             }
-            if state.taken == before && !state.calls.is_empty() {
+            Err(_) => {} // those that serve will come to it
+        }
+    }
+
+    fn watch(&'static self) {
+        let mut before = self.0.lock().taken;
+        loop {
+            sleep(STILL);
+            let mut state = self.0.lock();
+            if state.calls.is_empty() {
+                state.watched = false;
+                return;
+            }
+            if state.taken == before {
                 state.threads += 1;
                 // The next call may get stuck as well.
+                state.watched = helper::start(|| self.watch()).is_ok();
                 drop(state);
-                self.start_watch();
                 return self.serve();
             }
+            before = state.taken;
         }
-        state.watched = false;
     }
 
     fn serve(&self) {
         let _role = record::role(record::Role::Offload);
-        let mut state = self.state.lock();
         loop {
-            if let Some(call) = state.calls.pop_front() {
-                state.taken += 1;
-                drop(state);
-                call.run();
-                state = self.state.lock();
-                continue;
-            }
-            state.idle += 1;
-            let deadline = Instant::now() + LINGER;
-            let mut late = false;
-            while state.calls.is_empty() && !late {
-                (state, late) = self.rung.wait_until(state, deadline);
-            }
-            state.idle -= 1;
-            if state.calls.is_empty() {
+            let mut state = self.0.lock();
+            let Some(call) = state.calls.pop_front() else {
                 state.threads -= 1;
                 return;
-            }
+            };
+            state.taken += 1;
+            drop(state);
+            call.run();
         }
     }
 }
@@ -196,7 +141,8 @@ impl Queue {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
+    use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -231,13 +177,13 @@ mod tests {
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let state = queue().state.lock();
+            let state = queue().0.lock();
             if state.threads == 0 && !state.watched {
                 break;
             }
             drop(state);
             assert!(Instant::now() < deadline, "its threads end");
-            std::thread::sleep(STILL);
+            sleep(STILL);
         }
     }
 

@@ -1,14 +1,14 @@
 //! The timer thread: the timekeeper of every thread that has no loop.
 //!
-//! 1. The first alarm armed starts the thread, named `trefoil-alarm`.
+//! 1. The first alarm armed starts a job on a helper thread.
 //! 2. It sleeps until the earliest deadline, wakes what is due, and sleeps
 //!    again. A new alarm rings only if it became the earliest.
-//! 3. With nothing pending it waits [`LINGER`] for more and then ends. `running`
-//!    changes only under the lock, in the same critical section that finds the
-//!    timers empty or not, so an alarm is never left to a thread that has ended.
+//! 3. With nothing pending it ends. `running` changes only under the lock, in the same
+//!    critical section that finds the timers empty or not, so an alarm is never left to a
+//!    job that has ended.
 //!
-//! Should the system refuse the thread, the waiting tasks are woken at once:
-//! they look at the clock themselves and ask again. That is a busy wait, but it
+//! Should the system refuse the thread, the waiting task is woken at once:
+//! it looks at the clock itself and asks again. That is a busy wait, but it
 //! ends, and it is no hang.
 //!
 //! Wakers are strangers' code: they run and drop outside the lock (A2), and one
@@ -18,19 +18,14 @@
 //! idle thread.
 
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Timekeeper, TimerKey, Timers};
-use crate::loom::thread::Builder;
+use crate::helper::{self, contain};
 use crate::loom::{Condvar, Mutex};
 use crate::sys::fork::PerProcess;
-
-/// How long an idle timer thread stays, so that a stream of short timeouts does
-/// not start a thread each.
-const LINGER: Duration = Duration::from_millis(500);
 
 /// The one timer thread of the process (which may be asleep, or not started).
 pub(super) fn timer_thread() -> Arc<dyn Timekeeper> {
@@ -59,7 +54,7 @@ struct TimerThread {
 
 struct State {
     timers: Timers<Waker>,
-    /// A thread is in `keep_time` and will look at `timers` again.
+    /// The job is in `keep_time` and will look at `timers` again.
     running: bool,
 }
 
@@ -68,11 +63,15 @@ impl Timekeeper for TimerThread {
         let mut state = self.state.lock();
         let earliest = state.timers.next().is_none_or(|next| deadline < next);
         let key = state.timers.insert(deadline, waker);
-        let start = !mem::replace(&mut state.running, true);
-        drop(state);
-        if start {
-            self.start();
+        if !state.running {
+            state.running = helper::start(|| shared().keep_time()).is_ok();
+            if !state.running {
+                let waker = state.timers.remove(key);
+                drop(state);
+                contain(|| waker.into_iter().for_each(Waker::wake));
+            }
         } else if earliest {
+            drop(state);
             self.rung.notify_one();
         }
         key
@@ -109,49 +108,22 @@ impl Timekeeper for TimerThread {
 }
 
 impl TimerThread {
-    fn start(&self) {
-        let started = Builder::new()
-            .name("trefoil-alarm".into())
-            .spawn(|| shared().keep_time());
-        if started.is_err() {
-            let mut state = self.state.lock();
-            state.running = false;
-            let waiting: Vec<Waker> = std::iter::from_fn(|| state.timers.pop()).collect();
-            drop(state);
-            wake_all(waiting);
-        }
-    }
-
     fn keep_time(&self) {
         let mut state = self.state.lock();
         loop {
-            let now = Instant::now();
-            let due: Vec<Waker> = state.timers.due(now).collect();
+            let due: Vec<Waker> = state.timers.due(Instant::now()).collect();
             if !due.is_empty() {
                 drop(state);
-                wake_all(due);
+                for waker in due {
+                    contain(|| waker.wake());
+                }
                 state = self.state.lock();
             } else if let Some(next) = state.timers.next() {
                 (state, _) = self.rung.wait_until(state, next);
             } else {
-                let late;
-                (state, late) = self.rung.wait_until(state, now + LINGER);
-                if late && state.timers.is_empty() {
-                    state.running = false;
-                    return;
-                }
+                state.running = false;
+                return;
             }
-        }
-    }
-}
-
-fn wake_all(wakers: Vec<Waker>) {
-    for waker in wakers {
-        // The hook has reported the panic; the other alarms still count on us.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
-            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
-        {
-            mem::forget(payload); // two bad destructors are enough
         }
     }
 }

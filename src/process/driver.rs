@@ -38,10 +38,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
-use rustix::process::Resource;
 
 use super::builder::Settings;
 use super::clock::{self, Epoch};
@@ -61,8 +58,7 @@ use super::wire::{self, Record};
 use crate::loom::{Mutex, per_thread};
 use crate::record;
 use crate::sys::image::image;
-use crate::sys::limits::limit;
-use crate::sys::poll::poll;
+use crate::sys::poll::poll_patiently;
 use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
@@ -70,9 +66,6 @@ const BUFFER: usize = 256 << 10;
 
 /// What is longer is not copied.
 const LARGE: usize = 256 << 10;
-
-/// How long to sleep between two looks where one `poll` cannot take all descriptors.
-const NAP: Duration = Duration::from_millis(1);
 
 const SIGKILL: i32 = 9;
 
@@ -127,7 +120,7 @@ impl Shared {
             pids: Mutex::new(vec![0; workers]),
             engine: Mutex::new(None),
             watching: Watching::new(),
-            readers: Readers::new(),
+            readers: Readers::default(),
             lots: Arc::new(Lots::new()),
         })
     }
@@ -176,7 +169,6 @@ impl Drop for Abandon {
         self.0.mailbox.abandon();
         let engine = self.0.engine.lock().take();
         drop(engine);
-        self.0.readers.close();
     }
 }
 
@@ -199,21 +191,7 @@ impl Sleep {
         }
         let others = self.descriptors.iter();
         fds.extend(others.map(|(descriptor, events)| PollFd::new(descriptor, *events)));
-        let limit = self
-            .timeout
-            .and_then(|timeout| Timespec::try_from(timeout).ok());
-        match poll(&mut fds, limit.as_ref()) {
-            Ok(_) => {}
-            Err(Errno::INVAL) => {
-                let _ = poll_by_parts(&mut fds, self.timeout);
-            }
-            Err(error) => {
-                if error != Errno::INTR {
-                    nap(NAP); // no memory, perhaps: whatever it is, this is no loop that spins
-                }
-                return Vec::new();
-            }
-        }
+        poll_patiently(&mut fds, self.timeout);
         let events = fds.iter().map(PollFd::revents);
         let all = self.sources.into_iter().zip(events);
         all.filter(|(_, events)| !events.is_empty()).collect()
@@ -796,36 +774,5 @@ impl Driver {
     /// (One that outlives the pool loses its parent with the driver's thread, and is reaped with this program.)
     fn reap_strays(&mut self) {
         self.strays.retain(|stray| link::runs(stray));
-    }
-}
-
-/// `poll` takes no more descriptors than this process may have, and somebody has lowered that limit to
-/// less than what it has: looks at some after the others, again and again. How many are ready.
-#[cold]
-pub(super) fn poll_by_parts(
-    fds: &mut [PollFd<'_>],
-    timeout: Option<Duration>,
-) -> rustix::io::Result<usize> {
-    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let limit = limit(Resource::Nofile).ok().and_then(|limit| limit.current);
-    let most = limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
-    let most = most.max(1);
-    let now = Timespec::default();
-    loop {
-        let parts = fds.chunks_mut(most);
-        let ready: usize = parts.map(|part| poll(part, Some(&now)).unwrap_or(0)).sum();
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        if ready > 0 || left.is_some_and(|left| left.is_zero()) {
-            return Ok(ready);
-        }
-        nap(left.map_or(NAP, |left| left.min(NAP)));
-    }
-}
-
-fn nap(pause: Duration) {
-    if let Ok(pause) = Timespec::try_from(pause) {
-        let _ = rustix::thread::nanosleep(&pause);
     }
 }

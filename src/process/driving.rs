@@ -7,20 +7,9 @@
 
 use std::io;
 
-use crate::loom::thread::{self, JoinHandle};
+use crate::helper::STACK;
+use crate::loom::thread::{Builder, JoinHandle};
 use crate::sys::fork;
-
-/// On such threads results are decoded (`readers`), and one that nests deeply takes as much stack as it took its worker,
-/// whose first thread has this much, as a rule. (Untouched, it costs addresses only.)
-const STACK: usize = 8 << 20;
-
-/// Starts a driver's thread.
-pub(crate) fn start(run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name("trefoil-proc".to_owned())
-        .stack_size(STACK)
-        .spawn(run)
-}
 
 /// A handle to join the driver's thread.
 pub(crate) struct Driving {
@@ -29,12 +18,14 @@ pub(crate) struct Driving {
 }
 
 impl Driving {
-    pub(crate) fn new(thread: JoinHandle<()>) -> Self {
+    /// Starts a driver's thread.
+    pub(crate) fn start(run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         fork::watch();
-        Self {
-            thread: Some(thread),
+        let thread = Builder::new().name("trefoil-proc".to_owned());
+        Ok(Self {
+            thread: Some(thread.stack_size(STACK).spawn(run)?),
             born: fork::generation(),
-        }
+        })
     }
 
     /// Waits for the thread's end, if it is this process's.

@@ -37,7 +37,7 @@ use super::builder::{Settings, WorkerStdout};
 use super::chunk::Chunk;
 use super::client::{self, Client, Wishes};
 use super::driver::{Driver, Shared};
-use super::driving::{self, Driving};
+use super::driving::Driving;
 use super::job::{Read, Sink, Taken, Values, Work};
 use super::link::{self, Link};
 use super::loan::Lending;
@@ -329,7 +329,7 @@ fn start(
     let shared = Arc::new(Shared::new(1)?);
     let (ready, started) = mpsc::sync_channel(1);
     let theirs = shared.clone();
-    let driver = driving::start(move || {
+    let driver = Driving::start(move || {
         Driver::new(theirs, settings).run(&ready);
         let _refuse = context::refuse_blocking();
         let end = end.lock().take();
@@ -341,10 +341,10 @@ fn start(
         .recv()
         .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
     if let Err(error) = result {
-        let _ = driver.join();
+        driver.join();
         return Err(error.into());
     }
-    Ok((Client { shared, unobserved }, Driving::new(driver)))
+    Ok((Client { shared, unobserved }, driver))
 }
 
 /// Completes the task.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::builder::Settings;
 use super::client::{Client, Wishes, code_of};
 use super::driver::{Driver, Shared, is_a_driver};
-use super::driving::{self, Driving};
+use super::driving::Driving;
 use super::imap::Imap;
 use super::mailbox::Mail;
 use super::portable::Portable;
@@ -92,10 +92,10 @@ impl ProcessPool {
         let shared = Arc::new(Shared::new(settings.workers)?);
         let (ready, started) = mpsc::sync_channel(1);
         let theirs = shared.clone();
-        let driver = driving::start(move || Driver::new(theirs, settings).run(&ready))?;
+        let driver = Driving::start(move || Driver::new(theirs, settings).run(&ready))?;
         let pool = Self {
             client: Client { shared, unobserved },
-            driver: Mutex::new(Some(Driving::new(driver))),
+            driver: Mutex::new(Some(driver)),
         };
         // A driver that is gone without a word has panicked.
         started

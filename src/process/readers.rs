@@ -9,8 +9,7 @@
 //!    unless it has failed, and then nobody waits for it. What has come along with the bytes, and the memory that they refer
 //!    to, stays the reading's until then ([`Speaker`]).
 //! 2. A caller that looks for its own result (`shortcut`) does its own readings, on its own thread. All others go to the
-//!    pool's *readers*, threads that are started for it and end when they have had nothing to do for [`LINGER`], or
-//!    the pool has ended.
+//!    pool's *readers*, helper threads that are there while there is something to decode.
 //! 3. There is one reader, and so things stay in order, unless it is at one chore for longer than [`PATIENCE`]: then another is started
 //!    beside it, with twice as much patience. The driver looks, when it hands over more, and by its clock while something waits ([`Readers::due`]).
 //! 4. Whoever has decoded something takes the engine's lock to hand it over, in slices of a millisecond, and lets go of it
@@ -24,8 +23,7 @@
 //! on the driver's thread, which has as much; what a `Task` or an `Imap` holds is dropped by whoever drops these, on a stack of any size.
 //!
 //! **Rejected.** Types that are known to be quick because they were so far: the next may not be. Decoding when the task is
-//! joined: it has callbacks, and other tasks that are made of it, which want the value. The threads of `offload`: they have less
-//! stack than a worker, and a result may nest as deeply here as there.
+//! joined: it has callbacks, and other tasks that are made of it, which want the value.
 //!
 //! Tests: `tests/process/callers.rs`, `tests/process/deep.rs`, `tests/process/pool.rs`.
 
@@ -36,20 +34,17 @@ use std::time::{Duration, Instant};
 
 use super::baggage::{self, Bag};
 use super::driver::{Deputy, Shared};
-use super::driving;
 use super::job::{Read, Values};
 use super::loan::{self, Source};
 use super::wire;
-use crate::loom::{Condvar, Mutex};
+use crate::helper;
+use crate::loom::Mutex;
 use crate::sys::ledger::Ledger;
 use crate::task::{TaskError, panic};
 
 /// How long one reader may be at a chore until another is started beside it; the second twice as long until there is a
 /// third, and so on: so there are as many as the logarithm of the time that they are held up.
 const PATIENCE: Duration = Duration::from_millis(5);
-
-/// How long one that has nothing to do stays.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// What is not the driver's to do.
 pub(crate) enum Chore {
@@ -165,20 +160,17 @@ impl Reading {
 }
 
 /// The readers of a pool, and what waits for them.
-pub(crate) struct Readers {
-    state: Mutex<State>,
-    more: Condvar,
-}
+#[derive(Default)]
+pub(crate) struct Readers(Mutex<State>);
 
+#[derive(Default)]
 struct State {
     waiting: VecDeque<Chore>,
     /// Who is at work, by number, and since when at the same chore.
     busy: Vec<(u64, Instant)>,
-    idle: usize,
     numbers: u64,
     /// When a reader was last started, or could not be.
     asked: Option<Instant>,
-    closed: bool,
 }
 
 impl State {
@@ -189,107 +181,61 @@ impl State {
 }
 
 impl Readers {
-    pub(crate) fn new() -> Self {
-        let state = State {
-            waiting: VecDeque::new(),
-            busy: Vec::new(),
-            idle: 0,
-            numbers: 0,
-            asked: None,
-            closed: false,
-        };
-        Self {
-            state: Mutex::new(state),
-            more: Condvar::new(),
-        }
-    }
-
     /// When the driver should look again.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let state = self.state.lock();
+        let state = self.0.lock();
         if state.waiting.is_empty() {
             return None;
         }
-        // Nobody is at work, but some reader has been told; or none could be started, and nobody announces when one can.
+        // Nobody is at work: none could be started, and nobody announces when one can.
         let last = state.busy.iter().map(|(_, since)| *since).max();
         Some(last.max(state.asked).unwrap_or_else(Instant::now) + state.patience())
-    }
-
-    /// The pool has ended: readers end when nothing is left to do.
-    pub(crate) fn close(&self) {
-        self.state.lock().closed = true;
-        self.more.notify_all();
-    }
-
-    /// Does what waits, as the reader of this number.
-    fn serve(&self, shared: &Shared, number: u64) {
-        let _deputy = Deputy::new();
-        let mut state = self.state.lock();
-        loop {
-            state.busy.retain(|(other, _)| *other != number);
-            if state.waiting.is_empty() && !state.closed {
-                let deadline = Instant::now() + LINGER;
-                let mut late = false;
-                state.idle += 1;
-                while state.waiting.is_empty() && !state.closed && !late {
-                    (state, late) = self.more.wait_until(state, deadline);
-                }
-                state.idle -= 1;
-            }
-            let Some(chore) = state.waiting.pop_front() else {
-                return;
-            };
-            state.busy.push((number, Instant::now()));
-            drop(state);
-            match chore {
-                Chore::Read(reading) => shared.read(reading),
-                Chore::Drop(values) => panic::contain(|| drop(values)),
-            }
-            state = self.state.lock();
-        }
     }
 }
 
 impl Shared {
     /// Gives `chores` to the readers, and sees that there are enough of these. (Without the engine's lock.)
     pub(crate) fn add(self: &Arc<Self>, chores: Vec<Chore>) {
-        let mut state = self.readers.state.lock();
+        let mut state = self.readers.0.lock();
         state.waiting.extend(chores);
-        if state.waiting.is_empty() {
-            return;
-        }
-        if state.idle > 0 {
-            return self.readers.more.notify_all();
-        }
         let now = Instant::now();
         let patience = state.patience();
         let held_up = |(_, since): &(u64, Instant)| now - *since >= patience;
-        if !state.busy.iter().all(held_up) {
+        if state.waiting.is_empty() || !state.busy.iter().all(held_up) {
             return;
         }
-        let number = state.numbers;
         state.asked = Some(now);
-        state.numbers += 1;
-        state.busy.push((number, now)); // it comes
-        drop(state);
-        let theirs = self.clone();
-        let started = driving::start(move || theirs.readers.serve(&theirs, number));
-        if started.is_err() {
-            // Better late than never: whoever is at work will do it, or nobody is.
-            let mut state = self.readers.state.lock();
-            state.busy.retain(|(other, _)| *other != number);
-            let alone = state.busy.is_empty() && state.idle == 0;
-            let chore = if alone {
-                state.waiting.pop_front()
-            } else {
-                None
-            };
+        let (theirs, number) = (self.clone(), state.numbers);
+        if helper::start(move || theirs.serve(number)).is_ok() {
+            state.numbers += 1;
+            state.busy.push((number, now)); // it comes
+        } else if state.busy.is_empty() {
+            // Better late than never, and here than by nobody.
+            let chore = state.waiting.pop_front();
             drop(state);
-            match chore {
-                Some(Chore::Read(reading)) => self.read(reading),
-                Some(Chore::Drop(values)) => panic::contain(|| drop(values)),
-                None => {}
-            }
+            chore.into_iter().for_each(|chore| self.carry_out(chore));
+        }
+    }
+
+    /// Does what waits, as the reader of this number.
+    fn serve(&self, number: u64) {
+        let _deputy = Deputy::new();
+        loop {
+            let mut state = self.readers.0.lock();
+            state.busy.retain(|(other, _)| *other != number);
+            let Some(chore) = state.waiting.pop_front() else {
+                return;
+            };
+            state.busy.push((number, Instant::now()));
+            drop(state);
+            self.carry_out(chore);
+        }
+    }
+
+    fn carry_out(&self, chore: Chore) {
+        match chore {
+            Chore::Read(reading) => self.read(reading),
+            Chore::Drop(values) => panic::contain(|| drop(values)),
         }
     }
 

@@ -82,7 +82,8 @@ mod tests {
         for size in [256 << 10, 2 << 20] {
             let thread = Builder::new().stack_size(size).spawn(move || {
                 let (here, floor) = (here(), floor().unwrap());
-                assert!(floor < here && here - floor < size, "{here} {floor}");
+                // (Up to four times as much: the C library keeps stacks of threads that have ended.)
+                assert!(floor < here && here - floor < 4 * size, "{here} {floor}");
                 assert!(here - floor > size / 2, "{here} {floor}");
                 assert_eq!(super::floor(), Some(floor));
             });

@@ -22,6 +22,7 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use super::{TaskId, raw};
+pub(crate) use crate::helper::contain;
 
 type Payload = Box<dyn Any + Send + 'static>;
 
@@ -327,15 +328,4 @@ fn take_place() -> Option<Place> {
 #[cold]
 fn caught(payload: Payload) -> Panic {
     Panic::local(payload, take_place())
-}
-
-/// Runs `f`, which drops something of the user's, where a panic would do harm
-/// and nobody waits for its message: the panic hook has shown it.
-pub(crate) fn contain(f: impl FnOnce()) {
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
-        // The payload's own destructor may panic, too, and that one's.
-        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(payload);
-        }
-    }
 }

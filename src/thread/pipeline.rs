@@ -11,8 +11,8 @@
 //!
 //! **Protocol.** One lock; no code of the user's runs under it.
 //! 1. Nothing happens before the first `next`. Then, whenever there is room and nobody feeds, the
-//!    consumer starts a *feeder*: a thread outside the pool that pulls items while there is room,
-//!    waits some time for more room, and ends. While it waits, the iterator is in its place in the
+//!    consumer starts a *feeder*: a helper thread, outside the pool, that pulls items while there is room,
+//!    waits some time for more room, and leaves. While it waits, the iterator is in its place in the
 //!    state, where a consumer that goes away finds and drops it.
 //! 2. The feeder makes a task of each item, adds its handle to the tasks (in order) or to the group
 //!    (in any order), and queues it in the pool. A pool that has been shut down refuses it: the
@@ -45,13 +45,13 @@ use std::time::{Duration, Instant};
 use super::crew::Crew;
 use super::queue::Work;
 use super::wait::Blocked;
-use crate::loom::thread::Builder;
+use crate::helper;
 use crate::loom::{Condvar, Mutex, MutexGuard};
 use crate::sync::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
 
-/// How long a feeder waits for room before it ends.
+/// How long a feeder waits for room before it leaves.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// How an item ends. Its panic is a value, so that one which nobody takes is not reported.
@@ -144,11 +144,8 @@ impl<R: Send + 'static> Pipeline<R> {
             task::closure(move || this.feed(linger), false)
         };
         let (runnable, mut task) = feeder(LINGER);
-        let thread = Builder::new()
-            .name("trefoil-imap".into())
-            .stack_size(self.crew.config().stack_bytes())
-            .spawn(move || runnable.run());
-        if thread.is_err() {
+        let stack = self.crew.config().stack_bytes();
+        if helper::start_with(stack, move || _ = runnable.run()).is_err() {
             // A worker does it, or a pool that has been shut down this thread, and does not wait for room.
             let _closed = task.try_join();
             let (runnable, other) = feeder(Duration::ZERO);
@@ -166,7 +163,7 @@ impl<R: Send + 'static> Pipeline<R> {
         }
     }
 
-    /// Steps 1 and 2, on a thread of its own.
+    /// Steps 1 and 2, on a helper.
     fn feed(&self, linger: Duration) {
         // It counts only where the system gives no thread, and a worker has to do it.
         let _blocked = Blocked::begin();

@@ -129,7 +129,7 @@ fn names_are_looked_up_off_the_loop_and_numbers_need_no_thread() {
                     .await
                     .is_err()
             );
-            assert!(count_threads("trefoil-io") > 0);
+            assert!(count_threads("trefoil-helper") > 0);
             let taken = UdpSocket::bind(far.local_addr().unwrap())
                 .await
                 .unwrap_err();

@@ -164,7 +164,7 @@ fn who_never_answers_is_given_up_and_leaves_nothing() {
                 let end = timeout(LONG, waiting).await.unwrap().unwrap();
                 let kind = end.unwrap_err().kind();
                 assert_eq!(kind, ErrorKind::ConnectionRefused);
-                assert_eq!(count_threads("trefoil-io"), 0);
+                assert_eq!(count_threads("trefoil-helper"), 0);
             });
             assert_eq!(count_fds(), before);
         },

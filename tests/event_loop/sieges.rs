@@ -241,7 +241,7 @@ fn interrupts_during_everything() {
         assert!(no_children());
         drop(pool);
         wait_until("nothing is left", || {
-            count_fds() <= before && count_threads("trefoil-io") == 0
+            count_fds() <= before && count_threads("trefoil-helper") == 0
         });
     });
 }

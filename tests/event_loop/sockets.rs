@@ -168,18 +168,18 @@ fn connecting_tries_every_address_and_names_are_looked_up_off_the_loop() {
                     TcpListener::bind(address).await.unwrap_err().kind(),
                     ErrorKind::AddrInUse
                 );
-                assert_eq!(count_threads("trefoil-io"), 0, "numbers need no thread");
+                assert_eq!(count_threads("trefoil-helper"), 0, "numbers need no thread");
 
                 let found = lookup_host(("localhost", address.port())).await.unwrap();
                 assert!(found.contains(&address), "{found:?}");
-                assert!(count_threads("trefoil-io") > 0);
+                assert!(count_threads("trefoil-helper") > 0);
                 TcpStream::connect(format!("localhost:{}", address.port()))
                     .await
                     .unwrap();
                 assert!(lookup_host("no.such.host.invalid:80").await.is_err());
             });
             wait_until("the end of the idle threads", || {
-                count_threads("trefoil-io") == 0
+                count_threads("trefoil-helper") == 0
             });
         },
     );

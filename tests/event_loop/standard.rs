@@ -60,7 +60,7 @@ fn a_read_that_waits_keeps_nobody_and_takes_nothing() {
                 assert!(waiting.is_err());
             });
             assert!(clock.elapsed() < Duration::from_secs(10));
-            assert_eq!(count_threads("trefoil-io"), 0, "a pipe needs no thread");
+            assert_eq!(count_threads("trefoil-helper"), 0, "a pipe needs no thread");
             writeln!(std::io::stdout(), "{MARK}").unwrap();
             // All of it is there for whoever comes now.
             let mut line = String::new();
@@ -191,7 +191,7 @@ fn a_reader_that_does_not_read_keeps_the_writer_and_nobody_else() {
                     .await
                     .unwrap()
                     .unwrap();
-                assert_eq!(count_threads("trefoil-io"), 0);
+                assert_eq!(count_threads("trefoil-helper"), 0);
             });
         });
     }

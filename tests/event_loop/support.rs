@@ -49,9 +49,6 @@ pub(crate) fn no_children() -> bool {
 /// close one when they were counted.
 pub(crate) fn nothing_left(fds: usize) {
     wait_until("the end of all children", no_children);
-    wait_until("the end of the reaper", || {
-        count_threads("trefoil-reaper") == 0
-    });
     wait_until("the end of its descriptors", || count_fds() <= fds);
 }
 

@@ -252,7 +252,7 @@ fn the_timer_thread_starts_on_need_and_ends() {
         run(async {
             let _ = timeout(Duration::from_millis(2), pending::<()>()).await;
             assert_eq!(
-                count_threads("trefoil-alarm"),
+                count_threads("trefoil-helper"),
                 0,
                 "a loop keeps its own time"
             );
@@ -268,12 +268,12 @@ fn the_timer_thread_starts_on_need_and_ends() {
                     })
                 })
                 .collect();
-            wait_until("one timer thread", || count_threads("trefoil-alarm") == 1);
+            wait_until("one timer thread", || count_threads("trefoil-helper") == 1);
             threads
                 .into_iter()
                 .for_each(|thread| thread.join().unwrap());
             wait_until("the timer thread's end", || {
-                count_threads("trefoil-alarm") == 0
+                count_threads("trefoil-helper") == 0
             });
         }
     });

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
-use support::{Odd, Scratch, Test, forever, note, noted, pool, signal, tests, until};
+use support::{Odd, Scratch, Test, forever, note, pool, signal, tests, until};
 use trefoil::task::WorkerExit;
 use trefoil::{Bulk, ProcessPool, SharedAtomics, Shutdown, Task, TaskError};
 
@@ -466,15 +466,12 @@ tests! {
         procs.map(0..300_000u32, |n| n).unwrap();
         let slept = sleeps() - before;
         assert!(slept < 10_000, "{slept} times for 300,000 items");
-        // None waits behind one that takes its time: the first ends after all others.
-        let scratch = Scratch::new("alone");
-        let items = (0..8).map(|n| (n, scratch.text()));
-        let all = procs.map(items, |(n, path): (u64, String)| {
-            note(&path, n);
-            until(|| n > 0 || noted(&path) == 8);
-            n
-        });
-        assert_eq!(all.unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
+        // Items of many milliseconds are spread: none waits behind another.
+        let pids = procs.map(0..8u32, |_| { std::thread::sleep(millis(15)); std::process::id() }).unwrap();
+        for pid in procs.worker_pids() {
+            let own = pids.iter().filter(|each| **each == pid).count();
+            assert!(own >= 2, "{pids:?}");
+        }
     }
 
     fn a_pool_in_a_pool_in_a_pool() {

@@ -714,7 +714,7 @@ tests! {
         codec(back(2), "result");
         codec(back(3), "left over");
         // Whoever takes the result in reads it: the driver, or who waits for it.
-        let reader = |worker: &str| ["trefoil-proc", "main"].contains(&worker);
+        let reader = |worker: &str| ["trefoil-proc", "trefoil-helper", "main"].contains(&worker);
         assert!(matches!(back(4), Err(TaskError::Panicked(panic)) if reader(panic.worker())));
         back(0).unwrap();
         codec(procs.map(0..100u8, |n| make_odd(u8::from(n == 60))).map(drop), "result");

@@ -697,7 +697,7 @@ fn dropped_at_every_moment_it_leaves_nothing_behind() {
                 .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
             !names
                 .into_iter()
-                .any(|name| name.starts_with("trefoil-imap"))
+                .any(|name| name.starts_with("trefoil-helper"))
         });
     });
 }
@@ -834,7 +834,7 @@ fn last_worker() -> Arc<ThreadPool> {
 fn sums(pool: &ThreadPool) {
     let input = || {
         (0..1000_u64).inspect(|_| {
-            assert_ne!(thread::current().name(), Some("trefoil-imap"));
+            assert_ne!(thread::current().name(), Some("trefoil-helper"));
         })
     };
     assert!(pool.imap(input(), |n| n).eq(0..1000));

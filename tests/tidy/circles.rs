@@ -58,7 +58,6 @@ const DEBT: &[&str] = &[
     "src/task/id.rs",
     "src/task/map.rs",
     "src/task/mod.rs",
-    "src/task/nested.rs",
     "src/task/on_done.rs",
     "src/task/panic.rs",
     "src/task/raw/current.rs",

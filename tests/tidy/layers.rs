@@ -9,28 +9,32 @@ use crate::source::{File, Finding};
 
 /// Every top-level module of `src`, lowest first, with what it may import.
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 16] = [
+const TABLE: [(&str, &[&str]); 17] = [
     ("loom", &[]),
     ("sys", &["loom"]),
+    ("helper", &["loom", "sys"]),
     ("record", &["loom", "sys"]),
     ("sync", &["loom", "sys", "record"]),
-    ("alarm", &["loom", "sys", "record", "sync"]),
-    ("task", &["loom", "sys", "record", "sync", "alarm"]),
+    ("alarm", &["loom", "sys", "helper", "record", "sync"]),
+    (
+        "task",
+        &["loom", "sys", "helper", "record", "sync", "alarm"],
+    ),
     (
         "offload",
-        &["loom", "sys", "record", "sync", "alarm", "task"],
+        &["loom", "sys", "helper", "record", "sync", "alarm", "task"],
     ),
     (
         "thread",
-        &["loom", "sys", "record", "sync", "alarm", "task", "offload"],
+        &["loom", "sys", "helper", "record", "sync", "alarm", "task"],
     ),
     (
         "process",
-        &["loom", "sys", "record", "sync", "alarm", "task", "offload"],
+        &["loom", "sys", "helper", "record", "sync", "alarm", "task"],
     ),
     (
         "event_loop",
-        &["loom", "sys", "record", "sync", "alarm", "task", "offload"],
+        &["loom", "sys", "record", "sync", "alarm", "task"],
     ),
     (
         "time",
@@ -49,6 +53,7 @@ const TABLE: [(&str, &[&str]); 16] = [
         &[
             "loom",
             "sys",
+            "helper",
             "record",
             "sync",
             "alarm",
@@ -60,7 +65,7 @@ const TABLE: [(&str, &[&str]); 16] = [
     (
         "executor",
         &[
-            "loom", "sys", "record", "sync", "alarm", "task", "offload", "thread", "process",
+            "loom", "sys", "record", "sync", "alarm", "task", "thread", "process",
         ],
     ),
     (

@@ -56,7 +56,6 @@ mod pipe;
 mod places;
 mod receiver;
 mod sender;
-mod watch;
 
 pub use receiver::{IntoIter, Iter, Receiver};
 pub use sender::Sender;

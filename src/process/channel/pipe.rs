@@ -17,7 +17,7 @@ use rustix::pipe::PipeFlags;
 use super::super::baggage::{self, Parcel};
 use super::owner;
 use super::places::{Count, Places, TAIL, Waits};
-use super::watch::Interest;
+use crate::helper::watch::Interest;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::sys::broken_pipe;
@@ -439,10 +439,16 @@ fn elsewhere(record: &[u8; LONG]) -> (u64, u64) {
 impl Pipe {
     /// What to wait for: an item, or a place; the end in any case.
     pub(super) fn interest(&self) -> Interest {
-        let (pipe, bell) = (self.pipe.clone(), self.bell.clone());
+        let pipe = self.pipe.clone();
         match self.side {
-            Side::Receives => Interest::new(pipe, None),
-            Side::Sends => Interest::new(bell, Some(pipe)),
+            Side::Receives => Interest([Some((pipe, PollFlags::IN)), None]),
+            Side::Sends => {
+                let bell = self.bell.clone();
+                Interest([
+                    Some((bell, PollFlags::IN)),
+                    Some((pipe, PollFlags::empty())),
+                ])
+            }
         }
     }
 
@@ -454,8 +460,7 @@ impl Pipe {
         }
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let interest = self.interest();
-        let mut fds = Vec::with_capacity(2);
-        interest.add_to(&mut fds);
+        let mut fds: Vec<PollFd<'_>> = interest.fds().collect();
         poll(&mut fds, limit.as_ref()) != Ok(0)
     }
 }

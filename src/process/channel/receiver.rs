@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::super::portable::Portable;
 use super::super::sink::{decode, undecodable};
 use super::pipe::{Pipe, Refused, Side};
-use super::watch::Ready;
+use crate::helper::watch::Ready;
 use crate::task::{TaskError, context};
 
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is

@@ -8,6 +8,8 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
+use rustix::io::Errno;
+
 use super::hostile::driver;
 use super::*;
 use crate::process::baggage::{Packed, Parcel};
