@@ -21,24 +21,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::lookup::{Addresses, ToSocketAddrs, addresses_of};
-use super::tcp_listener::no_address;
-use super::tcp_stream::TcpStream;
+use super::lookup::{Addresses, ToSocketAddrs, addresses_of, no_address};
 use crate::alarm::Alarm;
 
 /// The "Connection Attempt Delay" of the RFC.
 const STAGGER: Duration = Duration::from_millis(250);
 
-pub(super) async fn first_to_answer<A: ToSocketAddrs>(host: A) -> io::Result<TcpStream> {
+/// What `connect` gives for the first of the addresses of `host` that answers.
+pub(super) async fn first_to_answer<A, S, F>(host: A, connect: fn(SocketAddr) -> F) -> io::Result<S>
+where
+    A: ToSocketAddrs,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
     let addresses = match addresses_of(host).await? {
-        Addresses::One(address) => return TcpStream::connect_to(address).await,
+        Addresses::One(address) => return connect(address).await,
         Addresses::Listed(addresses) => addresses,
         Addresses::Named(addresses) => interleaved(addresses),
     };
     if let [address] = addresses[..] {
-        return TcpStream::connect_to(address).await;
+        return connect(address).await;
     }
     let mut race = Race {
+        connect,
         addresses: addresses.into_iter(),
         running: Vec::new(),
         next: None,
@@ -48,28 +52,27 @@ pub(super) async fn first_to_answer<A: ToSocketAddrs>(host: A) -> io::Result<Tcp
     poll_fn(|cx| race.poll(cx)).await
 }
 
-type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
-
-struct Race {
+struct Race<F> {
+    connect: fn(SocketAddr) -> F,
     addresses: std::vec::IntoIter<SocketAddr>,
-    running: Vec<Attempt>,
+    running: Vec<Pin<Box<F>>>,
     /// When the next one joins in; `None`: nobody is left.
     next: Option<Alarm>,
     failed: Option<io::Error>,
 }
 
-impl Race {
+impl<S, F: Future<Output = io::Result<S>>> Race<F> {
     fn join_in(&mut self) {
         self.next = None;
         if let Some(address) = self.addresses.next() {
-            self.running.push(Box::pin(TcpStream::connect_to(address)));
+            self.running.push(Box::pin((self.connect)(address)));
             if !self.addresses.as_slice().is_empty() {
                 self.next = Some(Alarm::after(STAGGER));
             }
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
         let mut at = 0;
         loop {
             while at < self.running.len() {

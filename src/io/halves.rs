@@ -9,19 +9,14 @@
 use std::io;
 use std::sync::Arc;
 
-use super::bytes::{reads, writes};
-use super::source::Source;
-use super::tcp_stream::TcpStream;
-use super::unix_stream::UnixStream;
-
 /// A stream whose writing direction can be closed alone.
 #[doc(hidden)]
 pub trait HalfClose {
     fn close_write(&self) -> io::Result<()>;
 }
 
-/// The reading half of a stream: what [`TcpStream::into_split`] and
-/// [`UnixStream::into_split`] give.
+/// The reading half of a stream: what [`TcpStream::into_split`](super::TcpStream::into_split) and
+/// [`UnixStream::into_split`](super::UnixStream::into_split) give.
 ///
 /// ```
 /// use trefoil::io::UnixStream;
@@ -41,8 +36,8 @@ pub struct ReadHalf<S> {
     stream: Arc<S>,
 }
 
-/// The writing half of a stream: what [`TcpStream::into_split`] and
-/// [`UnixStream::into_split`] give.
+/// The writing half of a stream: what [`TcpStream::into_split`](super::TcpStream::into_split) and
+/// [`UnixStream::into_split`](super::UnixStream::into_split) give.
 ///
 /// Dropping it half-closes the stream: the peer reads its end.
 ///
@@ -124,51 +119,3 @@ impl<S: HalfClose> Drop for WriteHalf<S> {
         }
     }
 }
-
-impl ReadHalf<TcpStream> {
-    pub(super) fn source(&self) -> &Source<mio::net::TcpStream> {
-        self.stream.source()
-    }
-}
-
-impl WriteHalf<TcpStream> {
-    fn source(&self) -> &Source<mio::net::TcpStream> {
-        self.stream.source()
-    }
-}
-
-impl ReadHalf<UnixStream> {
-    pub(super) fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
-        self.stream.source()
-    }
-}
-
-impl WriteHalf<UnixStream> {
-    fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
-        self.stream.source()
-    }
-}
-
-reads! { [] ReadHalf<UnixStream>,
-"# let (far, near) = trefoil::io::UnixStream::pair()?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);
-# let (stream, _writer) = near.into_split();" }
-
-writes! { [] WriteHalf<UnixStream>, |half: &Self| half.stream.close_write(),
-"# let (near, _far) = trefoil::io::UnixStream::pair()?;
-# let (_reader, stream) = near.into_split();" }
-
-reads! { [] ReadHalf<TcpStream>,
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (far, _) = listener.accept().await?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);
-# let (stream, _writer) = near.into_split();" }
-
-writes! { [] WriteHalf<TcpStream>, |half: &Self| half.stream.close_write(),
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (_far, _) = listener.accept().await?;
-# let (_reader, stream) = near.into_split();" }

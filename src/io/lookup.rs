@@ -207,6 +207,11 @@ fn bad(what: &str, text: &str) -> io::Error {
     )
 }
 
+/// There was nothing to try.
+pub(super) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no address to use")
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::backoff;
-use super::lookup::{ToSocketAddrs, addresses_of};
+use super::lookup::{ToSocketAddrs, addresses_of, no_address};
 use super::source::{Outcome, Source, fairly};
 use super::tcp_stream::TcpStream;
 
@@ -135,11 +135,6 @@ impl TryFrom<std::net::TcpListener> for TcpListener {
             source: Source::lent(mio::net::TcpListener::from_std(listener)),
         })
     }
-}
-
-/// There was nothing to try.
-pub(super) fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "no address to use")
 }
 
 impl AsFd for TcpListener {

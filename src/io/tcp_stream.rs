@@ -84,7 +84,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        first_to_answer(address).await
+        first_to_answer(address, Self::connect_to).await
     }
 
     /// Connects to this one address.
@@ -405,3 +405,29 @@ impl AsRawFd for TcpStream {
         self.source.get_ref().as_raw_fd()
     }
 }
+
+impl ReadHalf<TcpStream> {
+    pub(super) fn source(&self) -> &Source<mio::net::TcpStream> {
+        self.as_ref().source()
+    }
+}
+
+impl WriteHalf<TcpStream> {
+    fn source(&self) -> &Source<mio::net::TcpStream> {
+        self.as_ref().source()
+    }
+}
+
+reads! { [] ReadHalf<TcpStream>,
+"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
+# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
+# let (far, _) = listener.accept().await?;
+# far.write_all(b\"abcdef\").await?;
+# drop(far);
+# let (stream, _writer) = near.into_split();" }
+
+writes! { [] WriteHalf<TcpStream>, |half: &Self| half.as_ref().close_write(),
+"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
+# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
+# let (_far, _) = listener.accept().await?;
+# let (_reader, stream) = near.into_split();" }

@@ -12,9 +12,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::lookup::{ToSocketAddrs, addresses_of};
+use super::lookup::{ToSocketAddrs, addresses_of, no_address};
 use super::source::{Outcome, Source, fairly};
-use super::tcp_listener::no_address;
 use crate::event_loop::Direction;
 
 /// A UDP socket.

@@ -296,3 +296,25 @@ impl AsRawFd for UnixStream {
         self.source.get_ref().as_raw_fd()
     }
 }
+
+impl ReadHalf<UnixStream> {
+    pub(super) fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
+        self.as_ref().source()
+    }
+}
+
+impl WriteHalf<UnixStream> {
+    fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
+        self.as_ref().source()
+    }
+}
+
+reads! { [] ReadHalf<UnixStream>,
+"# let (far, near) = trefoil::io::UnixStream::pair()?;
+# far.write_all(b\"abcdef\").await?;
+# drop(far);
+# let (stream, _writer) = near.into_split();" }
+
+writes! { [] WriteHalf<UnixStream>, |half: &Self| half.as_ref().close_write(),
+"# let (near, _far) = trefoil::io::UnixStream::pair()?;
+# let (_reader, stream) = near.into_split();" }

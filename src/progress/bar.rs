@@ -5,9 +5,6 @@
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-use super::WithBar;
-use super::sealed::Source;
-
 const KNOWN: &str = "{wide_bar} {human_pos}/{human_len} [{elapsed_precise}, {eta} left]";
 const UNKNOWN: &str = "{spinner} {human_pos} [{elapsed_precise}]";
 
@@ -66,12 +63,6 @@ impl Bar {
             self.bar.finish();
         }
     }
-}
-
-/// A source, and its bar, which hears what is known already.
-pub(super) fn with<S: Source>(source: S, bar: Bar) -> WithBar<S> {
-    bar.begin(source.count());
-    WithBar { source, bar }
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub trait Progress: Sized + sealed::Source {
     /// assert_eq!(total, 5050);
     /// ```
     fn with_progress(self) -> WithBar<Self> {
-        bar::with(self, Bar::ours())
+        with(self, Bar::ours())
     }
 
     /// With a bar of your own. If it has no length, it gets that of the items, as far as it is known;
@@ -97,7 +97,7 @@ pub trait Progress: Sized + sealed::Source {
     /// assert_eq!(both.position(), 30);
     /// ```
     fn with_bar(self, bar: ProgressBar) -> WithBar<Self> {
-        bar::with(self, Bar::theirs(bar))
+        with(self, Bar::theirs(bar))
     }
 }
 
@@ -122,4 +122,10 @@ mod sealed {
 pub struct WithBar<S> {
     source: S,
     bar: Bar,
+}
+
+/// A source, and its bar, which hears what is known already.
+fn with<S: sealed::Source>(source: S, bar: Bar) -> WithBar<S> {
+    bar.begin(source.count());
+    WithBar { source, bar }
 }

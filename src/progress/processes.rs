@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::bar::{self, Bar};
+use super::bar::Bar;
 use super::{WithBar, sealed};
 use crate::process::{Counter, Imap, Portable, ProcessCall, ProcessPool};
 use crate::sync::park::blocking_refused;
@@ -68,7 +68,7 @@ impl WithBar<&ProcessPool> {
         I: IntoIterator<Item: Portable>,
         R: Portable,
     {
-        bar::with(self.source.imap(items, f), self.bar)
+        super::with(self.source.imap(items, f), self.bar)
     }
 
     /// [`ProcessPool::imap_unordered`], with a bar that moves with the results that are taken.
@@ -92,7 +92,7 @@ impl WithBar<&ProcessPool> {
         I: IntoIterator<Item: Portable>,
         R: Portable,
     {
-        bar::with(self.source.imap_unordered(items, f), self.bar)
+        super::with(self.source.imap_unordered(items, f), self.bar)
     }
 }
 
@@ -147,7 +147,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     where
         I: IntoIterator<Item = A>,
     {
-        bar::with(self.source.imap(items), self.bar)
+        super::with(self.source.imap(items), self.bar)
     }
 
     /// [`ProcessCall::imap_unordered`], with a bar that moves with the results that are taken.
@@ -166,7 +166,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     where
         I: IntoIterator<Item = A>,
     {
-        bar::with(self.source.imap_unordered(items), self.bar)
+        super::with(self.source.imap_unordered(items), self.bar)
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! An item that panics is not counted.
 
-use super::bar::{self, Bar};
+use super::bar::Bar;
 use super::{WithBar, sealed};
 use crate::thread::{Announced, Imap, Items, ThreadPool};
 
@@ -133,7 +133,7 @@ impl WithBar<&ThreadPool> {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        bar::with(self.source.imap(items, f), self.bar)
+        super::with(self.source.imap(items, f), self.bar)
     }
 
     /// [`ThreadPool::imap_unordered`], with a bar that moves with the results that are taken.
@@ -151,7 +151,7 @@ impl WithBar<&ThreadPool> {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        bar::with(self.source.imap_unordered(items, f), self.bar)
+        super::with(self.source.imap_unordered(items, f), self.bar)
     }
 
     fn run<R>(self, work: impl FnOnce(&ThreadPool, &Bar) -> R) -> R {

@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::cursor::Cursor;
-use super::{OpenOptions, off};
+use super::{OpenOptions, off, owned};
 use crate::io::bytes::append;
 
 /// An open file.
@@ -647,5 +647,28 @@ impl AsFd for File {
 impl AsRawFd for File {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
+    }
+}
+
+impl OpenOptions {
+    /// Opens a file so.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    ///
+    /// None: the file may have been made, or emptied.
+    ///
+    /// ```
+    /// use trefoil::io::fs::OpenOptions;
+    ///
+    /// let file = trefoil::run(OpenOptions::new().read(true).open("/dev/null"))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
+        let (options, path) = (self.0.clone(), owned(path));
+        off(move || options.open(path)).await.map(File::from_std)
     }
 }

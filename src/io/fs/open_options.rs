@@ -5,13 +5,9 @@
 //! Checked by `tests/event_loop/`.
 
 use std::fs::OpenOptions as Inner;
-use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
-use super::{File, off, owned};
-
-/// How a file is to be opened; made by [`File::options`].
+/// How a file is to be opened; made by [`File::options`](super::File::options).
 ///
 /// ```
 /// use trefoil::io::fs::OpenOptions;
@@ -25,7 +21,7 @@ use super::{File, off, owned};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct OpenOptions(Inner);
+pub struct OpenOptions(pub(super) Inner);
 
 macro_rules! options {
     ($($(#[$docs:meta])* $name:ident)*) => {
@@ -88,27 +84,6 @@ impl OpenOptions {
     pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
         self.0.custom_flags(flags);
         self
-    }
-
-    /// Opens a file so.
-    ///
-    /// # Errors
-    ///
-    /// As [`std::fs::OpenOptions::open`].
-    ///
-    /// # Cancel safety
-    ///
-    /// None: the file may have been made, or emptied.
-    ///
-    /// ```
-    /// use trefoil::io::fs::OpenOptions;
-    ///
-    /// let file = trefoil::run(OpenOptions::new().read(true).open("/dev/null"))?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
-        let (options, path) = (self.0.clone(), owned(path));
-        off(move || options.open(path)).await.map(File::from_std)
     }
 }
 
