@@ -73,7 +73,9 @@ static ROLE: OnceLock<Role> = OnceLock::new();
 /// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again.
 /// In such a process this function serves the pool and never returns; in any other it
 /// does nothing but note that workers will get here. What stands before it in `main` therefore
-/// runs again in every worker, which has ten seconds of processor time for it.
+/// runs again in every worker, which has ten seconds of processor time for it, and may not wait for anything for
+/// five seconds: one that does is taken for stuck, and what it was to run ends in
+/// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), whose note says so.
 ///
 /// It must be called on the program's first thread, before any other is started. Elsewhere (in a `#[test]`, in an `async` main whose
 /// runtime has threads) it does nothing: a pool is [`PoolError::NotInitialized`] then, unless the call has been made

@@ -357,7 +357,7 @@ impl Lending<'_> {
     /// It is no more than `bytes` in few pieces.
     pub(crate) fn is_within(&self, bytes: usize) -> bool {
         let pieces = self.list.as_chunks::<3>().0;
-        let lengths = pieces.iter().map(|[_, _, length]| *length);
+        let lengths = pieces.iter().take(FEW).map(|[_, _, length]| *length);
         let sum = lengths.fold(0, u64::saturating_add);
         pieces.len() <= FEW && sum <= bytes as u64
     }

@@ -124,10 +124,10 @@ pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool)
     wait_if(|| !blocking_refused(), deadline, ready)
 }
 
-/// As [`wait`] without a deadline; it blocks an event loop's thread, too.
+/// As [`wait`]; it blocks an event loop's thread, too.
 #[allow(dead_code)] // the thread pool's
-pub(crate) fn wait_anyway(ready: impl FnMut(&Waker) -> bool) {
-    wait_if(|| true, None, ready);
+pub(crate) fn wait_anyway(deadline: Instant, ready: impl FnMut(&Waker) -> bool) {
+    wait_if(|| true, Some(deadline), ready);
 }
 
 fn wait_if(

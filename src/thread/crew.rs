@@ -426,9 +426,13 @@ impl Crew {
 
     /// Where the protocol asks for one more look into the queues.
     pub(super) fn recheck(self: &Arc<Self>) {
-        if self.has_tasks() || (self.takers() > 0 && self.has_jobs()) {
+        if self.has_something_to_take() {
             self.published();
         }
+    }
+
+    fn has_something_to_take(&self) -> bool {
+        self.has_tasks() || (self.takers() > 0 && self.has_jobs())
     }
 
     /// A worker parks in a wait: its place is taken if there is work.
@@ -439,8 +443,11 @@ impl Crew {
 
     /// For whoever has blocked: its place is taken if there is work, unless the system refuses a thread.
     pub(super) fn ask_again(self: &Arc<Self>) {
-        self.refused.store(false, Ordering::Relaxed);
-        self.recheck();
+        if self.has_something_to_take() {
+            self.published();
+        } else {
+            self.refused.store(false, Ordering::Relaxed);
+        }
     }
 
     /// For one that has blocked: how long it parks at most before it asks again for the thread that the system
@@ -451,7 +458,7 @@ impl Crew {
 
     /// The system has refused a thread for work that is queued.
     pub(super) fn lacks_threads(&self) -> bool {
-        // A hint: a refusal of its own a thread sees.
+        // A hint: it stays until a thread was given, or nothing is queued.
         self.refused.load(Ordering::Relaxed)
     }
 
@@ -468,9 +475,10 @@ impl Crew {
             }
             Recruit::Start(role) => {
                 let seat = self.free_seat();
-                if self.start_thread(seat, role).is_err() {
+                let refused = self.start_thread(seat, role).is_err();
+                self.refused.store(refused, Ordering::Relaxed);
+                if refused {
                     self.idle.stillborn(role);
-                    self.refused.store(true, Ordering::Relaxed);
                 }
             }
         }

@@ -17,9 +17,10 @@
 //! 2. The feeder makes a task of each item, adds its handle to the tasks (in order) or to the group
 //!    (in any order), and queues it in the pool. A pool that has been shut down refuses it: the
 //!    feeder runs it.
-//!    Where the system gives no thread, a worker of the pool feeds, and does not wait for room. If none comes, because the
-//!    pool lacks a thread, too, a consumer that has nothing to wait for pulls one item itself, and in any order
-//!    it runs one itself that nobody has begun: what the sequential program would do there.
+//!    Where the system gives no thread, a worker of the pool feeds, and does not wait for room. Until one does, a
+//!    consumer that has nothing to wait for pulls one item itself, and in any order it runs one itself that has not been
+//!    begun: what the sequential program would do there. That the system gives no thread another thread may
+//!    learn later than the consumer has begun to wait, so the consumer looks again, each time after twice as long.
 //! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does: it
 //!    runs the item itself if nobody has begun it and the pool's rules allow that. In any order, it
 //!    waits for the group's next task. Only if there is no task it leaves a waker for the feeder.
@@ -43,6 +44,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use super::crew::Crew;
+use super::idle::STALL;
 use super::queue::Work;
 use super::wait::Blocked;
 use crate::helper;
@@ -53,6 +55,9 @@ use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup
 
 /// How long a feeder waits for room before it leaves.
 const LINGER: Duration = Duration::from_millis(200);
+
+/// How long a consumer waits at most between two looks whether the system gives threads.
+const RARELY: Duration = Duration::from_secs(3600);
 
 /// How an item ends. Its panic is a value, so that one which nobody takes is not reported.
 type Outcome<R> = Result<R, Panic>;
@@ -93,6 +98,8 @@ struct State<R> {
     feeding: bool,
     /// The feeder that was started last.
     feeder: Option<Task<()>>,
+    /// The system gave no thread for it, so the pool is to run it.
+    pooled: bool,
     buffer: u64,
     /// Items pulled, or just being pulled, and results taken.
     pulled: u64,
@@ -145,14 +152,18 @@ impl<R: Send + 'static> Pipeline<R> {
         };
         let (runnable, mut task) = feeder(LINGER);
         let stack = self.crew.config().stack_bytes();
-        if helper::start_with(stack, move || _ = runnable.run()).is_err() {
+        let pooled = helper::start_with(stack, move || _ = runnable.run()).is_err();
+        if pooled {
             // A worker does it, or a pool that has been shut down this thread, and does not wait for room.
             let _closed = task.try_join();
             let (runnable, other) = feeder(Duration::ZERO);
             task = other;
             self.run(runnable);
         }
-        let before = self.state.lock().feeder.replace(task);
+        let mut state = self.state.lock();
+        state.pooled = pooled;
+        let before = state.feeder.replace(task);
+        drop(state);
         drop(before); // its destructor, outside of the lock
     }
 
@@ -177,9 +188,14 @@ impl<R: Send + 'static> Pipeline<R> {
         }
     }
 
+    /// The system has given no thread for the feeder, or for the pool.
+    fn lacks_threads(&self) -> bool {
+        self.crew.lacks_threads() || self.state.lock().pooled
+    }
+
     /// The consumer has nothing to wait for. It pulls one item itself if nobody else is there to do it; true: it did.
     fn feed_one(&self) -> bool {
-        if !self.crew.lacks_threads() {
+        if !self.lacks_threads() {
             return false;
         }
         let mut state = self.state.lock();
@@ -316,6 +332,7 @@ where
         ending: None,
         feeding: false,
         feeder: None,
+        pooled: false,
         buffer: 4 * crew.width() as u64 + 16,
         pulled: 0,
         taken: 0,
@@ -394,8 +411,7 @@ impl<R: Send + 'static> Consumer<R> {
 
     /// In any order: runs an item that nobody has begun if the pool lacks a thread for it; true: it did.
     fn run_one(&self) -> bool {
-        let lacks_threads = self.pipeline.crew.lacks_threads();
-        lacks_threads && self.group.as_ref().is_some_and(TaskGroup::run_one)
+        self.pipeline.lacks_threads() && self.group.as_ref().is_some_and(TaskGroup::run_one)
     }
 
     fn end(&self) -> Given<R> {
@@ -403,33 +419,47 @@ impl<R: Send + 'static> Consumer<R> {
     }
 }
 
+/// Blocks until `poll` is ready, and looks after a while, and after twice as long, whether the system gives threads.
+fn wait_patiently<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
+    let mut patience = STALL;
+    loop {
+        let mut found = Poll::Pending;
+        park::wait_anyway(Instant::now() + patience, |waker| {
+            found = poll(waker);
+            found.is_ready()
+        });
+        if let Poll::Ready(found) = found {
+            return found;
+        }
+        patience = patience.saturating_mul(2).min(RARELY);
+    }
+}
+
 impl<R: Send + 'static> Results<R> for Consumer<R> {
     fn next(&mut self) -> Given<R> {
-        let mut found = self.poll_next_task(None);
-        if found.is_pending() {
-            park::wait_anyway(|waker| {
-                found = self.poll_next_task(Some(waker));
+        let found = match self.poll_next_task(None) {
+            Poll::Ready(found) => found,
+            Poll::Pending => wait_patiently(|waker| {
+                let mut found = self.poll_next_task(Some(waker));
                 if found.is_pending() && self.pipeline.feed_one() {
                     found = self.poll_next_task(Some(waker));
                 }
-                found.is_ready()
-            });
-        }
-        if found == Poll::Ready(false) {
+                found
+            }),
+        };
+        if !found {
             return self.end();
         }
         if let Some(result) = self.front.as_mut().and_then(Task::help) {
             return self.took(result);
         }
-        let mut given = None;
-        park::wait_anyway(|waker| {
+        wait_patiently(|waker| {
             let mut poll = self.poll_task(&mut Context::from_waker(waker));
             if poll.is_pending() && self.run_one() {
                 poll = self.poll_task(&mut Context::from_waker(waker));
             }
-            poll.map(|result| given = result).is_ready()
-        });
-        given
+            poll
+        })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {

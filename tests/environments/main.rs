@@ -292,7 +292,7 @@ fn judge_all(places: Vec<(String, Faults)>) {
 
 // Workers that cannot be told.
 
-/// A pool, and a process, whose workers may not be signalled any more; one that is late, one that is stopped then, and one that
+/// A pool whose workers may not be signalled any more; one that is late, one that is stopped then, and one that
 /// has become another program.
 fn unheard() {
     let procs = pool(2);

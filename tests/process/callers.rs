@@ -10,6 +10,7 @@ use crate::deadline::sample;
 use crate::support;
 
 use std::collections::HashMap;
+use std::collections::LinkedList;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
@@ -321,6 +322,14 @@ tests! {
         assert_eq!(place(100), driver);
         assert_ne!(place(1 << 20), driver);
         assert_eq!(place(1000), driver);
+        // Nor what is large in memory only.
+        let (tell, told) = mpsc::channel();
+        let nothings = procs.spawn(10, |length: usize| {
+            thread::sleep(LULL);
+            (0..length).map(|_| ()).collect::<LinkedList<()>>()
+        });
+        nothings.on_done(move |_| tell.send(thread::current().id()).unwrap());
+        assert_ne!(told.recv().unwrap(), driver);
     }
 }
 

@@ -234,7 +234,8 @@ tests! {
                 }
             }
             assert_eq!(procs.imap(0..60u64, |n| n).filter_map(Result::ok).count(), 60);
-            assert_eq!(procs.stats().died, 6);
+            // (And one that has had its items and takes long to leave is killed.)
+            assert!(procs.stats().died >= 6);
         }
     }
 

@@ -6,6 +6,7 @@ use std::io;
 use libc::{c_long, c_ulong};
 
 /// `call`, of which only those are refused whose second argument is `command`.
+#[allow(dead_code)] // not every program needs it
 pub(crate) const fn only(call: c_long, command: i32) -> c_long {
     call | (command as c_long) << 32
 }

@@ -3,7 +3,7 @@
 //! Length: hostile cases, each a page that is read alone.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
-use crate::deadline;
+use crate::{deadline, refuse};
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -11,13 +11,14 @@ use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use deadline::{alone, eventually, within_deadline};
+use deadline::{alone, eventually, sample, within_deadline};
 use futures_core::Stream;
+use refuse::refuse;
 use trefoil::ImapStream;
 use trefoil::{CancelToken, Shutdown, ThreadPool};
 
@@ -100,7 +101,7 @@ fn uneven_items_keep_their_order_and_all_workers_are_used() {
         let own = ThreadPool::builder().threads(3).caller_helps(false).build();
         let pool = own.unwrap();
         // The first ends only when all three are being worked on.
-        let barrier = Arc::new(std::sync::Barrier::new(3));
+        let barrier = Arc::new(Barrier::new(3));
         let meet = move |n: usize| {
             if n < 3 {
                 barrier.wait();
@@ -854,6 +855,82 @@ fn without_a_thread_a_worker_feeds_or_the_consumer() {
                 inner.shutdown(Shutdown::Wait);
                 sums(&inner);
             });
+        },
+    );
+}
+
+/// A pool whose workers are all there.
+fn pool_of_the_last(width: usize) -> Arc<ThreadPool> {
+    let pool = Arc::new(ThreadPool::with_threads(width));
+    let all = Barrier::new(width);
+    pool.broadcast(|_| all.wait());
+    pool
+}
+
+fn no_more_threads() -> std::io::Result<()> {
+    refuse(&[libc::SYS_clone, libc::SYS_clone3], libc::EAGAIN)
+}
+
+/// Which of them is refused a thread, and when the others hear of it, is never the same.
+#[test]
+fn without_a_thread_several_workers_consume_and_do_all_of_it() {
+    alone(
+        "imap::without_a_thread_several_workers_consume_and_do_all_of_it",
+        "",
+        || {
+            let pools = [2, 3].map(pool_of_the_last);
+            if let Err(error) = no_more_threads() {
+                return println!("skipped: calls cannot be refused here: {error}");
+            }
+            for pool in pools {
+                for ordered in [true, false].into_iter().cycle().take(sample(100)) {
+                    let this = Arc::clone(&pool);
+                    let imap = move |items: Box<dyn Iterator<Item = u64> + Send>| match ordered {
+                        true => this.imap(items, |n| n + 1),
+                        false => this.imap_unordered(items, |n| n + 1),
+                    };
+                    // One is another's input.
+                    let chain = imap.clone();
+                    let input = Box::new(0..200);
+                    let sum = pool.spawn(move || chain(Box::new(chain(input))).sum::<u64>());
+                    assert_eq!(sum.join().unwrap(), (2..202).sum());
+                    // One in another's items.
+                    let sums = |_| imap(Box::new(0..20)).sum::<u64>();
+                    assert_eq!(pool.map(0..50, sums), [210; 50]);
+                    let nest = imap.clone();
+                    let sums = move |_| nest(Box::new(0..20)).sum::<u64>();
+                    let (outer, this) = (pool.clone(), pool.clone());
+                    let all = outer.spawn(move || match ordered {
+                        true => this.imap(0..50, sums).sum::<u64>(),
+                        false => this.imap_unordered(0..50, sums).sum::<u64>(),
+                    });
+                    assert_eq!(all.join().unwrap(), 50 * 210);
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn without_a_thread_a_consumer_outside_does_what_busy_workers_cannot() {
+    alone(
+        "imap::without_a_thread_a_consumer_outside_does_what_busy_workers_cannot",
+        "",
+        || {
+            let pool = pool_of_the_last(2);
+            if let Err(error) = no_more_threads() {
+                return println!("skipped: calls cannot be refused here: {error}");
+            }
+            let (release, stuck) = mpsc::channel::<()>();
+            let stuck = Arc::new(Mutex::new(stuck));
+            let busy = [(); 2].map(|()| {
+                let stuck = Arc::clone(&stuck);
+                pool.spawn(move || stuck.lock().unwrap().recv().is_err())
+            });
+            assert!(pool.imap(0..100, |n| n).eq(0..100));
+            assert_eq!(pool.imap_unordered(0..100, |n| n).sum::<u64>(), 4950);
+            drop(release);
+            assert!(busy.into_iter().all(|task| task.join().unwrap()));
         },
     );
 }

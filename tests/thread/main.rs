@@ -11,6 +11,8 @@ mod hostile;
 mod imap;
 mod lent;
 mod pool;
+#[path = "../support/refuse.rs"]
+mod refuse;
 mod siege;
 mod stress;
 mod within;
