@@ -454,7 +454,8 @@ impl Link {
                 Err(error) => {
                     // It would wait for what it never gets.
                     self.outgoing.clear();
-                    let note = || format!("nothing can be sent to it: {error}");
+                    let note =
+                        || format!("nothing can be sent to it: {}", refused("sendmsg")(error));
                     self.note.get_or_insert_with(note);
                     self.kill();
                 }
@@ -507,7 +508,7 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Some(Received::None),
-                Err(error) => return Some(self.is_mute(error)),
+                Err(error) => return Some(self.is_mute("recvfrom", error)),
             }
         }
     }
@@ -532,15 +533,15 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
-                Err(error) => return self.is_mute(error),
+                Err(error) => return self.is_mute("recvmsg", error),
             }
         }
     }
 
     /// Nothing more can be received.
-    fn is_mute(&mut self, error: Errno) -> Received {
+    fn is_mute(&mut self, call: &'static str, error: Errno) -> Received {
         if error != Errno::CONNRESET {
-            let note = || format!("nothing can be received from it: {error}");
+            let note = || format!("nothing can be received from it: {}", refused(call)(error));
             self.note.get_or_insert_with(note);
         }
         Received::End
