@@ -376,7 +376,8 @@ fn stuck() {
         started,
         "nobody waits for another worker"
     );
-    assert!(started <= 4, "{started} workers were started");
+    // (Four where there are processors for all of them.)
+    assert!(started <= 8, "{started} workers were started");
 }
 
 /// Has workers that never get to `init`, says who they are, and waits for its end.
