@@ -65,7 +65,7 @@ fn a_line_that_is_not_released_is_noticed() {
 }
 
 #[test]
-#[ignore = "fails: it is the twin"]
+#[ignore = "fails on purpose: run by a_line_that_is_not_released_is_noticed"]
 fn published_too_weakly() {
     break_publishing();
     loom::model(written_while_read);
