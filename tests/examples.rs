@@ -5,8 +5,6 @@
 //! for anything: times, process ids, addresses. `cargo test` and `cargo nextest run` build the examples
 //! before this program; who asks for this one alone (`--test examples`) builds them first
 //! (`cargo build --examples`), and is told so.
-//!
-//! Length: one example after another, each a few lines that are read alone.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::fs;

@@ -5,8 +5,6 @@
 //! Each model prints how many executions loom explored. Every model counts the
 //! values that it makes and drops: a leak or a double drop fails it. The twin at the end
 //! runs the same code with one transition broken on purpose, and must fail.
-//!
-//! Length: one model after another, each a page that is read alone.
 #![cfg(loom)]
 
 use std::future::Future;

@@ -2,8 +2,6 @@
 //!
 //! One long async function uses promises, threads, worker processes and an event loop of
 //! its own, alone and mixed; each test has another runtime drive it.
-//!
-//! Length: one runtime after another; what is a task of theirs to a lock is asked of the same ones.
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 

@@ -55,6 +55,7 @@ mod mailbox;
 /// What the models in `checks/` drive: the mailbox.
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/event_loop_model.rs"]
 pub mod model;
 mod outside;
 mod raw_descriptor;
@@ -64,6 +65,7 @@ mod reactor;
 mod roster;
 mod shared;
 #[cfg(all(test, not(loom)))]
+#[path = "../../checks/inside/event_loop_simulated.rs"]
 mod simulated;
 mod slice;
 mod slow_poll;

@@ -20,6 +20,7 @@
 //! Checked by `tests/event_loop/`, and against a simulated kernel in `simulated`.
 
 #[cfg(all(test, not(loom)))]
+#[path = "../../checks/inside/source_simulated.rs"]
 mod simulated;
 
 use std::fmt;

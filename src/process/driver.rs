@@ -21,12 +21,12 @@
 //! waited for changes with every turn.
 //!
 //! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory), `strays`.
-//!
-//! Length: the turns of one thread, step after step, over the state that they share.
 
 #[cfg(test)]
+#[path = "../../checks/inside/driver_crowded.rs"]
 mod crowded;
 #[cfg(test)]
+#[path = "../../checks/inside/driver_hostile.rs"]
 mod hostile;
 #[cfg(test)]
 mod strays;

@@ -17,8 +17,6 @@
 //! cut, which ends the process alone. One that lives on even so (it has become another program, of another user) is let go of after a
 //! second: reaped when it ends, and not waited for.
 //!
-//! Length: the descriptors and buffers of one process, and what becomes of them, from its start to its end.
-//!
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
 use std::collections::VecDeque;

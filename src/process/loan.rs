@@ -33,8 +33,6 @@
 //! those, too. Looking at an argument where it lies: see `sys::arena`. Giving back what is an argument as it came by naming
 //! its block: it saves one copy of four, of what few calls return, and must be known of every `Bulk`.
 //!
-//! Length: who writes a list and who reads it stand side by side, for both directions.
-//!
 //! Tests: `tests/process/bulk.rs`; `ring`, `sys::arena`, `sys::ledger`.
 
 use std::cell::{Cell, RefCell};

@@ -66,6 +66,7 @@ mod flavor;
 mod forward;
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/gate_model.rs"]
 pub mod gate_model;
 mod imap;
 mod job;
@@ -73,6 +74,7 @@ mod link;
 mod loan;
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/loan_model.rs"]
 pub mod loan_model;
 mod mailbox;
 mod mapped;
@@ -95,6 +97,7 @@ mod shared;
 mod shortcut;
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/shortcut_model.rs"]
 pub mod shortcut_model;
 mod sink;
 mod stats;
@@ -102,6 +105,7 @@ mod stuck;
 mod tray;
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/tray_model.rs"]
 pub mod tray_model;
 mod wire;
 mod worker;

@@ -39,6 +39,7 @@ pub(crate) mod session;
 
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/record_model.rs"]
 pub mod model;
 
 use std::panic::Location;

@@ -32,6 +32,7 @@ mod event;
 /// What the models in `checks/` drive: a condition variable without its lock.
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/sync_model.rs"]
 pub mod model;
 mod notices;
 pub(crate) mod park;

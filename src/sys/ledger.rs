@@ -60,8 +60,6 @@
 //! for items that take ten nanoseconds. A ring for all results: a second
 //! transport beside the socket, with wake-ups and backpressure of its own.
 //!
-//! Length: three parts of one piece of memory, each with the side that writes and the side that reads.
-//!
 //! Tests: below; `tests/process/pool.rs` kills workers everywhere.
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // shared with another process: never loom's

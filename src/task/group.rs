@@ -17,8 +17,6 @@
 //! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
 //! is added after the group is gone, too.
 //!
-//! Length: the group, its handles and its two futures work under one lock.
-//!
 //! Tests: `tests/task/group.rs`.
 
 use std::collections::VecDeque;

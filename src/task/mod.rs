@@ -89,4 +89,5 @@ pub(crate) use self::{
 /// executor's side, which users never see.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
+#[path = "../../checks/inside/task_model.rs"]
 pub mod model;

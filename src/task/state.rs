@@ -70,8 +70,6 @@
 //! Orderings: every transition is `AcqRel` on success unless its doc says why
 //! less is enough. Checked by the models in `checks/tests/models.rs`, which also
 //! contain twins whose `lend`, and whose full count, are broken on purpose.
-//!
-//! Length: all transitions stand in one file, with what they are asked by, and the tests of the count.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 

@@ -35,8 +35,6 @@
 //!
 //! Tests: `tests/thread/pool.rs` (census of threads, shutdown from everywhere), `tests/thread/crew.rs`
 //! (resizing), `tests/forks/thread.rs`.
-//!
-//! Length: what the threads share is one noun; its locks and their order are read together.
 
 use std::io;
 use std::sync::Arc;

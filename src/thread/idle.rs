@@ -92,8 +92,6 @@
 //! notices what was overlooked (costs CPU while idle); waking the oldest sleeper
 //! (its cache is coldest).
 //!
-//! Length: every transition of one word, beside its proof.
-//!
 //! Sources: Go's `proc.go` (the fence on both sides), tokio (the last searcher
 //! wakes the next), rayon's sleep module (what may be overlooked),
 //! `ForkJoinPool` (spares for blocked workers).

@@ -52,16 +52,19 @@ mod worker;
 /// What the models in `checks/` drive: the sleep protocol and the latch.
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/thread_model.rs"]
 pub mod model;
 
 /// The same for calls that may block.
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/blocking_model.rs"]
 pub mod model_blocking;
 
 /// The same for the split deque.
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../checks/inside/deque_model.rs"]
 pub mod model_deque;
 
 #[cfg(feature = "indicatif")]

@@ -26,9 +26,7 @@
 //! Rejected: a loop of its own for spares (they differ in their index and in that
 //! they end when they have slept long enough).
 //!
-//! Length: the loop and its ways to sleep are one machine, read together.
-//!
-//! Tests: `tests/thread/pool.rs`; the same steps without deques in `model.rs`.
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `checks/inside/thread_model.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -5,8 +5,6 @@
 //! Each place is a process of its own ([`place`]). What this machine does not let us make is skipped, in words.
 //!
 //! A program of its own, like `process.rs`: see there.
-//!
-//! Length: one small program, the places that it is put into, and what it is to say in each.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -162,8 +162,12 @@ fn what_cannot_be_caught_is_refused_in_words() {
 }
 
 /// What is done in a process of its own that is to die.
+#[allow(unsafe_code)]
 fn fate(test: &str, f: impl FnOnce() + Send + 'static) -> Option<ExitStatus> {
     if std::env::var("TREFOIL_FATE").as_deref() == Ok(test) {
+        // A shell's background jobs are started with Ctrl-C ignored.
+        // SAFETY: of libc; the default is no function, and nothing else runs here yet.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         within_deadline(f);
         return None;
     }

@@ -1,6 +1,4 @@
 //! A clock that jumps, and what it must not run away from.
-//!
-//! Length: one clock, and one test for each thing that it may not jump over.
 
 use std::cell::RefCell;
 use std::future::pending;

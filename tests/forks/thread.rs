@@ -6,8 +6,6 @@
 //! One test runs after the other: the standard library has
 //! a lock that a thread holds for a moment when it starts and when it ends, and a child that is forked
 //! in such a moment cannot start threads.
-//!
-//! Length: the cases of one question, which share how a child is made and waited for.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,

@@ -1,6 +1,4 @@
 //! Large numbers in calls, wherever they lie: `Bulk` there and back, kept, tried again, forged.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -8,7 +6,7 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-use crate::deadline::sample;
+use crate::deadline::{eventually, sample, threads_asleep, threads_named};
 use crate::support;
 
 use std::fmt::Debug;
@@ -649,6 +647,10 @@ tests! {
 
     fn a_worker_with_no_room_to_map_it_reads_it() {
         fn crowded(_: ()) {
+            // A thread that has just begun allocates.
+            eventually("the watcher watches", || {
+                threads_named("trefoil-watch") == 1 && threads_asleep("trefoil-watch")
+            });
             leave(64 << 20);
         }
         let procs = ProcessPool::builder().workers(1).initializer((), crowded).build().unwrap();

@@ -1,7 +1,5 @@
 //! Calls into worker processes with options: timeouts, retries, chunks, names, contexts; and
 //! how a pool counts and ends.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,6 +1,4 @@
 //! Channels between processes: order, capacity, ends, large items, and those who are killed.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,

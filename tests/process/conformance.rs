@@ -1,6 +1,4 @@
 //! Cases that other pools of processes have got wrong, one test each: `docs/CONFORMANCE.md` says whose.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

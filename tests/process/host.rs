@@ -2,8 +2,6 @@
 //! descriptors, replaced on disk, gone at once, large; with other rights, other threads, or a loader in front.
 //!
 //! Each case is a helper, a process that can be spoilt.
-//!
-//! Length: one case after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,6 +1,4 @@
 //! One function in one process of its own: what it is told, what it tells, how it ends.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,6 +1,4 @@
 //! The pool of worker processes: calls, accidents, what workers get of their parent, and the end.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

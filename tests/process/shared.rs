@@ -1,6 +1,4 @@
 //! Large and shared memory in calls: `Bulk`, `Shared`, `SharedAtomics`.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

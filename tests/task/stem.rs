@@ -1,7 +1,5 @@
 //! The stem under hostile use: user code that panics, re-enters, drops and cancels at
 //! the worst moment. Everything here has a deadline.
-//!
-//! Length: one attack after the other, each on its own, with few helpers in common.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use crate::deadline;

@@ -2,8 +2,6 @@
 //! worker.
 //!
 //! Everything that could hang runs under a deadline.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;
@@ -676,6 +674,14 @@ fn run_alone(test: &str, set: impl FnOnce(&mut std::process::Command)) -> String
     said
 }
 
+/// What is small has room where there is none for another stack: one heap, which grows by much at a time and keeps it.
+fn with_a_heap(command: &mut std::process::Command) {
+    command
+        .env("MALLOC_ARENA_MAX", "1")
+        .env("MALLOC_TOP_PAD_", "33554432")
+        .env("MALLOC_TRIM_THRESHOLD_", "1073741824");
+}
+
 #[test]
 fn what_the_environment_says_is_a_width_or_ignored() {
     within_deadline(|| {
@@ -738,7 +744,7 @@ fn alone_on_one_processor() {
 
 #[test]
 fn what_the_system_refuses_is_an_error_or_asked_for_again() {
-    within_deadline(|| run_alone("crew::alone_with_little_memory", |_| ()));
+    within_deadline(|| run_alone("crew::alone_with_little_memory", with_a_heap));
 }
 
 #[test]
@@ -772,7 +778,7 @@ fn alone_with_little_memory() {
 
 #[test]
 fn a_spare_that_the_system_refuses_is_asked_for_again() {
-    within_deadline(|| run_alone("crew::alone_without_memory_for_a_moment", |_| ()));
+    within_deadline(|| run_alone("crew::alone_without_memory_for_a_moment", with_a_heap));
 }
 
 #[test]

@@ -1,6 +1,4 @@
 //! `ThreadPool::imap` and `imap_unordered`: results one by one.
-//!
-//! Length: hostile cases, each a page that is read alone.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::{deadline, refuse};

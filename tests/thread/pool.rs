@@ -2,8 +2,6 @@
 //! and what it leaves behind.
 //!
 //! Everything that could hang runs under a watchdog that ends the process.
-//!
-//! Length: one test after another, each read alone and found by its name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,6 +1,4 @@
 //! What a thread pool has to bear: everything at once, from everywhere, while it ends.
-//!
-//! Length: hostile cases, each a page that is read alone.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;

@@ -332,10 +332,7 @@ fn tree(text: &str) -> (Vec<Leaf>, usize) {
 /// The code of a file without what is compiled for tests and models only.
 fn production(file: &File) -> String {
     let (mut text, mut skipped, mut depth, mut open) = (String::new(), None, 0, false);
-    let is_model = ["model", "sim", "simulated", "tests", "hostile", "crowded"]
-        .iter()
-        .any(|word| file.path.ends_with(&format!("{word}.rs")));
-    for line in file.lines.iter().filter(|_| !is_model) {
+    for line in &file.lines {
         let code = line.code.trim();
         let only = [
             "#[cfg(test",
@@ -405,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_models_and_other_rooms_do_not_count() {
+    fn tests_and_other_rooms_do_not_count() {
         let apart = [
             (
                 "src/task/a.rs",
@@ -416,7 +413,6 @@ mod tests {
                 "#[cfg(test)]\nmod tests {\n use crate::task::a::A;\n}",
             ),
             ("src/thread/c.rs", "use crate::task::a;"),
-            ("src/thread/d_model.rs", "use super::c;"),
         ];
         assert_eq!(found(&apart, &[]), 0);
     }

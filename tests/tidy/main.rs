@@ -83,7 +83,6 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(danger::listed(file, tree));
         findings.extend(danger::cited(file, &declared));
         findings.extend(words::essay(file));
-        findings.extend(words::length(file));
         findings.extend(words::paths(file, tree));
         findings.extend(words::forbidden(file));
         findings.extend(words::compiled(file));
@@ -167,7 +166,6 @@ fn every_rule_can_fail() {
         "invariant-twice",
         "layers",
         "leftover",
-        "length",
         "machine",
         "path",
         "python",

@@ -101,11 +101,6 @@ impl File {
         let first = inside.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
-
-    /// Lines that hold code; comments and blank lines are free.
-    pub(crate) fn code_lines(&self) -> usize {
-        self.lines.iter().filter(|line| line.has_code()).count()
-    }
 }
 
 enum Inside {

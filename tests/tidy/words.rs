@@ -6,66 +6,18 @@
 
 use crate::source::{File, Finding};
 
-/// Code lines a file may have without giving a reason.
-const LONG: usize = 400;
-
-/// Code lines from which on one sentence is no essay.
-const TRIVIAL: usize = 40;
-
-/// Every Rust file opens with `//!`: what it is for. A module of the library
-/// needs three lines of real text at least; for a test or an example, and for a
-/// module that is small, a sentence does.
+/// Every Rust file opens with `//!`: what it is for.
 pub(crate) fn essay(file: &File) -> Vec<Finding> {
-    if !file.is_rust() {
-        return Vec::new();
-    }
-    let essay: Vec<&str> = file
+    let first = file
         .lines
         .iter()
         .map_while(|line| if line.has_code() { None } else { line.essay() })
-        .collect();
-    let lines = essay.iter().filter(|line| !line.is_empty()).count();
-    let letters: usize = essay.iter().map(|line| line.len()).sum();
-    let library = file.path.starts_with("src/") && !file.path.ends_with("/tests.rs");
-    let (least_lines, least_letters) = if library && file.code_lines() > TRIVIAL {
-        (3, 120)
-    } else {
-        (1, 16)
-    };
-    if lines >= least_lines && letters >= least_letters {
+        .find(|line| !line.is_empty());
+    if !file.is_rust() || first.is_some() {
         return Vec::new();
     }
-    let what = format!(
-        "opens with {lines} lines and {letters} letters of `//!` essay; {least_lines} and {least_letters} are the least for its length"
-    );
-    vec![Finding::new(file, 0, "essay", what)]
-}
-
-/// A long file says why, in a line `//! Length: ...` of its essay.
-pub(crate) fn length(file: &File) -> Vec<Finding> {
-    let lines = file.code_lines();
-    let reason = |text: &str| {
-        text.strip_prefix("Length:")
-            .is_some_and(|why| why.trim().len() >= 16)
-    };
-    if !file.is_rust()
-        || lines <= LONG
-        || file
-            .lines
-            .iter()
-            .filter_map(|line| line.essay())
-            .any(reason)
-    {
-        return Vec::new();
-    }
-    vec![Finding::new(
-        file,
-        0,
-        "length",
-        format!(
-            "{lines} code lines: find its second noun, or give the reason as `//! Length: ...`"
-        ),
-    )]
+    let what = "opens without a line of `//!` that says what it is for";
+    vec![Finding::new(file, 0, "essay", what.to_owned())]
 }
 
 /// Every path that a document or a comment names in backticks, and every
@@ -236,7 +188,6 @@ mod tests {
 
     #[test]
     fn a_file_without_an_essay_is_reported() {
-        let long = "fn f() {}\n".repeat(TRIVIAL + 1);
         assert_eq!(essay(&file("src/a.rs", "use std::io;")).len(), 1);
         assert_eq!(
             essay(&file(
@@ -246,17 +197,8 @@ mod tests {
             .len(),
             1
         );
-        assert_eq!(essay(&file("src/a.rs", "//! x")).len(), 1);
         assert_eq!(
             essay(&file("src/a.rs", "use a;\n//! Too late to be an essay.")).len(),
-            1
-        );
-        assert_eq!(
-            essay(&file(
-                "src/a.rs",
-                &format!("//! One sentence for a long file.\n{long}")
-            ))
-            .len(),
             1
         );
         assert_eq!(
@@ -266,34 +208,6 @@ mod tests {
             ))
             .len(),
             0
-        );
-        let whole = format!(
-            "//! {}\n//!\n//! second line\n//! third line\n{long}",
-            "word ".repeat(25)
-        );
-        assert_eq!(essay(&file("src/a.rs", &whole)).len(), 0);
-    }
-
-    #[test]
-    fn a_long_file_without_a_reason_is_reported() {
-        let long = "f();\n".repeat(LONG + 1);
-        assert_eq!(length(&file("src/a.rs", &long)).len(), 1);
-        assert_eq!(
-            length(&file("src/a.rs", &format!("//! Length: no\n{long}"))).len(),
-            1
-        );
-        assert_eq!(
-            length(&file(
-                "src/a.rs",
-                &format!("//! Length: one table that is read as a whole\n{long}")
-            ))
-            .len(),
-            0
-        );
-        assert_eq!(
-            length(&file("src/a.rs", &"// words\n\n".repeat(LONG))).len(),
-            0,
-            "comments are free"
         );
     }
 

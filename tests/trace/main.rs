@@ -1,7 +1,5 @@
 //! The feature `trace`: what is recorded is what happened, none of it is lost, and viewers can read it.
 //!
-//! Length: one case after another, each read alone.
-//!
 //! (With the feature `auto`: this program's workers need no line in its `main`.)
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 

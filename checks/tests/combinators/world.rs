@@ -1,6 +1,4 @@
 //! Operations on real tasks and on the model at once.
-//!
-//! Length: one arm for each operation, read beside the list of them in `op.rs`.
 
 use std::collections::HashMap;
 use std::future::Future;

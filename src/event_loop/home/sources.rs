@@ -3,7 +3,7 @@
 //! The reactor says what is ready and who waits; here wakers are cloned before it is asked, and woken and dropped
 //! after (L4).
 //!
-//! Checked by `tests/event_loop/`, and against a simulated kernel by `io/source/simulated.rs`.
+//! Checked by `tests/event_loop/`, and against a simulated kernel by `checks/inside/source_simulated.rs`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

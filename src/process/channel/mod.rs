@@ -50,6 +50,7 @@
 
 #[cfg(loom)]
 #[doc(hidden)]
+#[path = "../../../checks/inside/channel_model.rs"]
 pub mod model;
 mod owner;
 mod pipe;

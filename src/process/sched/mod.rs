@@ -44,14 +44,13 @@
 //!
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process/pool.rs`.
-//!
-//! Length: one state, and every decision that changes it.
 
 mod due;
 mod easy;
 mod ending;
 mod hearing;
 #[cfg(test)]
+#[path = "../../../checks/inside/sched_simulated.rs"]
 mod sim;
 
 pub(crate) use ending::{How, Stop};

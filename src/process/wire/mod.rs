@@ -44,11 +44,10 @@
 //! must be sliced without copying. A checksum: a socket pair does not lose bytes,
 //! and a worker that overwrites its own memory cannot be caught by one.
 //!
-//! Length: one language, both directions of it, there and back.
-//!
 //! Tests: below, a seeded fuzz included.
 
 #[cfg(test)]
+#[path = "../../../checks/inside/wire_tests.rs"]
 mod tests;
 
 use std::ops::Range;

@@ -3,8 +3,6 @@
 //! Each function here is reached through the vtable of the cell that it was
 //! made for (T7), under the conditions that `VTable` states for it. The generic
 //! code is kept to what needs the types; everything else is in the parent module.
-//!
-//! Length: cells are born in six ways, each with the argument for the references that it gives away.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;

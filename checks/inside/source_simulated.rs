@@ -21,8 +21,6 @@
 //! event that wakes only the first waiter or only one direction, a generation that is not looked
 //! at, readiness that is never set, a waiter that keeps its first waker, shares its number
 //! or stays when it is dropped) it fails within the first few dozen.
-//!
-//! Length: the kernel's part and those who use it are one simulation.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

@@ -15,8 +15,6 @@
 //!   started;
 //! - an item with ends goes alone, to a worker that has nothing else and no ends of others (W25); once
 //!   its worker has been heard, no copy of its ends is left here (W26).
-//!
-//! Length: one world, with its workers and its laws.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 // Of the simulation: no protocol.
