@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use trefoil::{ProcessPool, Task, TaskError};
+use trefoil::{ProcessPool, Task};
 
 /// Stands for a library that you would rather not have in your own process.
 fn render(page: u32) -> String {
@@ -29,18 +29,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     trefoil::init();
 
     let procs = ProcessPool::with_workers(2)?;
-    let pages: Vec<Task<String>> = (0..12).map(|page| procs.spawn(page, render)).collect();
+    // A page that takes too long is stopped: its worker is killed and replaced. The time counts from
+    // when the page starts to run.
+    let limit = Duration::from_secs(1);
+    let pages: Vec<Task<String>> = (0..12)
+        .map(|page| procs.call(render).timeout(limit).spawn(page))
+        .collect();
 
-    for (number, mut page) in pages.into_iter().enumerate() {
-        // A task that takes too long is cancelled: its worker is killed and replaced.
-        let result = match page.join_timeout(Duration::from_secs(1)) {
-            Err(TaskError::TimedOut) => {
-                page.cancel();
-                page.join()
-            }
-            result => result,
-        };
-        match result {
+    for (number, page) in pages.into_iter().enumerate() {
+        match page.join() {
             Ok(html) => println!("{number:>2}: {html}"),
             Err(error) => println!("{number:>2}: {error}"),
         }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::pending;
 use std::io::{Read, Write};
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -349,12 +350,16 @@ fn pauses_between_attempts_are_not_jumped_over() {
         // Another thread makes room, after a real while.
         let patience = Duration::from_millis(80);
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let (begin, begun) = mpsc::channel();
+            let listener = &listener;
+            scope.spawn(move || {
+                let () = begun.recv().unwrap();
                 thread::sleep(patience);
                 listener.accept().unwrap();
             });
             let (stream, took) = virtually(async {
                 let start = time::now();
+                begin.send(()).unwrap();
                 let stream = timeout(Duration::from_secs(20), connect()).await;
                 (stream, time::now() - start)
             });

@@ -747,19 +747,33 @@ fn what_the_system_refuses_is_an_error_or_asked_for_again() {
     within_deadline(|| run_alone("crew::alone_with_little_memory", with_a_heap));
 }
 
+/// Of the threads that there is no memory for.
+const STACK: u64 = 64 << 20;
+
+/// How many bytes of addresses this process has mapped.
+fn address_space() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
+    pages * rustix::param::page_size() as u64
+}
+
 #[test]
 #[ignore = "limits its memory: run by what_the_system_refuses_is_an_error_or_asked_for_again"]
 fn alone_with_little_memory() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let pool = named("small", 2);
-    // Room for some hundred stacks of eight mebibytes.
+    let of_large_stacks = |name: &str, threads| {
+        let builder = ThreadPool::builder().name(name).stack_size(STACK as usize);
+        builder.threads(threads).build()
+    };
+    let pool = of_large_stacks("small", 2).unwrap();
+    // Room for thirty stacks and a half: a thread that has got one has room for all else.
     let before = getrlimit(Resource::As);
     let limit = Rlimit {
-        current: Some(2 << 30),
+        current: Some(address_space() + 30 * STACK + STACK / 2),
         maximum: before.maximum,
     };
     setrlimit(Resource::As, limit).unwrap();
-    let refused = ThreadPool::builder().name("many").threads(1_000).build();
+    let refused = of_large_stacks("many", 1_000);
     assert!(refused.is_err());
     eventually("what was given is gone", || threads_named("many-") == 0);
     // A pool that grows keeps what it gets, and works.
@@ -793,10 +807,8 @@ fn alone_without_memory_for_a_moment() {
     let of_it = Arc::clone(&pool);
     pool.spawn(move || {
         let task = of_it.spawn(|| 7);
-        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
         // No room for a stack of eight mebibytes.
-        let current = Some(pages * rustix::param::page_size() as u64 + (4 << 20));
+        let current = Some(address_space() + (4 << 20));
         setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
         tell.send(rustix::thread::gettid()).unwrap();
         // It runs nothing itself, but parks.
