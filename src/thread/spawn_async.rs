@@ -20,8 +20,8 @@
 //!
 //! **Whose thread.** A future is polled by workers, and dropped by them or by who shuts the pool
 //! down. Not by who wakes it: that thread may hold a lock that the future's destructor wants.
-//! So wake-ups of a closed pool's futures are put aside for [`Futures::close`]; only one that
-//! comes later still, having begun before, drops the future itself.
+//! So wake-ups of a closed pool's futures are put aside for [`Futures::close`]; one that
+//! comes later still, having begun before, has a helper thread drop the future.
 //!
 //! In a forked child, a future of the parent's pool stays as it is: woken or not, it is leaked, since the
 //! locks of that pool may be held for ever.
@@ -47,6 +47,7 @@ use slab::Slab;
 use super::crew::Crew;
 use super::queue::{Injector, Mode, Work};
 use super::raw::current;
+use crate::helper;
 use crate::loom::{Mutex, per_thread};
 use crate::task::{self, Runnable, Schedule, Task, TaskError, TaskRef};
 
@@ -145,7 +146,7 @@ impl Futures {
         let mut late = self.late.lock();
         if let Some(reason) = late.over.clone() {
             drop(late);
-            entry.discard(reason);
+            elsewhere(move || entry.discard(reason));
         } else {
             late.entries.push(entry);
         }
@@ -173,7 +174,7 @@ impl Home {
         }
         let Some(work) = entry else { return };
         let Some(crew) = self.0.upgrade() else {
-            return; // dropped: its task ends in Closed
+            return elsewhere(move || drop(work)); // its task ends in Closed
         };
         if crew.is_foreign() {
             // Its locks may be held for ever in a forked child.
@@ -195,6 +196,12 @@ impl Schedule for Home {
     fn reschedule(&self, runnable: Runnable) {
         self.queue(runnable, true);
     }
+}
+
+/// Drops a future that was woken after the end of its pool: on a helper thread, since the thread that woke it may hold a
+/// lock that the future's destructor wants. Where the system gives no thread, the waking one has to.
+fn elsewhere(end: impl FnOnce() + Send + 'static) {
+    let _ = helper::start(move || helper::contain(end));
 }
 
 /// Now and then.

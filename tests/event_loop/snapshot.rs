@@ -107,23 +107,23 @@ fn from_another_thread_while_it_sleeps_runs_rests_and_after_its_end() {
         });
         // It runs all the time.
         let over = Arc::new(AtomicBool::new(false));
-        let (ask, told) = (handle.clone(), over.clone());
-        let asker = thread::spawn(move || {
-            for _ in 0..200 {
-                let snapshot = ask.snapshot();
-                if !snapshot.is_complete() {
-                    continue; // a machine so busy that the loop has not run for a second
-                }
-                named(&snapshot, "stays");
-                assert!(snapshot.tasks().len() >= 2, "{snapshot}");
-            }
-            told.store(true, Ordering::Release);
-        });
         event_loop.block_on(async {
             let busy = spawn(async {
                 loop {
                     yield_now().await;
                 }
+            });
+            let (ask, told) = (handle.clone(), over.clone());
+            let asker = thread::spawn(move || {
+                for _ in 0..200 {
+                    let snapshot = ask.snapshot();
+                    if !snapshot.is_complete() {
+                        continue; // a machine so busy that the loop has not run for a second
+                    }
+                    named(&snapshot, "stays");
+                    assert!(snapshot.tasks().len() >= 2, "{snapshot}");
+                }
+                told.store(true, Ordering::Release);
             });
             while !over.load(Ordering::Acquire) {
                 yield_now().await;
@@ -132,8 +132,8 @@ fn from_another_thread_while_it_sleeps_runs_rests_and_after_its_end() {
                 }
             }
             busy.cancel();
+            asker.join().unwrap();
         });
-        asker.join().unwrap();
         drop(event_loop);
         let snapshot = handle.snapshot();
         assert!(snapshot.is_complete() && snapshot.tasks().is_empty());

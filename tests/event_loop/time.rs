@@ -13,31 +13,41 @@ use crate::support::{
     LONG, alone, count_threads, panic_message, poll_once, wait_until, within_deadline,
 };
 
+/// Deadlines from so long after now on, in the order in which their sleepers woke; none if one of these began too late to
+/// sleep.
+fn woken(wait: Duration) -> Option<Vec<Instant>> {
+    run(async move {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let start = Instant::now() + wait;
+        let tasks: Vec<Task<bool>> = (0..500_u64)
+            .map(|n| {
+                let deadline = start + Duration::from_micros(n * 7919 % 500 * 37);
+                let log = log.clone();
+                spawn(async move {
+                    let in_time = Instant::now() < start;
+                    sleep_until(deadline).await;
+                    let now = Instant::now();
+                    assert!(now >= deadline, "{:?} early", deadline - now);
+                    log.borrow_mut().push(deadline);
+                    in_time
+                })
+            })
+            .collect();
+        let mut all_in_time = true;
+        for task in tasks {
+            all_in_time &= task.await.unwrap();
+        }
+        all_in_time.then(|| log.take())
+    })
+}
+
 #[test]
 fn sleepers_wake_in_order_and_never_early() {
     within_deadline(|| {
-        run(async {
-            let log = Rc::new(RefCell::new(Vec::new()));
-            let start = Instant::now() + Duration::from_millis(20);
-            let tasks: Vec<Task<()>> = (0..500_u64)
-                .map(|n| {
-                    let deadline = start + Duration::from_micros(n * 7919 % 500 * 37);
-                    let log = log.clone();
-                    spawn(async move {
-                        sleep_until(deadline).await;
-                        let now = Instant::now();
-                        assert!(now >= deadline, "{:?} early", deadline - now);
-                        log.borrow_mut().push(deadline);
-                    })
-                })
-                .collect();
-            for task in tasks {
-                task.await.unwrap();
-            }
-            let log = log.take();
-            assert_eq!(log.len(), 500);
-            assert!(log.is_sorted());
-        });
+        let waits = [20, 200, 2_000, 20_000].map(Duration::from_millis);
+        let log = waits.into_iter().find_map(woken).unwrap();
+        assert_eq!(log.len(), 500);
+        assert!(log.is_sorted());
     });
 }
 

@@ -380,7 +380,7 @@ fn work_elsewhere_does_not_stop_the_clock_of_a_loop_that_others_drive() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(1);
         let event_loop = EventLoop::builder().virtual_time().build().unwrap();
-        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let (go_on, told) = mpsc::channel::<()>();
         let stuck = pool.spawn(move || told.recv());
         let patience = Duration::from_millis(20);
         let late = event_loop.handle().spawn(async move {

@@ -497,7 +497,7 @@ tests! {
         let begin = Instant::now();
         let mut seen = HashSet::new();
         let mut rounds = 0;
-        while begin.elapsed() < support::chaos() / 2 {
+        while begin.elapsed() < support::chaos() / 2 || seen.len() < 3 {
             let size = [10, 200, 70_000][rounds % 3];
             let process = Process::spawn((tx.clone(), size), flood).unwrap();
             for _ in 0..(rounds * 7) % 40 {
@@ -515,7 +515,6 @@ tests! {
         (0..3).for_each(|n| tx.send_blocking(vec![n]).unwrap());
         assert!(tx.try_send(vec![]).is_err());
         assert_eq!(rx.iter().take(3).count(), 3);
-        assert_eq!(seen.len(), 3);
         drop(tx);
         is_closed(rx.recv_blocking());
         drop(rx);

@@ -6,7 +6,7 @@ use crate::deadline;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use deadline::{eventually, sample, within_deadline};
@@ -22,28 +22,34 @@ fn tiny(depth: u32) -> u64 {
 }
 
 /// How many were inside at once.
+/// Of threads that are in the same place at once.
 #[derive(Default)]
-struct Crowd(Mutex<(usize, usize)>);
+struct Crowd {
+    here: Mutex<(usize, usize)>,
+    came: Condvar,
+}
 
 impl Crowd {
-    /// Long, compared with what it takes to wake somebody.
-    fn stay(&self) {
-        let mut crowd = self.0.lock().unwrap();
-        crowd.0 += 1;
-        crowd.1 = crowd.1.max(crowd.0);
-        drop(crowd);
-        std::thread::sleep(Duration::from_millis(300));
-        self.0.lock().unwrap().0 -= 1;
+    /// Until there are `all`, or far longer than it takes to wake somebody.
+    fn stay(&self, all: usize) {
+        let mut here = self.here.lock().unwrap();
+        here.0 += 1;
+        here.1 = here.1.max(here.0);
+        self.came.notify_all();
+        let alone = |here: &mut (usize, usize)| here.1 < all;
+        let limit = Duration::from_secs(10);
+        let (mut here, _) = self.came.wait_timeout_while(here, limit, alone).unwrap();
+        here.0 -= 1;
     }
 
     fn largest(self) -> usize {
-        self.0.into_inner().unwrap().1
+        self.here.into_inner().unwrap().1
     }
 }
 
 fn halves(depth: u32, crowd: &Crowd) {
     if depth == 0 {
-        return crowd.stay();
+        return crowd.stay(8);
     }
     trefoil::join(|| halves(depth - 1, crowd), || halves(depth - 1, crowd));
 }
@@ -59,7 +65,7 @@ fn long_halves_after_tiny_ones_run_at_once() {
                     assert_eq!(tiny(16), 1 << 16);
                 }
                 if items {
-                    pool.for_each(0..8, |_| crowd.stay());
+                    pool.for_each(0..8, |_| crowd.stay(8));
                 } else {
                     halves(3, &crowd);
                 }
@@ -126,7 +132,7 @@ fn joins_wake_others_after_the_pool_has_shrunk_and_grown_under_tiny_ones() {
             });
             eventually("all sleep", || format!("{pool:?}").contains("running: 0"));
             let crowd = Crowd::default();
-            pool.install(|| trefoil::join(|| crowd.stay(), || crowd.stay()));
+            pool.install(|| trefoil::join(|| crowd.stay(2), || crowd.stay(2)));
             assert_eq!(crowd.largest(), 2);
         }
     });
