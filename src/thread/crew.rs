@@ -53,7 +53,7 @@ use super::raw::{current, job};
 use super::spawn_async::Futures;
 use super::wait::Blocked;
 use super::worker::{self, Seat, Slot, Worker};
-use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::loom::thread::{self, Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex, MutexGuard};
 use crate::record::{self, Part};
@@ -694,12 +694,20 @@ impl Crew {
         if home.is_some() || !self.handles.lock().has(me) {
             self.join_threads(home.is_some());
         }
-        // Who was woken to be cancelled may have been on its way to a poll, and sleep again.
+        // Futures that were polled on other threads than this pool's, and what was woken last.
         let reason = match how {
             Shutdown::Wait => TaskError::Closed,
             Shutdown::CancelPending => TaskError::Cancelled,
         };
         self.futures.close(&self.injector, &reason);
+    }
+
+    /// After a poll: the pool ends its futures rather than have them sleep. False, if it had not begun to when the poll
+    /// ended: then it wakes the future later.
+    pub(super) fn ends_futures(&self) -> bool {
+        // Either this sees the mode, or waking sees that the future has been taken from its queue.
+        fence(Ordering::SeqCst);
+        matches!(self.injector.mode(), Mode::Cancelling | Mode::Closed)
     }
 
     /// Cancels the tasks that are queued now; later ones are cancelled by the

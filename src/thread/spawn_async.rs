@@ -13,7 +13,9 @@
 //! run if a future that yields, or two that wake each other, were always the newest.
 //! 3. A worker that joins the task may claim it while it is queued and polls it once. If it
 //! then sleeps, the worker parks as for any other task.
-//! 4. A pool that cancels what is pending wakes all futures, and the workers drop what they find.
+//! 4. A pool that cancels what is pending wakes all futures, and the workers drop what they find. A poll that had
+//! taken its future from the queue before that, or a worker that claims it to join it, wakes it once more: it must not
+//! sleep, since a worker may wait for it, and the pool for that worker.
 //! One that waits runs what is woken, also from outside, until all is quiet. What
 //! is left then is woken by the thread that shuts the pool down, and, since nobody accepts it, dropped
 //! by it ([`Futures::close`]).
@@ -48,6 +50,7 @@ use super::crew::Crew;
 use super::queue::{Injector, Mode, Work};
 use super::raw::current;
 use crate::helper;
+use crate::loom::atomic::{Ordering, fence};
 use crate::loom::{Mutex, per_thread};
 use crate::task::{self, Runnable, Schedule, Task, TaskError, TaskRef};
 
@@ -114,6 +117,7 @@ impl Futures {
 
     /// Has every future that sleeps pass by [`Home`] once more.
     pub(super) fn wake_all(&self) {
+        fence(Ordering::SeqCst); // with the one in `ends_futures`
         for part in &self.parts {
             let tasks: Vec<TaskRef> = part.lock().iter().map(|(_, task)| task.clone()).collect();
             for task in tasks {
@@ -248,7 +252,11 @@ impl<F: Future> Future for Enlisted<F> {
         // Whatever pool the worker that has claimed it is a guest of just now.
         current::with_home(|home| match home {
             Some(home) if is(&this.entry.crew, home.crew()) => {
-                current::inside(home, || this.future.poll(cx))
+                let polled = current::inside(home, || this.future.poll(cx));
+                if polled.is_pending() && home.crew().ends_futures() {
+                    cx.waker().wake_by_ref();
+                }
+                polled
             }
             _ => this.future.poll(cx),
         })
