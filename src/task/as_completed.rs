@@ -12,8 +12,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use super::error::TaskError;
+use super::handle::Task;
 use super::raw::Ready;
-use super::{Task, TaskError};
 use crate::sync::block_on;
 
 /// The results of `tasks`, from any mixture of executors, as they come.

@@ -26,10 +26,11 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-use super::panic::contain;
-use super::raw::{Ready, Watch};
-use super::runnable::TaskRef;
-use super::{Task, TaskError, TaskId, unobserved};
+use super::error::TaskError;
+use super::handle::Task;
+use super::id::TaskId;
+use super::raw::{Ready, TaskRef, Watch};
+use crate::helper::contain;
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -254,7 +255,6 @@ impl<T> TaskGroup<T> {
     }
 
     /// Runs a member here that nobody has begun, if this thread may. True: it did.
-    #[allow(dead_code)] // the thread pool's
     pub(crate) fn run_one(&self) -> bool {
         let members: Vec<TaskRef> = {
             let members = self.shared.lock();
@@ -352,7 +352,7 @@ impl<T> Drop for TaskGroup<T> {
             contain(|| drop(value));
         }
         for (member, (_, error)) in collected.failed.iter().zip(collected.errors) {
-            unobserved::report(member.header(), error);
+            member.report(error);
         }
     }
 }

@@ -4,10 +4,13 @@
 //! the first goes when the callback runs, so that a long chain is not freed by recursion. What stays is whether an
 //! executor was to keep the promise in the end: in a forked child nobody does.
 
-use super::completer::{OnCancel, Origin, promise};
+use super::completer::promise;
+use super::error::TaskError;
+use super::handle::Task;
+use super::id::TaskId;
+use super::nested;
 use super::panic::catch;
-use super::runnable::TaskRef;
-use super::{Task, TaskError, TaskId, nested};
+use super::raw::{OnCancel, Origin, TaskRef};
 use crate::loom::Mutex;
 
 /// Passes a cancellation on to the task that the value was to come from.
@@ -44,27 +47,39 @@ impl OnCancel for CancelSource {
     }
 }
 
-#[track_caller]
-pub(super) fn map<T, U, F>(task: Task<T>, f: F) -> Task<U>
-where
-    T: Send + 'static,
-    U: Send + 'static,
-    F: FnOnce(T) -> U + Send + 'static,
-{
-    let source = task.task_ref();
-    let (completer, mut mapped) = promise(CancelSource {
-        executors: source.is_executors(),
-        source: Mutex::new(Some(source)),
-    });
-    if let Some(name) = task.name() {
-        mapped = mapped.named(name);
+impl<T> Task<T> {
+    /// The same work with its value changed by `f`, which runs as
+    /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
+    /// the new task's; a failure passes through; cancelling the new task cancels this one,
+    /// whose name it has, and whose executor hears of its failure if nobody takes that.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let texts = [pool.spawn(|| 6 * 7).map(|n| n.to_string()), pool.spawn(|| "plain".to_owned())];
+    /// assert_eq!(trefoil::try_join_all(texts).wait().unwrap(), ["42", "plain"]);
+    /// ```
+    #[track_caller]
+    pub fn map<U: Send + 'static>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Task<U>
+    where
+        T: Send + 'static,
+    {
+        let source = self.task_ref();
+        let hook = source.report_hook();
+        let (completer, mut mapped) = promise(CancelSource {
+            executors: source.is_executors(),
+            source: Mutex::new(Some(source)),
+        });
+        if let Some(name) = self.name() {
+            mapped = mapped.named(name);
+        }
+        if let Some(hook) = hook {
+            completer.set_hook(&hook);
+        }
+        self.on_done(move |result| {
+            completer.let_go();
+            let mapped = result.and_then(|value| catch(|| f(value)).map_err(TaskError::from));
+            completer.complete(mapped);
+        });
+        mapped
     }
-    if let Some(hook) = task.hook() {
-        completer.set_hook(&hook);
-    }
-    task.on_done(move |result| {
-        completer.let_go();
-        completer.complete(result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)));
-    });
-    mapped
 }

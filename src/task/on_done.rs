@@ -8,7 +8,9 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use super::{Task, TaskError, nested};
+use super::error::TaskError;
+use super::handle::Task;
+use super::nested;
 use crate::loom::Mutex;
 
 struct Callback<T, F> {
@@ -41,23 +43,34 @@ where
     }
 }
 
-/// Has `f` called with the result of `task`, once.
-pub(super) fn register<T, F>(mut task: Task<T>, f: F)
-where
-    T: Send + 'static,
-    F: FnOnce(Result<T, TaskError>) + Send + 'static,
-{
-    let callback = Arc::new(Callback {
-        armed: Mutex::new(None),
-    });
-    let registered = task.register(Waker::from(callback.clone()));
-    let ended_meanwhile = {
-        let mut armed = callback.armed.lock();
-        let (task, _) = armed.insert((task, f));
-        !registered || task.is_finished()
-    };
-    // Armed, then looked: an end after the look finds it armed.
-    if ended_meanwhile {
-        callback.fire();
+impl<T> Task<T> {
+    /// Calls `f` with the result when the task ends: on the thread that ends it,
+    /// or here and now if it has ended. `f` must be short; a panic in it is shown by the
+    /// panic hook and goes no further.
+    ///
+    /// ```
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// pool.spawn(|| 6 * 7).on_done(move |result| tell.send(result.unwrap()).unwrap());
+    /// assert_eq!(told.recv().unwrap(), 42);
+    /// ```
+    pub fn on_done(self, f: impl FnOnce(Result<T, TaskError>) + Send + 'static)
+    where
+        T: Send + 'static,
+    {
+        let mut task = self;
+        let callback = Arc::new(Callback {
+            armed: Mutex::new(None),
+        });
+        let registered = task.register(Waker::from(callback.clone()));
+        let ended_meanwhile = {
+            let mut armed = callback.armed.lock();
+            let (task, _) = armed.insert((task, f));
+            !registered || task.is_finished()
+        };
+        // Armed, then looked: an end after the look finds it armed.
+        if ended_meanwhile {
+            callback.fire();
+        }
     }
 }

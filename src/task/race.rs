@@ -8,8 +8,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::handle::cancel_all;
-use super::{Task, TaskError};
+use super::error::TaskError;
+use super::handle::{Task, cancel_all};
 use crate::sync::block_on;
 
 /// Waits for the first of `tasks` to end, well or badly, and gives its result; the

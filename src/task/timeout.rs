@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use super::TaskError;
+use super::error::TaskError;
 use crate::alarm::Alarm;
 use crate::sync::block_on;
 

@@ -8,10 +8,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::handle::cancel_all;
-use super::panic::contain;
+use super::error::TaskError;
+use super::handle::{Task, cancel_all};
 use super::raw::Ready;
-use super::{Task, TaskError};
+use crate::helper::contain;
 use crate::sync::block_on;
 
 /// Waits for all `tasks`, from any mixture of executors; gives their values, in

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::Task;
+use super::handle::Task;
 use super::raw::Ready;
 use crate::alarm::Alarm;
 use crate::sync::block_on;

@@ -26,9 +26,9 @@
 use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
+use crate::helper::contain;
 use crate::loom::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::loom::{Arc, Mutex};
-use crate::task::panic::contain;
 
 /// The consumer's side.
 pub(in crate::task) struct Ready {
