@@ -17,7 +17,7 @@
 //! **Reading order.** [`state`](self) (private): every atomic transition, with the invariants
 //! T1 to T5. `raw`: the cell, with T6 to T15, the only unsafe code. Then what
 //! executors use (`raw/queued.rs`, `completer`), what callers use (`handle`,
-//! `on_done`, the combinators), and what both share (`error`, `panic`, `context`,
+//! `combine`, `group`), and what both share (`error`, `panic`, `context`,
 //! `id`, `shutdown`).
 //!
 //! **Promised.** The end of a task is visible only after its work has been
@@ -29,49 +29,38 @@
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))] // most executors are absent then
 
-mod as_completed;
 pub(crate) mod awaited;
 mod cancel_token;
+mod combine;
 mod completer;
 pub(crate) mod context;
 mod error;
 mod group;
 mod handle;
 mod id;
-mod join_all;
-mod map;
 mod nested;
-mod on_done;
 pub(crate) mod panic;
-mod race;
 mod raw;
-mod shared_task;
 mod shutdown;
 mod state;
-mod timeout;
 #[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
 mod traced;
-mod try_join_all;
 mod unobserved;
-mod wait;
 mod waiters;
 
-pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
 pub use cancel_token::{CancelToken, Cancelled};
+pub use combine::{
+    AsCompleted, AsCompletedIter, JoinAll, Race, SharedTask, Timeout, TryJoinAll, Until, Wait,
+    as_completed, join_all, race, timeout, try_join_all, wait,
+};
 pub use completer::Completer;
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
 pub use handle::{CancelOnDrop, Task};
 pub use id::TaskId;
-pub use join_all::{JoinAll, join_all};
 pub use panic::{Panic, PanicLocation};
-pub use race::{Race, race};
-pub use shared_task::SharedTask;
 pub use shutdown::Shutdown;
-pub use timeout::{Timeout, timeout};
-pub use try_join_all::{TryJoinAll, try_join_all};
 pub use unobserved::{TaskReport, on_unobserved};
-pub use wait::{Until, Wait, wait};
 
 pub(crate) use completer::promise;
 pub(crate) use error::CodecDirection;

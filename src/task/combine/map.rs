@@ -4,14 +4,14 @@
 //! the first goes when the callback runs, so that a long chain is not freed by recursion. What stays is whether an
 //! executor was to keep the promise in the end: in a forked child nobody does.
 
-use super::completer::promise;
-use super::error::TaskError;
-use super::handle::Task;
-use super::id::TaskId;
-use super::nested;
-use super::panic::catch;
-use super::raw::{OnCancel, Origin, TaskRef};
 use crate::loom::Mutex;
+use crate::task::completer::promise;
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::id::TaskId;
+use crate::task::nested;
+use crate::task::panic::catch;
+use crate::task::raw::{OnCancel, Origin, TaskRef};
 
 /// Passes a cancellation on to the task that the value was to come from.
 struct CancelSource {

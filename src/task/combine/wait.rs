@@ -10,10 +10,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::handle::Task;
-use super::raw::Ready;
 use crate::alarm::Alarm;
 use crate::sync::block_on;
+use crate::task::handle::Task;
+use crate::task::raw::Ready;
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,14 +11,14 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::awaited;
-use super::error::TaskError;
-use super::handle::Task;
-use super::id::TaskId;
-use super::raw::TaskRef;
-use super::waiters::Waiters;
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
+use crate::task::awaited;
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::id::TaskId;
+use crate::task::raw::TaskRef;
+use crate::task::waiters::Waiters;
 
 /// A task whose result many may await or join; see [`Task::shared`].
 ///

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use super::error::TaskError;
-use super::handle::Task;
-use super::nested;
 use crate::loom::Mutex;
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::nested;
 
 struct Callback<T, F> {
     armed: Mutex<Option<(Task<T>, F)>>,

@@ -8,9 +8,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::error::TaskError;
-use super::handle::{Task, cancel_all};
 use crate::sync::block_on;
+use crate::task::error::TaskError;
+use crate::task::handle::{Task, cancel_all};
 
 /// Waits for the first of `tasks` to end, well or badly, and gives its result; the
 /// others are cancelled.

@@ -8,11 +8,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::error::TaskError;
-use super::handle::{Task, cancel_all};
-use super::raw::Ready;
 use crate::helper::contain;
 use crate::sync::block_on;
+use crate::task::error::TaskError;
+use crate::task::handle::{Task, cancel_all};
+use crate::task::raw::Ready;
 
 /// Waits for all `tasks`, from any mixture of executors; gives their values, in
 /// their order, or the first failure, and then cancels the rest.

@@ -12,10 +12,10 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use super::error::TaskError;
-use super::handle::Task;
-use super::raw::Ready;
 use crate::sync::block_on;
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::raw::Ready;
 
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///
