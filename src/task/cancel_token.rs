@@ -34,7 +34,7 @@ use slab::Slab;
 use super::error::TaskError;
 use super::waiters::Waiters;
 use crate::alarm::{self, Alarm};
-use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::loom::atomic::{AtomicBool, Ordering, fence};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -241,6 +241,7 @@ impl Future for Cancelled {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.token.is_cancelled() {
+            fence(Ordering::Acquire); // what the canceller did before is seen by what awaits it
             return Poll::Ready(());
         }
         this.token.node.waiters.leave(&mut this.place, cx.waker());

@@ -19,7 +19,6 @@
 //!
 //! Tests: `tests/task/group.rs`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -74,8 +73,6 @@ pub struct GroupHandle<T> {
 struct Members<T> {
     tasks: Slab<Member<T>>,
     ready: Ready,
-    /// Places of members that have ended, oldest first.
-    ended: VecDeque<usize>,
     added: usize,
     /// Why no member may go on.
     ending: Option<Ending>,
@@ -137,10 +134,7 @@ impl<T> Members<T> {
 
     /// The next member that has ended, if one has.
     fn take_ended(&mut self) -> Option<Ended<T>> {
-        if self.ended.is_empty() {
-            self.ready.drain(&mut self.ended);
-        }
-        while let Some(key) = self.ended.pop_front() {
+        while let Some(key) = self.ready.next() {
             if let Some(result) = self
                 .tasks
                 .get_mut(key)
@@ -173,7 +167,6 @@ impl<T> TaskGroup<T> {
         let members = Members {
             tasks: Slab::new(),
             ready: Ready::new(0),
-            ended: VecDeque::new(),
             added: 0,
             ending: None,
             collected: Collected::default(),
@@ -407,7 +400,6 @@ impl<T> GroupJoin<'_, T> {
             let queue = std::mem::replace(&mut members.ready, Ready::new(0));
             let collected = std::mem::take(&mut members.collected);
             group.watch = members.ready.watch();
-            members.ended.clear();
             let tasks = std::mem::take(&mut members.tasks);
             (tasks, queue, collected.errors, collected.values)
         };

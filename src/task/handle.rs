@@ -251,9 +251,9 @@ impl<T> Task<T> {
         self.handle.unregister();
     }
 
-    /// It has ended in an error other than `Cancelled`, which has not been taken.
-    pub(super) fn has_failed(&mut self) -> bool {
-        self.handle.has_failed()
+    /// The error that it has ended in, if it has not been taken.
+    pub(super) fn error(&mut self) -> Option<&TaskError> {
+        self.handle.error()
     }
 }
 

@@ -184,16 +184,15 @@ impl<T> Handle<T> {
         false
     }
 
-    /// The output is there and is an error, but for `Cancelled`.
-    pub(in crate::task) fn has_failed(&mut self) -> bool {
+    /// The error, if the output is there and is one.
+    pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
         if self.header().state.look() != Look::Output {
-            return false;
+            return None;
         }
         self.header().touch_payload();
         // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours, and stays while we have
         // `&mut self`; T7: it is of type `T`.
-        let output = unsafe { self.cell.output::<T>().as_ref() };
-        matches!(output, Err(error) if !matches!(error, TaskError::Cancelled))
+        unsafe { self.cell.output::<T>().as_ref() }.as_ref().err()
     }
 
     /// Takes the registered waker back, if the task has not ended.
