@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use super::runnable::{self, Ran, Runnable, Schedule};
-use super::{Brought, Inbox, Pushed, Task};
+use super::raw;
+use super::{Brought, Inbox, Pushed, Ran, Runnable, Schedule, Task};
 #[cfg(loom)]
-use super::{raw, state};
+use super::{Queued, state};
 #[cfg(loom)]
 use crate::loom::atomic::{AtomicU32, Ordering};
 
@@ -64,7 +64,7 @@ impl Schedule for Queue {
 
 /// A claimable closure, queued nowhere.
 pub fn closure<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Entry, Task<T>) {
-    let (runnable, task) = runnable::closure(f, true);
+    let (runnable, task) = raw::cell::closure(f, true);
     (Entry(runnable), task)
 }
 
@@ -73,7 +73,7 @@ pub fn future<F>(future: F, queue: &Queue) -> (Entry, Task<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (runnable, task) = runnable::future(future, queue.clone());
+    let (runnable, task) = raw::cell::future(future, queue.clone(), false);
     (Entry(runnable), task)
 }
 
@@ -106,7 +106,7 @@ pub fn claimable_future<F>(future: F, bag: &Bag) -> (Entry, Task<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (runnable, task) = runnable::claimable_future(future, bag.clone());
+    let (runnable, task) = raw::cell::future(future, bag.clone(), true);
     (Entry(runnable), task)
 }
 
@@ -125,27 +125,15 @@ impl std::fmt::Debug for Ring {
 /// One turn of a task.
 #[cfg(loom)]
 #[derive(Debug)]
-pub struct Turn(Next);
-
-#[cfg(loom)]
-#[derive(Debug)]
-enum Next {
-    Woken(Runnable),
-    Yielded(super::Yielded),
-}
+pub struct Turn(Queued);
 
 #[cfg(loom)]
 impl Turn {
     /// The next one, if there is one at once.
     pub fn run(self) -> Option<Self> {
-        let ran = match self.0 {
-            Next::Woken(runnable) => runnable.run(),
-            Next::Yielded(yielded) => yielded.run(),
-        };
-        match ran {
+        match self.0.run() {
             Ran::Done | Ran::Pending => None,
-            Ran::Again(runnable) => Some(Self(Next::Woken(runnable))),
-            Ran::Yielded(yielded) => Some(Self(Next::Yielded(yielded))),
+            Ran::Again(queued) => Some(Self(queued)),
         }
     }
 }
@@ -164,7 +152,7 @@ impl Ring {
         self.0
             .0
             .drain()
-            .map(|brought| Turn(Next::Woken(brought.runnable)))
+            .map(|brought| Turn(Queued::woken(brought.runnable)))
             .collect()
     }
 }
@@ -184,8 +172,8 @@ pub fn ring_future<F>(future: F, ring: &Ring) -> (Turn, Task<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (runnable, task) = runnable::future(future, ring.clone());
-    (Turn(Next::Woken(runnable)), task)
+    let (runnable, task) = raw::cell::future(future, ring.clone(), false);
+    (Turn(Queued::woken(runnable)), task)
 }
 
 /// As [`future`], for a future that never wakes: the bare cell.
@@ -199,7 +187,7 @@ where
     impl Schedule for Nowhere {
         fn schedule(&self, _: Runnable) {}
     }
-    let (runnable, task) = runnable::future(future, Nowhere);
+    let (runnable, task) = raw::cell::future(future, Nowhere, false);
     (Entry(runnable), task)
 }
 

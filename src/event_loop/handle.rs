@@ -95,7 +95,8 @@ impl LoopHandle {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let (runnable, kept, task) = task::kept_future(future, self.shared.clone());
+        let (runnable, task) = task::future(future, self.shared.clone(), false);
+        let kept = runnable.task_ref();
         self.shared.mark(&runnable);
         if self.shared.is_closing() {
             drop((runnable, kept)); // it ends in `Closed`
@@ -138,7 +139,8 @@ impl LoopHandle {
     {
         let future = async move { make().await };
         if let Some(home) = current::home_of(&self.shared) {
-            let (runnable, kept, task) = task::kept_local_future(future, self.shared.clone());
+            let (runnable, task) = task::local_future(future, self.shared.clone());
+            let kept = runnable.task_ref();
             self.shared.mark(&runnable);
             if self.shared.is_closing() {
                 drop((runnable, kept));
@@ -151,11 +153,12 @@ impl LoopHandle {
         let Some(gate) = self.shared.hold_gate() else {
             // In its place one that may end here, in `Closed`.
             let never = std::future::pending::<F::Output>();
-            let (runnable, task) = task::future(never, self.shared.clone());
+            let (runnable, task) = task::future(never, self.shared.clone(), false);
             self.shared.mark(&runnable);
             return task;
         };
-        let (runnable, kept, task) = task::kept_local_future(future, self.shared.clone());
+        let (runnable, task) = task::local_future(future, self.shared.clone());
+        let kept = runnable.task_ref();
         self.shared.mark(&runnable);
         let kept = Some(kept);
         self.shared.bring_through(gate, Brought { runnable, kept });
@@ -281,7 +284,8 @@ where
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
          EventLoop::block_on(..); from other threads use LoopHandle::spawn",
     );
-    let (runnable, kept, task) = task::kept_local_future(future, home.shared.link());
+    let (runnable, task) = task::local_future(future, home.shared.link());
+    let kept = runnable.task_ref();
     home.shared.mark(&runnable);
     if home.shared.is_closing() {
         // The future goes with it, which is somebody's code.

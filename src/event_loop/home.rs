@@ -40,7 +40,7 @@ use crate::alarm::{Clock, Timers};
 use crate::loom::thread::JoinHandle;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
-use crate::task::{Brought, Hook, Queued, Runnable, TaskRef, Yielded, awaited};
+use crate::task::{Brought, Hook, Queued, Runnable, TaskRef, awaited};
 
 /// The tag of an entry that is not a live task: a closure runs once.
 pub(super) const CLOSURE: u32 = u32::MAX;
@@ -126,10 +126,10 @@ impl Home {
         self.ready.borrow_mut().push_back(Queued::woken(runnable));
     }
 
-    /// A task that has yielded, to the back of the queue.
+    /// A task that has run and wants to run again, to the back of the queue.
     #[inline]
-    pub(super) fn enqueue_again(&self, yielded: Yielded) {
-        self.ready.borrow_mut().push_back(Queued::yielded(yielded));
+    pub(super) fn enqueue_again(&self, queued: Queued) {
+        self.ready.borrow_mut().push_back(queued);
     }
 
     /// A task that this thread sees for the first time: into the table, with the reference that is

@@ -243,8 +243,7 @@ fn run(home: &Home, entry: Queued) {
     drop(home.end_poll(tag, matches!(ran, Ran::Done)));
     match ran {
         Ran::Done | Ran::Pending => {}
-        Ran::Again(runnable) => home.enqueue(runnable),
-        Ran::Yielded(yielded) => home.enqueue_again(yielded),
+        Ran::Again(queued) => home.enqueue_again(queued),
     }
 }
 

@@ -10,8 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::raw::Ref;
-use super::runnable::TaskRef;
+use super::raw::TaskRef;
 use crate::loom::per_thread;
 
 per_thread! {
@@ -25,9 +24,9 @@ per_thread! {
 
 /// A waker was left with `task`.
 #[inline]
-pub(super) fn note(task: &Ref) {
+pub(super) fn note(task: &TaskRef) {
     let _ = LAST.try_with(|(last, keeps_all)| {
-        last.set(task.header().id.get());
+        last.set(task.id().get());
         if keeps_all.get() {
             keep(task);
         }
@@ -35,8 +34,8 @@ pub(super) fn note(task: &Ref) {
 }
 
 #[cold]
-fn keep(task: &Ref) {
-    let _ = ALL.try_with(|all| all.borrow_mut().push(TaskRef(task.clone())));
+fn keep(task: &TaskRef) {
+    let _ = ALL.try_with(|all| all.borrow_mut().push(task.clone()));
 }
 
 /// The id of the last task that was waited for since the last call; 0: none.

@@ -6,12 +6,12 @@
 //!
 //! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a
 //! parent that is cancelled already gives birth to a cancelled child. 2. `cancel`
-//! sets the flag here and in all below, each list read under its lock; then takes lists and
-//! wakers out, and then wakes: so whoever is woken, or has cancelled the same token meanwhile, finds all flags
+//! sets the flag here and in all below, each list read under its lock; then it empties the lists and
+//! wakes the waiters: so a waiter that is woken, and a thread that has cancelled the same token meanwhile, finds all flags
 //! set (a list that is gone is one whose children have theirs), no lock is held while anything of the user's
 //! runs, and no two locks at once. Since the flag is set before the list is
-//! read, a child that is entered later sees it. 3. A waiter leaves its waker under
-//! the lock after a look at the flag under the lock, so `cancel` either finds it or was seen.
+//! read, a child that is entered later sees it. 3. A waiter leaves its waker and then looks at the flag
+//! (`waiters.rs`), so `cancel` finds the waker or the waiter sees the flag.
 //!
 //! **Deadlines.** The effective one is the nearest of a token and its ancestors,
 //! computed at birth. Nothing ticks: whoever asks after it has passed cancels the token then,
@@ -26,15 +26,15 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use slab::Slab;
 
-use super::panic::contain;
-use super::raw;
+use super::error::TaskError;
+use super::waiters::Waiters;
 use crate::alarm::{self, Alarm};
-use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::loom::atomic::{AtomicBool, Ordering, fence};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -65,13 +65,8 @@ struct Node {
     deadline: Option<Instant>,
     /// Kept alive by its children, with this token's place in its list.
     parent: Option<(CancelToken, usize)>,
-    links: Mutex<Links>,
-}
-
-#[derive(Default)]
-struct Links {
-    children: Slab<Weak<Node>>,
-    wakers: Slab<Waker>,
+    children: Mutex<Slab<Weak<Node>>>,
+    waiters: Waiters,
 }
 
 impl CancelToken {
@@ -82,24 +77,15 @@ impl CancelToken {
     }
 
     fn with(parent: Option<(Self, usize)>, deadline: Option<Instant>, cancelled: bool) -> Self {
-        let links = Mutex::new(Links::default());
         Self {
             node: Arc::new(Node {
                 cancelled: AtomicBool::new(cancelled),
                 deadline,
                 parent,
-                links,
+                children: Mutex::new(Slab::new()),
+                waiters: Waiters::default(),
             }),
         }
-    }
-
-    /// The token of the work that runs here: of the task whose closure or
-    /// future this is, also inside a worker process, where the parent's cancellation
-    /// arrives as a message. `join`, `scope` and `map` inherit it; a spawned task has
-    /// its own. Outside of any task: a new one that nobody cancels.
-    #[must_use]
-    pub fn current() -> Self {
-        raw::current::token().unwrap_or_default()
     }
 
     /// A new token below this one.
@@ -124,11 +110,11 @@ impl CancelToken {
         if self.is_cancelled() || deadline.is_some_and(|deadline| alarm::now() >= deadline) {
             return Self::with(None, deadline, true);
         }
-        let mut links = self.node.links.lock();
-        let entry = links.children.vacant_entry();
+        let mut children = self.node.children.lock();
+        let entry = children.vacant_entry();
         let child = Self::with(Some((self.clone(), entry.key())), deadline, false);
         entry.insert(Arc::downgrade(&child.node));
-        drop(links);
+        drop(children);
         // Entered, then looked: a cancellation that took the list before has set the flag before.
         if self.node.cancelled.load(Ordering::SeqCst) {
             child.cancel();
@@ -144,17 +130,12 @@ impl CancelToken {
         while let Some(node) = nodes.get(flagged).cloned() {
             flagged += 1;
             node.cancelled.store(true, Ordering::SeqCst);
-            let links = node.links.lock();
-            let children = links.children.iter();
-            nodes.extend(children.filter_map(|(_, child)| child.upgrade()));
+            let children = node.children.lock();
+            nodes.extend(children.iter().filter_map(|(_, child)| child.upgrade()));
         }
-        let mut wakers = Vec::new();
         for node in nodes {
-            let links = std::mem::take(&mut *node.links.lock());
-            wakers.extend(links.wakers.into_iter().map(|(_, waker)| waker));
-        }
-        for waker in wakers {
-            contain(|| waker.wake()); // the others count on us
+            let _flagged = std::mem::take(&mut *node.children.lock());
+            node.waiters.wake_all();
         }
     }
 
@@ -192,7 +173,7 @@ impl CancelToken {
         Cancelled {
             alarm: self.node.deadline.map(Alarm::new),
             token: self.clone(),
-            waker: None,
+            place: None,
         }
     }
 }
@@ -218,15 +199,14 @@ impl Drop for Node {
         let mut parent = self.parent.take();
         while let Some((token, key)) = parent.take() {
             {
-                let mut links = token.node.links.lock();
+                let mut children = token.node.children.lock();
                 // If the list was taken, it is empty, or begun anew by children that
                 // were born into a cancelled parent: theirs have been upgraded or are dead.
-                let dead = links
-                    .children
+                let dead = children
                     .get(key)
                     .is_some_and(|child| child.strong_count() == 0);
                 if dead {
-                    links.children.remove(key);
+                    children.remove(key);
                 }
             }
             parent = Arc::into_inner(token.node).and_then(|mut node| node.parent.take());
@@ -240,7 +220,7 @@ pub struct Cancelled {
     token: CancelToken,
     alarm: Option<Alarm>,
     /// The place of our waker.
-    waker: Option<usize>,
+    place: Option<u64>,
 }
 
 impl Cancelled {
@@ -248,10 +228,10 @@ impl Cancelled {
     /// blocks.
     ///
     /// # Errors
-    /// [`TaskError::WouldBlock`](crate::TaskError::WouldBlock) on an event-loop thread, if the token is
+    /// [`TaskError::WouldBlock`] on an event-loop thread, if the token is
     /// not cancelled.
-    pub fn wait(self) -> Result<(), super::TaskError> {
-        block_on(self).ok_or(super::TaskError::WouldBlock)
+    pub fn wait(self) -> Result<(), TaskError> {
+        block_on(self).ok_or(TaskError::WouldBlock)
     }
 }
 
@@ -261,23 +241,14 @@ impl Future for Cancelled {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.token.is_cancelled() {
+            fence(Ordering::Acquire); // what the canceller did before is seen by what awaits it
             return Poll::Ready(());
         }
-        let clone = cx.waker().clone();
-        let replaced = {
-            let mut links = this.token.node.links.lock();
-            if this.token.node.cancelled.load(Ordering::SeqCst) {
-                return Poll::Ready(());
-            }
-            match this.waker.and_then(|key| links.wakers.get_mut(key)) {
-                Some(place) => Some(std::mem::replace(place, clone)),
-                None => {
-                    this.waker = Some(links.wakers.insert(clone));
-                    None
-                }
-            }
-        };
-        drop(replaced);
+        this.token.node.waiters.leave(&mut this.place, cx.waker());
+        // Left, then looked: a cancellation after the look finds the waker.
+        if this.token.node.cancelled.load(Ordering::SeqCst) {
+            return Poll::Ready(());
+        }
         match &mut this.alarm {
             Some(alarm) => alarm.poll_elapsed(cx).map(|()| this.token.cancel()),
             None => Poll::Pending,
@@ -287,15 +258,7 @@ impl Future for Cancelled {
 
 impl Drop for Cancelled {
     fn drop(&mut self) {
-        let Some(key) = self.waker else { return };
-        let mut links = self.token.node.links.lock();
-        let waker = if self.token.node.cancelled.load(Ordering::SeqCst) {
-            None // the list was, or is being, taken
-        } else {
-            links.wakers.try_remove(key)
-        };
-        drop(links);
-        drop(waker);
+        self.token.node.waiters.forget(self.place);
     }
 }
 

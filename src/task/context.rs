@@ -1,40 +1,29 @@
-//! What the stem knows of this thread: its block of task ids, and its stack.
-//!
-//! **Job.** Two small thread-local facts that the stem asks for often: the next
-//! task id, and how much stack is left for running awaited work inline. (Which task
-//! runs here is in `raw/current.rs`, since it is a pointer.)
+//! What the stem knows of this thread: what it may claim, and how much stack it has left.
 //!
 //! **Stack.** A waiter runs the awaited work itself only while at least half of
 //! the stack that the thread is known to have is free. A worker tells its stack
 //! size; any other thread is taken to have half a mebibyte from where it was first seen,
 //! which is true of every usual main and `std` thread.
 //!
-//! **Forks.** A task that was made before this process was forked has an id below a border, which is drawn
-//! in the child when the fork comes. If a pool was to run it, nobody will: its threads are the parent's.
+//! **Claims.** A pool tags its tasks. A worker says at its start which tag its pool has, and how its own newest queue entry
+//! is taken back.
 //!
-//! Tests: `tests/task/handle.rs` (ids), `tests/thread/pool.rs` (deep chains of waits), `tests/forks/thread.rs`.
+//! Tests: `tests/thread/pool.rs` (deep chains of waits).
 
 use std::cell::Cell;
-use std::num::NonZeroU64;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering}; // counters and a flag: no protocol
 
-use super::TaskId;
-use super::runnable::Runnable;
+use super::raw::Runnable;
 use crate::loom::per_thread;
-use crate::sys::fork;
 
-#[allow(unused_imports)] // what each leaf uses differs
 pub(crate) use crate::sync::park::{
     Blocker, RefuseGuard, blocking_refused, refuse_blocking, set_blocker,
 };
 
-pub(crate) use super::raw::current::{Lineage, inherit};
+pub(crate) use super::id::watch_forks;
+pub(crate) use super::raw::{Lineage, inherit};
 
 struct Here {
-    /// The next id to give out, and the end of the block.
-    next_id: Cell<u64>,
-    end_id: Cell<u64>,
     /// The address near which this thread's stack began, and how many bytes
     /// may be used before claims stop. 0: not yet known.
     stack_top: Cell<usize>,
@@ -53,8 +42,6 @@ pub(crate) type TakeNewest = fn(usize) -> Option<Runnable>;
 
 per_thread! {
     static HERE: Here = Here {
-        next_id: Cell::new(0),
-        end_id: Cell::new(0),
         stack_top: Cell::new(0),
         stack_budget: Cell::new(0),
         home: Cell::new(0),
@@ -64,70 +51,10 @@ per_thread! {
     };
 }
 
-/// How many ids a thread takes at once.
-const BLOCK: u64 = 1 << 12;
-
-#[inline]
-pub(super) fn next_id() -> NonZeroU64 {
-    let id = HERE
-        .try_with(|here| {
-            let id = here.next_id.get();
-            if id == here.end_id.get() {
-                let id = take_block(BLOCK);
-                here.next_id.set(id + 1);
-                here.end_id.set(id + BLOCK);
-                return id;
-            }
-            here.next_id.set(id + 1);
-            id
-        })
-        .unwrap_or_else(|_| take_block(1));
-    // Ids begin at 1 and 2^64 of them do not run out.
-    NonZeroU64::new(id).unwrap_or(NonZeroU64::MIN)
-}
-
-/// The first id that no thread has taken yet: a counter, no protocol.
-static NEXT: AtomicU64 = AtomicU64::new(1);
-
-/// Tasks with smaller ids are a parent process's: a number that changes while there is one thread.
-static BORDER: AtomicU64 = AtomicU64::new(0);
-
-/// `count` ids that nobody else gets, from one counter for the process.
-#[cold]
-fn take_block(count: u64) -> u64 {
-    NEXT.fetch_add(count, Ordering::Relaxed)
-}
-
-/// From now on a forked child tells its parent's tasks from its own.
-#[allow(dead_code)] // the thread pool's
-pub(crate) fn watch_forks() {
-    // Who comes second may go on before the first is through: no protocol.
-    static WATCHED: AtomicBool = AtomicBool::new(false);
-    if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
-        fork::in_child(draw_border);
-    }
-}
-
-/// Touches plain words only (Y30). What is left of this thread's block is behind the border, too.
-extern "C" fn draw_border() {
-    BORDER.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
-    let _ = HERE.try_with(|here| {
-        here.next_id.set(0);
-        here.end_id.set(0);
-    });
-}
-
-/// It was made before this process was forked.
-#[inline]
-pub(super) fn is_parents(id: TaskId) -> bool {
-    id.get() < BORDER.load(Ordering::Relaxed)
-}
-
 /// What a thread that has told nothing is taken to have.
 const UNKNOWN_STACK: usize = 512 << 10;
 
 /// This thread, a worker at its start, has a stack of `bytes`.
-#[allow(dead_code)] // the thread pool's
 pub(crate) fn set_stack(bytes: usize) {
     let here_now = stack_pointer();
     let _ = HERE.try_with(|here| {
@@ -138,14 +65,12 @@ pub(crate) fn set_stack(bytes: usize) {
 
 /// This thread, a worker at its start, belongs to the pool that tags its tasks
 /// so: it may claim them where others may not.
-#[allow(dead_code)] // the thread pool's
 pub(crate) fn set_home(tag: u32) {
     let _ = HERE.try_with(|here| here.home.set(tag));
 }
 
 /// This thread is inside of another pool than its home from now on, or is not any more.
 #[inline]
-#[allow(dead_code)] // the thread pool's
 pub(crate) fn set_away(away: bool) {
     let _ = HERE.try_with(|here| here.away.set(away));
 }
@@ -156,14 +81,12 @@ pub(super) fn is_away() -> bool {
 }
 
 /// This thread, a worker, has a queue of its own, which `take` takes from.
-#[allow(dead_code)] // the thread pool's
 pub(crate) fn set_take(take: Option<TakeNewest>) {
     let _ = HERE.try_with(|here| here.take.set(take));
 }
 
 /// `entry` is about to be queued there, as the newest.
 #[inline]
-#[allow(dead_code)] // the thread pool's
 pub(crate) fn set_newest(entry: &Runnable) {
     let _ = HERE.try_with(|here| here.newest.set(entry.address()));
 }
@@ -192,7 +115,6 @@ pub(crate) type AsGuest = fn(u32, &mut dyn FnMut());
 static AS_GUEST: OnceLock<AsGuest> = OnceLock::new();
 
 /// How to be a guest.
-#[allow(dead_code)] // the thread pool's
 pub(crate) fn set_guest(how: AsGuest) {
     let _ = AS_GUEST.set(how);
 }

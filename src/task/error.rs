@@ -125,7 +125,6 @@ pub struct WorkerExit {
 }
 
 impl WorkerExit {
-    #[allow(dead_code)] // the process pool's
     pub(crate) fn new(pid: u32) -> Self {
         Self {
             pid,
@@ -232,7 +231,6 @@ pub struct CodecError {
 
 /// What was being done to the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // the process pool's
 pub(crate) enum CodecDirection {
     EncodeArgument,
     DecodeArgument,
@@ -241,7 +239,6 @@ pub(crate) enum CodecDirection {
 }
 
 impl CodecError {
-    #[allow(dead_code)] // the process pool's
     pub(crate) fn new(type_name: &'static str, direction: CodecDirection, detail: String) -> Self {
         Self {
             type_name,

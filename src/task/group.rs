@@ -19,17 +19,17 @@
 //!
 //! Tests: `tests/task/group.rs`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-use super::panic::contain;
-use super::raw::{Ready, Watch};
-use super::runnable::TaskRef;
-use super::{Task, TaskError, TaskId, unobserved};
+use super::error::TaskError;
+use super::handle::Task;
+use super::id::TaskId;
+use super::raw::{Ready, TaskRef, Watch};
+use crate::helper::contain;
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -73,8 +73,6 @@ pub struct GroupHandle<T> {
 struct Members<T> {
     tasks: Slab<Member<T>>,
     ready: Ready,
-    /// Places of members that have ended, oldest first.
-    ended: VecDeque<usize>,
     added: usize,
     /// Why no member may go on.
     ending: Option<Ending>,
@@ -136,10 +134,7 @@ impl<T> Members<T> {
 
     /// The next member that has ended, if one has.
     fn take_ended(&mut self) -> Option<Ended<T>> {
-        if self.ended.is_empty() {
-            self.ready.drain(&mut self.ended);
-        }
-        while let Some(key) = self.ended.pop_front() {
+        while let Some(key) = self.ready.next() {
             if let Some(result) = self
                 .tasks
                 .get_mut(key)
@@ -172,7 +167,6 @@ impl<T> TaskGroup<T> {
         let members = Members {
             tasks: Slab::new(),
             ready: Ready::new(0),
-            ended: VecDeque::new(),
             added: 0,
             ending: None,
             collected: Collected::default(),
@@ -254,7 +248,6 @@ impl<T> TaskGroup<T> {
     }
 
     /// Runs a member here that nobody has begun, if this thread may. True: it did.
-    #[allow(dead_code)] // the thread pool's
     pub(crate) fn run_one(&self) -> bool {
         let members: Vec<TaskRef> = {
             let members = self.shared.lock();
@@ -352,7 +345,7 @@ impl<T> Drop for TaskGroup<T> {
             contain(|| drop(value));
         }
         for (member, (_, error)) in collected.failed.iter().zip(collected.errors) {
-            unobserved::report(member.header(), error);
+            member.report(error);
         }
     }
 }
@@ -407,7 +400,6 @@ impl<T> GroupJoin<'_, T> {
             let queue = std::mem::replace(&mut members.ready, Ready::new(0));
             let collected = std::mem::take(&mut members.collected);
             group.watch = members.ready.watch();
-            members.ended.clear();
             let tasks = std::mem::take(&mut members.tasks);
             (tasks, queue, collected.errors, collected.values)
         };

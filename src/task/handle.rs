@@ -18,11 +18,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::raw::{self, Handle};
-use super::runnable::TaskRef;
-use super::traced::Birth;
-use super::unobserved::Hook;
-use super::{SharedTask, TaskError, TaskId, context, map, on_done, shared_task};
+use super::context;
+use super::error::TaskError;
+use super::id::TaskId;
+use super::raw::{Handle, TaskRef};
 use crate::loom::hint;
 use crate::record;
 use crate::sync::park::{self, Waited};
@@ -152,7 +151,7 @@ impl<T> Task<T> {
 
     /// Runs it here, if it is queued and this thread may: its result then, or if it has ended before.
     pub(crate) fn help(&mut self) -> Option<Result<T, TaskError>> {
-        self.handle.as_ref().run_here();
+        self.handle.run_here();
         self.try_join()
     }
 
@@ -182,19 +181,19 @@ impl<T> Task<T> {
     /// at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.handle.is_done()
+        self.handle.is_finished()
     }
 
     /// The number of this task, unique in the process.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        self.handle.header().id
+        self.handle.id()
     }
 
     /// Where it was spawned.
     #[must_use]
     pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.handle.header().site
+        self.handle.spawned_at()
     }
 
     /// Gives it a name, which is part of what is told of its failure if nobody takes it
@@ -210,12 +209,7 @@ impl<T> Task<T> {
     /// Cost: two allocations; a task without a name pays nothing for the possibility.
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
-        let first = self
-            .handle
-            .header()
-            .side_or_make()
-            .name
-            .get_or_init(|| name);
+        let first = self.handle.side_or_make().name.get_or_init(|| name);
         record::named(self.id().get(), first);
         self
     }
@@ -223,13 +217,13 @@ impl<T> Task<T> {
     /// The name that it was given.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.handle.header().name()
+        self.handle.name()
     }
 
     /// The task that spawned it, if one did.
     #[must_use]
     pub fn parent(&self) -> Option<TaskId> {
-        self.handle.header().parent
+        self.handle.parent()
     }
 
     /// Lets it go on without a handle, as dropping does, but says so.
@@ -243,67 +237,8 @@ impl<T> Task<T> {
         CancelOnDrop { task: self }
     }
 
-    /// Calls `f` with the result when the task ends: on the thread that ends it,
-    /// or here and now if it has ended. `f` must be short; a panic in it is shown by the
-    /// panic hook and goes no further.
-    ///
-    /// ```
-    /// let (tell, told) = std::sync::mpsc::channel();
-    /// let pool = trefoil::ThreadPool::with_threads(1);
-    /// pool.spawn(|| 6 * 7).on_done(move |result| tell.send(result.unwrap()).unwrap());
-    /// assert_eq!(told.recv().unwrap(), 42);
-    /// ```
-    pub fn on_done(self, f: impl FnOnce(Result<T, TaskError>) + Send + 'static)
-    where
-        T: Send + 'static,
-    {
-        on_done::register(self, f);
-    }
-
-    /// The same work with its value changed by `f`, which runs as
-    /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
-    /// the new task's; a failure passes through; cancelling the new task cancels this one,
-    /// whose name it has, and whose executor hears of its failure if nobody takes that.
-    ///
-    /// ```
-    /// let pool = trefoil::ThreadPool::with_threads(1);
-    /// let texts = [pool.spawn(|| 6 * 7).map(|n| n.to_string()), pool.spawn(|| "plain".to_owned())];
-    /// assert_eq!(trefoil::try_join_all(texts).wait().unwrap(), ["42", "plain"]);
-    /// ```
-    #[track_caller]
-    pub fn map<U: Send + 'static>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Task<U>
-    where
-        T: Send + 'static,
-    {
-        map::map(self, f)
-    }
-
-    /// A handle that many may have: each awaits or joins it, and gets a clone
-    /// of the result. They are `Send` and `Sync` if the result is both.
-    pub fn shared(self) -> SharedTask<T>
-    where
-        T: Clone,
-    {
-        shared_task::share(self)
-    }
-
-    /// A task that has ended already, in `value`.
-    ///
-    /// ```
-    /// assert_eq!(trefoil::Task::ready(7).join().unwrap(), 7);
-    /// ```
-    #[track_caller]
-    pub fn ready(value: T) -> Self {
-        Self::from_handle(raw::allocate_ready(value, Birth::at(Location::caller())))
-    }
-
-    /// Whom its executor tells of its failure, if it has a hook of its own.
-    pub(super) fn hook(&self) -> Option<Hook> {
-        self.handle.header().side()?.hook.get().cloned()
-    }
-
     pub(super) fn task_ref(&self) -> TaskRef {
-        TaskRef(self.handle.to_ref())
+        self.handle.task_ref()
     }
 
     /// Has `waker` woken at the end; false: it has ended already.
@@ -316,9 +251,9 @@ impl<T> Task<T> {
         self.handle.unregister();
     }
 
-    /// It has ended in an error other than `Cancelled`, which has not been taken.
-    pub(super) fn has_failed(&mut self) -> bool {
-        self.handle.has_failed()
+    /// The error that it has ended in, if it has not been taken.
+    pub(super) fn error(&mut self) -> Option<&TaskError> {
+        self.handle.error()
     }
 }
 
@@ -348,7 +283,7 @@ impl<T> fmt::Debug for Task<T> {
             debug.field("name", &name);
         }
         debug
-            .field("state", self.handle.header().shown())
+            .field("state", self.handle.shown())
             .field("spawned_at", &format_args!("{}", self.spawned_at()))
             .finish()
     }

@@ -3,11 +3,19 @@
 //! Ids are handed out from blocks that each thread takes from one counter, so
 //! that spawning touches no shared cache line. They are therefore unique, but
 //! not ordered between threads.
+//!
+//! A task that was made before this process was forked has an id below a border, which is drawn
+//! in the child when the fork comes. If a pool was to run it, nobody will: its threads are the parent's.
+//!
+//! Tests: `tests/task/handle.rs`, `tests/forks/thread.rs`.
 
+use std::cell::Cell;
 use std::fmt;
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering}; // counters and a flag: no protocol
 
-use super::context;
+use crate::loom::per_thread;
+use crate::sys::fork;
 
 /// Identifies a task for as long as the process lives.
 ///
@@ -23,12 +31,18 @@ impl TaskId {
     /// The next id of this thread's block. Cost: about a nanosecond.
     #[inline]
     pub(crate) fn next() -> Self {
-        Self(context::next_id())
+        Self(next_number())
     }
 
     /// The id with this number.
     pub(crate) fn from_number(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
+    }
+
+    /// The task was made before this process was forked.
+    #[inline]
+    pub(super) fn is_of_parent_process(self) -> bool {
+        self.get() < BORDER.load(Ordering::Relaxed)
     }
 
     /// The bare number, for messages between processes.
@@ -48,4 +62,61 @@ impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)
     }
+}
+
+per_thread! {
+    /// The next number to give out, and the end of the block.
+    static IDS: (Cell<u64>, Cell<u64>) = (Cell::new(0), Cell::new(0));
+}
+
+/// How many ids a thread takes at once.
+const BLOCK: u64 = 1 << 12;
+
+#[inline]
+fn next_number() -> NonZeroU64 {
+    let id = IDS
+        .try_with(|(next, end)| {
+            let id = next.get();
+            if id == end.get() {
+                let id = take_block(BLOCK);
+                next.set(id + 1);
+                end.set(id + BLOCK);
+                return id;
+            }
+            next.set(id + 1);
+            id
+        })
+        .unwrap_or_else(|_| take_block(1));
+    // Ids begin at 1 and 2^64 of them do not run out.
+    NonZeroU64::new(id).unwrap_or(NonZeroU64::MIN)
+}
+
+/// The first id that no thread has taken yet: a counter, no protocol.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Tasks with smaller ids are a parent process's: a number that changes while there is one thread.
+static BORDER: AtomicU64 = AtomicU64::new(0);
+
+/// `count` ids that nobody else gets, from one counter for the process.
+#[cold]
+fn take_block(count: u64) -> u64 {
+    NEXT.fetch_add(count, Ordering::Relaxed)
+}
+
+/// From now on a forked child tells its parent's tasks from its own.
+pub(crate) fn watch_forks() {
+    // Who comes second may go on before the first is through: no protocol.
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
+        fork::in_child(draw_border);
+    }
+}
+
+/// Touches plain words only (Y30). What is left of this thread's block is behind the border, too.
+extern "C" fn draw_border() {
+    BORDER.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
+    let _ = IDS.try_with(|(next, end)| {
+        next.set(0);
+        end.set(0);
+    });
 }

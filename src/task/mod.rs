@@ -16,8 +16,8 @@
 //!
 //! **Reading order.** [`state`](self) (private): every atomic transition, with the invariants
 //! T1 to T5. `raw`: the cell, with T6 to T15, the only unsafe code. Then what
-//! executors use (`runnable`, `completer`), what callers use (`handle`,
-//! `on_done`, the combinators), and what both share (`error`, `panic`, `context`,
+//! executors use (`raw/queued.rs`, `completer`), what callers use (`handle`,
+//! `combine`, `group`), and what both share (`error`, `panic`, `context`,
 //! `id`, `shutdown`).
 //!
 //! **Promised.** The end of a task is visible only after its work has been
@@ -27,63 +27,52 @@
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `benches/benches/cell.rs`.
 
-mod as_completed;
+#![cfg_attr(loom, allow(dead_code, unused_imports))] // most executors are absent then
+
 pub(crate) mod awaited;
 mod cancel_token;
+mod combine;
 mod completer;
 pub(crate) mod context;
 mod error;
 mod group;
 mod handle;
 mod id;
-mod join_all;
-mod map;
 mod nested;
-mod on_done;
 pub(crate) mod panic;
-mod race;
 mod raw;
-mod runnable;
-mod shared_task;
 mod shutdown;
 mod state;
-mod timeout;
+#[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
 mod traced;
-mod try_join_all;
 mod unobserved;
-mod wait;
+mod waiters;
 
-pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
 pub use cancel_token::{CancelToken, Cancelled};
+pub use combine::{
+    AsCompleted, AsCompletedIter, JoinAll, Race, SharedTask, Timeout, TryJoinAll, Until, Wait,
+    as_completed, join_all, race, timeout, try_join_all, wait,
+};
 pub use completer::Completer;
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
 pub use handle::{CancelOnDrop, Task};
 pub use id::TaskId;
-pub use join_all::{JoinAll, join_all};
 pub use panic::{Panic, PanicLocation};
-pub use race::{Race, race};
-pub use shared_task::SharedTask;
 pub use shutdown::Shutdown;
-pub use timeout::{Timeout, timeout};
-pub use try_join_all::{TryJoinAll, try_join_all};
 pub use unobserved::{TaskReport, on_unobserved};
-pub use wait::{Until, Wait, wait};
 
+pub(crate) use completer::promise;
+pub(crate) use error::CodecDirection;
+pub(crate) use handle::cancel_all;
+pub(crate) use raw::cell::{closure, future, local_future};
 #[cfg(loom)]
-pub(crate) use self::raw::inbox_fault;
-#[allow(unused_imports)] // what each leaf uses differs
-pub(crate) use self::{
-    completer::{OnCancel, Origin, promise},
-    error::CodecDirection,
-    handle::cancel_all,
-    raw::{Brought, Drain, Inbox, Pushed, Queued, Sleep},
-    runnable::{
-        Ran, Runnable, Schedule, TaskRef, Yielded, claimable_future, closure, future, kept_future,
-        kept_local_future, local_future,
-    },
-    unobserved::Hook,
+pub(crate) use raw::inbox_fault;
+pub(crate) use raw::{
+    Brought, Drain, Inbox, OnCancel, Origin, Pushed, Queued, Ran, Runnable, Schedule, Sleep,
+    TaskRef,
 };
+pub(crate) use unobserved::Hook;
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the
 /// executor's side, which users never see.

@@ -17,7 +17,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use super::panic::contain;
+use crate::helper::contain;
 use crate::loom::per_thread;
 
 /// So many calls are nested: what they need of the stack is little everywhere.

@@ -21,7 +21,8 @@ use std::panic::{self, AssertUnwindSafe, Location};
 // A payload is taken once: no protocol.
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use super::{TaskId, raw};
+use super::id::TaskId;
+use super::raw::current;
 pub(crate) use crate::helper::contain;
 
 type Payload = Box<dyn Any + Send + 'static>;
@@ -74,7 +75,6 @@ impl Panic {
     }
 
     /// A panic that happened in another process.
-    #[allow(dead_code)] // the process pool's
     pub(crate) fn remote(message: String, location: Option<PanicLocation>, worker: String) -> Self {
         Self(Arc::new(Inner {
             message,
@@ -156,7 +156,6 @@ impl fmt::Display for Panic {
 impl std::error::Error for Panic {}
 
 impl PanicLocation {
-    #[allow(dead_code)] // the process pool's
     pub(crate) fn new(file: String, line: u32, column: u32) -> Self {
         Self { file, line, column }
     }
@@ -244,7 +243,7 @@ pub(crate) fn install_hook() {
         panic::set_hook(Box::new(move |info| {
             if is_ours() {
                 note(Some(Place {
-                    task: raw::current::id(),
+                    task: current::id(),
                     location: info.location().map(PanicLocation::from),
                     worker: None,
                 }));
@@ -256,7 +255,7 @@ pub(crate) fn install_hook() {
 
 /// A panic that begins here now is one that we will catch.
 fn is_ours() -> bool {
-    raw::current::id().is_some() || CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false)
+    current::id().is_some() || CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false)
 }
 
 /// As [`catch`], where a task has been entered: the hook knows by that.
@@ -313,7 +312,7 @@ impl Carried {
     /// Goes on with it here.
     pub(crate) fn resume(self) -> ! {
         if is_ours() {
-            let task = raw::current::id();
+            let task = current::id();
             note(self.place.map(|place| Place { task, ..place }));
         }
         panic::resume_unwind(self.payload)
@@ -322,7 +321,7 @@ impl Carried {
 
 /// The place of the panic that has just been caught, if the hook has noted it.
 fn take_place() -> Option<Place> {
-    note(None).filter(|place| place.task == raw::current::id())
+    note(None).filter(|place| place.task == current::id())
 }
 
 #[cold]

@@ -57,11 +57,11 @@
 //!   read-modify-write: it publishes what the waking thread wrote before to the
 //!   thread that will poll next. Without it a wake-up could be lost.
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
-//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Yielded`, which is not copied, and
+//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Queued`, which is not copied, and
 //!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
 //! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed. From
-//!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`],
-//!   [`State::claim`] and [`State::suspend`] add none: each undoes its step, or does not take it. So the count comes down
+//!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`]
+//!   and [`State::claim`] add none: each undoes its step, or does not take it. So the count comes down
 //!   below 2^23 again only where every owner was counted, since the steps that threads are in the middle of, and those of
 //!   the entries of wake-ups, which are counted always (few at a time, each taken off by the next sleep), are far
 //!   fewer than the 2^22 between; and for the same reason it never overflows. Such a task
@@ -110,9 +110,7 @@ pub(super) enum Start {
 pub(super) enum Suspend {
     /// Nothing to do; the runner's reference is gone.
     Idle,
-    /// Woken meanwhile: schedule it with the reference that was added for the new
-    /// queue entry; the runner keeps its own. (Or none was added, if the runner said that his
-    /// own becomes the entry's.)
+    /// Woken meanwhile: schedule it. The runner's reference is that of the new queue entry.
     Again,
     /// Cancelled meanwhile: still running; drop the work and finish.
     Cancelled,
@@ -183,11 +181,6 @@ impl State {
     pub(super) fn scheduled(claimable: bool) -> Self {
         let claimable = if claimable { CLAIMABLE } else { 0 };
         Self(AtomicU32::new(SCHEDULED | HANDLE | claimable | (2 * REF)))
-    }
-
-    /// A queued task with a handle, a queue entry and a `TaskRef`.
-    pub(super) fn scheduled_and_kept() -> Self {
-        Self(AtomicU32::new(SCHEDULED | HANDLE | (3 * REF)))
     }
 
     /// A pending promise with a handle and a completer.
@@ -273,16 +266,14 @@ impl State {
         })
     }
 
-    /// The future returned `Pending`. `passes_on`: the runner's reference becomes that of
-    /// the next entry, if one is due at once.
+    /// The future returned `Pending`.
     #[inline]
-    pub(super) fn suspend(&self, passes_on: bool) -> Suspend {
+    pub(super) fn suspend(&self) -> Suspend {
         self.transition(|s| {
             if s & CANCELLED != 0 {
                 (None, Suspend::Cancelled)
             } else if s & SCHEDULED != 0 {
-                let entry = if passes_on { 0 } else { counted(s) };
-                (Some((s & !RUNNING) + entry), Suspend::Again)
+                (Some(s & !RUNNING), Suspend::Again)
             } else {
                 let next = (s & !RUNNING) - REF;
                 (
@@ -684,7 +675,7 @@ mod tests {
             state.0.fetch_or(SCHEDULED, Ordering::Relaxed);
             assert!(state.claim());
             state.0.fetch_or(SCHEDULED, Ordering::Relaxed);
-            assert_eq!(state.suspend(false), Suspend::Again);
+            assert_eq!(state.suspend(), Suspend::Again);
             assert!(!state.release());
         }
         assert!((-2..=2).contains(&state.too_many()), "{state:?}");

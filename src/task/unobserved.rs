@@ -11,19 +11,19 @@ use std::panic::Location;
 // A hook is set and read: no protocol.
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::panic::contain;
-use super::raw::Header;
-use super::{TaskError, TaskId};
+use super::error::TaskError;
+use super::id::TaskId;
+use crate::helper::contain;
 
 /// A hook, shared by all tasks of an executor.
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
 
 /// A failure that nobody took: what the hook gets.
 pub struct TaskReport {
-    id: TaskId,
-    name: Option<Box<str>>,
-    site: &'static Location<'static>,
-    error: TaskError,
+    pub(super) id: TaskId,
+    pub(super) name: Option<Box<str>>,
+    pub(super) site: &'static Location<'static>,
+    pub(super) error: TaskError,
 }
 
 impl TaskReport {
@@ -99,26 +99,20 @@ pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
     drop(before);
 }
 
-/// Tells whoever should know that `error` was not taken.
-#[cold]
-pub(super) fn report(header: &Header, error: TaskError) {
-    if matches!(error, TaskError::Cancelled) {
-        return;
+impl TaskReport {
+    /// Tells `hook`, or the process's, that this error was not taken.
+    #[cold]
+    pub(super) fn tell(self, hook: Option<Hook>) {
+        if matches!(self.error, TaskError::Cancelled) {
+            return;
+        }
+        let hook = hook.or_else(|| HOOK.read().unwrap_or_else(PoisonError::into_inner).clone());
+        contain(|| match hook {
+            Some(hook) => hook(&self),
+            None => default_hook(&self),
+        });
+        contain(|| drop(self)); // a panic's payload is the user's, too
     }
-    let name = header.name().map(Box::from);
-    let own = header.side().and_then(|side| side.hook.get().cloned());
-    let report = TaskReport {
-        id: header.id,
-        name,
-        site: header.site,
-        error,
-    };
-    let hook = own.or_else(|| HOOK.read().unwrap_or_else(PoisonError::into_inner).clone());
-    contain(|| match hook {
-        Some(hook) => hook(&report),
-        None => default_hook(&report),
-    });
-    contain(|| drop(report)); // a panic's payload is the user's, too
 }
 
 #[expect(clippy::print_stderr, reason = "the documented default")]

@@ -105,7 +105,7 @@ impl Futures {
                 place: vacant.key() * PARTS + part,
             },
         };
-        let pair = task::claimable_future(enlisted, Home(Arc::downgrade(crew)));
+        let pair = task::future(enlisted, Home(Arc::downgrade(crew)), true);
         vacant.insert(pair.0.task_ref());
         pair
     }

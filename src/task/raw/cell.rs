@@ -1,28 +1,35 @@
 //! What depends on a cell's types: its layout, and the functions in its vtable.
 //!
-//! Each function here is reached through the vtable of the cell that it was
-//! made for (T7), under the conditions that `VTable` states for it. The generic
-//! code is kept to what needs the types; everything else is in the parent module.
+//! A task is born here: [`closure`], [`future`] and the others make the cell, one half for the executor and the `Task` for
+//! the caller. The functions of the vtable are reached through the cell that they were
+//! made for (T7), under the conditions that `VTable` states for them. The generic
+//! code is kept to what needs the types; everything else is in `run.rs`.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, offset_of};
+use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
+use super::current::{self, Birth};
+use super::handle::Handle;
+use super::header::{Header, Kind, OnCancel, Queued, Ran, Runnable, Schedule, TaskRef, VTable};
+use super::promise::Promise;
+use super::run::destroy_unfinished;
 use super::side::SidePointer;
-use super::{Handle, Header, Kind, Promise, Ref, Runnable, VTable, Yielded, current, stock, waker};
+use super::{free_list, waker};
+use crate::helper::contain;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::record::{self, Ending};
-use crate::task::TaskError;
-use crate::task::completer::OnCancel;
-use crate::task::panic::{self, contain};
-use crate::task::runnable::{Ran, Schedule};
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::panic;
 use crate::task::state::{State, Suspend};
-use crate::task::traced::Birth;
+use crate::task::traced;
 
 /// A whole task.
 #[repr(C)]
@@ -41,96 +48,61 @@ union Payload<W, T> {
 /// were ready from the start.
 struct Never;
 
-pub(in crate::task) fn allocate_closure<F, T>(
-    f: F,
-    claimable: bool,
-    birth: Birth,
-) -> (Runnable, Handle<T>)
+/// A queued closure. `claimable`: a waiter may run it on its own thread.
+#[track_caller]
+pub(crate) fn closure<F, T>(f: F, claimable: bool) -> (Runnable, Task<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let payload = Payload::<F, T> {
-        work: ManuallyDrop::new(f),
-    };
-    record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
-    let cell = allocate(
-        State::scheduled(claimable),
-        &Make::<F, T, Never>::CLOSURE,
-        Never,
-        payload,
-        birth,
-    );
+    fn make<F: FnOnce() -> T, T>(f: F, claimable: bool, birth: Birth) -> NonNull<Header> {
+        let payload = Payload::<F, T> {
+            work: ManuallyDrop::new(f),
+        };
+        record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
+        let state = State::scheduled(claimable);
+        allocate(state, &Make::<F, T, Never>::CLOSURE, Never, payload, birth)
+    }
+    let birth = Birth::at(Location::caller());
+    let cell = make(traced::closure(f, birth), claimable, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
     unsafe { halves(cell) }
 }
 
-/// A future that any thread may poll and drop. `claimable`: also one that waits.
+/// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own thread while it is queued.
+#[track_caller]
 #[inline]
-pub(in crate::task) fn allocate_future<F, S>(
-    future: F,
-    schedule: S,
-    claimable: bool,
-    birth: Birth,
-) -> (Runnable, Handle<F::Output>)
+pub(crate) fn future<F, S>(future: F, schedule: S, claimable: bool) -> (Runnable, Task<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
-    let cell = allocate_any::<_, _, false>(future, schedule, State::scheduled(claimable), birth);
+    let birth = Birth::at(Location::caller());
+    let future = traced::future(future, birth, false);
+    let cell = allocate_future::<_, _, false>(future, schedule, claimable, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
     unsafe { halves(cell) }
 }
 
-/// A future that only `schedule`'s thread polls and drops (T9), so nobody may claim it.
+/// A queued future that only `schedule`'s thread polls and drops (T9), so nobody may claim it. On another
+/// thread, running its entry panics, and dropping it leaks the future.
+#[track_caller]
 #[inline]
-pub(in crate::task) fn allocate_local<F, S>(
-    future: F,
-    schedule: S,
-    birth: Birth,
-) -> (Runnable, Handle<F::Output>)
+pub(crate) fn local_future<F, S>(future: F, schedule: S) -> (Runnable, Task<F::Output>)
 where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
-    let cell = allocate_any::<_, _, true>(future, schedule, State::scheduled(false), birth);
+    let birth = Birth::at(Location::caller());
+    let future = traced::future(future, birth, true);
+    let cell = allocate_future::<_, _, true>(future, schedule, false, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
     unsafe { halves(cell) }
 }
 
-/// As [`allocate_future`], with a reference more.
-#[inline]
-pub(in crate::task) fn allocate_kept_future<F, S>(
-    future: F,
-    schedule: S,
-    birth: Birth,
-) -> (Runnable, Ref, Handle<F::Output>)
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-    S: Schedule,
-{
-    let cell = allocate_any::<_, _, false>(future, schedule, State::scheduled_and_kept(), birth);
-    // SAFETY: T6, T7: `scheduled_and_kept` counts three: an entry, the handle, of a cell with this output, and one more.
-    unsafe { thirds(cell) }
-}
-
-/// As [`allocate_local`], with a reference more.
-#[inline]
-pub(in crate::task) fn allocate_kept_local<F, S>(
-    future: F,
-    schedule: S,
-    birth: Birth,
-) -> (Runnable, Ref, Handle<F::Output>)
-where
-    F: Future<Output: 'static> + 'static,
-    S: Schedule,
-{
-    let cell = allocate_any::<_, _, true>(future, schedule, State::scheduled_and_kept(), birth);
-    // SAFETY: T6, T7: `scheduled_and_kept` counts three: an entry, the handle, of a cell with this output, and one more.
-    unsafe { thirds(cell) }
-}
-
-pub(in crate::task) fn allocate_promise<T, H>(hook: H, birth: Birth) -> (Promise<T>, Handle<T>)
+/// The two sides of a promise.
+#[track_caller]
+pub(in crate::task) fn promise<T, H>(hook: H) -> (Promise<T>, Task<T>)
 where
     T: Send + 'static,
     H: OnCancel,
@@ -138,65 +110,50 @@ where
     let payload = Payload::<(), T> {
         work: ManuallyDrop::new(()),
     };
+    let birth = Birth::at(Location::caller());
     record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
-    let cell = allocate(
-        State::promised(),
-        &Make::<(), T, H>::PROMISE,
-        hook,
-        payload,
-        birth,
-    );
+    let vtable = &Make::<(), T, H>::PROMISE;
+    let cell = allocate(State::promised(), vtable, hook, payload, birth);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
-    let producer = unsafe { Ref::from_raw(cell) };
+    let producer = unsafe { TaskRef::from_raw(cell) };
     // SAFETY: T7: it is a promise's cell with this `T`.
     let promise = unsafe { Promise::from_ref(producer) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
-    (promise, unsafe { Handle::from_raw(cell) })
+    (
+        promise,
+        Task::from_handle(unsafe { Handle::from_raw(cell) }),
+    )
 }
 
-pub(in crate::task) fn allocate_ready<T>(value: T, birth: Birth) -> Handle<T> {
+/// A task that has ended in `value`.
+#[track_caller]
+pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
     let payload = Payload::<(), T> {
         output: ManuallyDrop::new(Ok(value)),
     };
-    let cell = allocate(
-        State::done(),
-        &Make::<(), T, Never>::READY,
-        Never,
-        payload,
-        birth,
-    );
+    let vtable = &Make::<(), T, Never>::READY;
+    let birth = Birth::at(Location::caller());
+    let cell = allocate(State::done(), vtable, Never, payload, birth);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
-    unsafe { Handle::from_raw(cell) }
+    Task::from_handle(unsafe { Handle::from_raw(cell) })
 }
 
 /// # Safety
 /// T6, T7: `cell` came from `allocate` with output `T`; the counts of an entry and of the handle are the caller's to give away.
 #[inline]
-unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Handle<T>) {
-    // SAFETY: T6: the entry's count.
-    let entry = unsafe { Ref::from_raw(cell) };
-    // SAFETY: T11: SCHEDULED was set at birth, and this is the entry for it.
-    let entry = unsafe { Runnable::from_ref(entry) };
+unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
+    // SAFETY: T6, T11: SCHEDULED was set at birth, and this is the entry for it, with its count.
+    let entry = unsafe { entry(cell) };
     // SAFETY: T6, T7: the handle's count, and the caller's promise.
-    (entry, unsafe { Handle::from_raw(cell) })
-}
-
-/// # Safety
-/// As [`halves`], with one more count.
-#[inline]
-unsafe fn thirds<T>(cell: NonNull<Header>) -> (Runnable, Ref, Handle<T>) {
-    // SAFETY: T6, T7: the caller's promise is the same, and more.
-    let (entry, handle) = unsafe { halves(cell) };
-    // SAFETY: T6: the third count.
-    (entry, unsafe { Ref::from_raw(cell) }, handle)
+    (entry, Task::from_handle(unsafe { Handle::from_raw(cell) }))
 }
 
 /// `LOCAL`: only `schedule`'s thread may touch it (T9), so nobody may claim it. Else `F` and its output are `Send`.
 #[inline]
-fn allocate_any<F: Future, S: Schedule, const LOCAL: bool>(
+fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
     future: F,
     schedule: S,
-    state: State,
+    claimable: bool,
     birth: Birth,
 ) -> NonNull<Header> {
     let payload = Payload::<F, F::Output> {
@@ -208,7 +165,13 @@ fn allocate_any<F: Future, S: Schedule, const LOCAL: bool>(
     } else {
         &Make::<F, F::Output, S>::FUTURE
     };
-    allocate(state, vtable, schedule, payload, birth)
+    allocate(
+        State::scheduled(claimable),
+        vtable,
+        schedule,
+        payload,
+        birth,
+    )
 }
 
 #[inline]
@@ -220,20 +183,18 @@ fn allocate<W, T, S>(
     birth: Birth,
 ) -> NonNull<Header> {
     let header = Header {
+        birth,
         state,
         tag: AtomicU32::new(0),
         vtable,
         next: AtomicPtr::new(std::ptr::null_mut()),
         consumer: UnsafeCell::new(None),
-        id: birth.id,
-        site: birth.site,
-        parent: current::id(),
         side: SidePointer::new(),
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
     let layout = Layout::new::<Cell<W, T, S>>();
-    let cell = stock::take(layout).cast::<Cell<W, T, S>>();
+    let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
     // SAFETY: T17: `take` gave memory for this layout, and nobody else has it.
     unsafe {
         cell.write(Cell {
@@ -320,7 +281,7 @@ unsafe fn payload<W, T, S>(ptr: NonNull<Header>) -> NonNull<Payload<W, T>> {
 
 unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
-    let runner = unsafe { Ref::from_raw(ptr) };
+    let runner = unsafe { TaskRef::from_raw(ptr) };
     runner.header().touch_payload();
     // SAFETY: T6, T7: `runner` keeps the cell, whose vtable has led here.
     let payload = unsafe { payload::<F, T, Never>(ptr) };
@@ -328,7 +289,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // touched again, the call consumes it.
     let work = unsafe { payload.cast::<F>().read() };
     // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is entered in between.
-    let entered = unsafe { current::enter(&runner) };
+    let entered = unsafe { current::enter(runner.mark()) };
     runner.header().note_begun(record::Kind::Closure);
     let result = panic::catch_in_task(work).map_err(TaskError::from);
     runner.header().note_ended(ending(&result));
@@ -343,7 +304,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
 
 unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran {
     // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
-    let runner = unsafe { Ref::from_raw(ptr) };
+    let runner = unsafe { TaskRef::from_raw(ptr) };
     if LOCAL {
         // SAFETY: T6, T7: the cell's vtable has led here; T10: `runner` keeps it for as long as `schedule` is used.
         let schedule = unsafe { half::<F, F::Output, S>(ptr) };
@@ -359,9 +320,9 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     let ended = {
         // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference away; the poll's own marks
         // are left inside.
-        let _entered = unsafe { current::enter(&runner) };
+        let _entered = unsafe { current::enter(runner.mark()) };
         runner.header().note_begun(future_kind::<LOCAL>());
-        let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(&runner));
+        let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(runner.address()));
         let poll = panic::catch_in_task(|| {
             // SAFETY: T1, T8: we have RUNNING, so the future is there and nobody else touches it; T9: on a thread that may: asserted above where it
             // matters.
@@ -410,24 +371,24 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     if woke_itself && !runner.header().state.is_cancelled() {
         runner.header().note_woken();
         // SAFETY: T16: RUNNING is ours, and the future is there: both go along.
-        return Ran::Yielded(unsafe { Yielded::from_ref(runner) });
+        return Ran::Again(unsafe { Queued::yielded(runner) });
     }
-    match runner.header().state.suspend(S::RUNNER_QUEUES) {
+    match runner.header().state.suspend() {
         Suspend::Idle => {
             let _given_up = runner.into_raw();
             Ran::Pending
         }
-        Suspend::Again if S::RUNNER_QUEUES => {
-            runner.header().note_woken();
-            // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the runner's reference becomes its own (T6).
-            Ran::Again(unsafe { Runnable::from_ref(runner) })
-        }
         Suspend::Again => {
             runner.header().note_woken();
-            // SAFETY: T6, T7: the cell's vtable has led here; T10: `runner` keeps it for as long as `schedule` is used.
+            let keeps_schedule = (!S::RUNNER_QUEUES).then(|| runner.clone());
+            // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the runner's reference becomes its own (T6).
+            let entry = unsafe { Runnable::from_ref(runner) };
+            if keeps_schedule.is_none() {
+                return Ran::Again(Queued::woken(entry));
+            }
+            // SAFETY: T6, T7: the cell's vtable has led here; T10: `keeps_schedule` keeps it for as long as `schedule` is used.
             let schedule = unsafe { half::<F, F::Output, S>(ptr) };
-            // SAFETY: T6, T11: SCHEDULED is set, and `suspend` added the reference of the entry for it.
-            schedule.reschedule(unsafe { entry(ptr) });
+            schedule.reschedule(entry);
             Ran::Pending
         }
         Suspend::Cancelled => {
@@ -437,7 +398,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         }
         Suspend::Gone => {
             // SAFETY: T4: `suspend` took the last reference, ours, which is not used again; the task has not ended.
-            unsafe { super::destroy_unfinished(runner.into_raw()) };
+            unsafe { destroy_unfinished(runner.into_raw()) };
             Ran::Done
         }
     }
@@ -449,7 +410,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
 /// T6, T11: it set SCHEDULED, or found it set and left the entry to the caller; it is called once.
 unsafe fn entry(ptr: NonNull<Header>) -> Runnable {
     // SAFETY: T6: the reference that was added.
-    let own = unsafe { Ref::from_raw(ptr) };
+    let own = unsafe { TaskRef::from_raw(ptr) };
     // SAFETY: T11: the caller's promise.
     unsafe { Runnable::from_ref(own) }
 }
@@ -526,8 +487,8 @@ unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
     // types (T7). Its payload is not dropped: a union has no destructor, and it is empty (T8).
     unsafe { cell.drop_in_place() };
     let layout = Layout::new::<Cell<W, T, S>>();
-    // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a stock, with this layout.
-    unsafe { stock::give(cell.cast(), layout) };
+    // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a free list, with this layout.
+    unsafe { free_list::give(cell.cast(), layout) };
 }
 
 unsafe fn no_run(_: NonNull<Header>) -> Ran {

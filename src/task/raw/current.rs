@@ -1,9 +1,9 @@
-//! The task that runs on this thread.
+//! Which task runs on this thread, and which future is polled here.
 //!
-//! The strand's mark (`sync/strand.rs`) is a pointer to the running task's header. Who runs a task's code
-//! holds an [`Entered`], which puts the task before back when it is dropped, also
+//! The mark of the running task (`sync/strand.rs`) is the address of its cell, which begins with its [`Birth`]. The
+//! thread that runs a task's code holds an [`Entered`]. Dropping it puts the earlier mark back, also
 //! while unwinding, because a waiter may run one task in the middle of another.
-//! Beside it stands which future is *polled* here: that mark is never lent to another thread, so who
+//! A second mark says which future is *polled* here. It is never lent to another thread, so code that
 //! finds it is on the thread that polls.
 //!
 //! - **T15** The pointer is null, or to a cell that the runner which entered it keeps
@@ -12,43 +12,62 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 
-use super::{Header, Ref, Side};
-use crate::loom::atomic::{Ordering, fence};
 use crate::loom::per_thread;
 use crate::sync::strand;
-use crate::task::TaskId;
-use crate::task::cancel_token::CancelToken;
+use crate::task::id::TaskId;
 
-/// Runs `f` as the code of `task`.
-pub(in crate::task) fn run<R>(task: &Ref, f: impl FnOnce() -> R) -> R {
-    // SAFETY: T15: it is dropped at the end of this call, as is what `f` enters, inside of it.
-    let _entered = unsafe { enter(task) };
-    f()
+/// What a task has from its birth, at the beginning of its cell.
+#[derive(Clone, Copy)]
+pub(in crate::task) struct Birth {
+    pub(in crate::task) id: TaskId,
+    /// Where it was spawned.
+    pub(in crate::task) site: &'static Location<'static>,
+    /// The task whose code spawned it.
+    pub(in crate::task) parent: Option<TaskId>,
 }
 
-/// Marks a task as the one that runs here, until it is dropped.
-pub(super) struct Entered<'a> {
-    before: *const (),
-    _runner: PhantomData<&'a Ref>,
-}
-
-/// Enters `task`, whose runner the caller is.
-///
-/// # Safety
-/// T15: what is returned is dropped, not forgotten, and after all that were entered on this thread since.
-#[inline]
-pub(super) unsafe fn enter(task: &Ref) -> Entered<'_> {
-    let before = strand::replace(task.0.as_ptr().cast_const().cast());
-    Entered {
-        before,
-        _runner: PhantomData,
+impl Birth {
+    /// Of a new task of the one that runs here.
+    #[inline]
+    pub(in crate::task) fn at(site: &'static Location<'static>) -> Self {
+        Self {
+            id: TaskId::next(),
+            site,
+            parent: id(),
+        }
     }
 }
 
-impl Drop for Entered<'_> {
+/// The id of the task that runs here.
+#[inline]
+pub(in crate::task) fn id() -> Option<TaskId> {
+    let current = strand::current().cast::<Birth>();
+    // SAFETY: T15: null, or a cell, which lives for the length of this call at least; it begins with a `Birth`, which never changes.
+    unsafe { current.as_ref() }.map(|birth| birth.id)
+}
+
+/// Marks a task as the one that runs here. Dropping it puts the earlier mark back.
+#[must_use]
+pub(crate) struct Entered {
+    before: *const (),
+}
+
+/// Enters the task whose cell is at `mark`.
+///
+/// # Safety
+/// T15: the cell lives until what is returned has been dropped. That is dropped, not forgotten, and after all that were entered
+/// on this thread since.
+#[inline]
+pub(super) unsafe fn enter(mark: *const ()) -> Entered {
+    Entered {
+        before: strand::replace(mark),
+    }
+}
+
+impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         strand::replace(self.before);
@@ -62,20 +81,18 @@ per_thread! {
 }
 
 const WOKEN: usize = 1;
-const _: () = assert!(align_of::<Header>() > WOKEN);
+const _: () = assert!(align_of::<Birth>() > WOKEN);
 
 /// A poll that goes on, until it is dropped.
-pub(super) struct Polled<'a> {
+pub(super) struct Polled {
     before: usize,
-    _runner: PhantomData<&'a Ref>,
 }
 
-/// `task` is polled now: if it wakes itself by reference, that is only noted here (T16).
+/// The task at this address is polled now: if it wakes itself by reference, that is only noted here (T16).
 #[inline]
-pub(super) fn poll_begins(task: &Ref) -> Polled<'_> {
+pub(super) fn poll_begins(task: usize) -> Polled {
     Polled {
-        before: replace_polling(task.address()),
-        _runner: PhantomData,
+        before: replace_polling(task),
     }
 }
 
@@ -84,7 +101,7 @@ fn replace_polling(polling: usize) -> usize {
     POLLING.try_with(|now| now.replace(polling)).unwrap_or(0)
 }
 
-impl Polled<'_> {
+impl Polled {
     /// The poll is over. True: it has woken itself.
     #[inline]
     pub(super) fn woke_itself(self) -> bool {
@@ -93,7 +110,7 @@ impl Polled<'_> {
     }
 }
 
-impl Drop for Polled<'_> {
+impl Drop for Polled {
     #[inline]
     fn drop(&mut self) {
         replace_polling(self.before);
@@ -131,12 +148,6 @@ impl Lineage {
     }
 }
 
-/// As [`Entered`], for a lent mark.
-#[must_use]
-pub(crate) struct Inherited {
-    before: *const (),
-}
-
 /// Marks the task that `lineage` came from as the one that runs here, too, until the
 /// guard is dropped: so that a part of its work sees its token.
 ///
@@ -144,66 +155,7 @@ pub(crate) struct Inherited {
 /// The code that `lineage` was taken in waits, inside that task, until the guard has been
 /// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this thread since.
 #[inline]
-pub(crate) unsafe fn inherit(lineage: Lineage) -> Inherited {
-    Inherited {
-        before: strand::replace(lineage.0),
-    }
-}
-
-impl Drop for Inherited {
-    #[inline]
-    fn drop(&mut self) {
-        strand::replace(self.before);
-    }
-}
-
-#[inline]
-fn with<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
-    let current = strand::current().cast::<Header>();
-    // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or waits for it: alive for as long as
-    // this call, and `f` can keep nothing of it.
-    unsafe { current.as_ref() }.map(f)
-}
-
-/// `task` is the one that runs here.
-pub(super) fn is(task: &Header) -> bool {
-    strand::current().cast() == std::ptr::from_ref(task)
-}
-
-/// The id of the task that runs here.
-#[inline]
-pub(in crate::task) fn id() -> Option<TaskId> {
-    with(|header| header.id)
-}
-
-/// Shows the name of the task that runs here, if it has one.
-#[cfg(feature = "tracing")]
-pub(in crate::task) fn with_name(f: impl FnOnce(&str)) {
-    with(|header| header.name().map(f));
-}
-
-/// The token of the task that runs here, made on first use.
-pub(in crate::task) fn token() -> Option<CancelToken> {
-    with(|header| {
-        let token = header
-            .side
-            .get_or_make()
-            .token
-            .get_or_init(CancelToken::new);
-        // Pairs with the fence in `cancel_own_token`: either it sees the token,
-        // or we see its mark.
-        fence(Ordering::SeqCst);
-        if header.state.is_cancelled() {
-            token.cancel();
-        }
-        token.clone()
-    })
-}
-
-/// The task was marked as cancelled: tells its token, if its code has asked for one.
-pub(super) fn cancel_own_token(header: &Header) {
-    fence(Ordering::SeqCst); // pairs with the fence in `token`
-    if let Some(token) = header.side.get().and_then(|side: &Side| side.token.get()) {
-        token.cancel();
-    }
+pub(crate) unsafe fn inherit(lineage: Lineage) -> Entered {
+    // SAFETY: T15: the caller's promise.
+    unsafe { enter(lineage.0) }
 }

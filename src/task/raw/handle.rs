@@ -7,21 +7,23 @@
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::{Header, Ref};
+use super::header::{Header, TaskRef};
 use crate::loom::atomic::Ordering;
-use crate::task::context::GUESTS;
+use crate::task::awaited;
+use crate::task::context::{self, GUESTS};
+use crate::task::error::TaskError;
 use crate::task::state::Look;
-use crate::task::{TaskError, awaited, context};
 
 /// How many times a waiter polls a future that yields, before it parks.
 const CLAIMS: u32 = 16;
 
 /// The handle's half of a task with output `T`.
 pub(in crate::task) struct Handle<T> {
-    cell: ManuallyDrop<Ref>,
+    cell: ManuallyDrop<TaskRef>,
     _output: PhantomData<T>,
 }
 
@@ -38,21 +40,11 @@ impl<T> Handle<T> {
     #[inline]
     pub(super) unsafe fn from_raw(ptr: NonNull<Header>) -> Self {
         // SAFETY: T6: the caller's promise is the same.
-        let cell = unsafe { Ref::from_raw(ptr) };
+        let cell = unsafe { TaskRef::from_raw(ptr) };
         Self {
             cell: ManuallyDrop::new(cell),
             _output: PhantomData,
         }
-    }
-
-    #[inline]
-    pub(in crate::task) fn header(&self) -> &Header {
-        self.cell.header()
-    }
-
-    #[inline]
-    pub(in crate::task) fn is_done(&self) -> bool {
-        self.header().state.is_done() || self.cell.is_lost()
     }
 
     /// What the handle may do next. The output of a task that is lost in a forked child is as one that
@@ -63,26 +55,6 @@ impl<T> Handle<T> {
             Look::Pending | Look::Lent if self.cell.is_lost() => Look::Taken,
             look => look,
         }
-    }
-
-    /// Some thread is running it, or polling it, now.
-    #[inline]
-    pub(in crate::task) fn is_running(&self) -> bool {
-        self.header().state.is_running()
-    }
-
-    /// Before this thread blocks for it.
-    pub(in crate::task) fn help(&self, patient: bool) {
-        self.cell.help(patient, &|| self.is_done());
-    }
-
-    /// Another reference to the same task.
-    pub(in crate::task) fn to_ref(&self) -> Ref {
-        Ref::clone(&self.cell)
-    }
-
-    pub(in crate::task) fn cancel(&self) -> bool {
-        self.cell.cancel()
     }
 
     /// The output, once it is there: `Some(None)` if it was taken before.
@@ -212,16 +184,15 @@ impl<T> Handle<T> {
         false
     }
 
-    /// The output is there and is an error, but for `Cancelled`.
-    pub(in crate::task) fn has_failed(&mut self) -> bool {
+    /// The error, if the output is there and is one.
+    pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
         if self.header().state.look() != Look::Output {
-            return false;
+            return None;
         }
         self.header().touch_payload();
         // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours, and stays while we have
         // `&mut self`; T7: it is of type `T`.
-        let output = unsafe { self.cell.output::<T>().as_ref() };
-        matches!(output, Err(error) if !matches!(error, TaskError::Cancelled))
+        unsafe { self.cell.output::<T>().as_ref() }.as_ref().err()
     }
 
     /// Takes the registered waker back, if the task has not ended.
@@ -244,20 +215,11 @@ impl<T> Handle<T> {
             .with_mut(|slot| unsafe { (*slot).take() });
         drop(waker);
     }
-
-    /// Only this thread can bring the task to its end.
-    pub(in crate::task) fn needs_this_thread(&self) -> bool {
-        self.cell.needs_this_thread()
-    }
-
-    pub(in crate::task) fn as_ref(&self) -> &Ref {
-        &self.cell
-    }
 }
 
-impl Ref {
+impl TaskRef {
     /// Runs the task here, if it is queued and this thread may. True: it did.
-    pub(in crate::task) fn run_here(&self) -> bool {
+    pub(crate) fn run_here(&self) -> bool {
         let mut helped = false;
         if context::stack_left()
             && let Some(entry) = context::take_newest(self.address())
@@ -268,11 +230,7 @@ impl Ref {
         // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
         // long waits for others, who come only when this thread makes room.
         for _ in 0..CLAIMS {
-            if self.header().is_done()
-                || self.is_lost()
-                || !context::stack_left()
-                || !self.claim_and_run()
-            {
+            if self.is_finished() || !context::stack_left() || !self.claim_and_run() {
                 break;
             }
             helped = true;
@@ -292,9 +250,9 @@ impl Ref {
             return false;
         }
         // SAFETY: T6: `claim` added the reference that this one takes over.
-        let claimed = unsafe { Ref::from_raw(self.0) };
+        let claimed = unsafe { TaskRef::from_raw(self.0) };
         // SAFETY: T1, T8: `claim` has set RUNNING, for us, and the work has not been touched since; it is called once.
-        let run = |claimed: Ref| unsafe { claimed.run_started() };
+        let run = |claimed: TaskRef| unsafe { claimed.run_started() };
         // A worker that is inside of another pool leaves it for as long as this takes.
         if tag == 0 || at_home && !context::is_away() {
             let _ran = run(claimed); // nothing that may be claimed comes back
@@ -305,6 +263,15 @@ impl Ref {
             });
         }
         true
+    }
+}
+
+impl<T> Deref for Handle<T> {
+    type Target = TaskRef;
+
+    #[inline]
+    fn deref(&self) -> &TaskRef {
+        &self.cell
     }
 }
 

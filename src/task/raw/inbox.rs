@@ -51,9 +51,9 @@
 
 use std::ptr::{self, NonNull};
 
-use super::{Header, Ref, Runnable};
+use super::header::{Header, Runnable, TaskRef};
+use super::trail::Trail;
 use crate::loom::atomic::{AtomicPtr, Ordering, fence};
-use crate::task::runnable::TaskRef;
 
 /// How the drainer sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,6 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn new() -> Self {
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
@@ -131,13 +130,12 @@ impl Inbox {
     }
 
     /// (1) Adds one. Releases what this thread did before.
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn push(&self, brought: Brought) -> Pushed {
         let bit = usize::from(brought.kept.is_some());
         if let Some(kept) = brought.kept {
-            let _with_it = kept.0.into_raw(); // T23
+            let _with_it = kept.into_raw(); // T23
         }
-        let new = Ref::from_entry(brought.runnable).into_raw();
+        let new = brought.runnable.into_ref().into_raw();
         self.trail.leave(new);
         let mut newest = self.guess();
         loop {
@@ -172,7 +170,6 @@ impl Inbox {
     }
 
     /// Nothing is in it.
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn is_empty(&self) -> bool {
         entry(self.newest.load(Ordering::Acquire)).is_none()
     }
@@ -210,7 +207,6 @@ impl Inbox {
     }
 
     /// (2) The drainer, before it looks a last time and sleeps. False: something is here.
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn lie_down(&self, how: Sleep) -> bool {
         let mark = mark(match how {
             Sleep::Asleep => ASLEEP,
@@ -240,7 +236,6 @@ impl Inbox {
     }
 
     /// (4) The drainer, after its sleep or where it has found something after all.
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn get_up(&self) {
         let found = self.newest.load(Ordering::Relaxed);
         if sleeps(found).is_some() {
@@ -255,7 +250,6 @@ impl Inbox {
 
     /// (4) Any thread, after it has left something for the drainer elsewhere: how it sleeps, if this thread must wake
     /// it.
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn ring(&self) -> Option<Sleep> {
         // Partner: the fence in `lie_down`.
         fence(Ordering::SeqCst);
@@ -270,13 +264,11 @@ impl Inbox {
     }
 
     /// (5) The drainer: takes what is left; nothing follows.
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn close(&self) -> Drain {
         let newest = self.newest.swap(mark(CLOSED), Ordering::AcqRel);
         self.turn_round(newest)
     }
 
-    #[allow(dead_code)] // the event loop's
     pub(crate) fn is_closed(&self) -> bool {
         self.newest.load(Ordering::Relaxed).addr() == CLOSED
     }
@@ -296,10 +288,10 @@ impl Drop for Inbox {
 /// `kept`, that one's.
 unsafe fn bring(cell: NonNull<Header>, kept: bool) -> Brought {
     // SAFETY: T6: the count of the entry.
-    let entry = unsafe { Ref::from_raw(cell) };
+    let entry = unsafe { TaskRef::from_raw(cell) };
     Brought {
         // SAFETY: T6, T23: the count that came with it.
-        kept: kept.then(|| TaskRef(unsafe { Ref::from_raw(cell) })),
+        kept: kept.then(|| unsafe { TaskRef::from_raw(cell) }),
         // SAFETY: T11: it is the entry that was pushed.
         runnable: unsafe { Runnable::from_ref(entry) },
     }
@@ -330,109 +322,6 @@ impl Iterator for Drain {
 impl Drop for Drain {
     fn drop(&mut self) {
         self.for_each(drop);
-    }
-}
-
-use trail::Trail;
-
-/// Which cells came last.
-#[cfg(not(loom))]
-mod trail {
-    use std::ptr::NonNull;
-
-    use super::super::Header;
-    use crate::loom::atomic::{AtomicUsize, Ordering};
-    use crate::sys::prefetch;
-
-    /// So many are known; a power of two. What a loop finds in one look is mostly less.
-    const LENGTH: usize = 256;
-
-    /// So many links ahead of the one that is followed, memory is fetched.
-    const AHEAD: usize = 12;
-
-    /// A ring of addresses. Pushers that meet overwrite each other's, which does no harm.
-    pub(super) struct Trail {
-        /// How many were left.
-        at: AtomicUsize,
-        cells: [AtomicUsize; LENGTH],
-    }
-
-    impl Trail {
-        pub(super) fn new() -> Self {
-            Self {
-                at: AtomicUsize::new(0),
-                cells: [const { AtomicUsize::new(0) }; LENGTH],
-            }
-        }
-
-        #[inline]
-        pub(super) fn leave(&self, cell: NonNull<Header>) {
-            let at = self.at.load(Ordering::Relaxed);
-            self.cells[at % LENGTH].store(cell.addr().get(), Ordering::Relaxed);
-            self.at.store(at.wrapping_add(1), Ordering::Relaxed);
-        }
-
-        /// From the newest back.
-        pub(super) fn follow(&self) -> Steps<'_> {
-            let mut steps = Steps {
-                trail: self,
-                at: self.at.load(Ordering::Relaxed),
-                left: LENGTH,
-            };
-            (0..AHEAD).for_each(|_| steps.step());
-            steps
-        }
-    }
-
-    /// A cell that another processor has: its header, and what a usual future has of its own.
-    #[inline]
-    fn fetch(cell: *const ()) {
-        const LINE: usize = 64;
-        prefetch::to_write(cell);
-        prefetch::to_write(cell.wrapping_byte_add(LINE));
-    }
-
-    pub(super) struct Steps<'a> {
-        trail: &'a Trail,
-        at: usize,
-        left: usize,
-    }
-
-    impl Steps<'_> {
-        /// Another link was followed.
-        #[inline]
-        pub(super) fn step(&mut self) {
-            if self.left > 0 {
-                self.left -= 1;
-                self.at = self.at.wrapping_sub(1);
-                let cell = self.trail.cells[self.at % LENGTH].load(Ordering::Relaxed);
-                fetch(std::ptr::without_provenance(cell));
-            }
-        }
-    }
-}
-
-/// loom has no caches.
-#[cfg(loom)]
-mod trail {
-    use std::ptr::NonNull;
-
-    use super::super::Header;
-
-    pub(super) struct Trail;
-
-    impl Trail {
-        pub(super) fn new() -> Self {
-            Self
-        }
-
-        pub(super) fn leave(&self, _: NonNull<Header>) {}
-
-        pub(super) fn follow(&self) -> Self {
-            Self
-        }
-
-        pub(super) fn step(&mut self) {}
     }
 }
 

@@ -5,21 +5,21 @@
 
 use std::marker::PhantomData;
 
-use super::Ref;
+use super::header::TaskRef;
 use crate::record::{self, Ending};
-use crate::task::TaskError;
+use crate::task::error::TaskError;
 
 /// The producer's reference to a promise with output `T`.
 pub(in crate::task) struct Promise<T> {
-    cell: Ref,
+    cell: TaskRef,
     _input: PhantomData<fn(T)>,
 }
 
 impl<T> Promise<T> {
     /// # Safety
-    /// T7: the cell was made by `allocate_promise` with this `T`.
+    /// T7: the cell was made by `cell::promise` with this `T`.
     #[inline]
-    pub(super) unsafe fn from_ref(cell: Ref) -> Self {
+    pub(super) unsafe fn from_ref(cell: TaskRef) -> Self {
         Self {
             cell,
             _input: PhantomData,
@@ -27,7 +27,7 @@ impl<T> Promise<T> {
     }
 
     #[inline]
-    pub(in crate::task) fn cell(&self) -> &Ref {
+    pub(in crate::task) fn cell(&self) -> &TaskRef {
         &self.cell
     }
 
@@ -40,7 +40,7 @@ impl<T> Promise<T> {
         let how = result
             .as_ref()
             .map_or_else(TaskError::ending, |_| Ending::Done);
-        record::settled(cell.header().id.get(), how);
+        record::settled(cell.header().birth.id.get(), how);
         cell.header().touch_payload();
         // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just set RUNNING, for us, so the
         // place is ours, and a promise's work is `()`, which need not be dropped (T8).

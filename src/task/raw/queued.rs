@@ -1,107 +1,81 @@
-//! What an executor's queue has of a task: an entry, a task that has yielded, or either of them in one pointer.
+//! What an executor does with the entries of its queue.
 //!
-//! A queue can be long, and is read and written for every poll. Cells are aligned, so which of the
-//! two it is fits into the lowest bit.
+//! An executor makes a [`Runnable`] for its own queue and a `Task` for the caller; whatever wakes a future later hands a new
+//! entry to its `Schedule`. An entry that somebody else has run meanwhile (a waiter that claimed it, a canceller) is
+//! *stale*: running it does nothing. So executors need to know nothing of results, panics, cancellation or waiters.
 //!
-//! - **T18** The pointer is that of an entry's reference (T6), or, with the lowest bit set, that of a
-//!   [`Yielded`]'s, with its right (T16); a header's address has that bit clear.
+//! An entry that is dropped instead of run ends its task in `Closed`: an executor that goes away leaves nobody waiting.
 //!
-//! Tests: `tests/event_loop/yields.rs`.
+//! Tests: `tests/event_loop/yields.rs`, `checks/tests/models.rs`.
 #![allow(unsafe_code)]
 
 use std::fmt;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::ptr::NonNull;
 
-use super::{Header, Ref};
-use crate::task::TaskError;
-use crate::task::runnable::Ran;
-
-/// A task that wants to run: one pointer, one reference.
-pub(crate) struct Runnable(Ref);
+use super::header::{Header, Queued, Ran, Runnable, TaskRef};
+use crate::task::error::TaskError;
 
 impl Runnable {
-    /// # Safety
-    /// T11: SCHEDULED is set, no other entry was made for it, and the reference is the entry's.
-    #[inline]
-    pub(super) unsafe fn from_ref(cell: Ref) -> Self {
-        Self(cell)
-    }
-
-    #[inline]
-    pub(in crate::task) fn cell(&self) -> &Ref {
-        &self.0
-    }
-}
-
-/// A task that is still running, as far as others see (T16): it wants to go on when those had their turn
-/// that are ready now.
-///
-/// Dropped, it ends in `Closed`, as an entry does.
-pub(crate) struct Yielded(Ref);
-
-#[allow(dead_code)] // the event loop's
-impl Yielded {
-    /// # Safety
-    /// T16: the caller has RUNNING and gives it away, and the future is in place.
-    #[inline]
-    pub(super) unsafe fn from_ref(cell: Ref) -> Self {
-        Self(cell)
-    }
-
-    /// The reference with its right: it is consumed.
-    #[inline]
-    fn into_ref(self) -> Ref {
-        let yielded = ManuallyDrop::new(self);
-        // SAFETY: T6, T16: `yielded` is never used or dropped again, so its count becomes ours, and its right.
-        unsafe { std::ptr::read(&raw const yielded.0) }
-    }
-
-    /// Polls the future once more. Never unwinds.
+    /// Calls the closure, or polls the future once. Never unwinds.
     #[inline]
     pub(crate) fn run(self) -> Ran {
-        // SAFETY: T16: reference and right are those of this one, which is consumed.
-        unsafe { self.into_ref().resume() }
+        self.into_ref().run()
+    }
+
+    /// Drops the work unrun; the task ends in `reason`.
+    pub(crate) fn discard(self, reason: TaskError) {
+        self.into_ref().discard(reason);
+    }
+
+    /// The task has ended without this entry: running it does nothing.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.cell().header().state.is_done()
     }
 }
 
-impl Drop for Yielded {
+impl Deref for Runnable {
+    type Target = TaskRef;
+
+    #[inline]
+    fn deref(&self) -> &TaskRef {
+        self.cell()
+    }
+}
+
+impl Drop for Runnable {
     fn drop(&mut self) {
-        // SAFETY: T16: the right is this one's, which goes; the reference is another of the same cell (T6), and ours goes after it.
-        unsafe { self.0.clone().give_up(TaskError::Closed) };
+        if !self.cell().header().state.is_stale() {
+            self.cell().clone().discard(TaskError::Closed);
+        }
     }
 }
 
-impl fmt::Debug for Yielded {
+impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Yielded").field(&self.0.header().id).finish()
+        f.debug_tuple("Runnable").field(&self.id()).finish()
     }
 }
 
 const YIELDED: usize = 1;
 const _: () = assert!(align_of::<Header>() > YIELDED);
 
-/// A task in a queue; dropped, it ends in `Closed`.
-pub(crate) struct Queued(NonNull<Header>);
-
-// SAFETY: T18: it is a counted reference with the rights of an entry or of a `Yielded`, all of which are `Send` (see `Ref`).
-unsafe impl Send for Queued {}
-// SAFETY: T18: as above; `&Queued` gives a look at atomics only.
-unsafe impl Sync for Queued {}
-
-#[allow(dead_code)] // the event loop's
 impl Queued {
     /// A new task, or one that was woken.
     #[inline]
     pub(crate) fn woken(entry: Runnable) -> Self {
-        Self(Ref::from_entry(entry).into_raw())
+        Self(entry.into_ref().into_raw())
     }
 
-    /// One that has woken itself.
+    /// A task that is still running, as far as others see: it has woken itself, and wants to go on when those had their turn
+    /// that are ready now.
+    ///
+    /// # Safety
+    /// T16: the caller has RUNNING and gives it away, and the future is in place.
     #[inline]
-    pub(crate) fn yielded(yielded: Yielded) -> Self {
-        let cell = yielded.into_ref().into_raw();
-        Self(cell.map_addr(|address| address | YIELDED))
+    pub(super) unsafe fn yielded(cell: TaskRef) -> Self {
+        Self(cell.into_raw().map_addr(|address| address | YIELDED))
     }
 
     #[inline]
@@ -111,28 +85,28 @@ impl Queued {
 
     /// A look at the cell, without its count.
     #[inline]
-    fn cell(&self) -> ManuallyDrop<Ref> {
+    fn cell(&self) -> ManuallyDrop<TaskRef> {
         let cell = self.0.as_ptr().map_addr(|address| address & !YIELDED);
         // SAFETY: T18: without the bit it is a header's address, which is not null.
         let cell = unsafe { NonNull::new_unchecked(cell) };
         // SAFETY: T18: `self` has a count of that cell, and what is returned is not dropped while `self` has it.
-        ManuallyDrop::new(unsafe { Ref::from_raw(cell) })
+        ManuallyDrop::new(unsafe { TaskRef::from_raw(cell) })
     }
 
     /// The cell with its count, and whether it has yielded.
     #[inline]
-    fn into_parts(self) -> (Ref, bool) {
+    fn into_parts(self) -> (TaskRef, bool) {
         let queued = ManuallyDrop::new(self);
         let cell = ManuallyDrop::into_inner(queued.cell()); // T18: `queued` is not dropped
         (cell, queued.has_yielded())
     }
 
-    /// As [`Runnable::run`] and [`Yielded::run`].
+    /// As [`Runnable::run`].
     #[inline]
     pub(crate) fn run(self) -> Ran {
         match self.into_parts() {
             (cell, false) => cell.run(),
-            // SAFETY: T16, T18: the bit says that reference and right came from a `Yielded`.
+            // SAFETY: T16, T18: the bit says that reference and right are those of a task that has yielded.
             (cell, true) => unsafe { cell.resume() },
         }
     }
@@ -146,15 +120,15 @@ impl Queued {
         }
     }
 
-    /// As [`Runnable::tag`].
+    /// As [`TaskRef::tag`].
     #[inline]
     pub(crate) fn tag(&self) -> u32 {
         self.cell().tag()
     }
 
-    /// As [`Runnable::task_ref`].
-    pub(crate) fn task_ref(&self) -> crate::task::TaskRef {
-        crate::task::TaskRef(Ref::clone(&self.cell()))
+    /// As [`TaskRef::task_ref`].
+    pub(crate) fn task_ref(&self) -> TaskRef {
+        self.cell().task_ref()
     }
 
     /// It will be run soon.
@@ -166,21 +140,12 @@ impl Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        let cell = ManuallyDrop::into_inner(self.cell()); // T18: this is its end
-        if self.has_yielded() {
-            // SAFETY: T16, T18: the bit says that reference and right came from a `Yielded`.
-            drop(unsafe { Yielded::from_ref(cell) });
-        } else {
-            // SAFETY: T11, T18: it came from an entry, which was consumed.
-            drop(unsafe { Runnable::from_ref(cell) });
-        }
+        Self(self.0).discard(TaskError::Closed); // T18: `self` is not used again
     }
 }
 
 impl fmt::Debug for Queued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Queued")
-            .field(&self.cell().header().id)
-            .finish()
+        f.debug_tuple("Queued").field(&self.cell().id()).finish()
     }
 }

@@ -23,12 +23,14 @@
 //! Tests: `checks/tests/models.rs::ready_*`, `tests/task/combinators.rs`.
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
-use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
+use crate::helper::contain;
 use crate::loom::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::loom::{Arc, Mutex};
-use crate::task::panic::contain;
+use crate::task::handle::Task;
 
 /// The consumer's side.
 pub(in crate::task) struct Ready {
@@ -36,6 +38,8 @@ pub(in crate::task) struct Ready {
     /// Where each chunk begins, for the consumer alone.
     chunks: Vec<NonNull<Node>>,
     nodes: usize,
+    /// Numbers of tasks that have ended, oldest first.
+    ended: VecDeque<usize>,
 }
 
 /// Another door to the consumer's place, for who has the queue behind a lock.
@@ -80,9 +84,21 @@ impl Ready {
             shared: Arc::new(shared),
             chunks: Vec::new(),
             nodes: 0,
+            ended: VecDeque::new(),
         };
         while ready.nodes < capacity {
             ready.grow();
+        }
+        ready
+    }
+
+    /// Waits for all of these, whose numbers are their places.
+    pub(in crate::task) fn of<T>(tasks: &mut [Task<T>]) -> Self {
+        let mut ready = Self::new(tasks.len());
+        for (key, task) in tasks.iter_mut().enumerate() {
+            if !task.register(ready.waker(key)) {
+                ready.ended.push_back(key);
+            }
         }
         ready
     }
@@ -123,29 +139,40 @@ impl Ready {
         unsafe { Waker::new(node.as_ptr().cast_const().cast(), &NODE) }
     }
 
-    /// What has been woken since the last drain, oldest first, appended to `keys`.
-    pub(in crate::task) fn drain(&self, keys: &mut std::collections::VecDeque<usize>) {
+    /// The number of the task that has ended first, among those that were not given yet.
+    pub(in crate::task) fn next(&mut self) -> Option<usize> {
+        if self.ended.is_empty() {
+            self.drain();
+        }
+        self.ended.pop_front()
+    }
+
+    /// As [`next`](Self::next); where none has ended, the next one to end wakes the caller.
+    pub(in crate::task) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        loop {
+            if let Some(key) = self.next() {
+                return Poll::Ready(key);
+            }
+            if !self.shared.register(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what has been woken since the last call.
+    fn drain(&mut self) {
         let shared = &self.shared;
         if shared.newest.load(Ordering::Relaxed).is_null() {
             return;
         }
         let mut newest = NonNull::new(shared.newest.swap(ptr::null_mut(), Ordering::AcqRel));
-        let start = keys.len();
         while let Some(node) = newest {
             // SAFETY: T12: a node of this queue, which `self` has a share of; nodes are only ever shared.
             let node = unsafe { node.as_ref() };
             newest = NonNull::new(node.next.load(Ordering::Relaxed));
-            keys.push_back(node.key);
+            self.ended.push_front(node.key); // the stack gives the newest first
             node.queued.store(false, Ordering::Release); // T13: after its link was read
         }
-        // The stack gave the newest first.
-        keys.make_contiguous()[start..].reverse();
-    }
-
-    /// Leaves `waker` to be woken by the next push. True: something is there
-    /// already; drain again.
-    pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
-        self.shared.register(waker)
     }
 
     pub(in crate::task) fn watch(&self) -> Watch {
@@ -154,7 +181,7 @@ impl Ready {
 }
 
 impl Watch {
-    /// As [`Ready::register`].
+    /// Leaves `waker` to be woken by the next task that ends. True: one has ended already; ask for it again.
     pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
         self.0.register(waker)
     }

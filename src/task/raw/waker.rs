@@ -9,7 +9,9 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::{Header, Ref, current, destroy};
+use super::current;
+use super::header::{Header, TaskRef};
+use super::run::destroy;
 use crate::task::state::Wake;
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
@@ -17,10 +19,10 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 /// A waker for as long as a poll takes: it borrows the runner's reference.
 pub(super) struct Borrowed<'a> {
     waker: ManuallyDrop<Waker>,
-    _runner: &'a Ref,
+    _runner: &'a TaskRef,
 }
 
-pub(super) fn borrow(runner: &Ref) -> Borrowed<'_> {
+pub(super) fn borrow(runner: &TaskRef) -> Borrowed<'_> {
     // SAFETY: T6: the table's functions take a pointer to a live cell; never dropped, so the
     // count stays the runner's, which outlives the borrow.
     let waker = ManuallyDrop::new(unsafe { Waker::new(runner.0.as_ptr().cast(), &WAKER) });
@@ -60,7 +62,7 @@ unsafe fn wake(data: *const ()) {
     match unsafe { ptr.as_ref() }.state.wake() {
         Wake::Schedule => {
             // SAFETY: T6: the waker is consumed, and its count stayed with it (`Wake::Schedule`): it becomes ours.
-            let own = unsafe { Ref::from_raw(ptr) };
+            let own = unsafe { TaskRef::from_raw(ptr) };
             own.header().note_woken();
             // SAFETY: T6: `wake` added the entry's reference, and `own` keeps the cell meanwhile (T10); T7: the function is from
             // its own vtable.
@@ -92,5 +94,5 @@ unsafe fn drop_waker(data: *const ()) {
     // SAFETY: T6: it is the data of a waker with our table.
     let ptr = unsafe { header(data) };
     // SAFETY: T6: the waker goes, and its count becomes ours.
-    drop(unsafe { Ref::from_raw(ptr) });
+    drop(unsafe { TaskRef::from_raw(ptr) });
 }

@@ -11,7 +11,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{Task, TaskError};
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
 
 /// Waits for all `tasks`, from any mixture of executors; gives every result, in
 /// their order.

@@ -1,18 +1,16 @@
 //! Waiting for every task of a list, as long as all goes well.
 //!
-//! Results are taken in the order of completion, so the first failure in time,
-//! wherever it stands in the list, ends the wait at once and cancels the rest.
+//! Tasks are looked at in the order of completion, so the first failure in time,
+//! wherever it stands in the list, ends the wait at once and cancels the rest. Values stay in their tasks until all are there.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use super::handle::cancel_all;
-use super::panic::contain;
-use super::raw::Ready;
-use super::{Task, TaskError};
 use crate::sync::block_on;
+use crate::task::error::TaskError;
+use crate::task::handle::{Task, cancel_all};
+use crate::task::raw::Ready;
 
 /// Waits for all `tasks`, from any mixture of executors; gives their values, in
 /// their order, or the first failure, and then cancels the rest.
@@ -37,35 +35,19 @@ use crate::sync::block_on;
 /// Dropping it half-way detaches the tasks that have not ended; the values that it has
 /// collected are dropped with it.
 pub fn try_join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> TryJoinAll<T> {
-    let mut tasks: Vec<_> = tasks.into_iter().map(Slot::Waiting).collect();
-    let mut ready = Ready::new(tasks.len());
-    let mut ended = VecDeque::new();
-    for (key, slot) in tasks.iter_mut().enumerate() {
-        if let Slot::Waiting(task) = slot
-            && !task.register(ready.waker(key))
-        {
-            ended.push_back(key);
-        }
-    }
+    let mut tasks: Vec<_> = tasks.into_iter().collect();
     TryJoinAll {
+        ready: Ready::of(&mut tasks),
         left: tasks.len(),
-        slots: tasks,
-        ready,
-        ended,
+        tasks,
     }
-}
-
-enum Slot<T> {
-    Waiting(Task<T>),
-    Value(T),
 }
 
 /// What [`try_join_all`] returns.
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct TryJoinAll<T> {
-    slots: Vec<Slot<T>>,
+    tasks: Vec<Task<T>>,
     ready: Ready,
-    ended: VecDeque<usize>,
     left: usize,
 }
 
@@ -84,17 +66,7 @@ impl<T> TryJoinAll<T> {
 
     fn cancel_rest(&mut self) {
         self.left = 0;
-        let (mut waiting, mut values) = (Vec::new(), Vec::new());
-        for slot in std::mem::take(&mut self.slots) {
-            match slot {
-                Slot::Waiting(task) => waiting.push(task),
-                Slot::Value(value) => values.push(value),
-            }
-        }
-        cancel_all(waiting);
-        for value in values {
-            contain(|| drop(value));
-        }
+        cancel_all(std::mem::take(&mut self.tasks));
     }
 }
 
@@ -104,35 +76,19 @@ impl<T> Future for TryJoinAll<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         while this.left > 0 {
-            this.ready.drain(&mut this.ended);
-            let Some(key) = this.ended.pop_front() else {
-                if this.ready.register(cx.waker()) {
-                    continue;
-                }
-                return Poll::Pending;
-            };
-            let Slot::Waiting(task) = &mut this.slots[key] else {
-                continue;
-            };
-            match task.try_join() {
-                Some(Ok(value)) => {
-                    this.slots[key] = Slot::Value(value);
-                    this.left -= 1;
-                }
-                Some(Err(error)) => {
-                    this.cancel_rest();
-                    return Poll::Ready(Err(error));
-                }
-                None => {}
+            let key = ready!(this.ready.poll_next(cx));
+            let task = &mut this.tasks[key];
+            if task.error().is_some()
+                && let Some(Err(error)) = task.try_join()
+            {
+                this.cancel_rest();
+                return Poll::Ready(Err(error));
             }
+            this.left -= 1;
         }
-        let values = std::mem::take(&mut this.slots)
-            .into_iter()
-            .filter_map(|slot| match slot {
-                Slot::Value(value) => Some(value),
-                Slot::Waiting(_) => None,
-            });
-        Poll::Ready(Ok(values.collect()))
+        // They have ended well, so joining neither waits nor fails.
+        let tasks = std::mem::take(&mut this.tasks).into_iter();
+        Poll::Ready(tasks.map(Task::join).collect())
     }
 }
 

@@ -43,7 +43,7 @@ const STEP: usize = 16;
 const CLASSES: usize = 64;
 
 /// What one thread keeps.
-struct Stock([Kept; CLASSES]);
+struct FreeLists([Kept; CLASSES]);
 
 /// Of one class.
 struct Kept {
@@ -59,7 +59,7 @@ struct Block {
 }
 
 thread_local! {
-    static STOCK: Stock = const { Stock([const { Kept::new() }; CLASSES]) };
+    static FREE: FreeLists = const { FreeLists([const { Kept::new() }; CLASSES]) };
 }
 
 /// Full lists of this class that belong to no thread.
@@ -106,12 +106,11 @@ pub(super) fn take(layout: Layout) -> NonNull<u8> {
     let Some(class) = class(layout) else {
         return new(layout);
     };
-    STOCK
-        .try_with(|stock| stock.0[class].take(class))
+    FREE.try_with(|lists| lists.0[class].take(class))
         .unwrap_or_else(|_| new(of_class(class)))
 }
 
-/// Memory that is not used any more, to this thread's stock, or back.
+/// Memory that is not used any more, to this thread's lists, or back.
 ///
 /// # Safety
 /// It came from [`take`] with this layout, and nobody uses it any more.
@@ -121,7 +120,7 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
         None => layout,
         Some(class) => {
             // SAFETY: T17: the caller gives it away, and `take` chose the same class for its layout.
-            let kept = STOCK.try_with(|stock| unsafe { stock.0[class].give(class, memory) });
+            let kept = FREE.try_with(|lists| unsafe { lists.0[class].give(class, memory) });
             if kept.is_ok() {
                 return;
             }
@@ -158,7 +157,7 @@ impl Kept {
         // SAFETY: T17: what our list begins with is a block that `give` has written, and nobody else's until it is taken out, below.
         let next = unsafe { block.as_ref() }.next;
         // Perhaps another processor has had it, as a cell.
-        fetch(next);
+        fetch(next.cast());
         self.first.set(next);
         self.count.set(self.count.get() - 1);
         block.cast()
@@ -218,16 +217,15 @@ unsafe fn free(class: usize, mut list: *mut Block) {
     }
 }
 
-/// As much of it as a usual cell takes.
+/// Fetches as much of the memory at `cell` as a usual cell takes, which another processor may have.
 #[inline(always)]
-fn fetch(block: *const Block) {
+pub(super) fn fetch(cell: *const ()) {
     const LINE: usize = 64;
-    let block: *const () = block.cast();
-    prefetch::to_write(block);
-    prefetch::to_write(block.wrapping_byte_add(LINE));
+    prefetch::to_write(cell);
+    prefetch::to_write(cell.wrapping_byte_add(LINE));
 }
 
-impl Drop for Stock {
+impl Drop for FreeLists {
     fn drop(&mut self) {
         for (class, kept) in self.0.iter().enumerate() {
             for list in [&kept.first, &kept.full] {
@@ -259,8 +257,8 @@ mod tests {
 
     /// How many blocks of this class a thread keeps, and how many of them in the list that it works with.
     fn kept(class: usize) -> (usize, usize) {
-        STOCK.with(|stock| {
-            let kept = &stock.0[class];
+        FREE.with(|lists| {
+            let kept = &lists.0[class];
             let behind = !kept.full.get().is_null();
             (
                 kept.count.get() + usize::from(behind) * full(class),

@@ -11,13 +11,14 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, Wake, Waker};
 
-use slab::Slab;
-
-use super::panic::contain;
-use super::runnable::TaskRef;
-use super::{Task, TaskError, TaskId, awaited};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
+use crate::task::awaited;
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::id::TaskId;
+use crate::task::raw::TaskRef;
+use crate::task::waiters::Waiters;
 
 /// A task whose result many may await or join; see [`Task::shared`].
 ///
@@ -37,7 +38,7 @@ use crate::sync::block_on;
 pub struct SharedTask<T> {
     shared: Arc<Shared<T>>,
     /// The place of our waker.
-    waker: Option<usize>,
+    place: Option<u64>,
 }
 
 struct Shared<T> {
@@ -50,30 +51,33 @@ struct Shared<T> {
 
 /// The task's one consumer: wakes all who wait.
 #[derive(Default)]
-struct FanOut {
-    wakers: Mutex<Slab<Waker>>,
-}
+struct FanOut(Waiters);
 
 impl Wake for FanOut {
     fn wake(self: Arc<Self>) {
-        let wakers = std::mem::take(&mut *self.wakers.lock());
-        for (_, waker) in wakers {
-            contain(|| waker.wake()); // the others count on us
-        }
+        self.0.wake_all();
     }
 }
 
-pub(super) fn share<T>(mut task: Task<T>) -> SharedTask<T> {
-    let waiting = Arc::new(FanOut::default());
-    let _ended_already = !task.register(Waker::from(waiting.clone()));
-    SharedTask {
-        shared: Arc::new(Shared {
-            to_cancel: task.task_ref(),
-            task: Mutex::new(task),
-            result: OnceLock::new(),
-            waiting,
-        }),
-        waker: None,
+impl<T> Task<T> {
+    /// A handle that many may have: each awaits or joins it, and gets a clone
+    /// of the result. They are `Send` and `Sync` if the result is both.
+    pub fn shared(self) -> SharedTask<T>
+    where
+        T: Clone,
+    {
+        let mut task = self;
+        let waiting = Arc::new(FanOut::default());
+        let _ended_already = !task.register(Waker::from(waiting.clone()));
+        SharedTask {
+            shared: Arc::new(Shared {
+                to_cancel: task.task_ref(),
+                task: Mutex::new(task),
+                result: OnceLock::new(),
+                waiting,
+            }),
+            place: None,
+        }
     }
 }
 
@@ -142,21 +146,10 @@ impl<T: Clone> Future for SharedTask<T> {
         if let Some(result) = self.try_join() {
             return Poll::Ready(result);
         }
-        let clone = cx.waker().clone();
         let this = &mut *self;
-        let replaced = {
-            let mut wakers = this.shared.waiting.wakers.lock();
-            match this.waker.and_then(|key| wakers.get_mut(key)) {
-                Some(place) => Some(std::mem::replace(place, clone)),
-                None => {
-                    this.waker = Some(wakers.insert(clone));
-                    None
-                }
-            }
-        };
-        drop(replaced);
-        awaited::note(&self.shared.to_cancel.0);
-        // Registered, then looked: a result that comes after the look finds the waker.
+        this.shared.waiting.0.leave(&mut this.place, cx.waker());
+        awaited::note(&self.shared.to_cancel);
+        // Left, then looked: a result that comes after the look finds the waker.
         self.try_join().map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -165,25 +158,14 @@ impl<T> Clone for SharedTask<T> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
-            waker: None,
+            place: None,
         }
     }
 }
 
 impl<T> Drop for SharedTask<T> {
     fn drop(&mut self) {
-        if let Some(key) = self.waker.take() {
-            let waker = {
-                let mut wakers = self.shared.waiting.wakers.lock();
-                // After the end the list was, or is being, taken; who is in it now looks again.
-                if self.shared.to_cancel.is_finished() {
-                    None
-                } else {
-                    wakers.try_remove(key)
-                }
-            };
-            drop(waker);
-        }
+        self.shared.waiting.0.forget(self.place);
     }
 }
 

@@ -8,9 +8,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::handle::cancel_all;
-use super::{Task, TaskError};
 use crate::sync::block_on;
+use crate::task::error::TaskError;
+use crate::task::handle::{Task, cancel_all};
 
 /// Waits for the first of `tasks` to end, well or badly, and gives its result; the
 /// others are cancelled.

@@ -4,16 +4,16 @@
 //! lists, those that have ended (their results still in them) and those that have
 //! not; nothing is cancelled, nothing is lost.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::Task;
-use super::raw::Ready;
 use crate::alarm::Alarm;
 use crate::sync::block_on;
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::raw::Ready;
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,22 +50,12 @@ pub fn wait<T>(
     time: Option<Duration>,
 ) -> Wait<T> {
     let mut tasks: Vec<_> = tasks.into_iter().collect();
-    let mut ready = Ready::new(tasks.len());
-    let mut ended = VecDeque::new();
-    for (key, task) in tasks.iter_mut().enumerate() {
-        if !task.register(ready.waker(key)) {
-            ended.push_back(key);
-        }
-    }
-    let alarm = time.map(Alarm::after);
     Wait {
+        ready: Ready::of(&mut tasks),
         left: tasks.len(),
         tasks,
-        ready,
-        ended,
         until,
-        met: false,
-        alarm,
+        alarm: time.map(Alarm::after),
     }
 }
 
@@ -74,11 +64,8 @@ pub fn wait<T>(
 pub struct Wait<T> {
     tasks: Vec<Task<T>>,
     ready: Ready,
-    ended: VecDeque<usize>,
     left: usize,
     until: Until,
-    /// The condition holds.
-    met: bool,
     alarm: Option<Alarm>,
 }
 
@@ -103,22 +90,25 @@ impl<T> Future for Wait<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        loop {
-            this.ready.drain(&mut this.ended);
-            while let Some(key) = this.ended.pop_front() {
-                this.left -= 1;
-                this.met |= match this.until {
-                    Until::First => true,
-                    Until::FirstError => this.tasks[key].has_failed(),
-                    Until::All => false,
-                };
-            }
-            if this.met || this.left == 0 {
-                return Poll::Ready(this.split());
-            }
-            if !this.ready.register(cx.waker()) {
+        while this.left > 0 {
+            let Poll::Ready(key) = this.ready.poll_next(cx) else {
                 break;
+            };
+            this.left -= 1;
+            let met = match this.until {
+                Until::First => true,
+                Until::FirstError => {
+                    let error = this.tasks[key].error();
+                    error.is_some_and(|error| !matches!(error, TaskError::Cancelled))
+                }
+                Until::All => false,
+            };
+            if met {
+                this.left = 0;
             }
+        }
+        if this.left == 0 {
+            return Poll::Ready(this.split());
         }
         match &mut this.alarm {
             Some(alarm) => alarm.poll_elapsed(cx).map(|()| this.split()),

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use super::TaskError;
 use crate::alarm::Alarm;
 use crate::sync::block_on;
+use crate::task::error::TaskError;
 
 /// Gives `future` at most `duration`, on any runtime or none.
 ///

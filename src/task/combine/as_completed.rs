@@ -4,17 +4,17 @@
 //! queue (`raw/ready.rs`); so a completion costs the same however many tasks there
 //! are, and a million tasks take linear time.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::raw::Ready;
-use super::{Task, TaskError};
 use crate::sync::block_on;
+use crate::task::error::TaskError;
+use crate::task::handle::Task;
+use crate::task::raw::Ready;
 
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///
@@ -37,22 +37,11 @@ use crate::sync::block_on;
 /// Dropping it detaches the tasks whose results have not been given; no
 /// result that was given is lost.
 pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
-    let mut tasks: Vec<_> = tasks.into_iter().map(Some).collect();
-    let mut ready = Ready::new(tasks.len());
-    let mut ended = VecDeque::new();
-    for (key, task) in tasks.iter_mut().enumerate() {
-        let registered = task
-            .as_mut()
-            .is_some_and(|task| task.register(ready.waker(key)));
-        if !registered {
-            ended.push_back(key);
-        }
-    }
+    let mut tasks: Vec<_> = tasks.into_iter().collect();
     AsCompleted {
+        ready: Ready::of(&mut tasks),
         left: tasks.len(),
-        tasks,
-        ready,
-        ended,
+        tasks: tasks.into_iter().map(Some).collect(),
         next_refused: 0,
     }
 }
@@ -62,41 +51,28 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
     ready: Ready,
-    /// Numbers of tasks that have ended, oldest first.
-    ended: VecDeque<usize>,
     left: usize,
     /// Where the search for a task to refuse goes on.
     next_refused: usize,
 }
 
 impl<T> AsCompleted<T> {
-    /// A result that is there already.
-    fn take_ended(&mut self) -> Option<Result<T, TaskError>> {
-        if self.ended.is_empty() {
-            self.ready.drain(&mut self.ended);
-        }
-        while let Some(key) = self.ended.pop_front() {
-            if let Some(result) = self.tasks[key].as_mut().and_then(Task::try_join) {
-                self.tasks[key] = None;
-                self.left -= 1;
-                return Some(result);
-            }
-        }
-        None
+    /// The result of the task with this number, which has ended; `None`: it was refused before.
+    fn take(&mut self, key: usize) -> Option<Result<T, TaskError>> {
+        let result = self.tasks[key].as_mut().and_then(Task::try_join)?;
+        self.tasks[key] = None;
+        self.left -= 1;
+        Some(result)
     }
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
-        loop {
-            if let Some(result) = self.take_ended() {
+        while self.left > 0 {
+            let key = ready!(self.ready.poll_next(cx));
+            if let Some(result) = self.take(key) {
                 return Poll::Ready(Some(result));
             }
-            if self.left == 0 {
-                return Poll::Ready(None);
-            }
-            if !self.ready.register(cx.waker()) {
-                return Poll::Pending;
-            }
         }
+        Poll::Ready(None)
     }
 
     /// Gives up one task that has not ended, on a thread that must not block.
@@ -146,8 +122,10 @@ impl<T> Iterator for AsCompletedIter<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // Not even a look at the parker while results are there.
-        if let Some(result) = self.results.take_ended() {
-            return Some(result);
+        while let Some(key) = self.results.ready.next() {
+            if let Some(result) = self.results.take(key) {
+                return Some(result);
+            }
         }
         match block_on(poll_fn(|cx| self.results.poll_result(cx))) {
             Some(result) => result,

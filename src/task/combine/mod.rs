@@ -1,0 +1,22 @@
+//! Functions over tasks, whatever executors they are of: all of a list, the first, some of them; in time, mapped, shared.
+//!
+//! The stem's cell has one consumer. So each of these is that consumer: by the waker that it is polled with (`join_all`, `race`), by
+//! one of a ready queue (`try_join_all`, `as_completed`, `wait`), or by one of its own (`on_done`, `map`, `shared_task`).
+
+mod as_completed;
+mod join_all;
+mod map;
+mod on_done;
+mod race;
+mod shared_task;
+mod timeout;
+mod try_join_all;
+mod wait;
+
+pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
+pub use join_all::{JoinAll, join_all};
+pub use race::{Race, race};
+pub use shared_task::SharedTask;
+pub use timeout::{Timeout, timeout};
+pub use try_join_all::{TryJoinAll, try_join_all};
+pub use wait::{Until, Wait, wait};

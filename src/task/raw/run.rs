@@ -1,0 +1,617 @@
+//! From a queue entry to the end of the task: every step that does not depend on types.
+//!
+//! A step begins with a verb of [`State`](crate::task::state::State) and does what that asks for. Code of the user's runs with
+//! its panics caught, and an output is made visible only when the work has been dropped.
+//!
+//! Tests: `checks/tests/models.rs` (loom), `tests/task/`.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::panic::Location;
+use std::ptr::NonNull;
+
+use super::current;
+use super::header::{Header, Kind, OnCancel, Origin, Ran, TaskRef};
+use super::side::Side;
+use crate::helper::contain;
+use crate::loom::atomic::{Ordering, fence};
+use crate::record::{self, Ending};
+use crate::sync::strand;
+use crate::sys::prefetch;
+use crate::task::cancel_token::CancelToken;
+use crate::task::error::TaskError;
+use crate::task::id::TaskId;
+use crate::task::state::{Cancel, Finish, Start};
+use crate::task::unobserved::{Hook, TaskReport};
+
+impl TaskRef {
+    /// What distinguishes the task from all others of this moment.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.0.addr().get()
+    }
+
+    /// The cell will be wanted soon: its header, and what a usual future has of its own.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch::lines(self.mark());
+    }
+
+    /// The executor's word for this task; 0 at first.
+    pub(crate) fn tag(&self) -> u32 {
+        self.header().tag.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_tag(&self, tag: u32) {
+        self.header().tag.store(tag, Ordering::Relaxed);
+    }
+
+    /// Runs a queue entry, if it is not stale.
+    #[inline]
+    pub(super) fn run(self) -> Ran {
+        match self.header().state.start() {
+            // SAFETY: T1: `start` has just set RUNNING, for us.
+            Start::Run => unsafe { self.run_started() },
+            Start::Cancelled => {
+                // SAFETY: T1: as above; the work has not been touched since.
+                unsafe { self.abandon(TaskError::Cancelled) };
+                Ran::Done
+            }
+            Start::Stale => Ran::Done,
+        }
+    }
+
+    /// Goes on with a task that has yielded.
+    ///
+    /// # Safety
+    /// T16: the reference and its right are those of a task that has yielded, and are used once.
+    #[inline]
+    pub(super) unsafe fn resume(self) -> Ran {
+        if self.header().state.resume() {
+            // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
+            return unsafe { self.run_started() };
+        }
+        // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
+        unsafe { self.abandon(TaskError::Cancelled) };
+        Ran::Done
+    }
+
+    /// A task that has yielded will not go on: it ends in `reason`, unless it was cancelled.
+    ///
+    /// # Safety
+    /// As [`resume`](Self::resume).
+    pub(super) unsafe fn give_up(self, reason: TaskError) {
+        let cancelled = self.header().state.is_cancelled();
+        let reason = if cancelled {
+            TaskError::Cancelled
+        } else {
+            reason
+        };
+        // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
+        unsafe { self.abandon(reason) };
+    }
+
+    /// This reference becomes the runner's.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away, and the work is in place.
+    #[inline]
+    pub(super) unsafe fn run_started(self) -> Ran {
+        let run = self.header().vtable.run;
+        // SAFETY: T7: the function is from this cell's own vtable; RUNNING is ours to give (the caller's promise), and our
+        // count goes with the pointer (T6).
+        unsafe { run(self.into_raw()) }
+    }
+
+    /// A queue entry is dropped: the work is dropped here, the task ends in
+    /// `reason`, unless somebody else has seen to it.
+    pub(super) fn discard(self, reason: TaskError) {
+        match self.header().state.start() {
+            // SAFETY: T1: `start` has just set RUNNING, for us; the work has not been touched since.
+            Start::Run => unsafe { self.abandon(reason) },
+            // SAFETY: T1: `start` has set RUNNING here, too, and left the work for us to drop.
+            Start::Cancelled => unsafe { self.abandon(TaskError::Cancelled) },
+            Start::Stale => {}
+        }
+    }
+
+    /// Drops the work, writes the error, finishes.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away, and the work is in place.
+    pub(super) unsafe fn abandon(self, error: TaskError) {
+        if !self.may_touch_work() {
+            // T9: leaked, with the cell. An executor that drops its entries on
+            // its own thread, as ours does, never gets here.
+            debug_assert!(false, "a local task was dropped on another thread");
+            std::mem::forget(self);
+            return;
+        }
+        // SAFETY: T8: the work is there and ours (the caller's promise), on a thread that may touch it (T9: just asked).
+        contain(|| unsafe { self.drop_work() });
+        // SAFETY: T8: RUNNING is ours still, and the place is empty now.
+        unsafe { self.end(error) };
+    }
+
+    /// Writes the error, finishes.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away; neither work nor output is in place.
+    unsafe fn end(self, error: TaskError) {
+        record::settled(self.header().birth.id.get(), error.ending());
+        // SAFETY: T8: the place is empty and ours (the caller's promise).
+        unsafe { self.write_error(error) };
+        // SAFETY: T8: RUNNING is ours still, and there is an output now.
+        unsafe { self.finish(false) };
+    }
+
+    /// The work may be dropped on this thread (T9).
+    fn may_touch_work(&self) -> bool {
+        let vtable = self.header().vtable;
+        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
+        vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
+    }
+
+    /// Only this thread can bring it, or what it comes from, to its end: that is the one whose code this thread
+    /// runs, or one of a loop of this thread.
+    pub(in crate::task) fn needs_this_thread(&self) -> bool {
+        if self.is_of_this_thread() {
+            return true;
+        }
+        let mut origin = self.origin();
+        while let Origin::Task(source) = origin {
+            if source.is_of_this_thread() {
+                return true;
+            }
+            origin = source.origin();
+        }
+        false
+    }
+
+    fn is_of_this_thread(&self) -> bool {
+        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
+        self.runs_here() || unsafe { (self.header().vtable.needs_this_thread)(self.0) }
+    }
+
+    /// # Safety
+    /// T1, T8, T9: the caller has RUNNING, the work is in place, and this thread may touch it. It is gone afterwards.
+    pub(super) unsafe fn drop_work(&self) {
+        self.header().touch_payload();
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
+        unsafe { (self.header().vtable.drop_work)(self.0) }
+    }
+
+    /// Drops the output; an error comes back, for whom it may concern.
+    ///
+    /// # Safety
+    /// T2, T8: an output is in place, and the caller owns it, or has RUNNING. It is gone afterwards.
+    unsafe fn drop_output(&self) -> Option<TaskError> {
+        self.header().touch_payload();
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
+        unsafe { (self.header().vtable.drop_output)(self.0) }
+    }
+
+    /// Drops the output; an error that nobody took is reported. A panic of its destructor goes no further.
+    ///
+    /// # Safety
+    /// As [`drop_output`](Self::drop_output).
+    pub(super) unsafe fn drop_unobserved(&self) {
+        contain(|| {
+            // SAFETY: T2, T8: the caller's promise is the same.
+            if let Some(error) = unsafe { self.drop_output() } {
+                self.report(error);
+            }
+        });
+    }
+
+    /// # Safety
+    /// T1, T8: the caller has RUNNING, and neither work nor output is in place.
+    unsafe fn write_error(&self, error: TaskError) {
+        self.header().touch_payload();
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
+        unsafe { (self.header().vtable.write_error)(self.0, error) }
+    }
+
+    /// Makes the output visible, wakes the consumer.
+    ///
+    /// # Safety
+    /// T1, T8: the caller has RUNNING and gives it away, and an output is in place.
+    #[inline]
+    pub(super) unsafe fn finish(self, honour_cancel: bool) {
+        match self.header().state.finish(honour_cancel) {
+            Finish::Handed => {
+                let _given_up = self.into_raw();
+            }
+            // SAFETY: T2, T3: it is what `State::finish` has just said.
+            rest => unsafe { self.finish_rest(rest) },
+        }
+    }
+
+    /// What `finish` left to do, with its reference.
+    ///
+    /// # Safety
+    /// T2, T3: [`State::finish`] has just given `rest` to the caller.
+    #[inline(never)]
+    unsafe fn finish_rest(self, rest: Finish) {
+        match rest {
+            Finish::Handed => unreachable!("the reference is gone"),
+            Finish::Consumer => {
+                // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does not touch the slot any more.
+                let consumer = self
+                    .header()
+                    .consumer
+                    .with_mut(|slot| unsafe { (*slot).take() });
+                if let Some(waker) = consumer {
+                    contain(|| waker.wake());
+                }
+            }
+            // SAFETY: T2: there was no handle, so the output is the finisher's: ours.
+            Finish::Orphan => unsafe { self.drop_unobserved() },
+            Finish::Overruled => {
+                // SAFETY: T1: still running, so the output that we have written is ours.
+                contain(|| drop(unsafe { self.drop_output() }));
+                // SAFETY: T1, T8: still running, and the output is gone.
+                unsafe { self.end(TaskError::Cancelled) };
+            }
+        }
+    }
+
+    /// Asks for the end; see `Task::cancel`.
+    pub(crate) fn cancel(&self) -> bool {
+        let header = self.header();
+        let action = match header.vtable.kind {
+            Kind::Closure => header.state.cancel_queued(),
+            Kind::Future | Kind::Local => header.state.cancel_future(),
+            Kind::Promise => header.state.cancel_promise(),
+        };
+        self.cancel_own_token();
+        match action {
+            Cancel::No => return false,
+            Cancel::Marked => {}
+            Cancel::Schedule => {
+                header.note_woken();
+                // SAFETY: T6: `cancel_future` added the reference that goes to the entry, and `self` keeps the cell
+                // meanwhile (T10); T7: the function is from its own vtable.
+                unsafe { (header.vtable.schedule)(self.0) }
+            }
+            Cancel::Claimed => {
+                // SAFETY: T6: `cancel_*` added the reference that this one takes over.
+                let claimed = unsafe { TaskRef::from_raw(self.0) };
+                // SAFETY: T1: `cancel_*` set RUNNING, for us: nobody has run, dropped or written anything (T8).
+                unsafe { claimed.abandon(TaskError::Cancelled) };
+                if header.vtable.kind == Kind::Promise {
+                    contain(|| self.hook().on_cancel(header.birth.id));
+                }
+            }
+        }
+        true
+    }
+
+    /// Schedules a future that sleeps, as its waker would; nothing happens to any other task.
+    pub(crate) fn wake(&self) {
+        let header = self.header();
+        if matches!(header.vtable.kind, Kind::Future | Kind::Local) && header.state.wake_by_ref() {
+            header.note_woken();
+            // SAFETY: T6: `wake_by_ref` added the reference that goes to the entry, and `self` keeps the cell
+            // meanwhile (T10); T7: the function is from its own vtable.
+            unsafe { (header.vtable.schedule)(self.0) };
+        }
+    }
+
+    /// The producer's side of a promise.
+    pub(in crate::task) fn hook(&self) -> &dyn OnCancel {
+        // SAFETY: T6: our count keeps the cell; T7: the function is from its own vtable. (For other kinds than promises it panics.)
+        let hook = unsafe { (self.header().vtable.hook)(self.0) };
+        // SAFETY: T10: it lies in the cell, which our count keeps.
+        unsafe { &*hook }
+    }
+
+    /// From where the end of this task will come.
+    pub(crate) fn origin(&self) -> Origin {
+        match self.header().vtable.kind {
+            Kind::Promise => self.hook().origin(),
+            Kind::Closure | Kind::Future | Kind::Local => Origin::Work,
+        }
+    }
+
+    /// An executor of the process that made it brings it to its end: a pool that runs it or has it run, or one
+    /// that ends the task which it comes from. Nobody, once it has ended: one that was made with its result has no hook.
+    pub(in crate::task) fn is_executors(&self) -> bool {
+        let header = self.header();
+        let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
+        !header.state.is_done() && (header.state.is_claimable() || is_kept())
+    }
+
+    /// That process has forked, and this is the child: nobody here will.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        self.id().is_of_parent_process() && self.is_executors()
+    }
+
+    /// Before a thread blocks for it: see [`OnCancel::help`].
+    pub(in crate::task) fn help(&self, patient: bool) {
+        if self.header().vtable.kind == Kind::Promise {
+            self.hook().help(patient, &|| self.is_finished());
+        }
+    }
+
+    /// Where its output lies, or will lie.
+    #[inline]
+    pub(super) fn output<T>(&self) -> NonNull<Result<T, TaskError>> {
+        // SAFETY: T7: the vtable is that of this cell, so its offset is inside of the allocation, which our pointer is good for (T6).
+        unsafe { self.0.byte_add(self.header().vtable.output) }.cast()
+    }
+}
+
+/// What callers and executors ask of a task.
+impl TaskRef {
+    /// Another reference to the same task.
+    pub(crate) fn task_ref(&self) -> Self {
+        self.clone()
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.header().birth.id
+    }
+
+    /// Where it was spawned.
+    pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
+        self.header().birth.site
+    }
+
+    /// The task whose code spawned it.
+    pub(crate) fn parent(&self) -> Option<TaskId> {
+        self.header().birth.parent
+    }
+
+    /// The name that it was given.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.side()?.name.get().map(|name| &**name)
+    }
+
+    /// The record of what most tasks do not have, if there is one.
+    #[inline]
+    pub(in crate::task) fn side(&self) -> Option<&Side> {
+        self.header().side.get()
+    }
+
+    /// That record, made if need be.
+    pub(in crate::task) fn side_or_make(&self) -> &Side {
+        self.header().side.get_or_make()
+    }
+
+    /// The hook that its executor has instead of the process's.
+    pub(in crate::task) fn report_hook(&self) -> Option<Hook> {
+        self.side()?.hook.get().cloned()
+    }
+
+    /// Sets the hook that is told of a failure that nobody took, instead of the process's. The first one stays.
+    pub(crate) fn set_hook(&self, hook: Hook) {
+        let _first = self.side_or_make().hook.set(hook);
+    }
+
+    /// Tells the hook that nobody took `error`.
+    #[cold]
+    pub(in crate::task) fn report(&self, error: TaskError) {
+        let report = TaskReport {
+            id: self.id(),
+            name: self.name().map(Box::from),
+            site: self.spawned_at(),
+            error,
+        };
+        report.tell(self.report_hook());
+    }
+
+    /// It is the same task.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// It has ended, or never will, in a forked child.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.header().state.is_done() || self.is_lost()
+    }
+
+    /// Somebody has asked for its end (also after it has ended).
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.header().state.is_cancelled()
+    }
+
+    /// Some thread has the work to itself now: a hint.
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.header().state.is_running()
+    }
+
+    /// It is in its executor's queue at this moment: a hint.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.header().state.is_scheduled()
+    }
+
+    /// Nobody will ask for its output any more.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.header().state.is_settled()
+    }
+
+    /// How it is, for `Debug`.
+    pub(in crate::task) fn shown(&self) -> &dyn fmt::Debug {
+        &self.header().state
+    }
+}
+
+/// The task as its own code sees it.
+impl TaskRef {
+    /// Runs `f` as the code of this task.
+    pub(in crate::task) fn run_inside<R>(&self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: T15: our count keeps the cell; it is dropped at the end of this call, as is what `f` enters, inside of it.
+        let _entered = unsafe { current::enter(self.mark()) };
+        f()
+    }
+
+    /// The mark of this task while it runs.
+    #[inline]
+    pub(super) fn mark(&self) -> *const () {
+        self.0.as_ptr().cast_const().cast()
+    }
+
+    fn runs_here(&self) -> bool {
+        strand::current() == self.mark()
+    }
+
+    /// The token that the task's code polls to learn that it should end, made on first use.
+    pub(in crate::task) fn token(&self) -> CancelToken {
+        token(self.header())
+    }
+
+    /// The task was marked as cancelled: tells its token, if its code has asked for one.
+    fn cancel_own_token(&self) {
+        fence(Ordering::SeqCst); // pairs with the fence in `token`
+        if let Some(token) = self.side().and_then(|side| side.token.get()) {
+            token.cancel();
+        }
+    }
+}
+
+fn token(header: &Header) -> CancelToken {
+    let token = header
+        .side
+        .get_or_make()
+        .token
+        .get_or_init(CancelToken::new);
+    // Pairs with the fence in `cancel_own_token`: either it sees the token,
+    // or we see its mark.
+    fence(Ordering::SeqCst);
+    if header.state.is_cancelled() {
+        token.cancel();
+    }
+    token.clone()
+}
+
+/// The header of the task that runs here.
+fn running<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
+    let current = strand::current().cast::<Header>();
+    // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or waits for it: alive for as long as
+    // this call, and `f` can keep nothing of it.
+    unsafe { current.as_ref() }.map(f)
+}
+
+impl CancelToken {
+    /// The token of the work that runs here: of the task whose closure or
+    /// future this is, also inside a worker process, where the parent's cancellation
+    /// arrives as a message. `join`, `scope` and `map` inherit it; a spawned task has
+    /// its own. Outside of any task: a new one that nobody cancels.
+    #[must_use]
+    pub fn current() -> Self {
+        running(token).unwrap_or_default()
+    }
+}
+
+/// Shows the name of the task that runs here, if it has one.
+#[cfg(feature = "tracing")]
+pub(in crate::task) fn with_name(f: impl FnOnce(&str)) {
+    running(|header| header.side.get()?.name.get().map(|name| f(name)));
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        self.header().state.retain();
+        Self(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    #[inline]
+    fn drop(&mut self) {
+        if self.header().state.release() {
+            // SAFETY: T4: that was the last reference, and `self` is not used any more.
+            unsafe { destroy(self.0) };
+        }
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskRef")
+            .field(&self.id())
+            .field(self.shown())
+            .finish()
+    }
+}
+
+impl Header {
+    /// Its code begins to run on this thread.
+    #[inline(always)]
+    pub(super) fn note_begun(&self, kind: record::Kind) {
+        if record::is_on() {
+            record::begun(self.birth.id.get(), self.birth.site, kind);
+            if let Some(name) = self.side.get().and_then(|side| side.name.get()) {
+                record::named(self.birth.id.get(), name);
+            }
+        }
+    }
+
+    /// It does not run any more.
+    #[inline(always)]
+    pub(super) fn note_ended(&self, how: Ending) {
+        record::ended(self.birth.id.get(), how);
+    }
+
+    /// It is about to be queued by a waker.
+    #[inline(always)]
+    pub(super) fn note_woken(&self) {
+        record::woken(self.birth.id.get());
+    }
+
+    /// Tells loom that the payload is written now.
+    #[inline(always)]
+    pub(super) fn touch_payload(&self) {
+        #[cfg(loom)]
+        self.payload.with_mut(|_| ());
+    }
+}
+
+/// As [`destroy`], where the work is still there.
+///
+/// # Safety
+/// As [`destroy`], and the task has not ended.
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
+    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    let header = unsafe { ptr.as_ref() };
+    // SAFETY: T7: the vtable is from the cell's own header; T4: the cell is there for the length of the call.
+    if header.vtable.kind == Kind::Local && !unsafe { (header.vtable.is_owner_thread)(ptr) } {
+        return; // T9: leaked rather than dropped on the wrong thread.
+    }
+    header.touch_payload();
+    // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
+    contain(|| unsafe { (header.vtable.drop_work)(ptr) });
+    // SAFETY: T4: as above, and the work is gone.
+    unsafe { free(ptr) };
+}
+
+/// The last reference is gone.
+///
+/// # Safety
+/// T4: it was the caller's, nobody has one any more, and the cell is not used again.
+#[inline]
+pub(super) unsafe fn destroy(ptr: NonNull<Header>) {
+    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    if unsafe { ptr.as_ref() }.state.is_done() {
+        // SAFETY: T4; the work was dropped before DONE (T8), the output's owner has taken or dropped it before it let go (T2).
+        unsafe { free(ptr) };
+    } else {
+        // SAFETY: T4: the caller's promise; not DONE.
+        unsafe { destroy_unfinished(ptr) };
+    }
+}
+
+/// # Safety
+/// As [`destroy`], and neither work nor output is in place.
+#[inline]
+unsafe fn free(ptr: NonNull<Header>) {
+    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    let vtable = unsafe { ptr.as_ref() }.vtable;
+    // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise (T4).
+    unsafe { (vtable.free)(ptr) }
+}

@@ -1,0 +1,52 @@
+//! Many that wait for one event, each with a waker.
+//!
+//! A waiter first leaves its waker, and then looks whether the event has happened. The event happens first, and then its waiters
+//! are woken. Both pass through one lock, so one of the two sees the other. No waker is cloned, woken or dropped under the lock,
+//! since that is code of anybody's.
+//!
+//! Tests: those of `CancelToken` and `SharedTask`, in `checks/tests/models.rs` and `tests/task/`.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use crate::helper::contain;
+use crate::loom::Mutex;
+
+#[derive(Default)]
+pub(super) struct Waiters(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    /// How many places were given out.
+    places: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
+
+impl Waiters {
+    /// Leaves `waker` in this place, instead of the one left there before. `None` becomes a new place.
+    pub(super) fn leave(&self, place: &mut Option<u64>, waker: &Waker) {
+        let waker = waker.clone();
+        let mut list = self.0.lock();
+        let place = *place.get_or_insert_with(|| {
+            list.places += 1;
+            list.places
+        });
+        let replaced = list.wakers.insert(place, waker);
+        drop(list);
+        drop(replaced);
+    }
+
+    /// Takes the waker back, if it has not been woken.
+    pub(super) fn forget(&self, place: Option<u64>) {
+        let waker = place.and_then(|place| self.0.lock().wakers.remove(&place));
+        drop(waker);
+    }
+
+    /// Wakes all that wait now.
+    pub(super) fn wake_all(&self) {
+        let wakers = std::mem::take(&mut self.0.lock().wakers);
+        for waker in wakers.into_values() {
+            contain(|| waker.wake()); // the others count on us
+        }
+    }
+}
