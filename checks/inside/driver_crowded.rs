@@ -14,6 +14,7 @@ use super::hostile::driver;
 use super::*;
 use crate::process::baggage::{Packed, Parcel};
 use crate::process::link::Body;
+use crate::process::wire::Frame;
 
 /// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
 fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
@@ -27,7 +28,7 @@ fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
         if n == 3 {
             let null = std::fs::File::open("/dev/null").unwrap();
             packed.parcels.push(Parcel::new(null.into()));
-            all.extend(wire::bag(&[packed.parcels[0].id()]));
+            all.extend(Frame::Bag(vec![packed.parcels[0].id()]).head(0));
         }
         let head = vec![100 + n; 9];
         all.extend_from_slice(&head);

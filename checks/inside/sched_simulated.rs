@@ -24,13 +24,14 @@ use std::time::{Duration, Instant};
 use super::{Action, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
-use crate::process::baggage::{self, Packed, Parcel};
+use crate::process::baggage::{Packed, Parcel};
 use crate::process::chunk::Chunk;
 use crate::process::clock::Epoch;
+use crate::process::codec::decode;
 use crate::process::crew::{Gated, INITIALIZE};
 use crate::process::job::{Context, Sink, Taken, Values, Work};
 use crate::process::loan::Lending;
-use crate::process::sink::decode;
+use crate::process::scope;
 use crate::process::stats::Counters;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
 use crate::sys::fence;
@@ -57,7 +58,7 @@ struct Laden(Item, Arc<Parcel>);
 
 impl Serialize for Laden {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        baggage::load(&self.1).map_err(S::Error::custom)?;
+        scope::attach(&self.1).map_err(S::Error::custom)?;
         self.0.serialize(s)
     }
 }
@@ -514,7 +515,8 @@ impl World {
                 sim.initialized = !panics;
             }
             if panics {
-                sim.said.extend(wire::panic("oh", None));
+                let (message, place) = ("oh".to_owned(), None);
+                sim.said.extend(Record::Panic { message, place }.bytes());
                 self.panicked.insert(item.0);
             } else {
                 let value = postcard::to_stdvec(&item).unwrap();
@@ -538,7 +540,7 @@ impl World {
             sim.retires = true;
             self.retired += 1;
             gate.close();
-            sim.said.extend(wire::retire());
+            sim.said.extend(Record::Retire.bytes());
         }
         if sim.retires {
             gate.close();
@@ -553,7 +555,7 @@ impl World {
             sim.running = Some(item);
             sim.until = until;
             if batch.ends {
-                sim.said.extend(wire::taken());
+                sim.said.extend(Record::Taken.bytes());
                 self.laden += 1;
             }
             let foreign = |id: &u64| *id != item.0 && self.jobs[id].ends;
@@ -577,8 +579,12 @@ impl World {
             );
             self.book.lock().unwrap().started.insert(item, self.now);
         } else {
-            sim.said
-                .extend(wire::end(batch.sequence, sim.begun, sim.begun * 30_000));
+            let end = Record::End {
+                sequence: batch.sequence,
+                begun: sim.begun,
+                nanos: sim.begun * 30_000,
+            };
+            sim.said.extend(end.bytes());
             sim.begun = 0;
             sim.inbox.pop_front();
         }

@@ -14,8 +14,9 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use super::baggage::{self, Bag};
-use super::sink::decode;
+use super::baggage::Bag;
+use super::codec::decode;
+use super::scope;
 use crate::task::panic::{self, Panic};
 
 /// One of them.
@@ -48,7 +49,7 @@ impl Contexts {
         let context = self.0.get_mut(&id).ok_or_else(missing)?;
         if let Context::Encoded(bytes, bag) = context {
             let bag = std::mem::take(bag);
-            let decoded = panic::catch(|| baggage::unpacking(bag, || decode::<C>(bytes)).0);
+            let decoded = panic::catch(|| scope::decoding(bag, None, || decode::<C>(bytes)).0);
             *context = match decoded {
                 Ok(Ok(value)) => Context::Value(Box::new(value)),
                 Ok(Err(detail)) => Context::Broken(detail),
@@ -82,7 +83,7 @@ mod tests {
     use serde::de::{Deserialize, Deserializer, Error};
 
     use super::*;
-    use crate::process::baggage::{Arrivals, Parcel};
+    use crate::process::baggage::{self, Arrivals, Parcel};
 
     /// Takes what has come along, and panics.
     #[derive(Debug)]
@@ -91,7 +92,7 @@ mod tests {
     impl<'de> Deserialize<'de> for Fragile {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let number = u64::deserialize(deserializer)?;
-            let _taken = baggage::unload(number).map_err(D::Error::custom)?;
+            let _taken = scope::attached(number).map_err(D::Error::custom)?;
             panic!("reading panics");
         }
     }
@@ -126,7 +127,7 @@ mod tests {
         let mut byte = [0u8; 1];
         let read = rustix::net::recv(&kept, &mut byte[..], RecvFlags::DONTWAIT);
         assert_eq!(read.map(|(_, count)| count), Ok(0), "it is closed");
-        assert!(baggage::unload(7).is_err(), "nothing of it is left here");
+        assert!(scope::attached(7).is_err(), "nothing of it is left here");
         contexts.forget(3);
         assert!(contexts.get::<Fragile>(3).is_err());
     }

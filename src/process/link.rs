@@ -49,7 +49,7 @@ use super::output::Output;
 use super::ring;
 use super::stuck::Looks;
 use super::tray::{Posted, Tray};
-use super::wire;
+use super::wire::{self, Frame};
 use crate::loom::atomic::{Ordering, fence};
 use crate::sys::image::image;
 use crate::sys::large_pages;
@@ -314,7 +314,8 @@ impl Link {
 
     /// The first frame, and the descriptors of ledger and bell and its end of the lifeline with it. It fits into the empty socket.
     fn welcome(&mut self, memory: u64, lifeline: &OwnedFd) -> io::Result<()> {
-        let frame = wire::welcome(image().name(), memory);
+        let copy = image().name().as_bytes();
+        let frame = Frame::Welcome { copy, memory }.head(0);
         let descriptors = [self.ledger.memory(), self.bell.as_fd(), lifeline.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -352,7 +353,7 @@ impl Link {
             self.has_home = true;
             self.outgoing.push_back(Outgoing {
                 parcels: vec![home.clone()],
-                head: wire::home(),
+                head: Frame::Home.head(0),
                 body: Body::None,
                 sent: 0,
             });
@@ -361,7 +362,7 @@ impl Link {
             let tray = Tray::new(self.ledger.tray());
             match tray.post(&mut self.tail, self.place, [&head, body.bytes()]) {
                 Posted::Yes => return false,
-                Posted::Asleep => (head, body) = (wire::nudge(), Body::None),
+                Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::None),
                 Posted::No => {}
             }
         }
@@ -369,7 +370,7 @@ impl Link {
             let numbers: Vec<u64> = parcels.iter().map(|parcel| parcel.id()).collect();
             self.outgoing.push_back(Outgoing {
                 parcels,
-                head: wire::bag(&numbers),
+                head: Frame::Bag(numbers).head(0),
                 body: Body::None,
                 sent: 0,
             });
@@ -391,7 +392,7 @@ impl Link {
         Tray::new(self.ledger.tray()).remind(self.tail);
         self.outgoing.push_back(Outgoing {
             parcels: Vec::new(),
-            head: wire::nudge(),
+            head: Frame::Nudge.head(0),
             body: Body::None,
             sent: 0,
         });

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock, Weak};
 
-use super::baggage::{self, Parcel};
+use super::baggage::Parcel;
 use crate::loom::Mutex;
 use crate::sys::segment::{Kind, Segment};
 
@@ -56,19 +56,13 @@ impl Mapped {
         Self::keep(segment, parcel, key, grain)
     }
 
-    /// Takes it along with what is being encoded. Returns its number there.
-    pub(crate) fn load(&self) -> Result<u64, String> {
-        baggage::load(&self.parcel)
+    /// What travels.
+    pub(crate) fn parcel(&self) -> &Arc<Parcel> {
+        &self.parcel
     }
 
-    /// What came as `number` with what is being decoded: something for atomics of `grain` bytes, or what
-    /// never changes (0).
-    pub(crate) fn unload(number: u64, grain: Grain) -> Result<Arc<Self>, String> {
-        let parcel = baggage::unload(number)?;
-        Self::open(parcel, grain).map_err(|error| baggage::said(&error.to_string()))
-    }
-
-    fn open(parcel: Arc<Parcel>, grain: Grain) -> io::Result<Arc<Self>> {
+    /// What came with `parcel`: something for atomics of `grain` bytes, or what never changes (0).
+    pub(crate) fn open(parcel: Arc<Parcel>, grain: Grain) -> io::Result<Arc<Self>> {
         let key = key(&parcel)?;
         let known = table().lock().get(&key).and_then(Weak::upgrade);
         if let Some(known) = known {

@@ -8,7 +8,7 @@
 //! **Protocol.**
 //! 1. A `Home` is a memfd of [`CAPACITY`] bytes, sparse, and one mapping of it. Others get a descriptor that is open
 //!    for reading only, so nobody else maps it to write by accident. (Who wants to can open it anew, by its name in `/proc`.)
-//!    Who has no room for a mapping reads it ([`read`]).
+//!    A receiver that has no room for all of it maps each block by itself.
 //! 2. [`Home::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
 //!    first room that is large enough; reserves what has never been used of it
 //!    (where the machine has no memory left that is an error here, and not a signal later), and fills it. Dropping
@@ -44,7 +44,6 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, SealFlags};
-use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::loom::Mutex;
@@ -82,12 +81,17 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(memory: BorrowedFd<'_>, length: usize, protection: ProtFlags) -> io::Result<Self> {
-        let hint = std::ptr::null_mut();
+    fn new(
+        memory: BorrowedFd<'_>,
+        from: usize,
+        length: usize,
+        protection: ProtFlags,
+    ) -> io::Result<Self> {
+        let (hint, from) = (std::ptr::null_mut(), from as u64);
         // SAFETY: Y80: a fresh mapping, at an address that the kernel chooses, aliases no
         // other memory of this process.
         let start =
-            unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
+            unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, from) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, length })
     }
@@ -210,7 +214,12 @@ impl Home {
         let memory = segment::sparse("trefoil-home", CAPACITY)?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&memory, seals)?;
-        let map = Mapping::new(memory.as_fd(), CAPACITY, ProtFlags::READ | ProtFlags::WRITE)?;
+        let map = Mapping::new(
+            memory.as_fd(),
+            0,
+            CAPACITY,
+            ProtFlags::READ | ProtFlags::WRITE,
+        )?;
         let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let reader = rustix::fs::open(path, flags, Mode::empty())?;
@@ -312,40 +321,29 @@ impl Drop for Block {
 pub(crate) struct Sight(Mapping);
 
 impl Sight {
-    pub(crate) fn open(reader: BorrowedFd<'_>) -> io::Result<Self> {
+    /// What lies there in the `range`, which begins where a page does; to the end of its last page.
+    pub(crate) fn open(reader: BorrowedFd<'_>, range: Range<usize>) -> io::Result<Self> {
         let seals = rustix::fs::fcntl_get_seals(reader)?;
-        let length = usize::try_from(rustix::fs::fstat(reader)?.st_size).unwrap_or(0);
-        if !seals.contains(SealFlags::SHRINK) || length == 0 || length > isize::MAX as usize {
-            return Err(io::ErrorKind::InvalidData.into());
+        let size = usize::try_from(rustix::fs::fstat(reader)?.st_size).unwrap_or(0);
+        let whole = range.len().checked_next_multiple_of(page());
+        let fits = |length| {
+            range
+                .start
+                .checked_add(length)
+                .is_some_and(|end| end <= size)
+        };
+        match whole.filter(|length| *length > 0 && fits(*length)) {
+            Some(length) if seals.contains(SealFlags::SHRINK) => {
+                Mapping::new(reader, range.start, length, ProtFlags::READ).map(Self)
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
-        Mapping::new(reader, length, ProtFlags::READ).map(Self)
     }
 
     /// The words that hold `length` bytes at `offset`, whatever is written there; `None` if that is not in it.
     pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[Word]> {
         self.0.words(offset, length)
     }
-}
-
-/// A copy of bytes of another process's home, for who has no room for its mapping.
-pub(crate) fn read(reader: BorrowedFd<'_>, offset: usize, length: usize) -> io::Result<Vec<u8>> {
-    let whole = usize::try_from(rustix::fs::fstat(reader)?.st_size).unwrap_or(0);
-    if whole.checked_sub(offset).is_none_or(|room| length > room) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length)?;
-    bytes.resize(length, 0);
-    let mut at = 0;
-    while at < length {
-        match rustix::io::pread(reader, &mut bytes[at..], (offset + at) as u64) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => at += count,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -371,7 +369,7 @@ mod tests {
     #[test]
     fn blocks_lie_side_by_side_and_are_used_again() {
         let (home, reader) = home();
-        let sight = Sight::open(reader.as_fd()).unwrap();
+        let sight = Sight::open(reader.as_fd(), 0..CAPACITY).unwrap();
         let one = home.lend(b"one").unwrap();
         let two = home.lend(&[2; 10_000]).unwrap();
         assert_eq!(seen(&sight, &one, 3), b"one");
@@ -403,7 +401,7 @@ mod tests {
         assert!(home.lend(b"no room").is_none() && resident(&reader) >= CAPACITY);
         drop(all);
         assert!(resident(&reader) <= KEPT);
-        let sight = Sight::open(reader.as_fd()).unwrap();
+        let sight = Sight::open(reader.as_fd(), 0..CAPACITY).unwrap();
         assert_eq!(seen(&sight, &home.lend(&large).unwrap(), MOST), large);
     }
 
@@ -411,7 +409,7 @@ mod tests {
     fn others_see_it_and_cannot_write() {
         let (home, reader) = home();
         let block = home.lend(&[7; 5_000]).unwrap();
-        let sight = Sight::open(reader.as_fd()).unwrap();
+        let sight = Sight::open(reader.as_fd(), 0..CAPACITY).unwrap();
         assert_eq!(seen(&sight, &block, 5_000), [7; 5_000]);
         for (offset, length) in [
             (4, 1),
@@ -423,20 +421,19 @@ mod tests {
         }
         assert_eq!(sight.words(0, CAPACITY).unwrap().len(), CAPACITY / 8);
         let write = ProtFlags::READ | ProtFlags::WRITE;
-        assert!(Mapping::new(reader.as_fd(), CAPACITY, write).is_err());
-        assert_eq!(
-            read(reader.as_fd(), block.offset(), 5_000).unwrap(),
-            [7; 5_000]
-        );
-        for (offset, length) in [(0, CAPACITY + 1), (CAPACITY, 1), (usize::MAX, 1)] {
-            assert!(read(reader.as_fd(), offset, length).is_err());
+        assert!(Mapping::new(reader.as_fd(), 0, CAPACITY, write).is_err());
+        let window = |from, length| Sight::open(reader.as_fd(), from..from + length);
+        let one = window(block.offset(), 5_000).unwrap();
+        assert_eq!(one.words(0, 5_000).unwrap().len(), 625);
+        for (from, length) in [(0, 0), (1, 8), (0, CAPACITY + 1), (CAPACITY, 1)] {
+            assert!(window(from, length).is_err());
         }
     }
 
     #[test]
     fn many_threads_do_not_get_the_same() {
         let (home, reader) = home();
-        let sight = Arc::new(Sight::open(reader.as_fd()).unwrap());
+        let sight = Arc::new(Sight::open(reader.as_fd(), 0..CAPACITY).unwrap());
         let threads: Vec<_> = (1..=4u8)
             .map(|thread| {
                 let (home, sight) = (home.clone(), sight.clone());
