@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::baggage::Parcel;
@@ -42,15 +42,15 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// New memory with a copy of `bytes`, which never changes.
     pub(crate) fn fixed(bytes: &[u8]) -> io::Result<Arc<Self>> {
-        let (memory, segment) = Segment::fixed(bytes)?;
-        let parcel = Parcel::new(memory);
-        let key = key(&parcel)?;
-        Self::keep(segment, parcel, key, 0)
+        Self::made(Segment::fixed(bytes)?, 0)
     }
 
     /// New memory, all zero, for atomics of `grain` bytes each.
     pub(crate) fn live(length: usize, grain: Grain) -> io::Result<Arc<Self>> {
-        let (memory, segment) = Segment::live(length)?;
+        Self::made(Segment::live(length)?, grain)
+    }
+
+    fn made((memory, segment): (OwnedFd, Segment), grain: Grain) -> io::Result<Arc<Self>> {
         let parcel = Parcel::new(memory);
         let key = key(&parcel)?;
         Self::keep(segment, parcel, key, grain)
