@@ -74,19 +74,26 @@ impl Encoding {
 /// Encodes something, and leaves in `own` what travels beside it.
 #[inline]
 pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce() -> T) -> T {
-    struct Within<'a>(&'a mut Option<Box<Encoding>>, Option<Box<Encoding>>);
-    impl Drop for Within<'_> {
+    /// Meanwhile what was there before is here.
+    struct Exchanged<'a>(&'a mut Option<Box<Encoding>>);
+    impl Exchanged<'_> {
         #[inline]
-        fn drop(&mut self) {
-            *self.0 = SCOPE.with(|scope| scope.encoding.replace(self.1.take()));
+        fn exchange(&mut self) {
+            SCOPE.with(|scope| *self.0 = scope.encoding.replace(self.0.take()));
         }
     }
-    let new = own.take().or_else(|| Encoding::new(None));
-    let outer = SCOPE.with(|scope| {
-        drop(scope.words.take());
-        scope.encoding.replace(new)
-    });
-    let _within = Within(own, outer);
+    impl Drop for Exchanged<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            self.exchange();
+        }
+    }
+    if own.is_none() {
+        *own = Encoding::new(None);
+    }
+    drop(words());
+    let mut exchanged = Exchanged(own);
+    exchanged.exchange();
     encode()
 }
 
