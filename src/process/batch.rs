@@ -24,7 +24,7 @@ use rustix::net::SendFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::baggage::{self, Parcel};
+use super::attachments::{self, Attachment};
 use super::call::{Call, Calls};
 use super::clock;
 use super::codec::encode;
@@ -203,8 +203,8 @@ impl Outlet {
                 false => Record::Lent(lent).bytes(),
             };
             head.extend(wire::value_head(bytes.len()));
-            match own.as_ref().filter(|own| !own.parcels.is_empty()) {
-                Some(own) => self.with_baggage(&own.parcels, &[&head, &bytes]),
+            match own.as_ref().filter(|own| !own.attachments.is_empty()) {
+                Some(own) => self.with_attachments(&own.attachments, &[&head, &bytes]),
                 None => {
                     self.long_value(&head, &bytes);
                     Ok(())
@@ -247,15 +247,18 @@ impl Outlet {
     /// Sends a value that brings something along. A death in here leaves a part
     /// of it, which counts as none. After an error nothing was said.
     #[cold]
-    fn with_baggage(
+    fn with_attachments(
         &mut self,
-        parcels: &[Arc<Parcel>],
+        attachments: &[Arc<Attachment>],
         value: &[&[u8]],
     ) -> Result<(), postcard::Error> {
         self.flush();
-        let numbers: Vec<u64> = parcels.iter().map(|parcel| parcel.id()).collect();
+        let numbers: Vec<u64> = attachments
+            .iter()
+            .map(|attachment| attachment.id())
+            .collect();
         let bag = Record::Bag(numbers).bytes();
-        let sent = send_parcels(&self.socket, &bag, parcels)?;
+        let sent = send_attachments(&self.socket, &bag, attachments)?;
         send_all(&self.socket, &bag[sent..]);
         self.pages.sent(bag.len() as u64);
         self.around(value);
@@ -263,14 +266,19 @@ impl Outlet {
     }
 }
 
-/// Sends some of `bag`, and `parcels` with it.
-fn send_parcels(
+/// Sends some of `bag`, and `attachments` with it.
+fn send_attachments(
     socket: &OwnedFd,
     bag: &[u8],
-    parcels: &[Arc<Parcel>],
+    attachments: &[Arc<Attachment>],
 ) -> Result<usize, postcard::Error> {
     for _ in 0..PATIENCE {
-        match baggage::send(socket, &[IoSlice::new(bag)], parcels, SendFlags::NOSIGNAL) {
+        match attachments::send(
+            socket,
+            &[IoSlice::new(bag)],
+            attachments,
+            SendFlags::NOSIGNAL,
+        ) {
             Ok(sent) => return Ok(sent),
             Err(Errno::INTR) => {}
             // Until others have taken theirs, or the kernel has memory again: nothing tells when.
@@ -407,7 +415,7 @@ impl<'a> Batch<'a> {
         self.since = now;
     }
 
-    /// The argument has been decoded; after the last one nothing of the frame's baggage is kept.
+    /// The argument has been decoded; after the last one no attachment of the frame is kept.
     #[inline]
     pub(crate) fn decoded(&mut self) {
         if self.begun == self.head.count {

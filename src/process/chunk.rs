@@ -5,7 +5,7 @@
 //! by the caller's thread, then shared read-only: by the scheduler, which cuts
 //! frames out of it ([`Piece`]) and may cut the same items out again after a
 //! worker died, and by the socket's queue, which sends from it without a copy. What the arguments
-//! bring along (`baggage`) is kept beside them, until it is let go of.
+//! bring along (`attachments`) is kept beside them, until it is let go of.
 //!
 //! Tests: below.
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::baggage::{MOST, Parcel};
+use super::attachments::{Attachment, MOST};
 use super::codec::encode;
 use super::loan::{Lender, Lent, Lots};
 use super::scope::{self, Encoding};
@@ -37,7 +37,7 @@ pub(crate) struct Chunk {
     /// How many bytes the last item's length took.
     width: usize,
     /// Which item brings what along, in their order.
-    baggage: Mutex<Vec<(usize, Arc<Parcel>)>>,
+    attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
     /// There is or was some.
     laden: bool,
     /// Which items' numbers lie elsewhere, in their order; where they are missing counts from the beginning of all bytes.
@@ -104,9 +104,12 @@ impl Chunk {
         if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
             // It was encoded at one place, and lies at another.
             let (item, moved) = (self.ends.len(), end - length);
-            self.laden |= !encoding.parcels.is_empty();
-            let parcels = encoding.parcels.drain(..).map(|parcel| (item, parcel));
-            self.baggage.lock().extend(parcels);
+            self.laden |= !encoding.attachments.is_empty();
+            let attachments = encoding
+                .attachments
+                .drain(..)
+                .map(|attachment| (item, attachment));
+            self.attached.lock().extend(attachments);
             self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
                 at: lent.at - from + moved,
                 ..lent
@@ -148,28 +151,28 @@ impl Chunk {
     }
 
     /// What some of the items bring along.
-    fn baggage<T>(
+    fn attached<T>(
         &self,
         items: Range<usize>,
-        look: impl FnOnce(&[(usize, Arc<Parcel>)]) -> T,
+        look: impl FnOnce(&[(usize, Arc<Attachment>)]) -> T,
     ) -> T {
         if !self.laden {
             return look(&[]);
         }
-        let baggage = self.baggage.lock();
-        let place = |item| baggage.partition_point(|(at, _)| *at < item);
-        look(&baggage[place(items.start)..place(items.end)])
+        let attached = self.attached.lock();
+        let place = |item| attached.partition_point(|(at, _)| *at < item);
+        look(&attached[place(items.start)..place(items.end)])
     }
 
     /// How many of the items may go together: one at least. One bag must be large enough for all, and who
     /// has ends goes alone.
     fn fits_a_bag(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
-        self.baggage(items, |baggage| {
+        self.attached(items, |attached| {
             let mut distinct = HashSet::new();
-            for (item, parcel) in baggage {
-                distinct.insert(parcel.id());
-                if parcel.is_end() || distinct.len() > MOST {
+            for (item, attachment) in attached {
+                distinct.insert(attachment.id());
+                if attachment.is_end() || distinct.len() > MOST {
                     return (item - first).max(1);
                 }
             }
@@ -217,7 +220,7 @@ impl Piece {
         }
     }
 
-    /// The same items without their bytes and baggage: for what is sent once and never again.
+    /// The same items without their bytes and attachments: for what is sent once and never again.
     pub(crate) fn hollow(&self) -> Self {
         let chunk = Chunk {
             ends: self.chunk.ends.clone(),
@@ -246,13 +249,13 @@ impl Piece {
     }
 
     /// What its items bring along, each once.
-    pub(crate) fn parcels(&self) -> Vec<Arc<Parcel>> {
+    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
         let mut known = HashSet::new();
-        self.chunk.baggage(self.items.clone(), |baggage| {
-            let new = baggage
+        self.chunk.attached(self.items.clone(), |attached| {
+            let new = attached
                 .iter()
-                .filter(|(_, parcel)| known.insert(parcel.id()));
-            new.map(|(_, parcel)| parcel.clone()).collect()
+                .filter(|(_, attachment)| known.insert(attachment.id()));
+            new.map(|(_, attachment)| attachment.clone()).collect()
         })
     }
 
@@ -272,24 +275,24 @@ impl Piece {
     }
 
     /// What a worker must have mapped to decode its items.
-    pub(crate) fn home(&self) -> Option<&Arc<Parcel>> {
+    pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
         let brought = self.missing().first()?.brought.as_ref();
-        brought.map(|brought| &brought.parcel)
+        brought.map(|brought| &brought.attachment)
     }
 
     /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).
     pub(crate) fn has_ends(&self) -> bool {
         let first = self.items.start..self.items.start + 1;
-        self.chunk.baggage(first, |baggage| {
-            baggage.iter().any(|(_, parcel)| parcel.is_end())
+        self.chunk.attached(first, |attached| {
+            attached.iter().any(|(_, attachment)| attachment.is_end())
         })
     }
 
     /// Lets go of what its items bring along: they have arrived, and will not be sent again.
     pub(crate) fn let_go(&self) {
         if self.chunk.laden {
-            let mut baggage = self.chunk.baggage.lock();
-            baggage.retain(|(item, _)| !self.items.contains(item));
+            let mut attached = self.chunk.attached.lock();
+            attached.retain(|(item, _)| !self.items.contains(item));
         }
     }
 
@@ -305,7 +308,7 @@ mod tests {
     use serde::ser::{Error, Serializer};
 
     /// Brings a descriptor along.
-    struct Brings(Arc<Parcel>);
+    struct Brings(Arc<Attachment>);
 
     impl Serialize for Brings {
         fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
@@ -316,11 +319,11 @@ mod tests {
     #[test]
     fn who_brings_ends_goes_alone_and_can_be_let_go_of() {
         let [plain, end] =
-            [0, 1].map(|_| Parcel::new(std::fs::File::open("/dev/null").unwrap().into()));
+            [0, 1].map(|_| Attachment::new(std::fs::File::open("/dev/null").unwrap().into()));
         end.set_end();
         let mut chunk = Chunk::default();
-        for parcel in [&plain, &plain, &end, &plain, &end, &end] {
-            chunk.push(&Brings(parcel.clone())).unwrap();
+        for attachment in [&plain, &plain, &end, &plain, &end, &end] {
+            chunk.push(&Brings(attachment.clone())).unwrap();
         }
         let mut left = Piece::whole(Arc::new(chunk), 0);
         let mut cuts = Vec::new();
@@ -334,8 +337,8 @@ mod tests {
         cuts[1].let_go();
         assert_eq!(Arc::strong_count(&end), 3, "the others have theirs");
         cuts[4].let_go();
-        assert!(cuts[4].parcels().is_empty() && cuts[3].parcels().len() == 1);
-        assert_eq!(cuts[0].parcels().len(), 1);
+        assert!(cuts[4].attachments().is_empty() && cuts[3].attachments().len() == 1);
+        assert_eq!(cuts[0].attachments().len(), 1);
     }
 
     struct Refuses;

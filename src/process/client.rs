@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::baggage::Packed;
+use super::attachments::Packed;
 use super::chunk::Chunk;
 use super::codec::{self, explain};
 use super::driver::Shared;
@@ -308,8 +308,8 @@ pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Packed, TaskError> {
     let (mut bytes, mut encoding) = (Vec::new(), Encoding::new(None));
     let encode = || scope::encoding(&mut encoding, || codec::encode(value, &mut bytes));
     panic::catch(encode)?.map_err(unencodable::<T>)?;
-    let parcels = encoding.map_or_else(Vec::new, |own| own.parcels);
-    Ok(Packed { bytes, parcels })
+    let attachments = encoding.map_or_else(Vec::new, |own| own.attachments);
+    Ok(Packed { bytes, attachments })
 }
 
 /// A job of one chunk, for the driver.

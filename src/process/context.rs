@@ -14,7 +14,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use super::baggage::Bag;
+use super::attachments::Bag;
 use super::codec::decode;
 use super::scope;
 use crate::task::panic::{self, Panic};
@@ -83,7 +83,7 @@ mod tests {
     use serde::de::{Deserialize, Deserializer, Error};
 
     use super::*;
-    use crate::process::baggage::{self, Arrivals, Parcel};
+    use crate::process::attachments::{self, Arrivals, Attachment};
 
     /// Takes what has come along, and panics.
     #[derive(Debug)]
@@ -101,8 +101,13 @@ mod tests {
     fn bag() -> (Bag, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (kept, travels) = UnixStream::pair().unwrap();
-        let parcels = [Parcel::new(travels.into())];
-        let sent = baggage::send(&ours, &[IoSlice::new(b"x")], &parcels, SendFlags::empty());
+        let attachments = [Attachment::new(travels.into())];
+        let sent = attachments::send(
+            &ours,
+            &[IoSlice::new(b"x")],
+            &attachments,
+            SendFlags::empty(),
+        );
         assert_eq!(sent, Ok(1));
         let mut arrivals = Arrivals::default();
         let received = arrivals.receive(&theirs, &mut [0; 8], RecvFlags::empty());

@@ -26,7 +26,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::baggage::Packed;
+use super::attachments::Packed;
 use super::chunk::Piece;
 use super::loan::Lending;
 use super::wire::CodeRef;

@@ -28,7 +28,7 @@
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
-use super::baggage::Parcel;
+use super::attachments::Attachment;
 use super::raw_plain::{Plain, numbers_from};
 use super::ring::Ring;
 use super::wire;
@@ -65,7 +65,7 @@ impl Lent {
 #[derive(Debug)]
 pub(crate) struct Lots {
     /// A home, and the descriptor of it that travels.
-    lot: OnceLock<Option<(Arc<Home>, Arc<Parcel>)>>,
+    lot: OnceLock<Option<(Arc<Home>, Arc<Attachment>)>>,
     /// The generation of forks that it belongs to.
     born: u32,
 }
@@ -86,12 +86,12 @@ impl Lots {
         }
         let make = || {
             let (home, reader) = Home::new().ok()?;
-            Some((Arc::new(home), Parcel::new(reader)))
+            Some((Arc::new(home), Attachment::new(reader)))
         };
-        let (home, parcel) = self.lot.get_or_init(make).as_ref()?;
+        let (home, attachment) = self.lot.get_or_init(make).as_ref()?;
         let block = home.lend(bytes)?;
-        let parcel = parcel.clone();
-        Some(Brought { block, parcel })
+        let attachment = attachment.clone();
+        Some(Brought { block, attachment })
     }
 }
 
@@ -100,7 +100,7 @@ impl Lots {
 pub(crate) struct Brought {
     block: Block,
     /// What a worker needs to see it.
-    pub(crate) parcel: Arc<Parcel>,
+    pub(crate) attachment: Arc<Attachment>,
 }
 
 /// What a worker lends from.
@@ -197,15 +197,15 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
 /// What a worker sees of its parent's home.
 #[derive(Debug)]
 pub(crate) struct View {
-    parcel: Arc<Parcel>,
+    attachment: Arc<Attachment>,
     /// Without room for all of it each block is mapped by itself.
     sight: Option<Sight>,
 }
 
 impl View {
-    pub(crate) fn new(parcel: Arc<Parcel>) -> Arc<Self> {
-        let sight = Sight::open(parcel.as_fd(), 0..arena::CAPACITY).ok();
-        Arc::new(Self { parcel, sight })
+    pub(crate) fn new(attachment: Arc<Attachment>) -> Arc<Self> {
+        let sight = Sight::open(attachment.as_fd(), 0..arena::CAPACITY).ok();
+        Arc::new(Self { attachment, sight })
     }
 
     fn copy<T: Plain>(&self, offset: usize, length: usize) -> Result<Option<Vec<T>>, &'static str> {
@@ -214,7 +214,7 @@ impl View {
             Some(sight) => (sight, offset),
             None => {
                 let end = offset.saturating_add(length);
-                window = Sight::open(self.parcel.as_fd(), offset..end)
+                window = Sight::open(self.attachment.as_fd(), offset..end)
                     .map_err(|_| "this process could not map the memory that it lies in")?;
                 (&window, 0)
             }
@@ -328,7 +328,7 @@ impl Missing {
 mod tests {
     use super::*;
     use crate::process::Bulk;
-    use crate::process::baggage::Bag;
+    use crate::process::attachments::Bag;
     use crate::process::chunk::Chunk;
     use crate::process::codec::decode;
     use crate::process::scope;

@@ -17,7 +17,7 @@
 //! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
 //! the language of both sides; `chunk` the arguments in it, written and read by `codec`. What does not fit into bytes
-//! goes beside them (`scope`): descriptors (`baggage`), and large numbers (`bulk`), which are lent (`loan`, and `ring` for the way back). Small frames
+//! goes beside them (`scope`): descriptors (`attachments`), and large numbers (`bulk`), which are lent (`loan`, and `ring` for the way back). Small frames
 //! for a worker that is awake lie in a `tray`. `sched` decides, with `job` and
 //! `crew` as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
 //! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
@@ -43,7 +43,7 @@
 //!
 //! Linux only so far.
 
-mod baggage;
+mod attachments;
 mod batch;
 mod builder;
 mod bulk;

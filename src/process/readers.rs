@@ -32,7 +32,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::baggage::Bag;
+use super::attachments::Bag;
 use super::driver::{Deputy, Shared};
 use super::job::{Read, Values};
 use super::loan::Lending;

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::baggage::{Bag, MOST, Parcel};
+use super::attachments::{Attachment, Bag, MOST};
 use super::loan::{Lender, Lent, Missing, is_large};
 use super::raw_plain::Plain;
 use crate::loom::per_thread;
@@ -44,7 +44,7 @@ pub(crate) struct Encoding {
     lender: Option<Lender>,
     /// Where the bytes begin that may be lent, and how many they are.
     offer: Option<(usize, usize)>,
-    pub(crate) parcels: Vec<Arc<Parcel>>,
+    pub(crate) attachments: Vec<Arc<Attachment>>,
     /// The numbers that are missing in the bytes, in their order.
     pub(crate) lent: Vec<Lent>,
 }
@@ -61,12 +61,12 @@ impl Encoding {
     /// There is nothing beside the bytes.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.parcels.is_empty() && self.lent.is_empty()
+        self.attachments.is_empty() && self.lent.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.offer = None;
-        self.parcels.clear();
+        self.attachments.clear();
         self.lent.clear();
     }
 }
@@ -105,18 +105,21 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
     Some(seen)
 }
 
-/// Takes `parcel` along with what is being encoded on this thread. Returns its number.
-pub(crate) fn attach(parcel: &Arc<Parcel>) -> Result<u64, String> {
+/// Takes `attachment` along with what is being encoded on this thread. Returns its number.
+pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
-        let found = own.parcels.iter().any(|other| Arc::ptr_eq(other, parcel));
-        let fits = found || own.parcels.len() < MOST;
+        let found = own
+            .attachments
+            .iter()
+            .any(|other| Arc::ptr_eq(other, attachment));
+        let fits = found || own.attachments.len() < MOST;
         if fits && !found {
-            own.parcels.push(parcel.clone());
+            own.attachments.push(attachment.clone());
         }
         fits
     });
     match attached {
-        Some(true) => Ok(parcel.id()),
+        Some(true) => Ok(attachment.id()),
         Some(false) => Err(said(&format!(
             "one argument or result can bring {MOST} descriptors along, and this one has more"
         ))),
@@ -199,8 +202,8 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
     Some(seen)
 }
 
-/// The parcel that the sender calls `id`, while something is decoded that it came with.
-pub(crate) fn attached(id: u64) -> Result<Arc<Parcel>, String> {
+/// The attachment that the sender calls `id`, while something is decoded that it came with.
+pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
     match with_decoding(|own| own.bag.find(id)) {
         Some(found) => found.map_err(said),
         None => {
@@ -244,21 +247,27 @@ pub(crate) fn words() -> Option<Box<str>> {
 mod tests {
     use super::*;
 
-    fn parcel() -> Arc<Parcel> {
-        Parcel::new(std::fs::File::open("/dev/null").unwrap().into())
+    fn attachment() -> Arc<Attachment> {
+        Attachment::new(std::fs::File::open("/dev/null").unwrap().into())
     }
 
     /// What `encode` has attached.
     fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<u64>) {
         let mut own = None;
         let encoded = encoding(&mut own, encode);
-        let parcels = own.unwrap().parcels;
-        (encoded, parcels.iter().map(|parcel| parcel.id()).collect())
+        let attachments = own.unwrap().attachments;
+        (
+            encoded,
+            attachments
+                .iter()
+                .map(|attachment| attachment.id())
+                .collect(),
+        )
     }
 
     #[test]
     fn each_encoding_has_its_own_descriptors() {
-        let [a, b] = [parcel(), parcel()];
+        let [a, b] = [attachment(), attachment()];
         assert!(attach(&a).unwrap_err().contains("call"));
         assert!(attached(1).unwrap_err().contains("call"));
         assert!(words().is_none(), "nobody has asked");
@@ -273,8 +282,8 @@ mod tests {
         assert_eq!((inner, outer), (vec![b.id()], vec![a.id()]));
         assert!(again.is_empty() && attach(&a).is_err());
         let (last, all) = packing(|| {
-            (0..MOST).for_each(|_| assert!(attach(&parcel()).is_ok()));
-            attach(&parcel())
+            (0..MOST).for_each(|_| assert!(attach(&attachment()).is_ok()));
+            attach(&attachment())
         });
         assert!(last.unwrap_err().contains("253"));
         assert_eq!(all.len(), MOST);

@@ -2,7 +2,7 @@
 //!
 //! **Job.** Both stand for a memfd (`sys::segment`) that this process has mapped (`mapped`). As a
 //! part of an argument or a result they are two numbers, and a descriptor that travels beside
-//! them (`baggage`): which of the descriptors, and how many bytes. The receiver checks both
+//! them (`attachments`): which of the descriptors, and how many bytes. The receiver checks both
 //! against what it got, and maps it, unless it has it already.
 //!
 //! Where the system refuses the memory, `from` does not fail: the numbers stay in this process's
@@ -168,9 +168,9 @@ impl<T: Plain> fmt::Debug for Shared<T> {
 impl<T: Plain> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let number = match &self.0 {
-            Home::Shared(view) => scope::attach(view.mapped().parcel()),
+            Home::Shared(view) => scope::attach(view.mapped().attachment()),
             Home::Own(own) => match Mapped::fixed(bytes_of(own)) {
-                Ok(mapped) => scope::attach(mapped.parcel()),
+                Ok(mapped) => scope::attach(mapped.attachment()),
                 Err(error) => Err(no_memory(&error)),
             },
         };
@@ -308,7 +308,7 @@ impl<A: PlainAtomic> fmt::Debug for SharedAtomics<A> {
 impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let number = match &self.0 {
-            Home::Shared(view) => scope::attach(view.mapped().parcel()),
+            Home::Shared(view) => scope::attach(view.mapped().attachment()),
             Home::Own(_) => Err(no_memory(&io::ErrorKind::OutOfMemory.into())),
         };
         let number = number.map_err(S::Error::custom)?;
@@ -326,8 +326,9 @@ impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
 
 /// What came as a number, with so many bytes: for atomics of `grain` bytes, or what never changes (0).
 fn open<T>((number, bytes): (u64, u64), grain: usize) -> Result<View<T>, String> {
-    let parcel = scope::attached(number)?;
-    let mapped = Mapped::open(parcel, grain).map_err(|error| scope::said(&error.to_string()))?;
+    let attachment = scope::attached(number)?;
+    let mapped =
+        Mapped::open(attachment, grain).map_err(|error| scope::said(&error.to_string()))?;
     View::new(mapped, bytes).map_err(scope::said)
 }
 

@@ -39,7 +39,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::baggage::{Arrivals, Bag};
+use super::attachments::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet, QUICK};
 use super::call::{Canceller, calls};
 use super::loan::{Back, Missing, Source, View};

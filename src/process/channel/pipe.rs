@@ -14,7 +14,7 @@ use rustix::fs::{FallocateFlags, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use super::super::baggage::Parcel;
+use super::super::attachments::Attachment;
 use super::super::scope;
 use super::owner;
 use super::places::{Count, Places, TAIL, Waits};
@@ -62,9 +62,9 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Pipe {
     side: Side,
-    pipe: Arc<Parcel>,
-    file: Arc<Parcel>,
-    bell: Arc<Parcel>,
+    pipe: Arc<Attachment>,
+    file: Arc<Attachment>,
+    bell: Arc<Attachment>,
     tally: Tally,
     capacity: u64,
     /// A write that nobody can read would end this process, when this end was made.
@@ -117,11 +117,11 @@ impl Pipe {
         }
         let (file, _) = Tally::new()?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (file, bell) = (Parcel::new(file), Parcel::new(bell));
+        let (file, bell) = (Attachment::new(file), Attachment::new(bell));
         let end = |side, pipe| {
             Self::new(
                 side,
-                Parcel::new(pipe),
+                Attachment::new(pipe),
                 file.clone(),
                 bell.clone(),
                 capacity,
@@ -132,9 +132,9 @@ impl Pipe {
 
     fn new(
         side: Side,
-        pipe: Arc<Parcel>,
-        file: Arc<Parcel>,
-        bell: Arc<Parcel>,
+        pipe: Arc<Attachment>,
+        file: Arc<Attachment>,
+        bell: Arc<Attachment>,
         capacity: u64,
     ) -> io::Result<Arc<Self>> {
         let tally = Tally::open(file.as_fd())?;

@@ -107,7 +107,7 @@ impl<T: Portable> Sender<T> {
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
         let packed = pack(item)?;
-        if !packed.parcels.is_empty() {
+        if !packed.attachments.is_empty() {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));
         }

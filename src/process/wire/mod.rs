@@ -16,7 +16,7 @@
 //!
 //! The records of a frame's items come in the order of the items and name no
 //! index: position says it. `End` closes a frame. A bag or a list of what is missing belongs to the frame or value right
-//! behind it (`baggage`, `loan`).
+//! behind it (`attachments`, `loan`).
 //!
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was

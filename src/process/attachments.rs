@@ -47,13 +47,13 @@ const MOST_ARRIVALS: usize = 64;
 
 /// A descriptor that can travel, shared by all that it is part of.
 #[derive(Debug)]
-pub(crate) struct Parcel {
+pub(crate) struct Attachment {
     id: u64,
     descriptor: OwnedFd,
     end: OnceLock<()>,
 }
 
-impl Parcel {
+impl Attachment {
     pub(crate) fn new(descriptor: OwnedFd) -> Arc<Self> {
         // A counter: no protocol.
         use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,7 +82,7 @@ impl Parcel {
     }
 }
 
-impl AsFd for Parcel {
+impl AsFd for Attachment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
@@ -92,29 +92,31 @@ impl AsFd for Parcel {
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) parcels: Vec<Arc<Parcel>>,
+    pub(crate) attachments: Vec<Arc<Attachment>>,
 }
 
 impl Packed {
     /// It brings ends along.
     pub(crate) fn has_ends(&self) -> bool {
-        self.parcels.iter().any(|parcel| parcel.is_end())
+        self.attachments
+            .iter()
+            .any(|attachment| attachment.is_end())
     }
 }
 
-/// The parcels that came with some bytes, by the sender's numbers.
+/// The attachments that came with some bytes, by the sender's numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Bag {
-    parcels: Vec<(u64, Arc<Parcel>)>,
+    attachments: Vec<(u64, Arc<Attachment>)>,
     /// There were more, which this process could not take.
     lost: bool,
 }
 
 impl Bag {
-    /// The parcel that the sender calls `id`.
-    pub(crate) fn find(&self, id: u64) -> Result<Arc<Parcel>, &'static str> {
-        match self.parcels.iter().find(|(number, _)| *number == id) {
-            Some((_, parcel)) => Ok(parcel.clone()),
+    /// The attachment that the sender calls `id`.
+    pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &'static str> {
+        match self.attachments.iter().find(|(number, _)| *number == id) {
+            Some((_, attachment)) => Ok(attachment.clone()),
             None if self.lost => Err(
                 "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)",
             ),
@@ -170,16 +172,19 @@ impl Arrivals {
     }
 
     /// The one descriptor that came with a message, if it could be taken.
-    pub(crate) fn one(&mut self) -> Option<Arc<Parcel>> {
-        self.bag(&[0]).parcels.pop().map(|(_, parcel)| parcel)
+    pub(crate) fn one(&mut self) -> Option<Arc<Attachment>> {
+        self.bag(&[0])
+            .attachments
+            .pop()
+            .map(|(_, attachment)| attachment)
     }
 
     /// The message `BAG` with these numbers: its descriptors are the first that nobody has claimed.
     pub(crate) fn bag(&mut self, numbers: &[u64]) -> Bag {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
-        let parcels = descriptors.into_iter().map(Parcel::new);
+        let attachments = descriptors.into_iter().map(Attachment::new);
         Bag {
-            parcels: numbers.iter().copied().zip(parcels).collect(),
+            attachments: numbers.iter().copied().zip(attachments).collect(),
             lost,
         }
     }
@@ -194,18 +199,21 @@ impl Arrivals {
     }
 }
 
-/// Sends some of `parts`, and the descriptors of `parcels` with the first byte.
+/// Sends some of `parts`, and the descriptors of `attachments` with the first byte.
 pub(crate) fn send(
     socket: impl AsFd,
     parts: &[IoSlice<'_>],
-    parcels: &[Arc<Parcel>],
+    attachments: &[Arc<Attachment>],
     flags: SendFlags,
 ) -> rustix::io::Result<usize> {
-    if parcels.is_empty() {
+    if attachments.is_empty() {
         let mut control = SendAncillaryBuffer::default();
         return rustix::net::sendmsg(socket, parts, &mut control, flags);
     }
-    let descriptors: Vec<BorrowedFd<'_>> = parcels.iter().map(|parcel| parcel.as_fd()).collect();
+    let descriptors: Vec<BorrowedFd<'_>> = attachments
+        .iter()
+        .map(|attachment| attachment.as_fd())
+        .collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
@@ -228,8 +236,8 @@ mod tests {
         let mut arrivals = Arrivals::default();
         let mut buffer = [0; 64];
         for (bytes, descriptor) in [(b"abc", kept.0), (b"def", dropped.0)] {
-            let parcel = [Parcel::new(descriptor.into())];
-            let sent = send(&ours, &[IoSlice::new(bytes)], &parcel, flags);
+            let attachment = [Attachment::new(descriptor.into())];
+            let sent = send(&ours, &[IoSlice::new(bytes)], &attachment, flags);
             assert_eq!(sent, Ok(3));
         }
         send(&ours, &[IoSlice::new(b"ghi")], &[], flags).unwrap();
