@@ -2,7 +2,7 @@
 //!
 //! **Job.** A `Vec<f64>` goes through the codec number by number, and through memory byte by byte. A
 //! [`Bulk`] hands the codec its memory as it lies, in one piece, and takes it back in one. In a pool's calls a large
-//! one is copied into memory that is shared, and out of it again (`loan`).
+//! one is copied into memory that is shared, and out of it again (`shared_buffer`).
 //!
 //! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
 //! elements are aligned; every pattern of bits is a number (`raw_plain`).

@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use super::attachments::{Attachment, MOST};
 use super::codec::encode;
-use super::loan::{Lender, Lent, Lots};
 use super::scope::{self, Encoding};
+use super::shared_buffer::{Lender, Lent, PoolBuffer};
 use super::wire;
 use crate::loom::Mutex;
 
@@ -48,9 +48,9 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// One whose large numbers are lent: for a pool's calls.
-    pub(crate) fn lending(lots: &Arc<Lots>) -> Self {
+    pub(crate) fn lending(buffer: &Arc<PoolBuffer>) -> Self {
         Self {
-            encoding: Encoding::new(Some(Lender::Pool(lots.clone()))),
+            encoding: Encoding::new(Some(Lender::Pool(buffer.clone()))),
             ..Self::default()
         }
     }

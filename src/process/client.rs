@@ -79,7 +79,7 @@ impl Client {
         arg: A,
         f: fn(A) -> R,
     ) -> Task<R> {
-        let call = encode(&arg, f, Chunk::lending(&self.shared.lots));
+        let call = encode(&arg, f, Chunk::lending(&self.shared.buffer));
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
         match call {
@@ -197,7 +197,7 @@ impl Client {
             }]);
             base = next;
         };
-        let mut chunk = Chunk::lending(&self.shared.lots);
+        let mut chunk = Chunk::lending(&self.shared.buffer);
         // The first chunks are small: the workers should not wait for the whole.
         // (And the later ones no larger than what is still in the cache when it is sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };

@@ -18,7 +18,7 @@ use postcard::{de_flavors, ser_flavors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::loan::is_large;
+use super::shared_buffer::is_large;
 use super::{scope, wire};
 use crate::sys::{large_pages, room, stack};
 

@@ -115,7 +115,7 @@ where
             start: Some((wishes, code)),
             items: Some(items.into_iter()),
             panicked: None,
-            chunk: Chunk::lending(&client.shared.lots),
+            chunk: Chunk::lending(&client.shared.buffer),
             base: 0,
             taken: 0,
             given: 0,

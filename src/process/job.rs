@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use super::attachments::Packed;
 use super::chunk::Piece;
-use super::loan::Lending;
+use super::shared_buffer::Lending;
 use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{TaskError, panic};

@@ -19,8 +19,8 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::attachments::{Attachment, Bag, MOST};
-use super::loan::{Lender, Lent, Missing, is_large};
 use super::raw_plain::Plain;
+use super::shared_buffer::{Lender, Lent, Missing, is_large};
 use crate::loom::per_thread;
 
 struct Scope {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::bulk::Bulk;
 use super::codec::decode;
 use super::job::{Read, Sink, Taken, Values};
-use super::loan::Lending;
+use super::shared_buffer::Lending;
 use super::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};

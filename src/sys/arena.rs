@@ -2,7 +2,7 @@
 //!
 //! **Job.** A large argument that goes through a socket is copied into the kernel and out of it again, and
 //! new memory for it costs a page fault for every few kibibytes. Here it is copied once, into a [`Block`] of its
-//! sender's [`Home`], which the receiver has mapped ([`Sight`]), and from there to where the receiver wants it.
+//! sender's [`Home`], which the receiver has mapped ([`Window`]), and from there to where the receiver wants it.
 //! The pages stay, so the next one finds them there.
 //!
 //! **Protocol.**
@@ -20,12 +20,12 @@
 //! nothing is given back.
 //!
 //! **Invariants.**
-//! - **Y80** A home's and a sight's mapping have `length` bytes, begin at the beginning of a page, lie within their
-//!   file, whose size is sealed, and last as long as the `Home` or `Sight`.
+//! - **Y80** A home's and a window's mapping have `length` bytes, begin at the beginning of a page, lie within their
+//!   file, whose size is sealed, and last as long as the `Home` or `Window`.
 //! - **Y81** A block's bytes are written by `lend` alone, before anybody knows the block. Blocks that are out
 //!   do not overlap: whoever takes one has had the lock on what is free.
 //! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so before it writes.
-//! - **Y83** A home is never read where it is written, and a sight's mapping is accessed as atomics only: whatever
+//! - **Y83** A home is never read where it is written, and a window's mapping is accessed as atomics only: whatever
 //!   is in it then are some numbers. That these are what was lent is a promise of 3, and no `unsafe` rests on it.
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages back, too. A
@@ -209,7 +209,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// A new one, and what receivers map ([`Sight::open`]): a descriptor that is open for reading only.
+    /// A new one, and what receivers map ([`Window::open`]): a descriptor that is open for reading only.
     pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
         let memory = segment::sparse("trefoil-home", CAPACITY)?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
@@ -318,9 +318,9 @@ impl Drop for Block {
 
 /// Another process's home, as this one sees it.
 #[derive(Debug)]
-pub(crate) struct Sight(Mapping);
+pub(crate) struct Window(Mapping);
 
-impl Sight {
+impl Window {
     /// What lies there in the `range`, which begins where a page does; to the end of its last page.
     pub(crate) fn open(reader: BorrowedFd<'_>, range: Range<usize>) -> io::Result<Self> {
         let seals = rustix::fs::fcntl_get_seals(reader)?;
@@ -360,8 +360,8 @@ mod tests {
         rustix::fs::fstat(reader).unwrap().st_blocks as usize * 512
     }
 
-    fn seen(sight: &Sight, block: &Block, length: usize) -> Vec<u8> {
-        let words = sight.words(block.offset(), length).unwrap().iter();
+    fn seen(window: &Window, block: &Block, length: usize) -> Vec<u8> {
+        let words = window.words(block.offset(), length).unwrap().iter();
         let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
         bytes.take(length).collect()
     }
@@ -369,11 +369,11 @@ mod tests {
     #[test]
     fn blocks_lie_side_by_side_and_are_used_again() {
         let (home, reader) = home();
-        let sight = Sight::open(reader.as_fd(), 0..CAPACITY).unwrap();
+        let window = Window::open(reader.as_fd(), 0..CAPACITY).unwrap();
         let one = home.lend(b"one").unwrap();
         let two = home.lend(&[2; 10_000]).unwrap();
-        assert_eq!(seen(&sight, &one, 3), b"one");
-        assert_eq!(seen(&sight, &two, 10_000), [2; 10_000]);
+        assert_eq!(seen(&window, &one, 3), b"one");
+        assert_eq!(seen(&window, &two, 10_000), [2; 10_000]);
         assert_eq!((one.offset(), two.offset()), (0, page()));
         drop(one);
         let three = home.lend(&vec![3; page()]).unwrap();
@@ -401,28 +401,28 @@ mod tests {
         assert!(home.lend(b"no room").is_none() && resident(&reader) >= CAPACITY);
         drop(all);
         assert!(resident(&reader) <= KEPT);
-        let sight = Sight::open(reader.as_fd(), 0..CAPACITY).unwrap();
-        assert_eq!(seen(&sight, &home.lend(&large).unwrap(), MOST), large);
+        let window = Window::open(reader.as_fd(), 0..CAPACITY).unwrap();
+        assert_eq!(seen(&window, &home.lend(&large).unwrap(), MOST), large);
     }
 
     #[test]
     fn others_see_it_and_cannot_write() {
         let (home, reader) = home();
         let block = home.lend(&[7; 5_000]).unwrap();
-        let sight = Sight::open(reader.as_fd(), 0..CAPACITY).unwrap();
-        assert_eq!(seen(&sight, &block, 5_000), [7; 5_000]);
+        let window = Window::open(reader.as_fd(), 0..CAPACITY).unwrap();
+        assert_eq!(seen(&window, &block, 5_000), [7; 5_000]);
         for (offset, length) in [
             (4, 1),
             (0, CAPACITY + 1),
             (CAPACITY, 1),
             (usize::MAX & !7, 1),
         ] {
-            assert!(sight.words(offset, length).is_none());
+            assert!(window.words(offset, length).is_none());
         }
-        assert_eq!(sight.words(0, CAPACITY).unwrap().len(), CAPACITY / 8);
+        assert_eq!(window.words(0, CAPACITY).unwrap().len(), CAPACITY / 8);
         let write = ProtFlags::READ | ProtFlags::WRITE;
         assert!(Mapping::new(reader.as_fd(), 0, CAPACITY, write).is_err());
-        let window = |from, length| Sight::open(reader.as_fd(), from..from + length);
+        let window = |from, length| Window::open(reader.as_fd(), from..from + length);
         let one = window(block.offset(), 5_000).unwrap();
         assert_eq!(one.words(0, 5_000).unwrap().len(), 625);
         for (from, length) in [(0, 0), (1, 8), (0, CAPACITY + 1), (CAPACITY, 1)] {
@@ -433,15 +433,15 @@ mod tests {
     #[test]
     fn many_threads_do_not_get_the_same() {
         let (home, reader) = home();
-        let sight = Arc::new(Sight::open(reader.as_fd(), 0..CAPACITY).unwrap());
+        let window = Arc::new(Window::open(reader.as_fd(), 0..CAPACITY).unwrap());
         let threads: Vec<_> = (1..=4u8)
             .map(|thread| {
-                let (home, sight) = (home.clone(), sight.clone());
+                let (home, window) = (home.clone(), window.clone());
                 let work = move || {
                     for round in 0..300usize {
                         let bytes = vec![thread; 1 + round * 997 % 100_000];
                         let block = home.lend(&bytes).unwrap();
-                        assert_eq!(seen(&sight, &block, bytes.len()), bytes);
+                        assert_eq!(seen(&window, &block, bytes.len()), bytes);
                     }
                 };
                 crate::loom::thread::Builder::new().spawn(work).unwrap()

@@ -16,7 +16,7 @@
 //!
 //! The records of a frame's items come in the order of the items and name no
 //! index: position says it. `End` closes a frame. A bag or a list of what is missing belongs to the frame or value right
-//! behind it (`attachments`, `loan`).
+//! behind it (`attachments`, `shared_buffer`).
 //!
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was
@@ -222,7 +222,7 @@ pub(crate) enum Frame<'a> {
     Bag(Vec<u64>),
     /// There is a letter in the tray.
     Nudge,
-    /// The descriptor of where large arguments lie (`loan`) comes with its first byte.
+    /// The descriptor of where large arguments lie (`shared_buffer`) comes with its first byte.
     Home,
     Bye,
 }

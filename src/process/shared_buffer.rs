@@ -33,7 +33,7 @@ use super::raw_plain::{Plain, numbers_from};
 use super::ring::Ring;
 use super::wire;
 use crate::loom::Mutex;
-use crate::sys::arena::{self, Block, Home, Sight};
+use crate::sys::arena::{self, Block, Home, Window};
 use crate::sys::fork;
 use crate::sys::ledger::{AREA, Area, Ledger};
 
@@ -63,18 +63,18 @@ impl Lent {
 
 /// What a pool lends from: nothing until somebody wants it.
 #[derive(Debug)]
-pub(crate) struct Lots {
+pub(crate) struct PoolBuffer {
     /// A home, and the descriptor of it that travels.
-    lot: OnceLock<Option<(Arc<Home>, Arc<Attachment>)>>,
+    memory: OnceLock<Option<(Arc<Home>, Arc<Attachment>)>>,
     /// The generation of forks that it belongs to.
     born: u32,
 }
 
-impl Lots {
+impl PoolBuffer {
     pub(crate) fn new() -> Self {
         fork::watch();
         Self {
-            lot: OnceLock::new(),
+            memory: OnceLock::new(),
             born: fork::generation(),
         }
     }
@@ -88,7 +88,7 @@ impl Lots {
             let (home, reader) = Home::new().ok()?;
             Some((Arc::new(home), Attachment::new(reader)))
         };
-        let (home, attachment) = self.lot.get_or_init(make).as_ref()?;
+        let (home, attachment) = self.memory.get_or_init(make).as_ref()?;
         let block = home.lend(bytes)?;
         let attachment = attachment.clone();
         Some(Brought { block, attachment })
@@ -164,7 +164,7 @@ impl Back {
 #[derive(Clone, Debug)]
 pub(crate) enum Lender {
     /// A pool, its arguments.
-    Pool(Arc<Lots>),
+    Pool(Arc<PoolBuffer>),
     /// A worker, its results.
     Worker(Arc<Mutex<Back>>),
 }
@@ -173,8 +173,8 @@ impl Lender {
     /// Copies `bytes`, which are missing behind `at` bytes, to where the other side sees them; `None`: there is no room.
     pub(crate) fn lend(&self, bytes: &[u8], at: usize) -> Option<Lent> {
         let (offset, brought) = match self {
-            Self::Pool(lots) => {
-                let brought = lots.put(bytes)?;
+            Self::Pool(buffer) => {
+                let brought = buffer.put(bytes)?;
                 (brought.block.offset(), Some(brought))
             }
             Self::Worker(back) => (back.lock().put(bytes)?, None),
@@ -199,27 +199,27 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
 pub(crate) struct View {
     attachment: Arc<Attachment>,
     /// Without room for all of it each block is mapped by itself.
-    sight: Option<Sight>,
+    whole: Option<Window>,
 }
 
 impl View {
     pub(crate) fn new(attachment: Arc<Attachment>) -> Arc<Self> {
-        let sight = Sight::open(attachment.as_fd(), 0..arena::CAPACITY).ok();
-        Arc::new(Self { attachment, sight })
+        let whole = Window::open(attachment.as_fd(), 0..arena::CAPACITY).ok();
+        Arc::new(Self { attachment, whole })
     }
 
     fn copy<T: Plain>(&self, offset: usize, length: usize) -> Result<Option<Vec<T>>, &'static str> {
-        let window;
-        let (sight, offset) = match &self.sight {
-            Some(sight) => (sight, offset),
+        let part;
+        let (window, offset) = match &self.whole {
+            Some(whole) => (whole, offset),
             None => {
                 let end = offset.saturating_add(length);
-                window = Sight::open(self.attachment.as_fd(), offset..end)
+                part = Window::open(self.attachment.as_fd(), offset..end)
                     .map_err(|_| "this process could not map the memory that it lies in")?;
-                (&window, 0)
+                (&part, 0)
             }
         };
-        let words = sight.words(offset, length);
+        let words = window.words(offset, length);
         let words = words.ok_or("its place is not in the memory that was lent")?;
         Ok(numbers_from(words, length))
     }
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn what_is_lent_is_missing_in_the_bytes_and_known_beside_them() {
-        let mut chunk = Chunk::lending(&Arc::new(Lots::new()));
+        let mut chunk = Chunk::lending(&Arc::new(PoolBuffer::new()));
         let bulk = Bulk::from(vec![5u16; LEAST]);
         chunk.push(&(7u8, &bulk)).unwrap();
         let mut items = wire::Reader(chunk.bytes());
