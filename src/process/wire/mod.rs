@@ -42,8 +42,8 @@ pub(crate) struct Broken;
 type Decoded<T> = Result<Option<(T, usize)>, Broken>;
 
 /// The kinds of an envelope.
-const MESSAGE: u8 = 0;
-const VALUE: u8 = 1;
+const MESSAGE: u8 = 1;
+const VALUE: u8 = 2;
 
 /// Appends a number.
 pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
@@ -133,7 +133,7 @@ fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
     let Some((&kind, rest)) = bytes.split_first() else {
         return Ok(None);
     };
-    if kind > VALUE {
+    if !matches!(kind, MESSAGE | VALUE) {
         return Err(Broken);
     }
     let mut reader = Reader(rest);
