@@ -152,22 +152,25 @@ impl Packed<'_> {
         Ok(())
     }
 
-    /// Sends it, or gives the time until when to wait for a place. From the first failure on it counts as waiting, and looks
-    /// once more before it waits.
+    /// Sends it, or gives the time until when to wait for a place. From the first failure on it counts as waiting; each time
+    /// the bell is quieted before the last look, or the wait would end at once.
     fn attempt(&mut self) -> Result<Option<Instant>, Refused> {
-        loop {
-            match self.send() {
-                Ok(()) => return Ok(None),
-                Err(Refused::Wait) => {}
-                Err(refused) => return Err(refused),
-            }
-            if self.waits.is_some() {
-                break;
-            }
+        let mut sent = match self.round {
+            0 => self.send(),
+            _ => Err(Refused::Wait),
+        };
+        if let Err(Refused::Wait) = sent {
+            drop(self.waits.take());
             self.waits = Some(self.pipe.wait_for_place());
+            sent = self.send();
         }
-        self.round += 1;
-        Ok(Some(Instant::now() + Pipe::patience(self.round - 1)))
+        let until = Instant::now() + Pipe::patience(self.round);
+        self.round = self.round.saturating_add(1);
+        match sent {
+            Ok(()) => Ok(None),
+            Err(Refused::Wait) => Ok(Some(until)),
+            Err(refused) => Err(refused),
+        }
     }
 }
 
