@@ -12,8 +12,9 @@ use rustix::io::Errno;
 
 use super::hostile::driver;
 use super::*;
-use crate::process::baggage::{Packed, Parcel};
+use crate::process::attachments::{Attachment, Packed};
 use crate::process::link::Body;
+use crate::process::wire::Frame;
 
 /// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
 fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
@@ -22,12 +23,12 @@ fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
         let bytes = vec![n; 5_000 + usize::from(n)];
         let mut packed = Packed {
             bytes,
-            parcels: Vec::new(),
+            attachments: Vec::new(),
         };
         if n == 3 {
             let null = std::fs::File::open("/dev/null").unwrap();
-            packed.parcels.push(Parcel::new(null.into()));
-            all.extend(wire::bag(&[packed.parcels[0].id()]));
+            packed.attachments.push(Attachment::new(null.into()));
+            all.extend(Frame::Bag(vec![packed.attachments[0].id()]).head(0));
         }
         let head = vec![100 + n; 9];
         all.extend_from_slice(&head);

@@ -18,7 +18,7 @@ use crate::process::entry::Role;
 use crate::process::job::{Sink, Work};
 use crate::process::results::{Each, Inbox, Next};
 use crate::process::sink::{Many, One};
-use crate::process::wire::{CodeRef, CodecOf, Frame, Reader};
+use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::{Completer, Task};
 
@@ -156,7 +156,8 @@ impl World {
                         pages: Pages::map(&memory).unwrap(),
                         says: Vec::new(),
                     };
-                    peer.says.extend(wire::hello(image().name()));
+                    let copy = image().name().as_bytes();
+                    peer.says.extend(Record::Hello { copy }.bytes());
                     self.peer = Some(peer);
                 }
                 Action::Send { mut head, body, .. } => {
@@ -191,8 +192,15 @@ impl World {
             }
             begun += 1;
             match self.random(if self.hostile { 30 } else { usize::MAX }) {
-                0 => says.extend(wire::panic("oh", Some(("a.rs", 1, 2)))),
-                1 => says.extend(wire::codec(CodecOf::Result, "no")),
+                0 => {
+                    let message = "oh".to_owned();
+                    let place = Some(("a.rs".to_owned(), 1, 2));
+                    says.extend(Record::Panic { message, place }.bytes());
+                }
+                1 => {
+                    let (of, detail) = (CodecOf::Result, "no".to_owned());
+                    says.extend(Record::Codec { of, detail }.bytes());
+                }
                 // A number reads as a number and as the text behind a length.
                 _ => {
                     let value = [&[item.len() as u8], item].concat();
@@ -207,9 +215,15 @@ impl World {
             }
         }
         if self.hostile && self.random(30) == 0 {
-            says.extend(wire::retire());
+            says.extend(Record::Retire.bytes());
         }
-        says.extend(wire::end(sequence, begun, 1));
+        let nanos = 1;
+        let end = Record::End {
+            sequence,
+            begun,
+            nanos,
+        };
+        says.extend(end.bytes());
         if self.hostile {
             self.garble(&mut says, &mut peer.pages);
         }

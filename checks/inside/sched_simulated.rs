@@ -24,13 +24,14 @@ use std::time::{Duration, Instant};
 use super::{Action, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
-use crate::process::baggage::{self, Packed, Parcel};
+use crate::process::attachments::{Attachment, Packed};
 use crate::process::chunk::Chunk;
 use crate::process::clock::Epoch;
+use crate::process::codec::decode;
 use crate::process::crew::{Gated, INITIALIZE};
 use crate::process::job::{Context, Sink, Taken, Values, Work};
-use crate::process::loan::Lending;
-use crate::process::sink::decode;
+use crate::process::scope;
+use crate::process::shared_buffer::Lending;
 use crate::process::stats::Counters;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
 use crate::sys::fence;
@@ -53,19 +54,19 @@ impl Gated for Gates {
 type Item = (u64, u64);
 
 /// An item that brings an end along.
-struct Laden(Item, Arc<Parcel>);
+struct Laden(Item, Arc<Attachment>);
 
 impl Serialize for Laden {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        baggage::load(&self.1).map_err(S::Error::custom)?;
+        scope::attach(&self.1).map_err(S::Error::custom)?;
         self.0.serialize(s)
     }
 }
 
-fn end_of_a_channel() -> Arc<Parcel> {
-    let parcel = Parcel::new(std::fs::File::open("/dev/null").unwrap().into());
-    parcel.set_end();
-    parcel
+fn end_of_a_channel() -> Arc<Attachment> {
+    let attachment = Attachment::new(std::fs::File::open("/dev/null").unwrap().into());
+    attachment.set_end();
+    attachment
 }
 
 /// What has become of the jobs.
@@ -198,7 +199,7 @@ struct World {
     next_job: u64,
     book: Arc<Mutex<Book>>,
     /// What items bring along.
-    parcels: HashMap<Item, Arc<Parcel>>,
+    attachments: HashMap<Item, Arc<Attachment>>,
     /// How many items with ends have begun.
     laden: u32,
     hostile: bool,
@@ -258,7 +259,7 @@ impl World {
             open: Vec::new(),
             next_job: 1,
             book: Arc::default(),
-            parcels: HashMap::new(),
+            attachments: HashMap::new(),
             laden: 0,
             hostile: true,
             executed: 0,
@@ -318,7 +319,7 @@ impl World {
         work.context = known.context.then(|| Context {
             packed: Arc::new(Packed {
                 bytes: id.to_ne_bytes().to_vec(),
-                parcels: ends.then(end_of_a_channel).into_iter().collect(),
+                attachments: ends.then(end_of_a_channel).into_iter().collect(),
             }),
             type_name: "context",
         });
@@ -336,9 +337,9 @@ impl World {
         for item in from..to {
             let item = (id, item);
             if known.ends && !known.context && item.1 % 3 < 2 {
-                let parcel = end_of_a_channel();
-                chunk.push(&Laden(item, parcel.clone())).unwrap();
-                self.parcels.insert(item, parcel);
+                let attachment = end_of_a_channel();
+                chunk.push(&Laden(item, attachment.clone())).unwrap();
+                self.attachments.insert(item, attachment);
             } else {
                 chunk.push(&item).unwrap();
             }
@@ -464,7 +465,7 @@ impl World {
                 assert_eq!(batch.timed, known.timeout.is_some());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
                 assert!(!known.context || sim.contexts.contains(&batch.context));
-                let laden = items.iter().any(|item| self.parcels.contains_key(item));
+                let laden = items.iter().any(|item| self.attachments.contains_key(item));
                 assert_eq!(batch.ends, laden);
                 if laden || known.context && known.ends {
                     assert!(sim.inbox.is_empty(), "it waits behind another");
@@ -514,7 +515,8 @@ impl World {
                 sim.initialized = !panics;
             }
             if panics {
-                sim.said.extend(wire::panic("oh", None));
+                let (message, place) = ("oh".to_owned(), None);
+                sim.said.extend(Record::Panic { message, place }.bytes());
                 self.panicked.insert(item.0);
             } else {
                 let value = postcard::to_stdvec(&item).unwrap();
@@ -538,7 +540,7 @@ impl World {
             sim.retires = true;
             self.retired += 1;
             gate.close();
-            sim.said.extend(wire::retire());
+            sim.said.extend(Record::Retire.bytes());
         }
         if sim.retires {
             gate.close();
@@ -553,7 +555,7 @@ impl World {
             sim.running = Some(item);
             sim.until = until;
             if batch.ends {
-                sim.said.extend(wire::taken());
+                sim.said.extend(Record::Taken.bytes());
                 self.laden += 1;
             }
             let foreign = |id: &u64| *id != item.0 && self.jobs[id].ends;
@@ -577,8 +579,12 @@ impl World {
             );
             self.book.lock().unwrap().started.insert(item, self.now);
         } else {
-            sim.said
-                .extend(wire::end(batch.sequence, sim.begun, sim.begun * 30_000));
+            let end = Record::End {
+                sequence: batch.sequence,
+                begun: sim.begun,
+                nanos: sim.begun * 30_000,
+            };
+            sim.said.extend(end.bytes());
             sim.begun = 0;
             sim.inbox.pop_front();
         }
@@ -605,10 +611,10 @@ impl World {
         sim.heard.drain(..used);
         let heard = sim.heard.is_empty() && sim.said.is_empty();
         if let (true, Some(item)) = (heard, sim.running)
-            && let Some(parcel) = self.parcels.get(&item)
+            && let Some(attachment) = self.attachments.get(&item)
             && self.jobs[&item.0].retry == 0
         {
-            assert_eq!(Arc::strong_count(parcel), 1, "its ends are closed here");
+            assert_eq!(Arc::strong_count(attachment), 1, "its ends are closed here");
         }
     }
 

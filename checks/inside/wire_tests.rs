@@ -40,19 +40,38 @@ fn a_prefix_moves_what_is_long() {
     }
 }
 
-fn records() -> Vec<Vec<u8>> {
+fn panic(place: Option<(String, u32, u32)>) -> Record<'static> {
+    let message = "oh".to_owned();
+    Record::Panic { message, place }
+}
+
+/// All but values.
+fn messages() -> Vec<Record<'static>> {
     vec![
-        hello("copy"),
-        [value_head(3), b"abc".to_vec()].concat(),
-        [value_head(200), vec![7; 200]].concat(),
-        panic("oh", Some(("a.rs", 1, 2))),
-        panic("oh", None),
-        codec(CodecOf::Result, "no"),
-        end(1, 2, u64::MAX),
-        retire(),
-        taken(),
-        lent(&[1, 1 << 60, 5]),
+        Record::Hello { copy: b"copy" },
+        panic(Some(("a.rs".to_owned(), 1, 2))),
+        panic(None),
+        Record::Codec {
+            of: CodecOf::Result,
+            detail: "no".to_owned(),
+        },
+        Record::End {
+            sequence: 1,
+            begun: 2,
+            nanos: u64::MAX,
+        },
+        Record::Retire,
+        Record::Taken,
+        Record::Bag(vec![7, 300]),
+        Record::Lent(vec![1, 1 << 60, 5]),
     ]
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let values = [vec![7; 3], vec![7; 200]];
+    let values = values.map(|value| [value_head(value.len()), value].concat());
+    let messages = messages().into_iter().map(|record| record.bytes());
+    messages.chain(values).collect()
 }
 
 #[test]
@@ -73,41 +92,9 @@ fn records_come_out_as_they_went_in() {
         rest = &rest[used..];
     }
     assert!(rest.is_empty());
-    assert_eq!(seen[0], Record::Hello { copy: b"copy" });
-    assert_eq!(seen[1], Record::Value(b"abc"));
-    assert_eq!(seen[2], Record::Value(&[7; 200]));
-    let place = Some(("a.rs".to_owned(), 1, 2));
-    assert_eq!(
-        seen[3],
-        Record::Panic {
-            message: "oh".to_owned(),
-            place
-        }
-    );
-    assert_eq!(
-        seen[4],
-        Record::Panic {
-            message: "oh".to_owned(),
-            place: None
-        }
-    );
-    assert_eq!(
-        seen[5],
-        Record::Codec {
-            of: CodecOf::Result,
-            detail: "no".to_owned()
-        }
-    );
-    assert_eq!(
-        seen[6],
-        Record::End {
-            sequence: 1,
-            begun: 2,
-            nanos: u64::MAX
-        }
-    );
-    assert_eq!(seen[7], Record::Retire);
-    assert_eq!(seen[9], Record::Lent(vec![1, 1 << 60, 5]));
+    let values = [Record::Value(&[7; 3]), Record::Value(&[7; 200])];
+    let expected: Vec<_> = messages().into_iter().chain(values).collect();
+    assert_eq!(seen, expected);
 }
 
 #[test]
@@ -128,34 +115,32 @@ fn frames_come_out_as_they_went_in() {
         context: 1 << 20,
     };
     let lent = vec![7, 1 << 40, 3];
-    let head = batch_head(&batch, &lent, 0..items.len());
-    let bytes = [head, items.to_vec()].concat();
-    let (frame, used) = Frame::decode(&bytes).unwrap().unwrap();
-    let items = &items[..];
-    let expected = Frame::Batch { batch, lent, items };
-    assert_eq!((frame, used), (expected, bytes.len()));
-    assert_eq!(Frame::decode(&bye()), Ok(Some((Frame::Bye, 2))));
-    assert_eq!(
-        Frame::decode(&forget(300)),
-        Ok(Some((Frame::Forget { id: 300 }, 4)))
-    );
-    let bytes = [context_head(300, 3), b"ctx".to_vec()].concat();
-    let context = Frame::Context {
-        id: 300,
-        bytes: b"ctx",
+    let frame = |items| Frame::Batch {
+        batch,
+        lent: lent.clone(),
+        items,
     };
-    assert_eq!(Frame::decode(&bytes), Ok(Some((context, bytes.len()))));
-    let bytes = welcome("copy", 77);
-    assert!(matches!(
+    let bytes = [frame(&[]).head(items.len()), items.to_vec()].concat();
+    let expected = Ok(Some((frame(&items), bytes.len())));
+    assert_eq!(Frame::decode(&bytes), expected);
+    let context = |bytes| Frame::Context { id: 300, bytes };
+    let bytes = [context(&[]).head(3), b"ctx".to_vec()].concat();
+    assert_eq!(
         Frame::decode(&bytes),
-        Ok(Some((
-            Frame::Welcome {
-                copy: b"copy",
-                memory: 77,
-            },
-            _
-        )))
-    ));
+        Ok(Some((context(b"ctx"), bytes.len())))
+    );
+    let (copy, memory) = (&b"copy"[..], 77);
+    for frame in [
+        Frame::Welcome { copy, memory },
+        Frame::Forget { id: 300 },
+        Frame::Bag(vec![1, 1 << 40]),
+        Frame::Nudge,
+        Frame::Home,
+        Frame::Bye,
+    ] {
+        let bytes = frame.head(0);
+        assert_eq!(Frame::decode(&bytes), Ok(Some((frame, bytes.len()))));
+    }
 }
 
 /// A small generator: the tests need bytes, not randomness of quality.
@@ -187,6 +172,9 @@ fn any_bytes_are_survived() {
         if let Ok(Some((_, used))) = Record::decode(&bytes) {
             assert!(0 < used && used <= bytes.len());
         }
+        if let Some(kind) = bytes.first_mut() {
+            *kind = MESSAGE;
+        }
         if let Ok(Some((frame, used))) = Frame::decode(&bytes) {
             assert!(0 < used && used <= bytes.len());
             if let Frame::Batch { items, .. } = frame {
@@ -214,15 +202,17 @@ fn lengths_have_64_bits() {
         ends: false,
         context: 0,
     };
+    let (lent, items) = (vec![], &[][..]);
+    let batch = Frame::Batch { batch, lent, items };
+    let context = Frame::Context { id: 1, bytes: &[] };
     for head in [
-        batch_head(&batch, &[], 0..LARGE as usize),
-        context_head(1, LARGE as usize),
+        batch.head(LARGE as usize),
+        context.head(LARGE as usize),
         value_head(LARGE as usize),
     ] {
         let all = announced(&head).unwrap() as u64;
         assert!((LARGE..LARGE + 64).contains(&all), "{all}");
-        assert_eq!(Frame::decode(&head), Ok(None), "not there yet");
-        assert_eq!(Record::decode(&head), Ok(None));
+        assert_eq!(Record::decode(&head), Ok(None), "not there yet");
     }
     // And no more than that: what nobody can send is not waited for.
     let endless = [&[1][..], &[0xff; 9], &[1]].concat();

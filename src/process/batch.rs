@@ -14,10 +14,8 @@
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
-use std::cell::RefCell;
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::event::Timespec;
@@ -26,25 +24,29 @@ use rustix::net::SendFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::baggage::{self, Cargo, Parcel};
+use super::attachments::{self, Attachment};
 use super::call::{Call, Calls};
 use super::clock;
+use super::codec::encode;
 use super::context::Contexts;
-use super::encoder::encode;
-use super::flavor::{Front, Tail};
-use super::loan::Back;
 use super::memory::Memory;
-use super::wire::{self, BatchHead, CodecOf, Reader};
-use super::worker;
-use crate::loom::thread;
+use super::scope::{self, Encoding};
+use super::shared_buffer::{Back, Lender};
+use super::wire::{self, BatchHead, CodecOf, Reader, Record};
+use crate::loom::{Mutex, thread};
 use crate::sys::fork;
 use crate::sys::ledger::{Pages, ROOM};
 use crate::sys::refused::refused;
 use crate::sys::ticks;
+use crate::sys::worker::ends;
 use crate::task::panic::Panic;
 
-/// With less than this free, the ledger is sent before a value is written to it.
+/// What is shorter has one byte for its length, and is copied byte by byte.
+const SHORT: usize = 32;
+/// With less than this free, the ledger is sent before a short value is written to it.
 const MARGIN: usize = 64;
+/// How much memory for results is kept while there are none.
+const KEPT: usize = 1 << 20;
 
 /// What takes less, in nanoseconds, has not written to a pipe.
 pub(crate) const QUICK: u64 = 250;
@@ -65,17 +67,22 @@ pub(crate) struct Outlet {
     socket: OwnedFd,
     pages: Pages,
     /// Where large results lie.
-    pub(crate) back: Rc<RefCell<Back>>,
+    pub(crate) back: Arc<Mutex<Back>>,
+    encoding: Option<Box<Encoding>>,
+    /// Where results are encoded.
+    scratch: Vec<u8>,
     /// How many bytes are committed and not sent.
     length: usize,
 }
 
 impl Outlet {
-    pub(crate) fn new(socket: OwnedFd, pages: Pages, back: Rc<RefCell<Back>>) -> Self {
+    pub(crate) fn new(socket: OwnedFd, pages: Pages, back: Arc<Mutex<Back>>) -> Self {
         Self {
             socket,
             pages,
+            encoding: Encoding::new(Some(Lender::Worker(back.clone()))),
             back,
+            scratch: Vec::new(),
             length: 0,
         }
     }
@@ -153,117 +160,105 @@ impl Outlet {
             .sent(parts.iter().map(|part| part.len() as u64).sum());
     }
 
-    /// A value record, encoded in place, or around the ledger if it brings descriptors along.
+    /// A value record, through the ledger if it fits; around it if it brings descriptors along. After an error nothing was said.
     #[inline]
     fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+        let Self {
+            encoding, scratch, ..
+        } = self;
+        scratch.clear();
+        let encoded = scope::encoding(encoding, || encode(value, scratch));
+        let is_plain = self.encoding.as_ref().is_none_or(|own| own.is_empty());
+        if encoded.is_ok() && is_plain && self.scratch.len() < SHORT {
+            self.short_value();
+            return Ok(());
+        }
+        self.other_value(encoded)
+    }
+
+    #[inline]
+    fn short_value(&mut self) {
         if ROOM - self.length < MARGIN {
             self.flush();
         }
-        let (end, loaded) = baggage::packing_for(true, || self.value_in_place(value));
-        match (end, loaded) {
-            (Ok(end), None) => {
-                self.commit(end);
-                Ok(())
-            }
-            (Ok(end), Some(cargo)) => {
-                let said = self.laden_value(end, &cargo);
-                self.lent(said)
-            }
-            (Err(error), loaded) => {
-                if loaded.is_some() {
-                    self.back.borrow_mut().abandon();
-                }
-                match error {
-                    postcard::Error::SerializeBufferFull => self.large_value(value),
-                    error => Err(error),
-                }
-            }
+        let length = self.scratch.len();
+        let room = &mut self.pages.room()[self.length..][..length + 2];
+        room[0] = wire::VALUE_KIND;
+        room[1] = length as u8;
+        for (to, from) in room[2..].iter_mut().zip(&self.scratch) {
+            *to = *from; // (A call of `memcpy` costs more.)
         }
+        self.commit(self.length + length + 2);
     }
 
-    /// A value that has been encoded in place, up to `end`, and brings something along.
     #[cold]
-    fn laden_value(&mut self, end: usize, cargo: &Cargo) -> Result<(), postcard::Error> {
-        let start = self.length;
-        let record = [missing(cargo), self.pages.room()[start..end].to_vec()].concat();
-        if cargo.parcels.is_empty() {
-            self.record(&record);
-            return Ok(());
+    fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
+        let mut own = self.encoding.take();
+        let mut bytes = std::mem::take(&mut self.scratch);
+        let said = encoded.and_then(|()| {
+            let lent = own.iter().flat_map(|own| &own.lent);
+            let lent: Vec<u64> = lent.flat_map(|lent| lent.numbers(0)).collect();
+            let mut head = match lent.is_empty() {
+                true => Vec::new(),
+                false => Record::Lent(lent).bytes(),
+            };
+            head.extend(wire::value_head(bytes.len()));
+            match own.as_ref().filter(|own| !own.attachments.is_empty()) {
+                Some(own) => self.with_attachments(&own.attachments, &[&head, &bytes]),
+                None => {
+                    self.long_value(&head, &bytes);
+                    Ok(())
+                }
+            }
+        });
+        if let Some(own) = &mut own {
+            own.clear();
+            match said {
+                Ok(()) => self.back.lock().settle(self.pages.position()),
+                Err(_) => self.back.lock().abandon(),
+            }
         }
-        self.flush();
-        self.with_baggage(&cargo.parcels, &[&record])
-    }
-
-    /// A value in which something may be missing has been `said`, or not.
-    #[cold]
-    fn lent(&mut self, said: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
-        let mut back = self.back.borrow_mut();
-        match said {
-            Ok(()) => back.settle(self.pages.position()),
-            Err(_) => back.abandon(),
+        self.encoding = own;
+        if bytes.capacity() <= KEPT {
+            bytes.clear();
+            self.scratch = bytes;
         }
         said
     }
 
-    #[inline]
-    fn value_in_place<R: Serialize>(&mut self, value: &R) -> Result<usize, postcard::Error> {
-        let start = self.length;
-        let room = &mut self.pages.room()[start..];
-        room[0] = wire::VALUE_KIND;
-        // Ten bytes stay free, for a prefix longer than one byte.
-        let end = room.len() - 10;
-        let used = encode(value, Front::new(&mut room[2..end]))?;
-        Ok(start + wire::prefix(room, 1, 1, used))
-    }
-
-    #[cold]
-    fn large_value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
-        let mut bytes = Vec::new();
-        let tail = Tail::new(&mut bytes);
-        let (encoded, loaded) = baggage::packing_for(true, || encode(value, tail));
-        match loaded {
-            None => encoded.map(|()| self.long_value(Vec::new(), bytes)),
-            Some(cargo) => {
-                let said = encoded.and_then(|()| match cargo.parcels.is_empty() {
-                    true => {
-                        self.long_value(missing(&cargo), bytes);
-                        Ok(())
-                    }
-                    false => {
-                        let head = [missing(&cargo), wire::value_head(bytes.len())].concat();
-                        self.flush();
-                        self.with_baggage(&cargo.parcels, &[&head, &bytes])
-                    }
-                });
-                self.lent(said)
-            }
+    /// What the last encoding has attached and lent does not travel.
+    fn abandon(&mut self) {
+        if let Some(own) = &mut self.encoding {
+            own.clear();
         }
+        self.back.lock().abandon();
     }
 
-    /// Behind what is said `before`.
-    fn long_value(&mut self, before: Vec<u8>, bytes: Vec<u8>) {
-        let head = [before, wire::value_head(bytes.len())].concat();
-        self.flush();
+    fn long_value(&mut self, head: &[u8], bytes: &[u8]) {
         if head.len() + bytes.len() <= ROOM {
-            self.record(&[head, bytes].concat());
-        } else {
-            self.around(&[&head, &bytes]);
+            return self.record(&[head, bytes].concat());
         }
+        self.flush();
+        self.around(&[head, bytes]);
     }
 }
 
 impl Outlet {
-    /// Sends a value that brings something along; the ledger is empty. A death in here leaves a part
+    /// Sends a value that brings something along. A death in here leaves a part
     /// of it, which counts as none. After an error nothing was said.
     #[cold]
-    fn with_baggage(
+    fn with_attachments(
         &mut self,
-        parcels: &[Arc<Parcel>],
+        attachments: &[Arc<Attachment>],
         value: &[&[u8]],
     ) -> Result<(), postcard::Error> {
-        let numbers: Vec<u64> = parcels.iter().map(|parcel| parcel.id()).collect();
-        let bag = wire::bag(&numbers);
-        let sent = send_parcels(&self.socket, &bag, parcels)?;
+        self.flush();
+        let numbers: Vec<u64> = attachments
+            .iter()
+            .map(|attachment| attachment.id())
+            .collect();
+        let bag = Record::Bag(numbers).bytes();
+        let sent = send_attachments(&self.socket, &bag, attachments)?;
         send_all(&self.socket, &bag[sent..]);
         self.pages.sent(bag.len() as u64);
         self.around(value);
@@ -271,23 +266,19 @@ impl Outlet {
     }
 }
 
-/// What is said before a value of which some is missing.
-fn missing(cargo: &Cargo) -> Vec<u8> {
-    let lent = cargo.lent.iter().flat_map(|lent| lent.numbers(0));
-    match lent.collect::<Vec<u64>>() {
-        none if none.is_empty() => Vec::new(),
-        lent => wire::lent(&lent),
-    }
-}
-
-/// Sends some of `bag`, and `parcels` with it.
-fn send_parcels(
+/// Sends some of `bag`, and `attachments` with it.
+fn send_attachments(
     socket: &OwnedFd,
     bag: &[u8],
-    parcels: &[Arc<Parcel>],
+    attachments: &[Arc<Attachment>],
 ) -> Result<usize, postcard::Error> {
     for _ in 0..PATIENCE {
-        match baggage::send(socket, &[IoSlice::new(bag)], parcels, SendFlags::NOSIGNAL) {
+        match attachments::send(
+            socket,
+            &[IoSlice::new(bag)],
+            attachments,
+            SendFlags::NOSIGNAL,
+        ) {
             Ok(sent) => return Ok(sent),
             Err(Errno::INTR) => {}
             // Until others have taken theirs, or the kernel has memory again: nothing tells when.
@@ -297,7 +288,7 @@ fn send_parcels(
             Err(_) => std::process::exit(1),
         }
     }
-    baggage::said(
+    scope::said(
         "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
     );
     Err(postcard::Error::SerdeSerCustom)
@@ -314,7 +305,7 @@ fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
                 let _ = rustix::thread::nanosleep(&CROWDED);
             }
             Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS)) => {
-                worker::ends("answer", &refused("sendto")(error))
+                ends("answer", &refused("sendto")(error))
             }
             // The parent is gone, and nobody is left to tell.
             Err(_) => std::process::exit(1),
@@ -424,11 +415,11 @@ impl<'a> Batch<'a> {
         self.since = now;
     }
 
-    /// The argument has been decoded; after the last one nothing of the frame's baggage is kept.
+    /// The argument has been decoded; after the last one no attachment of the frame is kept.
     #[inline]
     pub(crate) fn decoded(&mut self) {
         if self.begun == self.head.count {
-            baggage::leave();
+            scope::leave();
         }
         if self.head.ends {
             self.taken();
@@ -438,7 +429,7 @@ impl<'a> Batch<'a> {
     /// Says so at once: somebody may wait until the parent has closed its copies (W26).
     #[cold]
     fn taken(&mut self) {
-        self.desk.outlet.record(&wire::taken());
+        self.desk.outlet.record(&Record::Taken.bytes());
         self.desk.outlet.flush();
     }
 
@@ -449,7 +440,7 @@ impl<'a> Batch<'a> {
         if !fits && !std::mem::replace(&mut self.desk.retiring, true) {
             let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
-            self.desk.outlet.record(&wire::retire());
+            self.desk.outlet.record(&Record::Retire.bytes());
         }
     }
 
@@ -470,7 +461,8 @@ impl<'a> Batch<'a> {
     /// The item's argument, context or result cannot be decoded or encoded.
     #[cold]
     pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
-        self.answer(&wire::codec(of, detail));
+        let detail = detail.to_owned();
+        self.answer(&Record::Codec { of, detail }.bytes());
     }
 
     /// The item, or the destructor of its result, has panicked.
@@ -478,8 +470,10 @@ impl<'a> Batch<'a> {
     pub(crate) fn panicked(&mut self, panic: &Panic) {
         let place = panic
             .location()
-            .map(|place| (place.file(), place.line(), place.column()));
-        self.answer(&wire::panic(panic.message(), place));
+            .map(|place| (place.file().to_owned(), place.line(), place.column()));
+        self.desk.outlet.abandon(); // what a `Serialize` has left behind
+        let message = panic.message().to_owned();
+        self.answer(&Record::Panic { message, place }.bytes());
     }
 
     /// An item may have forked, and have returned in the child, too. There is nothing to return to: the conversation

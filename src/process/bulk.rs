@@ -2,7 +2,7 @@
 //!
 //! **Job.** A `Vec<f64>` goes through the codec number by number, and through memory byte by byte. A
 //! [`Bulk`] hands the codec its memory as it lies, in one piece, and takes it back in one. In a pool's calls a large
-//! one is copied into memory that is shared, and out of it again (`loan`).
+//! one is copied into memory that is shared, and out of it again (`shared_buffer`).
 //!
 //! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
 //! elements are aligned; every pattern of bits is a number (`raw_plain`).
@@ -17,9 +17,8 @@ use std::ops::{Deref, DerefMut};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::baggage;
-use super::loan;
 use super::raw_plain::{Plain, bytes_of, numbers_of};
+use super::scope;
 use crate::sys::large_pages;
 
 /// A vector of [plain numbers](crate::process::Plain) that travels as it lies in memory.
@@ -164,7 +163,7 @@ impl<T: Plain> fmt::Debug for Bulk<T> {
 impl<T: Plain> Serialize for Bulk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = bytes_of(&self.0);
-        loan::offering(bytes, || serializer.serialize_bytes(bytes))
+        scope::offering(bytes, || serializer.serialize_bytes(bytes))
     }
 }
 
@@ -186,13 +185,13 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bulk<T>, E> {
         if bytes.is_empty()
-            && let Some(numbers) = loan::find(bytes)
+            && let Some(numbers) = scope::find(bytes)
         {
             return numbers.map(Bulk).map_err(E::custom);
         }
         numbers_of(bytes).map(Bulk::from).ok_or_else(|| {
             let words = format!("{} bytes are no whole number of elements", bytes.len());
-            E::custom(baggage::said(&words))
+            E::custom(scope::said(&words))
         })
     }
 

@@ -5,7 +5,7 @@
 //! by the caller's thread, then shared read-only: by the scheduler, which cuts
 //! frames out of it ([`Piece`]) and may cut the same items out again after a
 //! worker died, and by the socket's queue, which sends from it without a copy. What the arguments
-//! bring along (`baggage`) is kept beside them, until it is let go of.
+//! bring along (`attachments`) is kept beside them, until it is let go of.
 //!
 //! Tests: below.
 
@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::baggage::{self, Cargo, Parcel};
-use super::encoder::encode;
-use super::flavor::Tail;
-use super::loan::{Brought, Lent};
+use super::attachments::{Attachment, MOST};
+use super::codec::encode;
+use super::scope::{self, Encoding};
+use super::shared_buffer::{Lender, Lent, PoolBuffer};
 use super::wire;
 use crate::loom::Mutex;
 
@@ -27,41 +27,43 @@ const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 512 << 10;
 /// How much room the first item finds.
 const FIRST: usize = 32;
-/// What is longer does not move, once it is written.
-const LONG: usize = 4 << 10;
 
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
-    ends: Ends,
+    /// Where each item ends.
+    ends: Vec<usize>,
     /// How many bytes the last item's length took.
     width: usize,
     /// Which item brings what along, in their order.
-    baggage: Mutex<Vec<(usize, Arc<Parcel>)>>,
+    attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
     /// There is or was some.
     laden: bool,
-    /// Large numbers may lie elsewhere.
-    lends: bool,
-    /// Which items' do, in their order; where they are missing counts from the beginning of all bytes.
+    /// Which items' numbers lie elsewhere, in their order; where they are missing counts from the beginning of all bytes.
     lent: Vec<Lent>,
+    /// For the items to come.
+    encoding: Option<Box<Encoding>>,
 }
 
 impl Chunk {
-    /// One that may lend: for a pool's calls, and filled within `loan::lending` of that pool.
-    pub(crate) fn lending() -> Self {
+    /// One whose large numbers are lent: for a pool's calls.
+    pub(crate) fn lending(buffer: &Arc<PoolBuffer>) -> Self {
         Self {
-            lends: true,
+            encoding: Encoding::new(Some(Lender::Pool(buffer.clone()))),
             ..Self::default()
         }
     }
 
-    /// The same with room for about so many bytes.
-    pub(crate) fn with_room(bytes: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(bytes.min(MOST_BYTES) + FIRST),
-            ..Self::lending()
-        }
+    /// Takes out what there is. What comes next is probably about as large as that, or `more` times as large.
+    pub(crate) fn take(&mut self, more: usize) -> Self {
+        let next = Self {
+            ends: Vec::with_capacity((more * self.ends.len()).min(MOST_ITEMS)),
+            bytes: Vec::with_capacity((more * self.bytes.len()).min(MOST_BYTES) + FIRST),
+            encoding: self.encoding.take(),
+            ..Self::default()
+        };
+        std::mem::replace(self, next)
     }
 
     /// Appends an argument. After an error the chunk is as before.
@@ -70,77 +72,78 @@ impl Chunk {
         let start = self.bytes.len();
         // As much room for the length as the item before needed, and plenty for the
         // first: a large item does not move.
-        let mut left = match self.ends.count {
+        let left = match self.width {
             0 => {
                 self.bytes.reserve(FIRST);
                 5
             }
-            _ => self.width,
+            width => width,
         };
         match left {
             1 => self.bytes.push(0),
             _ => self.bytes.extend_from_slice(&[0; 10][..left]),
         }
-        let encoded_from = self.bytes.len();
-        let tail = Tail::careful(&mut self.bytes);
-        let (encoded, loaded) = baggage::packing_for(self.lends, || encode(argument, tail));
-        if let Err(error) = encoded {
-            self.bytes.truncate(start);
+        let from = self.bytes.len();
+        let Self {
+            bytes, encoding, ..
+        } = self;
+        if let Err(error) = scope::encoding(encoding, || encode(argument, bytes)) {
+            self.tidy();
             return Err(error);
         }
-        let length = self.bytes.len() - start - left;
-        self.width = if length < 0x80 {
-            1
-        } else {
-            wire::width(length as u64)
+        let length = self.bytes.len() - from;
+        self.width = match length {
+            0..0x80 => 1,
+            length => wire::width(length as u64),
         };
-        if self.width < left && length <= LONG {
-            // Items of one length lie at equal distances, the first like the others.
-            self.bytes.copy_within(start + left.., start + self.width);
-            self.bytes.truncate(start + self.width + length);
-            left = self.width;
-        } else if self.width > left {
+        if self.width > left {
             self.bytes.resize(self.bytes.len() + self.width - left, 0);
         }
         let end = wire::prefix(&mut self.bytes, start, left, length);
         debug_assert_eq!(end, self.bytes.len());
-        if let Some(cargo) = loaded {
-            self.keep(*cargo, encoded_from, end - length);
+        if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
+            // It was encoded at one place, and lies at another.
+            let (item, moved) = (self.ends.len(), end - length);
+            self.laden |= !encoding.attachments.is_empty();
+            let attachments = encoding
+                .attachments
+                .drain(..)
+                .map(|attachment| (item, attachment));
+            self.attached.lock().extend(attachments);
+            self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
+                at: lent.at - from + moved,
+                ..lent
+            }));
         }
         self.ends.push(end);
         Ok(())
     }
 
-    /// What the item that is just being pushed brings along. It was encoded at one place, and lies at another.
-    #[cold]
-    fn keep(&mut self, cargo: Cargo, encoded: usize, start: usize) {
-        let item = self.ends.count;
-        self.laden |= !cargo.parcels.is_empty();
-        let parcels = cargo.parcels.into_iter().map(|parcel| (item, parcel));
-        self.baggage.lock().extend(parcels);
-        self.lent.extend(cargo.lent.into_iter().map(|lent| Lent {
-            at: lent.at - encoded + start,
-            ..lent
-        }));
-    }
-
     /// Removes what a `Serialize` that panicked has left behind the last whole item.
     pub(crate) fn tidy(&mut self) {
-        self.bytes.truncate(self.ends.end(self.ends.count));
+        self.bytes.truncate(self.end(self.ends.len()));
+        if let Some(encoding) = &mut self.encoding {
+            encoding.clear();
+        }
+    }
+
+    /// Where the first `count` items end.
+    fn end(&self, count: usize) -> usize {
+        count.checked_sub(1).map_or(0, |last| self.ends[last])
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ends.count
+        self.ends.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.count == 0
+        self.ends.is_empty()
     }
 
     /// It is time to hand the chunk over and to begin the next.
     pub(crate) fn is_full(&self) -> bool {
         let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
-        self.ends.count >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
+        self.ends.len() >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -148,28 +151,28 @@ impl Chunk {
     }
 
     /// What some of the items bring along.
-    fn baggage<T>(
+    fn attached<T>(
         &self,
         items: Range<usize>,
-        look: impl FnOnce(&[(usize, Arc<Parcel>)]) -> T,
+        look: impl FnOnce(&[(usize, Arc<Attachment>)]) -> T,
     ) -> T {
         if !self.laden {
             return look(&[]);
         }
-        let baggage = self.baggage.lock();
-        let place = |item| baggage.partition_point(|(at, _)| *at < item);
-        look(&baggage[place(items.start)..place(items.end)])
+        let attached = self.attached.lock();
+        let place = |item| attached.partition_point(|(at, _)| *at < item);
+        look(&attached[place(items.start)..place(items.end)])
     }
 
     /// How many of the items may go together: one at least. One bag must be large enough for all, and who
     /// has ends goes alone.
     fn fits_a_bag(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
-        self.baggage(items, |baggage| {
+        self.attached(items, |attached| {
             let mut distinct = HashSet::new();
-            for (item, parcel) in baggage {
-                distinct.insert(parcel.id());
-                if parcel.is_end() || distinct.len() > baggage::MOST {
+            for (item, attachment) in attached {
+                distinct.insert(attachment.id());
+                if attachment.is_end() || distinct.len() > MOST {
                     return (item - first).max(1);
                 }
             }
@@ -178,62 +181,7 @@ impl Chunk {
     }
 
     fn span(&self, items: Range<usize>) -> Range<usize> {
-        self.ends.end(items.start)..self.ends.end(items.end)
-    }
-}
-
-/// Where each item ends: numbers only from the first item on that is longer or shorter than
-/// those before it.
-#[derive(Clone, Debug, Default)]
-struct Ends {
-    count: usize,
-    /// How long each is, while they are all of one length.
-    each: usize,
-    list: Vec<usize>,
-}
-
-impl Ends {
-    #[inline(always)]
-    fn push(&mut self, end: usize) {
-        let next = self.each * (self.count + 1);
-        if self.list.is_empty() && end == next && self.count > 0 {
-            self.count += 1;
-        } else {
-            self.push_other(end);
-        }
-    }
-
-    /// The first, and those from the first on that is of another length.
-    fn push_other(&mut self, end: usize) {
-        if self.count == 0 {
-            (self.each, self.count) = (end, 1);
-            return;
-        }
-        if self.list.is_empty() {
-            self.list = (1..=self.count).map(|count| count * self.each).collect();
-        }
-        self.list.push(end);
-        self.count += 1;
-    }
-
-    /// Where the first `count` items end.
-    #[inline]
-    fn end(&self, count: usize) -> usize {
-        match (self.list.is_empty(), count) {
-            (_, 0) => 0,
-            (true, count) => self.each * count,
-            (false, count) => self.list[count - 1],
-        }
-    }
-
-    /// How many of the items end no later than `end`.
-    fn fit(&self, items: Range<usize>, end: usize) -> usize {
-        match self.list.is_empty() {
-            true => (end / self.each.max(1))
-                .saturating_sub(items.start)
-                .min(items.len()),
-            false => self.list[items].partition_point(|one| *one <= end),
-        }
+        self.end(items.start)..self.end(items.end)
     }
 }
 
@@ -272,7 +220,7 @@ impl Piece {
         }
     }
 
-    /// The same items without their bytes and baggage: for what is sent once and never again.
+    /// The same items without their bytes and attachments: for what is sent once and never again.
     pub(crate) fn hollow(&self) -> Self {
         let chunk = Chunk {
             ends: self.chunk.ends.clone(),
@@ -290,7 +238,7 @@ impl Piece {
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
         let start = self.chunk.span(0..self.items.start).end;
         let end = start.saturating_add(most_bytes);
-        let fits = self.chunk.ends.fit(self.items.clone(), end);
+        let fits = self.chunk.ends[self.items.clone()].partition_point(|one| *one <= end);
         let count = fits.min(most).max(1).min(self.len());
         let count = self
             .chunk
@@ -301,13 +249,13 @@ impl Piece {
     }
 
     /// What its items bring along, each once.
-    pub(crate) fn parcels(&self) -> Vec<Arc<Parcel>> {
+    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
         let mut known = HashSet::new();
-        self.chunk.baggage(self.items.clone(), |baggage| {
-            let new = baggage
+        self.chunk.attached(self.items.clone(), |attached| {
+            let new = attached
                 .iter()
-                .filter(|(_, parcel)| known.insert(parcel.id()));
-            new.map(|(_, parcel)| parcel.clone()).collect()
+                .filter(|(_, attachment)| known.insert(attachment.id()));
+            new.map(|(_, attachment)| attachment.clone()).collect()
         })
     }
 
@@ -327,24 +275,24 @@ impl Piece {
     }
 
     /// What a worker must have mapped to decode its items.
-    pub(crate) fn home(&self) -> Option<&Arc<Parcel>> {
+    pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
         let brought = self.missing().first()?.brought.as_ref();
-        brought.map(Brought::parcel)
+        brought.map(|brought| &brought.attachment)
     }
 
     /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).
     pub(crate) fn has_ends(&self) -> bool {
         let first = self.items.start..self.items.start + 1;
-        self.chunk.baggage(first, |baggage| {
-            baggage.iter().any(|(_, parcel)| parcel.is_end())
+        self.chunk.attached(first, |attached| {
+            attached.iter().any(|(_, attachment)| attachment.is_end())
         })
     }
 
     /// Lets go of what its items bring along: they have arrived, and will not be sent again.
     pub(crate) fn let_go(&self) {
         if self.chunk.laden {
-            let mut baggage = self.chunk.baggage.lock();
-            baggage.retain(|(item, _)| !self.items.contains(item));
+            let mut attached = self.chunk.attached.lock();
+            attached.retain(|(item, _)| !self.items.contains(item));
         }
     }
 
@@ -360,22 +308,22 @@ mod tests {
     use serde::ser::{Error, Serializer};
 
     /// Brings a descriptor along.
-    struct Brings(Arc<Parcel>);
+    struct Brings(Arc<Attachment>);
 
     impl Serialize for Brings {
         fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-            s.serialize_u64(baggage::load(&self.0).map_err(S::Error::custom)?)
+            s.serialize_u64(scope::attach(&self.0).map_err(S::Error::custom)?)
         }
     }
 
     #[test]
     fn who_brings_ends_goes_alone_and_can_be_let_go_of() {
         let [plain, end] =
-            [0, 1].map(|_| Parcel::new(std::fs::File::open("/dev/null").unwrap().into()));
+            [0, 1].map(|_| Attachment::new(std::fs::File::open("/dev/null").unwrap().into()));
         end.set_end();
         let mut chunk = Chunk::default();
-        for parcel in [&plain, &plain, &end, &plain, &end, &end] {
-            chunk.push(&Brings(parcel.clone())).unwrap();
+        for attachment in [&plain, &plain, &end, &plain, &end, &end] {
+            chunk.push(&Brings(attachment.clone())).unwrap();
         }
         let mut left = Piece::whole(Arc::new(chunk), 0);
         let mut cuts = Vec::new();
@@ -389,8 +337,8 @@ mod tests {
         cuts[1].let_go();
         assert_eq!(Arc::strong_count(&end), 3, "the others have theirs");
         cuts[4].let_go();
-        assert!(cuts[4].parcels().is_empty() && cuts[3].parcels().len() == 1);
-        assert_eq!(cuts[0].parcels().len(), 1);
+        assert!(cuts[4].attachments().is_empty() && cuts[3].attachments().len() == 1);
+        assert_eq!(cuts[0].attachments().len(), 1);
     }
 
     struct Refuses;
@@ -434,42 +382,5 @@ mod tests {
         let last = piece.cut(9, 1);
         assert_eq!(items(&last), encoded[3..], "at least one, however large");
         assert_eq!(piece.len(), 0);
-    }
-
-    #[test]
-    fn ends_are_the_same_with_and_without_a_list() {
-        for lengths in [
-            vec![],
-            vec![3; 9],
-            vec![3, 3, 3, 4, 3],
-            vec![5, 2],
-            vec![0, 0, 7],
-        ] {
-            let mut ends = Ends::default();
-            let mut at = 0;
-            let all: Vec<usize> = lengths.iter().map(|length| (at += length, at).1).collect();
-            all.iter().for_each(|end| ends.push(*end));
-            for count in 0..=all.len() {
-                let end = count.checked_sub(1).map_or(0, |last| all[last]);
-                assert_eq!(ends.end(count), end, "{lengths:?}");
-                for most in 0..at + 2 {
-                    let fit = all[count..].iter().filter(|one| **one <= most).count();
-                    assert_eq!(ends.fit(count..all.len(), most), fit, "{lengths:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn items_of_one_length_lie_at_equal_distances() {
-        for length in [0, 3, 0x7f, 0x80, 3_000] {
-            let mut chunk = Chunk::default();
-            (0..100).for_each(|_| chunk.push(&vec![7u8; length]).unwrap());
-            assert!(chunk.ends.list.is_empty(), "{length}: nothing to note");
-            let mut reader = wire::Reader(chunk.bytes());
-            let items: Vec<_> = std::iter::from_fn(|| reader.bytes()).collect();
-            let expected = postcard::to_stdvec(&vec![7u8; length]).unwrap();
-            assert!(items.len() == 100 && items.iter().all(|item| *item == expected));
-        }
     }
 }

@@ -15,16 +15,17 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::baggage::{self, Loaded, Packed};
+use super::attachments::Packed;
 use super::chunk::Chunk;
+use super::codec::{self, explain};
 use super::driver::Shared;
-use super::job::{Context, Work};
-use super::loan;
+use super::job::{Context, Counter, Work};
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::raw_call;
 use super::sched::Initializer;
-use super::sink::{Many, One, explain};
+use super::scope::{self, Encoding};
+use super::sink::{Many, One};
 use super::wire::CodeRef;
 use crate::record;
 use crate::task::{
@@ -40,21 +41,16 @@ pub(crate) struct Wishes {
     pub(crate) chunk: Option<usize>,
     pub(crate) name: Option<String>,
     /// Who watches it.
-    #[cfg(feature = "indicatif")]
-    pub(crate) counter: Option<super::counted::Counter>,
+    pub(crate) counter: Option<Counter>,
 }
 
 impl Wishes {
     pub(crate) fn apply(&self, work: Work) -> Work {
-        #[cfg(feature = "indicatif")]
-        let work = match &self.counter {
-            Some(counter) => counter.watch(work),
-            None => work,
-        };
         Work {
             timeout: self.timeout,
             retry: self.retry,
             chunk: self.chunk,
+            counter: self.counter.clone(),
             ..work
         }
     }
@@ -83,7 +79,7 @@ impl Client {
         arg: A,
         f: fn(A) -> R,
     ) -> Task<R> {
-        let call = loan::lending(&self.shared.lots, || encode(&arg, f, Chunk::lending()));
+        let call = encode(&arg, f, Chunk::lending(&self.shared.buffer));
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
         match call {
@@ -128,12 +124,11 @@ impl Client {
             work: wishes.apply(work),
         };
         // The refused promise is dropped: `Closed`.
-        if self.shared.mailbox.push([submit]).is_ok() {
-            let feed = || self.feed(id, items, wishes.chunk, || task.is_finished());
-            if let Err(panic) = loan::lending(&self.shared.lots, feed) {
-                task.cancel();
-                panic.resume();
-            }
+        if self.shared.mailbox.push([submit]).is_ok()
+            && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())
+        {
+            task.cancel();
+            panic.resume();
         }
         task
     }
@@ -172,12 +167,8 @@ impl Client {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let (bytes, loaded) = pack(common)?;
         let common = Context {
-            packed: Arc::new(Packed {
-                bytes,
-                parcels: loaded.map_or_else(Vec::new, |cargo| cargo.parcels),
-            }),
+            packed: Arc::new(pack(common)?),
             type_name: type_name::<C>(),
         };
         let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
@@ -206,7 +197,7 @@ impl Client {
             }]);
             base = next;
         };
-        let mut chunk = Chunk::lending();
+        let mut chunk = Chunk::lending(&self.shared.buffer);
         // The first chunks are small: the workers should not wait for the whole.
         // (And the later ones no larger than what is still in the cache when it is sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
@@ -225,8 +216,7 @@ impl Client {
                 if chunk.len() >= most || chunk.is_full() {
                     let more = if 2 * most <= limit { 2 } else { 1 };
                     most *= more;
-                    let next = Chunk::with_room(more * chunk.bytes().len());
-                    send(std::mem::replace(&mut chunk, next), false, None);
+                    send(chunk.take(more), false, None);
                 }
             }
             Ok(true)
@@ -314,9 +304,12 @@ pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), T
 }
 
 /// Encodes what is no item of a pool; a panic is an error, as there.
-pub(crate) fn pack<T: Serialize>(value: &T) -> Result<(Vec<u8>, Loaded), TaskError> {
-    let (bytes, loaded) = panic::catch(|| baggage::packing(|| postcard::to_stdvec(value)))?;
-    Ok((bytes.map_err(unencodable::<T>)?, loaded))
+pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Packed, TaskError> {
+    let (mut bytes, mut encoding) = (Vec::new(), Encoding::new(None));
+    let encode = || scope::encoding(&mut encoding, || codec::encode(value, &mut bytes));
+    panic::catch(encode)?.map_err(unencodable::<T>)?;
+    let attachments = encoding.map_or_else(Vec::new, |own| own.attachments);
+    Ok(Packed { bytes, attachments })
 }
 
 /// A job of one chunk, for the driver.

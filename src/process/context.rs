@@ -14,8 +14,9 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use super::baggage::{self, Bag};
-use super::sink::decode;
+use super::attachments::Bag;
+use super::codec::decode;
+use super::scope;
 use crate::task::panic::{self, Panic};
 
 /// One of them.
@@ -48,7 +49,7 @@ impl Contexts {
         let context = self.0.get_mut(&id).ok_or_else(missing)?;
         if let Context::Encoded(bytes, bag) = context {
             let bag = std::mem::take(bag);
-            let decoded = panic::catch(|| baggage::unpacking(bag, || decode::<C>(bytes)).0);
+            let decoded = panic::catch(|| scope::decoding(bag, None, || decode::<C>(bytes)).0);
             *context = match decoded {
                 Ok(Ok(value)) => Context::Value(Box::new(value)),
                 Ok(Err(detail)) => Context::Broken(detail),
@@ -82,7 +83,7 @@ mod tests {
     use serde::de::{Deserialize, Deserializer, Error};
 
     use super::*;
-    use crate::process::baggage::{Arrivals, Parcel};
+    use crate::process::attachments::{self, Arrivals, Attachment};
 
     /// Takes what has come along, and panics.
     #[derive(Debug)]
@@ -91,7 +92,7 @@ mod tests {
     impl<'de> Deserialize<'de> for Fragile {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let number = u64::deserialize(deserializer)?;
-            let _taken = baggage::unload(number).map_err(D::Error::custom)?;
+            let _taken = scope::attached(number).map_err(D::Error::custom)?;
             panic!("reading panics");
         }
     }
@@ -100,8 +101,13 @@ mod tests {
     fn bag() -> (Bag, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (kept, travels) = UnixStream::pair().unwrap();
-        let parcels = [Parcel::new(travels.into())];
-        let sent = baggage::send(&ours, &[IoSlice::new(b"x")], &parcels, SendFlags::empty());
+        let attachments = [Attachment::new(travels.into())];
+        let sent = attachments::send(
+            &ours,
+            &[IoSlice::new(b"x")],
+            &attachments,
+            SendFlags::empty(),
+        );
         assert_eq!(sent, Ok(1));
         let mut arrivals = Arrivals::default();
         let received = arrivals.receive(&theirs, &mut [0; 8], RecvFlags::empty());
@@ -126,7 +132,7 @@ mod tests {
         let mut byte = [0u8; 1];
         let read = rustix::net::recv(&kept, &mut byte[..], RecvFlags::DONTWAIT);
         assert_eq!(read.map(|(_, count)| count), Ok(0), "it is closed");
-        assert!(baggage::unload(7).is_err(), "nothing of it is left here");
+        assert!(scope::attached(7).is_err(), "nothing of it is left here");
         contexts.forget(3);
         assert!(contexts.get::<Fragile>(3).is_err());
     }

@@ -46,11 +46,11 @@ use super::crew::State;
 use super::forward::Forward;
 use super::job::{Job, Values};
 use super::link::{self, Link, Received};
-use super::loan::{Lending, Lots};
 use super::mailbox::{Mail, Mailbox};
 use super::memory::OomKills;
 use super::readers::{Chore, Part, Readers, Reading, Speaker, place};
 use super::sched::{Action, How, Policy, Sched};
+use super::shared_buffer::{Lending, PoolBuffer};
 use super::shortcut::Watching;
 use super::stats::Counters;
 use super::stuck::Late;
@@ -108,7 +108,7 @@ pub(crate) struct Shared {
     pub(crate) watching: Watching,
     pub(crate) readers: Readers,
     /// Where large arguments lie.
-    pub(crate) lots: Arc<Lots>,
+    pub(crate) buffer: Arc<PoolBuffer>,
 }
 
 impl Shared {
@@ -121,7 +121,7 @@ impl Shared {
             engine: Mutex::new(None),
             watching: Watching::new(),
             readers: Readers::default(),
-            lots: Arc::new(Lots::new()),
+            buffer: Arc::new(PoolBuffer::new()),
         })
     }
 }

@@ -135,7 +135,7 @@ fn enter(place: fn() -> Result<(), &'static str>) {
         (Err(_), None) => {}
         (place, Some(ours)) => {
             if let Err(why) = place.and_then(|()| acceptable()) {
-                worker::ends("begin", &why);
+                sys::worker::ends("begin", &why);
             }
             if ROLE.set(Role { depth }).is_ok() {
                 sys::worker::forget_variable(VARIABLE);

@@ -29,7 +29,6 @@ use super::chunk::Chunk;
 use super::client::{Client, Wishes, push};
 use super::driver::Shared;
 use super::job::Work;
-use super::loan;
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::results::{Each, Inbox, Next};
@@ -116,7 +115,7 @@ where
             start: Some((wishes, code)),
             items: Some(items.into_iter()),
             panicked: None,
-            chunk: Chunk::lending(),
+            chunk: Chunk::lending(&client.shared.buffer),
             base: 0,
             taken: 0,
             given: 0,
@@ -229,11 +228,10 @@ where
             return;
         };
         let room = self.free();
-        let lots = self.shared.lots.clone();
         let outcome = carry(|| {
             for _ in 0..room {
                 let item = items.next()?;
-                loan::lending(&lots, || self.push(&item));
+                self.push(&item);
             }
             Some(items)
         });
@@ -291,7 +289,7 @@ where
 
     /// Sends what has been encoded; `sealed`: the last of it.
     fn send(&mut self, sealed: bool) {
-        let chunk = std::mem::replace(&mut self.chunk, Chunk::lending());
+        let chunk = self.chunk.take(1);
         let base = self.base;
         self.base += chunk.len();
         if chunk.is_empty() && !sealed {

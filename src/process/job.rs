@@ -26,10 +26,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::baggage::Packed;
+use super::attachments::Packed;
 use super::chunk::Piece;
-use super::loan::Lending;
+use super::shared_buffer::Lending;
 use super::wire::CodeRef;
+use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{TaskError, panic};
 
 /// Decoded values: a `Vec` of the job's results.
@@ -92,6 +93,9 @@ impl Context {
     }
 }
 
+/// How many items of a job have ended, for a progress bar.
+pub(crate) type Counter = Arc<AtomicU64>;
+
 /// What is to be done, and how.
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
@@ -105,6 +109,7 @@ pub(crate) struct Work {
     /// How many items go into a frame, if somebody has said so.
     pub(crate) chunk: Option<usize>,
     pub(crate) context: Option<Context>,
+    pub(crate) counter: Option<Counter>,
 }
 
 impl Work {
@@ -118,6 +123,7 @@ impl Work {
             retry: 0,
             chunk: None,
             context: None,
+            counter: None,
         }
     }
 }
@@ -218,6 +224,14 @@ impl Job {
         let starts = self.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
         (*starts, *starts <= self.work.retry)
+    }
+
+    /// So many items have ended, in a value or in an error that is only theirs.
+    pub(crate) fn answer(&mut self, items: u64) {
+        self.answered += items;
+        if let Some(counter) = &self.work.counter {
+            counter.fetch_add(items, Ordering::Relaxed);
+        }
     }
 
     /// Takes out everything that waits: it will not be sent.

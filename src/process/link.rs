@@ -38,7 +38,7 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::baggage::{self, Arrivals, Bag, Packed, Parcel};
+use super::attachments::{self, Arrivals, Attachment, Bag, Packed};
 use super::builder::{Settings, WorkerStdout};
 use super::chunk::Piece;
 use super::crew::LEAVE_LIMIT;
@@ -49,7 +49,7 @@ use super::output::Output;
 use super::ring;
 use super::stuck::Looks;
 use super::tray::{Posted, Tray};
-use super::wire;
+use super::wire::{self, Frame};
 use crate::loom::atomic::{Ordering, fence};
 use crate::sys::image::image;
 use crate::sys::large_pages;
@@ -74,7 +74,7 @@ const SIGABRT: i32 = 6;
 /// One frame on its way to the worker.
 struct Outgoing {
     /// What goes with the first byte.
-    parcels: Vec<Arc<Parcel>>,
+    attachments: Vec<Arc<Attachment>>,
     head: Vec<u8>,
     body: Body,
     sent: usize,
@@ -97,18 +97,18 @@ impl Body {
     }
 
     /// What the worker must have mapped for it.
-    fn home(&self) -> Option<&Arc<Parcel>> {
+    fn home(&self) -> Option<&Arc<Attachment>> {
         match self {
             Self::Items(piece) => piece.home(),
             Self::None | Self::Context(_) => None,
         }
     }
 
-    fn parcels(&self) -> Vec<Arc<Parcel>> {
+    fn attachments(&self) -> Vec<Arc<Attachment>> {
         match self {
             Self::None => Vec::new(),
-            Self::Items(piece) => piece.parcels(),
-            Self::Context(packed) => packed.parcels.clone(),
+            Self::Items(piece) => piece.attachments(),
+            Self::Context(packed) => packed.attachments.clone(),
         }
     }
 }
@@ -314,7 +314,8 @@ impl Link {
 
     /// The first frame, and the descriptors of ledger and bell and its end of the lifeline with it. It fits into the empty socket.
     fn welcome(&mut self, memory: u64, lifeline: &OwnedFd) -> io::Result<()> {
-        let frame = wire::welcome(image().name(), memory);
+        let copy = image().name().as_bytes();
+        let frame = Frame::Welcome { copy, memory }.head(0);
         let descriptors = [self.ledger.memory(), self.bell.as_fd(), lifeline.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -347,35 +348,38 @@ impl Link {
     /// that stands there, so nobody waits for room in the socket.
     pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut body: Body) -> bool {
         let first = self.outgoing.is_empty();
-        let parcels = body.parcels();
+        let attachments = body.attachments();
         if let (Some(home), false) = (body.home(), self.has_home) {
             self.has_home = true;
             self.outgoing.push_back(Outgoing {
-                parcels: vec![home.clone()],
-                head: wire::home(),
+                attachments: vec![home.clone()],
+                head: Frame::Home.head(0),
                 body: Body::None,
                 sent: 0,
             });
         }
-        if self.outgoing.is_empty() && parcels.is_empty() {
+        if self.outgoing.is_empty() && attachments.is_empty() {
             let tray = Tray::new(self.ledger.tray());
             match tray.post(&mut self.tail, self.place, [&head, body.bytes()]) {
                 Posted::Yes => return false,
-                Posted::Asleep => (head, body) = (wire::nudge(), Body::None),
+                Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::None),
                 Posted::No => {}
             }
         }
-        if !parcels.is_empty() {
-            let numbers: Vec<u64> = parcels.iter().map(|parcel| parcel.id()).collect();
+        if !attachments.is_empty() {
+            let numbers: Vec<u64> = attachments
+                .iter()
+                .map(|attachment| attachment.id())
+                .collect();
             self.outgoing.push_back(Outgoing {
-                parcels,
-                head: wire::bag(&numbers),
+                attachments,
+                head: Frame::Bag(numbers).head(0),
                 body: Body::None,
                 sent: 0,
             });
         }
         self.outgoing.push_back(Outgoing {
-            parcels: Vec::new(),
+            attachments: Vec::new(),
             head,
             body,
             sent: 0,
@@ -390,8 +394,8 @@ impl Link {
         }
         Tray::new(self.ledger.tray()).remind(self.tail);
         self.outgoing.push_back(Outgoing {
-            parcels: Vec::new(),
-            head: wire::nudge(),
+            attachments: Vec::new(),
+            head: Frame::Nudge.head(0),
             body: Body::None,
             sent: 0,
         });
@@ -414,14 +418,14 @@ impl Link {
         let mut crowded = self.crowded.take();
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
-            let mut parcels: &[Arc<Parcel>] = &[];
+            let mut attachments: &[Arc<Attachment>] = &[];
             let mut count = 0;
             for (frame, parts) in self.outgoing.iter().zip(parts.chunks_exact_mut(2)) {
-                if !frame.parcels.is_empty() && frame.sent == 0 {
+                if !frame.attachments.is_empty() && frame.sent == 0 {
                     if count > 0 {
                         break; // they go with the first byte of a message
                     }
-                    parcels = &frame.parcels;
+                    attachments = &frame.attachments;
                 }
                 count += 2;
                 let head = frame.sent.min(frame.head.len());
@@ -432,7 +436,7 @@ impl Link {
             let fault = self.faults.pop_front();
             #[cfg(not(test))]
             let fault = None;
-            let send = || baggage::send(&self.socket, &parts[..count], parcels, flags);
+            let send = || attachments::send(&self.socket, &parts[..count], attachments, flags);
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.place += sent as u64;

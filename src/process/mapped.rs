@@ -10,10 +10,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
 
-use super::baggage::{self, Parcel};
+use super::attachments::Attachment;
 use crate::loom::Mutex;
 use crate::sys::segment::{Kind, Segment};
 
@@ -34,7 +34,7 @@ fn table() -> &'static Table {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     segment: Segment,
-    parcel: Arc<Parcel>,
+    attachment: Arc<Attachment>,
     key: Key,
     grain: Grain,
 }
@@ -42,34 +42,28 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// New memory with a copy of `bytes`, which never changes.
     pub(crate) fn fixed(bytes: &[u8]) -> io::Result<Arc<Self>> {
-        let (memory, segment) = Segment::fixed(bytes)?;
-        let parcel = Parcel::new(memory);
-        let key = key(&parcel)?;
-        Self::keep(segment, parcel, key, 0)
+        Self::made(Segment::fixed(bytes)?, 0)
     }
 
     /// New memory, all zero, for atomics of `grain` bytes each.
     pub(crate) fn live(length: usize, grain: Grain) -> io::Result<Arc<Self>> {
-        let (memory, segment) = Segment::live(length)?;
-        let parcel = Parcel::new(memory);
-        let key = key(&parcel)?;
-        Self::keep(segment, parcel, key, grain)
+        Self::made(Segment::live(length)?, grain)
     }
 
-    /// Takes it along with what is being encoded. Returns its number there.
-    pub(crate) fn load(&self) -> Result<u64, String> {
-        baggage::load(&self.parcel)
+    fn made((memory, segment): (OwnedFd, Segment), grain: Grain) -> io::Result<Arc<Self>> {
+        let attachment = Attachment::new(memory);
+        let key = key(&attachment)?;
+        Self::keep(segment, attachment, key, grain)
     }
 
-    /// What came as `number` with what is being decoded: something for atomics of `grain` bytes, or what
-    /// never changes (0).
-    pub(crate) fn unload(number: u64, grain: Grain) -> Result<Arc<Self>, String> {
-        let parcel = baggage::unload(number)?;
-        Self::open(parcel, grain).map_err(|error| baggage::said(&error.to_string()))
+    /// What travels.
+    pub(crate) fn attachment(&self) -> &Arc<Attachment> {
+        &self.attachment
     }
 
-    fn open(parcel: Arc<Parcel>, grain: Grain) -> io::Result<Arc<Self>> {
-        let key = key(&parcel)?;
+    /// What came with `attachment`: something for atomics of `grain` bytes, or what never changes (0).
+    pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
+        let key = key(&attachment)?;
         let known = table().lock().get(&key).and_then(Weak::upgrade);
         if let Some(known) = known {
             return known.as_grain(grain);
@@ -78,19 +72,19 @@ impl Mapped {
             0 => Kind::Fixed,
             _ => Kind::Live,
         };
-        let segment = Segment::open(parcel.as_fd(), kind)?;
-        Self::keep(segment, parcel, key, grain)
+        let segment = Segment::open(attachment.as_fd(), kind)?;
+        Self::keep(segment, attachment, key, grain)
     }
 
     fn keep(
         segment: Segment,
-        parcel: Arc<Parcel>,
+        attachment: Arc<Attachment>,
         key: Key,
         grain: Grain,
     ) -> io::Result<Arc<Self>> {
         let new = Arc::new(Self {
             segment,
-            parcel,
+            attachment,
             key,
             grain,
         });
@@ -136,8 +130,8 @@ impl Drop for Mapped {
     }
 }
 
-fn key(parcel: &Parcel) -> io::Result<Key> {
-    let stat = rustix::fs::fstat(parcel)?;
+fn key(attachment: &Attachment) -> io::Result<Key> {
+    let stat = rustix::fs::fstat(attachment)?;
     Ok((stat.st_dev, stat.st_ino))
 }
 
@@ -145,8 +139,8 @@ fn key(parcel: &Parcel) -> io::Result<Key> {
 mod tests {
     use super::*;
 
-    fn again(mapped: &Mapped) -> Arc<Parcel> {
-        Parcel::new(mapped.parcel.as_fd().try_clone_to_owned().unwrap())
+    fn again(mapped: &Mapped) -> Arc<Attachment> {
+        Attachment::new(mapped.attachment.as_fd().try_clone_to_owned().unwrap())
     }
 
     #[test]
@@ -156,12 +150,12 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &same));
         let other = Mapped::fixed(b"hello").unwrap();
         assert!(!Arc::ptr_eq(&one, &other));
-        let (key, parcel) = (one.key, again(&one));
+        let (key, attachment) = (one.key, again(&one));
         drop(one);
         assert!(table().lock().contains_key(&key), "it has another user");
         drop(same);
         assert!(!table().lock().contains_key(&key));
-        let later = Mapped::open(parcel, 0).unwrap();
+        let later = Mapped::open(attachment, 0).unwrap();
         assert_eq!(later.segment().length(), 5);
         assert!(Mapped::open(again(&later), 8).is_err());
         let words = Mapped::live(64, 8).unwrap();

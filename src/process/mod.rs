@@ -16,10 +16,10 @@
 //!
 //! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
-//! the language of both sides; `chunk` the arguments in it, written by `encoder` and `flavor`. What does not fit into bytes
-//! goes beside them: descriptors (`baggage`), and large numbers (`bulk`), which are lent (`loan`, and `ring` for the way back). Small frames
+//! the language of both sides; `chunk` the arguments in it, written and read by `codec`. What does not fit into bytes
+//! goes beside them (`scope`): descriptors (`attachments`), and large numbers (`bulk`), which are lent (`shared_buffer`, and `ring` for the way back). Small frames
 //! for a worker that is awake lie in a `tray`. `sched` decides, with `job` and
-//! `crew` (and `numbered`) as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
+//! `crew` as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
 //! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
 //! function again.
 //! `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
@@ -43,7 +43,7 @@
 //!
 //! Linux only so far.
 
-mod baggage;
+mod attachments;
 mod batch;
 mod builder;
 mod bulk;
@@ -52,17 +52,13 @@ pub mod channel;
 mod chunk;
 mod client;
 mod clock;
+mod codec;
 mod context;
-#[cfg(feature = "indicatif")]
-mod counted;
 mod crew;
-mod depth;
 mod driver;
 mod driving;
-mod encoder;
 mod entry;
 mod error;
-mod flavor;
 mod forward;
 #[cfg(loom)]
 #[doc(hidden)]
@@ -71,7 +67,6 @@ pub mod gate_model;
 mod imap;
 mod job;
 mod link;
-mod loan;
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/loan_model.rs"]
@@ -79,7 +74,6 @@ pub mod loan_model;
 mod mailbox;
 mod mapped;
 mod memory;
-mod numbered;
 mod output;
 mod own_process;
 mod pool;
@@ -93,7 +87,9 @@ mod readers;
 mod results;
 mod ring;
 mod sched;
+mod scope;
 mod shared;
+mod shared_buffer;
 mod shortcut;
 #[cfg(loom)]
 #[doc(hidden)]
@@ -113,11 +109,11 @@ mod worker;
 pub use builder::{ProcessPoolBuilder, WorkerStdout};
 pub use bulk::Bulk;
 pub use channel::channel;
-#[cfg(feature = "indicatif")]
-pub(crate) use counted::Counter;
 pub use entry::init;
 pub use error::PoolError;
 pub use imap::{Imap, ImapStream};
+#[cfg(feature = "indicatif")]
+pub(crate) use job::Counter;
 pub use own_process::{Process, ProcessBuilder};
 pub use pool::ProcessPool;
 pub use portable::Portable;

@@ -90,7 +90,7 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
 
     /// What has ended is added up in `counter`.
     #[cfg(feature = "indicatif")]
-    pub(crate) fn counted(mut self, counter: &super::counted::Counter) -> Self {
+    pub(crate) fn counted(mut self, counter: &super::job::Counter) -> Self {
         self.wishes.counter = Some(counter.clone());
         self
     }

@@ -28,7 +28,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
-use super::sink::{decode, explain};
+use super::codec::{decode, explain};
 use super::wire::{CodeRef, CodecOf};
 use crate::sys::image::image;
 use crate::task::panic;

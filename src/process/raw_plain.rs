@@ -32,7 +32,6 @@ use std::sync::atomic::{
     AtomicU64, AtomicUsize, Ordering,
 };
 
-use super::baggage;
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::sys::large_pages;
@@ -187,15 +186,13 @@ pub(crate) struct View<T> {
 
 impl<T> View<T> {
     /// The first `bytes` bytes of `mapped`, if they are whole elements and there are so many.
-    pub(crate) fn new(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, String> {
+    pub(crate) fn new(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > mapped.segment().length() {
-            return Err(baggage::said("there is less shared memory than it says"));
+            return Err("there is less shared memory than it says");
         }
         if !bytes.is_multiple_of(size_of::<T>()) {
-            return Err(baggage::said(
-                "there is no whole number of elements in its memory",
-            ));
+            return Err("there is no whole number of elements in its memory");
         }
         Ok(Self {
             mapped,

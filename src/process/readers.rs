@@ -32,11 +32,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::baggage::{self, Bag};
+use super::attachments::Bag;
 use super::driver::{Deputy, Shared};
 use super::job::{Read, Values};
-use super::loan::{self, Source};
-use super::wire;
+use super::scope;
+use super::shared_buffer::Lending;
 use crate::helper;
 use crate::loom::Mutex;
 use crate::sys::ledger::Ledger;
@@ -138,14 +138,10 @@ impl Reading {
             std::mem::take(&mut self.bag),
             std::mem::take(&mut self.lent),
         );
-        let read = || baggage::unpacking(bag, || (self.read)(bytes, most));
-        let value = wire::value(bytes).map_or(&[][..], |(value, _)| value);
-        let ((taken, values), bag) = match &self.speaker {
-            Some(Speaker { ledger, .. }) => {
-                loan::reading(&lent, value, || Source::Area(ledger.clone()), read)
-            }
-            None => read(),
-        };
+        let ledger = self.speaker.as_ref().map(|speaker| &speaker.ledger);
+        let list = &lent;
+        let missing = Lending { list, ledger }.missing(bytes);
+        let ((taken, values), bag) = scope::decoding(bag, missing, || (self.read)(bytes, most));
         self.bag = bag;
         let first = self.first + self.done;
         self.at += taken.used;

@@ -15,9 +15,10 @@ use std::task::Waker;
 
 use serde::de::DeserializeOwned;
 
+use super::codec::decode;
 use super::job::{Read, Sink, Taken, Values};
-use super::loan::Lending;
-use super::sink::{decode, own, reader, take_values, undecodable};
+use super::shared_buffer::Lending;
+use super::sink::{own, reader, take_values, undecodable};
 use crate::loom::Mutex;
 use crate::task::{TaskError, panic};
 

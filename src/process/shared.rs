@@ -2,7 +2,7 @@
 //!
 //! **Job.** Both stand for a memfd (`sys::segment`) that this process has mapped (`mapped`). As a
 //! part of an argument or a result they are two numbers, and a descriptor that travels beside
-//! them (`baggage`): which of the descriptors, and how many bytes. The receiver checks both
+//! them (`attachments`): which of the descriptors, and how many bytes. The receiver checks both
 //! against what it got, and maps it, unless it has it already.
 //!
 //! Where the system refuses the memory, `from` does not fail: the numbers stay in this process's
@@ -24,9 +24,9 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::baggage;
 use super::mapped::Mapped;
 use super::raw_plain::{Plain, PlainAtomic, View, bytes_of};
+use super::scope;
 
 /// Where the elements are.
 enum Home<T> {
@@ -168,9 +168,9 @@ impl<T: Plain> fmt::Debug for Shared<T> {
 impl<T: Plain> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let number = match &self.0 {
-            Home::Shared(view) => view.mapped().load(),
+            Home::Shared(view) => scope::attach(view.mapped().attachment()),
             Home::Own(own) => match Mapped::fixed(bytes_of(own)) {
-                Ok(mapped) => mapped.load(),
+                Ok(mapped) => scope::attach(mapped.attachment()),
                 Err(error) => Err(no_memory(&error)),
             },
         };
@@ -181,9 +181,8 @@ impl<T: Plain> Serialize for Shared<T> {
 
 impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (number, bytes) = <(u64, u64)>::deserialize(deserializer)?;
-        let mapped = Mapped::unload(number, 0).map_err(D::Error::custom)?;
-        let view = View::new(mapped, bytes).map_err(D::Error::custom)?;
+        let names = Deserialize::deserialize(deserializer)?;
+        let view = open(names, 0).map_err(D::Error::custom)?;
         Ok(Self(Home::Shared(view)))
     }
 }
@@ -309,7 +308,7 @@ impl<A: PlainAtomic> fmt::Debug for SharedAtomics<A> {
 impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let number = match &self.0 {
-            Home::Shared(view) => view.mapped().load(),
+            Home::Shared(view) => scope::attach(view.mapped().attachment()),
             Home::Own(_) => Err(no_memory(&io::ErrorKind::OutOfMemory.into())),
         };
         let number = number.map_err(S::Error::custom)?;
@@ -319,13 +318,20 @@ impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
 
 impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (number, bytes) = <(u64, u64)>::deserialize(deserializer)?;
-        let mapped = Mapped::unload(number, size_of::<A>()).map_err(D::Error::custom)?;
-        let view = View::new(mapped, bytes).map_err(D::Error::custom)?;
+        let names = Deserialize::deserialize(deserializer)?;
+        let view = open(names, size_of::<A>()).map_err(D::Error::custom)?;
         Ok(Self(Home::Shared(view)))
     }
 }
 
+/// What came as a number, with so many bytes: for atomics of `grain` bytes, or what never changes (0).
+fn open<T>((number, bytes): (u64, u64), grain: usize) -> Result<View<T>, String> {
+    let attachment = scope::attached(number)?;
+    let mapped =
+        Mapped::open(attachment, grain).map_err(|error| scope::said(&error.to_string()))?;
+    View::new(mapped, bytes).map_err(scope::said)
+}
+
 fn no_memory(error: &io::Error) -> String {
-    baggage::said(&format!("there was no memory to share: {error}"))
+    scope::said(&format!("there was no memory to share: {error}"))
 }

@@ -10,14 +10,12 @@ use std::any::type_name;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use postcard::de_flavors::{Flavor, Slice};
 use serde::de::DeserializeOwned;
 
-use super::baggage;
 use super::bulk::Bulk;
-use super::depth::{self, Bytes};
+use super::codec::decode;
 use super::job::{Read, Sink, Taken, Values};
-use super::loan::{self, Lending};
+use super::shared_buffer::Lending;
 use super::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
@@ -122,74 +120,6 @@ pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
 fn unwanted<T: Send + 'static>(holds: bool, values: Option<T>) -> Option<Values> {
     let values: Values = Box::new(values.filter(|_| holds)?);
     Some(values)
-}
-
-/// Decodes a value, all of it.
-#[inline(always)]
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    if bytes.len() <= depth::SHORT {
-        return decode_from(bytes, Slice::new(bytes));
-    }
-    decode_long(bytes)
-}
-
-#[inline(never)]
-fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    decode_from(bytes, Bytes::new(bytes))
-}
-
-#[inline(always)]
-fn decode_from<'de, T, F>(bytes: &'de [u8], from: F) -> Result<T, String>
-where
-    T: DeserializeOwned,
-    F: Flavor<'de, Remainder = &'de [u8]> + 'de,
-{
-    baggage::fresh();
-    // (In place, where the compiler sees it: `take_from_bytes` is a call.)
-    let mut deserializer = postcard::Deserializer::from_flavor(from);
-    let value = T::deserialize(&mut deserializer).map_err(explain)?;
-    match deserializer.finalize() {
-        Ok([]) if loan::is_unread(bytes) => Err(unread()),
-        Ok([]) => Ok(value),
-        Ok(rest) => Err(left_over(rest.len())),
-        Err(error) => Err(explain(error)),
-    }
-}
-
-#[cold]
-fn left_over(bytes: usize) -> String {
-    format!(
-        "{bytes} bytes were left over: its `Serialize` and `Deserialize` do not agree on what there is to read"
-    )
-}
-
-#[cold]
-fn unread() -> String {
-    "its `Serialize` writes a large `Bulk`, and its `Deserialize` reads something else there"
-        .to_owned()
-}
-
-/// The codec's errors, with what usually is behind them.
-#[cold]
-pub(crate) fn explain(error: postcard::Error) -> String {
-    use postcard::Error::{
-        SerdeDeCustom, SerdeSerCustom, SerializeBufferFull, SerializeSeqLengthUnknown,
-        WontImplement,
-    };
-    let words = baggage::words();
-    match error {
-        WontImplement => format!(
-            "{error} (the codec does not describe itself: no `untagged`, `deserialize_any`)"
-        ),
-        SerializeSeqLengthUnknown => {
-            format!("{error} (no `flatten`, no iterator of unknown length)")
-        }
-        SerdeSerCustom | SerdeDeCustom => {
-            words.unwrap_or_else(|| format!("{error} (raised by its `Serialize` or `Deserialize`)"))
-        }
-        SerializeBufferFull => words.unwrap_or_else(|| error.to_string()),
-        _ => error.to_string(),
-    }
 }
 
 #[cold]

@@ -132,25 +132,12 @@ impl Tray<'_> {
         asleep.load(Ordering::Relaxed) == 1 && claim().is_ok()
     }
 
-    fn write(&self, mut at: u64, parts: [&[u8]; 2]) {
-        let (mut word, mut filled) = ([0; 8], 0);
-        for part in parts {
-            let mut rest = part;
-            while !rest.is_empty() {
-                let count = rest.len().min(8 - filled);
-                word[filled..filled + count].copy_from_slice(&rest[..count]);
-                rest = &rest[count..];
-                filled += count;
-                if filled == 8 {
-                    self.letters(at)
-                        .store(u64::from_ne_bytes(word), Ordering::Relaxed);
-                    (at, filled) = (at + 1, 0);
-                }
-            }
-        }
-        if filled > 0 {
-            self.letters(at)
-                .store(u64::from_ne_bytes(word), Ordering::Relaxed);
+    fn write(&self, at: u64, parts: [&[u8]; 2]) {
+        for (at, bytes) in (at..).zip(parts.concat().chunks(8)) {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            let word = u64::from_ne_bytes(word);
+            self.letters(at).store(word, Ordering::Relaxed);
         }
     }
 }

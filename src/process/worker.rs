@@ -27,7 +27,6 @@
 //! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
 use std::ffi::CString;
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,15 +39,15 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::baggage::{Arrivals, Bag};
+use super::attachments::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet, QUICK};
 use super::call::{Canceller, calls};
-use super::loan::{self, Back, Source, View};
 use super::memory::Memory;
+use super::shared_buffer::{Back, Missing, Source, View};
 use super::shortcut::LOOK;
 use super::tray::Tray;
-use super::wire::{self, BatchHead, Frame};
-use super::{baggage, entry, raw_call};
+use super::wire::{self, BatchHead, Frame, Record};
+use super::{entry, raw_call, scope};
 use crate::loom::{hint, thread};
 use crate::sys::fork;
 use crate::sys::image::image;
@@ -57,7 +56,7 @@ use crate::sys::ledger::{self, Gates, Pages};
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, hear_all_signals, ignore_broken_pipes, leave};
+use crate::sys::worker::{close_inherited, ends, hear_all_signals, ignore_broken_pipes, leave};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -79,16 +78,6 @@ pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
         Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
         Err(error) => ends("begin", &error),
     }
-}
-
-/// The end of a process that should be a worker and cannot. Nobody reads a protocol that has not begun, or cannot be written;
-/// standard error has readers.
-pub(crate) fn ends(before: &str, why: &dyn fmt::Display) -> ! {
-    let _ = io::Write::write_fmt(
-        &mut io::stderr(),
-        format_args!("trefoil: a worker could not {before}: {why}\n"),
-    );
-    exit(1)
 }
 
 /// What lists of processes show: as much as the kernel takes of `name`, or else of the program's, where it would show `exe`.
@@ -152,7 +141,6 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     watch(inlet.socket.try_clone()?, bell, canceller)?;
     panic::install_hook();
     let back = Back::new(ledger::Area::map(&memory).ok().flatten());
-    loan::serves(&back);
     let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages, back);
     let limit = match inlet.frame() {
         Frame::Welcome { copy, memory } if copy == image().name().as_bytes() => memory,
@@ -160,7 +148,8 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     };
     let memory = (limit > 0).then(|| Memory::limit(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far is no item's
-    outlet.record(&wire::hello(image().name()));
+    let copy = image().name().as_bytes();
+    outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
     Ok((inlet, Desk::new(outlet, calls, memory)))
 }
@@ -180,19 +169,23 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, lent, items } => {
-                desk.outlet.back.borrow_mut().begin();
+                desk.outlet.back.lock().begin();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);
-                let call = || baggage::unpacking(bag, || raw_call::call(code, &mut batch));
-                let (known, bag) = loan::reading(&lent, items, || Source::Home(home.clone()), call);
-                if !known {
+                let missing = Missing::new(&lent, items, || Source::Home(home.clone()));
+                let call = || raw_call::call(code, &mut batch);
+                if !scope::decoding(bag, missing, call).0 {
                     exit(1);
                 }
-                drop(bag);
                 let begun = batch.begun();
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
-                desk.outlet.record(&wire::end(sequence, begun, nanos));
+                let end = Record::End {
+                    sequence,
+                    begun,
+                    nanos,
+                };
+                desk.outlet.record(&end.bytes());
                 // (Before or after others hear of the end, whichever holds them up less.)
                 let (marks, is_watched) = (nanos >= QUICK, desk.outlet.is_watched());
                 if marks && is_watched {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::bar::Bar;
 use super::{WithBar, sealed};
+use crate::loom::atomic::Ordering;
 use crate::process::{Counter, Imap, Portable, ProcessCall, ProcessPool};
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError, Until, wait};
@@ -179,7 +180,7 @@ fn watch<T: Send + 'static>(
     let mut shown = 0;
     loop {
         let (mut done, mut pending) = wait([task], Until::All, Some(PAUSE)).wait();
-        let ended = counter.get();
+        let ended = counter.load(Ordering::Relaxed);
         bar.more(ended - shown);
         shown = ended;
         match (done.pop(), pending.pop()) {

@@ -2,13 +2,13 @@
 //!
 //! **Job.** A large argument that goes through a socket is copied into the kernel and out of it again, and
 //! new memory for it costs a page fault for every few kibibytes. Here it is copied once, into a [`Block`] of its
-//! sender's [`Home`], which the receiver has mapped ([`Sight`]), and from there to where the receiver wants it.
+//! sender's [`Home`], which the receiver has mapped ([`Window`]), and from there to where the receiver wants it.
 //! The pages stay, so the next one finds them there.
 //!
 //! **Protocol.**
 //! 1. A `Home` is a memfd of [`CAPACITY`] bytes, sparse, and one mapping of it. Others get a descriptor that is open
 //!    for reading only, so nobody else maps it to write by accident. (Who wants to can open it anew, by its name in `/proc`.)
-//!    Who has no room for a mapping reads it ([`read`]).
+//!    A receiver that has no room for all of it maps each block by itself.
 //! 2. [`Home::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
 //!    first room that is large enough; reserves what has never been used of it
 //!    (where the machine has no memory left that is an error here, and not a signal later), and fills it. Dropping
@@ -20,12 +20,12 @@
 //! nothing is given back.
 //!
 //! **Invariants.**
-//! - **Y80** A home's and a sight's mapping have `length` bytes, begin at the beginning of a page, lie within their
-//!   file, whose size is sealed, and last as long as the `Home` or `Sight`.
+//! - **Y80** A home's and a window's mapping have `length` bytes, begin at the beginning of a page, lie within their
+//!   file, whose size is sealed, and last as long as the `Home` or `Window`.
 //! - **Y81** A block's bytes are written by `lend` alone, before anybody knows the block. Blocks that are out
 //!   do not overlap: whoever takes one has had the lock on what is free.
 //! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so before it writes.
-//! - **Y83** A home is never read where it is written, and a sight's mapping is accessed as atomics only: whatever
+//! - **Y83** A home is never read where it is written, and a window's mapping is accessed as atomics only: whatever
 //!   is in it then are some numbers. That these are what was lent is a promise of 3, and no `unsafe` rests on it.
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages back, too. A
@@ -44,7 +44,6 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, SealFlags};
-use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::loom::Mutex;
@@ -82,12 +81,17 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(memory: BorrowedFd<'_>, length: usize, protection: ProtFlags) -> io::Result<Self> {
-        let hint = std::ptr::null_mut();
+    fn new(
+        memory: BorrowedFd<'_>,
+        from: usize,
+        length: usize,
+        protection: ProtFlags,
+    ) -> io::Result<Self> {
+        let (hint, from) = (std::ptr::null_mut(), from as u64);
         // SAFETY: Y80: a fresh mapping, at an address that the kernel chooses, aliases no
         // other memory of this process.
         let start =
-            unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
+            unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, from) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, length })
     }
@@ -205,12 +209,17 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// A new one, and what receivers map ([`Sight::open`]): a descriptor that is open for reading only.
+    /// A new one, and what receivers map ([`Window::open`]): a descriptor that is open for reading only.
     pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
         let memory = segment::sparse("trefoil-home", CAPACITY)?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&memory, seals)?;
-        let map = Mapping::new(memory.as_fd(), CAPACITY, ProtFlags::READ | ProtFlags::WRITE)?;
+        let map = Mapping::new(
+            memory.as_fd(),
+            0,
+            CAPACITY,
+            ProtFlags::READ | ProtFlags::WRITE,
+        )?;
         let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let reader = rustix::fs::open(path, flags, Mode::empty())?;
@@ -309,43 +318,32 @@ impl Drop for Block {
 
 /// Another process's home, as this one sees it.
 #[derive(Debug)]
-pub(crate) struct Sight(Mapping);
+pub(crate) struct Window(Mapping);
 
-impl Sight {
-    pub(crate) fn open(reader: BorrowedFd<'_>) -> io::Result<Self> {
+impl Window {
+    /// What lies there in the `range`, which begins where a page does; to the end of its last page.
+    pub(crate) fn open(reader: BorrowedFd<'_>, range: Range<usize>) -> io::Result<Self> {
         let seals = rustix::fs::fcntl_get_seals(reader)?;
-        let length = usize::try_from(rustix::fs::fstat(reader)?.st_size).unwrap_or(0);
-        if !seals.contains(SealFlags::SHRINK) || length == 0 || length > isize::MAX as usize {
-            return Err(io::ErrorKind::InvalidData.into());
+        let size = usize::try_from(rustix::fs::fstat(reader)?.st_size).unwrap_or(0);
+        let whole = range.len().checked_next_multiple_of(page());
+        let fits = |length| {
+            range
+                .start
+                .checked_add(length)
+                .is_some_and(|end| end <= size)
+        };
+        match whole.filter(|length| *length > 0 && fits(*length)) {
+            Some(length) if seals.contains(SealFlags::SHRINK) => {
+                Mapping::new(reader, range.start, length, ProtFlags::READ).map(Self)
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
-        Mapping::new(reader, length, ProtFlags::READ).map(Self)
     }
 
     /// The words that hold `length` bytes at `offset`, whatever is written there; `None` if that is not in it.
     pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[Word]> {
         self.0.words(offset, length)
     }
-}
-
-/// A copy of bytes of another process's home, for who has no room for its mapping.
-pub(crate) fn read(reader: BorrowedFd<'_>, offset: usize, length: usize) -> io::Result<Vec<u8>> {
-    let whole = usize::try_from(rustix::fs::fstat(reader)?.st_size).unwrap_or(0);
-    if whole.checked_sub(offset).is_none_or(|room| length > room) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length)?;
-    bytes.resize(length, 0);
-    let mut at = 0;
-    while at < length {
-        match rustix::io::pread(reader, &mut bytes[at..], (offset + at) as u64) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => at += count,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -362,8 +360,8 @@ mod tests {
         rustix::fs::fstat(reader).unwrap().st_blocks as usize * 512
     }
 
-    fn seen(sight: &Sight, block: &Block, length: usize) -> Vec<u8> {
-        let words = sight.words(block.offset(), length).unwrap().iter();
+    fn seen(window: &Window, block: &Block, length: usize) -> Vec<u8> {
+        let words = window.words(block.offset(), length).unwrap().iter();
         let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
         bytes.take(length).collect()
     }
@@ -371,11 +369,11 @@ mod tests {
     #[test]
     fn blocks_lie_side_by_side_and_are_used_again() {
         let (home, reader) = home();
-        let sight = Sight::open(reader.as_fd()).unwrap();
+        let window = Window::open(reader.as_fd(), 0..CAPACITY).unwrap();
         let one = home.lend(b"one").unwrap();
         let two = home.lend(&[2; 10_000]).unwrap();
-        assert_eq!(seen(&sight, &one, 3), b"one");
-        assert_eq!(seen(&sight, &two, 10_000), [2; 10_000]);
+        assert_eq!(seen(&window, &one, 3), b"one");
+        assert_eq!(seen(&window, &two, 10_000), [2; 10_000]);
         assert_eq!((one.offset(), two.offset()), (0, page()));
         drop(one);
         let three = home.lend(&vec![3; page()]).unwrap();
@@ -403,48 +401,47 @@ mod tests {
         assert!(home.lend(b"no room").is_none() && resident(&reader) >= CAPACITY);
         drop(all);
         assert!(resident(&reader) <= KEPT);
-        let sight = Sight::open(reader.as_fd()).unwrap();
-        assert_eq!(seen(&sight, &home.lend(&large).unwrap(), MOST), large);
+        let window = Window::open(reader.as_fd(), 0..CAPACITY).unwrap();
+        assert_eq!(seen(&window, &home.lend(&large).unwrap(), MOST), large);
     }
 
     #[test]
     fn others_see_it_and_cannot_write() {
         let (home, reader) = home();
         let block = home.lend(&[7; 5_000]).unwrap();
-        let sight = Sight::open(reader.as_fd()).unwrap();
-        assert_eq!(seen(&sight, &block, 5_000), [7; 5_000]);
+        let window = Window::open(reader.as_fd(), 0..CAPACITY).unwrap();
+        assert_eq!(seen(&window, &block, 5_000), [7; 5_000]);
         for (offset, length) in [
             (4, 1),
             (0, CAPACITY + 1),
             (CAPACITY, 1),
             (usize::MAX & !7, 1),
         ] {
-            assert!(sight.words(offset, length).is_none());
+            assert!(window.words(offset, length).is_none());
         }
-        assert_eq!(sight.words(0, CAPACITY).unwrap().len(), CAPACITY / 8);
+        assert_eq!(window.words(0, CAPACITY).unwrap().len(), CAPACITY / 8);
         let write = ProtFlags::READ | ProtFlags::WRITE;
-        assert!(Mapping::new(reader.as_fd(), CAPACITY, write).is_err());
-        assert_eq!(
-            read(reader.as_fd(), block.offset(), 5_000).unwrap(),
-            [7; 5_000]
-        );
-        for (offset, length) in [(0, CAPACITY + 1), (CAPACITY, 1), (usize::MAX, 1)] {
-            assert!(read(reader.as_fd(), offset, length).is_err());
+        assert!(Mapping::new(reader.as_fd(), 0, CAPACITY, write).is_err());
+        let window = |from, length| Window::open(reader.as_fd(), from..from + length);
+        let one = window(block.offset(), 5_000).unwrap();
+        assert_eq!(one.words(0, 5_000).unwrap().len(), 625);
+        for (from, length) in [(0, 0), (1, 8), (0, CAPACITY + 1), (CAPACITY, 1)] {
+            assert!(window(from, length).is_err());
         }
     }
 
     #[test]
     fn many_threads_do_not_get_the_same() {
         let (home, reader) = home();
-        let sight = Arc::new(Sight::open(reader.as_fd()).unwrap());
+        let window = Arc::new(Window::open(reader.as_fd(), 0..CAPACITY).unwrap());
         let threads: Vec<_> = (1..=4u8)
             .map(|thread| {
-                let (home, sight) = (home.clone(), sight.clone());
+                let (home, window) = (home.clone(), window.clone());
                 let work = move || {
                     for round in 0..300usize {
                         let bytes = vec![thread; 1 + round * 997 % 100_000];
                         let block = home.lend(&bytes).unwrap();
-                        assert_eq!(seen(&sight, &block, bytes.len()), bytes);
+                        assert_eq!(seen(&window, &block, bytes.len()), bytes);
                     }
                 };
                 crate::loom::thread::Builder::new().spawn(work).unwrap()

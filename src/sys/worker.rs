@@ -55,6 +55,16 @@ fn is_ending(stat: &[u8]) -> bool {
     flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
 }
 
+/// The end of a process that should be a worker and cannot. Nobody reads a protocol that has not begun, or cannot be written;
+/// standard error has readers.
+pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!("trefoil: a worker could not {before}: {why}\n"),
+    );
+    std::process::exit(1)
+}
+
 /// Removes a variable from the environment, so that what this process starts
 /// does not inherit it. Leaves it beside other threads.
 pub(crate) fn forget_variable(name: &str) {

@@ -1,7 +1,7 @@
 //! A channel between any processes.
 //!
 //! **Job.** [`channel`] makes a [`Sender`] and a [`Receiver`]; either end, and clones of it, travel
-//! inside arguments and results (`baggage`). Items arrive once each, whole or not at all, in the order in
+//! inside arguments and results (`attachments`). Items arrive once each, whole or not at all, in the order in
 //! which one sender sent them.
 //!
 //! ```text
@@ -27,7 +27,7 @@
 //! when the end was made.
 //!
 //! So nobody keeps an end that he does not use: an argument with ends travels alone, to an idle worker, and
-//! the parent closes its copies when it has arrived (`baggage`, W25, W26).
+//! the parent closes its copies when it has arrived (`attachments`, W25, W26).
 //!
 //! **Deaths.** Between a place taken and its record written, or a record read and its place given back, a
 //! killed process leaves the two counters of places too far apart. Who finds no place, and fewer records in

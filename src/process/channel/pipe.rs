@@ -14,7 +14,8 @@ use rustix::fs::{FallocateFlags, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use super::super::baggage::{self, Parcel};
+use super::super::attachments::Attachment;
+use super::super::scope;
 use super::owner;
 use super::places::{Count, Places, TAIL, Waits};
 use crate::helper::watch::Interest;
@@ -61,9 +62,9 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Pipe {
     side: Side,
-    pipe: Arc<Parcel>,
-    file: Arc<Parcel>,
-    bell: Arc<Parcel>,
+    pipe: Arc<Attachment>,
+    file: Arc<Attachment>,
+    bell: Arc<Attachment>,
     tally: Tally,
     capacity: u64,
     /// A write that nobody can read would end this process, when this end was made.
@@ -116,11 +117,11 @@ impl Pipe {
         }
         let (file, _) = Tally::new()?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (file, bell) = (Parcel::new(file), Parcel::new(bell));
+        let (file, bell) = (Attachment::new(file), Attachment::new(bell));
         let end = |side, pipe| {
             Self::new(
                 side,
-                Parcel::new(pipe),
+                Attachment::new(pipe),
                 file.clone(),
                 bell.clone(),
                 capacity,
@@ -131,9 +132,9 @@ impl Pipe {
 
     fn new(
         side: Side,
-        pipe: Arc<Parcel>,
-        file: Arc<Parcel>,
-        bell: Arc<Parcel>,
+        pipe: Arc<Attachment>,
+        file: Arc<Attachment>,
+        bell: Arc<Attachment>,
         capacity: u64,
     ) -> io::Result<Arc<Self>> {
         let tally = Tally::open(file.as_fd())?;
@@ -152,15 +153,15 @@ impl Pipe {
 
     /// Takes it along with what is being encoded; how it is called there.
     pub(super) fn load(&self) -> Result<(u64, u64, u64, u64), String> {
-        let [pipe, file, bell] = [&self.pipe, &self.file, &self.bell].map(baggage::load);
+        let [pipe, file, bell] = [&self.pipe, &self.file, &self.bell].map(scope::attach);
         Ok((pipe?, file?, bell?, self.capacity))
     }
 
     /// The end that came along as `names`. Nothing is believed of it.
     pub(super) fn unload(side: Side, names: (u64, u64, u64, u64)) -> Result<Arc<Self>, String> {
-        let [pipe, file, bell] = [names.0, names.1, names.2].map(baggage::unload);
+        let [pipe, file, bell] = [names.0, names.1, names.2].map(scope::attached);
         let (pipe, file, bell) = (pipe?, file?, bell?);
-        let wrong = || baggage::said("what came along is no end of a channel");
+        let wrong = || scope::said("what came along is no end of a channel");
         let mode = match side {
             Side::Sends => OFlags::WRONLY,
             Side::Receives => OFlags::RDONLY,

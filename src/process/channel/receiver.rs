@@ -14,8 +14,9 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::super::codec::decode;
 use super::super::portable::Portable;
-use super::super::sink::{decode, undecodable};
+use super::super::sink::undecodable;
 use super::pipe::{Pipe, Refused, Side};
 use crate::helper::watch::Ready;
 use crate::task::{TaskError, context};

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::client::pack;
 use super::super::portable::Portable;
-use super::pipe::{Outgoing, Pipe, Refused, Side};
+use super::pipe::{Outgoing, Pipe, Refused, Side, WaitsForPlace};
 use crate::helper::watch::Ready;
 use crate::task::{CodecDirection, CodecError, TaskError, context};
 
@@ -69,24 +69,12 @@ impl<T: Portable> Sender<T> {
     /// [`Closed`](TaskError::Closed) if all receivers are gone, [`Codec`](TaskError::Codec) if the item cannot
     /// be encoded or there is no memory for it. The item is dropped then.
     pub async fn send(&self, item: T) -> Result<(), TaskError> {
-        let packed = self.pack(&item)?;
+        let mut packed = self.pack(&item)?;
         drop(item);
-        let mut packed = match packed.send() {
-            Ok(()) => return Ok(()),
-            Err((packed, Refused::Wait)) => packed,
-            Err((_, refused)) => return Err(error::<T>(refused)),
-        };
-        for round in 0.. {
-            let _waits = self.pipe.wait_for_place();
-            packed = match packed.send() {
-                Ok(()) => return Ok(()),
-                Err((packed, Refused::Wait)) => packed,
-                Err((_, refused)) => return Err(error::<T>(refused)),
-            };
-            let until = Instant::now() + Pipe::patience(round);
+        while let Some(until) = packed.attempt().map_err(error::<T>)? {
             Ready::new(self.pipe.interest(), Some(until)).await;
         }
-        Err(TaskError::Closed)
+        Ok(())
     }
 
     /// As [`send`](Self::send), blocking this thread.
@@ -95,24 +83,15 @@ impl<T: Portable> Sender<T> {
     /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
     /// if the channel is full.
     pub fn send_blocking(&self, item: T) -> Result<(), TaskError> {
-        let packed = self.pack(&item)?;
+        let mut packed = self.pack(&item)?;
         drop(item);
-        let mut packed = match packed.send() {
-            Ok(()) => return Ok(()),
-            Err((packed, Refused::Wait)) if !context::blocking_refused() => packed,
-            Err((_, refused)) => return Err(error::<T>(refused)),
-        };
-        for round in 0.. {
-            let _waits = self.pipe.wait_for_place();
-            packed = match packed.send() {
-                Ok(()) => return Ok(()),
-                Err((packed, Refused::Wait)) => packed,
-                Err((_, refused)) => return Err(error::<T>(refused)),
-            };
-            self.pipe
-                .block(Some(Instant::now() + Pipe::patience(round)));
+        while let Some(until) = packed.attempt().map_err(error::<T>)? {
+            if context::blocking_refused() {
+                return Err(TaskError::WouldBlock);
+            }
+            self.pipe.block(Some(until));
         }
-        Err(TaskError::Closed)
+        Ok(())
     }
 
     /// Sends an item if there is a place for it now.
@@ -123,20 +102,21 @@ impl<T: Portable> Sender<T> {
         if let Some(refused) = self.pipe.refuses() {
             return Err(error::<T>(refused));
         }
-        let packed = self.pack(&item)?;
-        packed.send().map_err(|(_, refused)| error::<T>(refused))
+        self.pack(&item)?.send().map_err(error::<T>)
     }
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
-        let (bytes, parcels) = pack(item)?;
-        if parcels.is_some() {
+        let packed = pack(item)?;
+        if !packed.attachments.is_empty() {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));
         }
-        let packed = self.pipe.pack(&bytes).map_err(error::<T>)?;
+        let packed = self.pipe.pack(&packed.bytes).map_err(error::<T>)?;
         Ok(Packed {
             pipe: &self.pipe,
             outgoing: Some(packed),
+            round: 0,
+            waits: None,
         })
     }
 }
@@ -158,17 +138,39 @@ fn error<T>(refused: Refused) -> TaskError {
 struct Packed<'a> {
     pipe: &'a Pipe,
     outgoing: Option<Outgoing>,
+    /// How often there was no place.
+    round: u32,
+    waits: Option<WaitsForPlace<'a>>,
 }
 
 impl Packed<'_> {
-    fn send(mut self) -> Result<(), (Self, Refused)> {
-        if let Some(outgoing) = &self.outgoing
-            && let Err(refused) = self.pipe.send(outgoing)
-        {
-            return Err((self, refused));
+    fn send(&mut self) -> Result<(), Refused> {
+        if let Some(outgoing) = &self.outgoing {
+            self.pipe.send(outgoing)?;
         }
         self.outgoing = None;
         Ok(())
+    }
+
+    /// Sends it, or gives the time until when to wait for a place. From the first failure on it counts as waiting; each time
+    /// the bell is quieted before the last look, or the wait would end at once.
+    fn attempt(&mut self) -> Result<Option<Instant>, Refused> {
+        let mut sent = match self.round {
+            0 => self.send(),
+            _ => Err(Refused::Wait),
+        };
+        if let Err(Refused::Wait) = sent {
+            drop(self.waits.take());
+            self.waits = Some(self.pipe.wait_for_place());
+            sent = self.send();
+        }
+        let until = Instant::now() + Pipe::patience(self.round);
+        self.round = self.round.saturating_add(1);
+        match sent {
+            Ok(()) => Ok(None),
+            Err(Refused::Wait) => Ok(Some(until)),
+            Err(refused) => Err(refused),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::process::crew::{INITIALIZE, State};
 use crate::process::job::{Context, Taken, Values};
 use crate::process::readers::{Chore, Reading};
 use crate::process::stuck::Late;
-use crate::process::wire;
+use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 
 /// How much is still run when a pool ends; later ones are stronger.
@@ -118,7 +118,7 @@ impl Sched {
         };
         for piece in job.abandon() {
             for index in piece.first()..piece.first() + piece.len() {
-                job.answered += 1;
+                job.answer(1);
                 self.counters.dropped.add(1);
                 job.work.sink.error(index, error.clone());
             }
@@ -150,7 +150,7 @@ impl Sched {
         self.workers[index].state = State::Leaving(now);
         self.actions.push(Action::Send {
             worker: index,
-            head: wire::bye(),
+            head: Frame::Bye.head(0),
             body: Body::None,
         });
     }
@@ -257,7 +257,7 @@ impl Sched {
         for id in worker.contexts.extract_if(foreign) {
             self.actions.push(Action::Send {
                 worker: index,
-                head: wire::forget(id),
+                head: Frame::Forget { id }.head(0),
                 body: Body::None,
             });
         }
@@ -268,7 +268,7 @@ impl Sched {
             if worker.contexts.remove(&id) && worker.state == State::Ready {
                 self.actions.push(Action::Send {
                     worker: index,
-                    head: wire::forget(id),
+                    head: Frame::Forget { id }.head(0),
                     body: Body::None,
                 });
             }

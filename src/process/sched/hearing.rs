@@ -12,10 +12,10 @@ use std::time::Instant;
 use super::{SIGKILL, Sched};
 use crate::process::crew::{Flight, INITIALIZE, State, Worker};
 use crate::process::job::{Job, Values};
-use crate::process::loan::Lending;
 use crate::process::readers::{Chore, Part, Reading, place};
-use crate::process::sink;
+use crate::process::shared_buffer::Lending;
 use crate::process::wire::{Broken, CodecOf, Record};
+use crate::process::{scope, sink};
 use crate::record;
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
@@ -99,9 +99,10 @@ impl Sched {
             Some(job) => match job.work.sink.reader(bytes, lent) {
                 None => {
                     let sink = &mut job.work.sink;
-                    let taken = lent.reading(bytes, || sink.values(at, bytes, most));
+                    let missing = lent.missing(bytes);
+                    let taken = scope::reading(missing, || sink.values(at, bytes, most));
                     let values = (taken.count - usize::from(taken.error.is_some())) as u64;
-                    job.answered += values;
+                    job.answer(values);
                     self.counters.completed.add(values);
                     taken
                 }
@@ -144,7 +145,7 @@ impl Sched {
             return (Some(part.values), None);
         };
         let values = part.count - usize::from(part.error.is_some());
-        job.answered += values as u64;
+        job.answer(values as u64);
         self.counters.completed.add(values as u64);
         let unwanted = match values > 0 && part.first < job.limit() {
             true => job.work.sink.take(part.first, part.values, values),

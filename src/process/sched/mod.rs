@@ -55,7 +55,7 @@ mod sim;
 
 pub(crate) use ending::{How, Stop};
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,10 +64,9 @@ use super::clock::Epoch;
 use super::crew::{Flight, Gated, HURRY, INITIALIZE, State, UNKNOWN, Worker};
 use super::job::{Job, Work};
 use super::link::Body;
-use super::numbered::Numbered;
 use super::readers::Chore;
 use super::stats::Counters;
-use super::wire::{self, BatchHead, CodeRef};
+use super::wire::{BatchHead, CodeRef, Frame};
 use crate::record;
 use crate::sys::ledger::GATES;
 use crate::task::TaskError;
@@ -120,12 +119,12 @@ pub(crate) struct Policy {
 
 /// The scheduler of one pool.
 pub(crate) struct Sched {
-    jobs: Numbered<Job>,
+    jobs: HashMap<u64, Job>,
     /// Jobs with waiting items, each once.
     queue: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
     /// Nanoseconds per item, by function.
-    pace: Numbered<f64>,
+    pace: HashMap<u64, f64>,
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
@@ -150,10 +149,10 @@ impl Sched {
     ) -> Self {
         policy.grace = policy.grace.min(FOR_EVER);
         Self {
-            jobs: Numbered::default(),
+            jobs: HashMap::new(),
             queue: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
-            pace: Numbered::default(),
+            pace: HashMap::new(),
             policy,
             epoch,
             counters,
@@ -344,7 +343,7 @@ impl Sched {
             {
                 self.actions.push(Action::Send {
                     worker: index,
-                    head: wire::context_head(id, context.packed.bytes.len()),
+                    head: Frame::Context { id, bytes: &[] }.head(context.packed.bytes.len()),
                     body: Body::Context(context.packed.clone()),
                 });
             }
@@ -370,9 +369,11 @@ impl Sched {
         let pool = self.counters.pool;
         record::sent(pool, worker.pid, batch.sequence, id, piece.len());
         worker.retiring |= id != INITIALIZE && worker.left(self.policy.most_tasks) == 0;
+        let (lent, items) = (piece.lent(), &[][..]);
+        let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
         self.actions.push(Action::Send {
             worker: index,
-            head: wire::batch_head(&batch, &piece.lent(), piece.span()),
+            head,
             body: Body::Items(piece),
         });
     }
@@ -450,11 +451,16 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        job.answered += 1;
         self.counters.failed.add(1);
         match job.work.each {
-            true => job.work.sink.error(at, error),
-            false => self.fail(id, at, error, now),
+            true => {
+                job.work.sink.error(at, error);
+                job.answer(1);
+            }
+            false => {
+                job.answered += 1;
+                self.fail(id, at, error, now);
+            }
         }
     }
 
