@@ -16,6 +16,7 @@ use super::output::OutputHook;
 use super::own_process::Own;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
+use crate::sys::processors;
 use crate::task::{Hook, TaskError, TaskReport};
 
 /// More are a mistake: descriptors run out before.
@@ -55,6 +56,7 @@ pub enum WorkerStdout {
 #[must_use = "a builder builds nothing until `build`"]
 pub struct ProcessPoolBuilder {
     workers: Option<usize>,
+    physical_cores: bool,
     variables: Vec<(OsString, OsString)>,
     stdout: WorkerStdout,
     on_output: Option<OutputHook>,
@@ -85,6 +87,7 @@ impl ProcessPoolBuilder {
     pub(super) fn new() -> Self {
         Self {
             workers: None,
+            physical_cores: false,
             variables: Vec::new(),
             stdout: WorkerStdout::Inherit,
             on_output: None,
@@ -99,6 +102,25 @@ impl ProcessPoolBuilder {
     /// How many processes. Otherwise as many as there are CPUs that this process may use.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
+        self
+    }
+
+    /// Whether the default width is the number of physical cores instead of logical processors: for
+    /// computations that gain nothing from a core's second hardware thread. Default: no.
+    ///
+    /// It is never more than this process may use, and [`workers`](Self::workers) comes first. Where the
+    /// system does not tell its cores, as in some virtual machines, it is the number of logical processors.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::builder().physical_cores(true).build()?;
+    /// assert!(procs.worker_pids().len() <= std::thread::available_parallelism()?.get());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn physical_cores(mut self, physical: bool) -> Self {
+        self.physical_cores = physical;
         self
     }
 
@@ -255,7 +277,8 @@ impl ProcessPoolBuilder {
         let role = entry::role()?;
         let workers = match self.workers {
             Some(workers) => workers,
-            None => std::thread::available_parallelism().map_or(1, usize::from),
+            None if self.physical_cores => processors::physical(),
+            None => processors::logical(),
         };
         if workers == 0 {
             return Err(PoolError::NoWorkers);
@@ -295,6 +318,7 @@ impl fmt::Debug for ProcessPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPoolBuilder")
             .field("workers", &self.workers)
+            .field("physical_cores", &self.physical_cores)
             .field("variables", &self.variables)
             .field("stdout", &self.stdout)
             .field("grace", &self.grace)

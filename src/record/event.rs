@@ -92,17 +92,17 @@ pub(crate) enum What {
     },
 }
 
-/// What a thread is.
+/// What a thread is. In the order in which pictures show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// None of ours, or a guest in a pool.
     Outside,
-    /// In the slot of a thread pool; `index` is its place's number.
-    Worker { pool: u32, slot: u32, index: u32 },
     /// It turns an event loop.
     Loop,
     /// It drives a pool of processes.
     Driver { pool: u32 },
+    /// In the slot of a thread pool; `index` is its place's number.
+    Worker { pool: u32, index: u32, slot: u32 },
     /// It makes blocking calls for loops.
     Offload,
 }
@@ -131,6 +131,43 @@ pub(crate) enum Ending {
     Failed,
     Cancelled,
     Closed,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Closure => "closure",
+            Self::Future => "future",
+            Self::Local => "local future",
+            Self::Root => "root future",
+            Self::Promise => "promise",
+        }
+    }
+}
+
+impl Ending {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Pending => "pending",
+            Self::Panicked => "panicked",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl Part {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Half => "part of a join or map",
+            Self::Scope => "part of a scope",
+            Self::Broadcast => "broadcast",
+            Self::Region => "region",
+            Self::Blocking => "blocking",
+        }
+    }
 }
 
 /// A part of what.

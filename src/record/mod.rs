@@ -7,18 +7,15 @@
 //!
 //! **Protocol.**
 //! 1. `session::start` gives the recording a number and publishes it in one word.
-//! 2. A thread that has something to note reads the word. If it is not 0, the event goes, with the time, onto
-//!    the thread's own sheet: no lock, no write that others see but the sheet's length. A
-//!    thread's first event in a recording makes it known to the recording (a lock, once); a full sheet is
-//!    followed by another, out of a budget that all threads share. When that is used up, later events are
-//!    counted and lost.
-//! 3. [`Session::stop`](session::Session::stop) clears the word and copies what is on the sheets. A thread that has read the word before
-//!    may still write, and nobody looks.
+//! 2. A thread that has something to note reads the word. If it is not 0, the event goes, with the time, into
+//!    the thread's own log, under the log's lock, which no other thread asks for before the end. A
+//!    thread's first event in a recording makes its log known to the recording. Room comes out of a budget that all
+//!    threads share. When that is used up, later events are counted and lost.
+//! 3. [`Session::stop`](session::Session::stop) clears the word and takes the logs' contents. A thread that has read the
+//!    word before may still write to its log, 4,096 events at most, which nobody reads.
 //!
-//! Whoever sees a task's end (joined it, say) and then stops the recording has everything that the task did: its
-//! events are written before its end becomes visible.
-//!
-//! A thread keeps its last sheet, 128 KiB at most, and the numbers of the named tasks, until it ends or writes in another recording.
+//! A thread that sees a task's end (it has joined it, say) and then stops the recording has everything that the task
+//! did: its events are written before its end becomes visible.
 //!
 //! What a thread is (whose worker, or a loop's) is kept at all times, so that a recording which begins later knows it.
 //!
@@ -26,21 +23,14 @@
 //!
 //! **Rejected.** One buffer for all threads (its lock or its counter would be what is measured); rings that lose the oldest
 //! (ends without beginnings); hooking into `tracing` (a subscriber's cost for each event is several times that of a
-//! short task, and the pools' parks and steals are no spans).
+//! short task, and the pools' parks and steals are no spans); an array that its thread fills without a lock while others
+//! read its published part (`unsafe` and loom models, for some nanoseconds an event).
 //!
-//! Tests: `tests/trace/`; the sheet under loom in `checks/tests/sheet_models.rs`; what it costs:
-//! `benches/benches/trace.rs`.
+//! Tests: `tests/trace/`; what it costs: `benches/benches/trace.rs`.
 
 mod event;
-#[cfg(any(feature = "trace", loom))]
-mod raw_sheet;
 #[cfg(feature = "trace")]
 pub(crate) mod session;
-
-#[cfg(loom)]
-#[doc(hidden)]
-#[path = "../../checks/inside/record_model.rs"]
-pub mod model;
 
 use std::panic::Location;
 

@@ -1,28 +1,26 @@
-//! One recording: who takes part in it, on which sheets, by which clock.
+//! One recording: which threads take part in it, what they have written, and by which clock.
 //!
 //! **Job.** Steps 1 to 3 of the parent module.
 //!
 //! **Clock.** The processor's counter ([`ticks`]), where the kernel itself takes its time from it, which it does only
 //! while the counters of all processors agree; else the system's clock, which costs twice as much. The counter's rate is
-//! found from the moments of start and stop, which are known in both. So whatever the rate, an event is as far from
-//! them as it was, to some ten nanoseconds.
+//! found from the moments of start and stop, which are known in both.
 //!
-//! **Budget.** Sheets are paid for in events, out of one number for all threads. The first one of a thread is small,
-//! the following ones are larger: a thread that does little costs little.
+//! **Budget.** Threads pay for room in advance, out of one number for all of them. A thread's first room is small, the
+//! following ones are larger, so that threads seldom meet at that number, and one that writes little takes little.
 //!
 //! The word and the number of the next recording live as long as the process, and no protocol but the one told in the
 //! parent module depends on them.
 //!
-//! Tests: `tests/trace/`.
+//! Tests: below, `tests/trace/`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering}; // a word and counters: no protocol
 use std::time::Instant;
 
 use super::event::{Event, Role, What};
-use super::raw_sheet::{self, Page, Pen};
 use crate::loom::{Mutex, per_thread, thread};
 use crate::sys::fork::{self, PerProcess};
 use crate::sys::ticks;
@@ -33,7 +31,7 @@ static WORD: AtomicU64 = AtomicU64::new(0); // no protocol
 /// What goes on in this process.
 static CURRENT: PerProcess<Mutex<Option<Arc<Session>>>> = PerProcess::new();
 
-/// How many events fit on a thread's first sheet, and on its largest.
+/// How many events a thread first pays for, and at most at once.
 const LEAST: usize = 1 << 6;
 const MOST: usize = 1 << 12;
 
@@ -70,40 +68,30 @@ pub(crate) struct Session {
     clock: Clock,
     /// How many events there is room for.
     left: AtomicUsize, // no protocol
-    /// Events of threads for which nothing was left from the start.
-    lost: AtomicU64, // no protocol
-    /// None: it is over.
-    logs: Mutex<Option<Vec<Arc<Log>>>>,
+    /// What each thread writes. None: it is over.
+    logs: Mutex<Option<Vec<Arc<Mutex<Log>>>>>,
 }
 
 /// One thread's part of it.
-struct Log {
-    name: Option<String>,
-    os_id: u32,
-    sheets: Mutex<Vec<Page<Event>>>,
-    names: Mutex<Vec<(u64, Box<str>)>>,
-    lost: AtomicU64, // written by its thread alone: no protocol
-}
-
-/// What a thread has written.
-#[derive(Debug)]
-pub(crate) struct Written {
+#[derive(Debug, Default)]
+pub(crate) struct Log {
     /// The thread's.
     pub(crate) name: Option<String>,
     pub(crate) os_id: u32,
-    /// In the order in which they happened; in nanoseconds from the start.
+    /// In the order in which they happened; once the recording has stopped, in nanoseconds from its start.
     pub(crate) events: Vec<Event>,
-    pub(crate) names: Vec<(u64, Box<str>)>,
+    /// Of tasks.
+    pub(crate) names: HashMap<u64, Box<str>>,
+    /// Events for which there was no room.
     pub(crate) lost: u64,
 }
 
 /// All that was written.
 #[derive(Debug, Default)]
-pub(crate) struct Yield {
-    pub(crate) threads: Vec<Written>,
+pub(crate) struct Recorded {
+    pub(crate) threads: Vec<Log>,
     /// How long it was, in nanoseconds.
     pub(crate) length: u64,
-    pub(crate) lost: u64,
 }
 
 /// Where times come from.
@@ -143,18 +131,21 @@ struct Moment {
 
 impl Moment {
     fn now(clock: Clock) -> Self {
-        // The one in whose middle the least has happened.
-        let looks = (0..8).map(|_| {
-            let before = clock.now();
-            let instant = Instant::now();
-            let took = clock.now().saturating_sub(before);
-            (took, before + took / 2, instant)
-        });
-        let (_, ticks, instant) = looks
-            .min_by_key(|(took, ..)| *took)
-            .unwrap_or_else(|| (0, clock.now(), Instant::now()));
-        Self { instant, ticks }
+        Self {
+            instant: Instant::now(),
+            ticks: clock.now(),
+        }
     }
+}
+
+/// How long a recording was in nanoseconds, and what turns ticks into nanoseconds from its start. Those are not behind
+/// its end: a thread may have written a little more, or the counter have jumped.
+fn scale(start: Moment, stop: Moment) -> (u64, impl Fn(u64) -> u64) {
+    let length = (stop.instant - start.instant).as_nanos() as u64;
+    let each = length as f64 / stop.ticks.saturating_sub(start.ticks).max(1) as f64;
+    let nanos =
+        move |ticks: u64| ((ticks.saturating_sub(start.ticks) as f64 * each) as u64).min(length);
+    (length, nanos)
 }
 
 /// Begins a recording of `limit` events at most. `None`: there is one already.
@@ -173,7 +164,6 @@ pub(crate) fn start(limit: usize) -> Option<Arc<Session>> {
         start: Moment::now(clock),
         clock,
         left: AtomicUsize::new(limit),
-        lost: AtomicU64::new(0),
         logs: Mutex::new(Some(Vec::new())),
     });
     *current = Some(Arc::clone(&session));
@@ -196,9 +186,9 @@ extern "C" fn forget() {
 
 impl Session {
     /// Ends it; gives what was written, once.
-    pub(crate) fn stop(&self) -> Yield {
+    pub(crate) fn stop(&self) -> Recorded {
         if self.born != fork::generation() {
-            return Yield::default(); // its locks may be held for ever
+            return Recorded::default(); // its locks may be held for ever
         }
         let mut current = CURRENT.get_or_init(|| Mutex::new(None)).lock();
         if current
@@ -210,79 +200,28 @@ impl Session {
         }
         drop(current);
         let stop = Moment::now(self.clock);
-        let Some(logs) = self.logs.lock().take() else {
-            return Yield::default();
-        };
-        let scale = Scale::between(self.start, stop);
-        let threads: Vec<Written> = logs.iter().map(|log| log.written(&scale)).collect();
-        let lost = threads.iter().map(|thread| thread.lost).sum::<u64>();
-        Yield {
-            threads,
-            length: scale.length,
-            lost: lost + self.lost.load(Ordering::Relaxed),
+        let logs = self.logs.lock().take().unwrap_or_default();
+        let (length, nanos) = scale(self.start, stop);
+        let mut threads: Vec<Log> = logs
+            .iter()
+            .map(|log| std::mem::take(&mut *log.lock()))
+            .collect();
+        for log in &mut threads {
+            let mut before = 0;
+            for event in &mut log.events {
+                event.at = nanos(event.at).max(before);
+                before = event.at;
+            }
         }
+        Recorded { threads, length }
     }
 
     /// Takes `count` events out of the budget, or what is left of it.
-    fn reserve(&self, count: usize) -> Option<usize> {
-        let mut left = self.left.load(Ordering::Relaxed);
-        while left > 0 {
-            let some = count.min(left);
-            match self.left.compare_exchange_weak(
-                left,
-                left - some,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Some(some),
-                Err(now) => left = now,
-            }
-        }
-        None
-    }
-}
-
-/// From ticks to nanoseconds.
-struct Scale {
-    start: u64,
-    each: f64,
-    length: u64,
-}
-
-impl Scale {
-    fn between(start: Moment, stop: Moment) -> Self {
-        let length = (stop.instant - start.instant).as_nanos() as u64;
-        let ticks = stop.ticks.saturating_sub(start.ticks).max(1);
-        Self {
-            start: start.ticks,
-            each: length as f64 / ticks as f64,
-            length,
-        }
-    }
-
-    /// Not behind the end: a thread may have written a little more, or the counter have jumped.
-    fn nanos(&self, ticks: u64) -> u64 {
-        let nanos = ticks.saturating_sub(self.start) as f64 * self.each;
-        (nanos as u64).min(self.length)
-    }
-}
-
-impl Log {
-    fn written(&self, scale: &Scale) -> Written {
-        let sheets = std::mem::take(&mut *self.sheets.lock());
-        let mut events: Vec<Event> = Vec::new();
-        for mut event in sheets.iter().flat_map(Page::read) {
-            let before = events.last().map_or(0, |event| event.at);
-            event.at = scale.nanos(event.at).max(before);
-            events.push(event);
-        }
-        Written {
-            name: self.name.clone(),
-            os_id: self.os_id,
-            events,
-            names: std::mem::take(&mut *self.names.lock()),
-            lost: self.lost.load(Ordering::Relaxed),
-        }
+    fn reserve(&self, count: usize) -> usize {
+        let take = |left: usize| Some(left.saturating_sub(count));
+        let relaxed = Ordering::Relaxed;
+        let left = self.left.fetch_update(relaxed, relaxed, take);
+        left.map_or(0, |left| left.min(count))
     }
 }
 
@@ -294,15 +233,11 @@ struct Here {
 
 /// Its place in the latest recording that it took part in.
 struct Own {
-    number: u64,
     session: Arc<Session>,
-    /// None: there was no room for it.
-    log: Option<Arc<Log>>,
-    pen: Option<Pen<Event>>,
-    /// How large the next sheet is.
+    log: Arc<Mutex<Log>>,
+    /// How many more events are paid for, and how many it will pay for next.
+    room: usize,
     next: usize,
-    /// The tasks whose names it has noted.
-    named: HashSet<u64>,
 }
 
 per_thread! {
@@ -322,33 +257,30 @@ pub(super) fn replace_role(role: Role) -> Role {
 #[cold]
 #[inline(never)]
 fn write(number: u64, what: What) {
-    // Where the thread is about to be gone, nothing is written.
-    let _ = HERE.try_with(|here| {
-        with_own(here, number, |own| {
-            let at = own.session.clock.now();
-            own.write(Event { at, what });
-        });
-    });
+    with_own(number, |own| own.write(what));
 }
 
 #[cold]
 #[inline(never)]
 fn write_name(number: u64, task: u64, name: &str) {
-    let _ = HERE.try_with(|here| with_own(here, number, |own| own.name(task, name)));
+    with_own(number, |own| own.name(task, name));
 }
 
 #[inline]
-fn with_own(here: &Here, number: u64, f: impl FnOnce(&mut Own)) {
-    // An allocator of the user's that does something worth noting, inside of a note.
-    let Ok(mut own) = here.own.try_borrow_mut() else {
-        return;
-    };
-    if own.as_ref().is_none_or(|own| own.number != number) {
-        *own = Own::enter(number, here.role.get());
-    }
-    if let Some(own) = &mut *own {
-        f(own);
-    }
+fn with_own(number: u64, f: impl FnOnce(&mut Own)) {
+    // Where the thread is about to be gone, nothing is written.
+    let _ = HERE.try_with(|here| {
+        // An allocator of the user's that does something worth noting, inside of a note.
+        let Ok(mut own) = here.own.try_borrow_mut() else {
+            return;
+        };
+        if own.as_ref().is_none_or(|own| own.session.number != number) {
+            *own = Own::enter(number, here.role.get());
+        }
+        if let Some(own) = &mut *own {
+            f(own);
+        }
+    });
 }
 
 impl Own {
@@ -359,67 +291,43 @@ impl Own {
         if session.number != number {
             return None;
         }
+        let log = Arc::new(Mutex::new(Log {
+            name: thread::current().name().map(str::to_owned),
+            os_id: rustix::thread::gettid().as_raw_nonzero().get() as u32,
+            ..Log::default()
+        }));
+        session.logs.lock().as_mut()?.push(Arc::clone(&log));
         let mut own = Self {
-            number,
-            log: None,
-            pen: None,
-            next: LEAST,
-            named: HashSet::new(),
             session,
+            log,
+            room: 0,
+            next: LEAST,
         };
-        if let Some(room) = own.session.reserve(LEAST) {
-            let (pen, page) = raw_sheet::sheet(room);
-            let log = Arc::new(Log {
-                name: thread::current().name().map(str::to_owned),
-                os_id: rustix::thread::gettid().as_raw_nonzero().get() as u32,
-                sheets: Mutex::new(vec![page]),
-                names: Mutex::new(Vec::new()),
-                lost: AtomicU64::new(0),
-            });
-            own.session.logs.lock().as_mut()?.push(Arc::clone(&log));
-            own.log = Some(log);
-            own.pen = Some(pen);
-        }
-        let at = own.session.clock.now();
-        own.write(Event {
-            at,
-            what: What::Is { role },
-        });
+        own.write(What::Is { role });
         Some(own)
     }
 
     #[inline]
-    fn write(&mut self, event: Event) {
-        if !self.pen.as_mut().is_some_and(|pen| pen.write(event)) {
-            self.turn_over(event);
+    fn write(&mut self, what: What) {
+        let at = self.session.clock.now();
+        let mut log = self.log.lock();
+        if self.room == 0 {
+            self.room = self.session.reserve(self.next);
+            self.next = (self.next * 2).min(MOST);
         }
-    }
-
-    /// The sheet is full.
-    #[cold]
-    fn turn_over(&mut self, event: Event) {
-        let Some(log) = &self.log else {
-            self.session.lost.fetch_add(1, Ordering::Relaxed);
+        if self.room == 0 {
+            log.lost += 1;
             return;
-        };
-        self.next = (self.next * 2).min(MOST);
-        let Some(room) = self.session.reserve(self.next) else {
-            let lost = log.lost.load(Ordering::Relaxed);
-            return log.lost.store(lost + 1, Ordering::Relaxed);
-        };
-        let (mut pen, page) = raw_sheet::sheet(room);
-        pen.write(event);
-        log.sheets.lock().push(page);
-        self.pen = Some(pen);
+        }
+        self.room -= 1;
+        log.events.push(Event { at, what });
     }
 
     fn name(&mut self, task: u64, name: &str) {
-        if let Some(log) = &self.log
-            && !self.named.contains(&task)
-            && self.session.reserve(2 + name.len() / EVENT).is_some()
-        {
-            self.named.insert(task);
-            log.names.lock().push((task, name.into()));
+        let mut log = self.log.lock();
+        let cost = 2 + name.len() / EVENT;
+        if !log.names.contains_key(&task) && self.session.reserve(cost) > 0 {
+            log.names.insert(task, name.into());
         }
     }
 }
@@ -436,50 +344,40 @@ mod tests {
             instant: instant + Duration::from_nanos(nanos),
             ticks,
         };
-        let scale = Scale::between(at(3000, 0), at(5000, 1000));
-        assert_eq!(
-            [2999, 3000, 4000, 5000].map(|t| scale.nanos(t)),
-            [0, 0, 500, 1000]
-        );
-        assert_eq!(scale.nanos(u64::MAX), 1000);
-        let back = Scale::between(at(3000, 0), at(10, 1000));
-        assert_eq!(
-            [0, 3000, 3001, u64::MAX].map(|t| back.nanos(t)),
-            [0, 0, 1000, 1000]
-        );
+        let (length, nanos) = scale(at(3000, 0), at(5000, 1000));
+        assert_eq!(length, 1000);
+        assert_eq!([2999, 3000, 4000, 5000].map(nanos), [0, 0, 500, 1000]);
+        let (_, nanos) = scale(at(3000, 0), at(5000, 1000));
+        assert_eq!(nanos(u64::MAX), 1000);
+        let (_, back) = scale(at(3000, 0), at(10, 1000));
+        assert_eq!([0, 3000, 3001, u64::MAX].map(back), [0, 0, 1000, 1000]);
     }
 
     #[test]
-    fn names_are_kept_while_there_is_room() {
-        let session = Arc::new(Session {
-            number: u64::MAX,
-            born: fork::generation(),
-            start: Moment::now(Clock::Counter),
-            clock: Clock::Counter,
-            left: AtomicUsize::new(10),
-            lost: AtomicU64::new(0),
-            logs: Mutex::new(None),
-        });
-        let (pen, page) = raw_sheet::sheet(1);
-        let log = Arc::new(Log {
-            name: None,
-            os_id: 1,
-            sheets: Mutex::new(vec![page]),
-            names: Mutex::new(Vec::new()),
-            lost: AtomicU64::new(0),
-        });
+    fn events_and_names_are_kept_while_there_is_room() {
         let mut own = Own {
-            number: session.number,
-            session,
-            log: Some(Arc::clone(&log)),
-            pen: Some(pen),
+            session: Arc::new(Session {
+                number: u64::MAX,
+                born: fork::generation(),
+                start: Moment::now(Clock::Counter),
+                clock: Clock::Counter,
+                left: AtomicUsize::new(LEAST + 10),
+                logs: Mutex::new(None),
+            }),
+            log: Arc::default(),
+            room: 0,
             next: LEAST,
-            named: HashSet::new(),
         };
+        own.write(What::Waits);
         for task in 0..1000 {
             own.name(task % 500, "name");
         }
-        assert_eq!(log.names.lock().len(), 5);
-        assert_eq!(own.named.len(), 5, "what there is no room for takes none");
+        let names = own.log.lock().names.len();
+        assert_eq!(names, 5, "what there is no room for takes none");
+        for _ in 0..1000 {
+            own.write(What::Waits);
+        }
+        let log = own.log.lock();
+        assert_eq!((log.events.len(), log.lost), (LEAST, 937));
     }
 }

@@ -49,6 +49,12 @@ use std::ops::Range;
 use std::os::linux::fs::MetadataExt;
 use std::sync::OnceLock;
 
+#[cfg(target_pointer_width = "32")]
+use libc::{Elf32_Ehdr as Header, Elf32_Phdr as Segment};
+#[cfg(target_pointer_width = "64")]
+use libc::{Elf64_Ehdr as Header, Elf64_Phdr as Segment};
+use libc::{PF_X, PT_INTERP, PT_LOAD, PT_NOTE};
+
 unsafe extern "C" {
     #[link_name = "__ehdr_start"]
     static HEADER: u8;
@@ -83,51 +89,32 @@ fn auxiliary(what: libc::c_ulong) -> usize {
     unsafe { libc::getauxval(what) as usize }
 }
 
-const PT_LOAD: u32 = 1;
-const PT_INTERP: u32 = 3;
-const PT_NOTE: u32 = 4;
-const EXECUTABLE: u32 = 1;
 const NT_GNU_BUILD_ID: u32 = 3;
-
-/// One program header, as far as it matters here.
-struct Segment {
-    kind: u32,
-    flags: u32,
-    vaddr: usize,
-    size: usize,
-}
 
 impl Image {
     fn read() -> Self {
         let base = (&raw const HEADER).expose_provenance();
-        let (headers, segments) = segments(base);
-        let lowest = segments
-            .iter()
-            .filter(|s| s.kind == PT_LOAD)
-            .map(|s| s.vaddr)
-            .min()
-            .unwrap_or(0);
+        let segments = segments(base);
+        let of_kind = |kind| segments.iter().filter(move |s| s.p_type == kind);
+        let lowest = of_kind(PT_LOAD).map(|s| s.p_vaddr).min().unwrap_or(0);
         let place = |s: &Segment| {
-            let start = base.wrapping_add(s.vaddr.wrapping_sub(lowest));
-            start..start.saturating_add(s.size)
+            let start = base.wrapping_add((s.p_vaddr - lowest) as usize);
+            start..start.saturating_add(s.p_memsz as usize)
         };
-        let code = segments
-            .iter()
-            .filter(|s| s.kind == PT_LOAD && s.flags & EXECUTABLE != 0)
+        let code = of_kind(PT_LOAD)
+            .filter(|s| s.p_flags & PF_X != 0)
             .map(place)
             .collect();
-        let id = segments
-            .iter()
-            .filter(|s| s.kind == PT_NOTE)
+        let id = of_kind(PT_NOTE)
             .find_map(|s| build_id(bytes(place(s))))
             .unwrap_or_else(file_id);
-        let has_loader = segments.iter().any(|s| s.kind == PT_INTERP);
+        let has_loader = of_kind(PT_INTERP).next().is_some();
         let starts_again = if has_loader && auxiliary(libc::AT_BASE) == 0 {
             Err(
                 "this program was started through the dynamic loader (`ld.so PROGRAM`), \
                  which would be what a worker executes: start the program itself",
             )
-        } else if headers != auxiliary(libc::AT_PHDR) {
+        } else if segments.as_ptr().addr() != auxiliary(libc::AT_PHDR) {
             Err(
                 "this copy of trefoil is part of a library (a plugin), and not of the program's executable, \
                  which is what a worker executes: make the pool in the program",
@@ -179,87 +166,26 @@ impl Image {
 /// The bytes of a loaded range of the image.
 fn bytes(range: Range<usize>) -> &'static [u8] {
     let start = std::ptr::with_exposed_provenance(range.start);
-    // SAFETY: Y21: the range is a loaded segment or header of this image (Y20),
-    // mapped, readable and unchanged for the life of the process.
+    // SAFETY: Y21: the range is a loaded segment of this image, mapped, readable and unchanged for the life of the
+    // process.
     unsafe { std::slice::from_raw_parts(start, range.len()) }
 }
 
-fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes
-        .get(at..at + N)
-        .and_then(|b| b.try_into().ok())
-        .unwrap_or([0; N])
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> usize {
-    u16::from_ne_bytes(word(bytes, at)).into()
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes(word(bytes, at))
-}
-
-fn usize_at(bytes: &[u8], at: usize) -> usize {
-    usize::from_ne_bytes(word(bytes, at))
-}
-
-/// Where the fields stand that are read here, by the width of the format.
-struct Elf {
-    header: usize,
-    table_offset: usize,
-    entry_size: usize,
-    entry_count: usize,
-    flags: usize,
-    vaddr: usize,
-    size: usize,
-}
-
-#[cfg(target_pointer_width = "64")]
-const ELF: Elf = Elf {
-    header: 64,
-    table_offset: 32,
-    entry_size: 54,
-    entry_count: 56,
-    flags: 4,
-    vaddr: 16,
-    size: 40,
-};
-
-#[cfg(target_pointer_width = "32")]
-const ELF: Elf = Elf {
-    header: 52,
-    table_offset: 28,
-    entry_size: 42,
-    entry_count: 44,
-    flags: 24,
-    vaddr: 8,
-    size: 20,
-};
-
-/// Where the program headers are, and what they say.
-fn segments(base: usize) -> (usize, Vec<Segment>) {
-    let header = bytes(base..base + ELF.header);
-    let start = base + usize_at(header, ELF.table_offset);
-    let (size, count) = (
-        u16_at(header, ELF.entry_size),
-        u16_at(header, ELF.entry_count),
-    );
-    let segments = bytes(start..start + size * count)
-        .chunks_exact(size.max(1))
-        .map(|entry| Segment {
-            kind: u32_at(entry, 0),
-            flags: u32_at(entry, ELF.flags),
-            vaddr: usize_at(entry, ELF.vaddr),
-            size: usize_at(entry, ELF.size),
-        });
-    (start, segments.collect())
+/// The program headers.
+fn segments(base: usize) -> &'static [Segment] {
+    // SAFETY: Y20: the ELF header of this image, at the beginning of a page, so it is aligned.
+    let header = unsafe { &*std::ptr::with_exposed_provenance::<Header>(base) };
+    let first = std::ptr::with_exposed_provenance(base + header.e_phoff as usize);
+    // SAFETY: Y20: the program headers, so many, aligned as the format has it.
+    unsafe { std::slice::from_raw_parts(first, header.e_phnum.into()) }
 }
 
 /// The build id among the notes of one note segment.
 fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
     let padded = |n: u32| (n as usize).checked_next_multiple_of(4);
+    let word = |notes: &[u8], at| Some(u32::from_ne_bytes(*notes.get(at..)?.first_chunk()?));
     while notes.len() >= 12 {
-        let (name, desc, kind) = (u32_at(notes, 0), u32_at(notes, 4), u32_at(notes, 8));
+        let (name, desc, kind) = (word(notes, 0)?, word(notes, 4)?, word(notes, 8)?);
         let desc_at = 12 + padded(name)?;
         let id = notes.get(desc_at..desc_at.checked_add(desc as usize)?)?;
         if kind == NT_GNU_BUILD_ID && notes.get(12..16) == Some(b"GNU\0") && !id.is_empty() {

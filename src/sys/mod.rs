@@ -15,6 +15,7 @@ pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod poller;
 pub(crate) mod prefetch;
+pub(crate) mod processors;
 pub(crate) mod refused;
 pub(crate) mod room;
 pub(crate) mod segment;

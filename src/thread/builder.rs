@@ -14,6 +14,7 @@ use std::{fmt, io};
 use super::crew::{Config, Crew};
 use super::{ThreadPool, global};
 use crate::loom::Arc;
+use crate::sys::processors;
 use crate::task::TaskReport;
 
 /// Makes a [`ThreadPool`] that is not as [`ThreadPool::new`] makes it.
@@ -27,6 +28,7 @@ use crate::task::TaskReport;
 #[must_use]
 pub struct ThreadPoolBuilder {
     config: Config,
+    physical_cores: bool,
     helps: Option<bool>,
 }
 
@@ -43,6 +45,7 @@ impl ThreadPoolBuilder {
         };
         Self {
             config,
+            physical_cores: false,
             helps: None,
         }
     }
@@ -52,6 +55,23 @@ impl ThreadPoolBuilder {
     /// environment variable `TREFOIL_THREADS` says, if that is a number from 1 to 4,096.
     pub fn threads(mut self, threads: usize) -> Self {
         self.config.threads = threads;
+        self
+    }
+
+    /// Whether the default width is the number of physical cores instead of logical processors: for
+    /// computations that gain nothing from a core's second hardware thread. Default: no.
+    ///
+    /// It is never more than this process may use, and [`threads`](Self::threads) and
+    /// `TREFOIL_THREADS` come first. Where the system does not tell its cores, as in some virtual machines, it is the
+    /// number of logical processors.
+    ///
+    /// ```
+    /// let cores = trefoil::ThreadPool::builder().physical_cores(true).build()?;
+    /// assert!(cores.num_threads() <= trefoil::ThreadPool::new().num_threads());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn physical_cores(mut self, physical: bool) -> Self {
+        self.physical_cores = physical;
         self
     }
 
@@ -124,7 +144,10 @@ impl ThreadPoolBuilder {
     pub fn build(self) -> io::Result<ThreadPool> {
         crate::task::panic::install_hook();
         let mut config = self.config;
-        config.threads = width_of(config.threads)?;
+        config.threads = match config.threads {
+            0 if self.physical_cores => width(processors::physical),
+            threads => width_of(threads)?,
+        };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
         config.caller_helps = self.helps.unwrap_or(true) && !own_threads_only;
         if config.name.contains('\0') {
@@ -156,7 +179,7 @@ const MOST_ASKED: usize = 1 << 12;
 /// How many workers a pool gets that was told `threads`.
 pub(super) fn width_of(threads: usize) -> io::Result<usize> {
     match threads {
-        0 => Ok(width()),
+        0 => Ok(width(processors::logical)),
         1..=MOST => Ok(threads),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -165,14 +188,14 @@ pub(super) fn width_of(threads: usize) -> io::Result<usize> {
     }
 }
 
-/// How many workers a pool gets that is not told.
-fn width() -> usize {
+/// How many workers a pool gets that is not told: what the environment says, else the `processors`.
+fn width(processors: fn() -> usize) -> usize {
     let asked = std::env::var("TREFOIL_THREADS")
         .ok()
         .and_then(|text| text.trim().parse().ok());
     match asked {
         Some(threads @ 1..=MOST_ASKED) => threads,
-        _ => std::thread::available_parallelism().map_or(1, |all| all.get().min(MOST)),
+        _ => processors().min(MOST),
     }
 }
 
@@ -180,6 +203,7 @@ impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPoolBuilder")
             .field("threads", &self.config.threads)
+            .field("physical_cores", &self.physical_cores)
             .field("name", &self.config.name)
             .field("stack_size", &self.config.stack_size)
             .finish_non_exhaustive()

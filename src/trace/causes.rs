@@ -1,4 +1,4 @@
-//! What came of what, and what each task had of it.
+//! What came of what, and how long each task was queued and ran.
 //!
 //! **Job.** Causes and effects, in the order of time: an effect takes the latest cause for the same thing (a task, a
 //! slot's thread); a job's cause serves for all its frames. Between the two the task was queued.
@@ -30,80 +30,110 @@ struct Point {
     at: u64,
     track: usize,
     thing: Thing,
-    /// A cause has a name.
-    cause: Option<&'static str>,
+    side: Side,
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Cause(&'static str),
+    /// The slice with this number.
+    Effect(usize),
+}
+
+/// The latest cause of a thing.
+struct Cause {
+    name: &'static str,
+    track: usize,
+    at: u64,
+    /// It has had an effect. Only a job's has more.
+    served: bool,
 }
 
 impl Story {
-    /// What the tasks have from their slices.
+    /// What the tasks have from their slices, whose causes are found.
     pub(super) fn count_runs(&mut self) {
+        let mut calls = HashMap::new();
         for mark in self.tracks.iter().flat_map(|track| &track.marks) {
             if let What::Called { pool, job, task } = mark.what
                 && task != 0
             {
-                self.calls.insert((pool, job), task);
+                calls.insert((pool, job), task);
                 self.tasks.entry(task).or_default().is_call = true;
             }
         }
         for slice in self.tracks.iter().flat_map(|track| &track.slices) {
+            let length = slice.until - slice.at;
             let (task, time) = match slice.body {
-                Body::Run { task, .. } => (Some(task), slice.until - slice.at),
-                Body::Frame { pool, job, ran, .. } => (
-                    self.calls.get(&(pool, job)).copied(),
-                    ran.unwrap_or(slice.until - slice.at),
-                ),
+                Body::Run { task, .. } => (Some(task), length),
+                Body::Frame { pool, job, ran, .. } => {
+                    let task = calls.get(&(pool, job)).copied();
+                    (task, ran.unwrap_or(length))
+                }
                 _ => continue,
             };
             if let Some(task) = task {
                 let story = self.tasks.entry(task).or_default();
                 story.ran += time;
                 story.runs += 1;
+                story.queued += slice.queued.unwrap_or(0);
             }
         }
     }
 
-    /// Effects and what they come from.
-    pub(super) fn find_arrows(&mut self) -> Vec<Arrow> {
-        let mut arrows = Vec::new();
-        let points = self.points();
-        let mut causes: HashMap<Thing, (&'static str, usize, u64)> = HashMap::new();
-        for point in points {
-            if let Some(name) = point.cause {
-                causes.insert(point.thing, (name, point.track, point.at));
+    /// Finds what effects come from: arrows between tracks, and how long what ran was queued.
+    pub(super) fn find_causes(&mut self) {
+        let mut causes: HashMap<Thing, Cause> = HashMap::new();
+        let mut id = 0;
+        for point in self.points() {
+            let slice = match point.side {
+                Side::Cause(name) => {
+                    let (track, at, served) = (point.track, point.at, false);
+                    let cause = Cause {
+                        name,
+                        track,
+                        at,
+                        served,
+                    };
+                    causes.insert(point.thing, cause);
+                    continue;
+                }
+                Side::Effect(slice) => slice,
+            };
+            let Some(cause) = causes.get_mut(&point.thing) else {
+                continue;
+            };
+            let again = std::mem::replace(&mut cause.served, true);
+            if again && !matches!(point.thing, Thing::Job(..)) {
                 continue;
             }
-            let cause = match point.thing {
-                Thing::Job(..) => causes.get(&point.thing).copied(),
-                _ => causes.remove(&point.thing),
-            };
-            let Some((name, track, at)) = cause else {
-                continue;
-            };
-            match point.thing {
-                Thing::Task(task) => {
-                    self.tasks.entry(task).or_default().queued += point.at - at;
-                }
-                Thing::Job(pool, job) => {
-                    // Until its first frame.
-                    if let Some(task) = self.calls.remove(&(pool, job)) {
-                        self.tasks.entry(task).or_default().queued = point.at - at;
-                    }
-                }
-                Thing::Thread(..) => {}
+            if !again && !matches!(point.thing, Thing::Thread(..)) {
+                self.tracks[point.track].slices[slice].queued = Some(point.at - cause.at);
             }
-            arrows.push(Arrow {
-                name,
-                from: (track, at),
-                to: (point.track, point.at),
-            });
+            id += 1;
+            let ends = [
+                (cause.track, cause.at, false),
+                (point.track, point.at, true),
+            ];
+            for (track, at, ends) in ends {
+                let name = cause.name;
+                let arrow = Arrow { id, name, at, ends };
+                self.tracks[track].arrows.push(arrow);
+            }
         }
-        arrows
     }
 
     /// Causes and effects, in the order of time.
     fn points(&self) -> Vec<Point> {
         let mut points = Vec::new();
         for (track, line) in self.tracks.iter().enumerate() {
+            let mut add = |at, thing, side| {
+                points.push(Point {
+                    at,
+                    track,
+                    thing,
+                    side,
+                });
+            };
             for mark in &line.marks {
                 let (thing, name) = match mark.what {
                     What::Spawned {
@@ -116,14 +146,9 @@ impl Story {
                     What::Called { pool, job, .. } => (Thing::Job(pool, job), "call"),
                     _ => continue,
                 };
-                points.push(Point {
-                    at: mark.at,
-                    track,
-                    thing,
-                    cause: Some(name),
-                });
+                add(mark.at, thing, Side::Cause(name));
             }
-            for slice in &line.slices {
+            for (number, slice) in line.slices.iter().enumerate() {
                 let (at, thing) = match (slice.body, slice.role) {
                     (Body::Run { task, .. }, _) => (slice.at, Thing::Task(task)),
                     (Body::Frame { pool, job, .. }, _) => (slice.at, Thing::Job(pool, job)),
@@ -135,15 +160,10 @@ impl Story {
                     }
                     _ => continue,
                 };
-                points.push(Point {
-                    at,
-                    track,
-                    thing,
-                    cause: None,
-                });
+                add(at, thing, Side::Effect(number));
             }
         }
-        points.sort_by_key(|point| (point.at, point.cause.is_none()));
+        points.sort_by_key(|point| (point.at, matches!(point.side, Side::Effect(_))));
         points
     }
 }

@@ -8,217 +8,154 @@
 //! 3. Arrows as flow events: `s` right behind the mark where it begins, `f` (bound to the enclosing slice) right behind
 //!    the slice where it ends; the viewers bind them to the innermost slice that is open there.
 //!
-//! Times are microseconds with three decimals. Strings are escaped as JSON has it; names are the user's, and may
-//! contain anything.
+//! Times are microseconds with three decimals. Names are the user's, and may contain anything.
 //!
-//! Rejected: `serde_json` (a dependency for forty lines); `b`/`e` pairs for tasks across threads (a track each, and
-//! programs have a million tasks).
+//! Rejected: `serde_json` (a program with this feature would get its `impl PartialEq<Value> for u64`, with which
+//! `assert_eq!(n, numbers.sum())` does not compile any more); `b`/`e` pairs for tasks across threads (a track each, and programs have a million tasks).
 //!
 //! Tests: below, `tests/trace/`.
 
-use std::collections::HashMap;
-use std::fmt::{self, Write as _};
+use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
+use std::path::Path;
 
-use super::story::{Body, Mark, Owner, Slice, Story, TaskStory, Track};
-use crate::record::{Ending, Kind, Part, Role, What};
+use super::story::{Arrow, Body, Mark, Owner, Slice, Story, Track};
+use crate::record::{Role, What};
 
-/// Where an arrow's end stands in the order of one moment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Item {
-    Slice(usize),
-    Mark(usize),
-    End(usize),
-    Start(usize),
+/// What stands on a track at one moment.
+enum Item<'a> {
+    Slice(&'a Slice),
+    Mark(&'a Mark),
+    Arrow(&'a Arrow),
 }
 
 pub(super) fn write(story: &Story, out: &mut impl Write) -> io::Result<()> {
     let mut page = Page {
         out,
         story,
-        line: String::new(),
         first: true,
     };
     page.out
         .write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
     page.names()?;
-    let mut arrows: HashMap<usize, Vec<(u64, Item)>> = HashMap::new();
-    for (number, arrow) in story.arrows.iter().enumerate() {
-        let mut at = |(track, at), item| arrows.entry(track).or_default().push((at, item));
-        at(arrow.from, Item::Start(number));
-        at(arrow.to, Item::End(number));
+    for track in &story.tracks {
+        page.track(track)?;
     }
-    for (number, track) in story.tracks.iter().enumerate() {
-        let mut items = arrows.remove(&number).unwrap_or_default();
-        let slices = track.slices.iter().enumerate();
-        items.extend(slices.map(|(number, slice)| (slice.at, Item::Slice(number))));
-        let marks = track.marks.iter().enumerate();
-        items.extend(marks.map(|(number, mark)| (mark.at, Item::Mark(number))));
-        items.sort_unstable();
-        for (place, &(at, item)) in items.iter().enumerate() {
-            match item {
-                Item::Slice(number) => page.slice(track, &track.slices[number])?,
-                Item::Mark(number) => {
-                    // A nanosecond, if nothing begins in it.
-                    let next = items[place + 1..]
-                        .iter()
-                        .find(|(_, item)| matches!(item, Item::Slice(_) | Item::Mark(_)));
-                    let length = next.is_none_or(|&(next, _)| next > at);
-                    page.mark(track, &track.marks[number], u64::from(length))?;
-                }
-                Item::Start(number) => page.arrow(track, number, at, "\"ph\":\"s\"")?,
-                Item::End(number) => page.arrow(track, number, at, "\"ph\":\"f\",\"bp\":\"e\"")?,
-            }
-        }
-    }
-    page.out.write_all(b"\n],\"otherData\":{")?;
-    write!(
-        page.out,
-        "\"recorder\":\"trefoil {}\",\"events\":{},\"lost\":{}}}}}",
-        env!("CARGO_PKG_VERSION"),
-        story.events,
-        story.lost
-    )?;
-    page.out.write_all(b"\n")
+    let about = Object::new()
+        .text("recorder", concat!("trefoil ", env!("CARGO_PKG_VERSION")))
+        .put("events", story.events)
+        .put("lost", story.lost);
+    writeln!(page.out, "\n],\"otherData\":{about}}}")
 }
 
 struct Page<'a, W> {
     out: &'a mut W,
     story: &'a Story,
-    line: String,
     first: bool,
 }
 
 impl<W: Write> Page<'_, W> {
-    /// Writes an object with what is in `line`.
-    fn object(&mut self) -> io::Result<()> {
-        let before: &[u8] = if std::mem::take(&mut self.first) {
-            b"\n{"
-        } else {
-            b",\n{"
-        };
-        self.out.write_all(before)?;
-        self.out.write_all(self.line.as_bytes())?;
-        self.out.write_all(b"}")?;
-        self.line.clear();
-        Ok(())
+    fn object(&mut self, object: &Object) -> io::Result<()> {
+        let before = if self.first { "\n" } else { ",\n" };
+        self.first = false;
+        write!(self.out, "{before}{object}")
     }
 
-    fn metadata(
-        &mut self,
-        kind: &str,
-        pid: u32,
-        tid: u32,
-        value: fmt::Arguments<'_>,
-    ) -> io::Result<()> {
-        let _ = write!(
-            self.line,
-            "\"ph\":\"M\",\"name\":\"{kind}\",\"pid\":{pid},\"tid\":{tid},\"args\":{{{value}}}"
-        );
-        self.object()
+    fn metadata(&mut self, name: &str, pid: u32, tid: u32, args: Object) -> io::Result<()> {
+        let object = Object::new().text("ph", "M").text("name", name);
+        self.object(&object.put("pid", pid).put("tid", tid).put("args", args))
     }
 
     fn names(&mut self) -> io::Result<()> {
-        let (story, own) = (self.story, self.story.pid);
+        let own = self.story.pid;
         let program = std::env::args_os().next();
-        let program = program.as_deref().map(std::path::Path::new);
-        let name = program.and_then(|path| path.file_name());
-        let name = name.map_or_else(|| "this process".into(), |name| name.to_string_lossy());
-        self.metadata(
-            "process_name",
-            own,
-            0,
-            format_args!("\"name\":{}", Text(&name)),
-        )?;
+        let name = program
+            .as_deref()
+            .and_then(|path| Path::new(path).file_name());
+        let name = name.map_or("this process".into(), |name| name.to_string_lossy());
+        self.metadata("process_name", own, 0, Object::new().text("name", &name))?;
         self.metadata(
             "process_sort_index",
             own,
             0,
-            format_args!("\"sort_index\":0"),
+            Object::new().put("sort_index", 0),
         )?;
-        for track in &story.tracks {
+        let mut tracks: Vec<&Track> = self.story.tracks.iter().collect();
+        tracks.sort_by_key(|track| track.owner);
+        for (place, track) in tracks.into_iter().enumerate() {
             let (pid, tid) = (track.pid, track.tid);
-            let name = Text(&track.name);
-            if let Owner::Process { pool } = track.kind {
-                self.metadata(
-                    "process_name",
-                    pid,
-                    tid,
-                    format_args!("\"name\":\"worker of process pool {pool}\""),
-                )?;
+            if let Owner::Process { pool } = track.owner {
+                let name = format!("worker of process pool {pool}");
+                self.metadata("process_name", pid, tid, Object::new().text("name", &name))?;
                 self.metadata(
                     "process_sort_index",
                     pid,
                     tid,
-                    format_args!("\"sort_index\":{pool}"),
+                    Object::new().put("sort_index", pool),
                 )?;
             }
-            self.metadata("thread_name", pid, tid, format_args!("\"name\":{name}"))?;
-            let place = match track.kind {
-                Owner::Thread(Role::Outside) => 0,
-                Owner::Thread(Role::Loop) => 1,
-                Owner::Thread(Role::Driver { .. }) => 2,
-                Owner::Thread(Role::Worker { pool, index, .. }) => {
-                    u64::from(pool & 0xffff) << 16 | u64::from(index & 0xffff)
-                }
-                Owner::Thread(Role::Offload) => 1 << 33,
-                Owner::Process { .. } => 3,
-            };
+            self.metadata(
+                "thread_name",
+                pid,
+                tid,
+                Object::new().text("name", &track.name),
+            )?;
             self.metadata(
                 "thread_sort_index",
                 pid,
                 tid,
-                format_args!("\"sort_index\":{place}"),
+                Object::new().put("sort_index", place),
             )?;
         }
         Ok(())
     }
 
-    fn begin(&mut self, track: &Track, phase: &str, category: &str, name: &str, at: u64) {
-        let _ = write!(
-            self.line,
-            "{phase},\"cat\":\"{category}\",\"name\":{},\"pid\":{},\"tid\":{},\"ts\":{}",
-            Text(name),
-            track.pid,
-            track.tid,
-            Micros(at)
-        );
+    fn track(&mut self, track: &Track) -> io::Result<()> {
+        let slices = track.slices.iter().map(|one| (one.at, Item::Slice(one)));
+        let marks = track.marks.iter().map(|one| (one.at, Item::Mark(one)));
+        let arrows = |ends| {
+            let arrows = track.arrows.iter().filter(move |one| one.ends == ends);
+            arrows.map(|one| (one.at, Item::Arrow(one)))
+        };
+        let mut items: Vec<(u64, Item<'_>)> = slices.chain(marks).collect();
+        items.extend(arrows(true).chain(arrows(false)));
+        items.sort_by_key(|(at, _)| *at); // it is stable
+        for (place, (at, item)) in items.iter().enumerate() {
+            let event = match item {
+                Item::Slice(slice) => self.slice(slice),
+                Item::Mark(mark) => {
+                    // A nanosecond, if nothing begins in it.
+                    let mut rest = items[place + 1..].iter();
+                    let next = rest.find(|(_, item)| !matches!(item, Item::Arrow(_)));
+                    let length = next.is_none_or(|(next, _)| next > at);
+                    self.mark(mark, u64::from(length))
+                }
+                Item::Arrow(arrow) => {
+                    let Arrow { id, name, .. } = arrow;
+                    let phase = if arrow.ends { "f" } else { "s" };
+                    let arrow = Object::new().text("ph", phase).text("bp", "e");
+                    arrow.text("cat", "flow").text("name", name).put("id", id)
+                }
+            };
+            let event = event.put("pid", track.pid).put("tid", track.tid);
+            self.object(&event.put("ts", Micros(*at)))?;
+        }
+        Ok(())
     }
 
-    fn slice(&mut self, track: &Track, slice: &Slice) -> io::Result<()> {
-        let story = self.story;
+    fn slice(&self, slice: &Slice) -> Object {
         let named;
-        let (category, name) = match slice.body {
-            Body::Run { task, .. } => {
-                named = label(task, story.tasks.get(&task));
-                ("task", &*named)
-            }
-            Body::Part(part) => ("part", part_name(part)),
-            Body::Wait { .. } => ("wait", "waits"),
-            Body::Sleep if slice.role == Role::Loop => ("idle", "waits for events"),
-            Body::Sleep => ("idle", "asleep"),
-            Body::Frame { job: 0, .. } => ("process", "initializer"),
-            Body::Frame { items: 1, .. } => ("process", "call"),
-            Body::Frame { .. } => ("process", "frame"),
-        };
-        self.begin(track, "\"ph\":\"X\"", category, name, slice.at);
-        let _ = write!(self.line, ",\"dur\":{}", Micros(slice.until - slice.at));
-        match slice.body {
+        let (category, name, args) = match slice.body {
             Body::Run { task, kind, how } => {
-                let how = how.map_or("unknown", ending_name);
-                let kind = kind_name(kind);
-                let _ = write!(
-                    self.line,
-                    ",\"args\":{{\"kind\":\"{kind}\",\"ends\":\"{how}\""
-                );
-                self.task(task);
-                self.line.push('}');
+                named = self.story.label(task);
+                let ends = how.map_or("unknown", |how| how.name());
+                let args = Object::new().text("kind", kind.name()).text("ends", ends);
+                ("task", &*named, self.about(task, args))
             }
-            Body::Wait { task } if task != 0 => {
-                self.line.push_str(",\"args\":{\"for\":\"a task\"");
-                self.task(task);
-                self.line.push('}');
-            }
+            Body::Part(part) => ("part", part.name(), Object::new()),
+            Body::Wait { task } => ("wait", "waits", self.about(task, Object::new())),
+            Body::Sleep if slice.role == Role::Loop => ("idle", "waits for events", Object::new()),
+            Body::Sleep => ("idle", "asleep", Object::new()),
             Body::Frame {
                 job,
                 items,
@@ -226,141 +163,103 @@ impl<W: Write> Page<'_, W> {
                 died,
                 ..
             } => {
-                let _ = write!(self.line, ",\"args\":{{\"job\":{job},\"items\":{items}");
+                let name = match (job, items) {
+                    (0, _) => "initializer",
+                    (_, 1) => "call",
+                    _ => "frame",
+                };
+                let mut args = Object::new().put("job", job).put("items", items);
                 if let Some(ran) = ran {
-                    let _ = write!(self.line, ",\"ran_us\":{}", Micros(ran));
+                    args = args.put("ran_us", Micros(ran));
                 }
                 if died {
-                    self.line.push_str(",\"worker\":\"died\"");
+                    args = args.text("worker", "died");
                 }
-                self.line.push('}');
+                ("process", name, args)
             }
-            Body::Part(_) | Body::Wait { .. } | Body::Sleep => {}
-        }
-        self.object()
+        };
+        complete(category, name, slice.until - slice.at, args)
     }
 
-    /// What is known of a task, as further arguments.
-    fn task(&mut self, task: u64) {
-        let _ = write!(self.line, ",\"task\":{task}");
+    fn mark(&self, mark: &Mark, length: u64) -> Object {
+        let args = Object::new();
+        let (category, name, task, args) = match mark.what {
+            What::Spawned { task, kind, .. } => {
+                ("spawn", "spawn", task, args.text("kind", kind.name()))
+            }
+            What::Woken { task } => ("wake", "wake", task, args),
+            What::Stolen { task, from } => ("steal", "steal", task, args.put("from_slot", from)),
+            What::Roused { slot, .. } => ("wake", "wake thread", 0, args.put("slot", slot)),
+            What::Called { pool, job, task } => {
+                let args = args.put("pool", pool).put("job", job);
+                ("process", "call", task, args)
+            }
+            What::Settled { task, how } => ("end", how.name(), task, args),
+            _ => ("mark", "mark", 0, args),
+        };
+        complete(category, name, length, self.about(task, args))
+    }
+
+    /// What is known of a task, as further arguments; 0 is none.
+    fn about(&self, task: u64, mut args: Object) -> Object {
+        if task == 0 {
+            return args;
+        }
+        args = args.put("task", task);
         let Some(story) = self.story.tasks.get(&task) else {
-            return;
+            return args;
         };
         if let Some(name) = &story.name {
-            let _ = write!(self.line, ",\"task_name\":{}", Text(name));
+            args = args.text("task_name", name);
         }
         if let Some(parent) = story.parent {
-            let _ = write!(self.line, ",\"parent\":{parent}");
+            args = args.put("parent", parent);
         }
         if let Some(site) = story.site {
-            let _ = write!(
-                self.line,
-                ",\"spawned_at\":{}",
-                Text(&format!("{}:{}", site.file(), site.line()))
-            );
+            let site = format!("{}:{}", site.file(), site.line());
+            args = args.text("spawned_at", &site);
         }
-    }
-
-    fn mark(&mut self, track: &Track, mark: &Mark, length: u64) -> io::Result<()> {
-        let (category, name) = match mark.what {
-            What::Spawned { .. } => ("spawn", "spawn"),
-            What::Woken { .. } => ("wake", "wake"),
-            What::Stolen { .. } => ("steal", "steal"),
-            What::Roused { .. } => ("wake", "wake thread"),
-            What::Called { .. } => ("process", "call"),
-            What::Settled { how, .. } => ("end", ending_name(how)),
-            _ => return Ok(()),
-        };
-        self.begin(track, "\"ph\":\"X\"", category, name, mark.at);
-        let _ = write!(self.line, ",\"dur\":{},\"args\":{{", Micros(length));
-        match mark.what {
-            What::Spawned { task, kind, .. } => {
-                let _ = write!(self.line, "\"kind\":\"{}\"", kind_name(kind));
-                self.task(task);
-            }
-            What::Woken { task } | What::Settled { task, .. } => {
-                let _ = write!(self.line, "\"of\":\"a task\"");
-                self.task(task);
-            }
-            What::Stolen { task, from } => {
-                let _ = write!(self.line, "\"from_slot\":{from}");
-                if task != 0 {
-                    self.task(task);
-                }
-            }
-            What::Roused { slot, .. } => {
-                let _ = write!(self.line, "\"slot\":{slot}");
-            }
-            What::Called { pool, job, task } => {
-                let _ = write!(self.line, "\"pool\":{pool},\"job\":{job}");
-                if task != 0 {
-                    self.task(task);
-                }
-            }
-            _ => {}
-        }
-        self.line.push('}');
-        self.object()
-    }
-
-    fn arrow(&mut self, track: &Track, number: usize, at: u64, phase: &str) -> io::Result<()> {
-        let name = self.story.arrows[number].name;
-        self.begin(track, phase, "flow", name, at);
-        let _ = write!(self.line, ",\"id\":{}", number + 1);
-        self.object()
+        args
     }
 }
 
-/// What a task is called: by its name, else by its place.
-pub(super) fn label(task: u64, story: Option<&TaskStory>) -> String {
-    let Some(story) = story else {
-        return format!("task {task}");
-    };
-    match (&story.name, story.site) {
-        (Some(name), _) => name.to_string(),
-        (None, Some(site)) => {
-            let file = site.file().rsplit(['/', '\\']).next().unwrap_or_default();
-            format!("{file}:{}", site.line())
-        }
-        (None, None) => format!("task {task}"),
+/// An event with a beginning and a length.
+fn complete(category: &str, name: &str, length: u64, args: Object) -> Object {
+    let event = Object::new().text("ph", "X").text("cat", category);
+    let event = event.text("name", name).put("dur", Micros(length));
+    event.put("args", args)
+}
+
+/// A JSON object: its members, as text.
+struct Object(String);
+
+impl Object {
+    fn new() -> Self {
+        Self(String::new())
+    }
+
+    /// `value` is JSON already.
+    fn put(mut self, key: &str, value: impl Display) -> Self {
+        let before = if self.0.is_empty() { "" } else { "," };
+        let _ = write!(self.0, "{before}\"{key}\":{value}");
+        self
+    }
+
+    fn text(self, key: &str, text: &str) -> Self {
+        self.put(key, Text(text))
     }
 }
 
-fn part_name(part: Part) -> &'static str {
-    match part {
-        Part::Half => "part of a join or map",
-        Part::Scope => "part of a scope",
-        Part::Broadcast => "broadcast",
-        Part::Region => "region",
-        Part::Blocking => "blocking",
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Closure => "closure",
-        Kind::Future => "future",
-        Kind::Local => "local future",
-        Kind::Root => "root future",
-        Kind::Promise => "promise",
-    }
-}
-
-fn ending_name(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Done => "done",
-        Ending::Pending => "pending",
-        Ending::Panicked => "panicked",
-        Ending::Failed => "failed",
-        Ending::Cancelled => "cancelled",
-        Ending::Closed => "closed",
+impl Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", self.0)
     }
 }
 
 /// Nanoseconds as microseconds.
 struct Micros(u64);
 
-impl fmt::Display for Micros {
+impl Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
@@ -369,15 +268,13 @@ impl fmt::Display for Micros {
 /// A string as JSON has it.
 struct Text<'a>(&'a str);
 
-impl fmt::Display for Text<'_> {
+impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
         for c in self.0.chars() {
             match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                c if c < ' ' || c == '\u{7f}' => write!(f, "\\u{:04x}", u32::from(c))?,
+                '"' | '\\' => write!(f, "\\{c}")?,
+                c if c.is_ascii_control() => write!(f, "\\u{:04x}", u32::from(c))?,
                 c => f.write_char(c)?,
             }
         }
@@ -392,7 +289,7 @@ mod tests {
     #[test]
     fn strings_are_escaped() {
         let text = Text("a \"quoted\" \\ \n\t\u{1}\u{7f}ä").to_string();
-        assert_eq!(text, r#""a \"quoted\" \\ \n\u0009\u0001\u007fä""#);
+        assert_eq!(text, r#""a \"quoted\" \\ \u000a\u0009\u0001\u007fä""#);
     }
 
     #[test]

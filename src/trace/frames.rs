@@ -7,49 +7,37 @@
 //! The events come from several threads (the driver, and callers that do its work), one at a time; so their times
 //! are in order.
 //!
-//! What was sent before the recording began is nobody's.
+//! The answer to a frame that was sent before the recording began is left out.
 //!
 //! Rejected: the items of a frame one by one (their times are in the worker's ledger, and overwritten by the next).
 //!
 //! Tests: `tests/trace/`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::story::{Body, Owner, Slice, Story, Track};
 use crate::record::{Role, What};
 
+/// A worker process.
+struct Process {
+    track: Track,
+    out: VecDeque<Frame>,
+    /// When its latest frame was done.
+    free: u64,
+}
+
+/// A frame that is out.
+struct Frame {
+    sequence: u32,
+    sent: u64,
+    job: u32,
+    items: u32,
+}
+
 impl Story {
-    /// `events`: in the order of time.
+    /// Adds the tracks of worker processes. `events`: in the order of time.
     pub(super) fn read_frames(&mut self, events: &[(u64, What)]) {
-        /// A frame that is out: its number, since when, pool, job, items.
-        type Out = (u32, u64, u32, u32, u32);
-        let mut tracks: HashMap<u32, (usize, VecDeque<Out>, u64)> = HashMap::new();
-        let length = self.length;
-        let mut add = |pid: u32, pool: u32| {
-            self.tracks.push(Track {
-                pid,
-                tid: pid,
-                name: format!("worker process {pid}"),
-                kind: Owner::Process { pool },
-                slices: Vec::new(),
-                marks: Vec::new(),
-            });
-            self.tracks.len() - 1
-        };
-        let mut frames = Vec::new();
-        let mut land = |track: usize, out: Out, free: &mut u64, until: u64, ran, died| {
-            let (_, sent, pool, job, items) = out;
-            let at = sent.max(*free).min(until);
-            *free = until;
-            let body = Body::Frame {
-                pool,
-                job,
-                items,
-                ran,
-                died,
-            };
-            frames.push((track, at, until, body));
-        };
+        let mut processes: BTreeMap<u32, Process> = BTreeMap::new();
         for &(at, what) in events {
             match what {
                 What::Sent {
@@ -59,10 +47,15 @@ impl Story {
                     job,
                     items,
                 } => {
-                    let (_, out, _) = tracks
+                    let process = processes
                         .entry(pid)
-                        .or_insert_with(|| (add(pid, pool), VecDeque::new(), 0));
-                    out.push_back((sequence, at, pool, job, items));
+                        .or_insert_with(|| Process::new(pid, pool));
+                    process.out.push_back(Frame {
+                        sequence,
+                        sent: at,
+                        job,
+                        items,
+                    });
                 }
                 What::Answered {
                     pid,
@@ -70,40 +63,74 @@ impl Story {
                     items,
                     nanos,
                 } => {
-                    // (One that was sent before the recording began is nobody's.)
-                    if let Some((track, out, free)) = tracks.get_mut(&pid)
-                        && out.front().is_some_and(|frame| frame.0 == sequence)
-                        && let Some((_, sent, pool, job, _)) = out.pop_front()
-                        && items > 0
-                    {
-                        let frame = (sequence, sent, pool, job, items);
-                        land(*track, frame, free, at, Some(nanos), false);
+                    if let Some(process) = processes.get_mut(&pid) {
+                        process.answered(at, sequence, items, nanos);
                     }
                 }
                 What::Fell { pid } => {
-                    if let Some((track, out, free)) = tracks.get_mut(&pid)
-                        && let Some(frame) = out.pop_front()
-                    {
-                        land(*track, frame, free, at, None, true);
-                        out.clear(); // sent again, elsewhere
+                    if let Some(process) = processes.get_mut(&pid) {
+                        process.land(at, None, true);
+                        process.out.clear(); // sent again, elsewhere
                     }
                 }
                 _ => {}
             }
         }
-        for (track, mut out, mut free) in tracks.into_values() {
-            if let Some(frame) = out.pop_front() {
-                land(track, frame, &mut free, length, None, false);
-            }
+        for mut process in processes.into_values() {
+            process.land(self.length, None, false);
+            self.tracks.push(process.track);
         }
-        for (track, at, until, body) in frames {
-            self.tracks[track].slices.push(Slice {
-                at,
-                until,
-                own: until - at,
-                role: Role::Outside,
-                body,
-            });
+    }
+}
+
+impl Process {
+    fn new(pid: u32, pool: u32) -> Self {
+        Self {
+            track: Track {
+                pid,
+                tid: pid,
+                name: format!("worker process {pid}"),
+                owner: Owner::Process { pool },
+                slices: Vec::new(),
+                marks: Vec::new(),
+                arrows: Vec::new(),
+            },
+            out: VecDeque::new(),
+            free: 0,
         }
+    }
+
+    fn answered(&mut self, at: u64, sequence: u32, items: u32, nanos: u64) {
+        let Some(frame) = self.out.front_mut() else {
+            return;
+        };
+        if frame.sequence != sequence {
+            return;
+        }
+        frame.items = items;
+        if items > 0 {
+            self.land(at, Some(nanos), false);
+        } else {
+            self.out.pop_front();
+        }
+    }
+
+    /// The oldest frame, if there is one, is over.
+    fn land(&mut self, until: u64, ran: Option<u64>, died: bool) {
+        let (Some(frame), Owner::Process { pool }) = (self.out.pop_front(), self.track.owner)
+        else {
+            return;
+        };
+        let at = frame.sent.max(self.free).min(until);
+        self.free = until;
+        let body = Body::Frame {
+            pool,
+            job: frame.job,
+            items: frame.items,
+            ran,
+            died,
+        };
+        let slice = Slice::new(at, until, Role::Outside, body);
+        self.track.slices.push(slice);
     }
 }

@@ -24,24 +24,24 @@
 //! | on a line | is |
 //! |---|---|
 //! | a slice with a task's name, or where it was spawned | its code runs: a closure's call, each poll of a future |
-//! | `part of a join or map`, `part of a scope`, `broadcast`, `region`, `blocking` | a worker does somebody's part, or a thread from outside its own region; it has said that it blocks |
+//! | `part of a join or map`, `part of a scope`, `broadcast`, `region`, `blocking` | a worker does a part of such a call, or a thread from outside its own region; it has said that it blocks |
 //! | `waits` | a blocking wait of this crate, which has parked the thread; for which task, if it was a `join` |
 //! | `asleep`, `waits for events` | a worker, a loop, that has nothing to do |
 //! | `call`, `frame` on a worker process | one item, many of one job, from when it was sent (and those before it were done) until the result was heard; what the worker itself has measured is in `ran_us` |
 //! | `spawn`, `wake`, `steal`, `wake thread`, `call`, `cancelled` … | that, at this moment; arrows lead from there to what it has caused |
 //!
 //! Arrows go from a spawn to the first time that the code runs, from a wake-up to the poll, from
-//! a call to its frames, from who wakes a thread to its sleep's end.
+//! a call to its frames, from where a thread is woken to its sleep's end.
 //!
 //! # Cost
-//! Without the feature: none. With it, where nobody records: a load and a branch at each of these moments, some
+//! Without the feature: none. With it, while nothing is recorded: a load and a branch at each of these moments, some
 //! three to six a task. While recording, 10 to 30 ns for each event, in a buffer of the thread's own, so that tasks of ten
 //! microseconds slow down by less than 5 %; and 32 bytes for each, up to a limit
-//! ([`start_limited`]), beyond which the rest is counted and lost. Buffers of 128 KiB at most, and some bytes for each task with a name, stay with threads that live on.
+//! ([`start_limited`]), beyond which the rest is counted and lost. [`Recording::stop`] takes the buffers from their threads.
 //!
 //! # What is not in it
 //! The tasks of a worker process itself, seen from inside: it is another process, which can record for itself. Waits that this crate
-//! does not know of: locks of `std`, sleeps, reads that block. Joins and items of a `map` that nobody has stolen: they
+//! does not know of: locks of `std`, sleeps, reads that block. Joins and items of a `map` that no other worker has stolen: they
 //! are calls, and cost a nanosecond.
 //!
 //! For spans in your own logs there is the feature `tracing`; for what a loop's tasks do right now,
@@ -68,7 +68,7 @@ pub use summary::{ExecutorSummary, SlowTask, Summary};
 /// How many events [`start`] has room for: 64 MiB, if they come.
 const LIMIT: usize = 1 << 21;
 
-/// Somebody records already: there is one recording at a time in a process.
+/// A recording goes on already: there is one recording at a time in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "something is being recorded already: stop (or drop) that `Recording` first, there is one at a time"

@@ -20,7 +20,7 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 
-use crate::record::session::{Written, Yield};
+use crate::record::session::{Log, Recorded};
 use crate::record::{Ending, Kind, Part, Role, What};
 
 /// Everything, in order.
@@ -32,10 +32,7 @@ pub(super) struct Story {
     pub(super) events: usize,
     pub(super) lost: u64,
     pub(super) tracks: Vec<Track>,
-    pub(super) arrows: Vec<Arrow>,
     pub(super) tasks: HashMap<u64, TaskStory>,
-    /// The tasks of jobs, by pool and number.
-    pub(super) calls: HashMap<(u32, u32), u64>,
 }
 
 /// One line of the picture: a thread, or a worker process.
@@ -43,13 +40,14 @@ pub(super) struct Track {
     pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) name: String,
-    pub(super) kind: Owner,
+    pub(super) owner: Owner,
     pub(super) slices: Vec<Slice>,
     pub(super) marks: Vec<Mark>,
+    pub(super) arrows: Vec<Arrow>,
 }
 
-/// Whose line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose line; in the order in which the viewer shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
     /// The role is the one that it was in most lately, `Outside` not counted.
     Thread(Role),
@@ -65,7 +63,22 @@ pub(super) struct Slice {
     /// Its length less that of what is inside.
     pub(super) own: u64,
     pub(super) role: Role,
+    /// How long it was queued before, if its cause is known.
+    pub(super) queued: Option<u64>,
     pub(super) body: Body,
+}
+
+impl Slice {
+    pub(super) fn new(at: u64, until: u64, role: Role, body: Body) -> Self {
+        Self {
+            at,
+            until,
+            own: until - at,
+            role,
+            queued: None,
+            body,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,11 +123,14 @@ pub(super) struct Mark {
     pub(super) what: What,
 }
 
-/// From a cause to an effect: track and time.
+/// One of the two ends of an arrow, which leads from a cause to an effect.
 pub(super) struct Arrow {
+    /// Both ends have the same.
+    pub(super) id: u64,
     pub(super) name: &'static str,
-    pub(super) from: (usize, u64),
-    pub(super) to: (usize, u64),
+    pub(super) at: u64,
+    /// It is the end with the point.
+    pub(super) ends: bool,
 }
 
 /// What is known of a task.
@@ -133,11 +149,11 @@ pub(super) struct TaskStory {
 }
 
 impl Story {
-    pub(super) fn of(recorded: Yield) -> Self {
+    pub(super) fn of(recorded: Recorded) -> Self {
         let mut story = Self {
             pid: std::process::id(),
             length: recorded.length,
-            lost: recorded.lost,
+            lost: recorded.threads.iter().map(|log| log.lost).sum(),
             events: recorded.threads.iter().map(|log| log.events.len()).sum(),
             ..Self::default()
         };
@@ -162,13 +178,28 @@ impl Story {
         for track in &mut story.tracks {
             track.nest();
         }
+        story.find_causes();
         story.count_runs();
-        story.arrows = story.find_arrows();
         story
     }
 
+    /// What a task is called: by its name, else by its place.
+    pub(super) fn label(&self, task: u64) -> String {
+        let story = self.tasks.get(&task);
+        if let Some(name) = story.and_then(|story| story.name.as_deref()) {
+            return name.to_owned();
+        }
+        match story.and_then(|story| story.site) {
+            Some(site) => {
+                let file = site.file().rsplit(['/', '\\']).next().unwrap_or_default();
+                format!("{file}:{}", site.line())
+            }
+            None => format!("task {task}"),
+        }
+    }
+
     /// A thread's track.
-    fn read(&mut self, log: Written, taken: &mut HashSet<u32>) {
+    fn read(&mut self, log: Log, taken: &mut HashSet<u32>) {
         // A system's number may have had two threads, one after the other.
         let mut tid = log.os_id;
         while !taken.insert(tid) {
@@ -199,9 +230,10 @@ impl Story {
         self.tracks.push(Track {
             pid: self.pid,
             tid,
-            kind: Owner::Thread(reader.lately),
+            owner: Owner::Thread(reader.lately),
             slices: reader.slices,
             marks: reader.marks,
+            arrows: Vec::new(),
             name: log.name.unwrap_or_else(|| "(no name)".to_owned()),
         });
     }
@@ -213,22 +245,14 @@ impl Track {
         self.slices
             .sort_by_key(|slice| (slice.at, std::cmp::Reverse(slice.until)));
         let mut around: Vec<usize> = Vec::new();
-        for at in 0..self.slices.len() {
-            let (begin, length) = (
-                self.slices[at].at,
-                self.slices[at].until - self.slices[at].at,
-            );
-            while around
-                .last()
-                .is_some_and(|&outer| self.slices[outer].until <= begin)
-            {
-                around.pop();
-            }
+        for number in 0..self.slices.len() {
+            let Slice { at, until, .. } = self.slices[number];
+            around.retain(|&outer| self.slices[outer].until > at);
             if let Some(&outer) = around.last() {
                 let own = &mut self.slices[outer].own;
-                *own = own.saturating_sub(length);
+                *own = own.saturating_sub(until - at);
             }
-            around.push(at);
+            around.push(number);
         }
     }
 }
@@ -294,14 +318,7 @@ impl Reader<'_> {
     }
 
     fn close(&mut self, (at, role, body): (u64, Role, Body), until: u64) {
-        let until = until.max(at);
-        self.slices.push(Slice {
-            at,
-            until,
-            own: until - at,
-            role,
-            body,
-        });
+        self.slices.push(Slice::new(at, until.max(at), role, body));
     }
 
     fn end(&mut self, at: u64, what: What) {

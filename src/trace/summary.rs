@@ -7,18 +7,18 @@
 //! moment counts once, for the innermost.
 //!
 //! Queue times are from a spawn, or a wake-up, to the moment at which the code ran; of calls to processes, from the call to the
-//! first frame. They stand in the row of who ran it.
+//! first frame. They stand in the row of the executor that ran it.
 //!
 //! Rejected: averages (of queue times they say little: hence median, 99th percentile and the longest).
 //!
-//! Tests: below, `tests/trace/`.
+//! Tests: `tests/trace/`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::chrome::label;
-use super::story::{Body, Owner, Story, Track};
+use super::story::{Body, Owner, Slice, Story, TaskStory, Track};
 use crate::record::{Ending, Role};
 
 /// How many of the slowest tasks are told of.
@@ -41,7 +41,7 @@ const SLOWEST: usize = 10;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Summary {
-    length: u64,
+    length: Duration,
     threads: usize,
     events: usize,
     lost: u64,
@@ -55,10 +55,10 @@ pub struct ExecutorSummary {
     name: String,
     threads: usize,
     tasks: u64,
-    busy: u64,
-    waiting: u64,
-    asleep: u64,
-    queued: Vec<u64>,
+    busy: Duration,
+    waiting: Duration,
+    asleep: Duration,
+    queued: Vec<Duration>,
 }
 
 /// A task whose code ran for long.
@@ -66,9 +66,9 @@ pub struct ExecutorSummary {
 pub struct SlowTask {
     id: u64,
     label: String,
-    ran: u64,
+    ran: Duration,
     runs: u64,
-    queued: u64,
+    queued: Duration,
 }
 
 /// Which row.
@@ -82,12 +82,13 @@ enum Row {
 }
 
 impl Row {
-    fn of(role: Role, track: usize) -> Self {
-        match role {
-            Role::Worker { pool, .. } => Self::Threads(pool),
-            Role::Loop => Self::Loop(track),
-            Role::Offload => Self::Offload,
-            Role::Outside | Role::Driver { .. } => Self::Outside,
+    fn of(slice: &Slice, track: usize) -> Self {
+        match (slice.body, slice.role) {
+            (Body::Frame { pool, .. }, _) => Self::Processes(pool),
+            (_, Role::Worker { pool, .. }) => Self::Threads(pool),
+            (_, Role::Loop) => Self::Loop(track),
+            (_, Role::Offload) => Self::Offload,
+            (_, Role::Outside | Role::Driver { .. }) => Self::Outside,
         }
     }
 
@@ -106,71 +107,47 @@ impl Row {
     }
 }
 
+impl ExecutorSummary {
+    fn add(&mut self, slice: &Slice) {
+        let own = Duration::from_nanos(slice.own);
+        match slice.body {
+            Body::Run { how, .. } => {
+                self.busy += own;
+                self.tasks += u64::from(matches!(how, Some(Ending::Done | Ending::Panicked)));
+            }
+            Body::Part(_) => self.busy += own,
+            Body::Wait { .. } => self.waiting += own,
+            Body::Sleep => self.asleep += own,
+            Body::Frame {
+                items, ran, job, ..
+            } => {
+                self.busy += ran.map_or(own, Duration::from_nanos);
+                if job != 0 && ran.is_some() {
+                    self.tasks += u64::from(items);
+                }
+            }
+        }
+        self.queued.extend(slice.queued.map(Duration::from_nanos));
+    }
+}
+
 impl Summary {
     pub(super) fn of(story: &Story) -> Self {
-        let mut rows: BTreeMap<Row, (ExecutorSummary, HashSet<usize>)> = BTreeMap::new();
+        let mut rows: BTreeMap<Row, ExecutorSummary> = BTreeMap::new();
         for (number, track) in story.tracks.iter().enumerate() {
+            let mut seen = HashSet::new();
             for slice in &track.slices {
-                let row = match slice.body {
-                    Body::Frame { pool, .. } => Row::Processes(pool),
-                    _ => Row::of(slice.role, number),
-                };
-                let (row, threads) = rows.entry(row).or_insert_with(|| {
-                    let name = row.name(track);
-                    let row = ExecutorSummary {
-                        name,
-                        ..ExecutorSummary::default()
-                    };
-                    (row, HashSet::new())
+                let place = Row::of(slice, number);
+                let row = rows.entry(place).or_insert_with(|| ExecutorSummary {
+                    name: place.name(track),
+                    ..ExecutorSummary::default()
                 });
-                threads.insert(number);
-                match slice.body {
-                    Body::Run { how, .. } => {
-                        row.busy += slice.own;
-                        row.tasks +=
-                            u64::from(matches!(how, Some(Ending::Done | Ending::Panicked)));
-                    }
-                    Body::Part(_) => row.busy += slice.own,
-                    Body::Wait { .. } => row.waiting += slice.own,
-                    Body::Sleep => row.asleep += slice.own,
-                    Body::Frame {
-                        items, ran, job, ..
-                    } => {
-                        row.busy += ran.unwrap_or(slice.own);
-                        if job != 0 && ran.is_some() {
-                            row.tasks += u64::from(items);
-                        }
-                    }
-                }
+                row.threads += usize::from(seen.insert(place));
+                row.add(slice);
             }
         }
-        let mut first_frames = HashSet::new();
-        for arrow in &story.arrows {
-            let (number, at) = arrow.to;
-            let track = &story.tracks[number];
-            let row = match (arrow.name, track.kind) {
-                ("wake thread", _) => continue,
-                (_, Owner::Process { pool }) => {
-                    if !first_frames.insert(arrow.from) {
-                        continue;
-                    }
-                    Row::Processes(pool)
-                }
-                _ => {
-                    let slices = &track.slices;
-                    let begun = slices.partition_point(|slice| slice.at < at);
-                    let role = slices.get(begun).map_or(Role::Outside, |slice| slice.role);
-                    Row::of(role, number)
-                }
-            };
-            if let Some((row, _)) = rows.get_mut(&row) {
-                row.queued.push(at - arrow.from.1);
-            }
-        }
-        let mut executors: Vec<ExecutorSummary> = Vec::new();
         let mut alike: HashMap<String, usize> = HashMap::new();
-        for (_, (mut row, threads)) in rows {
-            row.threads = threads.len();
+        for row in rows.values_mut() {
             row.queued.sort_unstable();
             // Pools may have the same name.
             let number = alike.entry(row.name.clone()).or_default();
@@ -178,16 +155,15 @@ impl Summary {
             if *number > 1 {
                 row.name = format!("{} ({number})", row.name);
             }
-            executors.push(row);
         }
         let threads = story.tracks.iter();
-        let threads = threads.filter(|track| matches!(track.kind, Owner::Thread(_)));
+        let threads = threads.filter(|track| matches!(track.owner, Owner::Thread(_)));
         Self {
-            length: story.length,
+            length: Duration::from_nanos(story.length),
             threads: threads.count(),
             events: story.events,
             lost: story.lost,
-            executors,
+            executors: rows.into_values().collect(),
             slowest: slowest(story),
         }
     }
@@ -207,27 +183,22 @@ impl Summary {
 }
 
 fn slowest(story: &Story) -> Vec<SlowTask> {
-    let mut tasks: Vec<(u64, u64)> = story
-        .tasks
-        .iter()
-        .filter(|(_, task)| task.runs > 0)
-        .map(|(id, task)| (task.ran, *id))
-        .collect();
+    let ran = story.tasks.iter().filter(|(_, task)| task.runs > 0);
+    let mut tasks: Vec<_> = ran.collect();
     // The younger of two later, so that the same story gives the same list.
-    tasks.sort_unstable_by_key(|(ran, id)| (std::cmp::Reverse(*ran), *id));
+    tasks.sort_unstable_by_key(|(id, task)| (Reverse(task.ran), **id));
     tasks.truncate(SLOWEST);
-    let slow = |(ran, id): (u64, u64)| {
-        let task = story.tasks.get(&id)?;
+    let slow = |(&id, task): (&u64, &TaskStory)| {
         let call = if task.is_call { " (in processes)" } else { "" };
-        Some(SlowTask {
+        SlowTask {
             id,
-            label: format!("{}{call}", label(id, Some(task))),
-            ran,
+            label: format!("{}{call}", story.label(id)),
+            ran: Duration::from_nanos(task.ran),
             runs: task.runs,
-            queued: task.queued,
-        })
+            queued: Duration::from_nanos(task.queued),
+        }
     };
-    tasks.into_iter().filter_map(slow).collect()
+    tasks.into_iter().map(slow).collect()
 }
 
 impl ExecutorSummary {
@@ -252,19 +223,19 @@ impl ExecutorSummary {
     /// How long tasks ran, on all threads together.
     #[must_use]
     pub fn busy(&self) -> Duration {
-        Duration::from_nanos(self.busy)
+        self.busy
     }
 
     /// How long tasks were parked in blocking waits of this crate.
     #[must_use]
     pub fn waiting(&self) -> Duration {
-        Duration::from_nanos(self.waiting)
+        self.waiting
     }
 
     /// How long threads slept because there was nothing to do.
     #[must_use]
     pub fn asleep(&self) -> Duration {
-        Duration::from_nanos(self.asleep)
+        self.asleep
     }
 
     /// What this part of all queue times did not exceed: `queued(0.5)` is the median, `queued(1.0)` the longest.
@@ -273,7 +244,7 @@ impl ExecutorSummary {
     pub fn queued(&self, part: f64) -> Option<Duration> {
         let last = self.queued.len().checked_sub(1)?;
         let place = (part.clamp(0.0, 1.0) * last as f64).round() as usize;
-        self.queued.get(place).copied().map(Duration::from_nanos)
+        self.queued.get(place).copied()
     }
 }
 
@@ -293,7 +264,7 @@ impl SlowTask {
     /// How long its code ran, waits inside of it included.
     #[must_use]
     pub fn ran(&self) -> Duration {
-        Duration::from_nanos(self.ran)
+        self.ran
     }
 
     /// How often: once for a closure, a future's polls, a call's frames.
@@ -305,112 +276,70 @@ impl SlowTask {
     /// How long it was queued, all together.
     #[must_use]
     pub fn queued(&self) -> Duration {
-        Duration::from_nanos(self.queued)
-    }
-}
-
-/// A time with three digits and a unit.
-struct Short(u64);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            0..1_000 => return f.pad(&format!("{} ns", self.0)),
-            nanos @ 0..1_000_000 => (nanos as f64 / 1e3, "µs"),
-            nanos @ 0..1_000_000_000 => (nanos as f64 / 1e6, "ms"),
-            nanos => (nanos as f64 / 1e9, "s"),
-        };
-        let decimals = match value {
-            value if value < 9.995 => 2,
-            value if value < 99.95 => 1,
-            _ => 0,
-        };
-        f.pad(&format!("{value:.decimals$} {unit}"))
+        self.queued
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            length,
+            threads,
+            events,
+            ..
+        } = self;
         let lost = match self.lost {
             0 => "none lost".to_owned(),
             lost => format!("{lost} LOST for want of room"),
         };
         writeln!(
             f,
-            "{} recorded: {} threads, {} events, {lost}",
-            Short(self.length),
-            self.threads,
-            self.events
-        )?;
-        writeln!(
-            f,
-            "\n{:<28} {:>7} {:>9} {:>15} {:>9} {:>9} {:>31}",
-            "executor",
-            "threads",
-            "tasks",
-            "busy",
-            "waiting",
-            "asleep",
-            "queued: median, 99 %, longest"
+            "{length:.2?} recorded: {threads} threads, {events} events, {lost}\n\n\
+             executor                     threads     tasks            busy   waiting    asleep   \
+             queued: median, 99 %, longest"
         )?;
         for row in &self.executors {
-            let whole = self.length.saturating_mul(row.threads as u64).max(1);
-            let part = row.busy as f64 * 100.0 / whole as f64;
-            let busy = format!("{} {part:>3.0} %", Short(row.busy));
-            let queued = |part| {
+            let ExecutorSummary {
+                name,
+                threads,
+                tasks,
+                waiting,
+                asleep,
+                ..
+            } = row;
+            let whole = length.as_secs_f64() * row.threads as f64;
+            let part = row.busy.as_secs_f64() * 100.0 / whole.max(1e-9);
+            let busy = format!("{:.2?} {part:>3.0} %", row.busy);
+            let [median, most, longest] = [0.5, 0.99, 1.0].map(|part| {
                 let time = row.queued(part);
-                time.map_or_else(
-                    || "-".to_owned(),
-                    |time| Short(time.as_nanos() as u64).to_string(),
-                )
-            };
+                time.map_or_else(|| "-".to_owned(), |time| format!("{time:.2?}"))
+            });
             writeln!(
                 f,
-                "{:<28} {:>7} {:>9} {:>15} {:>9} {:>9} {:>11} {:>9} {:>9}",
-                row.name,
-                row.threads,
-                row.tasks,
-                busy,
-                Short(row.waiting),
-                Short(row.asleep),
-                queued(0.5),
-                queued(0.99),
-                queued(1.0)
+                "{name:<28} {threads:>7} {tasks:>9} {busy:>15} {waiting:>9.2?} {asleep:>9.2?} \
+                 {median:>11} {most:>9} {longest:>9}"
             )?;
         }
-        if self.slowest.is_empty() {
-            return Ok(());
-        }
-        writeln!(
-            f,
-            "\n{:<36} {:>9} {:>9} {:>9} {:>9}",
-            "slowest tasks", "id", "ran", "runs", "queued"
-        )?;
-        for task in &self.slowest {
+        if !self.slowest.is_empty() {
             writeln!(
                 f,
-                "{:<36} {:>9} {:>9} {:>9} {:>9}",
-                task.label,
-                format!("#{}", task.id),
-                Short(task.ran),
-                task.runs,
-                Short(task.queued)
+                "\nslowest tasks                               id       ran      runs    queued"
+            )?;
+        }
+        for task in &self.slowest {
+            let SlowTask {
+                id,
+                label,
+                ran,
+                runs,
+                queued,
+            } = task;
+            let id = format!("#{id}");
+            writeln!(
+                f,
+                "{label:<36} {id:>9} {ran:>9.2?} {runs:>9} {queued:>9.2?}"
             )?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_three_digits() {
-        let shown = |nanos| Short(nanos).to_string();
-        assert_eq!(shown(999), "999 ns");
-        assert_eq!(shown(1_234), "1.23 µs");
-        assert_eq!(shown(12_345_678), "12.3 ms");
-        assert_eq!(shown(123_456_789_000), "123 s");
     }
 }

@@ -718,6 +718,11 @@ fn alone_tells_its_widths() {
     let (own, resized) = (ThreadPool::new(), ThreadPool::with_threads(1));
     resized.resize(0);
     let global = ThreadPool::global().num_threads();
+    let cores = ThreadPool::builder().physical_cores(true).build().unwrap();
+    assert!(cores.num_threads() <= own.num_threads());
+    if own.num_threads() != std::thread::available_parallelism().unwrap().get() {
+        assert_eq!(cores.num_threads(), own.num_threads(), "as asked for");
+    }
     println!(
         "widths={} {} {global};",
         own.num_threads(),
@@ -740,6 +745,8 @@ fn alone_on_one_processor() {
     one.set(first);
     sched_setaffinity(None, &one).unwrap();
     assert_eq!(ThreadPool::new().num_threads(), 1);
+    let cores = ThreadPool::builder().physical_cores(true).build().unwrap();
+    assert_eq!(cores.num_threads(), 1);
 }
 
 #[test]

@@ -1,0 +1,31 @@
+//! How many processors this process may use: the default width of every pool.
+//!
+//! Two sources, and the smaller number counts. `num_cpus` knows affinity, the quota of this process's control group,
+//! and physical cores. `std` looks at the quotas of the groups above, too, and rounds half a processor down.
+//!
+//! Tests: below, `tests/thread/crew.rs` (affinity), `tests/process/pool.rs`.
+
+/// As the scheduler counts them: two for a core with two hardware threads. At least 1.
+pub(crate) fn logical() -> usize {
+    let std = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    num_cpus::get().min(std).max(1)
+}
+
+/// Physical cores, and no more than [`logical`] allows. At least 1.
+///
+/// The kernel says how many cores the machine has, not which ones an affinity leaves.
+pub(crate) fn physical() -> usize {
+    num_cpus::get_physical().min(logical()).max(1)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_is_more_than_the_process_may_use() {
+        let allowed = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(logical(), allowed);
+        assert!((1..=allowed).contains(&physical()));
+    }
+}
