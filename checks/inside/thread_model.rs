@@ -145,7 +145,7 @@ impl Pool {
         self.queued.load(Ordering::Relaxed) > 0 || slots.iter().any(|slot| slot.post.is_open())
     }
 
-    /// As `Crew::resize`, where all threads are there already.
+    /// As `Registry::resize`, where all threads are there already.
     pub fn resize(&self, width: usize) {
         let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
         for slot in &slots {
@@ -158,7 +158,7 @@ impl Pool {
         }
     }
 
-    /// Puts a share into the post of this worker, as `Crew::deliver`.
+    /// Puts a share into the post of this worker, as `Registry::deliver`.
     pub fn deliver(&self, index: usize) {
         let slot = Arc::clone(&self.slots.lock()[index]);
         slot.post.put(());

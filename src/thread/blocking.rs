@@ -40,8 +40,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::crew::Crew;
 use super::raw::current;
+use super::registry::Registry;
 use super::worker::{Slot, Worker};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -250,33 +250,33 @@ impl Drop for InProgress {
 impl Worker {
     /// False: this call does not count.
     fn begin_call(&self) -> bool {
-        if self.blocked().get() > 0 || self.in_call().get() || self.crew().is_foreign() {
+        if self.blocked().get() > 0 || self.in_call().get() || self.registry().is_foreign() {
             return false;
         }
         self.in_call().set(true);
-        let (crew, slot) = (self.crew(), self.slot());
-        crew.idle().call_begins();
-        let trusted = crew.calls().on_trust();
+        let (registry, slot) = (self.registry(), self.slot());
+        registry.idle().call_begins();
+        let trusted = registry.calls().on_trust();
         if trusted {
             slot.post().leave();
-            crew.block();
+            registry.block();
         }
         slot.lending().begin(trusted);
-        if !trusted && crew.idle().unwatched() && self.sees_tasks() {
-            crew.published();
+        if !trusted && registry.idle().unwatched() && self.sees_tasks() {
+            registry.published();
         }
         true
     }
 
     fn end_call(&self) {
-        let crew = self.crew();
+        let registry = self.registry();
         self.in_call().set(false);
-        let lent = self.slot().lending().end(|| crew.idle().unblock());
+        let lent = self.slot().lending().end(|| registry.idle().unblock());
         if lent {
             self.slot().post().come_back();
-            crew.calls().give_back();
+            registry.calls().give_back();
         }
-        crew.idle().call_ends();
+        registry.idle().call_ends();
     }
 }
 
@@ -288,19 +288,19 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn begin(crew: &Arc<Crew>) -> Self {
+    pub(super) fn begin(registry: &Arc<Registry>) -> Self {
         let mut watch = Self {
             at: Instant::now(),
             seen: HashMap::new(),
         };
-        watch.look(crew);
+        watch.look(registry);
         watch
     }
 
     /// Lends the places of those who wait. To be called while something is queued. True: nobody is stuck (step 5).
-    pub(super) fn look(&mut self, crew: &Arc<Crew>) -> bool {
-        if crew.calls().is_full() {
-            crew.calls().trust_nobody();
+    pub(super) fn look(&mut self, registry: &Arc<Registry>) -> bool {
+        if registry.calls().is_full() {
+            registry.calls().trust_nobody();
             self.seen.clear();
             return false;
         }
@@ -309,7 +309,7 @@ impl Watch {
         let (mut vouching, mut computing, mut lent) = (0_usize, 0, false);
         let (mut at_work, mut away) = (0, 0);
         let mut seen = HashMap::new();
-        for slot in crew.slots().1.iter() {
+        for slot in registry.slots().1.iter() {
             let Some(mut sample) = slot.lending().sample() else {
                 continue;
             };
@@ -319,7 +319,7 @@ impl Watch {
                 sample.waits = sample.is_waiting(before, least);
                 if sample.waits {
                     vouching += usize::from(slot.lending().vouch(sample.call));
-                    if !sample.lent && crew.lend(slot, sample.call) {
+                    if !sample.lent && registry.lend(slot, sample.call) {
                         lent = true;
                         away += 1;
                     }
@@ -331,12 +331,12 @@ impl Watch {
             seen.insert(slot.number(), sample);
         }
         let trust = TRUST * vouching.saturating_sub(computing);
-        crew.calls().trust.store(trust, Ordering::Relaxed);
+        registry.calls().trust.store(trust, Ordering::Relaxed);
         if lent {
-            crew.recheck();
+            registry.recheck();
         }
         *self = Self { at: now, seen };
-        at_work >= crew.width() && away >= crew.idle().blocked()
+        at_work >= registry.width() && away >= registry.idle().blocked()
     }
 }
 
@@ -350,7 +350,7 @@ impl Sample {
     }
 }
 
-impl Crew {
+impl Registry {
     fn lend(&self, slot: &Slot, call: u64) -> bool {
         if !self.calls().admit() {
             return false;

@@ -13,7 +13,7 @@
 //! acts for the place. A thread that is merely busy is waited for.
 //!
 //! **Protocol.** 1. The caller puts each share into its post, and counts it in the
-//! crew. 2. It summons each place's thread: one that is asleep is woken (`idle.rs`). 3. A fence, and then a look
+//! registry. 2. It summons each place's thread: one that is asleep is woken (`idle.rs`). 3. A fence, and then a look
 //! whether any post is open to all; if so, it recruits as for a push. 4. A thread that goes away says so in its post, a
 //! fence, *then* looks whether there is something, and recruits. So, by 3 and 4, what is in the post of one
 //! who is away has somebody coming for it. 5. A thread that comes back says that first. It looks into its
@@ -34,9 +34,9 @@
 
 use std::collections::VecDeque;
 
-use super::crew::Crew;
 use super::raw::current;
 use super::raw::share::{self, Share, Turn};
+use super::registry::Registry;
 use super::worker::{Slot, Worker};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::loom::{Arc, Mutex};
@@ -121,37 +121,37 @@ where
 }
 
 /// See [`ThreadPool::broadcast`](super::ThreadPool::broadcast).
-pub(super) fn broadcast<F, R>(crew: &Arc<Crew>, f: &F) -> Vec<R>
+pub(super) fn broadcast<F, R>(registry: &Arc<Registry>, f: &F) -> Vec<R>
 where
     F: Fn(usize) -> R + Sync,
     R: Send,
 {
-    let slots = crew.own_slots();
-    let width = slots.as_ref().map_or_else(|| crew.width(), Vec::len);
+    let slots = registry.own_slots();
+    let width = slots.as_ref().map_or_else(|| registry.width(), Vec::len);
     let call = Arc::new(Call {
         f,
         results: (0..width).map(|_| Mutex::new(None)).collect(),
     });
     if let Some(slots) = slots {
-        ask_all(crew, &slots, &call);
+        ask_all(registry, &slots, &call);
     }
     // What nobody could take.
     for (index, result) in call.results.iter().enumerate() {
         if result.lock().is_none() {
-            crew.seated(|_| call.take(index));
+            registry.seated(|_| call.take(index));
         }
     }
     gather(&call.results)
 }
 
 /// Returns when each worker has had its turn, or the pool has refused the round.
-fn ask_all<F, R>(crew: &Arc<Crew>, slots: &[Arc<Slot>], call: &Arc<Call<'_, F, R>>)
+fn ask_all<F, R>(registry: &Arc<Registry>, slots: &[Arc<Slot>], call: &Arc<Call<'_, F, R>>)
 where
     F: Fn(usize) -> R + Sync,
     R: Send,
 {
     let home = current::with_home(|home| {
-        home.filter(|home| crew.is(home.crew()) && home.is_counted())
+        home.filter(|home| registry.is(home.registry()) && home.is_counted())
             .map(Worker::index)
     });
     let mine = home.filter(|&index| index < slots.len());
@@ -162,8 +162,8 @@ where
         }
     };
     let turn: Arc<dyn Turn + '_> = call.clone();
-    crew.with_waiter(home.is_some(), |waiter| {
-        let deliver = |shares| crew.deliver(home.is_some(), slots, shares);
+    registry.with_waiter(home.is_some(), |waiter| {
+        let deliver = |shares| registry.deliver(home.is_some(), slots, shares);
         let ran = share::round(waiter, &turn, &others, deliver, here);
         ran.unwrap_or_else(|panic| panic.resume());
     });

@@ -11,7 +11,7 @@
 
 use std::{fmt, io};
 
-use super::crew::{Config, Crew};
+use super::registry::{Config, Registry};
 use super::{ThreadPool, global};
 use crate::loom::Arc;
 use crate::task::TaskReport;
@@ -133,7 +133,7 @@ impl ThreadPoolBuilder {
                 "a thread's name cannot contain a zero byte",
             ));
         }
-        Crew::start(config).map(ThreadPool::from_crew)
+        Registry::start(config).map(ThreadPool::from_registry)
     }
 
     /// Makes the [global pool](ThreadPool::global).

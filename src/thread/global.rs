@@ -16,8 +16,8 @@
 use std::io;
 
 use super::blocking;
-use super::crew::Crew;
 use super::raw::{current, job};
+use super::registry::Registry;
 use super::scope::Scope;
 use super::{ThreadPool, ThreadPoolBuilder, pool};
 use crate::loom::Arc;
@@ -58,11 +58,11 @@ pub(super) fn set(builder: ThreadPoolBuilder) -> io::Result<&'static ThreadPool>
 }
 
 /// The pool that this thread is inside of, or else the global one.
-fn here<R>(f: impl FnOnce(&Arc<Crew>) -> R) -> R {
-    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.crew())));
+fn here<R>(f: impl FnOnce(&Arc<Registry>) -> R) -> R {
+    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
     match inside {
-        Some(crew) => f(&crew),
-        None => f(get().crew()),
+        Some(registry) => f(&registry),
+        None => f(get().registry()),
     }
 }
 
@@ -105,24 +105,24 @@ where
 #[inline(never)]
 pub(super) fn look(pool: usize) -> bool {
     current::with(|worker| match worker {
-        Some(worker) if pool == 0 || worker.crew().address() == pool => worker.look(),
+        Some(worker) if pool == 0 || worker.registry().address() == pool => worker.look(),
         _ => false,
     })
 }
 
 /// Calls `a`, and `b` perhaps on another thread. False: it has called `a` only, and `b` is for the caller to call,
 /// which needs less stack there.
-fn offer(pool: Option<&Arc<Crew>>, a: Half<'_>, b: Half<'_>) -> bool {
-    let here = |crew: &Arc<Crew>| pool.is_none_or(|pool| pool.is(crew));
+fn offer(pool: Option<&Arc<Registry>>, a: Half<'_>, b: Half<'_>) -> bool {
+    let here = |registry: &Arc<Registry>| pool.is_none_or(|pool| pool.is(registry));
     current::with(|worker| match worker {
-        Some(worker) if worker.may_run() && here(worker.crew()) => job::offer(worker, a, b),
+        Some(worker) if worker.may_run() && here(worker.registry()) => job::offer(worker, a, b),
         _ => {
-            let crew = match (pool, worker) {
-                (Some(crew), _) => crew,
-                (None, Some(worker)) => worker.crew(),
-                (None, None) => get().crew(),
+            let registry = match (pool, worker) {
+                (Some(registry), _) => registry,
+                (None, Some(worker)) => worker.registry(),
+                (None, None) => get().registry(),
             };
-            crew.region(|worker| {
+            registry.region(|worker| {
                 if !job::offer(worker, a, b) {
                     b();
                 }
@@ -140,7 +140,7 @@ type Half<'a> = &'a mut (dyn FnMut() + Send);
 /// [`join`] little more than two calls, and has no reason not to inline them.
 #[cold]
 #[inline(never)]
-pub(super) fn join_offered<A, B, RA, RB>(pool: Option<&Arc<Crew>>, a: A, b: B) -> (RA, RB)
+pub(super) fn join_offered<A, B, RA, RB>(pool: Option<&Arc<Registry>>, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
     B: FnOnce() -> RB + Send,
@@ -189,7 +189,7 @@ pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    here(|crew| super::scope::scope(crew, f))
+    here(|registry| super::scope::scope(registry, f))
 }
 
 /// Spawns `f`, which may compute or block, on the pool that this thread works for, else on the
@@ -221,10 +221,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.crew())));
+    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
     match inside {
-        Some(crew) => pool::spawn_on(&crew, || blocking::run(f)),
-        None => pool::spawn_on(get().crew(), || blocking::run(f)),
+        Some(registry) => pool::spawn_on(&registry, || blocking::run(f)),
+        None => pool::spawn_on(get().registry(), || blocking::run(f)),
     }
 }
 

@@ -16,7 +16,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
-use super::crew::Crew;
+use super::registry::Registry;
 use super::worker::{Seat, Worker};
 use crate::loom::per_thread;
 
@@ -26,14 +26,14 @@ const KEPT: usize = 4;
 /// A seat and the pool that it belongs to.
 struct Kept {
     tag: u32,
-    crew: Weak<Crew>,
+    registry: Weak<Registry>,
     seat: Option<Seat>,
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if let (Some(crew), Some(seat)) = (self.crew.upgrade(), self.seat.take()) {
-            crew.put_guest_seat(seat);
+        if let (Some(registry), Some(seat)) = (self.registry.upgrade(), self.seat.take()) {
+            registry.put_guest_seat(seat);
         }
     }
 }
@@ -42,9 +42,9 @@ per_thread! {
     static KEEP: RefCell<Option<Kept>> = RefCell::new(None);
 }
 
-fn take(crew: &Arc<Crew>) -> Option<Seat> {
+fn take(registry: &Arc<Registry>) -> Option<Seat> {
     // Its `Weak` keeps the address from being used again.
-    let mine = |kept: &Kept| std::ptr::eq(kept.crew.as_ptr(), Arc::as_ptr(crew));
+    let mine = |kept: &Kept| std::ptr::eq(kept.registry.as_ptr(), Arc::as_ptr(registry));
     KEEP.try_with(|keep| {
         let mut keep = keep.borrow_mut();
         keep.as_mut().filter(|kept| mine(kept))?.seat.take()
@@ -54,22 +54,25 @@ fn take(crew: &Arc<Crew>) -> Option<Seat> {
 }
 
 /// The pool with this tag, if this thread has been its guest last.
-pub(super) fn known(tag: u32) -> Option<Arc<Crew>> {
+pub(super) fn known(tag: u32) -> Option<Arc<Registry>> {
     let known = KEEP.try_with(|keep| {
         let keep = keep.borrow();
-        keep.as_ref().filter(|kept| kept.tag == tag)?.crew.upgrade()
+        keep.as_ref()
+            .filter(|kept| kept.tag == tag)?
+            .registry
+            .upgrade()
     });
     known.ok().flatten()
 }
 
-fn put(crew: &Arc<Crew>, seat: Seat) {
-    let few = crew.generation() <= (crew.width() + 2) * KEPT;
+fn put(registry: &Arc<Registry>, seat: Seat) {
+    let few = registry.generation() <= (registry.width() + 2) * KEPT;
     let mut seat = Some(seat);
     if few {
         let before = KEEP.try_with(|keep| {
             let mut keep = keep.borrow_mut();
             match keep.as_mut() {
-                Some(kept) if std::ptr::eq(kept.crew.as_ptr(), Arc::as_ptr(crew)) => {
+                Some(kept) if std::ptr::eq(kept.registry.as_ptr(), Arc::as_ptr(registry)) => {
                     if kept.seat.is_none() {
                         kept.seat = seat.take();
                     }
@@ -77,8 +80,8 @@ fn put(crew: &Arc<Crew>, seat: Seat) {
                 }
                 _ => {
                     let kept = Kept {
-                        tag: crew.tag(),
-                        crew: Arc::downgrade(crew),
+                        tag: registry.tag(),
+                        registry: Arc::downgrade(registry),
                         seat: seat.take(),
                     };
                     keep.replace(kept)
@@ -88,7 +91,7 @@ fn put(crew: &Arc<Crew>, seat: Seat) {
         drop(before);
     }
     if let Some(seat) = seat {
-        crew.put_guest_seat(seat);
+        registry.put_guest_seat(seat);
     }
 }
 
@@ -96,9 +99,9 @@ fn put(crew: &Arc<Crew>, seat: Seat) {
 pub(super) struct Lease(Option<Worker>);
 
 impl Lease {
-    pub(super) fn new(crew: &Arc<Crew>) -> Self {
-        let seat = take(crew).unwrap_or_else(|| crew.take_guest_seat());
-        Self(Some(Worker::new(Arc::clone(crew), seat, true)))
+    pub(super) fn new(registry: &Arc<Registry>) -> Self {
+        let seat = take(registry).unwrap_or_else(|| registry.take_guest_seat());
+        Self(Some(Worker::new(Arc::clone(registry), seat, true)))
     }
 
     pub(super) fn with<R>(&self, f: impl FnOnce(&Worker) -> R) -> R {
@@ -112,8 +115,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(worker) = self.0.take() {
-            let (crew, seat) = worker.into_parts();
-            put(&crew, seat);
+            let (registry, seat) = worker.into_parts();
+            put(&registry, seat);
         }
     }
 }

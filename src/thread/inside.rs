@@ -18,12 +18,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use super::crew::Crew;
 use super::guest;
+use super::registry::Registry;
 use crate::loom::Mutex;
 use crate::sys::fork::PerProcess;
 
-type All = Mutex<HashMap<u32, Weak<Crew>>>;
+type All = Mutex<HashMap<u32, Weak<Registry>>>;
 
 fn all() -> &'static All {
     static ALL: PerProcess<All> = PerProcess::new();
@@ -31,8 +31,10 @@ fn all() -> &'static All {
 }
 
 /// A pool begins.
-pub(super) fn enlist(crew: &Arc<Crew>) {
-    all().lock().insert(crew.tag(), Arc::downgrade(crew));
+pub(super) fn enlist(registry: &Arc<Registry>) {
+    all()
+        .lock()
+        .insert(registry.tag(), Arc::downgrade(registry));
 }
 
 /// The pool with this tag, made by this process, is gone.
@@ -45,9 +47,9 @@ pub(super) fn strike(tag: u32) {
 pub(super) fn as_guest(tag: u32, run: &mut dyn FnMut()) {
     let found = guest::known(tag).or_else(|| all().lock().get(&tag)?.upgrade());
     match found {
-        Some(crew) => {
-            let _helping = crew.grain().guest();
-            crew.seated(|_| run());
+        Some(registry) => {
+            let _helping = registry.grain().guest();
+            registry.seated(|_| run());
         }
         None => run(),
     }

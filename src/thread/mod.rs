@@ -9,7 +9,7 @@
 //! **Reading order.** `pool` and `builder` are the surface, `global` the pool of
 //! those who name none. `worker` is the loop, `wait` what happens in a wait; `idle` the
 //! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
-//! a job and its waiter, `tally` that of a scope's end; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
+//! a job and its waiter, `tally` that of a scope's end; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `registry` what one pool's threads
 //! share, and how they start and end; `places` which of them there are. On top of these: `broadcast`, `scope`, and `region` (map and
 //! its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that may block), and `imap` over `pipeline`. `raw` holds everything unsafe. Invariants are numbered P1 to P35.
 //!
@@ -25,7 +25,6 @@ mod announce;
 mod blocking;
 mod broadcast;
 mod builder;
-mod crew;
 mod global;
 mod grain;
 mod guest;
@@ -43,6 +42,7 @@ mod queue;
 mod raw;
 mod reduce;
 mod region;
+mod registry;
 mod scope;
 mod spawn_async;
 mod tally;

@@ -22,7 +22,10 @@ impl Worker {
     /// again, and this join is in it.
     pub(super) fn look(&self) -> bool {
         // Who may not run the pool's work opens no window.
-        self.may_run() && self.pace().look(self.jobs().len(), self.crew().takers())
+        self.may_run()
+            && self
+                .pace()
+                .look(self.jobs().len(), self.registry().takers())
     }
 
     /// Offers the second half of a join, and calls somebody for it, if there is anybody to call.
@@ -30,9 +33,9 @@ impl Worker {
     pub(super) fn push_job(&self, job: JobRef) {
         self.jobs().push(job);
         self.jobs().publish();
-        match self.crew().idle().publish_hint() {
-            Need::Worker if self.crew().takers() > 0 => self.crew().recruit(Need::Worker),
-            Need::Watcher => self.crew().recruit(Need::Watcher),
+        match self.registry().idle().publish_hint() {
+            Need::Worker if self.registry().takers() > 0 => self.registry().recruit(Need::Worker),
+            Need::Watcher => self.registry().recruit(Need::Watcher),
             Need::Worker | Need::Nobody => {}
         }
     }
@@ -47,6 +50,6 @@ impl Worker {
     /// looking for work.
     #[inline]
     pub(super) fn wanted(&self) -> bool {
-        self.crew().takers() > 0 && self.jobs().public() == 0
+        self.registry().takers() > 0 && self.jobs().public() == 0
     }
 }

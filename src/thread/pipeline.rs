@@ -43,9 +43,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use super::crew::Crew;
 use super::idle::STALL;
 use super::queue::Work;
+use super::registry::Registry;
 use super::wait::Blocked;
 use crate::helper;
 use crate::loom::{Condvar, Mutex, MutexGuard};
@@ -80,7 +80,7 @@ enum After<R> {
 
 /// What the feeder and the consumer share.
 struct Pipeline<R> {
-    crew: Arc<Crew>,
+    registry: Arc<Registry>,
     /// What the iterator has promised at the start.
     promised: (usize, Option<usize>),
     state: Mutex<State<R>>,
@@ -151,7 +151,7 @@ impl<R: Send + 'static> Pipeline<R> {
             task::closure(move || this.feed(linger), false)
         };
         let (runnable, mut task) = feeder(LINGER);
-        let stack = self.crew.config().stack_bytes();
+        let stack = self.registry.config().stack_bytes();
         let pooled = helper::start_with(stack, move || _ = runnable.run()).is_err();
         if pooled {
             // A worker does it, or a pool that has been shut down this thread, and does not wait for room.
@@ -169,8 +169,8 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// Has the pool run it, or, if that has been shut down, this thread.
     fn run(&self, runnable: Runnable) {
-        if let Err(Work::Item(runnable)) = self.crew.submit(Work::Item(runnable)) {
-            self.crew.seated(|_| runnable.run());
+        if let Err(Work::Item(runnable)) = self.registry.submit(Work::Item(runnable)) {
+            self.registry.seated(|_| runnable.run());
         }
     }
 
@@ -190,7 +190,7 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// The system has given no thread for the feeder, or for the pool.
     fn lacks_threads(&self) -> bool {
-        self.crew.lacks_threads() || self.state.lock().pooled
+        self.registry.lacks_threads() || self.state.lock().pooled
     }
 
     /// The consumer has nothing to wait for. It pulls one item itself if nobody else is there to do it; true: it did.
@@ -306,7 +306,7 @@ struct Consumer<R> {
 }
 
 pub(super) fn start<I, F, R>(
-    crew: &Arc<Crew>,
+    registry: &Arc<Registry>,
     mut items: I,
     f: F,
     ordered: bool,
@@ -317,7 +317,7 @@ where
     R: Send + 'static,
 {
     let promised = items.size_hint();
-    let (tag, f) = (crew.claim_tag(), Arc::new(f));
+    let (tag, f) = (registry.claim_tag(), Arc::new(f));
     let source = move || {
         let item = items.next()?;
         let f = Arc::clone(&f);
@@ -333,7 +333,7 @@ where
         feeding: false,
         feeder: None,
         pooled: false,
-        buffer: 4 * crew.width() as u64 + 16,
+        buffer: 4 * registry.width() as u64 + 16,
         pulled: 0,
         taken: 0,
         tasks: VecDeque::new(),
@@ -341,7 +341,7 @@ where
         waker: None,
     };
     let pipeline = Arc::new(Pipeline {
-        crew: Arc::clone(crew),
+        registry: Arc::clone(registry),
         promised,
         state: Mutex::new(state),
         room: Condvar::new(),
@@ -356,7 +356,7 @@ where
 impl<R: Send + 'static> Consumer<R> {
     /// Ready: there is a task to wait for, or, if it says false, the end. Else it leaves the waker.
     fn poll_next_task(&mut self, waker: Option<&Waker>) -> Poll<bool> {
-        self.pipeline.crew.insist();
+        self.pipeline.registry.insist();
         if self.front.is_some() {
             return Poll::Ready(true);
         }
@@ -470,13 +470,13 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn set_buffer(&self, items: usize) {
-        self.pipeline.crew.insist();
+        self.pipeline.registry.insist();
         self.pipeline.state.lock().buffer = items.max(1) as u64;
         self.pipeline.room.notify_one();
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        if self.pipeline.crew.is_foreign() {
+        if self.pipeline.registry.is_foreign() {
             return (0, None); // as in `drop`
         }
         let state = self.pipeline.state.lock();
@@ -491,7 +491,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn load(&self) -> (u64, u64) {
-        if self.pipeline.crew.is_foreign() {
+        if self.pipeline.registry.is_foreign() {
             return (0, 0);
         }
         let state = self.pipeline.state.lock();
@@ -501,7 +501,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
 
 impl<R> Drop for Consumer<R> {
     fn drop(&mut self) {
-        if self.pipeline.crew.is_foreign() {
+        if self.pipeline.registry.is_foreign() {
             // A forked child: the locks may be held for ever, and nobody is there to be told.
             return std::mem::forget((self.front.take(), self.group.take()));
         }

@@ -19,9 +19,9 @@
 
 use std::sync::Arc;
 
-use super::crew::Crew;
 use super::idle::Role;
 use super::queue::Mode;
+use super::registry::Registry;
 use super::worker::{Seat, Slot};
 
 /// A place for a thread of the pool; its number is its index in the list.
@@ -41,7 +41,7 @@ impl Place {
     }
 }
 
-impl Crew {
+impl Registry {
     /// The slots of the pool's own places. `None`: this process has none of its threads.
     pub(super) fn own_slots(&self) -> Option<Vec<Arc<Slot>>> {
         if self.is_foreign() {

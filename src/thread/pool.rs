@@ -3,7 +3,7 @@
 //! **Job.** Names, documentation and bounds; the work is done by the files below. What
 //! each call rests on: `join` on `raw/job.rs`, `scope` on `scope.rs`, `map` and
 //! its siblings on `region.rs` over `items.rs`, `spawn` on the stem's cell, all of
-//! them on `worker.rs` for waiting and on `crew.rs` for threads.
+//! them on `worker.rs` for waiting and on `registry.rs` for threads.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -11,13 +11,13 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::broadcast::broadcast;
-use super::crew::Crew;
 use super::imap::Imap;
 use super::items::Items;
 use super::queue::Work;
 use super::raw::{current, job};
 use super::reduce::MapReduce;
 use super::region::{ForEach, Map, TryMap};
+use super::registry::Registry;
 use super::scope::Scope;
 use super::spawn_async::spawn_async_on;
 use super::wait::Blocked;
@@ -49,7 +49,7 @@ use crate::task::{self, Shutdown, Task};
 /// assert_eq!(squares, [1, 4, 9, 16]);
 /// ```
 pub struct ThreadPool {
-    crew: Arc<Crew>,
+    registry: Arc<Registry>,
 }
 
 impl ThreadPool {
@@ -91,19 +91,19 @@ impl ThreadPool {
         global::get()
     }
 
-    pub(super) fn from_crew(crew: Arc<Crew>) -> Self {
-        Self { crew }
+    pub(super) fn from_registry(registry: Arc<Registry>) -> Self {
+        Self { registry }
     }
 
-    pub(super) fn crew(&self) -> &Arc<Crew> {
-        &self.crew
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// How many tasks run at once. Spares that stand in for waiting workers do
     /// not count.
     #[must_use]
     pub fn num_threads(&self) -> usize {
-        self.crew.width()
+        self.registry.width()
     }
 
     /// Makes the pool run `threads` tasks at once from now on; 0 is as [`new`](Self::new).
@@ -126,7 +126,7 @@ impl ThreadPool {
     pub fn resize(&self, threads: usize) {
         let width = builder::width_of(threads);
         let width = width.unwrap_or_else(|error| panic!("trefoil: cannot resize: {error}"));
-        self.crew.resize(width);
+        self.registry.resize(width);
     }
 
     /// Calls `f` once on each worker, with the worker's index, and returns what it returns in the
@@ -161,7 +161,7 @@ impl ThreadPool {
         F: Fn(usize) -> R + Sync,
         R: Send,
     {
-        broadcast(&self.crew, &f)
+        broadcast(&self.registry, &f)
     }
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They
@@ -190,11 +190,11 @@ impl ThreadPool {
         RA: Send,
         RB: Send,
     {
-        let address = self.crew.address();
+        let address = self.registry.address();
         if current::step_of(address) || global::look(address) {
             return job::in_turn(a, b);
         }
-        global::join_offered(Some(&self.crew), a, b)
+        global::join_offered(Some(&self.registry), a, b)
     }
 
     /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
@@ -221,7 +221,7 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
-        scope::scope(&self.crew, f)
+        scope::scope(&self.registry, f)
     }
 
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
@@ -244,7 +244,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn_on(&self.crew, f)
+        spawn_on(&self.registry, f)
     }
 
     /// Spawns `future`, which the pool's workers poll, and returns a handle to wait for it.
@@ -272,7 +272,7 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        spawn_async_on(&self.crew, future)
+        spawn_async_on(&self.registry, future)
     }
 
     /// Calls `f` with each item and collects what it returns, in the order of the
@@ -299,7 +299,7 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        items.produce(Map(&self.crew, f))
+        items.produce(Map(&self.registry, f))
     }
 
     /// Calls `f` with each item. Otherwise as [`map`](Self::map).
@@ -318,7 +318,7 @@ impl ThreadPool {
         I: Items,
         F: Fn(I::Item) + Sync,
     {
-        items.produce(ForEach(&self.crew, f));
+        items.produce(ForEach(&self.registry, f));
     }
 
     /// Calls `map` with each item and reduces what it returns to one value, from
@@ -345,7 +345,7 @@ impl ThreadPool {
         F: Fn(R, R) -> R + Sync,
     {
         items.produce(MapReduce {
-            crew: &self.crew,
+            registry: &self.registry,
             map,
             identity,
             reduce,
@@ -374,7 +374,7 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        items.produce(TryMap(&self.crew, f))
+        items.produce(TryMap(&self.registry, f))
     }
 
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
@@ -408,7 +408,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        Imap::new(self.crew.present(), items.into_iter(), f, true)
+        Imap::new(self.registry.present(), items.into_iter(), f, true)
     }
 
     /// As [`imap`](Self::imap), but yields the results as they come. All items run on the pool's
@@ -428,7 +428,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        Imap::new(self.crew.present(), items.into_iter(), f, false)
+        Imap::new(self.registry.present(), items.into_iter(), f, false)
     }
 
     /// Runs `f` on one of the pool's threads and waits for it; if this is one,
@@ -452,7 +452,7 @@ impl ThreadPool {
         F: FnOnce() -> R + Send,
         R: Send,
     {
-        self.crew.on_worker(|_| f())
+        self.registry.on_worker(|_| f())
     }
 
     /// Runs `f`, which blocks where the pool cannot see it (a system call, a lock, a channel
@@ -501,29 +501,29 @@ impl ThreadPool {
     /// [`TaskError::Closed`](crate::TaskError::Closed); `map`, `for_each`, `join`, `scope` and
     /// `install` run in the caller.
     pub fn shutdown(&self, how: Shutdown) {
-        self.crew.shutdown(how);
+        self.registry.shutdown(how);
     }
 }
 
 #[track_caller]
-pub(super) fn spawn_on<F, T>(crew: &Arc<Crew>, f: F) -> Task<T>
+pub(super) fn spawn_on<F, T>(registry: &Arc<Registry>, f: F) -> Task<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     let (runnable, task) = task::closure(f, true);
-    runnable.set_tag(crew.claim_tag());
-    if let Some(hook) = &crew.config().unobserved {
+    runnable.set_tag(registry.claim_tag());
+    if let Some(hook) = &registry.config().unobserved {
         runnable.set_hook(Arc::clone(hook));
     }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(crew.submit(Work::Task(runnable)));
+    drop(registry.submit(Work::Task(runnable)));
     task
 }
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        self.crew.shutdown(Shutdown::Wait);
+        self.registry.shutdown(Shutdown::Wait);
     }
 }
 
@@ -541,7 +541,7 @@ impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPool")
             .field("threads", &self.num_threads())
-            .field("idle", self.crew.idle())
+            .field("idle", self.registry.idle())
             .finish()
     }
 }

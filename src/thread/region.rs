@@ -34,10 +34,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::crew::Crew;
 use super::items::sealed::{Callback, Producer};
 use super::raw::fill::{self, Filled, Places};
 use super::raw::job::fork;
+use super::registry::Registry;
 use super::worker::Worker;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -175,7 +175,7 @@ where
 /// cannot be shared any more, and the last items may be the dearest, so chunks
 /// shrink towards the end; unless there is nobody to share with.
 fn most(left: usize, worker: &Worker) -> usize {
-    match worker.crew().width() {
+    match worker.registry().width() {
         1 => left,
         width => (left / (2 * width)).max(1),
     }
@@ -183,7 +183,7 @@ fn most(left: usize, worker: &Worker) -> usize {
 
 /// How often the items are halved blindly. One worker alone divides nothing.
 pub(super) fn first_splits(worker: &Worker) -> usize {
-    match worker.crew().width() {
+    match worker.registry().width() {
         1 => 0,
         width => width,
     }
@@ -209,7 +209,7 @@ impl<T, F: Fn(T) + Sync> Sink<T> for Each<'_, F> {
     fn join((): (), (): ()) {}
 }
 
-pub(super) struct ForEach<'c, F>(pub(super) &'c Arc<Crew>, pub(super) F);
+pub(super) struct ForEach<'c, F>(pub(super) &'c Arc<Registry>, pub(super) F);
 
 impl<T, F: Fn(T) + Sync> Callback<T> for ForEach<'_, F> {
     type Output = ();
@@ -252,7 +252,7 @@ impl<'a, T, R: Send, F: Fn(T) -> R + Sync> Sink<T> for Fill<'_, 'a, F, R> {
     }
 }
 
-pub(super) struct Map<'c, F>(pub(super) &'c Arc<Crew>, pub(super) F);
+pub(super) struct Map<'c, F>(pub(super) &'c Arc<Registry>, pub(super) F);
 
 impl<T, R: Send, F: Fn(T) -> R + Sync> Callback<T> for Map<'_, F> {
     type Output = Vec<R>;
@@ -350,7 +350,7 @@ where
     }
 }
 
-pub(super) struct TryMap<'c, F>(pub(super) &'c Arc<Crew>, pub(super) F);
+pub(super) struct TryMap<'c, F>(pub(super) &'c Arc<Registry>, pub(super) F);
 
 impl<T, R, E, F> Callback<T> for TryMap<'_, F>
 where

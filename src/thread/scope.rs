@@ -35,10 +35,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::crew::Crew;
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::lent::{Brood, Entry};
+use super::registry::Registry;
 use super::worker::Slot;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
@@ -57,7 +57,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// What the handles share with the scope; outlives nothing, borrows nothing.
 struct Common {
-    crew: Arc<Crew>,
+    registry: Arc<Registry>,
     brood: Arc<Brood>,
     /// The panics of tasks, in the order in which they happened.
     panics: Mutex<Vec<Arc<PanicCell>>>,
@@ -69,7 +69,8 @@ impl Common {
     /// A waiter may run tasks of the scope on this thread.
     fn may_help(&self) -> bool {
         self.orphaned.load(Ordering::Relaxed)
-            || ((self.crew.config().caller_helps || self.crew.is_home()) && context::stack_left())
+            || ((self.registry.config().caller_helps || self.registry.is_home())
+                && context::stack_left())
     }
 }
 
@@ -184,12 +185,12 @@ impl<'scope> Scope<'scope, '_> {
         });
         let needs_ticket = self.lend(
             Arc::clone(&task) as Arc<dyn Entry + 'scope>,
-            self.common.crew.width(),
+            self.common.registry.width(),
         );
         if needs_ticket
             && self
                 .common
-                .crew
+                .registry
                 .submit(Work::Ticket(Ticket(Arc::clone(&self.common.brood))))
                 .is_err()
         {
@@ -242,12 +243,12 @@ impl<T> ScopedTask<'_, T> {
         let ending = self.0.ending();
         if !ending.latch.is_set() && self.0.common().may_help() {
             // Inside of its pool, wherever its waiter is.
-            self.0.common().crew.seated(|_| self.run_here());
+            self.0.common().registry.seated(|_| self.run_here());
         }
         if !ending.latch.is_set() {
-            self.0.common().crew.seated(|worker| {
+            self.0.common().registry.seated(|worker| {
                 let park = || {
-                    self.0.common().crew.insist();
+                    self.0.common().registry.insist();
                     *ending.waiter.lock() = Some(Arc::clone(worker.slot()));
                     ending.latch.park()
                 };
@@ -277,14 +278,14 @@ impl<T> ScopedTask<'_, T> {
 }
 
 /// Runs `body` with a scope on this pool; see [`ThreadPool::scope`](super::ThreadPool::scope).
-pub(super) fn scope<'env, F, R>(crew: &Arc<Crew>, body: F) -> R
+pub(super) fn scope<'env, F, R>(registry: &Arc<Registry>, body: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    crew.seated(|worker| {
+    registry.seated(|worker| {
         let brood = Arc::new(Brood::new(worker));
         let common = Arc::new(Common {
-            crew: Arc::clone(crew),
+            registry: Arc::clone(registry),
             brood: Arc::clone(&brood),
             panics: Mutex::new(Vec::new()),
             orphaned: AtomicBool::new(false),

@@ -44,9 +44,9 @@ use crossbeam_utils::CachePadded;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
-use super::crew::Crew;
 use super::queue::{Injector, Mode, Work};
 use super::raw::current;
+use super::registry::Registry;
 use crate::loom::{Mutex, per_thread};
 use crate::task::{self, Runnable, Schedule, Task, TaskError, TaskRef};
 
@@ -86,7 +86,7 @@ impl Futures {
 
     /// Step 1.
     #[track_caller]
-    fn enlist<F>(&self, crew: &Arc<Crew>, future: F) -> (Runnable, Task<F::Output>)
+    fn enlist<F>(&self, registry: &Arc<Registry>, future: F) -> (Runnable, Task<F::Output>)
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
@@ -97,11 +97,11 @@ impl Futures {
         let enlisted = Enlisted {
             future,
             entry: Entry {
-                crew: Arc::downgrade(crew),
+                registry: Arc::downgrade(registry),
                 place: vacant.key() * PARTS + part,
             },
         };
-        let pair = task::claimable_future(enlisted, Home(Arc::downgrade(crew)));
+        let pair = task::claimable_future(enlisted, Home(Arc::downgrade(registry)));
         vacant.insert(pair.0.task_ref());
         pair
     }
@@ -153,17 +153,17 @@ impl Futures {
 }
 
 /// Where a woken future goes.
-struct Home(Weak<Crew>);
+struct Home(Weak<Registry>);
 
 impl Home {
     fn queue(&self, runnable: Runnable, behind: bool) {
         let mut entry = Some(Work::Task(runnable));
         if !behind && !turn() {
             current::with_home(|home| {
-                let Some(home) = home.filter(|home| is(&self.0, home.crew())) else {
+                let Some(home) = home.filter(|home| is(&self.0, home.registry())) else {
                     return;
                 };
-                if !home.is_in_hook() && home.crew().injector().mode() != Mode::Closed {
+                if !home.is_in_hook() && home.registry().injector().mode() != Mode::Closed {
                     entry
                         .take()
                         .into_iter()
@@ -172,16 +172,16 @@ impl Home {
             });
         }
         let Some(work) = entry else { return };
-        let Some(crew) = self.0.upgrade() else {
+        let Some(registry) = self.0.upgrade() else {
             return; // dropped: its task ends in Closed
         };
-        if crew.is_foreign() {
+        if registry.is_foreign() {
             // Its locks may be held for ever in a forked child.
             return std::mem::forget(work);
         }
-        match crew.injector().push_woken(work) {
-            Ok(()) => crew.published(),
-            Err(Work::Task(refused)) => crew.futures().put_aside(refused),
+        match registry.injector().push_woken(work) {
+            Ok(()) => registry.published(),
+            Err(Work::Task(refused)) => registry.futures().put_aside(refused),
             Err(_) => unreachable!("it gives back what it was given"),
         }
     }
@@ -205,8 +205,8 @@ fn turn() -> bool {
         .is_ok_and(|wakes| wakes.is_multiple_of(TURN))
 }
 
-fn is(weak: &Weak<Crew>, crew: &Arc<Crew>) -> bool {
-    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(crew))
+fn is(weak: &Weak<Registry>, registry: &Arc<Registry>) -> bool {
+    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(registry))
 }
 
 pin_project! {
@@ -219,16 +219,16 @@ pin_project! {
 }
 
 struct Entry {
-    crew: Weak<Crew>,
+    registry: Weak<Registry>,
     place: usize,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(crew) = self.crew.upgrade()
-            && !crew.is_foreign()
+        if let Some(registry) = self.registry.upgrade()
+            && !registry.is_foreign()
         {
-            crew.futures().strike(self.place);
+            registry.futures().strike(self.place);
         }
     }
 }
@@ -240,7 +240,7 @@ impl<F: Future> Future for Enlisted<F> {
         let this = self.project();
         // Whatever pool the worker that has claimed it is a guest of just now.
         current::with_home(|home| match home {
-            Some(home) if is(&this.entry.crew, home.crew()) => {
+            Some(home) if is(&this.entry.registry, home.registry()) => {
                 current::inside(home, || this.future.poll(cx))
             }
             _ => this.future.poll(cx),
@@ -250,15 +250,15 @@ impl<F: Future> Future for Enlisted<F> {
 
 /// See [`ThreadPool::spawn_async`](super::ThreadPool::spawn_async).
 #[track_caller]
-pub(super) fn spawn_async_on<F>(crew: &Arc<Crew>, future: F) -> Task<F::Output>
+pub(super) fn spawn_async_on<F>(registry: &Arc<Registry>, future: F) -> Task<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let present = crew.present();
+    let present = registry.present();
     let (runnable, task) = present.futures().enlist(present, future);
     // Only this pool's own workers may poll what they wait for.
-    runnable.set_tag(crew.tag());
-    if let Some(hook) = &crew.config().unobserved {
+    runnable.set_tag(registry.tag());
+    if let Some(hook) = &registry.config().unobserved {
         runnable.set_hook(Arc::clone(hook));
     }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.

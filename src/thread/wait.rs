@@ -61,7 +61,7 @@ impl Worker {
             if done() {
                 return;
             }
-            self.crew().insist();
+            self.registry().insist();
             if help() {
                 round = 0;
             } else if round < ROUNDS {
@@ -91,21 +91,21 @@ impl Worker {
     fn block(&self) {
         let depth = self.blocked().replace(self.blocked().get() + 1);
         if depth > 0 {
-            if self.crew().nap().is_some() {
-                self.crew().ask_again();
+            if self.registry().nap().is_some() {
+                self.registry().ask_again();
             }
             return;
         }
         let count = || {
             self.slot().post().leave();
-            self.crew().idle().block();
+            self.registry().idle().block();
         };
         if self.in_call().get() {
             self.slot().lending().leave(count);
         } else {
             count();
         }
-        self.crew().ask_again();
+        self.registry().ask_again();
     }
 
     fn unblock(&self) {
@@ -116,7 +116,7 @@ impl Worker {
         }
         let count = || {
             self.slot().post().come_back();
-            self.crew().idle().unblock();
+            self.registry().idle().unblock();
         };
         if self.in_call().get() {
             self.slot().lending().come_back(count);
@@ -132,7 +132,7 @@ impl Worker {
         let help = || {
             looked += 1;
             if looked == ROUNDS {
-                waiting = Some(self.crew().grain().waiter());
+                waiting = Some(self.registry().grain().waiter());
             }
             let Some(number) = thief() else { return false };
             let Some(job) = self
@@ -145,8 +145,8 @@ impl Worker {
             (looked, waiting) = (0, None);
             if latch.is_set() {
                 // The thief may have gone on to something else: a stranger, perhaps.
-                self.crew().injector().put_back(Work::Job(job));
-                self.crew().published();
+                self.registry().injector().put_back(Work::Job(job));
+                self.registry().published();
             } else {
                 self.run_job(job);
             }
@@ -158,7 +158,7 @@ impl Worker {
 
 /// How long this thread, which has blocked, parks at most before it says so once more.
 fn nap() -> Option<Duration> {
-    current::with_home(|home| home?.crew().nap())
+    current::with_home(|home| home?.registry().nap())
 }
 
 /// This thread's home pool, if it has one, knows that it is blocked.

@@ -35,7 +35,6 @@ use std::time::Instant;
 
 use super::blocking::{Lending, Watch};
 use super::broadcast::Post;
-use super::crew::Crew;
 use super::grain::{Findings, TINY};
 use super::idle::{self, Bed, Orders, Retire, Role};
 use super::pace::Pace;
@@ -43,6 +42,7 @@ use super::queue::{Local, Mode, Public, Slots, Work};
 use super::raw::current;
 use super::raw::deque::Owner;
 use super::raw::job::JobRef;
+use super::registry::Registry;
 use super::wait;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Parker, Unparker, hint, thread};
@@ -64,7 +64,7 @@ pub(super) struct Slot {
     /// How many things this worker has taken from queues: progress, for the
     /// stall rule. Written by the worker alone.
     taken: AtomicU64,
-    /// Its number in the crew's list.
+    /// Its number in the registry's list.
     number: usize,
     /// The place of its thread, which is a worker's index; a guest has none.
     index: usize,
@@ -157,9 +157,9 @@ impl Seat {
 
 /// One thread's place in a pool.
 pub(super) struct Worker {
-    crew: Arc<Crew>,
+    registry: Arc<Registry>,
     seat: Seat,
-    /// The crew's slots as this worker last saw them, and their generation.
+    /// The registry's slots as this worker last saw them, and their generation.
     seen: RefCell<Option<(usize, Slots<Slot>)>>,
     random: Cell<u32>,
     pace: Pace,
@@ -178,12 +178,12 @@ pub(super) struct Worker {
 
 impl Worker {
     /// The place of one of the pool's own threads, or of a `guest`.
-    pub(super) fn new(crew: Arc<Crew>, seat: Seat, guest: bool) -> Self {
-        let may_run = !guest || crew.config().caller_helps;
-        let pace = Pace::new(crew.width());
+    pub(super) fn new(registry: Arc<Registry>, seat: Seat, guest: bool) -> Self {
+        let may_run = !guest || registry.config().caller_helps;
+        let pace = Pace::new(registry.width());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
-            crew,
+            registry,
             seat,
             seen: RefCell::new(None),
             random,
@@ -197,13 +197,13 @@ impl Worker {
         }
     }
 
-    pub(super) fn into_parts(self) -> (Arc<Crew>, Seat) {
-        (self.crew, self.seat)
+    pub(super) fn into_parts(self) -> (Arc<Registry>, Seat) {
+        (self.registry, self.seat)
     }
 
     #[inline]
-    pub(super) fn crew(&self) -> &Arc<Crew> {
-        &self.crew
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     #[inline]
@@ -268,7 +268,7 @@ impl Worker {
         let depth = self.blocked.replace(self.blocked.get() + 1);
         self.in_hook.set(true);
         self.seat.slot.post.leave();
-        self.crew.recheck_posts();
+        self.registry.recheck_posts();
         panic::contain(hook);
         self.in_hook.set(false);
         if !self.ending.get() {
@@ -285,7 +285,7 @@ impl Worker {
             context::set_newest(task);
         }
         self.seat.local.push_task(work);
-        self.crew.published();
+        self.registry.published();
     }
 
     // ---- finding ---------------------------------------------------------
@@ -302,17 +302,17 @@ impl Worker {
     pub(super) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
         let mut seen = self.seen.borrow_mut();
         let slots = match &mut *seen {
-            Some((generation, slots)) if *generation == self.crew.generation() => slots,
-            old => &mut old.insert(self.crew.slots()).1,
+            Some((generation, slots)) if *generation == self.registry.generation() => slots,
+            old => &mut old.insert(self.registry.slots()).1,
         };
         f(slots)
     }
 
     fn find(&self) -> Option<Work> {
-        let injector = self.crew.injector();
+        let injector = self.registry.injector();
         let turn = self.next_random();
         let fair = turn.is_multiple_of(FAIRNESS);
-        let posted = self.crew.has_post();
+        let posted = self.registry.has_post();
         let work = (if posted { self.own_share() } else { None })
             .or_else(|| if fair { injector.pop() } else { None })
             .or_else(|| self.seat.local.tasks.pop())
@@ -328,7 +328,7 @@ impl Worker {
                 })
             })
             .or_else(|| if posted { self.open_share() } else { None })?;
-        self.findings.leave_post(self.crew.grain());
+        self.findings.leave_post(self.registry.grain());
         let taken = &self.seat.slot.taken;
         taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         Some(work)
@@ -346,33 +346,33 @@ impl Worker {
         Some(work)
     }
 
-    /// As [`Crew::has_tasks`], with this worker's own copy of the list.
+    /// As [`Registry::has_tasks`], with this worker's own copy of the list.
     #[inline]
     pub(super) fn sees_tasks(&self) -> bool {
-        !self.crew.injector().is_empty()
+        !self.registry.injector().is_empty()
             || self.with_slots(|slots| slots.iter().any(|slot| slot.public().has_tasks()))
-            || self.crew.has_open_post()
+            || self.registry.has_open_post()
     }
 
     /// Some of the injector's work, of which the first is to be run now.
     fn fetch(&self) -> Option<Work> {
         let (first, more) = self
-            .crew
+            .registry
             .injector()
-            .pop_some(self.crew.width(), &self.seat.local.tasks)?;
+            .pop_some(self.registry.width(), &self.seat.local.tasks)?;
         if more {
-            self.crew.published();
+            self.registry.published();
         }
         Some(first)
     }
 
     fn own_share(&self) -> Option<Work> {
-        self.crew.take_share(self.slot()).map(Work::Share)
+        self.registry.take_share(self.slot()).map(Work::Share)
     }
 
     /// The share of one who is away.
     fn open_share(&self) -> Option<Work> {
-        let take = |slot: &Arc<Slot>| self.crew.take_share(slot);
+        let take = |slot: &Arc<Slot>| self.registry.take_share(slot);
         let find = |slots: &[Arc<Slot>]| {
             slots
                 .iter()
@@ -389,7 +389,7 @@ impl Worker {
         self.pace.reset();
         match work {
             Work::Task(task) => {
-                if self.crew.injector().mode() == Mode::Cancelling {
+                if self.registry.injector().mode() == Mode::Cancelling {
                     task.discard(TaskError::Cancelled);
                 } else {
                     task.run();
@@ -406,7 +406,7 @@ impl Worker {
             }
             Work::Ticket(ticket) => {
                 let _noted = record::part(Part::Scope);
-                ticket.redeem(self.crew.width(), |another| {
+                ticket.redeem(self.registry.width(), |another| {
                     self.push_task(Work::Ticket(another));
                 });
             }
@@ -427,13 +427,13 @@ impl Worker {
 
     /// `on_start`; then turn after turn, until its orders are to end; then `on_exit`.
     fn live(&self, role: Role) {
-        let config = self.crew.config();
+        let config = self.registry.config();
         let index = self.index();
         let mut searching = role == Role::Work;
         if let Some(hook) = &config.on_start {
             if std::mem::take(&mut searching) {
-                if self.crew.idle().found() {
-                    self.crew.recheck();
+                if self.registry.idle().found() {
+                    self.registry.recheck();
                 }
                 panic::contain(|| hook(index));
             } else {
@@ -442,11 +442,11 @@ impl Worker {
         }
         self.work(role, searching);
         // It may have been told to end while it was up to look.
-        self.findings.leave_post(self.crew.grain());
+        self.findings.leave_post(self.registry.grain());
         self.end_child();
         self.ending.set(true);
         self.seat.slot.post.leave();
-        self.crew.recheck_posts();
+        self.registry.recheck_posts();
         if let Some(hook) = &config.on_exit {
             self.uncounted(|| hook(index));
             self.end_child();
@@ -456,25 +456,25 @@ impl Worker {
     /// A task of its, or a hook, may have forked, and have returned in the child, too. There is nothing to return
     /// to: this thread began as another process's worker.
     fn end_child(&self) {
-        if self.crew.is_foreign() {
+        if self.registry.is_foreign() {
             std::process::exit(0);
         }
     }
 
     /// Turn after turn, until its orders are to end.
     fn work(&self, mut role: Role, mut searching: bool) {
-        let idle = self.crew.idle();
+        let idle = self.registry.idle();
         loop {
             if role == Role::Watch {
                 role = self.watch();
                 searching = role == Role::Work;
                 continue;
             }
-            if role == Role::Exit || self.crew.is_foreign() {
+            if role == Role::Exit || self.registry.is_foreign() {
                 return;
             }
             if !searching && self.seat.slot.orders.is_dismissed() && idle.quit(self.slot()) {
-                self.crew.recheck();
+                self.registry.recheck();
                 return;
             }
             if !searching && idle.lie_down_if_surplus(self.slot()) {
@@ -487,10 +487,10 @@ impl Worker {
                     if searching {
                         searching = false;
                         if idle.found() {
-                            self.crew.recheck();
+                            self.registry.recheck();
                         }
                     } else if idle.unwatched() {
-                        self.crew.recheck();
+                        self.registry.recheck();
                     }
                     self.run(work);
                 }
@@ -501,7 +501,7 @@ impl Worker {
                     if searching && let Some(work) = self.look_around() {
                         searching = false;
                         if idle.found() {
-                            self.crew.recheck();
+                            self.registry.recheck();
                         }
                         self.run(work);
                         continue;
@@ -528,17 +528,17 @@ impl Worker {
     // ---- sleeping --------------------------------------------------------
 
     fn lie_down(&self, searching: bool) -> Role {
-        let idle = self.crew.idle();
+        let idle = self.registry.idle();
         if !idle.lie_down(self.slot(), searching) {
-            self.crew.recheck();
+            self.registry.recheck();
             return Role::Exit;
         }
         // Step 4: the look after the subtraction.
-        let on_watch = self.findings.take_post(self.crew.grain());
+        let on_watch = self.findings.take_post(self.registry.grain());
         let seen = if on_watch {
-            self.crew.has_tasks()
+            self.registry.has_tasks()
         } else {
-            self.crew.has_work()
+            self.registry.has_work()
         };
         if seen && idle.get_up(self.slot()) {
             return Role::Work;
@@ -554,21 +554,21 @@ impl Worker {
     /// In bed (P2), as the lookout; see `grain.rs`.
     fn keep_watch(&self) -> Role {
         // As in `rest`.
-        if !self.seat.slot.post.is_empty() && self.crew.idle().rise(self.slot()) {
-            self.findings.leave_post(self.crew.grain());
+        if !self.seat.slot.post.is_empty() && self.registry.idle().rise(self.slot()) {
+            self.findings.leave_post(self.registry.grain());
             return Role::Work;
         }
-        while let Some(nap) = self.findings.next_nap(self.crew.grain()) {
+        while let Some(nap) = self.findings.next_nap(self.registry.grain()) {
             let until = Instant::now() + nap;
             while Instant::now() < until {
                 if let Some(role) = self.seat.slot.orders.take() {
-                    self.findings.leave_post(self.crew.grain());
+                    self.findings.leave_post(self.registry.grain());
                     return role;
                 }
                 self.seat.parker.park_deadline(until);
             }
             // While it searches, it counts as a taker: then halves are offered.
-            if self.crew.idle().get_up(self.slot()) {
+            if self.registry.idle().get_up(self.slot()) {
                 return Role::Work;
             }
         }
@@ -582,7 +582,7 @@ impl Worker {
 
     /// In bed (P2): until somebody gives orders.
     fn rest(&self) -> Role {
-        let idle = self.crew.idle();
+        let idle = self.registry.idle();
         // Step 7: after it has lain down.
         if !self.seat.slot.post.is_empty() && idle.rise(self.slot()) {
             return Role::Work;
@@ -608,10 +608,10 @@ impl Worker {
 
     /// The stall rule; see `idle.rs`.
     fn watch(&self) -> Role {
-        let idle = self.crew.idle();
-        let mut before = self.crew.progress();
+        let idle = self.registry.idle();
+        let mut before = self.registry.progress();
         let mut next = Instant::now() + idle.patience();
-        let mut calls = Watch::begin(&self.crew);
+        let mut calls = Watch::begin(&self.registry);
         loop {
             let look = if idle.has_calls() {
                 idle::STALL
@@ -623,32 +623,32 @@ impl Worker {
                 self.seat.parker.park_deadline(look);
             }
             if !self.seat.slot.post.is_empty() {
-                self.crew.calls().trust_nobody();
+                self.registry.calls().trust_nobody();
                 idle.step_in();
                 return Role::Work;
             }
-            if idle.watch_on() && self.crew.has_work() {
-                let at_work = idle.has_calls() && calls.look(&self.crew);
+            if idle.watch_on() && self.registry.has_work() {
+                let at_work = idle.has_calls() && calls.look(&self.registry);
                 if look < next {
                     continue;
                 }
                 next = Instant::now() + idle.patience();
-                let now = self.crew.progress();
+                let now = self.registry.progress();
                 if now == before && idle.has_blocked() && !at_work {
-                    self.crew.calls().trust_nobody();
+                    self.registry.calls().trust_nobody();
                     idle.step_in();
                     return Role::Work;
                 }
                 before = now;
                 continue;
             }
-            self.crew.calls().trust_nobody();
+            self.registry.calls().trust_nobody();
             if !idle.stop_watching(self.slot()) {
-                self.crew.recheck();
+                self.registry.recheck();
                 return Role::Exit;
             }
-            if self.crew.has_work() {
-                self.crew.published();
+            if self.registry.has_work() {
+                self.registry.published();
             }
             return self.sleep();
         }
@@ -665,7 +665,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
             other => {
                 // Somebody may have looked just now, and not seen it.
                 tasks.push(other);
-                home.crew.published();
+                home.registry.published();
                 None
             }
         }
@@ -673,20 +673,20 @@ fn take_newest(address: usize) -> Option<Runnable> {
 }
 
 /// What a thread of the pool runs.
-pub(super) fn main(crew: Arc<Crew>, seat: Seat, role: Role) {
-    context::set_stack(crew.config().stack_bytes());
-    context::set_home(crew.tag());
+pub(super) fn main(registry: Arc<Registry>, seat: Seat, role: Role) {
+    context::set_stack(registry.config().stack_bytes());
+    context::set_home(registry.tag());
     seat.slot.lending.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
     context::set_take(Some(take_newest));
     let _role = record::role(record::Role::Worker {
-        pool: crew.tag(),
+        pool: registry.tag(),
         slot: seat.slot.number as u32,
         index: seat.slot.index as u32,
     });
-    let worker = Worker::new(Arc::clone(&crew), seat, false);
+    let worker = Worker::new(Arc::clone(&registry), seat, false);
     current::at_home(&worker, || worker.live(role));
     context::set_blocker(None);
     context::set_take(None);
-    crew.retired(worker.into_parts().1);
+    registry.retired(worker.into_parts().1);
 }

@@ -65,7 +65,7 @@ const DEBT: &[&str] = &[
     "src/thread/blocking.rs",
     "src/thread/broadcast.rs",
     "src/thread/builder.rs",
-    "src/thread/crew.rs",
+    "src/thread/registry.rs",
     "src/thread/global.rs",
     "src/thread/guest.rs",
     "src/thread/inside.rs",

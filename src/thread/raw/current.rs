@@ -79,7 +79,7 @@ fn moved_to(worker: Option<&Worker>) {
         window.left.set(0);
         window
             .pool
-            .set(worker.map_or(0, |worker| worker.crew().address()));
+            .set(worker.map_or(0, |worker| worker.registry().address()));
     });
     let home = HOME.try_with(Cell::get).unwrap_or(ptr::null());
     context::set_away(worker.is_some_and(|worker| !ptr::eq(worker, home)));

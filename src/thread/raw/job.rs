@@ -134,7 +134,7 @@ where
         // SAFETY: P10: the caller looks at the result only after the latch.
         this.result.with_mut(|slot| unsafe { *slot = Some(result) });
         if this.latch.set() {
-            record::roused(worker.crew().tag(), owner.number());
+            record::roused(worker.registry().tag(), owner.number());
             owner.wake();
         }
     }

@@ -1,6 +1,6 @@
 //! What the threads of one pool share: queues, slots, sleepers, handles.
 //!
-//! **Job.** [`Crew`] starts the pool's threads, puts work where it will be found,
+//! **Job.** [`Registry`] starts the pool's threads, puts work where it will be found,
 //! and ends the threads. Each thread holds a counted reference to it, and so does
 //! the `ThreadPool`.
 //!
@@ -11,7 +11,7 @@
 //!
 //! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
 //! So every way in asks first whether this process made the pool. If it did not, the pool
-//! is as one that has been shut down: what is spawned is refused, what had been spawned has ended in `Closed`, a region runs in the caller, on a crew
+//! is as one that has been shut down: what is spawned is refused, what had been spawned has ended in `Closed`, a region runs in the caller, on a registry
 //! without threads that stands in for the lost one, and a wait that had begun for something that another
 //! thread was to do panics.
 //!
@@ -114,7 +114,7 @@ struct Handles {
 /// A guest's place is no place.
 const NO_PLACE: usize = usize::MAX;
 
-pub(super) struct Crew {
+pub(super) struct Registry {
     tag: u32,
     /// The process that made it; see `fork.rs`.
     born: u32,
@@ -140,7 +140,7 @@ pub(super) struct Crew {
     refused: AtomicBool,
 }
 
-impl Crew {
+impl Registry {
     /// A pool with all its threads.
     pub(super) fn start(config: Config) -> io::Result<Arc<Self>> {
         fork::watch();
@@ -148,24 +148,24 @@ impl Crew {
         task::context::watch_forks();
         queue::warm_up();
         let threads = config.threads;
-        let crew = Arc::new(Self::new(config));
-        inside::enlist(&crew);
+        let registry = Arc::new(Self::new(config));
+        inside::enlist(&registry);
         task::context::set_guest(inside::as_guest);
-        let seats = crew.vacant(threads);
+        let seats = registry.vacant(threads);
         let mut failure = None;
         for seat in seats {
             if failure.is_some() {
-                crew.idle.stillborn(Role::Work);
-                crew.put_back(seat);
-            } else if let Err(error) = crew.start_thread(seat, Role::Work) {
-                crew.idle.stillborn(Role::Work);
+                registry.idle.stillborn(Role::Work);
+                registry.put_back(seat);
+            } else if let Err(error) = registry.start_thread(seat, Role::Work) {
+                registry.idle.stillborn(Role::Work);
                 failure = Some(error);
             }
         }
         match failure {
-            None => Ok(crew),
+            None => Ok(registry),
             Some(error) => {
-                crew.shutdown(Shutdown::CancelPending);
+                registry.shutdown(Shutdown::CancelPending);
                 Err(error)
             }
         }
@@ -214,14 +214,14 @@ impl Crew {
         );
     }
 
-    /// This crew, or if it is a parent's, the one without threads that stands in for all such.
+    /// This registry, or if it is a parent's, the one without threads that stands in for all such.
     pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
-        static BEREFT: fork::PerProcess<Arc<Crew>> = fork::PerProcess::new();
+        static BEREFT: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
         if !self.is_foreign() {
             return self;
         }
         BEREFT.get_or_init(|| {
-            let crew = Self::new(Config {
+            let registry = Self::new(Config {
                 threads: 0,
                 name: String::new(),
                 stack_size: None,
@@ -231,10 +231,10 @@ impl Crew {
                 caller_helps: true,
             });
             // It has nobody, but a region wants to know how wide it is.
-            let _nobody = crew.idle.resize(1);
-            crew.injector.set_mode(Mode::Closed);
-            let _nobody = crew.idle.wait_quiet(|| true, || ());
-            Arc::new(crew)
+            let _nobody = registry.idle.resize(1);
+            registry.injector.set_mode(Mode::Closed);
+            let _nobody = registry.idle.wait_quiet(|| true, || ());
+            Arc::new(registry)
         })
     }
 
@@ -390,7 +390,7 @@ impl Crew {
             return Err(work);
         }
         current::with_home(|home| match home {
-            Some(home) if self.is(home.crew()) && !home.is_in_hook() => {
+            Some(home) if self.is(home.registry()) && !home.is_in_hook() => {
                 match self.injector.mode() {
                     Mode::Open | Mode::Draining => {
                         home.push_task(work);
@@ -534,7 +534,7 @@ impl Crew {
 
     /// This thread is a worker of this pool.
     pub(super) fn is_home(self: &Arc<Self>) -> bool {
-        current::with_home(|home| home.is_some_and(|home| self.is(home.crew())))
+        current::with_home(|home| home.is_some_and(|home| self.is(home.registry())))
     }
 
     /// Runs `f` with this thread's place in the pool: its own if it is a worker
@@ -553,9 +553,9 @@ impl Crew {
     {
         let this = self.present();
         current::with(|worker| match worker {
-            Some(worker) if this.is(worker.crew()) => f(worker),
+            Some(worker) if this.is(worker.registry()) => f(worker),
             _ => current::with_home(|home| match home {
-                Some(home) if this.is(home.crew()) => current::inside(home, || f(home)),
+                Some(home) if this.is(home.registry()) => current::inside(home, || f(home)),
                 _ => as_guest(this, f),
             }),
         })
@@ -608,7 +608,7 @@ impl Crew {
         let builder = Builder::new()
             .name(format!("{}-{index}", self.config.name))
             .stack_size(self.config.stack_bytes());
-        let crew = Arc::clone(self);
+        let registry = Arc::clone(self);
         // The seat lies in a cradle, so that it survives if there is no thread.
         let cradle = Arc::new(Mutex::new(Some(seat)));
         let theirs = Arc::clone(&cradle);
@@ -623,7 +623,7 @@ impl Crew {
         let started = builder.spawn(move || {
             let seat = theirs.lock().take();
             if let Some(seat) = seat {
-                worker::main(crew, seat, role);
+                worker::main(registry, seat, role);
             }
         });
         let result = started.map(|handle| handles.running.push(handle));
@@ -665,7 +665,7 @@ impl Crew {
         }
         self.idle.closing();
         let home = current::with_home(|home| {
-            home.filter(|home| self.is(home.crew()))
+            home.filter(|home| self.is(home.registry()))
                 .map(Worker::is_in_hook)
         });
         let me = thread::current().id();
@@ -773,7 +773,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for Registry {
     fn drop(&mut self) {
         if !self.is_foreign() {
             inside::strike(self.tag);
