@@ -43,9 +43,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use super::idle::STALL;
 use super::queue::Work;
 use super::registry::Registry;
+use super::sleep::STALL;
 use super::wait::Blocked;
 use crate::helper;
 use crate::loom::{Condvar, Mutex, MutexGuard};
@@ -151,7 +151,7 @@ impl<R: Send + 'static> Pipeline<R> {
             task::closure(move || this.feed(linger), false)
         };
         let (runnable, mut task) = feeder(LINGER);
-        let stack = self.registry.config().stack_bytes();
+        let stack = self.registry.config.stack_bytes();
         let pooled = helper::start_with(stack, move || _ = runnable.run()).is_err();
         if pooled {
             // A worker does it, or a pool that has been shut down this thread, and does not wait for room.
@@ -333,7 +333,7 @@ where
         feeding: false,
         feeder: None,
         pooled: false,
-        buffer: 4 * registry.width() as u64 + 16,
+        buffer: 4 * registry.sleep.width() as u64 + 16,
         pulled: 0,
         taken: 0,
         tasks: VecDeque::new(),

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use super::items::sealed::{Callback, Producer};
-use super::raw::job::fork;
+use super::join::fork::fork;
 use super::region::{Fuse, Limit, first_splits};
 use super::registry::Registry;
 use super::worker::Worker;
@@ -64,7 +64,7 @@ impl<M, R> Tree<'_, M, R> {
         let (left, right) = if splits > 0 || worker.wanted() {
             fork(
                 worker,
-                move |worker, _| self.walk(worker, at, near, near_leaves, splits / 2),
+                move |worker| self.walk(worker, at, near, near_leaves, splits / 2),
                 move |worker, stolen| {
                     let splits = if stolen {
                         (splits / 2).max(first_splits(worker))
