@@ -346,13 +346,13 @@ fn a_latch_set_in_two_steps_loses_a_waiter() {
 
 /// The last part does not acquire what the others did.
 #[test]
-#[ignore = "run by `a_tally_that_acquires_nothing_shows_too_little`"]
-fn tally_without_order() {
+#[ignore = "run by `a_countdown_that_acquires_nothing_shows_too_little`"]
+fn countdown_without_order() {
     break_countdown();
     explore(a_scope_and_its_parts);
 }
 
 #[test]
-fn a_tally_that_acquires_nothing_shows_too_little() {
-    must_fail_with("tally_without_order", "Causality violation");
+fn a_countdown_that_acquires_nothing_shows_too_little() {
+    must_fail_with("countdown_without_order", "Causality violation");
 }

@@ -56,7 +56,7 @@ impl Drop for Lease {
 pub(super) fn as_guest(tag: u32, run: &mut dyn FnMut()) {
     match Registry::by_tag(tag) {
         Some(registry) => {
-            let _helping = registry.grain.guest();
+            let _helping = registry.wake_policy.guest();
             registry.seated(|_| run());
         }
         None => run(),
@@ -155,7 +155,7 @@ impl Registry {
             return self.on_worker(f);
         }
         self.seated_or(f, |f| {
-            let _helping = self.grain.guest();
+            let _helping = self.wake_policy.guest();
             let _noted = record::part(Part::Region);
             Lease::new(self).with(f)
         })

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::futures::Futures;
-use super::join::grain::Grain;
+use super::join::wake_policy::WakePolicy;
 use super::lending::Calls;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
@@ -61,7 +61,7 @@ pub(super) struct Registry {
     pub(super) config: Config,
     start_spare: StartSpare,
     pub(super) sleep: Sleep<Arc<Slot>>,
-    pub(super) grain: Grain,
+    pub(super) wake_policy: WakePolicy,
     pub(super) calls: Calls,
     pub(super) injector: Injector,
     /// The futures that have not ended.
@@ -83,7 +83,7 @@ impl Registry {
     pub(super) fn new(config: Config, start_spare: StartSpare) -> Arc<Self> {
         let registry = Arc::new(Self {
             sleep: Sleep::new(config.threads),
-            grain: Grain::default(),
+            wake_policy: WakePolicy::default(),
             calls: Calls::default(),
             injector: Injector::new(),
             futures: Futures::new(),
@@ -215,7 +215,7 @@ impl Registry {
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(super) fn takers(&self) -> u32 {
-        self.sleep.idlers(self.grain.stand_ins()) + self.grain.waiting()
+        self.sleep.idlers(self.wake_policy.stand_ins()) + self.wake_policy.waiting()
     }
 
     pub(super) fn has_open_post(&self) -> bool {

@@ -66,7 +66,7 @@ impl Worker {
         }
         self.work(reason, searching);
         // It may have been told to end while it was up to look.
-        self.findings.stop_polling(&self.registry().grain);
+        self.findings.stop_polling(&self.registry().wake_policy);
         self.ending.set(true);
         self.slot().post.leave();
         self.registry().recheck_posts();
@@ -154,7 +154,7 @@ impl Worker {
             return WakeReason::End;
         }
         // Step 4: the look after the subtraction.
-        let polls = self.findings.start_polling(&registry.grain);
+        let polls = self.findings.start_polling(&registry.wake_policy);
         let seen = registry.has_tasks() || !polls && registry.has_jobs();
         if seen && sleep.get_up(self.slot()) {
             return WakeReason::Work;
@@ -166,11 +166,11 @@ impl Worker {
         }
     }
 
-    /// Asleep (P2), as the one who polls; see `grain.rs`.
+    /// Asleep (P2), as the one who polls; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
-        while let Some(pause) = self.findings.next_pause(&self.registry().grain) {
+        while let Some(pause) = self.findings.next_pause(&self.registry().wake_policy) {
             if let Some(reason) = self.rest_until(Some(Instant::now() + pause)) {
-                self.findings.stop_polling(&self.registry().grain);
+                self.findings.stop_polling(&self.registry().wake_policy);
                 return reason;
             }
             // While it searches, it counts as a taker: then halves are offered.

@@ -137,7 +137,7 @@ impl Worker {
         let help = || {
             looked += 1;
             if looked == ROUNDS {
-                waiting = Some(self.registry().grain.waiter());
+                waiting = Some(self.registry().wake_policy.waiter());
             }
             let Some(thief) = stolen.thief() else {
                 return false;

@@ -15,10 +15,10 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::join::grain::{Findings, TINY};
 use super::join::policy::Policy;
 use super::join::raw_deque::Owner;
 use super::join::raw_job::JobRef;
+use super::join::wake_policy::{Findings, TINY};
 use super::queue::{Mode, Slots, Work};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
@@ -165,7 +165,7 @@ impl Worker {
                 })
             })
             .or_else(|| posted.then(|| self.open_share()).flatten())?;
-        self.findings.stop_polling(&self.registry.grain);
+        self.findings.stop_polling(&self.registry.wake_policy);
         self.seat.slot.count_taken();
         Some(work)
     }

@@ -5,7 +5,7 @@
 //! of reach for as long as that takes, whereas a half that is not stolen costs two atomic operations on a line of its owner's.
 //!
 //! A half that is offered while threads sleep and none searches wakes one of them, unless that has proved
-//! not to be worth it (`grain.rs`); then the lookout finds it.
+//! not to be worth it (`wake_policy.rs`); then the thread that polls finds it.
 //!
 //! Rejected: to keep halves private while joins are tiny (the first long one after them strands all that
 //! its owner has on offer); to publish only when asked by a thief (an owner inside a long half does not hear it).

@@ -18,7 +18,7 @@
 //! pool sleeps without a timer.
 //!
 //! Likewise, outside threads that work along (guests) are taken for workers: a pool of two that one such thread
-//! brings work to needs one of its own threads, not two. They are counted here and not in `idle.rs`, because tasks
+//! brings work to needs one of its own threads, not two. They are counted here and not in `sleep`, because tasks
 //! that nobody waits for must not depend on a guest, who runs none.
 //!
 //! What is overlooked is a chance of parallelism, never work: whoever offers a half takes it back if nobody
@@ -49,7 +49,7 @@ pub(in crate::thread) const GIVE_UP: Duration = Duration::from_millis(20);
 
 /// A pool's only poller.
 #[derive(Debug, Default)]
-pub(in crate::thread) struct Grain {
+pub(in crate::thread) struct WakePolicy {
     polled: AtomicBool,
     /// How many outside threads work along.
     guests: AtomicU32,
@@ -74,7 +74,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-impl Grain {
+impl WakePolicy {
     /// Joins are too small to wake anybody for.
     #[inline]
     pub(in crate::thread) fn is_fine(&self) -> bool {
@@ -143,9 +143,9 @@ impl Findings {
 
     /// It has found something to do, or is told to look for it: it is no poller meanwhile.
     #[inline]
-    pub(in crate::thread) fn stop_polling(&self, grain: &Grain) {
+    pub(in crate::thread) fn stop_polling(&self, policy: &WakePolicy) {
         if self.polls.replace(false) {
-            grain.relieve();
+            policy.relieve();
         }
     }
 
@@ -159,19 +159,19 @@ impl Findings {
     }
 
     /// It goes to sleep. True: as the poller.
-    pub(in crate::thread) fn start_polling(&self, grain: &Grain) -> bool {
-        if !self.polls.get() && self.tiny.get() && grain.post() {
+    pub(in crate::thread) fn start_polling(&self, policy: &WakePolicy) -> bool {
+        if !self.polls.get() && self.tiny.get() && policy.post() {
             self.polls.set(true);
         }
         self.polls.get()
     }
 
     /// How long the poller sleeps now. `None`: it has been in vain for too long, its watch has ended.
-    pub(in crate::thread) fn next_pause(&self, grain: &Grain) -> Option<Duration> {
+    pub(in crate::thread) fn next_pause(&self, policy: &WakePolicy) -> Option<Duration> {
         let (pause, in_vain) = (self.pause.get(), self.in_vain.get());
         if in_vain >= GIVE_UP {
             self.ran(false);
-            self.stop_polling(grain);
+            self.stop_polling(policy);
             return None;
         }
         self.pause.set((pause * 2).min(LONGEST_PAUSE));
