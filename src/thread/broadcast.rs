@@ -1,7 +1,6 @@
 //! `broadcast`: a closure called once on each worker.
 //!
-//! **Job.** Per-worker caches are filled and emptied, counters are read, thread-locals are
-//! set: whatever wants every worker and not just anyone.
+//! For per-worker caches, counters and thread-locals.
 //!
 //! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, and each has a
 //! thread. Spares have none. A place's share lies in its `Post` until its thread

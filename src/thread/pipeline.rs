@@ -1,13 +1,7 @@
 //! What an `imap` is made of: a thread that pulls items, and a bounded queue of their tasks.
 //!
-//! **Job.** An iterator that may be endless and may block, a function, and a consumer that takes the
-//! results one by one. Each item becomes a task of the pool; never more than `buffer` items are under
-//! way: pulled, and their results not yet taken.
-//!
-//! ```text
-//!   iterator ──feeder──▶ tasks in their order, or a group ──▶ the consumer: `next`, or a poll
-//!              a thread    └▶ the pool's queue ──▶ workers
-//! ```
+//! Each item becomes a task of the pool; never more than `buffer` items are under way: pulled, and their results not yet taken.
+//! There is a picture in `docs/ARCHITECTURE.md`, and the reasons in `docs/DESIGN.md`.
 //!
 //! **Protocol.** One lock; no code of the user's runs under it.
 //! 1. Nothing happens before the first `next`. Then, whenever there is room and nobody feeds, the
@@ -30,10 +24,6 @@
 //! A pool that cancels what is pending runs the items all the same (`Work::Item`), because the consumer
 //! waits for them. In a forked child, one that the parent has begun says so in words, and is
 //! left as it is.
-//!
-//! **Why a thread that feeds.** Only the iterator knows whether its `next` blocks, for ever
-//! perhaps. In the consumer it would hold up results that are there. In a worker it would take
-//! a place from the pool, and a pool that is dropped would wait for it.
 //!
 //! Tests: `tests/thread/imap.rs`.
 

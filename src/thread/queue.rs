@@ -2,9 +2,7 @@
 //!
 //! **Job.** The seam between the pool's policy and the deques that implement
 //! it: push, pop, steal, inject.
-//!
 //! Each worker has two deques, because they have different rules:
-//!
 //! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
 //!   nested: the newest belongs to the innermost join, so that the owner's pop
 //!   gives exactly the half that it is about to wait for, or nothing if that has

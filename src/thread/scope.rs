@@ -4,10 +4,11 @@
 //! scope has ended when the scope returns, so it may borrow what lives longer
 //! than the scope.
 //!
-//! **Protocol.** 1. `spawn` puts the task into the scope's own queue  and a *ticket* into the pool's queues, unless there are as many as the pool is wide. 2. A worker that
+//! **Protocol.** 1. `spawn` puts the task into the scope's own queue, and a *ticket* into the pool's queues, unless there are as
+//! many as the pool is wide. 2. A worker that
 //! finds a ticket takes the oldest task of that scope, if one is left, and before it runs it puts another
-//! ticket into its own queue, if there is more to do. 3. Who waits for a task
-//! runs it, if nobody has begun it. 4. The scope's end runs what is left in the
+//! ticket into its own queue, if there is more to do. 3. A thread that waits for a task
+//! runs it, if it has not been begun. 4. The scope's end runs what is left in the
 //! queue, then waits for what others run.
 //!
 //! A pool that is being shut down refuses tickets. What they were for is left to the
@@ -24,9 +25,6 @@
 //! ended, and what they captured and returned without being asked for has been
 //! dropped, when the scope returns. The body's own panic comes before those of
 //! tasks.
-//!
-//! Rejected: one allocation for the task and another for its result; letting the
-//! handle's `Drop` wait.
 //!
 //! Tests: `tests/thread/pool.rs`.
 

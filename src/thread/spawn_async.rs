@@ -22,12 +22,7 @@
 //! down. Not by who wakes it: that thread may hold a lock that the future's destructor wants.
 //! So wake-ups of a closed pool's futures are put aside for `Futures::close`; only one that
 //! comes later still, having begun before, drops the future itself.
-//!
-//! In a forked child, a future of the parent's pool stays as it is: woken or not, it is leaked, since the
-//! locks of that pool may be held for ever.
-//!
-//! **Memory.** The cell refers to the pool weakly, and the pool to the cell until the future
-//! is dropped: a waker that outlives the pool keeps the cell and nothing else.
+//! In a forked child, a future of the parent's pool is leaked: the locks of that pool may be held for ever.
 //!
 //! Tests: `tests/thread/futures.rs`; claims of futures: the models
 //! `run_vs_claiming_join_of_a_future` and its siblings in `checks/tests/models.rs`.

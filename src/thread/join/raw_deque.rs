@@ -1,17 +1,8 @@
 //! The halves that one worker's joins have on offer: a deque whose two ends are in one word.
 //!
 //! A join pushes its second half, runs the first, and pops; thieves take the oldest half meanwhile.
-//!
-//! ```text
-//!   slots   0      tail                head
-//!           ├───────┼────────────────────┤
-//!            stolen     on offer
-//!            ──▶ thieves move      ◀─▶ the owner moves
-//!            tail by one               head
-//! ```
-//!
-//! **State.** `tail` and `head` are the halves of one 64-bit word, changed by one compare-and-exchange (or one add); a copy of
-//! `head` and the room in the buffer are the owner's alone.
+//! `tail` and `head` are the halves of one 64-bit word: what is below `tail` has been stolen. A copy of `head` and the room in the
+//! buffer are the owner's alone. There is a picture in `docs/SCHEDULER.md`, with the reason why each entry goes to one thread.
 //!
 //! **Protocol.** 1. *Push*: write the slot at `head`; 2. add one to `head` (release). 3. *Steal*: read the word; if `tail < head`,
 //! exchange it for one with `tail + 1` (acquire), and only then load the buffer and read the slot. 4. *Pop* of the entry at
@@ -24,19 +15,17 @@
 //! - **P22** `tail <= head <= room` whenever the owner is in none of its methods, and the owner's copy equals the word's `head`.
 //! - **P23** Who moves `tail` past *i*, or pops *i* without meeting that, has the one right to
 //!   read slot *i*. The slot is not written again before that read: an owner whose entry was stolen
-//!   pushes nothing until it has heard from the thief, be it that the join has ended (the latch), be it that
-//!   the thief has begun it (`StackJob::thief`, which is what lets the owner help meanwhile).
+//!   pushes nothing until it has heard from the thief: the join has ended (the latch), or has begun (`StackJob::thief`).
 //! - **P24** A buffer is freed with the deque, not before; slot *i* of an old one is never written
 //!   again, so a thief that loads an old address reads the same entry.
 //!
-//! **Why one word.** Chase and Lev's deque needs a full fence in every pop, between its store of the bottom and its load of
-//! the top: owner and thief decide by two words who has the last entry. **A stale word does no harm (ABA)**: a thief
+//! **A stale word does no harm (ABA)**: a thief
 //! that read the word before the owner reset it, and exchanges it after it has come to the same value again, reads the slot
 //! after the exchange, and gets what is on offer now.
 //!
 //! Rejected: `crossbeam-deque` (the fence in each pop; an epoch for each steal; undefined behaviour by
-//! its own account under Miri); a private part that thieves do not see, as in Lace (van Dijk & van de Pol, 2014: an owner
-//! inside a long half publishes nothing, so all was published at once); a fixed capacity.
+//! its own account under Miri); a private part that thieves do not see, as in Lace (an owner
+//! inside a long half publishes nothing); a fixed capacity.
 //!
 //! Tests: the loom models in `checks/tests/deque.rs`; below; `tests/thread/pool.rs` as a whole.
 #![allow(unsafe_code)]
