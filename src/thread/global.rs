@@ -19,6 +19,7 @@ use super::blocking;
 use super::builder::ThreadPoolBuilder;
 use super::join::fork::{self, Place};
 use super::join::policy;
+use super::join::raw_job::in_turn;
 use super::pool::{self, ThreadPool};
 use super::raw::current;
 use super::raw::scope::Scope;
@@ -115,7 +116,7 @@ where
 {
     // The one function whose cost is counted in nanoseconds.
     if policy::step() || fork::look(0) {
-        return fork::in_turn(a, b);
+        return in_turn(a, b);
     }
     fork::join_offered(Place::Here(|| get().registry()), a, b)
 }

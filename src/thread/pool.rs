@@ -17,6 +17,7 @@ use super::imap::Imap;
 use super::items::Items;
 use super::join::fork::{self, Place};
 use super::join::policy;
+use super::join::raw_job::in_turn;
 use super::queue::{self, Work};
 use super::raw::current;
 use super::raw::scope::Scope;
@@ -171,7 +172,7 @@ impl ThreadPool {
     {
         let address = self.registry.address();
         if policy::step_of(address) || fork::look(address) {
-            return fork::in_turn(a, b);
+            return in_turn(a, b);
         }
         fork::join_offered(Place::In(self.registry()), a, b)
     }

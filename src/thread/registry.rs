@@ -67,8 +67,7 @@ pub(super) struct Registry {
     /// The futures that have not ended.
     pub(super) futures: Futures,
     slots: Mutex<Slots<Slot>>,
-    /// The length of `slots`, which tells workers that their copy is old.
-    generation: AtomicUsize,
+    num_slots: AtomicUsize,
     pub(super) threads: Threads,
     /// How many shares of broadcasts lie in posts.
     pub(super) posted: AtomicUsize,
@@ -88,7 +87,7 @@ impl Registry {
             injector: Injector::new(),
             futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
-            generation: AtomicUsize::new(0),
+            num_slots: AtomicUsize::new(0),
             threads: Threads::default(),
             posted: AtomicUsize::new(0),
             guests: Mutex::new(Vec::new()),
@@ -151,14 +150,14 @@ impl Registry {
 
     // ---- slots -----------------------------------------------------------
 
-    pub(super) fn slots(&self) -> (usize, Slots<Slot>) {
-        let slots = self.slots.lock();
-        (slots.len(), Arc::clone(&slots))
+    pub(super) fn slots(&self) -> Slots<Slot> {
+        Arc::clone(&self.slots.lock())
     }
 
+    /// Slots are only added: a worker whose copy is as long has them all.
     #[inline]
-    pub(super) fn generation(&self) -> usize {
-        self.generation.load(Ordering::Acquire)
+    pub(super) fn num_slots(&self) -> usize {
+        self.num_slots.load(Ordering::Acquire)
     }
 
     /// Seats with new slots, in these places.
@@ -170,7 +169,7 @@ impl Registry {
             .collect();
         let new = seats.iter().map(|seat| &seat.slot);
         *slots = slots.iter().chain(new).cloned().collect();
-        self.generation.store(slots.len(), Ordering::Release);
+        self.num_slots.store(slots.len(), Ordering::Release);
         seats
     }
 
@@ -203,13 +202,13 @@ impl Registry {
     /// Something that its owner does not take back is queued.
     pub(super) fn has_tasks(&self) -> bool {
         !self.injector.is_empty()
-            || self.slots().1.iter().any(|slot| slot.public.has_tasks())
+            || self.slots().iter().any(|slot| slot.public.has_tasks())
             || self.has_open_post()
     }
 
     /// A half of a join is on offer.
     pub(super) fn has_jobs(&self) -> bool {
-        self.slots().1.iter().any(|slot| slot.public.has_jobs())
+        self.slots().iter().any(|slot| slot.public.has_jobs())
     }
 
     /// How many threads would take a half of a join that is offered now.
@@ -219,7 +218,7 @@ impl Registry {
     }
 
     pub(super) fn has_open_post(&self) -> bool {
-        self.has_post() && self.slots().1.iter().any(|slot| slot.post.is_open())
+        self.has_post() && self.slots().iter().any(|slot| slot.post.is_open())
     }
 
     /// Shares lie in posts: a hint, exact once a fence of the protocol has been passed.
@@ -237,7 +236,7 @@ impl Registry {
 
     /// How much has been taken from the queues so far.
     pub(super) fn progress(&self) -> u64 {
-        let slots = self.slots().1;
+        let slots = self.slots();
         slots
             .iter()
             .fold(0, |all, slot| all.wrapping_add(slot.taken()))

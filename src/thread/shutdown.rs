@@ -74,7 +74,7 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
 /// Cancels the tasks that are queued now; later ones are cancelled by the
 /// workers that find them. What somebody waits for in a region stays.
 fn cancel_pending(registry: &Arc<Registry>) {
-    for slot in registry.slots().1.iter() {
+    for slot in registry.slots().iter() {
         while cancel_next(registry, || slot.public.steal_task()) {}
     }
     for _ in 0..registry.injector.len() {

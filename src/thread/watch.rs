@@ -42,7 +42,7 @@ impl Watch {
         let (mut vouching, mut computing, mut lent) = (0_usize, 0, false);
         let (mut at_work, mut away) = (0, 0);
         let mut seen = HashMap::new();
-        for slot in registry.slots().1.iter() {
+        for slot in registry.slots().iter() {
             let Some(mut sample) = slot.lending.sample() else {
                 continue;
             };

@@ -33,8 +33,8 @@ const FAIRNESS: u32 = 61;
 pub(super) struct Worker {
     registry: Arc<Registry>,
     pub(super) seat: Seat,
-    /// The registry's slots as this worker last saw them, and their generation.
-    seen: RefCell<Option<(usize, Slots<Slot>)>>,
+    /// The registry's slots as this worker last saw them.
+    seen: RefCell<Option<Slots<Slot>>>,
     random: Cell<u32>,
     policy: Policy,
     pub(super) findings: Findings,
@@ -137,11 +137,10 @@ impl Worker {
 
     pub(super) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
         let mut seen = self.seen.borrow_mut();
-        let slots = match &mut *seen {
-            Some((generation, slots)) if *generation == self.registry.generation() => slots,
-            old => &mut old.insert(self.registry.slots()).1,
-        };
-        f(slots)
+        match &*seen {
+            Some(slots) if slots.len() == self.registry.num_slots() => f(slots),
+            _ => f(seen.insert(self.registry.slots())),
+        }
     }
 
     pub(super) fn find(&self) -> Option<Work> {

@@ -116,33 +116,6 @@ fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Carried>
     })
 }
 
-/// The second half of a join that is run in turn: also while the first unwinds.
-struct Second<B: FnOnce() -> RB, RB>(Option<B>);
-
-impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
-    fn drop(&mut self) {
-        if let Some(second) = self.0.take() {
-            let second = carry(second);
-            contain(|| drop(second));
-        }
-    }
-}
-
-/// A join that is not offered: runs `a` and then `b`. A panic of `a`, or else of `b`, is resumed after both.
-#[inline(always)]
-pub(in crate::thread) fn in_turn<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
-where
-    A: FnOnce() -> RA,
-    B: FnOnce() -> RB,
-{
-    let mut second = Second(Some(b));
-    let first = a();
-    match second.0.take() {
-        Some(b) => (first, b()),
-        None => unreachable!("only its destructor takes it"),
-    }
-}
-
 /// Calls `a` here, and `b` here or on another thread. False: `b` has not been called: the caller calls it, from its own frame, so that
 /// what recurses in second halves needs no more stack than its own. A panic of `a`, or else of `b`, comes back after both have ended.
 pub(in crate::thread) fn offer(
