@@ -1,6 +1,6 @@
 //! Calls that may block, for the models: a place that is lent while its owner goes on.
 //!
-//! What it drives are `blocking.rs` and `idle.rs` as they are, for a pool of one thread; the clocks are not there: whoever
+//! What it drives are `lending.rs` and `sleep` as they are, for a pool of one thread; the clocks are not there: whoever
 //! lends says that he has seen the call wait. The models are in `checks/tests/blocking.rs`.
 //!
 //! Exists under `--cfg loom` only.
@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use super::blocking::Lending;
-use super::idle::{Bed, Idle, Need, Orders};
+use super::lending::Lending;
+use super::sleep::{Need, Sleep, Sleeper, WakeCell};
 
 /// A step that a model leaves out, to see itself fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub enum Broken {
 }
 
 #[derive(Clone)]
-struct NoBed(Arc<Orders>);
+struct NoSleeper(Arc<WakeCell>);
 
-impl Bed for NoBed {
-    fn orders(&self) -> &Orders {
+impl Sleeper for NoSleeper {
+    fn wake_cell(&self) -> &WakeCell {
         &self.0
     }
     fn index(&self) -> usize {
@@ -38,7 +38,7 @@ impl Bed for NoBed {
 
 /// A pool of one runner, and its place.
 pub struct Caller {
-    idle: Idle<NoBed>,
+    sleep: Sleep<NoSleeper>,
     lending: Lending,
     broken: Broken,
 }
@@ -47,40 +47,40 @@ impl Caller {
     /// Its runner runs.
     pub fn new(broken: Broken) -> Arc<Self> {
         let this = Self {
-            idle: Idle::new(1),
+            sleep: Sleep::new(1),
             lending: Lending::default(),
             broken,
         };
-        let _last = this.idle.found();
+        let _last = this.sleep.found();
         Arc::new(this)
     }
 
     /// As `Worker::begin_call`. True: nobody watches, and somebody should if there is something queued.
     pub fn begin(&self) -> bool {
         if self.broken == Broken::NoFence {
-            self.idle.call_begins_unfenced();
+            self.sleep.call_begins_unfenced();
         } else {
-            self.idle.call_begins();
+            self.sleep.call_begins();
         }
         self.lending.begin(false);
-        self.idle.unwatched()
+        self.sleep.is_unwatched()
     }
 
     /// As `Worker::end_call`.
     pub fn end(&self) -> bool {
-        let lent = self.lending.end(|| self.idle.unblock());
-        self.idle.call_ends();
+        let lent = self.lending.end(|| self.sleep.unblock());
+        self.sleep.call_ends();
         lent
     }
 
     /// As `Worker::block`, inside the call.
     pub fn wait(&self) {
-        self.lending.leave(|| self.idle.block());
+        self.lending.leave(|| self.sleep.block());
     }
 
     /// As `Worker::unblock`.
     pub fn go_on(&self) {
-        self.lending.come_back(|| self.idle.unblock());
+        self.lending.come_back(|| self.sleep.unblock());
     }
 
     /// The watcher has seen the first call wait.
@@ -88,20 +88,23 @@ impl Caller {
         if self.broken == Broken::CountedLate {
             let lent = self.lending.lend(1, || ());
             if lent {
-                self.idle.block();
+                self.sleep.block();
             }
             return lent;
         }
-        self.lending.lend(1, || self.idle.block())
+        self.lending.lend(1, || self.sleep.block())
     }
 
     /// After a push. True: a watcher is wanted.
     pub fn published(&self) -> bool {
-        self.idle.publish() == Need::Watcher
+        self.sleep.publish() == Need::Watcher
     }
 
     /// How many run, and how many are blocked.
     pub fn census(&self) -> (u64, u64) {
-        self.idle.counts()
+        {
+            let counts = self.sleep.counts();
+            (counts.running() as u64, counts.blocked() as u64)
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The sleep protocol and the latch for the models: a pool without deques.
 //!
-//! Loom models live in `checks/`, outside this crate. What they drive is `idle.rs` and
+//! Loom models live in `checks/`, outside this crate. What they drive is `sleep` and
 //! `latch.rs` as they are; around them is the least that makes a pool: a count of
 //! queued items, and workers that follow the steps of `worker.rs`. Exists under
 //! `--cfg loom` only.
@@ -8,9 +8,10 @@
 
 use std::sync::Arc;
 
-use super::broadcast::Post;
-use super::idle::{self, Idle, Need, Orders, Recruit, Role};
-use super::{latch, tally};
+use super::post::Post;
+use super::sleep::{Need, Recruit, Sleep, Sleeper, WakeCell, WakeReason};
+use super::wake::WakeHandle;
+use super::{countdown, latch};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, Parker, Unparker};
 
@@ -33,15 +34,15 @@ pub enum Broken {
 }
 
 struct Slot {
-    orders: Orders,
+    wake_cell: WakeCell,
     unparker: Unparker,
     index: usize,
     post: Post<()>,
 }
 
-impl idle::Bed for Arc<Slot> {
-    fn orders(&self) -> &Orders {
-        &self.orders
+impl Sleeper for Arc<Slot> {
+    fn wake_cell(&self) -> &WakeCell {
+        &self.wake_cell
     }
     fn index(&self) -> usize {
         self.index
@@ -52,7 +53,7 @@ impl idle::Bed for Arc<Slot> {
 }
 
 pub struct Pool {
-    idle: Idle<Arc<Slot>>,
+    sleep: Sleep<Arc<Slot>>,
     /// Like a deque's ends: stores and loads that synchronise nothing else.
     queued: AtomicUsize,
     /// Those of the workers that have been made.
@@ -73,7 +74,7 @@ pub struct Worker {
 impl Pool {
     pub fn new(width: usize, broken: Broken) -> Arc<Self> {
         Arc::new(Self {
-            idle: Idle::new(width),
+            sleep: Sleep::new(width),
             queued: AtomicUsize::new(0),
             slots: Mutex::new(Vec::new()),
             unborn: Mutex::new(None),
@@ -86,7 +87,7 @@ impl Pool {
         let mut slots = self.slots.lock();
         let parker = Parker::new();
         let slot = Arc::new(Slot {
-            orders: Orders::default(),
+            wake_cell: WakeCell::default(),
             unparker: parker.unparker().clone(),
             index: slots.len(),
             post: Post::new(),
@@ -119,8 +120,8 @@ impl Pool {
 
     fn published(&self) {
         let need = match self.broken {
-            Broken::NoFence => self.idle.publish_hint(),
-            _ => self.idle.publish(),
+            Broken::NoFence => self.sleep.publish_hint(),
+            _ => self.sleep.publish(),
         };
         // No watchers: in a model time does not pass, and the stall rule would
         // hide what these models look for.
@@ -130,12 +131,12 @@ impl Pool {
     }
 
     fn recruit(&self, need: Need) {
-        match self.idle.recruit(need) {
-            Recruit::Nobody => {}
+        match self.sleep.recruit(need) {
+            Recruit::Nothing => {}
             Recruit::Wake(slot) => slot.unparker.unpark(),
             Recruit::Start(role) => match self.unborn.lock().take() {
                 Some(slot) => slot.start(role),
-                None => self.idle.stillborn(role),
+                None => self.sleep.not_started(role),
             },
         }
     }
@@ -145,27 +146,27 @@ impl Pool {
         self.queued.load(Ordering::Relaxed) > 0 || slots.iter().any(|slot| slot.post.is_open())
     }
 
-    /// As `Crew::resize`, where all threads are there already.
+    /// As `Registry::resize`, where all threads are there already.
     pub fn resize(&self, width: usize) {
         let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
         for slot in &slots {
-            slot.orders.dismiss(slot.index >= width);
+            slot.wake_cell.dismiss(slot.index >= width);
         }
-        let surplus = self.idle.resize(width).unwrap_or_default();
+        let surplus = self.sleep.resize(width).unwrap_or_default();
         surplus.iter().for_each(|slot| slot.unparker.unpark());
         if self.broken != Broken::NoLookAfterResize {
             self.recheck();
         }
     }
 
-    /// Puts a share into the post of this worker, as `Crew::deliver`.
+    /// Puts a share into the post of this worker, as `Registry::deliver`.
     pub fn deliver(&self, index: usize) {
         let slot = Arc::clone(&self.slots.lock()[index]);
         slot.post.put(());
-        if self.idle.summon(&slot) {
+        if self.sleep.summon(&slot) {
             slot.unparker.unpark();
         }
-        self.idle.settle();
+        self.sleep.settle();
         self.recheck();
     }
 
@@ -204,21 +205,21 @@ impl Pool {
 
     /// A worker parks in `wait`, which is told nothing.
     pub fn blocked(&self, wait: impl FnOnce()) {
-        self.idle.block();
+        self.sleep.block();
         self.recheck();
         wait();
-        self.idle.unblock();
+        self.sleep.unblock();
     }
 
     /// Ends the pool; returns when it is quiet.
     pub fn close(&self) {
-        self.idle.closing();
+        self.sleep.closing();
         loop {
-            if let Some(sleepers) = self.idle.wait_quiet(|| !self.has_work(), || ()) {
+            if let Some(sleepers) = self.sleep.wait_quiet(|| !self.has_work(), || ()) {
                 sleepers.iter().for_each(|slot| slot.unparker.unpark());
                 // One that was never started need not be.
                 if let Some(slot) = self.unborn.lock().take() {
-                    slot.start(Role::Exit);
+                    slot.start(WakeReason::End);
                 }
                 return;
             }
@@ -231,23 +232,23 @@ impl Worker {
     /// One that has just found something parks in `wait`, which is told nothing; as `Worker::block`
     /// and `unblock`.
     pub fn away(&self, wait: impl FnOnce()) {
-        if self.pool.idle.found() {
+        if self.pool.sleep.found() {
             self.pool.recheck();
         }
         self.slot.post.leave();
-        self.pool.idle.block();
+        self.pool.sleep.block();
         if self.pool.broken != Broken::NoLookWhenAway {
             self.pool.recheck();
         }
         wait();
         self.slot.post.come_back();
-        self.pool.idle.unblock();
+        self.pool.sleep.unblock();
     }
 }
 
 impl Slot {
-    fn start(&self, role: Role) {
-        self.orders.give(role);
+    fn start(&self, role: WakeReason) {
+        self.wake_cell.give(role);
         self.unparker.unpark();
     }
 }
@@ -255,17 +256,21 @@ impl Slot {
 impl Worker {
     /// Runs items until `done` says that it is enough, or until it must end.
     pub fn work(&self, run: impl Fn(), done: impl Fn() -> bool) {
-        let idle = &self.pool.idle;
-        let mut role = if self.born { Role::Work } else { self.sleep() };
-        let mut searching = role == Role::Work;
-        while role == Role::Work {
-            if !searching && self.slot.orders.is_dismissed() && idle.quit(&self.slot) {
+        let sleep = &self.pool.sleep;
+        let mut role = if self.born {
+            WakeReason::Work
+        } else {
+            self.sleep()
+        };
+        let mut searching = role == WakeReason::Work;
+        while role == WakeReason::Work {
+            if !searching && self.slot.wake_cell.is_dismissed() && sleep.quit(&self.slot) {
                 return self.quit();
             }
             if self.pool.take_share(&self.slot) || self.pool.take() {
                 if searching {
                     searching = false;
-                    if idle.found() {
+                    if sleep.found() {
                         self.pool.recheck();
                     }
                 }
@@ -280,16 +285,16 @@ impl Worker {
         }
     }
 
-    fn lie_down(&self, searching: bool) -> Role {
-        if !self.pool.idle.lie_down(&self.slot, searching) {
+    fn lie_down(&self, searching: bool) -> WakeReason {
+        if !self.pool.sleep.fall_asleep(&self.slot, searching) {
             self.quit();
-            return Role::Exit;
+            return WakeReason::End;
         }
         if self.pool.broken != Broken::NoSecondLook
             && self.pool.has_work()
-            && self.pool.idle.get_up(&self.slot)
+            && self.pool.sleep.get_up(&self.slot)
         {
-            return Role::Work;
+            return WakeReason::Work;
         }
         self.sleep()
     }
@@ -300,15 +305,15 @@ impl Worker {
         }
     }
 
-    fn sleep(&self) -> Role {
+    fn sleep(&self) -> WakeReason {
         if self.pool.broken != Broken::NoLookIntoPost
             && !self.slot.post.is_empty()
-            && self.pool.idle.rise(&self.slot)
+            && self.pool.sleep.rise(&self.slot)
         {
-            return Role::Work;
+            return WakeReason::Work;
         }
         loop {
-            if let Some(role) = self.slot.orders.take() {
+            if let Some(role) = self.slot.wake_cell.take() {
                 return role;
             }
             self.parker.park();
@@ -352,28 +357,27 @@ impl Gate {
     }
 }
 
-/// Which step of the latch or of the tally a model leaves out.
+/// Which step of the latch or of the countdown a model leaves out.
 pub fn break_latch() {
     latch::fault::BROKEN_SET.store(true, Ordering::SeqCst);
 }
 
-pub fn break_tally() {
-    tally::fault::RELAXED.store(true, Ordering::SeqCst);
+pub fn break_countdown() {
+    countdown::fault::RELAXED.store(true, Ordering::SeqCst);
 }
 
 /// A scope's end: parts that end on other threads, and the one thread that waits for them.
 pub struct Scope {
-    tally: tally::Tally,
-    unparker: Unparker,
+    left: countdown::Countdown,
     parker: Parker,
 }
 
 impl Default for Scope {
     fn default() -> Self {
         let parker = Parker::new();
+        let waiter = WakeHandle::new(parker.unparker().clone(), 0, 0);
         Self {
-            tally: tally::Tally::new(),
-            unparker: parker.unparker().clone(),
+            left: countdown::Countdown::new(1, waiter),
             parker,
         }
     }
@@ -382,23 +386,20 @@ impl Default for Scope {
 impl Scope {
     /// One more part, which the caller is going to hand to another thread.
     pub fn add(&self) {
-        self.tally.add();
+        self.left.add();
     }
 
     /// A part has ended.
     pub fn end_part(&self) {
-        let unparker = self.unparker.clone();
-        if self.tally.off() == tally::Off::LastWakeWaiter {
-            unparker.unpark();
-        }
+        self.left.off();
     }
 
     /// The body has ended: returns when all parts have.
     pub fn end(&self) {
-        if self.tally.off() != tally::Off::More || !self.tally.latch().park() {
+        if self.left.off() || !self.left.latch().park() {
             return;
         }
-        while !self.tally.latch().is_set() {
+        while !self.left.latch().is_set() {
             self.parker.park();
         }
     }

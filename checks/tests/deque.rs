@@ -1,4 +1,4 @@
-//! Loom models of the split deque that the halves of joins lie in.
+//! Loom models of the deque that the halves of joins lie in.
 //!
 //! Run with
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test deque -- --nocapture`.
@@ -71,9 +71,7 @@ fn model(count: usize, tries: usize, owner: impl Fn(&Owner, &Runs)) {
 fn two_on_offer(count: usize, tries: usize) {
     model(count, tries, |owner, runs| {
         owner.push(0);
-        owner.publish();
         owner.push(1);
-        owner.publish();
         take_back(owner, runs, 1);
         take_back(owner, runs, 0);
     });
@@ -95,10 +93,8 @@ fn a_thief_reads_the_right_entry_while_the_buffer_grows() {
         model(1, 2, |owner, runs| {
             owner.push(0);
             owner.push(1);
-            owner.publish();
             // Grows: there is room for two.
             owner.push(2);
-            owner.publish();
             take_back(owner, runs, 2);
             take_back(owner, runs, 1);
             take_back(owner, runs, 0);
@@ -115,7 +111,6 @@ fn a_slot_that_is_used_again_is_read_as_it_is_now() {
         model(1, 2, |owner, runs| {
             for name in names {
                 owner.push(name);
-                owner.publish();
                 match owner.pop() {
                     Some(entry) => run(runs, entry),
                     None => {
@@ -129,28 +124,12 @@ fn a_slot_that_is_used_again_is_read_as_it_is_now() {
     });
 }
 
-#[test]
-fn private_entries_are_the_owners() {
-    explore(|| {
-        model(1, 2, |owner, runs| {
-            owner.push(0);
-            owner.publish();
-            owner.push(1);
-            owner.push(2);
-            // Two of the three are private; the second of these is never seen by anybody else.
-            take_back(owner, runs, 2);
-            take_back(owner, runs, 1);
-            take_back(owner, runs, 0);
-        });
-    });
-}
-
 // ---- broken twins: each in a process of its own, where it must fail ---------
 
 #[test]
 #[ignore = "fails by design: run by `each_fault_is_caught`"]
-fn twin_relaxed_publish() {
-    inject(Broken::RelaxedPublish);
+fn twin_relaxed_push() {
+    inject(Broken::RelaxedPush);
     explore(|| two_on_offer(1, 2));
 }
 
@@ -163,6 +142,6 @@ fn twin_blind_reclaim() {
 
 #[test]
 fn each_fault_is_caught() {
-    must_fail_with("twin_relaxed_publish", "Causality violation");
+    must_fail_with("twin_relaxed_push", "Causality violation");
     must_fail_with("twin_blind_reclaim", "ran twice");
 }

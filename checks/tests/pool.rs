@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
 
 use loom::cell::UnsafeCell;
 use loom::thread;
-use trefoil::thread::model::{Broken, Gate, Pool, Scope, break_latch, break_tally};
+use trefoil::thread::model::{Broken, Gate, Pool, Scope, break_countdown, break_latch};
 use trefoil_checks::{explore, must_fail, must_fail_with};
 
 /// One item, pushed while the only worker may be about to sleep.
@@ -346,13 +346,13 @@ fn a_latch_set_in_two_steps_loses_a_waiter() {
 
 /// The last part does not acquire what the others did.
 #[test]
-#[ignore = "run by `a_tally_that_acquires_nothing_shows_too_little`"]
-fn tally_without_order() {
-    break_tally();
+#[ignore = "run by `a_countdown_that_acquires_nothing_shows_too_little`"]
+fn countdown_without_order() {
+    break_countdown();
     explore(a_scope_and_its_parts);
 }
 
 #[test]
-fn a_tally_that_acquires_nothing_shows_too_little() {
-    must_fail_with("tally_without_order", "Causality violation");
+fn a_countdown_that_acquires_nothing_shows_too_little() {
+    must_fail_with("countdown_without_order", "Causality violation");
 }

@@ -1,10 +1,9 @@
 //! `broadcast`: a closure called once on each worker.
 //!
-//! **Job.** Per-worker caches are filled and emptied, counters are read, thread-locals are
-//! set: whatever wants every worker and not just anyone.
+//! For per-worker caches, counters and thread-locals.
 //!
 //! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, and each has a
-//! thread. Spares have none. A place's share lies in its [`Post`] until its thread
+//! thread. Spares have none. A place's share lies in its `Post` until its thread
 //! takes it, between two turns. Two workers that broadcast at the same time wait
 //! for each other, and a task that broadcasts may be one that another worker waits for: if shares
 //! were for those threads alone, these would be deadlocks that the sequential program does not have.
@@ -13,7 +12,7 @@
 //! acts for the place. A thread that is merely busy is waited for.
 //!
 //! **Protocol.** 1. The caller puts each share into its post, and counts it in the
-//! crew. 2. It summons each place's thread: one that is asleep is woken (`idle.rs`). 3. A fence, and then a look
+//! registry. 2. It summons each place's thread: one that is asleep is woken (`sleep`). 3. A fence, and then a look
 //! whether any post is open to all; if so, it recruits as for a push. 4. A thread that goes away says so in its post, a
 //! fence, *then* looks whether there is something, and recruits. So, by 3 and 4, what is in the post of one
 //! who is away has somebody coming for it. 5. A thread that comes back says that first. It looks into its
@@ -24,81 +23,21 @@
 //! A share that nobody may take any more, because the pool has ended, is run by the caller:
 //! after shutdown the caller is every worker there is.
 //!
-//! - **P32** A share is in one post or has been taken, by one thread: posts change under their lock.
-//!
 //! Rejected: a share for each *thread*, waited for until it comes (deadlocks, as above); shares
 //! run inside of waits (a stranger, under the waiter's locks); taking over from who is busy, too, after a
 //! moment (a cache would be left unfilled because its owner had a long task).
 //!
 //! Tests: `tests/thread/crew.rs`; 3 and 4 in `checks/tests/pool.rs`.
 
-use std::collections::VecDeque;
-
-use super::crew::Crew;
+use super::latch::Latch;
 use super::raw::current;
 use super::raw::share::{self, Share, Turn};
-use super::worker::{Slot, Worker};
-use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use super::registry::Registry;
+use super::slot::Slot;
+use super::worker::Worker;
+use crate::loom::atomic::Ordering;
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Carried, carry, contain};
-
-/// Where shares lie for one place.
-pub(super) struct Post<S = Share> {
-    shares: Mutex<VecDeque<S>>,
-    /// How many: read without the lock, written under it.
-    len: AtomicUsize,
-    /// No thread of this place will look here soon.
-    away: AtomicBool,
-}
-
-impl<S> Post<S> {
-    /// That of a place without a thread.
-    pub(super) fn new() -> Self {
-        Self {
-            shares: Mutex::new(VecDeque::new()),
-            len: AtomicUsize::new(0),
-            away: AtomicBool::new(true),
-        }
-    }
-
-    pub(super) fn put(&self, share: S) {
-        let mut shares = self.shares.lock();
-        shares.push_back(share);
-        self.len.store(shares.len(), Ordering::Relaxed);
-    }
-
-    pub(super) fn take(&self) -> Option<S> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut shares = self.shares.lock();
-        let share = shares.pop_front();
-        self.len.store(shares.len(), Ordering::Relaxed);
-        share
-    }
-
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
-    }
-
-    /// There is something in it, and anybody may take it.
-    pub(super) fn is_open(&self) -> bool {
-        self.away.load(Ordering::Relaxed) && !self.is_empty()
-    }
-
-    /// Its thread goes away; afterwards somebody must look (step 4).
-    pub(super) fn leave(&self) {
-        self.away.store(true, Ordering::Relaxed);
-        // Between the store and the look; pairs with the one of step 3.
-        fence(Ordering::SeqCst);
-    }
-
-    /// Its thread is back, or on its way.
-    pub(super) fn come_back(&self) {
-        self.away.store(false, Ordering::Relaxed);
-    }
-}
 
 /// What one worker has returned, if it has.
 type Returned<R> = Mutex<Option<Result<R, Carried>>>;
@@ -121,37 +60,38 @@ where
 }
 
 /// See [`ThreadPool::broadcast`](super::ThreadPool::broadcast).
-pub(super) fn broadcast<F, R>(crew: &Arc<Crew>, f: &F) -> Vec<R>
+pub(super) fn broadcast<F, R>(registry: &Arc<Registry>, f: &F) -> Vec<R>
 where
     F: Fn(usize) -> R + Sync,
     R: Send,
 {
-    let slots = crew.own_slots();
-    let width = slots.as_ref().map_or_else(|| crew.width(), Vec::len);
+    // In a forked child there are none of its threads.
+    let slots = (!registry.is_foreign()).then(|| registry.own_slots());
+    let width = slots.as_ref().map_or(registry.sleep.width(), Vec::len);
     let call = Arc::new(Call {
         f,
         results: (0..width).map(|_| Mutex::new(None)).collect(),
     });
     if let Some(slots) = slots {
-        ask_all(crew, &slots, &call);
+        ask_all(registry, &slots, &call);
     }
     // What nobody could take.
     for (index, result) in call.results.iter().enumerate() {
         if result.lock().is_none() {
-            crew.seated(|_| call.take(index));
+            registry.present().seated(|_| call.take(index));
         }
     }
     gather(&call.results)
 }
 
 /// Returns when each worker has had its turn, or the pool has refused the round.
-fn ask_all<F, R>(crew: &Arc<Crew>, slots: &[Arc<Slot>], call: &Arc<Call<'_, F, R>>)
+fn ask_all<F, R>(registry: &Arc<Registry>, slots: &[Arc<Slot>], call: &Arc<Call<'_, F, R>>)
 where
     F: Fn(usize) -> R + Sync,
     R: Send,
 {
     let home = current::with_home(|home| {
-        home.filter(|home| crew.is(home.crew()) && home.is_counted())
+        home.filter(|home| registry.is(home.registry()) && home.is_counted())
             .map(Worker::index)
     });
     let mine = home.filter(|&index| index < slots.len());
@@ -162,11 +102,38 @@ where
         }
     };
     let turn: Arc<dyn Turn + '_> = call.clone();
-    crew.with_waiter(home.is_some(), |waiter| {
-        let deliver = |shares| crew.deliver(home.is_some(), slots, shares);
-        let ran = share::round(waiter, &turn, &others, deliver, here);
+    registry.with_waiter(home.is_some(), |waiter| {
+        let deliver = |shares| deliver(registry, home.is_some(), slots, shares);
+        let wait = |latch: &Latch| waiter.wait_for(latch);
+        let handle = &waiter.slot().wake_handle;
+        let ran = share::round(handle, &turn, &others, deliver, here, wait);
         ran.unwrap_or_else(|panic| panic.resume());
     });
+}
+
+/// Puts shares into the posts of `slots`, where their places are, and has their threads come;
+/// drops them if the pool does not accept them. `counted`: the caller is a worker that
+/// is at work.
+fn deliver(registry: &Arc<Registry>, counted: bool, slots: &[Arc<Slot>], shares: Vec<Share>) {
+    let places: Vec<usize> = shares.iter().map(Share::index).collect();
+    let mut shares = shares.into_iter();
+    registry.injector.admit(counted, || {
+        registry.posted.fetch_add(places.len(), Ordering::Relaxed);
+        for share in shares.by_ref() {
+            slots[share.index()].post.put(share);
+        }
+    });
+    if shares.next().is_some() {
+        return; // refused; the others are dropped with the iterator
+    }
+    for place in places {
+        if registry.sleep.summon(&slots[place]) {
+            slots[place].wake_handle.wake();
+        }
+    }
+    // Step 3.
+    registry.sleep.settle();
+    registry.recheck();
 }
 
 /// All results, or the first panic: what was returned beside it is dropped before.

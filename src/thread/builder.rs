@@ -1,18 +1,13 @@
 //! The choices before a pool exists.
 //!
-//! **Job.** [`ThreadPoolBuilder`] collects them, and the only thing here that is not a plain
-//! value is the width: how many processors this process may use, by affinity and by its
-//! cgroup's quota, unless `TREFOIL_THREADS` says otherwise.
-//!
-//! A variable that is no number from 1 to 4,096 is ignored: a typing error in
-//! somebody's environment must neither stop the program nor start a million threads.
+//! **Job.** [`ThreadPoolBuilder`] collects them. What they are, and what is decided where there are none, is in `config.rs`.
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
 use std::{fmt, io};
 
-use super::crew::{Config, Crew};
-use super::{ThreadPool, global};
+use super::config::{Config, width, width_of};
+use super::pool::ThreadPool;
 use crate::loom::Arc;
 use crate::sys::processors;
 use crate::task::TaskReport;
@@ -33,18 +28,9 @@ pub struct ThreadPoolBuilder {
 }
 
 impl ThreadPoolBuilder {
-    pub(super) fn new() -> Self {
-        let config = Config {
-            threads: 0,
-            name: "trefoil".to_owned(),
-            stack_size: None,
-            on_start: None,
-            on_exit: None,
-            unobserved: None,
-            caller_helps: true,
-        };
+    fn new() -> Self {
         Self {
-            config,
+            config: Config::default(),
             physical_cores: false,
             helps: None,
         }
@@ -156,46 +142,7 @@ impl ThreadPoolBuilder {
                 "a thread's name cannot contain a zero byte",
             ));
         }
-        Crew::start(config).map(ThreadPool::from_crew)
-    }
-
-    /// Makes the [global pool](ThreadPool::global).
-    ///
-    /// # Errors
-    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) once there is one; or as
-    /// [`build`](Self::build).
-    pub fn build_global(self) -> io::Result<&'static ThreadPool> {
-        global::set(self)
-    }
-}
-
-/// The widest pool; the sleep protocol counts threads in fields of 20 bits.
-const MOST: usize = 1 << 15;
-
-/// A larger number in the environment is taken for a typing error, as the machine that has so many
-/// processors is not built yet.
-const MOST_ASKED: usize = 1 << 12;
-
-/// How many workers a pool gets that was told `threads`.
-pub(super) fn width_of(threads: usize) -> io::Result<usize> {
-    match threads {
-        0 => Ok(width(processors::logical)),
-        1..=MOST => Ok(threads),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{threads} threads: a pool has at most {MOST}"),
-        )),
-    }
-}
-
-/// How many workers a pool gets that is not told: what the environment says, else the `processors`.
-fn width(processors: fn() -> usize) -> usize {
-    let asked = std::env::var("TREFOIL_THREADS")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    match asked {
-        Some(threads @ 1..=MOST_ASKED) => threads,
-        _ => processors().min(MOST),
+        ThreadPool::start(config)
     }
 }
 
@@ -207,5 +154,43 @@ impl fmt::Debug for ThreadPoolBuilder {
             .field("name", &self.config.name)
             .field("stack_size", &self.config.stack_size)
             .finish_non_exhaustive()
+    }
+}
+
+impl ThreadPool {
+    /// A pool as wide as this process has processors: by affinity and cgroup
+    /// quota, or by the environment variable `TREFOIL_THREADS`.
+    ///
+    /// # Panics
+    /// If the system refuses a thread; [`builder`](Self::builder) returns that error.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_threads(0)
+    }
+
+    /// A pool that runs `threads` tasks at once; 0 is as [`new`](Self::new).
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(3);
+    /// assert_eq!(pool.num_threads(), 3);
+    /// ```
+    #[must_use]
+    pub fn with_threads(threads: usize) -> Self {
+        let pool = Self::builder().threads(threads).build();
+        pool.unwrap_or_else(|error| panic!("trefoil: no thread for a thread pool: {error}; ThreadPool::builder().build() returns this error"))
+    }
+
+    /// For names, hooks and sizes.
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
+    }
+}
+
+impl Default for ThreadPool {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -16,10 +16,14 @@
 use std::io;
 
 use super::blocking;
-use super::crew::Crew;
-use super::raw::{current, job};
-use super::scope::Scope;
-use super::{ThreadPool, ThreadPoolBuilder, pool};
+use super::builder::ThreadPoolBuilder;
+use super::join::fork::{self, Place};
+use super::join::policy;
+use super::join::raw_job::in_turn;
+use super::pool::{self, ThreadPool};
+use super::raw::current;
+use super::raw::scope::Scope;
+use super::registry::Registry;
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
 use crate::task::Task;
@@ -27,15 +31,36 @@ use crate::task::Task;
 static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
 /// The global pool; made now if there is none.
-pub(super) fn get() -> &'static ThreadPool {
+fn get() -> &'static ThreadPool {
     GLOBAL.get_or_init(|| {
-        let pool = ThreadPoolBuilder::new().build().or_else(|_| ThreadPoolBuilder::new().threads(1).build());
+        let pool = ThreadPool::builder().build().or_else(|_| ThreadPool::builder().threads(1).build());
         pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
     })
 }
 
+impl ThreadPool {
+    /// The pool of those who do not make their own, made at the first call.
+    ///
+    /// # Panics
+    /// If the system refuses even one thread for it.
+    pub fn global() -> &'static Self {
+        get()
+    }
+}
+
+impl ThreadPoolBuilder {
+    /// Makes the [global pool](ThreadPool::global).
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) once there is one; or as
+    /// [`build`](Self::build).
+    pub fn build_global(self) -> io::Result<&'static ThreadPool> {
+        set(self)
+    }
+}
+
 /// Makes the global pool.
-pub(super) fn set(builder: ThreadPoolBuilder) -> io::Result<&'static ThreadPool> {
+fn set(builder: ThreadPoolBuilder) -> io::Result<&'static ThreadPool> {
     let refused = || {
         io::Error::new(
             io::ErrorKind::AlreadyExists,
@@ -58,12 +83,9 @@ pub(super) fn set(builder: ThreadPoolBuilder) -> io::Result<&'static ThreadPool>
 }
 
 /// The pool that this thread is inside of, or else the global one.
-fn here<R>(f: impl FnOnce(&Arc<Crew>) -> R) -> R {
-    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.crew())));
-    match inside {
-        Some(crew) => f(&crew),
-        None => f(get().crew()),
-    }
+fn here() -> Arc<Registry> {
+    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
+    inside.unwrap_or_else(|| Arc::clone(get().registry()))
 }
 
 /// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
@@ -93,81 +115,10 @@ where
     RB: Send,
 {
     // The one function whose cost is counted in nanoseconds.
-    if current::step() || look(0) {
-        return job::in_turn(a, b);
+    if policy::step() || fork::look(0) {
+        return in_turn(a, b);
     }
-    join_offered(None, a, b)
-}
-
-/// This thread's window for joins in turn is used up. True: it has a new one, and this join is
-/// in it. `pool`: the address of the one that it must be in, or 0.
-#[cold]
-#[inline(never)]
-pub(super) fn look(pool: usize) -> bool {
-    current::with(|worker| match worker {
-        Some(worker) if pool == 0 || worker.crew().address() == pool => worker.look(),
-        _ => false,
-    })
-}
-
-/// Calls `a`, and `b` perhaps on another thread. False: it has called `a` only, and `b` is for the caller to call,
-/// which needs less stack there.
-fn offer(pool: Option<&Arc<Crew>>, a: Half<'_>, b: Half<'_>) -> bool {
-    let here = |crew: &Arc<Crew>| pool.is_none_or(|pool| pool.is(crew));
-    current::with(|worker| match worker {
-        Some(worker) if worker.may_run() && here(worker.crew()) => job::offer(worker, a, b),
-        _ => {
-            let crew = match (pool, worker) {
-                (Some(crew), _) => crew,
-                (None, Some(worker)) => worker.crew(),
-                (None, None) => get().crew(),
-            };
-            crew.region(|worker| {
-                if !job::offer(worker, a, b) {
-                    b();
-                }
-            });
-            true
-        }
-    })
-}
-
-type Half<'a> = &'a mut (dyn FnMut() + Send);
-
-/// A join whose second half is offered to others, on `pool`, or on that which this thread is inside of, or the global one.
-///
-/// What is generic ends here: the closures are handed on as objects, so that the compiler sees in
-/// [`join`] little more than two calls, and has no reason not to inline them.
-#[cold]
-#[inline(never)]
-pub(super) fn join_offered<A, B, RA, RB>(pool: Option<&Arc<Crew>>, a: A, b: B) -> (RA, RB)
-where
-    A: FnOnce() -> RA + Send,
-    B: FnOnce() -> RB + Send,
-    RA: Send,
-    RB: Send,
-{
-    let (mut a, mut b) = (Some(a), Some(b));
-    let (mut first, mut second) = (None, None);
-    {
-        let mut a = || {
-            if let Some(a) = a.take() {
-                first = Some(a());
-            }
-        };
-        let mut b = || {
-            if let Some(b) = b.take() {
-                second = Some(b());
-            }
-        };
-        if !offer(pool, &mut a, &mut b) {
-            b();
-        }
-    }
-    match (first, second) {
-        (Some(first), Some(second)) => (first, second),
-        _ => unreachable!("a join calls both halves"),
-    }
+    fork::join_offered(Place::Here(|| get().registry()), a, b)
 }
 
 /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
@@ -189,7 +140,7 @@ pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    here(|crew| super::scope::scope(crew, f))
+    super::scope::scope(&here(), f)
 }
 
 /// Spawns `f`, which may compute or block, on the pool that this thread works for, else on the
@@ -221,11 +172,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.crew())));
-    match inside {
-        Some(crew) => pool::spawn_on(&crew, || blocking::run(f)),
-        None => pool::spawn_on(get().crew(), || blocking::run(f)),
-    }
+    pool::spawn_on(&here(), || blocking::run(f))
 }
 
 /// The index of the worker that this thread is: `0..num_threads()` for a pool's

@@ -17,8 +17,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
-use super::crew::Crew;
 use super::pipeline::{self, Given, Results};
+use super::registry::Registry;
 
 /// What [`ThreadPool::imap`](super::ThreadPool::imap) and
 /// [`imap_unordered`](super::ThreadPool::imap_unordered) return: an iterator over the results.
@@ -32,13 +32,13 @@ pub struct Imap<R> {
 }
 
 impl<R: Send + 'static> Imap<R> {
-    pub(super) fn new<I, F>(crew: &Arc<Crew>, items: I, f: F, ordered: bool) -> Self
+    pub(super) fn new<I, F>(registry: &Arc<Registry>, items: I, f: F, ordered: bool) -> Self
     where
         I: Iterator<Item: Send> + Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         Self {
-            results: pipeline::start(crew, items, f, ordered),
+            results: pipeline::start(registry, items, f, ordered),
         }
     }
 }

@@ -6,12 +6,12 @@
 //!   join  ──▶ jobs  ┘         ▲ steal         └─ a waiter: only what it awaits
 //! ```
 //!
-//! **Reading order.** `pool` and `builder` are the surface, `global` the pool of
-//! those who name none. `worker` is the loop, `wait` what happens in a wait; `idle` the
-//! protocol by which threads sleep and are woken, with its proof; `latch` the gate between
-//! a job and its waiter, `tally` that of a scope's end; `pace` which joins are offered at all, `offer` when others see them, `grain` for which of them somebody is woken; `queue` where work lies; `crew` what one pool's threads
-//! share, and how they start and end; `places` which of them there are. On top of these: `broadcast`, `scope`, and `region` (map and
-//! its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that may block), and `imap` over `pipeline`. `raw` holds everything unsafe. Invariants are numbered P1 to P35.
+//! **Reading order.** `pool`, `builder` and `global` are the surface. Below them, from the ground up: `sleep`, how threads sleep
+//! and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
+//! see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
+//! work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
+//! these: `join`, `broadcast`, `scope`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
+//! may block), and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P35.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
@@ -25,28 +25,35 @@ mod announce;
 mod blocking;
 mod broadcast;
 mod builder;
-mod crew;
+mod config;
+mod countdown;
+mod enter;
+mod futures;
 mod global;
-mod grain;
-mod guest;
-mod idle;
 mod imap;
-mod inside;
 mod items;
+mod join;
 mod latch;
-mod offer;
-mod pace;
+mod lending;
 mod pipeline;
 mod places;
 mod pool;
+mod post;
 mod queue;
 mod raw;
 mod reduce;
 mod region;
+mod registry;
 mod scope;
+mod shutdown;
+mod sleep;
+mod slot;
 mod spawn_async;
-mod tally;
+mod thread_main;
+mod threads;
 mod wait;
+mod wake;
+mod watch;
 mod worker;
 
 /// What the models in `checks/` drive: the sleep protocol and the latch.
@@ -61,7 +68,7 @@ pub mod model;
 #[path = "../../checks/inside/blocking_model.rs"]
 pub mod model_blocking;
 
-/// The same for the split deque.
+/// The same for the deque of joins.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/deque_model.rs"]
@@ -74,7 +81,8 @@ pub use global::{current_index, join, scope, spawn_blocking};
 pub use imap::{Imap, ImapStream};
 pub use items::Items;
 pub use pool::ThreadPool;
-pub use scope::{Scope, ScopedTask};
+pub use raw::scope::Scope;
+pub use scope::ScopedTask;
 
 /// For the benchmarks that count instructions: no time passes any more.
 #[cfg(feature = "__bench")]

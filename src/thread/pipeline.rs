@@ -1,13 +1,7 @@
 //! What an `imap` is made of: a thread that pulls items, and a bounded queue of their tasks.
 //!
-//! **Job.** An iterator that may be endless and may block, a function, and a consumer that takes the
-//! results one by one. Each item becomes a task of the pool; never more than `buffer` items are under
-//! way: pulled, and their results not yet taken.
-//!
-//! ```text
-//!   iterator ──feeder──▶ tasks in their order, or a group ──▶ the consumer: `next`, or a poll
-//!              a thread    └▶ the pool's queue ──▶ workers
-//! ```
+//! Each item becomes a task of the pool; never more than `buffer` items are under way: pulled, and their results not yet taken.
+//! There is a picture in `docs/ARCHITECTURE.md`, and the reasons in `docs/DESIGN.md`.
 //!
 //! **Protocol.** One lock; no code of the user's runs under it.
 //! 1. Nothing happens before the first `next`. Then, whenever there is room and nobody feeds, the
@@ -31,10 +25,6 @@
 //! waits for them. In a forked child, one that the parent has begun says so in words, and is
 //! left as it is.
 //!
-//! **Why a thread that feeds.** Only the iterator knows whether its `next` blocks, for ever
-//! perhaps. In the consumer it would hold up results that are there. In a worker it would take
-//! a place from the pool, and a pool that is dropped would wait for it.
-//!
 //! Tests: `tests/thread/imap.rs`.
 
 use std::collections::VecDeque;
@@ -43,9 +33,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use super::crew::Crew;
-use super::idle::STALL;
 use super::queue::Work;
+use super::registry::Registry;
+use super::sleep::STALL;
 use super::wait::Blocked;
 use crate::helper;
 use crate::loom::{Condvar, Mutex, MutexGuard};
@@ -80,7 +70,7 @@ enum After<R> {
 
 /// What the feeder and the consumer share.
 struct Pipeline<R> {
-    crew: Arc<Crew>,
+    registry: Arc<Registry>,
     /// What the iterator has promised at the start.
     promised: (usize, Option<usize>),
     state: Mutex<State<R>>,
@@ -151,7 +141,7 @@ impl<R: Send + 'static> Pipeline<R> {
             task::closure(move || this.feed(linger), false)
         };
         let (runnable, mut task) = feeder(LINGER);
-        let stack = self.crew.config().stack_bytes();
+        let stack = self.registry.config.stack_bytes();
         let pooled = helper::start_with(stack, move || _ = runnable.run()).is_err();
         if pooled {
             // A worker does it, or a pool that has been shut down this thread, and does not wait for room.
@@ -169,8 +159,8 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// Has the pool run it, or, if that has been shut down, this thread.
     fn run(&self, runnable: Runnable) {
-        if let Err(Work::Item(runnable)) = self.crew.submit(Work::Item(runnable)) {
-            self.crew.seated(|_| runnable.run());
+        if let Err(Work::Item(runnable)) = self.registry.submit(Work::Item(runnable)) {
+            self.registry.seated(|_| runnable.run());
         }
     }
 
@@ -190,7 +180,7 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// The system has given no thread for the feeder, or for the pool.
     fn lacks_threads(&self) -> bool {
-        self.crew.lacks_threads() || self.state.lock().pooled
+        self.registry.lacks_threads() || self.state.lock().pooled
     }
 
     /// The consumer has nothing to wait for. It pulls one item itself if nobody else is there to do it; true: it did.
@@ -306,7 +296,7 @@ struct Consumer<R> {
 }
 
 pub(super) fn start<I, F, R>(
-    crew: &Arc<Crew>,
+    registry: &Arc<Registry>,
     mut items: I,
     f: F,
     ordered: bool,
@@ -317,7 +307,7 @@ where
     R: Send + 'static,
 {
     let promised = items.size_hint();
-    let (tag, f) = (crew.claim_tag(), Arc::new(f));
+    let (tag, f) = (registry.claim_tag(), Arc::new(f));
     let source = move || {
         let item = items.next()?;
         let f = Arc::clone(&f);
@@ -333,7 +323,7 @@ where
         feeding: false,
         feeder: None,
         pooled: false,
-        buffer: 4 * crew.width() as u64 + 16,
+        buffer: 4 * registry.sleep.width() as u64 + 16,
         pulled: 0,
         taken: 0,
         tasks: VecDeque::new(),
@@ -341,7 +331,7 @@ where
         waker: None,
     };
     let pipeline = Arc::new(Pipeline {
-        crew: Arc::clone(crew),
+        registry: Arc::clone(registry),
         promised,
         state: Mutex::new(state),
         room: Condvar::new(),
@@ -356,7 +346,7 @@ where
 impl<R: Send + 'static> Consumer<R> {
     /// Ready: there is a task to wait for, or, if it says false, the end. Else it leaves the waker.
     fn poll_next_task(&mut self, waker: Option<&Waker>) -> Poll<bool> {
-        self.pipeline.crew.insist();
+        self.pipeline.registry.insist();
         if self.front.is_some() {
             return Poll::Ready(true);
         }
@@ -470,13 +460,13 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn set_buffer(&self, items: usize) {
-        self.pipeline.crew.insist();
+        self.pipeline.registry.insist();
         self.pipeline.state.lock().buffer = items.max(1) as u64;
         self.pipeline.room.notify_one();
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        if self.pipeline.crew.is_foreign() {
+        if self.pipeline.registry.is_foreign() {
             return (0, None); // as in `drop`
         }
         let state = self.pipeline.state.lock();
@@ -491,7 +481,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn load(&self) -> (u64, u64) {
-        if self.pipeline.crew.is_foreign() {
+        if self.pipeline.registry.is_foreign() {
             return (0, 0);
         }
         let state = self.pipeline.state.lock();
@@ -501,7 +491,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
 
 impl<R> Drop for Consumer<R> {
     fn drop(&mut self) {
-        if self.pipeline.crew.is_foreign() {
+        if self.pipeline.registry.is_foreign() {
             // A forked child: the locks may be held for ever, and nobody is there to be told.
             return std::mem::forget((self.front.take(), self.group.take()));
         }

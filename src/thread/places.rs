@@ -1,148 +1,113 @@
-//! The places of a pool's threads, and how a pool is made wider and narrower.
+//! The places of a pool's threads, and the handles to join them by.
 //!
-//! **Job.** Which thread is which, and how many there are. Every thread has a place, the lowest that was free. Those below the width make its
-//! thread one of the pool's own, so that *resizing* moves nobody: 1. who is in a place that
-//! is gone is dismissed; 2. the width changes; those asleep in such places end; 3. places
-//! that are new and have no thread get one; 4. a look into the queues. A thread that is busy ends
-//! after what it runs, and what is in its deque is stolen. One that is on its way out
-//! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
-//! there is work for it.
+//! Places only grow in number; a place without a thread keeps its seat, and with it whatever is
+//! still in its deque or its post. All of them change under one lock.
 //!
-//! Places only grow in number; a place that nobody has keeps its seat, and with it whatever is
-//! still in its deque or its post. All of them change under one lock, which also
-//! makes one of two resizes the later one.
+//! - **P14** A handle is in `handles` from the start of its thread until one caller
+//!   has taken it out to join it.
 //!
-//! Rejected: indices given out anew at each change (a worker's index would change in the middle of
-//! its task); waiting in `resize` for who is dismissed (from one of the pool's own tasks, it would wait for itself).
-//!
-//! Tests: `tests/thread/crew.rs`; the protocol beneath in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/crew.rs`, `tests/thread/pool.rs` (census of threads).
 
 use std::sync::Arc;
+use std::thread::ThreadId;
 
-use super::crew::Crew;
-use super::idle::Role;
-use super::queue::Mode;
-use super::worker::{Seat, Slot};
+use super::slot::{Seat, Slot};
+use crate::loom::thread::JoinHandle;
+use crate::loom::{Condvar, Mutex, MutexGuard};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Threads {
+    /// At least as many as the pool is wide.
+    pub(super) places: Mutex<Vec<Place>>,
+    pub(super) handles: Mutex<Handles>,
+    joined: Condvar,
+}
 
 /// A place for a thread of the pool; its number is its index in the list.
 pub(super) struct Place {
-    slot: Arc<Slot>,
+    pub(super) slot: Arc<Slot>,
     /// While no thread has it.
-    seat: Option<Seat>,
+    pub(super) seat: Option<Seat>,
+}
+
+#[derive(Default)]
+pub(super) struct Handles {
+    pub(super) running: Vec<JoinHandle<()>>,
+    /// Whose handles have been taken out and are being joined.
+    joining: Vec<ThreadId>,
+    /// Threads of the pool that have called `shutdown` themselves.
+    pub(super) leaving: Vec<ThreadId>,
+}
+
+impl Handles {
+    /// It is one of the pool's threads.
+    pub(super) fn has(&self, thread: ThreadId) -> bool {
+        let mut running = self.running.iter().map(|handle| handle.thread().id());
+        running.any(|running| running == thread) || self.joining.contains(&thread)
+    }
 }
 
 impl Place {
     /// The seat, if no thread has it: for a thread that is about to start.
     pub(super) fn take(&mut self) -> Option<Seat> {
         let seat = self.seat.take()?;
-        self.slot.orders().dismiss(false);
-        self.slot.post().come_back();
+        welcome(&self.slot);
         Some(seat)
     }
 }
 
-impl Crew {
-    /// The slots of the pool's own places. `None`: this process has none of its threads.
-    pub(super) fn own_slots(&self) -> Option<Vec<Arc<Slot>>> {
-        if self.is_foreign() {
-            return None;
-        }
-        let places = self.places().lock();
-        let own = places[..self.width()].iter();
-        Some(own.map(|place| Arc::clone(&place.slot)).collect())
-    }
+/// There is a thread in this slot, or will be.
+pub(super) fn welcome(slot: &Slot) {
+    slot.wake_cell.dismiss(false);
+    slot.post.come_back();
+}
 
-    /// The seats of the first `width` places that have no thread; there are so many then.
-    pub(super) fn vacant(&self, width: usize) -> Vec<Seat> {
-        let mut places = self.places().lock();
-        self.furnish(&mut places, width);
-        let vacant = places[..width].iter_mut();
-        vacant.filter_map(Place::take).collect()
-    }
-
-    fn furnish(&self, places: &mut Vec<Place>, width: usize) {
-        let seats = self.new_seats(places.len()..width);
-        places.extend(seats.into_iter().map(|seat| Place {
-            slot: Arc::clone(seat.slot()),
-            seat: Some(seat),
-        }));
-    }
-
-    /// The seat of the lowest place that has no thread.
-    pub(super) fn free_seat(&self) -> Seat {
-        let mut places = self.places().lock();
-        if let Some(seat) = places.iter_mut().find_map(Place::take) {
-            return seat;
-        }
-        let next = places.len() + 1;
-        self.furnish(&mut places, next);
-        match places.last_mut().and_then(Place::take) {
-            Some(seat) => seat,
-            None => unreachable!("a place that was made just now is free"),
+impl Threads {
+    /// Joins threads that have ended already, but for the destructors of thread-locals: those are the user's, and may
+    /// wait for locks that somebody has who spawns, or waits. So only a thread does this that ends itself.
+    pub(super) fn join_ended(&self) {
+        let mut handles = self.handles.lock();
+        while let Some(at) = handles.running.iter().position(JoinHandle::is_finished) {
+            handles = self.join_one(handles, at);
         }
     }
 
-    pub(super) fn put_back(&self, seat: Seat) {
-        seat.slot().post().leave();
-        let index = seat.slot().index();
-        self.places().lock()[index].seat = Some(seat);
-    }
-
-    /// Makes the pool as wide as this; see the module. A closed pool stays as it is.
-    pub(super) fn resize(self: &Arc<Self>, width: usize) {
-        if self.is_foreign() || self.injector().mode() != Mode::Open {
-            return;
-        }
-        let mut places = self.places().lock();
-        for (index, place) in places.iter().enumerate() {
-            place.slot.orders().dismiss(index >= width);
-        }
-        self.furnish(&mut places, width);
-        let Some(surplus) = self.idle().resize(width) else {
-            return;
-        };
-        let vacant: Vec<Seat> = places[..width].iter_mut().filter_map(Place::take).collect();
-        drop(places);
-        surplus.iter().for_each(|slot| slot.wake());
-        let mut refused = false;
-        for seat in vacant {
-            if refused {
-                self.put_back(seat);
+    /// Joins what no other thread joins, and waits for those who do. `inside`: one of those that are themselves inside `shutdown`,
+    /// which are not waited for.
+    pub(super) fn join_threads(&self, inside: bool) {
+        let mut handles = self.handles.lock();
+        loop {
+            let mine =
+                |handles: &Handles, thread: ThreadId| !inside || !handles.leaving.contains(&thread);
+            let next = handles
+                .running
+                .iter()
+                .position(|handle| mine(&handles, handle.thread().id()));
+            if let Some(at) = next {
+                handles = self.join_one(handles, at);
+            } else if handles.joining.iter().any(|&thread| mine(&handles, thread)) {
+                handles = self.joined.wait(handles);
             } else {
-                refused = !self.employ(seat);
+                return;
             }
         }
-        self.recheck();
     }
 
-    /// Starts a thread in one of the pool's own places, if it still is one. False: the
-    /// system has refused it.
-    fn employ(self: &Arc<Self>, seat: Seat) -> bool {
-        if !self.idle().hire(seat.slot().index()) {
-            self.put_back(seat);
-            return true;
-        }
-        let started = self.start_thread(seat, Role::Work).is_ok();
-        if !started {
-            self.idle().stillborn(Role::Work);
-        }
-        started
-    }
-
-    /// A thread of the pool ends.
-    pub(super) fn retired(self: &Arc<Self>, seat: Seat) {
-        let mut places = self.places().lock();
-        let index = seat.slot().index();
-        if index < self.width() && self.injector().mode() != Mode::Closed {
-            // The pool has grown again. The lock: see `resize`, which has left this place alone.
-            seat.slot().orders().dismiss(false);
-            seat.slot().post().come_back();
-            drop(places);
-            self.employ(seat);
-        } else {
-            places[index].seat = Some(seat);
-            drop(places);
-        }
-        self.join_ended();
+    /// Joins a thread that runs, or did, without the lock.
+    fn join_one<'a>(
+        &'a self,
+        mut handles: MutexGuard<'a, Handles>,
+        at: usize,
+    ) -> MutexGuard<'a, Handles> {
+        let handle = handles.running.swap_remove(at);
+        let thread = handle.thread().id();
+        handles.joining.push(thread);
+        drop(handles);
+        drop(handle.join());
+        let mut handles = self.handles.lock();
+        handles.joining.retain(|&other| other != thread);
+        self.joined.notify_all();
+        handles
     }
 }

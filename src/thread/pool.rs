@@ -3,28 +3,34 @@
 //! **Job.** Names, documentation and bounds; the work is done by the files below. What
 //! each call rests on: `join` on `raw/job.rs`, `scope` on `scope.rs`, `map` and
 //! its siblings on `region.rs` over `items.rs`, `spawn` on the stem's cell, all of
-//! them on `worker.rs` for waiting and on `crew.rs` for threads.
+//! them on `worker.rs` for waiting and on `registry.rs` for threads.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
-use std::fmt;
+use std::convert::Infallible;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::{fmt, io};
 
 use super::broadcast::broadcast;
-use super::crew::Crew;
+use super::config::{self, Config};
 use super::imap::Imap;
 use super::items::Items;
-use super::queue::Work;
-use super::raw::{current, job};
+use super::join::fork::{self, Place};
+use super::join::policy;
+use super::join::raw_job::in_turn;
+use super::queue::{self, Work};
+use super::raw::current;
+use super::raw::scope::Scope;
 use super::reduce::MapReduce;
-use super::region::{ForEach, Map, TryMap};
-use super::scope::Scope;
+use super::region::TryMap;
+use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
 use super::wait::Blocked;
-use super::{ThreadPoolBuilder, builder, global, scope};
+use super::{enter, scope, shutdown, threads};
 use crate::loom::Arc;
 use crate::record::{self, Part};
-use crate::task::{self, Shutdown, Task};
+use crate::sys::fork as forks;
+use crate::task::{self, Shutdown, Task, context};
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
@@ -49,61 +55,35 @@ use crate::task::{self, Shutdown, Task};
 /// assert_eq!(squares, [1, 4, 9, 16]);
 /// ```
 pub struct ThreadPool {
-    crew: Arc<Crew>,
+    registry: Arc<Registry>,
 }
 
 impl ThreadPool {
-    /// A pool as wide as this process has processors: by affinity and cgroup
-    /// quota, or by the environment variable `TREFOIL_THREADS`.
-    ///
-    /// # Panics
-    /// If the system refuses a thread; [`builder`](Self::builder) returns that error.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::with_threads(0)
+    /// A pool with all its threads.
+    pub(super) fn start(config: Config) -> io::Result<Self> {
+        forks::watch();
+        current::watch();
+        context::watch_forks();
+        queue::warm_up();
+        context::set_guest(enter::as_guest);
+        let pool = Self {
+            registry: Registry::new(config, threads::start_spare),
+        };
+        let started = pool.registry.start_all();
+        started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
+        Ok(pool)
     }
 
-    /// A pool that runs `threads` tasks at once; 0 is as [`new`](Self::new).
-    ///
-    /// # Panics
-    /// As [`new`](Self::new).
-    ///
-    /// ```
-    /// let pool = trefoil::ThreadPool::with_threads(3);
-    /// assert_eq!(pool.num_threads(), 3);
-    /// ```
-    #[must_use]
-    pub fn with_threads(threads: usize) -> Self {
-        let pool = Self::builder().threads(threads).build();
-        pool.unwrap_or_else(|error| panic!("trefoil: no thread for a thread pool: {error}; ThreadPool::builder().build() returns this error"))
-    }
-
-    /// For names, hooks and sizes.
-    pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder::new()
-    }
-
-    /// The pool of those who do not make their own, made at the first call.
-    ///
-    /// # Panics
-    /// If the system refuses even one thread for it.
-    pub fn global() -> &'static Self {
-        global::get()
-    }
-
-    pub(super) fn from_crew(crew: Arc<Crew>) -> Self {
-        Self { crew }
-    }
-
-    pub(super) fn crew(&self) -> &Arc<Crew> {
-        &self.crew
+    /// What its threads share; in a forked child, what stands in for it.
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        self.registry.present()
     }
 
     /// How many tasks run at once. Spares that stand in for waiting workers do
     /// not count.
     #[must_use]
     pub fn num_threads(&self) -> usize {
-        self.crew.width()
+        self.registry.sleep.width()
     }
 
     /// Makes the pool run `threads` tasks at once from now on; 0 is as [`new`](Self::new).
@@ -124,9 +104,9 @@ impl ThreadPool {
     /// assert_eq!(pool.broadcast(|index| index), [0, 1, 2]);
     /// ```
     pub fn resize(&self, threads: usize) {
-        let width = builder::width_of(threads);
+        let width = config::width_of(threads);
         let width = width.unwrap_or_else(|error| panic!("trefoil: cannot resize: {error}"));
-        self.crew.resize(width);
+        self.registry().resize(width);
     }
 
     /// Calls `f` once on each worker, with the worker's index, and returns what it returns in the
@@ -161,7 +141,7 @@ impl ThreadPool {
         F: Fn(usize) -> R + Sync,
         R: Send,
     {
-        broadcast(&self.crew, &f)
+        broadcast(&self.registry, &f)
     }
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They
@@ -190,11 +170,11 @@ impl ThreadPool {
         RA: Send,
         RB: Send,
     {
-        let address = self.crew.address();
-        if current::step_of(address) || global::look(address) {
-            return job::in_turn(a, b);
+        let address = self.registry.address();
+        if policy::step_of(address) || fork::look(address) {
+            return in_turn(a, b);
         }
-        global::join_offered(Some(&self.crew), a, b)
+        fork::join_offered(Place::In(self.registry()), a, b)
     }
 
     /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
@@ -221,7 +201,7 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
-        scope::scope(&self.crew, f)
+        scope::scope(self.registry(), f)
     }
 
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
@@ -244,7 +224,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn_on(&self.crew, f)
+        spawn_on(self.registry(), f)
     }
 
     /// Spawns `future`, which the pool's workers poll, and returns a handle to wait for it.
@@ -272,7 +252,7 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        spawn_async_on(&self.crew, future)
+        spawn_async_on(self.registry(), future)
     }
 
     /// Calls `f` with each item and collects what it returns, in the order of the
@@ -299,7 +279,9 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        items.produce(Map(&self.crew, f))
+        let never_fails = |item| Ok::<R, Infallible>(f(item));
+        let Ok(results) = items.produce(TryMap(self.registry(), never_fails));
+        results
     }
 
     /// Calls `f` with each item. Otherwise as [`map`](Self::map).
@@ -318,7 +300,7 @@ impl ThreadPool {
         I: Items,
         F: Fn(I::Item) + Sync,
     {
-        items.produce(ForEach(&self.crew, f));
+        self.map(items, f);
     }
 
     /// Calls `map` with each item and reduces what it returns to one value, from
@@ -345,7 +327,7 @@ impl ThreadPool {
         F: Fn(R, R) -> R + Sync,
     {
         items.produce(MapReduce {
-            crew: &self.crew,
+            registry: self.registry(),
             map,
             identity,
             reduce,
@@ -374,7 +356,7 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        items.produce(TryMap(&self.crew, f))
+        items.produce(TryMap(self.registry(), f))
     }
 
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
@@ -408,7 +390,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        Imap::new(self.crew.present(), items.into_iter(), f, true)
+        Imap::new(self.registry(), items.into_iter(), f, true)
     }
 
     /// As [`imap`](Self::imap), but yields the results as they come. All items run on the pool's
@@ -428,7 +410,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        Imap::new(self.crew.present(), items.into_iter(), f, false)
+        Imap::new(self.registry(), items.into_iter(), f, false)
     }
 
     /// Runs `f` on one of the pool's threads and waits for it; if this is one,
@@ -452,7 +434,7 @@ impl ThreadPool {
         F: FnOnce() -> R + Send,
         R: Send,
     {
-        self.crew.on_worker(|_| f())
+        self.registry().on_worker(|_| f())
     }
 
     /// Runs `f`, which blocks where the pool cannot see it (a system call, a lock, a channel
@@ -501,29 +483,29 @@ impl ThreadPool {
     /// [`TaskError::Closed`](crate::TaskError::Closed); `map`, `for_each`, `join`, `scope` and
     /// `install` run in the caller.
     pub fn shutdown(&self, how: Shutdown) {
-        self.crew.shutdown(how);
+        shutdown::shutdown(self.registry(), how);
     }
 }
 
 #[track_caller]
-pub(super) fn spawn_on<F, T>(crew: &Arc<Crew>, f: F) -> Task<T>
+pub(super) fn spawn_on<F, T>(registry: &Arc<Registry>, f: F) -> Task<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     let (runnable, task) = task::closure(f, true);
-    runnable.set_tag(crew.claim_tag());
-    if let Some(hook) = &crew.config().unobserved {
+    runnable.set_tag(registry.claim_tag());
+    if let Some(hook) = &registry.config.unobserved {
         runnable.set_hook(Arc::clone(hook));
     }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(crew.submit(Work::Task(runnable)));
+    drop(registry.submit(Work::Task(runnable)));
     task
 }
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        self.crew.shutdown(Shutdown::Wait);
+        self.shutdown(Shutdown::Wait);
     }
 }
 
@@ -531,17 +513,11 @@ impl Drop for ThreadPool {
 impl UnwindSafe for ThreadPool {}
 impl RefUnwindSafe for ThreadPool {}
 
-impl Default for ThreadPool {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPool")
             .field("threads", &self.num_threads())
-            .field("idle", self.crew.idle())
+            .field("sleep", &self.registry.sleep)
             .finish()
     }
 }

@@ -2,14 +2,12 @@
 //!
 //! **Job.** The seam between the pool's policy and the deques that implement
 //! it: push, pop, steal, inject.
-//!
 //! Each worker has two deques, because they have different rules:
-//!
 //! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
 //!   nested: the newest belongs to the innermost join, so that the owner's pop
 //!   gives exactly the half that it is about to wait for, or nothing if that has
-//!   been stolen. Thieves take the oldest, which is the largest. Our own split deque,
-//!   `raw/deque.rs`.
+//!   been stolen. Thieves take the oldest, which is the largest. Our own deque,
+//!   `join/raw_deque.rs`.
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
 //!   its warm cache; thieves take the oldest. `crossbeam-deque`.
 //!
@@ -19,7 +17,7 @@
 //! one point, so shutdown can neither lose nor forget one.
 //!
 //! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
-//!   halves of the joins on its stack that were offered (`pace.rs`), from outer to inner, and nothing else.
+//!   halves of the joins on its stack that were offered (`join/policy.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
 //! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
 //!   that were accepted before are, when they are woken, until [`Mode::Closed`].
@@ -36,12 +34,12 @@ use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
-use super::raw::deque::{self, Owner, Thief};
-use super::raw::job::JobRef;
+use super::join::raw_deque::{self, Owner, Thief};
+use super::join::raw_job::JobRef;
+use super::raw::scope_queue::ScopeQueue;
 use super::raw::share::Share;
-use super::scope::Ticket;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
 
 /// Something that a worker can run at the bottom of its stack.
@@ -53,7 +51,7 @@ pub(super) enum Work {
     /// Borrowed from the frame of somebody who waits for it.
     Job(JobRef),
     /// "Run one task of this scope, if there is one left."
-    Ticket(Ticket),
+    Ticket(Arc<ScopeQueue>),
     /// A worker's turn in a broadcast; in posts, not in queues.
     Share(Share),
 }
@@ -74,7 +72,7 @@ pub(super) struct Public {
 
 impl Local {
     pub(super) fn new() -> (Self, Public) {
-        let (jobs, thief) = deque::new();
+        let (jobs, thief) = raw_deque::new();
         let tasks = Deque::new_lifo();
         let public = Public {
             jobs: thief,
@@ -103,7 +101,7 @@ impl Work {
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
-            Work::Ticket(ticket) => ticket.is_stale(),
+            Work::Ticket(scope) => scope.is_over(),
             Work::Job(_) | Work::Share(_) => false,
         }
     }
@@ -203,7 +201,6 @@ pub(super) enum Mode {
 /// What the injector's lock guards.
 struct Queue {
     work: VecDeque<Work>,
-    mode: Mode,
     /// The length at which the newest entries are looked through, and how far apart such lengths are.
     sweep: (usize, usize),
 }
@@ -247,7 +244,7 @@ pub(super) struct Injector {
     queue: Mutex<Queue>,
     /// How many are queued: read without the lock, written under it.
     len: AtomicUsize,
-    /// `Mode` as a number, likewise.
+    /// `Mode` as a number; it changes under the lock.
     mode: AtomicUsize,
 }
 
@@ -256,7 +253,6 @@ impl Injector {
         Self {
             queue: Mutex::new(Queue {
                 work: VecDeque::new(),
-                mode: Mode::Open,
                 sweep: (PERIOD, PERIOD),
             }),
             len: AtomicUsize::new(0),
@@ -267,7 +263,7 @@ impl Injector {
     /// Gives the work back if the pool does not accept it.
     pub(super) fn push(&self, work: Work) -> Result<(), Work> {
         let mut queue = self.queue.lock();
-        if queue.mode != Mode::Open {
+        if self.mode() != Mode::Open {
             return Err(work);
         }
         let stale = queue.swept(matches!(work, Work::Item(_)));
@@ -281,8 +277,8 @@ impl Injector {
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or, `inside`, if
     /// its own tasks may still bring some. Decided here, like all of it (P7).
     pub(super) fn admit(&self, inside: bool, put: impl FnOnce()) {
-        let queue = self.queue.lock();
-        let open = match queue.mode {
+        let _queue = self.queue.lock();
+        let open = match self.mode() {
             Mode::Open => true,
             Mode::Draining | Mode::Cancelling => inside,
             Mode::Closed => false,
@@ -297,7 +293,7 @@ impl Injector {
     pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
         let mut stale = Vec::new();
         let mut queue = self.queue.lock();
-        if queue.mode == Mode::Closed {
+        if self.mode() == Mode::Closed {
             return Err(work);
         }
         // Of those that waiters have polled to their end: who spawns and waits in a loop must
@@ -366,6 +362,14 @@ impl Injector {
         self.len() == 0
     }
 
+    /// After a poll: the pool ends its futures rather than have them sleep. If it has not begun to when the poll has ended,
+    /// it wakes the future later.
+    pub(super) fn ends_futures(&self) -> bool {
+        // Either this sees the mode, or the thread that wakes all sees that the future was taken from its queue.
+        fence(Ordering::SeqCst);
+        matches!(self.mode(), Mode::Cancelling | Mode::Closed)
+    }
+
     pub(super) fn mode(&self) -> Mode {
         // Acquire: pairs with `set_mode`, so that who sees the end sees what led to it.
         match self.mode.load(Ordering::Acquire) {
@@ -378,11 +382,8 @@ impl Injector {
 
     /// Changes the mode; only ever forwards (P7).
     pub(super) fn set_mode(&self, mode: Mode) {
-        let mut queue = self.queue.lock();
-        if (mode as usize) > (queue.mode as usize) {
-            queue.mode = mode;
-            self.mode.store(mode as usize, Ordering::Release);
-        }
+        let _queue = self.queue.lock();
+        self.mode.fetch_max(mode as usize, Ordering::Release);
     }
 }
 

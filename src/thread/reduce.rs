@@ -16,10 +16,10 @@
 
 use std::sync::Arc;
 
-use super::crew::Crew;
 use super::items::sealed::{Callback, Producer};
-use super::raw::job::fork;
+use super::join::fork::fork;
 use super::region::{Fuse, Limit, first_splits};
+use super::registry::Registry;
 use super::worker::Worker;
 
 /// The most leaves of the tree.
@@ -64,7 +64,7 @@ impl<M, R> Tree<'_, M, R> {
         let (left, right) = if splits > 0 || worker.wanted() {
             fork(
                 worker,
-                move |worker, _| self.walk(worker, at, near, near_leaves, splits / 2),
+                move |worker| self.walk(worker, at, near, near_leaves, splits / 2),
                 move |worker, stolen| {
                     let splits = if stolen {
                         (splits / 2).max(first_splits(worker))
@@ -89,7 +89,7 @@ impl<M, R> Tree<'_, M, R> {
 }
 
 pub(super) struct MapReduce<'c, M, I, R> {
-    pub(super) crew: &'c Arc<Crew>,
+    pub(super) registry: &'c Arc<Registry>,
     pub(super) map: M,
     pub(super) identity: I,
     pub(super) reduce: R,
@@ -111,7 +111,7 @@ where
         };
         let leaves = items.len().min(LEAVES);
         let result = self
-            .crew
+            .registry
             .region(|worker| tree.walk(worker, 0, items, leaves, first_splits(worker)));
         result.unwrap_or_else(self.identity)
     }

@@ -4,12 +4,12 @@
 //! scope has ended when the scope returns, so it may borrow what lives longer
 //! than the scope.
 //!
-//! **Protocol.** 1. `spawn` puts the task into the scope's own queue (its
-//! *brood*) and a *ticket* into the pool's queues, unless there are as many as the pool is wide. 2. A worker that
-//! finds a ticket takes the oldest task of that brood, if one is left, and before it runs it puts another
-//! ticket into its own queue, if there is more to do. 3. Who waits for a task
-//! runs it, if nobody has begun it. 4. The scope's end runs what is left in the
-//! brood, then waits for what others run.
+//! **Protocol.** 1. `spawn` puts the task into the scope's own queue, and a *ticket* into the pool's queues, unless there are as
+//! many as the pool is wide. 2. A worker that
+//! finds a ticket takes the oldest task of that scope, if one is left, and before it runs it puts another
+//! ticket into its own queue, if there is more to do. 3. A thread that waits for a task
+//! runs it, if it has not been begun. 4. The scope's end runs what is left in the
+//! queue, then waits for what others run.
 //!
 //! A pool that is being shut down refuses tickets. What they were for is left to the
 //! waiters, and the scope's own is woken, because it may have parked already.
@@ -26,92 +26,48 @@
 //! dropped, when the scope returns. The body's own panic comes before those of
 //! tasks.
 //!
-//! Rejected: one allocation for the task and another for its result; letting the
-//! handle's `Drop` wait.
-//!
 //! Tests: `tests/thread/pool.rs`.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::crew::Crew;
 use super::latch::Latch;
 use super::queue::Work;
-use super::raw::lent::{Brood, Entry};
-use super::worker::Slot;
+use super::raw::scope::{PanicCell, Scope, Shared, open};
+use super::raw::scope_queue::Entry;
+use super::registry::Registry;
+use super::wake::WakeHandle;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::task::{Panic, TaskError, context, panic};
+use crate::loom::atomic::Ordering;
+use crate::task::{TaskError, context, panic};
 
-/// Where the tasks of a [`scope`](super::ThreadPool::scope) are spawned.
-///
-/// A reference to it can be captured by the tasks themselves, which may then
-/// spawn more.
-pub struct Scope<'scope, 'env: 'scope> {
-    common: Arc<Common>,
-    // Invariant in both lifetimes, as in std: neither may be shortened by subtyping.
-    scope: PhantomData<&'scope mut &'scope ()>,
-    env: PhantomData<&'env mut &'env ()>,
-}
-
-/// What the handles share with the scope; outlives nothing, borrows nothing.
-struct Common {
-    crew: Arc<Crew>,
-    brood: Arc<Brood>,
-    /// The panics of tasks, in the order in which they happened.
-    panics: Mutex<Vec<Arc<PanicCell>>>,
-    /// The pool has refused a ticket: only waiters can run what is left.
-    orphaned: AtomicBool,
-}
-
-impl Common {
-    /// A waiter may run tasks of the scope on this thread.
-    fn may_help(&self) -> bool {
-        self.orphaned.load(Ordering::Relaxed)
-            || ((self.crew.config().caller_helps || self.crew.is_home()) && context::stack_left())
-    }
-}
-
-type PanicCell = Mutex<Option<Panic>>;
-
-/// A claim on one task of a scope, in the pool's queues.
-pub(super) struct Ticket(Arc<Brood>);
-
-impl Ticket {
-    /// Its scope has ended: it is of no use.
-    pub(super) fn is_stale(&self) -> bool {
-        self.0.is_over()
-    }
-
-    /// Runs a task of the scope, after it has put `another` ticket into the queues, if there is
-    /// more to do.
-    pub(super) fn redeem(self, width: usize, another: impl FnOnce(Self)) {
-        let brood = &self.0;
-        brood.redeem(width, || another(Self(Arc::clone(brood))));
-    }
+/// A waiter may run tasks of the scope on this thread.
+fn may_help(scope: &Shared) -> bool {
+    let registry = &scope.registry;
+    scope.orphaned.load(Ordering::Relaxed)
+        || ((registry.config.caller_helps || registry.is_home()) && context::stack_left())
 }
 
 /// A spawned task: closure, then result.
-struct Scoped<F, T> {
+struct Scoped<'scope, F, T> {
     closure: Mutex<Option<F>>,
     ending: Ending<T>,
-    common: Arc<Common>,
+    scope: &'scope Shared,
 }
 
 struct Ending<T> {
-    result: Mutex<Option<Result<T, Arc<PanicCell>>>>,
+    result: Mutex<Option<Result<T, PanicCell>>>,
     latch: Latch,
-    waiter: Mutex<Option<Arc<Slot>>>,
+    waiter: Mutex<Option<WakeHandle>>,
 }
 
 /// A task as its handle sees it.
 trait Handle<T>: Entry {
     fn ending(&self) -> &Ending<T>;
-    fn common(&self) -> &Arc<Common>;
+    fn as_entry(&self) -> &dyn Entry;
 }
 
-impl<F, T> Entry for Scoped<F, T>
+impl<F, T> Entry for Scoped<'_, F, T>
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -122,14 +78,14 @@ where
         };
         let result = panic::catch(closure).map_err(|panic| {
             let cell = Arc::new(Mutex::new(Some(panic)));
-            self.common.panics.lock().push(Arc::clone(&cell));
+            self.scope.panics.lock().push(Arc::clone(&cell));
             cell
         });
         *self.ending.result.lock() = Some(result);
         if self.ending.latch.set() {
             let waiter = self.ending.waiter.lock().take();
-            if let Some(slot) = waiter {
-                slot.wake();
+            if let Some(waiter) = waiter {
+                waiter.wake();
             }
         }
     }
@@ -139,7 +95,7 @@ where
     }
 }
 
-impl<F, T> Handle<T> for Scoped<F, T>
+impl<F, T> Handle<T> for Scoped<'_, F, T>
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -148,8 +104,8 @@ where
         &self.ending
     }
 
-    fn common(&self) -> &Arc<Common> {
-        &self.common
+    fn as_entry(&self) -> &dyn Entry {
+        self
     }
 }
 
@@ -173,6 +129,7 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
+        let scope = &self.shared;
         let task = Arc::new(Scoped {
             closure: Mutex::new(Some(f)),
             ending: Ending {
@@ -180,27 +137,16 @@ impl<'scope> Scope<'scope, '_> {
                 latch: Latch::new(),
                 waiter: Mutex::new(None),
             },
-            common: Arc::clone(&self.common),
+            scope,
         });
-        let needs_ticket = self.lend(
-            Arc::clone(&task) as Arc<dyn Entry + 'scope>,
-            self.common.crew.width(),
-        );
-        if needs_ticket
-            && self
-                .common
-                .crew
-                .submit(Work::Ticket(Ticket(Arc::clone(&self.common.brood))))
-                .is_err()
-        {
-            self.common.orphaned.store(true, Ordering::Relaxed);
-            self.brood().ticket_refused();
+        if self.lend(task.clone()) {
+            let ticket = Work::Ticket(Arc::clone(&scope.queue));
+            if scope.registry.present().submit(ticket).is_err() {
+                scope.orphaned.store(true, Ordering::Relaxed);
+                scope.queue.ticket_refused();
+            }
         }
-        ScopedTask(task)
-    }
-
-    pub(super) fn brood(&self) -> &Brood {
-        &self.common.brood
+        ScopedTask { task, scope }
     }
 }
 
@@ -221,7 +167,10 @@ impl<'scope> Scope<'scope, '_> {
 ///     s.spawn(|| inner.len());
 /// });
 /// ```
-pub struct ScopedTask<'scope, T>(Arc<dyn Handle<T> + 'scope>);
+pub struct ScopedTask<'scope, T> {
+    task: Arc<dyn Handle<T> + 'scope>,
+    scope: &'scope Shared,
+}
 
 impl<T> ScopedTask<'_, T> {
     /// Blocks until the task has ended: its value, or its panic.
@@ -239,16 +188,17 @@ impl<T> ScopedTask<'_, T> {
     /// assert_eq!(length.unwrap(), 8);
     /// ```
     pub fn join(self) -> Result<T, TaskError> {
-        let ending = self.0.ending();
-        if !ending.latch.is_set() && self.0.common().may_help() {
+        let ending = self.task.ending();
+        let registry = self.scope.registry.present();
+        if !ending.latch.is_set() && may_help(self.scope) {
             // Inside of its pool, wherever its waiter is.
-            self.0.common().crew.seated(|_| self.run_here());
+            registry.seated(|_| self.scope.run_here(self.task.as_entry()));
         }
         if !ending.latch.is_set() {
-            self.0.common().crew.seated(|worker| {
+            registry.seated(|worker| {
                 let park = || {
-                    self.0.common().crew.insist();
-                    *ending.waiter.lock() = Some(Arc::clone(worker.slot()));
+                    self.scope.registry.insist();
+                    *ending.waiter.lock() = Some(worker.slot().wake_handle.clone());
                     ending.latch.park()
                 };
                 worker.wait(|| ending.latch.is_set(), park, || false);
@@ -265,37 +215,25 @@ impl<T> ScopedTask<'_, T> {
         }
     }
 
-    pub(super) fn entry_and_brood(&self) -> (&dyn Entry, &Brood) {
-        (&*self.0, &self.0.common().brood)
-    }
-
     /// The task has ended: [`join`](Self::join) will not block.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.0.ending().latch.is_set()
+        self.task.ending().latch.is_set()
     }
 }
 
 /// Runs `body` with a scope on this pool; see [`ThreadPool::scope`](super::ThreadPool::scope).
-pub(super) fn scope<'env, F, R>(crew: &Arc<Crew>, body: F) -> R
+pub(super) fn scope<'env, F, R>(registry: &Arc<Registry>, body: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    crew.seated(|worker| {
-        let brood = Arc::new(Brood::new(worker));
-        let common = Arc::new(Common {
-            crew: Arc::clone(crew),
-            brood: Arc::clone(&brood),
-            panics: Mutex::new(Vec::new()),
-            orphaned: AtomicBool::new(false),
+    let registry = registry.present();
+    registry.seated(|worker| {
+        let waiter = worker.slot().wake_handle.clone();
+        let (result, panics) = open(registry, waiter, body, |latch, scope| {
+            let help = || may_help(scope) && scope.queue.run_next();
+            worker.wait(|| latch.is_set(), || latch.park(), help);
         });
-        let scope = Scope {
-            common: Arc::clone(&common),
-            scope: PhantomData,
-            env: PhantomData,
-        };
-        let result = brood.raise(worker, || body(&scope), || common.may_help());
-        let panics = std::mem::take(&mut *common.panics.lock());
         let unheard = panics.iter().find_map(|cell| cell.lock().take());
         // One by one: the payloads' own destructors may panic.
         for cell in panics {

@@ -4,11 +4,11 @@
 //! result; this file says where a woken future goes, and keeps a list of the futures that have
 //! not ended, because a pool that ends must end them.
 //!
-//! **Protocol.** 1. [`Futures::enlist`] makes the cell and enters it in the list, in one step
+//! **Protocol.** 1. `Futures::enlist` makes the cell and enters it in the list, in one step
 //! under the lock of one part of the list. The entry leaves the list when the future is dropped
 //! (ended, cancelled, refused), which is always before the end of its task is visible.
 //! 2. A wake-up puts it into the waking worker's own deque, so that it is warm; from
-//! outside, into the injector. A wake-up during its own poll, and every [`TURN`]th other one,
+//! outside, into the injector. A wake-up during its own poll, and one in [`TURN`] of the others,
 //! goes to the injector, too: own deques give the newest first, and what is there would never
 //! run if a future that yields, or two that wake each other, were always the newest.
 //! 3. A worker that joins the task may claim it while it is queued and polls it once. If it
@@ -18,157 +18,46 @@
 //! sleep, since a worker may wait for it, and the pool for that worker.
 //! One that waits runs what is woken, also from outside, until all is quiet. What
 //! is left then is woken by the thread that shuts the pool down, and, since nobody accepts it, dropped
-//! by it ([`Futures::close`]).
+//! by it (`Futures::close`).
 //!
 //! **Whose thread.** A future is polled by workers, and dropped by them or by who shuts the pool
 //! down. Not by who wakes it: that thread may hold a lock that the future's destructor wants.
-//! So wake-ups of a closed pool's futures are put aside for [`Futures::close`]; one that
+//! So wake-ups of a closed pool's futures are put aside for `Futures::close`; one that
 //! comes later still, having begun before, has a helper thread drop the future.
-//!
-//! In a forked child, a future of the parent's pool stays as it is: woken or not, it is leaked, since the
-//! locks of that pool may be held for ever.
-//!
-//! **Memory.** The cell refers to the pool weakly, and the pool to the cell until the future
-//! is dropped: a waker that outlives the pool keeps the cell and nothing else.
-//!
-//! Rejected: leaving the future to its wakers at the end (a task whose promise is never kept
-//! would never end); one list for the whole pool (a lock that all workers share).
+//! In a forked child, a future of the parent's pool is leaked: the locks of that pool may be held for ever.
 //!
 //! Tests: `tests/thread/futures.rs`; claims of futures: the models
 //! `run_vs_claiming_join_of_a_future` and its siblings in `checks/tests/models.rs`.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use crossbeam_utils::CachePadded;
 use pin_project_lite::pin_project;
-use slab::Slab;
 
-use super::crew::Crew;
-use super::queue::{Injector, Mode, Work};
+use super::futures;
+use super::queue::{Mode, Work};
 use super::raw::current;
-use crate::helper;
-use crate::loom::atomic::{Ordering, fence};
-use crate::loom::{Mutex, per_thread};
-use crate::task::{self, Runnable, Schedule, Task, TaskError, TaskRef};
+use super::registry::Registry;
+use crate::task::{self, Runnable, Schedule, Task};
 
-/// Every so many wake-ups of a worker, one goes to the end of the common queue.
+/// Of so many wake-ups of a worker, one goes to the end of the common queue.
 const TURN: u32 = 16;
 
-/// In how many parts the list is.
-const PARTS: usize = 8;
-
-per_thread! {
-    static WAKES: Cell<u32> = Cell::new(0);
-}
-
-/// The futures of one pool that have not ended.
-pub(super) struct Futures {
-    parts: [CachePadded<Mutex<Slab<TaskRef>>>; PARTS],
-    late: Mutex<Late>,
-}
-
-/// Woken when nobody was there to run them.
-struct Late {
-    entries: Vec<Runnable>,
-    /// Nobody looks here any more; what comes now ends in this.
-    over: Option<TaskError>,
-}
-
-impl Futures {
-    pub(super) fn new() -> Self {
-        Self {
-            parts: std::array::from_fn(|_| CachePadded::new(Mutex::new(Slab::new()))),
-            late: Mutex::new(Late {
-                entries: Vec::new(),
-                over: None,
-            }),
-        }
-    }
-
-    /// Step 1.
-    #[track_caller]
-    fn enlist<F>(&self, crew: &Arc<Crew>, future: F) -> (Runnable, Task<F::Output>)
-    where
-        F: Future<Output: Send + 'static> + Send + 'static,
-    {
-        let index = current::with_home(|home| home.map(|home| home.slot().number()));
-        let part = index.map_or(0, |index| 1 + index % (PARTS - 1));
-        let mut list = self.parts[part].lock();
-        let vacant = list.vacant_entry();
-        let enlisted = Enlisted {
-            future,
-            entry: Entry {
-                crew: Arc::downgrade(crew),
-                place: vacant.key() * PARTS + part,
-            },
-        };
-        let pair = task::future(enlisted, Home(Arc::downgrade(crew)), true);
-        vacant.insert(pair.0.task_ref());
-        pair
-    }
-
-    fn strike(&self, place: usize) {
-        let task = self.parts[place % PARTS].lock().try_remove(place / PARTS);
-        drop(task);
-    }
-
-    /// Has every future that sleeps pass by [`Home`] once more.
-    pub(super) fn wake_all(&self) {
-        fence(Ordering::SeqCst); // with the one in `ends_futures`
-        for part in &self.parts {
-            let tasks: Vec<TaskRef> = part.lock().iter().map(|(_, task)| task.clone()).collect();
-            for task in tasks {
-                task.wake();
-            }
-        }
-    }
-
-    /// The pool is closed: ends what has not ended in `reason` (but a future inside of which the pool was shut
-    /// down: it ends when it returns).
-    pub(super) fn close(&self, injector: &Injector, reason: &TaskError) {
-        self.wake_all();
-        let mut late = self.late.lock();
-        late.over.get_or_insert_with(|| reason.clone());
-        let entries = std::mem::take(&mut late.entries);
-        drop(late);
-        let end = |entry: Runnable| entry.discard(reason.clone());
-        entries.into_iter().for_each(end);
-        // What was woken after the last look into the queues, and before the closing.
-        for work in injector.take_all() {
-            match work {
-                Work::Task(task) => end(task),
-                other => injector.put_back(other),
-            }
-        }
-    }
-
-    /// Puts a wake-up aside, unless it is too late for that.
-    fn put_aside(&self, entry: Runnable) {
-        let mut late = self.late.lock();
-        if let Some(reason) = late.over.clone() {
-            drop(late);
-            elsewhere(move || entry.discard(reason));
-        } else {
-            late.entries.push(entry);
-        }
-    }
-}
-
 /// Where a woken future goes.
-struct Home(Weak<Crew>);
+struct Home(Weak<Registry>);
 
 impl Home {
     fn queue(&self, runnable: Runnable, behind: bool) {
         let mut entry = Some(Work::Task(runnable));
-        if !behind && !turn() {
+        if !behind {
             current::with_home(|home| {
-                let Some(home) = home.filter(|home| is(&self.0, home.crew())) else {
+                let Some(home) = home.filter(|home| is(&self.0, home.registry())) else {
                     return;
                 };
-                if !home.is_in_hook() && home.crew().injector().mode() != Mode::Closed {
+                let turn = home.next_random().is_multiple_of(TURN);
+                let closed = home.registry().injector.mode() == Mode::Closed;
+                if !turn && !home.is_in_hook() && !closed {
                     entry
                         .take()
                         .into_iter()
@@ -177,16 +66,16 @@ impl Home {
             });
         }
         let Some(work) = entry else { return };
-        let Some(crew) = self.0.upgrade() else {
-            return elsewhere(move || drop(work)); // its task ends in Closed
+        let Some(registry) = self.0.upgrade() else {
+            return futures::end_elsewhere(move || drop(work)); // its task ends in Closed
         };
-        if crew.is_foreign() {
+        if registry.is_foreign() {
             // Its locks may be held for ever in a forked child.
             return std::mem::forget(work);
         }
-        match crew.injector().push_woken(work) {
-            Ok(()) => crew.published(),
-            Err(Work::Task(refused)) => crew.futures().put_aside(refused),
+        match registry.injector.push_woken(work) {
+            Ok(()) => registry.published(),
+            Err(Work::Task(refused)) => registry.futures.put_aside(refused),
             Err(_) => unreachable!("it gives back what it was given"),
         }
     }
@@ -202,22 +91,8 @@ impl Schedule for Home {
     }
 }
 
-/// Drops a future that was woken after the end of its pool: on a helper thread, since the thread that woke it may hold a
-/// lock that the future's destructor wants. Where the system gives no thread, the waking one has to.
-fn elsewhere(end: impl FnOnce() + Send + 'static) {
-    let _ = helper::start(move || helper::contain(end));
-}
-
-/// Now and then.
-fn turn() -> bool {
-    let count = |wakes: &Cell<u32>| wakes.replace(wakes.get().wrapping_add(1));
-    WAKES
-        .try_with(count)
-        .is_ok_and(|wakes| wakes.is_multiple_of(TURN))
-}
-
-fn is(weak: &Weak<Crew>, crew: &Arc<Crew>) -> bool {
-    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(crew))
+fn is(weak: &Weak<Registry>, registry: &Arc<Registry>) -> bool {
+    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(registry))
 }
 
 pin_project! {
@@ -230,16 +105,16 @@ pin_project! {
 }
 
 struct Entry {
-    crew: Weak<Crew>,
+    registry: Weak<Registry>,
     place: usize,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(crew) = self.crew.upgrade()
-            && !crew.is_foreign()
+        if let Some(registry) = self.registry.upgrade()
+            && !registry.is_foreign()
         {
-            crew.futures().strike(self.place);
+            registry.futures.strike(self.place);
         }
     }
 }
@@ -251,9 +126,9 @@ impl<F: Future> Future for Enlisted<F> {
         let this = self.project();
         // Whatever pool the worker that has claimed it is a guest of just now.
         current::with_home(|home| match home {
-            Some(home) if is(&this.entry.crew, home.crew()) => {
+            Some(home) if is(&this.entry.registry, home.registry()) => {
                 let polled = current::inside(home, || this.future.poll(cx));
-                if polled.is_pending() && home.crew().ends_futures() {
+                if polled.is_pending() && home.registry().injector.ends_futures() {
                     cx.waker().wake_by_ref();
                 }
                 polled
@@ -265,18 +140,26 @@ impl<F: Future> Future for Enlisted<F> {
 
 /// See [`ThreadPool::spawn_async`](super::ThreadPool::spawn_async).
 #[track_caller]
-pub(super) fn spawn_async_on<F>(crew: &Arc<Crew>, future: F) -> Task<F::Output>
+pub(super) fn spawn_async_on<F>(registry: &Arc<Registry>, future: F) -> Task<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let present = crew.present();
-    let (runnable, task) = present.futures().enlist(present, future);
+    // Threads that spawn at the same time use different parts of the list.
+    let hint = current::with_home(|home| home.map_or(0, |home| 1 + home.slot().number));
+    let part = registry.futures.part(hint);
+    let weak = Arc::downgrade(registry);
+    let entry = Entry {
+        registry: Weak::clone(&weak),
+        place: part.place(),
+    };
+    let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
+    part.enlist(runnable.task_ref());
     // Only this pool's own workers may poll what they wait for.
-    runnable.set_tag(crew.tag());
-    if let Some(hook) = &crew.config().unobserved {
+    runnable.set_tag(registry.tag);
+    if let Some(hook) = &registry.config.unobserved {
         runnable.set_hook(Arc::clone(hook));
     }
     // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(present.submit(Work::Task(runnable)));
+    drop(registry.submit(Work::Task(runnable)));
     task
 }

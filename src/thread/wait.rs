@@ -11,7 +11,7 @@
 //!   more.
 //!
 //! When that gives nothing, it spins for a moment and then parks as *blocked*;
-//! `idle.rs` keeps the width with a spare.
+//! `sleep` keeps the width with a spare.
 //!
 //! So the code that runs inside a wait is code that the sequential program
 //! would have run there, under the same locks and borrows and at no smaller depth
@@ -29,6 +29,7 @@
 
 use std::time::Duration;
 
+use super::join::raw_job::StackJob;
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
@@ -61,7 +62,7 @@ impl Worker {
             if done() {
                 return;
             }
-            self.crew().insist();
+            self.registry().insist();
             if help() {
                 round = 0;
             } else if round < ROUNDS {
@@ -76,9 +77,9 @@ impl Worker {
                 // Once more after each wake-up: there may be something to help with now.
                 let _blocked = Blocked::begin();
                 let _noted = record::waits();
-                match nap() {
-                    None => self.parker().park(),
-                    Some(nap) => self.parker().park_timeout(nap),
+                match retry_after() {
+                    None => self.seat.parker.park(),
+                    Some(pause) => self.seat.parker.park_timeout(pause),
                 }
             } else {
                 return;
@@ -86,67 +87,71 @@ impl Worker {
         }
     }
 
+    /// The same for a latch, without help.
+    pub(super) fn wait_for(&self, latch: &Latch) {
+        self.wait(|| latch.is_set(), || latch.park(), || false);
+    }
+
     /// This worker parks: another takes its place. Only the outermost wait
     /// counts: a future that is polled between two parks of one wait may wait itself.
     fn block(&self) {
-        let depth = self.blocked().replace(self.blocked().get() + 1);
+        let depth = self.blocked.replace(self.blocked.get() + 1);
         if depth > 0 {
-            if self.crew().nap().is_some() {
-                self.crew().ask_again();
+            if self.registry().lacks_threads() {
+                self.registry().ask_again();
             }
             return;
         }
         let count = || {
-            self.slot().post().leave();
-            self.crew().idle().block();
+            self.slot().post.leave();
+            self.registry().sleep.block();
         };
-        if self.in_call().get() {
-            self.slot().lending().leave(count);
-        } else {
-            count();
+        match self.in_call.get() {
+            true => self.slot().lending.leave(count),
+            false => count(),
         }
-        self.crew().ask_again();
+        self.registry().ask_again();
     }
 
     fn unblock(&self) {
-        let depth = self.blocked().get() - 1;
-        self.blocked().set(depth);
+        let depth = self.blocked.get() - 1;
+        self.blocked.set(depth);
         if depth > 0 {
             return;
         }
         let count = || {
-            self.slot().post().come_back();
-            self.crew().idle().unblock();
+            self.slot().post.come_back();
+            self.registry().sleep.unblock();
         };
-        if self.in_call().get() {
-            self.slot().lending().come_back(count);
-        } else {
-            count();
+        match self.in_call.get() {
+            true => self.slot().lending.come_back(count),
+            false => count(),
         }
     }
 
     /// Waits for the stolen half of a join: leapfrogging.
-    pub(super) fn wait_for_thief(&self, latch: &Latch, thief: impl Fn() -> Option<usize>) {
+    pub(super) fn wait_for_thief(&self, stolen: &StackJob<'_>) {
+        let latch = stolen.latch();
         // Once this wait has proved not to be short, the thief had better offer something.
         let (mut looked, mut waiting) = (0, None);
         let help = || {
             looked += 1;
             if looked == ROUNDS {
-                waiting = Some(self.crew().grain().waiter());
+                waiting = Some(self.registry().wake_policy.waiter());
             }
-            let Some(number) = thief() else { return false };
-            let Some(job) = self
-                .with_slots(|slots| slots.get(number).and_then(|slot| slot.public().steal_job()))
-            else {
+            let Some(thief) = stolen.thief() else {
                 return false;
             };
-            record::stolen(0, number);
+            let Some(job) = self.with_slots(|slots| slots.get(thief)?.public.steal_job()) else {
+                return false;
+            };
+            record::stolen(0, thief);
             // What follows may wait itself, and is no waiting.
             (looked, waiting) = (0, None);
             if latch.is_set() {
                 // The thief may have gone on to something else: a stranger, perhaps.
-                self.crew().injector().put_back(Work::Job(job));
-                self.crew().published();
+                self.registry().injector.put_back(Work::Job(job));
+                self.registry().published();
             } else {
                 self.run_job(job);
             }
@@ -157,8 +162,8 @@ impl Worker {
 }
 
 /// How long this thread, which has blocked, parks at most before it says so once more.
-fn nap() -> Option<Duration> {
-    current::with_home(|home| home?.crew().nap())
+fn retry_after() -> Option<Duration> {
+    current::with_home(|home| home?.registry().retry_after())
 }
 
 /// This thread's home pool, if it has one, knows that it is blocked.
@@ -166,22 +171,14 @@ pub(super) struct Blocked;
 
 impl Blocked {
     pub(super) fn begin() -> Self {
-        current::with_home(|home| {
-            if let Some(home) = home {
-                home.block();
-            }
-        });
+        current::with_home(|home| home.map(Worker::block));
         Self
     }
 }
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        current::with_home(|home| {
-            if let Some(home) = home {
-                home.unblock();
-            }
-        });
+        current::with_home(|home| home.map(Worker::unblock));
     }
 }
 
@@ -198,6 +195,6 @@ impl context::Blocker for Compensate {
     }
 
     fn nap(&self) -> Option<Duration> {
-        nap()
+        retry_after()
     }
 }

@@ -34,25 +34,6 @@ const DEBT: &[&str] = &[
     "src/process/sched/mod.rs",
     "src/process/shortcut.rs",
     "src/process/worker.rs",
-    "src/thread/blocking.rs",
-    "src/thread/broadcast.rs",
-    "src/thread/builder.rs",
-    "src/thread/crew.rs",
-    "src/thread/global.rs",
-    "src/thread/guest.rs",
-    "src/thread/inside.rs",
-    "src/thread/pace.rs",
-    "src/thread/places.rs",
-    "src/thread/pool.rs",
-    "src/thread/queue.rs",
-    "src/thread/raw/current.rs",
-    "src/thread/raw/job.rs",
-    "src/thread/raw/lent.rs",
-    "src/thread/raw/share.rs",
-    "src/thread/scope.rs",
-    "src/thread/spawn_async.rs",
-    "src/thread/wait.rs",
-    "src/thread/worker.rs",
 ];
 
 type Path = Vec<String>;
@@ -384,7 +365,6 @@ mod tests {
                 "src/task/b.rs",
                 "#[cfg(test)]\nmod tests {\n use crate::task::a::A;\n}",
             ),
-            ("src/thread/c.rs", "use crate::task::a;"),
         ];
         assert_eq!(found(&apart, &[]), 0);
     }

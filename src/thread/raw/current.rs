@@ -9,9 +9,6 @@
 //! as one of its workers or as a helping guest; *home* is the pool whose worker
 //! this thread is, which has to be told when the thread blocks, wherever it is.
 //!
-//! Beside the first lies what a join looks at before anything else: how many joins this thread may run in
-//! turn (`pace.rs`), in which pool. It is shut whenever the innermost pool changes.
-//!
 //! - **P12** Each pointer is null or points to a `Worker` that is alive and
 //!   belongs to this thread: the guard that sets it borrows the worker, and
 //!   puts the one before back when it is dropped. Guards are neither `Send` nor
@@ -30,104 +27,58 @@ use crate::loom::atomic::Ordering;
 use crate::loom::per_thread;
 use crate::sys::fork;
 use crate::task::context;
+use crate::thread::join::policy;
 use crate::thread::worker::Worker;
 
+/// The current one, and home.
+#[derive(Clone, Copy)]
+struct Pools {
+    current: *const Worker,
+    home: *const Worker,
+}
+
+impl Pools {
+    const NONE: Self = Self {
+        current: ptr::null(),
+        home: ptr::null(),
+    };
+}
+
 per_thread! {
-    static CURRENT: Cell<*const Worker> = Cell::new(ptr::null());
+    static POOLS: Cell<Pools> = Cell::new(Pools::NONE);
 }
 
-/// How many joins may be run in turn, and the address of the pool that this is about.
-struct Window {
-    left: Cell<u32>,
-    pool: Cell<usize>,
+fn pools() -> Pools {
+    POOLS.try_with(Cell::get).unwrap_or(Pools::NONE)
 }
 
-per_thread! {
-    static WINDOW: Window = Window { left: Cell::new(0), pool: Cell::new(0) };
-}
-
-per_thread! {
-    static HOME: Cell<*const Worker> = Cell::new(ptr::null());
-}
-
-/// Puts the pointer from before back; in a child that was forked inside, null.
+/// Puts the pointers from before back; in a child that was forked inside, null.
 struct Restore {
-    before: *const Worker,
+    before: Pools,
     generation: u32,
-    home: bool,
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let place = if self.home { &HOME } else { &CURRENT };
-        let before = if self.generation == fork::generation() {
-            self.before
-        } else {
-            ptr::null()
-        };
-        let _ = place.try_with(|cell| cell.set(before));
-        if !self.home {
-            // SAFETY: P12: null, or alive: whoever set it is further down on this thread's stack.
-            moved_to(unsafe { before.as_ref() });
-        }
+        let here = self.generation == fork::generation();
+        let before = if here { self.before } else { Pools::NONE };
+        // SAFETY: P12: null, or alive: the guard that set it is further down on this thread's stack.
+        set(before, unsafe { before.current.as_ref() });
     }
 }
 
-/// The innermost pool is that of `worker` now.
-fn moved_to(worker: Option<&Worker>) {
-    let _ = WINDOW.try_with(|window| {
-        window.left.set(0);
-        window
-            .pool
-            .set(worker.map_or(0, |worker| worker.crew().address()));
-    });
-    let home = HOME.try_with(Cell::get).unwrap_or(ptr::null());
-    context::set_away(worker.is_some_and(|worker| !ptr::eq(worker, home)));
-}
-
-/// One more join of whatever pool this thread is inside of may be run in turn.
-#[inline(always)]
-pub(in crate::thread) fn step() -> bool {
-    WINDOW.try_with(step_in).unwrap_or(false)
-}
-
-/// The same if that is the pool at `address`.
-#[inline(always)]
-pub(in crate::thread) fn step_of(address: usize) -> bool {
-    WINDOW
-        .try_with(|window| window.pool.get() == address && step_in(window))
-        .unwrap_or(false)
-}
-
-#[inline(always)]
-fn step_in(window: &Window) -> bool {
-    let left = window.left.get();
-    if left == 0 {
-        return false;
-    }
-    window.left.set(left - 1);
-    true
-}
-
-/// None may be run in turn from now on. How many might have been.
-#[inline]
-pub(in crate::thread) fn shut_window() -> u32 {
-    WINDOW
-        .try_with(|window| window.left.replace(0))
-        .unwrap_or(0)
-}
-
-/// So many joins may be run in turn from now on.
-#[inline]
-pub(in crate::thread) fn open_window(joins: u32) {
-    let _ = WINDOW.try_with(|window| window.left.set(joins));
+/// `current`: that of `pools`.
+fn set(pools: Pools, current: Option<&Worker>) {
+    let _ = POOLS.try_with(|cell| cell.set(pools));
+    policy::move_to(current.map_or(0, |worker| worker.registry().address()));
+    context::set_away(!pools.current.is_null() && !ptr::eq(pools.current, pools.home));
 }
 
 /// In a forked child, no thread works for a pool of its parent's any more: what this
 /// thread does from then on is not for the frames below, whose pool's threads are not there.
 pub(in crate::thread) fn watch() {
     #[allow(clippy::disallowed_types)]
-    // Who comes second may go on before the first is through: no protocol.
+    // The second to come may go on before the first is through: no protocol.
     static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
         fork::in_child(forget);
@@ -136,48 +87,43 @@ pub(in crate::thread) fn watch() {
 
 /// Touches this thread's own words only, which need no destructor.
 extern "C" fn forget() {
-    let _ = CURRENT.try_with(|cell| cell.set(ptr::null()));
-    let _ = HOME.try_with(|cell| cell.set(ptr::null()));
-    moved_to(None);
+    set(Pools::NONE, None);
+}
+
+fn enter<R>(pools: Pools, worker: &Worker, f: impl FnOnce() -> R) -> R {
+    let _restore = Restore {
+        before: self::pools(),
+        generation: fork::generation(),
+    };
+    set(pools, Some(worker));
+    f()
 }
 
 /// Runs `f` with `worker` as this thread's innermost pool.
 #[inline]
 pub(in crate::thread) fn inside<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
-    let before = CURRENT.with(|cell| cell.replace(worker));
-    moved_to(Some(worker));
-    let _restore = Restore {
-        before,
-        generation: fork::generation(),
-        home: false,
-    };
-    f()
+    let home = pools().home;
+    let current = ptr::from_ref(worker);
+    enter(Pools { current, home }, worker, f)
 }
 
 /// Runs `f` with `worker` as this thread's home and innermost pool.
 pub(in crate::thread) fn at_home<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
-    let before = HOME.with(|cell| cell.replace(worker));
-    let _restore = Restore {
-        before,
-        generation: fork::generation(),
-        home: true,
-    };
-    inside(worker, f)
+    let (current, home) = (ptr::from_ref(worker), ptr::from_ref(worker));
+    enter(Pools { current, home }, worker, f)
 }
 
 /// The innermost pool that this thread is inside of.
 #[inline]
 pub(in crate::thread) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
-    let worker = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: P12: null, or alive as long as the guard that set it, which is
     // below `f` on this thread's stack.
-    f(unsafe { worker.as_ref() })
+    f(unsafe { pools().current.as_ref() })
 }
 
 /// The pool whose worker this thread is.
 #[inline]
 pub(in crate::thread) fn with_home<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
-    let worker = HOME.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: P12: null, or alive as long as the guard of `at_home` that set it, which is below `f` on this thread's stack.
-    f(unsafe { worker.as_ref() })
+    f(unsafe { pools().home.as_ref() })
 }

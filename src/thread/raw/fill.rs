@@ -58,12 +58,6 @@ impl<'a, R> Places<'a, R> {
         )
     }
 
-    #[inline]
-    pub(in crate::thread) fn push(&mut self, result: R) {
-        self.places[self.filled].write(result);
-        self.filled += 1;
-    }
-
     /// Pushes them one after another. No more than there are places.
     #[inline]
     pub(in crate::thread) fn extend(&mut self, results: impl Iterator<Item = R>) {
@@ -166,7 +160,7 @@ mod tests {
                     rest.extend((7..10).map(|i| i.to_string()));
                     some.join(rest.split_filled().0)
                 });
-                (0..4).for_each(|i| left.push(i.to_string()));
+                left.extend((0..4).map(|i| i.to_string()));
                 left.split_filled().0.join(right.join().unwrap())
             })
         });
@@ -179,7 +173,7 @@ mod tests {
         let token = Arc::new(());
         let results = collect(10, |places| {
             let (mut left, mut right) = places.split_at(5);
-            left.push(Arc::clone(&token));
+            left.extend([Arc::clone(&token)].into_iter());
             right.extend((0..5).map(|_| Arc::clone(&token)));
             // The left part has a hole: the right one cannot be joined to it.
             left.split_filled().0.join(right.split_filled().0)

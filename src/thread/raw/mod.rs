@@ -1,15 +1,11 @@
-//! What the thread pool does that the compiler cannot check.
+//! What the thread pool does that the compiler cannot check, beside the jobs and their deque in `join`.
 //!
-//! Six nouns: a [`job`] borrowed from a stack frame, and the fork and join
-//! that borrows it; the [`deque`] that such jobs lie in; the pool that this thread works for ([`current`]); what a
-//! scope has [`lent`]; the [`share`]s of a broadcast; the elements of a vector on their way out ([`drain`]); and
-//! results on their way in ([`fill`]). Their invariants, P8 to P32, are in the essays of
-//! these files; tests are named there.
+//! The pools that this thread works for ([`current`]); what a scope lends ([`scope`], [`scope_queue`]); the [`share`]s of a
+//! broadcast; the elements of a vector on their way out ([`drain`]); and results on their way in ([`fill`]).
 
 pub(super) mod current;
-pub(super) mod deque;
 pub(super) mod drain;
 pub(super) mod fill;
-pub(super) mod job;
-pub(super) mod lent;
+pub(super) mod scope;
+pub(super) mod scope_queue;
 pub(super) mod share;

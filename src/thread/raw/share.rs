@@ -25,11 +25,11 @@
 use std::mem;
 use std::sync::Arc;
 
-use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Lineage, inherit};
 use crate::task::panic::{Carried, carry, contain};
+use crate::thread::countdown::Countdown;
 use crate::thread::latch::Latch;
-use crate::thread::worker::{Slot, Worker};
+use crate::thread::wake::WakeHandle;
 
 /// What is called for each index. Does not unwind.
 pub(in crate::thread) trait Turn: Send + Sync {
@@ -40,31 +40,15 @@ pub(in crate::thread) trait Turn: Send + Sync {
 pub(in crate::thread) struct Share {
     turn: Option<Arc<dyn Turn>>,
     index: usize,
-    count: Arc<Count>,
+    round: Arc<Round>,
 }
 
-/// What outlives the round for a moment: whom to wake.
-struct Count {
+/// What outlives the round for a moment.
+struct Round {
     /// Shares not yet dropped, and one for the caller.
-    left: AtomicUsize,
-    latch: Latch,
-    owner: Arc<Slot>,
+    left: Countdown,
     /// The task that the round is in.
     lineage: Lineage,
-}
-
-impl Count {
-    /// True: it was the last.
-    fn off(&self) -> bool {
-        // Release: what the call did is visible to who sees zero; Acquire: for the last.
-        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return false;
-        }
-        if self.latch.set() {
-            self.owner.wake();
-        }
-        true
-    }
 }
 
 impl Share {
@@ -78,7 +62,7 @@ impl Share {
         if let Some(turn) = &self.turn {
             // SAFETY: P30, P31: this share is counted, so the caller is still inside of `round`, in the
             // task that the lineage was taken in.
-            let _inherited = unsafe { inherit(self.count.lineage) };
+            let _inherited = unsafe { inherit(self.round.lineage) };
             turn.take(self.index);
         }
     }
@@ -89,23 +73,22 @@ impl Drop for Share {
     fn drop(&mut self) {
         let turn = self.turn.take();
         contain(|| drop(turn));
-        let _ = self.count.off();
+        self.round.left.off();
     }
 }
 
-/// Hands a share of `turn` for each of `indices` to `deliver`, runs `here`, and returns when all shares
-/// are gone. What `here` gave, or its panic, comes back.
+/// Hands a share of `turn` for each of `indices` to `deliver`, runs `here`, and returns when all shares are gone: `wait` returns
+/// when the latch is set. What `here` gave, or its panic, comes back.
 pub(in crate::thread) fn round<R>(
-    worker: &Worker,
+    waiter: &WakeHandle,
     turn: &Arc<dyn Turn + '_>,
     indices: &[usize],
     deliver: impl FnOnce(Vec<Share>),
     here: impl FnOnce() -> R,
+    wait: impl FnOnce(&Latch),
 ) -> Result<R, Carried> {
-    let count = Arc::new(Count {
-        left: AtomicUsize::new(indices.len() + 1),
-        latch: Latch::new(),
-        owner: Arc::clone(worker.slot()),
+    let round = Arc::new(Round {
+        left: Countdown::new(indices.len() + 1, waiter.clone()),
         lineage: Lineage::current(),
     });
     let share = |&index| {
@@ -115,7 +98,7 @@ pub(in crate::thread) fn round<R>(
         Share {
             turn: Some(turn),
             index,
-            count: Arc::clone(&count),
+            round: Arc::clone(&round),
         }
     };
     let shares = indices.iter().map(share).collect();
@@ -124,9 +107,9 @@ pub(in crate::thread) fn round<R>(
         deliver(shares);
         here()
     });
-    if !count.off() {
-        let latch = &count.latch;
-        worker.wait(|| latch.is_set(), || latch.park(), || false);
+    if !round.left.off() {
+        wait(round.left.latch());
+        assert!(round.left.latch().is_set(), "P31: a share is left");
     }
     result
 }

@@ -1,59 +1,31 @@
-//! The halves that one worker's joins have on offer: a split deque.
+//! The halves that one worker's joins have on offer: a deque whose two ends are in one word.
 //!
-//! **Job.** A join pushes its second half, runs the first, and pops; thieves take the
-//! oldest half meanwhile. The owner pushes and pops at every join, thieves come
-//! seldom: so the newest entries are *private*, and the owner touches them with
-//! plain loads and stores; only moving the border between private and public costs an atomic
-//! operation.
+//! A join pushes its second half, runs the first, and pops; thieves take the oldest half meanwhile.
+//! `tail` and `head` are the halves of one 64-bit word: what is below `tail` has been stolen. A copy of `head` and the room in the
+//! buffer are the owner's alone. There is a picture in `docs/SCHEDULER.md`, with the reason why each entry goes to one thread.
 //!
-//! ```text
-//!   slots   0      tail          split            head
-//!           ├───────┼──────────────┼────────────────┤
-//!            stolen     public          private
-//!            ──▶ thieves move      ◀─▶ the owner moves split and head
-//!            tail by one
-//! ```
-//!
-//! **State.** `tail` and `split` are the halves of one 64-bit word, changed by one
-//! compare-and-exchange (or one add); `head`, a copy of `split` and the room in
-//! the buffer are the owner's alone.
-//!
-//! **Protocol.** 1. *Push*: write the slot at `head`, advance `head`. 2. *Publish*: add to
-//! `split` (release). 3. *Steal*: read the word; if `tail < split`, exchange it for one with
-//! `tail + 1` (acquire), and only then load the buffer and read the slot. 4. *Pop* of the entry at
-//! `head - 1`: if it is not below `split`, it is private, read it. Else *reclaim*: if `tail` is
-//! past it, it has been stolen, and so have all older ones: reset the word to empty at this place. If
-//! not, exchange the word for one whose `split` is its place: this entry is private again, the older
-//! ones stay public. 5. *Grow*, when the buffer is full: copy all
+//! **Protocol.** 1. *Push*: write the slot at `head`; 2. add one to `head` (release). 3. *Steal*: read the word; if `tail < head`,
+//! exchange it for one with `tail + 1` (acquire), and only then load the buffer and read the slot. 4. *Pop* of the entry at
+//! `head - 1`: if `tail` is past it, it has been stolen, and so have all older ones: reset the word to empty at this place. If
+//! not, exchange the word for one whose `head` is its place, and read the slot. 5. *Grow*, when the buffer is full: copy all
 //! slots into one twice as long, store its address (release), keep the old one.
 //!
 //! - **P21** Entry *i* lies in slot *i* and belongs to the join that is *i* deep among those of this
 //!   worker that are on offer. Each push is followed by exactly one pop, in nested order.
-//! - **P22** `tail <= split <= head` whenever the owner is in none of its methods, and the owner's copy
-//!   equals the word's `split`.
+//! - **P22** `tail <= head <= room` whenever the owner is in none of its methods, and the owner's copy equals the word's `head`.
 //! - **P23** Who moves `tail` past *i*, or pops *i* without meeting that, has the one right to
-//!   read slot *i*. Nobody writes slot *i* of any buffer before that read: an owner whose entry was stolen
-//!   pushes nothing until it has heard from the thief, be it that the join has ended (the latch), be it that
-//!   the thief has begun it (`StackJob::thief`, which is what lets the owner help meanwhile).
+//!   read slot *i*. The slot is not written again before that read: an owner whose entry was stolen
+//!   pushes nothing until it has heard from the thief: the join has ended (the latch), or has begun (`StackJob::thief`).
 //! - **P24** A buffer is freed with the deque, not before; slot *i* of an old one is never written
 //!   again, so a thief that loads an old address reads the same entry.
 //!
-//! **Why no fence.** Chase and Lev's deque needs a full fence in every pop, between its
-//! store of the bottom and its load of the top: owner and thief decide by two words who has the last
-//! entry. Here they decide by one word, and only when it is about a public entry.
-//!
-//! **Why a stale word does no harm (ABA).** `tail` goes back when the owner resets it. A thief that read
-//! the word before, and exchanges it after it has come to the same value again, gets what *now* lies
-//! in the slot, because it reads the slot after the exchange; and that is on offer now.
+//! **A stale word does no harm (ABA)**: a thief
+//! that read the word before the owner reset it, and exchanges it after it has come to the same value again, reads the slot
+//! after the exchange, and gets what is on offer now.
 //!
 //! Rejected: `crossbeam-deque` (the fence in each pop; an epoch for each steal; undefined behaviour by
-//! its own account under Miri); a fixed capacity (whatever is deeper would be run by its owner, and
-//! the deepest may be the longest).
-//!
-//! Sources: van Dijk & van de Pol, *Lace: non-blocking split deque for work-stealing* (2014), for the
-//! split and the halving; Rito & Paulino, *Scheduling computations with provably low synchronization
-//! overheads* (2022), for why it pays. Lace takes back half of what is public at once, and publishes when a thief
-//! asks; here a half that is on offer stays so, because who is inside a long half answers nobody.
+//! its own account under Miri); a private part that thieves do not see, as in Lace (an owner
+//! inside a long half publishes nothing); a fixed capacity.
 //!
 //! Tests: the loom models in `checks/tests/deque.rs`; below; `tests/thread/pool.rs` as a whole.
 #![allow(unsafe_code)]
@@ -78,15 +50,15 @@ const ROOM: u32 = 256;
 #[cfg(loom)]
 const ROOM: u32 = 2;
 
-fn pack(tail: u32, split: u32) -> u64 {
-    u64::from(tail) * TAIL + u64::from(split)
+fn pack(tail: u32, head: u32) -> u64 {
+    u64::from(tail) * TAIL + u64::from(head)
 }
 
 fn tail(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
-fn split(word: u64) -> u32 {
+fn head(word: u64) -> u32 {
     word as u32
 }
 
@@ -125,7 +97,6 @@ unsafe fn nth<'a, T>(slots: *const Slot<T>, at: u32) -> &'a Slot<T> {
 pub(in crate::thread) struct Owner<T> {
     shared: Arc<Shared<T>>,
     head: Cell<u32>,
-    split: Cell<u32>,
     room: Cell<u32>,
     slots: Cell<*const Slot<T>>,
 }
@@ -150,7 +121,6 @@ pub(in crate::thread) fn new<T: Send>() -> (Owner<T>, Thief<T>) {
     let owner = Owner {
         shared,
         head: Cell::new(0),
-        split: Cell::new(0),
         room: Cell::new(ROOM),
         slots: Cell::new(start),
     };
@@ -166,7 +136,7 @@ impl<T> Owner<T> {
         unsafe { nth(self.slots.get(), at) }
     }
 
-    /// Adds the newest entry: private.
+    /// Adds the newest entry.
     #[inline]
     pub(in crate::thread) fn push(&self, entry: T) {
         let at = self.head.get();
@@ -175,9 +145,15 @@ impl<T> Owner<T> {
         }
         // SAFETY: P22: `at` is at most `room`, and if it was that, there is more room now.
         let slot = unsafe { self.slot(at) };
-        // SAFETY: P23: slot `at` belongs to nobody: it is past the newest entry.
+        // SAFETY: P23: slot `at` belongs to this thread: it is past the newest entry.
         slot.with_mut(|slot| unsafe { slot.cast::<T>().write(entry) });
         self.head.set(at + 1);
+        // Release: the entry; pairs with `steal`.
+        #[cfg(loom)]
+        let order = fault::order_of_push();
+        #[cfg(not(loom))]
+        let order = Ordering::AcqRel;
+        self.shared.word.fetch_add(1, order);
     }
 
     /// Takes the newest entry back; `None`: it has been stolen (or there was none). Once for each push (P21).
@@ -185,78 +161,48 @@ impl<T> Owner<T> {
     pub(in crate::thread) fn pop(&self) -> Option<T> {
         let at = self.head.get().checked_sub(1)?;
         self.head.set(at);
-        if at < self.split.get() && !self.reclaim(at) {
+        if !self.reclaim(at) {
             return None;
         }
         // SAFETY: P22: it is below what `head` was, which is at most `room`.
         let slot = unsafe { self.slot(at) };
-        // SAFETY: P23: private, so only we read it; it was written by the push that this pop answers.
+        // SAFETY: P23: no longer on offer, so only we read it; it was written by the push that this pop answers.
         Some(slot.with(|slot| unsafe { slot.cast::<T>().read() }))
     }
 
-    /// Makes a public entry private again. False: it has been stolen.
+    /// Takes the newest entry off the offer. False: it has been stolen.
     #[inline(never)]
     fn reclaim(&self, at: u32) -> bool {
         let mut word = self.shared.word.load(Ordering::Relaxed);
         loop {
             let old = tail(word);
             if old > at {
-                // Nobody can move the tail of an empty public part, so a store will do.
+                // No thief can move the tail of an empty deque, so a store will do.
                 self.shared.word.store(pack(at, at), Ordering::Release);
-                self.split.set(at);
                 return false;
             }
             #[cfg(loom)]
             if fault::reclaims_blindly() {
                 self.shared.word.store(pack(old, at), Ordering::Release);
-                self.split.set(at);
                 return true;
             }
-            // The older ones stay public: the owner may be busy for long from now on.
             match self.shared.word.compare_exchange_weak(
                 word,
                 pack(old, at),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => {
-                    self.split.set(at);
-                    return true;
-                }
+                Ok(_) => return true,
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Makes all entries public. False: they are already.
-    pub(in crate::thread) fn publish(&self) -> bool {
-        let private = self.head.get() - self.split.get();
-        if private > 0 {
-            // Release: the entries; pairs with `steal`.
-            #[cfg(loom)]
-            let order = fault::order_of_publish();
-            #[cfg(not(loom))]
-            let order = Ordering::AcqRel;
-            self.shared.word.fetch_add(u64::from(private), order);
-            self.split.set(self.head.get());
-        }
-        private > 0
-    }
-
-    /// How many entries have not been stolen.
-    #[inline]
-    pub(in crate::thread) fn len(&self) -> u32 {
-        self.head
-            .get()
-            .saturating_sub(tail(self.shared.word.load(Ordering::Relaxed)))
-    }
-
     /// How many entries are on offer (a thief may be about to take some).
     #[inline]
-    pub(in crate::thread) fn public(&self) -> u32 {
-        self.split
-            .get()
-            .saturating_sub(tail(self.shared.word.load(Ordering::Relaxed)))
+    pub(in crate::thread) fn len(&self) -> u32 {
+        let word = self.shared.word.load(Ordering::Relaxed);
+        self.head.get().saturating_sub(tail(word))
     }
 
     #[cold]
@@ -283,11 +229,11 @@ impl<T> Owner<T> {
 }
 
 impl<T> Thief<T> {
-    /// Takes the oldest public entry.
+    /// Takes the oldest entry.
     pub(in crate::thread) fn steal(&self) -> Option<T> {
         let mut word = self.0.word.load(Ordering::Relaxed);
-        while tail(word) < split(word) {
-            // Acquire: pairs with `publish`.
+        while tail(word) < head(word) {
+            // Acquire: pairs with `push`.
             match self.0.word.compare_exchange_weak(
                 word,
                 word + TAIL,
@@ -297,7 +243,7 @@ impl<T> Thief<T> {
                 Ok(_) => {
                     let slots = self.0.slots.load(Ordering::Acquire);
                     // SAFETY: P24: the buffer lives as long as `self`, and it was at least this long
-                    // when the entry was published.
+                    // when the entry was pushed.
                     let slot = unsafe { nth(slots, tail(word)) };
                     // SAFETY: P23: we have moved the tail past it.
                     return Some(slot.with(|slot| unsafe { slot.cast::<T>().read() }));
@@ -308,11 +254,11 @@ impl<T> Thief<T> {
         None
     }
 
-    /// Nothing is public.
+    /// Nothing is on offer.
     #[inline]
     pub(in crate::thread) fn is_empty(&self) -> bool {
         let word = self.0.word.load(Ordering::Relaxed);
-        tail(word) >= split(word)
+        tail(word) >= head(word)
     }
 }
 
@@ -324,12 +270,12 @@ pub(in crate::thread) mod fault {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     /// Step 2 releases nothing.
-    pub(in crate::thread) static RELAXED_PUBLISH: AtomicBool = AtomicBool::new(false);
+    pub(in crate::thread) static RELAXED_PUSH: AtomicBool = AtomicBool::new(false);
     /// Step 4 stores where it must exchange.
     pub(in crate::thread) static BLIND_RECLAIM: AtomicBool = AtomicBool::new(false);
 
-    pub(super) fn order_of_publish() -> Ordering {
-        if RELAXED_PUBLISH.load(SeqCst) {
+    pub(super) fn order_of_push() -> Ordering {
+        if RELAXED_PUSH.load(SeqCst) {
             Ordering::Relaxed
         } else {
             Ordering::AcqRel
@@ -352,18 +298,16 @@ mod tests {
         for entry in 0..6 {
             owner.push(entry);
         }
-        assert_eq!((thief.steal(), owner.public()), (None, 0));
-        owner.publish();
         assert_eq!((thief.steal(), thief.steal()), (Some(0), Some(1)));
-        assert_eq!(owner.public(), 4);
+        assert_eq!(owner.len(), 4);
         // What is older than what is taken back stays on offer.
         assert_eq!(owner.pop(), Some(5));
-        assert_eq!(owner.public(), 3);
+        assert_eq!(owner.len(), 3);
         assert_eq!(owner.pop(), Some(4));
         assert_eq!(thief.steal(), Some(2));
         assert_eq!(owner.pop(), Some(3));
         assert_eq!((owner.pop(), owner.pop(), owner.pop()), (None, None, None));
-        assert_eq!(owner.public(), 0);
+        assert_eq!(owner.len(), 0);
         assert!(thief.is_empty());
         owner.push(7);
         assert_eq!(owner.pop(), Some(7));
@@ -376,7 +320,6 @@ mod tests {
         for entry in 0..deep {
             owner.push(entry);
             if entry % 3 == 0 {
-                owner.publish();
                 assert_eq!(thief.steal(), Some(entry / 3));
             }
         }
@@ -413,9 +356,6 @@ mod tests {
             for round in 0..rounds {
                 for entry in 0..DEPTH {
                     owner.push(round * DEPTH + entry);
-                    if entry % 7 == round % 7 {
-                        owner.publish();
-                    }
                 }
                 for at in (0..DEPTH).rev() {
                     match owner.pop() {

@@ -1,11 +1,11 @@
-//! How many parts of a scope have not ended, and the wait for the last.
+//! How many parts of some work have not ended, and the wait for the last.
 //!
-//! **Protocol.** 1. It begins at one, for the body. 2. Who adds a part counts it *before* anybody else
-//! can see it, and is counted itself, so the count cannot be zero then. 3. Who has ended a part, and dropped all
-//! that it borrowed, counts it off; the last one sets the latch, and says whether the waiter is to be woken.
-//! 4. The body counts itself off and waits for the latch, unless it was the last.
+//! **Protocol.** 1. It begins with a count, of which one is the waiter's own. 2. A thread that adds a part counts it *before*
+//! others can see it, and is counted itself, so the count cannot be zero then. 3. A thread that has ended a part, and dropped all
+//! that it borrowed, counts it off; the last one sets the latch, and wakes the waiter if that is parked.
+//! 4. The waiter counts itself off and waits for the latch, unless it was the last.
 //!
-//! - **P33** What was done before any part was counted off is visible to whoever was the last, and to the waiter
+//! - **P33** What was done before any part was counted off is visible to the thread that was the last, and to the waiter
 //!   that has seen the latch (P4): each subtraction releases what its thread did, and the last acquires from
 //!   all of them.
 //!
@@ -14,20 +14,22 @@
 //! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (scopes).
 
 use super::latch::Latch;
+use super::wake::WakeHandle;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
-#[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Countdown {
     count: AtomicUsize,
     latch: Latch,
+    waiter: WakeHandle,
 }
 
-impl Tally {
-    /// One, for the body.
-    pub(super) fn new() -> Self {
+impl Countdown {
+    /// So many parts, one of them the waiter's own.
+    pub(super) fn new(parts: usize, waiter: WakeHandle) -> Self {
         Self {
-            count: AtomicUsize::new(1),
+            count: AtomicUsize::new(parts),
             latch: Latch::new(),
+            waiter,
         }
     }
 
@@ -38,38 +40,29 @@ impl Tally {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less.
-    #[must_use]
-    pub(super) fn off(&self) -> Off {
-        // Release: what was done before is visible to who is the last; Acquire: for the last (P33).
+    /// One less. True: it was the last.
+    pub(super) fn off(&self) -> bool {
+        // Release: what was done before is visible to the last; Acquire: for the last (P33).
         #[cfg(not(loom))]
         let order = Ordering::AcqRel;
         #[cfg(loom)]
         let order = fault::order();
-        if self.count.fetch_sub(1, order) != 1 {
-            Off::More
-        } else if self.latch.set() {
-            Off::LastWakeWaiter
-        } else {
-            Off::Last
+        let last = self.count.fetch_sub(1, order) == 1;
+        if last && self.latch.set() {
+            self.waiter.wake();
         }
+        last
     }
 
-    /// For the waiter.
+    /// For the waiter; set by the last.
     pub(super) fn latch(&self) -> &Latch {
         &self.latch
     }
-}
 
-/// What [`Tally::off`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Off {
-    /// Others have not ended.
-    More,
-    /// That was the last; nobody waits yet.
-    Last,
-    /// That was the last, and the waiter is parked: wake it.
-    LastWakeWaiter,
+    /// Has the waiter look again at what it waits for.
+    pub(super) fn stir(&self) {
+        self.waiter.wake();
+    }
 }
 
 /// A fault to inject, so that the models can be seen to catch it.

@@ -1,0 +1,83 @@
+//! What a builder has decided, and what is decided where it has not.
+//!
+//! A variable of the environment that is no number from 1 to 4,096 is ignored: a typing error in
+//! somebody's environment must neither stop the program nor start a million threads.
+//!
+//! Tests: `tests/thread/pool.rs` (names, hooks, width).
+
+use std::io;
+
+use crate::sys::processors;
+use crate::task;
+
+pub(super) type Hook = Box<dyn Fn(usize) + Send + Sync>;
+
+pub(super) struct Config {
+    pub(super) threads: usize,
+    pub(super) name: String,
+    pub(super) stack_size: Option<usize>,
+    pub(super) on_start: Option<Hook>,
+    pub(super) on_exit: Option<Hook>,
+    pub(super) unobserved: Option<task::Hook>,
+    pub(super) caller_helps: bool,
+}
+
+/// What a main thread usually has: recursion that fits there should fit here. Only what is
+/// used of it takes memory.
+const STACK: usize = 8 << 20;
+
+/// With less, a thread might not even get as far as the user's code.
+const LEAST_STACK: usize = 64 << 10;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            name: "trefoil".to_owned(),
+            stack_size: None,
+            on_start: None,
+            on_exit: None,
+            unobserved: None,
+            caller_helps: true,
+        }
+    }
+}
+
+impl Config {
+    /// How much stack a worker has.
+    pub(super) fn stack_bytes(&self) -> usize {
+        let asked = || std::env::var("RUST_MIN_STACK").ok()?.parse().ok();
+        let bytes = self.stack_size.or_else(asked).unwrap_or(STACK);
+        bytes.max(LEAST_STACK)
+    }
+}
+
+/// The widest pool; the sleep protocol counts threads in fields of 20 bits.
+const MOST: usize = 1 << 15;
+
+/// A larger number in the environment is taken for a typing error, as the machine that has so many
+/// processors is not built yet.
+const MOST_ASKED: usize = 1 << 12;
+
+/// How many workers a pool gets that was told `threads`.
+pub(super) fn width_of(threads: usize) -> io::Result<usize> {
+    match threads {
+        0 => Ok(width(processors::logical)),
+        1..=MOST => Ok(threads),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{threads} threads: a pool has at most {MOST}"),
+        )),
+    }
+}
+
+/// How many workers a pool gets that is not told: what the environment says, else the `processors`.
+pub(super) fn width(processors: fn() -> usize) -> usize {
+    let asked = std::env::var("TREFOIL_THREADS")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    match asked {
+        Some(threads @ 1..=MOST_ASKED) => threads,
+        _ => processors().min(MOST),
+    }
+}

@@ -1,0 +1,168 @@
+//! The ways into a pool: a place in it for the calling thread.
+//!
+//! **Job.** A worker of the pool is in it already. A thread from outside that calls `join`, `map` or `scope` works along as a
+//! *guest*: it gets a [`Worker`] with a seat, that is, with deques that others can steal from, for as long as it takes
+//! part. Seats go back to the pool, for the next guest.
+//!
+//! **A task is inside of its pool, whoever runs it.** A thread that waits for a spawned closure may claim and run it, though it is no
+//! worker of the pool, or is a guest of another pool just then; yet in the closure `trefoil::join` and
+//! its siblings shall use the pool that it was spawned on, and not the global one. So it becomes a guest for as long as that runs.
+//! The task has its pool's tag; where that is not the tag of the thread's home, or the thread is inside of
+//! another pool than its home, the stem hands what it has claimed to [`as_guest`]. A pool that is not found by its tag
+//! has ended, or is a parent process's: the closure is called as it is.
+//!
+//! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share); a seat that each thread keeps
+//! (what it saved, a lock that is seldom contended, was not to be measured).
+//!
+//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/siege.rs`,
+//! `tests/thread/within.rs`.
+
+use std::sync::Arc;
+
+use super::join::raw_job;
+use super::queue::{Mode, Work};
+use super::raw::current;
+use super::registry::Registry;
+use super::worker::Worker;
+use crate::record::{self, Part};
+
+/// A guest's place, given back when the guest leaves, also by unwinding.
+struct Lease(Option<Worker>);
+
+impl Lease {
+    fn new(registry: &Arc<Registry>) -> Self {
+        let seat = registry.take_guest_seat();
+        Self(Some(Worker::new(Arc::clone(registry), seat)))
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&Worker) -> R) -> R {
+        match &self.0 {
+            Some(worker) => current::inside(worker, || f(worker)),
+            None => unreachable!("a lease has its worker until it is dropped"),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(worker) = self.0.take() {
+            let (registry, seat) = worker.into_parts();
+            registry.put_guest_seat(seat);
+        }
+    }
+}
+
+/// Calls `run` inside of the pool with this tag. See [`context::set_guest`](crate::task::context::set_guest).
+pub(super) fn as_guest(tag: u32, run: &mut dyn FnMut()) {
+    match Registry::by_tag(tag) {
+        Some(registry) => {
+            let _helping = registry.wake_policy.guest();
+            registry.seated(|_| run());
+        }
+        None => run(),
+    }
+}
+
+impl Registry {
+    /// This thread is a worker of this pool.
+    pub(super) fn is_home(self: &Arc<Self>) -> bool {
+        current::with_home(|home| home.is_some_and(|home| self.is(home.registry())))
+    }
+
+    /// Queues work: in this thread's own deque if it is a worker of this pool, so
+    /// that it is warm; else in the injector. A pool that has been shut down
+    /// gives it back.
+    pub(super) fn submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        current::with_home(|home| match home {
+            Some(home) if self.is(home.registry()) && !home.is_in_hook() => {
+                match self.injector.mode() {
+                    Mode::Open | Mode::Draining => {
+                        home.push_task(work);
+                        Ok(())
+                    }
+                    Mode::Cancelling | Mode::Closed => Err(work),
+                }
+            }
+            _ => self.inject(work),
+        })
+    }
+
+    /// Runs `f` with this thread's place in the pool: its own if it is a worker
+    /// or already a guest, else one lent for as long as `f` runs.
+    #[inline]
+    pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
+        self.seated_or(f, |f| Lease::new(self).with(f))
+    }
+
+    #[inline]
+    fn seated_or<F, R>(self: &Arc<Self>, f: F, as_guest: impl FnOnce(F) -> R) -> R
+    where
+        F: FnOnce(&Worker) -> R,
+    {
+        current::with(|worker| match worker {
+            Some(worker) if self.is(worker.registry()) => f(worker),
+            _ => current::with_home(|home| match home {
+                Some(home) if self.is(home.registry()) => current::inside(home, || f(home)),
+                _ => as_guest(f),
+            }),
+        })
+    }
+
+    /// Runs `f` on one of the pool's threads, or here if this is one, or if the
+    /// pool has been shut down.
+    pub(super) fn on_worker<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
+        if self.is_home() || self.injector.mode() != Mode::Open {
+            return self.seated(f);
+        }
+        let (mut f, mut result) = (Some(f), None);
+        let mut run = || result = current::with(|worker| Some(f.take()?(worker?)));
+        let lent = Lease::new(self).with(|waiter| {
+            raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| match self
+                .inject(Work::Job(job))
+            {
+                Err(Work::Job(job)) => Some(job),
+                _ => {
+                    waiter.wait_for(lent.latch());
+                    None
+                }
+            })
+        });
+        match lent {
+            Some(Err(panic)) => panic.resume(),
+            Some(Ok(())) => {}
+            None => run_here(self, &mut run),
+        }
+        result.unwrap_or_else(|| unreachable!("it has been run"))
+    }
+
+    /// Runs `f` with a place to wait in: this thread's own, if it is a `counted` worker.
+    pub(super) fn with_waiter<R>(
+        self: &Arc<Self>,
+        counted: bool,
+        f: impl FnOnce(&Worker) -> R,
+    ) -> R {
+        match counted {
+            true => self.seated(f),
+            false => Lease::new(self).with(f),
+        }
+    }
+
+    /// Runs a region: here with the others' help, unless the pool wants its work
+    /// to run on its own threads only.
+    #[inline]
+    pub(super) fn region<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
+        if !self.config.caller_helps {
+            return self.on_worker(f);
+        }
+        self.seated_or(f, |f| {
+            let _helping = self.wake_policy.guest();
+            let _noted = record::part(Part::Region);
+            Lease::new(self).with(f)
+        })
+    }
+}
+
+/// The pool has been shut down meanwhile.
+fn run_here(registry: &Arc<Registry>, run: &mut dyn FnMut()) {
+    registry.seated(|_| run());
+}

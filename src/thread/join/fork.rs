@@ -1,0 +1,195 @@
+//! A join whose second half is offered to the other workers.
+//!
+//! **Job.** Between a join and the deque stands the policy. Which joins are offered at all is decided in `policy.rs`. What is
+//! offered is public at once, whatever is known of its length: its owner may be inside a long half the next moment, and out
+//! of reach for as long as that takes, whereas a half that is not stolen costs two atomic operations on a line of its owner's.
+//!
+//! A half that is offered while threads sleep and none searches wakes one of them, unless that has proved
+//! not to be worth it (`wake_policy.rs`); then the thread that polls finds it.
+//!
+//! Rejected: to keep halves private while joins are tiny (the first long one after them strands all that
+//! its owner has on offer); to publish only when asked by a thief (an owner inside a long half does not hear it).
+//!
+//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `checks/tests/deque.rs`.
+
+use std::sync::Arc;
+
+use super::raw_job::{JobRef, lend};
+use crate::task::panic::{Carried, carry, contain};
+use crate::thread::raw::current;
+use crate::thread::registry::Registry;
+use crate::thread::sleep::Need;
+use crate::thread::worker::Worker;
+
+impl Worker {
+    /// The window for joins that are run in turn is shut. True: it has been opened
+    /// again, and this join is in it.
+    pub(in crate::thread) fn look(&self) -> bool {
+        // A guest that may not run the pool's work opens no window.
+        self.may_run()
+            && self
+                .policy()
+                .look(self.jobs().len(), self.registry().takers())
+    }
+
+    /// Offers the second half of a join, and wakes a thread for it, if there is one to wake.
+    #[inline]
+    fn push_job(&self, job: JobRef) {
+        self.jobs().push(job);
+        match self.registry().sleep.publish_hint() {
+            Need::Worker if self.registry().takers() == 0 => {}
+            need => self.registry().recruit(need),
+        }
+    }
+
+    /// Nothing of what this worker offered is left to steal, and a thread is
+    /// looking for work.
+    #[inline]
+    pub(in crate::thread) fn wanted(&self) -> bool {
+        self.registry().takers() > 0 && self.jobs().len() == 0
+    }
+}
+
+/// This thread's window for joins in turn is used up. True: it has a new one, and this join is
+/// in it. `pool`: the address of the one that it must be in, or 0.
+#[cold]
+#[inline(never)]
+pub(in crate::thread) fn look(pool: usize) -> bool {
+    current::with(|worker| match worker {
+        Some(worker) if pool == 0 || worker.registry().address() == pool => worker.look(),
+        _ => false,
+    })
+}
+
+/// In which pool a join is.
+#[derive(Clone, Copy)]
+pub(in crate::thread) enum Place<'a> {
+    In(&'a Arc<Registry>),
+    /// The one that this thread is inside of, or else this one.
+    Here(fn() -> &'static Arc<Registry>),
+}
+
+/// A join whose second half is offered to others.
+///
+/// What is generic ends here: the closures are handed on as objects, so that the compiler sees in
+/// `join` little more than two calls, and has no reason not to inline them.
+#[cold]
+#[inline(never)]
+pub(in crate::thread) fn join_offered<A, B, RA, RB>(place: Place<'_>, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    let (mut a, mut b) = (Some(a), Some(b));
+    let (mut first, mut second) = (None, None);
+    let mut run = || first = a.take().map(|a| a());
+    let mut lent = || second = b.take().map(|b| b());
+    let offered = offer_in(place, &mut run, &mut lent);
+    finish(offered, &mut first, &mut second);
+    if let Some(b) = b {
+        second = Some(b());
+    }
+    both(first, second)
+}
+
+type Half<'a> = &'a mut (dyn FnMut() + Send);
+
+/// As [`offer`], as a guest if need be.
+fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Carried> {
+    current::with(|worker| {
+        let registry = match (place, worker) {
+            (Place::In(registry), _) => registry,
+            (Place::Here(_), Some(worker)) => worker.registry(),
+            (Place::Here(global), None) => global(),
+        };
+        match worker {
+            Some(worker) if worker.may_run() && registry.is(worker.registry()) => {
+                offer(worker, a, b)
+            }
+            _ => registry.region(|worker| match offer(worker, a, &mut *b) {
+                Ok(false) => carry(b).map(|()| true),
+                offered => offered,
+            }),
+        }
+    })
+}
+
+/// Calls `a` here, and `b` here or on another thread. False: `b` has not been called: the caller calls it, from its own frame, so that
+/// what recurses in second halves needs no more stack than its own. A panic of `a`, or else of `b`, comes back after both have ended.
+pub(in crate::thread) fn offer(
+    worker: &Worker,
+    a: &mut dyn FnMut(),
+    b: &mut (dyn FnMut() + Send),
+) -> Result<bool, Carried> {
+    let mut first = Ok(());
+    let second = lend(&worker.slot().wake_handle, &mut *b, |reference, job| {
+        worker.push_job(reference);
+        first = carry(a);
+        // P6: the newest in the deque is this job's reference, or it is stolen.
+        let back = worker.jobs().pop();
+        worker.policy().came_back(back.is_none());
+        if back.is_none() {
+            worker.wait_for_thief(job);
+            // What was run meanwhile says nothing about what follows.
+            worker.policy().reset();
+        }
+        back
+    });
+    match (first, second) {
+        (Ok(()), None) => Ok(false),
+        (Ok(()), Some(second)) => second.map(|()| true),
+        (Err(panic), second) => {
+            let second = second.unwrap_or_else(|| carry(b));
+            contain(|| drop(second));
+            Err(panic)
+        }
+    }
+}
+
+/// Runs `a` here and `b` here or elsewhere; returns when both have ended. A
+/// panic of `a`, or else of `b`, is resumed. Each half is told on which worker
+/// it runs, and the second whether it has been stolen.
+#[inline(never)]
+pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce(&Worker) -> RA,
+    B: FnOnce(&Worker, bool) -> RB + Send,
+    RB: Send,
+{
+    let (mut a, mut b) = (Some(a), Some(b));
+    let (mut first, mut second) = (None, None);
+    let mut run = || first = a.take().map(|a| a(worker));
+    let mut lent = || {
+        // A thief runs it inside of the pool.
+        second = current::with(|thief| Some(b.take()?(thief?, true)));
+    };
+    let offered = offer(worker, &mut run, &mut lent);
+    finish(offered, &mut first, &mut second);
+    if let Some(b) = b {
+        second = Some(b(worker, false));
+    }
+    both(first, second)
+}
+
+/// Goes on with the panic of a half, after what either has returned has been dropped.
+pub(in crate::thread) fn finish<RA, RB>(
+    offered: Result<bool, Carried>,
+    first: &mut Option<RA>,
+    second: &mut Option<RB>,
+) {
+    if let Err(panic) = offered {
+        contain(|| drop(first.take()));
+        contain(|| drop(second.take()));
+        panic.resume();
+    }
+}
+
+/// The results of a join whose halves have both been called.
+pub(in crate::thread) fn both<RA, RB>(first: Option<RA>, second: Option<RB>) -> (RA, RB) {
+    match (first, second) {
+        (Some(first), Some(second)) => (first, second),
+        _ => unreachable!("a join calls both halves"),
+    }
+}

@@ -1,0 +1,171 @@
+//! Which joins are offered to the other workers, and which are just two calls.
+//!
+//! **Job.** Offering the second half of a join costs some nanoseconds, even if no thread takes it.
+//! Where a join is as small as a node of a tree, that is more than the node. But if enough larger halves are on
+//! offer already, one more is of no use, so the join is *run in turn*: first one half, then the other, as a plain call.
+//!
+//! **Protocol.** Each thread has a count of joins that it may run in turn, its *window*. A join takes one from it.
+//! When it is used up, the worker *looks*:
+//! 1. How many threads of the pool have nothing to do? How many halves does this worker have on offer? One more than the
+//!    idle are wanted, and the width's logarithm even if none is idle. If there are fewer, the window stays
+//!    shut: this join is offered. A worker that has had to take back [`IN_VAIN`] halves in a row no longer believes that the
+//!    idle will come (a pool may be wider than its machine), until one is stolen.
+//! 2. How long ago did it look last? If that is less than [`SHORT`], the window is opened twice as wide as
+//!    the last one, up to [`LONGEST`]; if not, it stays shut.
+//!
+//! So a window is open only while joins are so small that all of it, together with what was
+//! not offered in it, is over in some microseconds; and if a join in it turns out to be long, then
+//! larger halves are on offer meanwhile. When one of those is taken back, or has been stolen, the window is shut, and what is left of
+//! it is saved until that half has been replaced.
+//!
+//! A worker begins every job, and every region that a thread outside brings, with its window shut: nothing
+//! is known about it yet.
+//!
+//! Rejected: a fixed share of the joins (chili runs 63 of 64 in turn: one long half among them is stranded); a
+//! clock read at each join (ten times what the join costs); offering only on a heartbeat (halves are
+//! stranded while their owner is inside a long one).
+//!
+//! Tests: `tests/thread/pool.rs` (the ladder of long halves); instructions per join in `benches/`.
+
+use std::cell::Cell;
+
+use crate::loom::per_thread;
+use crate::sys::ticks;
+
+/// A window that took less may be followed by a longer one.
+const SHORT: u64 = 10 * ticks::MICROSECOND;
+
+/// The longest window, in joins.
+const LONGEST: u32 = 64;
+
+/// After so many halves in a row that came back, no thief is expected.
+const IN_VAIN: u32 = 64;
+
+/// How many joins this thread may run in turn, and the address of the pool that this is about.
+struct Window {
+    left: Cell<u32>,
+    pool: Cell<usize>,
+}
+
+per_thread! {
+    static WINDOW: Window = Window { left: Cell::new(0), pool: Cell::new(0) };
+}
+
+/// One more join of whatever pool this thread is inside of may be run in turn.
+#[inline(always)]
+pub(in crate::thread) fn step() -> bool {
+    WINDOW.try_with(step_in).unwrap_or(false)
+}
+
+/// The same if that is the pool at `address`.
+#[inline(always)]
+pub(in crate::thread) fn step_of(address: usize) -> bool {
+    WINDOW
+        .try_with(|window| window.pool.get() == address && step_in(window))
+        .unwrap_or(false)
+}
+
+#[inline(always)]
+fn step_in(window: &Window) -> bool {
+    let left = window.left.get();
+    if left == 0 {
+        return false;
+    }
+    window.left.set(left - 1);
+    true
+}
+
+/// This thread is inside of the pool at `address` from now on, with its window shut; 0: of none.
+pub(in crate::thread) fn move_to(address: usize) {
+    let _ = WINDOW.try_with(|window| {
+        window.left.set(0);
+        window.pool.set(address);
+    });
+}
+
+/// Opens this thread's window for so many joins; returns how many were left in it.
+#[inline]
+fn open(joins: u32) -> u32 {
+    WINDOW
+        .try_with(|window| window.left.replace(joins))
+        .unwrap_or(0)
+}
+
+/// What one worker knows of its joins.
+#[derive(Debug)]
+pub(in crate::thread) struct Policy {
+    /// How many halves are kept on offer, also while no thread would take them: the oldest, which are the largest.
+    keep: u32,
+    /// How wide the last window was; 0: joins are long, or nothing is known of them.
+    window: Cell<u32>,
+    /// How much was left of it when it was shut early.
+    saved: Cell<u32>,
+    /// When the worker looked at the clock last.
+    looked: Cell<u64>,
+    /// How many halves in a row were taken back.
+    in_vain: Cell<u32>,
+}
+
+impl Policy {
+    /// For one of `width` workers.
+    pub(in crate::thread) fn new(width: usize) -> Self {
+        Self {
+            keep: width.max(1).ilog2(),
+            window: Cell::new(0),
+            saved: Cell::new(0),
+            looked: Cell::new(0),
+            in_vain: Cell::new(0),
+        }
+    }
+
+    /// Something new begins.
+    #[inline]
+    pub(in crate::thread) fn reset(&self) {
+        open(0);
+        self.window.set(0);
+        self.saved.set(0);
+    }
+
+    /// A half that was offered has been taken back, or stolen. There is one half less on offer: the next join may have to
+    /// replace it.
+    #[inline]
+    pub(in crate::thread) fn came_back(&self, stolen: bool) {
+        self.saved.set(open(0));
+        let in_vain = match stolen {
+            true => 0,
+            false => self.in_vain.get().saturating_add(1),
+        };
+        self.in_vain.set(in_vain);
+    }
+
+    /// The window is shut; `offered` halves lie in the deque, and `takers` threads have nothing to do.
+    /// True: it has been opened again, and this join is in it.
+    #[inline]
+    pub(in crate::thread) fn look(&self, offered: u32, takers: u32) -> bool {
+        let wanted = match takers {
+            0 => self.keep,
+            _ if self.in_vain.get() > IN_VAIN => self.keep,
+            takers => self.keep.max(takers + 1),
+        };
+        if offered < wanted {
+            return false;
+        }
+        let window = match self.saved.replace(0) {
+            0 => self.widen(),
+            saved => saved,
+        };
+        open(window.saturating_sub(1));
+        window > 0
+    }
+
+    fn widen(&self) -> u32 {
+        let now = ticks::now();
+        let short = now.saturating_sub(self.looked.replace(now)) < SHORT;
+        let window = match short {
+            true => (self.window.get() * 2).clamp(1, LONGEST),
+            false => 0,
+        };
+        self.window.set(window);
+        window
+    }
+}

@@ -1,0 +1,165 @@
+//! A closure on the stack of a thread that waits for it.
+//!
+//! **Job.** The second half of a join may run on another worker while the caller runs the first. Nothing is
+//! allocated: the closure and the latch are in the caller's frame, and the queue holds only a pointer to them.
+//!
+//! **Protocol.** 1. [`lend`] makes a [`StackJob`] and passes a [`JobRef`] to it on, which goes into a queue. 2. The thread that
+//! takes the reference from the queue, exactly one, calls the closure and sets the latch. 3. The caller either takes its
+//! own reference back, or waits for the latch; `lend` checks that it has done one of the two.
+//!
+//! - **P8** A `JobRef` is made once for a job and consumed once: by [`JobRef::run`], or by [`lend`], to which its owner gives
+//!   it back; the queues neither copy nor drop it without handing it on.
+//! - **P9** The frame that holds the job does not end before the reference has been given back, or the latch has been seen to be
+//!   set; except in a forked child, where no thread is that could run it.
+//! - **P10** Between the making of the reference and the end by P9, only the thread that consumes the reference touches
+//!   the closure and the panic.
+//! - **P11** The thread that sets the latch has before taken what it needs afterwards: its own handle to wake the owner with
+//!   (see P5).
+//! - **P25** The closure of a [`Second`] is there until it is taken, after which it is not dropped.
+//!
+//! Rejected: a job that is generic in its closure and result (each join would compile all of this anew, and the
+//! results need cells of their own; a closure can write its result into its caller's frame by itself).
+//!
+//! Tests: `tests/thread/pool.rs`, also under Miri (without its borrow model, which
+//! `crossbeam-epoch` violates).
+#![allow(unsafe_code)]
+
+use std::mem::{self, ManuallyDrop};
+use std::process::abort;
+
+use crate::loom::UnsafeCell;
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::sys::fork;
+use crate::task::context::{Lineage, inherit};
+use crate::task::panic::{self, Carried};
+use crate::thread::latch::Latch;
+use crate::thread::wake::WakeHandle;
+
+/// No thread has taken the job.
+const NONE: usize = usize::MAX;
+
+type Half<'a> = &'a mut (dyn FnMut() + Send);
+
+/// A closure lent to the pool; see the module.
+pub(in crate::thread) struct StackJob<'a> {
+    latch: Latch,
+    /// The slot of the thread that runs it, once one does; for leapfrogging.
+    thief: AtomicUsize,
+    owner: &'a WakeHandle,
+    /// The task that this is a part of.
+    lineage: Lineage,
+    half: UnsafeCell<Half<'a>>,
+    panic: UnsafeCell<Option<Carried>>,
+}
+
+/// The one reference to a [`StackJob`].
+pub(in crate::thread) struct JobRef(*const StackJob<'static>);
+
+// SAFETY: P8, P10: it gives the closure, which is `Send`, to the one thread that consumes it, and the panic back.
+unsafe impl Send for JobRef {}
+
+impl JobRef {
+    /// Runs the job on the worker in this slot. Never unwinds.
+    pub(in crate::thread) fn run(self, slot: usize) {
+        // SAFETY: P8, P9: the reference is consumed here for the first time, so the job is alive until its latch is set,
+        // which happens below, after the last use of this borrow.
+        let job = unsafe { &*self.0 };
+        // Release: pairs with `thief`.
+        job.thief.store(slot, Ordering::Release);
+        // P11: before the latch.
+        let owner = job.owner.clone();
+        let result = panic::carry(|| {
+            // SAFETY: P9: the owner waits, where it took the lineage, until the latch is set.
+            let _inherited = unsafe { inherit(job.lineage) };
+            // SAFETY: P10: this thread has consumed the reference, so no other touches the closure.
+            job.half.with_mut(|half| unsafe { (*half)() });
+        });
+        // SAFETY: P10: the owner looks at the panic only after the latch.
+        job.panic.with_mut(|panic| unsafe { *panic = result.err() });
+        if job.latch.set() {
+            owner.wake();
+        }
+    }
+}
+
+impl StackJob<'_> {
+    /// Set when the job has been run.
+    pub(in crate::thread) fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    /// The slot of the worker that has taken the job.
+    pub(in crate::thread) fn thief(&self) -> Option<usize> {
+        // Acquire: pairs with `run`. What the thief pushes it pushes after.
+        Some(self.thief.load(Ordering::Acquire)).filter(|&slot| slot != NONE)
+    }
+}
+
+/// Does not let the frame of a lent job unwind (P9).
+struct Frame(u32);
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if self.0 == fork::generation() {
+            abort();
+        }
+    }
+}
+
+/// Lends `half` to whoever takes the reference that `offer` is given. `offer` returns when it has the reference back, or,
+/// `None`, when the job's latch is set; it must not unwind. `None`: no thread has taken the job, and `half` has not been called.
+pub(in crate::thread) fn lend(
+    owner: &WakeHandle,
+    half: Half<'_>,
+    offer: impl FnOnce(JobRef, &StackJob<'_>) -> Option<JobRef>,
+) -> Option<Result<(), Carried>> {
+    let job = StackJob {
+        latch: Latch::new(),
+        thief: AtomicUsize::new(NONE),
+        owner,
+        lineage: Lineage::current(),
+        half: UnsafeCell::new(half),
+        panic: UnsafeCell::new(None),
+    };
+    let frame = Frame(fork::generation());
+    let back = offer(JobRef((&raw const job).cast()), &job);
+    let is_back = back.is_some_and(|back| std::ptr::eq(back.0, (&raw const job).cast()));
+    assert!(is_back || job.latch.is_set(), "P9: a job is lent still");
+    mem::forget(frame);
+    if is_back {
+        return None;
+    }
+    // SAFETY: P4, P10: the latch is set, so the thief is done with it, and what it wrote is visible.
+    let panic = job.panic.with_mut(|panic| unsafe { (*panic).take() });
+    Some(panic.map_or(Ok(()), Err))
+}
+
+/// The second half of a join that is run in turn: also while the first unwinds.
+struct Second<B: FnOnce() -> RB, RB>(ManuallyDrop<B>);
+
+impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
+    /// Only while the first half unwinds.
+    #[cold]
+    fn drop(&mut self) {
+        // SAFETY: P25: not taken, or this would have been forgotten.
+        let closure = unsafe { ManuallyDrop::take(&mut self.0) };
+        let second = panic::carry(closure);
+        panic::contain(|| drop(second));
+    }
+}
+
+/// A join that is not offered: runs `a` and then `b`. A panic of `a`, or else of `b`, is resumed after both. (An `Option`
+/// around the closure costs twenty instructions at each.)
+#[inline(always)]
+pub(in crate::thread) fn in_turn<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB,
+{
+    let second = Second(ManuallyDrop::new(b));
+    let first = a();
+    let mut second = ManuallyDrop::new(second);
+    // SAFETY: P25: taken once; `second` is never dropped.
+    let b = unsafe { ManuallyDrop::take(&mut second.0) };
+    (first, b())
+}

@@ -1,0 +1,340 @@
+//! What the threads of one pool share: queues, slots, sleepers, handles.
+//!
+//! **Job.** [`Registry`] puts work where it will be found, and wakes or starts a thread for it. Each thread holds a
+//! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there are, is in `threads.rs`;
+//! how they end in `shutdown.rs`.
+//!
+//! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
+//! So every way in goes through [`Registry::present`]: in a child it is a registry
+//! without threads that stands in for the lost one, as if the pool had been shut down: what is spawned is refused, what had
+//! been spawned has ended in `Closed`, a region runs in the caller. A wait that had begun for something that another
+//! thread was to do panics ([`Registry::insist`]).
+//!
+//! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::config::Config;
+use super::futures::Futures;
+use super::join::wake_policy::WakePolicy;
+use super::lending::Calls;
+use super::places::Threads;
+use super::queue::{Injector, Mode, Slots, Work};
+use super::raw::share::Share;
+use super::sleep::{Need, Recruit, STALL, Sleep, WakeReason};
+use super::slot::{Seat, Slot};
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sys::fork;
+use crate::task::context::GUESTS;
+
+/// A number for each pool. After a billion pools it may meet an older one:
+/// then a worker may run a task of another pool that it waits for itself.
+#[allow(clippy::disallowed_types)] // a counter that no protocol depends on
+fn next_tag() -> u32 {
+    // A counter: no protocol.
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    (NEXT.fetch_add(1, Ordering::Relaxed) & (GUESTS - 1)) | (1 << 31)
+}
+
+/// All pools that this process has made, by their tags.
+type All = Mutex<BTreeMap<u32, Weak<Registry>>>;
+
+fn all() -> &'static All {
+    static ALL: fork::PerProcess<All> = fork::PerProcess::new();
+    ALL.get_or_init(Mutex::default)
+}
+
+/// A guest's place is no place.
+pub(super) const NO_PLACE: usize = usize::MAX;
+
+/// Starts one more thread of a pool. False: the system has refused it.
+pub(super) type StartSpare = fn(&Arc<Registry>, WakeReason) -> bool;
+
+pub(super) struct Registry {
+    /// What marks this pool's tasks and workers as belonging together; not 0, and without [`GUESTS`].
+    pub(super) tag: u32,
+    /// The process that made it; see `fork.rs`.
+    born: u32,
+    pub(super) config: Config,
+    start_spare: StartSpare,
+    pub(super) sleep: Sleep<Arc<Slot>>,
+    pub(super) wake_policy: WakePolicy,
+    pub(super) calls: Calls,
+    pub(super) injector: Injector,
+    /// The futures that have not ended.
+    pub(super) futures: Futures,
+    slots: Mutex<Slots<Slot>>,
+    num_slots: AtomicUsize,
+    pub(super) threads: Threads,
+    /// How many shares of broadcasts lie in posts.
+    pub(super) posted: AtomicUsize,
+    /// Seats that outside threads have used.
+    guests: Mutex<Vec<Seat>>,
+    /// The system has given no thread for work that is queued.
+    refused: AtomicBool,
+}
+
+impl Registry {
+    /// Of a pool whose `config.threads` threads, are about to start.
+    pub(super) fn new(config: Config, start_spare: StartSpare) -> Arc<Self> {
+        let registry = Arc::new(Self {
+            sleep: Sleep::new(config.threads),
+            wake_policy: WakePolicy::default(),
+            calls: Calls::default(),
+            injector: Injector::new(),
+            futures: Futures::new(),
+            slots: Mutex::new(Arc::new([])),
+            num_slots: AtomicUsize::new(0),
+            threads: Threads::default(),
+            posted: AtomicUsize::new(0),
+            guests: Mutex::new(Vec::new()),
+            refused: AtomicBool::new(false),
+            tag: next_tag(),
+            born: fork::generation(),
+            config,
+            start_spare,
+        });
+        let weak = Arc::downgrade(&registry);
+        all().lock().insert(registry.tag, weak);
+        registry
+    }
+
+    /// The pool of this process that has this tag, if it has not ended.
+    pub(super) fn by_tag(tag: u32) -> Option<Arc<Self>> {
+        all().lock().get(&tag)?.upgrade()
+    }
+
+    /// A parent of this process made it: its threads are not here.
+    #[inline]
+    pub(super) fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
+    }
+
+    /// Called before a wait for what another thread of the pool is to do.
+    ///
+    /// # Panics
+    /// In a forked child there is none: it would wait for ever.
+    #[inline]
+    pub(super) fn insist(&self) {
+        assert!(
+            !self.is_foreign(),
+            "trefoil: a forked child waits for what a thread of its parent's runs; take such results before the fork, and make a pool of the child's own after it"
+        );
+    }
+
+    /// This registry, or if it is a parent's, the one without threads that stands in for all such.
+    pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
+        static BEREFT: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
+        if !self.is_foreign() {
+            return self;
+        }
+        BEREFT.get_or_init(|| {
+            let registry = Self::new(Config::default(), self.start_spare);
+            // It has no thread, but a region wants to know how wide it is.
+            let _none = registry.sleep.resize(1);
+            registry.injector.set_mode(Mode::Closed);
+            let _none = registry.sleep.wait_quiet(|| true, || ());
+            registry
+        })
+    }
+
+    /// The tag of a task that whoever waits for it may run: if the pool lets its callers help, they become
+    /// guests for it.
+    pub(super) fn claim_tag(&self) -> u32 {
+        let guests = if self.config.caller_helps { GUESTS } else { 0 };
+        self.tag | guests
+    }
+
+    // ---- slots -----------------------------------------------------------
+
+    pub(super) fn slots(&self) -> Slots<Slot> {
+        Arc::clone(&self.slots.lock())
+    }
+
+    /// Slots are only added: a worker whose copy is as long has them all.
+    #[inline]
+    pub(super) fn num_slots(&self) -> usize {
+        self.num_slots.load(Ordering::Acquire)
+    }
+
+    /// Seats with new slots, in these places.
+    pub(super) fn new_seats(&self, places: impl Iterator<Item = usize>) -> Vec<Seat> {
+        let mut slots = self.slots.lock();
+        let seats: Vec<Seat> = (slots.len()..)
+            .zip(places)
+            .map(|(number, index)| Seat::new(self.tag, number, index))
+            .collect();
+        let new = seats.iter().map(|seat| &seat.slot);
+        *slots = slots.iter().chain(new).cloned().collect();
+        self.num_slots.store(slots.len(), Ordering::Release);
+        seats
+    }
+
+    /// A seat for a guest, used before or new.
+    pub(super) fn take_guest_seat(&self) -> Seat {
+        let seat = self.guests.lock().pop();
+        let mut new = || self.new_seats(std::iter::once(NO_PLACE)).pop();
+        match seat.or_else(&mut new) {
+            Some(seat) => seat,
+            None => unreachable!("one was asked for"),
+        }
+    }
+
+    pub(super) fn put_guest_seat(&self, seat: Seat) {
+        if self.is_foreign() {
+            // The lock may be held for ever.
+            std::mem::forget(seat);
+        } else {
+            self.guests.lock().push(seat);
+        }
+    }
+
+    // ---- what is queued --------------------------------------------------
+
+    /// Something is queued that any worker may take.
+    pub(super) fn has_work(&self) -> bool {
+        self.has_tasks() || self.has_jobs()
+    }
+
+    /// Something that its owner does not take back is queued.
+    pub(super) fn has_tasks(&self) -> bool {
+        !self.injector.is_empty()
+            || self.slots().iter().any(|slot| slot.public.has_tasks())
+            || self.has_open_post()
+    }
+
+    /// A half of a join is on offer.
+    pub(super) fn has_jobs(&self) -> bool {
+        self.slots().iter().any(|slot| slot.public.has_jobs())
+    }
+
+    /// How many threads would take a half of a join that is offered now.
+    #[inline]
+    pub(super) fn takers(&self) -> u32 {
+        self.sleep.idlers(self.wake_policy.stand_ins()) + self.wake_policy.waiting()
+    }
+
+    pub(super) fn has_open_post(&self) -> bool {
+        self.has_post() && self.slots().iter().any(|slot| slot.post.is_open())
+    }
+
+    /// Shares lie in posts: a hint, exact once a fence of the protocol has been passed.
+    #[inline]
+    pub(super) fn has_post(&self) -> bool {
+        self.posted.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes what lies in the post of `slot`.
+    pub(super) fn take_share(&self, slot: &Slot) -> Option<Share> {
+        let share = slot.post.take()?;
+        self.posted.fetch_sub(1, Ordering::Relaxed);
+        Some(share)
+    }
+
+    /// How much has been taken from the queues so far.
+    pub(super) fn progress(&self) -> u64 {
+        let slots = self.slots();
+        slots
+            .iter()
+            .fold(0, |all, slot| all.wrapping_add(slot.taken()))
+    }
+
+    // ---- work ------------------------------------------------------------
+
+    /// Queues work from outside; a pool that has been shut down gives it back.
+    pub(super) fn inject(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        self.injector.push(work)?;
+        self.published();
+        Ok(())
+    }
+
+    /// After a push.
+    #[inline]
+    pub(super) fn published(self: &Arc<Self>) {
+        let need = self.sleep.publish();
+        if need != Need::Nothing {
+            self.recruit(need);
+        }
+    }
+
+    /// Where the protocol asks for one more look into the queues.
+    pub(super) fn recheck(self: &Arc<Self>) {
+        if self.has_something_to_take() {
+            self.published();
+        }
+    }
+
+    fn has_something_to_take(&self) -> bool {
+        self.has_tasks() || (self.takers() > 0 && self.has_jobs())
+    }
+
+    /// After the thread of a place has gone away: what lies in its post may be taken by any worker.
+    pub(super) fn recheck_posts(self: &Arc<Self>) {
+        if self.has_post() {
+            self.recheck();
+        }
+    }
+
+    /// A worker parks in a wait: its place is taken if there is work.
+    pub(super) fn block(self: &Arc<Self>) {
+        self.sleep.block();
+        self.ask_again();
+    }
+
+    /// For one that has blocked: its place is taken if there is work, unless the system refuses a thread.
+    pub(super) fn ask_again(self: &Arc<Self>) {
+        if self.has_something_to_take() {
+            self.published();
+        } else {
+            self.refused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// For one that has blocked: how long it parks at most before it asks again for the thread that the system
+    /// has refused.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.lacks_threads().then_some(STALL)
+    }
+
+    /// The system has refused a thread for work that is queued.
+    pub(super) fn lacks_threads(&self) -> bool {
+        // A hint: it stays until a thread was given, or nothing is queued.
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    pub(super) fn recruit(self: &Arc<Self>, need: Need) {
+        if self.is_foreign() {
+            return;
+        }
+        match self.sleep.recruit(need) {
+            Recruit::Nothing => {}
+            Recruit::Wake(slot) => slot.wake_handle.wake(),
+            Recruit::Start(reason) => {
+                let refused = !(self.start_spare)(self, reason);
+                self.refused.store(refused, Ordering::Relaxed);
+            }
+        }
+    }
+
+    // ---- identity --------------------------------------------------------
+
+    /// What distinguishes it from the other pools of this moment.
+    #[inline]
+    pub(super) fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    pub(super) fn is(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        all().lock().remove(&self.tag);
+    }
+}

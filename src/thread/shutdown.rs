@@ -1,0 +1,105 @@
+//! How a pool ends.
+//!
+//! 1. The injector refuses work from outside; what the pool's tasks spawn is still run (or refused and cancelled, if that is
+//!    asked for).
+//! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are themselves inside `shutdown` do not
+//!    count.
+//! 3. No thread is recruited any more, sleepers end.
+//! 4. Join them: a thread is joined by exactly one caller, a worker never joins itself or another that is shutting down, too, be it
+//!    in a task or in a hook. One that is past all that, in the destructor of a thread-local, joins none: others may be joining
+//!    it. Regions that outside threads are inside of go on without the pool's help.
+//!
+//! Rejected: closing at once and dropping the queues (a task that joins its own
+//! child would see `Closed` because somebody dropped the pool); waiting in
+//! each worker for the others (two workers that shut down would wait for each
+//! other).
+//!
+//! Tests: `tests/thread/pool.rs` (census of threads, shutdown from everywhere).
+
+use std::sync::Arc;
+
+use super::queue::{Mode, Work};
+use super::raw::current;
+use super::registry::Registry;
+use super::sleep::STALL;
+use super::wait::Blocked;
+use super::worker::Worker;
+use crate::loom::thread;
+use crate::task::{Shutdown, TaskError};
+
+/// See [`ThreadPool::shutdown`](super::ThreadPool::shutdown).
+pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
+    let (mode, reason) = match how {
+        Shutdown::Wait => (Mode::Draining, TaskError::Closed),
+        Shutdown::CancelPending => (Mode::Cancelling, TaskError::Cancelled),
+    };
+    registry.injector.set_mode(mode);
+    if how == Shutdown::CancelPending {
+        cancel_pending(registry);
+        registry.futures.wake_all();
+    }
+    registry.sleep.closing();
+    let home = current::with_home(|home| {
+        home.filter(|home| registry.is(home.registry()))
+            .map(Worker::is_in_hook)
+    });
+    let me = thread::current().id();
+    if home.is_some() {
+        registry.threads.handles.lock().leaving.push(me);
+    }
+    if home == Some(false) {
+        registry.sleep.leave();
+    }
+    let _blocked = Blocked::begin();
+    loop {
+        // Halves of joins on offer now are guests': they take them back themselves.
+        let idle = || !registry.has_tasks() && !registry.has_post();
+        // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
+        let close = || registry.injector.set_mode(Mode::Closed);
+        if let Some(sleepers) = registry.sleep.wait_quiet(idle, close) {
+            sleepers.iter().for_each(|slot| slot.wake_handle.wake());
+            break;
+        }
+        // Work is queued, and the system gives no thread for it. Ask again.
+        registry.recheck();
+        std::thread::sleep(STALL);
+    }
+    if home.is_some() || !registry.threads.handles.lock().has(me) {
+        registry.threads.join_threads(home.is_some());
+    }
+    // Futures that were polled elsewhere than on this pool's threads, and those that were woken last.
+    registry.futures.close(&registry.injector, &reason);
+}
+
+/// Cancels the tasks that are queued now; later ones are cancelled by the
+/// workers that find them. What somebody waits for in a region stays.
+fn cancel_pending(registry: &Arc<Registry>) {
+    for slot in registry.slots().iter() {
+        while cancel_next(registry, || slot.public.steal_task()) {}
+    }
+    for _ in 0..registry.injector.len() {
+        cancel_next(registry, || registry.injector.pop());
+    }
+}
+
+/// One at a time: the destructor of a closure may wait for another task, and that must be where somebody finds
+/// it. False: there is no next one.
+fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
+    registry.sleep.hold();
+    let next = next();
+    let found = next.is_some();
+    let task = match next {
+        Some(Work::Task(task)) => Some(task),
+        Some(other) => {
+            registry.injector.put_back(other);
+            None
+        }
+        None => None,
+    };
+    registry.sleep.release();
+    registry.recheck();
+    if let Some(task) = task {
+        task.discard(TaskError::Cancelled);
+    }
+    found
+}

@@ -1,0 +1,102 @@
+//! Workers that wait in the middle of their work, and the watch over a pool that may stand still.
+//!
+//! A worker that parks in a wait of this crate (`join`, the end of a scope, `Task::join`) is *blocked*: another
+//! thread takes its place, a *spare* if all others run. When it comes back, there is one runner too many; the next one that
+//! looks for work goes to sleep instead (`width.rs`).
+//!
+//! **Protocol**, step 5. A runner that blocks takes itself off the word, fence, and then looks into
+//! the queues like step 4 of `sleep.rs`; if it sees something, it recruits like 2.
+//!
+//! **The stall rule.** A pool with as many runners as it is wide may still stand still: the
+//! replacement of a blocked worker may be stuck in the user's own lock, which
+//! the blocked worker holds. So while a worker is blocked and work is queued
+//! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time
+//! (longer, if there are runners too many already), and if nothing was taken from
+//! the queues meanwhile, it becomes one more runner. Only the pool's own workers count as waiting:
+//! an outside thread that waits for a busy pool would otherwise widen it. The watcher also looks after calls that may block
+//! (`blocking.rs`). While no worker is blocked or nothing is queued, no thread watches: there is no ticker.
+
+use std::time::Duration;
+
+use super::counts::{BLOCKED, Counts, RUNNING, SEARCHING, WATCHED};
+use super::sleep::{Sleep, Sleeper};
+use crate::loom::atomic::{Ordering, fence};
+
+/// How long queued work may stand still while a worker waits.
+pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
+
+impl<S: Sleeper> Sleep<S> {
+    /// A runner is about to park in a wait. Afterwards it must look into the
+    /// queues, and recruit as for a push if there is something.
+    pub(in crate::thread) fn block(&self) {
+        if cfg!(any(loom, debug_assertions)) {
+            let before = Counts(self.word.load(Ordering::SeqCst));
+            assert!(before.running() > 0, "P1: no thread ran");
+        }
+        // Both in one step.
+        self.subtract(RUNNING.wrapping_sub(BLOCKED));
+        // Between the subtraction and the caller's look: step 5.
+        fence(Ordering::SeqCst);
+    }
+
+    /// It goes on.
+    pub(in crate::thread) fn unblock(&self) {
+        let before = Counts(self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst));
+        if cfg!(any(loom, debug_assertions)) {
+            assert!(before.blocked() > 0, "P1: no thread was blocked");
+        }
+    }
+
+    /// A runner begins a call that may block. Afterwards it must look into the queues, if no thread
+    /// watches, and recruit as for a push if there is something.
+    pub(in crate::thread) fn call_begins(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        // Between the addition and the caller's look, as in step 5.
+        fence(Ordering::SeqCst);
+    }
+
+    /// For a twin of the model.
+    #[cfg(loom)]
+    pub(in crate::thread) fn call_begins_unfenced(&self) {
+        self.calls.store(1, Ordering::Relaxed);
+    }
+
+    /// The call has ended.
+    pub(in crate::thread) fn call_ends(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Calls that may block are in progress.
+    pub(in crate::thread) fn has_calls(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// A worker is blocked, or may be, and no thread watches.
+    pub(in crate::thread) fn is_unwatched(&self) -> bool {
+        let counts = self.counts();
+        !counts.is_watched() && self.may_stall(counts)
+    }
+
+    /// A watcher is still needed: a worker is blocked, or may be.
+    pub(in crate::thread) fn needs_watcher(&self) -> bool {
+        self.may_stall(self.counts())
+    }
+
+    /// How long the queues may stand still now: longer, the more runners there are
+    /// too many already, because they may be busy and not stuck.
+    pub(in crate::thread) fn patience(&self) -> Duration {
+        let surplus = self.counts().running().saturating_sub(self.width());
+        STALL * (1 << surplus.min(4))
+    }
+
+    /// A watcher saw no progress: it is one more runner and searcher.
+    pub(in crate::thread) fn step_in(&self) {
+        self.word
+            .fetch_sub(WATCHED - RUNNING - SEARCHING, Ordering::SeqCst);
+    }
+
+    /// A watcher is not needed and goes to sleep; like [`fall_asleep`](Self::fall_asleep).
+    pub(in crate::thread) fn stop_watching(&self, sleeper: &S) -> bool {
+        self.lie_down(sleeper, WATCHED)
+    }
+}

@@ -1,0 +1,77 @@
+//! The end of a pool: the wait until no thread runs, and the closing.
+//!
+//! 1. `closing`: from now on the wait is told whenever no thread runs any more.
+//! 2. The wait looks: no runner, no blocked worker but those that are themselves inside `shutdown`, nothing queued, and still no
+//!    runner.
+//! 3. Then, under the lock, the pool is closed (P3), and all sleepers are told to end.
+
+use super::counts::{CLOSING, Counts, RUNNING};
+use super::sleep::{Sleep, Sleeper, WakeReason};
+use crate::loom::atomic::{Ordering, fence};
+
+impl<S: Sleeper> Sleep<S> {
+    /// From now on [`wait_quiet`](Self::wait_quiet) is told.
+    pub(in crate::thread) fn closing(&self) {
+        self.word.fetch_or(CLOSING, Ordering::SeqCst);
+    }
+
+    /// The caller is about to take work out of the queues and put some of it back:
+    /// until [`release`](Self::release), the pool is not quiet.
+    pub(in crate::thread) fn hold(&self) {
+        self.word.fetch_add(RUNNING, Ordering::SeqCst);
+    }
+
+    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks.
+    pub(in crate::thread) fn release(&self) {
+        let asleep = self.asleep.lock();
+        self.word.fetch_sub(RUNNING, Ordering::SeqCst);
+        drop(asleep);
+        self.quiet.notify_all();
+        // Before the caller's look into the queues, as after any subtraction.
+        fence(Ordering::SeqCst);
+    }
+
+    /// A worker of this pool is inside `shutdown`, for good: when that returns,
+    /// the pool is closed.
+    pub(in crate::thread) fn leave(&self) {
+        self.asleep.lock().leaving += 1;
+        self.quiet.notify_all();
+    }
+
+    /// Waits until no thread runs and none but the leaving is blocked. If `idle`
+    /// then says that nothing is queued, closes the pool (P3), calls `close`, and returns
+    /// the sleepers, who are told to end. `None`: work is queued and there is no thread
+    /// to run it, because the system has refused one.
+    pub(in crate::thread) fn wait_quiet(
+        &self,
+        idle: impl Fn() -> bool,
+        close: impl Fn(),
+    ) -> Option<Vec<S>> {
+        let mut asleep = self.asleep.lock();
+        loop {
+            if asleep.closed {
+                return Some(Vec::new());
+            }
+            let counts = || Counts(self.word.load(Ordering::SeqCst));
+            let now = counts();
+            if now.running() == 0 && now.blocked() == asleep.leaving {
+                if !idle() {
+                    return None;
+                }
+                // Nor has work been taken out to be looked at meanwhile (`hold`).
+                if counts().running() == 0 {
+                    break;
+                }
+            }
+            asleep = self.quiet.wait(asleep);
+        }
+        asleep.closed = true;
+        close();
+        let mut all = std::mem::take(&mut asleep.own);
+        all.append(&mut asleep.spare);
+        for sleeper in &all {
+            sleeper.wake_cell().give(WakeReason::End);
+        }
+        Some(all)
+    }
+}

@@ -1,0 +1,370 @@
+//! Into sleep and out of it.
+//!
+//! **Protocol.**
+//! 1. Whoever pushes work calls [`publish`](Sleep::publish) *after* the push: a
+//!    sequentially consistent fence, then one load of the word.
+//! 2. If fewer run than the pool is wide and none of them searches, it recruits
+//!    one: adds it to the word on its behalf, then wakes it.
+//! 3. A searcher that finds work calls [`found`](Sleep::found); if it was the
+//!    last searcher, it looks whether there is more, and then recruits the next.
+//! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](Sleep::fall_asleep)):
+//!    it takes itself off the word, fence, *then looks into every queue once
+//!    more*, and gets up if it sees something.
+//! 5. and 6. are in `blocked.rs` and `width.rs`.
+//! 7. Work for one thread alone (a share of a broadcast) is put where that thread looks, and
+//!    then the thread is [`summon`](Sleep::summon)ed: under the lock, it is taken out of the sleepers if it is among
+//!    them. If it is not, it will go to sleep later, and after that it looks there
+//!    ([`rise`](Sleep::rise)). Either way it gets up even if enough run.
+//!
+//! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been
+//!   recruited; that, `closed` and the width change only under the lock.
+//! - **P3** After `closed`, no thread is recruited, and one that goes to sleep is told to end.
+//!
+//! **Rejected.** One futex word for all sleepers (a thundering herd); counting pushed jobs in the word (each push an RMW on a
+//! shared line); a ticker that notices what was overlooked (costs CPU while idle); waking the oldest sleeper (its cache is
+//! coldest). Sources: Go's `proc.go` (the fence on both sides), tokio (the last searcher wakes the next), rayon's sleep module
+//! (what may be overlooked), `ForkJoinPool` (spares for blocked workers).
+
+use super::counts::{Counts, RUNNING, SEARCHING, WATCHED};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::{Condvar, Mutex};
+
+/// What a thread is woken, or started, for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum WakeReason {
+    /// To search and run; it is already counted as a searcher.
+    Work,
+    /// To watch for a stall; [`Sleep::recruit`] has set the word's flag for it.
+    Watch,
+    /// To end.
+    End,
+}
+
+/// What somebody who published work should do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(in crate::thread) enum Need {
+    /// Nothing: it will be found.
+    Nothing,
+    /// Recruit a worker.
+    Worker,
+    /// Recruit a watcher.
+    Watcher,
+}
+
+/// Whom [`Sleep::recruit`] found.
+#[must_use]
+pub(in crate::thread) enum Recruit<S> {
+    /// No thread is needed any more.
+    Nothing,
+    /// This sleeper: its reason has been set, wake it.
+    Wake(S),
+    /// All are awake: start a thread for this. It is counted already; give it
+    /// back with [`Sleep::not_started`] if there is none to be had.
+    Start(WakeReason),
+}
+
+/// One thread that may sleep.
+pub(in crate::thread) trait Sleeper: Clone {
+    fn wake_cell(&self) -> &WakeCell;
+    /// Its thread's place.
+    fn index(&self) -> usize;
+    fn same(&self, other: &Self) -> bool;
+}
+
+/// The word through which a sleeper learns why it was woken, and a runner that it
+/// is not wanted any more.
+#[derive(Debug, Default)]
+pub(in crate::thread) struct WakeCell(AtomicU32, AtomicBool);
+
+impl WakeCell {
+    /// The thread shall end when it comes to its next turn, unless the pool has grown by then; or
+    /// it shall stay.
+    pub(in crate::thread) fn dismiss(&self, leave: bool) {
+        self.1.store(leave, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(in crate::thread) fn is_dismissed(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::thread) fn give(&self, reason: WakeReason) {
+        // Release: pairs with `take`; what the recruiter wrote is seen. A swap,
+        // because loom does not order a plain store against the sleeper's swaps.
+        self.0.swap(reason as u32 + 1, Ordering::AcqRel);
+    }
+
+    /// The reason, once: `None` is a wake-up meant for something else.
+    pub(in crate::thread) fn take(&self) -> Option<WakeReason> {
+        // Acquire: pairs with `give`.
+        match self.0.swap(0, Ordering::AcqRel) {
+            1 => Some(WakeReason::Work),
+            2 => Some(WakeReason::Watch),
+            3 => Some(WakeReason::End),
+            _ => None,
+        }
+    }
+}
+
+/// The sleepers, and what changes under their lock.
+pub(super) struct Asleep<S> {
+    /// Newest last: the warmest thread is woken first.
+    pub(super) own: Vec<S>,
+    pub(super) spare: Vec<S>,
+    pub(super) closed: bool,
+    /// Those with places below it are not spares.
+    pub(super) width: usize,
+    /// Workers of this pool that are inside its `shutdown`.
+    pub(super) leaving: usize,
+}
+
+impl<S: Sleeper> Asleep<S> {
+    fn of(&mut self, sleeper: &S) -> &mut Vec<S> {
+        match sleeper.index() < self.width {
+            true => &mut self.own,
+            false => &mut self.spare,
+        }
+    }
+
+    /// Puts it to sleep, unless the pool is closed or its place gone.
+    pub(super) fn add(&mut self, sleeper: &S) -> bool {
+        let gone = sleeper.wake_cell().is_dismissed() && sleeper.index() >= self.width;
+        let open = !self.closed && !gone;
+        if open {
+            self.of(sleeper).push(sleeper.clone());
+        }
+        open
+    }
+
+    fn position(&mut self, sleeper: &S) -> Option<usize> {
+        let mut sleepers = self.of(sleeper).iter();
+        sleepers.rposition(|other| other.same(sleeper))
+    }
+
+    pub(super) fn remove(&mut self, sleeper: &S) -> bool {
+        let at = self.position(sleeper);
+        at.map(|at| self.of(sleeper).remove(at)).is_some()
+    }
+}
+
+/// See the module.
+pub(in crate::thread) struct Sleep<S> {
+    pub(super) word: AtomicU64,
+    /// A copy of `Asleep::width`, read without the lock.
+    pub(super) width: AtomicUsize,
+    /// How many calls that may block are in progress; see `blocking.rs`.
+    pub(super) calls: AtomicUsize,
+    pub(super) asleep: Mutex<Asleep<S>>,
+    /// Told when no thread runs any more, while closing.
+    pub(super) quiet: Condvar,
+}
+
+impl<S: Sleeper> Sleep<S> {
+    /// A pool whose `width` threads are about to start, as searchers.
+    pub(in crate::thread) fn new(width: usize) -> Self {
+        Self {
+            word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
+            width: AtomicUsize::new(width),
+            calls: AtomicUsize::new(0),
+            asleep: Mutex::new(Asleep {
+                own: Vec::new(),
+                spare: Vec::new(),
+                closed: false,
+                width,
+                leaving: 0,
+            }),
+            quiet: Condvar::new(),
+        }
+    }
+
+    /// How many should run.
+    #[inline]
+    pub(in crate::thread) fn width(&self) -> usize {
+        self.width.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::thread) fn counts(&self) -> Counts {
+        Counts(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Those who run may all be stuck.
+    pub(super) fn may_stall(&self, counts: Counts) -> bool {
+        counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    fn need(&self, counts: Counts) -> Need {
+        if counts.running() < self.width() {
+            match counts.searching() {
+                0 => Need::Worker,
+                _ => Need::Nothing,
+            }
+        } else if !counts.is_watched() && self.may_stall(counts) {
+            Need::Watcher
+        } else {
+            Need::Nothing
+        }
+    }
+
+    /// After a push of work that no other thread would run.
+    #[inline]
+    pub(in crate::thread) fn publish(&self) -> Need {
+        // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
+        fence(Ordering::SeqCst);
+        self.need(self.counts())
+    }
+
+    /// After a push of work that the pusher takes back if no thread comes. Without a fence: what may be overlooked is a
+    /// chance of parallelism, never work.
+    #[inline]
+    pub(in crate::thread) fn publish_hint(&self) -> Need {
+        self.need(self.counts())
+    }
+
+    /// How many threads of the pool have nothing to do: searchers, and those asleep, if there are more
+    /// than `stand_ins`, who do the work of sleepers.
+    #[inline]
+    pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
+        let counts = self.counts();
+        let busy = counts.running().saturating_add(stand_ins);
+        (counts.searching() + self.width().saturating_sub(busy)) as u32
+    }
+
+    /// Changes the word if `change` says to what.
+    pub(super) fn update(&self, change: impl Fn(Counts) -> Option<u64>) -> bool {
+        let update = |word| change(Counts(word));
+        let updated = self
+            .word
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
+        updated.is_ok()
+    }
+
+    /// Finds a thread for what [`publish`](Self::publish) asked for.
+    #[cold]
+    pub(in crate::thread) fn recruit(&self, need: Need) -> Recruit<S> {
+        let (reason, add) = match need {
+            Need::Nothing => return Recruit::Nothing,
+            Need::Worker => (WakeReason::Work, RUNNING + SEARCHING),
+            Need::Watcher => (WakeReason::Watch, WATCHED),
+        };
+        let mut asleep = self.asleep.lock();
+        if asleep.closed || !self.update(|now| (self.need(now) == need).then_some(now.0 + add)) {
+            return Recruit::Nothing;
+        }
+        match asleep.own.pop().or_else(|| asleep.spare.pop()) {
+            Some(sleeper) => {
+                sleeper.wake_cell().give(reason);
+                Recruit::Wake(sleeper)
+            }
+            None => Recruit::Start(reason),
+        }
+    }
+
+    /// The system gave no thread for [`Recruit::Start`].
+    pub(in crate::thread) fn not_started(&self, reason: WakeReason) {
+        match reason {
+            WakeReason::Work => self.subtract(RUNNING + SEARCHING),
+            WakeReason::Watch => self.subtract(WATCHED),
+            WakeReason::End => {}
+        }
+    }
+
+    pub(super) fn subtract(&self, what: u64) {
+        if self.leaves_none(what) {
+            // Under the lock, so that it is not lost between look and wait.
+            drop(self.asleep.lock());
+            self.quiet.notify_all();
+        }
+    }
+
+    /// True: `quiet` must be told.
+    fn leaves_none(&self, what: u64) -> bool {
+        let before = self.word.fetch_sub(what, Ordering::SeqCst);
+        let counts = Counts(before.wrapping_sub(what));
+        counts.is_closing() && counts.running() == 0
+    }
+
+    /// A runner begins to search, unless enough do.
+    pub(in crate::thread) fn search(&self) -> bool {
+        if self.counts().searching() * 2 >= self.width().max(2) {
+            return false;
+        }
+        self.word.fetch_add(SEARCHING, Ordering::SeqCst);
+        true
+    }
+
+    /// A searcher found work. True: it was the last; look for more, and recruit.
+    pub(in crate::thread) fn found(&self) -> bool {
+        let before = Counts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
+        // Between the subtraction and the look: step 3.
+        fence(Ordering::SeqCst);
+        before.searching() == 1
+    }
+
+    /// A runner (and searcher, if `searching`) found nothing and goes to sleep.
+    /// After `true`, it must look into every queue, and [`get_up`](Self::get_up)
+    /// if there is something. `false`: the pool is closed, or its place is gone: it must look, too,
+    /// recruit if there is something, and end.
+    pub(in crate::thread) fn fall_asleep(&self, sleeper: &S, searching: bool) -> bool {
+        self.lie_down(sleeper, RUNNING + u64::from(searching) * SEARCHING)
+    }
+
+    pub(super) fn lie_down(&self, sleeper: &S, counted: u64) -> bool {
+        let mut asleep = self.asleep.lock();
+        let open = asleep.add(sleeper);
+        if self.leaves_none(counted) {
+            self.quiet.notify_all();
+        }
+        drop(asleep);
+        // Between the subtraction and the caller's look: step 4.
+        fence(Ordering::SeqCst);
+        open
+    }
+
+    /// A sleeper saw work. True: it is a searcher again. False: it has been
+    /// recruited, or enough run; it must wait until it is told why.
+    pub(in crate::thread) fn get_up(&self, sleeper: &S) -> bool {
+        let mut asleep = self.asleep.lock();
+        let enough = |now: Counts| now.running() >= self.width();
+        let up = asleep.position(sleeper).is_some()
+            && self.update(|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
+        up && asleep.remove(sleeper)
+    }
+
+    /// A sleeper sees work that is for it alone. True: it is a searcher again. False: it has been recruited.
+    pub(in crate::thread) fn rise(&self, sleeper: &S) -> bool {
+        let mut asleep = self.asleep.lock();
+        let slept = asleep.remove(sleeper);
+        if slept {
+            self.word.fetch_add(RUNNING + SEARCHING, Ordering::SeqCst);
+        }
+        slept
+    }
+
+    /// There is work for this thread alone (step 7). True: wake it; it sleeps, or it may.
+    pub(in crate::thread) fn summon(&self, sleeper: &S) -> bool {
+        if self.rise(sleeper) {
+            sleeper.wake_cell().give(WakeReason::Work);
+            return true;
+        }
+        // One that watches sleeps, too, and is not among the sleepers.
+        Counts(self.word.load(Ordering::SeqCst)).is_watched()
+    }
+
+    /// A fence between what the caller has written and the look that follows.
+    pub(in crate::thread) fn settle(&self) {
+        fence(Ordering::SeqCst);
+    }
+}
+
+impl<S: Sleeper> std::fmt::Debug for Sleep<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = self.counts();
+        f.debug_struct("Sleep")
+            .field("width", &self.width())
+            .field("running", &counts.running())
+            .field("searching", &counts.searching())
+            .field("blocked", &counts.blocked())
+            .finish()
+    }
+}

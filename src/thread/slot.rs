@@ -1,0 +1,85 @@
+//! A slot: what others see of one worker; and the seat, what only its thread has.
+//!
+//! Tests: `tests/thread/pool.rs` as a whole.
+
+use std::sync::Arc;
+
+use super::lending::Lending;
+use super::post::Post;
+use super::queue::{Local, Public};
+use super::sleep::{Sleeper, WakeCell};
+use super::wake::WakeHandle;
+use crate::loom::Parker;
+use crate::loom::atomic::{AtomicU64, Ordering};
+
+/// What others see of a worker. Slots live as long as their pool.
+pub(super) struct Slot {
+    pub(super) public: Public,
+    /// Wakes its thread from a park.
+    pub(super) wake_handle: WakeHandle,
+    pub(super) wake_cell: WakeCell,
+    /// How many things this worker has taken from queues: progress, for the
+    /// stall rule. Written by the worker alone.
+    taken: AtomicU64,
+    /// Its number in the registry's list.
+    pub(super) number: usize,
+    /// The place of its thread, which is a worker's index; a guest has none.
+    pub(super) index: usize,
+    /// Its shares of broadcasts.
+    pub(super) post: Post,
+    pub(super) lending: Lending,
+}
+
+impl Slot {
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The worker has taken something from a queue.
+    pub(super) fn count_taken(&self) {
+        self.taken.store(self.taken() + 1, Ordering::Relaxed);
+    }
+}
+
+impl Sleeper for Arc<Slot> {
+    fn wake_cell(&self) -> &WakeCell {
+        &self.wake_cell
+    }
+    fn index(&self) -> usize {
+        self.index
+    }
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+/// The owner's half of a slot: it outlives its thread, so that a spare or a
+/// guest can take it over.
+pub(super) struct Seat {
+    pub(super) slot: Arc<Slot>,
+    pub(super) local: Local,
+    pub(super) parker: Parker,
+}
+
+impl Seat {
+    /// In the pool with this tag.
+    pub(super) fn new(pool: u32, number: usize, index: usize) -> Self {
+        let (local, public) = Local::new();
+        let parker = Parker::new();
+        let slot = Slot {
+            public,
+            wake_handle: WakeHandle::new(parker.unparker().clone(), pool, number),
+            wake_cell: WakeCell::default(),
+            taken: AtomicU64::new(0),
+            number,
+            index,
+            post: Post::new(),
+            lending: Lending::default(),
+        };
+        Self {
+            slot: Arc::new(slot),
+            local,
+            parker,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! What a thread of the pool does from its start to its end.
+//!
+//! **The loop.** 1. Too many runners (a blocked one came back)? Sleep. 2. Look for work (`worker.rs`). 3. Found: if
+//! it was searching, hand the search on (`sleep`, step 3). Run it. 4. Not found:
+//! become a searcher and look a few rounds more, then go to sleep.
+//!
+//! **Hooks.** While its `on_start` runs, a thread is a runner but no searcher: the hook
+//! may take its time or wait for others, and no other thread must rely on this one to find
+//! anything meanwhile. While its `on_exit` runs, it is no runner any more: its waits are
+//! not counted, and what it spawns goes to the injector, which may refuse it, because
+//! nobody waits for this thread's own deque to be empty. The same holds for the `on_start` of a thread that
+//! is to watch.
+//!
+//! Rejected: a loop of its own for spares (they differ in their index and in that
+//! they end when they have slept long enough).
+//!
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `checks/inside/thread_model.rs`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::queue::Work;
+use super::raw::current;
+use super::registry::Registry;
+use super::sleep::{KEEP_SPARE, Retire, STALL, WakeReason};
+use super::slot::Seat;
+use super::wait;
+use super::watch::Watch;
+use super::worker::Worker;
+use crate::loom::{hint, thread};
+use crate::record;
+use crate::task::{Runnable, context, panic};
+
+/// How many rounds a searcher looks before it goes to sleep: some microseconds.
+const SEARCH_ROUNDS: u32 = 16;
+
+impl Worker {
+    /// Runs the user's `hook` on a thread that is not counted as a runner: its waits
+    /// are nobody's loss.
+    fn uncounted(&self, hook: impl FnOnce()) {
+        let depth = self.blocked.replace(self.blocked.get() + 1);
+        self.in_hook.set(true);
+        self.slot().post.leave();
+        self.registry().recheck_posts();
+        panic::contain(hook);
+        self.in_hook.set(false);
+        if !self.ending.get() {
+            self.slot().post.come_back();
+        }
+        self.blocked.set(depth);
+    }
+
+    /// `on_start`; then turn after turn, until it is told to end; then `on_exit`.
+    fn live(&self, reason: WakeReason) {
+        let config = &self.registry().config;
+        let index = self.index();
+        let mut searching = reason == WakeReason::Work;
+        if let Some(hook) = &config.on_start {
+            if std::mem::take(&mut searching) {
+                self.found();
+                panic::contain(|| hook(index));
+            } else {
+                self.uncounted(|| hook(index));
+            }
+        }
+        self.work(reason, searching);
+        // It may have been told to end while it was up to look.
+        self.findings.stop_polling(&self.registry().wake_policy);
+        self.ending.set(true);
+        self.slot().post.leave();
+        self.registry().recheck_posts();
+        if let Some(hook) = &config.on_exit {
+            self.uncounted(|| hook(index));
+            self.end_child();
+        }
+    }
+
+    /// A task of its, or a hook, may have forked, and have returned in the child, too. There is nothing to return
+    /// to: this thread began as another process's worker.
+    fn end_child(&self) {
+        if self.registry().is_foreign() {
+            std::process::exit(0);
+        }
+    }
+
+    /// Until it is told to end.
+    fn work(&self, mut reason: WakeReason, mut searching: bool) {
+        loop {
+            reason = match reason {
+                WakeReason::Work => self.take_turns(searching),
+                WakeReason::Watch => self.watch(),
+                WakeReason::End => return,
+            };
+            searching = true;
+        }
+    }
+
+    /// Turn after turn, until it has slept.
+    fn take_turns(&self, mut searching: bool) -> WakeReason {
+        let sleep = &self.registry().sleep;
+        loop {
+            if !searching {
+                if self.slot().wake_cell.is_dismissed() && sleep.quit(self.slot()) {
+                    self.registry().recheck();
+                    return WakeReason::End;
+                }
+                if sleep.fall_asleep_if_surplus(self.slot()) {
+                    return self.sleep();
+                }
+            }
+            let mut work = self.find();
+            if work.is_none() {
+                searching = searching || sleep.search();
+                if searching {
+                    work = self.look_around();
+                }
+            }
+            let Some(work) = work else {
+                return self.lie_down(searching);
+            };
+            if std::mem::take(&mut searching) {
+                self.found();
+            } else if sleep.is_unwatched() {
+                self.registry().recheck();
+            }
+            self.run(work);
+            self.end_child();
+        }
+    }
+
+    /// It searches no longer.
+    fn found(&self) {
+        if self.registry().sleep.found() {
+            self.registry().recheck();
+        }
+    }
+
+    fn look_around(&self) -> Option<Work> {
+        (0..SEARCH_ROUNDS).find_map(|round| {
+            for _ in 0..1 << round.min(6) {
+                hint::spin_loop();
+            }
+            self.find()
+        })
+    }
+
+    // ---- sleeping --------------------------------------------------------
+
+    fn lie_down(&self, searching: bool) -> WakeReason {
+        let (registry, sleep) = (self.registry(), &self.registry().sleep);
+        if !sleep.fall_asleep(self.slot(), searching) {
+            registry.recheck();
+            return WakeReason::End;
+        }
+        // Step 4: the look after the subtraction.
+        let polls = self.findings.start_polling(&registry.wake_policy);
+        let seen = registry.has_tasks() || !polls && registry.has_jobs();
+        if seen && sleep.get_up(self.slot()) {
+            return WakeReason::Work;
+        }
+        let _noted = record::sleeps();
+        match polls {
+            true => self.poll(),
+            false => self.rest(),
+        }
+    }
+
+    /// Asleep (P2), as the one who polls; see `wake_policy.rs`.
+    fn poll(&self) -> WakeReason {
+        while let Some(pause) = self.findings.next_pause(&self.registry().wake_policy) {
+            if let Some(reason) = self.rest_until(Some(Instant::now() + pause)) {
+                self.findings.stop_polling(&self.registry().wake_policy);
+                return reason;
+            }
+            // While it searches, it counts as a taker: then halves are offered.
+            if self.registry().sleep.get_up(self.slot()) {
+                return WakeReason::Work;
+            }
+        }
+        self.rest()
+    }
+
+    fn sleep(&self) -> WakeReason {
+        let _noted = record::sleeps();
+        self.rest()
+    }
+
+    /// Asleep (P2): until it is told why it is woken.
+    fn rest(&self) -> WakeReason {
+        let sleep = &self.registry().sleep;
+        let is_spare = sleep.is_spare(self.slot());
+        let mut until = is_spare.then(|| Instant::now() + KEEP_SPARE);
+        loop {
+            if let Some(reason) = self.rest_until(until) {
+                return reason;
+            }
+            match sleep.retire(self.slot()) {
+                Retire::Ended => return WakeReason::End,
+                Retire::Stays => until = None,
+                Retire::Recruited => thread::yield_now(),
+            }
+        }
+    }
+
+    /// The same for some time.
+    fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
+        // Step 7: after it has gone to sleep.
+        if !self.slot().post.is_empty() && self.registry().sleep.rise(self.slot()) {
+            return Some(WakeReason::Work);
+        }
+        loop {
+            if let Some(reason) = self.slot().wake_cell.take() {
+                return Some(reason);
+            }
+            match until {
+                None => self.seat.parker.park(),
+                Some(until) if Instant::now() < until => self.seat.parker.park_deadline(until),
+                Some(_) => return None,
+            }
+        }
+    }
+
+    /// The stall rule; see `sleep`.
+    fn watch(&self) -> WakeReason {
+        let (registry, sleep) = (self.registry(), &self.registry().sleep);
+        let mut before = registry.progress();
+        let mut next = Instant::now() + sleep.patience();
+        let mut calls = Watch::begin(registry);
+        loop {
+            let patience = match sleep.has_calls() {
+                true => STALL,
+                false => sleep.patience(),
+            };
+            let look = next.min(Instant::now() + patience);
+            while Instant::now() < look && self.slot().post.is_empty() {
+                self.seat.parker.park_deadline(look);
+            }
+            let mut steps_in = !self.slot().post.is_empty();
+            if !steps_in && sleep.needs_watcher() && registry.has_work() {
+                let at_work = sleep.has_calls() && calls.look(registry);
+                if look < next {
+                    continue;
+                }
+                next = Instant::now() + sleep.patience();
+                let progress = registry.progress();
+                steps_in = progress == before && sleep.counts().blocked() > 0 && !at_work;
+                before = progress;
+                if !steps_in {
+                    continue;
+                }
+            }
+            registry.calls.trust(0);
+            if steps_in {
+                sleep.step_in();
+                return WakeReason::Work;
+            }
+            if !sleep.stop_watching(self.slot()) {
+                registry.recheck();
+                return WakeReason::End;
+            }
+            if registry.has_work() {
+                registry.published();
+            }
+            return self.sleep();
+        }
+    }
+}
+
+/// See [`context::set_take`].
+fn take_newest(address: usize) -> Option<Runnable> {
+    current::with_home(|home| {
+        let home = home?;
+        let tasks = &home.seat.local.tasks;
+        match tasks.pop()? {
+            Work::Task(task) if task.address() == address => Some(task),
+            other => {
+                // Another thread may have looked just now, and not seen it.
+                tasks.push(other);
+                home.registry().published();
+                None
+            }
+        }
+    })
+}
+
+/// What a thread of the pool runs. What is left is its seat.
+pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> Seat {
+    context::set_stack(registry.config.stack_bytes());
+    context::set_home(registry.tag);
+    seat.slot.lending.occupy();
+    context::set_blocker(Some(Rc::new(wait::Compensate)));
+    context::set_take(Some(take_newest));
+    let _role = record::role(record::Role::Worker {
+        pool: registry.tag,
+        slot: seat.slot.number as u32,
+        index: seat.slot.index as u32,
+    });
+    let worker = Worker::new(Arc::clone(registry), seat);
+    current::at_home(&worker, || worker.live(reason));
+    context::set_blocker(None);
+    context::set_take(None);
+    worker.into_parts().1
+}

@@ -1,0 +1,171 @@
+//! The threads of a pool: where they are, how they start, and how a pool is made wider and narrower.
+//!
+//! Every thread has a place, the lowest that was free. Those below the width make its
+//! thread one of the pool's own, so that *resizing* moves none: 1. the thread of a place that
+//! is gone is dismissed; 2. the width changes; those asleep in such places end; 3. places
+//! that are new and have no thread get one; 4. a look into the queues. A thread that is busy ends
+//! after what it runs, and what is in its deque is stolen. One that is on its way out
+//! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
+//! there is work for it.
+//!
+//! Rejected: indices given out anew at each change (a worker's index would change in the middle of
+//! its task); waiting in `resize` for who is dismissed (from one of the pool's own tasks, it would wait for itself).
+//!
+//! Tests: `tests/thread/crew.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
+
+use std::io;
+use std::sync::Arc;
+
+use super::places::{Place, welcome};
+use super::queue::Mode;
+use super::registry::Registry;
+use super::sleep::WakeReason;
+use super::slot::{Seat, Slot};
+use super::thread_main;
+use crate::loom::Mutex;
+use crate::loom::thread::Builder;
+
+/// Starts a thread in the lowest place that has none. False: the system has refused it.
+pub(super) fn start_spare(registry: &Arc<Registry>, reason: WakeReason) -> bool {
+    let mut places = registry.threads.places.lock();
+    if places.iter().all(|place| place.seat.is_none()) {
+        let next = places.len() + 1;
+        registry.furnish(&mut places, next);
+    }
+    let seat = places.iter_mut().find_map(Place::take);
+    drop(places);
+    seat.is_some_and(|seat| registry.start(seat, reason).is_ok())
+}
+
+impl Registry {
+    /// The slots of the pool's own places.
+    pub(super) fn own_slots(&self) -> Vec<Arc<Slot>> {
+        let places = self.threads.places.lock();
+        let own = places[..self.sleep.width()].iter();
+        own.map(|place| Arc::clone(&place.slot)).collect()
+    }
+
+    /// Adds places up to this width.
+    fn furnish(&self, places: &mut Vec<Place>, width: usize) {
+        let seats = self.new_seats(places.len()..width);
+        places.extend(seats.into_iter().map(|seat| Place {
+            slot: Arc::clone(&seat.slot),
+            seat: Some(seat),
+        }));
+    }
+
+    fn put_back(&self, seat: Seat) {
+        seat.slot.post.leave();
+        let index = seat.slot.index;
+        self.threads.places.lock()[index].seat = Some(seat);
+    }
+
+    /// Starts the threads that the pool begins with. An error: the first that the system gave; those after it have not been asked for.
+    pub(super) fn start_all(self: &Arc<Self>) -> io::Result<()> {
+        let mut places = self.threads.places.lock();
+        self.furnish(&mut places, self.sleep.width());
+        let seats: Vec<Seat> = places.iter_mut().filter_map(Place::take).collect();
+        drop(places);
+        let mut result = Ok(());
+        for seat in seats {
+            match result {
+                Ok(()) => result = self.start(seat, WakeReason::Work),
+                Err(_) => self.not_started(seat, WakeReason::Work),
+            }
+        }
+        result
+    }
+
+    /// Starts a thread in one of the pool's own places, if it still is one. False: the
+    /// system has refused it.
+    fn employ(self: &Arc<Self>, seat: Seat) -> bool {
+        if !self.sleep.hire(seat.slot.index) {
+            self.put_back(seat);
+            return true;
+        }
+        self.start(seat, WakeReason::Work).is_ok()
+    }
+
+    /// Starts a thread that has been counted; if there is none to be had, it is counted off.
+    fn start(self: &Arc<Self>, seat: Seat, reason: WakeReason) -> io::Result<()> {
+        let builder = Builder::new()
+            .name(format!("{}-{}", self.config.name, seat.slot.index))
+            .stack_size(self.config.stack_bytes());
+        let registry = Arc::clone(self);
+        // The seat lies in a cradle, so that it survives if there is no thread.
+        let cradle = Arc::new(Mutex::new(Some(seat)));
+        let theirs = Arc::clone(&cradle);
+        // Under the lock: whoever joins must not miss the handle (P14). A watcher is not waited
+        // for by a pool that ends, which then does not wait for its handle either.
+        let mut handles = self.threads.handles.lock();
+        let late = reason == WakeReason::Watch && self.injector.mode() == Mode::Closed;
+        let started = match late {
+            true => Err(io::ErrorKind::Other.into()),
+            false => builder.spawn(move || {
+                let seat = theirs.lock().take();
+                if let Some(seat) = seat {
+                    let seat = thread_main::main(&registry, seat, reason);
+                    registry.retired(seat);
+                }
+            }),
+        };
+        let result = started.map(|handle| handles.running.push(handle));
+        drop(handles);
+        let seat = match result {
+            Ok(()) => None,
+            Err(_) => cradle.lock().take(),
+        };
+        if let Some(seat) = seat {
+            self.not_started(seat, reason);
+        }
+        result
+    }
+
+    fn not_started(&self, seat: Seat, reason: WakeReason) {
+        self.put_back(seat);
+        self.sleep.not_started(reason);
+    }
+
+    /// Makes the pool as wide as this; see the module. A closed pool stays as it is.
+    pub(super) fn resize(self: &Arc<Self>, width: usize) {
+        if self.injector.mode() != Mode::Open {
+            return;
+        }
+        let mut places = self.threads.places.lock();
+        for (index, place) in places.iter().enumerate() {
+            place.slot.wake_cell.dismiss(index >= width);
+        }
+        self.furnish(&mut places, width);
+        let Some(surplus) = self.sleep.resize(width) else {
+            return;
+        };
+        let vacant: Vec<Seat> = places[..width].iter_mut().filter_map(Place::take).collect();
+        drop(places);
+        surplus.iter().for_each(|slot| slot.wake_handle.wake());
+        let mut refused = false;
+        for seat in vacant {
+            if refused {
+                self.put_back(seat);
+            } else {
+                refused = !self.employ(seat);
+            }
+        }
+        self.recheck();
+    }
+
+    /// A thread of the pool ends.
+    fn retired(self: &Arc<Self>, seat: Seat) {
+        let mut places = self.threads.places.lock();
+        let index = seat.slot.index;
+        if index < self.sleep.width() && self.injector.mode() != Mode::Closed {
+            // The pool has grown again. The lock: see `resize`, which has left this place alone.
+            welcome(&seat.slot);
+            drop(places);
+            self.employ(seat);
+        } else {
+            places[index].seat = Some(seat);
+            drop(places);
+        }
+        self.threads.join_ended();
+    }
+}
