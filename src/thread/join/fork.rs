@@ -12,6 +12,8 @@
 //!
 //! Tests: `tests/thread/pool.rs` (the ladder of long halves), `checks/tests/deque.rs`.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::raw_job::{JobRef, lend};
@@ -97,7 +99,7 @@ where
 type Half<'a> = &'a mut (dyn FnMut() + Send);
 
 /// As [`offer`], as a guest if need be.
-fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Carried> {
+fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
         let registry = match (place, worker) {
             (Place::In(registry), _) => registry,
@@ -108,12 +110,21 @@ fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Carried>
             Some(worker) if worker.may_run() && registry.is(worker.registry()) => {
                 offer(worker, a, b)
             }
-            _ => registry.region(|worker| match offer(worker, a, &mut *b) {
-                Ok(false) => carry(b).map(|()| true),
-                offered => offered,
+            _ => registry.region(|worker| {
+                let stolen = offer(worker, a, &mut *b)?;
+                if !stolen {
+                    b();
+                }
+                Ok(true)
             }),
         }
     })
+}
+
+/// A half has panicked: on this thread, or on another.
+pub(in crate::thread) enum Stopped {
+    Here(Box<dyn Any + Send>),
+    There(Carried),
 }
 
 /// Calls `a` here, and `b` here or on another thread. False: `b` has not been called: the caller calls it, from its own frame, so that
@@ -122,11 +133,12 @@ pub(in crate::thread) fn offer(
     worker: &Worker,
     a: &mut dyn FnMut(),
     b: &mut (dyn FnMut() + Send),
-) -> Result<bool, Carried> {
+) -> Result<bool, Stopped> {
     let mut first = Ok(());
+    // (`carry` would cost a hundred instructions more, and this panic goes on where it began.)
     let second = lend(&worker.slot().wake_handle, &mut *b, |reference, job| {
         worker.push_job(reference);
-        first = carry(a);
+        first = catch_unwind(AssertUnwindSafe(&mut *a));
         // P6: the newest in the deque is this job's reference, or it is stolen.
         let back = worker.jobs().pop();
         worker.policy().came_back(back.is_none());
@@ -139,11 +151,11 @@ pub(in crate::thread) fn offer(
     });
     match (first, second) {
         (Ok(()), None) => Ok(false),
-        (Ok(()), Some(second)) => second.map(|()| true),
-        (Err(panic), second) => {
+        (Ok(()), Some(second)) => second.map(|()| true).map_err(Stopped::There),
+        (Err(payload), second) => {
             let second = second.unwrap_or_else(|| carry(b));
             contain(|| drop(second));
-            Err(panic)
+            Err(Stopped::Here(payload))
         }
     }
 }
@@ -175,14 +187,17 @@ where
 
 /// Goes on with the panic of a half, after what either has returned has been dropped.
 pub(in crate::thread) fn finish<RA, RB>(
-    offered: Result<bool, Carried>,
+    offered: Result<bool, Stopped>,
     first: &mut Option<RA>,
     second: &mut Option<RB>,
 ) {
-    if let Err(panic) = offered {
+    if let Err(stopped) = offered {
         contain(|| drop(first.take()));
         contain(|| drop(second.take()));
-        panic.resume();
+        match stopped {
+            Stopped::Here(payload) => resume_unwind(payload),
+            Stopped::There(panic) => panic.resume(),
+        }
     }
 }
 
