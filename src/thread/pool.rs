@@ -45,7 +45,7 @@ use crate::task::{self, Shutdown, Task, context};
 /// # Who runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
 /// work itself, unless the pool has a `stack_size` or an `on_start` hook, or
-/// [`caller_helps(false)`](ThreadPoolBuilder::caller_helps).
+/// [`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps).
 ///
 /// ```
 /// use trefoil::ThreadPool;
@@ -207,7 +207,7 @@ impl ThreadPool {
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
     ///
     /// A thread that waits for the task may run it itself, also one from outside (see
-    /// [`caller_helps`](ThreadPoolBuilder::caller_helps)). Whoever runs it, inside of `f` `trefoil::join` and its
+    /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Whoever runs it, inside of `f` `trefoil::join` and its
     /// siblings use this pool.
     ///
     /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in

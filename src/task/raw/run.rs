@@ -230,7 +230,7 @@ impl TaskRef {
     /// What `finish` left to do, with its reference.
     ///
     /// # Safety
-    /// T2, T3: [`State::finish`] has just given `rest` to the caller.
+    /// T2, T3: `State::finish` has just given `rest` to the caller.
     #[inline(never)]
     unsafe fn finish_rest(self, rest: Finish) {
         match rest {
