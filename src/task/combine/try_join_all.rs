@@ -1,12 +1,14 @@
 //! Waiting for every task of a list, as long as all goes well.
 //!
 //! Tasks are looked at in the order of completion, so the first failure in time,
-//! wherever it stands in the list, ends the wait at once and cancels the rest. Values stay in their tasks until all are there.
+//! wherever it stands in the list, ends the wait at once and cancels the rest. One whose result was taken before counts as
+//! failed, in `Closed`.
 
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::helper::contain;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::{Task, cancel_all};
@@ -38,6 +40,7 @@ pub fn try_join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> TryJoinAll<T
     let mut tasks: Vec<_> = tasks.into_iter().collect();
     TryJoinAll {
         ready: Ready::of(&mut tasks),
+        values: tasks.iter().map(|_| None).collect(),
         left: tasks.len(),
         tasks,
     }
@@ -47,6 +50,8 @@ pub fn try_join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> TryJoinAll<T
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct TryJoinAll<T> {
     tasks: Vec<Task<T>>,
+    /// Of the tasks that have ended.
+    values: Vec<Option<T>>,
     ready: Ready,
     left: usize,
 }
@@ -67,6 +72,9 @@ impl<T> TryJoinAll<T> {
     fn cancel_rest(&mut self) {
         self.left = 0;
         cancel_all(std::mem::take(&mut self.tasks));
+        for value in std::mem::take(&mut self.values) {
+            contain(|| drop(value));
+        }
     }
 }
 
@@ -77,18 +85,20 @@ impl<T> Future for TryJoinAll<T> {
         let this = &mut *self;
         while this.left > 0 {
             let key = ready!(this.ready.poll_next(cx));
-            let task = &mut this.tasks[key];
-            if task.error().is_some()
-                && let Some(Err(error)) = task.try_join()
-            {
-                this.cancel_rest();
-                return Poll::Ready(Err(error));
+            match this.tasks[key].try_join() {
+                Some(Ok(value)) => {
+                    this.values[key] = Some(value);
+                    this.left -= 1;
+                }
+                Some(Err(error)) => {
+                    this.cancel_rest();
+                    return Poll::Ready(Err(error));
+                }
+                None => {}
             }
-            this.left -= 1;
         }
-        // They have ended well, so joining neither waits nor fails.
-        let tasks = std::mem::take(&mut this.tasks).into_iter();
-        Poll::Ready(tasks.map(Task::join).collect())
+        let values = std::mem::take(&mut this.values);
+        Poll::Ready(Ok(values.into_iter().flatten().collect()))
     }
 }
 
