@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use trefoil::sync::Mutex;
 use trefoil::time::sleep;
 use trefoil::{TaskError, as_completed, spawn};
@@ -43,15 +44,10 @@ fn main() -> Result<(), TaskError> {
         let orders = GUESTS.map(|guest| spawn(coffee(guest, &MILL)));
         let mut ready = as_completed(orders);
         // Served as they come, not as they were ordered.
-        while let Some(guest) = next(&mut ready).await {
+        while let Some(guest) = ready.next().await {
             println!("  coffee for {}", guest?);
         }
         println!("{:.2} s", start.elapsed().as_secs_f64());
         Ok(())
     })
-}
-
-/// `StreamExt::next` of the `futures` crate, for one kind of stream.
-async fn next<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_next(cx)).await
 }

@@ -10,6 +10,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use futures::StreamExt;
 use trefoil::progress::{Progress, ProgressBar, ProgressStyle};
 use trefoil::{ProcessPool, TaskError, ThreadPool, as_completed, spawn, time};
 
@@ -57,16 +58,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let mut results = as_completed(tasks).with_progress();
         let mut sum = 0;
-        while let Some(square) = next(&mut results).await {
+        while let Some(square) = results.next().await {
             sum += square?;
         }
         Ok::<_, TaskError>(sum)
     })?;
     println!("as_completed: the sum is {sum}, of three executors");
     Ok(())
-}
-
-/// `StreamExt::next` of the `futures` crate, for one kind of stream.
-async fn next<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    std::future::poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_next(cx)).await
 }

@@ -3,14 +3,13 @@
 //! (With the feature `auto`: this program's workers need no line in its `main`.)
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
-use std::{future, io};
 
-use futures_core::Stream;
+use futures::{Stream, StreamExt};
 use indicatif::{ProgressDrawTarget, TermLike};
 use trefoil::progress::{Progress, ProgressBar, ProgressStyle, WithBar};
 use trefoil::{
@@ -29,10 +28,6 @@ fn bar() -> ProgressBar {
 /// Position and length.
 fn state(bar: &ProgressBar) -> (u64, Option<u64>) {
     (bar.position(), bar.length())
-}
-
-async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
 }
 
 #[test]
@@ -181,15 +176,15 @@ fn tasks_of_any_mixture_have_a_bar() {
             let mut results = as_completed(tasks).with_bar(one.clone());
             assert_eq!(results.size_hint(), (3, Some(3)));
             let mut sum = 0;
-            while let Some(result) = next(&mut results).await {
+            while let Some(result) = results.next().await {
                 sum += result.unwrap();
                 assert!(one.position() >= 1);
             }
             assert_eq!(sum, 6);
             let mut stream = procs.imap(0..5, |n: u64| n).with_bar(two.clone()).stream();
-            while next(&mut stream).await.is_some() {}
+            while stream.next().await.is_some() {}
             let mut stream = pool.with_bar(two.clone()).imap(0..5, |n| n).stream();
-            while next(&mut stream).await.is_some() {}
+            while stream.next().await.is_some() {}
         });
         assert_eq!(state(&one), (3, Some(3)));
         assert_eq!(two.position(), 10);

@@ -10,12 +10,12 @@ use crate::support;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::process::abort;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use support::{Scratch, Test, chaos, forever, note, noted, pool, signal, tests, until};
@@ -46,11 +46,6 @@ impl Serialize for Odd {
             n => serializer.serialize_newtype_struct("Odd", &n),
         }
     }
-}
-
-/// The next of a stream, without a crate for it.
-async fn next<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
 }
 
 tests! {
@@ -263,16 +258,16 @@ tests! {
         trefoil::run(async {
             let mut squares = procs.imap(0u64.., |n| n * n).stream();
             for n in 0..2000 {
-                assert_eq!(next(&mut squares).await.unwrap().unwrap(), n * n);
+                assert_eq!(squares.next().await.unwrap().unwrap(), n * n);
             }
             drop(squares);
             let mut few = procs.imap_unordered(0..10u64, |n| n).stream();
             let mut sum = 0;
-            while let Some(n) = next(&mut few).await {
+            while let Some(n) = few.next().await {
                 sum += n.unwrap();
             }
             assert_eq!(sum, 45);
-            assert!(next(&mut few).await.is_none());
+            assert!(few.next().await.is_none());
             // Where it cannot wait it does not.
             let mut blocking = procs.imap(0..10u64, |_| forever::<u64>());
             assert!(matches!(blocking.next(), Some(Err(TaskError::WouldBlock))));

@@ -10,3 +10,4 @@ mod handle;
 mod stem;
 mod sync;
 mod together;
+mod with_futures;

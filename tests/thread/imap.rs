@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::future::poll_fn;
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
@@ -15,9 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use deadline::{alone, eventually, sample, within_deadline};
-use futures_core::Stream;
+use futures::{Stream, StreamExt};
 use refuse::refuse;
-use trefoil::ImapStream;
 use trefoil::{CancelToken, Shutdown, ThreadPool};
 
 /// Long enough for what must not happen to happen.
@@ -43,10 +41,6 @@ fn text(payload: Box<dyn std::any::Any + Send>) -> String {
 
 fn caught<R>(f: impl FnOnce() -> R) -> String {
     text(catch_unwind(AssertUnwindSafe(f)).err().unwrap())
-}
-
-async fn next<R>(stream: &mut ImapStream<R>) -> Option<R> {
-    poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
 }
 
 /// Counts how many of it are there.
@@ -567,11 +561,11 @@ fn a_stream_yields_the_same_and_never_blocks() {
         let mut stream = pool.imap(0..1000_u32, |n| n + 1).stream();
         let sum = trefoil::run(async move {
             let mut at = 0;
-            while let Some(n) = next(&mut stream).await {
+            while let Some(n) = stream.next().await {
                 at += 1;
                 assert_eq!(n, at);
             }
-            assert_eq!(next(&mut stream).await, None);
+            assert_eq!(stream.next().await, None);
             assert_eq!(stream.size_hint(), (0, Some(0)));
             at
         });
@@ -581,7 +575,7 @@ fn a_stream_yields_the_same_and_never_blocks() {
         let mut stream = pool.imap_unordered(0..1000_u32, |n| n).stream();
         let sum = pool.spawn_async(async move {
             let mut sum = 0;
-            while let Some(n) = next(&mut stream).await {
+            while let Some(n) = stream.next().await {
                 sum += n;
             }
             sum
@@ -592,27 +586,27 @@ fn a_stream_yields_the_same_and_never_blocks() {
         let mut stream = pool.imap(receiver, |n: i32| n).stream();
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..100 {
-            assert!(Pin::new(&mut stream).poll_next(&mut cx).is_pending());
+            assert!(stream.poll_next_unpin(&mut cx).is_pending());
         }
         sender.send(7).unwrap();
         // A future that is dropped loses nothing.
         trefoil::run(async {
-            let got = trefoil::timeout(Duration::from_secs(30), next(&mut stream)).await;
+            let got = trefoil::timeout(Duration::from_secs(30), stream.next()).await;
             assert_eq!(got.unwrap(), Some(7));
-            let nothing = trefoil::timeout(Duration::from_millis(5), next(&mut stream)).await;
+            let nothing = trefoil::timeout(Duration::from_millis(5), stream.next()).await;
             assert!(nothing.is_err());
             sender.send(8).unwrap();
-            assert_eq!(next(&mut stream).await, Some(8));
+            assert_eq!(stream.next().await, Some(8));
         });
         // After the pool's end as well, and panics come where they are due.
         pool.shutdown(Shutdown::Wait);
         drop(sender);
-        assert_eq!(trefoil::run(async { next(&mut stream).await }), None);
+        assert_eq!(trefoil::run(async { stream.next().await }), None);
         let mut stream = pool.imap(0..3, |n| assert_ne!(n, 1)).stream();
         trefoil::run(async move {
-            assert_eq!(next(&mut stream).await, Some(()));
+            assert_eq!(stream.next().await, Some(()));
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let mut polled = || Pin::new(&mut stream).poll_next(&mut Context::from_waker(&waker));
+            let mut polled = || stream.poll_next_unpin(&mut Context::from_waker(&waker));
             let end = Instant::now() + Duration::from_secs(30);
             let panicked = loop {
                 match catch_unwind(AssertUnwindSafe(&mut polled)) {
@@ -622,8 +616,8 @@ fn a_stream_yields_the_same_and_never_blocks() {
                 }
             };
             assert!(panicked.contains("left != right"));
-            assert_eq!(next(&mut stream).await, Some(()));
-            assert_eq!(next(&mut stream).await, None);
+            assert_eq!(stream.next().await, Some(()));
+            assert_eq!(stream.next().await, None);
         });
     });
 }
@@ -685,7 +679,7 @@ fn dropped_at_every_moment_it_leaves_nothing_behind() {
             if round % 3 == 0 {
                 let mut stream = results.stream();
                 let mut cx = Context::from_waker(Waker::noop());
-                let _ = Pin::new(&mut stream).poll_next(&mut cx);
+                let _ = stream.poll_next_unpin(&mut cx);
             }
         }
         eventually("all is dropped", || live.load(Ordering::SeqCst) == 0);
@@ -772,10 +766,10 @@ fn what_it_needs_of_the_pool_is_no_failure_that_somebody_hears_of() {
                 // Items wait behind the busy one.
                 let mut given_up = pool.imap_unordered(0.., |n| n).stream();
                 let mut cx = Context::from_waker(Waker::noop());
-                assert!(Pin::new(&mut given_up).poll_next(&mut cx).is_pending());
+                assert!(given_up.poll_next_unpin(&mut cx).is_pending());
                 drop(given_up);
                 let mut kept = pool.imap_unordered(0..100, |n| n).stream();
-                assert!(Pin::new(&mut kept).poll_next(&mut cx).is_pending());
+                assert!(kept.poll_next_unpin(&mut cx).is_pending());
                 thread::scope(|s| {
                     s.spawn(|| pool.shutdown(how));
                     a_while();
@@ -784,7 +778,7 @@ fn what_it_needs_of_the_pool_is_no_failure_that_somebody_hears_of() {
                 busy.join().unwrap();
                 let mut left = 100;
                 trefoil::run(async {
-                    while next(&mut kept).await.is_some() {
+                    while kept.next().await.is_some() {
                         left -= 1;
                     }
                 });
