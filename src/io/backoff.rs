@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::source::{Outcome, Source};
+use super::source::Source;
 use super::unix_address::pause;
 use crate::alarm;
 use crate::event_loop::Direction;
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Accepts by `op`.
 pub(super) async fn accept<T: AsFd, R>(
     source: &Source<T>,
-    mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    mut op: impl FnMut(&T) -> io::Result<R>,
 ) -> io::Result<R> {
     let mut passing_over = |listener: &T| {
         loop {
@@ -36,11 +36,11 @@ pub(super) async fn accept<T: AsFd, R>(
             }
         }
     };
-    match source.operate(Direction::Read, &mut passing_over).await {
+    match source.call(Direction::Read, &mut passing_over).await {
         Err(error) if is_shortage(&error) => {
             let _held = alarm::hold(); // who makes room may be outside of a loop with a virtual clock
             pause(PAUSE).await;
-            let again = source.operate(Direction::Read, passing_over).await;
+            let again = source.call(Direction::Read, passing_over).await;
             again.map_err(refused("accept4"))
         }
         result => result,

@@ -14,7 +14,7 @@ use std::process::Stdio;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::bytes::{Bytes, reads, writes};
+use super::bytes::{Bytes, Stream, reads, writes};
 use super::source::Source;
 
 /// A pipe's end that does not block.
@@ -23,6 +23,10 @@ struct Pipe(Source<File>);
 
 impl Bytes for File {
     const DRAINS: bool = true;
+
+    fn is_socket(&self) -> bool {
+        false
+    }
 }
 
 impl Pipe {
@@ -51,10 +55,6 @@ macro_rules! pipe_end {
                 Pipe::new(end.into()).map(Self)
             }
 
-            pub(super) fn source(&self) -> &Source<File> {
-                &self.0.0
-            }
-
             /// For another child's standard streams: the two are then connected directly.
             ///
             /// # Errors
@@ -77,6 +77,14 @@ macro_rules! pipe_end {
             /// ```
             pub fn into_stdio(self) -> io::Result<Stdio> {
                 self.0.into_stdio()
+            }
+        }
+
+        impl Stream for $name {
+            type Io = File;
+
+            fn source(&self) -> &Source<File> {
+                &self.0.0
             }
         }
 

@@ -4,12 +4,15 @@
 //! no descriptors left).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as Socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+
 use super::backoff;
-use super::lookup::{ToSocketAddrs, addresses_of, no_address};
-use super::source::{Outcome, Source, fairly};
+use super::lookup::{ToSocketAddrs, addresses_of};
+use super::source::{Source, fairly};
 use super::tcp_stream::TcpStream;
 
 /// A TCP socket that takes connections.
@@ -29,7 +32,7 @@ use super::tcp_stream::TcpStream;
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    source: Source<mio::net::TcpListener>,
+    source: Source<Socket>,
 }
 
 /// How many connections may wait to be accepted; the system has its own limit, too.
@@ -53,19 +56,15 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        let mut refused = None;
         fairly().await;
-        for &address in addresses_of(address).await?.as_slice() {
-            match listen(address) {
-                Ok(listener) => {
-                    return Ok(Self {
-                        source: Source::new(listener),
-                    });
-                }
-                Err(error) => refused = Some(error),
-            }
-        }
-        Err(refused.unwrap_or_else(no_address))
+        let source = addresses_of(address).await?.first(|address| {
+            let listener = Socket::bind(address)?;
+            // std lets 128 connections wait, and the system drops what comes beyond: a burst
+            // of clients would then hang for a second. Listening again moves the limit.
+            rustix::net::listen(&listener, BACKLOG)?;
+            Source::owned(listener)
+        })?;
+        Ok(Self { source })
     }
 
     /// Takes the next connection, and says where it comes from.
@@ -92,11 +91,13 @@ impl TcpListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let accepted = backoff::accept(&self.source, |listener| {
-            listener.accept().map(Outcome::Full)
+            Ok(acceptfrom_with(listener, flags)?)
         });
         let (stream, peer) = accepted.await?;
-        Ok((TcpStream::from_mio(stream), peer))
+        let peer = peer.ok_or(Errno::NOTCONN)?.try_into()?;
+        Ok((TcpStream::from_nonblocking(stream), peer))
     }
 
     /// The address that it listens on.
@@ -116,24 +117,13 @@ impl TcpListener {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
-    let listener = mio::net::TcpListener::bind(address)?;
-    // mio lets 128 connections wait, and the system drops what comes beyond: a burst
-    // of clients would then hang for a second. Listening again moves the limit.
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(listener)
-}
-
 /// Takes a listener of the standard library over; it becomes non-blocking.
-impl TryFrom<std::net::TcpListener> for TcpListener {
+impl TryFrom<Socket> for TcpListener {
     type Error = io::Error;
 
-    fn try_from(listener: std::net::TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        Ok(Self {
-            // Somebody may have a duplicate.
-            source: Source::lent(mio::net::TcpListener::from_std(listener)),
-        })
+    fn try_from(listener: Socket) -> io::Result<Self> {
+        let source = Source::taken_over(listener)?;
+        Ok(Self { source })
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::backoff;
-use super::source::{Outcome, Source, fairly};
+use super::source::{Source, fairly};
 use super::unix_stream::UnixStream;
 
 /// How many connections may wait to be accepted; the system has its own limit, too.
@@ -95,10 +95,8 @@ impl UnixListener {
         let listener = Socket::bind_addr(address)?;
         // std lets 128 connections wait. Listening again moves the limit.
         rustix::net::listen(&listener, BACKLOG)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self {
-            source: Source::new(listener),
-        })
+        let source = Source::owned(listener)?;
+        Ok(Self { source })
     }
 
     /// Takes the next connection. The peer's address is unnamed, unless the peer has bound its
@@ -126,9 +124,7 @@ impl UnixListener {
     /// ```
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let accepted = backoff::accept(&self.source, |listener| {
-            Ok(Outcome::Full(accept_with(listener, flags)?))
-        });
+        let accepted = backoff::accept(&self.source, |listener| Ok(accept_with(listener, flags)?));
         let stream = UnixStream::from_nonblocking(accepted.await?);
         let peer = stream.peer_addr()?;
         Ok((stream, peer))
@@ -157,11 +153,8 @@ impl TryFrom<Socket> for UnixListener {
     type Error = io::Error;
 
     fn try_from(listener: Socket) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        // Somebody may have a duplicate.
-        Ok(Self {
-            source: Source::lent(listener),
-        })
+        let source = Source::taken_over(listener)?;
+        Ok(Self { source })
     }
 }
 

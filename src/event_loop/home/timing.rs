@@ -8,8 +8,8 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::super::live;
-use super::{CAPACITY, Home};
+use super::super::task_table::TIMER;
+use super::Home;
 use crate::alarm::TimerKey;
 
 impl Home {
@@ -24,14 +24,14 @@ impl Home {
     }
 
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        self.waits_for(live::TIMER);
+        self.waits_for(TIMER);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
     /// A timer is pending, and wakes as this waker does; `None`: it is gone.
     #[inline]
     pub(crate) fn is_armed(&self, key: TimerKey, waker: &Waker) -> Option<bool> {
-        self.waits_for(live::TIMER);
+        self.waits_for(TIMER);
         let mut timers = self.timers.borrow_mut();
         Some(timers.get_mut(key)?.will_wake(waker))
     }
@@ -68,19 +68,6 @@ impl Home {
     /// The next deadline, if there is one.
     pub(in crate::event_loop) fn next_timer(&self) -> Option<Instant> {
         self.timers.borrow_mut().next()
-    }
-
-    /// An empty list; give it back.
-    pub(in crate::event_loop) fn lend_list(&self) -> Vec<Waker> {
-        self.woken.take()
-    }
-
-    pub(in crate::event_loop) fn give_back_list(&self, mut list: Vec<Waker>) {
-        debug_assert!(list.is_empty());
-        if list.capacity() > CAPACITY {
-            list.shrink_to(CAPACITY);
-        }
-        self.woken.set(list);
     }
 
     /// How long until then.
