@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{self, Brought, Inbox, Pushed, Runnable, Sleep, Task, inbox_fault};
+use crate::task::{self, Inbox, Pushed, Runnable, Sleep, Task, inbox_fault};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -63,13 +63,10 @@ impl Default for Mail {
 }
 
 impl Mail {
-    /// Any thread; `new`: the loop is to keep a reference.
-    pub fn post(&self, entry: Entry, new: bool) {
-        let kept = new.then(|| entry.0.task_ref());
-        let runnable = entry.0;
+    /// Any thread.
+    pub fn post(&self, entry: Entry) {
         let parts = &*self.0;
-        let brought = Brought { runnable, kept };
-        match parts.inbox.push(brought) {
+        match parts.inbox.push(entry.0) {
             Pushed::Heard => {}
             Pushed::Wake(sleep) => parts.wake(sleep),
             Pushed::Closed(refused) => drop(refused),
@@ -91,11 +88,9 @@ impl Mail {
         noted.load(Ordering::Relaxed) && noted.swap(false, Ordering::Acquire)
     }
 
-    /// The loop: the entries, and whether it is to keep a reference.
-    pub fn collect(&self) -> Vec<(Entry, bool)> {
-        let brought = self.0.inbox.drain();
-        let entry = |brought: Brought| (Entry(brought.runnable), brought.kept.is_some());
-        brought.map(entry).collect()
+    /// The loop: the entries.
+    pub fn collect(&self) -> Vec<Entry> {
+        self.0.inbox.drain().map(Entry).collect()
     }
 
     /// The loop: as `turn.rs` sleeps; `parks`: in the other way.

@@ -15,7 +15,7 @@ use super::home::CLOSURE;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
-use crate::task::{self, Brought, Task};
+use crate::task::{self, Task};
 
 /// Starts work on an event loop, from any thread.
 ///
@@ -102,8 +102,7 @@ impl LoopHandle {
         }
         self.shared.mark(&runnable);
         if !self.shared.is_closing() {
-            let kept = Some(runnable.task_ref());
-            self.shared.bring(Brought { runnable, kept });
+            self.shared.bring(runnable);
         }
         task
     }
@@ -152,8 +151,7 @@ impl LoopHandle {
         };
         let (runnable, task) = task::local_future(future, self.shared.clone());
         self.shared.mark(&runnable);
-        let kept = Some(runnable.task_ref());
-        self.shared.bring(Brought { runnable, kept });
+        self.shared.bring(runnable);
         drop(gate); // L5
         task
     }

@@ -36,13 +36,15 @@ use super::shared_table::Poll as PollNow;
 use super::snapshot::Snapshot;
 use super::task_table::{Root, Table};
 use crate::alarm::{Clock, Timers};
-use crate::loom::thread::JoinHandle;
 use crate::sys::poller::Poller;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
-use crate::task::{Brought, Hook, Queued, Runnable, TaskRef, awaited};
+use crate::task::{Hook, Queued, Runnable, TaskRef, awaited};
 
-/// The tag of an entry that is not a live task: a closure runs once.
+/// The tag of a task that the loop's thread has not seen yet.
+const NEW: u32 = 0;
+
+/// The tag of a closure, which runs once and is in no table.
 pub(super) const CLOSURE: u32 = u32::MAX;
 
 /// How many operations that need not wait a task may do in one poll, before it
@@ -60,9 +62,6 @@ pub(crate) struct Home {
     ready: RefCell<VecDeque<Queued>>,
     /// The table, unless it lies where others see it ([`super::shared_table`]).
     table: RefCell<Table>,
-    /// It is watched, or has a clock of its own: there is more to do after each poll.
-    special: bool,
-    watchdog: RefCell<Option<JoinHandle<()>>>,
     /// On a loop with a virtual clock.
     pub(super) outside: Option<Outside>,
     /// The tag of the poll that goes on, and what it has asked for.
@@ -91,9 +90,7 @@ impl Home {
             shared,
             root_woken: Cell::new(false),
             ready: RefCell::new(VecDeque::new()),
-            special: watched || outside.is_some(),
             table: RefCell::new(Table::default()),
-            watchdog: RefCell::new(None),
             outside,
             polled: Cell::new(0),
             waits: Cell::new(0),
@@ -128,15 +125,14 @@ impl Home {
         if self.shared.is_closing() {
             drop(runnable); // it ends in `Closed`
         } else {
-            let task = runnable.task_ref();
-            self.keep(runnable, task);
+            self.keep(runnable);
         }
     }
 
-    /// A task that this thread sees for the first time: into the table, with the reference that is
-    /// for it, and the queue.
+    /// A task that this thread sees for the first time: into the table and the queue.
     #[inline]
-    fn keep(&self, runnable: Runnable, task: TaskRef) {
+    fn keep(&self, runnable: Runnable) {
+        let task = runnable.task_ref();
         let tag = self.with_table(|table| table.insert(task));
         runnable.set_tag(tag);
         self.enqueue(runnable);
@@ -147,10 +143,10 @@ impl Home {
         if self.shared.is_quiet() {
             return;
         }
-        for Brought { runnable, kept } in self.shared.inbox.drain() {
-            match kept {
-                Some(kept) => self.keep(runnable, kept),
-                None => self.enqueue(runnable),
+        for runnable in self.shared.inbox.drain() {
+            match runnable.tag() {
+                NEW => self.keep(runnable),
+                _ => self.enqueue(runnable),
             }
         }
         let left = self.shared.take_left();
@@ -224,20 +220,6 @@ impl Home {
         }
     }
 
-    pub(super) fn set_watchdog(&self, watchdog: JoinHandle<()>) {
-        *self.watchdog.borrow_mut() = Some(watchdog);
-    }
-
-    /// The loop has ended: so does its watchdog.
-    pub(super) fn dismiss_watchdog(&self) {
-        let Some(watchdog) = self.watchdog.borrow_mut().take() else {
-            return;
-        };
-        self.shared.table.lock().ended = true;
-        self.shared.table.begun.notify_one();
-        let _ = watchdog.join(); // it does not panic
-    }
-
     /// The root future wants to be polled.
     #[inline]
     pub(super) fn wake_root(&self) {
@@ -306,7 +288,7 @@ impl Home {
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         let awaited = awaited::take_last();
         self.polled.set(0);
-        let ours = if self.special {
+        let ours = if self.shared.watched || self.outside.is_some() {
             self.end_special(tag, done, awaited)
         } else {
             let table = &mut self.table.borrow_mut();

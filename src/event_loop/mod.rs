@@ -77,6 +77,8 @@ use std::time::{Duration, Instant};
 use crate::alarm::Clock;
 use crate::task::{Hook, TaskReport, context, panic};
 
+use slow_poll::Watchdog;
+
 pub(crate) use home::Home;
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::Shared;
@@ -142,6 +144,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// ```
 pub struct EventLoop {
     home: Rc<Home>,
+    _watchdog: Option<Watchdog>,
 }
 
 impl EventLoop {
@@ -149,7 +152,7 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// If the system refuses its two descriptors.
+    /// If the system refuses its descriptors.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -421,7 +424,7 @@ impl EventLoopBuilder {
     ///
     /// # Errors
     ///
-    /// If the system refuses its two descriptors, or the thread of
+    /// If the system refuses its descriptors, or the thread of
     /// [`slow_poll`](Self::slow_poll).
     ///
     /// ```
@@ -433,12 +436,13 @@ impl EventLoopBuilder {
         panic::install_hook();
         let clock = self.virtual_time.then(Clock::new);
         let home = Home::new(self.hook, self.slow_poll.is_some(), clock)?;
-        if let Some((threshold, hook)) = self.slow_poll {
-            let watchdog = slow_poll::start(home.shared.clone(), threshold, hook)?;
-            home.set_watchdog(watchdog);
-        }
+        let watchdog = match self.slow_poll {
+            Some((threshold, hook)) => Some(Watchdog::start(&home.shared, threshold, hook)?),
+            None => None,
+        };
         Ok(EventLoop {
             home: Rc::new(home),
+            _watchdog: watchdog,
         })
     }
 }

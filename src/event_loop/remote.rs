@@ -15,7 +15,7 @@ use super::reactor::{Direction, SourceKey};
 use super::shared::{Note, ROOT_WOKEN, Shared, this_thread};
 use super::snapshot::Snapshot;
 use crate::alarm::{Timekeeper, TimerKey};
-use crate::task::{Brought, Runnable, Schedule};
+use crate::task::{Runnable, Schedule};
 
 /// How long a thread that wants to see a running loop's tasks waits for them.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -40,8 +40,7 @@ impl Shared {
             }
         });
         if let Some(runnable) = entry {
-            let kept = None;
-            self.bring(Brought { runnable, kept });
+            self.bring(runnable);
         }
     }
 

@@ -153,15 +153,34 @@ impl fmt::Debug for SlowPoll {
 /// Whom to tell.
 pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
-/// A watchdog for this loop; it ends when the loop has marked its table as ended.
-pub(super) fn start(
+/// The watchdog of a loop. Dropping it ends its thread, and waits for that.
+pub(super) struct Watchdog {
     shared: Arc<Shared>,
-    threshold: Duration,
-    hook: SlowHook,
-) -> io::Result<JoinHandle<()>> {
-    Builder::new()
-        .name("trefoil-watch".into())
-        .spawn(move || watch(&shared, threshold, &hook))
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        threshold: Duration,
+        hook: SlowHook,
+    ) -> io::Result<Self> {
+        let shared = shared.clone();
+        let watched = shared.clone();
+        let thread = Builder::new()
+            .name("trefoil-watch".into())
+            .spawn(move || watch(&watched, threshold, &hook))?;
+        let thread = Some(thread);
+        Ok(Self { shared, thread })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.shared.table.lock().ended = true;
+        self.shared.table.begun.notify_one();
+        let _ = self.thread.take().map(JoinHandle::join); // it does not panic
+    }
 }
 
 fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {

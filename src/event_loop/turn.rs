@@ -219,7 +219,6 @@ pub(super) fn close(home: &Rc<Home>) {
     if let Some(outside) = &home.outside {
         outside.clear();
     }
-    home.dismiss_watchdog();
 }
 
 /// Runs a task that was cancelled, which drops it.
@@ -316,10 +315,11 @@ impl<'a> Turns<'a> {
     /// Nothing can run.
     fn wait(&mut self) {
         self.home.shrink();
-        let timeout = self.home.take_due_or_wait(&mut self.woken);
+        self.home.take_due(&mut self.woken);
         if !self.woken.is_empty() {
             return wake_all(&mut self.woken);
         }
+        let timeout = self.home.until_next_timer();
         if self.home.outside.is_none() {
             return self.sleep(timeout);
         }

@@ -52,8 +52,8 @@
 // between addresses, `uninit` reading for the adapters, `reaper` the children that nobody waits for, `fs::cursor` the one
 // position of a file. Checked by `tests/event_loop/`.
 
+mod accept;
 mod async_fd;
-mod backoff;
 mod bytes;
 mod child;
 mod child_pipes;

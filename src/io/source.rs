@@ -350,3 +350,39 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
         self.io.fmt(f)
     }
 }
+
+/// What every socket has: it is made from the standard library's, and shows its descriptor.
+macro_rules! socket {
+    ($type:ty, $std:ty) => {
+        /// Takes over a socket of the standard library, with all its settings; it becomes non-blocking.
+        impl TryFrom<$std> for $type {
+            type Error = std::io::Error;
+
+            fn try_from(socket: $std) -> std::io::Result<Self> {
+                let source = Source::taken_over(socket)?;
+                Ok(Self { source })
+            }
+        }
+
+        $crate::io::source::descriptor! { $type }
+    };
+}
+pub(super) use socket;
+
+/// It shows its descriptor.
+macro_rules! descriptor {
+    ($type:ty) => {
+        impl std::os::fd::AsFd for $type {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.source.get_ref().as_fd()
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $type {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.source.get_ref().as_raw_fd()
+            }
+        }
+    };
+}
+pub(super) use descriptor;

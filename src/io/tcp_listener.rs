@@ -5,14 +5,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
-use super::backoff;
+use super::accept::{accept, listen};
 use super::lookup::{ToSocketAddrs, addresses_of};
-use super::source::{Source, fairly};
+use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;
 
 /// A TCP socket that takes connections.
@@ -35,9 +34,6 @@ pub struct TcpListener {
     source: Source<Socket>,
 }
 
-/// How many connections may wait to be accepted; the system has its own limit, too.
-const BACKLOG: i32 = 4096;
-
 impl TcpListener {
     /// Binds to the first of `address`'s addresses that can be bound, and listens.
     /// Port 0 lets the system choose. The address may be in use by connections
@@ -57,13 +53,9 @@ impl TcpListener {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         fairly().await;
-        let source = addresses_of(address).await?.first(|address| {
-            let listener = Socket::bind(address)?;
-            // std lets 128 connections wait, and the system drops what comes beyond: a burst
-            // of clients would then hang for a second. Listening again moves the limit.
-            rustix::net::listen(&listener, BACKLOG)?;
-            Source::owned(listener)
-        })?;
+        let source = addresses_of(address)
+            .await?
+            .first(|address| listen(Socket::bind(address)?))?;
         Ok(Self { source })
     }
 
@@ -92,7 +84,7 @@ impl TcpListener {
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let accepted = backoff::accept(&self.source, |listener| {
+        let accepted = accept(&self.source, |listener| {
             Ok(acceptfrom_with(listener, flags)?)
         });
         let (stream, peer) = accepted.await?;
@@ -117,24 +109,4 @@ impl TcpListener {
     }
 }
 
-/// Takes a listener of the standard library over; it becomes non-blocking.
-impl TryFrom<Socket> for TcpListener {
-    type Error = io::Error;
-
-    fn try_from(listener: Socket) -> io::Result<Self> {
-        let source = Source::taken_over(listener)?;
-        Ok(Self { source })
-    }
-}
-
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
-    }
-}
+socket! { TcpListener, Socket }

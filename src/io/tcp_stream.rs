@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream as Socket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use super::bytes::{Bytes, Stream, reads, writes};
 use super::connect::first_to_answer;
 use super::halves::{HalfClose, ReadHalf, WriteHalf, close_write, split};
 use super::lookup::ToSocketAddrs;
-use super::source::{Source, fairly};
+use super::source::{Source, fairly, socket};
 use crate::event_loop::Direction::{Read as Reading, Write as Writing};
 
 /// A TCP connection.
@@ -393,27 +393,7 @@ writes! { [] TcpStream, |stream: &TcpStream| stream.close_write(),
 # let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
 # let (_far, _) = listener.accept().await?;" }
 
-/// Takes a connection of the standard library over; it becomes non-blocking.
-impl TryFrom<Socket> for TcpStream {
-    type Error = io::Error;
-
-    fn try_from(stream: Socket) -> io::Result<Self> {
-        let source = Source::taken_over(stream)?;
-        Ok(Self { source })
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
-    }
-}
+socket! { TcpStream, Socket }
 
 reads! { [] ReadHalf<TcpStream>,
 "# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;

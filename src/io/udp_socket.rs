@@ -10,10 +10,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use super::lookup::{ToSocketAddrs, addresses_of, no_address};
-use super::source::{Source, fairly};
+use super::source::{Source, fairly, socket};
 use crate::event_loop::Direction;
 
 /// A UDP socket.
@@ -413,33 +413,12 @@ impl UdpSocket {
     }
 }
 
-/// Takes a socket of the standard library over, with all its settings; it becomes
-/// non-blocking.
-impl TryFrom<Socket> for UdpSocket {
-    type Error = io::Error;
-
-    fn try_from(socket: Socket) -> io::Result<Self> {
-        let source = Source::taken_over(socket)?;
-        Ok(Self { source })
-    }
-}
+socket! { UdpSocket, Socket }
 
 impl TryFrom<OwnedFd> for UdpSocket {
     type Error = io::Error;
 
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Socket::from(fd).try_into()
-    }
-}
-
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
     }
 }

@@ -8,11 +8,11 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
 use std::path::Path;
 
-use super::source::{Source, fairly};
+use super::source::{Source, fairly, socket};
 use super::unix_address::patiently;
 use crate::event_loop::Direction;
 
@@ -326,32 +326,12 @@ impl UnixDatagram {
     }
 }
 
-/// Takes a socket of the standard library over; it becomes non-blocking.
-impl TryFrom<Socket> for UnixDatagram {
-    type Error = io::Error;
-
-    fn try_from(socket: Socket) -> io::Result<Self> {
-        let source = Source::taken_over(socket)?;
-        Ok(Self { source })
-    }
-}
+socket! { UnixDatagram, Socket }
 
 impl TryFrom<OwnedFd> for UnixDatagram {
     type Error = io::Error;
 
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Socket::from(fd).try_into()
-    }
-}
-
-impl AsFd for UnixDatagram {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for UnixDatagram {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
     }
 }

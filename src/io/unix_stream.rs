@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::halves::{HalfClose, ReadHalf, WriteHalf, close_write, split};
-use super::source::Source;
+use super::source::{Source, socket};
 use super::unix_address::connect_to;
 use crate::sys::peer::peer;
 
@@ -257,33 +257,13 @@ reads! { [] UnixStream,
 writes! { [] UnixStream, |stream: &UnixStream| stream.close_write(),
 "# let (stream, _far) = trefoil::io::UnixStream::pair()?;" }
 
-/// Takes a connection of the standard library over; it becomes non-blocking.
-impl TryFrom<Socket> for UnixStream {
-    type Error = io::Error;
-
-    fn try_from(stream: Socket) -> io::Result<Self> {
-        let source = Source::taken_over(stream)?;
-        Ok(Self { source })
-    }
-}
+socket! { UnixStream, Socket }
 
 impl TryFrom<OwnedFd> for UnixStream {
     type Error = io::Error;
 
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Socket::from(fd).try_into()
-    }
-}
-
-impl AsFd for UnixStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for UnixStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
     }
 }
 

@@ -83,18 +83,4 @@ impl Home {
             woken.extend(timers.due(self.now()));
         }
     }
-
-    /// As `take_due`; and if none is, how long until one will be.
-    pub(in crate::event_loop) fn take_due_or_wait(
-        &self,
-        woken: &mut Vec<Waker>,
-    ) -> Option<Duration> {
-        let mut timers = self.timers.borrow_mut();
-        if timers.is_empty() {
-            return None;
-        }
-        let now = self.now();
-        woken.extend(timers.due(now));
-        Some(timers.next()?.saturating_duration_since(now))
-    }
 }

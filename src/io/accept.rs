@@ -1,9 +1,9 @@
-//! Accepting connections while the system has no room for one more.
+//! What listeners have in common.
 //!
-//! The connection then waits in the listener's queue, and the listener stays readable: a server
-//! that goes on regardless of the error would spin. So before the error is passed on there is a
-//! [`PAUSE`] and a second attempt. That bounds the rate at which such errors can come, and a short
-//! shortage is not seen at all. So it is where the system refuses the call itself (a filter).
+//! While the system has no room for one more connection, that connection waits in the listener's queue, and the
+//! listener stays readable: a server that went on regardless of the error would spin. So `accept` pauses and tries
+//! again before it passes the error on. That limits the rate of such errors, and a short shortage is
+//! not seen at all. The same is done where the system refuses the call itself (a filter).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -19,8 +19,19 @@ use crate::alarm;
 use crate::event_loop::Direction;
 use crate::sys::refused::refused;
 
+/// How many connections may wait to be accepted; the system has its own limit, too.
+const BACKLOG: i32 = 4096;
+
 /// How long to wait for room.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound socket of the standard library listens.
+pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
+    // std lets 128 connections wait, and the system drops those beyond: the clients of a burst would hang for a
+    // second. Listening again changes the limit.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Source::owned(listener)
+}
 
 /// Accepts by `op`.
 pub(super) async fn accept<T: AsFd, R>(
@@ -38,7 +49,7 @@ pub(super) async fn accept<T: AsFd, R>(
     };
     match source.call(Direction::Read, &mut passing_over).await {
         Err(error) if is_shortage(&error) => {
-            let _held = alarm::hold(); // who makes room may be outside of a loop with a virtual clock
+            let _held = alarm::hold(); // room may be made outside of a loop with a virtual clock
             pause(PAUSE).await;
             let again = source.call(Direction::Read, passing_over).await;
             again.map_err(refused("accept4"))
