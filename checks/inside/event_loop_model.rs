@@ -1,4 +1,4 @@
-//! The mailbox and the references to a loop, for the models in `checks/`.
+//! The inbox of a loop, for the models in `checks/`.
 //!
 //! It exists under `--cfg loom` only. Sleeping is a condition variable of loom's
 //! here, in the place of the kernel's wait; all else is what the loop runs.
@@ -6,11 +6,9 @@
 
 use std::sync::Arc;
 
-use super::mailbox::Mailbox;
-use super::raw_link;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{self, Brought, Runnable, Sleep, Task, inbox_fault};
+use crate::task::{self, Inbox, Pushed, Runnable, Sleep, Task, inbox_fault};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -27,12 +25,12 @@ pub fn closure<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (En
     (Entry(runnable), task)
 }
 
-/// A mailbox, the descriptor that its loop sleeps on, and a note beside it.
+/// An inbox, the descriptor that its loop sleeps on, and a note beside it.
 #[derive(Clone)]
 pub struct Mail(Arc<Parts>);
 
 struct Parts {
-    mailbox: Mailbox,
+    inbox: Inbox,
     /// One for each way to sleep: a wake-up in the wrong place is lost.
     written: [Mutex<bool>; 2],
     waits: [Condvar; 2],
@@ -56,7 +54,7 @@ impl std::fmt::Debug for Mail {
 impl Default for Mail {
     fn default() -> Self {
         Self(Arc::new(Parts {
-            mailbox: Mailbox::new(),
+            inbox: Inbox::new(),
             written: [Mutex::new(false), Mutex::new(false)],
             waits: [Condvar::new(), Condvar::new()],
             noted: AtomicBool::new(false),
@@ -65,20 +63,23 @@ impl Default for Mail {
 }
 
 impl Mail {
-    /// Any thread; `new`: the loop is to keep a reference.
-    pub fn post(&self, entry: Entry, new: bool) {
-        let kept = new.then(|| entry.0.task_ref());
-        let runnable = entry.0;
+    /// Any thread.
+    pub fn post(&self, entry: Entry) {
         let parts = &*self.0;
-        let brought = Brought { runnable, kept };
-        parts.mailbox.post(brought, |sleep| parts.wake(sleep));
+        match parts.inbox.push(entry.0) {
+            Pushed::Heard => {}
+            Pushed::Wake(sleep) => parts.wake(sleep),
+            Pushed::Closed(refused) => drop(refused),
+        }
     }
 
     /// Any thread: a note, as `Shared` has it.
     pub fn note(&self) {
         let parts = &*self.0;
         parts.noted.store(true, Ordering::Release);
-        parts.mailbox.ring(|sleep| parts.wake(sleep));
+        if let Some(sleep) = parts.inbox.ring() {
+            parts.wake(sleep);
+        }
     }
 
     /// The loop: there was one.
@@ -87,35 +88,33 @@ impl Mail {
         noted.load(Ordering::Relaxed) && noted.swap(false, Ordering::Acquire)
     }
 
-    /// The loop: the entries, and whether it is to keep a reference.
-    pub fn collect(&self) -> Vec<(Entry, bool)> {
-        let brought = self.0.mailbox.collect();
-        let entry = |brought: Brought| (Entry(brought.runnable), brought.kept.is_some());
-        brought.map(entry).collect()
+    /// The loop: the entries.
+    pub fn collect(&self) -> Vec<Entry> {
+        self.0.inbox.drain().map(Entry).collect()
     }
 
     /// The loop: as `turn.rs` sleeps; `parks`: in the other way.
     pub fn sleep(&self, parks: bool) {
         let how = if parks { Sleep::Parked } else { Sleep::Asleep };
         let Parts {
-            mailbox,
+            inbox,
             written,
             waits,
             noted,
         } = &*self.0;
         let (written, waits) = (&written[how as usize], &waits[how as usize]);
-        if mailbox.lie_down(how) && mailbox.is_empty() && !noted.load(Ordering::Relaxed) {
+        if inbox.lie_down(how) && inbox.is_empty() && !noted.load(Ordering::Relaxed) {
             let mut guard = written.lock();
             while !*guard {
                 guard = waits.wait(guard);
             }
             *guard = false;
         }
-        mailbox.get_up();
+        inbox.get_up();
     }
 
     pub fn close(&self) {
-        drop(self.0.mailbox.close());
+        drop(self.0.inbox.close());
     }
 }
 
@@ -127,59 +126,4 @@ pub fn break_fence(on: bool) {
 /// Makes `lie_down` a look and a store (or one step again).
 pub fn lie_down_in_two_steps(on: bool) {
     inbox_fault::lie_down_in_two_steps(on);
-}
-
-/// A loop's own reference to what it shares.
-pub struct Owner<T>(raw_link::Owner<T>);
-
-/// Anybody's.
-pub struct Link<T>(raw_link::Link<T>);
-
-/// The loop runs on this thread.
-#[derive(Debug)]
-pub struct Here(#[allow(dead_code)] raw_link::Here);
-
-impl<T> Owner<T> {
-    pub fn new(value: T) -> Self {
-        Self(raw_link::Owner::new(value))
-    }
-
-    pub fn link(&self) -> Link<T> {
-        Link(self.0.link())
-    }
-
-    pub fn enter(&self) -> Here {
-        Here(raw_link::enter(&self.0))
-    }
-}
-
-impl<T> Clone for Link<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> std::ops::Deref for Link<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> std::fmt::Debug for Owner<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Owner")
-    }
-}
-
-impl<T> std::fmt::Debug for Link<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Link")
-    }
-}
-
-/// An owner that goes does not add what was counted on its thread (or does again).
-pub fn forget_the_local_count(on: bool) {
-    raw_link::fault::forget_the_local_count(on);
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::raw;
-use super::{Brought, Inbox, Pushed, Ran, Runnable, Schedule, Task};
+use super::{Inbox, Pushed, Ran, Runnable, Schedule, Task};
 #[cfg(loom)]
 use super::{Queued, state};
 #[cfg(loom)]
@@ -43,16 +43,14 @@ impl Default for Queue {
 
 impl Queue {
     pub fn push(&self, entry: Entry) {
-        let (runnable, kept) = (entry.0, None);
-        match self.0.push(Brought { runnable, kept }) {
+        match self.0.push(entry.0) {
             Pushed::Heard => {}
             other => unreachable!("nobody sleeps here: {other:?}"),
         }
     }
 
     pub fn drain(&self) -> Vec<Entry> {
-        let drained = self.0.drain();
-        drained.map(|brought| Entry(brought.runnable)).collect()
+        self.0.drain().map(Entry).collect()
     }
 }
 
@@ -152,7 +150,7 @@ impl Ring {
         self.0
             .0
             .drain()
-            .map(|brought| Turn(Queued::woken(brought.runnable)))
+            .map(|runnable| Turn(Queued::woken(runnable)))
             .collect()
     }
 }

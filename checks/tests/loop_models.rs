@@ -3,26 +3,22 @@
 //! Run with
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test loop_models -- --nocapture`.
 //! A wake-up that is lost is a loop that sleeps for ever, which loom reports as
-//! a deadlock; work that is left behind is a task that never ends, or a value that is never
-//! dropped. The twin at the end lacks one fence, and must fail.
+//! a deadlock; work that is left behind is a task that never ends. The twin at the end lacks one fence, and must fail.
 #![cfg(loom)]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
 use loom::thread;
-use trefoil::event_loop::model::{self, Link, Mail, Owner};
+use trefoil::event_loop::model::{self, Mail};
 use trefoil::{Task, TaskError};
-use trefoil_checks::{explore, must_fail, must_fail_with};
+use trefoil_checks::{explore, must_fail};
 
-/// Posts `count` closures from a thread of their own, the first as a new task.
+/// Posts `count` closures from a thread of their own.
 fn poster(mail: &Mail, count: usize) -> thread::JoinHandle<Vec<Task<()>>> {
     let mail = mail.clone();
     thread::spawn(move || {
         (0..count)
-            .map(|at| {
+            .map(|_| {
                 let (entry, task) = model::closure(|| ());
-                mail.post(entry, at == 0);
+                mail.post(entry);
                 task
             })
             .collect()
@@ -34,7 +30,7 @@ fn run_until(mail: &Mail, count: usize) {
     let mut ran = 0;
     let mut parks = false;
     while ran < count {
-        for (entry, _new) in mail.collect() {
+        for entry in mail.collect() {
             entry.run();
             ran += 1;
         }
@@ -79,7 +75,7 @@ fn what_is_posted_while_the_loop_closes_ends() {
     explore(|| {
         let mail = Mail::default();
         let posters = [poster(&mail, 1), poster(&mail, 1)];
-        for (entry, _new) in mail.collect() {
+        for entry in mail.collect() {
             entry.run();
         }
         mail.close();
@@ -102,8 +98,7 @@ fn a_note_beside_an_entry(entries: usize) {
     let poster = (entries > 0).then(|| poster(&mail, entries));
     let (mut noted, mut ran) = (false, 0);
     while !noted || ran < entries {
-        for (entry, new) in mail.collect() {
-            assert!(new, "the first one is");
+        for entry in mail.collect() {
             entry.run();
             ran += 1;
         }
@@ -126,100 +121,6 @@ fn a_note_wakes_the_loop() {
 #[test]
 fn a_note_and_an_entry_wake_the_loop() {
     explore(|| a_note_beside_an_entry(1));
-}
-
-/// What a loop shares: it must be freed once, after the last reference.
-struct Value(Arc<AtomicUsize>);
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        assert_eq!(self.0.fetch_add(1, SeqCst), 0, "freed twice");
-    }
-}
-
-impl Value {
-    fn is_there(&self) {
-        assert_eq!(self.0.load(SeqCst), 0, "freed too early");
-    }
-}
-
-/// Runs `f`; in the end what the owner had is freed.
-fn explore_links(f: impl Fn(Owner<Value>) + Send + Sync + 'static) {
-    explore(move || {
-        let freed = Arc::new(AtomicUsize::new(0));
-        f(Owner::new(Value(freed.clone())));
-        assert_eq!(freed.load(SeqCst), 1, "not freed");
-    });
-}
-
-/// Copies and drops it somewhere else.
-fn elsewhere(link: Link<Value>) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        let copy = link.clone();
-        link.is_there();
-        drop(link);
-        copy.is_there();
-    })
-}
-
-#[test]
-fn references_are_made_and_dropped_on_both_sides() {
-    explore_links(|owner| {
-        let link = owner.link();
-        let here = owner.enter();
-        let other = elsewhere(link.clone());
-        let copy = link.clone();
-        drop(link);
-        copy.is_there();
-        drop(copy);
-        drop(here);
-        drop(owner);
-        other.join().unwrap();
-    });
-}
-
-#[test]
-fn references_outlive_the_owner_on_both_sides() {
-    explore_links(|owner| {
-        let here = owner.enter();
-        let (link, other) = (owner.link(), elsewhere(owner.link()));
-        drop(here);
-        drop(owner);
-        link.is_there();
-        let copy = link.clone();
-        drop(link);
-        other.join().unwrap();
-        copy.is_there();
-    });
-}
-
-#[test]
-fn references_made_elsewhere_are_dropped_here() {
-    explore_links(|owner| {
-        let link = owner.link();
-        let other = thread::spawn(move || (link.clone(), link));
-        let here = owner.enter();
-        drop(owner.link());
-        drop(other.join().unwrap());
-        drop(here);
-        drop(owner);
-    });
-}
-
-#[test]
-fn the_models_catch_a_count_that_is_not_added() {
-    must_fail_with("missing_count", "not freed");
-}
-
-#[test]
-#[ignore = "fails on purpose: run by the_models_catch_a_count_that_is_not_added"]
-fn missing_count() {
-    model::forget_the_local_count(true);
-    explore_links(|owner| {
-        let other = elsewhere(owner.link());
-        other.join().unwrap();
-        drop(owner);
-    });
 }
 
 #[test]

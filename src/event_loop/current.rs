@@ -16,9 +16,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::home::Home;
-use super::raw_link::{self, Here};
 use super::shared::Shared;
 use crate::alarm::{self, Clock};
+use crate::sync::strand;
 use crate::task::awaited;
 use crate::task::context::{RefuseGuard, refuse_blocking};
 
@@ -43,6 +43,12 @@ pub(super) fn home_of(shared: &Shared) -> Option<Rc<Home>> {
     })
 }
 
+/// As [`with`], if it is this loop.
+#[inline]
+pub(super) fn with_this<R>(shared: &Shared, f: impl FnOnce(&Home) -> R) -> Option<R> {
+    with(|home| std::ptr::eq(&raw const *home.shared, shared).then(|| f(home))).flatten()
+}
+
 /// Calls `f` with the loop that runs on this thread, if one does. For what is done often: nothing
 /// is cloned, so `f` runs nobody's code, and enters and leaves no loop.
 #[inline]
@@ -57,9 +63,9 @@ pub(super) fn enter(home: &Rc<Home>) -> Entered {
         before: replace(Some(home.clone())),
         clock: alarm::replace_clock(home.shared.clock().cloned()),
         keeps_all: awaited::keep_all(home.outside.is_some()),
-        _timekeeper: alarm::install(home.timekeeper.clone()),
+        _timekeeper: alarm::install(home.shared.clone()),
         _no_blocking: refuse_blocking(),
-        here: Some(raw_link::enter(&home.shared)),
+        mark: strand::replace_loop(home.shared.mark_of_thread()),
     }
 }
 
@@ -77,12 +83,12 @@ pub(super) struct Entered {
     keeps_all: bool,
     _timekeeper: alarm::Installed,
     _no_blocking: RefuseGuard,
-    here: Option<Here>,
+    mark: *const (),
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        drop(self.here.take()); // while the loop lives (L11)
+        strand::replace_loop(self.mark);
         drop(replace(self.before.take()));
         drop(alarm::replace_clock(self.clock.take()));
         awaited::keep_all(self.keeps_all);

@@ -7,15 +7,15 @@
 //! Checked by `tests/event_loop/`.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::current;
 use super::home::CLOSURE;
-use super::raw_link::Link;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
-use crate::task::{self, Brought, Task};
+use crate::task::{self, Task};
 
 /// Starts work on an event loop, from any thread.
 ///
@@ -40,11 +40,11 @@ use crate::task::{self, Brought, Task};
 /// ```
 #[derive(Debug, Clone)]
 pub struct LoopHandle {
-    shared: Link<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl LoopHandle {
-    pub(super) fn new(shared: Link<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 
@@ -73,7 +73,7 @@ impl LoopHandle {
     /// assert!(trefoil::LoopHandle::try_current().is_none());
     /// ```
     pub fn try_current() -> Option<Self> {
-        current::home().map(|home| Self::new(home.shared.link()))
+        current::home().map(|home| Self::new(home.shared.clone()))
     }
 
     /// Starts a future on the loop.
@@ -96,15 +96,13 @@ impl LoopHandle {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let (runnable, task) = task::future(future, self.shared.clone(), false);
-        let kept = runnable.task_ref();
+        if let Some(home) = current::home_of(&self.shared) {
+            home.admit(runnable);
+            return task;
+        }
         self.shared.mark(&runnable);
-        if self.shared.is_closing() {
-            drop((runnable, kept)); // it ends in `Closed`
-        } else if let Some(home) = current::home_of(&self.shared) {
-            home.keep(runnable, kept);
-        } else {
-            let kept = Some(kept);
-            self.shared.bring(Brought { runnable, kept });
+        if !self.shared.is_closing() {
+            self.shared.bring(runnable);
         }
         task
     }
@@ -140,13 +138,7 @@ impl LoopHandle {
         let future = async move { make().await };
         if let Some(home) = current::home_of(&self.shared) {
             let (runnable, task) = task::local_future(future, self.shared.clone());
-            let kept = runnable.task_ref();
-            self.shared.mark(&runnable);
-            if self.shared.is_closing() {
-                drop((runnable, kept));
-            } else {
-                home.keep(runnable, kept);
-            }
+            home.admit(runnable);
             return task;
         }
         // Made only once it is sure that the loop will take it (L5).
@@ -158,10 +150,9 @@ impl LoopHandle {
             return task;
         };
         let (runnable, task) = task::local_future(future, self.shared.clone());
-        let kept = runnable.task_ref();
         self.shared.mark(&runnable);
-        let kept = Some(kept);
-        self.shared.bring_through(gate, Brought { runnable, kept });
+        self.shared.bring(runnable);
+        drop(gate); // L5
         task
     }
 
@@ -284,14 +275,7 @@ where
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
          EventLoop::block_on(..); from other threads use LoopHandle::spawn",
     );
-    let (runnable, task) = task::local_future(future, home.shared.link());
-    let kept = runnable.task_ref();
-    home.shared.mark(&runnable);
-    if home.shared.is_closing() {
-        // The future goes with it, which is somebody's code.
-        drop((runnable, kept));
-    } else {
-        home.keep(runnable, kept);
-    }
+    let (runnable, task) = task::local_future(future, home.shared.clone());
+    home.admit(runnable);
     task
 }

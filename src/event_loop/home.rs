@@ -6,7 +6,7 @@
 //! [`super::reactor`]): a cell is borrowed for a few lines that run nobody's
 //! code; wakers and tasks are cloned before, woken and dropped after.
 //!
-//! Live tasks are in a table ([`super::live`]), so that a loop that ends can cancel
+//! Live tasks are in a table ([`super::task_table`]), so that a loop that ends can cancel
 //! every one, and others can look at them.
 //!
 //! - **L6** The table has a task from the moment that this thread first sees it
@@ -29,50 +29,39 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::live::{Poll as PollNow, Root, Table};
 use super::outside::Outside;
-use super::raw_descriptor::Descriptor;
-use super::raw_link::{Link, Owner};
 use super::reactor::Reactor;
-use super::shared::{Note, Shared};
+use super::shared::{NOTES, Note, ROOT_WOKEN, Shared};
+use super::shared_table::Poll as PollNow;
 use super::snapshot::Snapshot;
+use super::task_table::{Root, Table};
 use crate::alarm::{Clock, Timers};
-use crate::loom::thread::JoinHandle;
+use crate::sys::poller::Poller;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
-use crate::task::{Brought, Hook, Queued, Runnable, TaskRef, awaited};
+use crate::task::{Hook, Queued, Runnable, TaskRef, awaited};
 
-/// The tag of an entry that is not a live task: a closure runs once.
+/// The tag of a task that the loop's thread has not seen yet.
+const NEW: u32 = 0;
+
+/// The tag of a closure, which runs once and is in no table.
 pub(super) const CLOSURE: u32 = u32::MAX;
 
 /// How many operations that need not wait a task may do in one poll, before it
 /// has to let the others run.
 const BUDGET: u32 = 128;
 
-/// So many tasks ahead of the one that runs, memory is fetched, where there are more than [`MANY`].
-const AHEAD: usize = 6;
-const MANY: usize = 2048;
-
 /// A queue for more entries than this is given back when nothing is ready: 64 KiB.
-const CAPACITY: usize = 8192;
+pub(super) const CAPACITY: usize = 8192;
 
 /// The loop, seen from its own thread.
 pub(crate) struct Home {
-    pub(crate) shared: Owner<Shared>,
-    /// The loop, for alarms.
-    pub(super) timekeeper: Arc<Link<Shared>>,
-    /// The root future was woken on this thread.
+    pub(crate) shared: Arc<Shared>,
+    /// The root future was woken.
     root_woken: Cell<bool>,
     ready: RefCell<VecDeque<Queued>>,
-    /// There are more tasks than [`MANY`], or were.
-    many: Cell<bool>,
-    /// The table, unless it lies on its stand (`live.rs`).
-    live: RefCell<Table>,
-    /// Where it lies for good.
-    watched: bool,
-    /// It is watched, or has a clock of its own: there is more to do after each poll.
-    special: bool,
-    watchdog: RefCell<Option<JoinHandle<()>>>,
+    /// The table, unless it lies where others see it ([`super::shared_table`]).
+    table: RefCell<Table>,
     /// On a loop with a virtual clock.
     pub(super) outside: Option<Outside>,
     /// The tag of the poll that goes on, and what it has asked for.
@@ -80,9 +69,9 @@ pub(crate) struct Home {
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
     /// Empty, for wakers on their way; kept from one `block_on` to the next.
-    woken: Cell<Vec<Waker>>,
+    pub(super) woken: Cell<Vec<Waker>>,
+    pub(super) poller: Arc<Poller>,
     pub(super) reactor: RefCell<Reactor>,
-    descriptor: Descriptor,
     budget: Cell<u32>,
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
@@ -92,26 +81,23 @@ pub(crate) struct Home {
 
 impl Home {
     pub(super) fn new(hook: Option<Hook>, watched: bool, clock: Option<Clock>) -> io::Result<Self> {
-        let (reactor, waker) = Reactor::new()?;
         let outside = clock.is_some().then(Outside::new);
-        let shared = Owner::new(Shared::new(waker, hook, clock.map(Arc::new), watched));
+        let (poller, wait) = Poller::new()?;
+        let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
+        let shared = Shared::new(Arc::downgrade(&poller), hook, clock, watched);
+        let shared = Arc::new(shared);
         Ok(Self {
-            timekeeper: Arc::new(shared.link()),
             shared,
             root_woken: Cell::new(false),
             ready: RefCell::new(VecDeque::new()),
-            many: Cell::new(false),
-            special: watched || outside.is_some(),
-            live: RefCell::new(Table::default()),
-            watched,
-            watchdog: RefCell::new(None),
+            table: RefCell::new(Table::default()),
             outside,
             polled: Cell::new(0),
             waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             woken: Cell::new(Vec::new()),
-            descriptor: Descriptor::of(&reactor),
-            reactor: RefCell::new(reactor),
+            poller,
+            reactor: RefCell::new(Reactor::new(wait)),
             budget: Cell::new(BUDGET),
             numbers: Cell::new(1),
             ctrl_c: Cell::new(None),
@@ -132,54 +118,49 @@ impl Home {
         self.ready.borrow_mut().push_back(queued);
     }
 
-    /// A task that this thread sees for the first time: into the table, with the reference that is
-    /// for it, and the queue.
+    /// A new task of this thread's. A loop that ends drops it, and its future with it, which is a user's code.
     #[inline]
-    pub(super) fn keep(&self, runnable: Runnable, task: TaskRef) {
-        let tag = self.with_table(|table| table.insert(task));
-        if tag as usize > MANY {
-            self.many.set(true);
+    pub(super) fn admit(&self, runnable: Runnable) {
+        self.shared.mark(&runnable);
+        if self.shared.is_closing() {
+            drop(runnable); // it ends in `Closed`
+        } else {
+            self.keep(runnable);
         }
+    }
+
+    /// A task that this thread sees for the first time: into the table and the queue.
+    #[inline]
+    fn keep(&self, runnable: Runnable) {
+        let task = runnable.task_ref();
+        let tag = self.with_table(|table| table.insert(task));
         runnable.set_tag(tag);
         self.enqueue(runnable);
     }
 
-    /// What other threads have brought, into the queue.
+    /// What other threads have brought, into the queue; and what they have left beside it.
     pub(super) fn take_in(&self) {
-        if self.shared.mail.is_empty() {
+        if self.shared.is_quiet() {
             return;
         }
-        self.take_all_in(self.shared.mail.collect());
-    }
-
-    fn take_all_in(&self, all: impl Iterator<Item = Brought>) {
-        for Brought { runnable, kept } in all {
-            match kept {
-                Some(kept) => self.keep(runnable, kept),
-                None => self.enqueue(runnable),
+        for runnable in self.shared.inbox.drain() {
+            match runnable.tag() {
+                NEW => self.keep(runnable),
+                _ => self.enqueue(runnable),
             }
+        }
+        let left = self.shared.take_left();
+        if left & ROOT_WOKEN != 0 {
+            self.wake_root();
+        }
+        if left & NOTES != 0 {
+            self.follow_notes();
         }
     }
 
     #[inline]
     pub(super) fn next_ready(&self) -> Option<Queued> {
-        let mut ready = self.ready.borrow_mut();
-        let next = ready.pop_front();
-        if self.many.get() {
-            self.prefetch(&ready);
-        }
-        next
-    }
-
-    /// More tasks than the caches hold: the next ones' cells, and then their places in the table.
-    #[inline(never)]
-    fn prefetch(&self, ready: &VecDeque<Queued>) {
-        if let Some(later) = ready.get(AHEAD) {
-            later.prefetch();
-        }
-        if let Some(soon) = ready.get(AHEAD / 2) {
-            self.live.borrow().prefetch(soon.tag());
-        }
+        self.ready.borrow_mut().pop_front()
     }
 
     #[inline]
@@ -191,44 +172,34 @@ impl Home {
     #[inline]
     pub(super) fn shrink(&self) {
         let mut ready = self.ready.borrow_mut();
-        if ready.is_empty() && (self.many.get() || ready.capacity() > CAPACITY) {
+        if ready.is_empty() && ready.capacity() > CAPACITY {
             ready.shrink_to(CAPACITY);
-            drop(ready);
-            self.shrink_table();
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn shrink_table(&self) {
-        let many = self.with_table(|table| {
-            table.shrink(MANY);
-            table.len() > MANY
-        });
-        self.many.set(many);
+        drop(ready);
+        self.with_table(Table::shrink);
     }
 
     /// The table, wherever it lies. `f` runs nobody's code (L8).
     #[inline]
     fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
-        if self.watched {
-            f(&mut self.shared.stand.lock().table)
+        if self.shared.watched {
+            f(&mut self.shared.table.lock().table)
         } else {
-            f(&mut self.live.borrow_mut())
+            f(&mut self.table.borrow_mut())
         }
     }
 
     /// The loop goes on: its table to itself.
     pub(super) fn take_table(&self) {
-        if !self.watched {
-            self.shared.stand.take(&mut self.live.borrow_mut());
+        if !self.shared.watched {
+            self.shared.table.take(&mut self.table.borrow_mut());
         }
     }
 
     /// The loop stops, for a while or for good: its table where others see it.
     pub(super) fn put_table(&self) {
-        if !self.watched {
-            self.shared.stand.put(&mut self.live.borrow_mut());
+        if !self.shared.watched {
+            self.shared.table.put(&mut self.table.borrow_mut());
         }
     }
 
@@ -241,25 +212,12 @@ impl Home {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        if self.watched {
-            Snapshot::of_stand(&self.shared.stand.lock(), true)
+        if self.shared.watched {
+            self.shared.table.lock().snapshot(true)
         } else {
-            Snapshot::of(&self.live.borrow(), self.polled.get(), false)
+            let running = Some(self.polled.get()).filter(|tag| *tag != 0);
+            Snapshot::of(&self.table.borrow(), running, false)
         }
-    }
-
-    pub(super) fn set_watchdog(&self, watchdog: JoinHandle<()>) {
-        *self.watchdog.borrow_mut() = Some(watchdog);
-    }
-
-    /// The loop has ended: so does its watchdog.
-    pub(super) fn dismiss_watchdog(&self) {
-        let Some(watchdog) = self.watchdog.borrow_mut().take() else {
-            return;
-        };
-        self.shared.stand.lock().ended = true;
-        self.shared.stand.begun.notify_one();
-        let _ = watchdog.join(); // it does not panic
     }
 
     /// The root future wants to be polled.
@@ -268,16 +226,14 @@ impl Home {
         self.root_woken.set(true);
     }
 
-    /// It was woken, here or elsewhere.
     #[inline]
     pub(super) fn is_root_woken(&self) -> bool {
-        self.root_woken.get() || self.shared.is_root_woken()
+        self.root_woken.get()
     }
 
     #[inline]
     pub(super) fn take_root_wake(&self) -> bool {
-        let here = self.root_woken.replace(false);
-        self.shared.take_root_wake() || here
+        self.root_woken.replace(false)
     }
 
     /// The root future, which has begun or ended.
@@ -305,7 +261,7 @@ impl Home {
         self.budget.set(BUDGET);
         self.polled.set(tag);
         self.waits.set(0);
-        if self.watched {
+        if self.shared.watched {
             self.begin_watched(tag, task());
         }
     }
@@ -319,11 +275,11 @@ impl Home {
             since: Instant::now(),
             reported: false,
         };
-        let stand = &self.shared.stand;
-        let mut inner = stand.lock();
+        let table = &self.shared.table;
+        let mut inner = table.lock();
         inner.now = Some(poll);
         if std::mem::replace(&mut inner.parked, false) {
-            stand.begun.notify_one();
+            table.begun.notify_one();
         }
     }
 
@@ -332,13 +288,13 @@ impl Home {
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         let awaited = awaited::take_last();
         self.polled.set(0);
-        let ours = if self.special {
+        let ours = if self.shared.watched || self.outside.is_some() {
             self.end_special(tag, done, awaited)
         } else {
-            let table = &mut self.live.borrow_mut();
+            let table = &mut self.table.borrow_mut();
             note(table, tag, done, self.waits.get(), awaited)
         };
-        if self.shared.stand.is_asked() {
+        if self.shared.table.is_asked() {
             self.answer();
         }
         ours
@@ -351,10 +307,10 @@ impl Home {
             outside.note_awaited();
         }
         let waits = self.waits.get();
-        if !self.watched {
-            return note(&mut self.live.borrow_mut(), tag, done, waits, awaited);
+        if !self.shared.watched {
+            return note(&mut self.table.borrow_mut(), tag, done, waits, awaited);
         }
-        let mut inner = self.shared.stand.lock();
+        let mut inner = self.shared.table.lock();
         let poll = inner.now.take();
         if let Some(poll) = &poll {
             inner.table.charge(tag, poll.since.elapsed());
@@ -428,10 +384,6 @@ fn note(table: &mut Table, tag: u32, done: bool, waits: u8, awaited: u64) -> Opt
     if done {
         return table.remove(tag);
     }
-    if tag == 0 {
-        table.note_root(waits, awaited);
-    } else {
-        table.note(tag, waits, awaited);
-    }
+    table.note(tag, waits, awaited);
     None
 }

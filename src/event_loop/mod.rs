@@ -6,26 +6,6 @@
 //! for time and [`crate::io`] for sockets. From other threads a [`LoopHandle`] starts
 //! work here.
 //!
-//! ```text
-//!   other threads                      │   the loop's thread
-//!                                      │
-//!   LoopHandle ┐                       │        ┌──▶ root future, ready tasks
-//!   Waker ─────┼─▶ mailbox ────────────┼────────┤              │
-//!   dropped ───┴─▶ notes ──────────────┼────────┤              ▼
-//!   source, timer                      │        ├── timers ◀── sleep, timeout
-//!                     (shared)         │        └── reactor ◀─ sockets   (home)
-//! ```
-//!
-//! # Reading order
-//!
-//! `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `live` is the table of its tasks, `snapshot` and `slow_poll` show
-//! them; `outside` is for loops with a virtual clock. `home` is what its thread alone touches,
-//! `shared` what others may, `mailbox` how they bring work and
-//! wake it (L1, L2), by way of the stem's inbox. `raw_link` counts the references to `shared` (L10, L11): that and the
-//! mailbox are the atomic protocols here, each with a model. `raw_root` is such a reference as a
-//! waker. `reactor` and `waiters` turn readiness into wake-ups. `current` says
-//! which loop runs here. Unsafe code is in the three files `raw_*`.
-//!
 //! # Promised
 //!
 //! - Tasks run in the order in which they became ready.
@@ -35,41 +15,53 @@
 //! - A future that is not `Send` is polled and dropped on the loop's thread.
 //! - A panic ends the task that panicked, nothing else.
 //! - When the loop ends, every task on it has ended.
-//!
-//! # Rejected
-//!
-//! - The executor as a future that any runtime may poll: it must then assume that
-//!   any thread polls it, and lock.
-//! - `io_uring` for sockets: within a fifth of `epoll` either way, forbidden in
-//!   many containers, and its buffers fit no existing trait.
-//! - A reactor for the process: its thread is always there, and each of its
-//!   sources needs a lock.
-//!
-//! Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
+
+// For those who work on it. Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
+//
+//   other threads                      │   the loop's thread
+//                                      │
+//   LoopHandle ┐                       │        ┌──▶ root future, ready tasks
+//   Waker ─────┼─▶ inbox ──────────────┼────────┤              │
+//   dropped ───┴─▶ notes ──────────────┼────────┤              ▼
+//   source, timer                      │        ├── timers ◀── sleep, timeout
+//                     (shared)         │        └── reactor ◀─ sockets   (home)
+//
+// `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `home` is what its thread alone
+// touches, `shared` what others may: how they bring work and wake it (L1, L2), by way of the stem's inbox. `current`
+// says which loop runs here, `remote` goes from any thread to the one or the other. `task_table` has its tasks,
+// `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and `waiters` turn readiness
+// into wake-ups; `outside` is for loops with a virtual clock. The inbox and
+// what is left beside it are the one atomic protocol here, with a model. There is no unsafe code.
+//
+// Rejected:
+//
+// - The executor as a future that any runtime may poll: it must then assume that
+//   any thread polls it, and lock.
+// - `io_uring` for sockets: within a fifth of `epoll` either way, forbidden in
+//   many containers, and its buffers fit no existing trait.
+// - A reactor for the process: its thread is always there, and each of its
+//   sources needs a lock.
 
 pub(crate) mod current;
 mod handle;
 mod home;
-mod live;
-mod mailbox;
-/// What the models in `checks/` drive: the mailbox.
+/// What the models in `checks/` drive: the inbox.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/event_loop_model.rs"]
 pub mod model;
 mod outside;
-mod raw_descriptor;
-mod raw_link;
-mod raw_root;
 mod reactor;
-mod roster;
+mod remote;
 mod shared;
+mod shared_table;
 #[cfg(all(test, not(loom)))]
 #[path = "../../checks/inside/event_loop_simulated.rs"]
 mod simulated;
 mod slice;
 mod slow_poll;
 mod snapshot;
+mod task_table;
 mod turn;
 mod waiters;
 mod yield_now;
@@ -85,8 +77,9 @@ use std::time::{Duration, Instant};
 use crate::alarm::Clock;
 use crate::task::{Hook, TaskReport, context, panic};
 
+use slow_poll::Watchdog;
+
 pub(crate) use home::Home;
-pub(crate) use raw_link::Link;
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::Shared;
 pub(crate) use waiters::SHARED;
@@ -151,6 +144,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// ```
 pub struct EventLoop {
     home: Rc<Home>,
+    _watchdog: Option<Watchdog>,
 }
 
 impl EventLoop {
@@ -158,7 +152,7 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// If the system refuses its two descriptors.
+    /// If the system refuses its descriptors.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -271,14 +265,14 @@ impl EventLoop {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn handle(&self) -> LoopHandle {
-        LoopHandle::new(self.home.shared.link())
+        LoopHandle::new(self.home.shared.clone())
     }
 }
 
 /// Readable when [`EventLoop::poll_once`] has something to do. To be waited for, not to be read.
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.home.descriptor()
+        self.home.poller.as_fd()
     }
 }
 
@@ -430,7 +424,7 @@ impl EventLoopBuilder {
     ///
     /// # Errors
     ///
-    /// If the system refuses its two descriptors, or the thread of
+    /// If the system refuses its descriptors, or the thread of
     /// [`slow_poll`](Self::slow_poll).
     ///
     /// ```
@@ -442,12 +436,13 @@ impl EventLoopBuilder {
         panic::install_hook();
         let clock = self.virtual_time.then(Clock::new);
         let home = Home::new(self.hook, self.slow_poll.is_some(), clock)?;
-        if let Some((threshold, hook)) = self.slow_poll {
-            let watchdog = slow_poll::start(home.shared.link(), threshold, hook)?;
-            home.set_watchdog(watchdog);
-        }
+        let watchdog = match self.slow_poll {
+            Some((threshold, hook)) => Some(Watchdog::start(&home.shared, threshold, hook)?),
+            None => None,
+        };
         Ok(EventLoop {
             home: Rc::new(home),
+            _watchdog: watchdog,
         })
     }
 }

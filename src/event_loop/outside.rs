@@ -19,12 +19,9 @@
 //! to accept with) is a row of attempts with pauses between them. Such a row counts as a wait for a
 //! descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
 //!
-//! To ask takes no time, however many tasks wait. Each awaited task is in a list of its kind, and of each
-//! list one is enough to know what the clock may do: the first that is still of that kind. Those before it are
-//! so no longer, and go where they belong. A kind changes a few times only, towards the end of
-//! the task; and all are looked through where they have become twice as many since the last time, so what nobody
-//! waits for any longer does not stay. (So a promise among others that has just been kept, while its waiter is still
-//! being told, does not hold the clock by itself: one that waits beside it does.)
+//! To ask takes no time, however many tasks wait: each awaited task is in the list of its kind, and the first one that is
+//! still of that kind is enough to know what the clock may do. Those before it go where they belong. All are looked
+//! through where they have become twice as many since the last time, so what nothing waits for any longer does not stay.
 //!
 //! What cannot be seen: a channel, a lock or an event that another thread is to use. Await a
 //! [`Task`](crate::Task) of what that thread does.
@@ -32,7 +29,7 @@
 //! Checked by `tests/event_loop/virtual_time.rs` and below.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::task::{Origin, TaskId, TaskRef, awaited};
@@ -65,25 +62,18 @@ pub(super) struct Outside {
     left: Cell<Option<Instant>>,
 }
 
-/// The tasks that were waited for, each in a list of its kind.
+/// The tasks that were waited for, each in the list of its kind.
 #[derive(Debug, Default)]
 struct Known {
-    tasks: HashMap<TaskId, Awaited>,
+    ids: HashSet<TaskId>,
     /// Not looked at yet.
-    fresh: Vec<TaskId>,
-    work: VecDeque<TaskId>,
-    promises: VecDeque<TaskId>,
-    /// Later ones were seen later.
-    ended: Vec<TaskId>,
+    fresh: Vec<TaskRef>,
+    work: VecDeque<TaskRef>,
+    promises: VecDeque<TaskRef>,
+    /// With the time when that was first seen.
+    ended: Vec<(TaskRef, Instant)>,
     /// How many tasks there were when all were looked through.
     looked: usize,
-}
-
-#[derive(Debug)]
-struct Awaited {
-    task: TaskRef,
-    /// When it was first seen to have ended, its result not taken.
-    ended: Option<Instant>,
 }
 
 /// What is waited for.
@@ -100,137 +90,64 @@ const FEW: usize = 64;
 impl Known {
     /// True: it was not known.
     fn add(&mut self, task: TaskRef) -> bool {
-        let id = task.id();
-        if self.tasks.contains_key(&id) {
-            return false;
+        let new = self.ids.insert(task.id());
+        if new {
+            self.fresh.push(task);
         }
-        self.tasks.insert(id, Awaited { task, ended: None });
-        self.fresh.push(id);
-        true
+        new
     }
 
     /// Those that are no longer waited for go to `gone`, to be dropped elsewhere (L4).
     fn look(&mut self, has: &impl Fn(&TaskRef) -> bool, gone: &mut Vec<TaskRef>) -> Waits {
         let now = Instant::now();
-        if self.tasks.len() > 2 * self.looked + FEW {
-            self.fresh.clear();
-            self.work.clear();
-            self.promises.clear();
-            // What has ended goes back to its list in the order in which it was seen.
-            let ended = std::mem::take(&mut self.ended);
-            let others = self.tasks.iter();
-            let others = others.filter(|(_, awaited)| awaited.ended.is_none());
-            self.fresh.extend(others.map(|(id, _)| *id));
-            for id in ended {
-                self.place(id, now, has, gone);
-            }
-            self.place_fresh(now, has, gone);
-            self.looked = self.tasks.len();
-        } else {
-            self.place_fresh(now, has, gone);
+        let all = self.ids.len() > 2 * self.looked + FEW;
+        if all {
+            self.fresh.extend(self.work.drain(..));
+            self.fresh.extend(self.promises.drain(..));
         }
-        // What is taken out of one list may belong to the other.
-        let (mut work, mut promises);
-        loop {
-            work = self.find_work(now, has, gone);
-            promises = self.find_promise(now, has, gone);
-            if work || self.work.is_empty() {
-                break;
-            }
+        for task in std::mem::take(&mut self.fresh) {
+            self.place(task, now, has, gone);
         }
-        let ended = loop {
-            let Some(&id) = self.ended.last() else {
-                break None;
-            };
-            let since = self.tasks.get(&id).and_then(|awaited| awaited.ended);
-            match since.map(|since| since + PATIENCE) {
-                Some(until) if self.is(id, Kind::Ended, has) && now < until => break Some(until),
-                _ => {}
-            }
-            self.ended.pop();
-            gone.extend(self.tasks.remove(&id).map(|awaited| awaited.task));
+        while let Some(task) = pop_unless(&mut self.work, Kind::Work, has) {
+            self.place(task, now, has, gone);
+        }
+        while let Some(task) = pop_unless(&mut self.promises, Kind::Promise, has) {
+            self.place(task, now, has, gone);
+        }
+        let over = |(task, since): &mut (TaskRef, Instant)| {
+            task.is_settled() || now.saturating_duration_since(*since) >= PATIENCE
         };
+        for (task, _) in self.ended.extract_if(.., over) {
+            self.ids.remove(&task.id());
+            gone.push(task);
+        }
+        if all {
+            self.looked = self.ids.len();
+        }
         Waits {
-            work,
-            promises,
-            ended,
+            work: !self.work.is_empty(),
+            promises: !self.promises.is_empty(),
+            ended: self.ended.iter().map(|(_, since)| *since + PATIENCE).max(),
         }
-    }
-
-    /// There is work.
-    fn find_work(
-        &mut self,
-        now: Instant,
-        has: &impl Fn(&TaskRef) -> bool,
-        gone: &mut Vec<TaskRef>,
-    ) -> bool {
-        while let Some(&id) = self.work.front() {
-            if self.is(id, Kind::Work, has) {
-                return true;
-            }
-            self.work.pop_front();
-            self.place(id, now, has, gone);
-        }
-        false
-    }
-
-    /// There is a promise.
-    fn find_promise(
-        &mut self,
-        now: Instant,
-        has: &impl Fn(&TaskRef) -> bool,
-        gone: &mut Vec<TaskRef>,
-    ) -> bool {
-        while let Some(&id) = self.promises.front() {
-            if self.is(id, Kind::Promise, has) {
-                return true;
-            }
-            self.promises.pop_front();
-            self.place(id, now, has, gone);
-        }
-        false
-    }
-
-    fn is(&self, id: TaskId, expected: Kind, has: &impl Fn(&TaskRef) -> bool) -> bool {
-        let awaited = self.tasks.get(&id);
-        awaited.is_some_and(|awaited| kind(awaited, has) == expected)
-    }
-
-    fn place_fresh(
-        &mut self,
-        now: Instant,
-        has: &impl Fn(&TaskRef) -> bool,
-        gone: &mut Vec<TaskRef>,
-    ) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        for id in fresh.drain(..) {
-            self.place(id, now, has, gone);
-        }
-        self.fresh = fresh;
     }
 
     /// Puts a task that is in no list into that of its kind.
     fn place(
         &mut self,
-        id: TaskId,
+        task: TaskRef,
         now: Instant,
         has: &impl Fn(&TaskRef) -> bool,
         gone: &mut Vec<TaskRef>,
     ) {
-        let Some(awaited) = self.tasks.get_mut(&id) else {
-            return;
-        };
-        match kind(awaited, has) {
+        match kind(&task, has) {
             Kind::Settled | Kind::Inside => {
-                gone.extend(self.tasks.remove(&id).map(|awaited| awaited.task));
+                self.ids.remove(&task.id());
+                gone.push(task);
             }
-            Kind::Work => self.work.push_back(id),
-            Kind::Promise => self.promises.push_back(id),
-            // It has ended, and its waiter is being told; or nobody will ever ask.
-            Kind::Ended => {
-                awaited.ended.get_or_insert(now);
-                self.ended.push(id);
-            }
+            Kind::Work => self.work.push_back(task),
+            Kind::Promise => self.promises.push_back(task),
+            // Its waiter is being told; or nothing will ever ask.
+            Kind::Ended => self.ended.push((task, now)),
         }
     }
 }
@@ -301,7 +218,7 @@ impl Outside {
 
     /// The clock jumps.
     pub(super) fn jumped(&self, silent: bool) {
-        let waited = silent || !self.known.borrow().tasks.is_empty();
+        let waited = silent || !self.known.borrow().ids.is_empty();
         if waited && !self.in_vain.replace(true) {
             self.patience.set((self.patience.get() / 2).max(LEAST));
         }
@@ -314,6 +231,16 @@ impl Outside {
     }
 }
 
+/// The first task of the list, if it is of another kind by now.
+fn pop_unless(
+    list: &mut VecDeque<TaskRef>,
+    expected: Kind,
+    has: &impl Fn(&TaskRef) -> bool,
+) -> Option<TaskRef> {
+    let first = list.front()?;
+    (kind(first, has) != expected).then(|| list.pop_front())?
+}
+
 #[derive(PartialEq, Eq)]
 enum Kind {
     Settled,
@@ -323,8 +250,8 @@ enum Kind {
     Ended,
 }
 
-fn kind(awaited: &Awaited, has: &impl Fn(&TaskRef) -> bool) -> Kind {
-    let mut task = awaited.task.clone();
+fn kind(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Kind {
+    let mut task = task.clone();
     if task.is_settled() {
         return Kind::Settled;
     }
@@ -357,7 +284,7 @@ mod tests {
 
     /// How many tasks this loop keeps in mind.
     fn known() -> usize {
-        let known = current::with(|home| Some(home.outside.as_ref()?.known.borrow().tasks.len()));
+        let known = current::with(|home| Some(home.outside.as_ref()?.known.borrow().ids.len()));
         known.flatten().expect("a virtual clock")
     }
 

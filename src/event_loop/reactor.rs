@@ -43,7 +43,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use super::waiters::Waiters;
-use crate::sys::poller::{Poller, Readiness, Unwatch, WAKE_TOKEN};
+use crate::sys::poller::{Poller, Readiness, WAKE_TOKEN, Wait};
 
 /// Names one registered source; stale after the source was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +59,11 @@ pub(crate) enum Direction {
     Write,
 }
 
-#[derive(Debug)]
 pub(super) struct Reactor {
-    poller: Poller,
     sources: Slab<Source>,
     /// The next source's generation; never zero, so that no token is zero.
     generation: NonZeroU32,
+    wait: Wait,
 }
 
 #[derive(Debug)]
@@ -77,26 +76,30 @@ struct Source {
 }
 
 impl Reactor {
-    pub(super) fn new() -> io::Result<(Self, mio::Waker)> {
-        let poller = Poller::new()?;
-        let waker = poller.waker()?;
-        let reactor = Self {
-            poller,
+    pub(super) fn new(wait: Wait) -> Self {
+        Self {
             sources: Slab::new(),
             generation: NonZeroU32::MIN,
-        };
-        Ok((reactor, waker))
+            wait,
+        }
     }
 
-    /// `writable`: a write may be tried before the kernel has said so.
-    pub(super) fn register(&mut self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
-        self.enter(fd, writable, Poller::register)
+    /// `writable`: a write may be tried before the kernel has said so. An error if the system has the
+    /// descriptor already.
+    pub(super) fn register(
+        &mut self,
+        poller: &Poller,
+        fd: BorrowedFd<'_>,
+        writable: bool,
+    ) -> io::Result<SourceKey> {
+        self.enter(fd, writable, |token| poller.register(fd, token))
     }
 
     /// As `register`, where the system has said that it has the descriptor already: still
     /// an error if a source here has it, and not if that one is gone.
     pub(super) fn take_over(
         &mut self,
+        poller: &Poller,
         fd: BorrowedFd<'_>,
         writable: bool,
     ) -> io::Result<SourceKey> {
@@ -104,21 +107,21 @@ impl Reactor {
         if self.sources.iter().any(|(_, source)| source.fd == number) {
             return Err(Errno::EXIST.into());
         }
-        self.enter(fd, writable, Poller::register_again)
+        self.enter(fd, writable, |token| poller.register_again(fd, token))
     }
 
     fn enter(
         &mut self,
         fd: BorrowedFd<'_>,
         writable: bool,
-        register: fn(&Poller, BorrowedFd<'_>, usize) -> io::Result<()>,
+        register: impl FnOnce(usize) -> io::Result<()>,
     ) -> io::Result<SourceKey> {
         let vacant = self.sources.vacant_entry();
         let key = SourceKey {
             index: u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?,
             generation: self.generation,
         };
-        register(&self.poller, fd, key.token())?;
+        register(key.token())?;
         vacant.insert(Source {
             generation: self.generation,
             fd: fd.as_raw_fd(),
@@ -128,10 +131,6 @@ impl Reactor {
         });
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         Ok(key)
-    }
-
-    pub(super) fn unwatch(&self) -> io::Result<Unwatch> {
-        self.poller.unwatch()
     }
 
     /// Forgets a source; its waiters go to `woken`, to be dropped or woken.
@@ -220,8 +219,8 @@ impl Reactor {
         timeout: Option<Duration>,
         woken: &mut Vec<Waker>,
     ) -> io::Result<()> {
-        self.poller.wait(timeout)?;
-        for (token, ready) in self.poller.events() {
+        self.wait.wait(timeout)?;
+        for (token, ready) in self.wait.events() {
             if token == WAKE_TOKEN {
                 continue;
             }
@@ -297,12 +296,6 @@ fn deliver(sources: &mut Slab<Source>, token: usize, ready: Readiness, woken: &m
     }
     if ready.intersects(Readiness::WRITE) {
         source.write.take_all(woken);
-    }
-}
-
-impl AsRawFd for Reactor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.poller.as_raw_fd()
     }
 }
 

@@ -2,76 +2,74 @@
 //!
 //! A task's wakers, the handles, sources and timers that were carried to other
 //! threads: all of them reach the loop through one [`Shared`], which outlives
-//! the loop for as long as any of them is left.
+//! the loop for as long as any of them is left. How they reach it from which thread is in [`remote`](super::remote).
 //!
-//! 1. A wake-up on the loop's own thread goes straight into its queue. From
-//!    elsewhere it goes into the [`Mailbox`], which takes no lock, and wakes the loop
-//!    only if it sleeps.
-//! 2. A source or timer that is dropped elsewhere leaves a note, and rings. This
-//!    path takes a lock; no wake-up does.
-//! 3. Once the loop has closed, what is brought ends in `Closed`.
+//! 1. Any thread puts an entry into the lock-free [`Inbox`]; if the loop was asleep, that thread wakes it.
+//! 2. What is no entry (the root future was woken; a note about a source or a timer that was dropped) is left beside
+//!    the inbox, with a bit in one word that says so, and then the thread rings. A note takes a lock; no wake-up does.
+//! 3. The loop takes all that is there, whenever it likes. Before it sleeps it lies down, which fails where an
+//!    entry is there, and looks at that word once more.
+//! 4. When the loop closes it takes the last of the entries in the same step. What is brought from then on is
+//!    dropped by the thread that brings it, so that its task ends in `Closed`.
 //!
+//! - **L1** No wake-up is lost: for entries and rings alike the inbox sees to it (T25).
+//! - **L2** No work is left behind: an entry is taken by the loop, when it closes at the latest, or refused.
 //! - **L5** A future that is not `Send` is never refused by a closed loop, to be dropped elsewhere:
 //!   `spawn_with` brings its factory in while it holds `gate`, which the loop
 //!   shuts before it closes; and wake-ups of such a future end with the future,
 //!   which the loop drops before it closes.
 //!
-//! Checked by `tests/event_loop/`; the mailbox by its models.
+//! Checked by `checks/tests/loop_models.rs`, which drives the inbox exactly so, with loom's condition variable in
+//! the kernel's place and with twins that lack a step or a fence; and by `tests/event_loop/`.
 
 use std::cell::Cell;
 use std::fmt;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use super::current;
-use super::live::Stand;
-use super::mailbox::Mailbox;
-use super::raw_link::Link;
 use super::reactor::{Direction, SourceKey};
-use super::snapshot::Snapshot;
-use crate::alarm::{Clock, Timekeeper, TimerKey};
-use crate::loom::atomic::{AtomicBool, Ordering};
+use super::shared_table::SharedTable;
+use crate::alarm::{Clock, TimerKey};
+use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard};
+use crate::sync::strand;
 use crate::sys::berth::Berth;
-use crate::sys::poller::Unwatch;
-use crate::task::{Brought, Hook, Runnable, Schedule, Sleep};
+use crate::sys::poller::Poller;
+use crate::task::{Hook, Inbox, Pushed, Runnable, Sleep};
 
-/// How long a loop that runs is waited for by who wants to see its tasks.
-const ANSWER: Duration = Duration::from_secs(1);
+/// Left beside the inbox: the root future was woken.
+pub(super) const ROOT_WOKEN: u32 = 1;
+/// Left beside the inbox: there are notes.
+pub(super) const NOTES: u32 = 2;
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
     /// By itself in its lines of the cache: others write there while the loop looks at the rest.
-    pub(super) mail: CachePadded<Mailbox>,
-    /// Its descriptor makes the loop's wait return.
-    descriptor: mio::Waker,
-    /// Where the loop sleeps while it watches nothing.
+    pub(super) inbox: CachePadded<Inbox>,
+    /// What lies beside the inbox, as bits.
+    left: AtomicU32,
+    notes: Mutex<Vec<Note>>,
+    /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
+    poller: Weak<Poller>,
+    /// Where the loop sleeps while it watches no descriptor.
     pub(super) berth: Berth,
-    /// The root future was woken.
-    root_woken: AtomicBool,
     /// The loop has begun to end: it takes no new tasks.
     closing: AtomicBool,
-    owner: ThreadId,
-    notes: Mutex<Vec<Note>>,
-    /// There are notes: saves the loop a lock for each turn.
-    noted: AtomicBool,
     /// True once shut; see L5.
     gate: Mutex<bool>,
-    /// Whom to tell of a failure that nobody took, in place of the process's hook.
+    pub(super) owner: ThreadId,
+    /// What to do with a failure that nobody took, in place of the process's hook.
     hook: Option<Hook>,
     /// The virtual clock, if it has one.
     clock: Option<Arc<Clock>>,
-    /// Where others find its tasks.
-    pub(super) stand: Stand,
+    /// Where other threads find its tasks.
+    pub(super) table: SharedTable,
     /// Its table lies there for good.
-    watched: bool,
-    /// Set by the loop's thread before it watches the first descriptor that is lent.
-    unwatch: OnceLock<Unwatch>,
+    pub(super) watched: bool,
 }
 
 /// What another thread could not do itself.
@@ -84,26 +82,24 @@ pub(super) enum Note {
 
 impl Shared {
     pub(super) fn new(
-        descriptor: mio::Waker,
+        poller: Weak<Poller>,
         hook: Option<Hook>,
         clock: Option<Arc<Clock>>,
         watched: bool,
     ) -> Self {
         Self {
-            mail: CachePadded::new(Mailbox::new()),
-            descriptor,
-            berth: Berth::new(),
-            root_woken: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-            owner: this_thread(),
+            inbox: CachePadded::new(Inbox::new()),
+            left: AtomicU32::new(0),
             notes: Mutex::new(Vec::new()),
-            noted: AtomicBool::new(false),
+            poller,
+            berth: Berth::new(),
+            closing: AtomicBool::new(false),
             gate: Mutex::new(false),
+            owner: this_thread(),
             hook,
             clock,
-            stand: Stand::new(),
+            table: SharedTable::new(),
             watched,
-            unwatch: OnceLock::new(),
         }
     }
 
@@ -120,16 +116,6 @@ impl Shared {
         self.clock.as_ref()
     }
 
-    /// Its tasks, for any thread.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        if let Some(home) = current::home_of(self) {
-            return home.snapshot();
-        }
-        self.stand
-            .look(ANSWER, self.watched)
-            .unwrap_or_else(Snapshot::unanswered)
-    }
-
     /// A new task, before anybody else knows of it: its failure is this loop's.
     #[inline]
     pub(super) fn mark(&self, runnable: &Runnable) {
@@ -138,25 +124,50 @@ impl Shared {
         }
     }
 
-    /// Brings an entry to the loop, from any thread.
-    pub(super) fn deliver(&self, runnable: Runnable) {
-        let mut entry = Some(runnable);
-        current::with(|home| {
-            if std::ptr::eq(&raw const *home.shared, self)
-                && let Some(runnable) = entry.take()
-            {
-                home.enqueue(runnable);
-            }
-        });
-        if let Some(runnable) = entry {
-            let kept = None;
-            self.bring(Brought { runnable, kept });
+    /// (1) Any thread but the loop's: an entry, of a new task or of one that was woken.
+    pub(super) fn bring(&self, runnable: Runnable) {
+        match self.inbox.push(runnable) {
+            Pushed::Heard => {}
+            Pushed::Wake(sleep) => self.wake_up(sleep),
+            Pushed::Closed(refused) => drop(refused),
         }
     }
 
-    /// As `deliver`, where the loop does not run on this thread: a new task, too.
-    pub(super) fn bring(&self, brought: Brought) {
-        self.mail.post(brought, |sleep| self.wake_up(sleep));
+    /// (2) Any thread: this lies beside the inbox.
+    pub(super) fn leave(&self, what: u32) {
+        // Partner: the `Acquire` in `take_left`.
+        self.left.fetch_or(what, Ordering::Release);
+        if let Some(sleep) = self.inbox.ring() {
+            self.wake_up(sleep);
+        }
+    }
+
+    /// (2) Any thread: a note for the loop; nothing is done if it has ended.
+    pub(super) fn leave_note(&self, note: Note) {
+        if !self.inbox.is_closed() {
+            self.notes.lock().push(note);
+            self.leave(NOTES);
+        }
+    }
+
+    /// (3) The loop: no other thread has left anything to do.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.inbox.is_empty() && self.left.load(Ordering::Relaxed) == 0
+    }
+
+    /// (3) The loop: what lies beside the inbox.
+    #[inline]
+    pub(super) fn take_left(&self) -> u32 {
+        match self.left.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.left.swap(0, Ordering::Acquire),
+        }
+    }
+
+    /// (3) The loop: the notes left since the last call.
+    pub(super) fn take_notes(&self) -> Vec<Note> {
+        std::mem::take(&mut *self.notes.lock())
     }
 
     /// The gate, held open; `None`: the loop is ending.
@@ -165,148 +176,44 @@ impl Shared {
         (!*gate).then_some(gate)
     }
 
-    /// As `bring`, for an entry that must not be refused (L5).
-    pub(super) fn bring_through(&self, gate: MutexGuard<'_, bool>, brought: Brought) {
-        self.bring(brought);
-        drop(gate);
-    }
-
-    /// Leaves a note for the loop; does nothing if it has ended.
-    fn leave_note(&self, note: Note) {
-        if self.mail.is_closed() {
-            return;
-        }
-        self.notes.lock().push(note);
-        self.noted.store(true, Ordering::Release);
-        self.mail.ring(|sleep| self.wake_up(sleep));
-    }
-
-    /// A source is gone, on whichever thread.
-    pub(crate) fn remove_source(&self, key: SourceKey) {
-        match current::home_of(self) {
-            Some(home) => home.remove(key),
-            None => self.leave_note(Note::Remove(key)),
-        }
-    }
-
-    pub(super) fn can_unwatch(&self) -> bool {
-        self.unwatch.get().is_some()
-    }
-
-    pub(super) fn set_unwatch(&self, unwatch: Unwatch) {
-        let _ = self.unwatch.set(unwatch);
-    }
-
-    /// A descriptor that is lent is not watched any longer, on whichever thread.
-    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
-        if let Some(unwatch) = self.unwatch.get() {
-            unwatch.end(fd);
-        }
-    }
-
-    /// A future that waited for a source is gone, on whichever thread.
-    pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
-        match current::home_of(self) {
-            Some(home) => home.forget(key, direction, number),
-            None => self.leave_note(Note::Forget(key, direction, number)),
-        }
-    }
-
-    /// The notes left since the last call.
-    pub(super) fn take_notes(&self) -> Vec<Note> {
-        if !self.has_notes() || !self.noted.swap(false, Ordering::Acquire) {
-            return Vec::new();
-        }
-        std::mem::take(&mut *self.notes.lock())
-    }
-
-    pub(super) fn has_notes(&self) -> bool {
-        self.noted.load(Ordering::Relaxed)
-    }
-
-    /// The root future wants to be polled; from any thread.
-    pub(super) fn wake_root(&self) {
-        let here = current::with(|home| {
-            let ours = std::ptr::eq(&raw const *home.shared, self);
-            if ours {
-                home.wake_root();
-            }
-            ours
-        });
-        if here != Some(true) {
-            // Partner: the `Acquire` in `take_root_wake`.
-            self.root_woken.store(true, Ordering::Release);
-            self.mail.ring(|sleep| self.wake_up(sleep));
-        }
-    }
-
-    pub(super) fn is_root_woken(&self) -> bool {
-        self.root_woken.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn take_root_wake(&self) -> bool {
-        self.is_root_woken() && self.root_woken.swap(false, Ordering::Acquire)
-    }
-
     /// From now on new tasks end in `Closed` at once.
     pub(super) fn begin_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
         *self.gate.lock() = true;
     }
 
+    /// What its thread is marked with while it runs: only compared. It is the data of the root future's waker, too.
+    #[inline]
+    pub(super) fn mark_of_thread(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
+    }
+
+    /// It runs on this thread.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        strand::current_loop() == self.mark_of_thread()
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Makes the loop's wait return.
+    /// Ends the loop's sleep.
     fn wake_up(&self, sleep: Sleep) {
         match sleep {
             Sleep::Parked => self.berth.wake(),
             Sleep::Asleep => {
-                // Cannot fail: mio empties the counter before it would overflow.
-                let woken = self.descriptor.wake();
-                debug_assert!(woken.is_ok(), "the loop's descriptor: {woken:?}");
+                if let Some(poller) = self.poller.upgrade() {
+                    poller.wake();
+                }
             }
         }
     }
-}
 
-impl Schedule for Link<Shared> {
-    fn schedule(&self, runnable: Runnable) {
-        self.deliver(runnable);
-    }
-
-    #[inline]
-    fn is_owner_thread(&self) -> bool {
-        self.is_here() || self.owner == this_thread()
-    }
-
-    fn needs_this_thread(&self) -> bool {
-        self.owner == this_thread()
-    }
-
-    /// Straight into the queue of the loop, which runs it.
-    const RUNNER_QUEUES: bool = true;
-}
-
-/// A loop is the timekeeper of its thread while it runs.
-impl Timekeeper for Link<Shared> {
-    fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        let home =
-            current::home_of(self).expect("installed on this thread only while the loop runs here");
-        home.arm(deadline, waker)
-    }
-
-    fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        current::home_of(self).is_some_and(|home| home.refresh(key, waker))
-    }
-
-    #[inline]
-    fn disarm(&self, key: TimerKey) {
-        if self.is_here() {
-            drop(current::with(|home| home.take_timer(key)));
-        } else {
-            self.leave_note(Note::Disarm(key));
+    /// A descriptor that stays open is not watched any longer; from any thread.
+    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
+        if let Some(poller) = self.poller.upgrade() {
+            poller.unwatch(fd);
         }
     }
 }
@@ -321,7 +228,7 @@ impl fmt::Debug for Shared {
 
 /// This thread, cached.
 #[inline]
-fn this_thread() -> ThreadId {
+pub(super) fn this_thread() -> ThreadId {
     thread_local! {
         static ME: Cell<Option<ThreadId>> = const { Cell::new(None) };
     }

@@ -3,7 +3,7 @@
 //! A poll that takes long holds up every other task of its loop, and one that never ends
 //! leaves a program that does nothing and says nothing. So somebody else has to say it:
 //!
-//! 1. A watched loop writes down, under the lock of its [`Stand`](super::live::Stand), that
+//! 1. A watched loop writes down, under the lock of its [table](super::shared_table), that
 //!    a poll begins, of which task, and when; and that it has ended.
 //! 2. The watchdog, a thread of the loop's own, looks. Where a poll goes on it sleeps until
 //!    that poll would be too long, and looks again: so it wakes at most once in each
@@ -24,14 +24,16 @@
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::live::{Inner, Poll};
-use super::raw_link::Link;
 use super::shared::Shared;
+use super::shared_table::{Inner, Poll};
+use super::snapshot::TaskInfo;
+use super::task_table::Noted;
 use crate::loom::thread::{Builder, JoinHandle};
+use crate::task::TaskId;
 use crate::task::panic::contain;
-use crate::task::{TaskId, TaskRef};
 
 /// What a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook gets: a task that keeps
 /// its loop to itself.
@@ -56,31 +58,28 @@ use crate::task::{TaskId, TaskRef};
 /// ```
 #[derive(Clone)]
 pub struct SlowPoll {
-    id: TaskId,
-    name: Option<Box<str>>,
-    site: &'static Location<'static>,
+    task: TaskInfo,
     root: bool,
     elapsed: Duration,
-    polls: u64,
 }
 
 impl SlowPoll {
     /// The task's id. The root future has one, too, that no task has.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        self.id
+        self.task.id()
     }
 
     /// The task's name, if it was given one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.task.name()
     }
 
     /// Where it was spawned; of the root future, where `run` or `block_on` was called.
     #[must_use]
     pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.site
+        self.task.spawned_at()
     }
 
     /// It is the future that `run` or `block_on` was given.
@@ -98,33 +97,23 @@ impl SlowPoll {
     /// How often the task was polled before.
     #[must_use]
     pub fn polls(&self) -> u64 {
-        self.polls
+        self.task.polls()
     }
 
     fn of(inner: &Inner, poll: &Poll, elapsed: Duration) -> Option<Self> {
-        let of_task = |task: &TaskRef, polls| Self {
-            id: task.id(),
-            name: task.name().map(Box::from),
-            site: task.spawned_at(),
-            root: false,
-            elapsed,
-            polls,
+        let running = Some(poll.tag);
+        let task = match &poll.task {
+            Some(task) => TaskInfo::of(task, Noted::default(), running, None),
+            None if poll.tag == 0 => TaskInfo::of_root(inner.table.root?, running, false),
+            None => {
+                let entry = inner.table.get(poll.tag)?;
+                TaskInfo::of(&entry.task, entry.noted(), running, None)
+            }
         };
-        if let Some(task) = &poll.task {
-            return Some(of_task(task, 0));
-        }
-        if poll.tag != 0 {
-            let entry = inner.table.get(poll.tag)?;
-            return Some(of_task(&entry.task, entry.noted().polls().into()));
-        }
-        let root = inner.table.root?;
         Some(Self {
-            id: root.id,
-            name: None,
-            site: root.site,
-            root: true,
+            task,
+            root: poll.task.is_none() && poll.tag == 0,
             elapsed,
-            polls: root.noted.polls().into(),
         })
     }
 }
@@ -132,13 +121,13 @@ impl SlowPoll {
 impl fmt::Display for SlowPoll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.root {
-            write!(f, "the root future, started at {}", self.site)?;
+            write!(f, "the root future, started at {}", self.spawned_at())?;
         } else {
-            write!(f, "task {}", self.id)?;
+            write!(f, "task {}", self.id())?;
             if let Some(name) = self.name() {
                 write!(f, " `{name}`")?;
             }
-            write!(f, ", spawned at {}", self.site)?;
+            write!(f, ", spawned at {}", self.spawned_at())?;
         }
         write!(
             f,
@@ -151,12 +140,12 @@ impl fmt::Display for SlowPoll {
 impl fmt::Debug for SlowPoll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SlowPoll")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .field("spawned_at", &format_args!("{}", self.site))
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("spawned_at", &format_args!("{}", self.spawned_at()))
             .field("is_root", &self.root)
             .field("elapsed", &self.elapsed)
-            .field("polls", &self.polls)
+            .field("polls", &self.polls())
             .finish()
     }
 }
@@ -164,20 +153,39 @@ impl fmt::Debug for SlowPoll {
 /// Whom to tell.
 pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
-/// A watchdog for this loop; it ends when the loop has marked its stand as ended.
-pub(super) fn start(
-    shared: Link<Shared>,
-    threshold: Duration,
-    hook: SlowHook,
-) -> io::Result<JoinHandle<()>> {
-    Builder::new()
-        .name("trefoil-watch".into())
-        .spawn(move || watch(&shared, threshold, &hook))
+/// The watchdog of a loop. Dropping it ends its thread, and waits for that.
+pub(super) struct Watchdog {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        threshold: Duration,
+        hook: SlowHook,
+    ) -> io::Result<Self> {
+        let shared = shared.clone();
+        let watched = shared.clone();
+        let thread = Builder::new()
+            .name("trefoil-watch".into())
+            .spawn(move || watch(&watched, threshold, &hook))?;
+        let thread = Some(thread);
+        Ok(Self { shared, thread })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.shared.table.lock().ended = true;
+        self.shared.table.begun.notify_one();
+        let _ = self.thread.take().map(JoinHandle::join); // it does not panic
+    }
 }
 
 fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {
-    let stand = &shared.stand;
-    let mut inner = stand.lock();
+    let table = &shared.table;
+    let mut inner = table.lock();
     while !inner.ended {
         let due = match &inner.now {
             // Beyond what the clock can say: never.
@@ -187,7 +195,7 @@ fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {
         };
         let now = Instant::now();
         match due {
-            Some(due) if now < due => (inner, _) = stand.begun.wait_until(inner, due),
+            Some(due) if now < due => (inner, _) = table.begun.wait_until(inner, due),
             Some(_) => {
                 let report = inner.now.as_ref().and_then(|poll| {
                     SlowPoll::of(&inner, poll, now.saturating_duration_since(poll.since))
@@ -199,11 +207,11 @@ fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {
                 if let Some(report) = report {
                     contain(|| hook(&report)); // L8
                 }
-                inner = stand.lock();
+                inner = table.lock();
             }
             None => {
                 inner.parked = true;
-                inner = stand.begun.wait(inner);
+                inner = table.begun.wait(inner);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a loop is doing: its tasks, as they were at one moment.
 //!
 //! A [`Snapshot`] is a copy: taking it costs a walk over the tasks, keeping it costs the
-//! loop nothing. How another thread gets it from a loop that runs is `live`'s matter.
+//! loop nothing. How another thread gets it from a loop that runs is in `shared_table`.
 //!
 //! It prints as a tree, parents above what they have spawned. The walk down the tree has a
 //! stack of its own, and lines are indented [`DEEPEST`] levels at most: chains of tasks that spawn
@@ -14,8 +14,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::live::{Entry, Inner, Noted, READ, Root, TIMER, Table, WRITE};
-use crate::task::TaskId;
+use super::task_table::{Noted, READ, Root, TIMER, Table, WRITE};
+use crate::task::{TaskId, TaskRef};
 
 /// How many levels are drawn as such.
 const DEEPEST: usize = 24;
@@ -117,33 +117,22 @@ pub struct WaitsFor {
 }
 
 impl Snapshot {
-    /// Of a table; the caller has its lock or its cell. `running`: the tag of the task whose code runs.
-    pub(super) fn of(table: &Table, running: u32, timed: bool) -> Self {
-        let mut tasks: Vec<TaskInfo> = table
-            .tasks()
-            .map(|(entry, spent)| TaskInfo::of(entry, running, timed.then_some(spent)))
+    /// Of a table; the caller has its lock or its cell. `running`: the tag of the task whose code runs, 0 the root
+    /// future's. `timed`: the time in polls is known.
+    pub(super) fn of(table: &Table, running: Option<u32>, timed: bool) -> Self {
+        let tasks = table.tasks();
+        let mut tasks: Vec<TaskInfo> = tasks
+            .map(|(entry, spent)| {
+                TaskInfo::of(&entry.task, entry.noted(), running, timed.then_some(spent))
+            })
             .collect();
         tasks.sort_by_key(TaskInfo::id);
+        let root = table.root;
         Self {
-            root: table
-                .root
-                .map(|root| TaskInfo::of_root(root, timed.then_some(root.spent))),
+            root: root.map(|root| TaskInfo::of_root(root, running, timed)),
             tasks,
             complete: true,
         }
-    }
-
-    /// Of a table on its stand; `watched`: it is known what runs.
-    pub(super) fn of_stand(inner: &Inner, watched: bool) -> Self {
-        let running = inner.now.as_ref().map_or(0, |poll| poll.tag);
-        let mut snapshot = Self::of(&inner.table, running, watched);
-        if let Some(poll) = &inner.now
-            && poll.tag == 0
-            && let Some(root) = &mut snapshot.root
-        {
-            root.state = TaskState::Running;
-        }
-        snapshot
     }
 
     /// The loop did not answer.
@@ -178,9 +167,13 @@ impl Snapshot {
 }
 
 impl TaskInfo {
-    fn of(entry: &Entry, running: u32, time: Option<Duration>) -> Self {
-        let (task, noted) = (&entry.task, entry.noted());
-        let state = if task.tag() == running {
+    pub(super) fn of(
+        task: &TaskRef,
+        noted: Noted,
+        running: Option<u32>,
+        time: Option<Duration>,
+    ) -> Self {
+        let state = if running == Some(task.tag()) {
             TaskState::Running
         } else if task.is_cancelled() {
             TaskState::Cancelled
@@ -202,16 +195,19 @@ impl TaskInfo {
         }
     }
 
-    fn of_root(root: Root, time: Option<Duration>) -> Self {
+    pub(super) fn of_root(root: Root, running: Option<u32>, timed: bool) -> Self {
         Self {
             id: root.id,
             name: None,
             parent: None,
             site: root.site,
-            state: TaskState::Waiting,
+            state: match running {
+                Some(0) => TaskState::Running,
+                _ => TaskState::Waiting,
+            },
             waits_for: WaitsFor::of(root.noted, root.id),
             polls: root.noted.polls().into(),
-            time,
+            time: timed.then_some(root.spent),
         }
     }
 
@@ -294,33 +290,21 @@ impl WaitsFor {
 
 impl fmt::Display for WaitsFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = false;
-        let mut also = |f: &mut fmt::Formatter<'_>| {
-            if std::mem::replace(&mut said, true) {
-                f.write_str(" or ")
-            } else {
-                Ok(())
-            }
-        };
-        if let Some(task) = self.task {
-            also(f)?;
-            write!(f, "task {task}")?;
-        }
-        for (waits, what) in [
+        let kinds = [
             (self.timer, "a timer"),
             (self.read, "input"),
             (self.write, "room to write"),
-        ] {
-            if waits {
-                also(f)?;
-                f.write_str(what)?;
-            }
+        ];
+        let kinds = kinds.into_iter().filter(|(waits, _)| *waits);
+        let task = self.task.map(|task| format!("task {task}"));
+        let all: Vec<String> = task
+            .into_iter()
+            .chain(kinds.map(|(_, what)| what.to_owned()))
+            .collect();
+        if all.is_empty() {
+            return f.write_str("something of its own");
         }
-        if said {
-            Ok(())
-        } else {
-            f.write_str("something of its own")
-        }
+        f.write_str(&all.join(" or "))
     }
 }
 

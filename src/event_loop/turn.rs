@@ -9,7 +9,7 @@
 //! 4. The kernel is asked for events. With work left this is a look that does not
 //!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
-//!    left the loop lies down (see [`super::mailbox`]) and waits until the next
+//!    left the loop lies down (see [`super::shared`]) and waits until the next
 //!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a
 //!    [`berth`](crate::sys::berth), which is faster at both ends.
 //!
@@ -27,7 +27,7 @@
 //!
 //! [`close`] refuses new tasks, cancels all that live, and runs what is ready
 //! until none is left: a cancelled future is dropped at its next run. Then it
-//! closes the mailbox, which ends what other threads have brought meanwhile, and
+//! closes the inbox, which ends what other threads have brought meanwhile, and
 //! wakes whoever still waits for a timer or a source of this loop, who will find
 //! that it is gone. No destructor waits, so this takes as long as the destructors run; only
 //! an entry that another thread is just bringing is waited for, at most
@@ -38,6 +38,7 @@
 //!
 //! Checked by `tests/event_loop/`.
 
+use std::io;
 use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
@@ -45,22 +46,18 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
-use super::home::{CLOSURE, Home};
-use super::live::{Noted, Root};
+use super::home::{CAPACITY, CLOSURE, Home};
 use super::outside::Pace;
-use super::raw_root;
 use super::slice::Slice;
+use super::task_table::{Noted, Root};
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
-use crate::sys::{prefetch, slack};
+use crate::sys::slack;
 use crate::task::panic::contain;
 use crate::task::{Queued, Ran, Sleep, TaskError, TaskId};
 
 /// How many tasks run in one turn.
 const BATCH: usize = 64;
-
-/// So many wake-ups ahead, memory is fetched.
-const AHEAD: usize = 8;
 
 /// How long an ending loop waits for an entry that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,7 +70,7 @@ pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
     if let Some(outside) = &home.outside {
         outside.leave(None);
     }
-    let waker = raw_root::waker(home.shared.link());
+    let waker = Waker::from(home.shared.clone());
     let mut cx = Context::from_waker(&waker);
     let mut turns = Turns::new(home);
     // The first poll comes before everything that was spawned earlier.
@@ -118,7 +115,7 @@ struct Driven<'a> {
 
 impl<'a> Driven<'a> {
     fn new(home: &'a Home, root: Option<&'static Location<'static>>) -> Self {
-        home.shared.mail.get_up();
+        home.shared.inbox.get_up();
         home.take_table();
         let id = root.map(|_| TaskId::next());
         home.set_root(root.zip(id).map(|(site, id)| Root {
@@ -150,13 +147,13 @@ pub(super) fn once(home: &Home) -> bool {
     turns.turn_once();
     if turns.is_idle() && !turns.jump() {
         // Whoever brings something from here on makes the descriptor ready (L1).
-        if home.shared.mail.lie_down(Sleep::Asleep) && turns.nothing_brought() {
+        if home.shared.inbox.lie_down(Sleep::Asleep) && home.shared.is_quiet() {
             if let Some(outside) = &home.outside {
                 outside.leave(turns.pace());
             }
             return false;
         }
-        home.shared.mail.get_up();
+        home.shared.inbox.get_up();
     }
     true
 }
@@ -205,14 +202,13 @@ pub(super) fn close(home: &Rc<Home>) {
         while let Some(entry) = home.next_ready() {
             end(home, entry);
         }
-        home.follow_notes();
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !home.has_live_tasks() && home.shared.mail.is_empty() {
+        if left.is_zero() || !home.has_live_tasks() && home.shared.inbox.is_empty() {
             break;
         }
         turns.sleep(Some(left));
     }
-    drop(home.shared.mail.close());
+    drop(home.shared.inbox.close());
     wake_all(&mut home.take_all_wakers());
     // Those were strangers' wakers: whatever they brought is refused by now.
     while let Some(entry) = home.next_ready() {
@@ -223,7 +219,6 @@ pub(super) fn close(home: &Rc<Home>) {
     if let Some(outside) = &home.outside {
         outside.clear();
     }
-    home.dismiss_watchdog();
 }
 
 /// Runs a task that was cancelled, which drops it.
@@ -261,7 +256,7 @@ impl<'a> Turns<'a> {
     fn new(home: &'a Home) -> Self {
         Self {
             home,
-            woken: home.lend_list(),
+            woken: home.woken.take(),
             slice: Slice::new(),
             before_root: None,
         }
@@ -273,7 +268,7 @@ impl<'a> Turns<'a> {
         if let (Some(clock), Some(outside)) = (home.shared.clock(), &home.outside)
             && let Some(waited) = outside.come_back()
         {
-            self.look(Some(Duration::ZERO));
+            self.look();
             clock.advance(waited);
             if !self.is_idle() {
                 outside.came();
@@ -286,8 +281,7 @@ impl<'a> Turns<'a> {
         self.home.take_in();
         let _nobody = self.home.take_root_wake(); // of a future that is done
         self.run_batch();
-        self.home.follow_notes();
-        self.look(Some(Duration::ZERO));
+        self.look();
         self.home.take_due(&mut self.woken);
         wake_all(&mut self.woken);
     }
@@ -298,7 +292,6 @@ impl<'a> Turns<'a> {
         self.run_batch();
         // Mostly by what has just run: then it is polled without another turn.
         self.note_root();
-        self.home.follow_notes();
         if self.slice.asks_for_timers() {
             self.home.shrink();
             self.home.take_due(&mut self.woken);
@@ -307,7 +300,7 @@ impl<'a> Turns<'a> {
         if self.is_idle() {
             self.wait();
         } else if self.slice.is_over() {
-            self.look(Some(Duration::ZERO));
+            self.look();
         }
     }
 
@@ -322,15 +315,16 @@ impl<'a> Turns<'a> {
     /// Nothing can run.
     fn wait(&mut self) {
         self.home.shrink();
-        let timeout = self.home.take_due_or_wait(&mut self.woken);
+        self.home.take_due(&mut self.woken);
         if !self.woken.is_empty() {
             return wake_all(&mut self.woken);
         }
+        let timeout = self.home.until_next_timer();
         if self.home.outside.is_none() {
             return self.sleep(timeout);
         }
         // What has happened comes before what the clock would say.
-        self.look(Some(Duration::ZERO));
+        self.look();
         if !self.is_idle() || self.jump() {
             return;
         }
@@ -406,13 +400,10 @@ impl<'a> Turns<'a> {
     }
 
     fn is_idle(&self) -> bool {
-        self.home.count_ready() == 0 && self.before_root.is_none() && self.nothing_brought()
-    }
-
-    /// No other thread has left anything to do.
-    fn nothing_brought(&self) -> bool {
-        let shared = &self.home.shared;
-        shared.mail.is_empty() && !self.home.is_root_woken() && !shared.has_notes()
+        self.home.count_ready() == 0
+            && self.before_root.is_none()
+            && !self.home.is_root_woken()
+            && self.home.shared.is_quiet()
     }
 
     /// Waits for events or a wake-up, at most for `timeout`.
@@ -426,38 +417,35 @@ impl<'a> Turns<'a> {
         } else {
             Sleep::Asleep
         };
-        if shared.mail.lie_down(how) && self.nothing_brought() {
+        if shared.inbox.lie_down(how) && shared.is_quiet() {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
-            park::blocked(|| {
+            let result = park::blocked(|| {
                 let _noted = record::sleeps();
-                if parks {
-                    self.park(timeout.map(slack::less_of_futex));
+                self.home.put_table();
+                let result = if parks {
+                    shared.berth.sleep(timeout.map(slack::less_of_futex));
+                    Ok(())
                 } else {
-                    self.look(timeout.map(slack::less_of_poll));
-                }
+                    let timeout = timeout.map(slack::less_of_poll);
+                    self.home.turn_reactor(timeout, &mut self.woken)
+                };
+                self.home.take_table();
+                result
             });
+            self.looked(result);
         }
-        self.home.shared.mail.get_up();
+        shared.inbox.get_up();
     }
 
-    /// Sleeps where nothing but other threads can wake it.
-    fn park(&mut self, timeout: Option<Duration>) {
-        self.home.shrink();
-        self.home.put_table();
-        self.home.shared.berth.sleep(timeout);
-        self.home.take_table();
-        self.slice.begin();
+    /// Asks the kernel for events, without waiting.
+    fn look(&mut self) {
+        let result = self
+            .home
+            .turn_reactor(Some(Duration::ZERO), &mut self.woken);
+        self.looked(result);
     }
 
-    fn look(&mut self, timeout: Option<Duration>) {
-        let waits = timeout != Some(Duration::ZERO);
-        if waits {
-            self.home.put_table();
-        }
-        let result = self.home.turn_reactor(timeout, &mut self.woken);
-        if waits {
-            self.home.take_table();
-        }
+    fn looked(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
             // A descriptor of ours is broken; there is no way to go on.
             panic!("trefoil: the event loop cannot wait for events: {error}");
@@ -470,18 +458,14 @@ impl<'a> Turns<'a> {
 impl Drop for Turns<'_> {
     fn drop(&mut self) {
         wake_all(&mut self.woken);
-        self.home.give_back_list(std::mem::take(&mut self.woken));
+        self.woken.shrink_to(CAPACITY);
+        self.home.woken.set(std::mem::take(&mut self.woken));
     }
 }
 
 /// Wakers are strangers' code: one that panics must not end the loop.
 fn wake_all(woken: &mut Vec<Waker>) {
-    let mut woken = woken.drain(..);
-    while let Some(waker) = woken.next() {
-        // Most are tasks' wakers, whose data is the task.
-        if let Some(later) = woken.as_slice().get(AHEAD) {
-            prefetch::lines(later.data());
-        }
+    for waker in woken.drain(..) {
         contain(|| waker.wake());
     }
 }

@@ -260,8 +260,10 @@ impl<T: AsFd> AsyncFd<T> {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn read_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.with(Direction::Read, op).await
+    pub async fn read_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.source
+            .call(Direction::Read, |lent| op(lent.get()))
+            .await
     }
 
     /// Calls `op` until it does not say `WouldBlock`, and waits to be writable in between. The
@@ -289,17 +291,9 @@ impl<T: AsFd> AsyncFd<T> {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.with(Direction::Write, op).await
-    }
-
-    async fn with<R>(
-        &self,
-        direction: Direction,
-        mut op: impl FnMut(&T) -> io::Result<R>,
-    ) -> io::Result<R> {
+    pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.source
-            .operate(direction, |lent| op(lent.get()).map(Outcome::Full))
+            .call(Direction::Write, |lent| op(lent.get()))
             .await
     }
 

@@ -1,29 +1,30 @@
 //! Reading and writing bytes, once for all streams.
 //!
-//! A stream is a [`Source`] of something that `std` reads or writes through a shared reference:
-//! a socket, the end of a pipe. The functions here are one system call each in an
-//! [`Outcome`] (what was read or written, and whether that was less than it might have been),
+//! A stream is a [`Source`] of a descriptor of [`Bytes`]: a socket, the end of a pipe. The functions here are one
+//! system call each in an [`Outcome`] (what was read or written, and whether that was less than it might have been),
 //! or loops over those; the source does the waiting.
 //!
 //! A short count tells that the next call would block, which saves that call. Not everywhere,
 //! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
-//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next turn. And a count says nothing where the system
-//! itself stopped short of the request, with more slices than it takes at once (see
+//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next turn. And a count
+//! says nothing where the system itself stopped short of the request, with more slices than it takes at once (see
 //! `wanted`). Empty ones in front are not shown to it: had it room for no others, its 0 would
 //! look like the end.
 //!
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
-//! nothing but the type and the first lines of the examples. Each type has a private
-//! `source()`.
+//! nothing but the type and the first lines of the examples.
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::buffer::{Buffer, spare_capacity};
+use rustix::io::{read, readv, write, writev};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
+use super::read_write::append;
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 
@@ -32,50 +33,32 @@ pub(super) trait Bytes: AsFd {
     /// A short read leaves nothing behind.
     const DRAINS: bool;
 
-    /// One write. Where the system can be asked to, it raises no `SIGPIPE`, which a host may
-    /// have set to end the process.
-    fn quietly_write(&self, bytes: &[u8]) -> io::Result<usize>
-    where
-        for<'a> &'a Self: Write,
-    {
-        let mut io = self;
-        io.write(bytes)
-    }
+    /// A socket can be asked not to wait in each call, whatever its open file says, and to raise no `SIGPIPE`, which
+    /// a host may have set to end the process. Other descriptors must not block by themselves.
+    fn is_socket(&self) -> bool;
+}
 
-    /// As `quietly_write`.
-    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>
-    where
-        for<'a> &'a Self: Write,
-    {
-        let mut io = self;
-        io.write_vectored(slices)
+/// What is read and written through a source.
+pub(super) trait Stream {
+    type Io: Bytes;
+
+    fn source(&self) -> &Source<Self::Io>;
+}
+
+impl<S: Stream> Stream for &S {
+    type Io = S::Io;
+
+    #[inline]
+    fn source(&self) -> &Source<S::Io> {
+        (**self).source()
     }
 }
 
 /// More slices are refused.
 const SLICES: usize = 1024;
 
-/// `write_vectored` of a socket: what `std` has for it is the call for any descriptor, which
-/// cannot be told to raise no signal.
-pub(super) fn send_vectored(
-    socket: impl AsFd,
-    slices: &[IoSlice<'_>],
-    flags: SendFlags,
-) -> io::Result<usize> {
-    let slices = &slices[..slices.len().min(SLICES)];
-    let nothing = &mut SendAncillaryBuffer::default();
-    Ok(sendmsg(
-        socket,
-        slices,
-        nothing,
-        flags | SendFlags::NOSIGNAL,
-    )?)
-}
-
 /// `read_to_end` asks for at least as many bytes at once.
 const CHUNK: usize = 8 * 1024;
-/// And for at most as many.
-const MOST: usize = 128 * 1024;
 
 /// How many bytes the system surely tries to move. It takes only so many buffers at
 /// once (16 everywhere), and a count that ended there says nothing.
@@ -87,6 +70,7 @@ fn wanted(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
     }
 }
 
+/// One read that gave `count` bytes, of the `wanted` ones.
 pub(super) fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
     match Outcome::of(wanted, count) {
         Outcome::Short(count) if !T::DRAINS => Outcome::Stopped(count),
@@ -94,32 +78,97 @@ pub(super) fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
     }
 }
 
-impl<T: Bytes> Source<T>
-where
-    for<'a> &'a T: Read,
-{
-    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return self.nothing();
+/// One system call: reads.
+#[inline]
+pub(super) fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
+    if io.is_socket() {
+        Ok(recv(io, buffer, RecvFlags::DONTWAIT)?.0)
+    } else {
+        read(io, buffer)
+    }
+}
+
+/// What reads into this buffer; `None`: there is no room.
+fn reading<T: Bytes>(buffer: &mut [u8]) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
+    let wanted = buffer.len();
+    (wanted > 0).then_some(move |io: &T| Ok(read_of::<T>(wanted, receive(io, &mut *buffer)?)))
+}
+
+/// As `reading`, for several buffers.
+fn reading_vectored<T: Bytes>(
+    buffers: &mut [IoSliceMut<'_>],
+) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
+    let first = buffers.iter().position(|buffer| !buffer.is_empty())?;
+    let most = buffers.len().min(first + SLICES);
+    let buffers = &mut buffers[first..most];
+    let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
+    Some(move |io: &T| Ok(read_of::<T>(wanted, readv(io, buffers)?)))
+}
+
+/// What writes these bytes; `None`: there are none.
+fn writing<T: Bytes>(bytes: &[u8]) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
+    (!bytes.is_empty()).then_some(move |io: &T| {
+        let count = if io.is_socket() {
+            send(io, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?
+        } else {
+            write(io, bytes)?
+        };
+        Ok(Outcome::of(bytes.len(), count))
+    })
+}
+
+/// As `writing`, for several slices.
+fn writing_vectored<T: Bytes>(
+    slices: &[IoSlice<'_>],
+) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
+    let first = slices.iter().position(|slice| !slice.is_empty())?;
+    let slices = &slices[first..slices.len().min(first + SLICES)];
+    let wanted = wanted(slices.iter().map(|slice| slice.len()));
+    Some(move |io: &T| {
+        let count = if io.is_socket() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?
+        } else {
+            writev(io, slices)?
+        };
+        Ok(Outcome::of(wanted, count))
+    })
+}
+
+impl<T: Bytes> Source<T> {
+    /// Does `op` once it does not block. Without one nothing is to be read or written, and that does not wait, whatever
+    /// the kernel's buffers hold; only the loop must be the right one.
+    async fn transfer(
+        &self,
+        direction: Direction,
+        op: Option<impl FnMut(&T) -> io::Result<Outcome<usize>>>,
+    ) -> io::Result<usize> {
+        match op {
+            Some(op) => self.operate(direction, op).await,
+            None => self.nothing(),
         }
-        self.operate(Direction::Read, |mut io| {
-            let count = io.read(buffer)?;
-            Ok(read_of::<T>(buffer.len(), count))
-        })
-        .await
+    }
+
+    /// As `transfer`, for `poll_…` methods.
+    pub(super) fn poll_transfer(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        op: Option<impl FnMut(&T) -> io::Result<Outcome<usize>>>,
+    ) -> Poll<io::Result<usize>> {
+        match op {
+            Some(op) => self.poll(cx, direction, op),
+            None => Poll::Ready(self.nothing()),
+        }
+    }
+
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.transfer(Direction::Read, reading(buffer)).await
     }
 
     pub(super) async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else {
-            return self.nothing();
-        };
-        let buffers = &mut buffers[first..];
-        let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
-        self.operate(Direction::Read, |mut io| {
-            let count = io.read_vectored(buffers)?;
-            Ok(read_of::<T>(wanted, count))
-        })
-        .await
+        self.transfer(Direction::Read, reading_vectored(buffers))
+            .await
     }
 
     pub(super) async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
@@ -136,18 +185,12 @@ where
     pub(super) async fn read_to_end(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         let start = bytes.len();
         loop {
-            let count = self
-                .operate(Direction::Read, |mut io| {
-                    let filled = bytes.len();
-                    // As much again as there is, within reason.
-                    let room = (filled - start).clamp(CHUNK, MOST);
-                    bytes.resize(filled + room, 0);
-                    let result = io.read(&mut bytes[filled..]);
-                    bytes.truncate(filled + *result.as_ref().unwrap_or(&0));
-                    Ok(read_of::<T>(room, result?))
-                })
-                .await?;
-            if count == 0 {
+            let more = self.operate(Direction::Read, |io| {
+                bytes.reserve(CHUNK);
+                let room = bytes.capacity() - bytes.len();
+                Ok(read_of::<T>(room, receive(io, spare_capacity(bytes))?))
+            });
+            if more.await? == 0 {
                 return Ok(bytes.len() - start);
             }
         }
@@ -155,9 +198,8 @@ where
 
     pub(super) async fn read_to_string(&self, text: &mut String) -> io::Result<usize> {
         let mut bytes = Vec::new();
-        let count = self.read_to_end(&mut bytes).await?;
-        append(text, bytes)?;
-        Ok(count)
+        self.read_to_end(&mut bytes).await?;
+        append(text, bytes)
     }
 
     pub(super) fn poll_read(
@@ -165,13 +207,7 @@ where
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if buffer.is_empty() {
-            return Poll::Ready(self.nothing());
-        }
-        self.poll(cx, Direction::Read, |mut io| {
-            let count = io.read(buffer)?;
-            Ok(read_of::<T>(buffer.len(), count))
-        })
+        self.poll_transfer(cx, Direction::Read, reading(buffer))
     }
 
     pub(super) fn poll_read_vectored(
@@ -179,44 +215,16 @@ where
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else {
-            return Poll::Ready(self.nothing());
-        };
-        let buffers = &mut buffers[first..];
-        let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
-        self.poll(cx, Direction::Read, |mut io| {
-            let count = io.read_vectored(buffers)?;
-            Ok(read_of::<T>(wanted, count))
-        })
+        self.poll_transfer(cx, Direction::Read, reading_vectored(buffers))
     }
-}
 
-impl<T: Bytes> Source<T>
-where
-    for<'a> &'a T: Write,
-{
     pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return self.nothing();
-        }
-        self.operate(Direction::Write, |io| {
-            let count = io.quietly_write(bytes)?;
-            Ok(Outcome::of(bytes.len(), count))
-        })
-        .await
+        self.transfer(Direction::Write, writing(bytes)).await
     }
 
     pub(super) async fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Some(first) = slices.iter().position(|slice| !slice.is_empty()) else {
-            return self.nothing();
-        };
-        let slices = &slices[first..];
-        let wanted = wanted(slices.iter().map(|slice| slice.len()));
-        self.operate(Direction::Write, |io| {
-            let count = io.quietly_write_vectored(slices)?;
-            Ok(Outcome::of(wanted, count))
-        })
-        .await
+        self.transfer(Direction::Write, writing_vectored(slices))
+            .await
     }
 
     pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -230,13 +238,7 @@ where
     }
 
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
-            return Poll::Ready(self.nothing());
-        }
-        self.poll(cx, Direction::Write, |io| {
-            let count = io.quietly_write(bytes)?;
-            Ok(Outcome::of(bytes.len(), count))
-        })
+        self.poll_transfer(cx, Direction::Write, writing(bytes))
     }
 
     pub(super) fn poll_write_vectored(
@@ -244,24 +246,8 @@ where
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Some(first) = slices.iter().position(|slice| !slice.is_empty()) else {
-            return Poll::Ready(self.nothing());
-        };
-        let slices = &slices[first..];
-        let wanted = wanted(slices.iter().map(|slice| slice.len()));
-        self.poll(cx, Direction::Write, |io| {
-            let count = io.quietly_write_vectored(slices)?;
-            Ok(Outcome::of(wanted, count))
-        })
+        self.poll_transfer(cx, Direction::Write, writing_vectored(slices))
     }
-}
-
-/// Appends what must be text; nothing, if it is not.
-pub(crate) fn append(text: &mut String, bytes: Vec<u8>) -> io::Result<()> {
-    let read = String::from_utf8(bytes)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    text.push_str(&read);
-    Ok(())
 }
 
 /// The reading half of a stream's face. `$example` are the first lines of an example, in which

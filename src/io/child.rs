@@ -15,6 +15,7 @@
 //! Checked by `tests/event_loop/`.
 
 use std::fmt;
+use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,9 +30,10 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitIdStatus, kill_process, pidfd_open, pidfd_send_signal,
 };
 
+use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
-use super::source::{Outcome, Source};
+use super::source::Source;
 use crate::event_loop::Direction;
 use crate::sys::refused::refused;
 
@@ -70,6 +72,17 @@ enum State {
     Ended(ExitStatus),
     /// Somebody else has its status.
     Lost,
+}
+
+impl State {
+    /// What has become of a child; `None`: it runs.
+    fn of(child: &OwnedFd) -> io::Result<Option<Self>> {
+        match reaper::fetch(child.as_fd()) {
+            Ok(status) => Ok(status.map(|status| Self::Ended(in_std(&status)))),
+            Err(Errno::CHILD) => Ok(Some(Self::Lost)),
+            Err(error) => Err(refused("waitid")(error)),
+        }
+    }
 }
 
 impl Child {
@@ -143,13 +156,8 @@ impl Child {
         let State::Watched(source) = &self.state else {
             return self.status();
         };
-        let ended = source.operate(Direction::Read, |child| {
-            match reaper::fetch(child.as_fd()) {
-                Ok(Some(status)) => Ok(Outcome::Full(State::Ended(in_std(&status)))),
-                Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
-                Err(Errno::CHILD) => Ok(Outcome::Full(State::Lost)),
-                Err(error) => Err(refused("waitid")(error)),
-            }
+        let ended = source.call(Direction::Read, |child| {
+            State::of(child)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
         });
         self.state = ended.await?;
         self.status()
@@ -174,12 +182,10 @@ impl Child {
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.watch()?;
         if let State::Watched(source) = &self.state {
-            self.state = match reaper::fetch(source.get_ref().as_fd()) {
-                Ok(None) => return Ok(None),
-                Ok(Some(status)) => State::Ended(in_std(&status)),
-                Err(Errno::CHILD) => State::Lost,
-                Err(error) => return Err(refused("waitid")(error)),
+            let Some(state) = State::of(source.get_ref())? else {
+                return Ok(None);
             };
+            self.state = state;
         }
         self.status().map(Some)
     }
@@ -280,26 +286,32 @@ impl Child {
     pub async fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let mut output = Output {
-            status: ExitStatus::default(),
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-        };
-        let out = async {
-            match &stdout {
-                Some(pipe) => pipe.read_to_end(&mut output.stdout).await,
-                None => Ok(0),
+        let mut reads = [
+            pin!(rest_of(stdout.as_ref().map(Stream::source))),
+            pin!(rest_of(stderr.as_ref().map(Stream::source))),
+        ];
+        let mut written = [None, None];
+        // Both at once: a child that waits for room in the one would never end the other.
+        poll_fn(|cx| {
+            for (read, written) in reads.iter_mut().zip(&mut written) {
+                if written.is_none()
+                    && let Poll::Ready(bytes) = read.as_mut().poll(cx)
+                {
+                    *written = Some(bytes?);
+                }
             }
-        };
-        let err = async {
-            match &stderr {
-                Some(pipe) => pipe.read_to_end(&mut output.stderr).await,
-                None => Ok(0),
+            match written.iter().all(Option::is_some) {
+                true => Poll::Ready(Ok::<_, io::Error>(())),
+                false => Poll::Pending,
             }
-        };
-        both(out, err).await?;
-        output.status = self.wait().await?;
-        Ok(output)
+        })
+        .await?;
+        let [stdout, stderr] = written.map(Option::unwrap_or_default);
+        Ok(Output {
+            status: self.wait().await?,
+            stdout,
+            stderr,
+        })
     }
 
     /// Gets the descriptor, unless that is done or there is nothing to watch.
@@ -354,33 +366,13 @@ impl Drop for Child {
     }
 }
 
-/// Until both are done, or one has failed.
-async fn both(
-    one: impl Future<Output = io::Result<usize>>,
-    other: impl Future<Output = io::Result<usize>>,
-) -> io::Result<()> {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    let mut done = (false, false);
-    poll_fn(|cx| {
-        if !done.0
-            && let Poll::Ready(result) = one.as_mut().poll(cx)
-        {
-            result?;
-            done.0 = true;
-        }
-        if !done.1
-            && let Poll::Ready(result) = other.as_mut().poll(cx)
-        {
-            result?;
-            done.1 = true;
-        }
-        if done.0 && done.1 {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await
+/// All that comes through this pipe, if there is one.
+async fn rest_of(pipe: Option<&Source<File>>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 /// The same status in `std`'s words.

@@ -9,50 +9,48 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::bytes::{Bytes, reads, writes};
-use super::source::Source;
-
-/// A pipe's end that does not block.
-#[derive(Debug)]
-struct Pipe(Source<File>);
+use super::bytes::{Bytes, Stream, reads, writes};
+use super::source::{Source, descriptor};
 
 impl Bytes for File {
     const DRAINS: bool = true;
+
+    fn is_socket(&self) -> bool {
+        false
+    }
 }
 
-impl Pipe {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
-        fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-        // It lives on if another child gets it, whose reads and writes are not our affair.
-        Ok(Self(Source::lent(File::from(fd))))
-    }
+/// A pipe's end that does not block.
+fn nonblocking(fd: OwnedFd) -> io::Result<Source<File>> {
+    fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+    // Another child may get it, too; what happens there is none of our concern.
+    Ok(Source::lent(File::from(fd)))
+}
 
-    /// For another child: as the usual program expects it, blocking.
-    fn into_stdio(self) -> io::Result<Stdio> {
-        let fd = self.0.get_ref().as_fd().try_clone_to_owned()?;
-        fcntl_setfl(&fd, fcntl_getfl(&fd)? - OFlags::NONBLOCK)?;
-        Ok(fd.into())
-    }
+/// The same end for another child: blocking, as most programs expect.
+fn blocking(pipe: &Source<File>) -> io::Result<Stdio> {
+    let fd = pipe.get_ref().as_fd().try_clone_to_owned()?;
+    fcntl_setfl(&fd, fcntl_getfl(&fd)? - OFlags::NONBLOCK)?;
+    Ok(fd.into())
 }
 
 macro_rules! pipe_end {
     ($(#[$docs:meta])* $name:ident, $std:ty) => {
         $(#[$docs])*
         #[derive(Debug)]
-        pub struct $name(Pipe);
+        pub struct $name {
+            source: Source<File>,
+        }
 
         impl $name {
             pub(super) fn new(end: $std) -> io::Result<Self> {
-                Pipe::new(end.into()).map(Self)
-            }
-
-            pub(super) fn source(&self) -> &Source<File> {
-                &self.0.0
+                let source = nonblocking(end.into())?;
+                Ok(Self { source })
             }
 
             /// For another child's standard streams: the two are then connected directly.
@@ -76,21 +74,19 @@ macro_rules! pipe_end {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub fn into_stdio(self) -> io::Result<Stdio> {
-                self.0.into_stdio()
+                blocking(&self.source)
             }
         }
 
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.source().get_ref().as_fd()
+        impl Stream for $name {
+            type Io = File;
+
+            fn source(&self) -> &Source<File> {
+                &self.source
             }
         }
 
-        impl AsRawFd for $name {
-            fn as_raw_fd(&self) -> RawFd {
-                self.as_fd().as_raw_fd()
-            }
-        }
+        descriptor! { $name }
     };
 }
 

@@ -7,7 +7,14 @@
 //! Checked by `tests/event_loop/`.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
+
+use super::bytes::Stream;
+use super::source::Source;
 
 /// A stream whose writing direction can be closed alone.
 #[doc(hidden)]
@@ -96,6 +103,30 @@ impl<S: HalfClose> ReadHalf<S> {
         writer.whole = true;
         drop(writer);
         Ok(Arc::into_inner(self.stream).expect("two halves have two references, and one is gone"))
+    }
+}
+
+/// The peer will read the end; one that is gone need not be told.
+pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
+    match shutdown(socket, Shutdown::Write) {
+        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl<S: Stream> Stream for ReadHalf<S> {
+    type Io = S::Io;
+
+    fn source(&self) -> &Source<S::Io> {
+        self.stream.source()
+    }
+}
+
+impl<S: Stream + HalfClose> Stream for WriteHalf<S> {
+    type Io = S::Io;
+
+    fn source(&self) -> &Source<S::Io> {
+        self.stream.source()
     }
 }
 

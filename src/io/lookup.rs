@@ -51,6 +51,18 @@ pub(super) enum Addresses {
 }
 
 impl Addresses {
+    /// What `call` gives for the first address that it succeeds with; else the last one's error.
+    pub(super) fn first<R>(&self, call: impl FnMut(SocketAddr) -> io::Result<R>) -> io::Result<R> {
+        let mut results = self.as_slice().iter().copied().map(call);
+        let mut result = results.next().unwrap_or_else(|| Err(no_address()));
+        while result.is_err()
+            && let Some(next) = results.next()
+        {
+            result = next;
+        }
+        result
+    }
+
     pub(super) fn as_slice(&self) -> &[SocketAddr] {
         match self {
             Self::One(address) => slice::from_ref(address),

@@ -46,16 +46,14 @@
 //! An operation is one system call. It is tried first, and only if it would block does
 //! the task wait. So a server that answers a request makes three calls in all:
 //! one that waits, one that reads, one that writes.
-//!
-//! # Reading order
-//!
-//! `source` is the meeting of a descriptor and its loop; everything else
-//! is a thin skin over it. `bytes` has what all streams have in common, `connect` the choice
-//! between addresses, `uninit` reading for the adapters, `reaper` the children that nobody waits for, `fs::cursor` the one
-//! position of a file. Checked by `tests/event_loop/`.
 
+// `source` is the meeting of a descriptor and its loop; everything else
+// is a thin skin over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
+// between addresses, `uninit` reading for the adapters, `reaper` the children that nobody waits for, `fs::cursor` the one
+// position of a file. Checked by `tests/event_loop/`.
+
+mod accept;
 mod async_fd;
-mod backoff;
 mod bytes;
 mod child;
 mod child_pipes;
@@ -64,6 +62,7 @@ mod connect;
 pub mod fs;
 mod halves;
 mod lookup;
+mod read_write;
 mod reaper;
 mod signal;
 mod source;

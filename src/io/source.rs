@@ -29,12 +29,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 
-use crate::event_loop::{Direction, Home, Link, SHARED, Shared, SourceKey, current};
+use crate::event_loop::{Direction, Home, SHARED, Shared, SourceKey, current};
 
 /// Something with a descriptor, in non-blocking mode.
 pub(super) struct Source<T: AsFd> {
@@ -45,7 +46,7 @@ pub(super) struct Source<T: AsFd> {
 }
 
 struct Bound {
-    shared: Link<Shared>,
+    shared: Arc<Shared>,
     /// Set by the loop's thread, once an operation would have blocked.
     key: OnceLock<SourceKey>,
     /// For each direction: an operation came out short while there was no key yet.
@@ -94,11 +95,21 @@ impl<T: AsFd> Source<T> {
 
     /// For a descriptor that may stay open when the source is gone.
     pub(super) fn lent(io: T) -> Self {
-        Self {
-            bound: OnceLock::new(),
-            lent: true,
-            io,
-        }
+        let mut source = Self::new(io);
+        source.lent = true;
+        source
+    }
+
+    /// Makes a descriptor non-blocking that is ours alone.
+    pub(super) fn owned(io: T) -> io::Result<Self> {
+        ioctl_fionbio(&io, true)?;
+        Ok(Self::new(io))
+    }
+
+    /// Makes a descriptor non-blocking of which somebody may have a duplicate.
+    pub(super) fn taken_over(io: T) -> io::Result<Self> {
+        ioctl_fionbio(&io, true)?;
+        Ok(Self::lent(io))
     }
 
     pub(super) fn get_ref(&self) -> &T {
@@ -140,6 +151,16 @@ impl<T: AsFd> Source<T> {
         }
     }
 
+    /// Calls `op` until it does not say `WouldBlock`. Its count tells nothing about the next call.
+    pub(super) async fn call<R>(
+        &self,
+        direction: Direction,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.operate(direction, |io| op(io).map(Outcome::Full))
+            .await
+    }
+
     /// As [`operate`](Self::operate), for `poll_…` methods: the latest caller in each
     /// direction is woken.
     pub(super) fn poll<R>(
@@ -168,11 +189,11 @@ impl<T: AsFd> Source<T> {
             ));
         };
         let bound = self.bound.get_or_init(|| Bound {
-            shared: home.shared.link(),
+            shared: home.shared.clone(),
             key: OnceLock::new(),
             short: Default::default(),
         });
-        if !bound.shared.is_of(&home.shared) {
+        if !Arc::ptr_eq(&bound.shared, &home.shared) {
             return Err(io::Error::other(
                 "this belongs to another event loop, the one that used it first: use it there",
             ));
@@ -184,11 +205,7 @@ impl<T: AsFd> Source<T> {
     fn register(&self, home: &Home, bound: &Bound, direction: Direction) -> io::Result<SourceKey> {
         let fd = self.io.as_fd();
         let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
-        let key = if self.lent {
-            home.register_lent(fd, writable)
-        } else {
-            home.register(fd, writable)
-        };
+        let key = home.register(fd, writable);
         let key = key.map_err(|error| in_words(fd.as_raw_fd(), error))?;
         Ok(*bound.key.get_or_init(|| key))
     }
@@ -333,3 +350,39 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
         self.io.fmt(f)
     }
 }
+
+/// What every socket has: it is made from the standard library's, and shows its descriptor.
+macro_rules! socket {
+    ($type:ty, $std:ty) => {
+        /// Takes over a socket of the standard library, with all its settings; it becomes non-blocking.
+        impl TryFrom<$std> for $type {
+            type Error = std::io::Error;
+
+            fn try_from(socket: $std) -> std::io::Result<Self> {
+                let source = Source::taken_over(socket)?;
+                Ok(Self { source })
+            }
+        }
+
+        $crate::io::source::descriptor! { $type }
+    };
+}
+pub(super) use socket;
+
+/// It shows its descriptor.
+macro_rules! descriptor {
+    ($type:ty) => {
+        impl std::os::fd::AsFd for $type {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.source.get_ref().as_fd()
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $type {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.source.get_ref().as_raw_fd()
+            }
+        }
+    };
+}
+pub(super) use descriptor;

@@ -22,7 +22,7 @@
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, major, minor, open};
-use rustix::net::{RecvFlags, SendFlags, recv};
 
-use super::bytes::{Bytes, append, send_vectored};
+use super::bytes::Bytes;
 use super::fs::Cursor;
+use super::read_write::{self, append};
 use super::source::Source;
 
 /// The standard input of this process.
@@ -60,7 +60,7 @@ use super::source::Source;
 /// ```
 #[derive(Debug)]
 pub struct Stdin {
-    stream: Stream,
+    stream: Standard,
     /// Read by `read_line` and not yet taken.
     ahead: Vec<u8>,
 }
@@ -72,7 +72,7 @@ pub struct Stdin {
 /// ```
 pub fn stdin() -> Stdin {
     Stdin {
-        stream: Stream::New(0),
+        stream: Standard::New(0),
         ahead: Vec::new(),
     }
 }
@@ -98,7 +98,7 @@ impl Stdin {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_bytes(cx, buffer)).await
+        read_write::read(self, buffer).await
     }
 
     /// Appends the next line, with its end; gives its length in bytes, 0 at the end of the
@@ -137,8 +137,7 @@ impl Stdin {
             }
             self.ahead.extend_from_slice(&piece[..count]);
         };
-        append(line, self.ahead.drain(..length).collect())?;
-        Ok(length)
+        append(line, self.ahead.drain(..length).collect())
     }
 
     /// Appends everything up to the end; gives the number of bytes.
@@ -159,14 +158,7 @@ impl Stdin {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let start = bytes.len();
-        let mut piece = vec![0; 64 * 1024];
-        loop {
-            match self.read(&mut piece).await? {
-                0 => return Ok(bytes.len() - start),
-                count => bytes.extend_from_slice(&piece[..count]),
-            }
-        }
+        read_write::read_to_end(self, bytes).await
     }
 
     /// As [`read_to_end`](Self::read_to_end), for text.
@@ -188,10 +180,7 @@ impl Stdin {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
-        let mut bytes = Vec::new();
-        let count = self.read_to_end(&mut bytes).await?;
-        append(text, bytes)?;
-        Ok(count)
+        read_write::read_to_string(self, text).await
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -231,7 +220,7 @@ macro_rules! output {
         /// ```
         #[derive(Debug)]
         pub struct $name {
-            stream: Stream,
+            stream: Standard,
         }
 
         $(#[$docs])*
@@ -241,7 +230,7 @@ macro_rules! output {
         /// ```
         pub fn $function() -> $name {
             $name {
-                stream: Stream::New($fd),
+                stream: Standard::New($fd),
             }
         }
 
@@ -264,10 +253,7 @@ macro_rules! output {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                let slices = [IoSlice::new(bytes)];
-                let count = poll_fn(|cx| self.stream.poll_write(cx, &slices)).await?;
-                self.flush().await?;
-                Ok(count)
+                read_write::write(self, bytes).await
             }
 
             /// Writes all of `bytes`.
@@ -286,15 +272,8 @@ macro_rules! output {
             /// # Ok::<_, std::io::Error>(()) })?;
             /// # Ok::<(), std::io::Error>(())
             /// ```
-            pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-                while !bytes.is_empty() {
-                    let slices = [IoSlice::new(bytes)];
-                    match poll_fn(|cx| self.stream.poll_write(cx, &slices)).await? {
-                        0 => return Err(io::ErrorKind::WriteZero.into()),
-                        count => bytes = &bytes[count..],
-                    }
-                }
-                self.flush().await
+            pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+                read_write::write_all(self, bytes).await
             }
 
             /// Waits until what was written, through the futures-io traits and to a regular
@@ -315,7 +294,7 @@ macro_rules! output {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn flush(&mut self) -> io::Result<()> {
-                poll_fn(|cx| self.stream.poll_flush(cx)).await
+                read_write::flush(self).await
             }
         }
 
@@ -359,14 +338,14 @@ output! {
 
 /// One of the three, as it turns out to be.
 #[derive(Debug)]
-enum Stream {
+enum Standard {
     /// Nobody has used it yet.
     New(RawFd),
     Source(Source<Device>),
     File(Cursor),
 }
 
-impl Stream {
+impl Standard {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.opened()? {
             Self::Source(source) => source.poll_read(cx, buffer),
@@ -405,7 +384,7 @@ impl Stream {
 /// The controlling side of terminals. To open it again makes another terminal.
 const PTMX: (u32, u32) = (5, 2);
 
-fn open_again(number: RawFd) -> io::Result<Stream> {
+fn open_again(number: RawFd) -> io::Result<Standard> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let (fd, access, name) = match number {
         0 => (input.as_fd(), OFlags::RDONLY, "input"),
@@ -431,14 +410,14 @@ fn open_again(number: RawFd) -> io::Result<Stream> {
         FileType::CharacterDevice if (major(stat.st_rdev), minor(stat.st_rdev)) == PTMX => {
             off_the_loop(fd)
         }
-        FileType::Socket => Ok(Stream::Source(Source::lent(Device {
+        FileType::Socket => Ok(Standard::Source(Source::lent(Device {
             file: File::from(fd.try_clone_to_owned()?),
             socket: true,
         }))),
         FileType::Fifo | FileType::CharacterDevice => {
             let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             match open(format!("/proc/self/fd/{number}"), flags, Mode::empty()) {
-                Ok(again) => Ok(Stream::Source(Source::new(Device {
+                Ok(again) => Ok(Standard::Source(Source::new(Device {
                     file: File::from(again),
                     socket: false,
                 }))),
@@ -449,9 +428,9 @@ fn open_again(number: RawFd) -> io::Result<Stream> {
     }
 }
 
-fn off_the_loop(fd: BorrowedFd<'_>) -> io::Result<Stream> {
+fn off_the_loop(fd: BorrowedFd<'_>) -> io::Result<Standard> {
     let file = File::from(fd.try_clone_to_owned()?);
-    Ok(Stream::File(Cursor::new(Arc::new(file))))
+    Ok(Standard::File(Cursor::new(Arc::new(file))))
 }
 
 /// What does not block: by itself, or because each call says so.
@@ -464,37 +443,13 @@ struct Device {
 impl Bytes for Device {
     const DRAINS: bool = false;
 
-    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.socket {
-            send_vectored(&self.file, slices, SendFlags::DONTWAIT)
-        } else {
-            (&self.file).write_vectored(slices)
-        }
+    fn is_socket(&self) -> bool {
+        self.socket
     }
 }
 
 impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
-    }
-}
-
-impl Read for &Device {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.socket {
-            Ok(recv(&self.file, buffer, RecvFlags::DONTWAIT)?.0)
-        } else {
-            (&self.file).read(buffer)
-        }
-    }
-}
-
-impl Write for &Device {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.quietly_write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -4,12 +4,14 @@
 //! no descriptors left).
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::net::{SocketAddr, TcpListener as Socket};
 
-use super::backoff;
-use super::lookup::{ToSocketAddrs, addresses_of, no_address};
-use super::source::{Outcome, Source, fairly};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+
+use super::accept::{accept, listen};
+use super::lookup::{ToSocketAddrs, addresses_of};
+use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;
 
 /// A TCP socket that takes connections.
@@ -29,11 +31,8 @@ use super::tcp_stream::TcpStream;
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    source: Source<mio::net::TcpListener>,
+    source: Source<Socket>,
 }
-
-/// How many connections may wait to be accepted; the system has its own limit, too.
-const BACKLOG: i32 = 4096;
 
 impl TcpListener {
     /// Binds to the first of `address`'s addresses that can be bound, and listens.
@@ -53,19 +52,11 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        let mut refused = None;
         fairly().await;
-        for &address in addresses_of(address).await?.as_slice() {
-            match listen(address) {
-                Ok(listener) => {
-                    return Ok(Self {
-                        source: Source::new(listener),
-                    });
-                }
-                Err(error) => refused = Some(error),
-            }
-        }
-        Err(refused.unwrap_or_else(no_address))
+        let source = addresses_of(address)
+            .await?
+            .first(|address| listen(Socket::bind(address)?))?;
+        Ok(Self { source })
     }
 
     /// Takes the next connection, and says where it comes from.
@@ -92,11 +83,13 @@ impl TcpListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = backoff::accept(&self.source, |listener| {
-            listener.accept().map(Outcome::Full)
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let accepted = accept(&self.source, |listener| {
+            Ok(acceptfrom_with(listener, flags)?)
         });
         let (stream, peer) = accepted.await?;
-        Ok((TcpStream::from_mio(stream), peer))
+        let peer = peer.ok_or(Errno::NOTCONN)?.try_into()?;
+        Ok((TcpStream::from_nonblocking(stream), peer))
     }
 
     /// The address that it listens on.
@@ -116,35 +109,4 @@ impl TcpListener {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
-    let listener = mio::net::TcpListener::bind(address)?;
-    // mio lets 128 connections wait, and the system drops what comes beyond: a burst
-    // of clients would then hang for a second. Listening again moves the limit.
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(listener)
-}
-
-/// Takes a listener of the standard library over; it becomes non-blocking.
-impl TryFrom<std::net::TcpListener> for TcpListener {
-    type Error = io::Error;
-
-    fn try_from(listener: std::net::TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        Ok(Self {
-            // Somebody may have a duplicate.
-            source: Source::lent(mio::net::TcpListener::from_std(listener)),
-        })
-    }
-}
-
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
-    }
-}
+socket! { TcpListener, Socket }

@@ -5,18 +5,19 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpStream as Socket};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::{SendFlags, sockopt};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
-use super::bytes::{Bytes, reads, send_vectored, writes};
+use super::bytes::{Bytes, Stream, reads, writes};
 use super::connect::first_to_answer;
-use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
+use super::halves::{HalfClose, ReadHalf, WriteHalf, close_write, split};
 use super::lookup::ToSocketAddrs;
-use super::source::{Outcome, Source, fairly};
+use super::source::{Source, fairly, socket};
 use crate::event_loop::Direction::{Read as Reading, Write as Writing};
 
 /// A TCP connection.
@@ -43,13 +44,13 @@ use crate::event_loop::Direction::{Read as Reading, Write as Writing};
 /// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    source: Source<mio::net::TcpStream>,
+    source: Source<Socket>,
 }
 
 impl TcpStream {
-    pub(super) fn from_mio(stream: mio::net::TcpStream) -> Self {
+    pub(super) fn from_nonblocking(socket: OwnedFd) -> Self {
         Self {
-            source: Source::new(stream),
+            source: Source::new(socket.into()),
         }
     }
 
@@ -90,11 +91,21 @@ impl TcpStream {
     /// Connects to this one address.
     pub(super) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
         fairly().await;
-        let stream = Self::from_mio(mio::net::TcpStream::connect(address)?);
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        match connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let stream = Self::from_nonblocking(socket);
         stream
             .source
-            .operate(Writing, |socket| match socket.peer_addr() {
-                Ok(_) => Ok(Outcome::Full(())),
+            .call(Writing, |socket| match socket.peer_addr() {
+                Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                     // It has failed, or it goes on.
                     let failed = socket.take_error()?;
@@ -131,7 +142,7 @@ impl TcpStream {
             return self.source.nothing();
         }
         self.source
-            .operate(Reading, |socket| socket.peek(buffer).map(Outcome::Full))
+            .call(Reading, |socket| socket.peek(buffer))
             .await
     }
 
@@ -346,26 +357,27 @@ impl TcpStream {
     pub fn into_split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
         split(self)
     }
+}
 
-    pub(super) fn source(&self) -> &Source<mio::net::TcpStream> {
-        &self.source
+impl Bytes for Socket {
+    const DRAINS: bool = true;
+
+    fn is_socket(&self) -> bool {
+        true
     }
 }
 
-impl Bytes for mio::net::TcpStream {
-    const DRAINS: bool = true;
+impl Stream for TcpStream {
+    type Io = Socket;
 
-    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        send_vectored(self, slices, SendFlags::empty())
+    fn source(&self) -> &Source<Socket> {
+        &self.source
     }
 }
 
 impl HalfClose for TcpStream {
     fn close_write(&self) -> io::Result<()> {
-        match self.shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        }
+        close_write(self)
     }
 }
 
@@ -381,42 +393,7 @@ writes! { [] TcpStream, |stream: &TcpStream| stream.close_write(),
 # let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
 # let (_far, _) = listener.accept().await?;" }
 
-/// Takes a connection of the standard library over; it becomes non-blocking.
-impl TryFrom<std::net::TcpStream> for TcpStream {
-    type Error = io::Error;
-
-    fn try_from(stream: std::net::TcpStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        // Somebody may have a duplicate.
-        Ok(Self {
-            source: Source::lent(mio::net::TcpStream::from_std(stream)),
-        })
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
-    }
-}
-
-impl ReadHalf<TcpStream> {
-    pub(super) fn source(&self) -> &Source<mio::net::TcpStream> {
-        self.as_ref().source()
-    }
-}
-
-impl WriteHalf<TcpStream> {
-    fn source(&self) -> &Source<mio::net::TcpStream> {
-        self.as_ref().source()
-    }
-}
+socket! { TcpStream, Socket }
 
 reads! { [] ReadHalf<TcpStream>,
 "# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;

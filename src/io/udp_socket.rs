@@ -10,10 +10,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use super::lookup::{ToSocketAddrs, addresses_of, no_address};
-use super::source::{Outcome, Source, fairly};
+use super::source::{Source, fairly, socket};
 use crate::event_loop::Direction;
 
 /// A UDP socket.
@@ -53,22 +53,10 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        let mut refused = None;
         fairly().await;
-        for &address in addresses_of(address).await?.as_slice() {
-            match Socket::bind(address).and_then(Self::ours) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => refused = Some(error),
-            }
-        }
-        Err(refused.unwrap_or_else(no_address))
-    }
-
-    fn ours(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            source: Source::new(socket),
-        })
+        let bound = addresses_of(address).await?.first(Socket::bind)?;
+        let source = Source::owned(bound)?;
+        Ok(Self { source })
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that is received from: the first
@@ -94,15 +82,9 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
-        let mut refused = None;
         fairly().await;
-        for &address in addresses_of(address).await?.as_slice() {
-            match self.source.get_ref().connect(address) {
-                Ok(()) => return Ok(()),
-                Err(error) => refused = Some(error),
-            }
-        }
-        Err(refused.unwrap_or_else(no_address))
+        let addresses = addresses_of(address).await?;
+        addresses.first(|address| self.source.get_ref().connect(address))
     }
 
     /// Sends one datagram to the first of `target`'s addresses that the system takes; gives the
@@ -129,13 +111,8 @@ impl UdpSocket {
     pub async fn send_to<A: ToSocketAddrs>(&self, bytes: &[u8], target: A) -> io::Result<usize> {
         let mut refused = None;
         for &address in addresses_of(target).await?.as_slice() {
-            let sent = self
-                .source
-                .operate(Direction::Write, |socket| {
-                    socket.send_to(bytes, address).map(Outcome::Full)
-                })
-                .await;
-            match sent {
+            let send = |socket: &Socket| socket.send_to(bytes, address);
+            match self.source.call(Direction::Write, send).await {
                 Ok(count) => return Ok(count),
                 Err(error) => refused = Some(error),
             }
@@ -170,9 +147,7 @@ impl UdpSocket {
     /// ```
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.source
-            .operate(Direction::Read, |socket| {
-                socket.recv_from(buffer).map(Outcome::Full)
-            })
+            .call(Direction::Read, |socket| socket.recv_from(buffer))
             .await
     }
 
@@ -194,9 +169,7 @@ impl UdpSocket {
     /// ```
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.source
-            .operate(Direction::Read, |socket| {
-                socket.peek_from(buffer).map(Outcome::Full)
-            })
+            .call(Direction::Read, |socket| socket.peek_from(buffer))
             .await
     }
 
@@ -224,9 +197,7 @@ impl UdpSocket {
     /// ```
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.source
-            .operate(Direction::Write, |socket| {
-                socket.send(bytes).map(Outcome::Full)
-            })
+            .call(Direction::Write, |socket| socket.send(bytes))
             .await
     }
 
@@ -252,9 +223,7 @@ impl UdpSocket {
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.source
-            .operate(Direction::Read, |socket| {
-                socket.recv(buffer).map(Outcome::Full)
-            })
+            .call(Direction::Read, |socket| socket.recv(buffer))
             .await
     }
 
@@ -276,9 +245,7 @@ impl UdpSocket {
     /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.source
-            .operate(Direction::Read, |socket| {
-                socket.peek(buffer).map(Outcome::Full)
-            })
+            .call(Direction::Read, |socket| socket.peek(buffer))
             .await
     }
 
@@ -446,36 +413,12 @@ impl UdpSocket {
     }
 }
 
-/// Takes a socket of the standard library over, with all its settings; it becomes
-/// non-blocking.
-impl TryFrom<Socket> for UdpSocket {
-    type Error = io::Error;
-
-    fn try_from(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        // Somebody may have a duplicate.
-        Ok(Self {
-            source: Source::lent(socket),
-        })
-    }
-}
+socket! { UdpSocket, Socket }
 
 impl TryFrom<OwnedFd> for UdpSocket {
     type Error = io::Error;
 
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Socket::from(fd).try_into()
-    }
-}
-
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
     }
 }

@@ -8,11 +8,11 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
 use std::path::Path;
 
-use super::source::{Outcome, Source, fairly};
+use super::source::{Source, fairly, socket};
 use super::unix_address::patiently;
 use crate::event_loop::Direction;
 
@@ -60,8 +60,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        fairly().await;
-        Self::ours(Socket::bind(path)?)
+        Self::bind_addr(&SocketAddr::from_pathname(path)?).await
     }
 
     /// As [`bind`](Self::bind), for every kind of address.
@@ -117,10 +116,8 @@ impl UnixDatagram {
     }
 
     fn ours(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            source: Source::new(socket),
-        })
+        let source = Source::owned(socket)?;
+        Ok(Self { source })
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that is received from.
@@ -137,8 +134,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
-        fairly().await;
-        self.source.get_ref().connect(path)
+        self.connect_addr(&SocketAddr::from_pathname(path)?).await
     }
 
     /// As [`connect`](Self::connect), for every kind of address.
@@ -234,9 +230,7 @@ impl UnixDatagram {
     /// ```
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.source
-            .operate(Direction::Read, |socket| {
-                socket.recv_from(buffer).map(Outcome::Full)
-            })
+            .call(Direction::Read, |socket| socket.recv_from(buffer))
             .await
     }
 
@@ -259,9 +253,7 @@ impl UnixDatagram {
     /// ```
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.source
-            .operate(Direction::Write, |socket| {
-                socket.send(bytes).map(Outcome::Full)
-            })
+            .call(Direction::Write, |socket| socket.send(bytes))
             .await
     }
 
@@ -285,9 +277,7 @@ impl UnixDatagram {
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.source
-            .operate(Direction::Read, |socket| {
-                socket.recv(buffer).map(Outcome::Full)
-            })
+            .call(Direction::Read, |socket| socket.recv(buffer))
             .await
     }
 
@@ -336,35 +326,12 @@ impl UnixDatagram {
     }
 }
 
-/// Takes a socket of the standard library over; it becomes non-blocking.
-impl TryFrom<Socket> for UnixDatagram {
-    type Error = io::Error;
-
-    fn try_from(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            // Somebody may have a duplicate.
-            source: Source::lent(socket),
-        })
-    }
-}
+socket! { UnixDatagram, Socket }
 
 impl TryFrom<OwnedFd> for UnixDatagram {
     type Error = io::Error;
 
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Socket::from(fd).try_into()
-    }
-}
-
-impl AsFd for UnixDatagram {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for UnixDatagram {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
     }
 }

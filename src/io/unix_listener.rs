@@ -1,23 +1,20 @@
 //! A Unix socket that takes connections.
 //!
 //! The socket's file is the user's: binding makes it, nothing here removes it. Accepting backs
-//! off as TCP does (see `backoff`).
+//! off as TCP does (see `accept`).
 //!
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixListener as Socket};
 use std::path::Path;
 
 use rustix::net::{SocketFlags, accept_with};
 
-use super::backoff;
-use super::source::{Outcome, Source, fairly};
+use super::accept::{accept, listen};
+use super::source::{Source, fairly, socket};
 use super::unix_stream::UnixStream;
-
-/// How many connections may wait to be accepted; the system has its own limit, too.
-const BACKLOG: i32 = 4096;
 
 /// A Unix socket that takes connections.
 ///
@@ -92,13 +89,8 @@ impl UnixListener {
     /// ```
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
         fairly().await;
-        let listener = Socket::bind_addr(address)?;
-        // std lets 128 connections wait. Listening again moves the limit.
-        rustix::net::listen(&listener, BACKLOG)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self {
-            source: Source::new(listener),
-        })
+        let source = listen(Socket::bind_addr(address)?)?;
+        Ok(Self { source })
     }
 
     /// Takes the next connection. The peer's address is unnamed, unless the peer has bound its
@@ -126,9 +118,7 @@ impl UnixListener {
     /// ```
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let accepted = backoff::accept(&self.source, |listener| {
-            Ok(Outcome::Full(accept_with(listener, flags)?))
-        });
+        let accepted = accept(&self.source, |listener| Ok(accept_with(listener, flags)?));
         let stream = UnixStream::from_nonblocking(accepted.await?);
         let peer = stream.peer_addr()?;
         Ok((stream, peer))
@@ -152,35 +142,12 @@ impl UnixListener {
     }
 }
 
-/// Takes a listener of the standard library over; it becomes non-blocking.
-impl TryFrom<Socket> for UnixListener {
-    type Error = io::Error;
-
-    fn try_from(listener: Socket) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        // Somebody may have a duplicate.
-        Ok(Self {
-            source: Source::lent(listener),
-        })
-    }
-}
+socket! { UnixListener, Socket }
 
 impl TryFrom<OwnedFd> for UnixListener {
     type Error = io::Error;
 
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Socket::from(fd).try_into()
-    }
-}
-
-impl AsFd for UnixListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for UnixListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
     }
 }

@@ -5,17 +5,17 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
-use rustix::net::{SendFlags, send};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::bytes::{Bytes, reads, send_vectored, writes};
-use super::halves::{HalfClose, ReadHalf, WriteHalf, split};
-use super::source::Source;
+use super::bytes::{Bytes, Stream, reads, writes};
+use super::halves::{HalfClose, ReadHalf, WriteHalf, close_write, split};
+use super::source::{Source, socket};
 use super::unix_address::connect_to;
 use crate::sys::peer::peer;
 
@@ -41,18 +41,6 @@ use crate::sys::peer::peer;
 #[derive(Debug)]
 pub struct UnixStream {
     source: Source<Socket>,
-}
-
-impl Bytes for Socket {
-    const DRAINS: bool = false;
-
-    fn quietly_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(send(self, bytes, SendFlags::NOSIGNAL)?)
-    }
-
-    fn quietly_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        send_vectored(self, slices, SendFlags::empty())
-    }
 }
 
 /// Who is at the other end of a [`UnixStream`]: as it was when the connection was made.
@@ -131,13 +119,9 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (near, far) = Socket::pair()?;
-        near.set_nonblocking(true)?;
-        far.set_nonblocking(true)?;
-        Ok((
-            Self::from_nonblocking(near.into()),
-            Self::from_nonblocking(far.into()),
-        ))
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        Ok((Self::from_nonblocking(near), Self::from_nonblocking(far)))
     }
 
     /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
@@ -241,18 +225,27 @@ impl UnixStream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }
+}
 
-    pub(super) fn source(&self) -> &Source<Socket> {
+impl Bytes for Socket {
+    const DRAINS: bool = false;
+
+    fn is_socket(&self) -> bool {
+        true
+    }
+}
+
+impl Stream for UnixStream {
+    type Io = Socket;
+
+    fn source(&self) -> &Source<Socket> {
         &self.source
     }
 }
 
 impl HalfClose for UnixStream {
     fn close_write(&self) -> io::Result<()> {
-        match self.shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        }
+        close_write(self)
     }
 }
 
@@ -264,48 +257,13 @@ reads! { [] UnixStream,
 writes! { [] UnixStream, |stream: &UnixStream| stream.close_write(),
 "# let (stream, _far) = trefoil::io::UnixStream::pair()?;" }
 
-/// Takes a connection of the standard library over; it becomes non-blocking.
-impl TryFrom<Socket> for UnixStream {
-    type Error = io::Error;
-
-    fn try_from(stream: Socket) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        Ok(Self {
-            // Somebody may have a duplicate.
-            source: Source::lent(stream),
-        })
-    }
-}
+socket! { UnixStream, Socket }
 
 impl TryFrom<OwnedFd> for UnixStream {
     type Error = io::Error;
 
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
         Socket::from(fd).try_into()
-    }
-}
-
-impl AsFd for UnixStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for UnixStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.get_ref().as_raw_fd()
-    }
-}
-
-impl ReadHalf<UnixStream> {
-    pub(super) fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
-        self.as_ref().source()
-    }
-}
-
-impl WriteHalf<UnixStream> {
-    fn source(&self) -> &Source<std::os::unix::net::UnixStream> {
-        self.as_ref().source()
     }
 }
 

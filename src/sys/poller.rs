@@ -1,29 +1,37 @@
-//! Waiting for descriptors: registration through mio, the wait itself exact.
+//! Waiting for descriptors, through mio.
 //!
-//! mio registers descriptors and owns the wake-up descriptor, on every system
-//! it knows. Its wait rounds up to a millisecond, though, so on Linux the wait is
-//! ours: the same `epoll` descriptor, through rustix, which takes nanoseconds
-//! (`epoll_pwait2`, Linux 5.11). Where the kernel or a filter does not know that
-//! call, mio's wait takes its place. Either way a turn costs one system call.
+//! mio registers descriptors, waits for them, and owns the wake-up descriptor, on every system that it knows. Every
+//! source is registered once, for both directions, edge-triggered; its user remembers what it was told. The
+//! wake-up descriptor is edge-triggered, too, and never read: to wake costs one write, to be woken nothing.
 //!
-//! Every source is registered once, for both directions, edge-triggered; who
-//! uses it remembers what it was told. The wake-up descriptor is edge-triggered
-//! too and never read: to wake costs one write, to be woken nothing.
+//! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the [`Wait`].
 //!
-//! Rejected: the `polling` crate, whose one-shot interest costs one more call
-//! per operation and whose wait costs five on Linux.
+//! mio's wait rounds up to a millisecond. A longer wait is rounded down here, which means that it may end early; what is
+//! less than a millisecond is waited for with `poll`, on the descriptor of mio's. So each wait costs one system call, but
+//! the last one before a deadline, which costs two.
+//!
+//! Rejected: a wait of our own on that descriptor (`epoll_pwait2`), which spares those calls for a second way to read
+//! events; the `polling` crate, whose one-shot interest costs one more call per operation and whose wait costs five.
+//!
+//! Tests: below.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
+use super::poll::poll;
 use super::refused::refused;
 
 /// How many events one wait takes in; more stay in the kernel for the next.
 const EVENTS: usize = 1024;
+
+/// What mio's wait rounds to.
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[cfg(target_os = "linux")]
 const INTERESTS: Interest = Interest::READABLE
@@ -66,59 +74,80 @@ impl Readiness {
     }
 }
 
-/// One set of watched descriptors.
+/// One set of watched descriptors, for any thread.
 #[derive(Debug)]
 pub(crate) struct Poller {
-    poll: Poll,
-    /// What mio's wait found.
-    found: Events,
-    exact: exact::Wait,
+    registry: Registry,
+    waker: Waker,
 }
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<Self> {
-        let mut poller = Self {
-            poll: Poll::new().map_err(refused("epoll_create1"))?,
-            found: Events::with_capacity(EVENTS),
-            exact: exact::Wait::new(),
-        };
-        // Who cannot wait learns it here, where it is an error.
-        poller.wait(Some(Duration::ZERO))?;
-        Ok(poller)
+    pub(crate) fn new() -> io::Result<(Self, Wait)> {
+        let poll = Poll::new().map_err(refused("epoll_create1"))?;
+        let registry = poll.registry().try_clone().map_err(refused("fcntl"))?;
+        let waker =
+            Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused("eventfd2 or epoll_ctl"))?;
+        let found = Events::with_capacity(EVENTS);
+        let mut wait = Wait { poll, found };
+        // A system that refuses to wait says so here, where it is an error.
+        wait.wait(Some(Duration::ZERO))?;
+        Ok((Self { registry, waker }, wait))
     }
 
-    /// The waker of this poller's `wait`; one for each poller.
-    pub(crate) fn waker(&self) -> io::Result<Waker> {
-        Waker::new(self.poll.registry(), Token(WAKE_TOKEN))
-            .map_err(refused("eventfd2 or epoll_ctl"))
+    /// Ends the wait that goes on, or the next one.
+    pub(crate) fn wake(&self) {
+        let woken = self.waker.wake();
+        debug_assert!(woken.is_ok(), "the loop's wake-up descriptor: {woken:?}");
     }
 
     /// Watches `fd` until it is closed, both directions, edge-triggered. What is
     /// ready already is reported by the next wait.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
-        self.poll
-            .registry()
+        self.registry
             .register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
     /// As `register`, for a descriptor that is watched already: under this token from now on.
     pub(crate) fn register_again(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
-        self.poll
-            .registry()
+        self.registry
             .reregister(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
-    /// A way to end a watch from any thread; it has a descriptor of its own.
-    pub(crate) fn unwatch(&self) -> io::Result<Unwatch> {
-        self.poll.registry().try_clone().map(Unwatch)
+    /// `fd`, which stays open, is no longer watched. That it never was is no error.
+    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
+        let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }
+}
 
-    /// Waits until something happens, at most for `timeout` and, unless something
-    /// did, never less. An interrupted wait is one in which nothing happened.
+/// Readable when an event is there.
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.registry.as_fd()
+    }
+}
+
+/// The wait for what a [`Poller`] watches, and what the last one found.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    poll: Poll,
+    found: Events,
+}
+
+impl Wait {
+    /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less than a
+    /// millisecond. An interrupted wait is one in which nothing happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if let Some(result) = self.exact.wait(&self.poll, timeout) {
-            return result;
-        }
+        let timeout = match timeout {
+            Some(short) if !short.is_zero() && short < MILLISECOND => {
+                self.wait_exactly(short)?;
+                Some(Duration::ZERO)
+            }
+            Some(long) => {
+                let rest = long.subsec_nanos() % MILLISECOND.subsec_nanos();
+                Some(long - Duration::from_nanos(rest.into()))
+            }
+            None => None,
+        };
         match self.poll.poll(&mut self.found, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.found.clear();
@@ -128,9 +157,17 @@ impl Poller {
         }
     }
 
+    fn wait_exactly(&self, timeout: Duration) -> io::Result<()> {
+        let mut descriptor = [PollFd::new(self.poll.registry(), PollFlags::IN)];
+        match poll(&mut descriptor, Timespec::try_from(timeout).ok().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(refused("ppoll")(error)),
+        }
+    }
+
     /// What the last wait found: token and readiness.
     pub(crate) fn events(&self) -> impl Iterator<Item = (usize, Readiness)> {
-        let found = self.found.iter().map(|event| {
+        self.found.iter().map(|event| {
             let read = if event.is_read_closed() || event.is_priority() || event.is_error() {
                 Readiness::READ.or(Readiness::READ_ON)
             } else {
@@ -142,126 +179,7 @@ impl Poller {
                 Readiness::WRITE.when(event.is_writable())
             };
             (event.token().0, read.or(write))
-        });
-        self.exact.events().chain(found)
-    }
-}
-
-/// Readable when an event is there.
-impl AsRawFd for Poller {
-    fn as_raw_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
-    }
-}
-
-/// Ends watches of descriptors that stay open.
-#[derive(Debug)]
-pub(crate) struct Unwatch(Registry);
-
-impl Unwatch {
-    /// `fd` is no longer watched. That it never was is no error.
-    pub(crate) fn end(&self, fd: BorrowedFd<'_>) {
-        let _ = self.0.deregister(&mut SourceFd(&fd.as_raw_fd()));
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod exact {
-    use super::{Duration, EVENTS, Poll, Readiness, io};
-    use rustix::buffer::spare_capacity;
-    use rustix::event::Timespec;
-    use rustix::event::epoll::{self, Event, EventFlags};
-    use rustix::io::Errno;
-
-    /// `epoll_pwait2` on mio's descriptor.
-    pub(super) struct Wait {
-        /// `None` once the system has refused the call.
-        found: Option<Vec<Event>>,
-    }
-
-    impl Wait {
-        pub(super) fn new() -> Self {
-            Self {
-                // Miri does not know the call.
-                found: (!cfg!(miri)).then(|| Vec::with_capacity(EVENTS)),
-            }
-        }
-
-        /// `None`: the system does not have this wait.
-        pub(super) fn wait(
-            &mut self,
-            poll: &Poll,
-            timeout: Option<Duration>,
-        ) -> Option<io::Result<()>> {
-            let found = self.found.as_mut()?;
-            // Past the range of the kernel's type: practically for ever.
-            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            found.clear();
-            match epoll::wait(poll.registry(), spare_capacity(found), timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => Some(Ok(())),
-                Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {
-                    self.found = None;
-                    None
-                }
-                Err(error) => Some(Err(error.into())),
-            }
-        }
-
-        /// As if the system had refused it.
-        #[cfg(test)]
-        pub(super) fn refuse(&mut self) {
-            self.found = None;
-        }
-
-        pub(super) fn events(&self) -> impl Iterator<Item = (usize, Readiness)> {
-            self.found.iter().flatten().map(|event| {
-                let data = event.data;
-                (data.u64() as usize, readiness(event.flags))
-            })
-        }
-    }
-
-    fn readiness(flags: EventFlags) -> Readiness {
-        let write_on = EventFlags::HUP | EventFlags::ERR;
-        let read_on = EventFlags::RDHUP | EventFlags::PRI | write_on;
-        let readable = EventFlags::IN | read_on;
-        let writable = EventFlags::OUT | write_on;
-        Readiness::READ
-            .when(flags.intersects(readable))
-            .or(Readiness::READ_ON.when(flags.intersects(read_on)))
-            .or(Readiness::WRITE.when(flags.intersects(writable)))
-            .or(Readiness::WRITE_ON.when(flags.intersects(write_on)))
-    }
-
-    impl std::fmt::Debug for Wait {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.debug_struct("Wait")
-                .field("exact", &self.found.is_some())
-                .finish()
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod exact {
-    use super::{Duration, Poll, Readiness, io};
-
-    /// Only Linux has an own wait.
-    #[derive(Debug)]
-    pub(super) struct Wait;
-
-    impl Wait {
-        pub(super) fn new() -> Self {
-            Self
-        }
-
-        pub(super) fn wait(&mut self, _: &Poll, _: Option<Duration>) -> Option<io::Result<()>> {
-            None
-        }
-
-        pub(super) fn events(&self) -> impl Iterator<Item = (usize, Readiness)> {
-            std::iter::empty()
-        }
+        })
     }
 }
 
@@ -269,67 +187,40 @@ mod exact {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
     use std::time::Instant;
 
-    /// The same for both waits: what is reported, and that none is early.
-    fn reports(mut poller: Poller, resolution: Duration) {
+    #[test]
+    fn what_is_reported_and_when() {
+        let (poller, mut wait) = Poller::new().unwrap();
         let (mut near, far) = UnixStream::pair().unwrap();
         poller.register(far.as_fd(), 7).unwrap();
-        poller.wait(Some(Duration::ZERO)).unwrap();
-        let writable: Vec<_> = poller.events().collect();
+        wait.wait(Some(Duration::ZERO)).unwrap();
+        let writable: Vec<_> = wait.events().collect();
         assert_eq!(writable, [(7, Readiness::WRITE)]);
 
-        let start = Instant::now();
-        let pause = Duration::from_micros(300);
-        poller.wait(Some(pause)).unwrap();
-        assert_eq!(poller.events().count(), 0, "edges are reported once");
-        let waited = start.elapsed();
-        assert!(waited >= pause, "early: {waited:?}");
-        assert!(waited < pause + resolution + Duration::from_secs(1));
+        for (pause, least) in [(300, 300), (2_300, 2_000)] {
+            let start = Instant::now();
+            wait.wait(Some(Duration::from_micros(pause))).unwrap();
+            assert_eq!(wait.events().count(), 0, "edges are reported once");
+            let waited = start.elapsed();
+            assert!(waited >= Duration::from_micros(least), "early: {waited:?}");
+        }
 
         near.write_all(b"x").unwrap();
-        poller.wait(None).unwrap();
-        assert!(
-            poller
-                .events()
-                .all(|(_, ready)| !ready.intersects(Readiness::READ_ON))
-        );
-        assert!(
-            poller
-                .events()
-                .any(|(_, ready)| ready.intersects(Readiness::READ))
-        );
+        wait.wait(None).unwrap();
+        let reports = |wait: &Wait, what| wait.events().any(|(_, ready)| ready.intersects(what));
+        assert!(reports(&wait, Readiness::READ) && !reports(&wait, Readiness::READ_ON));
         drop(near);
-        poller.wait(None).unwrap();
-        assert!(
-            poller
-                .events()
-                .any(|(_, ready)| ready.intersects(Readiness::READ_ON))
-        );
+        // Also a wait of which the last part is exact is ended by an event.
+        wait.wait(Some(Duration::from_micros(900))).unwrap();
+        assert!(reports(&wait, Readiness::READ_ON));
 
-        let waker = poller.waker().unwrap();
         for _ in 0..2 {
-            waker.wake().unwrap();
-            poller.wait(None).unwrap();
-            assert_eq!(
-                poller.events().next().map(|(token, _)| token),
-                Some(WAKE_TOKEN)
-            );
+            poller.wake();
+            wait.wait(None).unwrap();
+            let token = wait.events().next().map(|(token, _)| token);
+            assert_eq!(token, Some(WAKE_TOKEN));
         }
-    }
-
-    #[test]
-    fn the_exact_wait() {
-        reports(Poller::new().unwrap(), Duration::ZERO);
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn the_wait_of_mio_in_its_place() {
-        let mut poller = Poller::new().unwrap();
-        poller.exact.refuse();
-        reports(poller, Duration::from_millis(1));
     }
 }

@@ -10,20 +10,6 @@
 //! Tests: below; what it is worth, `benches/`.
 #![allow(unsafe_code)]
 
-/// What lies at this address will be read or written soon.
-#[inline(always)]
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(crate) fn soon(address: *const ()) {
-    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: Y99: a hint about an address, whatever lies there: it reads and writes nothing that the program could see.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
-}
-
-/// What lies at this address will be read or written soon.
-#[inline(always)]
-#[cfg(any(not(target_arch = "x86_64"), miri))]
-pub(crate) fn soon(_address: *const ()) {}
-
 /// What lies at this address will be written soon, and another processor may have it: it is fetched for us alone, so that
 /// the write does not wait for it a second time.
 #[inline(always)]
@@ -40,26 +26,14 @@ pub(crate) fn to_write(address: *const ()) {
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 pub(crate) fn to_write(_address: *const ()) {}
 
-/// What begins here will be wanted soon: as much of it as a task usually takes.
-#[inline(always)]
-pub(crate) fn lines(address: *const ()) {
-    const LINE: usize = 64;
-    soon(address);
-    soon(address.wrapping_byte_add(LINE));
-    soon(address.wrapping_byte_add(2 * LINE));
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
     fn any_address_will_do() {
         let here = 7;
-        super::soon((&raw const here).cast());
-        super::soon(std::ptr::null());
         super::to_write((&raw const here).cast());
         super::to_write(std::ptr::null());
         super::to_write(std::ptr::without_provenance(usize::MAX));
-        super::lines(std::ptr::without_provenance(usize::MAX));
         assert_eq!(here, 7);
     }
 }

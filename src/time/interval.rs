@@ -11,12 +11,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Sleep, sleep_until};
 use crate::alarm::later;
-use crate::event_loop::{Link, Shared, current};
+use crate::event_loop::{Shared, current};
 
 /// Ticks every `period`; the first tick comes at once when it is asked for, and the others are
 /// counted from it.
@@ -60,7 +61,7 @@ pub struct Interval {
     missed: MissedTick,
     next: Next,
     /// The loop that it ticks on, once it has been asked for a tick.
-    bound: Option<Link<Shared>>,
+    bound: Option<Arc<Shared>>,
     /// The wait for it, once it has begun.
     sleep: Option<Sleep>,
 }
@@ -141,9 +142,9 @@ impl Interval {
             "trefoil::time::interval needs an event loop: await its ticks inside trefoil::run(..) or \
              EventLoop::block_on(..), on the loop's own thread",
         );
-        let bound = self.bound.get_or_insert_with(|| home.shared.link());
+        let bound = self.bound.get_or_insert_with(|| home.shared.clone());
         assert!(
-            bound.is_of(&home.shared),
+            Arc::ptr_eq(bound, &home.shared),
             "this interval was first asked for a tick on another event loop, by whose clock it ticks: \
              ask it there, or make a new one here"
         );

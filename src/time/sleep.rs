@@ -12,11 +12,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::alarm::{Span, Timekeeper, TimerKey, end};
-use crate::event_loop::{Link, Shared, current};
+use crate::event_loop::{Shared, current};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
      EventLoop::block_on(..), on the loop's own thread (trefoil::timeout works anywhere)";
@@ -85,8 +86,8 @@ enum Stage {
     /// How long it is to take, where that was said: another clock may have counted.
     New(Option<Span>),
     /// It was over at the first poll: the others run once.
-    Yielding(Link<Shared>),
-    Armed(Link<Shared>, TimerKey),
+    Yielding(Arc<Shared>),
+    Armed(Arc<Shared>, TimerKey),
     Done,
 }
 
@@ -114,7 +115,7 @@ impl Sleep {
                 Some(span) => span.is_zero(),
                 None => self.deadline <= home.now(),
             };
-            let link = home.shared.link();
+            let link = home.shared.clone();
             if over {
                 return Stage::Yielding(link);
             }
@@ -131,7 +132,9 @@ impl Sleep {
     #[inline]
     fn look(&self, cx: &Context<'_>) -> Look {
         let looked = current::with(|home| match &self.stage {
-            Stage::Yielding(shared) | Stage::Armed(shared, _) if !shared.is_of(&home.shared) => {
+            Stage::Yielding(shared) | Stage::Armed(shared, _)
+                if !Arc::ptr_eq(shared, &home.shared) =>
+            {
                 Look::Elsewhere
             }
             Stage::Armed(_, key) => match home.is_armed(*key, cx.waker()) {

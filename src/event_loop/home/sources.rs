@@ -6,41 +6,28 @@
 //! Checked by `tests/event_loop/`, and against a simulated kernel by `checks/inside/source_simulated.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::super::live;
 use super::super::reactor::{Direction, SourceKey};
+use super::super::task_table::{READ, WRITE};
 use super::Home;
 use crate::task::panic::contain;
 
 impl Home {
     /// `writable`: a write may be tried before the kernel has said so.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
-        let registered = self.reactor.borrow_mut().register(fd, writable);
+        let poller = &self.poller;
+        let registered = self.reactor.borrow_mut().register(poller, fd, writable);
         match registered {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // A source that was dropped elsewhere is gone only once its note is read.
                 self.follow_notes();
-                self.reactor.borrow_mut().take_over(fd, writable)
+                self.reactor.borrow_mut().take_over(poller, fd, writable)
             }
             registered => registered,
         }
-    }
-
-    /// As [`register`](Self::register), for a descriptor that is not ours to close: who
-    /// drops its source says so to `Shared::unwatch` first.
-    pub(crate) fn register_lent(
-        &self,
-        fd: BorrowedFd<'_>,
-        writable: bool,
-    ) -> io::Result<SourceKey> {
-        if !self.shared.can_unwatch() {
-            let unwatch = self.reactor.borrow().unwatch()?;
-            self.shared.set_unwatch(unwatch);
-        }
-        self.register(fd, writable)
     }
 
     /// `Ready` once an operation may be tried; until then the task is entered
@@ -63,8 +50,8 @@ impl Home {
                 return Poll::Pending;
             }
             self.waits_for(match direction {
-                Direction::Read => live::READ,
-                Direction::Write => live::WRITE,
+                Direction::Read => READ,
+                Direction::Write => WRITE,
             });
             if reactor.is_waiting(key, direction, number, cx.waker()) {
                 return Poll::Pending;
@@ -110,11 +97,6 @@ impl Home {
         let number = self.numbers.get();
         self.numbers.set(number + 1);
         number
-    }
-
-    /// What becomes readable when an event is there.
-    pub(in crate::event_loop) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
     }
 
     /// Waits in the kernel; wakers of what happened go to `woken`.

@@ -8,8 +8,8 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::super::live;
-use super::{CAPACITY, Home};
+use super::super::task_table::TIMER;
+use super::Home;
 use crate::alarm::TimerKey;
 
 impl Home {
@@ -24,14 +24,14 @@ impl Home {
     }
 
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        self.waits_for(live::TIMER);
+        self.waits_for(TIMER);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
     /// A timer is pending, and wakes as this waker does; `None`: it is gone.
     #[inline]
     pub(crate) fn is_armed(&self, key: TimerKey, waker: &Waker) -> Option<bool> {
-        self.waits_for(live::TIMER);
+        self.waits_for(TIMER);
         let mut timers = self.timers.borrow_mut();
         Some(timers.get_mut(key)?.will_wake(waker))
     }
@@ -70,19 +70,6 @@ impl Home {
         self.timers.borrow_mut().next()
     }
 
-    /// An empty list; give it back.
-    pub(in crate::event_loop) fn lend_list(&self) -> Vec<Waker> {
-        self.woken.take()
-    }
-
-    pub(in crate::event_loop) fn give_back_list(&self, mut list: Vec<Waker>) {
-        debug_assert!(list.is_empty());
-        if list.capacity() > CAPACITY {
-            list.shrink_to(CAPACITY);
-        }
-        self.woken.set(list);
-    }
-
     /// How long until then.
     pub(in crate::event_loop) fn until_next_timer(&self) -> Option<Duration> {
         let next = self.next_timer()?;
@@ -95,19 +82,5 @@ impl Home {
         if !timers.is_empty() {
             woken.extend(timers.due(self.now()));
         }
-    }
-
-    /// As `take_due`; and if none is, how long until one will be.
-    pub(in crate::event_loop) fn take_due_or_wait(
-        &self,
-        woken: &mut Vec<Waker>,
-    ) -> Option<Duration> {
-        let mut timers = self.timers.borrow_mut();
-        if timers.is_empty() {
-            return None;
-        }
-        let now = self.now();
-        woken.extend(timers.due(now));
-        Some(timers.next()?.saturating_duration_since(now))
     }
 }

@@ -36,8 +36,6 @@ pub(crate) struct Cursor {
     /// Read and not yet taken, from `taken` on.
     bytes: Vec<u8>,
     taken: usize,
-    /// The seek that runs, if one does.
-    seeking: Option<SeekFrom>,
     /// Of a write that was accepted.
     failed: Option<io::Error>,
 }
@@ -47,7 +45,7 @@ pub(crate) struct Cursor {
 enum Done {
     Read(Vec<u8>, io::Result<()>),
     Wrote(Vec<u8>, io::Result<()>),
-    Sought(io::Result<u64>),
+    Sought(SeekFrom, io::Result<u64>),
 }
 
 /// What a call has left to be said.
@@ -65,7 +63,6 @@ impl Cursor {
             running: None,
             bytes: Vec::new(),
             taken: 0,
-            seeking: None,
             failed: None,
         }
     }
@@ -90,7 +87,6 @@ impl Cursor {
         };
         let done = ready!(Pin::new(running).poll(cx)).map_err(offload::in_words);
         self.running = None;
-        let seeking = self.seeking.take();
         Poll::Ready(Ok(match done? {
             Done::Read(bytes, result) => {
                 self.bytes = bytes;
@@ -104,10 +100,7 @@ impl Cursor {
                 self.failed = self.failed.take().or(result.err());
                 Settled::Nothing
             }
-            Done::Sought(result) => match seeking {
-                Some(position) => Settled::Sought(position, result),
-                None => Settled::Nothing,
-            },
+            Done::Sought(position, result) => Settled::Sought(position, result),
         }))
     }
 
@@ -218,8 +211,7 @@ impl Cursor {
                 SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub(back)),
                 absolute => absolute,
             };
-            self.seeking = Some(position);
-            self.begin(move |mut file| Done::Sought(file.seek(target)));
+            self.begin(move |mut file| Done::Sought(position, file.seek(target)));
         }
     }
 }

@@ -20,7 +20,7 @@ use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::cursor::Cursor;
 use super::{OpenOptions, off, owned};
-use crate::io::bytes::append;
+use crate::io::read_write;
 
 /// An open file.
 ///
@@ -48,9 +48,6 @@ use crate::io::bytes::append;
 pub struct File {
     cursor: Cursor,
 }
-
-/// `read_to_end` asks for so many bytes at once.
-const CHUNK: usize = 256 * 1024;
 
 impl File {
     /// Opens a file for reading.
@@ -219,7 +216,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.cursor.poll_read(cx, buffer)).await
+        read_write::read(self, buffer).await
     }
 
     /// Fills the buffer from the position on.
@@ -242,14 +239,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.read(&mut buffer[filled..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => filled += count,
-            }
-        }
-        Ok(())
+        read_write::read_exact(self, buffer).await
     }
 
     /// Appends everything from the position to the end of the file; gives the number of
@@ -261,7 +251,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// None: what is in `bytes` was read, but some of it may be zeros that stand for what was not.
+    /// What has been read is in `bytes`.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -273,18 +263,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let start = bytes.len();
-        let mut filled = start;
-        let result = loop {
-            bytes.resize(filled + CHUNK, 0);
-            match self.read(&mut bytes[filled..]).await {
-                Ok(0) => break Ok(filled - start),
-                Ok(count) => filled += count,
-                Err(error) => break Err(error),
-            }
-        };
-        bytes.truncate(filled);
-        result
+        read_write::read_to_end(self, bytes).await
     }
 
     /// As [`read_to_end`](Self::read_to_end), for text.
@@ -307,10 +286,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
-        let mut bytes = Vec::new();
-        let count = self.read_to_end(&mut bytes).await?;
-        append(text, bytes)?;
-        Ok(count)
+        read_write::read_to_string(self, text).await
     }
 
     /// Writes some bytes at the position (up to a mebibyte at once); gives their number. They are
@@ -335,9 +311,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = poll_fn(|cx| self.cursor.poll_write(cx, &[IoSlice::new(bytes)])).await?;
-        self.flush().await?;
-        Ok(count)
+        read_write::write(self, bytes).await
     }
 
     /// Writes all of `bytes` at the position. They are the system's when it is done.
@@ -361,12 +335,8 @@ impl File {
     /// # })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let count = poll_fn(|cx| self.cursor.poll_write(cx, &[IoSlice::new(bytes)])).await?;
-            bytes = &bytes[count..];
-        }
-        self.flush().await
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        read_write::write_all(self, bytes).await
     }
 
     /// Waits until all that was written is the system's. (For the disk itself:
@@ -388,7 +358,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn flush(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.cursor.poll_flush(cx)).await
+        read_write::flush(self).await
     }
 
     /// Moves the position; gives the new one, from the start.

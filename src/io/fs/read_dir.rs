@@ -73,22 +73,9 @@ struct Batch {
 }
 
 fn take(mut dir: fs::ReadDir) -> Batch {
-    let mut entries = VecDeque::new();
-    while entries.len() < BATCH {
-        match dir.next() {
-            None => {
-                return Batch {
-                    entries,
-                    more: None,
-                };
-            }
-            Some(entry) => entries.push_back(entry),
-        }
-    }
-    Batch {
-        entries,
-        more: Some(dir),
-    }
+    let entries: VecDeque<_> = dir.by_ref().take(BATCH).collect();
+    let more = (entries.len() == BATCH).then_some(dir);
+    Batch { entries, more }
 }
 
 impl ReadDir {

@@ -31,9 +31,8 @@
 //!   entry of its task (`SCHEDULED` is set once per entry), and it is consumed by
 //!   `push`. So `next` has one writer at a time. A future that waiters may claim can have more, stale
 //!   ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
-//! - **T23** The lowest bit of an entry's `next` says that another count of the same cell came with it
-//!   ([`Brought::kept`]). The word, and a `next` without that bit, is a mark or null, which nobody follows, or the
-//!   pointer of an entry; a header's address is above the marks and has its lowest bits clear.
+//! - **T23** The word is null, a mark, which is never followed, or the pointer of an entry; a `next` is null or the pointer of
+//!   an entry. A header's address is above the marks.
 //! - **T25** No wake-up is lost. Entries: all is one word, so either the mark comes first, and the push finds it, or
 //!   the entry does, and there is no mark. What is left elsewhere comes before the fence in
 //!   `ring`, and is looked for after the fence in `lie_down`: of two sequentially consistent fences one is first, so
@@ -73,15 +72,7 @@ pub(crate) enum Pushed {
     /// Wake the drainer, which sleeps so.
     Wake(Sleep),
     /// Nobody will drain it: here it is again.
-    Closed(Brought),
-}
-
-/// An entry on its way.
-#[derive(Debug)]
-pub(crate) struct Brought {
-    pub(crate) runnable: Runnable,
-    /// With a new task, the reference that its executor is to keep of it.
-    pub(crate) kept: Option<TaskRef>,
+    Closed(Runnable),
 }
 
 /// The marks, as addresses that no header has.
@@ -89,9 +80,6 @@ const ASLEEP: usize = 2;
 const PARKED: usize = 4;
 const CLOSED: usize = 6;
 const _: () = assert!(align_of::<Header>() >= 8);
-
-/// The bit of T23.
-const KEPT: usize = 1;
 
 fn mark(of: usize) -> *mut Header {
     ptr::without_provenance_mut(of)
@@ -130,24 +118,18 @@ impl Inbox {
     }
 
     /// (1) Adds one. Releases what this thread did before.
-    pub(crate) fn push(&self, brought: Brought) -> Pushed {
-        let bit = usize::from(brought.kept.is_some());
-        if let Some(kept) = brought.kept {
-            let _with_it = kept.into_raw(); // T23
-        }
-        let new = brought.runnable.into_ref().into_raw();
+    pub(crate) fn push(&self, runnable: Runnable) -> Pushed {
+        let new = runnable.into_ref().into_raw();
         self.trail.leave(new);
         let mut newest = self.guess();
         loop {
             if newest.addr() == CLOSED {
-                // SAFETY: T6, T23: it was taken apart above, and has not been linked.
-                return Pushed::Closed(unsafe { bring(new, bit != 0) });
+                // SAFETY: T6: it was taken apart above, and has not been linked.
+                return Pushed::Closed(unsafe { runnable_of(new) });
             }
-            let link = entry(newest).map_or(ptr::null_mut(), NonNull::as_ptr);
+            let next = entry(newest).map_or(ptr::null_mut(), NonNull::as_ptr);
             // SAFETY: T6: the entry keeps the cell; T11: its link is ours to write.
-            unsafe { new.as_ref() }
-                .next
-                .store(link.map_addr(|link| link | bit), Ordering::Relaxed);
+            unsafe { new.as_ref() }.next.store(next, Ordering::Relaxed);
             match self.newest.compare_exchange_weak(
                 newest,
                 new.as_ptr(),
@@ -194,11 +176,8 @@ impl Inbox {
             trail.step();
             // SAFETY: T6: the entry, now ours, keeps the cell.
             let header = unsafe { cell.as_ref() };
-            let next = header.next.load(Ordering::Relaxed);
-            let bit = next.addr() & KEPT;
-            newest = entry(next.map_addr(|next| next & !KEPT));
-            let next = oldest.map_addr(|oldest| oldest | bit); // T11, T23
-            header.next.store(next, Ordering::Relaxed);
+            newest = NonNull::new(header.next.load(Ordering::Relaxed)); // T23
+            header.next.store(oldest, Ordering::Relaxed); // T11
             oldest = cell.as_ptr();
         }
         Drain {
@@ -284,17 +263,12 @@ impl Drop for Inbox {
 /// An entry that is ours again.
 ///
 /// # Safety
-/// T6, T11, T23: the cell is that of an entry that was pushed, and in no inbox any more; its count is the caller's to give away, as is, where the entry had
-/// `kept`, that one's.
-unsafe fn bring(cell: NonNull<Header>, kept: bool) -> Brought {
+/// T6, T11: the cell is that of an entry that was pushed, and in no inbox any more; its count is the caller's to give away.
+unsafe fn runnable_of(cell: NonNull<Header>) -> Runnable {
     // SAFETY: T6: the count of the entry.
     let entry = unsafe { TaskRef::from_raw(cell) };
-    Brought {
-        // SAFETY: T6, T23: the count that came with it.
-        kept: kept.then(|| unsafe { TaskRef::from_raw(cell) }),
-        // SAFETY: T11: it is the entry that was pushed.
-        runnable: unsafe { Runnable::from_ref(entry) },
-    }
+    // SAFETY: T11: it is the entry that was pushed.
+    unsafe { Runnable::from_ref(entry) }
 }
 
 /// The entries of one [`Inbox::drain`].
@@ -306,16 +280,16 @@ pub(crate) struct Drain {
 unsafe impl Send for Drain {}
 
 impl Iterator for Drain {
-    type Item = Brought;
+    type Item = Runnable;
 
     #[inline]
-    fn next(&mut self) -> Option<Brought> {
+    fn next(&mut self) -> Option<Runnable> {
         let cell = self.oldest?;
         // SAFETY: T6: the entry keeps the cell until we hand it on.
         let next = unsafe { cell.as_ref() }.next.load(Ordering::Relaxed);
-        self.oldest = NonNull::new(next.map_addr(|next| next & !KEPT));
-        // SAFETY: T6, T11: `drain` took it out of the inbox, and it has just been taken out of this; T23: the bit is its own.
-        Some(unsafe { bring(cell, next.addr() & KEPT != 0) })
+        self.oldest = NonNull::new(next);
+        // SAFETY: T6, T11: `drain` took it out of the inbox, and it has just been taken out of this.
+        Some(unsafe { runnable_of(cell) })
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) use handle::Handle;
 pub(crate) use header::{OnCancel, Origin, Queued, Ran, Runnable, Schedule, TaskRef};
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
-pub(crate) use inbox::{Brought, Drain, Inbox, Pushed, Sleep};
+pub(crate) use inbox::{Inbox, Pushed, Sleep};
 pub(super) use promise::Promise;
 pub(super) use ready::{Ready, Watch};
 #[cfg(feature = "tracing")]

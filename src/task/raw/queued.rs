@@ -130,12 +130,6 @@ impl Queued {
     pub(crate) fn task_ref(&self) -> TaskRef {
         self.cell().task_ref()
     }
-
-    /// It will be run soon.
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        self.cell().prefetch();
-    }
 }
 
 impl Drop for Queued {

@@ -17,7 +17,6 @@ use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::record::{self, Ending};
 use crate::sync::strand;
-use crate::sys::prefetch;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
@@ -29,12 +28,6 @@ impl TaskRef {
     #[inline]
     pub(crate) fn address(&self) -> usize {
         self.0.addr().get()
-    }
-
-    /// The cell will be wanted soon: its header, and what a usual future has of its own.
-    #[inline]
-    pub(super) fn prefetch(&self) {
-        prefetch::lines(self.mark());
     }
 
     /// The executor's word for this task; 0 at first.

@@ -1,0 +1,120 @@
+//! From any thread to a loop.
+//!
+//! Each way in asks which loop runs on this thread ([`current`]). Where it is the one that is meant, the work
+//! goes straight into its cells; from elsewhere it is brought, or a note is left (see [`super::shared`]).
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::current;
+use super::home::Home;
+use super::reactor::{Direction, SourceKey};
+use super::shared::{Note, ROOT_WOKEN, Shared, this_thread};
+use super::snapshot::Snapshot;
+use crate::alarm::{Timekeeper, TimerKey};
+use crate::task::{Runnable, Schedule};
+
+/// How long a thread that wants to see a running loop's tasks waits for them.
+const ANSWER: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Its tasks.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        if let Some(home) = current::home_of(self) {
+            return home.snapshot();
+        }
+        self.table
+            .look(ANSWER, self.watched)
+            .unwrap_or_else(Snapshot::unanswered)
+    }
+
+    /// An entry to the loop.
+    pub(super) fn deliver(&self, runnable: Runnable) {
+        let mut entry = Some(runnable);
+        current::with_this(self, |home| {
+            if let Some(runnable) = entry.take() {
+                home.enqueue(runnable);
+            }
+        });
+        if let Some(runnable) = entry {
+            self.bring(runnable);
+        }
+    }
+
+    /// The root future wants to be polled.
+    pub(super) fn wake_root(&self) {
+        if current::with_this(self, Home::wake_root).is_none() {
+            self.leave(ROOT_WOKEN);
+        }
+    }
+
+    /// A source is gone.
+    pub(crate) fn remove_source(&self, key: SourceKey) {
+        match current::home_of(self) {
+            Some(home) => home.remove(key),
+            None => self.leave_note(Note::Remove(key)),
+        }
+    }
+
+    /// A future that waited for a source is gone.
+    pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
+        match current::home_of(self) {
+            Some(home) => home.forget(key, direction, number),
+            None => self.leave_note(Note::Forget(key, direction, number)),
+        }
+    }
+}
+
+/// The root future's waker.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_root();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_root();
+    }
+}
+
+impl Schedule for Arc<Shared> {
+    fn schedule(&self, runnable: Runnable) {
+        self.deliver(runnable);
+    }
+
+    #[inline]
+    fn is_owner_thread(&self) -> bool {
+        self.is_here() || self.needs_this_thread()
+    }
+
+    fn needs_this_thread(&self) -> bool {
+        self.owner == this_thread()
+    }
+
+    /// Straight into the queue of the loop, which runs it.
+    const RUNNER_QUEUES: bool = true;
+}
+
+/// A loop is the timekeeper of its thread while it runs.
+impl Timekeeper for Shared {
+    fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        let home =
+            current::home_of(self).expect("installed on this thread only while the loop runs here");
+        home.arm(deadline, waker)
+    }
+
+    fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        current::home_of(self).is_some_and(|home| home.refresh(key, waker))
+    }
+
+    #[inline]
+    fn disarm(&self, key: TimerKey) {
+        if self.is_here() {
+            drop(current::with(|home| home.take_timer(key)));
+        } else {
+            self.leave_note(Note::Disarm(key));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What listeners have in common.
+//!
+//! While the system has no room for one more connection, that connection waits in the listener's queue, and the
+//! listener stays readable: a server that went on regardless of the error would spin. So `accept` pauses and tries
+//! again before it passes the error on. That limits the rate of such errors, and a short shortage is
+//! not seen at all. The same is done where the system refuses the call itself (a filter).
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::source::Source;
+use super::unix_address::pause;
+use crate::alarm;
+use crate::event_loop::Direction;
+use crate::sys::refused::refused;
+
+/// How many connections may wait to be accepted; the system has its own limit, too.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait for room.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound socket of the standard library listens.
+pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
+    // std lets 128 connections wait, and the system drops those beyond: the clients of a burst would hang for a
+    // second. Listening again changes the limit.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Source::owned(listener)
+}
+
+/// Accepts by `op`.
+pub(super) async fn accept<T: AsFd, R>(
+    source: &Source<T>,
+    mut op: impl FnMut(&T) -> io::Result<R>,
+) -> io::Result<R> {
+    let mut passing_over = |listener: &T| {
+        loop {
+            match op(listener) {
+                // It was given up while it waited.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                result => return result,
+            }
+        }
+    };
+    match source.call(Direction::Read, &mut passing_over).await {
+        Err(error) if is_shortage(&error) => {
+            let _held = alarm::hold(); // room may be made outside of a loop with a virtual clock
+            pause(PAUSE).await;
+            let again = source.call(Direction::Read, passing_over).await;
+            again.map_err(refused("accept4"))
+        }
+        result => result,
+    }
+}
+
+/// No descriptors, or no memory for one; or the system refuses the call.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+            | Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS)
+    )
+}

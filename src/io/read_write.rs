@@ -1,0 +1,94 @@
+//! What files and standard streams do through the futures-io traits, for their own methods.
+//!
+//! Streams of a [`Source`](super::source::Source) need no such help: see `bytes`.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// `read_to_end` asks for so many bytes at once.
+const PIECE: usize = 128 * 1024;
+
+pub(super) async fn read(
+    reader: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    poll_fn(|cx| Pin::new(&mut *reader).poll_read(cx, buffer)).await
+}
+
+pub(super) async fn read_exact(
+    reader: &mut (impl AsyncRead + Unpin),
+    mut buffer: &mut [u8],
+) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match read(reader, buffer).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => buffer = &mut buffer[count..],
+        }
+    }
+    Ok(())
+}
+
+/// What has been read is in `bytes`, also if this is dropped before its end.
+pub(super) async fn read_to_end(
+    reader: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let start = bytes.len();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match read(reader, &mut piece).await? {
+            0 => return Ok(bytes.len() - start),
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
+}
+
+pub(super) async fn read_to_string(
+    reader: &mut (impl AsyncRead + Unpin),
+    text: &mut String,
+) -> io::Result<usize> {
+    let mut bytes = Vec::new();
+    read_to_end(reader, &mut bytes).await?;
+    append(text, bytes)
+}
+
+/// Appends what must be text, and gives its length; nothing, if it is not.
+pub(super) fn append(text: &mut String, bytes: Vec<u8>) -> io::Result<usize> {
+    let read = String::from_utf8(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    text.push_str(&read);
+    Ok(read.len())
+}
+
+/// The bytes are the system's when it is done.
+pub(super) async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+) -> io::Result<usize> {
+    let count = poll_fn(|cx| Pin::new(&mut *writer).poll_write(cx, bytes)).await?;
+    flush(writer).await?;
+    Ok(count)
+}
+
+/// The bytes are the system's when it is done.
+pub(super) async fn write_all(
+    writer: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match poll_fn(|cx| Pin::new(&mut *writer).poll_write(cx, bytes)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => bytes = &bytes[count..],
+        }
+    }
+    flush(writer).await
+}
+
+pub(super) async fn flush(writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    poll_fn(|cx| Pin::new(&mut *writer).poll_flush(cx)).await
+}
