@@ -194,7 +194,7 @@ impl context::Blocker for Compensate {
         drop(Blocked);
     }
 
-    fn nap(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         retry_after()
     }
 }
