@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn elements_that_are_not_taken_are_dropped_and_need_no_size() {
         let token = Arc::new(());
-        drain(vec![Arc::clone(&token); 3], drop);
+        drain(vec![Arc::clone(&token); 3], |all| drop(all));
         assert_eq!(Arc::strong_count(&token), 1);
         assert_eq!(drain(vec![(); 5], |all| all.split_at(2).1.count()), 3);
     }
