@@ -66,21 +66,29 @@ impl Caller {
         self.sleep.is_unwatched()
     }
 
+    /// As `Worker::take_place_back`.
+    fn take_place_back(&self) -> bool {
+        self.lending.end(|| self.sleep.unblock())
+    }
+
     /// As `Worker::end_call`.
     pub fn end(&self) -> bool {
-        let lent = self.lending.end(|| self.sleep.unblock());
+        let lent = self.take_place_back();
         self.sleep.call_ends();
         lent
     }
 
     /// As `Worker::block`, inside the call.
-    pub fn wait(&self) {
-        self.lending.leave(|| self.sleep.block());
+    pub fn wait(&self) -> bool {
+        let lent = self.take_place_back();
+        self.sleep.block();
+        lent
     }
 
     /// As `Worker::unblock`.
     pub fn go_on(&self) {
-        self.lending.come_back(|| self.sleep.unblock());
+        self.sleep.unblock();
+        self.lending.go_on();
     }
 
     /// The watcher has seen the first call wait.

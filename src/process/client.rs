@@ -128,7 +128,7 @@ impl Client {
             && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())
         {
             task.cancel();
-            panic.resume();
+            panic.resume_unwind();
         }
         task
     }
@@ -184,7 +184,7 @@ impl Client {
         items: impl IntoIterator<Item = A>,
         frame: Option<usize>,
         over: impl Fn() -> bool,
-    ) -> Result<(), panic::Carried> {
+    ) -> Result<(), panic::Panic> {
         let mut base = 0;
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
@@ -204,7 +204,7 @@ impl Client {
         let frame = frame.unwrap_or(1).clamp(1, 1 << 15);
         let mut most = 64usize.next_multiple_of(frame);
         let encoding = Cell::new(false);
-        let fed = panic::carry(|| {
+        let fed = panic::catch(|| {
             for item in items {
                 if over() {
                     return Ok(false);
@@ -228,7 +228,7 @@ impl Client {
             // As in `push`.
             Err(panic) if encoding.get() => {
                 chunk.tidy();
-                Some(panic.settle().into())
+                Some(panic.into())
             }
             Err(panic) => return Err(panic),
         };

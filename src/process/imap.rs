@@ -36,7 +36,7 @@ use super::wire::CodeRef;
 use crate::record;
 use crate::sync::block_on;
 use crate::task::TaskError;
-use crate::task::panic::{Carried, carry};
+use crate::task::panic::{Panic, catch};
 
 /// How far a buffer grows that nobody has set.
 const MOST: usize = 512;
@@ -82,7 +82,7 @@ pub struct Imap<I: Iterator, R> {
     start: Option<(Wishes, Result<CodeRef, TaskError>)>,
     /// `None`: it has ended.
     items: Option<I>,
-    panicked: Option<Carried>,
+    panicked: Option<Panic>,
     chunk: Chunk,
     /// The index of the first item in `chunk`.
     base: usize,
@@ -183,7 +183,7 @@ where
             if self.taken == self.given && self.items.is_none() {
                 self.over = true;
                 if let Some(panic) = self.panicked.take() {
-                    panic.resume();
+                    panic.resume_unwind();
                 }
                 return Poll::Ready(None);
             }
@@ -208,7 +208,7 @@ where
         }
         self.over = true;
         if let Some(panic) = self.panicked.take() {
-            panic.resume();
+            panic.resume_unwind();
         }
         more.then_some(Err(error)) // nothing was lost, but more would have come
     }
@@ -228,7 +228,7 @@ where
             return;
         };
         let room = self.free();
-        let outcome = carry(|| {
+        let outcome = catch(|| {
             for _ in 0..room {
                 let item = items.next()?;
                 self.push(&item);

@@ -38,8 +38,8 @@ pub(crate) trait Blocker {
     fn enter(&self);
     /// This thread goes on.
     fn leave(&self);
-    /// Nobody could take its place: it parks for so long at most, and then enters again.
-    fn nap(&self) -> Option<Duration> {
+    /// No thread could take its place: it parks for so long at most, and then enters again.
+    fn retry_after(&self) -> Option<Duration> {
         None
     }
 }
@@ -151,36 +151,22 @@ fn wait_if(
         if !allowed() {
             break Waited::Refused;
         }
-        match deadline {
-            None => {
-                blocker.enter();
-                noted.get_or_insert_with(record::waits);
-                match blocker.nap() {
-                    None => parking.parker.park(),
-                    Some(nap) => {
-                        parking.parker.park_timeout(nap);
-                        blocker.leave();
-                    }
-                }
-            }
-            Some(deadline) if Instant::now() < deadline => {
-                blocker.enter();
-                noted.get_or_insert_with(record::waits);
-                match blocker.nap() {
-                    None => parking.parker.park_deadline(deadline),
-                    Some(nap) => {
-                        parking
-                            .parker
-                            .park_deadline(deadline.min(Instant::now() + nap));
-                        blocker.leave();
-                    }
-                }
-                #[cfg(loom)]
-                if !ready(&parking.waker) {
-                    break Waited::TimedOut;
-                }
-            }
-            Some(_) => break Waited::TimedOut,
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break Waited::TimedOut;
+        }
+        blocker.enter();
+        noted.get_or_insert_with(record::waits);
+        let retry = blocker.retry_after().map(|pause| Instant::now() + pause);
+        match deadline.into_iter().chain(retry).min() {
+            None => parking.parker.park(),
+            Some(until) => parking.parker.park_deadline(until),
+        }
+        if retry.is_some() {
+            blocker.leave();
+        }
+        #[cfg(loom)]
+        if deadline.is_some() && !ready(&parking.waker) {
+            break Waited::TimedOut;
         }
     };
     drop(noted);
@@ -214,8 +200,8 @@ impl Entered {
         }
     }
 
-    fn nap(&self) -> Option<Duration> {
-        current_blocker()?.nap()
+    fn retry_after(&self) -> Option<Duration> {
+        current_blocker()?.retry_after()
     }
 
     fn leave(&self) {

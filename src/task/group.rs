@@ -55,16 +55,6 @@ pub struct TaskGroup<T> {
     joined: bool,
 }
 
-/// What a join has taken out so far.
-struct Collected<T> {
-    values: Vec<(usize, T)>,
-    errors: Vec<(TaskId, TaskError)>,
-    /// Whose the errors are: if nobody ever takes them, they are reported.
-    failed: Vec<TaskRef>,
-    /// Members that the group itself cancelled.
-    left_out: usize,
-}
-
 /// Adds members to a [`TaskGroup`] from anywhere; see [`TaskGroup::handle`].
 pub struct GroupHandle<T> {
     shared: Arc<Mutex<Members<T>>>,
@@ -76,8 +66,17 @@ struct Members<T> {
     added: usize,
     /// Why no member may go on.
     ending: Option<Ending>,
-    collected: Collected<T>,
+    /// What a join has taken out so far, in the order of completion.
+    collected: Vec<Collected<T>>,
+    /// A join has taken out members that the group itself cancelled.
+    left_out: bool,
+    /// A blocking `next` on a loop's thread has named the members with smaller numbers.
+    named: usize,
 }
+
+/// The number of a member that a join has taken out; its value, or the member and its failure, which is reported if
+/// no caller ever takes it.
+type Collected<T> = (usize, Result<T, (TaskRef, TaskError)>);
 
 /// A member that has ended, and how.
 type Ended<T> = (Member<T>, Result<T, TaskError>);
@@ -88,8 +87,6 @@ struct Member<T> {
     number: usize,
     /// The group cancelled it: its `Cancelled` is not a failure.
     cancelled_by_group: bool,
-    /// A blocking `next` on a loop's thread has named it.
-    refused: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,7 +107,6 @@ impl<T> Members<T> {
             task,
             number,
             cancelled_by_group,
-            refused: false,
         });
         if member.task.register(self.ready.waker(key)) {
             return None;
@@ -146,18 +142,29 @@ impl<T> Members<T> {
         None
     }
 
+    /// Keeps what a member gave for the join; true: this is the first failure.
+    fn collect(&mut self, (member, result): Ended<T>) -> bool {
+        let result = match result {
+            Ok(value) => Ok(value),
+            Err(TaskError::Cancelled) if member.cancelled_by_group => {
+                self.left_out = true;
+                return false;
+            }
+            Err(error) => Err((member.task.task_ref(), error)),
+        };
+        let is_first = result.is_err() && self.ending.is_none();
+        self.collected.push((member.number, result));
+        is_first
+    }
+
     /// The next member that a blocking `next`, which cannot wait, names as one that has
     /// not ended. `None`, once, after all have been named.
     fn refuse_one(&mut self) -> Option<TaskId> {
-        let mut members = self.tasks.iter_mut().map(|(_, member)| member);
-        if let Some(member) = members.find(|member| !member.refused) {
-            member.refused = true;
-            return Some(member.task.id());
-        }
-        for (_, member) in &mut self.tasks {
-            member.refused = false;
-        }
-        None
+        let members = self.tasks.iter().map(|(_, member)| member);
+        let left = members.filter(|member| member.number >= self.named);
+        let next = left.min_by_key(|member| member.number);
+        self.named = next.map_or(0, |member| member.number + 1);
+        next.map(|member| member.task.id())
     }
 }
 
@@ -169,7 +176,9 @@ impl<T> TaskGroup<T> {
             ready: Ready::new(0),
             added: 0,
             ending: None,
-            collected: Collected::default(),
+            collected: Vec::new(),
+            left_out: false,
+            named: 0,
         };
         Self {
             watch: members.ready.watch(),
@@ -341,38 +350,11 @@ impl<T> Drop for TaskGroup<T> {
         for (_, member) in tasks {
             contain(|| drop(member));
         }
-        for value in collected.values {
-            contain(|| drop(value));
-        }
-        for (member, (_, error)) in collected.failed.iter().zip(collected.errors) {
-            member.report(error);
-        }
-    }
-}
-
-impl<T> Collected<T> {
-    /// Takes in how a member ended; true: this is the first failure.
-    fn take_in(&mut self, (member, result): Ended<T>) -> bool {
-        match result {
-            Ok(value) => self.values.push((member.number, value)),
-            Err(TaskError::Cancelled) if member.cancelled_by_group => self.left_out += 1,
-            Err(error) => {
-                self.errors.push((member.task.id(), error));
-                self.failed.push(member.task.task_ref());
-                return self.errors.len() == 1;
+        for (_, result) in collected {
+            match result {
+                Ok(value) => contain(|| drop(value)),
+                Err((member, error)) => member.report(error),
             }
-        }
-        false
-    }
-}
-
-impl<T> Default for Collected<T> {
-    fn default() -> Self {
-        Self {
-            values: Vec::new(),
-            errors: Vec::new(),
-            failed: Vec::new(),
-            left_out: 0,
         }
     }
 }
@@ -394,20 +376,20 @@ impl<T> GroupJoin<'_, T> {
             return result;
         }
         let group = &mut *self.group;
-        let (left, queue, mut errors, values) = {
+        let (left, queue, collected) = {
             let mut members = group.shared.lock();
             // What is taken out has wakers of the old queue.
             let queue = std::mem::replace(&mut members.ready, Ready::new(0));
-            let collected = std::mem::take(&mut members.collected);
             group.watch = members.ready.watch();
             let tasks = std::mem::take(&mut members.tasks);
-            (tasks, queue, collected.errors, collected.values)
+            (tasks, queue, std::mem::take(&mut members.collected))
         };
+        let (_values, mut errors) = sorted(collected);
         for (_, member) in left {
             member.task.cancel();
             errors.push((member.task.id(), TaskError::WouldBlock));
         }
-        drop((queue, values));
+        drop(queue);
         group.joined = true;
         Err(GroupError {
             why: Why::Failed,
@@ -432,7 +414,7 @@ impl<T> Future for GroupJoin<'_, T> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => break,
                 Poll::Ready(Some(ended)) => {
-                    let first_failure = group.shared.lock().collected.take_in(ended);
+                    let first_failure = group.shared.lock().collect(ended);
                     if first_failure {
                         group.cancel();
                     }
@@ -440,13 +422,12 @@ impl<T> Future for GroupJoin<'_, T> {
             }
         }
         group.joined = true;
-        let Collected {
-            mut values,
-            errors,
-            failed: _,
-            left_out,
-        } = std::mem::take(&mut group.shared.lock().collected);
-        if !errors.is_empty() || left_out > 0 {
+        let (collected, left_out) = {
+            let mut members = group.shared.lock();
+            (std::mem::take(&mut members.collected), members.left_out)
+        };
+        let (mut values, errors) = sorted(collected);
+        if !errors.is_empty() || left_out {
             let why = if errors.is_empty() {
                 Why::Cancelled
             } else {
@@ -457,6 +438,19 @@ impl<T> Future for GroupJoin<'_, T> {
         values.sort_unstable_by_key(|(number, _)| *number);
         Poll::Ready(Ok(values.into_iter().map(|(_, value)| value).collect()))
     }
+}
+
+/// The values with the numbers of their members, and the failures.
+#[expect(clippy::type_complexity, reason = "two lists")]
+fn sorted<T>(collected: Vec<Collected<T>>) -> (Vec<(usize, T)>, Vec<(TaskId, TaskError)>) {
+    let (mut values, mut errors) = (Vec::with_capacity(collected.len()), Vec::new());
+    for (number, result) in collected {
+        match result {
+            Ok(value) => values.push((number, value)),
+            Err((member, error)) => errors.push((member.id(), error)),
+        }
+    }
+    (values, errors)
 }
 
 /// What [`TaskGroup::next`] returns.
@@ -559,7 +553,7 @@ impl<T> fmt::Debug for GroupHandle<T> {
 impl<T> fmt::Debug for GroupJoin<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupJoin")
-            .field("ended", &self.group.shared.lock().collected.values.len())
+            .field("ended", &self.group.shared.lock().collected.len())
             .finish_non_exhaustive()
     }
 }

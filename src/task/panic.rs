@@ -6,9 +6,9 @@
 //! and then calls the hook that was there before, always. A host that replaces
 //! the hook afterwards loses the location, nothing else.
 //!
-//! What is resumed does not pass the hook again. So who carries a panic from one thread
-//! to another (a stolen half, an awaited task) carries its place with it, and notes it
-//! where the panic goes on ([`Carried`]). A place belongs to the task that it was noted in: what
+//! What is resumed does not pass the hook again. So a [`Panic`] that goes from one thread
+//! to another (of a stolen half, of an awaited task) has its place with it, and notes it
+//! where it is resumed. A place belongs to the task that it was noted in: what
 //! a task caught itself is not taken for the place of a later task's silent panic.
 //!
 //! The payload of a local panic is kept, behind a lock because payloads are not
@@ -111,25 +111,17 @@ impl Panic {
     /// # Panics
     /// Always: that is its job.
     pub fn resume_unwind(self) -> ! {
-        // No hook is called, which would note it.
-        let place = Some(Place {
-            task: None,
-            location: self.0.location.clone(),
-            worker: Some(self.0.worker.clone()),
-        });
-        let payload = self.into_payload();
-        Carried { payload, place }.resume()
-    }
-
-    /// The payload as `resume_unwind` would raise it.
-    pub(crate) fn into_payload(self) -> Payload {
-        let payload = self
-            .0
-            .payload
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        payload.unwrap_or_else(|| Box::new(self.0.message.clone()))
+        if is_ours() {
+            // No hook is called, which would note it.
+            note(Some(Place {
+                task: current::id(),
+                location: self.0.location.clone(),
+                worker: Some(self.0.worker.clone()),
+            }));
+        }
+        let payload = self.0.payload.lock();
+        let payload = payload.unwrap_or_else(PoisonError::into_inner).take();
+        panic::resume_unwind(payload.unwrap_or_else(|| Box::new(self.0.message.clone())))
     }
 }
 
@@ -270,21 +262,6 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     noting(|| panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught))
 }
 
-/// Runs `f`; a panic comes back in a form in which another thread can go on with it.
-#[inline]
-pub(crate) fn carry<R>(f: impl FnOnce() -> R) -> Result<R, Carried> {
-    noting(|| {
-        panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-            // Whatever task it is in: a lent one has been left by now.
-            let mut place = note(None);
-            if let Some(place) = &mut place {
-                place.worker.get_or_insert_with(worker_name);
-            }
-            Carried { payload, place }
-        })
-    })
-}
-
 /// The hook notes places while `f` runs. A place noted before is put back: `f` may run
 /// in the middle of another unwinding.
 fn noting<R>(f: impl FnOnce() -> R) -> R {
@@ -294,29 +271,6 @@ fn noting<R>(f: impl FnOnce() -> R) -> R {
     let _ = CATCHING.try_with(|depth| depth.set(depth.get() - 1));
     note(before);
     result
-}
-
-/// A panic on its way to another thread.
-pub(crate) struct Carried {
-    payload: Payload,
-    place: Option<Place>,
-}
-
-impl Carried {
-    /// It goes no further than here.
-    pub(crate) fn settle(self) -> Panic {
-        note(self.place);
-        caught(self.payload)
-    }
-
-    /// Goes on with it here.
-    pub(crate) fn resume(self) -> ! {
-        if is_ours() {
-            let task = current::id();
-            note(self.place.map(|place| Place { task, ..place }));
-        }
-        panic::resume_unwind(self.payload)
-    }
 }
 
 /// The place of the panic that has just been caught, if the hook has noted it.

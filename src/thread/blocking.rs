@@ -75,12 +75,17 @@ impl Worker {
     }
 
     fn end_call(&self) {
-        let registry = self.registry();
         self.in_call.set(false);
+        self.take_place_back();
+        self.registry().sleep.call_ends();
+    }
+
+    /// Its call ends, or waits for a task: it counts as a runner again.
+    pub(super) fn take_place_back(&self) {
+        let registry = self.registry();
         if self.slot().lending.end(|| registry.sleep.unblock()) {
             self.slot().post.come_back();
             registry.calls.give_back();
         }
-        registry.sleep.call_ends();
     }
 }

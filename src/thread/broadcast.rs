@@ -37,10 +37,10 @@ use super::slot::Slot;
 use super::worker::Worker;
 use crate::loom::atomic::Ordering;
 use crate::loom::{Arc, Mutex};
-use crate::task::panic::{Carried, carry, contain};
+use crate::task::panic::{Panic, catch, contain};
 
 /// What one worker has returned, if it has.
-type Returned<R> = Mutex<Option<Result<R, Carried>>>;
+type Returned<R> = Mutex<Option<Result<R, Panic>>>;
 
 /// The closure and what it has returned.
 struct Call<'f, F, R> {
@@ -54,7 +54,7 @@ where
     R: Send,
 {
     fn take(&self, index: usize) {
-        let result = carry(|| (self.f)(index));
+        let result = catch(|| (self.f)(index));
         *self.results[index].lock() = Some(result);
     }
 }
@@ -107,7 +107,7 @@ where
         let wait = |latch: &Latch| waiter.wait_for(latch);
         let handle = &waiter.slot().wake_handle;
         let ran = share::round(handle, &turn, &others, deliver, here, wait);
-        ran.unwrap_or_else(|panic| panic.resume());
+        ran.unwrap_or_else(|panic| panic.resume_unwind());
     });
 }
 
@@ -153,7 +153,7 @@ fn gather<R>(results: &[Returned<R>]) -> Vec<R> {
             for value in values {
                 contain(|| drop(value));
             }
-            panic.resume()
+            panic.resume_unwind()
         }
     }
 }

@@ -128,7 +128,7 @@ impl Registry {
             })
         });
         match lent {
-            Some(Err(panic)) => panic.resume(),
+            Some(Err(panic)) => panic.resume_unwind(),
             Some(Ok(())) => {}
             None => run_here(self, &mut run),
         }

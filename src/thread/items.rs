@@ -18,7 +18,7 @@ use std::ops::{Range, RangeInclusive};
 use std::slice;
 
 use self::sealed::{Callback, Producer, Source};
-use super::raw::drain::{Emptied, Part};
+use super::raw::drain::{Part, drain};
 
 /// A collection that [`ThreadPool::map`](super::ThreadPool::map) and its siblings
 /// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
@@ -119,7 +119,7 @@ impl<T: Send> Producer for Part<'_, T> {
 impl<T: Send> Source for Vec<T> {
     type Item = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
-        callback.call(Emptied::new(self).part())
+        drain(self, |all| callback.call(all))
     }
 }
 

@@ -20,17 +20,13 @@ const MOST: usize = 512;
 /// What a thread does with its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// No call is in progress.
+    /// No call is in progress, or it waits for a task, and has said so itself.
     #[default]
     Free,
     /// One is, and the thread counts as running.
     Taken,
     /// One is, and the thread counts as blocked, because the watcher has seen to it.
     Lent,
-    /// It waits for a task inside its call, and has said so itself.
-    Away,
-    /// It does, but was counted as blocked already.
-    LentAway,
 }
 
 #[derive(Debug, Default)]
@@ -73,30 +69,19 @@ impl Lending {
         state.phase = if lent { Phase::Lent } else { Phase::Taken };
     }
 
-    /// If it is in the phase `from`, calls `count` and goes on to `to`.
-    fn change(&self, from: Phase, to: Phase, otherwise: Phase, count: impl FnOnce()) -> bool {
-        let mut state = self.0.lock();
-        let changed = state.phase == from;
-        if changed {
-            count();
-        }
-        state.phase = if changed { to } else { otherwise };
-        changed
-    }
-
-    /// The call ends. `unblock` is called if it was counted as blocked.
+    /// The call ends, or waits for a task. `unblock` is called if it was counted as blocked.
     pub(super) fn end(&self, unblock: impl FnOnce()) -> bool {
-        self.change(Phase::Lent, Phase::Free, Phase::Free, unblock)
+        let mut state = self.0.lock();
+        let lent = std::mem::take(&mut state.phase) == Phase::Lent;
+        if lent {
+            unblock();
+        }
+        lent
     }
 
-    /// The call waits for a task. `block` is called if it was counted as running.
-    pub(super) fn leave(&self, block: impl FnOnce()) {
-        self.change(Phase::Taken, Phase::Away, Phase::LentAway, block);
-    }
-
-    /// It goes on. `unblock` is called if it had called `block`.
-    pub(super) fn come_back(&self, unblock: impl FnOnce()) {
-        self.change(Phase::Away, Phase::Taken, Phase::Lent, unblock);
+    /// The call goes on after it has waited for a task.
+    pub(super) fn go_on(&self) {
+        self.0.lock().phase = Phase::Taken;
     }
 
     /// The watcher has seen that this call waits. `block` is called if it still counts as running.
@@ -118,14 +103,12 @@ impl Lending {
 
     pub(super) fn sample(&self) -> Option<Sample> {
         let state = self.0.lock();
-        let lent = match state.phase {
-            Phase::Taken => false,
-            Phase::Lent => true,
-            _ => return None,
-        };
+        if state.phase == Phase::Free {
+            return None;
+        }
         Some(Sample {
             call: state.call,
-            lent,
+            lent: state.phase == Phase::Lent,
             clock: state.clock,
             used: state.clock.and_then(ThreadClock::read),
             waits: false,

@@ -262,8 +262,24 @@ impl Injector {
 
     /// Gives the work back if the pool does not accept it.
     pub(super) fn push(&self, work: Work) -> Result<(), Work> {
+        self.push_if(|mode| mode == Mode::Open, work)
+    }
+
+    /// Queues a future that was accepted before and has been woken, as long as there is
+    /// a thread to run it.
+    pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
+        self.push_if(|mode| mode != Mode::Closed, work)
+    }
+
+    /// Puts back what was taken from a queue: accepted once, it stays accepted
+    /// as long as the caller runs.
+    pub(super) fn put_back(&self, work: Work) {
+        let _accepted = self.push_if(|_| true, work);
+    }
+
+    fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
         let mut queue = self.queue.lock();
-        if self.mode() != Mode::Open {
+        if !accepts(self.mode()) {
             return Err(work);
         }
         let stale = queue.swept(matches!(work, Work::Item(_)));
@@ -286,34 +302,6 @@ impl Injector {
         if open {
             put();
         }
-    }
-
-    /// Queues a future that was accepted before and has been woken, as long as there is
-    /// somebody to run it.
-    pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
-        let mut stale = Vec::new();
-        let mut queue = self.queue.lock();
-        if self.mode() == Mode::Closed {
-            return Err(work);
-        }
-        // Of those that waiters have polled to their end: who spawns and waits in a loop must
-        // not fill the queue.
-        while queue.work.back().is_some_and(Work::is_stale) {
-            stale.extend(queue.work.pop_back());
-        }
-        queue.work.push_back(work);
-        self.len.store(queue.work.len(), Ordering::Relaxed);
-        drop(queue);
-        drop(stale);
-        Ok(())
-    }
-
-    /// Puts back what was taken from a queue: accepted once, it stays accepted
-    /// as long as the caller runs.
-    pub(super) fn put_back(&self, work: Work) {
-        let mut queue = self.queue.lock();
-        queue.work.push_back(work);
-        self.len.store(queue.work.len(), Ordering::Relaxed);
     }
 
     pub(super) fn pop(&self) -> Option<Work> {

@@ -102,15 +102,11 @@ impl Worker {
             }
             return;
         }
-        let count = || {
-            self.slot().post.leave();
-            self.registry().sleep.block();
-        };
-        match self.in_call.get() {
-            true => self.slot().lending.leave(count),
-            false => count(),
+        if self.in_call.get() {
+            self.take_place_back();
         }
-        self.registry().ask_again();
+        self.slot().post.leave();
+        self.registry().block();
     }
 
     fn unblock(&self) {
@@ -119,13 +115,10 @@ impl Worker {
         if depth > 0 {
             return;
         }
-        let count = || {
-            self.slot().post.come_back();
-            self.registry().sleep.unblock();
-        };
-        match self.in_call.get() {
-            true => self.slot().lending.come_back(count),
-            false => count(),
+        self.slot().post.come_back();
+        self.registry().sleep.unblock();
+        if self.in_call.get() {
+            self.slot().lending.go_on();
         }
     }
 
@@ -194,7 +187,7 @@ impl context::Blocker for Compensate {
         drop(Blocked);
     }
 
-    fn nap(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         retry_after()
     }
 }

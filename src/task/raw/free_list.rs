@@ -5,9 +5,9 @@
 //! one thread spawns and another runs, it takes its lock and reads and writes its books for each cell on both sides.
 //!
 //! 1. A thread keeps the memory of cells that it has freed in a list for each size, and takes new ones from there. A full
-//!    list has [`LIST`] bytes, and a thread has two for each size at most: the one that it works with, and a full one behind it.
-//! 2. A third goes to the shelf, which all threads share. A thread that has none takes one from there, before it asks
-//!    the allocator: so memory comes back from the threads that run tasks to those that spawn them.
+//!    list has [`LIST`] bytes.
+//! 2. When it is full, it goes to the shelf, which all threads share, and the next one begins. A thread whose list is empty takes
+//!    one from there, before it asks the allocator: so memory comes back from the threads that run tasks to those that spawn them.
 //! 3. The [shelf](super::shelf) has [`PLACES`] places for each size. If all are taken the list goes back to the allocator, and
 //!    what was used last is what stays.
 //! 4. What a thread keeps it gives back to the allocator when it ends. What lies on the shelf stays there.
@@ -50,8 +50,6 @@ struct Kept {
     first: Cell<*mut Block>,
     /// How many there are behind `first`.
     count: Cell<usize>,
-    /// A full list, or null.
-    full: Cell<*mut Block>,
 }
 
 struct Block {
@@ -145,7 +143,6 @@ impl Kept {
         Self {
             first: Cell::new(ptr::null_mut()),
             count: Cell::new(0),
-            full: Cell::new(ptr::null_mut()),
         }
     }
 
@@ -163,12 +160,11 @@ impl Kept {
         block.cast()
     }
 
-    /// The list is empty: the full one behind it, or one from the shelf, or a new block.
+    /// The list is empty: one from the shelf, or a new block.
     #[cold]
     #[inline(never)]
     fn take_more(&self, class: usize) -> NonNull<u8> {
-        let list = NonNull::new(self.full.replace(ptr::null_mut()));
-        let Some(list) = list.or_else(|| shelf(class).take()) else {
+        let Some(list) = shelf(class).take() else {
             return new(of_class(class));
         };
         self.first.set(list.as_ptr());
@@ -196,10 +192,9 @@ impl Kept {
     fn put_away(&self, class: usize) {
         let list = self.first.replace(ptr::null_mut());
         self.count.set(0);
-        let before = self.full.replace(list);
-        if !before.is_null() && !shelf(class).put(before) {
+        if !shelf(class).put(list) {
             // SAFETY: T17: it was this thread's, which has it no more, and has blocks of this class.
-            unsafe { free(class, before) };
+            unsafe { free(class, list) };
         }
     }
 }
@@ -228,10 +223,8 @@ pub(super) fn fetch(cell: *const ()) {
 impl Drop for FreeLists {
     fn drop(&mut self) {
         for (class, kept) in self.0.iter().enumerate() {
-            for list in [&kept.first, &kept.full] {
-                // SAFETY: T17: this thread's, which does not have it any more, of that class.
-                unsafe { free(class, list.replace(ptr::null_mut())) };
-            }
+            // SAFETY: T17: this thread's, which does not have it any more, of that class.
+            unsafe { free(class, kept.first.replace(ptr::null_mut())) };
         }
     }
 }
@@ -255,16 +248,9 @@ mod tests {
         assert_eq!(class(Layout::from_size_align(96, 64).unwrap()), None);
     }
 
-    /// How many blocks of this class a thread keeps, and how many of them in the list that it works with.
-    fn kept(class: usize) -> (usize, usize) {
-        FREE.with(|lists| {
-            let kept = &lists.0[class];
-            let behind = !kept.full.get().is_null();
-            (
-                kept.count.get() + usize::from(behind) * full(class),
-                kept.count.get(),
-            )
-        })
+    /// How many blocks of this class a thread keeps.
+    fn kept(class: usize) -> usize {
+        FREE.with(|lists| lists.0[class].count.get())
     }
 
     /// Makes so many, of a size that no other test of this process has, and gives them away.
@@ -284,8 +270,8 @@ mod tests {
             let layout = Layout::from_size_align(900, 8).unwrap();
             let class = class(layout).unwrap();
             let full = full(class);
-            let blocks = burst(layout, (2 + PLACES) * full + 7);
-            assert_eq!(kept(class), (full + 7, 7));
+            let blocks = burst(layout, (1 + PLACES) * full + 7);
+            assert_eq!(kept(class), 7);
             let last = take(layout);
             assert_eq!(Some(&last), blocks.last());
             // SAFETY: T17: it was just taken, and is not used.
@@ -315,9 +301,9 @@ mod tests {
         let block = take(layout);
         assert!(
             given.contains(&block.addr()),
-            "the thread has left two lists on the shelf"
+            "the thread has left lists on the shelf"
         );
-        assert_eq!(kept(class).0, full(class) - 1, "a whole list");
+        assert_eq!(kept(class), full(class) - 1, "a whole list");
         // SAFETY: T17: it was just taken, and is not used.
         unsafe { give(block, layout) };
     }

@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::raw_job::{JobRef, lend};
-use crate::task::panic::{Carried, carry, contain};
+use crate::task::panic::{Panic, catch, contain};
 use crate::thread::raw::current;
 use crate::thread::registry::Registry;
 use crate::thread::sleep::Need;
@@ -124,7 +124,7 @@ fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped>
 /// A half has panicked: on this thread, or on another.
 pub(in crate::thread) enum Stopped {
     Here(Box<dyn Any + Send>),
-    There(Carried),
+    There(Panic),
 }
 
 /// Calls `a` here, and `b` here or on another thread. False: `b` has not been called: the caller calls it, from its own frame, so that
@@ -135,7 +135,7 @@ pub(in crate::thread) fn offer(
     b: &mut (dyn FnMut() + Send),
 ) -> Result<bool, Stopped> {
     let mut first = Ok(());
-    // (`carry` would cost a hundred instructions more, and this panic goes on where it began.)
+    // (`catch` would cost a hundred instructions more, and this panic goes on where it began.)
     let second = lend(&worker.slot().wake_handle, &mut *b, |reference, job| {
         worker.push_job(reference);
         first = catch_unwind(AssertUnwindSafe(&mut *a));
@@ -153,7 +153,7 @@ pub(in crate::thread) fn offer(
         (Ok(()), None) => Ok(false),
         (Ok(()), Some(second)) => second.map(|()| true).map_err(Stopped::There),
         (Err(payload), second) => {
-            let second = second.unwrap_or_else(|| carry(b));
+            let second = second.unwrap_or_else(|| catch(b));
             contain(|| drop(second));
             Err(Stopped::Here(payload))
         }
@@ -196,7 +196,7 @@ pub(in crate::thread) fn finish<RA, RB>(
         contain(|| drop(second.take()));
         match stopped {
             Stopped::Here(payload) => resume_unwind(payload),
-            Stopped::There(panic) => panic.resume(),
+            Stopped::There(panic) => panic.resume_unwind(),
         }
     }
 }

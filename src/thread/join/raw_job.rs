@@ -31,7 +31,7 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::{Lineage, inherit};
-use crate::task::panic::{self, Carried};
+use crate::task::panic::{self, Panic};
 use crate::thread::latch::Latch;
 use crate::thread::wake::WakeHandle;
 
@@ -49,7 +49,7 @@ pub(in crate::thread) struct StackJob<'a> {
     /// The task that this is a part of.
     lineage: Lineage,
     half: UnsafeCell<Half<'a>>,
-    panic: UnsafeCell<Option<Carried>>,
+    panic: UnsafeCell<Option<Panic>>,
 }
 
 /// The one reference to a [`StackJob`].
@@ -68,12 +68,12 @@ impl JobRef {
         job.thief.store(slot, Ordering::Release);
         // P11: before the latch.
         let owner = job.owner.clone();
-        let result = panic::carry(|| {
+        let result = {
             // SAFETY: P9: the owner waits, where it took the lineage, until the latch is set.
             let _inherited = unsafe { inherit(job.lineage) };
             // SAFETY: P10: this thread has consumed the reference, so no other touches the closure.
-            job.half.with_mut(|half| unsafe { (*half)() });
-        });
+            panic::catch(|| job.half.with_mut(|half| unsafe { (*half)() }))
+        };
         // SAFETY: P10: the owner looks at the panic only after the latch.
         job.panic.with_mut(|panic| unsafe { *panic = result.err() });
         if job.latch.set() {
@@ -112,7 +112,7 @@ pub(in crate::thread) fn lend(
     owner: &WakeHandle,
     half: Half<'_>,
     offer: impl FnOnce(JobRef, &StackJob<'_>) -> Option<JobRef>,
-) -> Option<Result<(), Carried>> {
+) -> Option<Result<(), Panic>> {
     let job = StackJob {
         latch: Latch::new(),
         thief: AtomicUsize::new(NONE),
@@ -143,7 +143,7 @@ impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
     fn drop(&mut self) {
         // SAFETY: P25: not taken, or this would have been forgotten.
         let closure = unsafe { ManuallyDrop::take(&mut self.0) };
-        let second = panic::carry(closure);
+        let second = panic::catch(closure);
         panic::contain(|| drop(second));
     }
 }

@@ -26,7 +26,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::task::context::{Lineage, inherit};
-use crate::task::panic::{Carried, carry, contain};
+use crate::task::panic::{Panic, catch, contain};
 use crate::thread::countdown::Countdown;
 use crate::thread::latch::Latch;
 use crate::thread::wake::WakeHandle;
@@ -86,7 +86,7 @@ pub(in crate::thread) fn round<R>(
     deliver: impl FnOnce(Vec<Share>),
     here: impl FnOnce() -> R,
     wait: impl FnOnce(&Latch),
-) -> Result<R, Carried> {
+) -> Result<R, Panic> {
     let round = Arc::new(Round {
         left: Countdown::new(indices.len() + 1, waiter.clone()),
         lineage: Lineage::current(),
@@ -103,7 +103,7 @@ pub(in crate::thread) fn round<R>(
     };
     let shares = indices.iter().map(share).collect();
     // P31: between here and the end of the wait nothing unwinds.
-    let result = carry(|| {
+    let result = catch(|| {
         deliver(shares);
         here()
     });
