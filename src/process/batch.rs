@@ -31,9 +31,10 @@ use super::codec::encode;
 use super::context::Contexts;
 use super::memory::Memory;
 use super::scope::{self, Encoding};
-use super::shared_buffer::{Back, Lender};
+use super::shared_buffer::{Due, SharedBuffer};
 use super::wire::{self, BatchHead, CodecOf, Reader, Record};
-use crate::loom::{Mutex, thread};
+use crate::loom::thread;
+use crate::sys::arena::Block;
 use crate::sys::fork;
 use crate::sys::ledger::{Pages, ROOM};
 use crate::sys::refused::refused;
@@ -66,8 +67,8 @@ const PATIENCE: u32 = 1000;
 pub(crate) struct Outlet {
     socket: OwnedFd,
     pages: Pages,
-    /// Where large results lie.
-    pub(crate) back: Arc<Mutex<Back>>,
+    /// Large results that the parent may not have copied yet.
+    lent: Due<Block>,
     encoding: Option<Box<Encoding>>,
     /// Where results are encoded.
     scratch: Vec<u8>,
@@ -76,14 +77,25 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(socket: OwnedFd, pages: Pages, back: Arc<Mutex<Back>>) -> Self {
+    pub(crate) fn new(socket: OwnedFd, pages: Pages) -> Self {
+        let buffer = SharedBuffer::over(pages.area());
         Self {
             socket,
             pages,
-            encoding: Encoding::new(Some(Lender::Worker(back.clone()))),
-            back,
+            lent: Due::new(),
+            encoding: Encoding::new(Some(Arc::new(buffer))),
             scratch: Vec::new(),
             length: 0,
+        }
+    }
+
+    /// Takes back what the parent has copied of what was lent.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if !self.lent.is_empty()
+            && let Some(taken) = self.pages.taken()
+        {
+            self.lent.release(taken);
         }
     }
 
@@ -163,6 +175,7 @@ impl Outlet {
     /// A value record, through the ledger if it fits; around it if it brings descriptors along. After an error nothing was said.
     #[inline]
     fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+        self.release();
         let Self {
             encoding, scratch, ..
         } = self;
@@ -212,11 +225,12 @@ impl Outlet {
             }
         });
         if let Some(own) = &mut own {
-            own.clear();
-            match said {
-                Ok(()) => self.back.lock().settle(self.pages.position()),
-                Err(_) => self.back.lock().abandon(),
+            if said.is_ok() {
+                let position = self.pages.position();
+                let blocks = own.lent.drain(..).map(|lent| lent.block);
+                blocks.for_each(|block| self.lent.push(position, block));
             }
+            own.clear();
         }
         self.encoding = own;
         if bytes.capacity() <= KEPT {
@@ -231,7 +245,6 @@ impl Outlet {
         if let Some(own) = &mut self.encoding {
             own.clear();
         }
-        self.back.lock().abandon();
     }
 
     fn long_value(&mut self, head: &[u8], bytes: &[u8]) {

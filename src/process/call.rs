@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::loom::Mutex;
-use crate::sys::ledger::{Gate, Gates};
+use crate::sys::ledger::{Front, Gate};
 use crate::task::{Completer, Task, panic};
 
 /// The cell of the items that run now.
@@ -48,11 +48,11 @@ pub(crate) struct Calls {
 #[derive(Debug)]
 pub(crate) struct Canceller {
     running: Arc<Mutex<Running>>,
-    gates: Gates,
+    gates: Front,
 }
 
 /// Both sides.
-pub(crate) fn calls(gates: Gates) -> (Calls, Canceller) {
+pub(crate) fn calls(gates: Front) -> (Calls, Canceller) {
     let (call, task) = Completer::new();
     let running = Arc::new(Mutex::new(Running {
         gate: 0,

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::attachments::{Attachment, MOST};
 use super::codec::encode;
 use super::scope::{self, Encoding};
-use super::shared_buffer::{Lender, Lent, PoolBuffer};
+use super::shared_buffer::{Lent, SharedBuffer};
 use super::wire;
 use crate::loom::Mutex;
 
@@ -48,9 +48,9 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// One whose large numbers are lent: for a pool's calls.
-    pub(crate) fn lending(buffer: &Arc<PoolBuffer>) -> Self {
+    pub(crate) fn lending(buffer: &Arc<SharedBuffer>) -> Self {
         Self {
-            encoding: Encoding::new(Some(Lender::Pool(buffer.clone()))),
+            encoding: Encoding::new(Some(buffer.clone())),
             ..Self::default()
         }
     }
@@ -276,8 +276,7 @@ impl Piece {
 
     /// What a worker must have mapped to decode its items.
     pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
-        let brought = self.missing().first()?.brought.as_ref();
-        brought.map(|brought| &brought.attachment)
+        self.missing().first()?.attachment.as_ref()
     }
 
     /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).

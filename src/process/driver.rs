@@ -50,7 +50,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::memory::OomKills;
 use super::readers::{Chore, Part, Readers, Reading, Speaker, place};
 use super::sched::{Action, How, Policy, Sched};
-use super::shared_buffer::{Lending, PoolBuffer};
+use super::shared_buffer::{Lending, SharedBuffer};
 use super::shortcut::Watching;
 use super::stats::Counters;
 use super::stuck::Late;
@@ -108,7 +108,7 @@ pub(crate) struct Shared {
     pub(crate) watching: Watching,
     pub(crate) readers: Readers,
     /// Where large arguments lie.
-    pub(crate) buffer: Arc<PoolBuffer>,
+    pub(crate) buffer: Arc<SharedBuffer>,
 }
 
 impl Shared {
@@ -121,7 +121,7 @@ impl Shared {
             engine: Mutex::new(None),
             watching: Watching::new(),
             readers: Readers::default(),
-            buffer: Arc::new(PoolBuffer::new()),
+            buffer: Arc::new(SharedBuffer::new()),
         })
     }
 }

@@ -46,7 +46,7 @@ use super::entry;
 use super::error::not_started;
 use super::forward::{Forward, Words};
 use super::output::Output;
-use super::ring;
+use super::shared_buffer::took;
 use super::stuck::Looks;
 use super::tray::{Posted, Tray};
 use super::wire::{self, Frame};
@@ -567,7 +567,7 @@ impl Link {
         {
             // With the drop of the last other `hold`: what was copied there was copied before the worker writes again.
             fence(Ordering::Acquire);
-            ring::took(taken, self.heard.saturating_sub(self.partial.len() as u64));
+            took(taken, self.heard.saturating_sub(self.partial.len() as u64));
         }
     }
 

@@ -15,7 +15,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::attachments::Attachment;
 use crate::loom::Mutex;
-use crate::sys::segment::{Kind, Segment};
+use crate::sys::mapping::Mapping;
+use crate::sys::segment::{self, Kind};
 
 /// A file, as long as it is open.
 type Key = (u64, u64);
@@ -33,7 +34,7 @@ fn table() -> &'static Table {
 /// A piece of shared memory.
 #[derive(Debug)]
 pub(crate) struct Mapped {
-    segment: Segment,
+    mapping: Mapping,
     attachment: Arc<Attachment>,
     key: Key,
     grain: Grain,
@@ -42,18 +43,18 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// New memory with a copy of `bytes`, which never changes.
     pub(crate) fn fixed(bytes: &[u8]) -> io::Result<Arc<Self>> {
-        Self::made(Segment::fixed(bytes)?, 0)
+        Self::made(segment::fixed(bytes)?, 0)
     }
 
     /// New memory, all zero, for atomics of `grain` bytes each.
     pub(crate) fn live(length: usize, grain: Grain) -> io::Result<Arc<Self>> {
-        Self::made(Segment::live(length)?, grain)
+        Self::made(segment::live(length)?, grain)
     }
 
-    fn made((memory, segment): (OwnedFd, Segment), grain: Grain) -> io::Result<Arc<Self>> {
+    fn made((memory, mapping): (OwnedFd, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
         let attachment = Attachment::new(memory);
         let key = key(&attachment)?;
-        Self::keep(segment, attachment, key, grain)
+        Self::keep(mapping, attachment, key, grain)
     }
 
     /// What travels.
@@ -72,18 +73,18 @@ impl Mapped {
             0 => Kind::Fixed,
             _ => Kind::Live,
         };
-        let segment = Segment::open(attachment.as_fd(), kind)?;
-        Self::keep(segment, attachment, key, grain)
+        let mapping = segment::open(attachment.as_fd(), kind)?;
+        Self::keep(mapping, attachment, key, grain)
     }
 
     fn keep(
-        segment: Segment,
+        mapping: Mapping,
         attachment: Arc<Attachment>,
         key: Key,
         grain: Grain,
     ) -> io::Result<Arc<Self>> {
         let new = Arc::new(Self {
-            segment,
+            mapping,
             attachment,
             key,
             grain,
@@ -110,8 +111,8 @@ impl Mapped {
         }
     }
 
-    pub(crate) fn segment(&self) -> &Segment {
-        &self.segment
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
     }
 
     pub(crate) fn grain(&self) -> Grain {
@@ -156,7 +157,7 @@ mod tests {
         drop(same);
         assert!(!table().lock().contains_key(&key));
         let later = Mapped::open(attachment, 0).unwrap();
-        assert_eq!(later.segment().length(), 5);
+        assert_eq!(later.mapping().length(), 5);
         assert!(Mapped::open(again(&later), 8).is_err());
         let words = Mapped::live(64, 8).unwrap();
         assert!(Mapped::open(again(&words), 8).is_ok());

@@ -17,7 +17,7 @@
 //! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
 //! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
 //! the language of both sides; `chunk` the arguments in it, written and read by `codec`. What does not fit into bytes
-//! goes beside them (`scope`): descriptors (`attachments`), and large numbers (`bulk`), which are lent (`shared_buffer`, and `ring` for the way back). Small frames
+//! goes beside them (`scope`): descriptors (`attachments`), and large numbers (`bulk`), which are lent (`shared_buffer`). Small frames
 //! for a worker that is awake lie in a `tray`. `sched` decides, with `job` and
 //! `crew` as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
 //! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
@@ -67,10 +67,6 @@ pub mod gate_model;
 mod imap;
 mod job;
 mod link;
-#[cfg(loom)]
-#[doc(hidden)]
-#[path = "../../checks/inside/loan_model.rs"]
-pub mod loan_model;
 mod mailbox;
 mod mapped;
 mod memory;
@@ -85,11 +81,14 @@ mod raw_call;
 mod raw_plain;
 mod readers;
 mod results;
-mod ring;
 mod sched;
 mod scope;
 mod shared;
 mod shared_buffer;
+#[cfg(loom)]
+#[doc(hidden)]
+#[path = "../../checks/inside/shared_buffer_model.rs"]
+pub mod shared_buffer_model;
 mod shortcut;
 #[cfg(loom)]
 #[doc(hidden)]

@@ -188,7 +188,7 @@ impl<T> View<T> {
     /// The first `bytes` bytes of `mapped`, if they are whole elements and there are so many.
     pub(crate) fn new(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if bytes > mapped.segment().length() {
+        if bytes > mapped.mapping().length() {
             return Err("there is less shared memory than it says");
         }
         if !bytes.is_multiple_of(size_of::<T>()) {
@@ -209,20 +209,20 @@ impl<T> View<T> {
 impl<T: Plain> View<T> {
     pub(crate) fn numbers(&self) -> &[T] {
         assert_eq!(self.mapped.grain(), 0, "it is live");
-        let start = self.mapped.segment().start().cast::<T>();
-        // SAFETY: W30, W31, Y60, Y61: mapped, long enough, aligned, never changed, and mapped as
+        let start = self.mapped.mapping().at(0).cast::<T>();
+        // SAFETY: W30, W31, Y22, Y61: mapped, long enough, aligned, never changed, and mapped as
         // long as `self` is borrowed.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 }
 
 impl<A: PlainAtomic> View<A> {
     pub(crate) fn atomics(&self) -> &[A] {
         assert_eq!(self.mapped.grain(), size_of::<A>(), "it is something else");
-        let start = self.mapped.segment().start().cast::<A>();
-        // SAFETY: W30, W31, Y60, Y62: mapped, long enough, aligned, only accessed as atomics, and
+        let start = self.mapped.mapping().at(0).cast::<A>();
+        // SAFETY: W30, W31, Y22, Y23: mapped, long enough, aligned, only accessed as atomics, and
         // mapped as long as `self` is borrowed.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) }
+        unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 }
 

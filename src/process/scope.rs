@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::attachments::{Attachment, Bag, MOST};
 use super::raw_plain::Plain;
-use super::shared_buffer::{Lender, Lent, Missing, is_large};
+use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
 
 struct Scope {
@@ -41,7 +41,7 @@ per_thread! {
 /// What travels beside the bytes of an encoding. It is used again for the next.
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
-    lender: Option<Lender>,
+    lender: Option<Arc<SharedBuffer>>,
     /// Where the bytes begin that may be lent, and how many they are.
     offer: Option<(usize, usize)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
@@ -51,7 +51,7 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// Large numbers may go to the `lender`.
-    pub(crate) fn new(lender: Option<Lender>) -> Option<Box<Self>> {
+    pub(crate) fn new(lender: Option<Arc<SharedBuffer>>) -> Option<Box<Self>> {
         Some(Box::new(Self {
             lender,
             ..Self::default()

@@ -1,76 +1,82 @@
-//! Large numbers beside the frames: who lends what to whom.
+//! Large numbers beside the frames: what lies in memory that both processes have mapped, and how long.
 //!
 //! **Job.** The numbers of a large [`Bulk`](super::Bulk) in a call are not part of the encoded bytes: there stands an empty
 //! string of bytes instead, and the numbers lie in memory that both processes have mapped. Beside the bytes travels a
 //! list ([`Lent`]): at which place of them something is missing, and where that lies. Only the encoder of a call writes such
 //! a list (`scope`), and nothing that is in the bytes is ever taken for one.
 //!
-//! **Protocol.**
-//! 1. *There.* The pool has a home (`sys::arena`, made for the first that is lent). An argument's numbers are copied
-//!    into a block of it, which is kept with the encoded argument (`chunk`) as long as that is: the item may be
-//!    sent again, to any worker. A worker gets the home's descriptor with the frame `Home`, before the first frame that has
-//!    a list, in its head.
-//! 2. The worker copies the numbers out when it decodes the argument. The parent keeps the chunk of a frame until it has heard
-//!    `End`, or the worker is gone.
-//! 3. *Back.* A result's numbers are copied into the area of the worker's ledger, where its [`Ring`] finds room; a record `Lent`
-//!    before the value has the list. The parent copies them out when it decodes the result, and says how far it is
-//!    (`Link::understood`).
-//! 4. What is small, what finds no room and what is encoded for anything else than a pool's call travels in the bytes.
+//! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`], `sys::arena`) and keeps the block
+//! until the receiver has copied them out, which it does when it decodes the value.
+//! 1. *There.* The pool's memory is made for the first that is lent. The block is kept with the encoded argument
+//!    (`chunk`) as long as that is: the item may be sent again, to any worker. The parent keeps the chunk of a frame until it
+//!    has heard `End`, or the worker is gone. A worker gets the descriptor with the frame `Home`, before the first frame that has
+//!    a list in its head.
+//! 2. *Back.* A worker's memory is the area of its ledger; a record `Lent` before the value has the list. Where that record ends
+//!    in the stream of all that the worker says, there the block is *due*. The parent says how far in that stream it
+//!    has understood everything ([`took`]), and the worker drops the blocks that were due until there ([`Due`]).
+//! 3. What is small, what finds no room and what is encoded for anything else than a pool's call travels in the bytes.
 //!
+//! **Invariants.**
 //! - **W50** Numbers that were lent are copied before anybody sees them, out of memory that has the length that is asked for, and
 //!   whatever is there then (W52). So a wrong list gives an error or other numbers, and nothing worse.
+//! - **W51** A worker's block is dropped when what is due with it has been understood. (Release in `took`, Acquire in `release`: the
+//!   parent's reading comes before the worker's next writing.)
 //!
-//! **Bounds.** Arguments: [`arena::CAPACITY`] at once, [`arena::KEPT`] when none is out, for a pool. Results:
-//! [`AREA`] at once, [`KEPT`] from when the worker hears of the next frame, for a worker.
+//! **Bounds.** Arguments: [`arena::CAPACITY`] at once, for a pool. Results: [`AREA`](crate::sys::ledger::AREA) at once, for a worker.
+//! Of each [`arena::KEPT`] stay when none is out.
 //!
-//! Tests: below; `tests/process/bulk.rs`; `ring`, `sys::arena`, `sys::ledger`. Rejected: `docs/DESIGN.md`.
+//! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom); `sys::arena`, `sys::ledger`. Rejected:
+//! `docs/DESIGN.md`.
 
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
 use super::attachments::Attachment;
 use super::raw_plain::{Plain, numbers_from};
-use super::ring::Ring;
 use super::wire;
-use crate::loom::Mutex;
-use crate::sys::arena::{self, Block, Home, Window};
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::sys::arena::{self, Block, Home};
 use crate::sys::fork;
-use crate::sys::ledger::{AREA, Area, Ledger};
+use crate::sys::ledger::Ledger;
+use crate::sys::mapping::{Access, Mapping};
 
 /// What is shorter travels in the bytes.
 const LEAST: usize = 16 << 10;
-
-/// How much of a worker's area is kept while nothing is out.
-const KEPT: usize = 32 << 20;
 
 /// Numbers that are not part of the bytes that they belong to.
 #[derive(Debug)]
 pub(crate) struct Lent {
     /// Behind how many of the bytes they are missing.
     pub(crate) at: usize,
-    pub(crate) offset: usize,
     pub(crate) length: usize,
-    /// What keeps them, in a parent.
-    pub(crate) brought: Option<Brought>,
+    /// Where they lie.
+    pub(crate) block: Block,
+    /// What a worker needs to see them.
+    pub(crate) attachment: Option<Arc<Attachment>>,
 }
 
 impl Lent {
     /// As it travels, if the bytes begin `skipped` bytes earlier.
     pub(crate) fn numbers(&self, skipped: usize) -> [u64; 3] {
-        [self.at - skipped, self.offset, self.length].map(|number| number as u64)
+        [self.at - skipped, self.block.offset(), self.length].map(|number| number as u64)
     }
 }
 
-/// What a pool lends from: nothing until somebody wants it.
+/// A home, and its descriptor if that travels.
+type Memory = (Arc<Home>, Option<Arc<Attachment>>);
+
+/// The memory that a pool lends its arguments in, or a worker its results.
 #[derive(Debug)]
-pub(crate) struct PoolBuffer {
-    /// A home, and the descriptor of it that travels.
-    memory: OnceLock<Option<(Arc<Home>, Arc<Attachment>)>>,
+pub(crate) struct SharedBuffer {
+    /// Once it is made; `None`: there is none.
+    memory: OnceLock<Option<Memory>>,
     /// The generation of forks that it belongs to.
     born: u32,
 }
 
-impl PoolBuffer {
+impl SharedBuffer {
+    /// A pool's: nothing until it is wanted.
     pub(crate) fn new() -> Self {
         fork::watch();
         Self {
@@ -79,113 +85,67 @@ impl PoolBuffer {
         }
     }
 
-    /// A block with a copy of `bytes`.
-    fn put(&self, bytes: &[u8]) -> Option<Brought> {
+    /// A worker's.
+    pub(crate) fn over(area: Option<Home>) -> Self {
+        let buffer = Self::new();
+        let memory = area.map(|home| (Arc::new(home), None));
+        let _ = buffer.memory.set(memory);
+        buffer
+    }
+
+    /// Copies `bytes`, which are missing behind `at` bytes, to where the other side sees them; `None`: there is no room.
+    pub(crate) fn lend(&self, bytes: &[u8], at: usize) -> Option<Lent> {
         if self.born != fork::generation() {
             return None; // the fork may have come while it was being made
         }
         let make = || {
             let (home, reader) = Home::new().ok()?;
-            Some((Arc::new(home), Attachment::new(reader)))
+            Some((Arc::new(home), Some(Attachment::new(reader))))
         };
         let (home, attachment) = self.memory.get_or_init(make).as_ref()?;
-        let block = home.lend(bytes)?;
-        let attachment = attachment.clone();
-        Some(Brought { block, attachment })
-    }
-}
-
-/// A block that an item brings along.
-#[derive(Debug)]
-pub(crate) struct Brought {
-    block: Block,
-    /// What a worker needs to see it.
-    pub(crate) attachment: Arc<Attachment>,
-}
-
-/// What a worker lends from.
-#[derive(Debug)]
-pub(crate) struct Back {
-    area: Option<Area>,
-    ring: Ring,
-}
-
-impl Back {
-    pub(crate) fn new(area: Option<Area>) -> Arc<Mutex<Self>> {
-        let ring = Ring::new(AREA);
-        Arc::new(Mutex::new(Self { area, ring }))
-    }
-
-    /// Room for `bytes`, and where it is.
-    fn put(&mut self, bytes: &[u8]) -> Option<usize> {
-        let area = self.area.as_mut()?;
-        let offset = self.ring.take(bytes.len(), area.taken()?)?;
-        if area.write(offset, bytes).is_err() {
-            // What else this record has taken is settled with the next.
-            self.area = None;
-            return None;
-        }
-        Some(offset)
-    }
-
-    /// The record that names what was put ends at `position`.
-    pub(crate) fn settle(&mut self, position: u64) {
-        self.ring.settle(position);
-    }
-
-    /// There is no such record.
-    pub(crate) fn abandon(&mut self) {
-        self.ring.abandon();
-    }
-
-    /// A frame has come: gives back what too much is kept, if the parent is done with it.
-    #[inline]
-    pub(crate) fn begin(&mut self) {
-        if !self.ring.is_empty() {
-            self.shrink();
-        }
-    }
-
-    #[cold]
-    fn shrink(&mut self) {
-        self.ring.abandon(); // what a `Serialize` that panicked has left
-        if let Some(area) = &mut self.area
-            && let Some(taken) = area.taken()
-        {
-            self.ring.release(taken);
-            if self.ring.is_empty() {
-                area.shrink(KEPT);
-            }
-        }
-    }
-}
-
-/// Who lends.
-#[derive(Clone, Debug)]
-pub(crate) enum Lender {
-    /// A pool, its arguments.
-    Pool(Arc<PoolBuffer>),
-    /// A worker, its results.
-    Worker(Arc<Mutex<Back>>),
-}
-
-impl Lender {
-    /// Copies `bytes`, which are missing behind `at` bytes, to where the other side sees them; `None`: there is no room.
-    pub(crate) fn lend(&self, bytes: &[u8], at: usize) -> Option<Lent> {
-        let (offset, brought) = match self {
-            Self::Pool(buffer) => {
-                let brought = buffer.put(bytes)?;
-                (brought.block.offset(), Some(brought))
-            }
-            Self::Worker(back) => (back.lock().put(bytes)?, None),
-        };
         Some(Lent {
             at,
-            offset,
             length: bytes.len(),
-            brought,
+            block: home.lend(bytes)?,
+            attachment: attachment.clone(),
         })
     }
+}
+
+/// What a worker has lent and not got back: blocks, and where each is due.
+#[derive(Debug)]
+pub(crate) struct Due<T>(VecDeque<(u64, T)>);
+
+impl<T> Due<T> {
+    pub(crate) fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The record that names `block` ends at `position`.
+    pub(crate) fn push(&mut self, position: u64, block: T) {
+        self.0.push_back((position, block));
+    }
+
+    /// Drops what the parent has `taken`.
+    pub(crate) fn release(&mut self, taken: &AtomicU64) {
+        while let Some((position, _)) = self.0.front()
+            && *position <= taken.load(Ordering::Acquire)
+        {
+            self.0.pop_front();
+        }
+    }
+}
+
+/// Parent: everything that lies before `position` in the worker's stream has been understood, and what was
+/// lent with it copied.
+#[inline]
+pub(crate) fn took(taken: &AtomicU64, position: u64) {
+    taken.store(position, Ordering::Release);
 }
 
 /// `bytes` are worth lending.
@@ -199,27 +159,27 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
 pub(crate) struct View {
     attachment: Arc<Attachment>,
     /// Without room for all of it each block is mapped by itself.
-    whole: Option<Window>,
+    whole: Option<Mapping>,
 }
 
 impl View {
     pub(crate) fn new(attachment: Arc<Attachment>) -> Arc<Self> {
-        let whole = Window::open(attachment.as_fd(), 0..arena::CAPACITY).ok();
+        let whole = Mapping::new(attachment.as_fd(), 0..arena::CAPACITY, Access::Read).ok();
         Arc::new(Self { attachment, whole })
     }
 
     fn copy<T: Plain>(&self, offset: usize, length: usize) -> Result<Option<Vec<T>>, &'static str> {
         let part;
-        let (window, offset) = match &self.whole {
+        let (mapping, offset) = match &self.whole {
             Some(whole) => (whole, offset),
             None => {
-                let end = offset.saturating_add(length);
-                part = Window::open(self.attachment.as_fd(), offset..end)
+                let end = offset.saturating_add(length).saturating_add(7) & !7;
+                part = Mapping::new(self.attachment.as_fd(), offset..end, Access::Read)
                     .map_err(|_| "this process could not map the memory that it lies in")?;
                 (&part, 0)
             }
         };
-        let words = window.words(offset, length);
+        let words = mapping.words(offset, length);
         let words = words.ok_or("its place is not in the memory that was lent")?;
         Ok(numbers_from(words, length))
     }
@@ -332,6 +292,7 @@ mod tests {
     use crate::process::chunk::Chunk;
     use crate::process::codec::decode;
     use crate::process::scope;
+    use crate::sys::ledger::AREA;
 
     fn numbers(list: [u64; 3], ledger: &Arc<Ledger>) -> Result<Bulk<u16>, String> {
         let bytes = [0];
@@ -370,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_is_lent_is_missing_in_the_bytes_and_known_beside_them() {
-        let mut chunk = Chunk::lending(&Arc::new(PoolBuffer::new()));
+        let mut chunk = Chunk::lending(&Arc::new(SharedBuffer::new()));
         let bulk = Bulk::from(vec![5u16; LEAST]);
         chunk.push(&(7u8, &bulk)).unwrap();
         let mut items = wire::Reader(chunk.bytes());

@@ -43,7 +43,7 @@ use super::attachments::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet, QUICK};
 use super::call::{Canceller, calls};
 use super::memory::Memory;
-use super::shared_buffer::{Back, Missing, Source, View};
+use super::shared_buffer::{Missing, Source, View};
 use super::shortcut::LOOK;
 use super::tray::Tray;
 use super::wire::{self, BatchHead, Frame, Record};
@@ -52,7 +52,7 @@ use crate::loom::{hint, thread};
 use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
-use crate::sys::ledger::{self, Gates, Pages};
+use crate::sys::ledger::{Front, Pages};
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::ticks;
@@ -125,7 +125,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
         arrivals: Arrivals::default(),
         bag: Bag::default(),
         deliveries: 0,
-        tray: None,
+        front: None,
         letter: Vec::new(),
         has_letter: false,
         place: 0,
@@ -134,14 +134,13 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     };
     let [memory, bell, lifeline] = inlet.first()?;
     inlet._lifeline = Some(lifeline);
-    inlet.tray = Some(ledger::Tray::map(&memory)?);
     let pages = Pages::map(&memory)?;
     pages.register();
-    let (calls, canceller) = calls(Gates::map(&memory)?);
+    inlet.front = Some(pages.front());
+    let (calls, canceller) = calls(pages.front());
     watch(inlet.socket.try_clone()?, bell, canceller)?;
     panic::install_hook();
-    let back = Back::new(ledger::Area::map(&memory).ok().flatten());
-    let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages, back);
+    let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages);
     let limit = match inlet.frame() {
         Frame::Welcome { copy, memory } if copy == image().name().as_bytes() => memory,
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
@@ -169,7 +168,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, lent, items } => {
-                desk.outlet.back.lock().begin();
+                desk.outlet.release();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);
@@ -267,7 +266,7 @@ struct Inlet {
     /// How often the parent had sent something, when that was last looked at.
     deliveries: u64,
     /// Where small frames lie.
-    tray: Option<ledger::Tray>,
+    front: Option<Front>,
     /// A frame that lay there, and whether it is the next one.
     letter: Vec<u8>,
     has_letter: bool,
@@ -344,16 +343,16 @@ impl Inlet {
     }
 
     fn tray(&self) -> Tray<'_> {
-        Tray::new(self.tray.as_ref().map_or(&[], ledger::Tray::words))
+        Tray::new(self.front.as_ref().map_or(&[], Front::tray))
     }
 
     /// The next frame is a letter, and lies here.
     #[inline]
     fn takes_letter(&mut self) -> bool {
         if !self.has_letter
-            && let Some(tray) = &self.tray
+            && let Some(front) = &self.front
         {
-            let tray = Tray::new(tray.words());
+            let tray = Tray::new(front.tray());
             self.has_letter = tray.read(&mut self.head, self.place, &mut self.letter);
         }
         self.has_letter

@@ -41,19 +41,15 @@
 //! *Tray*: words in which small frames lie for a worker that is awake; what they mean is the process
 //! pool's affair (`process::tray`).
 //!
-//! *Area*: behind the results, room for large results, which records only name ([`Area`]); who may use
-//! which part of it when, is the process pool's affair (`process::ring`). It is sparse: nothing of it is there until it is used.
+//! *Area*: behind the results, room for large results, which records only name ([`Pages::area`]); how long a block of it is lent
+//! is the process pool's affair (`process::shared_buffer`). It is sparse: nothing of it is there until it is used.
 //! Where files may not be so long, or the parent has no room for its mapping, there is none.
 //!
 //! **Invariants.**
-//! - **Y22** The memory is a memfd of [`SIZE`] bytes, or of [`AREA`] more, sealed against
-//!   resizing, mapped shared at page alignment; a mapping lives as long as its `Map`, and lies within the file.
-//! - **Y23** The first pages, up to the results, are only ever accessed as atomics, from both sides.
 //! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The
 //!   parent copies them out through a mapping of its own, word by word as atomics: whatever is in
 //!   them then are some numbers. It believes what it got only if the worker is gone or `base` has not moved meanwhile.
-//!
-//! - **Y84** The area is written by the worker alone, through the one `Area` that it has, where its ring gives room (W51).
+//! - **Y84** The area is written by the worker alone, through the one `Home` that it has (Y81).
 //!   The parent copies out of it as it does out of the results, word by word as atomics: whatever is in them then.
 //!
 //! **Rejected.** Sending after every item: a system call of about a microsecond
@@ -66,15 +62,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
+use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use rustix::fs::SealFlags;
-use rustix::mm::{Advice, MapFlags, ProtFlags};
-
+use super::arena::Home;
 pub(crate) use super::gate::Gate;
-use super::{fence as fences, room, segment};
+use super::mapping::{self, Access, Mapping};
+use super::{fence as fences, room};
 use crate::loom::atomic::AtomicU64 as Word;
 
 /// How many frames of work a worker has at once: gates and window.
@@ -123,72 +118,31 @@ const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
 
-/// A mapping of the memfd, from its start.
-#[derive(Debug)]
-struct Map {
-    start: NonNull<u8>,
-    length: usize,
-}
-
-// SAFETY: Y22: the mapping belongs to the process, not to a thread.
-unsafe impl Send for Map {}
-// SAFETY: Y22, Y23: a shared reference gives the words before the results only, which are atomics.
-unsafe impl Sync for Map {}
+/// All of the file, mapped; or all but the area.
+#[derive(Clone, Debug)]
+struct Map(Arc<Mapping>);
 
 impl Map {
-    fn new(memory: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let hint = std::ptr::null_mut();
-        // SAFETY: Y22: a fresh mapping of a sealed memfd, at an address that the
-        // kernel chooses, aliases no other memory of this process.
-        let start =
-            unsafe { rustix::mm::mmap(hint, length, protection, MapFlags::SHARED, memory, 0) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, length })
+    fn new(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        let mapping = Mapping::new(file, 0..length.max(SIZE), Access::Write)?;
+        Ok(Self(Arc::new(mapping)))
     }
 
-    /// All of the file, or all but the area.
-    fn all(memory: BorrowedFd<'_>) -> io::Result<Self> {
-        // (It does not change any more.)
-        let whole = rustix::fs::fstat(memory)?.st_size as u64 >= (SIZE + AREA) as u64;
-        match whole.then(|| Self::new(memory, SIZE + AREA)) {
-            Some(Ok(map)) => Ok(map),
-            None | Some(Err(_)) => Self::new(memory, SIZE),
-        }
-    }
-
-    fn head(&self) -> &Head {
-        let head = self.start.cast::<Head>();
-        // SAFETY: Y22, Y23: mapped, aligned, zeroed at first, atomics only.
-        unsafe { head.as_ref() }
-    }
-
-    /// The words between two places, or nothing if this mapping does not reach so far.
     #[inline]
-    fn words(&self, from: usize, to: usize) -> &[Word] {
-        if to > self.length || from > to {
-            return &[];
-        }
-        // SAFETY: Y22: inside the mapping.
-        let start = unsafe { self.start.as_ptr().add(from) };
-        // SAFETY: Y22, Y23, Y24: mapped, aligned as every eighth byte of a page is, zeroed at first, atomics only.
-        unsafe { std::slice::from_raw_parts(start.cast(), (to - from) / 8) }
+    fn head(&self) -> &Head {
+        let head = self.0.at(0).cast::<Head>();
+        // SAFETY: Y22, Y23: mapped (`new`), aligned as a page is, zeroed at first, atomics only.
+        unsafe { &*head }
     }
 
+    #[inline]
     fn tray(&self) -> &[Word] {
-        self.words(HEAD, TAKEN)
+        self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
     /// How far in the worker's stream the parent has understood.
     fn taken(&self) -> Option<&Word> {
-        self.words(TAKEN, TAKEN + 8).first()
-    }
-}
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        // SAFETY: Y22: this is our mapping, and what borrowed from it is gone.
-        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+        self.0.words(TAKEN, 8)?.first()
     }
 }
 
@@ -201,19 +155,16 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
-        let whole = segment::sparse("trefoil-ledger", SIZE + AREA);
-        // The worker lends from an area that the file has, so this process must see it.
-        whole
-            .and_then(|memory| Self::over(memory, SIZE + AREA))
-            .or_else(|_| Self::over(segment::create("trefoil-ledger", SIZE)?, SIZE))
-    }
-
-    /// Over all of a file of `length` bytes.
-    fn over(memory: OwnedFd, length: usize) -> io::Result<Self> {
-        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&memory, seals)?;
-        let map = Map::new(memory.as_fd(), length)?;
-        Ok(Self { memory, map })
+        let make = |length| {
+            let memory = mapping::create_sealed("trefoil-ledger", length)?;
+            // All of it: the worker lends from an area that the file has, so this process must see it.
+            let map = Map::new(memory.as_fd(), length)?;
+            Ok(Self { memory, map })
+        };
+        make(SIZE + AREA).or_else(|_: io::Error| {
+            room::find(SIZE)?;
+            make(SIZE)
+        })
     }
 
     /// What the worker maps.
@@ -251,7 +202,8 @@ impl Ledger {
             length.next_multiple_of(8) as usize,
         );
         let skipped = arrived as usize - from;
-        let mut words = self.map.words(RESULTS + from, RESULTS + to).iter();
+        let words = self.map.0.words(RESULTS + from, to - from);
+        let mut words = words.unwrap_or_default().iter();
         let mut next = || {
             words
                 .next()
@@ -322,12 +274,8 @@ impl Ledger {
     /// The words that hold `length` bytes at `offset` of the area, whatever a worker has written there; `None` if that
     /// is not in the area.
     pub(crate) fn area(&self, offset: u64, length: u64) -> Option<&[Word]> {
-        let end = offset.checked_add(length)?.checked_next_multiple_of(8)?;
-        if !offset.is_multiple_of(8) || end > AREA as u64 || self.map.length < SIZE + AREA {
-            return None;
-        }
-        let (from, to) = (offset as usize, end as usize);
-        Some(self.map.words(SIZE + from, SIZE + to))
+        let [offset, length] = [offset, length].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        self.map.0.words(SIZE.checked_add(offset)?, length)
     }
 
     /// More than the first `known` bytes of the worker's stream have been sent.
@@ -336,97 +284,18 @@ impl Ledger {
     }
 }
 
-/// The gates alone, for another thread of the worker.
-#[derive(Debug)]
-pub(crate) struct Gates(Map);
+/// The gates and the tray, for whatever part of the worker looks at them.
+#[derive(Clone, Debug)]
+pub(crate) struct Front(Map);
 
-impl Gates {
-    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Self> {
-        Map::new(memory.as_fd(), HEAD).map(Self)
-    }
-
+impl Front {
     pub(crate) fn gate(&self, index: usize) -> &Gate {
         &self.0.head().gates[index % GATES]
     }
-}
-
-/// The tray alone, for where the worker reads.
-#[derive(Debug)]
-pub(crate) struct Tray(Map);
-
-impl Tray {
-    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Self> {
-        Map::new(memory.as_fd(), RESULTS).map(Self)
-    }
 
     #[inline]
-    pub(crate) fn words(&self) -> &[Word] {
+    pub(crate) fn tray(&self) -> &[Word] {
         self.0.tray()
-    }
-}
-
-/// The area alone, for where the worker writes large results.
-#[derive(Debug)]
-pub(crate) struct Area {
-    map: Map,
-    /// So many bytes at its front are there.
-    touched: usize,
-}
-
-impl Area {
-    /// `None`: there is none.
-    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Option<Self>> {
-        let map = Map::all(memory.as_fd())?;
-        let touched = 0;
-        Ok((map.length == SIZE + AREA).then_some(Self { map, touched }))
-    }
-
-    /// See [`Ledger::taken`].
-    pub(crate) fn taken(&self) -> Option<&Word> {
-        self.map.taken()
-    }
-
-    /// Copies `bytes` to where the worker's ring has found room for them.
-    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        let end = offset.saturating_add(bytes.len());
-        if end > AREA {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        self.reserve(end)?;
-        // SAFETY: Y22: inside of the mapping.
-        let start = unsafe { self.map.start.as_ptr().add(SIZE + offset) };
-        // SAFETY: Y22, Y84: as long as `bytes`, all of it there, and nobody else touches it now.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
-        Ok(())
-    }
-
-    /// Makes all pages before `end` be there: where there is no memory left, that is an error here and not a signal
-    /// later.
-    fn reserve(&mut self, end: usize) -> io::Result<()> {
-        let Some(length) = end.checked_sub(self.touched).filter(|length| *length > 0) else {
-            return Ok(());
-        };
-        room::find(length)?;
-        let length = length.next_multiple_of(rustix::param::page_size());
-        // SAFETY: Y22: inside of the mapping, since the area ends where a page does.
-        let start = unsafe { self.map.start.as_ptr().add(SIZE + self.touched) };
-        // SAFETY: Y22, Y84: whole pages of ours, whose content this does not change.
-        unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxPopulateWrite) }?;
-        self.touched += length;
-        Ok(())
-    }
-
-    /// Nothing of it is in use: gives back what lies behind the first `kept` bytes, which are whole pages.
-    pub(crate) fn shrink(&mut self, kept: usize) {
-        if self.touched <= kept {
-            return;
-        }
-        // SAFETY: Y22: inside of the mapping.
-        let start = unsafe { self.map.start.as_ptr().add(SIZE + kept) };
-        let length = self.touched - kept;
-        // SAFETY: Y22, Y84: whole pages of ours, which nobody uses; from now on they are not `touched`.
-        let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
-        self.touched = kept;
     }
 }
 
@@ -436,7 +305,24 @@ pub(crate) struct Pages(Map);
 
 impl Pages {
     pub(crate) fn map(memory: &OwnedFd) -> io::Result<Self> {
-        Map::new(memory.as_fd(), SIZE).map(Self)
+        let map = |length| Map::new(memory.as_fd(), length);
+        map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
+    }
+
+    pub(crate) fn front(&self) -> Front {
+        Front(self.0.clone())
+    }
+
+    /// Where large results lie, if there is such a place. For one alone (Y84).
+    pub(crate) fn area(&self) -> Option<Home> {
+        let place = SIZE..SIZE + AREA;
+        let map = &self.0.0;
+        (map.length() >= place.end).then(|| Home::over(map.clone(), place))
+    }
+
+    /// See [`Ledger::taken`].
+    pub(crate) fn taken(&self) -> Option<&Word> {
+        self.0.taken()
     }
 
     #[inline]
@@ -454,9 +340,9 @@ impl Pages {
     /// The results.
     #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        // SAFETY: Y22: `RESULTS` is inside the mapping of `SIZE` bytes.
-        let start = unsafe { self.0.start.as_ptr().add(RESULTS) };
-        // SAFETY: Y24: nobody else touches these bytes while `self` is borrowed.
+        let start = self.0.0.at(RESULTS);
+        // SAFETY: Y22, Y24: within the mapping, which has `SIZE` bytes at least, and no other code of this process touches these
+        // bytes while `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(start, ROOM) }
     }
 
@@ -534,24 +420,24 @@ mod tests {
 
     #[test]
     fn the_area_is_copied_and_shrinks() {
-        let (ledger, _) = pair();
+        let (ledger, pages) = pair();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
-        let taken = || rustix::fs::fstat(&memory).unwrap().st_blocks as usize * 512;
-        let mut area = Area::map(&memory).unwrap().unwrap();
+        let resident = || rustix::fs::fstat(&memory).unwrap().st_blocks as usize * 512;
+        let area = Arc::new(pages.area().unwrap());
         let bytes: Vec<u8> = (0..3_000_001u32).map(|n| n as u8).collect();
-        area.write(0, b"front").unwrap();
-        area.write(4 << 20, &bytes).unwrap();
-        let words = ledger.area(4 << 20, 3_000_001).unwrap();
+        let front = area.lend(b"front").unwrap();
+        let block = area.lend(&bytes).unwrap();
+        let words = ledger.area(block.offset() as u64, 3_000_001).unwrap();
         let copy = words
             .iter()
             .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
         assert_eq!(copy.take(bytes.len()).collect::<Vec<u8>>(), bytes);
-        assert!(taken() > 7_000_000);
-        area.shrink(1 << 20);
-        assert!(taken() < 2_000_000);
-        area.shrink(2 << 20);
-        area.write(4 << 20, b"again").unwrap();
-        assert!(area.write(AREA - 4, b"behind").is_err());
+        let rest = area.lend(&vec![1; AREA - (4 << 20)]).unwrap();
+        assert!(area.lend(&bytes).is_none(), "there is no more room");
+        assert!(resident() > AREA - (4 << 20));
+        drop((front, block, rest));
+        assert!(resident() < AREA / 2 + (1 << 20));
+        assert_eq!(area.lend(&vec![2; AREA]).unwrap().offset(), 0);
         let all = AREA as u64;
         for (offset, length) in [
             (4, 8),
@@ -563,7 +449,7 @@ mod tests {
             assert!(ledger.area(offset, length).is_none(), "{offset} {length}");
         }
         assert_eq!(ledger.area(all - 8, 8).unwrap().len(), 1);
-        area.taken().unwrap().store(7, Ordering::Release);
+        pages.taken().unwrap().store(7, Ordering::Release);
         assert_eq!(ledger.taken().unwrap().load(Ordering::Acquire), 7);
     }
 
@@ -577,8 +463,7 @@ mod tests {
     #[test]
     fn what_is_disowned_is_a_frame() {
         let (ledger, pages) = pair();
-        let memory = ledger.memory().try_clone_to_owned().unwrap();
-        let gates = Gates::map(&memory).unwrap();
+        let gates = pages.front();
         ledger.gate(0).open(5, true);
         ledger.gate(0).disown();
         assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
@@ -697,16 +582,15 @@ mod tests {
     #[test]
     fn the_tray_is_where_both_see_it_and_nothing_else_is() {
         let (ledger, mut pages) = pair();
-        let memory = ledger.memory().try_clone_to_owned().unwrap();
-        let tray = Tray::map(&memory).unwrap();
-        assert_eq!(tray.words().len(), (TRAY - 64) / 8);
+        let front = pages.front();
+        assert_eq!(front.tray().len(), (TRAY - 64) / 8);
         for (at, word) in ledger.tray().iter().enumerate() {
             word.store(at as u64, Ordering::Relaxed);
         }
         pages.room().fill(1);
         ledger.gate(GATES - 1).open(5, true);
         ledger.watch(1000, true);
-        for (at, word) in tray.words().iter().enumerate() {
+        for (at, word) in front.tray().iter().enumerate() {
             assert_eq!(word.load(Ordering::Relaxed), at as u64);
         }
     }

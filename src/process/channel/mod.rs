@@ -46,7 +46,7 @@
 //! along. A ring in shared memory: who dies inside of it leaves it broken. Sockets that keep messages
 //! apart: they hold some two hundred, whatever the capacity.
 //!
-//! Tests: `tests/process/channel.rs`; `checks/tests/channel_models.rs` (under loom); `sys::tally`.
+//! Tests: `tests/process/channel.rs`; `checks/tests/channel_models.rs` (under loom).
 
 #[cfg(loom)]
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::fs::{FallocateFlags, FileType, OFlags};
+use rustix::fs::{FallocateFlags, FileType, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
@@ -20,10 +20,13 @@ use super::owner;
 use super::places::{Count, Places, TAIL, Waits};
 use crate::helper::watch::Interest;
 use crate::loom::Mutex;
-use crate::loom::atomic::Ordering;
+use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::sys::broken_pipe;
+use crate::sys::mapping::{self, Access, Mapping};
 use crate::sys::poll::poll;
-use crate::sys::tally::{PAGE, Tally};
+
+/// The counters have so many bytes at the beginning of the file (`places`); behind them lie large items.
+const PAGE: usize = 4096;
 
 /// How long a record is, and how long in a channel of very many (W21).
 const LONG: usize = 64;
@@ -65,7 +68,8 @@ pub(super) struct Pipe {
     pipe: Arc<Attachment>,
     file: Arc<Attachment>,
     bell: Arc<Attachment>,
-    tally: Tally,
+    /// The first page of the file.
+    counters: Mapping,
     capacity: u64,
     /// A write that nobody can read would end this process, when this end was made.
     is_deadly: bool,
@@ -115,7 +119,9 @@ impl Pipe {
         {
             return Err(too_large());
         }
-        let (file, _) = Tally::new()?;
+        let file = mapping::create("trefoil-channel", PAGE)?;
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, PAGE as u64)?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::SEAL)?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (file, bell) = (Attachment::new(file), Attachment::new(bell));
         let end = |side, pipe| {
@@ -137,14 +143,14 @@ impl Pipe {
         bell: Arc<Attachment>,
         capacity: u64,
     ) -> io::Result<Arc<Self>> {
-        let tally = Tally::open(file.as_fd())?;
+        let counters = Mapping::new(file.as_fd(), 0..PAGE, Access::Write)?;
         pipe.set_end();
         Ok(Arc::new(Self {
             side,
             pipe,
             file,
             bell,
-            tally,
+            counters,
             capacity,
             is_deadly: side == Side::Sends && broken_pipe::is_deadly(),
             suspicion: Mutex::new(None),
@@ -196,8 +202,12 @@ impl Pipe {
         bytes as usize / record_length(self.capacity)
     }
 
+    fn words(&self) -> &[AtomicU64] {
+        self.counters.words(0, PAGE).unwrap_or_default()
+    }
+
     fn places(&self) -> Places<'_> {
-        Places::new(self.tally.words(), self.capacity)
+        Places::new(self.words(), self.capacity)
     }
 
     fn ring(&self) {
@@ -235,7 +245,7 @@ impl Pipe {
             return Ok(Outgoing { record });
         }
         let pages = item.len().div_ceil(PAGE) as u64;
-        let page = self.tally.words()[TAIL].fetch_add(pages, Ordering::Relaxed);
+        let page = self.words()[TAIL].fetch_add(pages, Ordering::Relaxed);
         let page = page.wrapping_add(1) % (i64::MAX as u64 / PAGE as u64);
         let place = page * PAGE as u64;
         record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
