@@ -19,21 +19,6 @@ const DEBT: &[&str] = &[
     "src/event_loop/roster.rs",
     "src/event_loop/shared.rs",
     "src/event_loop/snapshot.rs",
-    "src/process/builder.rs",
-    "src/process/client.rs",
-    "src/process/driver.rs",
-    "src/process/entry.rs",
-    "src/process/imap.rs",
-    "src/process/link.rs",
-    "src/process/mailbox.rs",
-    "src/process/own_process.rs",
-    "src/process/pool.rs",
-    "src/process/process_call.rs",
-    "src/process/readers.rs",
-    "src/process/sched/ending.rs",
-    "src/process/sched/mod.rs",
-    "src/process/shortcut.rs",
-    "src/process/worker.rs",
 ];
 
 type Path = Vec<String>;
