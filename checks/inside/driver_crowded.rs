@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::hostile::driver;
 use super::*;
 use crate::process::attachments::{Attachment, Packed};
-use crate::process::link::Body;
+use crate::process::sched::Body;
 use crate::process::wire::Frame;
 
 /// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.

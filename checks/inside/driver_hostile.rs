@@ -12,10 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::process::builder::WorkerStdout;
 use crate::process::chunk::Chunk;
-use crate::process::entry::Role;
-use crate::process::job::{Sink, Work};
+use crate::process::job::Work;
 use crate::process::results::{Each, Inbox, Next};
 use crate::process::sink::{Many, One};
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
@@ -54,16 +52,8 @@ struct World {
 /// Of one worker, and without it.
 pub(super) fn driver() -> Driver {
     let settings = Settings {
-        workers: 1,
-        variables: Vec::new(),
-        stdout: WorkerStdout::Inherit,
-        on_output: None,
         grace: Duration::ZERO,
-        initializer: None,
-        memory: None,
-        most_tasks: None,
-        role: Role { depth: 0 },
-        own: None,
+        ..Settings::new()
     };
     Driver::new(Arc::new(Shared::new(1).unwrap()), settings)
 }
@@ -106,21 +96,20 @@ impl World {
         let mut chunk = Chunk::default();
         (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
         let each = id.is_multiple_of(7);
-        let sink: Box<dyn Sink> = if each {
+        let mut work = if each {
             let inbox = Arc::new(Inbox::new(id.is_multiple_of(2)));
             self.inboxes.push((inbox.clone(), count));
-            Box::new(Each::<u64, u64>::new(inbox))
+            Work::new::<u64, u64>(CODE, Box::new(Each::new(inbox)))
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Box::new(One::<u64, u64>::new(completer))
+            Work::new::<u64, u64>(CODE, Box::new(One::<u64>::new(completer, None)))
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
-            Box::new(Many::<u64, String>::new(completer, 0))
+            Work::new::<u64, String>(CODE, Box::new(Many::<String>::new(completer, 0)))
         };
         let now = self.now();
-        let mut work = Work::new(CODE, sink);
         work.each = each;
         work.retry = (id % 3) as u32;
         work.timeout = id.is_multiple_of(5).then_some(Duration::from_millis(3));
@@ -264,7 +253,10 @@ impl World {
             self.peer = (!dies).then_some(peer);
         }
         self.driver.receive(0, false);
-        if self.driver.links[0].as_ref().is_some_and(|link| link.wild) {
+        if self.driver.links[0]
+            .as_ref()
+            .is_some_and(|link| link.is_broken)
+        {
             self.seen_through += 1;
             self.peer = None; // it was killed
             self.driver.receive(0, false);

@@ -29,7 +29,7 @@ use crate::process::chunk::Chunk;
 use crate::process::clock::Epoch;
 use crate::process::codec::decode;
 use crate::process::crew::{Gated, INITIALIZE};
-use crate::process::job::{Context, Sink, Taken, Values, Work};
+use crate::process::job::{Context, Place, Read, Sink, Taken, Values, Work};
 use crate::process::scope;
 use crate::process::shared_buffer::Lending;
 use crate::process::stats::Counters;
@@ -94,25 +94,34 @@ struct BookSink {
     book: Arc<Mutex<Book>>,
 }
 
+/// Decodes items.
+fn items(bytes: &[u8], most: usize, _: Place) -> (Taken, Values) {
+    let (mut taken, mut items) = (Taken::default(), Vec::new());
+    while taken.count < most {
+        let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..]) else {
+            break;
+        };
+        let item: Item = decode(value).unwrap();
+        items.push(item);
+        taken.used += length;
+        taken.count += 1;
+    }
+    (taken, Box::new(items))
+}
+
 impl Sink for BookSink {
-    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
-        let mut taken = Taken::default();
-        while taken.count < most {
-            let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..])
-            else {
-                break;
-            };
-            let (job, item): Item = decode(value).unwrap();
-            assert_eq!(
-                (job, item),
-                (self.id, (index + taken.count) as u64),
-                "values keep their order"
-            );
+    fn reader(&self, _: &[u8], _: &Lending<'_>) -> (Read, Place) {
+        (items, Place::Here)
+    }
+
+    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
+        let items = values.downcast::<Vec<Item>>().unwrap();
+        assert_eq!(items.len(), count);
+        for (at, (job, item)) in (index as u64..).zip(*items) {
+            assert_eq!((job, item), (self.id, at), "values keep their order");
             assert!(self.values.insert(item), "one value for each item");
-            taken.used += length;
-            taken.count += 1;
         }
-        taken
+        None
     }
 
     fn error(&mut self, index: usize, error: TaskError) {
@@ -123,10 +132,6 @@ impl Sink for BookSink {
         }
         assert!(self.values.insert(index as u64), "one answer for each item");
         book.errors.insert(item, error);
-    }
-
-    fn types(&self) -> (&'static str, &'static str) {
-        ("argument", "result")
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
@@ -313,7 +318,7 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let mut work = Work::new(CODE, Box::new(sink));
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
         (work.each, work.retry, work.timeout) = (each, known.retry, timeout);
         work.chunk = self.chance(5).then_some(7);
         work.context = known.context.then(|| Context {
@@ -871,7 +876,7 @@ fn what_cannot_be_taken_back_is_not_lost() {
         values: HashSet::new(),
         book,
     };
-    let mut work = Work::new(CODE, Box::new(sink));
+    let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
     (work.each, work.timeout, work.chunk) = (true, timeout, Some(7));
     let known = Known {
         size: 7,

@@ -4,36 +4,22 @@
 //! that never calls `init` gets an error before any process is started), and hands the
 //! driver what it needs as [`Settings`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::client;
-use super::entry::{self, Role};
-use super::output::OutputHook;
-use super::own_process::Own;
+use super::entry;
 use super::sched::Initializer;
+use super::settings::{Settings, WorkerStdout};
 use super::{PoolError, Portable, ProcessPool};
 use crate::sys::processors;
 use crate::task::{Hook, TaskError, TaskReport};
 
 /// More are a mistake: descriptors run out before.
 const MOST_WORKERS: usize = 1 << 16;
-
-/// What becomes of a worker's standard output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum WorkerStdout {
-    /// It is the parent's: a task's `println!` appears there.
-    #[default]
-    Inherit,
-    /// It is thrown away.
-    Null,
-    /// It goes to the pool's [hook](ProcessPoolBuilder::on_output).
-    Capture,
-}
 
 /// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
 ///
@@ -57,30 +43,9 @@ pub enum WorkerStdout {
 pub struct ProcessPoolBuilder {
     workers: Option<usize>,
     physical_cores: bool,
-    variables: Vec<(OsString, OsString)>,
-    stdout: WorkerStdout,
-    on_output: Option<OutputHook>,
-    grace: Duration,
     initializer: Option<Result<Initializer, TaskError>>,
-    memory: Option<u64>,
-    most_tasks: Option<u64>,
     unobserved: Option<Hook>,
-}
-
-/// What the driver needs of it.
-pub(crate) struct Settings {
-    pub(crate) workers: usize,
-    pub(crate) variables: Vec<(OsString, OsString)>,
-    pub(crate) stdout: WorkerStdout,
-    pub(crate) on_output: Option<OutputHook>,
-    pub(crate) grace: Duration,
-    pub(crate) initializer: Option<Initializer>,
-    /// In bytes.
-    pub(crate) memory: Option<u64>,
-    pub(crate) most_tasks: Option<u64>,
-    pub(crate) role: Role,
-    /// It is the one process of a `Process`.
-    pub(crate) own: Option<Arc<Own>>,
+    settings: Settings,
 }
 
 impl ProcessPoolBuilder {
@@ -88,14 +53,9 @@ impl ProcessPoolBuilder {
         Self {
             workers: None,
             physical_cores: false,
-            variables: Vec::new(),
-            stdout: WorkerStdout::Inherit,
-            on_output: None,
-            grace: Duration::from_millis(20),
             initializer: None,
-            memory: None,
-            most_tasks: None,
             unobserved: None,
+            settings: Settings::new(),
         }
     }
 
@@ -176,26 +136,27 @@ impl ProcessPoolBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory = Some(bytes.max(1));
+        self.settings.memory = Some(bytes.max(1));
         self
     }
 
     /// Replaces a worker after so many items: for code that leaks. At least one.
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
-        self.most_tasks = Some(tasks.max(1) as u64);
+        self.settings.most_tasks = Some(tasks.max(1) as u64);
         self
     }
 
     /// Sets a variable in the workers' environment, which otherwise is the parent's.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.variables
+        self.settings
+            .variables
             .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
     /// What becomes of the workers' standard output: the parent's, unless said otherwise.
     pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
-        self.stdout = stdout;
+        self.settings.stdout = stdout;
         self
     }
 
@@ -221,8 +182,8 @@ impl ProcessPoolBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_output(mut self, hook: impl Fn(u32, &[u8]) + Send + Sync + 'static) -> Self {
-        self.on_output = Some(Arc::new(hook));
-        self.stdout = WorkerStdout::Capture;
+        self.settings.on_output = Some(Arc::new(hook));
+        self.settings.stdout = WorkerStdout::Capture;
         self
     }
 
@@ -232,7 +193,7 @@ impl ProcessPoolBuilder {
     /// Its [token](crate::CancelToken::current) is set at once. An item that ends in this time
     /// because it has looked at it leaves its worker alive.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.settings.grace = grace;
         self
     }
 
@@ -274,43 +235,46 @@ impl ProcessPoolBuilder {
     }
 
     pub(super) fn settings(self) -> Result<(Settings, Option<Hook>), PoolError> {
-        let role = entry::role()?;
-        let workers = match self.workers {
+        let mut settings = self.settings;
+        settings.role = entry::role()?;
+        settings.workers = match self.workers {
             Some(workers) => workers,
             None if self.physical_cores => processors::physical(),
             None => processors::logical(),
         };
-        if workers == 0 {
+        if settings.workers == 0 {
             return Err(PoolError::NoWorkers);
         }
-        if workers > MOST_WORKERS {
-            let words = format!("{workers} workers are too many");
+        if settings.workers > MOST_WORKERS {
+            let words = format!("{} workers are too many", settings.workers);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, words).into());
         }
-        let Self {
-            variables,
-            stdout,
-            on_output,
-            grace,
-            initializer,
-            memory,
-            most_tasks,
-            unobserved,
-            ..
-        } = self;
-        let settings = Settings {
-            workers,
-            variables,
-            stdout,
-            on_output,
-            grace,
-            initializer: initializer.transpose().map_err(PoolError::Initializer)?,
-            memory,
-            most_tasks,
-            role,
-            own: None,
-        };
-        Ok((settings, unobserved))
+        let initializer = self.initializer.transpose();
+        settings.initializer = initializer.map_err(PoolError::Initializer)?;
+        Ok((settings, self.unobserved))
+    }
+}
+
+impl ProcessPool {
+    /// A pool with as many workers as there are CPUs that this process may use.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn new() -> Result<Self, PoolError> {
+        Self::builder().build()
+    }
+
+    /// A pool with `workers` processes.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn with_workers(workers: usize) -> Result<Self, PoolError> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// A pool with settings.
+    pub fn builder() -> ProcessPoolBuilder {
+        ProcessPoolBuilder::new()
     }
 }
 
@@ -319,12 +283,12 @@ impl fmt::Debug for ProcessPoolBuilder {
         f.debug_struct("ProcessPoolBuilder")
             .field("workers", &self.workers)
             .field("physical_cores", &self.physical_cores)
-            .field("variables", &self.variables)
-            .field("stdout", &self.stdout)
-            .field("grace", &self.grace)
+            .field("variables", &self.settings.variables)
+            .field("stdout", &self.settings.stdout)
+            .field("grace", &self.settings.grace)
             .field("initializer", &self.initializer.is_some())
-            .field("memory_limit", &self.memory)
-            .field("max_tasks_per_worker", &self.most_tasks)
+            .field("memory_limit", &self.settings.memory)
+            .field("max_tasks_per_worker", &self.settings.most_tasks)
             .finish_non_exhaustive()
     }
 }

@@ -85,7 +85,7 @@ impl Client {
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, chunk)) => {
-                let work = Work::new(code, Box::new(One::<A, R>::new(completer)));
+                let work = Work::new::<A, R>(code, Box::new(One::new(completer, None)));
                 // Refused mail is dropped here, and its task ends in `Closed`.
                 let _ = self.shared.leave(mail(id, wishes.apply(work), chunk));
             }
@@ -116,8 +116,8 @@ impl Client {
                 return task;
             }
         };
-        let sink = Many::<I::Item, R>::new(completer, items.size_hint().0);
-        let mut work = Work::new(code, Box::new(sink));
+        let sink = Many::new(completer, items.size_hint().0);
+        let mut work = Work::new::<I::Item, R>(code, Box::new(sink));
         work.context = common;
         let submit = Mail::Submit {
             id,

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
-//! many items as it may, or that asks to be replaced, is *retiring*: it gets nothing more, leaves
+//! many items as it may, or that asks to be replaced, is `Retiring`: it gets nothing more, leaves
 //! when nothing in its window is wanted any more, and its place is filled again. It is not waited for until it has said that it
 //! is done with what was taken back: one that has been stopped never would.
 //!
@@ -50,13 +50,13 @@ pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long a worker may sleep that should have begun.
-pub(crate) const DEAF: Duration = Duration::from_millis(10);
+const DEAF: Duration = Duration::from_millis(10);
 
 /// How long a worker may keep the ends of channels that came with what was taken back from it.
 pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a frame may take whose items are waited for one by one.
-pub(crate) const HURRY: Duration = Duration::from_millis(2);
+/// How long a frame may take whose results, or those of others, should not wait for its end.
+const HURRY: Duration = Duration::from_millis(2);
 
 /// How many nanoseconds of work a worker has at once in many frames.
 const BRIEF: u64 = 200_000;
@@ -108,21 +108,12 @@ pub(crate) struct Flight {
     pub(crate) brief: bool,
     /// Its results matter: it counts in `Job::frames`.
     pub(crate) live: bool,
-    /// How long each item may run, and when to see whether one has run longer.
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) check_at: Option<Instant>,
-    /// Somebody waits for each item.
+    /// Each of its items is waited for by itself.
     pub(crate) each: bool,
-    /// What is done should not wait for what is not, when the frame has been the first for so long.
-    pub(crate) hurry: Option<Duration>,
-    /// Its one item brings ends of channels along.
-    pub(crate) ends: bool,
-    /// That, or their context does.
+    /// When to see whether an item has run for longer than it may.
+    pub(crate) check_at: Option<Instant>,
+    /// Its one item brings ends of channels along, or their context does.
     pub(crate) holds_ends: bool,
-    /// Its worker was nudged, because it had not begun.
-    pub(crate) nudged: bool,
-    /// The item may be sent again even after it has begun.
-    pub(crate) kept: bool,
 }
 
 impl Flight {
@@ -138,14 +129,9 @@ impl Flight {
             cost: UNKNOWN,
             brief: false,
             live: true,
-            timeout: None,
-            check_at: None,
             each: false,
-            hurry: None,
-            ends: false,
+            check_at: None,
             holds_ends: false,
-            nudged: false,
-            kept: false,
         }
     }
 
@@ -163,6 +149,8 @@ pub(crate) enum State {
     /// Its initializer runs.
     Preparing,
     Ready,
+    /// It gets nothing more, and leaves when nothing that it has is wanted.
+    Retiring,
     Leaving(Instant),
     /// Killed by us, the last time then, not yet reaped.
     Dying(Instant),
@@ -185,8 +173,6 @@ pub(crate) struct Worker {
     pub(crate) contexts: HashSet<u64>,
     /// How many items it has run, those in the window not counted.
     pub(crate) served: u64,
-    /// It gets nothing more.
-    pub(crate) retiring: bool,
     /// Why it was not waited for any longer: it has not said hello.
     pub(crate) late: Option<Late>,
     /// It has done something since it was started.
@@ -209,7 +195,6 @@ impl Worker {
             condemned: None,
             contexts: HashSet::new(),
             served: 0,
-            retiring: false,
             late: None,
             fruitful: false,
             failures: 0,
@@ -225,7 +210,6 @@ impl Worker {
         self.condemned = None;
         self.contexts.clear();
         self.served = 0;
-        self.retiring = false;
         self.late = None;
         self.fruitful = false;
     }
@@ -240,7 +224,6 @@ impl Worker {
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
             && self.condemned.is_none()
-            && !self.retiring
             && (self.window.len() < 2 || self.window.len() < GATES && self.is_brief(cost, now))
     }
 
@@ -250,15 +233,22 @@ impl Worker {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Ready
-            && self.condemned.is_none()
-            && !self.retiring
-            && self.window.is_empty()
+        self.state == State::Ready && self.condemned.is_none() && self.window.is_empty()
+    }
+
+    /// It has yet to say hello.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting(_))
+    }
+
+    /// It serves its pool: it has said hello, has been initialized, and was not told to go.
+    pub(crate) fn is_serving(&self) -> bool {
+        matches!(self.state, State::Ready | State::Retiring)
     }
 
     /// It gets nothing more, and has nothing to do.
     pub(crate) fn is_leaver(&self) -> bool {
-        self.state == State::Ready && self.retiring && self.is_through()
+        self.state == State::Retiring && self.is_through()
     }
 
     /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
@@ -321,6 +311,22 @@ impl Worker {
         self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
     }
 
+    /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`tray`).
+    pub(crate) fn deaf_at(&self) -> Option<Instant> {
+        let waits = !self.window.is_empty() && self.begun(0) == 0;
+        waits.then_some(self.front_since + DEAF)
+    }
+
+    /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is
+    /// waited for, or of one that was to be brief.
+    pub(crate) fn hurries_at(&self) -> Option<Instant> {
+        let front = self.window.front()?;
+        let waited_for = front.each && front.live && front.end - front.done > 1;
+        let mut behind = self.window.iter().skip(1);
+        let holds_up = waited_for || behind.any(|frame| frame.brief && frame.end > 0);
+        holds_up.then_some(self.front_since + HURRY)
+    }
+
     /// Takes back what has not begun of the flight at `index`, from its item `from` on.
     pub(crate) fn recall(&mut self, index: usize, from: u32) -> Option<Piece> {
         let flight = self.window.get(index)?;
@@ -374,7 +380,7 @@ impl Worker {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
             State::Leaving(since) | State::Dying(since) => Some(since + LEAVE_LIMIT),
-            State::Down(_) | State::Preparing | State::Ready => None,
+            State::Down(_) | State::Preparing | State::Ready | State::Retiring => None,
         }
     }
 }

@@ -29,34 +29,32 @@ mod crowded;
 #[path = "../../checks/inside/driver_hostile.rs"]
 mod hostile;
 #[cfg(test)]
+#[path = "../../checks/inside/driver_strays.rs"]
 mod strays;
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::builder::Settings;
+use super::child;
 use super::clock::{self, Epoch};
-use super::crew::State;
 use super::forward::Forward;
 use super::job::{Job, Values};
-use super::link::{self, Link, Received};
+use super::link::{Link, Received};
+use super::look::Watching;
 use super::mailbox::{Mail, Mailbox};
 use super::memory::OomKills;
-use super::readers::{Chore, Part, Readers, Reading, Speaker, place};
-use super::sched::{Action, How, Policy, Sched};
+use super::reading::{Chore, Part, Readers, Reading, Speaker, place};
+use super::sched::{Action, Policy, Sched};
+use super::settings::Settings;
 use super::shared_buffer::{Lending, SharedBuffer};
-use super::shortcut::Watching;
 use super::stats::Counters;
-use super::stuck::Late;
 use super::wire::{self, Record};
 use crate::loom::{Mutex, per_thread};
-use crate::record;
 use crate::sys::image::image;
 use crate::sys::poll::poll_patiently;
 use crate::task::{WorkerExit, context};
@@ -141,7 +139,7 @@ pub(crate) struct Driver {
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
     forward: Forward,
-    oom_kills: OomKills,
+    pub(super) oom_kills: OomKills,
     buffer: Vec<u8>,
     /// What was read ahead.
     ahead: Vec<u8>,
@@ -150,7 +148,7 @@ pub(crate) struct Driver {
     /// How many tasks have ended and are being told so, without the engine's lock.
     telling: usize,
     /// Why the last process could not be started.
-    refused: Option<io::Error>,
+    pub(super) refused: Option<io::Error>,
     /// While the thread sleeps: until when at most.
     pub(super) sleeps_until: Option<Instant>,
     /// Until when callers are expected to be at work.
@@ -161,29 +159,18 @@ pub(crate) struct Driver {
 pub(super) const BEAT: Duration = Duration::from_millis(1);
 pub(super) const LIVELY: Duration = Duration::from_millis(2);
 
-/// Nobody waits for a driver that is gone, for whatever reason.
-struct Abandon(Arc<Shared>);
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        self.0.mailbox.abandon();
-        let engine = self.0.engine.lock().take();
-        drop(engine);
-    }
-}
-
 /// What the thread sleeps on, while the engine is free for others.
-struct Sleep {
+pub(super) struct Sleep {
     sources: Vec<Source>,
     descriptors: Vec<(Arc<OwnedFd>, PollFlags)>,
     /// Something waits to be written to standard error.
     stderr: bool,
-    timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Sleep {
     /// Until something comes.
-    fn sleep(self, bell: BorrowedFd<'_>) -> Vec<(Source, PollFlags)> {
+    pub(super) fn sleep(self, bell: BorrowedFd<'_>) -> Vec<(Source, PollFlags)> {
         let stderr = io::stderr();
         let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
         if self.stderr {
@@ -200,7 +187,7 @@ impl Sleep {
 
 /// Whose descriptor it is.
 #[derive(Clone, Copy)]
-enum Source {
+pub(super) enum Source {
     Bell,
     Stderr,
     Socket(usize),
@@ -240,47 +227,8 @@ impl Driver {
         }
     }
 
-    /// Runs until the pool has ended. Says first whether all workers could be started.
-    pub(crate) fn run(mut self, ready: &SyncSender<io::Result<()>>) {
-        let _ = DRIVES.try_with(|drives| drives.set(true));
-        let _role = record::role(record::Role::Driver {
-            pool: self.shared.counters.pool,
-        });
-        let _refuse = context::refuse_blocking();
-        let shared = self.shared.clone();
-        let _abandon = Abandon(shared.clone());
-        self.turn();
-        let missing = self.links.iter().any(Option::is_none);
-        let started = self.refused.take().filter(|_| missing).map_or(Ok(()), Err);
-        if started.is_err() {
-            self.shared.mailbox.close();
-            self.sched.stop(How::Kill.into(), Instant::now());
-            self.turn();
-        }
-        let _ = ready.send(started);
-        self.oom_kills.have_grown(); // those from before; while the workers get ready
-        *shared.engine.lock() = Some(self);
-        let mut news = Vec::new();
-        loop {
-            let (sleep, chores) = match &mut *shared.engine.lock() {
-                Some(engine) => {
-                    let sleep = engine.work(std::mem::take(&mut news));
-                    (sleep, std::mem::take(&mut engine.sched.chores))
-                }
-                None => return,
-            };
-            shared.add(chores);
-            let Some(mut sleep) = sleep else { return };
-            if let Some(due) = shared.readers.due() {
-                let left = due.saturating_duration_since(Instant::now());
-                sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
-            }
-            news = sleep.sleep(shared.mailbox.bell());
-        }
-    }
-
     /// All there is to do; `None`: for ever.
-    fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
+    pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
         self.take_in(news);
         self.mail();
         self.turn();
@@ -294,7 +242,7 @@ impl Driver {
     }
 
     /// Does what is due and what follows from it.
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         loop {
             let now = Instant::now();
             for index in self.sched.overdue(now).collect::<Vec<_>>() {
@@ -361,11 +309,11 @@ impl Driver {
         match Link::start(&self.settings) {
             Ok(link) => {
                 if let Some(own) = &self.settings.own {
-                    own.runs(&link);
+                    own.runs(&link.child);
                 }
                 self.sched
-                    .started(index, link.pid, link.ledger.clone(), now);
-                self.shared.pids.lock()[index] = link.pid;
+                    .started(index, link.child.pid, link.ledger.clone(), now);
+                self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
             }
             Err(error) => {
@@ -409,53 +357,47 @@ impl Driver {
             (false, _) => Some(Duration::ZERO),
             (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
         };
-        let look = self.starting().map(|(_, link)| link.looks.next).min();
-        let crowded = self.links.iter().flatten().filter_map(Link::crowded_until);
-        let last = self
-            .links
-            .iter()
-            .flatten()
-            .filter_map(|link| link.let_go_at);
-        let soon = crowded.chain(look).chain(last).min();
-        let soon = soon.map(|at| at.saturating_duration_since(now));
+        let links = self.links.iter().zip(&self.sched.workers);
+        let soon = links.filter_map(|(link, worker)| {
+            let link = link.as_ref()?;
+            let look = worker.is_starting().then_some(link.looks.next);
+            let times = [link.crowded_until(), link.let_go_at, look];
+            times.into_iter().flatten().min()
+        });
+        let soon = soon.min().map(|at| at.saturating_duration_since(now));
         let beat = (now < self.lively).then_some(BEAT);
         let timeout = timeout.into_iter().chain(soon).chain(beat).min();
         self.sleeps_until = timeout.map(|timeout| now + timeout);
         self.sleep_on(timeout)
     }
 
-    /// Those that have yet to say hello.
-    fn starting(&mut self) -> impl Iterator<Item = (usize, &mut Link)> {
-        let workers = self.sched.workers.iter();
-        let links = self.links.iter_mut().zip(workers).enumerate();
-        links.filter_map(|(index, (link, worker))| {
-            let starts = matches!(worker.state, State::Starting(_));
-            link.as_mut().filter(|_| starts).map(|link| (index, link))
-        })
+    /// The driver's thread sleeps longer than it may.
+    pub(super) fn oversleeps(&self) -> bool {
+        match (self.sleeps_until, self.sched.deadline()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(until), Some(due)) => until > due + BEAT,
+        }
     }
 
     /// Something has come, or it is time.
     fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
         let now = Instant::now();
-        for link in self.links.iter_mut().flatten() {
+        for index in 0..self.links.len() {
+            let Some(link) = &mut self.links[index] else {
+                continue;
+            };
             if link.crowded_until().is_some_and(|at| at <= now) {
                 link.send();
             }
-        }
-        let stuck: Vec<(usize, Late)> = self
-            .starting()
-            .filter_map(|(index, link)| Some((index, link.looks.look(link.pid, now)?)))
-            .collect();
-        for (index, why) in stuck {
-            self.sched.late(index, why, now);
-        }
-        let lost = self.links.iter().map(|link| link.as_ref()?.let_go_at);
-        let lost: Vec<usize> = (0..)
-            .zip(lost)
-            .filter_map(|(index, at)| (at? <= now).then_some(index))
-            .collect();
-        for index in lost {
-            self.let_go(index, now);
+            if self.sched.workers[index].is_starting()
+                && let Some(why) = link.looks.look(link.child.pid, now)
+            {
+                self.sched.late(index, why, now);
+            }
+            if link.let_go_at.is_some_and(|at| at <= now) {
+                self.let_go(index, now);
+            }
         }
         let rung = news
             .iter()
@@ -508,7 +450,11 @@ impl Driver {
                 } else {
                     PollFlags::empty()
                 };
-                add(Source::Socket(index), link.socket(), PollFlags::IN | out);
+                add(
+                    Source::Socket(index),
+                    &link.child.socket,
+                    PollFlags::IN | out,
+                );
             }
             if let (Some(words), true) = (link.words.descriptor(), self.forward.has_room()) {
                 add(Source::Words(index), words, PollFlags::IN);
@@ -579,7 +525,7 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return;
         };
-        if link.wild {
+        if link.is_broken {
             return;
         }
         let mut joined = std::mem::take(&mut link.partial);
@@ -622,7 +568,7 @@ impl Driver {
                 link.understood();
             }
             Err(wire::Broken) => {
-                link.wild = true;
+                link.is_broken = true;
                 link.note.get_or_insert_with(|| wire::Broken.to_string());
                 link.kill();
             }
@@ -641,33 +587,25 @@ impl Driver {
         let mut used = 0;
         loop {
             used += self.decode(index, &bytes[used..])?;
-            let copy = match Record::decode(&bytes[used..])? {
-                Some((Record::Hello { copy }, length)) => {
-                    used += length;
-                    copy
+            let Some((record, length)) = Record::decode(&bytes[used..])? else {
+                return Ok(used);
+            };
+            let Some(link) = &mut self.links[index] else {
+                return Ok(used);
+            };
+            match record {
+                Record::Bag(numbers) => link.bag = link.arrivals.bag(&numbers),
+                Record::Lent(lent) => link.lent = lent,
+                Record::Hello { copy } if copy == image().name().as_bytes() => {
+                    self.sched.hello(index, Instant::now());
                 }
-                Some((Record::Bag(numbers), length)) => {
-                    used += length;
-                    if let Some(link) = &mut self.links[index] {
-                        link.bag = link.arrivals.bag(&numbers);
-                    }
-                    continue;
-                }
-                Some((Record::Lent(lent), length)) => {
-                    used += length;
-                    if let Some(link) = &mut self.links[index] {
-                        link.lent = lent;
-                    }
-                    continue;
+                Record::Hello { .. } => {
+                    link.note = Some("it runs another build of this program".to_owned());
+                    link.kill();
                 }
                 _ => return Ok(used),
-            };
-            if copy == image().name().as_bytes() {
-                self.sched.hello(index, Instant::now());
-            } else if let Some(link) = &mut self.links[index] {
-                link.note = Some("it runs another build of this program".to_owned());
-                link.kill();
             }
+            used += length;
         }
     }
 
@@ -763,16 +701,16 @@ impl Driver {
         if let Some(late) = self.sched.workers[index].late {
             exit.note.get_or_insert_with(|| late.to_string());
         }
-        let wild = link.wild;
+        let broken = link.is_broken;
         self.strays.extend(link.process().cloned());
         self.reap_strays();
         drop(link);
         self.shared.pids.lock()[index] = 0;
-        self.sched.died(index, &exit, wild, Instant::now());
+        self.sched.died(index, &exit, broken, Instant::now());
     }
 
     /// (One that outlives the pool loses its parent with the driver's thread, and is reaped with this program.)
     fn reap_strays(&mut self) {
-        self.strays.retain(|stray| link::runs(stray));
+        self.strays.retain(|stray| child::runs(stray));
     }
 }

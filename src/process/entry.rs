@@ -42,29 +42,17 @@
 //! `checks/tests/copies.rs` (two copies, a library).
 
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
-use rustix::fs::FileType;
-use rustix::process::{Pid, getegid, geteuid, getgid, getuid};
+use rustix::process::{getegid, geteuid, getgid, getuid};
 
+use super::invitation::{Invitation, Role, VARIABLE, has_socket};
 use super::{PoolError, worker};
 use crate::sys;
 use crate::sys::image::{has_other_rights, image};
-use crate::sys::peer::peer;
-
-/// Set in a worker's environment until it has been seen.
-pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
 
 /// How deep workers may make pools of their own.
-pub(crate) const DEEPEST: u32 = 20;
-
-/// What this process is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Role {
-    /// 0: started by somebody else; n: the worker of a process of depth n - 1.
-    pub(crate) depth: u32,
-}
+const DEEPEST: u32 = 20;
 
 static ROLE: OnceLock<Role> = OnceLock::new();
 
@@ -171,32 +159,6 @@ pub(crate) fn role() -> Result<Role, PoolError> {
 const OTHER_RIGHTS: &str = "a program that runs with other rights than its caller's \
     (set-user-id, file capabilities) cannot have workers, nor be one";
 
-/// What a parent has said to its worker-to-be.
-struct Invitation {
-    /// Of this crate, in the parent and in the worker.
-    copy: String,
-    depth: u32,
-    parent: u32,
-    /// Descriptors that come with `exec`, and are not for a worker.
-    handed_on: Vec<i32>,
-    /// May be empty.
-    name: String,
-}
-
-impl Invitation {
-    /// What this process was told, and no ancestor.
-    fn read() -> Option<Self> {
-        let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
-        let is_orphan = || invitation.is_ours() && has_socket() && is_made_by(invitation.parent);
-        (is_child_of(invitation.parent) || is_orphan()).then_some(invitation)
-    }
-
-    /// It is for this copy of the crate.
-    fn is_ours(&self) -> bool {
-        self.copy == image().name() && image().starts_again().is_ok()
-    }
-}
-
 /// This process can be a worker; or why not.
 fn acceptable() -> Result<(), &'static str> {
     match (is_as_called(), has_socket()) {
@@ -206,78 +168,15 @@ fn acceptable() -> Result<(), &'static str> {
     }
 }
 
-fn has_socket() -> bool {
-    let stdin = rustix::fs::fstat(io::stdin().as_fd());
-    stdin.is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Socket)
-}
-
-/// Standard input, a socket, is a pair that the process `parent` made, whether it lives or not; as far as that can be asked.
-fn is_made_by(parent: u32) -> bool {
-    peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
-}
-
 /// This process has the rights of whoever called it, and has never had others.
 fn is_as_called() -> bool {
     getuid() == geteuid() && getgid() == getegid() && !has_other_rights()
 }
 
-/// This process was started by the process `parent`, which still lives.
-pub(crate) fn is_child_of(parent: u32) -> bool {
-    rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()
-}
-
-/// The first three parts are the same in all versions; the others are only looked at by the copy that they are for.
-fn parse(value: &str) -> Option<Invitation> {
-    let mut parts = value.splitn(5, ',');
-    let copy = parts.next()?.to_owned();
-    let depth = parts.next()?.parse().ok()?;
-    let parent = parts.next()?.parse().ok()?;
-    let list = parts.next()?.split_terminator('.');
-    Some(Invitation {
-        copy,
-        depth,
-        parent,
-        handed_on: list.filter_map(|number| number.parse().ok()).collect(),
-        name: parts.next().unwrap_or_default().to_owned(),
-    })
-}
-
-/// What to put into a worker's environment.
-pub(crate) fn variable(role: Role, handed_on: &[i32], name: &str) -> String {
-    let list: String = handed_on
-        .iter()
-        .map(|number| format!("{number}."))
-        .collect();
-    format!(
-        "{},{},{},{list},{name}",
-        image().name(),
-        role.depth + 1,
-        std::process::id()
-    )
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(feature = "auto")))] // with it, there is nothing left to do
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_invitation_is_read_as_it_was_written() {
-        for (name, list) in [("", vec![]), ("A", vec![3]), ("a, b,", vec![7, 19, 4])] {
-            let read = parse(&variable(Role { depth: 3 }, &list, name)).unwrap();
-            assert_eq!(read.handed_on, list);
-            assert_eq!((read.depth, read.parent), (4, std::process::id()));
-            assert_eq!(read.name, name);
-            assert!(read.is_ours());
-        }
-        for other in ["9.0.0-0-,1,1,", "0.0.9,1,1,of its own"] {
-            assert!(!parse(other).unwrap().is_ours(), "{other}");
-        }
-        for nonsense in ["", "x", "x,2", "x,1,1", "x,y,1,", "x,3,-1,"] {
-            assert!(parse(nonsense).is_none(), "{nonsense}");
-        }
-    }
-
-    #[cfg(not(feature = "auto"))] // with it, there is nothing left to do
     #[test]
     fn init_in_a_test_of_a_harness_is_refused_in_words() {
         init();

@@ -24,6 +24,7 @@ use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
+use super::output::Pipe;
 use crate::sys::ledger::Ledger;
 use crate::sys::poll::poll;
 
@@ -111,7 +112,7 @@ impl Forward {
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct Words {
-    pipe: Option<Arc<OwnedFd>>,
+    pipe: Pipe,
     ledger: Arc<Ledger>,
     /// How many bytes have been read, and the last of them.
     count: u64,
@@ -122,12 +123,8 @@ pub(crate) struct Words {
 
 impl Words {
     pub(crate) fn new(pipe: Option<ChildStderr>, ledger: Arc<Ledger>) -> io::Result<Self> {
-        if let Some(pipe) = &pipe {
-            let flags = rustix::fs::fcntl_getfl(pipe)?;
-            rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
-        }
         Ok(Self {
-            pipe: pipe.map(|pipe| Arc::new(pipe.into())),
+            pipe: Pipe::new(pipe)?,
             ledger,
             count: 0,
             tail: Vec::new(),
@@ -136,39 +133,29 @@ impl Words {
     }
 
     pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
-        self.pipe.as_ref()
+        self.pipe.descriptor()
     }
 
     /// Reads what there is, up to one buffer. False if there was nothing.
     pub(crate) fn read(&mut self, forward: &mut Forward) -> bool {
-        let Some(pipe) = &self.pipe else {
-            return false;
-        };
         let mut buffer = [0; 8192];
         self.ledger.reads(self.count, true);
-        let read = rustix::io::read(pipe, &mut buffer);
-        self.count += read.unwrap_or(0) as u64;
+        let count = self.pipe.read(&mut buffer);
+        self.count += count as u64;
         self.ledger.reads(self.count, false);
-        match read {
-            Ok(0) => self.pipe = None,
-            Ok(count) => {
-                let words = &buffer[..count];
-                let seam = self.tail.len().saturating_sub(RAN_OUT.len());
-                self.tail.extend_from_slice(words);
-                let windows = self.tail[seam..].windows(RAN_OUT.len()).rev();
-                let behind = windows.zip(0..).find(|(window, _)| *window == RAN_OUT);
-                let found = behind.map(|(_, behind)| self.count - RAN_OUT.len() as u64 - behind);
-                self.ran_out = found.or(self.ran_out);
-                let excess = self.tail.len().saturating_sub(TAIL);
-                self.tail.drain(..excess);
-                forward.push(words);
-                return true;
-            }
-            Err(Errno::INTR) => return true,
-            Err(Errno::AGAIN) => {}
-            Err(_) => self.pipe = None,
+        let words = &buffer[..count];
+        let seam = self.tail.len().saturating_sub(RAN_OUT.len());
+        self.tail.extend_from_slice(words);
+        let windows = self.tail[seam..].windows(RAN_OUT.len()).rev();
+        let behind = windows.zip(0..).find(|(window, _)| *window == RAN_OUT);
+        let found = behind.map(|(_, behind)| self.count - RAN_OUT.len() as u64 - behind);
+        self.ran_out = found.or(self.ran_out);
+        let excess = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..excess);
+        if count > 0 {
+            forward.push(words);
         }
-        false
+        count > 0
     }
 
     /// The worker is gone: the last words of what it ran, and whether there was no more memory for that.

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 
 use super::chunk::Chunk;
-use super::client::{Client, Wishes, push};
+use super::client::{Client, Wishes, code_of, push};
 use super::driver::Shared;
 use super::job::Work;
 use super::mailbox::Mail;
@@ -103,7 +103,7 @@ where
     pub(super) fn new(
         client: &Client,
         wishes: Wishes,
-        code: Result<CodeRef, TaskError>,
+        f: fn(I::Item) -> R,
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
     ) -> Self {
@@ -112,7 +112,7 @@ where
         Self {
             id: shared.mailbox.id(),
             shared,
-            start: Some((wishes, code)),
+            start: Some((wishes, code_of(f))),
             items: Some(items.into_iter()),
             panicked: None,
             chunk: Chunk::lending(&client.shared.buffer),
@@ -274,10 +274,10 @@ where
             return;
         };
         // What is refused is dropped, and the inbox is over.
-        let sink = Box::new(Each::<I::Item, R>::new(self.inbox.clone()));
+        let sink = Box::new(Each::new(self.inbox.clone()));
         match code {
             Ok(code) => {
-                let mut work = wishes.apply(Work::new(code, sink));
+                let mut work = wishes.apply(Work::new::<I::Item, R>(code, sink));
                 work.each = true;
                 let id = self.id;
                 record::called(self.shared.counters.pool, id, 0);

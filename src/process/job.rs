@@ -21,7 +21,7 @@
 //!
 //! Tests: `sched::sim`.
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,45 +36,38 @@ use crate::task::{TaskError, panic};
 /// Decoded values: a `Vec` of the job's results.
 pub(crate) type Values = Box<dyn Any + Send>;
 
-/// Decodes the value records at the front of some bytes, so many at most, for as long as a slice of time lasts. Stops
+/// Decodes the value records at the front of some bytes, so many at most; elsewhere for as long as a slice of time lasts. Stops
 /// behind the first that cannot be decoded.
-pub(crate) type Read = fn(&[u8], usize) -> (Taken, Values);
+pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
+
+/// Where values are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where they are received: that takes no time, and runs nobody's code.
+    Here,
+    /// By a caller, or by a reader (`readers`).
+    Elsewhere,
+}
 
 /// What the results of one job go into.
 pub(crate) trait Sink: Send {
-    /// Takes the value records at the front of `bytes`, `most` at most, as the
-    /// results of the items from `index` on. Stops behind the first that
-    /// cannot be decoded. Only where there is no [`reader`](Self::reader) for them.
-    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken;
+    /// How and where the values at the front of `bytes` are decoded, of whose first is missing what is `lent`.
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place);
 
-    /// How the values at the front of `bytes`, of whose first is missing what is `lent`, are decoded elsewhere (`readers`);
-    /// `None`: that takes no time.
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
-        let _ = (bytes, lent);
-        None
-    }
-
-    /// Takes `count` values that were decoded elsewhere, the results of the items from `index` on. Returns what nobody
-    /// wants.
-    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
-        let _ = (index, count);
-        Some(values)
-    }
+    /// Takes `count` values, the results of the items from `index` on. Returns what nobody wants.
+    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values>;
 
     /// It has values whose destructors are the user's.
     fn holds(&self) -> bool {
         false
     }
 
-    /// The item at `index` has ended in `error`, and only it. Where
-    /// [`Work::each`] is false nobody calls this.
+    /// The item at `index` has ended in `error`, and only it. Where [`Work::each`] is false
+    /// the scheduler does not call this.
     fn error(&mut self, index: usize, error: TaskError) {
         let _ = index;
         panic::contain(|| drop(error));
     }
-
-    /// The names of the types of argument and result.
-    fn types(&self) -> (&'static str, &'static str);
 
     /// All items are settled, or `failure` is the error of the lowest index. Returns the values that nobody wants.
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
@@ -100,6 +93,8 @@ pub(crate) type Counter = Arc<AtomicU64>;
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
     pub(crate) sink: Box<dyn Sink>,
+    /// The names of the types of argument and result.
+    pub(crate) types: (&'static str, &'static str),
     /// Every item has a result of its own.
     pub(crate) each: bool,
     /// How long one item may run.
@@ -113,11 +108,12 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Without any wishes.
-    pub(crate) fn new(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+    /// Of calls with an `A` that give an `R`, without any wishes.
+    pub(crate) fn new<A, R>(code: CodeRef, sink: Box<dyn Sink>) -> Self {
         Self {
             code,
             sink,
+            types: (type_name::<A>(), type_name::<R>()),
             each: false,
             timeout: None,
             retry: 0,
@@ -128,7 +124,7 @@ impl Work {
     }
 }
 
-/// What [`Sink::values`] has taken.
+/// What was decoded.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) used: usize,

@@ -12,9 +12,8 @@
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this
 //! descriptor alone: children that the program started itself are none of our business.
 //!
-//! **Refusal.** This process may have no right to signal the worker (it has changed its user), or no such call (a filter). Then to kill
-//! is to shut the stream down: the worker's watcher ends it and its children. Asked again, because it still lives, the lifeline is
-//! cut, which ends the process alone. One that lives on even so (it has become another program, of another user) is let go of after a
+//! **Refusal.** A process that may not be signalled is ended in other ways (`child`): first the stream is shut down; asked again, because it
+//! still lives, the lifeline is cut. One that lives on even so (it has become another program, of another user) is let go of after a
 //! second: reaped when it ends, and not waited for.
 //!
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
@@ -26,7 +25,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,16 +35,17 @@ use rustix::io::Errno;
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, shutdown, sockopt,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::attachments::{self, Arrivals, Attachment, Bag, Packed};
-use super::builder::{Settings, WorkerStdout};
-use super::chunk::Piece;
+use super::attachments::{self, Arrivals, Attachment, Bag};
+use super::child::Child;
 use super::crew::LEAVE_LIMIT;
-use super::entry;
 use super::error::not_started;
 use super::forward::{Forward, Words};
+use super::invitation::{self, VARIABLE};
 use super::output::Output;
+use super::sched::Body;
+use super::settings::{Settings, WorkerStdout};
 use super::shared_buffer::took;
 use super::stuck::Looks;
 use super::tray::{Posted, Tray};
@@ -80,45 +80,9 @@ struct Outgoing {
     sent: usize,
 }
 
-/// What follows the head of a frame, not copied.
-pub(crate) enum Body {
-    None,
-    Items(Piece),
-    Context(Arc<Packed>),
-}
-
-impl Body {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
-            Self::Context(packed) => &packed.bytes,
-        }
-    }
-
-    /// What the worker must have mapped for it.
-    fn home(&self) -> Option<&Arc<Attachment>> {
-        match self {
-            Self::Items(piece) => piece.home(),
-            Self::None | Self::Context(_) => None,
-        }
-    }
-
-    fn attachments(&self) -> Vec<Arc<Attachment>> {
-        match self {
-            Self::None => Vec::new(),
-            Self::Items(piece) => piece.attachments(),
-            Self::Context(packed) => packed.attachments.clone(),
-        }
-    }
-}
-
 /// One worker process.
 pub(crate) struct Link {
-    pub(crate) pid: u32,
-    /// `None` if somebody else reaped the child before it could be opened.
-    process: Option<Arc<OwnedFd>>,
-    socket: Arc<OwnedFd>,
+    pub(crate) child: Arc<Child>,
     /// What has been received and is not a whole record yet.
     pub(crate) partial: Vec<u8>,
     /// How many bytes have ever been received.
@@ -150,8 +114,6 @@ pub(crate) struct Link {
     pub(crate) ledger: Arc<Ledger>,
     /// Rung when the worker should look at its gates.
     bell: OwnedFd,
-    /// What the process hangs by, as long as this lives.
-    lifeline: Option<Arc<Lifeline>>,
     /// The stream was shut down to end it.
     is_shut: bool,
     /// The last that can be done to end it was done: when to let go of it.
@@ -161,7 +123,7 @@ pub(crate) struct Link {
     /// The worker will say nothing more.
     pub(crate) at_end: bool,
     /// It has said something that makes no sense.
-    pub(crate) wild: bool,
+    pub(crate) is_broken: bool,
     /// Why it was sent away, for the error.
     pub(crate) note: Option<String>,
 }
@@ -198,8 +160,8 @@ impl Link {
             .args(arguments)
             .envs(settings.variables.iter().map(|(key, value)| (key, value)))
             .env(
-                entry::VARIABLE,
-                entry::variable(settings.role, &handed_on(), name),
+                VARIABLE,
+                invitation::variable(settings.role, &handed_on(), name),
             )
             .stdin(OwnedFd::from(theirs))
             .stderr(Stdio::piped())
@@ -231,10 +193,20 @@ impl Link {
     pub(crate) fn without_process(socket: UnixStream) -> Self {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let ledger = Arc::new(Ledger::new().unwrap());
-        Self {
+        let child = Child {
             pid: 1,
             process: None,
             socket: Arc::new(socket.into()),
+            lifeline: None,
+        };
+        let words = Words::new(None, ledger.clone()).unwrap();
+        let output = Output::new(None, 1, None).unwrap();
+        Self::new(child, ledger, bell.unwrap(), words, output)
+    }
+
+    fn new(child: Child, ledger: Arc<Ledger>, bell: OwnedFd, words: Words, output: Output) -> Self {
+        Self {
+            child: Arc::new(child),
             partial: Vec::new(),
             received: 0,
             heard: 0,
@@ -249,22 +221,21 @@ impl Link {
             hold: Arc::new(()),
             bag: Bag::default(),
             lent: Vec::new(),
-            words: Words::new(None, ledger.clone()).unwrap(),
-            output: Output::new(None, 1, None).unwrap(),
+            words,
+            output,
             ledger,
-            bell: bell.unwrap(),
-            lifeline: None,
+            bell,
             is_shut: false,
             let_go_at: None,
             looks: Looks::new(Instant::now()),
             at_end: false,
-            wild: false,
+            is_broken: false,
             note: None,
         }
     }
 
     fn attach(
-        child: &mut Child,
+        child: &mut process::Child,
         socket: UnixStream,
         ledger: Ledger,
         bell: OwnedFd,
@@ -278,36 +249,15 @@ impl Link {
         };
         let (lifeline, theirs) = Lifeline::tie(pid)?;
         let ledger = Arc::new(ledger);
-        let mut link = Self {
+        let words = Words::new(child.stderr.take(), ledger.clone())?;
+        let output = Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?;
+        let child = Child {
             pid: child.id(),
             process,
             socket: Arc::new(socket.into()),
-            partial: Vec::new(),
-            received: 0,
-            heard: 0,
-            outgoing: VecDeque::new(),
-            place: 0,
-            tail: 0,
-            crowded: None,
-            #[cfg(test)]
-            faults: VecDeque::new(),
-            has_home: false,
-            arrivals: Arrivals::default(),
-            hold: Arc::new(()),
-            bag: Bag::default(),
-            lent: Vec::new(),
-            words: Words::new(child.stderr.take(), ledger.clone())?,
-            output: Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?,
-            ledger,
-            bell,
-            lifeline: Some(Arc::new(lifeline)),
-            is_shut: false,
-            let_go_at: None,
-            looks: Looks::new(Instant::now()),
-            at_end: false,
-            wild: false,
-            note: None,
+            lifeline: Some(lifeline),
         };
+        let mut link = Self::new(child, ledger, bell, words, output);
         link.welcome(settings.memory.unwrap_or(0), &theirs)?;
         Ok(link)
     }
@@ -321,7 +271,12 @@ impl Link {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::net::sendmsg(&self.socket, &[IoSlice::new(&frame)], &mut control, flags) {
+        match rustix::net::sendmsg(
+            &self.child.socket,
+            &[IoSlice::new(&frame)],
+            &mut control,
+            flags,
+        ) {
             Ok(sent) => {
                 self.place += sent as u64;
                 Ok(())
@@ -332,16 +287,9 @@ impl Link {
         }
     }
 
-    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
-        &self.socket
-    }
-
+    /// Readable when the process has ended.
     pub(crate) fn process(&self) -> Option<&Arc<OwnedFd>> {
-        self.process.as_ref()
-    }
-
-    pub(crate) fn lifeline(&self) -> Option<&Arc<Lifeline>> {
-        self.lifeline.as_ref()
+        self.child.process.as_ref()
     }
 
     /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
@@ -436,7 +384,8 @@ impl Link {
             let fault = self.faults.pop_front();
             #[cfg(not(test))]
             let fault = None;
-            let send = || attachments::send(&self.socket, &parts[..count], attachments, flags);
+            let send =
+                || attachments::send(&self.child.socket, &parts[..count], attachments, flags);
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.place += sent as u64;
@@ -500,7 +449,7 @@ impl Link {
         }
         loop {
             let room = spare_capacity(&mut self.partial);
-            match rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.child.socket, room, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Some(Received::End),
                 Ok((_, count)) => {
                     self.arrivals.plain(count);
@@ -524,7 +473,7 @@ impl Link {
         loop {
             let received = self
                 .arrivals
-                .receive(&self.socket, buffer, RecvFlags::DONTWAIT);
+                .receive(&self.child.socket, buffer, RecvFlags::DONTWAIT);
             match received {
                 Ok(0) => return Received::End,
                 Ok(count) => {
@@ -587,48 +536,37 @@ impl Link {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
-    /// Kills the process and its children; see above.
+    /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
-        let Some(process) = &self.process else { return };
-        if kill(process, self.pid) {
+        if self.child.process.is_none() || self.child.kill() {
             return;
         }
         match std::mem::replace(&mut self.is_shut, true) {
-            false => drop(shutdown(&self.socket, Shutdown::Write)),
+            false => self.child.shut(),
             true => self.cut(),
         }
     }
 
     fn cut(&mut self) {
-        let _ = shutdown(&self.socket, Shutdown::Both);
-        if let Some(lifeline) = &self.lifeline {
-            lifeline.cut();
-        }
+        let _ = shutdown(&self.child.socket, Shutdown::Both);
+        self.child.cut();
         self.let_go_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
     }
 
     /// The end of a worker that cannot speak any more. If it is dying already, this
     /// changes nothing of how.
     pub(crate) fn finish_off(&mut self) {
-        if let Some(process) = &self.process
-            && rustix::process::pidfd_send_signal(process, Signal::KILL).is_err()
-        {
+        if self.child.process.is_some() && !self.child.signal(Signal::KILL) {
             self.cut();
         }
     }
 
     /// The process is gone: how it ended, and with it the last trace of it.
     pub(crate) fn reap(&mut self, forward: &mut Forward) -> WorkerExit {
-        let mut exit = WorkerExit::new(self.pid);
-        if let Some(process) = &self.process {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            // Somebody else may have reaped it; then nobody knows how it ended.
-            if let Ok(Some(status)) =
-                rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
-            {
-                exit.code = status.exit_status();
-                exit.signal = status.terminating_signal();
-            }
+        let mut exit = WorkerExit::new(self.child.pid);
+        if let Some(status) = self.child.reap() {
+            exit.code = status.exit_status();
+            exit.signal = status.terminating_signal();
         }
         self.output.drain();
         let (tail, ran_out) = self.words.last(forward);
@@ -637,23 +575,4 @@ impl Link {
         exit.note = self.note.take();
         exit
     }
-}
-
-/// The child `process` runs, and has to be reaped some time.
-pub(crate) fn runs(process: &OwnedFd) -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    matches!(
-        rustix::process::waitid(WaitId::PidFd(process.as_fd()), options),
-        Ok(None)
-    )
-}
-
-/// Kills the process `pid`, which has not been reaped, and its children. False: it may not be signalled, or is gone.
-pub(crate) fn kill(process: &OwnedFd, pid: u32) -> bool {
-    // First by the descriptor: it fails if the process is gone and its number may be another's.
-    let alive = rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok();
-    if let (true, Some(group)) = (alive, Pid::from_raw(pid as i32)) {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-    alive
 }

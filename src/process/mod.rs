@@ -14,14 +14,16 @@
 //!                                    gates, rest ◄───┼─ ledger ◄───┘
 //! ```
 //!
-//! **Reading order.** [`pool`](self) is the public face (with `builder`, `error`, `imap`, `own_process`,
-//! `portable`, `process_call`, `stats`); `client` what all of it does. `wire` is
+//! **Reading order.** What users see: [`pool`](self), `builder`, `settings`, `error`, `imap`, `own_process`,
+//! `portable`, `process_call`, `stats`; `client` is what all of it does. `wire` is
 //! the language of both sides; `chunk` the arguments in it, written and read by `codec`. What does not fit into bytes
 //! goes beside them (`scope`): descriptors (`attachments`), and large numbers (`bulk`), which are lent (`shared_buffer`). Small frames
-//! for a worker that is awake lie in a `tray`. `sched` decides, with `job` and
-//! `crew` as its data; `driver` (on a thread that its pool holds by `driving`) does, or its callers (`shortcut`), with `mailbox`, `link`, `forward` and `output`. In the worker:
-//! `entry`, `worker`, `batch`, `call`, `context`, `memory`, and `raw_call`, where a number becomes a
-//! function again.
+//! for a worker that is awake lie in a `tray`.
+//!
+//! The parent's side: `sched` decides, with `job` and `crew` as its data; `driver` does, on a thread of its own (`driving`), with `mailbox`,
+//! `link`, `child`, `forward` and `output`; callers may do some of it (`shortcut`). Results go into a `sink`; what takes time to
+//! decode is a `reading`, done by `readers`. The worker's side: `entry` with its `invitation`, `worker`, `batch`, `call`, `context`,
+//! `memory`, and `raw_call`, where a number becomes a function again.
 //! `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
 //!
 //! **Between processes.** Values go through a [`channel`](channel()), numbers lie in
@@ -49,6 +51,7 @@ mod builder;
 mod bulk;
 mod call;
 pub mod channel;
+mod child;
 mod chunk;
 mod client;
 mod clock;
@@ -65,8 +68,10 @@ mod forward;
 #[path = "../../checks/inside/gate_model.rs"]
 pub mod gate_model;
 mod imap;
+mod invitation;
 mod job;
 mod link;
+mod look;
 mod mailbox;
 mod mapped;
 mod memory;
@@ -80,9 +85,11 @@ mod raw_auto;
 mod raw_call;
 mod raw_plain;
 mod readers;
+mod reading;
 mod results;
 mod sched;
 mod scope;
+mod settings;
 mod shared;
 mod shared_buffer;
 #[cfg(loom)]
@@ -105,7 +112,7 @@ pub mod tray_model;
 mod wire;
 mod worker;
 
-pub use builder::{ProcessPoolBuilder, WorkerStdout};
+pub use builder::ProcessPoolBuilder;
 pub use bulk::Bulk;
 pub use channel::channel;
 pub use entry::init;
@@ -118,5 +125,6 @@ pub use pool::ProcessPool;
 pub use portable::Portable;
 pub use process_call::ProcessCall;
 pub use raw_plain::{Plain, PlainAtomic};
+pub use settings::WorkerStdout;
 pub use shared::{Shared, SharedAtomics};
 pub use stats::ProcessStats;

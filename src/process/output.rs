@@ -20,9 +20,45 @@ use crate::task::panic;
 /// Gets a worker's process id and what it has printed.
 pub(crate) type OutputHook = Arc<dyn Fn(u32, &[u8]) + Send + Sync>;
 
+/// The end of a pipe from a worker that is read without waiting.
+#[derive(Debug)]
+pub(crate) struct Pipe(Option<Arc<OwnedFd>>);
+
+impl Pipe {
+    pub(crate) fn new(pipe: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
+        let pipe = pipe.map(|pipe| Arc::new(pipe.into()));
+        if let Some(pipe) = &pipe {
+            let flags = rustix::fs::fcntl_getfl(pipe)?;
+            rustix::fs::fcntl_setfl(pipe, flags | OFlags::NONBLOCK)?;
+        }
+        Ok(Self(pipe))
+    }
+
+    /// Readable when there is something. `None`: nothing comes any more.
+    pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
+        self.0.as_ref()
+    }
+
+    /// Reads what there is, up to one buffer; 0: nothing now.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let Some(pipe) = &self.0 else { return 0 };
+        loop {
+            match rustix::io::read(pipe, &mut *buffer) {
+                Ok(count) if count > 0 => return count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return 0,
+                Ok(_) | Err(_) => {
+                    self.0 = None;
+                    return 0;
+                }
+            }
+        }
+    }
+}
+
 /// One worker's standard output, if it is captured.
 pub(crate) struct Output {
-    pipe: Option<Arc<OwnedFd>>,
+    pipe: Pipe,
     pid: u32,
     hook: Option<OutputHook>,
 }
@@ -33,42 +69,27 @@ impl Output {
         pid: u32,
         hook: Option<OutputHook>,
     ) -> io::Result<Self> {
-        if let Some(pipe) = &pipe {
-            let flags = rustix::fs::fcntl_getfl(pipe)?;
-            rustix::fs::fcntl_setfl(pipe, flags | OFlags::NONBLOCK)?;
-        }
-        let pipe = pipe.map(|pipe| Arc::new(pipe.into()));
+        let pipe = Pipe::new(pipe)?;
         Ok(Self { pipe, pid, hook })
     }
 
     /// Readable when there is something.
     pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
-        self.pipe.as_ref()
+        self.pipe.descriptor()
     }
 
     pub(crate) fn is_captured(&self) -> bool {
-        self.pipe.is_some()
+        self.descriptor().is_some()
     }
 
     /// Hands over what there is, up to one buffer. False if there was nothing.
     pub(crate) fn read(&mut self) -> bool {
-        let Some(pipe) = &self.pipe else {
-            return false;
-        };
         let mut buffer = [0; 8192];
-        match rustix::io::read(pipe, &mut buffer) {
-            Ok(0) => self.pipe = None,
-            Ok(count) => {
-                if let Some(hook) = &self.hook {
-                    panic::contain(|| hook(self.pid, &buffer[..count]));
-                }
-                return true;
-            }
-            Err(Errno::INTR) => return true,
-            Err(Errno::AGAIN) => {}
-            Err(_) => self.pipe = None,
+        let count = self.pipe.read(&mut buffer);
+        if let Some(hook) = self.hook.as_ref().filter(|_| count > 0) {
+            panic::contain(|| hook(self.pid, &buffer[..count]));
         }
-        false
+        count > 0
     }
 
     /// Hands over what there is now. A pipe holds 64 KiB; who writes for ever does not keep

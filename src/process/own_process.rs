@@ -7,14 +7,10 @@
 //! 1. The pool has one place and is told to end when its one job has ended, as soon as it has got it.
 //! 2. `Policy::only`: a process that dies is never replaced, and whatever of its call has not
 //!    ended then ends in its death, begun or not.
-//! 3. The task ends when the process has been reaped ([`Late`]), not when the result is
+//! 3. The task ends when the process has been reaped ([`Held`]), not when the result is
 //!    there: who has joined it finds no process any more.
 //! 4. The driver's thread belongs to nobody and ends with its process. It cannot be shared: the
 //!    kernel's parent-death signal comes when the thread that started a child ends.
-//!
-//! **Invariants.**
-//! - **W20** [`Own`] has the process's descriptor from when it was started until just before it is
-//!   reaped, and signals are sent under the same lock: none reaches another process.
 //!
 //! **Rejected.** To send signals through the driver: who calls `kill` should find the signal sent
 //! when it returns. A pool behind the scenes for many processes: each has an environment and an
@@ -24,32 +20,25 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{Shutdown, shutdown};
 use rustix::process::Signal;
-use serde::de::DeserializeOwned;
 
-use super::builder::{Settings, WorkerStdout};
+use super::child::Own;
 use super::chunk::Chunk;
 use super::client::{self, Client, Wishes};
-use super::driver::{Driver, Shared};
-use super::driving::Driving;
-use super::job::{Read, Sink, Taken, Values, Work};
-use super::link::{self, Link};
+use super::driving::{self, Driving};
+use super::job::Work;
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::sched::How;
-use super::shared_buffer::Lending;
-use super::sink::One;
+use super::settings::WorkerStdout;
+use super::sink::{Held, One};
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
-use crate::loom::Mutex;
-use crate::sys::lifeline::Lifeline;
 use crate::sys::poll::poll;
-use crate::task::{Hook, Task, TaskError, TaskReport, context, panic};
+use crate::task::{Task, TaskError, TaskReport};
 
 /// One function in a process of its own.
 ///
@@ -140,7 +129,7 @@ impl<R> Process<R> {
     /// Its process id. Once it has ended another process may get the same.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.own.state.lock().pid
+        self.own.pid()
     }
 
     /// Its name: the builder's, or else `process-1`, `process-2` and so on.
@@ -155,23 +144,21 @@ impl<R> Process<R> {
     /// It has not ended, by itself or otherwise. A system call, never more.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let state = self.own.state.lock();
-        state.process.as_ref().is_some_and(|process| {
+        let ended = self.own.with_child(|child| {
+            let process = child.process.as_ref()?;
             let now = Timespec {
                 tv_sec: 0,
                 tv_nsec: 0,
             };
-            let mut fds = [PollFd::new(process, PollFlags::IN)];
-            poll(&mut fds, Some(&now)) != Ok(1)
-        })
+            Some(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)) == Ok(1))
+        });
+        ended.flatten() == Some(false)
     }
 
     /// Asks it to end (`SIGTERM`), which ends any process that has not said otherwise: then `join` gives
     /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal.
     pub fn terminate(&self) {
-        if let Some(process) = &self.own.state.lock().process {
-            let _ = rustix::process::pidfd_send_signal(process, Signal::TERM);
-        }
+        self.own.with_child(|child| child.signal(Signal::TERM));
     }
 
     /// Ends it (`SIGKILL`), and what it has started in its process group. `join` gives
@@ -179,15 +166,13 @@ impl<R> Process<R> {
     /// No effect on one that has ended. Where this process has no right to signal it any more (it has changed its user), only the
     /// process itself is sure to end.
     pub fn kill(&self) {
-        let state = self.own.state.lock();
-        if let (Some(process), Some(stream), Some(lifeline)) =
-            (&state.process, &state.stream, &state.lifeline)
-            && !link::kill(process, state.pid)
-        {
-            // The first does not end one that has been stopped, the second none whose lifeline a filter has refused.
-            let _ = shutdown(stream, Shutdown::Write);
-            lifeline.cut();
-        }
+        self.own.with_child(|child| {
+            if !child.kill() {
+                // The first does not end one that has been stopped, the second none whose lifeline a filter has refused.
+                child.shut();
+                child.cut();
+            }
+        });
     }
 }
 
@@ -301,8 +286,13 @@ impl ProcessBuilder {
             client::encode(&arg, f, Chunk::default()).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.own = Some(own.clone());
-        let end = Arc::new(Mutex::new(None));
-        let (client, driver) = start(settings, unobserved, end.clone())?;
+        let held = Held::default();
+        let theirs = held.clone();
+        let (shared, driver) = driving::start(settings, move || {
+            let end = theirs.lock().take();
+            end.into_iter().for_each(|end| end());
+        })?;
+        let client = Client { shared, unobserved };
 
         let (id, completer, task) = client.promise::<R>();
         let wishes = Wishes {
@@ -310,124 +300,11 @@ impl ProcessBuilder {
             ..Wishes::default()
         };
         let task = wishes.named(task);
-        let one = One::<A, R>::new(completer);
-        let [submit, feed] = client::mail(id, Work::new(code, Box::new(Late { one, end })), chunk);
+        let one = One::new(completer, Some(held));
+        let [submit, feed] = client::mail(id, Work::new::<A, R>(code, Box::new(one)), chunk);
         let mailbox = &client.shared.mailbox;
         // The driver has no other reason to end, so it is there.
         let _ = mailbox.push([submit, feed, Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })
-    }
-}
-
-/// A pool of one process, which is there.
-fn start(
-    settings: Settings,
-    unobserved: Option<Hook>,
-    end: Arc<Mutex<Option<End>>>,
-) -> Result<(Client, Driving), PoolError> {
-    panic::install_hook();
-    let shared = Arc::new(Shared::new(1)?);
-    let (ready, started) = mpsc::sync_channel(1);
-    let theirs = shared.clone();
-    let driver = Driving::start(move || {
-        Driver::new(theirs, settings).run(&ready);
-        let _refuse = context::refuse_blocking();
-        let end = end.lock().take();
-        // What hears of the result is the user's.
-        panic::contain(|| end.into_iter().for_each(|end| end()));
-    })?;
-    // A driver that is gone without a word has panicked.
-    let result = started
-        .recv()
-        .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
-    if let Err(error) = result {
-        driver.join();
-        return Err(error.into());
-    }
-    Ok((Client { shared, unobserved }, driver))
-}
-
-/// Completes the task.
-type End = Box<dyn FnOnce() + Send>;
-
-/// A sink that keeps the result until the process is gone.
-struct Late<A, R> {
-    one: One<A, R>,
-    end: Arc<Mutex<Option<End>>>,
-}
-
-impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Late<A, R> {
-    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
-        self.one.values(index, bytes, most)
-    }
-
-    fn types(&self) -> (&'static str, &'static str) {
-        self.one.types()
-    }
-
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
-        self.one.reader(bytes, lent)
-    }
-
-    // (And nobody else's work waits for the thread on which it is dropped.)
-    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
-        self.one.take(index, values, count)
-    }
-
-    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
-        let (completer, result, unwanted) = self.one.outcome(failure);
-        *self.end.lock() = Some(Box::new(move || {
-            completer.complete(result);
-            drop(unwanted);
-        }));
-        None
-    }
-}
-
-/// What a [`Process`] and its driver share.
-#[derive(Debug)]
-pub(crate) struct Own {
-    pub(crate) name: Arc<str>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    pid: u32,
-    /// W20.
-    process: Option<Arc<OwnedFd>>,
-    stream: Option<Arc<OwnedFd>>,
-    lifeline: Option<Arc<Lifeline>>,
-}
-
-impl Own {
-    fn new(name: Option<String>) -> Self {
-        // A counter: no protocol.
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
-        let unnamed = || format!("process-{}", NUMBERS.fetch_add(1, Ordering::Relaxed));
-        Self {
-            name: name.unwrap_or_else(unnamed).into(),
-            state: Mutex::default(),
-        }
-    }
-
-    /// It has been started.
-    pub(crate) fn runs(&self, link: &Link) {
-        *self.state.lock() = State {
-            pid: link.pid,
-            process: link.process().cloned(),
-            stream: Some(link.socket().clone()),
-            lifeline: link.lifeline().cloned(),
-        };
-    }
-
-    /// It has ended and is about to be reaped.
-    pub(crate) fn ended(&self) {
-        let mut state = self.state.lock();
-        *state = State {
-            pid: state.pid,
-            ..State::default()
-        };
     }
 }

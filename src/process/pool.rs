@@ -9,23 +9,22 @@
 //!
 //! Tests: `tests/process/pool.rs`.
 
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::builder::Settings;
-use super::client::{Client, Wishes, code_of};
-use super::driver::{Driver, Shared, is_a_driver};
-use super::driving::Driving;
+use super::client::{Client, Wishes};
+use super::driver::is_a_driver;
+use super::driving::{self, Driving};
 use super::imap::Imap;
 use super::mailbox::Mail;
 use super::portable::Portable;
 use super::sched::{How, Stop};
-use super::{PoolError, ProcessCall, ProcessPoolBuilder, ProcessStats};
+use super::settings::Settings;
+use super::{PoolError, ProcessCall, ProcessStats};
 use crate::loom::Mutex;
-use crate::task::{Hook, Shutdown, Task, TaskError, panic};
+use crate::task::{Hook, Shutdown, Task, TaskError};
 
 /// How long tasks may still run when a pool is dropped.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
@@ -66,42 +65,12 @@ pub struct ProcessPool {
 }
 
 impl ProcessPool {
-    /// A pool with as many workers as there are CPUs that this process may use.
-    ///
-    /// # Errors
-    /// See [`PoolError`].
-    pub fn new() -> Result<Self, PoolError> {
-        Self::builder().build()
-    }
-
-    /// A pool with `workers` processes.
-    ///
-    /// # Errors
-    /// See [`PoolError`].
-    pub fn with_workers(workers: usize) -> Result<Self, PoolError> {
-        Self::builder().workers(workers).build()
-    }
-
-    /// A pool with settings.
-    pub fn builder() -> ProcessPoolBuilder {
-        ProcessPoolBuilder::new()
-    }
-
     pub(super) fn start(settings: Settings, unobserved: Option<Hook>) -> Result<Self, PoolError> {
-        panic::install_hook();
-        let shared = Arc::new(Shared::new(settings.workers)?);
-        let (ready, started) = mpsc::sync_channel(1);
-        let theirs = shared.clone();
-        let driver = Driving::start(move || Driver::new(theirs, settings).run(&ready))?;
-        let pool = Self {
+        let (shared, driver) = driving::start(settings, || {})?;
+        Ok(Self {
             client: Client { shared, unobserved },
             driver: Mutex::new(Some(driver)),
-        };
-        // A driver that is gone without a word has panicked.
-        started
-            .recv()
-            .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))?;
-        Ok(pool)
+        })
     }
 
     /// How many workers it has, those that are just being replaced included.
@@ -220,7 +189,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, Wishes::default(), code_of(f), items, true)
+        Imap::new(&self.client, Wishes::default(), f, items, true)
     }
 
     /// As [`imap`](Self::imap), with each result as soon as it is there.
@@ -230,7 +199,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, Wishes::default(), code_of(f), items, false)
+        Imap::new(&self.client, Wishes::default(), f, items, false)
     }
 
     /// The process ids of the workers that there are now.

@@ -7,18 +7,15 @@
 //!
 //! Tests: `tests/process/imap.rs`.
 
-use std::any::type_name;
 use std::collections::VecDeque;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Waker;
 
 use serde::de::DeserializeOwned;
 
-use super::codec::decode;
-use super::job::{Read, Sink, Taken, Values};
+use super::job::{Place, Read, Sink, Values};
 use super::shared_buffer::Lending;
-use super::sink::{own, reader, take_values, undecodable};
+use super::sink::{Decoder, own};
 use crate::loom::Mutex;
 use crate::task::{TaskError, panic};
 
@@ -143,49 +140,30 @@ impl<R> Inbox<R> {
 }
 
 /// The driver's side.
-pub(crate) struct Each<A, R> {
+pub(crate) struct Each<R> {
     inbox: Arc<Inbox<R>>,
-    _argument: PhantomData<fn(A)>,
+    decoder: Decoder,
 }
 
-impl<A, R> Each<A, R> {
+impl<R: DeserializeOwned + Send + 'static> Each<R> {
     pub(crate) fn new(inbox: Arc<Inbox<R>>) -> Self {
-        Self {
-            inbox,
-            _argument: PhantomData,
-        }
+        let decoder = Decoder::new::<R>();
+        Self { inbox, decoder }
     }
 }
 
-impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Each<A, R> {
-    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
-        let mut answers = Vec::new();
-        let push = |_, value: &[u8]| {
-            answers.push(Ok(decode(value).map_err(undecodable::<R>)?));
-            Ok(())
-        };
-        let taken = take_values(bytes, most, push, || false);
-        drop(self.inbox.put(index, answers));
-        taken
-    }
-
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
-        reader::<R>(bytes, lent)
+impl<R: DeserializeOwned + Send + 'static> Sink for Each<R> {
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
+        self.decoder.of(bytes, lent)
     }
 
     fn take(&mut self, index: usize, values: Values, _: usize) -> Option<Values> {
-        let left = self
-            .inbox
-            .put(index, own::<R>(values).into_iter().map(Ok))?;
-        Some(Box::new(left))
+        let answers = own::<R>(values).into_iter().map(Ok);
+        Some(Box::new(self.inbox.put(index, answers)?))
     }
 
     fn error(&mut self, index: usize, error: TaskError) {
         drop(self.inbox.put(index, [Err(error)]));
-    }
-
-    fn types(&self) -> (&'static str, &'static str) {
-        (type_name::<A>(), type_name::<R>())
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
@@ -194,7 +172,7 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Each<A, R> {
     }
 }
 
-impl<A, R> Drop for Each<A, R> {
+impl<R> Drop for Each<R> {
     fn drop(&mut self) {
         self.inbox.end(TaskError::Closed);
     }

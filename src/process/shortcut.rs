@@ -17,9 +17,6 @@
 //!    somebody looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
 //!    the caller's to do, the caller wakes the driver.
 //!
-//! With one processor for all, looking means to make room for the worker, by a yield; if that
-//! ever takes long, others compute here, and nobody looks for a while.
-//!
 //! **Whose code runs.** Under the engine's lock a caller does only what runs nobody's
 //! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
 //! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
@@ -40,18 +37,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::clock;
-use super::driver::{BEAT, Deputy, Driver, LIVELY, Shared};
+use super::driver::{Deputy, Driver, LIVELY, Shared};
 use super::link::Link;
+use super::look::LOOK;
 use super::mailbox::{Mail, Mailbox};
-use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::loom::{Mutex, hint, thread};
+use crate::loom::{Mutex, hint};
 use crate::sys::ledger::Ledger;
 use crate::sys::ticks;
 
-/// How long who waits for a result, and who waits for work, looks before it sleeps.
-pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
-
-/// The same in nanoseconds, with time for the way.
+/// [`LOOK`] in nanoseconds, with time for the way.
 const WATCH: u64 = 40_000;
 /// The same where all have one processor: there a worker often runs before whoever has called it can say that
 /// he looks, so what he has said before counts for longer.
@@ -59,46 +53,6 @@ const WATCH_ONE: u64 = 400_000;
 
 /// How often to look for what comes in an instant.
 const SOON: u32 = 50;
-
-/// A yield that takes so long has let somebody else compute.
-const FOREIGN: u64 = 1_000 * ticks::MICROSECOND;
-/// For how long nobody looks after that.
-const SHY: u64 = 20_000 * ticks::MICROSECOND;
-
-/// Whether looking pays here.
-#[derive(Debug)]
-pub(crate) struct Watching {
-    /// There is one processor for all.
-    yields: bool,
-    /// Until when nobody looks.
-    shy: AtomicU64,
-}
-
-impl Watching {
-    pub(crate) fn new() -> Self {
-        let processors = rustix::thread::sched_getaffinity(None).map(|set| set.count());
-        Self {
-            yields: processors.is_ok_and(|count| count < 2),
-            shy: AtomicU64::new(0),
-        }
-    }
-
-    /// One look has found nothing.
-    fn pause(&self) {
-        if !self.yields {
-            return hint::spin_loop();
-        }
-        let before = ticks::now();
-        thread::yield_now();
-        if ticks::since(before) > FOREIGN {
-            self.shy.store(ticks::now() + SHY, Ordering::Relaxed); // a hint
-        }
-    }
-
-    fn is_shy(&self) -> bool {
-        self.yields && ticks::now() < self.shy.load(Ordering::Relaxed)
-    }
-}
 
 /// Delivers `mail`. If the driver sleeps, and nobody else is at work, that is handed out here; the driver is woken if there is more to
 /// do than `hand_out` does (false).
@@ -134,7 +88,7 @@ impl Shared {
     /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
     /// `patient`: and decodes it, however long that takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
-        if self.watching.is_shy() || self.mailbox.is_foreign() {
+        if self.watching.is_pausing() || self.mailbox.is_foreign() {
             return;
         }
         let mut looks = ticks::Looks::new(LOOK);
@@ -261,15 +215,6 @@ impl Driver {
         let sends = links().any(Link::is_sending);
         let left = self.sched.has_leavers() || !self.sched.chores.is_empty();
         !(sends || left || self.oversleeps())
-    }
-
-    /// The driver's thread sleeps longer than it may.
-    pub(super) fn oversleeps(&self) -> bool {
-        match (self.sleeps_until, self.sched.deadline()) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(until), Some(due)) => until > due + BEAT,
-        }
     }
 
     /// The worker that has the job `id` and nothing else, with its ledger and how much of that is known.

@@ -1,22 +1,23 @@
 //! Where the results of a job go: decoded, and then into a task.
 //!
 //! The only place on the parent's side that knows the types. What takes no time, and runs nobody's code, is
-//! decoded on the driver's thread; everything else elsewhere ([`reader`]; `readers`). A panic in a `Deserialize` is the
+//! decoded on the driver's thread; everything else elsewhere ([`Decoder`]; `readers`). A panic in a `Deserialize` is the
 //! item's failure.
 //!
 //! Tests: below; `tests/process/pool.rs`.
 
 use std::any::type_name;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::bulk::Bulk;
 use super::codec::decode;
-use super::job::{Read, Sink, Taken, Values};
+use super::job::{Place, Read, Sink, Taken, Values};
 use super::shared_buffer::Lending;
 use super::wire;
+use crate::loom::Mutex;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
 
@@ -66,15 +67,32 @@ const SHORT_NAME: usize = 120;
 /// For how long values are decoded until they are handed over.
 const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 
-/// See [`Sink::reader`].
-#[inline]
-pub(crate) fn reader<R: DeserializeOwned + Send + 'static>(
-    bytes: &[u8],
-    lent: &Lending<'_>,
-) -> Option<Read> {
-    let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
-    let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
-    (!is_short || !is_plain(type_name::<R>())).then_some(read::<R>)
+/// How results of one type are decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decoder {
+    read: Read,
+    /// That takes no time, and runs nobody's code.
+    pub(crate) is_plain: bool,
+}
+
+impl Decoder {
+    pub(crate) fn new<R: DeserializeOwned + Send + 'static>() -> Self {
+        Self {
+            read: read::<R>,
+            is_plain: is_plain(type_name::<R>()),
+        }
+    }
+
+    /// The values at the front of `bytes`, of whose first is missing what is `lent`.
+    #[inline]
+    pub(crate) fn of(self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
+        let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
+        let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
+        match self.is_plain && is_short {
+            true => (self.read, Place::Here),
+            false => (self.read, Place::Elsewhere),
+        }
+    }
 }
 
 /// Decoding a type of this name takes a time and a memory that its bytes bound: it runs nobody's code but serde's and ours, is no
@@ -99,14 +117,19 @@ fn is_plain(name: &str) -> bool {
     known && !nothings && !name.contains('[') && name.len() <= SHORT_NAME
 }
 
-fn read<R: DeserializeOwned + Send + 'static>(bytes: &[u8], most: usize) -> (Taken, Values) {
+fn read<R: DeserializeOwned + Send + 'static>(
+    bytes: &[u8],
+    most: usize,
+    place: Place,
+) -> (Taken, Values) {
     let mut values: Vec<R> = Vec::new();
     let begin = ticks::now();
     let push = |_, value: &[u8]| {
         values.push(decode(value).map_err(undecodable::<R>)?);
         Ok(())
     };
-    let taken = take_values(bytes, most, push, || ticks::since(begin) > SLICE);
+    let enough = || place == Place::Elsewhere && ticks::since(begin) > SLICE;
+    let taken = take_values(bytes, most, push, enough);
     (taken, Box::new(values))
 }
 
@@ -115,11 +138,6 @@ pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
     values
         .downcast()
         .map_or_else(|_| Vec::new(), |values| *values)
-}
-
-fn unwanted<T: Send + 'static>(holds: bool, values: Option<T>) -> Option<Values> {
-    let values: Values = Box::new(values.filter(|_| holds)?);
-    Some(values)
 }
 
 #[cold]
@@ -131,96 +149,78 @@ pub(crate) fn undecodable<R>(detail: String) -> TaskError {
     )))
 }
 
+/// What completes a task.
+pub(crate) type End = Box<dyn FnOnce() + Send>;
+
+/// Where what completes a task is kept, until it may be completed.
+pub(crate) type Held = Arc<Mutex<Option<End>>>;
+
 /// The result of one `spawn`.
-pub(crate) struct One<A, R> {
+pub(crate) struct One<R> {
     completer: Completer<R>,
     result: Option<R>,
-    /// It was decoded elsewhere.
-    foreign: bool,
-    _argument: PhantomData<fn(A)>,
+    decoder: Decoder,
+    /// `None`: the task ends as soon as its result is there.
+    held: Option<Held>,
 }
 
-impl<A, R> One<A, R> {
-    pub(crate) fn new(completer: Completer<R>) -> Self {
+impl<R: DeserializeOwned + Send + 'static> One<R> {
+    pub(crate) fn new(completer: Completer<R>, held: Option<Held>) -> Self {
         Self {
             completer,
             result: None,
-            foreign: false,
-            _argument: PhantomData,
+            decoder: Decoder::new::<R>(),
+            held,
         }
     }
 }
 
-impl<A, R> One<A, R> {
-    /// How it has ended, who is to be told, and what nobody wants.
-    pub(crate) fn outcome(
-        self,
-        failure: Option<TaskError>,
-    ) -> (Completer<R>, Result<R, TaskError>, Option<R>) {
-        let (result, unwanted) = match failure {
-            Some(error) => (Err(error), self.result),
-            None => (self.result.ok_or(TaskError::Closed), None),
-        };
-        (self.completer, result, unwanted)
-    }
-}
-
-impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for One<A, R> {
-    fn values(&mut self, _: usize, bytes: &[u8], most: usize) -> Taken {
-        let take = |_, value: &[u8]| {
-            self.result = Some(decode(value).map_err(undecodable::<R>)?);
-            Ok(())
-        };
-        take_values(bytes, most, take, || false)
-    }
-
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
-        reader::<R>(bytes, lent)
+impl<R: DeserializeOwned + Send + 'static> Sink for One<R> {
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
+        self.decoder.of(bytes, lent)
     }
 
     fn take(&mut self, _: usize, values: Values, _: usize) -> Option<Values> {
-        self.foreign = true;
         self.result = own(values).pop();
         None
     }
 
     fn holds(&self) -> bool {
-        self.foreign && self.result.is_some()
-    }
-
-    fn types(&self) -> (&'static str, &'static str) {
-        (type_name::<A>(), type_name::<R>())
+        // (Nobody else's work waits for the thread on which one that is held is dropped.)
+        !self.decoder.is_plain && self.result.is_some() && self.held.is_none()
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
-        let holds = self.holds();
-        let (completer, result, rest) = self.outcome(failure);
-        completer.complete(result);
-        unwanted(holds, rest)
+        let (result, unwanted) = match failure {
+            Some(error) => (Err(error), self.result),
+            None => (self.result.ok_or(TaskError::Closed), None),
+        };
+        let completer = self.completer;
+        let Some(held) = self.held else {
+            completer.complete(result);
+            return Some(Box::new(unwanted?));
+        };
+        *held.lock() = Some(Box::new(move || {
+            completer.complete(result);
+            drop(unwanted);
+        }));
+        None
     }
 }
 
 /// The results of one `map`, in order: those without a gap before them, and runs of others, each
 /// by the index of its first.
-pub(crate) struct Many<A, R> {
+pub(crate) struct Many<R> {
     completer: Completer<Vec<R>>,
     front: Vec<R>,
     behind: BTreeMap<usize, Vec<R>>,
-    /// Empty runs, for their memory.
-    spares: Vec<Vec<R>>,
-    /// Some were decoded elsewhere.
-    foreign: bool,
-    _argument: PhantomData<fn(A)>,
+    decoder: Decoder,
 }
 
 /// How much room is made in advance for results, in bytes.
 const ADVANCE: usize = 128 << 20;
 
-/// How many empty runs are kept, and how large each of them may be, in bytes.
-const SPARES: usize = 4;
-const LARGE: usize = 1 << 20;
-
-impl<A, R> Many<A, R> {
+impl<R: DeserializeOwned + Send + 'static> Many<R> {
     /// Of about `count` results.
     pub(crate) fn new(completer: Completer<Vec<R>>, count: usize) -> Self {
         let mut front = Vec::new();
@@ -230,82 +230,41 @@ impl<A, R> Many<A, R> {
             completer,
             front,
             behind: BTreeMap::new(),
-            spares: Vec::new(),
-            foreign: false,
-            _argument: PhantomData,
-        }
-    }
-
-    /// Where the result with this index goes: behind the others of its run.
-    fn run(&mut self, index: usize) -> &mut Vec<R> {
-        if index == self.front.len() {
-            return &mut self.front;
-        }
-        let before = self.behind.range(..=index).next_back();
-        let start = match before {
-            Some((start, run)) if start + run.len() == index => *start,
-            _ => index,
-        };
-        let spares = &mut self.spares;
-        let spare = || spares.pop().unwrap_or_default();
-        self.behind.entry(start).or_insert_with(spare)
-    }
-
-    /// Puts to the front what has no gap before it any more.
-    fn close_up(&mut self) {
-        while let Some(mut run) = self.behind.remove(&self.front.len()) {
-            let is_empty = run.is_empty();
-            self.front.append(&mut run);
-            if self.spares.len() < SPARES && run.capacity() * size_of::<R>() <= LARGE {
-                self.spares.push(run);
-            }
-            if is_empty {
-                return;
-            }
+            decoder: Decoder::new::<R>(),
         }
     }
 }
 
-impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Many<A, R> {
-    fn values(&mut self, index: usize, bytes: &[u8], most: usize) -> Taken {
-        let run = self.run(index);
-        let push = |_, value: &[u8]| {
-            run.push(decode(value).map_err(undecodable::<R>)?);
-            Ok(())
-        };
-        let taken = take_values(bytes, most, push, || false);
-        self.close_up();
-        taken
-    }
-
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> Option<Read> {
-        reader::<R>(bytes, lent)
+impl<R: DeserializeOwned + Send + 'static> Sink for Many<R> {
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
+        self.decoder.of(bytes, lent)
     }
 
     fn take(&mut self, index: usize, values: Values, _: usize) -> Option<Values> {
-        self.foreign = true;
-        self.run(index).append(&mut own(values));
-        self.close_up();
+        let mut values = own(values);
+        let before = self.behind.range_mut(..=index).next_back();
+        match before {
+            Some((start, run)) if start + run.len() == index => run.append(&mut values),
+            _ => drop(self.behind.insert(index, values)),
+        }
+        while let Some(mut run) = self.behind.remove(&self.front.len()) {
+            self.front.append(&mut run);
+        }
         None
     }
 
     fn holds(&self) -> bool {
-        self.foreign && !(self.front.is_empty() && self.behind.is_empty())
-    }
-
-    fn types(&self) -> (&'static str, &'static str) {
-        (type_name::<A>(), type_name::<R>())
+        !(self.decoder.is_plain || self.front.is_empty() && self.behind.is_empty())
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
-        let holds = self.holds();
         let Self {
             completer,
             front,
             behind,
             ..
         } = *self;
-        let (result, rest) = match failure {
+        let (result, unwanted) = match failure {
             None if behind.is_empty() => (Ok(front), None),
             failure => (
                 Err(failure.unwrap_or(TaskError::Closed)),
@@ -313,13 +272,14 @@ impl<A: 'static, R: DeserializeOwned + Send + 'static> Sink for Many<A, R> {
             ),
         };
         completer.complete(result);
-        unwanted(holds, rest)
+        Some(Box::new(unwanted?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::LinkedList;
+    use std::marker::PhantomData;
 
     use super::*;
 

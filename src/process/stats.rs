@@ -1,81 +1,53 @@
 //! What a pool has done so far, in numbers.
 //!
-//! The driver counts, anybody reads: plain counters without an order among them, except that
-//! the items of a task are counted before it ends, so who has its result finds them here.
+//! The scheduler counts, anybody reads. The items of a task are counted before it ends, so who has its result finds
+//! them here.
 //!
 //! Tests: `tests/process/calls.rs`.
 
-use std::sync::atomic::AtomicU32; // a number for each pool: no protocol
+use std::sync::atomic::{AtomicU32, Ordering}; // a number for each pool: no protocol
 
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::{Mutex, MutexGuard};
 
-/// The counters behind [`ProcessStats`]; written by the driver alone.
+/// What is behind [`ProcessStats`].
 #[derive(Debug)]
 pub(crate) struct Counters {
     /// Which pool's they are, for recordings.
     pub(crate) pool: u32,
-    pub(crate) busy: Counter,
-    pub(crate) accepted: Counter,
-    pub(crate) completed: Counter,
-    pub(crate) failed: Counter,
-    pub(crate) dropped: Counter,
-    pub(crate) retried: Counter,
-    pub(crate) timed_out: Counter,
-    pub(crate) started: Counter,
-    pub(crate) died: Counter,
-}
-
-/// One of them.
-#[derive(Debug)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    /// The driver's alone: no two threads ever add.
-    pub(crate) fn add(&self, more: u64) {
-        self.set(self.get() + more);
-    }
-
-    pub(crate) fn set(&self, count: u64) {
-        self.0.store(count, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+    stats: Mutex<ProcessStats>,
 }
 
 impl Counters {
     pub(crate) fn new() -> Self {
         static POOLS: AtomicU32 = AtomicU32::new(1); // no protocol
-        let zero = || Counter(AtomicU64::new(0));
         Self {
             pool: POOLS.fetch_add(1, Ordering::Relaxed),
-            busy: zero(),
-            accepted: zero(),
-            completed: zero(),
-            failed: zero(),
-            dropped: zero(),
-            retried: zero(),
-            timed_out: zero(),
-            started: zero(),
-            died: zero(),
+            stats: Mutex::default(),
         }
     }
 
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ProcessStats> {
+        self.stats.lock()
+    }
+
+    /// So many items have ended, in a value or in an error.
+    pub(crate) fn count(&self, completed: u64, failed: u64) {
+        let mut stats = self.lock();
+        stats.pending = stats.pending.saturating_sub(completed + failed);
+        stats.completed += completed;
+        stats.failed += failed;
+    }
+
+    /// So many items will not run.
+    pub(crate) fn dropped(&self, items: u64) {
+        let mut stats = self.lock();
+        stats.pending = stats.pending.saturating_sub(items);
+    }
+
     pub(crate) fn read(&self, workers: usize) -> ProcessStats {
-        // What has ended first: an item that ends meanwhile still counts as pending.
-        let (completed, failed) = (self.completed.get(), self.failed.get());
-        let ended = completed + failed + self.dropped.get();
         ProcessStats {
             workers,
-            busy: self.busy.get() as usize,
-            pending: self.accepted.get().saturating_sub(ended),
-            completed,
-            failed,
-            retried: self.retried.get(),
-            timed_out: self.timed_out.get(),
-            started: self.started.get(),
-            died: self.died.get(),
+            ..*self.lock()
         }
     }
 }

@@ -42,12 +42,13 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::attachments::{Arrivals, Bag};
 use super::batch::{Batch, Desk, Outlet, QUICK};
 use super::call::{Canceller, calls};
+use super::invitation::is_child_of;
+use super::look::LOOK;
 use super::memory::Memory;
 use super::shared_buffer::{Missing, Source, View};
-use super::shortcut::LOOK;
 use super::tray::Tray;
 use super::wire::{self, BatchHead, Frame, Record};
-use super::{entry, raw_call, scope};
+use super::{raw_call, scope};
 use crate::loom::{hint, thread};
 use crate::sys::fork;
 use crate::sys::image::image;
@@ -106,7 +107,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
     // Where that is refused the watcher and the lifeline do it, nearly as soon.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    if !entry::is_child_of(parent) {
+    if !is_child_of(parent) {
         exit(1); // the parent was gone before it could be watched
     }
     let none = Rlimit {

@@ -12,23 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::source::{File, Finding};
 
 /// The files that are in a circle.
-const DEBT: &[&str] = &[
-    "src/process/builder.rs",
-    "src/process/client.rs",
-    "src/process/driver.rs",
-    "src/process/entry.rs",
-    "src/process/imap.rs",
-    "src/process/link.rs",
-    "src/process/mailbox.rs",
-    "src/process/own_process.rs",
-    "src/process/pool.rs",
-    "src/process/process_call.rs",
-    "src/process/readers.rs",
-    "src/process/sched/ending.rs",
-    "src/process/sched/mod.rs",
-    "src/process/shortcut.rs",
-    "src/process/worker.rs",
-];
+const DEBT: &[&str] = &[];
 
 type Path = Vec<String>;
 

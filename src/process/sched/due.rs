@@ -25,7 +25,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Sched};
-use crate::process::crew::{DEAF, ENDS_LIMIT, PATIENCE, State, Worker};
+use crate::process::crew::{ENDS_LIMIT, PATIENCE, State, Worker};
 use crate::task::TaskError;
 
 /// How long until a look is repeated that came too early.
@@ -40,7 +40,7 @@ impl Sched {
             let mut checks = worker.window.iter().filter_map(|flight| flight.check_at);
             condemned
                 || checks.any(|at| at <= now)
-                || hurries_at(worker).is_some_and(|at| at <= now)
+                || worker.hurries_at().is_some_and(|at| at <= now)
         };
         (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
     }
@@ -49,25 +49,23 @@ impl Sched {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let mut first = self.stop.and_then(|stop| stop.limit);
         let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
+        // What was not due at the last tick may be by now; what was, was done then.
+        let news = |at: Option<Instant>| at.filter(|at| *at > self.ticked);
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());
             due(worker.condemned.map(|(at, _)| at));
-            due(hurries_at(worker));
-            due(deaf_at(worker));
+            due(worker.hurries_at().map(|at| at.max(self.ticked + AGAIN)));
+            due(news(worker.deaf_at()));
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }
             for flight in &worker.window {
                 due(flight.check_at);
             }
-            // What was not ripe at the last tick may be by now, and nothing else will say so.
-            let ripe = worker.ripe();
-            if waits
-                && ripe > self.ticked
-                && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end)
-            {
-                due(Some(ripe));
+            let ripe = news(Some(worker.ripe()));
+            if waits && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end) {
+                due(ripe);
             }
         }
         first
@@ -117,17 +115,6 @@ impl Sched {
         }
     }
 
-    /// A worker has not begun for long, and perhaps has not heard that it should.
-    pub(super) fn nudge(&mut self, index: usize, now: Instant) {
-        let worker = &mut self.workers[index];
-        if deaf_at(worker).is_some_and(|at| at <= now)
-            && let Some(flight) = worker.window.front_mut()
-        {
-            flight.nudged = true;
-            self.actions.push(Action::Nudge(index));
-        }
-    }
-
     /// Ends what has run for too long.
     pub(super) fn expire(&mut self, index: usize, now: Instant) {
         for place in 0..self.workers[index].window.len() {
@@ -146,7 +133,8 @@ impl Sched {
     fn judge(&mut self, index: usize, place: usize, now: Instant) -> Option<Instant> {
         let worker = &self.workers[index];
         let flight = &worker.window[place];
-        let timeout = flight.timeout.filter(|_| flight.live)?;
+        let job = self.jobs.get(&flight.job).filter(|_| flight.live)?;
+        let timeout = job.work.timeout?;
         let begun = worker.begun(place);
         if begun == flight.done {
             // What begins later has its time from then on.
@@ -160,8 +148,7 @@ impl Sched {
         if begun - flight.done > 1 {
             return Some(now + AGAIN); // results of others are on their way
         }
-        let (id, at) = (flight.job, flight.next_index());
-        let each = self.jobs.get(&id).is_some_and(|job| job.work.each);
+        let (id, at, each) = (flight.job, flight.next_index(), flight.each);
         self.take_back(index, place, 0, now);
         let worker = &mut self.workers[index];
         if worker.begun(place) != begun {
@@ -173,7 +160,7 @@ impl Sched {
             self.kill(index, now);
             return None;
         }
-        self.counters.timed_out.add(1);
+        self.counters.lock().timed_out += 1;
         if each {
             // Nothing else is left of this frame.
             worker.window[place].live = false;
@@ -186,39 +173,4 @@ impl Sched {
         self.finish_if_settled(id);
         None
     }
-
-    /// A frame takes too long that holds up results.
-    pub(super) fn hurry(&mut self, index: usize, now: Instant) {
-        if hurries_at(&self.workers[index]).is_some_and(|at| at <= now) {
-            // Items begin in their order where they can.
-            self.take_all_back(index, now);
-            // What has ended since it was heard is heard next time; nothing more can, after that.
-            let worker = &mut self.workers[index];
-            let again = now + AGAIN - worker.front_since;
-            if let Some(flight) = worker.window.front_mut() {
-                flight.hurry = (flight.each && flight.end - flight.done > 1).then_some(again);
-            }
-        }
-    }
-}
-
-/// When to wake the worker because it has not begun its first frame.
-fn deaf_at(worker: &Worker) -> Option<Instant> {
-    let flight = worker.window.front()?;
-    let waits = !flight.nudged && worker.begun(0) == 0;
-    waits.then_some(worker.front_since + DEAF)
-}
-
-/// When to take back what the worker has not begun, because results may wait for it: those of
-/// the first frame, if each of them is waited for, or of one that was to be brief.
-fn hurries_at(worker: &Worker) -> Option<Instant> {
-    let flight = worker.window.front()?;
-    let stuck = flight.each && flight.live && flight.end - flight.done > 1;
-    let holds_up = worker
-        .window
-        .iter()
-        .skip(1)
-        .any(|behind| behind.brief && behind.end > 0);
-    let after = flight.hurry.filter(|_| stuck || holds_up)?;
-    Some(worker.front_since + after)
 }

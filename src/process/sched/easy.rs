@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::Sched;
 use crate::process::crew::Worker;
-use crate::process::readers::{Chore, Reading};
+use crate::process::reading::{Chore, Reading};
 
 impl Sched {
     /// Nothing is due, and work is handed out as ever.

@@ -9,38 +9,13 @@
 
 use std::time::Instant;
 
-use super::{Action, Body, Sched};
+use super::{Action, Body, How, Sched, Stop};
 use crate::process::crew::{INITIALIZE, State};
-use crate::process::job::{Context, Taken, Values};
-use crate::process::readers::{Chore, Reading};
+use crate::process::job::{Context, Place, Taken, Values};
+use crate::process::reading::{Chore, Reading};
 use crate::process::stuck::Late;
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
-
-/// How much is still run when a pool ends; later ones are stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum How {
-    /// Everything.
-    Wait,
-    /// What has begun.
-    CancelPending,
-    /// Nothing.
-    Kill,
-}
-
-/// The end of a pool.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stop {
-    pub(crate) how: How,
-    /// What runs then is killed.
-    pub(crate) limit: Option<Instant>,
-}
-
-impl From<How> for Stop {
-    fn from(how: How) -> Self {
-        Self { how, limit: None }
-    }
-}
 
 impl Sched {
     /// The pool is to end.
@@ -119,7 +94,7 @@ impl Sched {
         for piece in job.abandon() {
             for index in piece.first()..piece.first() + piece.len() {
                 job.answer(1);
-                self.counters.dropped.add(1);
+                self.counters.dropped(1);
                 job.work.sink.error(index, error.clone());
             }
         }
@@ -130,7 +105,9 @@ impl Sched {
         for index in 0..self.workers.len() {
             match self.workers[index].state {
                 // (Else something runs that was cancelled, and has its grace.)
-                State::Ready if self.workers[index].is_through() => self.leave(index, now),
+                State::Ready | State::Retiring if self.workers[index].is_through() => {
+                    self.leave(index, now);
+                }
                 State::Starting(_) | State::Preparing => self.kill(index, now),
                 _ => {}
             }
@@ -177,7 +154,11 @@ impl Sched {
         let worker = &mut self.workers[index];
         if matches!(
             worker.state,
-            State::Starting(_) | State::Preparing | State::Ready | State::Leaving(_)
+            State::Starting(_)
+                | State::Preparing
+                | State::Ready
+                | State::Retiring
+                | State::Leaving(_)
         ) {
             worker.state = State::Dying(now);
             self.actions.push(Action::Kill(index));
@@ -191,8 +172,8 @@ impl Sched {
         for id in ids {
             self.fail(id, 0, error.clone(), now);
         }
-        for worker in &mut self.workers {
-            worker.retiring = true;
+        for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
+            worker.state = State::Retiring;
         }
     }
 
@@ -230,14 +211,15 @@ impl Sched {
         if holds && !job.has_failed() && self.ending.is_none() {
             // Whoever hands over values may be the one who drops them.
             job.readings.push(0);
-            let nothing = |_: &[u8], _: usize| (Taken::default(), Box::new(()) as Values);
+            let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
             self.chores.push(Chore::Read(Reading::new(id, 0, nothing)));
             return;
         }
         let Some(job) = self.jobs.remove(&id) else {
             return;
         };
-        self.counters.dropped.add(job.pending());
+        self.counters.dropped(job.pending());
+        self.count_busy(); // who has the result finds that its worker has nothing to do
         if job.work.context.is_some() {
             self.forget_context(id);
         }
@@ -265,7 +247,7 @@ impl Sched {
 
     fn forget_context(&mut self, id: u64) {
         for (index, worker) in self.workers.iter_mut().enumerate() {
-            if worker.contexts.remove(&id) && worker.state == State::Ready {
+            if worker.contexts.remove(&id) && worker.is_serving() {
                 self.actions.push(Action::Send {
                     worker: index,
                     head: Frame::Forget { id }.head(0),

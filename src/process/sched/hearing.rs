@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use super::{SIGKILL, Sched};
 use crate::process::crew::{Flight, INITIALIZE, State, Worker};
-use crate::process::job::{Job, Values};
-use crate::process::readers::{Chore, Part, Reading, place};
+use crate::process::job::{Job, Place, Values};
+use crate::process::reading::{Chore, Part, Reading, place};
 use crate::process::shared_buffer::Lending;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::process::{scope, sink};
@@ -62,7 +62,10 @@ impl Sched {
                 }
                 Record::Taken => self.has_taken(worker),
                 Record::Retire => {
-                    self.workers[worker].retiring = true;
+                    let state = &mut self.workers[worker].state;
+                    if matches!(state, State::Preparing | State::Ready) {
+                        *state = State::Retiring;
+                    }
                     self.take_all_back(worker, now);
                 }
             }
@@ -77,7 +80,9 @@ impl Sched {
             return;
         };
         // Only the gate says whether the item may be sent again (W3).
-        if flight.ends && !flight.kept && worker.begun(0) == flight.end {
+        let job = self.jobs.get(&flight.job);
+        let kept = job.is_some_and(|job| job.work.retry > 0);
+        if !kept && worker.begun(0) == flight.end {
             flight.piece.let_go();
         }
     }
@@ -95,18 +100,17 @@ impl Sched {
         } else {
             None
         };
+        let mut here = None;
         let taken = match job {
             Some(job) => match job.work.sink.reader(bytes, lent) {
-                None => {
-                    let sink = &mut job.work.sink;
+                (read, Place::Here) => {
                     let missing = lent.missing(bytes);
-                    let taken = scope::reading(missing, || sink.values(at, bytes, most));
-                    let values = (taken.count - usize::from(taken.error.is_some())) as u64;
-                    job.answer(values);
-                    self.counters.completed.add(values);
+                    let (taken, values) =
+                        scope::reading(missing, || read(bytes, most, Place::Here));
+                    here = Some(values);
                     taken
                 }
-                Some(read) => {
+                (read, Place::Elsewhere) => {
                     let taken = sink::skip(bytes, most);
                     if taken.count > 0 {
                         job.readings.push(at);
@@ -126,11 +130,33 @@ impl Sched {
         worker.fruitful |= flight.job != INITIALIZE;
         flight.done += taken.count as u32;
         let id = flight.job;
+        let count = taken.count - usize::from(taken.error.is_some());
+        if let Some(values) = here {
+            drop(self.answered(id, at, values, count));
+        }
         if let Some(error) = taken.error {
             self.item_error(id, at + taken.count - 1, error, now);
         }
         self.settle(index, 0, now);
         taken.used
+    }
+
+    /// Hands `count` values, of the items from `at` on, to their job. A caller that takes one of them finds it in `stats`.
+    /// Returns what is not wanted.
+    fn answered(&mut self, id: u64, at: usize, values: Values, count: usize) -> Option<Values> {
+        let Some(job) = self.jobs.get(&id) else {
+            return Some(values);
+        };
+        self.counters.count(count as u64, 0);
+        if job.work.each {
+            self.count_busy();
+        }
+        let job = self.jobs.get_mut(&id)?;
+        job.answer(count as u64);
+        match count > 0 && at < job.limit() {
+            true => job.work.sink.take(at, values, count),
+            false => Some(values),
+        }
     }
 
     /// Some values of `reading` have been decoded. Returns what nobody wants, and a job that whoever decodes is to end.
@@ -141,15 +167,10 @@ impl Sched {
         now: Instant,
     ) -> (Option<Values>, Option<Job>) {
         let id = reading.job;
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return (Some(part.values), None);
-        };
         let values = part.count - usize::from(part.error.is_some());
-        job.answer(values as u64);
-        self.counters.completed.add(values as u64);
-        let unwanted = match values > 0 && part.first < job.limit() {
-            true => job.work.sink.take(part.first, part.values, values),
-            false => Some(part.values),
+        let unwanted = self.answered(id, part.first, part.values, values);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return (unwanted, None);
         };
         if reading.is_over()
             && let Some(place) = job.readings.iter().position(|at| *at == reading.first)
@@ -197,7 +218,7 @@ impl Sched {
         let job = flight.and_then(|flight| self.jobs.get(&flight.job));
         let initializer = self.policy.initializer.as_ref();
         let (argument, result) = match (flight, job, initializer) {
-            (_, Some(job), _) => job.work.sink.types(),
+            (_, Some(job), _) => job.work.types,
             (Some(flight), _, Some(initializer)) if flight.job == INITIALIZE => {
                 (initializer.type_name, "()")
             }
@@ -233,14 +254,14 @@ impl Sched {
         }
         record::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
-        if worker.state == State::Preparing && flight.job == INITIALIZE {
-            worker.state = State::Ready;
-            worker.served = 0;
-        }
+        let (function, id) = (flight.function, flight.job);
         if worker.condemned.is_some_and(|(_, frame)| frame == sequence) {
             worker.condemned = None;
         }
-        let function = flight.function;
+        if worker.state == State::Preparing && id == INITIALIZE {
+            worker.served = 0;
+            self.ready(index);
+        }
         self.pace_of(function, begun, nanos);
         self.settle(index, 0, now);
         self.workers[index].land(now);
@@ -261,16 +282,16 @@ impl Sched {
             .or_insert(seen);
     }
 
-    /// `worker` is gone, and all that it ever said has been received. `wild`: it
+    /// `worker` is gone, and all that it ever said has been received. `broken`: it
     /// broke the protocol, so nothing is known of what it ran.
-    pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, wild: bool, now: Instant) {
+    pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         let worker = &mut self.workers[index];
         if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
-            self.counters.died.add(1);
+            self.counters.lock().died += 1;
         }
         let mut begun: Vec<u32> = (0..worker.window.len())
             .map(|flight| {
-                if wild {
+                if broken {
                     worker.window[flight].end
                 } else {
                     worker.begun(flight)
@@ -322,7 +343,7 @@ impl Sched {
             let (attempts, again) = job.struck(at);
             if again && !stopped {
                 job.put_back(flight.piece.part(item as usize, item as usize + 1));
-                self.counters.retried.add(1);
+                self.counters.lock().retried += 1;
             } else {
                 let mut exit = exit.clone();
                 exit.attempts = attempts;

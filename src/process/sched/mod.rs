@@ -53,18 +53,16 @@ mod hearing;
 #[path = "../../../checks/inside/sched_simulated.rs"]
 mod sim;
 
-pub(crate) use ending::{How, Stop};
-
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attachments::{Attachment, Packed};
 use super::chunk::{Chunk, Piece};
 use super::clock::Epoch;
-use super::crew::{Flight, Gated, HURRY, INITIALIZE, State, UNKNOWN, Worker};
+use super::crew::{Flight, Gated, INITIALIZE, State, UNKNOWN, Worker};
 use super::job::{Job, Work};
-use super::link::Body;
-use super::readers::Chore;
+use super::reading::Chore;
 use super::stats::Counters;
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::record;
@@ -81,6 +79,39 @@ const MOST_BYTES: usize = 1 << 20;
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 const SIGKILL: i32 = 9;
+
+/// What follows the head of a frame, not copied.
+pub(crate) enum Body {
+    None,
+    Items(Piece),
+    Context(Arc<Packed>),
+}
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
+            Self::Context(packed) => &packed.bytes,
+        }
+    }
+
+    /// What the worker must have mapped for it.
+    pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
+        match self {
+            Self::Items(piece) => piece.home(),
+            Self::None | Self::Context(_) => None,
+        }
+    }
+
+    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Items(piece) => piece.attachments(),
+            Self::Context(packed) => packed.attachments.clone(),
+        }
+    }
+}
 
 /// What the driver is to do.
 pub(crate) enum Action {
@@ -115,6 +146,31 @@ pub(crate) struct Policy {
     pub(crate) most_tasks: Option<u64>,
     /// There is one process, of this name, and never another.
     pub(crate) only: Option<Arc<str>>,
+}
+
+/// How much is still run when a pool ends; later ones are stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum How {
+    /// Everything.
+    Wait,
+    /// What has begun.
+    CancelPending,
+    /// Nothing.
+    Kill,
+}
+
+/// The end of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) how: How,
+    /// What runs then is killed.
+    pub(crate) limit: Option<Instant>,
+}
+
+impl From<How> for Stop {
+    fn from(how: How) -> Self {
+        Self { how, limit: None }
+    }
 }
 
 /// The scheduler of one pool.
@@ -199,7 +255,7 @@ impl Sched {
         }
         job.sealed |= sealed;
         if !chunk.is_empty() {
-            self.counters.accepted.add(chunk.len() as u64);
+            self.counters.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
         }
         if let Some(error) = failure {
@@ -222,7 +278,7 @@ impl Sched {
 
     /// The process of `worker` runs; it has yet to say hello.
     pub(crate) fn started(&mut self, worker: usize, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
-        self.counters.started.add(1);
+        self.counters.lock().started += 1;
         self.workers[worker].started(pid, gates, now);
     }
 
@@ -232,9 +288,8 @@ impl Sched {
         if !matches!(worker.state, State::Starting(_)) {
             return;
         }
-        worker.state = State::Ready;
         let Some(initializer) = self.policy.initializer.clone() else {
-            return;
+            return self.ready(index);
         };
         worker.state = State::Preparing;
         let piece = Piece::whole(initializer.chunk, 0);
@@ -243,9 +298,17 @@ impl Sched {
         self.launch(index, flight, initializer.code, piece, now);
     }
 
+    fn ready(&mut self, index: usize) {
+        self.workers[index].state = match self.broken {
+            None => State::Ready,
+            Some(_) => State::Retiring,
+        };
+    }
+
     /// Time has passed, or something has happened: does whatever is due.
     pub(crate) fn tick(&mut self, now: Instant) {
-        self.ticked = now;
+        let before = std::mem::replace(&mut self.ticked, now);
+        let news = |at: Option<Instant>| at.is_some_and(|at| before < at && at <= now);
         let limit = self.stop.and_then(|stop| stop.limit);
         if limit.is_some_and(|limit| limit <= now) {
             self.stop(How::Kill.into(), now);
@@ -253,8 +316,12 @@ impl Sched {
         for index in 0..self.workers.len() {
             self.execute_condemned(index, now);
             self.expire(index, now);
-            self.hurry(index, now);
-            self.nudge(index, now);
+            if self.workers[index].hurries_at().is_some_and(|at| at <= now) {
+                self.take_all_back(index, now); // items begin in their order where they can
+            }
+            if news(self.workers[index].deaf_at()) {
+                self.actions.push(Action::Nudge(index));
+            }
             self.retire(index, now);
             let worker = &mut self.workers[index];
             if worker.limit().is_some_and(|limit| limit <= now) {
@@ -281,12 +348,11 @@ impl Sched {
         self.broken.is_none() && (idle || !self.queue.is_empty())
     }
 
+    /// Counts the workers whose items have not all been answered.
     pub(crate) fn count_busy(&self) {
-        let busy = self
-            .workers
-            .iter()
-            .filter(|worker| !worker.window.is_empty());
-        self.counters.busy.set(busy.count() as u64);
+        let is_busy =
+            |worker: &&Worker| worker.window.iter().any(|flight| flight.done < flight.end);
+        self.counters.lock().busy = self.workers.iter().filter(is_busy).count();
     }
 
     /// Sends frames while there is work and room.
@@ -306,7 +372,7 @@ impl Sched {
             let ready = self
                 .workers
                 .iter()
-                .filter(|worker| worker.state == State::Ready)
+                .filter(|worker| worker.is_serving())
                 .count();
             let Some(job) = self.jobs.get_mut(&id) else {
                 continue;
@@ -322,18 +388,13 @@ impl Sched {
             let mut flight = Flight::new(id, code.function, piece.clone());
             flight.cost = pace.map_or(UNKNOWN, |pace| self::cost(pace, piece.len()));
             flight.brief = self.workers[index].is_brief(flight.cost, now);
-            flight.timeout = job.work.timeout;
-            flight.check_at = flight.timeout.map(|timeout| now + timeout);
-            flight.hurry = Some(HURRY);
             flight.each = job.work.each;
+            flight.check_at = job.work.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep open what it has brought along.
                 flight.piece = piece.hollow();
-                flight.hurry = None;
             }
-            flight.ends = piece.has_ends();
             flight.holds_ends = ends;
-            flight.kept = job.work.retry > 0;
             self.forget_ends(index, id);
             let Some(job) = self.jobs.get(&id) else {
                 continue;
@@ -354,8 +415,7 @@ impl Sched {
 
     /// Sends a frame.
     fn launch(&mut self, index: usize, flight: Flight, code: CodeRef, piece: Piece, now: Instant) {
-        let (id, timed, brief) = (flight.job, flight.timeout.is_some(), flight.brief);
-        let ends = flight.ends;
+        let (id, timed, brief) = (flight.job, flight.check_at.is_some(), flight.brief);
         let worker = &mut self.workers[index];
         let batch = BatchHead {
             sequence: worker.launch(flight, now),
@@ -363,12 +423,14 @@ impl Sched {
             count: piece.len() as u64,
             timed,
             brief,
-            ends,
+            ends: piece.has_ends(),
             context: if worker.contexts.contains(&id) { id } else { 0 },
         };
         let pool = self.counters.pool;
         record::sent(pool, worker.pid, batch.sequence, id, piece.len());
-        worker.retiring |= id != INITIALIZE && worker.left(self.policy.most_tasks) == 0;
+        if id != INITIALIZE && worker.left(self.policy.most_tasks) == 0 {
+            worker.state = State::Retiring;
+        }
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
         self.actions.push(Action::Send {
@@ -451,16 +513,15 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        self.counters.failed.add(1);
-        match job.work.each {
-            true => {
-                job.work.sink.error(at, error);
-                job.answer(1);
-            }
-            false => {
-                job.answered += 1;
-                self.fail(id, at, error, now);
-            }
+        self.counters.count(0, 1);
+        if !job.work.each {
+            job.answered += 1;
+            return self.fail(id, at, error, now);
+        }
+        job.answer(1);
+        self.count_busy();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.work.sink.error(at, error);
         }
     }
 
