@@ -3,7 +3,7 @@
 //! An [`Alarm`] wakes a task once its deadline has passed. It is what `timeout`
 //! and every other deadline of the crate is made of, so it must work wherever a
 //! future is polled: on a loop of ours, on a thread that just blocks, or inside
-//! somebody else's runtime.
+//! another runtime.
 //!
 //! # Protocol
 //!
@@ -23,7 +23,7 @@
 //! - **A1** A timekeeper wakes an alarm at or after its deadline, or when the
 //!   timekeeper itself ends; never before for any other reason.
 //! - **A2** Wakers are woken and dropped while no lock and no cell of the
-//!   timekeeper is held: both can run anybody's code.
+//!   timekeeper is held: both can run code of the user's.
 //!
 //! # Rejected
 //!
@@ -126,7 +126,7 @@ impl fmt::Debug for Alarm {
     }
 }
 
-/// Whoever wakes alarms: an event loop, or the timer thread.
+/// What wakes alarms: an event loop, or the timer thread.
 pub(crate) trait Timekeeper: Send + Sync {
     /// Wakes `waker` once `deadline` has passed. Called only on a thread that
     /// this timekeeper serves.

@@ -43,7 +43,7 @@
 //! - **T1** At most one thread is between a transition that sets `RUNNING` and
 //!   the one that clears it. Only that thread touches the work, and only it
 //!   writes the output.
-//! - **T2** The transition that sets `DONE` releases the output; whoever saw
+//! - **T2** The transition that sets `DONE` releases the output; a thread that saw
 //!   `DONE` with acquire may read it. `DONE` is never cleared. If `HANDLE` was
 //!   set at that moment the handle owns the output, else the finisher does.
 //! - **T3** The consumer slot belongs to the handle while `WAITING` is clear.
@@ -51,8 +51,8 @@
 //!   clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot
 //!   is the finisher's for good.
 //! - **T4** The count in the upper bits is the number of owners: the handle,
-//!   each waker, each queue entry or runner, each promise, each `TaskRef`. Who
-//!   drops the last one destroys the cell.
+//!   each waker, each queue entry or runner, each promise, each `TaskRef`. The thread
+//!   that drops the last one destroys the cell.
 //! - **T5** A wake-up on a task that is scheduled or running still performs a
 //!   read-modify-write: it publishes what the waking thread wrote before to the
 //!   thread that will poll next. Without it a wake-up could be lost.
@@ -100,7 +100,7 @@ pub(super) enum Start {
     Run,
     /// Drop the work; the task was cancelled while it waited.
     Cancelled,
-    /// Somebody else has run or dropped the work; drop the reference.
+    /// Another thread has run or dropped the work; drop the reference.
     Stale,
 }
 
@@ -114,7 +114,7 @@ pub(super) enum Suspend {
     Again,
     /// Cancelled meanwhile: still running; drop the work and finish.
     Cancelled,
-    /// That was the last reference: nobody can ever wake it. Destroy the cell.
+    /// That was the last reference: nothing can ever wake it. Destroy the cell.
     Gone,
 }
 
@@ -127,7 +127,7 @@ pub(super) enum Finish {
     /// A consumer waits: take it out of the slot and wake it. The caller keeps
     /// its reference for that.
     Consumer,
-    /// Nobody will take the output: drop it. The caller keeps its reference.
+    /// No handle will take the output: drop it. The caller keeps its reference.
     Orphan,
     /// Cancelled meanwhile and the caller honours that: replace the output, and
     /// finish again. Still running.
@@ -141,7 +141,7 @@ pub(super) enum Finish {
 pub(super) enum Cancel {
     /// Too late, or only its token can stop it.
     No,
-    /// It will end in `Cancelled`; somebody else sees to it.
+    /// It will end in `Cancelled`; another thread sees to it.
     Marked,
     /// As `Marked`; a reference was added for a queue entry: schedule it.
     Schedule,
@@ -241,7 +241,7 @@ impl State {
             return false;
         }
         if s & SCHEDULED != 0 {
-            // This poll is what those who woke it want (T5).
+            // This poll is what its wakers want (T5).
             self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
         }
         true
@@ -404,7 +404,7 @@ impl State {
         })
     }
 
-    /// Somebody asked for the end of this task (also after it has ended).
+    /// The end of this task was asked for (also after it has ended).
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
     }
@@ -417,7 +417,7 @@ impl State {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
-    /// A pool was to run it, or whoever waits for it.
+    /// A pool, or a waiter, was to run it.
     pub(super) fn is_claimable(&self) -> bool {
         self.0.load(Ordering::Relaxed) & CLAIMABLE != 0
     }
@@ -498,7 +498,7 @@ impl State {
 
     /// The handle has moved the output out.
     ///
-    /// A plain store is enough if nobody else holds a reference: then nobody can
+    /// A plain store is enough if there is no other reference: then no thread can
     /// change the word meanwhile, or learn of it afterwards.
     #[inline]
     pub(super) fn set_taken(&self) {
@@ -536,7 +536,7 @@ impl State {
 
     /// One owner less; true: that was the last, destroy the cell.
     ///
-    /// The last owner needs no read-modify-write: nobody can add a reference
+    /// The last owner needs no read-modify-write: no thread can add a reference
     /// without having one.
     #[inline]
     #[must_use]
@@ -666,7 +666,7 @@ mod tests {
         assert!(state.too_many() >= -2 && state.is_done());
     }
 
-    /// A future that yields again and again, and one that is claimed by whoever waits for it.
+    /// A future that yields again and again, and one that is claimed by its waiter.
     #[test]
     fn with_too_many_owners_the_count_does_not_grow_for_ever() {
         let state = State::with_too_many(0);

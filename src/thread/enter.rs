@@ -4,7 +4,7 @@
 //! *guest*: it gets a [`Worker`] with a seat, that is, with deques that others can steal from, for as long as it takes
 //! part. Seats go back to the pool, for the next guest.
 //!
-//! **A task is inside of its pool, whoever runs it.** A thread that waits for a spawned closure may claim and run it, though it is no
+//! **A task is inside of its pool, whichever thread runs it.** A thread that waits for a spawned closure may claim and run it, though it is no
 //! worker of the pool, or is a guest of another pool just then; yet in the closure `trefoil::join` and
 //! its siblings shall use the pool that it was spawned on, and not the global one. So it becomes a guest for as long as that runs.
 //! The task has its pool's tag; where that is not the tag of the thread's home, or the thread is inside of

@@ -78,7 +78,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Of a pool whose `config.threads` threads, are about to start.
+    /// Of a pool whose `config.threads` threads are about to start.
     pub(super) fn new(config: Config, start_spare: StartSpare) -> Arc<Self> {
         let registry = Arc::new(Self {
             sleep: Sleep::new(config.threads),
@@ -141,8 +141,8 @@ impl Registry {
         })
     }
 
-    /// The tag of a task that whoever waits for it may run: if the pool lets its callers help, they become
-    /// guests for it.
+    /// The tag of a task that its waiters may run: if the pool lets its callers help, outside threads
+    /// may, too.
     pub(super) fn claim_tag(&self) -> u32 {
         let guests = if self.config.caller_helps { GUESTS } else { 0 };
         self.tag | guests

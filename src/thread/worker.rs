@@ -108,14 +108,14 @@ impl Worker {
     }
 
     /// It is in a hook and no runner meanwhile, so that its pool may end before the hook does: what it
-    /// queued in its own deque might stay there, and nobody waits for it to come back.
+    /// queued in its own deque might stay there, and no thread waits for it to come back.
     pub(super) fn is_in_hook(&self) -> bool {
         self.in_hook.get()
     }
 
     // ---- pushing ---------------------------------------------------------
 
-    /// Queues a task of this worker's own. Not for guests, who leave.
+    /// Queues a task of this worker's own. Not for outside threads, which leave.
     pub(super) fn push_task(&self, work: Work) {
         if let Work::Task(task) = &work {
             context::set_newest(task);
@@ -192,7 +192,7 @@ impl Worker {
         Some(first)
     }
 
-    /// The share of one who is away.
+    /// The share of a thread that is away.
     fn open_share(&self) -> Option<Work> {
         self.with_slots(|slots| {
             let mut open = slots.iter().filter(|slot| slot.post.is_open());

@@ -32,12 +32,12 @@
 //!   `push`. So `next` has one writer at a time. A future that waiters may claim can have more, stale
 //!   ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
 //! - **T23** The lowest bit of an entry's `next` says that another count of the same cell came with it
-//!   ([`Brought::kept`]). The word, and a `next` without that bit, is a mark or null, which nobody follows, or the
+//!   ([`Brought::kept`]). The word, and a `next` without that bit, is a mark or null, which is never followed, or the
 //!   pointer of an entry; a header's address is above the marks and has its lowest bits clear.
 //! - **T25** No wake-up is lost. Entries: all is one word, so either the mark comes first, and the push finds it, or
 //!   the entry does, and there is no mark. What is left elsewhere comes before the fence in
 //!   `ring`, and is looked for after the fence in `lie_down`: of two sequentially consistent fences one is first, so
-//!   either the drainer sees it, or `ring` sees the mark (or what somebody has put in its place who wakes the drainer).
+//!   either the drainer sees it, or `ring` sees the mark (or what another thread has put in its place, which then wakes the drainer).
 //!
 //! At most one wake-up for each sleep; none while the drainer is awake.
 //!
@@ -68,11 +68,11 @@ pub(crate) enum Sleep {
 #[must_use]
 #[derive(Debug)]
 pub(crate) enum Pushed {
-    /// Nothing: the drainer looks by itself, or somebody else wakes it.
+    /// Nothing: the drainer looks by itself, or another thread wakes it.
     Heard,
     /// Wake the drainer, which sleeps so.
     Wake(Sleep),
-    /// Nobody will drain it: here it is again.
+    /// It will not be drained: here it is again.
     Closed(Brought),
 }
 

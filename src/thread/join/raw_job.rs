@@ -106,7 +106,7 @@ impl Drop for Frame {
     }
 }
 
-/// Lends `half` to whoever takes the reference that `offer` is given. `offer` returns when it has the reference back, or,
+/// Lends `half` to the thread that takes the reference that `offer` is given. `offer` returns when it has the reference back, or,
 /// `None`, when the job's latch is set; it must not unwind. `None`: no thread has taken the job, and `half` has not been called.
 pub(in crate::thread) fn lend(
     owner: &WakeHandle,

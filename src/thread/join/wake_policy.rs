@@ -1,6 +1,6 @@
 //! Are the halves of joins on offer worth a wake-up?
 //!
-//! **Job.** To wake a sleeping thread costs whoever does it some microseconds. For a half that takes half a microsecond
+//! **Job.** To wake a sleeping thread costs the waker some microseconds. For a half that takes half a microsecond
 //! that is a bad bargain, and for a program that does nothing but such joins, one that would be made
 //! again and again. Whether it is good cannot be known beforehand; but a
 //! thread that was woken can tell afterwards.
@@ -9,7 +9,7 @@
 //! sleep, and the last thing that it ran was a half shorter than
 //! [`TINY`], it becomes the *poller*, unless there is one: it sleeps for a short
 //! time only ([`FIRST_PAUSE`], then twice as long each time), takes what is on offer, and
-//! sleeps again. 3. While there is a poller, joins wake nobody, and
+//! sleeps again. 3. While there is a poller, joins wake no thread, and
 //! threads that are asleep do not count as takers. 4. While the poller runs something there is none. It ends its
 //! watch when that took longer, or when it has found nothing for [`GIVE_UP`].
 //!
@@ -19,9 +19,9 @@
 //!
 //! Likewise, outside threads that work along (guests) are taken for workers: a pool of two that one such thread
 //! brings work to needs one of its own threads, not two. They are counted here and not in `sleep`, because tasks
-//! that nobody waits for must not depend on a guest, who runs none.
+//! that no thread waits for must not depend on an outside thread, which runs none.
 //!
-//! What is overlooked is a chance of parallelism, never work: whoever offers a half takes it back if nobody
+//! What is overlooked is a chance of parallelism, never work: the thread that offers a half takes it back if no thief
 //! comes. Spawned tasks wake sleepers as always.
 //!
 //! Rejected: a heartbeat thread (it costs while nothing happens); never to wake for joins (a long
@@ -75,7 +75,7 @@ impl Drop for Counted<'_> {
 }
 
 impl WakePolicy {
-    /// Joins are too small to wake anybody for.
+    /// Joins are too small to wake a thread for.
     #[inline]
     pub(in crate::thread) fn is_fine(&self) -> bool {
         // A hint: no data depends on it.
@@ -83,7 +83,7 @@ impl WakePolicy {
     }
 
     /// How many sleepers a join need not count as takers: all, if joins are too small; and as many as there are
-    /// guests who do their work, since no more threads should run than the pool is wide.
+    /// outside threads that do their work, since no more threads should run than the pool is wide.
     #[inline]
     pub(in crate::thread) fn stand_ins(&self) -> usize {
         if self.is_fine() {

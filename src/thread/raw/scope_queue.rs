@@ -3,7 +3,7 @@
 //! **Job.** The pool's queues hold only what lives for ever; a scope's tasks live
 //! for `'scope`. Here that lifetime is forgotten, and made up for by counting.
 //!
-//! **Protocol.** 1. [`ScopeQueue::lend`] counts the entry and queues it. 2. Whoever takes an
+//! **Protocol.** 1. [`ScopeQueue::lend`] counts the entry and queues it. 2. The thread that takes an
 //! entry from the queue runs it, drops it, and only then counts it off.
 //! 3. [`ScopeQueue::end_after`] runs the body of the scope and does not return, nor
 //! unwind, before the count is zero.
