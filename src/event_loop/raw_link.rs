@@ -34,7 +34,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
-use crate::sync::strand;
+use crate::sync::marker;
 
 /// What the owner weighs.
 const OWNER: u64 = 1 << 62;
@@ -65,12 +65,12 @@ pub(super) struct Here(*const ());
 
 /// This thread is in the middle of `owner`'s loop, whose mark is its address: only compared, never followed.
 pub(super) fn enter<T>(owner: &Owner<T>) -> Here {
-    Here(strand::replace_loop(owner.0.as_ptr().cast_const().cast()))
+    Here(marker::replace_loop(owner.0.as_ptr().cast_const().cast()))
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
-        strand::replace_loop(self.0);
+        marker::replace_loop(self.0);
     }
 }
 
@@ -110,7 +110,7 @@ impl<T> Link<T> {
     /// Its loop runs on this thread.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        strand::current_loop() == self.0.as_ptr().cast_const().cast()
+        marker::current_loop() == self.0.as_ptr().cast_const().cast()
     }
 
     /// It is this owner's.

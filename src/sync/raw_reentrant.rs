@@ -6,7 +6,7 @@
 //! **The owner** is the task that has taken it, or the thread, where no task has. What a task is, executors know and this
 //! crate does not, but for its own; what they all have is the waker that a future is polled with, and each task has its own.
 //!
-//! 1. Guards stay on their thread, so an owner is on one thread, and in one task of ours or in none ([`strand`]).
+//! 1. Guards stay on their thread, so an owner is on one thread, and in one task of ours or in none ([`marker`]).
 //! 2. [`lock`](ReentrantMutex::lock) is polled with a waker, and that is the owner: two of them are the same if their data
 //!    is. The lock keeps a clone, so no other waker can have that address meanwhile. (The tables of two wakers are not
 //!    compared: a waker and its clone may have two copies of one.) Only a thread that waits for a future is no task, and owns as by 3.
@@ -35,7 +35,7 @@ use std::task::{Poll, Waker};
 
 use event_listener::{Event as Listeners, EventListener, Listener};
 
-use super::{park, strand};
+use super::{marker, park};
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
 
@@ -43,7 +43,7 @@ use crate::loom::thread::{self, ThreadId};
 struct Owner {
     thread: ThreadId,
     /// The task of ours that runs there; 0: none.
-    strand: usize,
+    mark: usize,
     /// Of the task, if it was taken by [`ReentrantMutex::lock`].
     waker: Option<Waker>,
     depth: usize,
@@ -56,16 +56,16 @@ impl Owner {
 
     /// It is the caller: with this waker, or without one.
     fn asks(&self, waker: Option<&Waker>) -> bool {
-        let strand = strand::current();
+        let mark = marker::current();
         self.is_here()
-            && self.strand == strand.addr()
+            && self.mark == mark.addr()
             && match (&self.waker, waker) {
                 (None, _) => true,
                 (Some(own), Some(waker)) => own.data() == waker.data(),
                 (Some(own), None) => {
-                    let runs = match strand.is_null() {
-                        true => strand::current_loop(),
-                        false => strand,
+                    let runs = match mark.is_null() {
+                        true => marker::current_loop(),
+                        false => mark,
                     };
                     !runs.is_null() && own.data() == runs
                 }
@@ -157,7 +157,7 @@ impl<T> ReentrantMutex<T> {
             None => {
                 *held = Some(Owner {
                     thread: thread::this(),
-                    strand: strand::current().addr(),
+                    mark: marker::current().addr(),
                     waker: kept.take(),
                     depth: 1,
                 });

@@ -65,7 +65,7 @@ impl ThreadPool {
         current::watch();
         context::watch_forks();
         queue::warm_up();
-        context::set_guest(enter::as_guest);
+        context::set_run_inside(enter::run_inside);
         let pool = Self {
             registry: Registry::new(config, threads::start_spare),
         };

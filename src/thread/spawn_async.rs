@@ -124,7 +124,7 @@ impl<F: Future> Future for Enlisted<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // Whatever pool the worker that has claimed it is a guest of just now.
+        // Whatever other pool the worker that has claimed it is inside of just now.
         current::with_home(|home| match home {
             Some(home) if is(&this.entry.registry, home.registry()) => {
                 let polled = current::inside(home, || this.future.poll(cx));

@@ -14,7 +14,7 @@ use std::task::Waker;
 use super::header::{Header, TaskRef};
 use crate::loom::atomic::Ordering;
 use crate::task::awaited;
-use crate::task::context::{self, GUESTS};
+use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
 use crate::task::state::Look;
 
@@ -242,8 +242,8 @@ impl TaskRef {
     /// threads whose home has its tag, or, if the tag says so or is 0, by any thread.
     fn claim_and_run(&self) -> bool {
         let tag = self.header().tag.load(Ordering::Relaxed);
-        let at_home = tag == 0 || tag & !GUESTS == context::home();
-        if !at_home && tag & GUESTS == 0 {
+        let at_home = tag == 0 || tag & !OUTSIDERS == context::home();
+        if !at_home && tag & OUTSIDERS == 0 {
             return false;
         }
         if !self.header().state.claim() {
@@ -258,7 +258,7 @@ impl TaskRef {
             let _ran = run(claimed); // nothing that may be claimed comes back
         } else {
             let mut claimed = Some(claimed);
-            context::as_guest(tag, &mut || {
+            context::run_inside(tag, &mut || {
                 let _ran = claimed.take().map(run);
             });
         }

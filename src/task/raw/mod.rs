@@ -43,7 +43,7 @@ pub(in crate::task) mod side;
 mod trail;
 mod waker;
 
-pub(crate) use current::{Lineage, inherit};
+pub(crate) use current::{Inherited, inherit};
 pub(super) use handle::Handle;
 pub(crate) use header::{OnCancel, Origin, Queued, Ran, Runnable, Schedule, TaskRef};
 #[cfg(loom)]

@@ -16,7 +16,7 @@ use super::side::Side;
 use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::record::{self, Ending};
-use crate::sync::strand;
+use crate::sync::marker;
 use crate::sys::prefetch;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
@@ -455,7 +455,7 @@ impl TaskRef {
     }
 
     fn runs_here(&self) -> bool {
-        strand::current() == self.mark()
+        marker::current() == self.mark()
     }
 
     /// The token that the task's code polls to learn that it should end, made on first use.
@@ -489,7 +489,7 @@ fn token(header: &Header) -> CancelToken {
 
 /// The header of the task that runs here.
 fn running<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
-    let current = strand::current().cast::<Header>();
+    let current = marker::current().cast::<Header>();
     // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or waits for it: alive for as long as
     // this call, and `f` can keep nothing of it.
     unsafe { current.as_ref() }.map(f)

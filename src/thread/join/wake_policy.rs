@@ -17,7 +17,7 @@
 //! in a second; one that turns from tiny to long joins has its first helper within [`LONGEST_PAUSE`]; and an idle
 //! pool sleeps without a timer.
 //!
-//! Likewise, outside threads that work along (guests) are taken for workers: a pool of two that one such thread
+//! Likewise, outside threads that take part are taken for workers: a pool of two that one such thread
 //! brings work to needs one of its own threads, not two. They are counted here and not in `sleep`, because tasks
 //! that no thread waits for must not depend on an outside thread, which runs none.
 //!
@@ -52,7 +52,7 @@ pub(in crate::thread) const GIVE_UP: Duration = Duration::from_millis(20);
 pub(in crate::thread) struct WakePolicy {
     polled: AtomicBool,
     /// How many outside threads work along.
-    guests: AtomicU32,
+    outsiders: AtomicU32,
     /// How many threads wait for the thief of a half, and would help it.
     waiting: AtomicU32,
 }
@@ -89,13 +89,13 @@ impl WakePolicy {
         if self.is_fine() {
             usize::MAX
         } else {
-            self.guests.load(Ordering::Relaxed) as usize
+            self.outsiders.load(Ordering::Relaxed) as usize
         }
     }
 
     /// An outside thread works along until the guard is dropped.
-    pub(in crate::thread) fn guest(&self) -> Counted<'_> {
-        Counted::new(&self.guests)
+    pub(in crate::thread) fn outsider(&self) -> Counted<'_> {
+        Counted::new(&self.outsiders)
     }
 
     /// This thread waits for a thief until the guard is dropped.

@@ -25,7 +25,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use crate::task::context::{Lineage, inherit};
+use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{Panic, catch, contain};
 use crate::thread::countdown::Countdown;
 use crate::thread::latch::Latch;
@@ -48,7 +48,7 @@ struct Round {
     /// Shares not yet dropped, and one for the caller.
     left: Countdown,
     /// The task that the round is in.
-    lineage: Lineage,
+    inherited: Inherited,
 }
 
 impl Share {
@@ -61,8 +61,8 @@ impl Share {
     pub(in crate::thread) fn run(self) {
         if let Some(turn) = &self.turn {
             // SAFETY: P30, P31: this share is counted, so the caller is still inside of `round`, in the
-            // task that the lineage was taken in.
-            let _inherited = unsafe { inherit(self.round.lineage) };
+            // task that it was taken in.
+            let _inherited = unsafe { inherit(self.round.inherited) };
             turn.take(self.index);
         }
     }
@@ -89,7 +89,7 @@ pub(in crate::thread) fn round<R>(
 ) -> Result<R, Panic> {
     let round = Arc::new(Round {
         left: Countdown::new(indices.len() + 1, waiter.clone()),
-        lineage: Lineage::current(),
+        inherited: Inherited::current(),
     });
     let share = |&index| {
         // SAFETY: P30, P31: only the lifetime changes. The reference is in a counted share, and this
