@@ -12,7 +12,7 @@
 //! Rejected: always the queue. What a callback causes would then happen after it has
 //! returned, where its author expects it to have happened.
 //!
-//! Tests: `tests/task/stem.rs` (chains of a hundred thousand).
+//! Tests: `tests/task/reentrancy.rs` (chains of a hundred thousand).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -27,7 +27,7 @@
 //! run inside of waits (a stranger, under the waiter's locks); taking over from a busy thread, too, after a
 //! moment (a cache would be left unfilled because its owner had a long task).
 //!
-//! Tests: `tests/thread/crew.rs`; 3 and 4 in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs`; 3 and 4 in `checks/tests/pool.rs`.
 
 use super::latch::Latch;
 use super::raw::current;

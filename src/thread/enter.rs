@@ -14,8 +14,8 @@
 //! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share); a seat that each thread keeps
 //! (a tenth of the instructions of a region, for a thread-local that refers to a pool).
 //!
-//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/siege.rs`,
-//! `tests/thread/within.rs`.
+//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/overload.rs`,
+//! `tests/thread/current_pool.rs`.
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@
 //! - **P14** A handle is in `handles` from the start of its thread until one caller
 //!   has taken it out to join it.
 //!
-//! Tests: `tests/thread/crew.rs`, `tests/thread/pool.rs` (census of threads).
+//! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
 
 use std::sync::Arc;
 use std::thread::ThreadId;

@@ -2,7 +2,7 @@
 //!
 //! - **P32** A share is in one post or has been taken, by one thread: posts change under their lock.
 //!
-//! Tests: `tests/thread/crew.rs`; `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.
 
 use std::collections::VecDeque;
 

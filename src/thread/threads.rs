@@ -11,7 +11,7 @@
 //! Rejected: indices given out anew at each change (a worker's index would change in the middle of
 //! its task); waiting in `resize` for dismissed threads (from one of the pool's own tasks, it would wait for itself).
 //!
-//! Tests: `tests/thread/crew.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
 
 use std::io;
 use std::sync::Arc;

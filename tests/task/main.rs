@@ -7,6 +7,6 @@ mod deadline;
 mod executor;
 mod group;
 mod handle;
-mod stem;
+mod mixed;
+mod reentrancy;
 mod sync;
-mod together;

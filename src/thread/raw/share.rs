@@ -19,7 +19,7 @@
 //! Rejected: a job with a latch for each index (as many wake-ups of the waiter); the
 //! queue of a scope (its waiter takes from it, and these are for others).
 //!
-//! Tests: `tests/thread/crew.rs` (borrows, panics, drops), also under Miri.
+//! Tests: `tests/thread/resize.rs` (borrows, panics, drops), also under Miri.
 #![allow(unsafe_code)]
 
 use std::mem;
