@@ -7,8 +7,8 @@
 //!
 //! # Protocol
 //!
-//! 1. A poll first reads the clock ([`now`]: that of the loop it runs on): past the deadline the alarm is done, whoever
-//!    may have been asked to wake it.
+//! 1. A poll first reads the clock ([`now`]: that of the loop it runs on): past the deadline the alarm is done, whichever
+//!    timekeeper was asked to wake it.
 //! 2. Otherwise it asks this thread's *timekeeper*: the running loop, which
 //!    installed itself with [`install`], or else the one timer thread
 //!    ([`thread`]).
@@ -25,12 +25,8 @@
 //! - **A2** Wakers are woken and dropped while no lock and no cell of the
 //!   timekeeper is held: both can run code of the user's.
 //!
-//! # Rejected
-//!
-//! - Always the timer thread: every deadline on a loop would cost a system call
-//!   and a hop between threads.
-//! - A thread for each alarm: a server has a hundred thousand deadlines, and
-//!   nearly all are cancelled.
+//! Rejected: always the timer thread (a system call and a hop between threads for every deadline on a loop); a
+//! thread for each alarm (a server has a hundred thousand deadlines, and cancels nearly all).
 //!
 //! Checked by the unit tests of [`timers`] (against a model) and by
 //! `tests/event_loop/` (with, without and after a loop).

@@ -25,19 +25,6 @@
 //! 6. Cancelling a queued closure or a pending promise claims it and finishes
 //!    it on the spot; a future is marked, and finished by its executor.
 //!
-//! # Flags
-//!
-//! | flag | meaning |
-//! |---|---|
-//! | `SCHEDULED` | a queue entry exists, or the runner will make one when it suspends |
-//! | `RUNNING` | one thread has the work to itself: it polls, calls or drops it, and writes the output |
-//! | `DONE` | the output was written; the work has been dropped; final |
-//! | `CANCELLED` | somebody asked for the end: a future is dropped at its next start or suspension |
-//! | `HANDLE` | the `Task<T>` exists: it owns the output once `DONE` is set |
-//! | `WAITING` | the consumer slot is filled and lent to whoever finishes the task |
-//! | `TAKEN` | the output was moved out or dropped by the handle |
-//! | `CLAIMABLE` | a waiter may run the queued closure, or poll the queued future, itself; set at birth |
-//!
 //! # Invariants
 //!
 //! - **T1** At most one thread is between a transition that sets `RUNNING` and
@@ -59,13 +46,9 @@
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
 //!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Queued`, which is not copied, and
 //!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
-//! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed. From
+//! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed: from
 //!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`]
-//!   and [`State::claim`] add none: each undoes its step, or does not take it. So the count comes down
-//!   below 2^23 again only where every owner was counted, since the steps that threads are in the middle of, and those of
-//!   the entries of wake-ups, which are counted always (few at a time, each taken off by the next sleep), are far
-//!   fewer than the 2^22 between; and for the same reason it never overflows. Such a task
-//!   keeps its memory for ever; its work and its output end as any other's.
+//!   and [`State::claim`] add none. `docs/MODELS.md` has the proof.
 //!
 //! Orderings: every transition is `AcqRel` on success unless its doc says why
 //! less is enough. Checked by the models in `checks/tests/models.rs`, which also
@@ -73,13 +56,21 @@
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 
+/// A queue entry exists, or the runner will make one when it suspends.
 const SCHEDULED: u32 = 1 << 0;
+/// One thread has the work to itself: it polls, calls or drops it, and writes the output.
 const RUNNING: u32 = 1 << 1;
+/// The output was written; the work has been dropped; final.
 const DONE: u32 = 1 << 2;
+/// The end was asked for: a future is dropped at its next start or suspension.
 const CANCELLED: u32 = 1 << 3;
+/// The `Task<T>` exists: it owns the output once `DONE` is set.
 const HANDLE: u32 = 1 << 4;
+/// The consumer slot is filled and lent to the thread that finishes the task.
 const WAITING: u32 = 1 << 5;
+/// The output was moved out or dropped by the handle.
 const TAKEN: u32 = 1 << 6;
+/// A waiter may run the queued closure, or poll the queued future, itself; set at birth.
 const CLAIMABLE: u32 = 1 << 7;
 /// One reference; the 24 bits from here up count them.
 const REF: u32 = 1 << 8;
