@@ -3,9 +3,9 @@
 //! Some calls only exist in a form that blocks: names are looked up that way, files
 //! read. [`run`] gives such a call to a helper thread.
 //!
-//! 1. A call goes into the queue, and a helper is asked to serve it: a call that is stuck holds up nobody else,
+//! 1. A call goes into the queue, and a helper is asked to serve it: a call that is stuck holds up no other,
 //!    up to [`MOST`] of them. Beyond, one more helper looks every [`STILL`] whether any call was
-//!    taken meanwhile. If none was, all of them are stuck (in pipes that nobody writes, say), and it
+//!    taken meanwhile. If none was, all of them are stuck (in pipes without a writer, say), and it
 //!    serves, too; else more threads would not help, and it looks again until the queue is empty.
 //! 2. A helper serves until the queue is empty.
 //!

@@ -2,10 +2,10 @@
 //!
 //! The real time, except on a thread whose event loop keeps a [`Clock`] of its own (a
 //! virtual one, for tests): then that clock's. Deadlines are compared with [`now`], so that
-//! whoever counts time counts it as the loop does that he runs on.
+//! code that counts time counts it as the loop does that it runs on.
 //!
-//! What is too long for the clock ends when the clock does. By the real one nobody lives to see it; a virtual one comes to
-//! it when nothing else is left to wait for, so that nobody waits for ever.
+//! What is too long for the clock ends when the clock does. By the real one that is never; a virtual one comes to
+//! it when nothing else is left to wait for, so that nothing waits for ever.
 //!
 //! A length of time that is counted from a call ([`Span`]) may be counted outside of the
 //! loop that will wait for it, `event_loop.block_on(sleep(hour))` say: by another clock. It
@@ -64,12 +64,12 @@ impl Clock {
         }
     }
 
-    /// Somebody holds it.
+    /// It is held.
     pub(crate) fn is_held(&self) -> bool {
         self.holds.load(Ordering::Relaxed) > 0
     }
 
-    /// Somebody has begun to since the last call.
+    /// A new hold has begun since the last call.
     pub(crate) fn is_held_anew(&self) -> bool {
         self.begun.swap(0, Ordering::Relaxed) > 0
     }
@@ -142,7 +142,7 @@ pub(crate) fn end(start: Instant) -> Instant {
     steps.fold(start, |end, step| end.checked_add(step).unwrap_or(end))
 }
 
-/// What is waited for by this thread's clock is outside of it, and nobody will tell: a virtual clock has patience
+/// What is waited for by this thread's clock is outside of it, and nothing will tell: a virtual clock has patience
 /// for as long as the guard lives, from its making. With the real clock there is no guard.
 pub(crate) fn hold() -> Option<Held> {
     if number() == REAL {

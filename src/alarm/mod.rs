@@ -3,12 +3,12 @@
 //! An [`Alarm`] wakes a task once its deadline has passed. It is what `timeout`
 //! and every other deadline of the crate is made of, so it must work wherever a
 //! future is polled: on a loop of ours, on a thread that just blocks, or inside
-//! somebody else's runtime.
+//! another runtime.
 //!
 //! # Protocol
 //!
-//! 1. A poll first reads the clock ([`now`]: that of the loop it runs on): past the deadline the alarm is done, whoever
-//!    may have been asked to wake it.
+//! 1. A poll first reads the clock ([`now`]: that of the loop it runs on): past the deadline the alarm is done, whichever
+//!    timekeeper was asked to wake it.
 //! 2. Otherwise it asks this thread's *timekeeper*: the running loop, which
 //!    installed itself with [`install`], or else the one timer thread
 //!    ([`thread`]).
@@ -23,14 +23,10 @@
 //! - **A1** A timekeeper wakes an alarm at or after its deadline, or when the
 //!   timekeeper itself ends; never before for any other reason.
 //! - **A2** Wakers are woken and dropped while no lock and no cell of the
-//!   timekeeper is held: both can run anybody's code.
+//!   timekeeper is held: both can run code of the user's.
 //!
-//! # Rejected
-//!
-//! - Always the timer thread: every deadline on a loop would cost a system call
-//!   and a hop between threads.
-//! - A thread for each alarm: a server has a hundred thousand deadlines, and
-//!   nearly all are cancelled.
+//! Rejected: always the timer thread (a system call and a hop between threads for every deadline on a loop); a
+//! thread for each alarm (a server has a hundred thousand deadlines, and cancels nearly all).
 //!
 //! Checked by the unit tests of [`timers`] (against a model) and by
 //! `tests/event_loop/` (with, without and after a loop).
@@ -126,7 +122,7 @@ impl fmt::Debug for Alarm {
     }
 }
 
-/// Whoever wakes alarms: an event loop, or the timer thread.
+/// What wakes alarms: an event loop, or the timer thread.
 pub(crate) trait Timekeeper: Send + Sync {
     /// Wakes `waker` once `deadline` has passed. Called only on a thread that
     /// this timekeeper serves.

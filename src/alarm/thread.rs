@@ -85,7 +85,7 @@ impl Timekeeper for TimerThread {
         if current.will_wake(waker) {
             return true;
         }
-        // Cloning and dropping a waker are calls into somebody's vtable.
+        // Cloning and dropping a waker run code of the user's.
         drop(state);
         let mut fresh = waker.clone();
         let mut state = self.state.lock();

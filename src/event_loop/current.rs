@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::home::Home;
 use super::shared::Shared;
 use crate::alarm::{self, Clock};
-use crate::sync::strand;
+use crate::sync::marker;
 use crate::task::awaited;
 use crate::task::context::{RefuseGuard, refuse_blocking};
 
@@ -65,7 +65,7 @@ pub(super) fn enter(home: &Rc<Home>) -> Entered {
         keeps_all: awaited::keep_all(home.outside.is_some()),
         _timekeeper: alarm::install(home.shared.clone()),
         _no_blocking: refuse_blocking(),
-        mark: strand::replace_loop(home.shared.mark_of_thread()),
+        mark: marker::replace_loop(home.shared.mark_of_thread()),
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        strand::replace_loop(self.mark);
+        marker::replace_loop(self.mark);
         drop(replace(self.before.take()));
         drop(alarm::replace_clock(self.clock.take()));
         awaited::keep_all(self.keeps_all);

@@ -36,7 +36,7 @@ use super::shared_table::SharedTable;
 use crate::alarm::{Clock, TimerKey};
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard};
-use crate::sync::strand;
+use crate::sync::marker;
 use crate::sys::berth::Berth;
 use crate::sys::poller::Poller;
 use crate::task::{Hook, Inbox, Pushed, Runnable, Sleep};
@@ -191,7 +191,7 @@ impl Shared {
     /// It runs on this thread.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        strand::current_loop() == self.mark_of_thread()
+        marker::current_loop() == self.mark_of_thread()
     }
 
     pub(super) fn is_closing(&self) -> bool {

@@ -10,7 +10,7 @@
 //! 2. If none is idle, a new thread is started for it. If the system gives none, `start` says so, and the job is dropped.
 //! 3. A thread that has done its job counts as idle and waits [`LINGER`] for the next one. Then it claims itself, and ends; if
 //!    the number is zero, it waits again.
-//! 4. Nobody waits for these threads: a process that ends takes a stuck job with it.
+//! 4. Nothing waits for these threads: a process that ends takes a stuck job with it.
 //!
 //! At any time as many threads wait as are idle by their number and jobs are in the channel together. So each job that is sent
 //! finds a thread, though not always the one that was idle first.
@@ -19,10 +19,10 @@
 //! child, too, on the child's only thread; that one ends with the job.
 //!
 //! A job that looks after some state decides under that state's lock whether it is over, and is started under that lock. So
-//! nothing is left to a job that has ended, and a job that could not be started is known to whoever wanted it.
+//! nothing is left to a job that has ended, and a job that could not be started is known to the caller that wanted it.
 //!
 //! **Rejected.** A thread of its own for each purpose, as it was: five ways to start it, to let it linger, to notice a fork and
-//! to end it. A channel without room, which says by itself whether a thread waits: who is woken spins until the sender, whose
+//! to end it. A channel without room, which says by itself whether a thread waits: the woken thread spins until the sender, whose
 //! processor it may have taken, has gone on. One pool for these and for the users' closures: a width would have to be chosen
 //! for both.
 //!
@@ -121,7 +121,7 @@ fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<
 }
 
 /// Runs `f`, which calls or drops something of the user's, where a panic would do harm
-/// and nobody waits for its message: the panic hook has shown it.
+/// and nothing waits for its message: the panic hook has shown it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         // The payload's own destructor may panic, too, and that one's.

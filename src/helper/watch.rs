@@ -5,7 +5,7 @@
 //!
 //! **Protocol.**
 //! 1. [`enter`] notes what to wait for, and the waker; it starts the job if it does not run, else it rings the job's bell.
-//! 2. The job polls everything that is entered. What is ready, or late, is taken out, and its waker is called. What nobody wants any
+//! 2. The job polls everything that is entered. What is ready, or late, is taken out, and its waker is called. What is not wanted any
 //!    longer is taken out by [`Ready`].
 //! 3. With nothing entered the job waits [`LINGER`] for more, and ends. `running` changes only under the lock, in the same critical section that finds nothing
 //!    entered.
@@ -37,7 +37,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How often to look at what no descriptor tells.
 pub(crate) const RARELY: Duration = Duration::from_millis(100);
 
-/// A descriptor, open for as long as somebody waits for it.
+/// A descriptor, open for as long as it is waited for.
 pub(crate) type Source = Arc<dyn AsFd + Send + Sync>;
 
 /// Descriptors to wait for, and what for.
@@ -197,7 +197,7 @@ fn run() {
             waker, interest, ..
         } in done
         {
-            drop(interest); // first: who is woken may look who is left
+            drop(interest); // first: the woken code may look at what is left
             contain(|| waker.wake());
         }
     }

@@ -22,7 +22,7 @@ pub enum WorkerStdout {
     Inherit,
     /// It is thrown away.
     Null,
-    /// It goes to the pool's [hook](ProcessPoolBuilder::on_output).
+    /// It goes to the pool's [hook](crate::ProcessPoolBuilder::on_output).
     Capture,
 }
 

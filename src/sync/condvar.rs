@@ -35,7 +35,7 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// A condition that nobody waits for.
+    /// A condition without waiters.
     #[must_use]
     pub fn new() -> Self {
         Self {

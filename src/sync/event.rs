@@ -37,13 +37,13 @@ impl Event {
         }
     }
 
-    /// Sets the flag and wakes all who wait. Idempotent.
+    /// Sets the flag and wakes all waiters. Idempotent.
     pub fn set(&self) {
         self.set.store(true, Ordering::SeqCst);
         self.listeners.notify(usize::MAX);
     }
 
-    /// Clears the flag: who waits from now on waits for the next `set`.
+    /// Clears the flag: later waiters wait for the next `set`.
     pub fn clear(&self) {
         self.set.store(false, Ordering::SeqCst);
     }
@@ -64,7 +64,7 @@ impl Event {
     }
 
     /// Waits until the flag is set. A `set` that is cleared again at once still
-    /// wakes those who waited then.
+    /// wakes the waiters of that moment.
     ///
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn wait(&self) {

@@ -21,7 +21,7 @@
 //!
 //! Below these lies what the rest of the crate waits with: `park` puts a thread to sleep
 //! until a waker wakes it, `block_on` drives a future on the thread that waits for it,
-//! `strand` is the mark of what runs on a thread.
+//! `marker` is the mark of what runs on a thread.
 
 pub(crate) mod block_on;
 #[cfg(not(loom))]
@@ -29,6 +29,7 @@ pub mod channel;
 #[cfg(not(loom))]
 mod condvar;
 mod event;
+pub(crate) mod marker;
 /// What the models in `checks/` drive: a condition variable without its lock.
 #[cfg(loom)]
 #[doc(hidden)]
@@ -37,7 +38,6 @@ pub mod model;
 mod notices;
 pub(crate) mod park;
 mod raw_reentrant;
-pub(crate) mod strand;
 
 pub(crate) use block_on::block_on;
 

@@ -1,6 +1,6 @@
-//! What a condition variable is beside its lock: the list of those who wait.
+//! What a condition variable is beside its lock: the list of its waiters.
 //!
-//! 1. A waiter enters the list while it has the lock, and only then lets go of it. So whoever
+//! 1. A waiter enters the list while it has the lock, and only then lets go of it. So a thread that
 //!    changes the condition under the lock and then notifies finds it: no notification is lost.
 //! 2. Told, it takes the lock again. Until it has it, the notification is not used: a waiter that is
 //!    dropped in between passes it on ([`Unused`]), and one that is dropped while it is still in the
@@ -14,14 +14,14 @@
 
 use event_listener::{Event as Listeners, IntoNotification, Listener};
 
-/// Those who wait for a condition.
+/// The waiters of a condition.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     listeners: Listeners,
 }
 
 impl Notices {
-    /// Nobody waits.
+    /// There is no waiter.
     pub(super) fn new() -> Self {
         Self {
             listeners: Listeners::new(),

@@ -1,4 +1,4 @@
-//! A thread that waits: its parker, its waker, and who must know of it.
+//! A thread that waits: its parker, its waker, and what must know of it.
 //!
 //! **Job.** Every blocking wait of this crate ends here: [`wait`] parks the
 //! calling thread until a condition holds, woken through an ordinary `Waker`.
@@ -226,7 +226,7 @@ fn current_blocker() -> Option<Rc<dyn Blocker>> {
 }
 
 /// Makes `blocker` the one that is told of this thread's waits (a worker, at its
-/// start), or nobody (at its end).
+/// start), or none (at its end).
 #[allow(dead_code)] // the thread pool's
 pub(crate) fn set_blocker(blocker: Option<Rc<dyn Blocker>>) {
     let _ = BLOCKER.try_with(|slot| slot.replace(blocker));

@@ -6,9 +6,9 @@
 //! **The owner** is the task that has taken it, or the thread, where no task has. What a task is, executors know and this
 //! crate does not, but for its own; what they all have is the waker that a future is polled with, and each task has its own.
 //!
-//! 1. Guards stay on their thread, so an owner is on one thread, and in one task of ours or in none ([`strand`]).
+//! 1. Guards stay on their thread, so an owner is on one thread, and in one task of ours or in none ([`marker`]).
 //! 2. [`lock`](ReentrantMutex::lock) is polled with a waker, and that is the owner: two of them are the same if their data
-//!    is. The lock keeps a clone, so nobody else can have that address meanwhile. (The tables of two wakers are not
+//!    is. The lock keeps a clone, so no other waker can have that address meanwhile. (The tables of two wakers are not
 //!    compared: a waker and its clone may have two copies of one.) Only a thread that waits for a future is no task, and owns as by 3.
 //! 3. The blocking forms see no waker. Where they take the lock, it is the thread's, or that of our task there, and whatever
 //!    that has on the thread meanwhile may take it again. Where a waker has it, it must be known to be that of
@@ -17,7 +17,7 @@
 //! Rejected: the thread and our task alone, which lets in all tasks of another local executor at once.
 //!
 //! **Protocol.** Owner and depth are behind a small lock that is held for a few
-//! instructions. Who finds another owner listens, looks again, and sleeps;
+//! instructions. A caller that finds another owner listens, looks again, and sleeps;
 //! the guard that makes the depth zero lets go of the small lock and then notifies one.
 //!
 //! - **S3** The value is reached through a guard only; guards exist for one owner at
@@ -35,15 +35,15 @@ use std::task::{Poll, Waker};
 
 use event_listener::{Event as Listeners, EventListener, Listener};
 
-use super::{park, strand};
+use super::{marker, park};
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
 
-/// Whoever holds it.
+/// The task or thread that holds it.
 struct Owner {
     thread: ThreadId,
     /// The task of ours that runs there; 0: none.
-    strand: usize,
+    mark: usize,
     /// Of the task, if it was taken by [`ReentrantMutex::lock`].
     waker: Option<Waker>,
     depth: usize,
@@ -54,18 +54,18 @@ impl Owner {
         self.thread == thread::this()
     }
 
-    /// It is whoever asks: with this waker, or without one.
+    /// It is the caller: with this waker, or without one.
     fn asks(&self, waker: Option<&Waker>) -> bool {
-        let strand = strand::current();
+        let mark = marker::current();
         self.is_here()
-            && self.strand == strand.addr()
+            && self.mark == mark.addr()
             && match (&self.waker, waker) {
                 (None, _) => true,
                 (Some(own), Some(waker)) => own.data() == waker.data(),
                 (Some(own), None) => {
-                    let runs = match strand.is_null() {
-                        true => strand::current_loop(),
-                        false => strand,
+                    let runs = match mark.is_null() {
+                        true => marker::current_loop(),
+                        false => mark,
                     };
                     !runs.is_null() && own.data() == runs
                 }
@@ -75,7 +75,7 @@ impl Owner {
 
 /// A re-entrant lock for threads and tasks.
 ///
-/// It belongs to the task that has taken it, on any executor, or to the thread, where no task has. Whoever has it may take it
+/// It belongs to the task that has taken it, on any executor, or to the thread, where no task has. Its owner may take it
 /// again; it is free once all the guards are dropped.
 ///
 /// - [`lock`](Self::lock) knows a task by the waker that it is polled with. So futures that are polled
@@ -122,7 +122,7 @@ pub struct ReentrantMutexGuard<'a, T> {
 }
 
 impl<T> ReentrantMutex<T> {
-    /// A lock that nobody holds.
+    /// A lock that is free.
     pub fn new(value: T) -> Self {
         Self {
             held: Mutex::new(None),
@@ -131,14 +131,14 @@ impl<T> ReentrantMutex<T> {
         }
     }
 
-    /// Takes the lock if nobody else has it.
+    /// Takes the lock if it is free, or the caller's already.
     ///
-    /// In a task of another executor, what that task has by [`lock`](Self::lock) counts as somebody else's.
+    /// In a task of another executor, what that task has by [`lock`](Self::lock) counts as another owner's.
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         self.take(None)
     }
 
-    /// Takes the lock if it is free, or whoever asks has it.
+    /// Takes the lock if it is free, or the caller's already.
     fn take(&self, waker: Option<&Waker>) -> Option<ReentrantMutexGuard<'_, T>> {
         let waker = waker.filter(|waker| !park::waits_with(waker));
         let mut kept = None;
@@ -146,7 +146,7 @@ impl<T> ReentrantMutex<T> {
         if held.is_none()
             && let Some(waker) = waker
         {
-            // Anybody's code makes and drops the clone, so not under the small lock.
+            // Code of the user's makes and drops the clone, so not under the small lock.
             drop(held);
             kept = Some(waker.clone());
             held = self.held.lock();
@@ -157,7 +157,7 @@ impl<T> ReentrantMutex<T> {
             None => {
                 *held = Some(Owner {
                     thread: thread::this(),
-                    strand: strand::current().addr(),
+                    mark: marker::current().addr(),
                     waker: kept.take(),
                     depth: 1,
                 });
@@ -182,7 +182,7 @@ impl<T> ReentrantMutex<T> {
         self.take(waker).ok_or(listener)
     }
 
-    /// Takes the lock, waiting while somebody else has it.
+    /// Takes the lock, waiting while another owner has it.
     ///
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn lock(&self) -> ReentrantMutexGuard<'_, T> {
@@ -220,7 +220,7 @@ impl<T> ReentrantMutex<T> {
         }
     }
 
-    /// The value, which nobody else can reach.
+    /// The value, which no other thread can reach.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.value
     }
@@ -248,7 +248,7 @@ impl<T> Drop for ReentrantMutexGuard<'_, T> {
                 let owner = held.take();
                 drop(held);
                 self.lock.listeners.notify(1);
-                drop(owner); // its waker's destructor is anybody's code
+                drop(owner); // its waker's destructor is code of the user's
             }
         }
     }

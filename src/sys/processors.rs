@@ -3,7 +3,7 @@
 //! Two sources, and the smaller number counts. `num_cpus` knows affinity, the quota of this process's control group,
 //! and physical cores. `std` looks at the quotas of the groups above, too, and rounds half a processor down.
 //!
-//! Tests: below, `tests/thread/crew.rs` (affinity), `tests/process/pool.rs`.
+//! Tests: below, `tests/thread/resize.rs` (affinity), `tests/process/pool.rs`.
 
 /// As the scheduler counts them: two for a core with two hardware threads. At least 1.
 pub(crate) fn logical() -> usize {

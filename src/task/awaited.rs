@@ -1,10 +1,10 @@
 //! For which tasks the code of this thread waits: told to the loop that polls it.
 //!
-//! Whoever leaves a waker with a task says so here. A loop asks after each poll: for the
+//! Code that leaves a waker with a task says so here. A loop asks after each poll: for the
 //! last one, to be shown in its snapshot, and, if its clock must not run away from work that
 //! goes on elsewhere, for all of them.
 //!
-//! Cost: a store for each wait, where nobody asked for all of them.
+//! Cost: a store for each wait, where not all of them are asked for.
 //!
 //! Checked by `tests/event_loop/{snapshot,virtual_time}.rs`.
 

@@ -14,8 +14,8 @@
 //! (`waiters.rs`), so `cancel` finds the waker or the waiter sees the flag.
 //!
 //! **Deadlines.** The effective one is the nearest of a token and its ancestors,
-//! computed at birth. Nothing ticks: whoever asks after it has passed cancels the token then,
-//! and who awaits has an alarm.
+//! computed at birth. Nothing ticks: the first to ask after it has passed cancels the token,
+//! and a waiter has an alarm.
 //!
 //! **Cost.** `is_cancelled` is one relaxed load, and a clock read if there is a
 //! deadline. A token is one allocation; a child is entered and leaves in constant
@@ -123,7 +123,7 @@ impl CancelToken {
     }
 
     /// Sets the flag here and in all below. Idempotent; linear in the number of
-    /// descendants; wakes whoever awaits them once all flags are set, holding no lock.
+    /// descendants; wakes what awaits them once all flags are set, holding no lock.
     pub fn cancel(&self) {
         let mut nodes = vec![self.node.clone()];
         let mut flagged = 0;

@@ -1,7 +1,7 @@
-//! The promise side: a task that somebody completes from outside.
+//! The promise side: a task that is completed from outside.
 //!
 //! A [`Completer`] is the producer's half of a task that no executor runs: the
-//! reply of a worker process, a callback API of somebody else's. It is the same
+//! reply of a worker process, a callback API of another library. It is the same
 //! cell as every other task's, with `()` for work; where an executor's half
 //! would be lies a hook that hears of a cancellation ([`OnCancel`]). Code that awaits the cancellation awaits the task's token.
 //!
@@ -18,7 +18,7 @@ use super::raw::cell;
 use super::raw::{OnCancel, Promise, TaskRef};
 use super::unobserved::Hook;
 
-/// Nobody hears of the cancellation of a [`Completer::new`], but for those who await its token.
+/// The cancellation of a [`Completer::new`] is told to what awaits its token alone.
 impl OnCancel for () {
     fn on_cancel(&self, _: TaskId) {}
 }
@@ -66,7 +66,7 @@ where
 }
 
 impl<T> Completer<T> {
-    /// Ends the task in `result` and wakes whoever waits for it. If the task was
+    /// Ends the task in `result` and wakes its waiter. If the task was
     /// cancelled before, `result` is dropped.
     pub fn complete(mut self, result: Result<T, TaskError>) {
         if let Some(promise) = self.promise.take() {
@@ -74,7 +74,7 @@ impl<T> Completer<T> {
         }
     }
 
-    /// The task was cancelled: nobody wants the result any more.
+    /// The task was cancelled: the result is not wanted any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cell().is_cancelled()
@@ -112,7 +112,7 @@ impl<T> Completer<T> {
             .is_some_and(|side| side.token.get().is_some())
     }
 
-    /// Whom to tell of a failure that nobody takes. Before anybody can complete it.
+    /// What is told of a failure that is never taken. Before the promise can be completed.
     pub(crate) fn set_hook(&self, hook: &Hook) {
         self.cell().set_hook(hook.clone());
     }

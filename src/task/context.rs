@@ -21,7 +21,7 @@ pub(crate) use crate::sync::park::{
 };
 
 pub(crate) use super::id::watch_forks;
-pub(crate) use super::raw::{Lineage, inherit};
+pub(crate) use super::raw::{Inherited, inherit};
 
 struct Here {
     /// The address near which this thread's stack began, and how many bytes
@@ -107,23 +107,23 @@ pub(super) fn take_newest(address: usize) -> Option<Runnable> {
 }
 
 /// Set in the tag of a task that threads of no pool, or of another one, may claim.
-pub(crate) const GUESTS: u32 = 1 << 30;
+pub(crate) const OUTSIDERS: u32 = 1 << 30;
 
-/// Runs what a thread that is no worker of the pool with this tag has claimed, as a guest of that pool.
-pub(crate) type AsGuest = fn(u32, &mut dyn FnMut());
+/// Runs what a thread that is no worker of the pool with this tag has claimed, inside of that pool.
+pub(crate) type RunInside = fn(u32, &mut dyn FnMut());
 
-static AS_GUEST: OnceLock<AsGuest> = OnceLock::new();
+static RUN_INSIDE: OnceLock<RunInside> = OnceLock::new();
 
-/// How to be a guest.
-pub(crate) fn set_guest(how: AsGuest) {
-    let _ = AS_GUEST.set(how);
+/// How to enter a pool.
+pub(crate) fn set_run_inside(how: RunInside) {
+    let _ = RUN_INSIDE.set(how);
 }
 
 /// Calls `run`, inside of the pool with this tag.
 #[cold]
-pub(super) fn as_guest(tag: u32, run: &mut dyn FnMut()) {
-    match AS_GUEST.get() {
-        Some(how) => how(tag & !GUESTS, run),
+pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
+    match RUN_INSIDE.get() {
+        Some(how) => how(tag & !OUTSIDERS, run),
         None => run(),
     }
 }

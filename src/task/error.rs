@@ -37,7 +37,7 @@ pub enum TaskError {
     /// The time given for it was up. What was waited for may still be running.
     #[error("the time is up")]
     TimedOut,
-    /// Nobody is left to produce the result: the executor was shut down, the
+    /// Nothing is left to produce the result: the executor was shut down, the
     /// promise was dropped, or the result had been taken before.
     #[error(
         "closed: the executor or promise behind this task is gone, or its result was taken before"
@@ -90,7 +90,7 @@ impl From<TaskError> for io::Error {
             TaskError::Closed => io::ErrorKind::BrokenPipe,
             TaskError::WouldBlock => io::ErrorKind::WouldBlock,
             TaskError::Codec(_) => io::ErrorKind::InvalidData,
-            // Not `Interrupted`: whoever reads or writes in a loop would try again, for ever.
+            // Not `Interrupted`: a caller that reads or writes in a loop would try again, for ever.
             TaskError::Cancelled | TaskError::Panicked(_) | TaskError::WorkerDied(_) => {
                 io::ErrorKind::Other
             }

@@ -256,7 +256,7 @@ impl<T> TaskGroup<T> {
         GroupNext { group: self }
     }
 
-    /// Runs a member here that nobody has begun, if this thread may. True: it did.
+    /// Runs a member here that no thread has begun, if this thread may. True: it did.
     pub(crate) fn run_one(&self) -> bool {
         let members: Vec<TaskRef> = {
             let members = self.shared.lock();

@@ -1,11 +1,11 @@
 //! The consumer's side of a task: [`Task`].
 //!
-//! Everything here is safe code over `raw::Handle`, which enforces who may
+//! Everything here is safe code over `raw::Handle`, which enforces which thread may
 //! touch what. A blocking wait goes through these steps, first match wins:
 //!
 //! 1. the task has ended: take the output, on any thread;
 //! 2. this thread must not block (an event loop's): `WouldBlock`;
-//! 3. the task is the one that waits: `WouldBlock`, since nobody could ever end it;
+//! 3. the task is the one that waits: `WouldBlock`, since no other thread could ever end it;
 //! 4. the task is a queued closure or future that may be claimed, and at least half of this
 //!    thread's stack is free: run it, or poll it, here (so a pool of one thread can wait
 //!    for its own tasks, and no unrelated work ever runs under the waiter's locks);
@@ -40,7 +40,7 @@ const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 /// dropped, so whatever they captured is free again. A future that panicked is dropped once the panic has been caught: its
 /// destructors do not find themselves unwinding (`std::thread::panicking()` is false; a `std` lock that it had kept is not
 /// poisoned), as they do on tokio, and one that panics in its turn is shown by the panic hook and goes no further. So does a
-/// destructor of a result that nobody took and that is dropped with its `Task`.
+/// destructor of a result that was never taken and that is dropped with its `Task`.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -196,7 +196,7 @@ impl<T> Task<T> {
         self.handle.spawned_at()
     }
 
-    /// Gives it a name, which is part of what is told of its failure if nobody takes it
+    /// Gives it a name, which is part of what is told of its failure if it is never taken
     /// (see [`on_unobserved`](crate::on_unobserved)) and of its `Debug` form. The first name stays.
     ///
     /// ```

@@ -5,7 +5,7 @@
 //! not ordered between threads.
 //!
 //! A task that was made before this process was forked has an id below a border, which is drawn
-//! in the child when the fork comes. If a pool was to run it, nobody will: its threads are the parent's.
+//! in the child when the fork comes. If a pool was to run it, no thread will: its threads are the parent's.
 //!
 //! Tests: `tests/task/handle.rs`, `tests/forks/thread.rs`.
 
@@ -97,7 +97,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// Tasks with smaller ids are a parent process's: a number that changes while there is one thread.
 static BORDER: AtomicU64 = AtomicU64::new(0);
 
-/// `count` ids that nobody else gets, from one counter for the process.
+/// `count` ids that no other caller gets, from one counter for the process.
 #[cold]
 fn take_block(count: u64) -> u64 {
     NEXT.fetch_add(count, Ordering::Relaxed)
@@ -105,7 +105,7 @@ fn take_block(count: u64) -> u64 {
 
 /// From now on a forked child tells its parent's tasks from its own.
 pub(crate) fn watch_forks() {
-    // Who comes second may go on before the first is through: no protocol.
+    // The second caller may go on before the first is through: no protocol.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
         fork::in_child(draw_border);

@@ -8,7 +8,7 @@
 //!
 //!      Task<T>  await · join · cancel   │    Runnable   a closure or a future in an
 //!        │                              │               executor's queue
-//!        ├─ join_all, race, wait, …     │    Completer  a promise that somebody keeps:
+//!        ├─ join_all, race, wait, …     │    Completer  a promise to be kept:
 //!        └─ timeout                     │               a reply, a callback
 //!                                       │
 //!                     one cell: state, consumer slot, work or output

@@ -6,13 +6,13 @@
 //!
 //! **Protocol.** 1. [`run`] counts how many calls this thread is inside of. 2. A few are nested
 //! as they come. 3. Deeper ones are put in a queue of this thread, which the innermost of the
-//! nested ones empties before it returns. So whoever began the first call finds all of them
+//! nested ones empties before it returns. So the caller of the first finds all of them
 //! made, and an outer one that takes for ever (it runs a loop, say) holds up none.
 //!
 //! Rejected: always the queue. What a callback causes would then happen after it has
 //! returned, where its author expects it to have happened.
 //!
-//! Tests: `tests/task/stem.rs` (chains of a hundred thousand).
+//! Tests: `tests/task/reentrancy.rs` (chains of a hundred thousand).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

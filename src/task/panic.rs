@@ -12,7 +12,7 @@
 //! a task caught itself is not taken for the place of a later task's silent panic.
 //!
 //! The payload of a local panic is kept, behind a lock because payloads are not
-//! `Sync`; whoever resumes first gets it, later resumers get the message.
+//! `Sync`; the first to resume gets it, later resumers get the message.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

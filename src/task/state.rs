@@ -25,25 +25,12 @@
 //! 6. Cancelling a queued closure or a pending promise claims it and finishes
 //!    it on the spot; a future is marked, and finished by its executor.
 //!
-//! # Flags
-//!
-//! | flag | meaning |
-//! |---|---|
-//! | `SCHEDULED` | a queue entry exists, or the runner will make one when it suspends |
-//! | `RUNNING` | one thread has the work to itself: it polls, calls or drops it, and writes the output |
-//! | `DONE` | the output was written; the work has been dropped; final |
-//! | `CANCELLED` | somebody asked for the end: a future is dropped at its next start or suspension |
-//! | `HANDLE` | the `Task<T>` exists: it owns the output once `DONE` is set |
-//! | `WAITING` | the consumer slot is filled and lent to whoever finishes the task |
-//! | `TAKEN` | the output was moved out or dropped by the handle |
-//! | `CLAIMABLE` | a waiter may run the queued closure, or poll the queued future, itself; set at birth |
-//!
 //! # Invariants
 //!
 //! - **T1** At most one thread is between a transition that sets `RUNNING` and
 //!   the one that clears it. Only that thread touches the work, and only it
 //!   writes the output.
-//! - **T2** The transition that sets `DONE` releases the output; whoever saw
+//! - **T2** The transition that sets `DONE` releases the output; a thread that saw
 //!   `DONE` with acquire may read it. `DONE` is never cleared. If `HANDLE` was
 //!   set at that moment the handle owns the output, else the finisher does.
 //! - **T3** The consumer slot belongs to the handle while `WAITING` is clear.
@@ -51,21 +38,17 @@
 //!   clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot
 //!   is the finisher's for good.
 //! - **T4** The count in the upper bits is the number of owners: the handle,
-//!   each waker, each queue entry or runner, each promise, each `TaskRef`. Who
-//!   drops the last one destroys the cell.
+//!   each waker, each queue entry or runner, each promise, each `TaskRef`. The thread
+//!   that drops the last one destroys the cell.
 //! - **T5** A wake-up on a task that is scheduled or running still performs a
 //!   read-modify-write: it publishes what the waking thread wrote before to the
 //!   thread that will poll next. Without it a wake-up could be lost.
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
 //!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Queued`, which is not copied, and
 //!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
-//! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed. From
+//! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed: from
 //!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`]
-//!   and [`State::claim`] add none: each undoes its step, or does not take it. So the count comes down
-//!   below 2^23 again only where every owner was counted, since the steps that threads are in the middle of, and those of
-//!   the entries of wake-ups, which are counted always (few at a time, each taken off by the next sleep), are far
-//!   fewer than the 2^22 between; and for the same reason it never overflows. Such a task
-//!   keeps its memory for ever; its work and its output end as any other's.
+//!   and [`State::claim`] add none. `docs/MODELS.md` has the proof.
 //!
 //! Orderings: every transition is `AcqRel` on success unless its doc says why
 //! less is enough. Checked by the models in `checks/tests/models.rs`, which also
@@ -73,13 +56,21 @@
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 
+/// A queue entry exists, or the runner will make one when it suspends.
 const SCHEDULED: u32 = 1 << 0;
+/// One thread has the work to itself: it polls, calls or drops it, and writes the output.
 const RUNNING: u32 = 1 << 1;
+/// The output was written; the work has been dropped; final.
 const DONE: u32 = 1 << 2;
+/// The end was asked for: a future is dropped at its next start or suspension.
 const CANCELLED: u32 = 1 << 3;
+/// The `Task<T>` exists: it owns the output once `DONE` is set.
 const HANDLE: u32 = 1 << 4;
+/// The consumer slot is filled and lent to the thread that finishes the task.
 const WAITING: u32 = 1 << 5;
+/// The output was moved out or dropped by the handle.
 const TAKEN: u32 = 1 << 6;
+/// A waiter may run the queued closure, or poll the queued future, itself; set at birth.
 const CLAIMABLE: u32 = 1 << 7;
 /// One reference; the 24 bits from here up count them.
 const REF: u32 = 1 << 8;
@@ -100,7 +91,7 @@ pub(super) enum Start {
     Run,
     /// Drop the work; the task was cancelled while it waited.
     Cancelled,
-    /// Somebody else has run or dropped the work; drop the reference.
+    /// Another thread has run or dropped the work; drop the reference.
     Stale,
 }
 
@@ -114,7 +105,7 @@ pub(super) enum Suspend {
     Again,
     /// Cancelled meanwhile: still running; drop the work and finish.
     Cancelled,
-    /// That was the last reference: nobody can ever wake it. Destroy the cell.
+    /// That was the last reference: nothing can ever wake it. Destroy the cell.
     Gone,
 }
 
@@ -127,7 +118,7 @@ pub(super) enum Finish {
     /// A consumer waits: take it out of the slot and wake it. The caller keeps
     /// its reference for that.
     Consumer,
-    /// Nobody will take the output: drop it. The caller keeps its reference.
+    /// No handle will take the output: drop it. The caller keeps its reference.
     Orphan,
     /// Cancelled meanwhile and the caller honours that: replace the output, and
     /// finish again. Still running.
@@ -141,7 +132,7 @@ pub(super) enum Finish {
 pub(super) enum Cancel {
     /// Too late, or only its token can stop it.
     No,
-    /// It will end in `Cancelled`; somebody else sees to it.
+    /// It will end in `Cancelled`; another thread sees to it.
     Marked,
     /// As `Marked`; a reference was added for a queue entry: schedule it.
     Schedule,
@@ -241,7 +232,7 @@ impl State {
             return false;
         }
         if s & SCHEDULED != 0 {
-            // This poll is what those who woke it want (T5).
+            // This poll is what its wakers want (T5).
             self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
         }
         true
@@ -404,7 +395,7 @@ impl State {
         })
     }
 
-    /// Somebody asked for the end of this task (also after it has ended).
+    /// The end of this task was asked for (also after it has ended).
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
     }
@@ -417,7 +408,7 @@ impl State {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
-    /// A pool was to run it, or whoever waits for it.
+    /// A pool, or a waiter, was to run it.
     pub(super) fn is_claimable(&self) -> bool {
         self.0.load(Ordering::Relaxed) & CLAIMABLE != 0
     }
@@ -498,7 +489,7 @@ impl State {
 
     /// The handle has moved the output out.
     ///
-    /// A plain store is enough if nobody else holds a reference: then nobody can
+    /// A plain store is enough if there is no other reference: then no thread can
     /// change the word meanwhile, or learn of it afterwards.
     #[inline]
     pub(super) fn set_taken(&self) {
@@ -536,7 +527,7 @@ impl State {
 
     /// One owner less; true: that was the last, destroy the cell.
     ///
-    /// The last owner needs no read-modify-write: nobody can add a reference
+    /// The last owner needs no read-modify-write: no thread can add a reference
     /// without having one.
     #[inline]
     #[must_use]
@@ -666,7 +657,7 @@ mod tests {
         assert!(state.too_many() >= -2 && state.is_done());
     }
 
-    /// A future that yields again and again, and one that is claimed by whoever waits for it.
+    /// A future that yields again and again, and one that is claimed by its waiter.
     #[test]
     fn with_too_many_owners_the_count_does_not_grow_for_ever() {
         let state = State::with_too_many(0);

@@ -1,17 +1,17 @@
 //! Tasks as spans of `tracing`: with the feature of that name.
 //!
-//! 1. Where a closure or a future is put into its cell, it is wrapped. If somebody
+//! 1. Where a closure or a future is put into its cell, it is wrapped. If a subscriber
 //!    listens to such spans at that moment, the wrapper has one, made there, on the spawning
-//!    thread; if nobody does, an empty place.
+//!    thread; if none does, an empty place.
 //! 2. Each run enters the span, and so does dropping the work. At the first run the name is
 //!    added, which a task gets after it was spawned.
 //! 3. A panic is told of inside the span, then it goes on: what becomes of the task is the
 //!    cell's affair. What is dropped before it has ended was cancelled, and that is told, too.
 //!
 //! The span has no parent: one that lives as long as its child would never end in a program
-//! whose tasks spawn their successors. Who has spawned whom is in its fields, and as `follows_from`.
+//! whose tasks spawn their successors. Which task spawned it is in its fields, and as `follows_from`.
 //!
-//! The span lies behind a pointer, so that tasks which nobody listens to grow by that much only.
+//! The span lies behind a pointer, so that tasks without a listener grow by that much only.
 //! Without the feature there is `untraced.rs` in its place.
 //!
 //! Rejected: the event in the panic hook. It would come a little earlier, and a listener that panics
@@ -34,7 +34,7 @@ use crate::helper::contain;
 
 const TARGET: &str = "trefoil::task";
 
-/// The span of one task, unless nobody listens.
+/// The span of one task, if a subscriber listens.
 struct Trace(Option<Box<Life>>);
 
 struct Life {

@@ -1,10 +1,10 @@
-//! Failures that nobody took.
+//! Failures that were never taken.
 //!
 //! A task that fails after its handle was dropped, or whose handle is dropped with
 //! the error still in it, would fail in silence. Instead its error goes to a hook,
 //! once: the hook of its executor if that has one, else the process's, which
-//! unless changed prints one line on standard error. A cancelled task is none of this: somebody
-//! wanted it.
+//! unless changed prints one line on standard error. A cancelled task is none of this: its end
+//! was asked for.
 
 use std::fmt;
 use std::panic::Location;
@@ -18,7 +18,7 @@ use crate::helper::contain;
 /// A hook, shared by all tasks of an executor.
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
 
-/// A failure that nobody took: what the hook gets.
+/// A failure that was never taken: what the hook gets.
 pub struct TaskReport {
     pub(super) id: TaskId,
     pub(super) name: Option<Box<str>>,
@@ -75,7 +75,7 @@ impl fmt::Display for TaskReport {
 
 static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 
-/// Sets what happens to failures that nobody took, in the whole process, except for
+/// Sets what happens to failures that were never taken, in the whole process, except for
 /// executors with a hook of their own. The default prints one line on standard error.
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no

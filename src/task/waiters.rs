@@ -2,7 +2,7 @@
 //!
 //! A waiter first leaves its waker, and then looks whether the event has happened. The event happens first, and then its waiters
 //! are woken. Both pass through one lock, so one of the two sees the other. No waker is cloned, woken or dropped under the lock,
-//! since that is code of anybody's.
+//! since that is code of the user's.
 //!
 //! Tests: those of `CancelToken` and `SharedTask`, in `checks/tests/models.rs` and `tests/task/`.
 

@@ -9,7 +9,7 @@
 
 use super::items::sealed::{Callback, Producer, Source};
 
-/// Items, and who wants to know how many.
+/// Items, and the function that is told how many there are.
 pub(crate) struct Announced<I, G>(pub(crate) I, pub(crate) G);
 
 impl<I: Source, G: FnOnce(usize)> Source for Announced<I, G> {

@@ -8,26 +8,26 @@
 //! for each other, and a task that broadcasts may be one that another worker waits for: if shares
 //! were for those threads alone, these would be deadlocks that the sequential program does not have.
 //! So the share of a place whose thread is *away*, that is parked in a wait of this
-//! crate, or ended, or refused by the system, may be taken by whoever comes: its stand-in
+//! crate, or ended, or refused by the system, may be taken by any worker: its stand-in
 //! acts for the place. A thread that is merely busy is waited for.
 //!
 //! **Protocol.** 1. The caller puts each share into its post, and counts it in the
 //! registry. 2. It summons each place's thread: one that is asleep is woken (`sleep`). 3. A fence, and then a look
 //! whether any post is open to all; if so, it recruits as for a push. 4. A thread that goes away says so in its post, a
 //! fence, *then* looks whether there is something, and recruits. So, by 3 and 4, what is in the post of one
-//! who is away has somebody coming for it. 5. A thread that comes back says that first. It looks into its
+//! a thread that is away has a worker coming for it. 5. A thread that comes back says that first. It looks into its
 //! own post before every turn, and again when it has lain down.
 //! 6. A caller that is a worker runs its own share itself, and its wait
 //! keeps the width like any other.
 //!
-//! A share that nobody may take any more, because the pool has ended, is run by the caller:
+//! A share that no worker may take any more, because the pool has ended, is run by the caller:
 //! after shutdown the caller is every worker there is.
 //!
 //! Rejected: a share for each *thread*, waited for until it comes (deadlocks, as above); shares
-//! run inside of waits (a stranger, under the waiter's locks); taking over from who is busy, too, after a
+//! run inside of waits (a stranger, under the waiter's locks); taking over from a busy thread, too, after a
 //! moment (a cache would be left unfilled because its owner had a long task).
 //!
-//! Tests: `tests/thread/crew.rs`; 3 and 4 in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs`; 3 and 4 in `checks/tests/pool.rs`.
 
 use super::latch::Latch;
 use super::raw::current;
@@ -75,7 +75,7 @@ where
     if let Some(slots) = slots {
         ask_all(registry, &slots, &call);
     }
-    // What nobody could take.
+    // What no worker could take.
     for (index, result) in call.results.iter().enumerate() {
         if result.lock().is_none() {
             registry.present().seated(|_| call.take(index));

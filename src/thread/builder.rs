@@ -94,7 +94,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// What happens to the failure of a task of this pool that nobody takes, instead of
+    /// What happens to the failure of a task of this pool that is never taken, instead of
     /// the process's hook (see [`on_unobserved`](crate::on_unobserved)). Each task then
     /// costs one more allocation.
     ///

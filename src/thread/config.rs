@@ -1,7 +1,7 @@
 //! What a builder has decided, and what is decided where it has not.
 //!
 //! A variable of the environment that is no number from 1 to 4,096 is ignored: a typing error in
-//! somebody's environment must neither stop the program nor start a million threads.
+//! the environment must neither stop the program nor start a million threads.
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 

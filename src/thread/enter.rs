@@ -1,21 +1,21 @@
 //! The ways into a pool: a place in it for the calling thread.
 //!
-//! **Job.** A worker of the pool is in it already. A thread from outside that calls `join`, `map` or `scope` works along as a
-//! *guest*: it gets a [`Worker`] with a seat, that is, with deques that others can steal from, for as long as it takes
-//! part. Seats go back to the pool, for the next guest.
+//! **Job.** A worker of the pool is in it already. A thread from outside that calls `join`, `map` or `scope` takes part as an
+//! *outside thread*: it gets a [`Worker`] with a seat, that is, with deques that others can steal from, for as long as it takes
+//! part. Seats go back to the pool, for the next one.
 //!
-//! **A task is inside of its pool, whoever runs it.** A thread that waits for a spawned closure may claim and run it, though it is no
-//! worker of the pool, or is a guest of another pool just then; yet in the closure `trefoil::join` and
-//! its siblings shall use the pool that it was spawned on, and not the global one. So it becomes a guest for as long as that runs.
+//! **A task is inside of its pool, whichever thread runs it.** A thread that waits for a spawned closure may claim and run it, though it is no
+//! worker of the pool, or is inside of another pool just then; yet in the closure `trefoil::join` and
+//! its siblings shall use the pool that it was spawned on, and not the global one. So it enters that pool for as long as the closure runs.
 //! The task has its pool's tag; where that is not the tag of the thread's home, or the thread is inside of
-//! another pool than its home, the stem hands what it has claimed to [`as_guest`]. A pool that is not found by its tag
+//! another pool than its home, the stem hands what it has claimed to [`run_inside`]. A pool that is not found by its tag
 //! has ended, or is a parent process's: the closure is called as it is.
 //!
 //! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share); a seat that each thread keeps
 //! (a tenth of the instructions of a region, for a thread-local that refers to a pool).
 //!
-//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/siege.rs`,
-//! `tests/thread/within.rs`.
+//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/overload.rs`,
+//! `tests/thread/current_pool.rs`.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ use super::registry::Registry;
 use super::worker::Worker;
 use crate::record::{self, Part};
 
-/// A guest's place, given back when the guest leaves, also by unwinding.
+/// An outside thread's place, given back when it leaves, also by unwinding.
 struct Lease(Option<Worker>);
 
 impl Lease {
     fn new(registry: &Arc<Registry>) -> Self {
-        let seat = registry.take_guest_seat();
+        let seat = registry.take_outside_seat();
         Self(Some(Worker::new(Arc::clone(registry), seat)))
     }
 
@@ -47,16 +47,16 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(worker) = self.0.take() {
             let (registry, seat) = worker.into_parts();
-            registry.put_guest_seat(seat);
+            registry.put_outside_seat(seat);
         }
     }
 }
 
-/// Calls `run` inside of the pool with this tag. See [`context::set_guest`](crate::task::context::set_guest).
-pub(super) fn as_guest(tag: u32, run: &mut dyn FnMut()) {
+/// Calls `run` inside of the pool with this tag. See [`context::set_run_inside`](crate::task::context::set_run_inside).
+pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match Registry::by_tag(tag) {
         Some(registry) => {
-            let _helping = registry.wake_policy.guest();
+            let _helping = registry.wake_policy.outsider();
             registry.seated(|_| run());
         }
         None => run(),
@@ -88,14 +88,14 @@ impl Registry {
     }
 
     /// Runs `f` with this thread's place in the pool: its own if it is a worker
-    /// or already a guest, else one lent for as long as `f` runs.
+    /// or already inside, else one lent for as long as `f` runs.
     #[inline]
     pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
         self.seated_or(f, |f| Lease::new(self).with(f))
     }
 
     #[inline]
-    fn seated_or<F, R>(self: &Arc<Self>, f: F, as_guest: impl FnOnce(F) -> R) -> R
+    fn seated_or<F, R>(self: &Arc<Self>, f: F, as_outsider: impl FnOnce(F) -> R) -> R
     where
         F: FnOnce(&Worker) -> R,
     {
@@ -103,7 +103,7 @@ impl Registry {
             Some(worker) if self.is(worker.registry()) => f(worker),
             _ => current::with_home(|home| match home {
                 Some(home) if self.is(home.registry()) => current::inside(home, || f(home)),
-                _ => as_guest(f),
+                _ => as_outsider(f),
             }),
         })
     }
@@ -155,7 +155,7 @@ impl Registry {
             return self.on_worker(f);
         }
         self.seated_or(f, |f| {
-            let _helping = self.wake_policy.guest();
+            let _helping = self.wake_policy.outsider();
             let _noted = record::part(Part::Region);
             Lease::new(self).with(f)
         })

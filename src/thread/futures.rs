@@ -23,10 +23,10 @@ pub(super) struct Futures {
     late: Mutex<Late>,
 }
 
-/// Woken when nobody was there to run them.
+/// Woken when no thread was there to run them.
 struct Late {
     entries: Vec<Runnable>,
-    /// Nobody looks here any more; what comes now ends in this.
+    /// No thread looks here any more; what comes now ends in this.
     over: Option<TaskError>,
 }
 

@@ -1,4 +1,4 @@
-//! The pool of those who do not name one.
+//! The pool of callers that do not name one.
 //!
 //! **Job.** `trefoil::join`, `scope` and `spawn_blocking` work on the pool that this
 //! thread is inside of, or else on the global pool, which is made when it is
@@ -7,7 +7,7 @@
 //! A forked child, which has none of its parent's threads, gets a global pool of its own when it
 //! first needs one.
 //!
-//! If the system refuses the threads of the global pool, there is nobody to
+//! If the system refuses the threads of the global pool, there is no caller to
 //! return the error to: it is made with one thread, and if not even that is
 //! possible, the call panics with a sentence. `build_global` returns the error.
 //!
@@ -39,7 +39,7 @@ fn get() -> &'static ThreadPool {
 }
 
 impl ThreadPool {
-    /// The pool of those who do not make their own, made at the first call.
+    /// The pool for code that does not make its own, made at the first call.
     ///
     /// # Panics
     /// If the system refuses even one thread for it.

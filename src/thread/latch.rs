@@ -14,11 +14,11 @@
 //! the park is kept, and one that is late is only a spurious wake-up: every
 //! waiter looks again before it parks again.
 //!
-//! - **P4** DONE is final, and what the setter did before is visible to whoever
-//!   sees it.
+//! - **P4** DONE is final, and what the setter did before is visible to a thread
+//!   that sees it.
 //! - **P5** The setter does not touch the latch after its swap: the waiter may
 //!   have returned, and the latch may be gone with its stack frame. So it must
-//!   know whom to wake before.
+//!   know which thread to wake before.
 //!
 //! Rejected: a condition variable in each job (a join would construct and lock
 //! it, stolen or not).

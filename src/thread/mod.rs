@@ -14,7 +14,7 @@
 //! may block), and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P35.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
-//! no wake-ups. A panic of user code resumes where somebody waits for it, after all that
+//! no wake-ups. A panic of user code resumes where it is awaited, after all that
 //! borrows has ended, and harms no worker. Results and failures are those of the
 //! sequential program, in its order.
 //!

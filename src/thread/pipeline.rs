@@ -4,7 +4,7 @@
 //! There is a picture in `docs/ARCHITECTURE.md`, and the reasons in `docs/DESIGN.md`.
 //!
 //! **Protocol.** One lock; no code of the user's runs under it.
-//! 1. Nothing happens before the first `next`. Then, whenever there is room and nobody feeds, the
+//! 1. Nothing happens before the first `next`. Then, whenever there is room and no feeder, the
 //!    consumer starts a *feeder*: a helper thread, outside the pool, that pulls items while there is room,
 //!    waits some time for more room, and leaves. While it waits, the iterator is in its place in the
 //!    state, where a consumer that goes away finds and drops it.
@@ -16,7 +16,7 @@
 //!    begun: what the sequential program would do there. That the system gives no thread another thread may
 //!    learn later than the consumer has begun to wait, so the consumer looks again, each time after twice as long.
 //! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does: it
-//!    runs the item itself if nobody has begun it and the pool's rules allow that. In any order, it
+//!    runs the item itself if no thread has begun it and the pool's rules allow that. In any order, it
 //!    waits for the group's next task. Only if there is no task it leaves a waker for the feeder.
 //! 4. The consumer goes away: it cancels the tasks, and drops the iterator if that is in its place;
 //!    if not, the feeder does so when the iterator returns. Nothing is waited for.
@@ -49,7 +49,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How long a consumer waits at most between two looks whether the system gives threads.
 const RARELY: Duration = Duration::from_secs(3600);
 
-/// How an item ends. Its panic is a value, so that one which nobody takes is not reported.
+/// How an item ends. Its panic is a value, so that one which is not taken is not reported.
 type Outcome<R> = Result<R, Panic>;
 
 /// The iterator and the function: makes a task of the next item.
@@ -81,7 +81,7 @@ struct Pipeline<R> {
 struct State<R> {
     /// `None`: the feeder is inside of it, or it has been dropped.
     source: Option<Source<R>>,
-    /// The source has ended, or nobody wants more of it.
+    /// The source has ended, or no more of it is wanted.
     over: bool,
     /// The iterator's own panic: what comes last.
     ending: Option<Panic>,
@@ -116,7 +116,7 @@ impl<R> State<R> {
         Some(source)
     }
 
-    /// How much room is worth waking somebody for it.
+    /// How much room is worth waking the feeder for it.
     fn enough(&self) -> u64 {
         (self.buffer / 2).max(1)
     }
@@ -183,7 +183,7 @@ impl<R: Send + 'static> Pipeline<R> {
         self.registry.lacks_threads() || self.state.lock().pooled
     }
 
-    /// The consumer has nothing to wait for. It pulls one item itself if nobody else is there to do it; true: it did.
+    /// The consumer has nothing to wait for. It pulls one item itself if no thread is there to do it; true: it did.
     fn feed_one(&self) -> bool {
         if !self.lacks_threads() {
             return false;
@@ -229,7 +229,7 @@ impl<R: Send + 'static> Pipeline<R> {
             return After::End;
         }
         match &state.group {
-            // It has not begun, so nobody is woken under the lock.
+            // It has not begun, so no waker is called under the lock.
             Some(group) => _ = group.add(task),
             None => state.tasks.push_back(task),
         }
@@ -350,7 +350,7 @@ impl<R: Send + 'static> Consumer<R> {
         if self.front.is_some() {
             return Poll::Ready(true);
         }
-        // To clone it is a call into somebody's vtable: not under the lock.
+        // To clone it runs code of the user's: not under the lock.
         let waker = waker.cloned();
         let mut state = self.pipeline.state.lock();
         if !state.feeding {
@@ -399,7 +399,7 @@ impl<R: Send + 'static> Consumer<R> {
         })
     }
 
-    /// In any order: runs an item that nobody has begun if the pool lacks a thread for it; true: it did.
+    /// In any order: runs an item that no thread has begun if the pool lacks a thread for it; true: it did.
     fn run_one(&self) -> bool {
         self.pipeline.lacks_threads() && self.group.as_ref().is_some_and(TaskGroup::run_one)
     }
@@ -492,7 +492,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
 impl<R> Drop for Consumer<R> {
     fn drop(&mut self) {
         if self.pipeline.registry.is_foreign() {
-            // A forked child: the locks may be held for ever, and nobody is there to be told.
+            // A forked child: the locks may be held for ever, and no thread is there to be told.
             return std::mem::forget((self.front.take(), self.group.take()));
         }
         let mut state = self.pipeline.state.lock();

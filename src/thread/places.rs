@@ -6,7 +6,7 @@
 //! - **P14** A handle is in `handles` from the start of its thread until one caller
 //!   has taken it out to join it.
 //!
-//! Tests: `tests/thread/crew.rs`, `tests/thread/pool.rs` (census of threads).
+//! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
 
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -65,7 +65,7 @@ pub(super) fn welcome(slot: &Slot) {
 
 impl Threads {
     /// Joins threads that have ended already, but for the destructors of thread-locals: those are the user's, and may
-    /// wait for locks that somebody has who spawns, or waits. So only a thread does this that ends itself.
+    /// wait for locks of a thread that spawns, or waits. So only a thread that is ending itself does this.
     pub(super) fn join_ended(&self) {
         let mut handles = self.handles.lock();
         while let Some(at) = handles.running.iter().position(JoinHandle::is_finished) {
@@ -73,7 +73,7 @@ impl Threads {
         }
     }
 
-    /// Joins what no other thread joins, and waits for those who do. `inside`: one of those that are themselves inside `shutdown`,
+    /// Joins what no other thread joins, and waits for the threads that do. `inside`: one of those that are themselves inside `shutdown`,
     /// which are not waited for.
     pub(super) fn join_threads(&self, inside: bool) {
         let mut handles = self.handles.lock();

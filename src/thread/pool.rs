@@ -65,7 +65,7 @@ impl ThreadPool {
         current::watch();
         context::watch_forks();
         queue::warm_up();
-        context::set_guest(enter::as_guest);
+        context::set_run_inside(enter::run_inside);
         let pool = Self {
             registry: Registry::new(config, threads::start_spare),
         };
@@ -148,7 +148,7 @@ impl ThreadPool {
     /// may borrow.
     ///
     /// `b` is offered to the other workers while this thread runs `a`; nothing is
-    /// allocated. If nobody takes it, that costs some nanoseconds. After
+    /// allocated. If no worker takes it, that costs some nanoseconds. After
     /// [`shutdown`](Self::shutdown) both run in the caller.
     ///
     /// # Panics
@@ -184,7 +184,7 @@ impl ThreadPool {
     ///
     /// # Panics
     /// A panic of `f` is resumed after all tasks have ended; if there is none,
-    /// the first panic of a task that nobody has asked for by
+    /// the first panic of a task that was not asked for by
     /// [`join`](super::ScopedTask::join).
     ///
     /// ```
@@ -207,7 +207,7 @@ impl ThreadPool {
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
     ///
     /// A thread that waits for the task may run it itself, also one from outside (see
-    /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Whoever runs it, inside of `f` `trefoil::join` and its
+    /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Whichever thread runs it, inside of `f` `trefoil::join` and its
     /// siblings use this pool.
     ///
     /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
@@ -365,7 +365,7 @@ impl ThreadPool {
     /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead of
     /// it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a thread of its own
     /// outside the pool, so that it may block, for ever even, and hold up neither results that are there nor the
-    /// pool. Who waits in `next` may run the item that it waits for itself, as with `map`.
+    /// pool. A thread that waits in `next` may run the item that it waits for itself, as with `map`.
     ///
     /// On an event-loop thread `next` blocks the loop; [`stream`](Imap::stream) does not.
     /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one; those that the pool
@@ -374,7 +374,7 @@ impl ThreadPool {
     /// Cost: some hundred nanoseconds for each item, and the thread.
     ///
     /// # Panics
-    /// `next` resumes the panic of an item where its result is due. Who catches it can go on: only
+    /// `next` resumes the panic of an item where its result is due. A caller that catches it can go on: only
     /// that result is missing. A panic of the input is resumed after the results of the items before it, and is
     /// the end.
     ///
@@ -418,7 +418,7 @@ impl ThreadPool {
     /// [`shutdown`](Self::shutdown) it runs in the caller.
     ///
     /// A thread outside the pool should hold no lock here that the pool's tasks want: as
-    /// long as all workers wait for that lock, nobody is free for `f`, and a pool that is stuck cannot
+    /// long as all workers wait for that lock, no worker is free for `f`, and a pool that is stuck cannot
     /// be told from one that is busy.
     ///
     /// # Panics
@@ -472,7 +472,7 @@ impl ThreadPool {
     /// meantime are run, too, so one that spawns its successor for ever keeps the pool for ever; a future
     /// that waits then ends in [`TaskError::Closed`](crate::TaskError::Closed). With
     /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`](crate::TaskError::Cancelled), as do
-    /// all tasks that have not begun (but not items of an [`imap`](Self::imap), for which somebody waits). From one of the pool's own workers, also from a hook, it joins all threads
+    /// all tasks that have not begun (but not items of an [`imap`](Self::imap), which a consumer waits for). From one of the pool's own workers, also from a hook, it joins all threads
     /// but those that are inside `shutdown` themselves. What waits here must not be waited for by another worker of
     /// the pool, be it a task, a half of a join, a task of a scope or an item: each would wait for the other.
     ///

@@ -2,7 +2,7 @@
 //!
 //! - **P32** A share is in one post or has been taken, by one thread: posts change under their lock.
 //!
-//! Tests: `tests/thread/crew.rs`; `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.
 
 use std::collections::VecDeque;
 
@@ -50,12 +50,12 @@ impl<S> Post<S> {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// There is something in it, and anybody may take it.
+    /// There is something in it, and any worker may take it.
     pub(super) fn is_open(&self) -> bool {
         self.away.load(Ordering::Relaxed) && !self.is_empty()
     }
 
-    /// Its thread goes away; afterwards somebody must look (step 4).
+    /// Its thread goes away; afterwards the caller must look (step 4).
     pub(super) fn leave(&self) {
         self.away.store(true, Ordering::Relaxed);
         // Between the store and the look; pairs with the one of step 3.

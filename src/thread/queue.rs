@@ -1,4 +1,4 @@
-//! Where work waits to be run, and who may take it from where.
+//! Where work waits to be run, and which threads may take it from where.
 //!
 //! **Job.** The seam between the pool's policy and the deques that implement
 //! it: push, pop, steal, inject.
@@ -48,7 +48,7 @@ pub(super) enum Work {
     Task(Runnable),
     /// A task of an `imap`: its consumer waits for it, so a pool that cancels what is pending runs it.
     Item(Runnable),
-    /// Borrowed from the frame of somebody who waits for it.
+    /// Borrowed from the frame of a thread that waits for it.
     Job(JobRef),
     /// "Run one task of this scope, if there is one left."
     Ticket(Arc<ScopeQueue>),
@@ -97,7 +97,7 @@ pub(super) fn warm_up() {
 }
 
 impl Work {
-    /// There is nothing left to do: somebody who waited has done it.
+    /// There is nothing left to do: a waiter has done it.
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
@@ -159,7 +159,7 @@ impl Public {
         self.jobs.steal()
     }
 
-    /// Anything; halves of joins first, because somebody waits for them.
+    /// Anything; halves of joins first, because a thread waits for them.
     pub(super) fn steal(&self) -> Option<Work> {
         if let Some(job) = self.steal_job() {
             return Some(Work::Job(job));
@@ -194,7 +194,7 @@ pub(super) enum Mode {
     Draining,
     /// Nothing; tasks not yet begun are cancelled.
     Cancelling,
-    /// Nothing, and nobody is left to run it.
+    /// Nothing, and no thread is left to run it.
     Closed,
 }
 
@@ -323,7 +323,7 @@ impl Injector {
         let mut queue = self.queue.lock();
         let first = queue.work.pop_front()?;
         let more = match first {
-            Work::Item(_) => 0, // somebody waits for them in their order
+            Work::Item(_) => 0, // their consumer waits for them in their order
             _ => (queue.work.len() / (width + 1)).min(BATCH),
         };
         for work in queue.work.drain(..more).rev() {
@@ -359,7 +359,7 @@ impl Injector {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        // Acquire: pairs with `set_mode`, so that who sees the end sees what led to it.
+        // Acquire: pairs with `set_mode`, so that a thread that sees the end sees what led to it.
         match self.mode.load(Ordering::Acquire) {
             0 => Mode::Open,
             1 => Mode::Draining,

@@ -5,11 +5,11 @@
 //! The items are divided along a tree that depends on their number only,
 //! never on workers or timing, so that a reduction that is not quite associative, such
 //! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
-//! of that tree are forked and which are walked is decided by who is idle, as in `region.rs`.
+//! of that tree are forked and which are walked is decided by which workers are idle, as in `region.rs`.
 //!
 //! Failures are treated as in `region.rs`: the lowest is the one that is reported.
 //!
-//! Rejected: dividing as `map` does (the grouping would depend on who was idle);
+//! Rejected: dividing as `map` does (the grouping would depend on which workers were idle);
 //! a fold into one accumulator per worker (order).
 //!
 //! Tests: `tests/thread/pool.rs` (order, bits of float sums, the lowest panic).

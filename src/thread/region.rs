@@ -11,7 +11,7 @@
 //! Each part then goes through its items chunk by chunk, one item at first, and
 //! twice as many each time until a chunk takes some microseconds or is a fair part of
 //! what is left. After each
-//! chunk it looks whether anybody wants work and nothing of its own is
+//! chunk it looks whether a thread wants work and nothing of its own is
 //! left to steal; if so, it halves what remains. So uneven items cost a
 //! division where they are, and nowhere else.
 //!
@@ -189,7 +189,7 @@ impl<F, E: Send> Region<'_, F, E> {
 
 /// How many of the `left` items the next chunk may have. What is inside a chunk
 /// cannot be shared any more, and the last items may be the dearest, so chunks
-/// shrink towards the end; unless there is nobody to share with.
+/// shrink towards the end; unless there is no other worker to share with.
 fn most(left: usize, worker: &Worker) -> usize {
     match worker.registry().sleep.width() {
         1 => left,

@@ -28,7 +28,7 @@ use super::slot::{Seat, Slot};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork;
-use crate::task::context::GUESTS;
+use crate::task::context::OUTSIDERS;
 
 /// A number for each pool. After a billion pools it may meet an older one:
 /// then a worker may run a task of another pool that it waits for itself.
@@ -36,7 +36,7 @@ use crate::task::context::GUESTS;
 fn next_tag() -> u32 {
     // A counter: no protocol.
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    (NEXT.fetch_add(1, Ordering::Relaxed) & (GUESTS - 1)) | (1 << 31)
+    (NEXT.fetch_add(1, Ordering::Relaxed) & (OUTSIDERS - 1)) | (1 << 31)
 }
 
 /// All pools that this process has made, by their tags.
@@ -47,14 +47,14 @@ fn all() -> &'static All {
     ALL.get_or_init(Mutex::default)
 }
 
-/// A guest's place is no place.
+/// The place of an outside thread is no place.
 pub(super) const NO_PLACE: usize = usize::MAX;
 
 /// Starts one more thread of a pool. False: the system has refused it.
 pub(super) type StartSpare = fn(&Arc<Registry>, WakeReason) -> bool;
 
 pub(super) struct Registry {
-    /// What marks this pool's tasks and workers as belonging together; not 0, and without [`GUESTS`].
+    /// What marks this pool's tasks and workers as belonging together; not 0, and without [`OUTSIDERS`].
     pub(super) tag: u32,
     /// The process that made it; see `fork.rs`.
     born: u32,
@@ -72,13 +72,13 @@ pub(super) struct Registry {
     /// How many shares of broadcasts lie in posts.
     pub(super) posted: AtomicUsize,
     /// Seats that outside threads have used.
-    guests: Mutex<Vec<Seat>>,
+    outside_seats: Mutex<Vec<Seat>>,
     /// The system has given no thread for work that is queued.
     refused: AtomicBool,
 }
 
 impl Registry {
-    /// Of a pool whose `config.threads` threads, are about to start.
+    /// Of a pool whose `config.threads` threads are about to start.
     pub(super) fn new(config: Config, start_spare: StartSpare) -> Arc<Self> {
         let registry = Arc::new(Self {
             sleep: Sleep::new(config.threads),
@@ -90,7 +90,7 @@ impl Registry {
             num_slots: AtomicUsize::new(0),
             threads: Threads::default(),
             posted: AtomicUsize::new(0),
-            guests: Mutex::new(Vec::new()),
+            outside_seats: Mutex::new(Vec::new()),
             refused: AtomicBool::new(false),
             tag: next_tag(),
             born: fork::generation(),
@@ -141,11 +141,15 @@ impl Registry {
         })
     }
 
-    /// The tag of a task that whoever waits for it may run: if the pool lets its callers help, they become
-    /// guests for it.
+    /// The tag of a task that its waiters may run: if the pool lets its callers help, outside threads
+    /// may, too.
     pub(super) fn claim_tag(&self) -> u32 {
-        let guests = if self.config.caller_helps { GUESTS } else { 0 };
-        self.tag | guests
+        let outsiders = if self.config.caller_helps {
+            OUTSIDERS
+        } else {
+            0
+        };
+        self.tag | outsiders
     }
 
     // ---- slots -----------------------------------------------------------
@@ -173,9 +177,9 @@ impl Registry {
         seats
     }
 
-    /// A seat for a guest, used before or new.
-    pub(super) fn take_guest_seat(&self) -> Seat {
-        let seat = self.guests.lock().pop();
+    /// A seat for an outside thread, used before or new.
+    pub(super) fn take_outside_seat(&self) -> Seat {
+        let seat = self.outside_seats.lock().pop();
         let mut new = || self.new_seats(std::iter::once(NO_PLACE)).pop();
         match seat.or_else(&mut new) {
             Some(seat) => seat,
@@ -183,12 +187,12 @@ impl Registry {
         }
     }
 
-    pub(super) fn put_guest_seat(&self, seat: Seat) {
+    pub(super) fn put_outside_seat(&self, seat: Seat) {
         if self.is_foreign() {
             // The lock may be held for ever.
             std::mem::forget(seat);
         } else {
-            self.guests.lock().push(seat);
+            self.outside_seats.lock().push(seat);
         }
     }
 

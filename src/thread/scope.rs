@@ -18,7 +18,7 @@
 //! waiter has run itself in the meantime; the ticket serves for the next.
 //!
 //! A task is begun once because beginning it takes its closure out of a slot
-//! behind a lock. A panic is kept in a cell that the handle and the scope share: whoever
+//! behind a lock. A panic is kept in a cell that the handle and the scope share: whichever
 //! comes first, `join` or the end of the scope, takes it.
 //!
 //! **Promised.** The end of a scope runs only that scope's tasks. All tasks have
@@ -175,7 +175,7 @@ pub struct ScopedTask<'scope, T> {
 impl<T> ScopedTask<'_, T> {
     /// Blocks until the task has ended: its value, or its panic.
     ///
-    /// If nobody has begun the task, this thread runs it. Otherwise it parks; if
+    /// If no thread has begun the task, this one runs it. Otherwise it parks; if
     /// it is a worker, a spare takes its place.
     ///
     /// # Errors

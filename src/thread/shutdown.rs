@@ -10,7 +10,7 @@
 //!    it. Regions that outside threads are inside of go on without the pool's help.
 //!
 //! Rejected: closing at once and dropping the queues (a task that joins its own
-//! child would see `Closed` because somebody dropped the pool); waiting in
+//! child would see `Closed` because the pool was dropped); waiting in
 //! each worker for the others (two workers that shut down would wait for each
 //! other).
 //!
@@ -52,7 +52,7 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     }
     let _blocked = Blocked::begin();
     loop {
-        // Halves of joins on offer now are guests': they take them back themselves.
+        // Halves of joins on offer now are those of outside threads, which take them back themselves.
         let idle = || !registry.has_tasks() && !registry.has_post();
         // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
         let close = || registry.injector.set_mode(Mode::Closed);
@@ -72,7 +72,7 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
 }
 
 /// Cancels the tasks that are queued now; later ones are cancelled by the
-/// workers that find them. What somebody waits for in a region stays.
+/// workers that find them. What a region waits for stays.
 fn cancel_pending(registry: &Arc<Registry>) {
     for slot in registry.slots().iter() {
         while cancel_next(registry, || slot.public.steal_task()) {}
@@ -82,7 +82,7 @@ fn cancel_pending(registry: &Arc<Registry>) {
     }
 }
 
-/// One at a time: the destructor of a closure may wait for another task, and that must be where somebody finds
+/// One at a time: the destructor of a closure may wait for another task, and that must be where a worker finds
 /// it. False: there is no next one.
 fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
     registry.sleep.hold();

@@ -23,7 +23,7 @@ pub(super) struct Slot {
     taken: AtomicU64,
     /// Its number in the registry's list.
     pub(super) number: usize,
-    /// The place of its thread, which is a worker's index; a guest has none.
+    /// The place of its thread, which is a worker's index; an outside thread has none.
     pub(super) index: usize,
     /// Its shares of broadcasts.
     pub(super) post: Post,
@@ -53,8 +53,8 @@ impl Sleeper for Arc<Slot> {
     }
 }
 
-/// The owner's half of a slot: it outlives its thread, so that a spare or a
-/// guest can take it over.
+/// The owner's half of a slot: it outlives its thread, so that a spare or an
+/// outside thread can take it over.
 pub(super) struct Seat {
     pub(super) slot: Arc<Slot>,
     pub(super) local: Local,

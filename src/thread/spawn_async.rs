@@ -17,11 +17,11 @@
 //! taken its future from the queue before that, or a worker that claims it to join it, wakes it once more: it must not
 //! sleep, since a worker may wait for it, and the pool for that worker.
 //! One that waits runs what is woken, also from outside, until all is quiet. What
-//! is left then is woken by the thread that shuts the pool down, and, since nobody accepts it, dropped
+//! is left then is woken by the thread that shuts the pool down, and, since no queue accepts it, dropped
 //! by it (`Futures::close`).
 //!
-//! **Whose thread.** A future is polled by workers, and dropped by them or by who shuts the pool
-//! down. Not by who wakes it: that thread may hold a lock that the future's destructor wants.
+//! **Whose thread.** A future is polled by workers, and dropped by them or by the thread that shuts the pool
+//! down. Not by the thread that wakes it: that thread may hold a lock that the future's destructor wants.
 //! So wake-ups of a closed pool's futures are put aside for `Futures::close`; one that
 //! comes later still, having begun before, has a helper thread drop the future.
 //! In a forked child, a future of the parent's pool is leaked: the locks of that pool may be held for ever.
@@ -124,7 +124,7 @@ impl<F: Future> Future for Enlisted<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // Whatever pool the worker that has claimed it is a guest of just now.
+        // Whatever other pool the worker that has claimed it is inside of just now.
         current::with_home(|home| match home {
             Some(home) if is(&this.entry.registry, home.registry()) => {
                 let polled = current::inside(home, || this.future.poll(cx));

@@ -8,7 +8,7 @@
 //! may take its time or wait for others, and no other thread must rely on this one to find
 //! anything meanwhile. While its `on_exit` runs, it is no runner any more: its waits are
 //! not counted, and what it spawns goes to the injector, which may refuse it, because
-//! nobody waits for this thread's own deque to be empty. The same holds for the `on_start` of a thread that
+//! no thread waits for this one's own deque to be empty. The same holds for the `on_start` of a thread that
 //! is to watch.
 //!
 //! Rejected: a loop of its own for spares (they differ in their index and in that
@@ -37,7 +37,7 @@ const SEARCH_ROUNDS: u32 = 16;
 
 impl Worker {
     /// Runs the user's `hook` on a thread that is not counted as a runner: its waits
-    /// are nobody's loss.
+    /// cost the pool no runner.
     fn uncounted(&self, hook: impl FnOnce()) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
         self.in_hook.set(true);
@@ -166,7 +166,7 @@ impl Worker {
         }
     }
 
-    /// Asleep (P2), as the one who polls; see `wake_policy.rs`.
+    /// Asleep (P2), as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
         while let Some(pause) = self.findings.next_pause(&self.registry().wake_policy) {
             if let Some(reason) = self.rest_until(Some(Instant::now() + pause)) {

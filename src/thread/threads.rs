@@ -9,9 +9,9 @@
 //! there is work for it.
 //!
 //! Rejected: indices given out anew at each change (a worker's index would change in the middle of
-//! its task); waiting in `resize` for who is dismissed (from one of the pool's own tasks, it would wait for itself).
+//! its task); waiting in `resize` for dismissed threads (from one of the pool's own tasks, it would wait for itself).
 //!
-//! Tests: `tests/thread/crew.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
 
 use std::io;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Registry {
         // The seat lies in a cradle, so that it survives if there is no thread.
         let cradle = Arc::new(Mutex::new(Some(seat)));
         let theirs = Arc::clone(&cradle);
-        // Under the lock: whoever joins must not miss the handle (P14). A watcher is not waited
+        // Under the lock: a thread that joins must not miss the handle (P14). A watcher is not waited
         // for by a pool that ends, which then does not wait for its handle either.
         let mut handles = self.threads.handles.lock();
         let late = reason == WakeReason::Watch && self.injector.mode() == Mode::Closed;

@@ -7,7 +7,7 @@
 //!   stack, or itself waiting for a half that was stolen, and with it all older
 //!   ones: P6), so what is there now has been pushed by the half. If the half
 //!   ends in between, what was taken may be a stranger: it is handed on, not run;
-//! - for anything else runs what it awaits, if nobody has begun it, and nothing
+//! - for anything else runs what it awaits, if no thread has begun it, and nothing
 //!   more.
 //!
 //! When that gives nothing, it spins for a moment and then parks as *blocked*;

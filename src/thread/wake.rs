@@ -1,4 +1,4 @@
-//! Whom to wake: a parked thread of the pool, and its name in recordings.
+//! Wakes a parked thread of the pool, under its name in recordings.
 //!
 //! Tests: `tests/thread/pool.rs` as a whole.
 

@@ -30,7 +30,7 @@ impl Watch {
         watch
     }
 
-    /// Lends the places of those who wait. To be called while something is queued. True: no thread is stuck (step 5).
+    /// Lends the places of the calls that wait. To be called while something is queued. True: no thread is stuck (step 5).
     pub(super) fn look(&mut self, registry: &Arc<Registry>) -> bool {
         if registry.calls.is_full() {
             registry.calls.trust(0);

@@ -1,7 +1,7 @@
 //! A worker: one thread's place in a pool, where it finds work, and how it runs it.
 //!
 //! Most workers are threads of the pool itself (`thread_main.rs`); a thread from outside that calls
-//! `join`, `map` or `scope` borrows a place as a *guest* (`enter.rs`) and takes part in its
+//! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in its
 //! own region only. How a worker waits in the middle of its work is told in `wait.rs`.
 //!
 //! It looks into its own tasks, into the injector (first, now and then, so that outside work is not
@@ -49,7 +49,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// The place of one of the pool's own threads, or of a guest.
+    /// The place of one of the pool's own threads, or of an outside thread.
     pub(super) fn new(registry: Arc<Registry>, seat: Seat) -> Self {
         let policy = Policy::new(registry.sleep.width());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
@@ -101,21 +101,21 @@ impl Worker {
         self.blocked.get() == 0 && !self.ending.get()
     }
 
-    /// This thread may run the pool's work: it is its own, or a guest that helps.
+    /// This thread may run the pool's work: it is its own, or an outside thread that helps.
     #[inline]
     pub(super) fn may_run(&self) -> bool {
         self.index() != NO_PLACE || self.registry.config.caller_helps
     }
 
     /// It is in a hook and no runner meanwhile, so that its pool may end before the hook does: what it
-    /// queued in its own deque might stay there, and nobody waits for it to come back.
+    /// queued in its own deque might stay there, and no thread waits for it to come back.
     pub(super) fn is_in_hook(&self) -> bool {
         self.in_hook.get()
     }
 
     // ---- pushing ---------------------------------------------------------
 
-    /// Queues a task of this worker's own. Not for guests, who leave.
+    /// Queues a task of this worker's own. Not for outside threads, which leave.
     pub(super) fn push_task(&self, work: Work) {
         if let Work::Task(task) = &work {
             context::set_newest(task);
@@ -192,7 +192,7 @@ impl Worker {
         Some(first)
     }
 
-    /// The share of one who is away.
+    /// The share of a thread that is away.
     fn open_share(&self) -> Option<Work> {
         self.with_slots(|slots| {
             let mut open = slots.iter().filter(|slot| slot.post.is_open());

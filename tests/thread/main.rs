@@ -1,18 +1,18 @@
 //! The thread pool.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
+mod adversity;
 mod blocking;
+mod blocking_faults;
 mod calls;
-mod crew;
+mod current_pool;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod futures;
-mod hostile;
 mod imap;
-mod lent;
+mod overload;
 mod pool;
 #[path = "../support/refuse.rs"]
 mod refuse;
-mod siege;
+mod resize;
 mod stress;
-mod within;

@@ -5,7 +5,7 @@
 //! for at most once. Linear in the number of tasks, and no allocation per task.
 //!
 //! Results stay in their tasks until all are there: a failure that is never given, since
-//! the wait was dropped half-way, is then one that nobody took.
+//! the wait was dropped half-way, is then one that was never taken.
 
 use std::fmt;
 use std::pin::Pin;

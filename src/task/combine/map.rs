@@ -2,7 +2,7 @@
 //!
 //! A promise that the first task's callback keeps. Cancelling it cancels the first. Its link to
 //! the first goes when the callback runs, so that a long chain is not freed by recursion. What stays is whether an
-//! executor was to keep the promise in the end: in a forked child nobody does.
+//! executor was to keep the promise in the end: in a forked child none does.
 
 use crate::loom::Mutex;
 use crate::task::completer::promise;
@@ -51,7 +51,7 @@ impl<T> Task<T> {
     /// The same work with its value changed by `f`, which runs as
     /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
     /// the new task's; a failure passes through; cancelling the new task cancels this one,
-    /// whose name it has, and whose executor hears of its failure if nobody takes that.
+    /// whose name it has, and whose executor hears of its failure if that is never taken.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);

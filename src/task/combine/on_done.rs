@@ -2,7 +2,7 @@
 //!
 //! The callback owns the handle, and sits in the slot of the task that the handle
 //! belongs to: a cycle that the task's end breaks, and every task ends. It is
-//! run by whoever empties [`Callback::armed`]: the waker, or `register` if the task
+//! run by the caller that empties [`Callback::armed`]: the waker, or `register` if the task
 //! ended while it was being armed. A lock decides, so it runs once.
 
 use std::sync::Arc;

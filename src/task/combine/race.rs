@@ -25,8 +25,8 @@ use crate::task::handle::{Task, cancel_all};
 /// ```
 ///
 /// # Cancel safety
-/// Dropping it before the end detaches all tasks; no result is lost that anybody
-/// could have had.
+/// Dropping it before the end detaches all tasks; no result is lost that could have
+/// been taken.
 pub fn race<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Race<T> {
     Race {
         tasks: tasks.into_iter().collect(),

@@ -1,8 +1,8 @@
 //! One result for many waiters.
 //!
-//! The task has one consumer, which wakes all who wait. Whoever looks first after the end
+//! The task has one consumer, which wakes all waiters. The first to look after the end
 //! moves the result out of the task into a cell that is written once and then shared, from which each clones
-//! it. So nothing is asked of a result but `Clone`, and an error that nobody looked for is still the task's
+//! it. So nothing is asked of a result but `Clone`, and an error that was not looked for is still the task's
 //! when its handle is dropped with the last of the sharers, and told then. No lock is
 //! held while a value is cloned or a waker woken.
 
@@ -49,7 +49,7 @@ struct Shared<T> {
     waiting: Arc<FanOut>,
 }
 
-/// The task's one consumer: wakes all who wait.
+/// The task's one consumer: wakes all waiters.
 #[derive(Default)]
 struct FanOut(Waiters);
 
@@ -121,7 +121,7 @@ impl<T: Clone> SharedTask<T> {
 }
 
 impl<T> SharedTask<T> {
-    /// As [`Task::cancel`]: for all who wait.
+    /// As [`Task::cancel`]: for all waiters.
     pub fn cancel(&self) -> bool {
         self.shared.to_cancel.cancel()
     }

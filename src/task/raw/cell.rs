@@ -84,7 +84,7 @@ where
     unsafe { halves(cell) }
 }
 
-/// A queued future that only `schedule`'s thread polls and drops (T9), so nobody may claim it. On another
+/// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it. On another
 /// thread, running its entry panics, and dropping it leaks the future.
 #[track_caller]
 #[inline]
@@ -148,7 +148,7 @@ unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
     (entry, Task::from_handle(unsafe { Handle::from_raw(cell) }))
 }
 
-/// `LOCAL`: only `schedule`'s thread may touch it (T9), so nobody may claim it. Else `F` and its output are `Send`.
+/// `LOCAL`: only `schedule`'s thread may touch it (T9), so no waiter may claim it. Else `F` and its output are `Send`.
 #[inline]
 fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
     future: F,
@@ -195,7 +195,7 @@ fn allocate<W, T, S>(
     };
     let layout = Layout::new::<Cell<W, T, S>>();
     let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
-    // SAFETY: T17: `take` gave memory for this layout, and nobody else has it.
+    // SAFETY: T17: `take` gave memory for this layout, and no other owner has it.
     unsafe {
         cell.write(Cell {
             header,
@@ -324,7 +324,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         runner.header().note_begun(future_kind::<LOCAL>());
         let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(runner.address()));
         let poll = panic::catch_in_task(|| {
-            // SAFETY: T1, T8: we have RUNNING, so the future is there and nobody else touches it; T9: on a thread that may: asserted above where it
+            // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches it; T9: on a thread that may: asserted above where it
             // matters.
             let future = unsafe { payload.cast::<F>().as_mut() };
             // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
@@ -483,11 +483,11 @@ unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
 
 unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
     let cell = ptr.cast::<Cell<W, T, S>>();
-    // SAFETY: the conditions of `VTable::free`: nobody else has the cell (T4), which was made with these
+    // SAFETY: the conditions of `VTable::free`: there is no other reference to the cell (T4), which was made with these
     // types (T7). Its payload is not dropped: a union has no destructor, and it is empty (T8).
     unsafe { cell.drop_in_place() };
     let layout = Layout::new::<Cell<W, T, S>>();
-    // SAFETY: T4: nobody else has the memory, and what was in it is gone; T7: `allocate` took it from a free list, with this layout.
+    // SAFETY: T4: there is no other reference to the memory, and what was in it is gone; T7: `allocate` took it from a free list, with this layout.
     unsafe { free_list::give(cell.cast(), layout) };
 }
 

@@ -1,6 +1,6 @@
 //! Which task runs on this thread, and which future is polled here.
 //!
-//! The mark of the running task (`sync/strand.rs`) is the address of its cell, which begins with its [`Birth`]. The
+//! The mark of the running task (`sync/marker.rs`) is the address of its cell, which begins with its [`Birth`]. The
 //! thread that runs a task's code holds an [`Entered`]. Dropping it puts the earlier mark back, also
 //! while unwinding, because a waiter may run one task in the middle of another.
 //! A second mark says which future is *polled* here. It is never lent to another thread, so code that
@@ -16,7 +16,7 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 
 use crate::loom::per_thread;
-use crate::sync::strand;
+use crate::sync::marker;
 use crate::task::id::TaskId;
 
 /// What a task has from its birth, at the beginning of its cell.
@@ -44,7 +44,7 @@ impl Birth {
 /// The id of the task that runs here.
 #[inline]
 pub(in crate::task) fn id() -> Option<TaskId> {
-    let current = strand::current().cast::<Birth>();
+    let current = marker::current().cast::<Birth>();
     // SAFETY: T15: null, or a cell, which lives for the length of this call at least; it begins with a `Birth`, which never changes.
     unsafe { current.as_ref() }.map(|birth| birth.id)
 }
@@ -63,14 +63,14 @@ pub(crate) struct Entered {
 #[inline]
 pub(super) unsafe fn enter(mark: *const ()) -> Entered {
     Entered {
-        before: strand::replace(mark),
+        before: marker::replace(mark),
     }
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        strand::replace(self.before);
+        marker::replace(self.before);
     }
 }
 
@@ -133,29 +133,29 @@ pub(super) fn wakes_itself(task: *const ()) -> bool {
 
 /// What runs on a thread, to be lent to another thread that does part of its work.
 #[derive(Clone, Copy)]
-pub(crate) struct Lineage(*const ());
+pub(crate) struct Inherited(*const ());
 
 // SAFETY: T15: it is only a mark, which says nothing by itself; `inherit` says under which conditions it is looked at.
-unsafe impl Send for Lineage {}
-// SAFETY: T15: as above; `&Lineage` gives a copy of the mark and no more.
-unsafe impl Sync for Lineage {}
+unsafe impl Send for Inherited {}
+// SAFETY: T15: as above; `&Inherited` gives a copy of the mark and no more.
+unsafe impl Sync for Inherited {}
 
-impl Lineage {
+impl Inherited {
     /// What runs here.
     #[inline]
     pub(crate) fn current() -> Self {
-        Self(strand::current())
+        Self(marker::current())
     }
 }
 
-/// Marks the task that `lineage` came from as the one that runs here, too, until the
+/// Marks the task that `inherited` came from as the one that runs here, too, until the
 /// guard is dropped: so that a part of its work sees its token.
 ///
 /// # Safety
-/// The code that `lineage` was taken in waits, inside that task, until the guard has been
+/// The code that `inherited` was taken in waits, inside that task, until the guard has been
 /// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this thread since.
 #[inline]
-pub(crate) unsafe fn inherit(lineage: Lineage) -> Entered {
+pub(crate) unsafe fn inherit(inherited: Inherited) -> Entered {
     // SAFETY: T15: the caller's promise.
-    unsafe { enter(lineage.0) }
+    unsafe { enter(inherited.0) }
 }

@@ -12,7 +12,7 @@
 //!    what was used last is what stays.
 //! 4. What a thread keeps it gives back to the allocator when it ends. What lies on the shelf stays there.
 //!
-//! - **T17** A block in a list is nobody's: it came from the global allocator with the layout of its class ([`of_class`]), or
+//! - **T17** A block in a list is not in use: it came from the global allocator with the layout of its class ([`of_class`]), or
 //!   for a cell of that class, which is the same; and its first word is the link to the next, null at the end. A list belongs to one
 //!   thread, or lies on the shelf. One on the shelf has exactly as many blocks as a full one of its class.
 //!
@@ -111,7 +111,7 @@ pub(super) fn take(layout: Layout) -> NonNull<u8> {
 /// Memory that is not used any more, to this thread's lists, or back.
 ///
 /// # Safety
-/// It came from [`take`] with this layout, and nobody uses it any more.
+/// It came from [`take`] with this layout, and it is not used any more.
 #[inline]
 pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     let layout = match class(layout) {
@@ -151,7 +151,7 @@ impl Kept {
         let Some(block) = NonNull::new(self.first.get()) else {
             return self.take_more(class);
         };
-        // SAFETY: T17: what our list begins with is a block that `give` has written, and nobody else's until it is taken out, below.
+        // SAFETY: T17: what our list begins with is a block that `give` has written, and only this thread's until it is taken out, below.
         let next = unsafe { block.as_ref() }.next;
         // Perhaps another processor has had it, as a cell.
         fetch(next.cast());
@@ -173,7 +173,7 @@ impl Kept {
     }
 
     /// # Safety
-    /// T17: `memory` came from the allocator with the layout of this class, which is that of this list, and is nobody's any more.
+    /// T17: `memory` came from the allocator with the layout of this class, which is that of this list, and is not in use any more.
     #[inline]
     unsafe fn give(&self, class: usize, memory: NonNull<u8>) {
         if self.count.get() == full(class) {
@@ -181,7 +181,7 @@ impl Kept {
         }
         let block = memory.cast::<Block>();
         let next = self.first.replace(block.as_ptr());
-        // SAFETY: T17: it is nobody's, and each class has room for a word, and its alignment.
+        // SAFETY: T17: it is not in use, and each class has room for a word, and its alignment.
         unsafe { block.write(Block { next }) };
         self.count.set(self.count.get() + 1);
     }

@@ -14,7 +14,7 @@ use std::task::Waker;
 use super::header::{Header, TaskRef};
 use crate::loom::atomic::Ordering;
 use crate::task::awaited;
-use crate::task::context::{self, GUESTS};
+use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
 use crate::task::state::Look;
 
@@ -123,7 +123,7 @@ impl<T> Handle<T> {
     unsafe fn read_output(&mut self) -> Result<T, TaskError> {
         self.header().touch_payload();
         // SAFETY: T2, T8: DONE and not taken (the caller's promise), so an output is there and ours, and the caller sees to it that
-        // nobody reads it again; T7: it is of type `T`.
+        // it is not read again; T7: it is of type `T`.
         unsafe { self.cell.output().read() }
     }
 
@@ -208,7 +208,7 @@ impl<T> Handle<T> {
     /// # Safety
     /// T3: the slot is ours: not lent, taken back, or not lent because of DONE.
     unsafe fn empty_slot(&self) {
-        // SAFETY: T3: nobody else touches it while it is ours (the caller's promise).
+        // SAFETY: T3: no other thread touches it while it is ours (the caller's promise).
         let waker = self
             .header()
             .consumer
@@ -228,7 +228,7 @@ impl TaskRef {
             helped = true;
         }
         // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
-        // long waits for others, who come only when this thread makes room.
+        // long waits for other tasks, which run only when this thread makes room.
         for _ in 0..CLAIMS {
             if self.is_finished() || !context::stack_left() || !self.claim_and_run() {
                 break;
@@ -239,11 +239,11 @@ impl TaskRef {
     }
 
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
-    /// threads whose home has its tag, or, if the tag says so or is 0, by anybody.
+    /// threads whose home has its tag, or, if the tag says so or is 0, by any thread.
     fn claim_and_run(&self) -> bool {
         let tag = self.header().tag.load(Ordering::Relaxed);
-        let at_home = tag == 0 || tag & !GUESTS == context::home();
-        if !at_home && tag & GUESTS == 0 {
+        let at_home = tag == 0 || tag & !OUTSIDERS == context::home();
+        if !at_home && tag & OUTSIDERS == 0 {
             return false;
         }
         if !self.header().state.claim() {
@@ -258,7 +258,7 @@ impl TaskRef {
             let _ran = run(claimed); // nothing that may be claimed comes back
         } else {
             let mut claimed = Some(claimed);
-            context::as_guest(tag, &mut || {
+            context::run_inside(tag, &mut || {
                 let _ran = claimed.take().map(run);
             });
         }

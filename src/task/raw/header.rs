@@ -2,7 +2,7 @@
 //!
 //! These types name one another, so they stand together; what is done with them is in the files beside this one.
 //!
-//! **Who may touch what** (T1 to T5 are declared at `task/state.rs`):
+//! **Which thread may touch what** (T1 to T5 are declared at `task/state.rs`):
 //!
 //! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Handle` or a waker points to
 //!   a live cell made by `cell::allocate`, with provenance over the whole

@@ -22,10 +22,7 @@
 //! 4. `ring` takes the mark away, for a thread that has left something elsewhere; so does the drainer itself.
 //! 5. `close` takes the last entries in the step after which none can follow.
 //!
-//! Beside the stack, pushers leave the addresses of their entries in a ring, the [`Trail`]. Without
-//! it the drainer would wait at each link for a line of the pusher's cache; from
-//! the trail it knows which cells come, many links ahead, and has them fetched. Nothing else is done with
-//! those addresses, so they may be as stale as they like.
+//! Beside the stack, pushers leave hints for the drainer's memory accesses, in the [`Trail`].
 //!
 //! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only
 //!   entry of its task (`SCHEDULED` is set once per entry), and it is consumed by
@@ -36,13 +33,11 @@
 //! - **T25** No wake-up is lost. Entries: all is one word, so either the mark comes first, and the push finds it, or
 //!   the entry does, and there is no mark. What is left elsewhere comes before the fence in
 //!   `ring`, and is looked for after the fence in `lie_down`: of two sequentially consistent fences one is first, so
-//!   either the drainer sees it, or `ring` sees the mark (or what somebody has put in its place who wakes the drainer).
+//!   either the drainer sees it, or `ring` sees the mark (or what another thread has put in its place, which then wakes the drainer).
 //!
 //! At most one wake-up for each sleep; none while the drainer is awake.
 //!
-//! **Rejected.** A bell in a word of its own: each push needs a fence beside its exchange. An array of pointers in
-//! segments, as `crossbeam` has it: a pusher that is interrupted between taking its place and filling it keeps the drainer
-//! waiting, and so does one that is to bring the next segment.
+//! **Rejected.** A bell in a word of its own (a fence for each push); an array of pointers in segments (`docs/DESIGN.md`).
 //!
 //! Tests: `checks/tests/models.rs::inbox_*`, `checks/tests/loop_models.rs`, with twins that lack
 //! a step or a fence.
@@ -67,11 +62,11 @@ pub(crate) enum Sleep {
 #[must_use]
 #[derive(Debug)]
 pub(crate) enum Pushed {
-    /// Nothing: the drainer looks by itself, or somebody else wakes it.
+    /// Nothing: the drainer looks by itself, or another thread wakes it.
     Heard,
     /// Wake the drainer, which sleeps so.
     Wake(Sleep),
-    /// Nobody will drain it: here it is again.
+    /// It will not be drained: here it is again.
     Closed(Runnable),
 }
 

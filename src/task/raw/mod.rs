@@ -22,7 +22,7 @@
 //! one by nature; a parked thread, a callback and a node in a ready queue are
 //! wakers of our own. So there is one protocol for all consumers, and 16 bytes hold any of them.
 //!
-//! **Reading order.** `header` (what a cell is, and who may touch what), `run` (from a queue entry to the end), `cell` (what
+//! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a queue entry to the end), `cell` (what
 //! depends on types), `handle` and `promise` (the two sides), `queued` and `inbox` (how executors keep entries).
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
@@ -43,7 +43,7 @@ pub(in crate::task) mod side;
 mod trail;
 mod waker;
 
-pub(crate) use current::{Lineage, inherit};
+pub(crate) use current::{Inherited, inherit};
 pub(super) use handle::Handle;
 pub(crate) use header::{OnCancel, Origin, Queued, Ran, Runnable, Schedule, TaskRef};
 #[cfg(loom)]

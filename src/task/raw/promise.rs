@@ -1,6 +1,6 @@
 //! The producer's reference: it writes the output of a task that no executor runs.
 //!
-//! Checked by the models of completion in `checks/tests/models.rs`, and `tests/task/stem.rs`.
+//! Checked by the models of completion in `checks/tests/models.rs`, and `tests/task/reentrancy.rs`.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

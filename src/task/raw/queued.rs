@@ -1,10 +1,10 @@
 //! What an executor does with the entries of its queue.
 //!
 //! An executor makes a [`Runnable`] for its own queue and a `Task` for the caller; whatever wakes a future later hands a new
-//! entry to its `Schedule`. An entry that somebody else has run meanwhile (a waiter that claimed it, a canceller) is
+//! entry to its `Schedule`. An entry that another thread has run meanwhile (a waiter that claimed it, a canceller) is
 //! *stale*: running it does nothing. So executors need to know nothing of results, panics, cancellation or waiters.
 //!
-//! An entry that is dropped instead of run ends its task in `Closed`: an executor that goes away leaves nobody waiting.
+//! An entry that is dropped instead of run ends its task in `Closed`: an executor that goes away leaves no waiter behind.
 //!
 //! Tests: `tests/event_loop/yields.rs`, `checks/tests/models.rs`.
 #![allow(unsafe_code)]

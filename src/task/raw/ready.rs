@@ -1,6 +1,6 @@
 //! Which of many tasks have ended: a queue made of their wakers.
 //!
-//! **Job.** Whoever waits for several tasks at once gives each a waker with a
+//! **Job.** A waiter for several tasks at once gives each a waker with a
 //! number. When a task ends, its number is in the queue; so each completion costs the
 //! same, however many tasks there are, and none is polled twice.
 //!
@@ -42,7 +42,7 @@ pub(in crate::task) struct Ready {
     ended: VecDeque<usize>,
 }
 
-/// Another door to the consumer's place, for who has the queue behind a lock.
+/// Another way to the consumer's place, for an owner that has the queue behind a lock.
 pub(in crate::task) struct Watch(Arc<Shared>);
 
 struct Shared {
@@ -189,7 +189,7 @@ impl Watch {
 
 impl Shared {
     fn register(&self, waker: &Waker) -> bool {
-        // Cloning and dropping a waker are calls into somebody's vtable: not under the lock.
+        // Cloning and dropping a waker are calls of the user's code: not under the lock.
         let known = |old: &Waker| old.will_wake(waker);
         if !self.consumer.lock().as_ref().is_some_and(known) {
             let clone = waker.clone();

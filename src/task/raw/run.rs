@@ -16,7 +16,7 @@ use super::side::Side;
 use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::record::{self, Ending};
-use crate::sync::strand;
+use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
@@ -97,7 +97,7 @@ impl TaskRef {
     }
 
     /// A queue entry is dropped: the work is dropped here, the task ends in
-    /// `reason`, unless somebody else has seen to it.
+    /// `reason`, unless another thread has seen to it.
     pub(super) fn discard(self, reason: TaskError) {
         match self.header().state.start() {
             // SAFETY: T1: `start` has just set RUNNING, for us; the work has not been touched since.
@@ -174,7 +174,7 @@ impl TaskRef {
         unsafe { (self.header().vtable.drop_work)(self.0) }
     }
 
-    /// Drops the output; an error comes back, for whom it may concern.
+    /// Drops the output; an error comes back, to be reported.
     ///
     /// # Safety
     /// T2, T8: an output is in place, and the caller owns it, or has RUNNING. It is gone afterwards.
@@ -184,7 +184,7 @@ impl TaskRef {
         unsafe { (self.header().vtable.drop_output)(self.0) }
     }
 
-    /// Drops the output; an error that nobody took is reported. A panic of its destructor goes no further.
+    /// Drops the output; an error that was never taken is reported. A panic of its destructor goes no further.
     ///
     /// # Safety
     /// As [`drop_output`](Self::drop_output).
@@ -270,7 +270,7 @@ impl TaskRef {
             Cancel::Claimed => {
                 // SAFETY: T6: `cancel_*` added the reference that this one takes over.
                 let claimed = unsafe { TaskRef::from_raw(self.0) };
-                // SAFETY: T1: `cancel_*` set RUNNING, for us: nobody has run, dropped or written anything (T8).
+                // SAFETY: T1: `cancel_*` set RUNNING, for us: no thread has run, dropped or written anything (T8).
                 unsafe { claimed.abandon(TaskError::Cancelled) };
                 if header.vtable.kind == Kind::Promise {
                     contain(|| self.hook().on_cancel(header.birth.id));
@@ -308,14 +308,14 @@ impl TaskRef {
     }
 
     /// An executor of the process that made it brings it to its end: a pool that runs it or has it run, or one
-    /// that ends the task which it comes from. Nobody, once it has ended: one that was made with its result has no hook.
+    /// that ends the task which it comes from. None does once it has ended: one that was made with its result has no hook.
     pub(in crate::task) fn is_executors(&self) -> bool {
         let header = self.header();
         let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
         !header.state.is_done() && (header.state.is_claimable() || is_kept())
     }
 
-    /// That process has forked, and this is the child: nobody here will.
+    /// That process has forked, and this is the child: no thread here will.
     #[inline]
     pub(super) fn is_lost(&self) -> bool {
         self.id().is_of_parent_process() && self.is_executors()
@@ -378,12 +378,12 @@ impl TaskRef {
         self.side()?.hook.get().cloned()
     }
 
-    /// Sets the hook that is told of a failure that nobody took, instead of the process's. The first one stays.
+    /// Sets the hook that is told of a failure that was never taken, instead of the process's. The first one stays.
     pub(crate) fn set_hook(&self, hook: Hook) {
         let _first = self.side_or_make().hook.set(hook);
     }
 
-    /// Tells the hook that nobody took `error`.
+    /// Tells the hook that `error` was never taken.
     #[cold]
     pub(in crate::task) fn report(&self, error: TaskError) {
         let report = TaskReport {
@@ -405,7 +405,7 @@ impl TaskRef {
         self.header().state.is_done() || self.is_lost()
     }
 
-    /// Somebody has asked for its end (also after it has ended).
+    /// Its end was asked for (also after it has ended).
     pub(crate) fn is_cancelled(&self) -> bool {
         self.header().state.is_cancelled()
     }
@@ -421,7 +421,7 @@ impl TaskRef {
         self.header().state.is_scheduled()
     }
 
-    /// Nobody will ask for its output any more.
+    /// Its output will not be asked for any more.
     pub(crate) fn is_settled(&self) -> bool {
         self.header().state.is_settled()
     }
@@ -448,7 +448,7 @@ impl TaskRef {
     }
 
     fn runs_here(&self) -> bool {
-        strand::current() == self.mark()
+        marker::current() == self.mark()
     }
 
     /// The token that the task's code polls to learn that it should end, made on first use.
@@ -482,7 +482,7 @@ fn token(header: &Header) -> CancelToken {
 
 /// The header of the task that runs here.
 fn running<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
-    let current = strand::current().cast::<Header>();
+    let current = marker::current().cast::<Header>();
     // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or waits for it: alive for as long as
     // this call, and `f` can keep nothing of it.
     unsafe { current.as_ref() }.map(f)
@@ -492,7 +492,7 @@ impl CancelToken {
     /// The token of the work that runs here: of the task whose closure or
     /// future this is, also inside a worker process, where the parent's cancellation
     /// arrives as a message. `join`, `scope` and `map` inherit it; a spawned task has
-    /// its own. Outside of any task: a new one that nobody cancels.
+    /// its own. Outside of any task: a new one that is never cancelled.
     #[must_use]
     pub fn current() -> Self {
         running(token).unwrap_or_default()
@@ -570,7 +570,7 @@ impl Header {
 #[cold]
 #[inline(never)]
 pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
-    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    // SAFETY: T4: no other thread can reach the cell, and it is not freed yet.
     let header = unsafe { ptr.as_ref() };
     // SAFETY: T7: the vtable is from the cell's own header; T4: the cell is there for the length of the call.
     if header.vtable.kind == Kind::Local && !unsafe { (header.vtable.is_owner_thread)(ptr) } {
@@ -586,10 +586,10 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
 /// The last reference is gone.
 ///
 /// # Safety
-/// T4: it was the caller's, nobody has one any more, and the cell is not used again.
+/// T4: it was the caller's, there is none any more, and the cell is not used again.
 #[inline]
 pub(super) unsafe fn destroy(ptr: NonNull<Header>) {
-    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    // SAFETY: T4: no other thread can reach the cell, and it is not freed yet.
     if unsafe { ptr.as_ref() }.state.is_done() {
         // SAFETY: T4; the work was dropped before DONE (T8), the output's owner has taken or dropped it before it let go (T2).
         unsafe { free(ptr) };
@@ -603,7 +603,7 @@ pub(super) unsafe fn destroy(ptr: NonNull<Header>) {
 /// As [`destroy`], and neither work nor output is in place.
 #[inline]
 unsafe fn free(ptr: NonNull<Header>) {
-    // SAFETY: T4: nobody else can reach the cell, and it is not freed yet.
+    // SAFETY: T4: no other thread can reach the cell, and it is not freed yet.
     let vtable = unsafe { ptr.as_ref() }.vtable;
     // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise (T4).
     unsafe { (vtable.free)(ptr) }

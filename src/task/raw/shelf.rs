@@ -32,7 +32,7 @@ impl<T, const PLACES: usize> Shelf<T, PLACES> {
     pub(in crate::task) fn put(&self, list: *mut T) -> bool {
         self.0.iter().any(|place| {
             place.load(Ordering::Relaxed).is_null()
-                // Releases what was written to the list, for who takes it.
+                // Releases what was written to the list, for the thread that takes it.
                 && place
                     .compare_exchange(ptr::null_mut(), list, Ordering::Release, Ordering::Relaxed)
                     .is_ok()

@@ -1,7 +1,7 @@
 //! What most tasks never have: a name, a hook, a token.
 //!
-//! One pointer in the header, null until somebody asks. The record is made by
-//! whoever is first and freed with the cell.
+//! One pointer in the header, null until it is asked for. The record is made by
+//! the first to ask and freed with the cell.
 //!
 //! - **T14** The pointer goes from null to one boxed [`Side`] once, and stays until the
 //!   cell is freed; a reference to it lives no longer than one to the header.
@@ -18,7 +18,7 @@ use crate::task::unobserved::Hook;
 #[derive(Default)]
 pub(in crate::task) struct Side {
     pub(in crate::task) name: OnceLock<Box<str>>,
-    /// Whom to tell of a failure that nobody took, instead of the process's hook.
+    /// What is told of a failure that was never taken, instead of the process's hook.
     pub(in crate::task) hook: OnceLock<Hook>,
     /// What the task's own code polls to learn that it should end.
     pub(in crate::task) token: OnceLock<CancelToken>,
@@ -51,7 +51,7 @@ impl SidePointer {
             // SAFETY: T14: it is ours no more, and lives as long as `self`.
             Ok(_) => unsafe { &*made },
             Err(first) => {
-                // SAFETY: T14: nobody has seen the one that we made.
+                // SAFETY: T14: no other thread has seen the one that we made.
                 drop(unsafe { Box::from_raw(made) });
                 // SAFETY: T14: not null, and lives as long as `self`.
                 unsafe { &*first }
@@ -72,7 +72,7 @@ impl Drop for SidePointer {
 }
 
 /// # Safety
-/// T14: it came from `get_or_make`, and nobody uses it any more.
+/// T14: it came from `get_or_make`, and it is not used any more.
 #[cold]
 #[inline(never)]
 unsafe fn drop_side(side: *mut Side) {

@@ -27,7 +27,7 @@ impl Worker {
     /// The window for joins that are run in turn is shut. True: it has been opened
     /// again, and this join is in it.
     pub(in crate::thread) fn look(&self) -> bool {
-        // A guest that may not run the pool's work opens no window.
+        // An outside thread that may not run the pool's work opens no window.
         self.may_run()
             && self
                 .policy()
@@ -98,7 +98,7 @@ where
 
 type Half<'a> = &'a mut (dyn FnMut() + Send);
 
-/// As [`offer`], as a guest if need be.
+/// As [`offer`], as an outside thread if need be.
 fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
         let registry = match (place, worker) {

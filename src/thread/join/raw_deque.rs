@@ -13,7 +13,7 @@
 //! - **P21** Entry *i* lies in slot *i* and belongs to the join that is *i* deep among those of this
 //!   worker that are on offer. Each push is followed by exactly one pop, in nested order.
 //! - **P22** `tail <= head <= room` whenever the owner is in none of its methods, and the owner's copy equals the word's `head`.
-//! - **P23** Who moves `tail` past *i*, or pops *i* without meeting that, has the one right to
+//! - **P23** The thread that moves `tail` past *i*, or pops *i* without meeting that, has the one right to
 //!   read slot *i*. The slot is not written again before that read: an owner whose entry was stolen
 //!   pushes nothing until it has heard from the thief: the join has ended (the latch), or has begun (`StackJob::thief`).
 //! - **P24** A buffer is freed with the deque, not before; slot *i* of an old one is never written
@@ -214,9 +214,9 @@ impl<T> Owner<T> {
             // SAFETY: P22: `take` ends before `room`.
             let old = unsafe { self.slot(at as u32) };
             // SAFETY: P23, P24: all slots below `head`, which is `room`, have been written. Bytes are
-            // copied; who has the right to one copy has it to the other.
+            // copied; the thread with the right to one copy has it to the other.
             let entry = old.with(|old| unsafe { old.read() });
-            // SAFETY: P24: nobody has seen the new buffer yet.
+            // SAFETY: P24: no other thread has seen the new buffer yet.
             slot.with_mut(|new| unsafe { new.write(entry) });
         }
         let start = longer.as_ptr();

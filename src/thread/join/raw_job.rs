@@ -30,7 +30,7 @@ use std::process::abort;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::sys::fork;
-use crate::task::context::{Lineage, inherit};
+use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{self, Panic};
 use crate::thread::latch::Latch;
 use crate::thread::wake::WakeHandle;
@@ -47,7 +47,7 @@ pub(in crate::thread) struct StackJob<'a> {
     thief: AtomicUsize,
     owner: &'a WakeHandle,
     /// The task that this is a part of.
-    lineage: Lineage,
+    inherited: Inherited,
     half: UnsafeCell<Half<'a>>,
     panic: UnsafeCell<Option<Panic>>,
 }
@@ -69,8 +69,8 @@ impl JobRef {
         // P11: before the latch.
         let owner = job.owner.clone();
         let result = {
-            // SAFETY: P9: the owner waits, where it took the lineage, until the latch is set.
-            let _inherited = unsafe { inherit(job.lineage) };
+            // SAFETY: P9: the owner waits, where it took it, until the latch is set.
+            let _inherited = unsafe { inherit(job.inherited) };
             // SAFETY: P10: this thread has consumed the reference, so no other touches the closure.
             panic::catch(|| job.half.with_mut(|half| unsafe { (*half)() }))
         };
@@ -106,7 +106,7 @@ impl Drop for Frame {
     }
 }
 
-/// Lends `half` to whoever takes the reference that `offer` is given. `offer` returns when it has the reference back, or,
+/// Lends `half` to the thread that takes the reference that `offer` is given. `offer` returns when it has the reference back, or,
 /// `None`, when the job's latch is set; it must not unwind. `None`: no thread has taken the job, and `half` has not been called.
 pub(in crate::thread) fn lend(
     owner: &WakeHandle,
@@ -117,7 +117,7 @@ pub(in crate::thread) fn lend(
         latch: Latch::new(),
         thief: AtomicUsize::new(NONE),
         owner,
-        lineage: Lineage::current(),
+        inherited: Inherited::current(),
         half: UnsafeCell::new(half),
         panic: UnsafeCell::new(None),
     };

@@ -1,6 +1,6 @@
 //! Are the halves of joins on offer worth a wake-up?
 //!
-//! **Job.** To wake a sleeping thread costs whoever does it some microseconds. For a half that takes half a microsecond
+//! **Job.** To wake a sleeping thread costs the waker some microseconds. For a half that takes half a microsecond
 //! that is a bad bargain, and for a program that does nothing but such joins, one that would be made
 //! again and again. Whether it is good cannot be known beforehand; but a
 //! thread that was woken can tell afterwards.
@@ -9,7 +9,7 @@
 //! sleep, and the last thing that it ran was a half shorter than
 //! [`TINY`], it becomes the *poller*, unless there is one: it sleeps for a short
 //! time only ([`FIRST_PAUSE`], then twice as long each time), takes what is on offer, and
-//! sleeps again. 3. While there is a poller, joins wake nobody, and
+//! sleeps again. 3. While there is a poller, joins wake no thread, and
 //! threads that are asleep do not count as takers. 4. While the poller runs something there is none. It ends its
 //! watch when that took longer, or when it has found nothing for [`GIVE_UP`].
 //!
@@ -17,11 +17,11 @@
 //! in a second; one that turns from tiny to long joins has its first helper within [`LONGEST_PAUSE`]; and an idle
 //! pool sleeps without a timer.
 //!
-//! Likewise, outside threads that work along (guests) are taken for workers: a pool of two that one such thread
+//! Likewise, outside threads that take part are taken for workers: a pool of two that one such thread
 //! brings work to needs one of its own threads, not two. They are counted here and not in `sleep`, because tasks
-//! that nobody waits for must not depend on a guest, who runs none.
+//! that no thread waits for must not depend on an outside thread, which runs none.
 //!
-//! What is overlooked is a chance of parallelism, never work: whoever offers a half takes it back if nobody
+//! What is overlooked is a chance of parallelism, never work: the thread that offers a half takes it back if no thief
 //! comes. Spawned tasks wake sleepers as always.
 //!
 //! Rejected: a heartbeat thread (it costs while nothing happens); never to wake for joins (a long
@@ -52,7 +52,7 @@ pub(in crate::thread) const GIVE_UP: Duration = Duration::from_millis(20);
 pub(in crate::thread) struct WakePolicy {
     polled: AtomicBool,
     /// How many outside threads work along.
-    guests: AtomicU32,
+    outsiders: AtomicU32,
     /// How many threads wait for the thief of a half, and would help it.
     waiting: AtomicU32,
 }
@@ -75,7 +75,7 @@ impl Drop for Counted<'_> {
 }
 
 impl WakePolicy {
-    /// Joins are too small to wake anybody for.
+    /// Joins are too small to wake a thread for.
     #[inline]
     pub(in crate::thread) fn is_fine(&self) -> bool {
         // A hint: no data depends on it.
@@ -83,19 +83,19 @@ impl WakePolicy {
     }
 
     /// How many sleepers a join need not count as takers: all, if joins are too small; and as many as there are
-    /// guests who do their work, since no more threads should run than the pool is wide.
+    /// outside threads that do their work, since no more threads should run than the pool is wide.
     #[inline]
     pub(in crate::thread) fn stand_ins(&self) -> usize {
         if self.is_fine() {
             usize::MAX
         } else {
-            self.guests.load(Ordering::Relaxed) as usize
+            self.outsiders.load(Ordering::Relaxed) as usize
         }
     }
 
     /// An outside thread works along until the guard is dropped.
-    pub(in crate::thread) fn guest(&self) -> Counted<'_> {
-        Counted::new(&self.guests)
+    pub(in crate::thread) fn outsider(&self) -> Counted<'_> {
+        Counted::new(&self.outsiders)
     }
 
     /// This thread waits for a thief until the guard is dropped.

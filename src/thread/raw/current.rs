@@ -6,7 +6,7 @@
 //! pointer to it, which costs one load.
 //!
 //! Two pointers: *current* is the innermost pool that this thread is inside of,
-//! as one of its workers or as a helping guest; *home* is the pool whose worker
+//! as one of its workers or as an outside thread that helps; *home* is the pool whose worker
 //! this thread is, which has to be told when the thread blocks, wherever it is.
 //!
 //! - **P12** Each pointer is null or points to a `Worker` that is alive and

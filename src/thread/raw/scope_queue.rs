@@ -3,7 +3,7 @@
 //! **Job.** The pool's queues hold only what lives for ever; a scope's tasks live
 //! for `'scope`. Here that lifetime is forgotten, and made up for by counting.
 //!
-//! **Protocol.** 1. [`ScopeQueue::lend`] counts the entry and queues it. 2. Whoever takes an
+//! **Protocol.** 1. [`ScopeQueue::lend`] counts the entry and queues it. 2. The thread that takes an
 //! entry from the queue runs it, drops it, and only then counts it off.
 //! 3. [`ScopeQueue::end_after`] runs the body of the scope and does not return, nor
 //! unwind, before the count is zero.
@@ -24,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::loom::Mutex;
-use crate::task::context::{Lineage, inherit};
+use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
 use crate::thread::countdown::Countdown;
 use crate::thread::latch::Latch;
@@ -44,7 +44,7 @@ pub(in crate::thread) struct ScopeQueue {
     /// Entries not yet dropped, and one for the body.
     left: Countdown,
     /// The task that the scope is in.
-    lineage: Lineage,
+    inherited: Inherited,
 }
 
 struct Queue {
@@ -72,7 +72,7 @@ impl ScopeQueue {
                 tickets: 0,
             }),
             left: Countdown::new(1, waiter),
-            lineage: Lineage::current(),
+            inherited: Inherited::current(),
         }
     }
 
@@ -157,8 +157,8 @@ impl ScopeQueue {
     /// # Safety
     /// `end_after` does not end before this call does.
     pub(super) unsafe fn run(&self, entry: &dyn Entry) {
-        // SAFETY: P15: `end_after`, which is inside the task that the lineage was taken in, does not end meanwhile: the caller's promise.
-        let _inherited = unsafe { inherit(self.lineage) };
+        // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end meanwhile: the caller's promise.
+        let _inherited = unsafe { inherit(self.inherited) };
         entry.run();
     }
 

@@ -1,11 +1,11 @@
-//! A round: one closure on the stack of somebody who waits, called once for each of
+//! A round: one closure on the stack of a thread that waits, called once for each of
 //! several places.
 //!
 //! **Job.** `broadcast` lends its closure to all workers at once. A [`Share`] is the right to
-//! call it for one index; it lies in a worker's post until somebody takes it.
+//! call it for one index; it lies in a worker's post until it is taken.
 //!
 //! **Protocol.** 1. [`round`] makes the shares, each counted, and hands them to `deliver`.
-//! 2. Who has a share consumes it: by running it, or by dropping it (the pool is
+//! 2. The owner of a share consumes it: by running it, or by dropping it (the pool is
 //! closed), and then the closure is not called for that index. Either way the borrow goes first, and is
 //! counted off then. 3. `round` runs what the caller does itself, waits until the
 //! count is zero, and only then returns.
@@ -13,19 +13,19 @@
 //! - **P30** The references that have lost their lifetime are inside of shares; each is
 //!   counted until it has been dropped.
 //! - **P31** `round` neither returns nor unwinds before the count is zero; except in a forked
-//!   child, where those who had the other shares do not exist, and what lies in the posts of a parent's
+//!   child, where the threads that had the other shares do not exist, and what lies in the posts of a parent's
 //!   pool is never looked at.
 //!
-//! Rejected: a job with a latch for each index (as many wake-ups of the one who waits); the
-//! queue of a scope (whoever waits takes from it, and these are for others).
+//! Rejected: a job with a latch for each index (as many wake-ups of the waiter); the
+//! queue of a scope (its waiter takes from it, and these are for others).
 //!
-//! Tests: `tests/thread/crew.rs` (borrows, panics, drops), also under Miri.
+//! Tests: `tests/thread/resize.rs` (borrows, panics, drops), also under Miri.
 #![allow(unsafe_code)]
 
 use std::mem;
 use std::sync::Arc;
 
-use crate::task::context::{Lineage, inherit};
+use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{Panic, catch, contain};
 use crate::thread::countdown::Countdown;
 use crate::thread::latch::Latch;
@@ -48,7 +48,7 @@ struct Round {
     /// Shares not yet dropped, and one for the caller.
     left: Countdown,
     /// The task that the round is in.
-    lineage: Lineage,
+    inherited: Inherited,
 }
 
 impl Share {
@@ -61,8 +61,8 @@ impl Share {
     pub(in crate::thread) fn run(self) {
         if let Some(turn) = &self.turn {
             // SAFETY: P30, P31: this share is counted, so the caller is still inside of `round`, in the
-            // task that the lineage was taken in.
-            let _inherited = unsafe { inherit(self.round.lineage) };
+            // task that it was taken in.
+            let _inherited = unsafe { inherit(self.round.inherited) };
             turn.take(self.index);
         }
     }
@@ -89,7 +89,7 @@ pub(in crate::thread) fn round<R>(
 ) -> Result<R, Panic> {
     let round = Arc::new(Round {
         left: Countdown::new(indices.len() + 1, waiter.clone()),
-        lineage: Lineage::current(),
+        inherited: Inherited::current(),
     });
     let share = |&index| {
         // SAFETY: P30, P31: only the lifetime changes. The reference is in a counted share, and this

@@ -1,4 +1,4 @@
-//! Who works, who sleeps, who is blocked: the sleep protocol.
+//! Which threads work, sleep, or are blocked: the sleep protocol.
 //!
 //! **Job.** Keeps as many threads at work as the pool is wide, wakes one when
 //! there is something for it to do, and loses no wake-up. What the work is, and where it is queued, is not known

@@ -40,7 +40,7 @@ impl<S: Sleeper> Sleep<S> {
 
     /// Waits until no thread runs and none but the leaving is blocked. If `idle`
     /// then says that nothing is queued, closes the pool (P3), calls `close`, and returns
-    /// the sleepers, who are told to end. `None`: work is queued and there is no thread
+    /// the sleepers, which are told to end. `None`: work is queued and there is no thread
     /// to run it, because the system has refused one.
     pub(in crate::thread) fn wait_quiet(
         &self,

@@ -1,7 +1,7 @@
 //! Into sleep and out of it.
 //!
 //! **Protocol.**
-//! 1. Whoever pushes work calls [`publish`](Sleep::publish) *after* the push: a
+//! 1. A thread that pushes work calls [`publish`](Sleep::publish) *after* the push: a
 //!    sequentially consistent fence, then one load of the word.
 //! 2. If fewer run than the pool is wide and none of them searches, it recruits
 //!    one: adds it to the word on its behalf, then wakes it.
@@ -40,7 +40,7 @@ pub(in crate::thread) enum WakeReason {
     End,
 }
 
-/// What somebody who published work should do about it.
+/// What a thread that has published work should do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(in crate::thread) enum Need {
@@ -52,7 +52,7 @@ pub(in crate::thread) enum Need {
     Watcher,
 }
 
-/// Whom [`Sleep::recruit`] found.
+/// Which thread [`Sleep::recruit`] found.
 #[must_use]
 pub(in crate::thread) enum Recruit<S> {
     /// No thread is needed any more.
@@ -188,7 +188,7 @@ impl<S: Sleeper> Sleep<S> {
         Counts(self.word.load(Ordering::Relaxed))
     }
 
-    /// Those who run may all be stuck.
+    /// All runners may be stuck.
     pub(super) fn may_stall(&self, counts: Counts) -> bool {
         counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
     }
@@ -222,7 +222,7 @@ impl<S: Sleeper> Sleep<S> {
     }
 
     /// How many threads of the pool have nothing to do: searchers, and those asleep, if there are more
-    /// than `stand_ins`, who do the work of sleepers.
+    /// than `stand_ins`, which do the work of sleepers.
     #[inline]
     pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
         let counts = self.counts();

@@ -78,8 +78,8 @@ impl<S: Sleeper> Sleep<S> {
         true
     }
 
-    /// Changes the width. `None`: the pool is closed. Otherwise those who were
-    /// asleep in places that are gone, who are told to end; the caller wakes them, and must
+    /// Changes the width. `None`: the pool is closed. Otherwise the threads that were
+    /// asleep in places that are gone, which are told to end; the caller wakes them, and must
     /// look into the queues (step 6).
     pub(in crate::thread) fn resize(&self, width: usize) -> Option<Vec<S>> {
         let mut asleep = self.asleep.lock();

@@ -533,7 +533,7 @@ fn a_panic_that_goes_on_keeps_its_place() {
                 .location()
                 .expect("a place")
                 .file()
-                .ends_with("stem.rs")
+                .ends_with("reentrancy.rs")
         );
     });
 }
@@ -671,7 +671,7 @@ fn payloads_with_bad_destructors() {
 
 #[test]
 fn a_hook_that_fails_and_re_enters() {
-    alone("stem::a_hook_that_fails_and_re_enters", "", || {
+    alone("reentrancy::a_hook_that_fails_and_re_enters", "", || {
         let (tell, told) = mpsc::channel();
         let depth = AtomicUsize::new(0);
         trefoil::on_unobserved(move |report| {

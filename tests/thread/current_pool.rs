@@ -89,7 +89,7 @@ fn a_scoped_task_that_is_joined_inside_of_another_pool() {
 
 #[test]
 fn items_that_the_consumer_runs() {
-    alone("within::items_that_the_consumer_runs", "", || {
+    alone("current_pool::items_that_the_consumer_runs", "", || {
         let pool = named("pool");
         let told = while_busy(&pool, || {
             let told = pool.imap(0..3, |_| whose()).collect::<Vec<_>>();

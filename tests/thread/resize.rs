@@ -1,4 +1,4 @@
-//! The crew of a thread pool: a width that changes at run time, and what is called once on each
+//! Resizing a thread pool: a width that changes at run time, and what is called once on each
 //! worker.
 //!
 //! Everything that could hang runs under a deadline.
@@ -687,7 +687,7 @@ fn what_the_environment_says_is_a_width_or_ignored() {
     within_deadline(|| {
         let processors = std::thread::available_parallelism().unwrap().get();
         let width = |asked: &str| {
-            let told = run_alone("crew::alone_tells_its_widths", |command| {
+            let told = run_alone("resize::alone_tells_its_widths", |command| {
                 command.env("TREFOIL_THREADS", asked);
             });
             let (_, told) = told.split_once("widths=").unwrap();
@@ -732,7 +732,7 @@ fn alone_tells_its_widths() {
 
 #[test]
 fn a_process_that_may_use_one_processor_has_one_worker() {
-    within_deadline(|| run_alone("crew::alone_on_one_processor", |_| ()));
+    within_deadline(|| run_alone("resize::alone_on_one_processor", |_| ()));
 }
 
 #[test]
@@ -751,7 +751,7 @@ fn alone_on_one_processor() {
 
 #[test]
 fn what_the_system_refuses_is_an_error_or_asked_for_again() {
-    within_deadline(|| run_alone("crew::alone_with_little_memory", with_a_heap));
+    within_deadline(|| run_alone("resize::alone_with_little_memory", with_a_heap));
 }
 
 /// Of the threads that there is no memory for.
@@ -799,7 +799,7 @@ fn alone_with_little_memory() {
 
 #[test]
 fn a_spare_that_the_system_refuses_is_asked_for_again() {
-    within_deadline(|| run_alone("crew::alone_without_memory_for_a_moment", with_a_heap));
+    within_deadline(|| run_alone("resize::alone_without_memory_for_a_moment", with_a_heap));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What runs on this thread, as opaque marks.
 //!
-//! The stem marks the task whose code this thread runs, an event loop that it runs here; below these nobody may know
+//! The stem marks the task whose code this thread runs, an event loop that it runs here; below these no module may know
 //! what a mark means, only whether it is the same one. Null: no task, no loop. A task's mark is also the data of its
 //! waker, and a loop's that of its root future's.
 
