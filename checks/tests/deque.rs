@@ -8,7 +8,6 @@
 #![cfg(loom)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;

@@ -33,11 +33,11 @@ fn another_place_is_free_meanwhile() {
 #[test]
 #[should_panic(expected = "used twice")]
 fn taken_before_it_is_copied() {
-    loom::model(|| drop(conversation(Broken::TooEarly, 3)));
+    loom::model(|| _ = conversation(Broken::TooEarly, 3));
 }
 
 #[test]
 #[should_panic(expected = "used twice")]
 fn used_again_unasked() {
-    loom::model(|| drop(conversation(Broken::Unasked, 3)));
+    loom::model(|| _ = conversation(Broken::Unasked, 3));
 }
