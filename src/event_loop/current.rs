@@ -1,11 +1,11 @@
 //! The loop that runs on this thread now.
 //!
 //! One cell for each thread holds the running loop's [`Home`], from the first
-//! poll of `block_on` to its end, and while a loop closes. Whoever asks gets a
-//! clone, or has a few lines done: nothing is borrowed while anybody's code runs.
+//! poll of `block_on` to its end, and while a loop closes. A caller gets a
+//! clone, or passes a few lines to run: nothing is borrowed while user code runs.
 //!
 //! The cell has no destructor, so a loop may also run in the destructor of another thread-local, whichever of the
-//! two was made first. Whoever enters puts back what was there before: at the end of the thread that is nothing.
+//! two was made first. The guard of [`enter`] puts back what was there before: at the end of the thread that is nothing.
 //!
 //! Checked by `tests/event_loop/` (nested loops, futures carried to other
 //! threads).
@@ -50,7 +50,7 @@ pub(super) fn with_this<R>(shared: &Shared, f: impl FnOnce(&Home) -> R) -> Optio
 }
 
 /// Calls `f` with the loop that runs on this thread, if one does. For what is done often: nothing
-/// is cloned, so `f` runs nobody's code, and enters and leaves no loop.
+/// is cloned, so `f` must run no user code, and enter and leave no loop.
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Home) -> R) -> Option<R> {
     CURRENT.with(|current| current.borrow().as_deref().map(f))

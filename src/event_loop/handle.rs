@@ -111,7 +111,7 @@ impl LoopHandle {
     /// makes the future there.
     ///
     /// The future stays on the loop's thread: it is polled and dropped there,
-    /// whoever cancels the task.
+    /// whichever thread cancels the task.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -213,7 +213,7 @@ impl LoopHandle {
     /// says that it is not [complete](Snapshot::is_complete). A loop with a
     /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks also then.
     ///
-    /// Cost: a walk over the tasks, during which the loop waits; nothing while nobody asks.
+    /// Cost: a walk over the tasks, during which the loop waits; nothing unless it is asked for.
     ///
     /// ```
     /// use std::time::Duration;

@@ -3,14 +3,14 @@
 //!
 //! Everything here is plain cells: no lock, no atomic. The discipline that makes
 //! this safe to call from anywhere on the thread is L4 (see
-//! [`super::reactor`]): a cell is borrowed for a few lines that run nobody's
+//! [`super::reactor`]): a cell is borrowed for a few lines that run no user
 //! code; wakers and tasks are cloned before, woken and dropped after.
 //!
-//! Live tasks are in a table ([`super::task_table`]), so that a loop that ends can cancel
+//! Tasks that have not ended are in a table ([`super::task_table`]), so that a loop that ends can cancel
 //! every one, and others can look at them.
 //!
 //! - **L6** The table has a task from the moment that this thread first sees it
-//!   until it is done. So a future's last reference goes on this thread. Whoever runs code of the loop has
+//!   until it is done. So a future's last reference goes on this thread. A thread that runs code of the loop has
 //!   taken the table: also for the destructors of the root future.
 //!
 //! Its timers and its descriptors have files of their own, below this one.
@@ -60,7 +60,7 @@ pub(crate) struct Home {
     /// The root future was woken.
     root_woken: Cell<bool>,
     ready: RefCell<VecDeque<Queued>>,
-    /// The table, unless it lies where others see it ([`super::shared_table`]).
+    /// The table, unless it is where others see it ([`super::shared_table`]).
     table: RefCell<Table>,
     /// On a loop with a virtual clock.
     pub(super) outside: Option<Outside>,
@@ -179,7 +179,7 @@ impl Home {
         self.with_table(Table::shrink);
     }
 
-    /// The table, wherever it lies. `f` runs nobody's code (L8).
+    /// The table, wherever it is. `f` runs no user code (L8).
     #[inline]
     fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
         if self.shared.watched {
@@ -203,7 +203,7 @@ impl Home {
         }
     }
 
-    /// Tells those who have asked for a snapshot.
+    /// Answers the threads that have asked for a snapshot.
     #[cold]
     #[inline(never)]
     fn answer(&self) {
@@ -241,8 +241,8 @@ impl Home {
         self.with_table(|table| table.root = root);
     }
 
-    /// Every live task.
-    pub(super) fn live_tasks(&self) -> Vec<TaskRef> {
+    /// Every task that has not ended.
+    pub(super) fn tasks(&self) -> Vec<TaskRef> {
         self.with_table(|table| table.tasks().map(|(entry, _)| entry.task.clone()).collect())
     }
 
@@ -251,7 +251,7 @@ impl Home {
         self.with_table(|table| table.has(task))
     }
 
-    pub(super) fn has_live_tasks(&self) -> bool {
+    pub(super) fn has_tasks(&self) -> bool {
         self.with_table(|table| !table.is_empty())
     }
 
@@ -339,7 +339,7 @@ impl Home {
         }
     }
 
-    /// After such an operation, if it has to wait: that takes nothing from anybody.
+    /// After such an operation, if it has to wait: that takes no time from the others.
     /// Otherwise a task with many waiting operations would use up its budget on the
     /// first of them, each time, and never come to the rest.
     #[inline]
@@ -357,7 +357,7 @@ impl Home {
     /// Does what dropping elsewhere could not do.
     pub(super) fn follow_notes(&self) {
         for note in self.shared.take_notes() {
-            // A waker's destructor is a stranger's code: a panic in it must not end the loop.
+            // A waker's destructor is user code: a panic in it must not end the loop.
             contain(|| match note {
                 Note::Disarm(key) => self.disarm(key),
                 Note::Remove(key) => self.remove(key),

@@ -16,7 +16,7 @@
 //! - A panic ends the task that panicked, nothing else.
 //! - When the loop ends, every task on it has ended.
 
-// For those who work on it. Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
+// For work on this module. Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
 //
 //   other threads                      │   the loop's thread
 //                                      │
@@ -125,7 +125,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 ///
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
 /// and again: tasks stay from one call to the next, and none of them runs in between
-/// (so on this thread wait for one with `block_on`: a `join` is refused there, as nobody else could
+/// (so on this thread wait for one with `block_on`: a `join` is refused there, as no other thread could
 /// run it; of a [`call_soon`](LoopHandle::call_soon) it would wait for ever).
 /// Dropping the loop cancels them.
 /// It cannot leave its thread; [`LoopHandle`] can.
@@ -311,7 +311,7 @@ pub struct EventLoopBuilder {
 }
 
 impl EventLoopBuilder {
-    /// What happens to a failure of this loop's tasks that nobody took, in place of the
+    /// What happens to a failure of this loop's tasks that was not taken, in place of the
     /// process's hook (see [`on_unobserved`](crate::on_unobserved)).
     ///
     /// The hook runs on the thread that ended the task or dropped its handle; it must be
@@ -325,10 +325,10 @@ impl EventLoopBuilder {
     ///     .on_unobserved(move |report| { let _ = tell.send(report.error().to_string()); })
     ///     .build()?;
     /// event_loop.block_on(async {
-    ///     trefoil::spawn(async { panic!("nobody looks") }).detach();
+    ///     trefoil::spawn(async { panic!("not looked at") }).detach();
     ///     trefoil::yield_now().await;
     /// });
-    /// assert!(told.try_recv().unwrap().contains("nobody looks"));
+    /// assert!(told.try_recv().unwrap().contains("not looked at"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
@@ -373,7 +373,7 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Gives the loop a clock of its own, for tests: it stands still while tasks run, and
+    /// Gives the loop a clock of its own, for tests: it stops while tasks run, and
     /// when none can, it jumps to the next deadline. An hour of timers takes
     /// milliseconds, and comes out the same each time.
     ///

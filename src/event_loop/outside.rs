@@ -8,7 +8,7 @@
 //! | a task waits for | the clock goes at the real pace |
 //! |---|---|
 //! | a task of another executor (a thread pool, a process pool, another loop, a blocking call) | until that task has ended and its result was taken |
-//! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until nothing has come and nobody has begun such a wait for [`PATIENCE`] |
+//! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until for [`PATIENCE`] nothing has come and no such wait has begun |
 //!
 //! The second kind may never end (a listener), and both of its ends may be in this loop. So
 //! the loop learns: patience that was in vain is halved, down to [`LEAST`]; what does come
@@ -53,12 +53,12 @@ pub(super) enum Pace {
 pub(super) struct Outside {
     /// The tasks that were waited for; which of them are elsewhere shows when asked.
     known: RefCell<Known>,
-    /// When something came, or somebody began to wait for it.
+    /// When something came, or a task began to wait for it.
     stirred: Cell<Instant>,
     patience: Cell<Duration>,
     /// The clock has jumped since.
     in_vain: Cell<bool>,
-    /// Somebody else's loop waits for this one since then, while its clock goes at the real pace.
+    /// Since when the loop that drives this one waits, where the clock goes at the real pace.
     left: Cell<Option<Instant>>,
 }
 
@@ -163,7 +163,7 @@ impl Outside {
         }
     }
 
-    /// This loop is left to somebody else's until the next turn, at this pace (`None`: it is not,
+    /// The loop that drives this one waits until the next turn, at this pace (`None`: it does not,
     /// or no longer).
     pub(super) fn leave(&self, pace: Option<Pace>) {
         let real = matches!(pace, Some(Pace::Real(_)));
@@ -175,7 +175,7 @@ impl Outside {
         self.left.take().map(|since| since.elapsed())
     }
 
-    /// Somebody begins to wait for a descriptor or a promise.
+    /// A task begins to wait for a descriptor or a promise.
     pub(super) fn stir(&self) {
         self.stirred.set(Instant::now());
         self.in_vain.set(false);
@@ -198,7 +198,7 @@ impl Outside {
         }
     }
 
-    /// Nothing can run. `has`: a task is of this loop; `silent`: somebody waits for a descriptor, or the like.
+    /// Nothing can run. `has`: a task is of this loop; `silent`: a task waits for a descriptor, or the like.
     pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, silent: bool) -> Pace {
         let mut gone = Vec::new();
         let waits = self.known.borrow_mut().look(&has, &mut gone);
@@ -224,7 +224,7 @@ impl Outside {
         }
     }
 
-    /// The loop ends: it holds nobody's task any longer.
+    /// The loop ends: it keeps no tasks of others.
     pub(super) fn clear(&self) {
         let known = std::mem::take(&mut *self.known.borrow_mut());
         drop(known);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_any_longer_does_not_stay() {
+    fn what_is_no_longer_waited_for_does_not_stay() {
         let event_loop = EventLoop::builder().virtual_time().build().unwrap();
         event_loop.block_on(async {
             let start = alarm::now();

@@ -2,15 +2,15 @@
 //!
 //! 1. A source registers the first time an operation would block: once, for both
 //!    directions, edge-triggered. It gets a [`SourceKey`].
-//! 2. Until an event arrives, nothing is ready, and who asks is entered among the
+//! 2. Until an event arrives, nothing is ready, and a future that asks is entered among the
 //!    direction's [`Waiters`].
 //! 3. An event makes its directions ready and hands out all their waiters to be
-//!    woken. Readiness is remembered here: as long as it stands, operations go
+//!    woken. Readiness is remembered here: until it is cleared, operations go
 //!    straight to the kernel.
 //! 4. An operation that would block, or that read or wrote less than it was
 //!    asked to, clears it: the kernel then owes us the next edge. After a short
 //!    count no edge may follow: the other side has closed, or the count stopped at a mark of urgent
-//!    data. Then who asks next is told to ask once more in the next turn, and may.
+//!    data. Then the next future that asks is told to ask once more in the next turn, and may.
 //! 5. A source that registers in order to read counts as ready to be written from the start. If it
 //!    is not, the first write finds out, and the report that registering brings says when it is.
 //!
@@ -22,7 +22,7 @@
 //!   the generation of the slot (where a pointer has 64 bits; elsewhere a
 //!   mistaken event costs one operation that would block).
 //! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of
-//!   the loop is borrowed: all three can run anybody's code.
+//!   the loop is borrowed: all three can run user code.
 //!
 //! A source is not deregistered: closing its descriptor does that. Where a duplicate
 //! of it lives on (a child's standard input, say), what happens there still wakes the
@@ -254,14 +254,14 @@ impl Reactor {
         self.sources.is_empty()
     }
 
-    /// Somebody waits.
+    /// A task waits.
     pub(super) fn has_waiters(&self) -> bool {
         self.sources
             .iter()
             .any(|(_, source)| !source.read.is_empty() || !source.write.is_empty())
     }
 
-    /// Everybody who waits for anything.
+    /// All waiters.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         for (_, source) in &mut self.sources {
             source.read.take_all(woken);
@@ -276,7 +276,7 @@ impl Reactor {
     }
 }
 
-/// An event: the source that it is meant for is ready, and who waits for it goes to `woken`.
+/// An event: the source that it is meant for is ready, and its waiters go to `woken`.
 fn deliver(sources: &mut Slab<Source>, token: usize, ready: Readiness, woken: &mut Vec<Waker>) {
     // The lower half of a token is the index.
     let index = token as u32;

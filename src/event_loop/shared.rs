@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     /// True once shut; see L5.
     gate: Mutex<bool>,
     pub(super) owner: ThreadId,
-    /// What to do with a failure that nobody took, in place of the process's hook.
+    /// What to do with a failure that was not taken, in place of the process's hook.
     hook: Option<Hook>,
     /// The virtual clock, if it has one.
     clock: Option<Arc<Clock>>,
@@ -116,7 +116,7 @@ impl Shared {
         self.clock.as_ref()
     }
 
-    /// A new task, before anybody else knows of it: its failure is this loop's.
+    /// A new task, before any other thread knows of it: its failure is this loop's.
     #[inline]
     pub(super) fn mark(&self, runnable: &Runnable) {
         if let Some(hook) = &self.hook {

@@ -5,11 +5,11 @@
 //! the clock read for every poll, which would double what the shortest of them cost:
 //!
 //! 1. Polls are counted. Every [`STRIDE`]-th reads the clock ([`ticks`]).
-//! 2. Where those took so long that they are not short, every single one does, until [`CAREFUL`] in a
-//!    row were short: also in the slices that follow, and also where long and short ones take turns.
+//! 2. After polls that took long every single one does, until [`SINGLE`] in a row were short: also in the slices that
+//!    follow, and also where long and short ones take turns.
 //! 3. Timers are looked at whenever the clock was read.
 //!
-//! The clock is a rough one, and may even stand still: then the slice ends after [`MOST`] polls.
+//! The clock is a rough one, and may even stop: then the slice ends after [`MOST`] polls.
 //!
 //! Checked below, and by `tests/event_loop/fairness.rs`.
 
@@ -26,7 +26,7 @@ const LONG: u64 = SLICE / 32;
 
 /// After a long poll every single one is looked at until so many were short: with 10 ns for each look that
 /// is a twentieth of the long one.
-const CAREFUL: u32 = 32;
+const SINGLE: u32 = 32;
 
 /// A slice ends after so many polls, whatever the clock says.
 const MOST: u32 = 1024;
@@ -38,13 +38,13 @@ pub(super) struct Slice {
     polls: u32,
     /// The clock is read when there were so many.
     next: u32,
-    /// So many are to be looked at one by one.
-    careful: u32,
+    /// So many are looked at one by one.
+    single: u32,
     began: u64,
     /// When the clock was read last.
     read: u64,
     over: bool,
-    /// The clock was read, and nobody has looked at the timers since.
+    /// The clock was read, and the timers have not been looked at since.
     timers: bool,
 }
 
@@ -54,7 +54,7 @@ impl Slice {
         Self {
             polls: 0,
             next: STRIDE,
-            careful: 0,
+            single: 0,
             began: now,
             read: now,
             over: false,
@@ -65,10 +65,10 @@ impl Slice {
     /// The kernel was asked: another one begins, of polls like the last ones.
     #[inline]
     pub(super) fn begin(&mut self) {
-        let careful = self.careful;
+        let single = self.single;
         *self = Self {
-            next: if careful == 0 { STRIDE } else { 1 },
-            careful,
+            next: if single == 0 { STRIDE } else { 1 },
+            single,
             ..Self::new()
         };
     }
@@ -99,12 +99,12 @@ impl Slice {
     fn read_clock(&mut self, now: u64) {
         let short = now.saturating_sub(self.read) < LONG;
         self.read = now;
-        self.careful = if short {
-            self.careful.saturating_sub(1)
+        self.single = if short {
+            self.single.saturating_sub(1)
         } else {
-            CAREFUL
+            SINGLE
         };
-        self.next = self.polls + if self.careful == 0 { STRIDE } else { 1 };
+        self.next = self.polls + if self.single == 0 { STRIDE } else { 1 };
         self.over |= now.saturating_sub(self.began) >= SLICE || self.polls >= MOST;
         self.timers = true;
     }
@@ -155,12 +155,12 @@ mod tests {
         assert!(slice.is_over());
         // Also in the next slice, until many were short.
         slice.begin();
-        for short in 0..CAREFUL {
+        for short in 0..SINGLE {
             assert_eq!((slice.polls, slice.next), (short, short + 1));
             slice.polls += 1;
             slice.read_clock(slice.began);
         }
-        assert_eq!(slice.next, CAREFUL + STRIDE);
+        assert_eq!(slice.next, SINGLE + STRIDE);
         slice.begin();
         assert_eq!((slice.polls, slice.next), (0, STRIDE));
     }

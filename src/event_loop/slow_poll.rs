@@ -1,10 +1,10 @@
-//! The watchdog: which task keeps the loop to itself, told while it does.
+//! The watchdog: reports a task that keeps its loop to itself, while it does.
 //!
-//! A poll that takes long holds up every other task of its loop, and one that never ends
-//! leaves a program that does nothing and says nothing. So somebody else has to say it:
+//! A poll that takes long delays every other task of its loop, and one that never ends
+//! leaves a program that does nothing and says nothing. So another thread reports it:
 //!
-//! 1. A watched loop writes down, under the lock of its [table](super::shared_table), that
-//!    a poll begins, of which task, and when; and that it has ended.
+//! 1. A watched loop notes, under the lock of its [table](super::shared_table), when a poll
+//!    begins, of which task, and when it has ended.
 //! 2. The watchdog, a thread of the loop's own, looks. Where a poll goes on it sleeps until
 //!    that poll would be too long, and looks again: so it wakes at most once in each
 //!    threshold, and when it finds the *same* poll it calls the hook, once.
@@ -15,8 +15,7 @@
 //! Cost: nothing without it; with it two uncontended locks and two looks at the clock
 //! for each poll.
 //!
-//! Rejected: a report when the poll has ended (the one that never ends is the one to
-//! know of); the timer thread as watchdog (a hook that takes long would delay every deadline of the
+//! Rejected: a report when the poll has ended (the one that never ends matters most); the timer thread as watchdog (a hook that takes long would delay every deadline of the
 //! process).
 //!
 //! Checked by `tests/event_loop/slow_poll.rs`.
@@ -150,7 +149,7 @@ impl fmt::Debug for SlowPoll {
     }
 }
 
-/// Whom to tell.
+/// What is called with a report.
 pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
 /// The watchdog of a loop. Dropping it ends its thread, and waits for that.

@@ -151,8 +151,8 @@ impl Snapshot {
         &self.tasks
     }
 
-    /// The future that `run` or `block_on` was given, if one runs; its id is nobody
-    /// else's, and no task has it for its parent.
+    /// The future that `run` or `block_on` was given, if one runs; no task has its id,
+    /// or has it for its parent.
     #[must_use]
     pub fn root(&self) -> Option<&TaskInfo> {
         self.root.as_ref()

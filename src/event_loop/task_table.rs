@@ -1,4 +1,4 @@
-//! The table of a loop's live tasks.
+//! The table of a loop's tasks.
 //!
 //! Each task is under the key that its queue entries carry as their tag: so that a loop that ends can cancel every
 //! task, and that others can be shown them ([`LoopHandle::snapshot`](super::LoopHandle::snapshot)).
@@ -26,7 +26,7 @@ const KINDS: u32 = 3;
 /// A table with room for more tasks than this is given back when it is empty: 32 KiB.
 const CAPACITY: usize = 2048;
 
-/// One live task.
+/// One task that has not ended.
 pub(super) struct Entry {
     pub(super) task: TaskRef,
     noted: Noted,
@@ -78,7 +78,7 @@ pub(super) struct Root {
     pub(super) spent: Duration,
 }
 
-/// The live tasks of one loop.
+/// The tasks of one loop.
 #[derive(Default)]
 pub(super) struct Table {
     tasks: Slab<Entry>,

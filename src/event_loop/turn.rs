@@ -3,7 +3,7 @@
 //! 1. The root future is polled, if it was woken and all that was ready before it
 //!    has run.
 //! 2. What is ready *now* runs, in order: what becomes ready meanwhile runs in the
-//!    next turn, so nobody who wakes himself can keep the others out. A batch is
+//!    next turn, so a task that wakes itself cannot keep the others out. A batch is
 //!    cut after [`BATCH`] tasks or when the [`Slice`] is over.
 //! 3. Timers that are due wake their tasks, if time has passed since they were last asked.
 //! 4. The kernel is asked for events. With work left this is a look that does not
@@ -19,16 +19,16 @@
 //! nothing outside that is waited for (see [`super::outside`]), the clock is moved on to the
 //! next deadline; else the loop waits as any other, and its clock goes on by what that took.
 //!
-//! Somebody else's loop can do the turns ([`once`]): after each, this loop lies down
+//! Another loop can do the turns ([`once`]): after each, this loop lies down
 //! as before a wait of its own, so that whatever is brought makes its descriptor ready. A virtual
 //! clock goes on by what the other loop has waited meanwhile, where it goes at the real pace.
 //!
 //! # The end
 //!
-//! [`close`] refuses new tasks, cancels all that live, and runs what is ready
+//! [`close`] refuses new tasks, cancels all tasks that have not ended, and runs what is ready
 //! until none is left: a cancelled future is dropped at its next run. Then it
 //! closes the inbox, which ends what other threads have brought meanwhile, and
-//! wakes whoever still waits for a timer or a source of this loop, who will find
+//! wakes the futures that still wait for a timer or a source of this loop, which will find
 //! that it is gone. No destructor waits, so this takes as long as the destructors run; only
 //! an entry that another thread is just bringing is waited for, at most
 //! [`PATIENCE`].
@@ -146,7 +146,7 @@ pub(super) fn once(home: &Home) -> bool {
     turns.come_back();
     turns.turn_once();
     if turns.is_idle() && !turns.jump() {
-        // Whoever brings something from here on makes the descriptor ready (L1).
+        // From here on a thread that brings something makes the descriptor ready (L1).
         if home.shared.inbox.lie_down(Sleep::Asleep) && home.shared.is_quiet() {
             if let Some(outside) = &home.outside {
                 outside.leave(turns.pace());
@@ -194,7 +194,7 @@ pub(super) fn close(home: &Rc<Home>) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         home.take_in();
-        for task in home.live_tasks() {
+        for task in home.tasks() {
             contain(|| {
                 task.cancel();
             });
@@ -203,14 +203,14 @@ pub(super) fn close(home: &Rc<Home>) {
             end(home, entry);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !home.has_live_tasks() && home.shared.inbox.is_empty() {
+        if left.is_zero() || !home.has_tasks() && home.shared.inbox.is_empty() {
             break;
         }
         turns.sleep(Some(left));
     }
     drop(home.shared.inbox.close());
     wake_all(&mut home.take_all_wakers());
-    // Those were strangers' wakers: whatever they brought is refused by now.
+    // Those wakers were user code: what they brought is refused by now.
     while let Some(entry) = home.next_ready() {
         end(home, entry);
     }
@@ -262,7 +262,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Somebody else's loop has waited: a virtual clock goes on as if it had been this one.
+    /// The loop that drives this one has waited: a virtual clock goes on as if this one had.
     fn come_back(&mut self) {
         let home = self.home;
         if let (Some(clock), Some(outside)) = (home.shared.clock(), &home.outside)
@@ -279,7 +279,7 @@ impl<'a> Turns<'a> {
     /// Runs what is ready, and looks at timers and events, without waiting.
     fn turn_once(&mut self) {
         self.home.take_in();
-        let _nobody = self.home.take_root_wake(); // of a future that is done
+        let _stale = self.home.take_root_wake(); // of a future that is done
         self.run_batch();
         self.look();
         self.home.take_due(&mut self.woken);
@@ -370,7 +370,7 @@ impl<'a> Turns<'a> {
         Some(outside.pace(|task| self.home.has(task), self.is_silent()))
     }
 
-    /// Somebody waits for what may come from outside, or never.
+    /// A task waits for what may come from outside, or never.
     fn is_silent(&self) -> bool {
         let clock = self.home.shared.clock();
         clock.is_some_and(|clock| clock.is_held()) || self.home.waits_for_descriptors()
@@ -381,7 +381,7 @@ impl<'a> Turns<'a> {
         let count = self.before_root.map_or(ready, |before| before.min(ready));
         let mut ran = 0;
         while ran < count {
-            // Counted together, as nobody looks at the count in between.
+            // Counted together, as the count is not looked at in between.
             let until = count.min(ran + self.slice.ahead());
             let first = ran;
             while ran < until
@@ -463,7 +463,7 @@ impl Drop for Turns<'_> {
     }
 }
 
-/// Wakers are strangers' code: one that panics must not end the loop.
+/// Wakers are user code: one that panics must not end the loop.
 fn wake_all(woken: &mut Vec<Waker>) {
     for waker in woken.drain(..) {
         contain(|| waker.wake());

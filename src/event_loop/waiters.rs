@@ -65,7 +65,7 @@ impl Waiters {
         self.first.is_none() && self.rest.is_empty()
     }
 
-    /// Moves everybody into `woken`: the first, then in the order in which the futures began.
+    /// Moves all into `woken`: the first, then in the order in which the futures began.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         if let Some((_, waker)) = self.first.take() {
             woken.push(waker);
@@ -100,7 +100,7 @@ mod tests {
         waiters.take_all(&mut woken);
         assert_eq!(woken.len(), 2);
         assert!(waiters.find(3).is_none());
-        // Nobody has two places, also where the first has gone before the rest.
+        // No future has two places, also where the first has gone before the rest.
         for number in [5, 6] {
             assert!(waiters.set(number, Waker::noop().clone()).is_none());
         }

@@ -2,7 +2,7 @@
 //!
 //! The future wakes its task and is pending once. On a loop of ours the task goes
 //! to the back of the queue and runs in the next turn, without a system call; in
-//! anybody else's executor it means what a wake-up means there.
+//! another executor it means what a wake-up means there.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! Any descriptor, waited for on the loop.
 //!
 //! 1. [`AsyncFd::readable`] asks the kernel by `poll(2)` whether a read would block. If not, it
-//!    is done. So it is level-triggered, whatever somebody has read or left meanwhile.
+//!    is done. So it is level-triggered, whatever was read or left meanwhile.
 //! 2. If it would, the source is registered with the loop, once, and the task waits for the
 //!    next edge. An edge between the question and the wait is not lost: events are taken in
 //!    by the loop only, after the task has been entered (see `event_loop::reactor`). Until that edge
@@ -31,11 +31,11 @@ use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 use crate::sys::poll::poll;
 
-/// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, somebody
-/// else's socket.
+/// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another
+/// crate's socket.
 ///
 /// It waits; reading and writing are up to you, with whatever calls the descriptor
-/// takes. `T` is whoever owns or borrows it: an `OwnedFd`, a `std` type, a
+/// takes. `T` owns or borrows it: an `OwnedFd`, a `std` type, a
 /// `BorrowedFd`, a reference. Neither its flags nor anything else about it is changed, and
 /// dropping the `AsyncFd` closes it only if dropping `T` does.
 ///
@@ -125,14 +125,14 @@ impl<T: AsFd> AsyncFd<T> {
     /// Waits until a read would not block: there is something, or the end has come, or an error
     /// is to be fetched. It says so each time, for as long as that is the case.
     ///
-    /// Somebody else may read it first: set the descriptor non-blocking where that
+    /// Other code may read it first: set the descriptor non-blocking where that
     /// can happen.
     ///
     /// # Errors
     ///
     /// Off its loop; `AlreadyExists` if the loop watches this descriptor already;
-    /// `Unsupported` if the system cannot wait for it; `InvalidInput` if it is closed. (Closed
-    /// while somebody waits, that wait does not notice: the system forgets it without a word. The next
+    /// `Unsupported` if the system cannot wait for it; `InvalidInput` if it is closed. (A wait
+    /// during which it is closed does not notice: the system forgets it without a word. The next
     /// one does.)
     ///
     /// # Cancel safety
@@ -157,10 +157,10 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.operate(Direction::Read, would_not_read).await
     }
 
-    /// Waits until a write would not block: there is room, or nobody will ever read it, or an
+    /// Waits until a write would not block: there is room, or the other end is closed, or an
     /// error is to be fetched. It says so each time, for as long as that is the case.
     ///
-    /// Room for how much is the system's affair: a pipe promises `PIPE_BUF` bytes, and a
+    /// Room for how much, the system decides: a pipe promises `PIPE_BUF` bytes, and a
     /// larger write to a blocking descriptor may still wait.
     ///
     /// # Errors

@@ -311,7 +311,7 @@ macro_rules! reads {
             ///
             /// # Cancel safety
             ///
-            /// None: what has been read is in the buffer, but nobody knows how much it is.
+            /// None: what has been read is in the buffer, but how much is not known.
             ///
             #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
             /// let mut header = [0; 4];
@@ -403,7 +403,7 @@ macro_rules! writes {
             ///
             /// # Errors
             ///
-            /// The system's; above all, nobody will read it (`BrokenPipe`). Off its loop.
+            /// The system's; above all, the other end is closed (`BrokenPipe`). Off its loop.
             ///
             /// # Cancel safety
             ///
@@ -450,7 +450,7 @@ macro_rules! writes {
             ///
             /// # Cancel safety
             ///
-            /// None: nobody knows how much was written.
+            /// None: how much was written is not known.
             ///
             #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
             /// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;

@@ -1,6 +1,6 @@
 //! A child process, watched through its pidfd.
 //!
-//! 1. Right after the start the child gets a descriptor that names it and nobody else,
+//! 1. Right after the start the child gets a descriptor that names it and no other process,
 //!    whatever happens to its number. (Until it is waited for, its number is not given away: only
 //!    where the host lets the system discard its children, or waits for them itself,
 //!    could there be another under it by then.)
@@ -40,7 +40,7 @@ use crate::sys::refused::refused;
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
 /// Dropped, it runs on, unless its command said [`kill_on_drop`](super::Command::kill_on_drop),
-/// and no zombie stays when it ends: whoever drops it, on a loop or off it. (One sleeping thread
+/// and no zombie stays when it ends, wherever it is dropped, on a loop or off it. (One sleeping thread
 /// waits for all children that were dropped before their end, and ends with the last of them.)
 ///
 /// ```
@@ -70,7 +70,7 @@ enum State {
     Unwatched,
     Watched(Source<Arc<OwnedFd>>),
     Ended(ExitStatus),
-    /// Somebody else has its status.
+    /// Its status was fetched elsewhere.
     Lost,
 }
 
@@ -129,8 +129,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// `NotFound` if it has ended, but its status went to somebody else: to code of the host
-    /// that waits for any child (`waitpid(-1)`), or to nobody, because `SIGCHLD` is
+    /// `NotFound` if it has ended, but its status went elsewhere: to code of the host
+    /// that waits for any child (`waitpid(-1)`), or nowhere, because `SIGCHLD` is
     /// ignored. Off its loop. No descriptor was left to watch it with.
     ///
     /// # Cancel safety
@@ -195,7 +195,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// The system's; above all, it runs as somebody else by now.
+    /// The system's; above all, it runs as another user by now.
     ///
     /// ```
     /// use std::os::unix::process::ExitStatusExt;
@@ -245,7 +245,7 @@ impl Child {
             State::Unwatched => match self.open() {
                 Ok(child) => pidfd_send_signal(child, signal),
                 Err(Errno::SRCH) => Ok(()),
-                // Nobody has waited for it, so the number is still its own.
+                // It was not waited for, so the number is still its own.
                 Err(_) => kill_process(self.number(), signal),
             },
             State::Watched(source) => pidfd_send_signal(source.get_ref(), signal),

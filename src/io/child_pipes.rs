@@ -112,8 +112,8 @@ pipe_end! {
 }
 
 pipe_end! {
-    /// What a child writes to its standard output. It ends when the child, and whoever has
-    /// inherited it, has closed it.
+    /// What a child writes to its standard output. It ends when the child, and every process
+    /// that has inherited it, has closed it.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -133,8 +133,8 @@ pipe_end! {
 }
 
 pipe_end! {
-    /// What a child writes to its standard error. It ends when the child, and whoever has
-    /// inherited it, has closed it.
+    /// What a child writes to its standard error. It ends when the child, and every process
+    /// that has inherited it, has closed it.
     ///
     /// ```
     /// use std::process::Stdio;

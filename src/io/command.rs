@@ -34,7 +34,7 @@ use super::child::Child;
 pub struct Command {
     inner: Inner,
     kill_on_drop: bool,
-    /// Which of the standard streams somebody has spoken for.
+    /// Which of the standard streams were set.
     streams: [bool; 3],
 }
 
@@ -310,14 +310,14 @@ impl Command {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + Send + use<> {
-        self.unspoken_for(Stdio::null, Stdio::piped);
+        self.set_others(Stdio::null, Stdio::piped);
         let child = self.spawn();
-        self.unspoken_for(Stdio::inherit, Stdio::inherit);
+        self.set_others(Stdio::inherit, Stdio::inherit);
         async move { child?.wait_with_output().await }
     }
 
-    /// What becomes of the standard streams that nobody has spoken for.
-    fn unspoken_for(&mut self, input: fn() -> Stdio, output: fn() -> Stdio) {
+    /// Sets the standard streams that were not set.
+    fn set_others(&mut self, input: fn() -> Stdio, output: fn() -> Stdio) {
         let [stdin, stdout, stderr] = self.streams;
         if !stdin {
             self.inner.stdin(input());

@@ -56,7 +56,7 @@ struct Race<F> {
     connect: fn(SocketAddr) -> F,
     addresses: std::vec::IntoIter<SocketAddr>,
     running: Vec<Pin<Box<F>>>,
-    /// When the next one joins in; `None`: nobody is left.
+    /// When the next one joins in; `None`: none is left.
     next: Option<Alarm>,
     failed: Option<io::Error>,
 }

@@ -1,6 +1,6 @@
 //! From names to addresses.
 //!
-//! A number needs no lookup: it is parsed where it stands, and no thread is
+//! A number needs no lookup: it is parsed at once, and no thread is
 //! started. A name is looked up by the system, which blocks, so that happens off
 //! the loop.
 //!

@@ -6,7 +6,7 @@
 //! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes of this machine |
 //! | [`Command`], [`Child`] | processes of one's own |
 //! | [`Signal`], [`ctrl_c`] | signals |
-//! | [`stdin`], [`stdout`], [`stderr`] | the terminal, or what stands in its place |
+//! | [`stdin`], [`stdout`], [`stderr`] | the terminal, or what is in its place |
 //! | [`fs`] | files, off the loop |
 //! | [`AsyncFd`] | everything else that has a descriptor |
 //!
@@ -47,9 +47,9 @@
 //! the task wait. So a server that answers a request makes three calls in all:
 //! one that waits, one that reads, one that writes.
 
-// `source` is the meeting of a descriptor and its loop; everything else
-// is a thin skin over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
-// between addresses, `uninit` reading for the adapters, `reaper` the children that nobody waits for, `fs::cursor` the one
+// `source` joins a descriptor and its loop; everything else
+// is a thin layer over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
+// between addresses, `uninit` reading for the adapters, `reaper` the children that are not waited for, `fs::cursor` the one
 // position of a file. Checked by `tests/event_loop/`.
 
 mod accept;

@@ -1,13 +1,13 @@
-//! Children that nobody waits for any longer, fetched when they end.
+//! Children whose handle was dropped: their status is fetched when they end.
 //!
-//! A child that has ended stays as a zombie until its parent has asked for its status. Whoever
-//! drops a [`Child`](super::Child) will not ask, so somebody else must, on a loop or off it.
+//! A child that has ended stays as a zombie until its parent has asked for its status. A
+//! program that drops a [`Child`](super::Child) will not ask, so this module does, on a loop or off it.
 //!
 //! 1. A child is handed over by [`adopt`]. One that has ended already is fetched on the spot.
 //! 2. Otherwise a helper thread waits for its end (`helper::watch`), and fetches it then.
 //! 3. Should the system have refused a descriptor to the child (it is then known by its number), or should
 //!    it not be there to be fetched although it has ended (a debugger has it), it is looked at from time to time.
-//! 4. Should the system refuse the thread, the child stays in a list, and whoever hands over the next one tries again.
+//! 4. Should the system refuse the thread, the child stays in a list, and the next one to be handed over tries again.
 //!
 //! A number is the child's until it is fetched. Only where the host lets the system discard its
 //! children, or waits for them itself, could it be another child's by then: that is why a
@@ -45,7 +45,7 @@ fn fetch_by(child: WaitId<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
     }
 }
 
-/// A child that nobody waits for.
+/// A child whose handle was dropped.
 pub(super) enum Orphan {
     Held(Arc<OwnedFd>),
     /// There was no descriptor left for it.
@@ -53,7 +53,7 @@ pub(super) enum Orphan {
 }
 
 impl Orphan {
-    /// False: it has ended, and no zombie is left. (An error: somebody else has fetched it.)
+    /// False: it has ended, and no zombie is left. (An error: it was fetched elsewhere.)
     fn runs(&self) -> bool {
         let status = match self {
             Self::Held(child) => fetch(child.as_fd()),

@@ -1,12 +1,12 @@
 //! Signals of the process, waited for on the loop.
 //!
 //! All of it is a source like others, whose operation asks whether the signal has come (see
-//! `sys::signal`, where the handler is). Nothing is installed before somebody asks, and what was
+//! `sys::signal`, where the handler is). Nothing is installed before the first `Signal`, and what was
 //! there before is put back when the last one has gone.
 //!
-//! A `select!` in a loop drops a [`ctrl_c`] that has not come and makes another: in between nobody waits, and a Ctrl-C that comes
+//! A `select!` in a loop drops a [`ctrl_c`] that has not come and makes another: in between nothing waits, and a Ctrl-C that comes
 //! just then must not end the program. So the loop keeps the subscription in the meantime, and gives it to the
-//! next `ctrl_c`, at its own end to nobody.
+//! next `ctrl_c`; at its end the loop drops it.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -56,7 +56,7 @@ impl Signal {
     pub const USR1: i32 = libc::SIGUSR1;
     /// Free to use.
     pub const USR2: i32 = libc::SIGUSR2;
-    /// A pipe that nobody reads. Rust programs ignore it.
+    /// A pipe whose other end is closed. Rust programs ignore it.
     pub const PIPE: i32 = libc::SIGPIPE;
     /// A timer of the process.
     pub const ALRM: i32 = libc::SIGALRM;

@@ -106,7 +106,7 @@ impl<T: AsFd> Source<T> {
         Ok(Self::new(io))
     }
 
-    /// Makes a descriptor non-blocking of which somebody may have a duplicate.
+    /// Makes a descriptor non-blocking of which there may be a duplicate.
     pub(super) fn taken_over(io: T) -> io::Result<Self> {
         ioctl_fionbio(&io, true)?;
         Ok(Self::lent(io))
@@ -201,7 +201,7 @@ impl<T: AsFd> Source<T> {
         Ok((home, bound))
     }
 
-    /// Who comes to read has not tried to write, as a rule, and there is room: that need not be reported first.
+    /// A source that comes to read has not tried to write, as a rule, and there is room: that need not be reported first.
     fn register(&self, home: &Home, bound: &Bound, direction: Direction) -> io::Result<SourceKey> {
         let fd = self.io.as_fd();
         let writable = direction == Direction::Read && !bound.is_short(Direction::Write);

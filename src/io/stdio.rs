@@ -10,7 +10,7 @@
 //! 3. A regular file is read and written off the loop, by a duplicate that shares its position
 //!    (see `fs::cursor`). So is whatever the system refuses to open again, or would make anew
 //!    (the controlling side of a terminal); a read of that may stay on its thread for ever, and
-//!    nobody waits for it.
+//!    nothing waits for that thread.
 //!
 //! All of this happens at the first use. A short read says nothing: a terminal gives a line at
 //! a time.
@@ -42,7 +42,7 @@ use super::source::Source;
 /// only what [`read_line`](Self::read_line) has left of its last piece, and `std`'s own
 /// `Stdin` has a buffer of its own: use one of the two.
 ///
-/// A read that waits keeps nobody: neither the loop from ending, nor the process.
+/// A read that waits keeps neither the loop nor the process from ending.
 ///
 /// ```no_run
 /// use trefoil::io::stdin;
@@ -239,7 +239,7 @@ macro_rules! output {
             ///
             /// # Errors
             ///
-            /// The system's; above all, nobody will read it (`BrokenPipe`), or it is closed. Off its
+            /// The system's; above all, the other end is closed (`BrokenPipe`), or this one. Off its
             /// loop.
             ///
             /// # Cancel safety
@@ -264,7 +264,7 @@ macro_rules! output {
             ///
             /// # Cancel safety
             ///
-            /// None: nobody knows how much was written.
+            /// None: how much was written is not known.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -339,7 +339,7 @@ output! {
 /// One of the three, as it turns out to be.
 #[derive(Debug)]
 enum Standard {
-    /// Nobody has used it yet.
+    /// Not used yet.
     New(RawFd),
     Source(Source<Device>),
     File(Cursor),

@@ -3,7 +3,7 @@
 //! Each method is one system call on one datagram; the source does the waiting. No count
 //! tells whether the next call would block, so none is taken as a hint.
 //!
-//! An error that belongs to an earlier datagram (nobody listens there: `ConnectionRefused`) is
+//! An error that belongs to an earlier datagram (no socket listens there: `ConnectionRefused`) is
 //! reported by the system on whichever call comes next, once. It is passed on as it is.
 //!
 //! Checked by `tests/event_loop/`.
@@ -60,7 +60,7 @@ impl UdpSocket {
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that is received from: the first
-    /// of `address`'s addresses that the system takes. Nothing is sent, so nobody need be
+    /// of `address`'s addresses that the system takes. Nothing is sent, so no socket need be
     /// there.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// The last address's, above all that the datagram is too long; those of
-    /// [`lookup_host`](super::lookup_host). That nobody listens there is known later, if ever.
+    /// [`lookup_host`](super::lookup_host). That no socket listens there is known later, if ever.
     ///
     /// # Cancel safety
     ///
@@ -189,7 +189,7 @@ impl UdpSocket {
     /// # trefoil::run(async {
     /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
     /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
-    /// assert!(socket.send(b"to whom?").await.is_err());
+    /// assert!(socket.send(b"to no peer").await.is_err());
     /// socket.connect(server.local_addr()?).await?;
     /// socket.send(b"to the server").await?;
     /// # Ok::<_, std::io::Error>(()) })?;

@@ -1,4 +1,4 @@
-//! Reading into memory that nobody has written yet.
+//! Reading into memory that was not written yet.
 //!
 //! hyper and tokio give their readers a buffer whose bytes have no value so far. Filling it with
 //! zeros first, so that it can be read into as other buffers are, costs as much as a copy

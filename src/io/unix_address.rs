@@ -49,7 +49,7 @@ pub(super) async fn patiently<R>(mut op: impl FnMut() -> io::Result<R>) -> io::R
     loop {
         match op() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Who makes room may be outside of a loop with a virtual clock.
+                // Room may be made outside of a loop with a virtual clock.
                 held = held.or_else(alarm::hold);
                 pause(wait).await;
                 wait = LONGEST.min(wait * 2);

@@ -124,7 +124,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// `NotFound` or `ConnectionRefused` if nobody is there.
+    /// `NotFound` or `ConnectionRefused` if no socket is there.
     ///
     /// ```
     /// use trefoil::io::UnixDatagram;
@@ -161,7 +161,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The system's; above all, nobody is there.
+    /// The system's; above all, no socket is there.
     ///
     /// # Cancel safety
     ///

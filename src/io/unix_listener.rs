@@ -45,7 +45,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// `AddrInUse` if there is a file of this name, whether or not anybody listens; the
+    /// `AddrInUse` if there is a file of this name, whether or not a socket listens there; the
     /// system's (a path has at most 107 bytes).
     ///
     /// ```

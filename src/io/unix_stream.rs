@@ -43,7 +43,7 @@ pub struct UnixStream {
     source: Source<Socket>,
 }
 
-/// Who is at the other end of a [`UnixStream`]: as it was when the connection was made.
+/// The process at the other end of a [`UnixStream`], as it was when the connection was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PeerCredentials {
@@ -66,7 +66,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such file; `ConnectionRefused` if nobody listens there. A
+    /// `NotFound` if there is no such file; `ConnectionRefused` if no socket listens there. A
     /// listener whose queue is full is waited for: put [`timeout`](crate::timeout) around it
     /// to give up.
     ///
@@ -176,7 +176,7 @@ impl UnixStream {
         split(self)
     }
 
-    /// Who is at the other end.
+    /// The process at the other end.
     ///
     /// # Errors
     ///

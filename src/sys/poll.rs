@@ -35,7 +35,7 @@ pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) 
     }
 }
 
-/// The kernel takes no more descriptors at once than this process may have, and somebody has lowered that limit to
+/// The kernel takes no more descriptors at once than this process may have, and that limit was lowered to
 /// less than what it has: looks at some after the others, again and again.
 #[cold]
 fn poll_by_parts(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {

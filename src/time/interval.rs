@@ -74,7 +74,7 @@ enum Next {
     At(Instant),
 }
 
-/// What becomes of ticks whose time has passed before anybody asked for them.
+/// What becomes of ticks whose time has passed before they were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MissedTick {
     /// They come at once, one after another, until the schedule is caught up with.

@@ -12,7 +12,7 @@
 //! ([`virtual_time`](crate::EventLoopBuilder::virtual_time)).
 //!
 //! The clock is the system's monotonic one: it never goes back, and setting the wall clock
-//! moves nothing here. Where the system is suspended it may stand still (on Linux it does), and
+//! moves nothing here. Where the system is suspended it may stop (on Linux it does), and
 //! deadlines then come as much later; what is overdue on waking comes at once.
 //!
 //! The futures are `Send`. Each belongs to the loop of its first poll; polled
@@ -30,7 +30,7 @@ pub use crate::task::{Timeout, timeout};
 pub use interval::{Interval, MissedTick, interval};
 pub use sleep::{Sleep, sleep, sleep_until};
 
-/// What time it is: for the loop that runs on this thread, else for everybody.
+/// What time it is: on the loop that runs on this thread, else the real time.
 ///
 /// The same as `Instant::now()`, except on a loop with
 /// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time, which code and

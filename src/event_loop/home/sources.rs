@@ -1,6 +1,6 @@
 //! The loop's descriptors, seen from its own thread.
 //!
-//! The reactor says what is ready and who waits; here wakers are cloned before it is asked, and woken and dropped
+//! The reactor knows what is ready and which wakers wait; here wakers are cloned before it is asked, and woken and dropped
 //! after (L4).
 //!
 //! Checked by `tests/event_loop/`, and against a simulated kernel by `checks/inside/source_simulated.rs`.
@@ -86,7 +86,7 @@ impl Home {
     pub(crate) fn remove(&self, key: SourceKey) {
         let mut woken = Vec::new();
         self.reactor.borrow_mut().remove(key, &mut woken);
-        // Nobody can use a dropped source; whoever still has a future of it may look again.
+        // A dropped source cannot be used; a future of it that is still there may look again.
         for waker in woken {
             contain(|| waker.wake());
         }
@@ -113,7 +113,7 @@ impl Home {
         self.reactor.borrow().is_empty()
     }
 
-    /// Somebody waits for a descriptor.
+    /// A task waits for a descriptor.
     pub(in crate::event_loop) fn waits_for_descriptors(&self) -> bool {
         self.reactor.borrow().has_waiters()
     }

@@ -1,7 +1,7 @@
 //! The loop's timers, seen from its own thread.
 //!
 //! Wakers are cloned before a timer is looked for, and dropped after (L4). A timer that is gone was due, or
-//! its loop has ended: either way who asks for it goes on.
+//! its loop has ended: either way the future goes on.
 //!
 //! Checked by `tests/event_loop/`, the timers themselves by their own tests.
 

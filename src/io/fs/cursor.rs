@@ -4,10 +4,10 @@
 //! time: a file has one position.
 //!
 //! 1. A read is begun with a buffer as long as the caller's (within [`MOST`]). What it gives stays
-//!    here until somebody takes it: so a read whose future is dropped loses nothing, and the next
+//!    here until it is taken: so a read whose future is dropped loses nothing, and the next
 //!    read begins with it.
-//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error is told to whoever
-//!    writes, flushes or seeks next. The inherent methods of [`File`](super::File) flush, so that
+//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error is the result of the
+//!    next write, flush or seek. The inherent methods of [`File`](super::File) flush, so that
 //!    they tell their own.
 //! 3. Whatever begins waits for what runs. Before a write, or a seek from the current position,
 //!    the position is put back by what was read and not taken.
@@ -188,7 +188,7 @@ impl Cursor {
 
     /// Until what was accepted is written.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The error of a read that nobody waits for goes unsaid: the next read meets it.
+        // The error of a read whose future was dropped is not reported: the next read meets it.
         ready!(self.poll_settle(cx))?;
         Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }

@@ -227,7 +227,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// None: what has been read is in the buffer, but nobody knows how much it is.
+    /// None: what has been read is in the buffer, but how much is not known.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -322,7 +322,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// None: nobody knows how much was written.
+    /// None: how much was written is not known.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fall-{}", std::process::id()));

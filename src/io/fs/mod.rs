@@ -12,7 +12,7 @@
 //! # Cancel safety
 //!
 //! A call that has begun is not undone when its future is dropped: it ends on its thread, and
-//! nobody learns how. What is said at each method is what that means.
+//! its result is lost. Each method says what that means.
 //!
 //! ```
 //! use trefoil::io::fs;
