@@ -15,14 +15,14 @@ use crate::task::panic::contain;
 impl EventLoop {
     /// One turn, which never waits. True: there is more to do.
     pub(crate) fn turn_simulated(&self) -> bool {
-        let _entered = current::enter(&self.home);
-        turn::simulate(&self.home)
+        let _entered = current::enter(&self.local);
+        turn::simulate(&self.local)
     }
 
     /// An event, as if the kernel had reported it; of a source that is gone, too. How many it wakes.
     pub(crate) fn inject(&self, key: SourceKey, ready: Readiness) -> usize {
         let mut woken = Vec::new();
-        let reactor = &self.home.reactor;
+        let reactor = &self.local.reactor;
         reactor.borrow_mut().pretend(key, ready, &mut woken);
         let count = woken.len();
         for waker in woken {
@@ -33,18 +33,18 @@ impl EventLoop {
 
     /// Time goes by.
     pub(crate) fn advance(&self, by: Duration) {
-        let clock = self.home.shared.clock();
+        let clock = self.local.shared.clock();
         clock.expect("it has a virtual clock").advance(by);
     }
 
     /// The next source is the one with this generation.
     pub(crate) fn skip_to_generation(&self, generation: NonZeroU32) {
-        let mut reactor = self.home.reactor.borrow_mut();
+        let mut reactor = self.local.reactor.borrow_mut();
         reactor.skip_to_generation(generation);
     }
 
     /// How many wait for descriptors.
     pub(crate) fn count_waiters(&self) -> usize {
-        self.home.reactor.borrow().count_waiters()
+        self.local.reactor.borrow().count_waiters()
     }
 }

@@ -1,6 +1,6 @@
 //! The loop that runs on this thread now.
 //!
-//! One cell for each thread holds the running loop's [`Home`], from the first
+//! One cell for each thread holds the running loop's [`Local`], from the first
 //! poll of `block_on` to its end, and while a loop closes. A caller gets a
 //! clone, or passes a few lines to run: nothing is borrowed while user code runs.
 //!
@@ -15,7 +15,7 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::home::Home;
+use super::local::Local;
 use super::shared::Shared;
 use crate::alarm::{self, Clock};
 use crate::sync::marker;
@@ -23,61 +23,61 @@ use crate::task::awaited;
 use crate::task::context::{RefuseGuard, refuse_blocking};
 
 thread_local! {
-    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Home>>>> =
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Local>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// The loop that runs on this thread, if one does.
 #[inline]
-pub(crate) fn home() -> Option<Rc<Home>> {
+pub(crate) fn local() -> Option<Rc<Local>> {
     CURRENT.with(|current| (**current.borrow()).clone())
 }
 
 /// The loop that runs on this thread, if it is this one.
 #[inline]
-pub(super) fn home_of(shared: &Shared) -> Option<Rc<Home>> {
+pub(super) fn local_of(shared: &Shared) -> Option<Rc<Local>> {
     CURRENT.with(|current| {
         let current = current.borrow();
-        let home = current.as_ref()?;
-        std::ptr::eq(&raw const *home.shared, shared).then(|| home.clone())
+        let local = current.as_ref()?;
+        std::ptr::eq(&raw const *local.shared, shared).then(|| local.clone())
     })
 }
 
 /// As [`with`], if it is this loop.
 #[inline]
-pub(super) fn with_this<R>(shared: &Shared, f: impl FnOnce(&Home) -> R) -> Option<R> {
-    with(|home| std::ptr::eq(&raw const *home.shared, shared).then(|| f(home))).flatten()
+pub(super) fn with_this<R>(shared: &Shared, f: impl FnOnce(&Local) -> R) -> Option<R> {
+    with(|local| std::ptr::eq(&raw const *local.shared, shared).then(|| f(local))).flatten()
 }
 
 /// Calls `f` with the loop that runs on this thread, if one does. For what is done often: nothing
 /// is cloned, so `f` must run no user code, and enter and leave no loop.
 #[inline]
-pub(crate) fn with<R>(f: impl FnOnce(&Home) -> R) -> Option<R> {
+pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     CURRENT.with(|current| current.borrow().as_deref().map(f))
 }
 
-/// Makes `home` this thread's loop, its timekeeper, and the reason why it must
+/// Makes `local` this thread's loop, its timekeeper, and the reason why it must
 /// not block, for as long as the guard lives.
-pub(super) fn enter(home: &Rc<Home>) -> Entered {
+pub(super) fn enter(local: &Rc<Local>) -> Entered {
     Entered {
-        before: replace(Some(home.clone())),
-        clock: alarm::replace_clock(home.shared.clock().cloned()),
-        keeps_all: awaited::keep_all(home.outside.is_some()),
-        _timekeeper: alarm::install(home.shared.clone()),
+        before: replace(Some(local.clone())),
+        clock: alarm::replace_clock(local.shared.clock().cloned()),
+        keeps_all: awaited::keep_all(local.outside.is_some()),
+        _timekeeper: alarm::install(local.shared.clone()),
         _no_blocking: refuse_blocking(),
-        mark: marker::replace_loop(home.shared.mark_of_thread()),
+        mark: marker::replace_loop(local.shared.mark_of_thread()),
     }
 }
 
-fn replace(home: Option<Rc<Home>>) -> Option<Rc<Home>> {
-    let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(home)));
+fn replace(local: Option<Rc<Local>>) -> Option<Rc<Local>> {
+    let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(local)));
     ManuallyDrop::into_inner(before)
 }
 
 /// Puts back what was there before.
 #[must_use]
 pub(super) struct Entered {
-    before: Option<Rc<Home>>,
+    before: Option<Rc<Local>>,
     /// The time before, and whether awaited tasks were kept.
     clock: Option<Arc<Clock>>,
     keeps_all: bool,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::current;
-use super::home::CLOSURE;
+use super::local::CLOSURE;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
@@ -73,7 +73,7 @@ impl LoopHandle {
     /// assert!(trefoil::LoopHandle::try_current().is_none());
     /// ```
     pub fn try_current() -> Option<Self> {
-        current::home().map(|home| Self::new(home.shared.clone()))
+        current::local().map(|local| Self::new(local.shared.clone()))
     }
 
     /// Starts a future on the loop.
@@ -96,8 +96,8 @@ impl LoopHandle {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let (runnable, task) = task::future(future, self.shared.clone(), false);
-        if let Some(home) = current::home_of(&self.shared) {
-            home.admit(runnable);
+        if let Some(local) = current::local_of(&self.shared) {
+            local.admit(runnable);
             return task;
         }
         self.shared.mark(&runnable);
@@ -136,9 +136,9 @@ impl LoopHandle {
         F: Future<Output: Send + 'static> + 'static,
     {
         let future = async move { make().await };
-        if let Some(home) = current::home_of(&self.shared) {
+        if let Some(local) = current::local_of(&self.shared) {
             let (runnable, task) = task::local_future(future, self.shared.clone());
-            home.admit(runnable);
+            local.admit(runnable);
             return task;
         }
         // Made only once it is sure that the loop will take it (L5).
@@ -271,11 +271,11 @@ pub fn spawn<F>(future: F) -> Task<F::Output>
 where
     F: Future<Output: 'static> + 'static,
 {
-    let home = current::home().expect(
+    let local = current::local().expect(
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
          EventLoop::block_on(..); from other threads use LoopHandle::spawn",
     );
-    let (runnable, task) = task::local_future(future, home.shared.clone());
-    home.admit(runnable);
+    let (runnable, task) = task::local_future(future, local.shared.clone());
+    local.admit(runnable);
     task
 }

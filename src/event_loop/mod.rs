@@ -24,9 +24,9 @@
 //   Waker ─────┼─▶ inbox ──────────────┼────────┤              │
 //   dropped ───┴─▶ notes ──────────────┼────────┤              ▼
 //   source, timer                      │        ├── timers ◀── sleep, timeout
-//                     (shared)         │        └── reactor ◀─ sockets   (home)
+//                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
-// `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `home` is what its thread alone
+// `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `local` is what its thread alone
 // touches, `shared` what others may: how they bring work and wake it (L1, L2), by way of the stem's inbox. `current`
 // says which loop runs here, `remote` goes from any thread to the one or the other. `task_table` has its tasks,
 // `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and `waiters` turn readiness
@@ -44,7 +44,7 @@
 
 pub(crate) mod current;
 mod handle;
-mod home;
+mod local;
 /// What the models in `checks/` drive: the inbox.
 #[cfg(loom)]
 #[doc(hidden)]
@@ -79,7 +79,7 @@ use crate::task::{Hook, TaskReport, context, panic};
 
 use slow_poll::Watchdog;
 
-pub(crate) use home::Home;
+pub(crate) use local::Local;
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::Shared;
 pub(crate) use waiters::SHARED;
@@ -143,7 +143,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// std::thread::spawn(move || event_loop.block_on(async {}));
 /// ```
 pub struct EventLoop {
-    home: Rc<Home>,
+    local: Rc<Local>,
     _watchdog: Option<Watchdog>,
 }
 
@@ -195,8 +195,8 @@ impl EventLoop {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         refuse_nesting("EventLoop::block_on");
-        let _entered = current::enter(&self.home);
-        turn::drive(&self.home, future)
+        let _entered = current::enter(&self.local);
+        turn::drive(&self.local, future)
     }
 
     /// Does what can be done now, without waiting: for a program whose own loop drives this one.
@@ -232,8 +232,8 @@ impl EventLoop {
     /// ```
     pub fn poll_once(&self) -> bool {
         refuse_nesting("EventLoop::poll_once");
-        let _entered = current::enter(&self.home);
-        turn::once(&self.home)
+        let _entered = current::enter(&self.local);
+        turn::once(&self.local)
     }
 
     /// When to call [`poll_once`](Self::poll_once) again, if the descriptor does not become readable
@@ -252,7 +252,7 @@ impl EventLoop {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
-        turn::next_turn(&self.home)
+        turn::next_turn(&self.local)
     }
 
     /// A remote control for other threads.
@@ -265,14 +265,14 @@ impl EventLoop {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn handle(&self) -> LoopHandle {
-        LoopHandle::new(self.home.shared.clone())
+        LoopHandle::new(self.local.shared.clone())
     }
 }
 
 /// Readable when [`EventLoop::poll_once`] has something to do. To be waited for, not to be read.
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.home.poller.as_fd()
+        self.local.poller.as_fd()
     }
 }
 
@@ -284,14 +284,14 @@ impl AsRawFd for EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        turn::close(&self.home);
+        turn::close(&self.local);
     }
 }
 
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventLoop")
-            .field("shared", &self.home.shared)
+            .field("shared", &self.local.shared)
             .finish_non_exhaustive()
     }
 }
@@ -435,13 +435,13 @@ impl EventLoopBuilder {
     pub fn build(self) -> io::Result<EventLoop> {
         panic::install_hook();
         let clock = self.virtual_time.then(Clock::new);
-        let home = Home::new(self.hook, self.slow_poll.is_some(), clock)?;
+        let local = Local::new(self.hook, self.slow_poll.is_some(), clock)?;
         let watchdog = match self.slow_poll {
-            Some((threshold, hook)) => Some(Watchdog::start(&home.shared, threshold, hook)?),
+            Some((threshold, hook)) => Some(Watchdog::start(&local.shared, threshold, hook)?),
             None => None,
         };
         Ok(EventLoop {
-            home: Rc::new(home),
+            local: Rc::new(local),
             _watchdog: watchdog,
         })
     }

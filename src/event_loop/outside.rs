@@ -284,7 +284,7 @@ mod tests {
 
     /// How many tasks this loop keeps in mind.
     fn known() -> usize {
-        let known = current::with(|home| Some(home.outside.as_ref()?.known.borrow().ids.len()));
+        let known = current::with(|local| Some(local.outside.as_ref()?.known.borrow().ids.len()));
         known.flatten().expect("a virtual clock")
     }
 

@@ -10,7 +10,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
-use super::home::Home;
+use super::local::Local;
 use super::reactor::{Direction, SourceKey};
 use super::shared::{Note, ROOT_WOKEN, Shared, this_thread};
 use super::snapshot::Snapshot;
@@ -23,8 +23,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 impl Shared {
     /// Its tasks.
     pub(super) fn snapshot(&self) -> Snapshot {
-        if let Some(home) = current::home_of(self) {
-            return home.snapshot();
+        if let Some(local) = current::local_of(self) {
+            return local.snapshot();
         }
         self.table
             .look(ANSWER, self.watched)
@@ -34,9 +34,9 @@ impl Shared {
     /// An entry to the loop.
     pub(super) fn deliver(&self, runnable: Runnable) {
         let mut entry = Some(runnable);
-        current::with_this(self, |home| {
+        current::with_this(self, |local| {
             if let Some(runnable) = entry.take() {
-                home.enqueue(runnable);
+                local.enqueue(runnable);
             }
         });
         if let Some(runnable) = entry {
@@ -46,23 +46,23 @@ impl Shared {
 
     /// The root future wants to be polled.
     pub(super) fn wake_root(&self) {
-        if current::with_this(self, Home::wake_root).is_none() {
+        if current::with_this(self, Local::wake_root).is_none() {
             self.leave(ROOT_WOKEN);
         }
     }
 
     /// A source is gone.
     pub(crate) fn remove_source(&self, key: SourceKey) {
-        match current::home_of(self) {
-            Some(home) => home.remove(key),
+        match current::local_of(self) {
+            Some(local) => local.remove(key),
             None => self.leave_note(Note::Remove(key)),
         }
     }
 
     /// A future that waited for a source is gone.
     pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
-        match current::home_of(self) {
-            Some(home) => home.forget(key, direction, number),
+        match current::local_of(self) {
+            Some(local) => local.forget(key, direction, number),
             None => self.leave_note(Note::Forget(key, direction, number)),
         }
     }
@@ -100,19 +100,19 @@ impl Schedule for Arc<Shared> {
 /// A loop is the timekeeper of its thread while it runs.
 impl Timekeeper for Shared {
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        let home =
-            current::home_of(self).expect("installed on this thread only while the loop runs here");
-        home.arm(deadline, waker)
+        let local = current::local_of(self)
+            .expect("installed on this thread only while the loop runs here");
+        local.arm(deadline, waker)
     }
 
     fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        current::home_of(self).is_some_and(|home| home.refresh(key, waker))
+        current::local_of(self).is_some_and(|local| local.refresh(key, waker))
     }
 
     #[inline]
     fn disarm(&self, key: TimerKey) {
         if self.is_here() {
-            drop(current::with(|home| home.take_timer(key)));
+            drop(current::with(|local| local.take_timer(key)));
         } else {
             self.leave_note(Note::Disarm(key));
         }

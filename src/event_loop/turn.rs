@@ -46,7 +46,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
-use super::home::{CAPACITY, CLOSURE, Home};
+use super::local::{CAPACITY, CLOSURE, Local};
 use super::outside::Pace;
 use super::slice::Slice;
 use super::task_table::{Noted, Root};
@@ -64,15 +64,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Turns the loop until `root` is ready. The caller has entered the loop.
 #[track_caller]
-pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
+pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let site = Location::caller();
-    let driven = Driven::new(home, Some(site));
-    if let Some(outside) = &home.outside {
+    let driven = Driven::new(local, Some(site));
+    if let Some(outside) = &local.outside {
         outside.leave(None);
     }
-    let waker = Waker::from(home.shared.clone());
+    let waker = Waker::from(local.shared.clone());
     let mut cx = Context::from_waker(&waker);
-    let mut turns = Turns::new(home);
+    let mut turns = Turns::new(local);
     // The first poll comes before everything that was spawned earlier.
     turns.before_root = Some(0);
     // Dropped first of all: its destructors are code of this loop, and may spawn (L6).
@@ -81,7 +81,7 @@ pub(super) fn drive<F: Future>(home: &Home, root: F) -> F::Output {
         if turns.before_root == Some(0) {
             turns.before_root = None;
             turns.slice.count(1);
-            home.begin_poll(0, || None);
+            local.begin_poll(0, || None);
             record::begun(driven.root, site, Kind::Root);
             // Also if it panics: the loop goes on with its next future.
             let mut ended = EndPoll(&driven, Ending::Panicked);
@@ -101,31 +101,31 @@ struct EndPoll<'a>(&'a Driven<'a>, Ending);
 impl Drop for EndPoll<'_> {
     fn drop(&mut self) {
         record::ended(self.0.root, self.1);
-        self.0.home.end_poll(0, false);
+        self.0.local.end_poll(0, false);
     }
 }
 
 /// While it lives, the loop's table is the loop's own.
 struct Driven<'a> {
-    home: &'a Home,
+    local: &'a Local,
     /// The root future's number; 0: there is none.
     root: u64,
     _role: record::Before,
 }
 
 impl<'a> Driven<'a> {
-    fn new(home: &'a Home, root: Option<&'static Location<'static>>) -> Self {
-        home.shared.inbox.get_up();
-        home.take_table();
+    fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
+        local.shared.inbox.get_up();
+        local.take_table();
         let id = root.map(|_| TaskId::next());
-        home.set_root(root.zip(id).map(|(site, id)| Root {
+        local.set_root(root.zip(id).map(|(site, id)| Root {
             id,
             site,
             noted: Noted::default(),
             spent: Duration::ZERO,
         }));
         Self {
-            home,
+            local,
             root: id.map_or(0, TaskId::get),
             _role: record::role(record::Role::Loop),
         }
@@ -134,47 +134,47 @@ impl<'a> Driven<'a> {
 
 impl Drop for Driven<'_> {
     fn drop(&mut self) {
-        self.home.set_root(None);
-        self.home.put_table();
+        self.local.set_root(None);
+        self.local.put_table();
     }
 }
 
 /// Turns the loop once, without waiting. True: there is more to do.
-pub(super) fn once(home: &Home) -> bool {
-    let _driven = Driven::new(home, None);
-    let mut turns = Turns::new(home);
+pub(super) fn once(local: &Local) -> bool {
+    let _driven = Driven::new(local, None);
+    let mut turns = Turns::new(local);
     turns.come_back();
     turns.turn_once();
     if turns.is_idle() && !turns.jump() {
         // From here on a thread that brings something makes the descriptor ready (L1).
-        if home.shared.inbox.lie_down(Sleep::Asleep) && home.shared.is_quiet() {
-            if let Some(outside) = &home.outside {
+        if local.shared.inbox.lie_down(Sleep::Asleep) && local.shared.is_quiet() {
+            if let Some(outside) = &local.outside {
                 outside.leave(turns.pace());
             }
             return false;
         }
-        home.shared.inbox.get_up();
+        local.shared.inbox.get_up();
     }
     true
 }
 
 /// Turns the loop once, and never waits nor moves its clock. True: there is more to do.
 #[cfg(all(test, not(loom)))]
-pub(super) fn simulate(home: &Home) -> bool {
-    let _driven = Driven::new(home, None);
-    let mut turns = Turns::new(home);
+pub(super) fn simulate(local: &Local) -> bool {
+    let _driven = Driven::new(local, None);
+    let mut turns = Turns::new(local);
     turns.turn_once();
     !turns.is_idle()
 }
 
 /// When to turn the loop again, if its descriptor does not become ready before.
-pub(super) fn next_turn(home: &Home) -> Option<Instant> {
-    let turns = Turns::new(home);
+pub(super) fn next_turn(local: &Local) -> Option<Instant> {
+    let turns = Turns::new(local);
     let now = Instant::now();
     if !turns.is_idle() {
         return Some(now);
     }
-    let left = home.until_next_timer()?;
+    let left = local.until_next_timer()?;
     let left = match turns.pace() {
         None => left,
         Some(Pace::Jump) => Duration::ZERO,
@@ -186,64 +186,64 @@ pub(super) fn next_turn(home: &Home) -> Option<Instant> {
 }
 
 /// Ends the loop. Its thread must be this one.
-pub(super) fn close(home: &Rc<Home>) {
-    let _entered = current::enter(home);
-    let driven = Driven::new(home, None);
-    home.shared.begin_closing();
-    let mut turns = Turns::new(home);
+pub(super) fn close(local: &Rc<Local>) {
+    let _entered = current::enter(local);
+    let driven = Driven::new(local, None);
+    local.shared.begin_closing();
+    let mut turns = Turns::new(local);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        home.take_in();
-        for task in home.tasks() {
+        local.take_in();
+        for task in local.tasks() {
             contain(|| {
                 task.cancel();
             });
         }
-        while let Some(entry) = home.next_ready() {
-            end(home, entry);
+        while let Some(entry) = local.next_ready() {
+            end(local, entry);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !home.has_tasks() && home.shared.inbox.is_empty() {
+        if left.is_zero() || !local.has_tasks() && local.shared.inbox.is_empty() {
             break;
         }
         turns.sleep(Some(left));
     }
-    drop(home.shared.inbox.close());
-    wake_all(&mut home.take_all_wakers());
+    drop(local.shared.inbox.close());
+    wake_all(&mut local.take_all_wakers());
     // Those wakers were user code: what they brought is refused by now.
-    while let Some(entry) = home.next_ready() {
-        end(home, entry);
+    while let Some(entry) = local.next_ready() {
+        end(local, entry);
     }
     drop(driven);
-    drop(home.keep_ctrl_c(None));
-    if let Some(outside) = &home.outside {
+    drop(local.keep_ctrl_c(None));
+    if let Some(outside) = &local.outside {
         outside.clear();
     }
 }
 
 /// Runs a task that was cancelled, which drops it.
-fn end(home: &Home, entry: Queued) {
+fn end(local: &Local, entry: Queued) {
     if entry.tag() == CLOSURE {
         entry.discard(TaskError::Cancelled);
     } else {
-        run(home, entry);
+        run(local, entry);
     }
 }
 
 #[inline]
-fn run(home: &Home, entry: Queued) {
+fn run(local: &Local, entry: Queued) {
     let tag = entry.tag();
-    home.begin_poll(tag, || (tag == CLOSURE).then(|| entry.task_ref()));
+    local.begin_poll(tag, || (tag == CLOSURE).then(|| entry.task_ref()));
     let ran = entry.run();
-    drop(home.end_poll(tag, matches!(ran, Ran::Done)));
+    drop(local.end_poll(tag, matches!(ran, Ran::Done)));
     match ran {
         Ran::Done | Ran::Pending => {}
-        Ran::Again(queued) => home.enqueue_again(queued),
+        Ran::Again(queued) => local.enqueue_again(queued),
     }
 }
 
 struct Turns<'a> {
-    home: &'a Home,
+    local: &'a Local,
     /// Wakers on their way from a borrowed cell to their tasks.
     woken: Vec<Waker>,
     /// What has run since the last look at the kernel.
@@ -253,10 +253,10 @@ struct Turns<'a> {
 }
 
 impl<'a> Turns<'a> {
-    fn new(home: &'a Home) -> Self {
+    fn new(local: &'a Local) -> Self {
         Self {
-            home,
-            woken: home.woken.take(),
+            local,
+            woken: local.woken.take(),
             slice: Slice::new(),
             before_root: None,
         }
@@ -264,8 +264,8 @@ impl<'a> Turns<'a> {
 
     /// The loop that drives this one has waited: a virtual clock goes on as if this one had.
     fn come_back(&mut self) {
-        let home = self.home;
-        if let (Some(clock), Some(outside)) = (home.shared.clock(), &home.outside)
+        let local = self.local;
+        if let (Some(clock), Some(outside)) = (local.shared.clock(), &local.outside)
             && let Some(waited) = outside.come_back()
         {
             self.look();
@@ -278,23 +278,23 @@ impl<'a> Turns<'a> {
 
     /// Runs what is ready, and looks at timers and events, without waiting.
     fn turn_once(&mut self) {
-        self.home.take_in();
-        let _stale = self.home.take_root_wake(); // of a future that is done
+        self.local.take_in();
+        let _stale = self.local.take_root_wake(); // of a future that is done
         self.run_batch();
         self.look();
-        self.home.take_due(&mut self.woken);
+        self.local.take_due(&mut self.woken);
         wake_all(&mut self.woken);
     }
 
     fn turn(&mut self) {
-        self.home.take_in();
+        self.local.take_in();
         self.note_root();
         self.run_batch();
         // Mostly by what has just run: then it is polled without another turn.
         self.note_root();
         if self.slice.asks_for_timers() {
-            self.home.shrink();
-            self.home.take_due(&mut self.woken);
+            self.local.shrink();
+            self.local.take_due(&mut self.woken);
             wake_all(&mut self.woken);
         }
         if self.is_idle() {
@@ -307,20 +307,20 @@ impl<'a> Turns<'a> {
     /// If the root future was woken, it is polled when what is ready now has run.
     #[inline]
     fn note_root(&mut self) {
-        if self.home.take_root_wake() && self.before_root.is_none() {
-            self.before_root = Some(self.home.count_ready());
+        if self.local.take_root_wake() && self.before_root.is_none() {
+            self.before_root = Some(self.local.count_ready());
         }
     }
 
     /// Nothing can run.
     fn wait(&mut self) {
-        self.home.shrink();
-        self.home.take_due(&mut self.woken);
+        self.local.shrink();
+        self.local.take_due(&mut self.woken);
         if !self.woken.is_empty() {
             return wake_all(&mut self.woken);
         }
-        let timeout = self.home.until_next_timer();
-        if self.home.outside.is_none() {
+        let timeout = self.local.until_next_timer();
+        if self.local.outside.is_none() {
             return self.sleep(timeout);
         }
         // What has happened comes before what the clock would say.
@@ -337,11 +337,11 @@ impl<'a> Turns<'a> {
             _ => timeout,
         };
         self.sleep(timeout);
-        if let Some(clock) = self.home.shared.clock() {
+        if let Some(clock) = self.local.shared.clock() {
             clock.advance(now.elapsed());
         }
         if !self.is_idle()
-            && let Some(outside) = &self.home.outside
+            && let Some(outside) = &self.local.outside
         {
             outside.came();
         }
@@ -349,9 +349,9 @@ impl<'a> Turns<'a> {
 
     /// A virtual clock goes on to the next deadline, if nothing outside is waited for.
     fn jump(&self) -> bool {
-        let home = self.home;
-        if let (Some(clock), Some(outside)) = (home.shared.clock(), &home.outside)
-            && let Some(deadline) = home.next_timer()
+        let local = self.local;
+        if let (Some(clock), Some(outside)) = (local.shared.clock(), &local.outside)
+            && let Some(deadline) = local.next_timer()
             && self.pace() == Some(Pace::Jump)
         {
             outside.jumped(self.is_silent());
@@ -363,21 +363,21 @@ impl<'a> Turns<'a> {
 
     /// How a virtual clock goes now.
     fn pace(&self) -> Option<Pace> {
-        let outside = self.home.outside.as_ref()?;
-        if self.home.shared.clock()?.is_held_anew() {
+        let outside = self.local.outside.as_ref()?;
+        if self.local.shared.clock()?.is_held_anew() {
             outside.stir();
         }
-        Some(outside.pace(|task| self.home.has(task), self.is_silent()))
+        Some(outside.pace(|task| self.local.has(task), self.is_silent()))
     }
 
     /// A task waits for what may come from outside, or never.
     fn is_silent(&self) -> bool {
-        let clock = self.home.shared.clock();
-        clock.is_some_and(|clock| clock.is_held()) || self.home.waits_for_descriptors()
+        let clock = self.local.shared.clock();
+        clock.is_some_and(|clock| clock.is_held()) || self.local.waits_for_descriptors()
     }
 
     fn run_batch(&mut self) {
-        let ready = self.home.count_ready().min(BATCH);
+        let ready = self.local.count_ready().min(BATCH);
         let count = self.before_root.map_or(ready, |before| before.min(ready));
         let mut ran = 0;
         while ran < count {
@@ -385,9 +385,9 @@ impl<'a> Turns<'a> {
             let until = count.min(ran + self.slice.ahead());
             let first = ran;
             while ran < until
-                && let Some(entry) = self.home.next_ready()
+                && let Some(entry) = self.local.next_ready()
             {
-                run(self.home, entry);
+                run(self.local, entry);
                 ran += 1;
             }
             if self.slice.count(ran - first) || ran < until {
@@ -400,17 +400,17 @@ impl<'a> Turns<'a> {
     }
 
     fn is_idle(&self) -> bool {
-        self.home.count_ready() == 0
+        self.local.count_ready() == 0
             && self.before_root.is_none()
-            && !self.home.is_root_woken()
-            && self.home.shared.is_quiet()
+            && !self.local.is_root_woken()
+            && self.local.shared.is_quiet()
     }
 
     /// Waits for events or a wake-up, at most for `timeout`.
     fn sleep(&mut self, timeout: Option<Duration>) {
-        let shared = &self.home.shared;
+        let shared = &self.local.shared;
         // A descriptor is needed only for what others do to descriptors.
-        let parks = shared.berth.is_there() && self.home.watches_nothing();
+        let parks = shared.berth.is_there() && self.local.watches_nothing();
         let how = if parks {
             shared.berth.make();
             Sleep::Parked
@@ -421,15 +421,15 @@ impl<'a> Turns<'a> {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
-                self.home.put_table();
+                self.local.put_table();
                 let result = if parks {
                     shared.berth.sleep(timeout.map(slack::less_of_futex));
                     Ok(())
                 } else {
                     let timeout = timeout.map(slack::less_of_poll);
-                    self.home.turn_reactor(timeout, &mut self.woken)
+                    self.local.turn_reactor(timeout, &mut self.woken)
                 };
-                self.home.take_table();
+                self.local.take_table();
                 result
             });
             self.looked(result);
@@ -440,7 +440,7 @@ impl<'a> Turns<'a> {
     /// Asks the kernel for events, without waiting.
     fn look(&mut self) {
         let result = self
-            .home
+            .local
             .turn_reactor(Some(Duration::ZERO), &mut self.woken);
         self.looked(result);
     }
@@ -459,7 +459,7 @@ impl Drop for Turns<'_> {
     fn drop(&mut self) {
         wake_all(&mut self.woken);
         self.woken.shrink_to(CAPACITY);
-        self.home.woken.set(std::mem::take(&mut self.woken));
+        self.local.woken.set(std::mem::take(&mut self.woken));
     }
 }
 

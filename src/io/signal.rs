@@ -190,7 +190,7 @@ fn taken(subscription: &Arc<Subscription>) -> io::Result<Outcome<()>> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn ctrl_c() -> CtrlC {
-    let kept = current::home().and_then(|home| home.keep_ctrl_c(None));
+    let kept = current::local().and_then(|local| local.keep_ctrl_c(None));
     let subscription = match kept {
         Some(kept) => Ok(kept),
         None => Subscription::new(Signal::INT).map(Arc::new),
@@ -236,11 +236,11 @@ impl CtrlC {
     /// To the loop that runs here, if one does.
     fn leave(&self) {
         if let Some(Ok(signal)) = &self.signal
-            && let Some(home) = current::home()
-            && let Some(before) = home.keep_ctrl_c(Some(signal.source.get_ref().clone()))
+            && let Some(local) = current::local()
+            && let Some(before) = local.keep_ctrl_c(Some(signal.source.get_ref().clone()))
         {
             // It may have one to give that ours has given already.
-            drop(home.keep_ctrl_c(Some(before)));
+            drop(local.keep_ctrl_c(Some(before)));
         }
     }
 }

@@ -35,7 +35,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::io::{Errno, ioctl_fionbio};
 
-use crate::event_loop::{Direction, Home, SHARED, Shared, SourceKey, current};
+use crate::event_loop::{Direction, Local, SHARED, Shared, SourceKey, current};
 
 /// Something with a descriptor, in non-blocking mode.
 pub(super) struct Source<T: AsFd> {
@@ -77,8 +77,8 @@ impl Outcome<usize> {
 /// Before a call that never waits: a task that makes it again and again lets the others run, as
 /// one does that reads and writes.
 pub(super) async fn fairly() {
-    poll_fn(|cx| match current::home() {
-        Some(home) => home.poll_budget(cx),
+    poll_fn(|cx| match current::local() {
+        Some(local) => local.poll_budget(cx),
         None => Poll::Ready(()),
     })
     .await;
@@ -169,8 +169,8 @@ impl<T: AsFd> Source<T> {
         direction: Direction,
         op: impl FnMut(&T) -> io::Result<Outcome<R>>,
     ) -> Poll<io::Result<R>> {
-        let (home, bound) = self.bind()?;
-        self.poll_as(cx, &home, bound, direction, SHARED, op)
+        let (local, bound) = self.bind()?;
+        self.poll_as(cx, &local, bound, direction, SHARED, op)
     }
 
     /// Nothing is to be read or written: that does not wait, whatever the kernel's
@@ -181,31 +181,36 @@ impl<T: AsFd> Source<T> {
 
     /// The loop that runs here, which the source belongs to from now on; an error if
     /// it belongs to another.
-    fn bind(&self) -> io::Result<(Rc<Home>, &Bound)> {
-        let Some(home) = current::home() else {
+    fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
+        let Some(local) = current::local() else {
             return Err(io::Error::other(
                 "this needs an event loop: use it inside trefoil::run(..) or \
                  EventLoop::block_on(..), on the loop's own thread",
             ));
         };
         let bound = self.bound.get_or_init(|| Bound {
-            shared: home.shared.clone(),
+            shared: local.shared.clone(),
             key: OnceLock::new(),
             short: Default::default(),
         });
-        if !Arc::ptr_eq(&bound.shared, &home.shared) {
+        if !Arc::ptr_eq(&bound.shared, &local.shared) {
             return Err(io::Error::other(
                 "this belongs to another event loop, the one that used it first: use it there",
             ));
         }
-        Ok((home, bound))
+        Ok((local, bound))
     }
 
     /// A source that comes to read has not tried to write, as a rule, and there is room: that need not be reported first.
-    fn register(&self, home: &Home, bound: &Bound, direction: Direction) -> io::Result<SourceKey> {
+    fn register(
+        &self,
+        local: &Local,
+        bound: &Bound,
+        direction: Direction,
+    ) -> io::Result<SourceKey> {
         let fd = self.io.as_fd();
         let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
-        let key = home.register(fd, writable);
+        let key = local.register(fd, writable);
         let key = key.map_err(|error| in_words(fd.as_raw_fd(), error))?;
         Ok(*bound.key.get_or_init(|| key))
     }
@@ -213,41 +218,41 @@ impl<T: AsFd> Source<T> {
     fn poll_as<R>(
         &self,
         cx: &mut Context<'_>,
-        home: &Home,
+        local: &Local,
         bound: &Bound,
         direction: Direction,
         number: u64,
         mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
     ) -> Poll<io::Result<R>> {
-        ready!(home.poll_budget(cx));
+        ready!(local.poll_budget(cx));
         loop {
             let mut key = bound.key.get().copied();
             if key.is_none() && bound.is_short(direction) {
                 // What the loop cannot watch can still be tried.
-                key = self.register(home, bound, direction).ok();
+                key = self.register(local, bound, direction).ok();
             }
             if let Some(key) = key
-                && home.poll_ready(key, direction, number, cx).is_pending()
+                && local.poll_ready(key, direction, number, cx).is_pending()
             {
-                home.refund_budget();
+                local.refund_budget();
                 return Poll::Pending;
             }
             match op(&self.io) {
                 Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
                 Ok(Outcome::Short(value)) => {
-                    bound.come_short(home, direction, true);
+                    bound.come_short(local, direction, true);
                     return Poll::Ready(Ok(value));
                 }
                 Ok(Outcome::Stopped(value)) => {
-                    bound.come_short(home, direction, false);
+                    bound.come_short(local, direction, false);
                     return Poll::Ready(Ok(value));
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => match key {
-                        Some(key) => home.clear(key, direction),
+                        Some(key) => local.clear(key, direction),
                         None => {
-                            self.register(home, bound, direction)?;
+                            self.register(local, bound, direction)?;
                         }
                     },
                     _ => return Poll::Ready(Err(error)),
@@ -263,9 +268,9 @@ impl Bound {
     }
 
     /// The next operation in this direction waits; `drained`: for an edge, if one will follow.
-    fn come_short(&self, home: &Home, direction: Direction, drained: bool) {
+    fn come_short(&self, local: &Local, direction: Direction, drained: bool) {
         match self.key.get() {
-            Some(&key) => home.clear_short(key, direction, drained),
+            Some(&key) => local.clear_short(key, direction, drained),
             None => _ = self.short[direction as usize].set(()),
         }
     }
@@ -312,14 +317,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let (home, bound) = this.source.bind()?;
+        let (local, bound) = this.source.bind()?;
         if this.number == SHARED {
-            this.number = home.next_number();
+            this.number = local.next_number();
         }
         let (direction, number) = (this.direction, this.number);
         let polled = this
             .source
-            .poll_as(cx, &home, bound, direction, number, &mut this.op);
+            .poll_as(cx, &local, bound, direction, number, &mut this.op);
         if polled.is_ready() {
             // What makes a direction ready takes all its entries out: there is none to forget.
             this.number = SHARED;

@@ -138,17 +138,17 @@ impl Interval {
     /// });
     /// ```
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
-        let home = current::home().expect(
+        let local = current::local().expect(
             "trefoil::time::interval needs an event loop: await its ticks inside trefoil::run(..) or \
              EventLoop::block_on(..), on the loop's own thread",
         );
-        let bound = self.bound.get_or_insert_with(|| home.shared.clone());
+        let bound = self.bound.get_or_insert_with(|| local.shared.clone());
         assert!(
-            Arc::ptr_eq(bound, &home.shared),
+            Arc::ptr_eq(bound, &local.shared),
             "this interval was first asked for a tick on another event loop, by whose clock it ticks: \
              ask it there, or make a new one here"
         );
-        let mut now = home.now();
+        let mut now = local.now();
         let due = match self.next {
             Next::First => now,
             Next::At(due) => due,
@@ -156,9 +156,9 @@ impl Interval {
         if now < due {
             let sleep = self.sleep.get_or_insert_with(|| sleep_until(due));
             ready!(Pin::new(sleep).poll(cx));
-            now = home.now();
+            now = local.now();
         } else {
-            ready!(home.poll_budget(cx));
+            ready!(local.poll_budget(cx));
         }
         self.sleep = None;
         self.next = Next::At(self.missed.after(due, now, self.period));

@@ -110,17 +110,17 @@ impl Sleep {
         self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
         // Not cloned or dropped while the loop is borrowed (L4).
         let mut waker = Some(cx.waker().clone());
-        let stage = current::with(|home| {
+        let stage = current::with(|local| {
             let over = match span {
                 Some(span) => span.is_zero(),
-                None => self.deadline <= home.now(),
+                None => self.deadline <= local.now(),
             };
-            let link = home.shared.clone();
+            let link = local.shared.clone();
             if over {
                 return Stage::Yielding(link);
             }
             let waker = waker.take().expect("it is taken once");
-            Stage::Armed(link, home.arm(self.deadline, waker))
+            Stage::Armed(link, local.arm(self.deadline, waker))
         })?;
         if let Stage::Yielding(_) = stage {
             cx.waker().wake_by_ref(); // by reference: that is how a task yields
@@ -131,13 +131,13 @@ impl Sleep {
     /// A later poll.
     #[inline]
     fn look(&self, cx: &Context<'_>) -> Look {
-        let looked = current::with(|home| match &self.stage {
+        let looked = current::with(|local| match &self.stage {
             Stage::Yielding(shared) | Stage::Armed(shared, _)
-                if !Arc::ptr_eq(shared, &home.shared) =>
+                if !Arc::ptr_eq(shared, &local.shared) =>
             {
                 Look::Elsewhere
             }
-            Stage::Armed(_, key) => match home.is_armed(*key, cx.waker()) {
+            Stage::Armed(_, key) => match local.is_armed(*key, cx.waker()) {
                 None => Look::Over,
                 Some(true) => Look::Pending,
                 Some(false) => Look::Moved(*key),
@@ -172,7 +172,7 @@ impl Future for Sleep {
         match self.look(cx) {
             Look::Pending => Poll::Pending,
             Look::Moved(key)
-                if current::home().is_some_and(|home| home.refresh(key, cx.waker())) =>
+                if current::local().is_some_and(|local| local.refresh(key, cx.waker())) =>
             {
                 Poll::Pending
             }

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use super::super::reactor::{Direction, SourceKey};
 use super::super::task_table::{READ, WRITE};
-use super::Home;
+use super::Local;
 use crate::task::panic::contain;
 
-impl Home {
+impl Local {
     /// `writable`: a write may be tried before the kernel has said so.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
         let poller = &self.poller;

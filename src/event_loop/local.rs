@@ -15,7 +15,7 @@
 //!
 //! Its timers and its descriptors have files of their own, below this one.
 //!
-//! What time it is comes from [`Home::now`]: the loop's clock may be a virtual one.
+//! What time it is comes from [`Local::now`]: the loop's clock may be a virtual one.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -55,7 +55,7 @@ const BUDGET: u32 = 128;
 pub(super) const CAPACITY: usize = 8192;
 
 /// The loop, seen from its own thread.
-pub(crate) struct Home {
+pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
     /// The root future was woken.
     root_woken: Cell<bool>,
@@ -79,7 +79,7 @@ pub(crate) struct Home {
     ctrl_c: Cell<Option<Arc<Subscription>>>,
 }
 
-impl Home {
+impl Local {
     pub(super) fn new(hook: Option<Hook>, watched: bool, clock: Option<Clock>) -> io::Result<Self> {
         let outside = clock.is_some().then(Outside::new);
         let (poller, wait) = Poller::new()?;

@@ -9,10 +9,10 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::super::task_table::TIMER;
-use super::Home;
+use super::Local;
 use crate::alarm::TimerKey;
 
-impl Home {
+impl Local {
     /// What time it is on this loop.
     #[inline]
     pub(crate) fn now(&self) -> Instant {
