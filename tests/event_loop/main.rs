@@ -6,30 +6,30 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod async_fd;
-mod attacks;
-mod carried;
 mod children;
 mod connecting;
 mod datagrams;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod dropped;
-mod edges;
+mod edge_cases;
 mod embedded;
 mod fairness;
+mod faults;
 mod files;
 mod handlers;
-mod left;
+mod leaks;
 mod limits;
+mod moved;
 mod roots;
 mod running;
 mod sending;
-mod sieges;
 mod signals;
 mod slow_poll;
 mod snapshot;
 mod sockets;
 mod standard;
+mod stress;
 mod support;
 mod threads;
 mod time;

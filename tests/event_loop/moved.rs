@@ -63,7 +63,7 @@ fn a_socket_belongs_to_the_loop_of_its_first_use() {
 #[test]
 fn sockets_and_their_futures_are_dropped_anywhere() {
     alone(
-        "carried::sockets_and_their_futures_are_dropped_anywhere",
+        "moved::sockets_and_their_futures_are_dropped_anywhere",
         "",
         || {
             let before = count_fds();

@@ -142,7 +142,7 @@ fn whoever_waits_for_a_loop_that_ends_is_woken() {
 
 #[test]
 fn a_hundred_loops_leave_nothing() {
-    alone("left::a_hundred_loops_leave_nothing", "", || {
+    alone("leaks::a_hundred_loops_leave_nothing", "", || {
         run(async {});
         let (fds, threads) = (
             count_fds(),

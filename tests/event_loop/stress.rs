@@ -34,7 +34,7 @@ fn as_many() -> usize {
 /// A server in this process, its callers in another: each has one descriptor for a connection.
 #[test]
 fn ten_thousand_connections_half_of_them_reset() {
-    const NAME: &str = "sieges::ten_thousand_connections_half_of_them_reset";
+    const NAME: &str = "stress::ten_thousand_connections_half_of_them_reset";
     const CALLERS: &str = "TREFOIL_CALLERS";
     let prelude = "ulimit -n 10200 || ulimit -n $(ulimit -Hn)";
     alone(NAME, prelude, || match std::env::var(CALLERS) {
@@ -116,7 +116,7 @@ fn call(server: &str) {
 #[test]
 fn a_slow_loris_costs_nobody_else_anything() {
     alone(
-        "sieges::a_slow_loris_costs_nobody_else_anything",
+        "stress::a_slow_loris_costs_nobody_else_anything",
         "ulimit -n 1024",
         || {
             const SLOW: usize = 300;
@@ -224,7 +224,7 @@ impl Storm {
 /// not restart them, and ours is on top of it.
 #[test]
 fn interrupts_during_everything() {
-    alone("sieges::interrupts_during_everything", "", || {
+    alone("stress::interrupts_during_everything", "", || {
         let before = count_fds();
         host_handles(Signal::INT, nothing as *const () as usize, 0);
         let pool = ThreadPool::with_threads(1);
@@ -301,7 +301,7 @@ async fn everything(pool: &ThreadPool) {
 /// waiting, and none of them is forgotten.
 #[test]
 fn a_herd_that_waits_for_one_descriptor() {
-    alone("sieges::a_herd_that_waits_for_one_descriptor", "", || {
+    alone("stress::a_herd_that_waits_for_one_descriptor", "", || {
         const HERD: u64 = 100;
         let before = count_fds();
         run(async {

@@ -28,7 +28,7 @@ const MOMENT: Duration = Duration::from_millis(10);
 #[test]
 fn a_number_that_was_watched_before_can_be_watched_again() {
     alone(
-        "attacks::a_number_that_was_watched_before_can_be_watched_again",
+        "faults::a_number_that_was_watched_before_can_be_watched_again",
         "",
         || {
             run(async {
@@ -60,7 +60,7 @@ fn a_number_that_was_watched_before_can_be_watched_again() {
 #[test]
 fn nobody_reads_and_the_signal_is_not_ignored() {
     alone(
-        "attacks::nobody_reads_and_the_signal_is_not_ignored",
+        "faults::nobody_reads_and_the_signal_is_not_ignored",
         "",
         || {
             host_sets(Signal::PIPE, libc::SIG_DFL);
@@ -122,7 +122,7 @@ fn nothing_in_front_is_not_the_end() {
 #[test]
 fn what_children_say_to_one_another_wakes_nobody() {
     alone(
-        "attacks::what_children_say_to_one_another_wakes_nobody",
+        "faults::what_children_say_to_one_another_wakes_nobody",
         "",
         || {
             run(async {
@@ -193,12 +193,12 @@ fn switches() -> u64 {
 #[test]
 fn what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody() {
     alone(
-        "attacks::what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody",
+        "faults::what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody",
         "",
         || {
             let (tell, told) = mpsc::channel();
             let (stop, stopped) = Completer::<()>::new();
-            let name = format!("trefoil-attacks-{}", std::process::id());
+            let name = format!("trefoil-faults-{}", std::process::id());
             let place = std::env::temp_dir().join(name);
             std::fs::create_dir(&place).unwrap();
             let fifo = place.join("fifo");
@@ -290,7 +290,7 @@ fn two_hundred_children_of_temporary_commands() {
 #[cfg_attr(target_env = "musl", ignore = "musl needs descriptors to start one")]
 fn children_without_descriptors_leave_no_zombies() {
     alone(
-        "attacks::children_without_descriptors_leave_no_zombies",
+        "faults::children_without_descriptors_leave_no_zombies",
         "ulimit -n 40",
         || {
             let before = count_fds();
