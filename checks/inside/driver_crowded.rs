@@ -50,8 +50,7 @@ fn what_the_kernel_refuses_is_sent_later() {
         for (head, body) in frames {
             link.queue(head, body);
         }
-        let ledger = link.ledger.clone();
-        driver.sched.started(0, 1, ledger, Instant::now());
+        driver.sched.started(0, 1, link.gates(), Instant::now());
         let mut last = Instant::now();
         link.send();
         driver.links[0] = Some(link);

@@ -55,7 +55,7 @@ pub(super) fn driver() -> Driver {
         grace: Duration::ZERO,
         ..Settings::new()
     };
-    Driver::new(Arc::new(Shared::new(1).unwrap()), settings)
+    Driver::new(Arc::new(Shared::new(1, false).unwrap()), settings)
 }
 
 impl World {
@@ -134,11 +134,10 @@ impl World {
                     let (ours, theirs) = UnixStream::pair().unwrap();
                     theirs.set_nonblocking(true).unwrap();
                     let link = Link::without_process(ours);
-                    let memory = link.ledger.memory().try_clone_to_owned().unwrap();
+                    let fast = link.fast.as_ref().unwrap();
+                    let memory = fast.ledger.memory().try_clone_to_owned().unwrap();
                     let now = self.now();
-                    self.driver
-                        .sched
-                        .started(index, 1, link.ledger.clone(), now);
+                    self.driver.sched.started(index, 1, link.gates(), now);
                     self.driver.links[index] = Some(link);
                     let mut peer = Peer {
                         socket: theirs,

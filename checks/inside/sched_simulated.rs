@@ -30,7 +30,7 @@ use crate::process::payload::chunk::Chunk;
 use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::Lending;
-use crate::process::sched::crew::{Gated, INITIALIZE};
+use crate::process::sched::crew::{Gated, INITIALIZE, ToldGates};
 use crate::process::sched::stats::Counters;
 use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
@@ -47,6 +47,10 @@ impl Gated for Gates {
 
     fn is_swift(&self) -> bool {
         fence::reaches()
+    }
+
+    fn are_told(&self) -> bool {
+        false
     }
 }
 
@@ -186,6 +190,8 @@ struct World {
     epoch: Epoch,
     sched: Sched,
     counters: Arc<Counters>,
+    /// Its workers are plain: they see other gates than the scheduler.
+    plain: bool,
     initializes: bool,
     /// Initializers panic in this world, some time.
     fragile: bool,
@@ -251,6 +257,7 @@ impl World {
             epoch,
             sched: Sched::new(1 + seed as usize % 4, policy, counters.clone(), epoch),
             counters,
+            plain: seed % 4 == 3,
             initializes,
             fragile: initializes && seed % 5 == 3,
             broken: false,
@@ -377,8 +384,12 @@ impl World {
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
                     let gates = Arc::new(Gates(std::array::from_fn(|_| Gate::new())));
+                    let seen: Arc<dyn Gated> = match self.plain {
+                        true => Arc::new(ToldGates::new()),
+                        false => gates.clone(),
+                    };
                     self.sched
-                        .started(index, 100 + index as u32, gates.clone(), self.now);
+                        .started(index, 100 + index as u32, seen, self.now);
                     assert!(self.sims[index].is_none(), "one process in one place");
                     self.sims[index] = Some(Sim {
                         gates,
@@ -405,23 +416,7 @@ impl World {
                     head.extend_from_slice(body.bytes());
                     self.send(worker, &head);
                 }
-                Action::Ring(index) => {
-                    // Every other one obeys.
-                    let obeys = self.chance(2);
-                    let Some(sim) = &self.sims[index] else {
-                        continue;
-                    };
-                    let front = sim.inbox.front().map(|(head, _)| head.sequence);
-                    let unwanted = front
-                        .is_some_and(|front| sim.gates.gate(front as usize % GATES).is_unwanted());
-                    if let (true, Some(item)) = (unwanted, sim.running) {
-                        assert!(!self.is_wanted(item), "an innocent is cancelled: {item:?}");
-                        self.rung += 1;
-                        if let (true, Some(sim)) = (obeys, &mut self.sims[index]) {
-                            sim.until = self.now;
-                        }
-                    }
-                }
+                Action::Ring(index) => self.ring(index),
                 Action::Nudge(_) => {}
                 Action::Kill(index) => {
                     let running = self.sims[index].as_ref().and_then(|sim| sim.running);
@@ -431,6 +426,25 @@ impl World {
                     }
                     self.die(index);
                 }
+            }
+        }
+    }
+
+    /// A worker looks whether what it runs is wanted.
+    fn ring(&mut self, index: usize) {
+        // Every other one obeys.
+        let obeys = self.chance(2);
+        let Some(sim) = &self.sims[index] else {
+            return;
+        };
+        let front = sim.inbox.front().map(|(head, _)| head.sequence);
+        let unwanted =
+            front.is_some_and(|front| sim.gates.gate(front as usize % GATES).is_unwanted());
+        if let (true, Some(item)) = (unwanted, sim.running) {
+            assert!(!self.is_wanted(item), "an innocent is cancelled: {item:?}");
+            self.rung += 1;
+            if let (true, Some(sim)) = (obeys, &mut self.sims[index]) {
+                sim.until = self.now;
             }
         }
     }
@@ -476,6 +490,11 @@ impl World {
                     assert!(sim.inbox.is_empty(), "it waits behind another");
                     assert!(items.len() == 1 || !laden);
                 }
+                let gate = sim.gates.gate(batch.sequence as usize % GATES);
+                if self.plain {
+                    assert!(sim.inbox.is_empty(), "a plain one has one frame");
+                    gate.open(batch.count as u32, false);
+                }
                 sim.inbox.push_back((batch, items));
                 assert!(sim.inbox.len() <= GATES);
             }
@@ -485,6 +504,15 @@ impl World {
             }
             Frame::Forget { id } => assert!(sim.contexts.remove(&id)),
             Frame::Bye => sim.leaves = true,
+            Frame::Recall { sequence, cancel } => {
+                assert!(self.plain);
+                let gate = sim.gates.gate(sequence as usize % GATES);
+                gate.recall(0);
+                if cancel {
+                    gate.disown();
+                    self.ring(worker);
+                }
+            }
             Frame::Welcome { .. } | Frame::Bag(_) | Frame::Nudge | Frame::Home => {
                 unreachable!()
             }
@@ -555,6 +583,9 @@ impl World {
             gate.starts(self.epoch.nanos + since.as_nanos() as u64);
         }
         if gate.take().is_some() {
+            if self.plain {
+                sim.said.extend(Record::Begun.bytes());
+            }
             let item = items.pop_front().unwrap();
             sim.begun += 1;
             sim.running = Some(item);

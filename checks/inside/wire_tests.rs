@@ -60,6 +60,7 @@ fn messages() -> Vec<Record<'static>> {
             begun: 2,
             nanos: u64::MAX,
         },
+        Record::Begun,
         Record::Retire,
         Record::Taken,
         Record::Bag(vec![7, 300]),
@@ -131,7 +132,15 @@ fn frames_come_out_as_they_went_in() {
     );
     let (copy, memory) = (&b"copy"[..], 77);
     for frame in [
-        Frame::Welcome { copy, memory },
+        Frame::Welcome {
+            copy,
+            memory,
+            plain: true,
+        },
+        Frame::Recall {
+            sequence: 300,
+            cancel: true,
+        },
         Frame::Forget { id: 300 },
         Frame::Bag(vec![1, 1 << 40]),
         Frame::Nudge,

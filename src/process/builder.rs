@@ -13,10 +13,11 @@ use std::time::Duration;
 use super::entry;
 use super::parent::client;
 use super::parent::settings::{Settings, WorkerStdout};
+use super::payload::scope::PLAIN;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
 use crate::sys::processors;
-use crate::task::{Hook, TaskError, TaskReport};
+use crate::task::{CodecDirection, CodecError, Hook, TaskError, TaskReport};
 
 /// More are a mistake: descriptors run out before.
 const MOST_WORKERS: usize = 1 << 16;
@@ -146,6 +147,34 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Whether workers are *plain*: nothing but a framed stream of bytes, as on other systems and machines. Default: no.
+    ///
+    /// No memory is shared with a plain worker, and no descriptor is sent to it. What the pool promises it keeps; it is
+    /// slower, some tens of microseconds for a call and about two for a short item of a `map`. What is different:
+    ///
+    /// - [`Shared`](crate::process::Shared), [`SharedAtomics`](crate::process::SharedAtomics) and the ends of a
+    ///   [`channel`](crate::process::channel()) cannot travel: a call with one ends in [`TaskError::Codec`], and a
+    ///   pool whose initializer has one is not built ([`PoolError::Initializer`]). A [`Bulk`](crate::process::Bulk) travels
+    ///   with the other bytes.
+    /// - What a worker has been sent it gives back only when asked. One that has been stopped from outside keeps the items of its
+    ///   frame until it goes on or is killed.
+    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items.
+    ///
+    /// ```
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::builder().workers(2).plain_workers(true).build()?;
+    /// assert_eq!(procs.map(0..100, |n: u32| n + 1)?.len(), 100);
+    /// let accident = procs.spawn(3, |code: i32| -> () { std::process::exit(code) });
+    /// assert!(matches!(accident.join(), Err(TaskError::WorkerDied(exit)) if exit.code() == Some(3)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn plain_workers(mut self, plain: bool) -> Self {
+        self.settings.plain = plain;
+        self
+    }
+
     /// Sets a variable in the workers' environment, which otherwise is the parent's.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.settings
@@ -251,6 +280,13 @@ impl ProcessPoolBuilder {
         }
         let initializer = self.initializer.transpose();
         settings.initializer = initializer.map_err(PoolError::Initializer)?;
+        if let (true, Some(initializer)) = (settings.plain, &settings.initializer)
+            && initializer.chunk.is_laden()
+        {
+            let (name, direction) = (initializer.type_name, CodecDirection::EncodeArgument);
+            let error = CodecError::new(name, direction, PLAIN.to_owned());
+            return Err(PoolError::Initializer(TaskError::Codec(Box::new(error))));
+        }
         Ok((settings, self.unobserved))
     }
 }
@@ -289,6 +325,7 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("initializer", &self.initializer.is_some())
             .field("memory_limit", &self.settings.memory)
             .field("max_tasks_per_worker", &self.settings.most_tasks)
+            .field("plain_workers", &self.settings.plain)
             .finish_non_exhaustive()
     }
 }

@@ -115,7 +115,7 @@ where
             start: Some((wishes, code_of(f))),
             items: Some(items.into_iter()),
             panicked: None,
-            chunk: Chunk::lending(&client.shared.buffer),
+            chunk: client.shared.chunk(),
             base: 0,
             taken: 0,
             given: 0,

@@ -309,6 +309,11 @@ impl Pages {
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
+    /// A plain worker's, which nobody else sees: it opens its gates itself, and there is no area.
+    pub(crate) fn alone() -> io::Result<Self> {
+        Ok(Self(Map(Arc::new(Mapping::alone(SIZE)?))))
+    }
+
     pub(crate) fn front(&self) -> Front {
         Front(self.0.clone())
     }

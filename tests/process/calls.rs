@@ -22,7 +22,7 @@ use trefoil::task::WorkerExit;
 use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
 
 fn patient(workers: usize) -> ProcessPool {
-    let builder = ProcessPool::builder().workers(workers);
+    let builder = support::builder().workers(workers);
     builder.grace(Duration::from_secs(600)).build().unwrap()
 }
 
@@ -309,7 +309,7 @@ tests! {
 
     fn names_are_the_tasks() {
         let (tell, told) = mpsc::channel();
-        let builder = ProcessPool::builder().workers(1);
+        let builder = support::builder().workers(1);
         let procs = builder.on_unobserved(move |report| tell.send(format!("{report}")).unwrap()).build().unwrap();
         let call = procs.call(|()| -> () { panic!("unheard") }).name("Ada");
         assert_eq!(call.spawn(()).name(), Some("Ada"));
@@ -338,7 +338,7 @@ tests! {
     }
 
     fn a_context_is_read_once_by_each_worker() {
-        let builder = ProcessPool::builder().workers(2).env("TRACED", "1");
+        let builder = support::builder().workers(2).env("TRACED", "1");
         let procs = builder.build().unwrap();
         let scratch = Scratch::new("context");
         let context = traced(&scratch, 0);

@@ -28,6 +28,7 @@ mod imap;
 mod limits;
 mod memory;
 mod one;
+mod plain;
 mod pool;
 mod shared;
 mod speed;
@@ -61,6 +62,7 @@ fn main() {
         limits::TESTS,
         memory::TESTS,
         one::TESTS,
+        plain::TESTS,
         shared::TESTS,
         speed::TESTS,
         tray::TESTS,

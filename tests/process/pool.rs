@@ -69,7 +69,7 @@ fn opens_early() {
             .filter(|fd| path(fd).is_ok_and(|path| path.ends_with("zero")))
             .collect()
     }
-    let procs = ProcessPool::with_workers(1).unwrap();
+    let procs = support::pool(1);
     let zeros = procs.spawn((), |()| (EARLY.load(Ordering::Relaxed), descriptors()));
     let (early, zeros) = zeros.join().unwrap();
     assert_eq!(zeros, [early], "its own, and not the parent's");
@@ -77,7 +77,7 @@ fn opens_early() {
 
 fn patient(workers: usize) -> ProcessPool {
     let grace = Duration::from_secs(600);
-    ProcessPool::builder()
+    support::builder()
         .workers(workers)
         .grace(grace)
         .build()
@@ -161,7 +161,7 @@ fn prints() {
         .sum();
     drop(procs);
     println!("sum {sum}");
-    let quiet = ProcessPool::builder()
+    let quiet = support::builder()
         .workers(1)
         .worker_stdout(WorkerStdout::Null)
         .build()
@@ -1079,7 +1079,7 @@ tests! {
 
     fn a_call_that_ignores_its_token_is_killed() {
         let grace = Duration::from_millis(300);
-        let procs = ProcessPool::builder().workers(1).grace(grace).build().unwrap();
+        let procs = support::builder().workers(1).grace(grace).build().unwrap();
         let pids = procs.worker_pids();
         let scratch = Scratch::new("ignores");
         let task = procs.spawn(scratch.text(), |path| {
@@ -1102,7 +1102,7 @@ tests! {
 
     fn a_busy_driver_hears_before_it_kills() {
         let grace = Duration::from_secs(1);
-        let procs = ProcessPool::builder().workers(2).grace(grace).build().unwrap();
+        let procs = support::builder().workers(2).grace(grace).build().unwrap();
         let pids = procs.worker_pids();
         let scratch = Scratch::new("busy");
         let has = |path: &str, bytes: usize| std::fs::read(path).unwrap().len() >= bytes;
@@ -1207,7 +1207,7 @@ tests! {
 
     fn grace_may_be_anything() {
         for grace in [Duration::ZERO, Duration::MAX] {
-            let procs = ProcessPool::builder().workers(2).grace(grace).build().unwrap();
+            let procs = support::builder().workers(2).grace(grace).build().unwrap();
             let scratch = Scratch::new("grace");
             let task = procs.spawn(scratch.text(), |path| { note(&path, 1); forever::<()>() });
             until(|| scratch.notes() == [1]);
@@ -1225,7 +1225,7 @@ tests! {
 
     fn a_failure_that_nobody_takes_reaches_the_pools_hook() {
         let (tell, told) = mpsc::channel();
-        let builder: ProcessPoolBuilder = ProcessPool::builder().workers(1).on_unobserved(move |report| {
+        let builder: ProcessPoolBuilder = support::builder().workers(1).on_unobserved(move |report| {
             tell.send(report.error().clone()).unwrap();
             panic!("the hook's own");
         });
@@ -1272,7 +1272,7 @@ tests! {
                 _ => result.unwrap(),
             }
         }
-        match ProcessPool::builder().workers(1).initializer(Unwritable, |_| ()).build() {
+        match support::builder().workers(1).initializer(Unwritable, |_| ()).build() {
             Err(PoolError::Initializer(error)) => panicked(error),
             other => panic!("{other:?}"),
         }

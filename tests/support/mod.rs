@@ -298,7 +298,14 @@ pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
 }
 
 pub(crate) fn pool(workers: usize) -> trefoil::ProcessPool {
-    trefoil::ProcessPool::with_workers(workers).unwrap()
+    builder().workers(workers).build().unwrap()
+}
+
+/// Whether pools are made of plain workers now.
+pub(crate) static PLAIN: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn builder() -> trefoil::process::ProcessPoolBuilder {
+    trefoil::ProcessPool::builder().plain_workers(PLAIN.load(Ordering::Relaxed))
 }
 
 /// What only a signal ends.

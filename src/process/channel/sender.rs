@@ -106,7 +106,7 @@ impl<T: Portable> Sender<T> {
     }
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
-        let packed = pack(item)?;
+        let packed = pack(item, None)?;
         if !packed.attachments.is_empty() {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));

@@ -4,4 +4,5 @@
 //! Everything here is an addition: without it frames and results go through the socket.
 
 pub(super) mod look;
+pub(super) mod path;
 pub(super) mod tray;

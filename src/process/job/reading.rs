@@ -48,7 +48,8 @@ pub(crate) struct Reading {
 /// The worker that has said it.
 pub(crate) struct Speaker {
     pub(crate) worker: usize,
-    pub(crate) ledger: Arc<Ledger>,
+    /// Where that lies; a plain one lends nothing.
+    pub(crate) ledger: Option<Arc<Ledger>>,
     /// While it is there the worker keeps what it has lent.
     pub(crate) hold: Arc<()>,
 }
@@ -110,7 +111,8 @@ impl Reading {
             std::mem::take(&mut self.bag),
             std::mem::take(&mut self.lent),
         );
-        let ledger = self.speaker.as_ref().map(|speaker| &speaker.ledger);
+        let speaker = self.speaker.as_ref();
+        let ledger = speaker.and_then(|speaker| speaker.ledger.as_ref());
         let list = &lent;
         let missing = Lending { list, ledger }.missing(bytes);
         let read = || (self.read)(bytes, most, Place::Elsewhere);

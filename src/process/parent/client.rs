@@ -79,7 +79,7 @@ impl Client {
         arg: A,
         f: fn(A) -> R,
     ) -> Task<R> {
-        let call = encode(&arg, f, Chunk::lending(&self.shared.buffer));
+        let call = encode(&arg, f, self.shared.chunk());
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
         match call {
@@ -167,8 +167,12 @@ impl Client {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
+        let encoding = match self.shared.fast {
+            Some(_) => None,
+            None => Encoding::plain(),
+        };
         let common = Context {
-            packed: Arc::new(pack(common)?),
+            packed: Arc::new(pack(common, encoding)?),
             type_name: type_name::<C>(),
         };
         let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
@@ -197,7 +201,7 @@ impl Client {
             }]);
             base = next;
         };
-        let mut chunk = Chunk::lending(&self.shared.buffer);
+        let mut chunk = self.shared.chunk();
         // The first chunks are small: the workers should not wait for the whole.
         // (And the later ones no larger than what is still in the cache when it is sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
@@ -304,8 +308,11 @@ pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), T
 }
 
 /// Encodes what is no item of a pool; a panic is an error, as there.
-pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Packed, TaskError> {
-    let (mut bytes, mut encoding) = (Vec::new(), Encoding::new(None));
+pub(crate) fn pack<T: Serialize>(
+    value: &T,
+    mut encoding: Option<Box<Encoding>>,
+) -> Result<Packed, TaskError> {
+    let mut bytes = Vec::new();
     let encode = || scope::encoding(&mut encoding, || codec::encode(value, &mut bytes));
     panic::catch(encode)?.map_err(unencodable::<T>)?;
     let attachments = encoding.map_or_else(Vec::new, |own| own.attachments);

@@ -50,6 +50,7 @@ use crate::loom::{Mutex, per_thread};
 use crate::process::fast::look::Watching;
 use crate::process::job::reading::{Chore, Part, Readers, Reading, Speaker, place};
 use crate::process::job::{Job, Values};
+use crate::process::payload::chunk::Chunk;
 use crate::process::payload::shared_buffer::{Lending, SharedBuffer};
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Policy, Sched};
@@ -103,24 +104,42 @@ pub(crate) struct Shared {
     pub(crate) pids: Mutex<Vec<u32>>,
     /// None before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
-    pub(crate) watching: Watching,
     pub(crate) readers: Readers,
+    /// What callers need of the fast path; `None`: the workers are plain.
+    pub(crate) fast: Option<Fast>,
+}
+
+/// What callers need of the fast path.
+#[derive(Debug)]
+pub(crate) struct Fast {
+    pub(crate) watching: Watching,
     /// Where large arguments lie.
-    pub(crate) buffer: Arc<SharedBuffer>,
+    buffer: Arc<SharedBuffer>,
 }
 
 impl Shared {
-    pub(crate) fn new(workers: usize) -> io::Result<Self> {
+    pub(crate) fn new(workers: usize, plain: bool) -> io::Result<Self> {
+        let fast = || Fast {
+            watching: Watching::new(),
+            buffer: Arc::new(SharedBuffer::new()),
+        };
         Ok(Self {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
             places: workers,
             pids: Mutex::new(vec![0; workers]),
             engine: Mutex::new(None),
-            watching: Watching::new(),
             readers: Readers::default(),
-            buffer: Arc::new(SharedBuffer::new()),
+            fast: (!plain).then(fast),
         })
+    }
+
+    /// Where arguments are encoded.
+    pub(crate) fn chunk(&self) -> Chunk {
+        match &self.fast {
+            Some(fast) => Chunk::lending(&fast.buffer),
+            None => Chunk::plain(),
+        }
     }
 }
 
@@ -311,8 +330,8 @@ impl Driver {
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
                 }
-                self.sched
-                    .started(index, link.child.pid, link.ledger.clone(), now);
+                let pid = link.child.pid;
+                self.sched.started(index, pid, link.gates(), now);
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
             }
@@ -554,7 +573,7 @@ impl Driver {
             }
             reading.speaker = Some(Speaker {
                 worker: index,
-                ledger: link.ledger.clone(),
+                ledger: link.fast.as_ref().map(|fast| fast.ledger.clone()),
                 hold: link.hold.clone(),
             });
             match reading.place.len() > LARGE && reading.place.len() > whole.len() / 2 {
@@ -615,7 +634,8 @@ impl Driver {
             return Ok(0);
         };
         let before = self.sched.chores.len();
-        let (list, ledger) = (std::mem::take(&mut link.lent), Some(&link.ledger));
+        let list = std::mem::take(&mut link.lent);
+        let ledger = link.fast.as_ref().map(|fast| &fast.ledger);
         let lent = Lending {
             list: &list,
             ledger,
@@ -647,18 +667,12 @@ impl Driver {
         let (unwanted, ended) = self.sched.decoded(reading, part, now);
         let over = reading.is_over() || !self.sched.has(reading.job);
         if over
-            && let Some(Speaker {
-                worker,
-                ledger,
-                hold,
-            }) = reading.speaker.take()
+            && let Some(Speaker { worker, hold, .. }) = reading.speaker.take()
+            && let Some(link) = &mut self.links[worker]
+            && Arc::ptr_eq(&link.hold, &hold)
         {
             drop(hold);
-            if let Some(link) = &mut self.links[worker]
-                && Arc::ptr_eq(&link.ledger, &ledger)
-            {
-                link.understood();
-            }
+            link.understood();
         }
         self.telling += usize::from(ended.is_some());
         if self.oversleeps() || self.sched.needs_driver(now) {

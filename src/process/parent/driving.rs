@@ -56,7 +56,7 @@ pub(crate) fn start(
 ) -> Result<(Arc<Shared>, Driving), PoolError> {
     panic::install_hook();
     fork::watch();
-    let shared = Arc::new(Shared::new(settings.workers)?);
+    let shared = Arc::new(Shared::new(settings.workers, settings.plain)?);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());

@@ -113,7 +113,8 @@ impl Forward {
 #[derive(Debug)]
 pub(crate) struct Words {
     pipe: Pipe,
-    ledger: Arc<Ledger>,
+    /// Where it and its worker say whose words are whose; a plain one says nothing.
+    ledger: Option<Arc<Ledger>>,
     /// How many bytes have been read, and the last of them.
     count: u64,
     tail: Vec<u8>,
@@ -122,7 +123,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    pub(crate) fn new(pipe: Option<ChildStderr>, ledger: Arc<Ledger>) -> io::Result<Self> {
+    pub(crate) fn new(pipe: Option<ChildStderr>, ledger: Option<Arc<Ledger>>) -> io::Result<Self> {
         Ok(Self {
             pipe: Pipe::new(pipe)?,
             ledger,
@@ -139,10 +140,10 @@ impl Words {
     /// Reads what there is, up to one buffer. False if there was nothing.
     pub(crate) fn read(&mut self, forward: &mut Forward) -> bool {
         let mut buffer = [0; 8192];
-        self.ledger.reads(self.count, true);
+        self.reads(true);
         let count = self.pipe.read(&mut buffer);
         self.count += count as u64;
-        self.ledger.reads(self.count, false);
+        self.reads(false);
         let words = &buffer[..count];
         let seam = self.tail.len().saturating_sub(RAN_OUT.len());
         self.tail.extend_from_slice(words);
@@ -158,6 +159,12 @@ impl Words {
         count > 0
     }
 
+    fn reads(&self, is_reading: bool) {
+        if let Some(ledger) = &self.ledger {
+            ledger.reads(self.count, is_reading);
+        }
+    }
+
     /// The worker is gone: the last words of what it ran, and whether there was no more memory for that.
     pub(crate) fn last(&mut self, forward: &mut Forward) -> (String, bool) {
         // A pipe holds 64 KiB; children of the worker may go on writing for ever.
@@ -166,7 +173,7 @@ impl Words {
                 break;
             }
         }
-        let mark = self.ledger.marked();
+        let mark = self.ledger.as_ref().map_or(0, |ledger| ledger.marked());
         let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
         let others = self.tail.len().saturating_sub(own);
         let words = String::from_utf8_lossy(&self.tail[others..]).into_owned();

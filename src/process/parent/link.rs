@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, shutdown, sockopt,
@@ -44,16 +43,17 @@ use super::output::Output;
 use super::settings::{Settings, WorkerStdout};
 use super::stuck::Looks;
 use crate::loom::atomic::{Ordering, fence};
-use crate::process::fast::tray::{Posted, Tray};
+use crate::process::fast::path::FastPath;
+use crate::process::fast::tray::Posted;
 use crate::process::payload::attachments::{self, Arrivals, Attachment, Bag};
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::Body;
-use crate::process::sched::crew::LEAVE_LIMIT;
+use crate::process::sched::crew::{Gated, LEAVE_LIMIT, ToldGates};
 use crate::process::wire::invitation::{self, VARIABLE};
 use crate::process::wire::{self, Frame};
 use crate::sys::image::image;
 use crate::sys::large_pages;
-use crate::sys::ledger::{GATES, Ledger};
+use crate::sys::ledger::GATES;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::refused::refused;
 use crate::sys::worker::handed_on;
@@ -93,8 +93,6 @@ pub(crate) struct Link {
     outgoing: VecDeque<Outgoing>,
     /// How many bytes the socket has ever taken.
     place: u64,
-    /// Where the next letter begins in the tray.
-    tail: u64,
     /// Since the kernel did not take the first frame: when to try again, and after which pause.
     crowded: Option<(Instant, Duration)>,
     /// What the kernel says next, if a test wants it.
@@ -111,9 +109,8 @@ pub(crate) struct Link {
     pub(crate) hold: Arc<()>,
     pub(crate) words: Words,
     pub(crate) output: Output,
-    pub(crate) ledger: Arc<Ledger>,
-    /// Rung when the worker should look at its gates.
-    bell: OwnedFd,
+    /// `None`: the worker is plain.
+    pub(crate) fast: Option<FastPath>,
     /// The stream was shut down to end it.
     is_shut: bool,
     /// The last that can be done to end it was done: when to let go of it.
@@ -146,10 +143,7 @@ impl Link {
             // Less waiting for one another; the kernel gives what it allows.
             let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
         }
-        let ledger = Ledger::new()?;
-        Tray::new(ledger.tray()).clear();
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(refused("eventfd2"))?;
+        let fast = (!settings.plain).then(FastPath::new).transpose()?;
         let mut command = Command::new("/proc/self/exe");
         let mut arguments = std::env::args_os();
         if let Some(name) = arguments.next() {
@@ -179,7 +173,7 @@ impl Link {
         }
         let mut child = command.spawn().map_err(not_started)?;
         drop(command); // and with it our copy of the child's end of the socket
-        let link = Self::attach(&mut child, socket, ledger, bell, settings);
+        let link = Self::attach(&mut child, socket, fast, settings);
         if link.is_err() {
             // Without its descriptors it is of no use, and nobody would end it later.
             let _ = child.kill();
@@ -191,20 +185,19 @@ impl Link {
     /// The driver's end of a conversation with a test.
     #[cfg(test)]
     pub(crate) fn without_process(socket: UnixStream) -> Self {
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let ledger = Arc::new(Ledger::new().unwrap());
+        let fast = FastPath::new().unwrap();
         let child = Child {
             pid: 1,
             process: None,
             socket: Arc::new(socket.into()),
             lifeline: None,
         };
-        let words = Words::new(None, ledger.clone()).unwrap();
+        let words = Words::new(None, Some(fast.ledger.clone())).unwrap();
         let output = Output::new(None, 1, None).unwrap();
-        Self::new(child, ledger, bell.unwrap(), words, output)
+        Self::new(child, Some(fast), words, output)
     }
 
-    fn new(child: Child, ledger: Arc<Ledger>, bell: OwnedFd, words: Words, output: Output) -> Self {
+    fn new(child: Child, fast: Option<FastPath>, words: Words, output: Output) -> Self {
         Self {
             child: Arc::new(child),
             partial: Vec::new(),
@@ -212,7 +205,6 @@ impl Link {
             heard: 0,
             outgoing: VecDeque::new(),
             place: 0,
-            tail: 0,
             crowded: None,
             #[cfg(test)]
             faults: VecDeque::new(),
@@ -223,8 +215,7 @@ impl Link {
             lent: Vec::new(),
             words,
             output,
-            ledger,
-            bell,
+            fast,
             is_shut: false,
             let_go_at: None,
             looks: Looks::new(Instant::now()),
@@ -237,8 +228,7 @@ impl Link {
     fn attach(
         child: &mut process::Child,
         socket: UnixStream,
-        ledger: Ledger,
-        bell: OwnedFd,
+        fast: Option<FastPath>,
         settings: &Settings,
     ) -> io::Result<Self> {
         let pid = Pid::from_child(child);
@@ -247,29 +237,40 @@ impl Link {
             Err(Errno::SRCH) => None,
             Err(error) => return Err(refused("pidfd_open")(error)),
         };
-        let (lifeline, theirs) = Lifeline::tie(pid)?;
-        let ledger = Arc::new(ledger);
-        let words = Words::new(child.stderr.take(), ledger.clone())?;
+        let tied = fast.as_ref().map(|_| Lifeline::tie(pid)).transpose()?;
+        let (lifeline, theirs) = tied.unzip();
+        let ledger = fast.as_ref().map(|fast| fast.ledger.clone());
+        let words = Words::new(child.stderr.take(), ledger)?;
         let output = Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?;
         let child = Child {
             pid: child.id(),
             process,
             socket: Arc::new(socket.into()),
-            lifeline: Some(lifeline),
+            lifeline,
         };
-        let mut link = Self::new(child, ledger, bell, words, output);
-        link.welcome(settings.memory.unwrap_or(0), &theirs)?;
+        let mut link = Self::new(child, fast, words, output);
+        link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
         Ok(link)
     }
 
-    /// The first frame, and the descriptors of ledger and bell and its end of the lifeline with it. It fits into the empty socket.
-    fn welcome(&mut self, memory: u64, lifeline: &OwnedFd) -> io::Result<()> {
+    /// The first frame, and with it the descriptors of the fast path and the worker's end of the lifeline. It fits into the
+    /// empty socket.
+    fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFd>) -> io::Result<()> {
         let copy = image().name().as_bytes();
-        let frame = Frame::Welcome { copy, memory }.head(0);
-        let descriptors = [self.ledger.memory(), self.bell.as_fd(), lifeline.as_fd()];
+        let plain = self.fast.is_none();
+        let frame = Frame::Welcome {
+            copy,
+            memory,
+            plain,
+        }
+        .head(0);
+        let fast = self.fast.iter().flat_map(FastPath::descriptors);
+        let descriptors: Vec<_> = fast.chain(lifeline.map(AsFd::as_fd)).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        if !plain {
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match rustix::net::sendmsg(
             &self.child.socket,
@@ -284,6 +285,14 @@ impl Link {
             // Gone already: its death is told like any other.
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(error) => Err(refused("sendmsg")(error)),
+        }
+    }
+
+    /// Where it is known what the worker has begun.
+    pub(crate) fn gates(&self) -> Arc<dyn Gated> {
+        match &self.fast {
+            Some(fast) => fast.ledger.clone(),
+            None => Arc::new(ToldGates::new()),
         }
     }
 
@@ -306,9 +315,11 @@ impl Link {
                 sent: 0,
             });
         }
-        if self.outgoing.is_empty() && attachments.is_empty() {
-            let tray = Tray::new(self.ledger.tray());
-            match tray.post(&mut self.tail, self.place, [&head, body.bytes()]) {
+        if let Some(fast) = &mut self.fast
+            && self.outgoing.is_empty()
+            && attachments.is_empty()
+        {
+            match fast.post(self.place, [&head, body.bytes()]) {
                 Posted::Yes => return false,
                 Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::None),
                 Posted::No => {}
@@ -337,10 +348,10 @@ impl Link {
 
     /// The worker has not begun what it has got, and may sleep although it says that it does not. True: `send` it.
     pub(crate) fn nudge(&mut self) -> bool {
-        if !self.outgoing.is_empty() {
-            return false; // that will wake it
-        }
-        Tray::new(self.ledger.tray()).remind(self.tail);
+        let Some(fast) = self.fast.as_ref().filter(|_| self.outgoing.is_empty()) else {
+            return false; // what waits will wake it
+        };
+        fast.remind();
         self.outgoing.push_back(Outgoing {
             attachments: Vec::new(),
             head: Frame::Nudge.head(0),
@@ -389,7 +400,9 @@ impl Link {
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.place += sent as u64;
-                    self.ledger.sent();
+                    if let Some(fast) = &self.fast {
+                        fast.ledger.sent();
+                    }
                     self.sent(sent);
                     crowded = None;
                 }
@@ -502,9 +515,11 @@ impl Link {
     /// empty; before, a look ahead.
     pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
         rest.clear();
-        self.ledger.rest(self.heard, rest);
-        self.heard += rest.len() as u64;
-        self.ledger.heard(self.heard);
+        if let Some(fast) = &self.fast {
+            fast.ledger.rest(self.heard, rest);
+            self.heard += rest.len() as u64;
+            fast.ledger.heard(self.heard);
+        }
     }
 
     /// Everything that was handed on is understood, but what lies in `partial`: what came along with it and was not asked
@@ -512,7 +527,8 @@ impl Link {
     pub(crate) fn understood(&mut self) {
         self.arrivals.used(self.partial.len());
         if Arc::strong_count(&self.hold) == 1
-            && let Some(taken) = self.ledger.taken()
+            && let Some(fast) = &self.fast
+            && let Some(taken) = fast.ledger.taken()
         {
             // With the drop of the last other `hold`: what was copied there was copied before the worker writes again.
             fence(Ordering::Acquire);
@@ -522,7 +538,8 @@ impl Link {
 
     /// It has finished something that has not been heard. (Cheap.)
     pub(crate) fn has_more(&self) -> bool {
-        self.ledger.has_more(self.heard)
+        let fast = self.fast.as_ref();
+        fast.is_some_and(|fast| fast.ledger.has_more(self.heard))
     }
 
     /// How far that is, for who looks again.
@@ -532,8 +549,9 @@ impl Link {
 
     /// Something that the worker runs is unwanted, and its gate says so.
     pub(crate) fn ring(&self) {
-        // A counter that is full rings, too.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        if let Some(fast) = &self.fast {
+            fast.ring();
+        }
     }
 
     /// Kills the process and its children, as far as that is possible (`child`).

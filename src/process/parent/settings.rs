@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     /// In bytes.
     pub(crate) memory: Option<u64>,
     pub(crate) most_tasks: Option<u64>,
+    /// Workers are nothing but a stream of bytes: there is no fast path.
+    pub(crate) plain: bool,
     pub(crate) role: Role,
     /// It is the one process of a `Process`.
     pub(crate) own: Option<Arc<Own>>,
@@ -55,6 +57,7 @@ impl Settings {
             initializer: None,
             memory: None,
             most_tasks: None,
+            plain: false,
             role: Role { depth: 0 },
             own: None,
         }

@@ -36,11 +36,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{Deputy, Driver, LIVELY, Shared};
+use super::driver::{Deputy, Driver, Fast, LIVELY, Shared};
 use super::link::Link;
 use super::mailbox::{Mail, Mailbox};
 use crate::loom::{Mutex, hint};
-use crate::process::fast::look::LOOK;
+use crate::process::fast::look::{LOOK, Watching};
 use crate::process::wire::clock;
 use crate::sys::ledger::Ledger;
 use crate::sys::ticks;
@@ -82,20 +82,26 @@ pub(crate) fn leave<E, const N: usize>(
 impl Shared {
     /// Delivers new work, and does what is to be done for it if the driver sleeps.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        leave(&self.mailbox, &self.engine, mail, Driver::hand_out)
+        match self.fast {
+            Some(_) => leave(&self.mailbox, &self.engine, mail, Driver::hand_out),
+            None => self.mailbox.push(mail),
+        }
     }
 
     /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
     /// `patient`: and decodes it, however long that takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
-        if self.watching.is_pausing() || self.mailbox.is_foreign() {
+        let Some(Fast { watching, .. }) = &self.fast else {
+            return;
+        };
+        if watching.is_pausing() || self.mailbox.is_foreign() {
             return;
         }
         let mut looks = ticks::Looks::new(LOOK);
-        let Some((index, ledger, mut known)) = self.sole(id, &mut looks, done) else {
+        let Some((index, ledger, mut known)) = self.sole(id, watching, &mut looks, done) else {
             return;
         };
-        let yields = self.watching.yields;
+        let yields = watching.yields;
         let long = if yields { WATCH_ONE } else { WATCH };
         let watch = || ledger.watch(clock::now() + long, yields);
         watch();
@@ -145,7 +151,7 @@ impl Shared {
             if done() {
                 return;
             }
-            self.watching.pause();
+            watching.pause();
         }
     }
 }
@@ -155,6 +161,7 @@ impl Shared {
     fn sole(
         &self,
         id: u64,
+        watching: &Watching,
         looks: &mut ticks::Looks,
         done: &dyn Fn() -> bool,
     ) -> Option<(usize, Arc<Ledger>, u64)> {
@@ -167,7 +174,7 @@ impl Shared {
                 }
                 return engine.sole(id);
             }
-            self.watching.pause();
+            watching.pause();
         }
         None
     }
@@ -223,6 +230,7 @@ impl Driver {
         let link = self.links[index].as_ref()?;
         // (Where there is nothing to tell of its death, the end of its words does.)
         let watched = !link.output.is_captured() && link.process().is_some();
-        watched.then(|| (index, link.ledger.clone(), link.known()))
+        let fast = link.fast.as_ref().filter(|_| watched)?;
+        Some((index, fast.ledger.clone(), link.known()))
     }
 }

@@ -55,6 +55,14 @@ impl Chunk {
         }
     }
 
+    /// One whose items bring nothing along: for plain workers.
+    pub(crate) fn plain() -> Self {
+        Self {
+            encoding: Encoding::plain(),
+            ..Self::default()
+        }
+    }
+
     /// Takes out what there is. What comes next is probably about as large as that, or `more` times as large.
     pub(crate) fn take(&mut self, more: usize) -> Self {
         let next = Self {
@@ -144,6 +152,11 @@ impl Chunk {
     pub(crate) fn is_full(&self) -> bool {
         let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
         self.ends.len() >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
+    }
+
+    /// Some item brings descriptors along.
+    pub(crate) fn is_laden(&self) -> bool {
+        self.laden
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

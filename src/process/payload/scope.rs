@@ -42,6 +42,8 @@ per_thread! {
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
+    /// Nothing but bytes travels: it is for a plain worker, or from one.
+    plain: bool,
     /// Where the bytes begin that may be lent, and how many they are.
     offer: Option<(usize, usize)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
@@ -54,6 +56,14 @@ impl Encoding {
     pub(crate) fn new(lender: Option<Arc<SharedBuffer>>) -> Option<Box<Self>> {
         Some(Box::new(Self {
             lender,
+            ..Self::default()
+        }))
+    }
+
+    /// Nothing can travel beside the bytes.
+    pub(crate) fn plain() -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            plain: true,
             ..Self::default()
         }))
     }
@@ -105,9 +115,16 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
     Some(seen)
 }
 
+/// Why a plain worker gets no descriptors, and gives none.
+pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`): to them and from them travels nothing but bytes, \
+     and no `Shared`, `SharedAtomics` or end of a channel";
+
 /// Takes `attachment` along with what is being encoded on this thread. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
+        if own.plain {
+            return None;
+        }
         let found = own
             .attachments
             .iter()
@@ -116,11 +133,12 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         if fits && !found {
             own.attachments.push(attachment.clone());
         }
-        fits
+        Some(fits)
     });
     match attached {
-        Some(true) => Ok(attachment.id()),
-        Some(false) => Err(said(&format!(
+        Some(Some(true)) => Ok(attachment.id()),
+        Some(None) => Err(said(PLAIN)),
+        Some(Some(false)) => Err(said(&format!(
             "one argument or result can bring {MOST} descriptors along, and this one has more"
         ))),
         // Nobody explains this one: it is not about a call.

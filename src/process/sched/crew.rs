@@ -73,12 +73,38 @@ const KILLED: u32 = 1;
 /// One that never got to `init` would take its time again, and the next as well.
 const LATE: u32 = 50;
 
-/// Where a worker's gates are: its ledger, or a simulation's stand-in.
+/// Where a worker's gates are: in memory that it shares with its parent, or here.
 pub(crate) trait Gated: Send + Sync {
     fn gate(&self, index: usize) -> &Gate;
 
     /// Both sides have the fences that a gate needs to be quick.
     fn is_swift(&self) -> bool;
+
+    /// The worker says what it begins, and is asked for what it has not begun: it does not see these gates.
+    fn are_told(&self) -> bool;
+}
+
+/// The gates of a plain worker: what it has said.
+pub(crate) struct ToldGates([Gate; GATES]);
+
+impl ToldGates {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| Gate::new()))
+    }
+}
+
+impl Gated for ToldGates {
+    fn gate(&self, index: usize) -> &Gate {
+        &self.0[index % GATES]
+    }
+
+    fn is_swift(&self) -> bool {
+        false
+    }
+
+    fn are_told(&self) -> bool {
+        true
+    }
 }
 
 impl Gated for Ledger {
@@ -88,6 +114,10 @@ impl Gated for Ledger {
 
     fn is_swift(&self) -> bool {
         Self::is_swift(self)
+    }
+
+    fn are_told(&self) -> bool {
+        false
     }
 }
 
@@ -110,6 +140,8 @@ pub(crate) struct Flight {
     pub(crate) live: bool,
     /// Each of its items is waited for by itself.
     pub(crate) each: bool,
+    /// A plain worker was asked for what it has not begun.
+    pub(crate) asked: bool,
     /// When to see whether an item has run for longer than it may.
     pub(crate) check_at: Option<Instant>,
     /// Its one item brings ends of channels along, or their context does.
@@ -130,6 +162,7 @@ impl Flight {
             brief: false,
             live: true,
             each: false,
+            asked: false,
             check_at: None,
             holds_ends: false,
         }
@@ -220,10 +253,26 @@ impl Worker {
             .map(|gates| gates.gate(sequence as usize % GATES))
     }
 
+    /// It is nothing but a stream: it has one frame at a time, says what it begins, and is asked for what it has not begun.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.gates.as_ref().is_some_and(|gates| gates.are_told())
+    }
+
+    /// A plain worker begins the next item of its frame. False: there is none.
+    pub(crate) fn begins(&self, nanos: u64) -> bool {
+        let front = self.window.front().filter(|_| self.is_plain());
+        let gate = front.and_then(|flight| self.gate(flight.sequence));
+        gate.is_some_and(|gate| {
+            gate.starts(nanos);
+            gate.take().is_some()
+        })
+    }
+
     /// It can have another frame, which should take `cost` nanoseconds.
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
             && self.condemned.is_none()
+            && (self.window.is_empty() || !self.is_plain())
             && (self.window.len() < 2 || self.window.len() < GATES && self.is_brief(cost, now))
     }
 
@@ -321,7 +370,7 @@ impl Worker {
     /// waited for, or of one that was to be brief.
     pub(crate) fn hurries_at(&self) -> Option<Instant> {
         let front = self.window.front()?;
-        let waited_for = front.each && front.live && front.end - front.done > 1;
+        let waited_for = front.each && front.live && !front.asked && front.end - front.done > 1;
         let mut behind = self.window.iter().skip(1);
         let holds_up = waited_for || behind.any(|frame| frame.brief && frame.end > 0);
         holds_up.then_some(self.front_since + HURRY)
@@ -329,7 +378,7 @@ impl Worker {
 
     /// Takes back what has not begun of the flight at `index`, from its item `from` on.
     pub(crate) fn recall(&mut self, index: usize, from: u32) -> Option<Piece> {
-        let flight = self.window.get(index)?;
+        let flight = self.window.get(index).filter(|_| !self.is_plain())?;
         let end = self
             .gate(flight.sequence)?
             .recall(from.max(flight.done))

@@ -93,8 +93,9 @@ impl Sched {
         if innocent {
             // Its end is on the way: nothing runs beside the condemned.
             worker.condemned = Some((now + PATIENCE, sequence));
-        } else if runs(worker, position) || worker.window[position].end == 0 {
-            // (It may have to be killed because it has not begun: its ends are open as long as it lives.)
+        } else if runs(worker, position) || worker.window[position].end == 0 || worker.is_plain() {
+            // (It may have to be killed because it has not begun: its ends are open as long as it lives. A plain one
+            // has nothing else, and may not have said what it has begun.)
             worker.fruitful = true;
             self.kill(index, now);
         }
@@ -105,10 +106,18 @@ impl Sched {
         let worker = &mut self.workers[index];
         let sequence = worker.window[place].sequence;
         let known = worker.condemned.is_some_and(|(_, frame)| frame == sequence);
-        if !known && worker.window[place].done < worker.begun(place) {
+        // What a plain worker has got it may have begun.
+        let begun = match worker.is_plain() {
+            true => worker.window[place].end,
+            false => worker.begun(place),
+        };
+        if !known && worker.window[place].done < begun {
             worker.condemned = Some((now + self.policy.grace, sequence));
             worker.disown(place);
-            self.actions.push(Action::Ring(index));
+            match worker.is_plain() {
+                true => self.ask_back(index, place, true),
+                false => self.actions.push(Action::Ring(index)),
+            }
         } else if !known && worker.window[place].holds_ends && worker.window[place].end == 0 {
             // It closes them when it hears of the frame, and others wait for that.
             worker.condemned = Some((now + ENDS_LIMIT, sequence));

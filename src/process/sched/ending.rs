@@ -73,7 +73,7 @@ impl Sched {
     }
 
     /// What a job has that was not begun ends in `error`, and nothing is added to it.
-    fn fail_waiting(&mut self, id: u64, error: &TaskError, now: Instant) {
+    pub(super) fn fail_waiting(&mut self, id: u64, error: &TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };

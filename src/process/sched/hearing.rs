@@ -61,6 +61,12 @@ impl Sched {
                     let error = self.codec_error(worker, of, detail);
                     self.item_failed(worker, error, now)?;
                 }
+                Record::Begun => {
+                    let nanos = self.epoch.nanos(now);
+                    if !self.workers[worker].begins(nanos) {
+                        return Err(Broken);
+                    }
+                }
                 Record::Taken => self.has_taken(worker),
                 Record::Retire => {
                     let state = &mut self.workers[worker].state;
@@ -245,6 +251,7 @@ impl Sched {
         nanos: u64,
         now: Instant,
     ) -> Result<(), Broken> {
+        let gave_back = self.give_back(index, begun);
         let worker = &mut self.workers[index];
         let flight = worker.window.front().ok_or(Broken)?;
         if flight.sequence != sequence
@@ -266,7 +273,30 @@ impl Sched {
         self.pace_of(function, begun, nanos);
         self.settle(index, 0, now);
         self.workers[index].land(now);
+        if gave_back {
+            self.enqueue(id, true);
+            if self.is_stopped() {
+                self.fail_waiting(id, &TaskError::Cancelled, now);
+            }
+        }
         Ok(())
+    }
+
+    /// A plain worker that was asked for what it has not begun ends its frame with `begun` items. True: there is some.
+    fn give_back(&mut self, index: usize, begun: u64) -> bool {
+        let worker = &mut self.workers[index];
+        let told = worker.begun(0);
+        let Some(flight) = worker.window.front_mut().filter(|flight| flight.asked) else {
+            return false;
+        };
+        if u64::from(told) != begun || told == flight.end {
+            return false;
+        }
+        let end = std::mem::replace(&mut flight.end, told);
+        if let (true, Some(job)) = (flight.live, self.jobs.get_mut(&flight.job)) {
+            job.put_back(flight.piece.part(told as usize, end as usize));
+        }
+        true
     }
 
     fn pace_of(&mut self, function: u64, items: u64, nanos: u64) {

@@ -382,8 +382,12 @@ impl Sched {
             };
             job.queued = false;
             let code = job.work.code;
-            let most =
-                frame_size(pace, job, ready).min(self.workers[index].left(self.policy.most_tasks));
+            let most = match self.workers[index].is_plain() && job.work.each {
+                // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
+                true if job.work.timeout.is_some() => 1,
+                _ => frame_size(pace, job, ready),
+            };
+            let most = most.min(self.workers[index].left(self.policy.most_tasks));
             let Some(piece) = job.cut(most, MOST_BYTES) else {
                 continue;
             };
@@ -470,7 +474,7 @@ impl Sched {
                 .window
                 .iter()
                 .enumerate()
-                .filter(|(_, flight)| flight.live)
+                .filter(|(_, flight)| flight.live && !flight.asked)
             {
                 let begun = worker.begun(place);
                 let left = flight.end - begun;
@@ -483,8 +487,12 @@ impl Sched {
         best.map(|(_, victim)| victim)
     }
 
-    /// Takes back what has not begun of a flight, and puts it first in the queue.
+    /// Takes back what has not begun of a flight, and puts it first in the queue. A plain worker is asked, and gives back
+    /// all of it with its `End`.
     fn take_back(&mut self, worker: usize, place: usize, from: u32, now: Instant) {
+        if self.workers[worker].is_plain() {
+            return self.ask_back(worker, place, false);
+        }
         let Some(piece) = self.workers[worker].recall(place, from) else {
             return;
         };
@@ -495,6 +503,22 @@ impl Sched {
             self.settle(worker, place, now);
             self.enqueue(id, true);
         }
+    }
+
+    /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs is unwanted.
+    fn ask_back(&mut self, worker: usize, place: usize, cancel: bool) {
+        let Some(flight) = self.workers[worker].window.get_mut(place) else {
+            return;
+        };
+        if std::mem::replace(&mut flight.asked, true) && !cancel {
+            return;
+        }
+        let sequence = flight.sequence;
+        self.actions.push(Action::Send {
+            worker,
+            head: Frame::Recall { sequence, cancel }.head(0),
+            body: Body::None,
+        });
     }
 
     /// Puts a job with waiting items into the queue, if it does not stand there.

@@ -26,6 +26,12 @@ pub(crate) struct Epoch {
 }
 
 impl Epoch {
+    /// The time `instant`, which is not before this moment, in nanoseconds.
+    pub(crate) fn nanos(&self, instant: Instant) -> u64 {
+        let after = instant.saturating_duration_since(self.instant);
+        self.nanos.saturating_add(after.as_nanos() as u64)
+    }
+
     /// The time `nanos` as an `Instant`; one that no worker can mean is `None`.
     pub(crate) fn instant(&self, nanos: u64) -> Option<Instant> {
         match nanos.checked_sub(self.nanos) {

@@ -202,6 +202,8 @@ pub(crate) enum Frame<'a> {
         copy: &'a [u8],
         /// How much memory the worker may have; 0: as much as it likes.
         memory: u64,
+        /// It gets nothing but this stream: no descriptors come with this frame.
+        plain: bool,
     },
     /// What the items of later batches have in common.
     Context {
@@ -215,6 +217,11 @@ pub(crate) enum Frame<'a> {
         lent: Vec<u64>,
         #[serde(skip)]
         items: &'a [u8],
+    },
+    /// To a plain worker: begin nothing more of this frame, and say with `End` how far it got; `cancel`: what runs is unwanted.
+    Recall {
+        sequence: u64,
+        cancel: bool,
     },
     /// No more batches come with this context.
     Forget {
@@ -271,6 +278,8 @@ pub(crate) enum Record<'a> {
         begun: u64,
         nanos: u64,
     },
+    /// From a plain worker, before each item: it begins.
+    Begun,
     /// The worker wants to be replaced, and begins nothing more of this frame.
     Retire,
     /// What the next value brings along: the numbers of the descriptors that come with the first byte of this.

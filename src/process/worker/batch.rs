@@ -67,6 +67,8 @@ const PATIENCE: u32 = 1000;
 pub(crate) struct Outlet {
     socket: OwnedFd,
     pages: Pages,
+    /// Nobody else sees the pages.
+    plain: bool,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,
     encoding: Option<Box<Encoding>>,
@@ -77,13 +79,15 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(socket: OwnedFd, pages: Pages) -> Self {
-        let buffer = SharedBuffer::over(pages.area());
+    pub(crate) fn new(socket: OwnedFd, pages: Pages, plain: bool) -> Self {
+        let lending = || Encoding::new(Some(Arc::new(SharedBuffer::over(pages.area()))));
+        let encoding = if plain { Encoding::plain() } else { lending() };
         Self {
             socket,
             pages,
+            plain,
             lent: Due::new(),
-            encoding: Encoding::new(Some(Arc::new(buffer))),
+            encoding,
             scratch: Vec::new(),
             length: 0,
         }
@@ -106,9 +110,19 @@ impl Outlet {
         self.length = 0;
     }
 
+    /// Says of a plain worker that it begins an item, together with all results before it: the parent knows nothing else.
+    #[cold]
+    fn begins(&mut self) {
+        self.record(&Record::Begun.bytes());
+        self.flush();
+    }
+
     /// What is in standard error now is of items that have ended (`forward`).
     #[cold]
     pub(crate) fn mark(&self) {
+        if self.plain {
+            return;
+        }
         let waiting = || rustix::io::ioctl_fionread(std::io::stderr()).unwrap_or(0);
         for _ in 0..PATIENCE {
             if self.pages.mark(waiting) {
@@ -412,6 +426,9 @@ impl<'a> Batch<'a> {
         let argument = self.items.bytes()?;
         if self.head.count <= FEW {
             self.mark();
+        }
+        if self.desk.outlet.plain {
+            self.desk.outlet.begins();
         }
         self.begun += 1;
         self.open = true;

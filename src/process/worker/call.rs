@@ -105,6 +105,22 @@ impl Calls {
 }
 
 impl Canceller {
+    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of it is unwanted.
+    pub(crate) fn recall(&self, sequence: u64, cancel: bool) {
+        let gate = self.gates.gate(sequence as usize);
+        gate.recall(0);
+        if cancel {
+            gate.disown();
+            self.look();
+        }
+    }
+
+    /// Of a plain worker: a frame of `count` items comes.
+    pub(crate) fn open(&self, sequence: u64, count: u64) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.gates.gate(sequence as usize).open(count, false);
+    }
+
     /// The bell was rung: cancels what runs, if it is meant.
     pub(crate) fn look(&self) {
         let task = {

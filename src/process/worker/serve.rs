@@ -32,6 +32,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::exit;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
@@ -40,7 +41,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::batch::{Batch, Desk, Outlet, QUICK};
-use super::call::{Canceller, calls};
+use super::call::{Calls, Canceller, calls};
 use super::memory::Memory;
 use super::raw_call;
 use crate::loom::{hint, thread};
@@ -119,40 +120,71 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     ignore_broken_pipes();
     fork::watch();
 
-    let mut inlet = Inlet {
-        socket,
-        bytes: Vec::new(),
-        start: 0,
-        room: vec![0; ROOM],
-        arrivals: Arrivals::default(),
-        bag: Bag::default(),
-        deliveries: 0,
-        front: None,
-        letter: Vec::new(),
-        has_letter: false,
-        place: 0,
-        head: 0,
-        _lifeline: None,
+    let mut inlet = Inlet::new(socket);
+    let descriptors = inlet.first()?;
+    let copy = image().name().as_bytes();
+    let (limit, plain) = match inlet.frame() {
+        Frame::Welcome {
+            copy: theirs,
+            memory,
+            plain,
+        } if copy == theirs => (memory, plain),
+        _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
-    let [memory, bell, lifeline] = inlet.first()?;
+    let socket = inlet.socket.try_clone()?;
+    let (inlet, pages, calls) = match plain {
+        true => alone(inlet)?,
+        false => beside(inlet, descriptors)?,
+    };
+    panic::install_hook();
+    let mut outlet = Outlet::new(socket, pages, plain);
+    let memory = (limit > 0).then(|| Memory::limit(limit)).transpose()?;
+    outlet.mark(); // what `main` has written so far is no item's
+    outlet.record(&Record::Hello { copy }.bytes());
+    outlet.flush();
+    Ok((inlet, Desk::new(outlet, calls, memory)))
+}
+
+/// With the fast path, whose `descriptors` have come with the first frame.
+fn beside(mut inlet: Inlet, descriptors: Vec<OwnedFd>) -> io::Result<(Inlet, Pages, Calls)> {
+    let [memory, bell, lifeline] = <[OwnedFd; 3]>::try_from(descriptors)
+        .map_err(|_| io::Error::other("the parent sent too few descriptors"))?;
     inlet._lifeline = Some(lifeline);
     let pages = Pages::map(&memory)?;
     pages.register();
     inlet.front = Some(pages.front());
     let (calls, canceller) = calls(pages.front());
     watch(inlet.socket.try_clone()?, bell, canceller)?;
-    panic::install_hook();
-    let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages);
-    let limit = match inlet.frame() {
-        Frame::Welcome { copy, memory } if copy == image().name().as_bytes() => memory,
-        _ => return Err(io::Error::other("the parent's first word was no welcome")),
-    };
-    let memory = (limit > 0).then(|| Memory::limit(limit)).transpose()?;
-    outlet.mark(); // what `main` has written so far is no item's
-    let copy = image().name().as_bytes();
-    outlet.record(&Record::Hello { copy }.bytes());
-    outlet.flush();
-    Ok((inlet, Desk::new(outlet, calls, memory)))
+    Ok((inlet, pages, calls))
+}
+
+/// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
+fn alone(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
+    let pages = Pages::alone()?;
+    let (calls, canceller) = calls(pages.front());
+    let (hand_on, relayed) = mpsc::channel();
+    let mut relay = Inlet::new(inlet.socket.try_clone()?);
+    std::mem::swap(&mut relay, &mut inlet); // with what it has received
+    inlet.relayed = Some(relayed);
+    start_watcher(move || {
+        loop {
+            let bytes = relay.next();
+            match Frame::decode(bytes) {
+                Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
+                    canceller.recall(sequence, cancel);
+                    continue;
+                }
+                Ok(Some((Frame::Batch { batch, .. }, _))) => {
+                    canceller.open(batch.sequence, batch.count);
+                }
+                _ => {}
+            }
+            if hand_on.send(bytes.to_vec()).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok((inlet, pages, calls))
 }
 
 fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
@@ -165,7 +197,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             Frame::Home => {
                 home = inlet.arrivals.one().map(View::new);
             }
-            Frame::Welcome { .. } => exit(1),
+            Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
             Frame::Forget { id } => desk.contexts.forget(id),
@@ -208,10 +240,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
 /// Kills this process and its group as soon as the parent's end of `socket` closes, and
 /// cancels what runs when `bell` is rung.
 fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()> {
-    let watcher = thread::Builder::new()
-        .name("trefoil-watch".to_owned())
-        .stack_size(WATCHER_STACK);
-    let watcher = watcher.spawn(move || {
+    start_watcher(move || {
         loop {
             let mut fds = [
                 PollFd::new(&socket, PollFlags::RDHUP),
@@ -235,7 +264,15 @@ fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()>
                 _ => die(), // somebody has closed what was ours
             }
         }
-    });
+    })
+}
+
+/// Starts the thread that hears of what cannot wait.
+fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let watcher = thread::Builder::new()
+        .name("trefoil-watch".to_owned())
+        .stack_size(WATCHER_STACK);
+    let watcher = watcher.spawn(work);
     let watcher = watcher.map_err(|error| {
         let words = format!("the thread that watches its parent could not be started: {error}");
         io::Error::new(error.kind(), words)
@@ -278,11 +315,32 @@ struct Inlet {
     head: u64,
     /// Its being open is what matters (`sys::lifeline`).
     _lifeline: Option<OwnedFd>,
+    /// Of a plain worker: frames that its other thread has heard.
+    relayed: Option<mpsc::Receiver<Vec<u8>>>,
 }
 
 impl Inlet {
+    fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            bytes: Vec::new(),
+            start: 0,
+            room: vec![0; ROOM],
+            arrivals: Arrivals::default(),
+            bag: Bag::default(),
+            deliveries: 0,
+            front: None,
+            letter: Vec::new(),
+            has_letter: false,
+            place: 0,
+            head: 0,
+            _lifeline: None,
+            relayed: None,
+        }
+    }
+
     /// The first bytes, and the descriptors that come with them.
-    fn first(&mut self) -> io::Result<[OwnedFd; 3]> {
+    fn first(&mut self) -> io::Result<Vec<OwnedFd>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         self.bytes.resize(ROOM, 0);
@@ -299,9 +357,7 @@ impl Inlet {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors.collect()),
             _ => None,
         });
-        let descriptors: Vec<OwnedFd> = descriptors.unwrap_or_default();
-        <[OwnedFd; 3]>::try_from(descriptors)
-            .map_err(|_| io::Error::other("the parent sent too few descriptors"))
+        Ok(descriptors.unwrap_or_default())
     }
 
     /// A batch is here that takes no time: what there is to say can wait until after it.
@@ -344,8 +400,8 @@ impl Inlet {
         !self.bytes.is_empty() || self.has_letter
     }
 
-    fn tray(&self) -> Tray<'_> {
-        Tray::new(self.front.as_ref().map_or(&[], Front::tray))
+    fn tray(&self) -> Option<Tray<'_>> {
+        self.front.as_ref().map(|front| Tray::new(front.tray()))
     }
 
     /// The next frame is a letter, and lies here.
@@ -362,24 +418,29 @@ impl Inlet {
 
     /// The next frame, whole.
     fn frame(&mut self) -> Frame<'_> {
+        let Ok(Some((frame, _))) = Frame::decode(self.next()) else {
+            exit(1)
+        };
+        frame
+    }
+
+    /// The bytes of the next frame, whole.
+    fn next(&mut self) -> &[u8] {
+        if let Some(relayed) = &self.relayed {
+            self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
+            return &self.letter;
+        }
         loop {
             if self.takes_letter() {
                 self.has_letter = false;
-                let Ok(Some((frame, _))) = Frame::decode(&self.letter) else {
-                    exit(1)
-                };
-                return frame;
+                return &self.letter;
             }
             match Frame::decode(&self.bytes[self.start..]) {
                 Ok(Some((_, used))) => {
                     let at = self.start;
                     self.start += used;
                     self.place += used as u64;
-                    // Once more, for a borrow that may be returned.
-                    let Ok(Some((frame, _))) = Frame::decode(&self.bytes[at..]) else {
-                        exit(1)
-                    };
-                    return frame;
+                    return &self.bytes[at..at + used];
                 }
                 Ok(None) => self.receive(),
                 Err(_) => exit(1),
@@ -399,7 +460,7 @@ impl Inlet {
             self.bytes = Vec::new(); // one large frame does not cost its memory for ever
         }
         // In the middle of a frame the rest of it is on its way.
-        let sleeps = have == 0 && self.tray().falls_asleep(self.head);
+        let sleeps = have == 0 && self.tray().is_none_or(|tray| tray.falls_asleep(self.head));
         let mut flags = RecvFlags::empty();
         if have == 0 && !sleeps {
             if self.takes_letter() {
@@ -417,8 +478,8 @@ impl Inlet {
                 Err(_) => die(),
             }
         };
-        if sleeps {
-            self.tray().wakes();
+        if let (true, Some(tray)) = (sleeps, self.tray()) {
+            tray.wakes();
         }
         self.bytes.extend_from_slice(&self.room[..count]);
     }

@@ -1,0 +1,60 @@
+//! The fast path to one worker, as its parent holds it: pages that both see, and a bell.
+//!
+//! Without it a worker is plain: nothing but a framed stream of bytes. Whether there is one is decided when the worker is started
+//! (`Settings::plain`). What it adds to the stream: gates that both sides see, so that the parent takes back
+//! what has not begun without asking; results that can be had before they are sent, and after a death; frames that
+//! need no system call (`tray`); and whose words on standard error are whose.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::EventfdFlags;
+
+use super::tray::{Posted, Tray};
+use crate::sys::ledger::Ledger;
+use crate::sys::refused::refused;
+
+/// What a parent has of it.
+#[derive(Debug)]
+pub(crate) struct FastPath {
+    pub(crate) ledger: Arc<Ledger>,
+    /// Rung when the worker should look at its gates.
+    bell: OwnedFd,
+    /// Where the next letter begins in the tray.
+    tail: u64,
+}
+
+impl FastPath {
+    pub(crate) fn new() -> io::Result<Self> {
+        let ledger = Ledger::new()?;
+        Tray::new(ledger.tray()).clear();
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        Ok(Self {
+            ledger: Arc::new(ledger),
+            bell: bell.map_err(refused("eventfd2"))?,
+            tail: 0,
+        })
+    }
+
+    /// What the worker needs of it.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.ledger.memory(), self.bell.as_fd()]
+    }
+
+    /// Puts a frame of two parts where the worker looks, behind `place` bytes of the socket's.
+    pub(crate) fn post(&mut self, place: u64, parts: [&[u8]; 2]) -> Posted {
+        Tray::new(self.ledger.tray()).post(&mut self.tail, place, parts)
+    }
+
+    /// Before the worker is woken, because it may sleep although it says that it does not.
+    pub(crate) fn remind(&self) {
+        Tray::new(self.ledger.tray()).remind(self.tail);
+    }
+
+    /// Something that the worker runs is unwanted, and its gate says so.
+    pub(crate) fn ring(&self) {
+        // A counter that is full rings, too.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,104 @@
+//! Plain workers, which are nothing but a framed stream of bytes: what other modules test of a pool holds with these, too.
+
+use crate::support::{self, Test, pool, tests};
+use crate::{calls, imap, limits, pool as pools};
+
+use std::sync::atomic::Ordering;
+
+use trefoil::process::channel;
+use trefoil::{Bulk, PoolError, Shared, TaskError};
+
+/// While it lives, pools are made of plain workers; if the test fails, it says which one it was.
+struct Plain(&'static str);
+
+impl Plain {
+    fn new(name: &'static str) -> Self {
+        support::PLAIN.store(true, Ordering::Relaxed);
+        Self(name)
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        support::PLAIN.store(false, Ordering::Relaxed);
+        if std::thread::panicking() {
+            eprintln!("{} fails with plain workers", self.0);
+        }
+    }
+}
+
+/// Runs `tests` with plain workers, but those that `except` names.
+fn again(tests: &[Test], except: &[&str]) {
+    for test in tests {
+        if !except.iter().any(|name| test.name.ends_with(name)) {
+            let _plain = Plain::new(test.name);
+            (test.run)();
+        }
+    }
+}
+
+/// What a worker has open, and what it has mapped, by name.
+fn insides(_: ()) -> Vec<String> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let mut all: Vec<String> = open.map(|path| path.display().to_string()).collect();
+    all.push(std::fs::read_to_string("/proc/self/maps").unwrap());
+    all
+}
+
+fn is_told<T: std::fmt::Debug>(result: Result<T, TaskError>) {
+    let error = result.expect_err("it has travelled");
+    assert!(matches!(error, TaskError::Codec(_)), "{error:?}");
+    assert!(error.to_string().contains("plain_workers"), "{error}");
+}
+
+tests! {
+    fn calls_hold() {
+        again(calls::TESTS, &[]);
+    }
+
+    fn limits_hold() {
+        again(limits::TESTS, &[]);
+    }
+
+    fn iterators_hold() {
+        again(imap::TESTS, &[]);
+    }
+
+    fn the_pool_holds() {
+        // (The parent cannot tell an item's words on standard error from those of the one before.)
+        again(pools::TESTS, &["last_words_are_those_of_the_item"]);
+    }
+
+    fn nothing_is_shared_and_nothing_is_handed_over() {
+        let _plain = Plain::new("this");
+        let procs = pool(1);
+        let insides = procs.spawn((), insides).join().unwrap();
+        let sockets = insides.iter().filter(|path| path.starts_with("socket:")).count();
+        assert!((1..=3).contains(&sockets), "one stream, and copies of it: {insides:?}");
+        assert!(!insides.iter().any(|path| path.contains("memfd") || path.contains("eventfd")), "{insides:?}");
+    }
+
+    fn what_cannot_travel_says_why() {
+        let _plain = Plain::new("this");
+        let procs = pool(1);
+        let shared = Shared::from(vec![1u64; 9]);
+        is_told(procs.spawn(shared.clone(), |shared: Shared<u64>| shared.len()).join());
+        is_told(procs.map_with(&shared, 0..3, |shared: &Shared<u64>, n: usize| shared[n]));
+        is_told(procs.spawn((), |()| Shared::from(vec![1u64])).join());
+        let (sender, receiver) = channel::<u32>(1).unwrap();
+        is_told(procs.spawn(sender, drop).join());
+        drop(receiver);
+        let builder = support::builder().initializer(shared, drop);
+        let error = builder.build().unwrap_err();
+        assert!(matches!(&error, PoolError::Initializer(_)), "{error:?}");
+        assert_eq!(procs.spawn(6, |n: u32| n * 7).join().unwrap(), 42, "and the pool lives");
+    }
+
+    fn large_numbers_travel_with_the_other_bytes() {
+        let _plain = Plain::new("this");
+        let numbers: Bulk<u64> = (0..1 << 20).collect::<Vec<u64>>().into();
+        let back = pool(2).spawn(numbers.clone(), |numbers: Bulk<u64>| numbers).join().unwrap();
+        assert!(back == numbers);
+    }
+}
