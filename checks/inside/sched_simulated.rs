@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use super::{Action, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
+use crate::process::job::reading::Extras;
 use crate::process::job::{Context, Place, Read, Sink, Taken, Values, Work};
 use crate::process::payload::attachments::{Attachment, Packed};
 use crate::process::payload::chunk::Chunk;
@@ -642,7 +643,7 @@ impl World {
         sim.heard.extend(sim.said.drain(..some));
         let used = self
             .sched
-            .receive(index, &sim.heard, &Lending::NONE, self.now)
+            .receive(index, &sim.heard, None, &mut Extras::default(), self.now)
             .unwrap();
         sim.heard.drain(..used);
         let heard = sim.heard.is_empty() && sim.said.is_empty();

@@ -6,13 +6,12 @@
 //! Tests: `tests/process/callers.rs`.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Place, Read, Values};
 use crate::loom::Mutex;
-use crate::process::payload::attachments::Bag;
+use crate::process::payload::attachments::{Arrivals, Bag};
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::Lending;
 use crate::sys::ledger::Ledger;
@@ -25,33 +24,78 @@ pub(crate) enum Chore {
     Drop(Values),
 }
 
+/// What comes beside a worker's records, and is not the records' own: descriptors, and what it lends.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    pub(crate) arrivals: Arrivals,
+    /// What the next value brings along.
+    bag: Bag,
+    /// What is missing in the next value.
+    lent: Vec<u64>,
+    /// Where that lies; a plain worker lends nothing.
+    ledger: Option<Arc<Ledger>>,
+    /// Others have it while they decode out of what the worker has lent.
+    pub(crate) hold: Arc<()>,
+}
+
+impl Extras {
+    pub(crate) fn new(ledger: Option<Arc<Ledger>>) -> Self {
+        Self {
+            ledger,
+            ..Self::default()
+        }
+    }
+
+    /// The next value brings along what came under these numbers.
+    pub(crate) fn bring(&mut self, numbers: &[u64]) {
+        self.bag = self.arrivals.bag(numbers);
+    }
+
+    /// In the next value is missing what is in the list.
+    pub(crate) fn lend(&mut self, list: Vec<u64>) {
+        self.lent = list;
+    }
+
+    pub(crate) fn lending(&self) -> Lending<'_> {
+        Lending {
+            list: &self.lent,
+            ledger: self.ledger.as_ref(),
+        }
+    }
+
+    /// The value has come that it was for.
+    #[inline]
+    pub(crate) fn forget(&mut self) {
+        self.bag = Bag::default();
+        self.lent.clear();
+    }
+
+    /// For whoever decodes the value that has come.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            arrivals: Arrivals::default(),
+            bag: std::mem::take(&mut self.bag),
+            lent: std::mem::take(&mut self.lent),
+            ledger: self.ledger.clone(),
+            hold: self.hold.clone(),
+        }
+    }
+}
+
 /// Values that are to be decoded.
 pub(crate) struct Reading {
     pub(crate) job: u64,
     /// The index of the first item, and how many there are.
     pub(crate) first: usize,
-    pub(crate) count: usize,
+    count: usize,
     /// How many of them have been decoded.
     done: usize,
     read: Read,
-    /// Where they were found; `bytes` has them once they are kept.
-    pub(crate) place: Range<usize>,
-    bytes: Vec<u8>,
+    /// The values, from `at` on; behind them there may be others'.
+    bytes: Arc<Vec<u8>>,
     at: usize,
-    /// What came along with the first of them.
-    pub(crate) bag: Bag,
-    /// What is missing in the first of them, and lies in what its worker lends.
-    pub(crate) lent: Vec<u64>,
-    pub(crate) speaker: Option<Speaker>,
-}
-
-/// The worker that has said it.
-pub(crate) struct Speaker {
-    pub(crate) worker: usize,
-    /// Where that lies; a plain one lends nothing.
-    pub(crate) ledger: Option<Arc<Ledger>>,
-    /// While it is there the worker keeps what it has lent.
-    pub(crate) hold: Arc<()>,
+    /// What came beside the first of them, and the worker that has said it.
+    pub(crate) extras: Option<(usize, Extras)>,
 }
 
 /// Some of a reading, decoded.
@@ -63,40 +107,26 @@ pub(crate) struct Part {
     pub(crate) error: Option<TaskError>,
 }
 
-/// Where these bytes are.
-pub(crate) fn place(bytes: &[u8]) -> Range<usize> {
-    let start = bytes.as_ptr().addr();
-    start..start + bytes.len()
-}
-
 impl Reading {
-    /// Of no values yet.
-    pub(crate) fn new(job: u64, first: usize, read: Read) -> Self {
+    /// Of `count` values in `bytes` from `at` on.
+    pub(crate) fn new(
+        job: u64,
+        first: usize,
+        count: usize,
+        read: Read,
+        bytes: Arc<Vec<u8>>,
+        at: usize,
+    ) -> Self {
         Self {
             job,
             first,
-            count: 0,
+            count,
             done: 0,
             read,
-            place: 0..0,
-            bytes: Vec::new(),
-            at: 0,
-            bag: Bag::default(),
-            lent: Vec::new(),
-            speaker: None,
+            bytes,
+            at,
+            extras: None,
         }
-    }
-
-    /// Copies its part of `bytes`, in which it was found.
-    pub(crate) fn keep(&mut self, bytes: &[u8]) {
-        let start = self.place.start - place(bytes).start;
-        self.bytes = bytes[start..][..self.place.len()].to_vec();
-    }
-
-    /// The same for large ones, without the copy; they were at `start`.
-    pub(crate) fn keep_all(&mut self, start: usize, bytes: Vec<u8>) {
-        self.at = self.place.start - start;
-        self.bytes = bytes;
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -106,18 +136,18 @@ impl Reading {
     /// Decodes some more.
     pub(crate) fn next(&mut self) -> Part {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
-        // (Behind it there may be others' bytes: `most` is the end.)
-        let (bag, lent) = (
-            std::mem::take(&mut self.bag),
-            std::mem::take(&mut self.lent),
-        );
-        let speaker = self.speaker.as_ref();
-        let ledger = speaker.and_then(|speaker| speaker.ledger.as_ref());
-        let list = &lent;
-        let missing = Lending { list, ledger }.missing(bytes);
         let read = || (self.read)(bytes, most, Place::Elsewhere);
-        let ((taken, values), bag) = scope::decoding(bag, missing, read);
-        self.bag = bag;
+        let (taken, values) = match &mut self.extras {
+            None => read(),
+            Some((_, extras)) => {
+                let missing = extras.lending().missing(bytes);
+                let bag = std::mem::take(&mut extras.bag);
+                let (read, bag) = scope::decoding(bag, missing, read);
+                extras.bag = bag;
+                extras.lent.clear();
+                read
+            }
+        };
         let first = self.first + self.done;
         self.at += taken.used;
         self.done += taken.count;

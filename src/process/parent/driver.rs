@@ -48,23 +48,19 @@ use super::oom_kills::OomKills;
 use super::settings::Settings;
 use crate::loom::{Mutex, per_thread};
 use crate::process::fast::look::Watching;
-use crate::process::job::reading::{Chore, Part, Readers, Reading, Speaker, place};
+use crate::process::job::reading::{Chore, Part, Readers, Reading};
 use crate::process::job::{Job, Values};
 use crate::process::payload::chunk::Chunk;
-use crate::process::payload::shared_buffer::{Lending, SharedBuffer};
+use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Policy, Sched};
+use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
-use crate::process::wire::{self, Record};
-use crate::sys::image::image;
 use crate::sys::poll::poll_patiently;
 use crate::task::{WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
-
-/// What is longer is not copied.
-const LARGE: usize = 256 << 10;
 
 const SIGKILL: i32 = 9;
 
@@ -548,40 +544,21 @@ impl Driver {
             return;
         }
         let mut joined = std::mem::take(&mut link.partial);
-        let whole = if joined.is_empty() {
-            bytes
-        } else {
+        let mut owner = None;
+        if !joined.is_empty() {
             joined.extend_from_slice(bytes);
             if wire::announced(&joined).is_some_and(|length| joined.len() < length) {
                 link.partial = joined;
                 return;
             }
-            &joined
-        };
-        let before = self.sched.chores.len();
-        let used = self.understand(index, whole);
-        let Some(link) = &mut self.links[index] else {
-            return;
-        };
-        let mut most = None;
-        for chore in &mut self.sched.chores[before..] {
-            let Chore::Read(reading) = chore else {
-                continue;
-            };
-            if reading.is_over() {
-                continue; // it has no values
-            }
-            reading.speaker = Some(Speaker {
-                worker: index,
-                ledger: link.fast.as_ref().map(|fast| fast.ledger.clone()),
-                hold: link.hold.clone(),
-            });
-            match reading.place.len() > LARGE && reading.place.len() > whole.len() / 2 {
-                true => most = Some(reading),
-                false => reading.keep(whole),
-            }
+            owner = Some(Arc::new(joined));
         }
-        match used {
+        let whole = owner.as_deref().map_or(bytes, Vec::as_slice);
+        let (extras, now) = (&mut link.extras, Instant::now());
+        match self
+            .sched
+            .receive(index, whole, owner.as_ref(), extras, now)
+        {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
                 link.understood();
@@ -592,68 +569,6 @@ impl Driver {
                 link.kill();
             }
         }
-        if let Some(reading) = most {
-            let start = place(whole).start;
-            match joined.is_empty() {
-                true => reading.keep(bytes),
-                false => reading.keep_all(start, joined),
-            }
-        }
-    }
-
-    /// Handles the whole records at the front of `bytes`; returns how long they are.
-    fn understand(&mut self, index: usize, bytes: &[u8]) -> Result<usize, wire::Broken> {
-        let mut used = 0;
-        loop {
-            used += self.decode(index, &bytes[used..])?;
-            let Some((record, length)) = Record::decode(&bytes[used..])? else {
-                return Ok(used);
-            };
-            let Some(link) = &mut self.links[index] else {
-                return Ok(used);
-            };
-            match record {
-                Record::Bag(numbers) => link.bag = link.arrivals.bag(&numbers),
-                Record::Lent(lent) => link.lent = lent,
-                Record::Hello { copy } if copy == image().name().as_bytes() => {
-                    self.sched.hello(index, Instant::now());
-                }
-                Record::Hello { .. } => {
-                    link.note = Some("it runs another build of this program".to_owned());
-                    link.kill();
-                }
-                _ => return Ok(used),
-            }
-            used += length;
-        }
-    }
-
-    /// The same, up to a record that is none of the scheduler's.
-    fn decode(&mut self, index: usize, bytes: &[u8]) -> Result<usize, wire::Broken> {
-        let Some(link) = &mut self.links[index] else {
-            return Ok(0);
-        };
-        let before = self.sched.chores.len();
-        let list = std::mem::take(&mut link.lent);
-        let ledger = link.fast.as_ref().map(|fast| &fast.ledger);
-        let lent = Lending {
-            list: &list,
-            ledger,
-        };
-        let used = self.sched.receive(index, bytes, &lent, Instant::now())?;
-        if used == 0 {
-            link.lent = list; // it came before the next value, and that may have to be waited for
-        } else {
-            let bag = std::mem::take(&mut link.bag);
-            // (Nobody may want that one; then the first reading is another's.)
-            let mut chores = self.sched.chores[before..].iter_mut();
-            if let Some(Chore::Read(reading)) = chores.next()
-                && reading.place.start == place(bytes).start
-            {
-                (reading.bag, reading.lent) = (bag, list);
-            }
-        }
-        Ok(used)
     }
 
     /// Takes some values of `reading` that have been decoded elsewhere. Returns what nobody wants, what job ends
@@ -667,11 +582,11 @@ impl Driver {
         let (unwanted, ended) = self.sched.decoded(reading, part, now);
         let over = reading.is_over() || !self.sched.has(reading.job);
         if over
-            && let Some(Speaker { worker, hold, .. }) = reading.speaker.take()
+            && let Some((worker, extras)) = reading.extras.take()
             && let Some(link) = &mut self.links[worker]
-            && Arc::ptr_eq(&link.hold, &hold)
+            && Arc::ptr_eq(&link.extras.hold, &extras.hold)
         {
-            drop(hold);
+            drop(extras);
             link.understood();
         }
         self.telling += usize::from(ended.is_some());

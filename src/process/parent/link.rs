@@ -45,7 +45,8 @@ use super::stuck::Looks;
 use crate::loom::atomic::{Ordering, fence};
 use crate::process::fast::path::FastPath;
 use crate::process::fast::tray::Posted;
-use crate::process::payload::attachments::{self, Arrivals, Attachment, Bag};
+use crate::process::job::reading::Extras;
+use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::Body;
 use crate::process::sched::crew::{Gated, LEAVE_LIMIT, ToldGates};
@@ -100,13 +101,8 @@ pub(crate) struct Link {
     pub(crate) faults: VecDeque<Errno>,
     /// The worker has, or will have, the pool's home.
     has_home: bool,
-    /// Descriptors from the worker.
-    pub(crate) arrivals: Arrivals,
-    /// What the next value brings along, and what is missing in it.
-    pub(crate) bag: Bag,
-    pub(crate) lent: Vec<u64>,
-    /// Others have it while they decode what this worker has said, out of what it has lent.
-    pub(crate) hold: Arc<()>,
+    /// What comes beside the bytes.
+    pub(crate) extras: Extras,
     pub(crate) words: Words,
     pub(crate) output: Output,
     /// `None`: the worker is plain.
@@ -209,10 +205,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            arrivals: Arrivals::default(),
-            hold: Arc::new(()),
-            bag: Bag::default(),
-            lent: Vec::new(),
+            extras: Extras::new(fast.as_ref().map(|fast| fast.ledger.clone())),
             words,
             output,
             fast,
@@ -308,42 +301,32 @@ impl Link {
         let attachments = body.attachments();
         if let (Some(home), false) = (body.home(), self.has_home) {
             self.has_home = true;
-            self.outgoing.push_back(Outgoing {
-                attachments: vec![home.clone()],
-                head: Frame::Home.head(0),
-                body: Body::None,
-                sent: 0,
-            });
+            self.wait(vec![home.clone()], Frame::Home.head(0), Body::None);
         }
-        if let Some(fast) = &mut self.fast
-            && self.outgoing.is_empty()
-            && attachments.is_empty()
-        {
+        if !attachments.is_empty() {
+            let numbers = attachments.iter().map(|attachment| attachment.id());
+            let bag = Frame::Bag(numbers.collect()).head(0);
+            self.wait(attachments, bag, Body::None);
+        }
+        if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
             match fast.post(self.place, [&head, body.bytes()]) {
                 Posted::Yes => return false,
                 Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::None),
                 Posted::No => {}
             }
         }
-        if !attachments.is_empty() {
-            let numbers: Vec<u64> = attachments
-                .iter()
-                .map(|attachment| attachment.id())
-                .collect();
-            self.outgoing.push_back(Outgoing {
-                attachments,
-                head: Frame::Bag(numbers).head(0),
-                body: Body::None,
-                sent: 0,
-            });
-        }
+        self.wait(Vec::new(), head, body);
+        first
+    }
+
+    /// Puts a frame before the socket.
+    fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, body: Body) {
         self.outgoing.push_back(Outgoing {
-            attachments: Vec::new(),
+            attachments,
             head,
             body,
             sent: 0,
         });
-        first
     }
 
     /// The worker has not begun what it has got, and may sleep although it says that it does not. True: `send` it.
@@ -352,12 +335,7 @@ impl Link {
             return false; // what waits will wake it
         };
         fast.remind();
-        self.outgoing.push_back(Outgoing {
-            attachments: Vec::new(),
-            head: Frame::Nudge.head(0),
-            body: Body::None,
-            sent: 0,
-        });
+        self.wait(Vec::new(), Frame::Nudge.head(0), Body::None);
         true
     }
 
@@ -465,7 +443,7 @@ impl Link {
             match rustix::net::recv(&self.child.socket, room, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Some(Received::End),
                 Ok((_, count)) => {
-                    self.arrivals.plain(count);
+                    self.extras.arrivals.plain(count);
                     self.received += count as u64;
                     self.heard = self.received;
                     return Some(Received::Some(count, count));
@@ -484,9 +462,10 @@ impl Link {
             return received;
         }
         loop {
-            let received = self
-                .arrivals
-                .receive(&self.child.socket, buffer, RecvFlags::DONTWAIT);
+            let received =
+                self.extras
+                    .arrivals
+                    .receive(&self.child.socket, buffer, RecvFlags::DONTWAIT);
             match received {
                 Ok(0) => return Received::End,
                 Ok(count) => {
@@ -525,8 +504,8 @@ impl Link {
     /// Everything that was handed on is understood, but what lies in `partial`: what came along with it and was not asked
     /// for is closed, and the worker may use again what it has lent with it.
     pub(crate) fn understood(&mut self) {
-        self.arrivals.used(self.partial.len());
-        if Arc::strong_count(&self.hold) == 1
+        self.extras.arrivals.used(self.partial.len());
+        if Arc::strong_count(&self.extras.hold) == 1
             && let Some(fast) = &self.fast
             && let Some(taken) = fast.ledger.taken()
         {

@@ -7,7 +7,7 @@
 //! **Protocol.**
 //! 1. The scheduler takes values for its items as ever, and notes a reading; the job does not end before that is done,
 //!    unless it has failed, and then nobody waits for it. What has come along with the bytes, and the memory that they refer
-//!    to, stays the reading's until then (`Speaker`).
+//!    to, stays the reading's until then (`Extras`).
 //! 2. A caller that looks for its own result (`shortcut`) does its own readings, on its own thread. All others go to the
 //!    pool's *readers*, helper threads that are there while there is something to decode.
 //! 3. There is one reader, and so things stay in order, unless it takes nothing of what waits for five milliseconds: then another is started

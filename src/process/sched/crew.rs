@@ -405,7 +405,7 @@ impl Worker {
             self.failures = self.failures.saturating_add(1);
             let weight = match self.late {
                 Some(Late::Computes) => GIVE_UP,
-                Some(Late::Waits | Late::Slow) => LATE,
+                Some(Late::Waits | Late::Slow | Late::Foreign) => LATE,
                 None if killed => KILLED,
                 None => ENDED,
             };

@@ -7,6 +7,7 @@
 //!
 //! Tests: `sim`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::crew::{INITIALIZE, State};
@@ -212,7 +213,8 @@ impl Sched {
             // Whoever hands over values may be the one who drops them.
             job.readings.push(0);
             let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
-            self.chores.push(Chore::Read(Reading::new(id, 0, nothing)));
+            let reading = Reading::new(id, 0, 0, nothing, Arc::default(), 0);
+            self.chores.push(Chore::Read(reading));
             return;
         }
         let Some(job) = self.jobs.remove(&id) else {

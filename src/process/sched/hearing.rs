@@ -7,35 +7,36 @@
 //!
 //! Tests: `sim`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::crew::{Flight, INITIALIZE, State, Worker};
+use super::late::Late;
 use super::{SIGKILL, Sched};
-use crate::process::job::reading::{Chore, Part, Reading, place};
+use crate::process::job::reading::{Chore, Extras, Part, Reading};
 use crate::process::job::sink;
 use crate::process::job::{Job, Place, Values};
 use crate::process::payload::scope;
-use crate::process::payload::shared_buffer::Lending;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
+use crate::sys::image::image;
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
 
 impl Sched {
-    /// Takes the whole records at the front of `bytes`, up to one that is none
-    /// of the scheduler's (a hello, a bag, a list of what is missing). Returns how many bytes these are. `lent`: what is
-    /// missing in the first of them, if that is a value.
+    /// Takes the whole records at the front of `bytes`, and returns how many bytes these are. `owner`: what these bytes are,
+    /// if that may be kept.
     pub(crate) fn receive(
         &mut self,
         worker: usize,
         bytes: &[u8],
-        lent: &Lending<'_>,
+        owner: Option<&Arc<Vec<u8>>>,
+        extras: &mut Extras,
         now: Instant,
     ) -> Result<usize, Broken> {
         let mut used = 0;
         loop {
-            let lent = if used == 0 { lent } else { &Lending::NONE };
-            let values = self.values(worker, &bytes[used..], lent, now);
+            let values = self.values(worker, (bytes, used), owner, extras, now);
             if values > 0 {
                 used += values;
                 continue;
@@ -44,7 +45,12 @@ impl Sched {
                 return Ok(used);
             };
             match record {
-                Record::Hello { .. } | Record::Bag(_) | Record::Lent(_) => return Ok(used),
+                Record::Hello { copy } if copy == image().name().as_bytes() => {
+                    self.hello(worker, now);
+                }
+                Record::Hello { .. } => self.late(worker, Late::Foreign, now),
+                Record::Bag(numbers) => extras.bring(&numbers),
+                Record::Lent(list) => extras.lend(list),
                 Record::End {
                     sequence,
                     begun,
@@ -94,8 +100,16 @@ impl Sched {
         }
     }
 
-    /// Hands the values at the front of `bytes` to the job that they belong to.
-    fn values(&mut self, index: usize, bytes: &[u8], lent: &Lending<'_>, now: Instant) -> usize {
+    /// Hands the values that stand in `bytes` from `at` on to the job that they belong to.
+    fn values(
+        &mut self,
+        index: usize,
+        (whole, at_byte): (&[u8], usize),
+        owner: Option<&Arc<Vec<u8>>>,
+        extras: &mut Extras,
+        now: Instant,
+    ) -> usize {
+        let bytes = &whole[at_byte..];
         let worker = &mut self.workers[index];
         let Some(flight) = worker.window.front_mut() else {
             return 0;
@@ -107,33 +121,35 @@ impl Sched {
         } else {
             None
         };
+        let lent = extras.lending();
         let mut here = None;
-        let taken = match job {
-            Some(job) => match job.work.sink.reader(bytes, lent) {
-                (read, Place::Here) => {
-                    let missing = lent.missing(bytes);
-                    let (taken, values) =
-                        scope::reading(missing, || read(bytes, most, Place::Here));
-                    here = Some(values);
-                    taken
+        let taken = match job.map(|job| (job.work.sink.reader(bytes, &lent), job)) {
+            Some(((read, Place::Here), _)) => {
+                let missing = lent.missing(bytes);
+                let (taken, values) = scope::reading(missing, || read(bytes, most, Place::Here));
+                here = Some(values);
+                taken
+            }
+            Some(((read, Place::Elsewhere), job)) => {
+                let taken = sink::skip(bytes, most);
+                if taken.count > 0 {
+                    job.readings.push(at);
+                    let (owner, from) = match owner {
+                        Some(owner) => (owner.clone(), at_byte),
+                        None => (Arc::new(bytes[..taken.used].to_vec()), 0),
+                    };
+                    let mut reading = Reading::new(flight.job, at, taken.count, read, owner, from);
+                    reading.extras = Some((index, extras.take()));
+                    self.chores.push(Chore::Read(reading));
                 }
-                (read, Place::Elsewhere) => {
-                    let taken = sink::skip(bytes, most);
-                    if taken.count > 0 {
-                        job.readings.push(at);
-                        let mut reading = Reading::new(flight.job, at, read);
-                        reading.count = taken.count;
-                        reading.place = place(&bytes[..taken.used]);
-                        self.chores.push(Chore::Read(reading));
-                    }
-                    taken
-                }
-            },
+                taken
+            }
             None => sink::skip(bytes, most),
         };
         if taken.count == 0 {
             return 0;
         }
+        extras.forget();
         worker.fruitful |= flight.job != INITIALIZE;
         flight.done += taken.count as u32;
         let id = flight.job;

@@ -11,17 +11,22 @@ pub(crate) enum Late {
     Waits,
     Computes,
     Slow,
+    /// It got there, and is another program.
+    Foreign,
 }
 
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Foreign = self {
+            return f.write_str("it runs another build of this program");
+        }
         f.write_str(
             "it did not get to `trefoil::init()`: what stands before that in `main`, or a library that is loaded with the program, ",
         )?;
         match self {
             Self::Waits => f.write_str("waits for something"),
             Self::Computes => write!(f, "has computed for {MOST} seconds"),
-            Self::Slow => f.write_str("takes too long"),
+            Self::Slow | Self::Foreign => f.write_str("takes too long"),
         }
     }
 }
