@@ -134,18 +134,32 @@ pub(crate) struct Flight {
     pub(crate) end: u32,
     /// How many nanoseconds it should take; [`UNKNOWN`], if that is not known.
     pub(crate) cost: u64,
-    /// The worker need not send what came before this frame before it begins with it.
-    pub(crate) brief: bool,
-    /// Its results matter: it counts in `Job::frames`.
-    pub(crate) live: bool,
-    /// Each of its items is waited for by itself.
-    pub(crate) each: bool,
+    pub(crate) kind: Kind,
+    pub(crate) wanted: Wanted,
     /// A plain worker was asked for what it has not begun.
     pub(crate) asked: bool,
     /// When to see whether an item has run for longer than it may.
     pub(crate) check_at: Option<Instant>,
+}
+
+/// What is special about a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Usual,
+    /// The worker need not send what came before this frame before it begins with it.
+    Brief,
     /// Its one item brings ends of channels along, or their context does.
-    pub(crate) holds_ends: bool,
+    WithEnds,
+}
+
+/// What is wanted of a frame's results. If anything is, the frame counts in `Job::frames`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Nothing,
+    /// They are wanted together.
+    All,
+    /// Each is waited for by itself.
+    Each,
 }
 
 impl Flight {
@@ -159,13 +173,15 @@ impl Flight {
             piece,
             done: 0,
             cost: UNKNOWN,
-            brief: false,
-            live: true,
-            each: false,
+            kind: Kind::Usual,
+            wanted: Wanted::All,
             asked: false,
             check_at: None,
-            holds_ends: false,
         }
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted != Wanted::Nothing
     }
 
     /// The index in the job of the item whose result comes next.
@@ -302,7 +318,7 @@ impl Worker {
 
     /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
     pub(crate) fn is_through(&self) -> bool {
-        self.condemned.is_none() && self.window.iter().all(|flight| !flight.live)
+        self.condemned.is_none() && !self.window.iter().any(Flight::is_wanted)
     }
 
     /// How many more items it may have, if `most` is all that it may ever have.
@@ -370,9 +386,9 @@ impl Worker {
     /// waited for, or of one that was to be brief.
     pub(crate) fn hurries_at(&self) -> Option<Instant> {
         let front = self.window.front()?;
-        let waited_for = front.each && front.live && !front.asked && front.end - front.done > 1;
+        let waited_for = front.wanted == Wanted::Each && !front.asked && front.end - front.done > 1;
         let mut behind = self.window.iter().skip(1);
-        let holds_up = waited_for || behind.any(|frame| frame.brief && frame.end > 0);
+        let holds_up = waited_for || behind.any(|frame| frame.kind == Kind::Brief && frame.end > 0);
         holds_up.then_some(self.front_since + HURRY)
     }
 

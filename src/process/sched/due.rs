@@ -24,7 +24,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::crew::{ENDS_LIMIT, PATIENCE, State, Worker};
+use super::crew::{ENDS_LIMIT, Kind, PATIENCE, State, Wanted, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
@@ -88,7 +88,7 @@ impl Sched {
             .position(|flight| flight.sequence == sequence);
         let Some(position) = position else { return };
         let runs = |worker: &Worker, place: usize| worker.window[place].done < worker.begun(place);
-        let wanted = |place: usize| place != position && worker.window[place].live;
+        let wanted = |place: usize| place != position && worker.window[place].is_wanted();
         let innocent = (0..worker.window.len()).any(|place| wanted(place) && runs(worker, place));
         if innocent {
             // Its end is on the way: nothing runs beside the condemned.
@@ -118,7 +118,10 @@ impl Sched {
                 true => self.ask_back(index, place, true),
                 false => self.actions.push(Action::Ring(index)),
             }
-        } else if !known && worker.window[place].holds_ends && worker.window[place].end == 0 {
+        } else if !known
+            && worker.window[place].kind == Kind::WithEnds
+            && worker.window[place].end == 0
+        {
             // It closes them when it hears of the frame, and others wait for that.
             worker.condemned = Some((now + ENDS_LIMIT, sequence));
         }
@@ -142,7 +145,7 @@ impl Sched {
     fn judge(&mut self, index: usize, place: usize, now: Instant) -> Option<Instant> {
         let worker = &self.workers[index];
         let flight = &worker.window[place];
-        let job = self.jobs.get(&flight.job).filter(|_| flight.live)?;
+        let job = self.jobs.get(&flight.job).filter(|_| flight.is_wanted())?;
         let timeout = job.work.timeout?;
         let begun = worker.begun(place);
         if begun == flight.done {
@@ -157,7 +160,11 @@ impl Sched {
         if begun - flight.done > 1 {
             return Some(now + AGAIN); // results of others are on their way
         }
-        let (id, at, each) = (flight.job, flight.next_index(), flight.each);
+        let (id, at, each) = (
+            flight.job,
+            flight.next_index(),
+            flight.wanted == Wanted::Each,
+        );
         self.take_back(index, place, 0, now);
         let worker = &mut self.workers[index];
         if worker.begun(place) != begun {
@@ -172,7 +179,7 @@ impl Sched {
         self.counters.lock().timed_out += 1;
         if each {
             // Nothing else is left of this frame.
-            worker.window[place].live = false;
+            worker.window[place].wanted = Wanted::Nothing;
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.frames -= 1;
             }

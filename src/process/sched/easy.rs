@@ -55,7 +55,8 @@ impl Sched {
     pub(crate) fn sole(&self, id: u64) -> Option<usize> {
         self.workers.iter().position(|worker| {
             let first = worker.window.front();
-            worker.window.len() == 1 && first.is_some_and(|flight| flight.job == id && flight.live)
+            worker.window.len() == 1
+                && first.is_some_and(|flight| flight.job == id && flight.is_wanted())
         })
     }
 

@@ -116,7 +116,7 @@ impl Sched {
         };
         let most = (flight.end - flight.done) as usize;
         let at = flight.next_index();
-        let job = if flight.live {
+        let job = if flight.is_wanted() {
             self.jobs.get_mut(&flight.job)
         } else {
             None
@@ -215,12 +215,12 @@ impl Sched {
         if flight.done >= flight.end {
             return Err(Broken);
         }
-        let (id, at, live) = (flight.job, flight.next_index(), flight.live);
+        let (id, at, wanted) = (flight.job, flight.next_index(), flight.is_wanted());
         flight.done += 1;
         worker.fruitful = true;
         if id == INITIALIZE {
             self.break_down(&error, now);
-        } else if live {
+        } else if wanted {
             self.item_error(id, at, error, now);
         }
         self.settle(index, 0, now);
@@ -309,7 +309,7 @@ impl Sched {
             return false;
         }
         let end = std::mem::replace(&mut flight.end, told);
-        if let (true, Some(job)) = (flight.live, self.jobs.get_mut(&flight.job)) {
+        if let (true, Some(job)) = (flight.is_wanted(), self.jobs.get_mut(&flight.job)) {
             job.put_back(flight.piece.part(told as usize, end as usize));
         }
         true
@@ -350,7 +350,7 @@ impl Sched {
             |(flight, begun): (&Flight, &u32)| flight.done < *begun && flight.job != INITIALIZE;
         let running = window.iter().zip(&begun).any(runs);
         if let (true, false, Some(front)) = (exit.out_of_memory, running, window.front())
-            && front.live
+            && front.is_wanted()
             && front.done < front.end
         {
             // An argument too large to be received is as good as one that was being run.
@@ -361,7 +361,7 @@ impl Sched {
         record::fell(worker.pid);
         worker.fell(exit.signal == Some(SIGKILL), now);
         for (flight, begun) in window.into_iter().zip(begun).rev() {
-            if flight.live {
+            if flight.is_wanted() {
                 self.lost(&flight, begun, exit, now);
             }
         }

@@ -60,7 +60,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::crew::{Flight, Gated, INITIALIZE, State, UNKNOWN, Worker};
+use self::crew::{Flight, Gated, INITIALIZE, Kind, State, UNKNOWN, Wanted, Worker};
 use self::stats::Counters;
 use super::job::reading::Chore;
 use super::job::{Job, Work};
@@ -297,7 +297,7 @@ impl Sched {
         worker.state = State::Preparing;
         let piece = Piece::whole(initializer.chunk, 0);
         let mut flight = Flight::new(INITIALIZE, initializer.code.function, piece.clone());
-        flight.live = false; // of no job
+        flight.wanted = Wanted::Nothing; // of no job
         self.launch(index, flight, initializer.code, piece, now);
     }
 
@@ -394,14 +394,19 @@ impl Sched {
             job.frames += 1;
             let mut flight = Flight::new(id, code.function, piece.clone());
             flight.cost = pace.map_or(UNKNOWN, |pace| self::cost(pace, piece.len()));
-            flight.brief = self.workers[index].is_brief(flight.cost, now);
-            flight.each = job.work.each;
+            if job.work.each {
+                flight.wanted = Wanted::Each;
+            }
+            flight.kind = match self.workers[index].is_brief(flight.cost, now) {
+                _ if ends => Kind::WithEnds,
+                true => Kind::Brief,
+                false => Kind::Usual,
+            };
             flight.check_at = job.work.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep open what it has brought along.
                 flight.piece = piece.hollow();
             }
-            flight.holds_ends = ends;
             self.forget_ends(index, id);
             let Some(job) = self.jobs.get(&id) else {
                 continue;
@@ -422,7 +427,8 @@ impl Sched {
 
     /// Sends a frame.
     fn launch(&mut self, index: usize, flight: Flight, code: CodeRef, piece: Piece, now: Instant) {
-        let (id, timed, brief) = (flight.job, flight.check_at.is_some(), flight.brief);
+        let (id, timed) = (flight.job, flight.check_at.is_some());
+        let brief = flight.kind == Kind::Brief;
         let worker = &mut self.workers[index];
         let batch = BatchHead {
             sequence: worker.launch(flight, now),
@@ -474,7 +480,7 @@ impl Sched {
                 .window
                 .iter()
                 .enumerate()
-                .filter(|(_, flight)| flight.live && !flight.asked)
+                .filter(|(_, flight)| flight.is_wanted() && !flight.asked)
             {
                 let begun = worker.begun(place);
                 let left = flight.end - begun;
@@ -497,7 +503,7 @@ impl Sched {
             return;
         };
         let flight = &self.workers[worker].window[place];
-        if let (true, Some(job)) = (flight.live, self.jobs.get_mut(&flight.job)) {
+        if let (true, Some(job)) = (flight.is_wanted(), self.jobs.get_mut(&flight.job)) {
             let id = flight.job;
             job.put_back(piece);
             self.settle(worker, place, now);
@@ -562,7 +568,7 @@ impl Sched {
             for worker in 0..self.workers.len() {
                 for place in 0..self.workers[worker].window.len() {
                     let flight = &self.workers[worker].window[place];
-                    if flight.job == id && flight.live {
+                    if flight.job == id && flight.is_wanted() {
                         let keep = at.saturating_sub(flight.piece.first());
                         drop(
                             self.workers[worker]
@@ -586,10 +592,10 @@ impl Sched {
             return;
         };
         let more = flight.done < flight.end && flight.next_index() < job.limit();
-        if !flight.live || more {
+        if !flight.is_wanted() || more {
             return;
         }
-        flight.live = false;
+        flight.wanted = Wanted::Nothing;
         job.frames -= 1;
         let id = flight.job;
         self.condemn(index, place, now);
