@@ -14,7 +14,7 @@
 //!                                    gates, rest ◄───┼─ ledger ◄───┘
 //! ```
 //!
-//! **Reading order.** Each room imports only those below it (`tests/tidy/layers.rs`):
+//! **Reading order.** Each room imports only those below it (`tests/tidy/circles.rs`):
 //!
 //! ```text
 //!   pool, builder, imap, own_process, process_call, entry    what users see

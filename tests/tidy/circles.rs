@@ -4,6 +4,9 @@
 //! others, cannot be read, tested or changed apart. A path is followed through the re-exports of a `mod.rs` to the
 //! file that it names; what is compiled for tests and models only does not count.
 //!
+//! A room in [`LAYERED`] has rooms of its own: these stand in no circle either, each taken as one, and what lies beside
+//! them as one more, on top.
+//!
 //! [`DEBT`] lists the files that stand in circles today. It only gets shorter: a file that is in a circle and not
 //! in the list is reported, and so is one in the list that is in no circle any more.
 
@@ -13,6 +16,9 @@ use crate::source::{File, Finding};
 
 /// The files that are in a circle.
 const DEBT: &[&str] = &[];
+
+/// Rooms whose own rooms are layers.
+const LAYERED: &[&str] = &["process"];
 
 type Path = Vec<String>;
 
@@ -47,7 +53,7 @@ fn against(tree: &[File], debt: &[&str]) -> Vec<Finding> {
                 .collect()
         })
         .collect();
-    let mut findings = Vec::new();
+    let mut findings = layers(&modules, &edges);
     for (at, module) in modules.iter().enumerate() {
         let path = module.file.path.as_str();
         let circle = shortest(&edges, at);
@@ -64,6 +70,45 @@ fn against(tree: &[File], debt: &[&str]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Circles of the rooms inside of rooms.
+fn layers(modules: &[Module<'_>], edges: &[BTreeSet<usize>]) -> Vec<Finding> {
+    let rooms: Vec<Option<Path>> = modules.iter().map(Module::room).collect();
+    let names: Vec<&Path> = rooms
+        .iter()
+        .flatten()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let number = |room: &Option<Path>| names.iter().position(|name| Some(*name) == room.as_ref());
+    let mut between = vec![BTreeSet::new(); names.len()];
+    for (at, targets) in edges.iter().enumerate() {
+        let Some(from) = number(&rooms[at]) else {
+            continue;
+        };
+        let targets = targets.iter().filter_map(|to| number(&rooms[*to]));
+        between[from].extend(targets.filter(|to| *to != from));
+    }
+    let circle = |from: &usize| !shortest(&between, *from).is_empty();
+    let inside = (0..names.len()).filter(circle).filter_map(|room| {
+        let file = modules
+            .iter()
+            .zip(&rooms)
+            .find(|(_, own)| number(own) == Some(room))?
+            .0
+            .file;
+        let way = shortest(&between, room)
+            .into_iter()
+            .map(|room| names[room].join("::"));
+        let way = way.collect::<Vec<_>>().join(", ");
+        let what = format!(
+            "the room `{}` imports itself by way of {way}",
+            names[room].join("::")
+        );
+        Some(Finding::new(file, 0, "circle", what))
+    });
+    inside.collect()
 }
 
 /// The shortest way from a file back to itself; empty: there is none.
@@ -145,6 +190,17 @@ impl<'a> Module<'a> {
             }
         }
         Some(module)
+    }
+
+    /// The room inside of a layered room that it is of; what lies beside those is of the whole.
+    fn room(&self) -> Option<Path> {
+        let length = match self.path.len() {
+            1 => return None, // the door of the whole
+            2 if !self.is_door() => 1,
+            _ => 2,
+        };
+        let room = self.path[..length].to_vec();
+        LAYERED.contains(&room[0].as_str()).then_some(room)
     }
 
     /// What is inside is reached through it.
@@ -330,6 +386,29 @@ mod tests {
             ("src/task/b.rs", "use crate::task::A;"),
         ];
         assert_eq!(found(&by_name, &[]), 2);
+    }
+
+    #[test]
+    fn rooms_inside_of_a_layered_room_point_down() {
+        let down = [
+            ("src/process/a/x.rs", "use crate::process::b::y::Y;"),
+            ("src/process/b/y.rs", "pub struct Y;"),
+            ("src/process/top.rs", "use super::a::x::X;"),
+        ];
+        assert_eq!(found(&down, &[]), 0);
+        let up = [
+            ("src/process/a/x.rs", "use crate::process::b::y::Y;"),
+            ("src/process/b/y.rs", "pub struct Y;"),
+            ("src/process/b/z.rs", "use crate::process::a::w::W;"),
+            ("src/process/a/w.rs", "pub struct W;"),
+        ];
+        assert_eq!(found(&up, &[]), 2);
+        let back = [
+            ("src/process/a/x.rs", "use crate::process::top::T;"),
+            ("src/process/top.rs", "use super::a::w::W;\npub struct T;"),
+            ("src/process/a/w.rs", "pub struct W;"),
+        ];
+        assert_eq!(found(&back, &[]), 2);
     }
 
     #[test]
