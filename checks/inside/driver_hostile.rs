@@ -17,6 +17,7 @@ use crate::process::job::results::{Each, Inbox, Next};
 use crate::process::job::sink::{Many, One};
 use crate::process::payload::chunk::Chunk;
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
+use crate::sys::image::image;
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::{Completer, Task};
 

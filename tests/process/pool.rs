@@ -69,7 +69,7 @@ fn opens_early() {
             .filter(|fd| path(fd).is_ok_and(|path| path.ends_with("zero")))
             .collect()
     }
-    let procs = support::pool(1);
+    let procs = pool(1);
     let zeros = procs.spawn((), |()| (EARLY.load(Ordering::Relaxed), descriptors()));
     let (early, zeros) = zeros.join().unwrap();
     assert_eq!(zeros, [early], "its own, and not the parent's");

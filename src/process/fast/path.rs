@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use rustix::event::EventfdFlags;
 
-use super::tray::{Posted, Tray};
+pub(crate) use super::tray::Posted;
+use super::tray::Tray;
 use crate::sys::ledger::Ledger;
 use crate::sys::refused::refused;
 

@@ -3,7 +3,7 @@
 //! **Protocol.** The socket is created as a pair, one end becomes the child's standard input, so that `std`
 //! can start the process without running code between fork and exec. The parent's end is
 //! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
-//! worker's end blocks as it should. Small frames for a worker that is awake go another way (`tray`).
+//! worker's end blocks as it should. Small frames for a worker that is awake go another way (`fast`).
 //!
 //! What the kernel refuses because it has no memory, or too many descriptors are on their way, stays where it is, and is
 //! sent after a pause, which grows until it works: nothing tells when that will be.
@@ -43,8 +43,7 @@ use super::output::Output;
 use super::settings::{Settings, WorkerStdout};
 use super::stuck::Looks;
 use crate::loom::atomic::{Ordering, fence};
-use crate::process::fast::path::FastPath;
-use crate::process::fast::tray::Posted;
+use crate::process::fast::path::{FastPath, Posted};
 use crate::process::job::reading::Extras;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::shared_buffer::took;

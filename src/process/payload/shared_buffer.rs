@@ -224,11 +224,6 @@ pub(crate) struct Lending<'a> {
 const FEW: usize = 16;
 
 impl Lending<'_> {
-    pub(crate) const NONE: Lending<'static> = Lending {
-        list: &[],
-        ledger: None,
-    };
-
     /// It is no more than `bytes` in few pieces.
     pub(crate) fn is_within(&self, bytes: usize) -> bool {
         let pieces = self.list.as_chunks::<3>().0;

@@ -376,7 +376,7 @@ impl Worker {
         self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
     }
 
-    /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`tray`).
+    /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`fast`).
     pub(crate) fn deaf_at(&self) -> Option<Instant> {
         let waits = !self.window.is_empty() && self.begun(0) == 0;
         waits.then_some(self.front_since + DEAF)

@@ -14,7 +14,7 @@
 //!    that is not, the results of a frame that takes longer than it should are
 //!    read ahead, and what of it has not begun is taken back, so that the frame ends with
 //!    the item that runs: nothing that is done waits for what is not.
-//! 4. A worker that does not begin its first frame is nudged, once: it may sleep although it says that it does not (`tray`).
+//! 4. A worker that does not begin its first frame is nudged, once: it may sleep although it says that it does not (`fast`).
 //!
 //! **Cost.** What is due next is looked for in the windows, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
 //! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
