@@ -508,7 +508,8 @@ impl World {
             Frame::Recall { sequence, cancel } => {
                 assert!(self.plain);
                 let gate = sim.gates.gate(sequence as usize % GATES);
-                gate.recall(0);
+                let end = gate.recall(0).into();
+                sim.said.extend(Record::Recalled { sequence, end }.bytes());
                 if cancel {
                     gate.disown();
                     self.ring(worker);

@@ -61,6 +61,10 @@ fn messages() -> Vec<Record<'static>> {
             nanos: u64::MAX,
         },
         Record::Begun,
+        Record::Recalled {
+            sequence: 300,
+            end: 7,
+        },
         Record::Retire,
         Record::Taken,
         Record::Bag(vec![7, 300]),

@@ -611,6 +611,8 @@ impl Driver {
         if let Some(link) = &mut self.links[index] {
             let note = || "it may not be signalled, lives on, and was let go of".to_owned();
             link.note.get_or_insert_with(note);
+            // A plain one cannot be kept from what it has not begun, so all that it has counts as begun.
+            link.is_broken |= link.fast.is_none();
         }
         self.bury(index);
     }

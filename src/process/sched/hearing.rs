@@ -73,6 +73,9 @@ impl Sched {
                         return Err(Broken);
                     }
                 }
+                Record::Recalled { sequence, end } => {
+                    self.give_back(worker, sequence, end, now)?;
+                }
                 Record::Taken => self.has_taken(worker),
                 Record::Retire => {
                     let state = &mut self.workers[worker].state;
@@ -267,7 +270,7 @@ impl Sched {
         nanos: u64,
         now: Instant,
     ) -> Result<(), Broken> {
-        let gave_back = self.give_back(index, begun);
+        self.give_back(index, sequence, begun, now)?;
         let worker = &mut self.workers[index];
         let flight = worker.window.front().ok_or(Broken)?;
         if flight.sequence != sequence
@@ -289,30 +292,42 @@ impl Sched {
         self.pace_of(function, begun, nanos);
         self.settle(index, 0, now);
         self.workers[index].land(now);
-        if gave_back {
-            self.enqueue(id, true);
-            if self.is_stopped() {
-                self.fail_waiting(id, &TaskError::Cancelled, now);
-            }
-        }
         Ok(())
     }
 
-    /// A plain worker that was asked for what it has not begun ends its frame with `begun` items. True: there is some.
-    fn give_back(&mut self, index: usize, begun: u64) -> bool {
+    /// A plain worker that was asked begins no more than the first `end` items of a frame: the others are to be had. (It may
+    /// have ended the frame before it says so.)
+    fn give_back(
+        &mut self,
+        index: usize,
+        sequence: u64,
+        end: u64,
+        now: Instant,
+    ) -> Result<(), Broken> {
         let worker = &mut self.workers[index];
-        let told = worker.begun(0);
-        let Some(flight) = worker.window.front_mut().filter(|flight| flight.asked) else {
-            return false;
-        };
-        if u64::from(told) != begun || told == flight.end {
-            return false;
+        let asked = |flight: &Flight| flight.asked && flight.sequence == sequence;
+        if !worker.window.front().is_some_and(asked) {
+            return Ok(());
         }
-        let end = std::mem::replace(&mut flight.end, told);
-        if let (true, Some(job)) = (flight.is_wanted(), self.jobs.get_mut(&flight.job)) {
-            job.put_back(flight.piece.part(told as usize, end as usize));
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
+        if end < worker.begun(0) {
+            return Err(Broken);
         }
-        true
+        let flight = worker.window.front_mut().ok_or(Broken)?;
+        let id = flight.job;
+        if end < flight.end {
+            let piece = flight.piece.part(end as usize, flight.end as usize);
+            flight.end = end;
+            if let (true, Some(job)) = (flight.is_wanted(), self.jobs.get_mut(&id)) {
+                job.put_back(piece);
+                self.settle(index, 0, now);
+                self.enqueue(id, true);
+                if self.is_stopped() {
+                    self.fail_waiting(id, &TaskError::Cancelled, now);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn pace_of(&mut self, function: u64, items: u64, nanos: u64) {

@@ -218,7 +218,7 @@ pub(crate) enum Frame<'a> {
         #[serde(skip)]
         items: &'a [u8],
     },
-    /// To a plain worker: begin nothing more of this frame, and say with `End` how far it got; `cancel`: what runs is unwanted.
+    /// To a plain worker: begin nothing more of this frame, and say how far it got; `cancel`: what runs is unwanted.
     Recall {
         sequence: u64,
         cancel: bool,
@@ -280,6 +280,11 @@ pub(crate) enum Record<'a> {
     },
     /// From a plain worker, before each item: it begins.
     Begun,
+    /// From a plain worker that was asked: it begins no more items of that frame than so many.
+    Recalled {
+        sequence: u64,
+        end: u64,
+    },
     /// The worker wants to be replaced, and begins nothing more of this frame.
     Retire,
     /// What the next value brings along: the numbers of the descriptors that come with the first byte of this.

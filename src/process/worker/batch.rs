@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use super::call::{Call, Calls};
 use super::context::Contexts;
 use super::memory::Memory;
-use crate::loom::thread;
+use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
 use crate::process::payload::scope::{self, Encoding};
@@ -67,8 +67,8 @@ const PATIENCE: u32 = 1000;
 pub(crate) struct Outlet {
     socket: OwnedFd,
     pages: Pages,
-    /// Nobody else sees the pages.
-    plain: bool,
+    /// A plain worker's: nobody else sees the pages, and whoever says something holds this until it is whole.
+    plain: Option<Arc<Mutex<()>>>,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,
     encoding: Option<Box<Encoding>>,
@@ -79,9 +79,13 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(socket: OwnedFd, pages: Pages, plain: bool) -> Self {
+    pub(crate) fn new(socket: OwnedFd, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
         let lending = || Encoding::new(Some(Arc::new(SharedBuffer::over(pages.area()))));
-        let encoding = if plain { Encoding::plain() } else { lending() };
+        let encoding = if plain.is_some() {
+            Encoding::plain()
+        } else {
+            lending()
+        };
         Self {
             socket,
             pages,
@@ -105,6 +109,7 @@ impl Outlet {
 
     /// Sends everything.
     pub(crate) fn flush(&mut self) {
+        let _whole = self.plain.as_ref().map(|plain| plain.lock());
         send_all(&self.socket, &self.pages.room()[..self.length]);
         self.pages.sent(self.length as u64);
         self.length = 0;
@@ -120,7 +125,7 @@ impl Outlet {
     /// What is in standard error now is of items that have ended (`forward`).
     #[cold]
     pub(crate) fn mark(&self) {
-        if self.plain {
+        if self.plain.is_some() {
             return;
         }
         let waiting = || rustix::io::ioctl_fionread(std::io::stderr()).unwrap_or(0);
@@ -179,6 +184,7 @@ impl Outlet {
     /// Sends what does not fit into the ledger, which is empty. A death in here leaves
     /// a part of a record, which counts as none.
     fn around(&mut self, parts: &[&[u8]]) {
+        let _whole = self.plain.as_ref().map(|plain| plain.lock());
         for part in parts {
             send_all(&self.socket, part);
         }
@@ -322,7 +328,7 @@ fn send_attachments(
 }
 
 /// Sends all of `bytes`, waiting as long as it takes: the parent always reads.
-fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
+pub(crate) fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
             Ok(sent) => bytes = &bytes[sent..],
@@ -427,7 +433,7 @@ impl<'a> Batch<'a> {
         if self.head.count <= FEW {
             self.mark();
         }
-        if self.desk.outlet.plain {
+        if self.desk.outlet.plain.is_some() {
             self.desk.outlet.begins();
         }
         self.begun += 1;

@@ -105,14 +105,16 @@ impl Calls {
 }
 
 impl Canceller {
-    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of it is unwanted.
-    pub(crate) fn recall(&self, sequence: u64, cancel: bool) {
+    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of it is unwanted. How many of
+    /// its items have begun.
+    pub(crate) fn recall(&self, sequence: u64, cancel: bool) -> u64 {
         let gate = self.gates.gate(sequence as usize);
-        gate.recall(0);
+        let end = gate.recall(0);
         if cancel {
             gate.disown();
             self.look();
         }
+        end.into()
     }
 
     /// Of a plain worker: a frame of `count` items comes.

@@ -32,7 +32,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::exit;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
@@ -40,11 +40,11 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::batch::{Batch, Desk, Outlet, QUICK};
+use super::batch::{Batch, Desk, Outlet, QUICK, send_all};
 use super::call::{Calls, Canceller, calls};
 use super::memory::Memory;
 use super::raw_call;
-use crate::loom::{hint, thread};
+use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::tray::Tray;
 use crate::process::payload::attachments::{Arrivals, Bag};
@@ -132,9 +132,10 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let socket = inlet.socket.try_clone()?;
-    let (inlet, pages, calls) = match plain {
-        true => alone(inlet)?,
-        false => beside(inlet, descriptors)?,
+    let plain = plain.then(|| Arc::new(Mutex::new(())));
+    let (inlet, pages, calls) = match &plain {
+        Some(whole) => alone(inlet, whole.clone())?,
+        None => beside(inlet, descriptors)?,
     };
     panic::install_hook();
     let mut outlet = Outlet::new(socket, pages, plain);
@@ -159,11 +160,12 @@ fn beside(mut inlet: Inlet, descriptors: Vec<OwnedFd>) -> io::Result<(Inlet, Pag
 }
 
 /// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
-fn alone(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
+fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, Calls)> {
     let pages = Pages::alone()?;
     let (calls, canceller) = calls(pages.front());
     let (hand_on, relayed) = mpsc::channel();
     let mut relay = Inlet::new(inlet.socket.try_clone()?);
+    let answers = inlet.socket.try_clone()?;
     std::mem::swap(&mut relay, &mut inlet); // with what it has received
     inlet.relayed = Some(relayed);
     start_watcher(move || {
@@ -171,7 +173,10 @@ fn alone(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
             let bytes = relay.next();
             match Frame::decode(bytes) {
                 Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
-                    canceller.recall(sequence, cancel);
+                    let end = canceller.recall(sequence, cancel);
+                    let record = Record::Recalled { sequence, end }.bytes();
+                    let _whole = whole.lock();
+                    send_all(&answers, &record);
                     continue;
                 }
                 Ok(Some((Frame::Batch { batch, .. }, _))) => {
