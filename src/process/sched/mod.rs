@@ -493,8 +493,8 @@ impl Sched {
         best.map(|(_, victim)| victim)
     }
 
-    /// Takes back what has not begun of a flight, and puts it first in the queue. A plain worker is asked, and gives back
-    /// all of it with its `End`.
+    /// Takes back what has not begun of a flight, and puts it first in the queue. A plain worker is asked for
+    /// all of it, and says how far it got (`give_back`).
     fn take_back(&mut self, worker: usize, place: usize, from: u32, now: Instant) {
         if self.workers[worker].is_plain() {
             return self.ask_back(worker, place, false);
