@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::hostile::driver;
 use super::*;
-use crate::process::attachments::{Attachment, Packed};
+use crate::process::payload::attachments::{Attachment, Packed};
 use crate::process::sched::Body;
 use crate::process::wire::Frame;
 

@@ -12,10 +12,10 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::process::chunk::Chunk;
 use crate::process::job::Work;
-use crate::process::results::{Each, Inbox, Next};
-use crate::process::sink::{Many, One};
+use crate::process::job::results::{Each, Inbox, Next};
+use crate::process::job::sink::{Many, One};
+use crate::process::payload::chunk::Chunk;
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::{Completer, Task};

@@ -9,9 +9,9 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::chunk::Chunk;
-use super::mailbox::{Mail, Mailbox};
-use super::shortcut::leave;
+use super::parent::mailbox::{Mail, Mailbox};
+use super::parent::shortcut::leave;
+use super::payload::chunk::Chunk;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Condvar, Mutex};
 

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use super::tray::{Posted, Tray, WORDS};
+use super::fast::tray::{Posted, Tray, WORDS};
 use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
 

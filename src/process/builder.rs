@@ -10,10 +10,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client;
 use super::entry;
+use super::parent::client;
+use super::parent::settings::{Settings, WorkerStdout};
 use super::sched::Initializer;
-use super::settings::{Settings, WorkerStdout};
 use super::{PoolError, Portable, ProcessPool};
 use crate::sys::processors;
 use crate::task::{Hook, TaskError, TaskReport};

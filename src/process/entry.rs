@@ -46,8 +46,9 @@ use std::sync::OnceLock;
 
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
-use super::invitation::{Invitation, Role, VARIABLE, has_socket};
-use super::{PoolError, worker};
+use super::PoolError;
+use super::wire::invitation::{Invitation, Role, VARIABLE, has_socket};
+use super::worker::serve::serve;
 use crate::sys;
 use crate::sys::image::{has_other_rights, image};
 
@@ -127,7 +128,7 @@ fn enter(place: fn() -> Result<(), &'static str>) {
             }
             if ROLE.set(Role { depth }).is_ok() {
                 sys::worker::forget_variable(VARIABLE);
-                worker::serve(ours.parent, &ours.handed_on, &ours.name);
+                serve(ours.parent, &ours.handed_on, &ours.name);
             }
         }
     }

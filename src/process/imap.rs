@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
-use super::chunk::Chunk;
-use super::client::{Client, Wishes, code_of, push};
-use super::driver::Shared;
 use super::job::Work;
-use super::mailbox::Mail;
-use super::portable::Portable;
-use super::results::{Each, Inbox, Next};
+use super::job::results::{Each, Inbox, Next};
+use super::parent::client::{Client, Wishes, code_of, push};
+use super::parent::driver::Shared;
+use super::parent::mailbox::Mail;
+use super::payload::chunk::Chunk;
+use super::payload::portable::Portable;
 use super::wire::CodeRef;
 use crate::record;
 use crate::sync::block_on;

@@ -14,16 +14,20 @@
 //!                                    gates, rest ◄───┼─ ledger ◄───┘
 //! ```
 //!
-//! **Reading order.** What users see: [`pool`](self), `builder`, `settings`, `error`, `imap`, `own_process`,
-//! `portable`, `process_call`, `stats`; `client` is what all of it does. `wire` is
-//! the language of both sides; `chunk` the arguments in it, written and read by `codec`. What does not fit into bytes
-//! goes beside them (`scope`): descriptors (`attachments`), and large numbers (`bulk`), which are lent (`shared_buffer`). Small frames
-//! for a worker that is awake lie in a `tray`.
+//! **Reading order.** Each room imports only those below it (`tests/tidy/layers.rs`):
 //!
-//! The parent's side: `sched` decides, with `job` and `crew` as its data; `driver` does, on a thread of its own (`driving`), with `mailbox`,
-//! `link`, `child`, `forward` and `output`; callers may do some of it (`shortcut`). Results go into a `sink`; what takes time to
-//! decode is a `reading`, done by `readers`. The worker's side: `entry` with its `invitation`, `worker`, `batch`, `call`, `context`,
-//! `memory`, and `raw_call`, where a number becomes a function again.
+//! ```text
+//!   pool, builder, imap, own_process, process_call, entry    what users see
+//!   channel/   values between any processes
+//!   parent/    the parent's side: threads, sockets, processes
+//!   worker/    the worker's side
+//!   fast/      what makes calls that follow closely quick
+//!   sched/     who runs what; no I/O
+//!   job/       one call, and where its results go
+//!   payload/   what a call carries
+//!   wire/      the language of both sides; no I/O
+//! ```
+//!
 //! `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
 //!
 //! **Between processes.** Values go through a [`channel`](channel()), numbers lie in
@@ -45,66 +49,32 @@
 //!
 //! Linux only so far.
 
-mod attachments;
-mod batch;
 mod builder;
-mod bulk;
-mod call;
 pub mod channel;
-mod child;
-mod chunk;
-mod client;
-mod clock;
-mod codec;
-mod context;
-mod crew;
-mod driver;
-mod driving;
 mod entry;
-mod error;
-mod forward;
+mod fast;
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/gate_model.rs"]
 pub mod gate_model;
 mod imap;
-mod invitation;
 mod job;
-mod link;
-mod look;
-mod mailbox;
-mod mapped;
-mod memory;
-mod output;
 mod own_process;
+mod parent;
+mod payload;
 mod pool;
-mod portable;
 mod process_call;
 #[cfg(feature = "auto")]
 mod raw_auto;
-mod raw_call;
-mod raw_plain;
-mod readers;
-mod reading;
-mod results;
 mod sched;
-mod scope;
-mod settings;
-mod shared;
-mod shared_buffer;
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/shared_buffer_model.rs"]
 pub mod shared_buffer_model;
-mod shortcut;
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/shortcut_model.rs"]
 pub mod shortcut_model;
-mod sink;
-mod stats;
-mod stuck;
-mod tray;
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/tray_model.rs"]
@@ -113,18 +83,18 @@ mod wire;
 mod worker;
 
 pub use builder::ProcessPoolBuilder;
-pub use bulk::Bulk;
 pub use channel::channel;
 pub use entry::init;
-pub use error::PoolError;
 pub use imap::{Imap, ImapStream};
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
 pub use own_process::{Process, ProcessBuilder};
+pub use parent::error::PoolError;
+pub use parent::settings::WorkerStdout;
+pub use payload::bulk::Bulk;
+pub use payload::portable::Portable;
+pub use payload::raw_plain::{Plain, PlainAtomic};
+pub use payload::shared::{Shared, SharedAtomics};
 pub use pool::ProcessPool;
-pub use portable::Portable;
 pub use process_call::ProcessCall;
-pub use raw_plain::{Plain, PlainAtomic};
-pub use settings::WorkerStdout;
-pub use shared::{Shared, SharedAtomics};
-pub use stats::ProcessStats;
+pub use sched::stats::ProcessStats;

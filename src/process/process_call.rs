@@ -8,9 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::client::{Client, Wishes, code_of};
 use super::imap::Imap;
-use super::portable::Portable;
+use super::parent::client::{Client, Wishes, code_of};
+use super::payload::portable::Portable;
 use crate::task::{Task, TaskError};
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).

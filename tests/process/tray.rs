@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use support::{Dice, Test, census, nothing_left_since, pool, signal, tests, until};
 use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
-/// Where the tray begins in the shared pages, and what its first words are (`src/process/tray.rs`).
+/// Where the tray begins in the shared pages, and what its first words are (`src/process/fast/tray.rs`).
 const TRAY: u64 = 8192;
 const WORDS: u64 = 2064;
 const TAIL: u64 = 0;

@@ -63,7 +63,7 @@ pub use sender::Sender;
 
 use std::io;
 
-use super::portable::Portable;
+use super::payload::portable::Portable;
 use pipe::Pipe;
 
 /// Makes a channel for `capacity` items between any processes of this program.

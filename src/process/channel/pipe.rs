@@ -14,13 +14,13 @@ use rustix::fs::{FallocateFlags, FileType, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use super::super::attachments::Attachment;
-use super::super::scope;
 use super::owner;
 use super::places::{Count, Places, TAIL, Waits};
 use crate::helper::watch::Interest;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::process::payload::attachments::Attachment;
+use crate::process::payload::scope;
 use crate::sys::broken_pipe;
 use crate::sys::mapping::{self, Access, Mapping};
 use crate::sys::poll::poll;

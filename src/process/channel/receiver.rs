@@ -14,11 +14,11 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::super::codec::decode;
-use super::super::portable::Portable;
-use super::super::sink::undecodable;
 use super::pipe::{Pipe, Refused, Side};
 use crate::helper::watch::Ready;
+use crate::process::job::sink::undecodable;
+use crate::process::payload::codec::decode;
+use crate::process::payload::portable::Portable;
 use crate::task::{TaskError, context};
 
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is

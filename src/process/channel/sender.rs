@@ -14,10 +14,10 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::super::client::pack;
-use super::super::portable::Portable;
 use super::pipe::{Outgoing, Pipe, Refused, Side, WaitsForPlace};
 use crate::helper::watch::Ready;
+use crate::process::parent::client::pack;
+use crate::process::payload::portable::Portable;
 use crate::task::{CodecDirection, CodecError, TaskError, context};
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.

@@ -24,8 +24,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::crew::{ENDS_LIMIT, PATIENCE, State, Worker};
 use super::{Action, Sched};
-use crate::process::crew::{ENDS_LIMIT, PATIENCE, State, Worker};
 use crate::task::TaskError;
 
 /// How long until a look is repeated that came too early.

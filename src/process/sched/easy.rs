@@ -7,8 +7,8 @@
 use std::time::Instant;
 
 use super::Sched;
-use crate::process::crew::Worker;
-use crate::process::reading::{Chore, Reading};
+use super::crew::Worker;
+use crate::process::job::reading::{Chore, Reading};
 
 impl Sched {
     /// Nothing is due, and work is handed out as ever.

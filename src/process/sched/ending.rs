@@ -9,11 +9,11 @@
 
 use std::time::Instant;
 
+use super::crew::{INITIALIZE, State};
+use super::late::Late;
 use super::{Action, Body, How, Sched, Stop};
-use crate::process::crew::{INITIALIZE, State};
+use crate::process::job::reading::{Chore, Reading};
 use crate::process::job::{Context, Place, Taken, Values};
-use crate::process::reading::{Chore, Reading};
-use crate::process::stuck::Late;
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 

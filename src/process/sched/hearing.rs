@@ -9,13 +9,14 @@
 
 use std::time::Instant;
 
+use super::crew::{Flight, INITIALIZE, State, Worker};
 use super::{SIGKILL, Sched};
-use crate::process::crew::{Flight, INITIALIZE, State, Worker};
+use crate::process::job::reading::{Chore, Part, Reading, place};
+use crate::process::job::sink;
 use crate::process::job::{Job, Place, Values};
-use crate::process::reading::{Chore, Part, Reading, place};
-use crate::process::shared_buffer::Lending;
+use crate::process::payload::scope;
+use crate::process::payload::shared_buffer::Lending;
 use crate::process::wire::{Broken, CodecOf, Record};
-use crate::process::{scope, sink};
 use crate::record;
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};

@@ -45,25 +45,28 @@
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process/pool.rs`.
 
+pub(super) mod crew;
 mod due;
 mod easy;
 mod ending;
 mod hearing;
+pub(super) mod late;
 #[cfg(test)]
 #[path = "../../../checks/inside/sched_simulated.rs"]
 mod sim;
+pub(super) mod stats;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attachments::{Attachment, Packed};
-use super::chunk::{Chunk, Piece};
-use super::clock::Epoch;
-use super::crew::{Flight, Gated, INITIALIZE, State, UNKNOWN, Worker};
+use self::crew::{Flight, Gated, INITIALIZE, State, UNKNOWN, Worker};
+use self::stats::Counters;
+use super::job::reading::Chore;
 use super::job::{Job, Work};
-use super::reading::Chore;
-use super::stats::Counters;
+use super::payload::attachments::{Attachment, Packed};
+use super::payload::chunk::{Chunk, Piece};
+use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::record;
 use crate::sys::ledger::GATES;

@@ -28,6 +28,8 @@
 //!
 //! Tests: below, a seeded fuzz included.
 
+pub(super) mod clock;
+pub(super) mod invitation;
 #[cfg(test)]
 #[path = "../../../checks/inside/wire_tests.rs"]
 mod tests;

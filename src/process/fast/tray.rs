@@ -1,0 +1,278 @@
+//! Small frames for a worker that is awake: a ring of words in the pages that both share.
+//!
+//! **Job.** A frame that goes through the socket costs two system calls, one on either side. Where
+//! calls follow closely the worker is awake and looks anyway, so its frames may lie
+//! where it looks. The socket remains for whoever sleeps, for what is long and for what brings descriptors along.
+//!
+//! ```text
+//!        0      ...   8      9         ...  16                                      WORDS
+//!        ┌────────────┬──────┬──────────────┬────────────────────────────────────────┐
+//!        │ tail       │ head │ asleep       │ place, length, bytes ... | place, ...   │
+//!        └────────────┴──────┴──────────────┴────────────────────────────────────────┘
+//!          the parent's  the worker's         letters: a ring, written by the parent
+//! ```
+//!
+//! **Protocol.** Frames are one stream, whichever way each of them goes.
+//! 1. A letter is one whole frame, put down only while nothing waits for the socket. Its *place* is how
+//!    many bytes the parent had sent through the socket before. The worker takes it when it has used as
+//!    many: so each frame is read in its turn.
+//! 2. The worker, before it sleeps in `recv`, says so in `asleep`, and then looks for a letter once more
+//!    ([`Tray::falls_asleep`]). The parent puts a letter down, and then looks whether the worker sleeps
+//!    ([`Tray::post`]). A full fence stands between the two on either side, so at least one of them
+//!    sees the other: no letter waits for a worker that sleeps.
+//! 3. Who finds the worker asleep takes that word back and owes it something through the socket: the
+//!    frame, or, if that is a letter already, a `NUDGE`, which says nothing. From then
+//!    on the worker counts as awake.
+//! 4. Where each side stands it knows from its own memory: `tail` and `head` are written for the other, and what
+//!    is written over them is put right by the next letter. Who counts as awake and does not begin gets a `NUDGE`, and `tail`
+//!    once more ([`Tray::remind`]), in case that it sleeps. A letter stands there
+//!    only after the bytes before its place have been sent: a worker that has read all that
+//!    has come, and finds a letter whose turn it is not, ends, because somebody has written over it.
+//!
+//! **Invariants.**
+//! - **W40** The parent believes nothing that it reads here: `head` and `asleep` decide only which way a frame
+//!   goes, and a position is reduced to one in the ring before it is used. What a worker gains by
+//!   lying is that it hears of its own work late.
+//!
+//! **Rejected.** A futex to sleep on: the worker would wait for two things at once, and a thread of its own
+//! would have to turn one into the other. The same for results: the ledger is that already.
+//!
+//! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process/speed.rs`; `tests/process/tray.rs`
+//! (workers that write here what they like).
+
+use crate::loom::atomic::{AtomicU64, Ordering, fence};
+
+/// How many words it has.
+pub(crate) const WORDS: usize = LETTERS + ROOM;
+
+const TAIL: usize = 0;
+const HEAD: usize = 8;
+const ASLEEP: usize = 9;
+const LETTERS: usize = 16;
+
+/// How many words of letters fit: a power of two.
+#[cfg(not(loom))]
+const ROOM: usize = 2048;
+#[cfg(loom)]
+const ROOM: usize = 4;
+
+/// A longer frame is no letter: an eighth of the room.
+const MOST: usize = 2048;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Posted {
+    /// The worker looks, or will before it sleeps.
+    Yes,
+    /// It lies there; but the worker sleeps and must be woken through the socket.
+    Asleep,
+    /// The frame must go through the socket.
+    No,
+}
+
+/// The words, as either side sees them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tray<'a>(&'a [AtomicU64]);
+
+impl<'a> Tray<'a> {
+    /// `words` are at least [`WORDS`].
+    pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
+        Self(&words[..WORDS])
+    }
+
+    /// Before the worker is there.
+    pub(crate) fn clear(&self) {
+        // Release: with the descriptor of the memory, which is sent afterwards.
+        self.0[ASLEEP].store(1, Ordering::Release);
+    }
+
+    fn letters(&self, at: u64) -> &AtomicU64 {
+        &self.0[LETTERS + at as usize % ROOM]
+    }
+}
+
+/// The parent's side.
+impl Tray<'_> {
+    /// Puts down a frame of two parts, behind `place` bytes of the socket's. `tail` is where the next letter
+    /// begins, and only the parent's own memory knows.
+    pub(crate) fn post(&self, tail: &mut u64, place: u64, parts: [&[u8]; 2]) -> Posted {
+        let length = parts[0].len() + parts[1].len();
+        let words = 2 + length.div_ceil(8);
+        if length > MOST || words > ROOM || self.claim() {
+            return Posted::No;
+        }
+        // Acquire: the worker has read what it makes room for.
+        let used = tail.wrapping_sub(self.0[HEAD].load(Ordering::Acquire));
+        if used > (ROOM - words) as u64 {
+            return Posted::No; // or it is no number that a worker would write
+        }
+        self.letters(*tail).store(place, Ordering::Relaxed);
+        self.letters(*tail + 1)
+            .store(length as u64, Ordering::Relaxed);
+        self.write(*tail + 2, parts);
+        *tail += words as u64;
+        self.0[TAIL].store(*tail, Ordering::Release);
+        // Pairs with the fence in `falls_asleep`.
+        self.fence();
+        match self.claim() {
+            true => Posted::Asleep,
+            false => Posted::Yes,
+        }
+    }
+
+    /// Says once more how far the letters go, before a `NUDGE`.
+    pub(crate) fn remind(&self, tail: u64) {
+        self.0[TAIL].store(tail, Ordering::Release);
+    }
+
+    /// Takes the word back that the worker sleeps: true for who has to wake it.
+    fn claim(&self) -> bool {
+        let asleep = &self.0[ASLEEP];
+        let claim = || asleep.compare_exchange(1, 0, Ordering::Relaxed, Ordering::Relaxed);
+        asleep.load(Ordering::Relaxed) == 1 && claim().is_ok()
+    }
+
+    fn write(&self, at: u64, parts: [&[u8]; 2]) {
+        for (at, bytes) in (at..).zip(parts.concat().chunks(8)) {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            let word = u64::from_ne_bytes(word);
+            self.letters(at).store(word, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The worker's side.
+impl Tray<'_> {
+    /// Reads the next letter into `letter`, if there is one and its turn has come: `place` bytes of the socket's
+    /// have been used. `at` is where it begins, and only the worker's own memory knows.
+    pub(crate) fn read(&self, at: &mut u64, place: u64, letter: &mut Vec<u8>) -> bool {
+        let head = *at;
+        // Acquire: the letter is written before it counts.
+        if head == self.0[TAIL].load(Ordering::Acquire)
+            || self.letters(head).load(Ordering::Relaxed) != place
+        {
+            return false;
+        }
+        let length = self.letters(head + 1).load(Ordering::Relaxed) as usize;
+        let words = length.min(MOST).div_ceil(8) as u64;
+        letter.clear();
+        for at in head + 2..head + 2 + words {
+            letter.extend_from_slice(&self.letters(at).load(Ordering::Relaxed).to_ne_bytes());
+        }
+        letter.truncate(length);
+        *at = head + 2 + words;
+        self.0[HEAD].store(*at, Ordering::Release);
+        true
+    }
+
+    /// About to sleep in `recv`. False: there is a letter.
+    pub(crate) fn falls_asleep(&self, head: u64) -> bool {
+        self.0[ASLEEP].store(1, Ordering::Relaxed);
+        // Pairs with the fence in `post`.
+        self.fence();
+        let none = head == self.0[TAIL].load(Ordering::Acquire);
+        if !none {
+            self.wakes();
+        }
+        none
+    }
+
+    /// Awake again.
+    pub(crate) fn wakes(&self) {
+        self.0[ASLEEP].store(0, Ordering::Relaxed);
+    }
+}
+
+impl Tray<'_> {
+    fn fence(&self) {
+        #[cfg(loom)]
+        if crate::process::tray_model::without_fences() {
+            return;
+        }
+        fence(Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn words() -> Vec<AtomicU64> {
+        (0..WORDS).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    #[test]
+    fn letters_come_as_they_were_written() {
+        let words = words();
+        let tray = Tray::new(&words);
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
+        for round in 0..5_000usize {
+            let bytes: Vec<u8> = (0..round % 300).map(|n| (n + round) as u8).collect();
+            let (first, second) = bytes.split_at(round % 7 * bytes.len() / 7);
+            assert_eq!(tray.post(&mut tail, 9, [first, second]), Posted::Yes);
+            assert!(
+                !tray.read(&mut head, 8, &mut letter),
+                "its turn has not come"
+            );
+            assert!(tray.read(&mut head, 9, &mut letter));
+            assert_eq!(letter, bytes, "{round}");
+            assert!(!tray.read(&mut head, 9, &mut letter));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_the_other_way() {
+        let words = words();
+        let tray = Tray::new(&words);
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
+        let long = [7; MOST + 1];
+        assert_eq!(tray.post(&mut tail, 0, [&long, &[]]), Posted::No);
+        let mut count = 0;
+        while tray.post(&mut tail, count, [&[], &long[..800]]) == Posted::Yes {
+            count += 1;
+        }
+        assert_eq!(count as usize, ROOM / 102);
+        assert!(tray.read(&mut head, 0, &mut letter));
+        assert_eq!(
+            tray.post(&mut tail, count, [&long[..800], &[]]),
+            Posted::Yes
+        );
+        for place in 1..=count {
+            assert!(tray.read(&mut head, place, &mut letter) && letter == long[..800]);
+        }
+    }
+
+    #[test]
+    fn who_sleeps_is_woken_once() {
+        let words = words();
+        let tray = Tray::new(&words);
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
+        tray.clear();
+        assert_eq!(tray.post(&mut tail, 0, [b"a", b""]), Posted::No);
+        assert_eq!(tray.post(&mut tail, 0, [b"b", b""]), Posted::Yes);
+        assert!(!tray.falls_asleep(head), "there is a letter");
+        assert!(tray.read(&mut head, 0, &mut letter) && letter == b"b");
+        assert!(tray.falls_asleep(head));
+        assert_eq!(tray.post(&mut tail, 0, [b"c", b""]), Posted::No);
+        tray.wakes();
+        assert_eq!(tray.post(&mut tail, 0, [b"d", b""]), Posted::Yes);
+    }
+
+    #[test]
+    fn a_wild_worker_changes_only_the_way() {
+        let words = words();
+        let tray = Tray::new(&words);
+        let mut tail = 0;
+        for wild in [u64::MAX, 1 << 63, 1, 0x0101_0101, 0] {
+            words
+                .iter()
+                .for_each(|word| word.store(wild, Ordering::Relaxed));
+            for _ in 0..3_000 {
+                let before = tail;
+                let posted = tray.post(&mut tail, 1, [&[1; 100], &[2; 100]]);
+                assert_eq!(posted != Posted::No, tail != before);
+            }
+        }
+    }
+}

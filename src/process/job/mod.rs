@@ -1,0 +1,308 @@
+//! One call of `spawn`, `map` or `imap`, as the scheduler sees it.
+//!
+//! **Job.** What waits to be sent, how many frames are out, and what failures mean.
+//! There are two kinds of jobs ([`Work::each`]):
+//!
+//! - In a `map` the error of the lowest index is the whole job's. The items below that index
+//!   still run, because one of them may fail with an index lower yet; the items above are of no
+//!   interest.
+//! - In an `imap` every item has a result of its own; an error is just another one, handed
+//!   over like a value. Only a job that is cancelled as a whole has a failure, at index 0.
+//!
+//! A job ends when nothing that matters is waiting or out.
+//!
+//! **Retry.** An item whose worker died goes back to the front of the job as long as it may;
+//! how often each such item was started is kept here, for `attempts()`.
+//!
+//! **Invariants.**
+//! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in
+//!   one flight, or settled. Pieces move between the first two and flights by
+//!   value; a flight gives back exactly the items that its gate says were recalled.
+//!
+//! Tests: `sched::sim`.
+
+pub(super) mod reading;
+pub(super) mod results;
+pub(super) mod sink;
+
+use std::any::{Any, type_name};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::payload::attachments::Packed;
+use super::payload::chunk::Piece;
+use super::payload::shared_buffer::Lending;
+use super::wire::CodeRef;
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::task::{TaskError, panic};
+
+/// Decoded values: a `Vec` of the job's results.
+pub(crate) type Values = Box<dyn Any + Send>;
+
+/// Decodes the value records at the front of some bytes, so many at most; elsewhere for as long as a slice of time lasts. Stops
+/// behind the first that cannot be decoded.
+pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
+
+/// Where values are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where they are received: that takes no time, and runs nobody's code.
+    Here,
+    /// By a caller, or by a reader (`readers`).
+    Elsewhere,
+}
+
+/// What the results of one job go into.
+pub(crate) trait Sink: Send {
+    /// How and where the values at the front of `bytes` are decoded, of whose first is missing what is `lent`.
+    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place);
+
+    /// Takes `count` values, the results of the items from `index` on. Returns what nobody wants.
+    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values>;
+
+    /// It has values whose destructors are the user's.
+    fn holds(&self) -> bool {
+        false
+    }
+
+    /// The item at `index` has ended in `error`, and only it. Where [`Work::each`] is false
+    /// the scheduler does not call this.
+    fn error(&mut self, index: usize, error: TaskError) {
+        let _ = index;
+        panic::contain(|| drop(error));
+    }
+
+    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that nobody wants.
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
+}
+
+/// What `map_with` sends to a worker before its first item.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) packed: Arc<Packed>,
+    pub(crate) type_name: &'static str,
+}
+
+impl Context {
+    pub(crate) fn has_ends(&self) -> bool {
+        self.packed.has_ends()
+    }
+}
+
+/// How many items of a job have ended, for a progress bar.
+pub(crate) type Counter = Arc<AtomicU64>;
+
+/// What is to be done, and how.
+pub(crate) struct Work {
+    pub(crate) code: CodeRef,
+    pub(crate) sink: Box<dyn Sink>,
+    /// The names of the types of argument and result.
+    pub(crate) types: (&'static str, &'static str),
+    /// Every item has a result of its own.
+    pub(crate) each: bool,
+    /// How long one item may run.
+    pub(crate) timeout: Option<Duration>,
+    /// How many more times an item is started whose worker has died.
+    pub(crate) retry: u32,
+    /// How many items go into a frame, if somebody has said so.
+    pub(crate) chunk: Option<usize>,
+    pub(crate) context: Option<Context>,
+    pub(crate) counter: Option<Counter>,
+}
+
+impl Work {
+    /// Of calls with an `A` that give an `R`, without any wishes.
+    pub(crate) fn new<A, R>(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+        Self {
+            code,
+            sink,
+            types: (type_name::<A>(), type_name::<R>()),
+            each: false,
+            timeout: None,
+            retry: 0,
+            chunk: None,
+            context: None,
+            counter: None,
+        }
+    }
+}
+
+/// What was decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) used: usize,
+    pub(crate) count: usize,
+    /// Why the last of them is none.
+    pub(crate) error: Option<TaskError>,
+}
+
+/// One call of `spawn`, `map` or `imap`.
+pub(crate) struct Job {
+    pub(crate) work: Work,
+    /// What has not been sent, in the order in which it will be.
+    waiting: VecDeque<Piece>,
+    /// How many items these are.
+    pub(crate) items: usize,
+    /// How many frames are out whose results matter.
+    pub(crate) frames: usize,
+    /// The index behind the last item that has been fed.
+    fed: usize,
+    /// How many items have been fed.
+    accepted: u64,
+    /// How many of them have ended in a value or an error.
+    pub(crate) answered: u64,
+    /// Nothing more will be fed.
+    pub(crate) sealed: bool,
+    /// It stands in the scheduler's queue.
+    pub(crate) queued: bool,
+    failure: Option<(usize, TaskError)>,
+    /// The first items of what is being decoded.
+    pub(crate) readings: Vec<usize>,
+    /// How often items were started that have cost a worker.
+    starts: HashMap<usize, u32>,
+}
+
+impl Job {
+    pub(crate) fn new(work: Work) -> Self {
+        Self {
+            work,
+            waiting: VecDeque::new(),
+            items: 0,
+            frames: 0,
+            fed: 0,
+            accepted: 0,
+            answered: 0,
+            sealed: false,
+            queued: false,
+            failure: None,
+            readings: Vec::new(),
+            starts: HashMap::new(),
+        }
+    }
+
+    /// The items from this index on are of no interest.
+    pub(crate) fn limit(&self) -> usize {
+        self.failure
+            .as_ref()
+            .map_or(usize::MAX, |(index, _)| *index)
+    }
+
+    /// Adds items that were not sent before.
+    pub(crate) fn feed(&mut self, piece: Piece) {
+        self.fed = piece.first() + piece.len();
+        self.accepted += piece.len() as u64;
+        self.append(piece);
+    }
+
+    fn append(&mut self, piece: Piece) {
+        if let Some(piece) = self.wanted(piece) {
+            self.items += piece.len();
+            self.waiting.push_back(piece);
+        }
+    }
+
+    /// Puts back items that were sent and did not run.
+    pub(crate) fn put_back(&mut self, piece: Piece) {
+        if let Some(piece) = self.wanted(piece) {
+            self.items += piece.len();
+            self.waiting.push_front(piece);
+        }
+    }
+
+    fn wanted(&self, piece: Piece) -> Option<Piece> {
+        let below = self.limit().saturating_sub(piece.first()).min(piece.len());
+        (below > 0).then(|| piece.part(0, below))
+    }
+
+    /// The item at `index` was running when its worker died: how often it has been started,
+    /// and whether it may be once more.
+    pub(crate) fn struck(&mut self, index: usize) -> (u32, bool) {
+        if self.work.retry == 0 {
+            return (1, false);
+        }
+        let starts = self.starts.entry(index).or_insert(0);
+        *starts = starts.saturating_add(1);
+        (*starts, *starts <= self.work.retry)
+    }
+
+    /// So many items have ended, in a value or in an error that is only theirs.
+    pub(crate) fn answer(&mut self, items: u64) {
+        self.answered += items;
+        if let Some(counter) = &self.work.counter {
+            counter.fetch_add(items, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes out everything that waits: it will not be sent.
+    pub(crate) fn abandon(&mut self) -> Vec<Piece> {
+        self.items = 0;
+        self.waiting.drain(..).collect()
+    }
+
+    /// How many items have been fed and have not ended.
+    pub(crate) fn pending(&self) -> u64 {
+        self.accepted.saturating_sub(self.answered)
+    }
+
+    /// Takes out what goes into the next frame.
+    pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Option<Piece> {
+        let front = self.waiting.front_mut()?;
+        let piece = front.cut(most, most_bytes);
+        if front.len() == 0 {
+            self.waiting.pop_front();
+        }
+        self.items -= piece.len();
+        Some(piece)
+    }
+
+    /// The next item that waits brings ends along, or its context does.
+    pub(crate) fn has_ends(&self) -> bool {
+        let context = self.work.context.as_ref();
+        context.is_some_and(Context::has_ends) || self.waiting.front().is_some_and(Piece::has_ends)
+    }
+
+    /// The lowest index that waits or has yet to be fed.
+    pub(crate) fn first_missing(&self) -> Option<usize> {
+        let unfed = (!self.sealed).then_some(self.fed);
+        self.waiting.iter().map(Piece::first).chain(unfed).min()
+    }
+
+    /// The item at `index` has ended in `error`. True if that lowered the limit.
+    pub(crate) fn fail(&mut self, index: usize, error: TaskError) -> bool {
+        if index >= self.limit() {
+            panic::contain(|| drop(error));
+            return false;
+        }
+        let before = self.failure.replace((index, error));
+        // The payload of a panic while a result was decoded may have a destructor.
+        panic::contain(|| drop(before));
+        let waiting = std::mem::take(&mut self.waiting);
+        self.items = 0;
+        for piece in waiting {
+            self.append(piece);
+        }
+        true
+    }
+
+    /// Nothing that matters is missing.
+    pub(crate) fn is_settled(&self) -> bool {
+        let limit = self.limit();
+        self.frames == 0
+            && self.waiting.is_empty()
+            && (self.sealed || self.failure.is_some())
+            && self.readings.iter().all(|first| *first >= limit)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Ends the task. Returns the values that nobody wants: their destructors are the user's.
+    pub(crate) fn finish(self) -> Option<Values> {
+        let failure = self.failure.map(|(_, error)| error);
+        let mut unwanted = None;
+        panic::contain(|| unwanted = self.work.sink.finish(failure));
+        unwanted
+    }
+}

@@ -1,0 +1,361 @@
+//! What callers do: encode, hand over, and keep the other end of the promise.
+//!
+//! Everything that starts work in a pool ends here: `spawn`, `map`, `map_with`, `imap`, with or
+//! without [`Wishes`]. The arguments are encoded on the caller's thread, many to a chunk;
+//! the driver's mailbox takes the job first, then its items, chunk by chunk while the
+//! caller goes on. A job whose items cannot all be encoded fails there.
+//!
+//! Tests: `tests/process/pool.rs`, `tests/process/calls.rs`.
+
+use std::any::type_name;
+use std::cell::Cell;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::driver::Shared;
+use super::mailbox::Mail;
+use crate::process::job::sink::{Many, One};
+use crate::process::job::{Context, Counter, Work};
+use crate::process::payload::attachments::Packed;
+use crate::process::payload::chunk::Chunk;
+use crate::process::payload::codec::{self, explain};
+use crate::process::payload::portable::Portable;
+use crate::process::payload::scope::{self, Encoding};
+use crate::process::sched::Initializer;
+use crate::process::wire::CodeRef;
+use crate::process::worker::raw_call;
+use crate::record;
+use crate::task::{
+    CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
+    context, panic, promise,
+};
+
+/// How a call wants to be run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: u32,
+    pub(crate) chunk: Option<usize>,
+    pub(crate) name: Option<String>,
+    /// Who watches it.
+    pub(crate) counter: Option<Counter>,
+}
+
+impl Wishes {
+    pub(crate) fn apply(&self, work: Work) -> Work {
+        Work {
+            timeout: self.timeout,
+            retry: self.retry,
+            chunk: self.chunk,
+            counter: self.counter.clone(),
+            ..work
+        }
+    }
+
+    pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
+        match &self.name {
+            Some(name) => task.named(name.clone()),
+            None => task,
+        }
+    }
+}
+
+/// A pool, as its callers need it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) unobserved: Option<Hook>,
+}
+
+impl Client {
+    /// One call.
+    #[track_caller]
+    pub(crate) fn spawn<A: Portable, R: Portable>(
+        &self,
+        wishes: &Wishes,
+        arg: A,
+        f: fn(A) -> R,
+    ) -> Task<R> {
+        let call = encode(&arg, f, Chunk::lending(&self.shared.buffer));
+        let (id, completer, task) = self.promise::<R>();
+        let task = wishes.named(task);
+        match call {
+            Err(error) => completer.complete(Err(error)),
+            Ok((code, chunk)) => {
+                let work = Work::new::<A, R>(code, Box::new(One::new(completer, None)));
+                // Refused mail is dropped here, and its task ends in `Closed`.
+                let _ = self.shared.leave(mail(id, wishes.apply(work), chunk));
+            }
+        }
+        task
+    }
+
+    /// Many calls, one task for all.
+    #[track_caller]
+    pub(crate) fn map_task<I, R>(
+        &self,
+        wishes: &Wishes,
+        code: Result<CodeRef, TaskError>,
+        common: Option<Context>,
+        items: I,
+    ) -> Task<Vec<R>>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        let items = items.into_iter();
+        let (id, completer, task) = self.promise::<Vec<R>>();
+        let task = wishes.named(task);
+        let code = match code {
+            Ok(code) => code,
+            Err(error) => {
+                completer.complete(Err(error));
+                return task;
+            }
+        };
+        let sink = Many::new(completer, items.size_hint().0);
+        let mut work = Work::new::<I::Item, R>(code, Box::new(sink));
+        work.context = common;
+        let submit = Mail::Submit {
+            id,
+            work: wishes.apply(work),
+        };
+        // The refused promise is dropped: `Closed`.
+        if self.shared.mailbox.push([submit]).is_ok()
+            && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())
+        {
+            task.cancel();
+            panic.resume_unwind();
+        }
+        task
+    }
+
+    /// Many calls, waited for.
+    #[track_caller]
+    pub(crate) fn map<I, R>(
+        &self,
+        wishes: &Wishes,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<R>, TaskError>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        if context::blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        self.map_task(wishes, code_of(f), None, items).join()
+    }
+
+    /// Many calls that have `common` in common, waited for.
+    #[track_caller]
+    pub(crate) fn map_with<C, I, R>(
+        &self,
+        common: &C,
+        items: I,
+        f: fn(&C, I::Item) -> R,
+    ) -> Result<Vec<R>, TaskError>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        if context::blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let common = Context {
+            packed: Arc::new(pack(common)?),
+            type_name: type_name::<C>(),
+        };
+        let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
+        self.map_task(&Wishes::default(), code, Some(common), items)
+            .join()
+    }
+
+    /// Encodes and sends `items`, chunk by chunk, until `over` says that nobody wants more. A panic of their iterator
+    /// comes back.
+    fn feed<A: Portable>(
+        &self,
+        id: u64,
+        items: impl IntoIterator<Item = A>,
+        frame: Option<usize>,
+        over: impl Fn() -> bool,
+    ) -> Result<(), panic::Panic> {
+        let mut base = 0;
+        let mut send = |chunk: Chunk, sealed, failure| {
+            let next = base + chunk.len();
+            let _ = self.shared.leave([Mail::Feed {
+                id,
+                base,
+                chunk: Arc::new(chunk),
+                sealed,
+                failure,
+            }]);
+            base = next;
+        };
+        let mut chunk = Chunk::lending(&self.shared.buffer);
+        // The first chunks are small: the workers should not wait for the whole.
+        // (And the later ones no larger than what is still in the cache when it is sent.)
+        let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
+        let frame = frame.unwrap_or(1).clamp(1, 1 << 15);
+        let mut most = 64usize.next_multiple_of(frame);
+        let encoding = Cell::new(false);
+        let fed = panic::catch(|| {
+            for item in items {
+                if over() {
+                    return Ok(false);
+                }
+                encoding.set(true);
+                let encoded = chunk.push(&item);
+                encoding.set(false);
+                encoded.map_err(unencodable::<A>)?;
+                if chunk.len() >= most || chunk.is_full() {
+                    let more = if 2 * most <= limit { 2 } else { 1 };
+                    most *= more;
+                    send(chunk.take(more), false, None);
+                }
+            }
+            Ok(true)
+        });
+        let failure = match fed {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => return Ok(()),
+            Ok(Err(error)) => Some(error),
+            // As in `push`.
+            Err(panic) if encoding.get() => {
+                chunk.tidy();
+                Some(panic.into())
+            }
+            Err(panic) => return Err(panic),
+        };
+        send(chunk, true, failure);
+        Ok(())
+    }
+
+    #[track_caller]
+    pub(crate) fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
+        let id = self.shared.mailbox.id();
+        let (completer, task) = promise(Recall {
+            shared: Arc::downgrade(&self.shared),
+            id,
+        });
+        if let Some(hook) = &self.unobserved {
+            completer.set_hook(hook);
+        }
+        record::called(self.shared.counters.pool, id, task.id().get());
+        (id, completer, task)
+    }
+}
+
+/// Tells the driver that a task was cancelled.
+struct Recall {
+    shared: Weak<Shared>,
+    id: u64,
+}
+
+impl OnCancel for Recall {
+    fn on_cancel(&self, _: TaskId) {
+        if let Some(shared) = self.shared.upgrade() {
+            let _ = shared.mailbox.push([Mail::Cancel(self.id)]);
+        }
+    }
+
+    fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.help(self.id, patient, done);
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Work
+    }
+
+    fn is_executors(&self) -> bool {
+        true
+    }
+}
+
+/// One call, as it travels, in an empty chunk.
+pub(crate) fn encode<A: Portable, R: Portable>(
+    arg: &A,
+    f: fn(A) -> R,
+    mut chunk: Chunk,
+) -> Result<(CodeRef, Chunk), TaskError> {
+    let code = code_of(f)?;
+    push(&mut chunk, arg)?;
+    Ok((code, chunk))
+}
+
+/// Appends an argument. A panic in its `Serialize` is its error, as one in its `Deserialize` will be.
+#[inline]
+pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
+    match panic::catch(|| chunk.push(argument)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(unencodable::<A>(error)),
+        Err(panic) => {
+            chunk.tidy();
+            Err(panic.into())
+        }
+    }
+}
+
+/// Encodes what is no item of a pool; a panic is an error, as there.
+pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Packed, TaskError> {
+    let (mut bytes, mut encoding) = (Vec::new(), Encoding::new(None));
+    let encode = || scope::encoding(&mut encoding, || codec::encode(value, &mut bytes));
+    panic::catch(encode)?.map_err(unencodable::<T>)?;
+    let attachments = encoding.map_or_else(Vec::new, |own| own.attachments);
+    Ok(Packed { bytes, attachments })
+}
+
+/// A job of one chunk, for the driver.
+pub(crate) fn mail(id: u64, work: Work, chunk: Chunk) -> [Mail; 2] {
+    let feed = Mail::Feed {
+        id,
+        base: 0,
+        chunk: Arc::new(chunk),
+        sealed: true,
+        failure: None,
+    };
+    [Mail::Submit { id, work }, feed]
+}
+
+/// What `ProcessPoolBuilder::initializer` is told.
+pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
+    let (code, chunk) = encode(arg, f, Chunk::default())?;
+    Ok(Initializer {
+        code,
+        chunk: Arc::new(chunk),
+        type_name: type_name::<A>(),
+    })
+}
+
+/// How a worker finds `f`.
+pub(crate) fn code_of<A: Portable, R: Portable>(f: fn(A) -> R) -> Result<CodeRef, TaskError> {
+    raw_call::code_of(f).ok_or_else(not_ours::<fn(A) -> R>)
+}
+
+#[cold]
+pub(crate) fn unencodable<A>(error: postcard::Error) -> TaskError {
+    let direction = CodecDirection::EncodeArgument;
+    TaskError::Codec(Box::new(CodecError::new(
+        type_name::<A>(),
+        direction,
+        explain(error),
+    )))
+}
+
+#[cold]
+fn not_ours<F>() -> TaskError {
+    let detail = "the function is not part of this program's image but of a library loaded at run time, where a worker would not find it";
+    let direction = CodecDirection::EncodeArgument;
+    TaskError::Codec(Box::new(CodecError::new(
+        type_name::<F>(),
+        direction,
+        detail.to_owned(),
+    )))
+}

@@ -1,0 +1,716 @@
+//! The one thread of a pool in the parent: it does what the scheduler decides.
+//!
+//! **Job.** Starts, feeds, hears, kills and reaps the workers, and sleeps while there is
+//! nothing to do. It lives as long as the pool's processes: the kernel's
+//! parent-death signal comes when the *thread* that started a child ends.
+//!
+//! **Protocol.** One turn: take the mail; let the scheduler do what is due; carry out its
+//! actions; sleep in `poll` on the bell, the sockets, the process descriptors and the
+//! workers' standard error; hand over what came. Nothing else here waits: no send, no
+//! receive, no write to standard error.
+//!
+//! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
+//! destructors of results) run here, and a pool cannot wait for itself.
+//!
+//! Everything here is behind one lock ([`Shared::engine`]), which is free while the thread sleeps:
+//! then a caller may do some of it (`shortcut`). Only this thread starts, buries and reaps. After a
+//! caller has been at work it wakes up once in a [`BEAT`] for a while, so that callers need not
+//! wake it for the sake of its clock.
+//!
+//! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
+//! waited for changes with every turn.
+//!
+//! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory), `strays`.
+
+#[cfg(test)]
+#[path = "../../../checks/inside/driver_crowded.rs"]
+mod crowded;
+#[cfg(test)]
+#[path = "../../../checks/inside/driver_hostile.rs"]
+mod hostile;
+#[cfg(test)]
+#[path = "../../../checks/inside/driver_strays.rs"]
+mod strays;
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::child;
+use super::forward::Forward;
+use super::link::{Link, Received};
+use super::mailbox::{Mail, Mailbox};
+use super::oom_kills::OomKills;
+use super::settings::Settings;
+use crate::loom::{Mutex, per_thread};
+use crate::process::fast::look::Watching;
+use crate::process::job::reading::{Chore, Part, Readers, Reading, Speaker, place};
+use crate::process::job::{Job, Values};
+use crate::process::payload::shared_buffer::{Lending, SharedBuffer};
+use crate::process::sched::stats::Counters;
+use crate::process::sched::{Action, Policy, Sched};
+use crate::process::wire::clock::{self, Epoch};
+use crate::process::wire::{self, Record};
+use crate::sys::image::image;
+use crate::sys::poll::poll_patiently;
+use crate::task::{WorkerExit, context};
+
+/// How much is received at once.
+const BUFFER: usize = 256 << 10;
+
+/// What is longer is not copied.
+const LARGE: usize = 256 << 10;
+
+const SIGKILL: i32 = 9;
+
+per_thread! {
+    static DRIVES: Cell<bool> = Cell::new(false);
+}
+
+/// This thread is some pool's driver. It never waits for a pool to end: neither for its
+/// own nor for another, whose driver may be waiting for this one.
+pub(crate) fn is_a_driver() -> bool {
+    DRIVES.try_with(Cell::get).unwrap_or(false)
+}
+
+/// While it lives this thread does a driver's work, and is one.
+pub(super) struct Deputy(bool, #[allow(dead_code)] context::RefuseGuard);
+
+impl Deputy {
+    pub(super) fn new() -> Self {
+        let before = DRIVES.try_with(|drives| drives.replace(true));
+        Self(before.unwrap_or(false), context::refuse_blocking())
+    }
+}
+
+impl Drop for Deputy {
+    fn drop(&mut self) {
+        let _ = DRIVES.try_with(|drives| drives.set(self.0));
+    }
+}
+
+/// What the driver and the pool's handle share.
+pub(crate) struct Shared {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) counters: Arc<Counters>,
+    /// How many places for workers there are.
+    pub(crate) places: usize,
+    /// By place; 0: none.
+    pub(crate) pids: Mutex<Vec<u32>>,
+    /// None before it has begun and after it has ended.
+    pub(crate) engine: Mutex<Option<Driver>>,
+    pub(crate) watching: Watching,
+    pub(crate) readers: Readers,
+    /// Where large arguments lie.
+    pub(crate) buffer: Arc<SharedBuffer>,
+}
+
+impl Shared {
+    pub(crate) fn new(workers: usize) -> io::Result<Self> {
+        Ok(Self {
+            mailbox: Mailbox::new()?,
+            counters: Arc::new(Counters::new()),
+            places: workers,
+            pids: Mutex::new(vec![0; workers]),
+            engine: Mutex::new(None),
+            watching: Watching::new(),
+            readers: Readers::default(),
+            buffer: Arc::new(SharedBuffer::new()),
+        })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The driver's state.
+pub(crate) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    settings: Settings,
+    pub(super) sched: Sched,
+    pub(super) links: Vec<Option<Link>>,
+    forward: Forward,
+    pub(super) oom_kills: OomKills,
+    buffer: Vec<u8>,
+    /// What was read ahead.
+    ahead: Vec<u8>,
+    /// Those that were let go of and have not been reaped.
+    strays: Vec<Arc<OwnedFd>>,
+    /// How many tasks have ended and are being told so, without the engine's lock.
+    telling: usize,
+    /// Why the last process could not be started.
+    pub(super) refused: Option<io::Error>,
+    /// While the thread sleeps: until when at most.
+    pub(super) sleeps_until: Option<Instant>,
+    /// Until when callers are expected to be at work.
+    pub(super) lively: Instant,
+}
+
+/// How often the driver looks at its clock while callers do its work, and how long after the last.
+pub(super) const BEAT: Duration = Duration::from_millis(1);
+pub(super) const LIVELY: Duration = Duration::from_millis(2);
+
+/// What the thread sleeps on, while the engine is free for others.
+pub(super) struct Sleep {
+    sources: Vec<Source>,
+    descriptors: Vec<(Arc<OwnedFd>, PollFlags)>,
+    /// Something waits to be written to standard error.
+    stderr: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Sleep {
+    /// Until something comes.
+    pub(super) fn sleep(self, bell: BorrowedFd<'_>) -> Vec<(Source, PollFlags)> {
+        let stderr = io::stderr();
+        let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
+        if self.stderr {
+            fds.push(PollFd::new(&stderr, PollFlags::OUT));
+        }
+        let others = self.descriptors.iter();
+        fds.extend(others.map(|(descriptor, events)| PollFd::new(descriptor, *events)));
+        poll_patiently(&mut fds, self.timeout);
+        let events = fds.iter().map(PollFd::revents);
+        let all = self.sources.into_iter().zip(events);
+        all.filter(|(_, events)| !events.is_empty()).collect()
+    }
+}
+
+/// Whose descriptor it is.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    Bell,
+    Stderr,
+    Socket(usize),
+    Process(usize),
+    Words(usize),
+    Output(usize),
+    Stray,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, settings: Settings) -> Self {
+        let workers = settings.workers;
+        let epoch = Epoch {
+            instant: Instant::now(),
+            nanos: clock::now(),
+        };
+        let policy = Policy {
+            grace: settings.grace,
+            initializer: settings.initializer.clone(),
+            most_tasks: settings.most_tasks,
+            only: settings.own.as_ref().map(|own| own.name.clone()),
+        };
+        Self {
+            sched: Sched::new(workers, policy, shared.counters.clone(), epoch),
+            shared,
+            settings,
+            links: (0..workers).map(|_| None).collect(),
+            forward: Forward::new(),
+            oom_kills: OomKills::default(),
+            buffer: vec![0; BUFFER],
+            ahead: Vec::new(),
+            strays: Vec::new(),
+            telling: 0,
+            refused: None,
+            sleeps_until: None,
+            lively: epoch.instant,
+        }
+    }
+
+    /// All there is to do; `None`: for ever.
+    pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
+        self.take_in(news);
+        self.mail();
+        self.turn();
+        // (A task that is just being told has not ended; whoever tells it wakes this thread then.)
+        if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
+            self.forward.finish();
+            self.reap_strays();
+            return None;
+        }
+        Some(self.rest())
+    }
+
+    /// Does what is due and what follows from it.
+    pub(super) fn turn(&mut self) {
+        loop {
+            let now = Instant::now();
+            for index in self.sched.overdue(now).collect::<Vec<_>>() {
+                // It may have ended in time.
+                self.receive(index, false);
+                self.look_ahead(index);
+            }
+            self.sched.tick(now);
+            if !self.carry_out() {
+                return;
+            }
+        }
+    }
+
+    /// Does what the scheduler asks for. False: nothing.
+    pub(super) fn carry_out(&mut self) -> bool {
+        let actions = self.sched.actions();
+        let some = !actions.is_empty();
+        let mut speakers = Vec::new();
+        for action in actions {
+            self.act(action, &mut speakers);
+        }
+        // What there is for one worker goes at once.
+        for index in speakers {
+            if let Some(link) = &mut self.links[index] {
+                link.send();
+            }
+        }
+        some
+    }
+
+    fn act(&mut self, action: Action, speakers: &mut Vec<usize>) {
+        match action {
+            Action::Spawn(index) => self.start(index),
+            Action::Send { worker, head, body } => {
+                if let Some(link) = &mut self.links[worker]
+                    && link.queue(head, body)
+                {
+                    speakers.push(worker);
+                }
+            }
+            Action::Ring(index) => {
+                if let Some(link) = &self.links[index] {
+                    link.ring();
+                }
+            }
+            Action::Nudge(index) => {
+                if let Some(link) = &mut self.links[index]
+                    && link.nudge()
+                {
+                    speakers.push(index);
+                }
+            }
+            Action::Kill(index) => {
+                if let Some(link) = &mut self.links[index] {
+                    link.kill();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        let now = Instant::now();
+        match Link::start(&self.settings) {
+            Ok(link) => {
+                if let Some(own) = &self.settings.own {
+                    own.runs(&link.child);
+                }
+                self.sched
+                    .started(index, link.child.pid, link.ledger.clone(), now);
+                self.shared.pids.lock()[index] = link.child.pid;
+                self.links[index] = Some(link);
+            }
+            Err(error) => {
+                let mut exit = WorkerExit::new(0);
+                exit.note = Some(format!("a worker process could not be started: {error}"));
+                self.refused = Some(error);
+                self.sched.died(index, &exit, false, now);
+            }
+        }
+    }
+
+    fn mail(&mut self) {
+        let mail = self.shared.mailbox.take();
+        self.read(mail, Instant::now());
+    }
+
+    pub(super) fn read(&mut self, mail: Vec<Mail>, now: Instant) {
+        for mail in mail {
+            match mail {
+                Mail::Submit { id, work } => self.sched.submit(id, work, now),
+                Mail::Feed {
+                    id,
+                    base,
+                    chunk,
+                    sealed,
+                    failure,
+                } => {
+                    self.sched.feed(id, base, chunk, sealed, failure, now);
+                }
+                Mail::Cancel(id) => self.sched.cancel(id, now),
+                Mail::Stop(stop) => self.sched.stop(stop, now),
+            }
+        }
+    }
+
+    /// What to sleep on, and for how long.
+    fn rest(&mut self) -> Sleep {
+        let asleep = self.shared.mailbox.may_sleep();
+        let now = Instant::now();
+        let timeout = match (asleep, self.sched.deadline()) {
+            (false, _) => Some(Duration::ZERO),
+            (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
+        };
+        let links = self.links.iter().zip(&self.sched.workers);
+        let soon = links.filter_map(|(link, worker)| {
+            let link = link.as_ref()?;
+            let look = worker.is_starting().then_some(link.looks.next);
+            let times = [link.crowded_until(), link.let_go_at, look];
+            times.into_iter().flatten().min()
+        });
+        let soon = soon.min().map(|at| at.saturating_duration_since(now));
+        let beat = (now < self.lively).then_some(BEAT);
+        let timeout = timeout.into_iter().chain(soon).chain(beat).min();
+        self.sleeps_until = timeout.map(|timeout| now + timeout);
+        self.sleep_on(timeout)
+    }
+
+    /// The driver's thread sleeps longer than it may.
+    pub(super) fn oversleeps(&self) -> bool {
+        match (self.sleeps_until, self.sched.deadline()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(until), Some(due)) => until > due + BEAT,
+        }
+    }
+
+    /// Something has come, or it is time.
+    fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
+        let now = Instant::now();
+        for index in 0..self.links.len() {
+            let Some(link) = &mut self.links[index] else {
+                continue;
+            };
+            if link.crowded_until().is_some_and(|at| at <= now) {
+                link.send();
+            }
+            if self.sched.workers[index].is_starting()
+                && let Some(why) = link.looks.look(link.child.pid, now)
+            {
+                self.sched.late(index, why, now);
+            }
+            if link.let_go_at.is_some_and(|at| at <= now) {
+                self.let_go(index, now);
+            }
+        }
+        let rung = news
+            .iter()
+            .any(|(source, _)| matches!(source, Source::Bell));
+        self.shared.mailbox.awake(rung);
+        for (source, events) in news {
+            match source {
+                Source::Bell => {}
+                Source::Output(index) => {
+                    if let Some(link) = &mut self.links[index] {
+                        link.output.read();
+                    }
+                }
+                Source::Stderr => self.forward.pump(),
+                Source::Words(index) => {
+                    if let Some(link) = &mut self.links[index] {
+                        link.words.read(&mut self.forward);
+                    }
+                }
+                Source::Socket(index) => {
+                    if let (true, Some(link)) =
+                        (events.contains(PollFlags::OUT), &mut self.links[index])
+                    {
+                        link.send();
+                    }
+                    if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                        self.receive(index, false);
+                    }
+                }
+                Source::Process(index) => self.bury(index),
+                Source::Stray => self.reap_strays(),
+            }
+        }
+    }
+
+    fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
+        let stderr = self.forward.is_waiting();
+        let mut sources = vec![Source::Bell];
+        sources.extend(stderr.then_some(Source::Stderr));
+        let mut descriptors = Vec::new();
+        let mut add = |source, descriptor: &Arc<OwnedFd>, events| {
+            sources.push(source);
+            descriptors.push((descriptor.clone(), events));
+        };
+        for (index, link) in self.links.iter().enumerate() {
+            let Some(link) = link else { continue };
+            if !link.at_end {
+                let out = if link.is_sending() && link.crowded_until().is_none() {
+                    PollFlags::OUT
+                } else {
+                    PollFlags::empty()
+                };
+                add(
+                    Source::Socket(index),
+                    &link.child.socket,
+                    PollFlags::IN | out,
+                );
+            }
+            if let (Some(words), true) = (link.words.descriptor(), self.forward.has_room()) {
+                add(Source::Words(index), words, PollFlags::IN);
+            }
+            if let Some(output) = link.output.descriptor() {
+                add(Source::Output(index), output, PollFlags::IN);
+            }
+            if let Some(process) = link.process() {
+                add(Source::Process(index), process, PollFlags::IN);
+            }
+        }
+        for stray in &self.strays {
+            add(Source::Stray, stray, PollFlags::IN);
+        }
+        Sleep {
+            sources,
+            descriptors,
+            stderr,
+            timeout,
+        }
+    }
+
+    /// Takes in what a worker says: some of it, or `all` that it ever said.
+    pub(super) fn receive(&mut self, index: usize, all: bool) {
+        for round in 0.. {
+            let Some(link) = &mut self.links[index] else {
+                return;
+            };
+            match link.receive(&mut self.buffer) {
+                Received::Some(count, known) => {
+                    link.output.drain(); // what an item has printed comes before its result
+                    let bytes = std::mem::take(&mut self.buffer);
+                    // (What was received elsewhere is known.)
+                    self.hear(index, bytes.get(known..count).unwrap_or_default());
+                    self.buffer = bytes;
+                    // A full buffer means more; the others get their turn, too.
+                    if !all && (count < BUFFER || round >= 8) {
+                        return;
+                    }
+                }
+                Received::None => return,
+                Received::End => {
+                    link.at_end = true;
+                    match link.process() {
+                        Some(_) => link.finish_off(),
+                        None if !all => self.bury(index),
+                        None => {}
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes in what a worker has finished and not sent.
+    pub(super) fn look_ahead(&mut self, index: usize) {
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        let mut ahead = std::mem::take(&mut self.ahead);
+        link.rest(&mut ahead);
+        link.output.drain();
+        self.hear(index, &ahead);
+        self.ahead = ahead;
+    }
+
+    fn hear(&mut self, index: usize, bytes: &[u8]) {
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        if link.is_broken {
+            return;
+        }
+        let mut joined = std::mem::take(&mut link.partial);
+        let whole = if joined.is_empty() {
+            bytes
+        } else {
+            joined.extend_from_slice(bytes);
+            if wire::announced(&joined).is_some_and(|length| joined.len() < length) {
+                link.partial = joined;
+                return;
+            }
+            &joined
+        };
+        let before = self.sched.chores.len();
+        let used = self.understand(index, whole);
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        let mut most = None;
+        for chore in &mut self.sched.chores[before..] {
+            let Chore::Read(reading) = chore else {
+                continue;
+            };
+            if reading.is_over() {
+                continue; // it has no values
+            }
+            reading.speaker = Some(Speaker {
+                worker: index,
+                ledger: link.ledger.clone(),
+                hold: link.hold.clone(),
+            });
+            match reading.place.len() > LARGE && reading.place.len() > whole.len() / 2 {
+                true => most = Some(reading),
+                false => reading.keep(whole),
+            }
+        }
+        match used {
+            Ok(used) => {
+                link.partial = whole[used..].to_vec();
+                link.understood();
+            }
+            Err(wire::Broken) => {
+                link.is_broken = true;
+                link.note.get_or_insert_with(|| wire::Broken.to_string());
+                link.kill();
+            }
+        }
+        if let Some(reading) = most {
+            let start = place(whole).start;
+            match joined.is_empty() {
+                true => reading.keep(bytes),
+                false => reading.keep_all(start, joined),
+            }
+        }
+    }
+
+    /// Handles the whole records at the front of `bytes`; returns how long they are.
+    fn understand(&mut self, index: usize, bytes: &[u8]) -> Result<usize, wire::Broken> {
+        let mut used = 0;
+        loop {
+            used += self.decode(index, &bytes[used..])?;
+            let Some((record, length)) = Record::decode(&bytes[used..])? else {
+                return Ok(used);
+            };
+            let Some(link) = &mut self.links[index] else {
+                return Ok(used);
+            };
+            match record {
+                Record::Bag(numbers) => link.bag = link.arrivals.bag(&numbers),
+                Record::Lent(lent) => link.lent = lent,
+                Record::Hello { copy } if copy == image().name().as_bytes() => {
+                    self.sched.hello(index, Instant::now());
+                }
+                Record::Hello { .. } => {
+                    link.note = Some("it runs another build of this program".to_owned());
+                    link.kill();
+                }
+                _ => return Ok(used),
+            }
+            used += length;
+        }
+    }
+
+    /// The same, up to a record that is none of the scheduler's.
+    fn decode(&mut self, index: usize, bytes: &[u8]) -> Result<usize, wire::Broken> {
+        let Some(link) = &mut self.links[index] else {
+            return Ok(0);
+        };
+        let before = self.sched.chores.len();
+        let (list, ledger) = (std::mem::take(&mut link.lent), Some(&link.ledger));
+        let lent = Lending {
+            list: &list,
+            ledger,
+        };
+        let used = self.sched.receive(index, bytes, &lent, Instant::now())?;
+        if used == 0 {
+            link.lent = list; // it came before the next value, and that may have to be waited for
+        } else {
+            let bag = std::mem::take(&mut link.bag);
+            // (Nobody may want that one; then the first reading is another's.)
+            let mut chores = self.sched.chores[before..].iter_mut();
+            if let Some(Chore::Read(reading)) = chores.next()
+                && reading.place.start == place(bytes).start
+            {
+                (reading.bag, reading.lent) = (bag, list);
+            }
+        }
+        Ok(used)
+    }
+
+    /// Takes some values of `reading` that have been decoded elsewhere. Returns what nobody wants, what job ends
+    /// with them, and whether that was all.
+    pub(super) fn hand_over(
+        &mut self,
+        reading: &mut Reading,
+        part: Part,
+    ) -> (Option<Values>, Option<Job>, bool) {
+        let now = Instant::now();
+        let (unwanted, ended) = self.sched.decoded(reading, part, now);
+        let over = reading.is_over() || !self.sched.has(reading.job);
+        if over
+            && let Some(Speaker {
+                worker,
+                ledger,
+                hold,
+            }) = reading.speaker.take()
+        {
+            drop(hold);
+            if let Some(link) = &mut self.links[worker]
+                && Arc::ptr_eq(&link.ledger, &ledger)
+            {
+                link.understood();
+            }
+        }
+        self.telling += usize::from(ended.is_some());
+        if self.oversleeps() || self.sched.needs_driver(now) {
+            self.shared.mailbox.wake();
+        }
+        (unwanted, ended, over)
+    }
+
+    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that nobody wants.
+    pub(super) fn told(&mut self, unwanted: Option<Values>) {
+        self.telling -= 1;
+        self.sched.chores.extend(unwanted.map(Chore::Drop));
+        if self.telling == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
+            self.shared.mailbox.wake();
+        }
+    }
+
+    /// A process can neither be used nor ended. What it has not begun it never will (W3), whatever it does.
+    fn let_go(&mut self, index: usize, now: Instant) {
+        self.sched.take_all_back(index, now);
+        if let Some(link) = &mut self.links[index] {
+            let note = || "it may not be signalled, lives on, and was let go of".to_owned();
+            link.note.get_or_insert_with(note);
+        }
+        self.bury(index);
+    }
+
+    /// A process is gone: its last words, its place, its tasks.
+    fn bury(&mut self, index: usize) {
+        self.receive(index, true);
+        self.look_ahead(index);
+        let Some(mut link) = self.links[index].take() else {
+            return;
+        };
+        if let Some(own) = &self.settings.own {
+            own.ended();
+        }
+        let mut exit = link.reap(&mut self.forward);
+        exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.oom_kills.have_grown();
+        if let Some(late) = self.sched.workers[index].late {
+            exit.note.get_or_insert_with(|| late.to_string());
+        }
+        let broken = link.is_broken;
+        self.strays.extend(link.process().cloned());
+        self.reap_strays();
+        drop(link);
+        self.shared.pids.lock()[index] = 0;
+        self.sched.died(index, &exit, broken, Instant::now());
+    }
+
+    /// (One that outlives the pool loses its parent with the driver's thread, and is reaped with this program.)
+    fn reap_strays(&mut self) {
+        self.strays.retain(|stray| child::runs(stray));
+    }
+}

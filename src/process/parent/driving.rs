@@ -1,0 +1,128 @@
+//! The one thread of a pool in the parent, on which its driver lives.
+//!
+//! It starts with the pool, and ends when all processes have been reaped. While it runs, blocking waits on it are refused: callbacks of
+//! tasks (`on_done`, destructors of results) run here, and a pool cannot wait for itself.
+//!
+//! A forked child has the handle and not the thread: there, nothing may be waited for or given back, since
+//! the thread's stack, and with it what the handle stands for, is anybody's.
+//!
+//! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Instant;
+
+use super::driver::{Deputy, Driver, Shared};
+use super::error::PoolError;
+use super::readers;
+use super::settings::Settings;
+use crate::helper::STACK;
+use crate::loom::thread::{Builder, JoinHandle};
+use crate::process::sched::How;
+use crate::record;
+use crate::sys::fork;
+use crate::task::panic;
+
+/// A handle to join the driver's thread.
+pub(crate) struct Driving {
+    thread: Option<JoinHandle<()>>,
+    born: u32,
+}
+
+impl Driving {
+    /// Waits for the thread's end, if it is this process's.
+    pub(crate) fn join(mut self) {
+        if self.born == fork::generation()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        if self.born != fork::generation() {
+            std::mem::forget(self.thread.take());
+        }
+    }
+}
+
+/// Starts the processes, and the thread that serves them; calls `after` at its end. After an error nothing is left.
+pub(crate) fn start(
+    settings: Settings,
+    after: impl FnOnce() + Send + 'static,
+) -> Result<(Arc<Shared>, Driving), PoolError> {
+    panic::install_hook();
+    fork::watch();
+    let shared = Arc::new(Shared::new(settings.workers)?);
+    let (ready, started) = sync_channel(1);
+    let theirs = shared.clone();
+    let thread = Builder::new().name("trefoil-proc".to_owned());
+    let thread = thread.stack_size(STACK).spawn(move || {
+        let _deputy = Deputy::new();
+        run(Driver::new(theirs, settings), &ready);
+        panic::contain(after); // what hears of it is the user's
+    })?;
+    let driving = Driving {
+        thread: Some(thread),
+        born: fork::generation(),
+    };
+    // A driver that is gone without a word has panicked.
+    let result = started
+        .recv()
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+    if let Err(error) = result {
+        driving.join();
+        return Err(error.into());
+    }
+    Ok((shared, driving))
+}
+
+/// Nobody waits for a driver that is gone, for whatever reason.
+struct Abandon(Arc<Shared>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.mailbox.abandon();
+        let engine = self.0.engine.lock().take();
+        drop(engine);
+    }
+}
+
+/// Serves until the pool has ended. Says first whether all workers could be started.
+fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) {
+    let shared = driver.shared.clone();
+    let pool = shared.counters.pool;
+    let _role = record::role(record::Role::Driver { pool });
+    let _abandon = Abandon(shared.clone());
+    driver.turn();
+    let missing = driver.links.iter().any(Option::is_none);
+    let refused = driver.refused.take().filter(|_| missing);
+    if refused.is_some() {
+        shared.mailbox.close();
+        driver.sched.stop(How::Kill.into(), Instant::now());
+        driver.turn();
+    }
+    let _ = ready.send(refused.map_or(Ok(()), Err));
+    driver.oom_kills.have_grown(); // those from before; while the workers get ready
+    *shared.engine.lock() = Some(driver);
+    let mut news = Vec::new();
+    loop {
+        let (sleep, chores) = match &mut *shared.engine.lock() {
+            Some(engine) => {
+                let sleep = engine.work(std::mem::take(&mut news));
+                (sleep, std::mem::take(&mut engine.sched.chores))
+            }
+            None => return,
+        };
+        readers::add(&shared, chores);
+        let Some(mut sleep) = sleep else { return };
+        if let Some(due) = shared.readers.due() {
+            let left = due.saturating_duration_since(Instant::now());
+            sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+        news = sleep.sleep(shared.mailbox.bell());
+    }
+}

@@ -1,0 +1,578 @@
+//! One worker process, as the driver holds it: descriptors and buffers.
+//!
+//! **Protocol.** The socket is created as a pair, one end becomes the child's standard input, so that `std`
+//! can start the process without running code between fork and exec. The parent's end is
+//! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
+//! worker's end blocks as it should. Small frames for a worker that is awake go another way (`tray`).
+//!
+//! What the kernel refuses because it has no memory, or too many descriptors are on their way, stays where it is, and is
+//! sent after a pause, which grows until it works: nothing tells when that will be.
+//!
+//! **Death.** The process descriptor becomes readable; then everything that is still in the
+//! socket is read, the ledger gives the rest, and only then the process is reaped, by this
+//! descriptor alone: children that the program started itself are none of our business.
+//!
+//! **Refusal.** A process that may not be signalled is ended in other ways (`child`): first the stream is shut down; asked again, because it
+//! still lives, the lifeline is cut. One that lives on even so (it has become another program, of another user) is let go of after a
+//! second: reaped when it ends, and not waited for.
+//!
+//! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{self, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::EventfdFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, shutdown, sockopt,
+};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::child::Child;
+use super::error::not_started;
+use super::forward::{Forward, Words};
+use super::output::Output;
+use super::settings::{Settings, WorkerStdout};
+use super::stuck::Looks;
+use crate::loom::atomic::{Ordering, fence};
+use crate::process::fast::tray::{Posted, Tray};
+use crate::process::payload::attachments::{self, Arrivals, Attachment, Bag};
+use crate::process::payload::shared_buffer::took;
+use crate::process::sched::Body;
+use crate::process::sched::crew::LEAVE_LIMIT;
+use crate::process::wire::invitation::{self, VARIABLE};
+use crate::process::wire::{self, Frame};
+use crate::sys::image::image;
+use crate::sys::large_pages;
+use crate::sys::ledger::{GATES, Ledger};
+use crate::sys::lifeline::Lifeline;
+use crate::sys::refused::refused;
+use crate::sys::worker::handed_on;
+use crate::task::WorkerExit;
+
+/// How much must be missing from a record for it to be received where it stays.
+const LARGE: usize = 256 << 10;
+
+/// How long to wait at first, and at most, until the kernel may take what it has refused: it does not tell.
+const CROWDED: Duration = Duration::from_millis(2);
+const MOST_CROWDED: Duration = Duration::from_millis(32);
+
+/// How many bytes should be on their way at once.
+const SOCKET: usize = 1 << 20;
+
+const SIGABRT: i32 = 6;
+
+/// One frame on its way to the worker.
+struct Outgoing {
+    /// What goes with the first byte.
+    attachments: Vec<Arc<Attachment>>,
+    head: Vec<u8>,
+    body: Body,
+    sent: usize,
+}
+
+/// One worker process.
+pub(crate) struct Link {
+    pub(crate) child: Arc<Child>,
+    /// What has been received and is not a whole record yet.
+    pub(crate) partial: Vec<u8>,
+    /// How many bytes have ever been received.
+    received: u64,
+    /// How many bytes of what it says have been handed on: more than were received, if
+    /// some were read from the ledger before they were sent.
+    heard: u64,
+    outgoing: VecDeque<Outgoing>,
+    /// How many bytes the socket has ever taken.
+    place: u64,
+    /// Where the next letter begins in the tray.
+    tail: u64,
+    /// Since the kernel did not take the first frame: when to try again, and after which pause.
+    crowded: Option<(Instant, Duration)>,
+    /// What the kernel says next, if a test wants it.
+    #[cfg(test)]
+    pub(crate) faults: VecDeque<Errno>,
+    /// The worker has, or will have, the pool's home.
+    has_home: bool,
+    /// Descriptors from the worker.
+    pub(crate) arrivals: Arrivals,
+    /// What the next value brings along, and what is missing in it.
+    pub(crate) bag: Bag,
+    pub(crate) lent: Vec<u64>,
+    /// Others have it while they decode what this worker has said, out of what it has lent.
+    pub(crate) hold: Arc<()>,
+    pub(crate) words: Words,
+    pub(crate) output: Output,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Rung when the worker should look at its gates.
+    bell: OwnedFd,
+    /// The stream was shut down to end it.
+    is_shut: bool,
+    /// The last that can be done to end it was done: when to let go of it.
+    pub(crate) let_go_at: Option<Instant>,
+    /// Until it says hello.
+    pub(crate) looks: Looks,
+    /// The worker will say nothing more.
+    pub(crate) at_end: bool,
+    /// It has said something that makes no sense.
+    pub(crate) is_broken: bool,
+    /// Why it was sent away, for the error.
+    pub(crate) note: Option<String>,
+}
+
+/// What became of the bytes that were asked for.
+pub(crate) enum Received {
+    /// So many came; the first of them, up to the second number, are known already.
+    Some(usize, usize),
+    /// None now.
+    None,
+    /// None ever.
+    End,
+}
+
+impl Link {
+    /// Starts a process and sends it its welcome.
+    pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair().map_err(refused("socketpair"))?;
+        for end in [&socket, &theirs] {
+            // Less waiting for one another; the kernel gives what it allows.
+            let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
+        }
+        let ledger = Ledger::new()?;
+        Tray::new(ledger.tray()).clear();
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(refused("eventfd2"))?;
+        let mut command = Command::new("/proc/self/exe");
+        let mut arguments = std::env::args_os();
+        if let Some(name) = arguments.next() {
+            command.arg0(name);
+        }
+        let name = settings.own.as_ref().map_or("", |own| &*own.name);
+        command
+            .args(arguments)
+            .envs(settings.variables.iter().map(|(key, value)| (key, value)))
+            .env(
+                VARIABLE,
+                invitation::variable(settings.role, &handed_on(), name),
+            )
+            .stdin(OwnedFd::from(theirs))
+            .stderr(Stdio::piped())
+            .process_group(0);
+        match settings.stdout {
+            WorkerStdout::Inherit => {}
+            WorkerStdout::Null => {
+                let null = File::options().write(true).open("/dev/null");
+                command.stdout(null.map_err(|error| {
+                    let words = format!("/dev/null cannot be opened: {error}");
+                    io::Error::new(error.kind(), words)
+                })?);
+            }
+            WorkerStdout::Capture => drop(command.stdout(Stdio::piped())),
+        }
+        let mut child = command.spawn().map_err(not_started)?;
+        drop(command); // and with it our copy of the child's end of the socket
+        let link = Self::attach(&mut child, socket, ledger, bell, settings);
+        if link.is_err() {
+            // Without its descriptors it is of no use, and nobody would end it later.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        link
+    }
+
+    /// The driver's end of a conversation with a test.
+    #[cfg(test)]
+    pub(crate) fn without_process(socket: UnixStream) -> Self {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let ledger = Arc::new(Ledger::new().unwrap());
+        let child = Child {
+            pid: 1,
+            process: None,
+            socket: Arc::new(socket.into()),
+            lifeline: None,
+        };
+        let words = Words::new(None, ledger.clone()).unwrap();
+        let output = Output::new(None, 1, None).unwrap();
+        Self::new(child, ledger, bell.unwrap(), words, output)
+    }
+
+    fn new(child: Child, ledger: Arc<Ledger>, bell: OwnedFd, words: Words, output: Output) -> Self {
+        Self {
+            child: Arc::new(child),
+            partial: Vec::new(),
+            received: 0,
+            heard: 0,
+            outgoing: VecDeque::new(),
+            place: 0,
+            tail: 0,
+            crowded: None,
+            #[cfg(test)]
+            faults: VecDeque::new(),
+            has_home: false,
+            arrivals: Arrivals::default(),
+            hold: Arc::new(()),
+            bag: Bag::default(),
+            lent: Vec::new(),
+            words,
+            output,
+            ledger,
+            bell,
+            is_shut: false,
+            let_go_at: None,
+            looks: Looks::new(Instant::now()),
+            at_end: false,
+            is_broken: false,
+            note: None,
+        }
+    }
+
+    fn attach(
+        child: &mut process::Child,
+        socket: UnixStream,
+        ledger: Ledger,
+        bell: OwnedFd,
+        settings: &Settings,
+    ) -> io::Result<Self> {
+        let pid = Pid::from_child(child);
+        let process = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => Some(Arc::new(process)),
+            Err(Errno::SRCH) => None,
+            Err(error) => return Err(refused("pidfd_open")(error)),
+        };
+        let (lifeline, theirs) = Lifeline::tie(pid)?;
+        let ledger = Arc::new(ledger);
+        let words = Words::new(child.stderr.take(), ledger.clone())?;
+        let output = Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?;
+        let child = Child {
+            pid: child.id(),
+            process,
+            socket: Arc::new(socket.into()),
+            lifeline: Some(lifeline),
+        };
+        let mut link = Self::new(child, ledger, bell, words, output);
+        link.welcome(settings.memory.unwrap_or(0), &theirs)?;
+        Ok(link)
+    }
+
+    /// The first frame, and the descriptors of ledger and bell and its end of the lifeline with it. It fits into the empty socket.
+    fn welcome(&mut self, memory: u64, lifeline: &OwnedFd) -> io::Result<()> {
+        let copy = image().name().as_bytes();
+        let frame = Frame::Welcome { copy, memory }.head(0);
+        let descriptors = [self.ledger.memory(), self.bell.as_fd(), lifeline.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::net::sendmsg(
+            &self.child.socket,
+            &[IoSlice::new(&frame)],
+            &mut control,
+            flags,
+        ) {
+            Ok(sent) => {
+                self.place += sent as u64;
+                Ok(())
+            }
+            // Gone already: its death is told like any other.
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(refused("sendmsg")(error)),
+        }
+    }
+
+    /// Readable when the process has ended.
+    pub(crate) fn process(&self) -> Option<&Arc<OwnedFd>> {
+        self.child.process.as_ref()
+    }
+
+    /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
+    /// that stands there, so nobody waits for room in the socket.
+    pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut body: Body) -> bool {
+        let first = self.outgoing.is_empty();
+        let attachments = body.attachments();
+        if let (Some(home), false) = (body.home(), self.has_home) {
+            self.has_home = true;
+            self.outgoing.push_back(Outgoing {
+                attachments: vec![home.clone()],
+                head: Frame::Home.head(0),
+                body: Body::None,
+                sent: 0,
+            });
+        }
+        if self.outgoing.is_empty() && attachments.is_empty() {
+            let tray = Tray::new(self.ledger.tray());
+            match tray.post(&mut self.tail, self.place, [&head, body.bytes()]) {
+                Posted::Yes => return false,
+                Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::None),
+                Posted::No => {}
+            }
+        }
+        if !attachments.is_empty() {
+            let numbers: Vec<u64> = attachments
+                .iter()
+                .map(|attachment| attachment.id())
+                .collect();
+            self.outgoing.push_back(Outgoing {
+                attachments,
+                head: Frame::Bag(numbers).head(0),
+                body: Body::None,
+                sent: 0,
+            });
+        }
+        self.outgoing.push_back(Outgoing {
+            attachments: Vec::new(),
+            head,
+            body,
+            sent: 0,
+        });
+        first
+    }
+
+    /// The worker has not begun what it has got, and may sleep although it says that it does not. True: `send` it.
+    pub(crate) fn nudge(&mut self) -> bool {
+        if !self.outgoing.is_empty() {
+            return false; // that will wake it
+        }
+        Tray::new(self.ledger.tray()).remind(self.tail);
+        self.outgoing.push_back(Outgoing {
+            attachments: Vec::new(),
+            head: Frame::Nudge.head(0),
+            body: Body::None,
+            sent: 0,
+        });
+        true
+    }
+
+    /// Frames wait for room in the socket.
+    pub(crate) fn is_sending(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Frames wait for the kernel to have room for them, memory or descriptors, and nothing tells when: when to try again.
+    pub(crate) fn crowded_until(&self) -> Option<Instant> {
+        self.crowded.map(|(until, _)| until)
+    }
+
+    /// Sends what the socket takes, many frames at a time.
+    pub(crate) fn send(&mut self) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let mut crowded = self.crowded.take();
+        while !self.outgoing.is_empty() {
+            let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
+            let mut attachments: &[Arc<Attachment>] = &[];
+            let mut count = 0;
+            for (frame, parts) in self.outgoing.iter().zip(parts.chunks_exact_mut(2)) {
+                if !frame.attachments.is_empty() && frame.sent == 0 {
+                    if count > 0 {
+                        break; // they go with the first byte of a message
+                    }
+                    attachments = &frame.attachments;
+                }
+                count += 2;
+                let head = frame.sent.min(frame.head.len());
+                parts[0] = IoSlice::new(&frame.head[head..]);
+                parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
+            }
+            #[cfg(test)]
+            let fault = self.faults.pop_front();
+            #[cfg(not(test))]
+            let fault = None;
+            let send =
+                || attachments::send(&self.child.socket, &parts[..count], attachments, flags);
+            match fault.map_or_else(send, Err) {
+                Ok(sent) => {
+                    self.place += sent as u64;
+                    self.ledger.sent();
+                    self.sent(sent);
+                    crowded = None;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
+                    let pause = crowded.map_or(CROWDED, |(_, last)| MOST_CROWDED.min(2 * last));
+                    self.crowded = Some((Instant::now() + pause, pause));
+                    return;
+                }
+                // It cannot hear us any more; that it is gone we learn elsewhere.
+                Err(Errno::PIPE | Errno::CONNRESET) => self.outgoing.clear(),
+                Err(error) => {
+                    // It would wait for what it never gets.
+                    self.outgoing.clear();
+                    let note =
+                        || format!("nothing can be sent to it: {}", refused("sendmsg")(error));
+                    self.note.get_or_insert_with(note);
+                    self.kill();
+                }
+            }
+        }
+    }
+
+    fn sent(&mut self, mut bytes: usize) {
+        while let Some(frame) = self.outgoing.front_mut() {
+            let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
+            if left > bytes {
+                frame.sent += bytes;
+                return;
+            }
+            bytes -= left;
+            self.outgoing.pop_front();
+        }
+    }
+
+    /// How many bytes are missing from a record that has begun, if it is large.
+    fn missing(&self) -> Option<usize> {
+        let missing = wire::announced(&self.partial)?.checked_sub(self.partial.len())?;
+        // Large records are never in the ledger.
+        (missing > LARGE && self.heard == self.received).then_some(missing)
+    }
+
+    /// Receives more of a large record, straight to where it will be whole. Nothing comes with it,
+    /// since descriptors come with a first byte. `None`: there is no such record, or no room for it.
+    fn receive_large(&mut self) -> Option<Received> {
+        let missing = self.missing()?;
+        let have = self.partial.len();
+        if self.partial.capacity() == have {
+            // What is announced is not believed: no more room than twice of what has come.
+            let more = missing.min(have.max(16 << 20));
+            self.partial.try_reserve_exact(more).ok()?;
+            large_pages::advise(&mut self.partial);
+        }
+        if self.partial.capacity() - have > missing {
+            return None; // what comes behind the record is not its own
+        }
+        loop {
+            let room = spare_capacity(&mut self.partial);
+            match rustix::net::recv(&self.child.socket, room, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Some(Received::End),
+                Ok((_, count)) => {
+                    self.arrivals.plain(count);
+                    self.received += count as u64;
+                    self.heard = self.received;
+                    return Some(Received::Some(count, count));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Some(Received::None),
+                Err(error) => return Some(self.is_mute("recvfrom", error)),
+            }
+        }
+    }
+
+    /// Receives without waiting: into `buffer`, or, if it is known already what these bytes are, to
+    /// where they belong.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        if let Some(received) = self.receive_large() {
+            return received;
+        }
+        loop {
+            let received = self
+                .arrivals
+                .receive(&self.child.socket, buffer, RecvFlags::DONTWAIT);
+            match received {
+                Ok(0) => return Received::End,
+                Ok(count) => {
+                    let known = self.heard.saturating_sub(self.received);
+                    self.received += count as u64;
+                    self.heard = self.heard.max(self.received);
+                    return Received::Some(count, known.min(count as u64) as usize);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Received::None,
+                Err(error) => return self.is_mute("recvmsg", error),
+            }
+        }
+    }
+
+    /// Nothing more can be received.
+    fn is_mute(&mut self, call: &'static str, error: Errno) -> Received {
+        if error != Errno::CONNRESET {
+            let note = || format!("nothing can be received from it: {}", refused(call)(error));
+            self.note.get_or_insert_with(note);
+        }
+        Received::End
+    }
+
+    /// What it has finished and not yet sent: after its death the rest, once the socket is
+    /// empty; before, a look ahead.
+    pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
+        rest.clear();
+        self.ledger.rest(self.heard, rest);
+        self.heard += rest.len() as u64;
+        self.ledger.heard(self.heard);
+    }
+
+    /// Everything that was handed on is understood, but what lies in `partial`: what came along with it and was not asked
+    /// for is closed, and the worker may use again what it has lent with it.
+    pub(crate) fn understood(&mut self) {
+        self.arrivals.used(self.partial.len());
+        if Arc::strong_count(&self.hold) == 1
+            && let Some(taken) = self.ledger.taken()
+        {
+            // With the drop of the last other `hold`: what was copied there was copied before the worker writes again.
+            fence(Ordering::Acquire);
+            took(taken, self.heard.saturating_sub(self.partial.len() as u64));
+        }
+    }
+
+    /// It has finished something that has not been heard. (Cheap.)
+    pub(crate) fn has_more(&self) -> bool {
+        self.ledger.has_more(self.heard)
+    }
+
+    /// How far that is, for who looks again.
+    pub(crate) fn known(&self) -> u64 {
+        self.heard
+    }
+
+    /// Something that the worker runs is unwanted, and its gate says so.
+    pub(crate) fn ring(&self) {
+        // A counter that is full rings, too.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Kills the process and its children, as far as that is possible (`child`).
+    pub(crate) fn kill(&mut self) {
+        if self.child.process.is_none() || self.child.kill() {
+            return;
+        }
+        match std::mem::replace(&mut self.is_shut, true) {
+            false => self.child.shut(),
+            true => self.cut(),
+        }
+    }
+
+    fn cut(&mut self) {
+        let _ = shutdown(&self.child.socket, Shutdown::Both);
+        self.child.cut();
+        self.let_go_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
+    }
+
+    /// The end of a worker that cannot speak any more. If it is dying already, this
+    /// changes nothing of how.
+    pub(crate) fn finish_off(&mut self) {
+        if self.child.process.is_some() && !self.child.signal(Signal::KILL) {
+            self.cut();
+        }
+    }
+
+    /// The process is gone: how it ended, and with it the last trace of it.
+    pub(crate) fn reap(&mut self, forward: &mut Forward) -> WorkerExit {
+        let mut exit = WorkerExit::new(self.child.pid);
+        if let Some(status) = self.child.reap() {
+            exit.code = status.exit_status();
+            exit.signal = status.terminating_signal();
+        }
+        self.output.drain();
+        let (tail, ran_out) = self.words.last(forward);
+        exit.stderr_tail = tail;
+        exit.out_of_memory = exit.signal == Some(SIGABRT) && ran_out;
+        exit.note = self.note.take();
+        exit
+    }
+}

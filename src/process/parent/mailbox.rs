@@ -1,0 +1,215 @@
+//! What callers tell the driver: a queue behind a lock, and an eventfd.
+//!
+//! 1. A caller pushes under the lock. Only if the driver sleeps does it also write to
+//!    the eventfd, once: a burst of calls costs one wake-up.
+//! 2. The driver, before it sleeps, looks under the same lock: the queue is
+//!    empty and from now on it counts as asleep, or there is mail and it stays awake.
+//!
+//! Who finds the driver asleep may also do the driver's work for once (`shortcut`), if it is the
+//! ordinary kind ([`Mailbox::take_plain`]); then nobody is woken.
+//!
+//! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
+//! In a forked child, which has no driver and maybe locks that are held for ever, everything is returned to sender.
+//! After [`Mailbox::close`] nothing new is accepted; what belongs to a job
+//! that was accepted before still is.
+//!
+//! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::EventfdFlags;
+
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::process::job::Work;
+use crate::process::payload::chunk::Chunk;
+use crate::process::sched::Stop;
+use crate::sys::fork;
+use crate::sys::refused::refused;
+use crate::task::{TaskError, context};
+
+/// One thing to tell the driver.
+pub(crate) enum Mail {
+    /// A new job.
+    Submit { id: u64, work: Work },
+    /// Items of a job, from index `base` on.
+    Feed {
+        id: u64,
+        base: usize,
+        chunk: Arc<Chunk>,
+        sealed: bool,
+        failure: Option<TaskError>,
+    },
+    /// The task of a job was cancelled.
+    Cancel(u64),
+    /// The pool is to end.
+    Stop(Stop),
+}
+
+struct Queue {
+    mail: Vec<Mail>,
+    asleep: bool,
+    /// No new jobs.
+    closed: bool,
+    /// No driver.
+    over: bool,
+}
+
+pub(crate) struct Mailbox {
+    queue: Mutex<Queue>,
+    next_id: AtomicU64,
+    bell: OwnedFd,
+    /// What a model's driver sleeps on.
+    #[cfg(loom)]
+    rung: (Mutex<bool>, crate::loom::Condvar),
+    born: u32,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(refused("eventfd2"))?;
+        fork::watch();
+        context::watch_forks();
+        let queue = Queue {
+            mail: Vec::new(),
+            asleep: false,
+            closed: false,
+            over: false,
+        };
+        Ok(Self {
+            queue: Mutex::new(queue),
+            next_id: AtomicU64::new(1),
+            bell,
+            #[cfg(loom)]
+            rung: (Mutex::new(false), crate::loom::Condvar::new()),
+            born: fork::generation(),
+        })
+    }
+
+    /// A parent of this process made it: the driver is there, and so are the workers.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
+    }
+
+    /// An id for a new job.
+    pub(crate) fn id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed) // a counter
+    }
+
+    /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then
+    /// it comes back, to be dropped outside of the lock.
+    pub(crate) fn push<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
+        if self.leave(mail)? {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// As [`push`](Self::push), but wakes nobody. True: the driver sleeps, so the caller must
+    /// do its work or [`wake`](Self::wake) it.
+    pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<bool, Vec<Mail>> {
+        if self.is_foreign() {
+            return Err(mail.into());
+        }
+        let mut queue = self.queue.lock();
+        if queue.over || queue.closed && matches!(mail.first(), Some(Mail::Submit { .. })) {
+            drop(queue);
+            return Err(mail.into());
+        }
+        queue.mail.extend(mail);
+        Ok(queue.asleep)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.lock().mail.is_empty()
+    }
+
+    /// Wakes the driver, if it sleeps.
+    pub(crate) fn wake(&self) {
+        let asleep = std::mem::take(&mut self.queue.lock().asleep);
+        if asleep {
+            self.ring();
+        }
+    }
+
+    /// All mail there is, if it is new work and nothing else.
+    pub(crate) fn take_plain(&self) -> Option<Vec<Mail>> {
+        let mut queue = self.queue.lock();
+        let plain = |mail: &Mail| match mail {
+            Mail::Submit { .. } => true,
+            Mail::Feed { chunk, failure, .. } => failure.is_none() && !chunk.is_empty(),
+            Mail::Cancel(_) | Mail::Stop(_) => false,
+        };
+        let all = queue.mail.iter().all(plain);
+        all.then(|| std::mem::take(&mut queue.mail))
+    }
+
+    pub(crate) fn ring(&self) {
+        #[cfg(loom)]
+        {
+            *self.rung.0.lock() = true;
+            return self.rung.1.notify_one();
+        }
+        #[cfg(not(loom))]
+        // The only possible failure is a counter that is full, and then it rings, too.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// A model's driver: until the bell is rung.
+    #[cfg(loom)]
+    pub(crate) fn sleep(&self) {
+        let mut rung = self.rung.0.lock();
+        while !std::mem::take(&mut *rung) {
+            rung = self.rung.1.wait(rung);
+        }
+    }
+
+    /// Accepts no new jobs from now on.
+    pub(crate) fn close(&self) {
+        self.queue.lock().closed = true;
+    }
+
+    /// Driver, at its end, however it comes: all mail is returned to sender from now on.
+    pub(crate) fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        (queue.closed, queue.over) = (true, true);
+        let unread = std::mem::take(&mut queue.mail);
+        drop(queue);
+        drop(unread);
+    }
+
+    /// Driver: all mail there is.
+    pub(crate) fn take(&self) -> Vec<Mail> {
+        std::mem::take(&mut self.queue.lock().mail)
+    }
+
+    /// Driver: true if there is no mail, and then the next will ring the bell.
+    pub(crate) fn may_sleep(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.asleep = queue.mail.is_empty();
+        queue.asleep
+    }
+
+    /// Driver: awake again, for whatever reason.
+    pub(crate) fn awake(&self, rung: bool) {
+        self.queue.lock().asleep = false;
+        if cfg!(not(loom)) && rung {
+            let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        }
+    }
+
+    /// Driver: readable when the bell was rung.
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,20 @@
+//! The parent's side: does what the scheduler decides, and tells it what happens.
+//!
+//! Callers leave mail (`client`, `mailbox`); the `driver`, on a thread of its own (`driving`), starts, feeds, hears and buries the
+//! workers, each by its `link`. What takes time to decode is done by `readers`. Callers may do some of the driver's
+//! work (`shortcut`).
+
+pub(super) mod child;
+pub(super) mod client;
+pub(super) mod driver;
+pub(super) mod driving;
+pub(super) mod error;
+pub(super) mod forward;
+pub(super) mod link;
+pub(super) mod mailbox;
+pub(super) mod oom_kills;
+pub(super) mod output;
+pub(super) mod readers;
+pub(super) mod settings;
+pub(super) mod shortcut;
+pub(super) mod stuck;

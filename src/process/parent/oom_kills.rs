@@ -1,0 +1,33 @@
+//! Whether a worker that was killed without words has died of want of memory.
+//!
+//! The kernel kills when the machine, or the group of processes that this one belongs to, runs out. It counts such kills for
+//! each group.
+//!
+//! Tests: `tests/process/limits.rs`.
+
+/// How often the kernel has killed in this process's group for want of memory.
+#[derive(Debug, Default)]
+pub(crate) struct OomKills {
+    /// Where the count is, once that is known.
+    events: Option<Option<String>>,
+    seen: u64,
+}
+
+impl OomKills {
+    /// There were more since the last look.
+    pub(crate) fn have_grown(&mut self) -> bool {
+        let events = self.events.get_or_insert_with(|| {
+            let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+            let path = group.lines().find_map(|line| line.strip_prefix("0::"));
+            path.map(|path| format!("/sys/fs/cgroup{path}/memory.events"))
+        });
+        let events = events.as_ref();
+        let text = events.and_then(|path| std::fs::read_to_string(path).ok());
+        let count = text.as_deref().and_then(|text| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        });
+        let count = count.unwrap_or(self.seen);
+        std::mem::replace(&mut self.seen, count) < count
+    }
+}

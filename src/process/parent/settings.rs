@@ -1,0 +1,62 @@
+//! What a pool was told about its workers.
+//!
+//! The builder collects it, and the driver starts workers by it.
+//!
+//! Tests: `tests/process/limits.rs`, `tests/process/host.rs`.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::child::Own;
+use super::output::OutputHook;
+use crate::process::sched::Initializer;
+use crate::process::wire::invitation::Role;
+
+/// What becomes of a worker's standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WorkerStdout {
+    /// It is the parent's: a task's `println!` appears there.
+    #[default]
+    Inherit,
+    /// It is thrown away.
+    Null,
+    /// It goes to the pool's [hook](crate::ProcessPoolBuilder::on_output).
+    Capture,
+}
+
+/// What the driver needs of it.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) variables: Vec<(OsString, OsString)>,
+    pub(crate) stdout: WorkerStdout,
+    pub(crate) on_output: Option<OutputHook>,
+    pub(crate) grace: Duration,
+    pub(crate) initializer: Option<Initializer>,
+    /// In bytes.
+    pub(crate) memory: Option<u64>,
+    pub(crate) most_tasks: Option<u64>,
+    pub(crate) role: Role,
+    /// It is the one process of a `Process`.
+    pub(crate) own: Option<Arc<Own>>,
+}
+
+impl Settings {
+    /// Nothing was said yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            workers: 1,
+            variables: Vec::new(),
+            stdout: WorkerStdout::Inherit,
+            on_output: None,
+            grace: Duration::from_millis(20),
+            initializer: None,
+            memory: None,
+            most_tasks: None,
+            role: Role { depth: 0 },
+            own: None,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Callers who do the driver's work.
+//!
+//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver and
+//! back to the caller: four threads are woken, one after the other, and each wake-up costs more than all the
+//! rest. Where calls follow closely, none of that is needed.
+//!
+//! **Protocol.**
+//! 1. *There.* A caller that finds the driver asleep hands out the new work itself
+//!    ([`Shared::leave`]), if the engine is free and handing out is all that there is to do. The driver is
+//!    woken only if it must know earlier than it will look by itself.
+//! 2. *In between.* A caller that is about to block for a call which is the only thing that its worker
+//!    has looks at the worker's ledger for a moment ([`Shared::help`]), and says so there. The worker need
+//!    not send the result then; it looks for its next frame for a moment, sends what has not been
+//!    heard, and goes to sleep as ever (`worker`).
+//! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks ahead.
+//!    When it is sent at last, it is known and passed over. A result that was sent before the worker knew that
+//!    somebody looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
+//!    the caller's to do, the caller wakes the driver.
+//!
+//! **Whose code runs.** Under the engine's lock a caller does only what runs nobody's
+//! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
+//! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
+//! output is captured, its hook would run, so there nobody looks. Its own result a caller decodes without the
+//! lock (`readers`), and only if it waits without a limit.
+//!
+//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer. An idle pool has
+//! no part in it.
+//!
+//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on the same socket and
+//! would be woken, too. A caller that is the driver's deputy until its task has ended: then
+//! nobody looks at the others' clock, unless deputies hand over to one another.
+//!
+//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`, `sys::ledger`, and whatever else
+//! calls.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::driver::{Deputy, Driver, LIVELY, Shared};
+use super::link::Link;
+use super::mailbox::{Mail, Mailbox};
+use crate::loom::{Mutex, hint};
+use crate::process::fast::look::LOOK;
+use crate::process::wire::clock;
+use crate::sys::ledger::Ledger;
+use crate::sys::ticks;
+
+/// [`LOOK`] in nanoseconds, with time for the way.
+const WATCH: u64 = 40_000;
+/// The same where all have one processor: there a worker often runs before whoever has called it can say that
+/// he looks, so what he has said before counts for longer.
+const WATCH_ONE: u64 = 400_000;
+
+/// How often to look for what comes in an instant.
+const SOON: u32 = 50;
+
+/// Delivers `mail`. If the driver sleeps, and nobody else is at work, that is handed out here; the driver is woken if there is more to
+/// do than `hand_out` does (false).
+pub(crate) fn leave<E, const N: usize>(
+    mailbox: &Mailbox,
+    engine: &Mutex<Option<E>>,
+    mail: [Mail; N],
+    hand_out: impl FnOnce(&mut E) -> bool,
+) -> Result<(), Vec<Mail>> {
+    if mailbox.leave(mail)? {
+        let mut engine = engine.try_lock();
+        let done = match engine.as_deref_mut() {
+            Some(Some(engine)) => hand_out(engine),
+            #[cfg(loom)]
+            _ => crate::process::shortcut_model::wakes_nobody(),
+            #[cfg(not(loom))]
+            _ => false,
+        };
+        drop(engine);
+        if !done {
+            mailbox.wake();
+        }
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// Delivers new work, and does what is to be done for it if the driver sleeps.
+    pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
+        leave(&self.mailbox, &self.engine, mail, Driver::hand_out)
+    }
+
+    /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
+    /// `patient`: and decodes it, however long that takes.
+    pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
+        if self.watching.is_pausing() || self.mailbox.is_foreign() {
+            return;
+        }
+        let mut looks = ticks::Looks::new(LOOK);
+        let Some((index, ledger, mut known)) = self.sole(id, &mut looks, done) else {
+            return;
+        };
+        let yields = self.watching.yields;
+        let long = if yields { WATCH_ONE } else { WATCH };
+        let watch = || ledger.watch(clock::now() + long, yields);
+        watch();
+        while !looks.are_over() {
+            if ledger.has_more(known)
+                && let Some(mut engine) = self.engine.try_lock()
+            {
+                // (It may have gone on elsewhere, and what comes from here is another's.)
+                let is_here = |engine: &&mut Driver| engine.sched.sole(id) == Some(index);
+                let Some(driver) = engine.as_mut().filter(is_here) else {
+                    return; // somebody else was quicker
+                };
+                let _deputy = Deputy::new();
+                if ledger.has_sent(known) {
+                    driver.receive(index, false); // before it knew that somebody looks
+                }
+                driver.look_ahead(index);
+                let readings = match patient {
+                    true => driver.sched.readings_of(id),
+                    false => Vec::new(),
+                };
+                if !readings.is_empty() {
+                    if driver.oversleeps() || driver.sched.needs_driver(Instant::now()) {
+                        self.mailbox.wake(); // it should not wait until this is decoded
+                    }
+                    drop(engine);
+                    readings.into_iter().for_each(|reading| self.read(reading));
+                    engine = self.engine.lock();
+                }
+                let Some(engine) = engine.as_mut() else {
+                    return;
+                };
+                known = engine.links[index].as_ref().map_or(u64::MAX, Link::known);
+                let is_over = done();
+                if is_over {
+                    engine.see_end(index);
+                }
+                engine.sched.count_busy();
+                if engine.oversleeps() || engine.sched.needs_driver(Instant::now()) {
+                    self.mailbox.wake(); // it has heard nothing of what was taken in here
+                }
+                if is_over {
+                    watch(); // the next call may follow
+                    return;
+                }
+            }
+            if done() {
+                return;
+            }
+            self.watching.pause();
+        }
+    }
+}
+
+impl Shared {
+    /// The worker that has the job `id` and nothing else; waits for a moment until it has it.
+    fn sole(
+        &self,
+        id: u64,
+        looks: &mut ticks::Looks,
+        done: &dyn Fn() -> bool,
+    ) -> Option<(usize, Arc<Ledger>, u64)> {
+        while !done() && !looks.are_over() {
+            if let Some(mut engine) = self.engine.try_lock() {
+                let engine = engine.as_mut()?;
+                // A driver that is just about to read it would do the same.
+                if engine.sole(id).is_none() && !self.mailbox.is_empty() && !engine.hand_out() {
+                    self.mailbox.wake();
+                }
+                return engine.sole(id);
+            }
+            self.watching.pause();
+        }
+        None
+    }
+}
+
+impl Driver {
+    /// The worker has said its result, and says that it is done right after it: then the next call
+    /// finds it idle.
+    fn see_end(&mut self, index: usize) {
+        for _ in 0..SOON {
+            let link = self.links[index].as_ref();
+            if !self.sched.only_ends(index) {
+                return;
+            }
+            if link.is_some_and(Link::has_more) {
+                self.look_ahead(index);
+            }
+            hint::spin_loop();
+        }
+    }
+
+    /// Hands out what is in the mailbox, if there is nothing else to do. True: the driver need not
+    /// be woken.
+    fn hand_out(&mut self) -> bool {
+        let now = Instant::now();
+        if !self.sched.is_calm(now) {
+            return false;
+        }
+        let Some(mail) = self.shared.mailbox.take_plain() else {
+            return false;
+        };
+        let _deputy = Deputy::new();
+        for index in 0..self.links.len() {
+            let link = self.links[index].as_ref();
+            let more = link.is_some_and(|link| link.has_more() && !link.output.is_captured());
+            if more && self.sched.only_ends(index) {
+                self.look_ahead(index);
+            }
+        }
+        self.read(mail, now);
+        self.sched.hand_out(now);
+        self.carry_out();
+        self.lively = now + LIVELY;
+        let links = || self.links.iter().flatten();
+        let sends = links().any(Link::is_sending);
+        let left = self.sched.has_leavers() || !self.sched.chores.is_empty();
+        !(sends || left || self.oversleeps())
+    }
+
+    /// The worker that has the job `id` and nothing else, with its ledger and how much of that is known.
+    fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
+        let index = self.sched.sole(id)?;
+        let link = self.links[index].as_ref()?;
+        // (Where there is nothing to tell of its death, the end of its words does.)
+        let watched = !link.output.is_captured() && link.process().is_some();
+        watched.then(|| (index, link.ledger.clone(), link.known()))
+    }
+}

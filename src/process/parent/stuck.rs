@@ -1,0 +1,159 @@
+//! Whether a process that has been started gets anywhere on its way to `init`.
+//!
+//! Before a worker says hello it runs code that is not ours: constructors of libraries, what stands before `init` in `main`. If
+//! that waits for something that never comes, or never ends, the worker never begins. It is told by what it does, not by how long it takes:
+//! 1. One that is asleep or stopped in every look of [`LOOKS`] seconds, and has had no processor time, page or anything else in
+//!    between, is stuck.
+//! 2. So is one that has computed for [`MOST`] seconds by its own clock, which stands still while others have the processor. Of each
+//!    second no more than one counts, however many threads it has: many that begin together take much and are soon done.
+//! 3. One that waits for a processor (on a machine with a tenth of one, too) or for a disk is in neither state, and has half a minute.
+//!
+//! Tests: `tests/environments/`.
+
+use std::time::{Duration, Instant};
+
+use rustix::param::clock_ticks_per_second;
+
+use crate::process::sched::late::{Late, MOST};
+
+/// How often to look.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many looks in a row that find the same make it stuck: five seconds, of which a start takes a few milliseconds.
+const LOOKS: u32 = 5;
+
+/// What the looks at one process have found.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    pub(crate) next: Instant,
+    /// What the last one has found.
+    stat: String,
+    same: u32,
+    /// For how long it has computed, as the kernel counts.
+    ticks: u64,
+}
+
+impl Looks {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            next: now + PAUSE,
+            stat: String::new(),
+            same: 0,
+            ticks: 0,
+        }
+    }
+
+    /// Looks at the process `pid`, which has not been reaped, if it is time. Whether it is stuck.
+    pub(crate) fn look(&mut self, pid: u32, now: Instant) -> Option<Late> {
+        if now < self.next {
+            return None;
+        }
+        self.next = now + PAUSE;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        self.judge(stat, clock_ticks_per_second())
+    }
+
+    /// What the kernel says of it now.
+    fn judge(&mut self, stat: String, second: u64) -> Option<Late> {
+        let waits = fields(&stat).next().is_some_and(|s| s == "S" || s == "T");
+        self.same = match waits && stat == self.stat {
+            true => self.same + 1,
+            false => u32::from(waits),
+        };
+        self.ticks += used(&stat).saturating_sub(used(&self.stat)).min(second);
+        self.stat = stat;
+        if self.same >= LOOKS {
+            return Some(Late::Waits);
+        }
+        (self.ticks >= MOST * second).then_some(Late::Computes)
+    }
+}
+
+/// From the state on: after the name, which stands in parentheses and may have some itself.
+fn fields(stat: &str) -> impl Iterator<Item = &str> {
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    rest.split_ascii_whitespace()
+}
+
+/// Its processor time: its own, and the kernel's for it.
+fn used(stat: &str) -> u64 {
+    let times = fields(stat).skip(11).take(2);
+    times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+#[allow(clippy::disallowed_methods)] // children of the test's
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// Whether `program` is stuck after so many looks, a second apart as far as they know.
+    fn is_stuck(program: &[&str], looks: u32, ready: impl Fn(&str) -> bool) -> bool {
+        let mut command = Command::new(program[0]);
+        let command = command.args(&program[1..]).stdin(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        while !ready(&stat()) {
+            std::thread::yield_now();
+        }
+        let begin = Instant::now();
+        let mut found = Looks::new(begin);
+        let found = (1..=looks).any(|n| found.look(child.id(), begin + n * PAUSE).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        found
+    }
+
+    #[test]
+    fn who_waits_is_stuck_and_who_computes_is_not() {
+        let waits = |stat: &str| stat.contains("(sleep) S");
+        assert!(is_stuck(&["sleep", "1000"], LOOKS, waits));
+        assert!(!is_stuck(&["sleep", "1000"], LOOKS - 1, waits));
+        let computes = |stat: &str| stat.contains("(sh) R");
+        assert!(!is_stuck(
+            &["sh", "-c", "while :; do :; done"],
+            100,
+            computes
+        ));
+    }
+
+    #[test]
+    fn it_is_not_looked_at_too_often() {
+        let now = Instant::now();
+        let mut looks = Looks::new(now);
+        for _ in 0..100 {
+            assert_eq!(looks.look(std::process::id(), now), None);
+        }
+    }
+
+    /// After how many looks it is stuck that has so many ticks of processor time, a hundred in a second, between two.
+    fn computes(ticks: u64) -> Option<u64> {
+        let mut looks = Looks::new(Instant::now());
+        let stat = |n: u64| {
+            let (own, kernels) = (n * ticks / 2, n * ticks - n * ticks / 2);
+            format!("7 (a) S) R 1 2 3 0 -1 4 5 6 7 8 {own} {kernels} 0 0")
+        };
+        (1..100).find(|n| match looks.judge(stat(*n), 100) {
+            Some(why) => why == Late::Computes,
+            None => false,
+        })
+    }
+
+    #[test]
+    fn a_worker_that_computes_for_long_is_stuck_by_its_own_clock() {
+        assert_eq!(computes(100), Some(10));
+        assert_eq!(computes(50), Some(20), "half a processor");
+        assert_eq!(computes(6400), Some(10), "many threads");
+        assert_eq!(computes(3), None, "hardly any");
+        let mut short = Looks::new(Instant::now());
+        for stat in [
+            "7 (a) R 1 2 3 0 -1 4 5 6 7 8 900 600",
+            "7 (a) S 1 2 3 0 -1 4 5 6 7 8 900 600",
+        ] {
+            assert_eq!(
+                short.judge(stat.to_owned(), 100),
+                None,
+                "much, and soon over"
+            );
+        }
+    }
+}

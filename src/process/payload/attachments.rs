@@ -1,0 +1,267 @@
+//! Descriptors that travel beside arguments and results.
+//!
+//! **Job.** A value may stand for something that only a descriptor can name: memory, a pipe. Its
+//! `Serialize` attaches the descriptor to what is being encoded ([`scope::attach`](super::scope::attach)) and writes
+//! the number that it got; its `Deserialize` reads the number and asks for the descriptor
+//! ([`scope::attached`](super::scope::attached)). Here is how descriptors get from one process to another.
+//!
+//! **Protocol.**
+//! 1. Both directions of the socket have a message `Bag` ([`wire`](crate::process::wire)) with the numbers of some descriptors.
+//!    The descriptors themselves come with the message's first byte, in the kernel's hands
+//!    (`SCM_RIGHTS`), so they survive a sender that dies. They belong to the frame or value right
+//!    behind the message. Such values go around the ledger, which cannot hold descriptors.
+//! 2. The receiver collects descriptors in the order of arrival ([`Arrivals`]). The kernel
+//!    hands over at most one message's descriptors at a time, with bytes that end no later
+//!    than that message does. The message `Bag` gives them their numbers ([`Arrivals::bag`]).
+//!
+//! What no `Deserialize` asks for is closed with the bag. What arrives without a message that claims
+//! it is closed once all bytes that came before and with it have been used ([`Arrivals::used`]).
+//! Nothing is believed of a descriptor because of its number: its user looks at what it is.
+//!
+//! **Ends.** The last copy of a channel's end that is closed wakes the other side, so no copy may lie around unused.
+//! - **W25** While an item runs, its process has no ends but those that the item or its job's context has
+//!   brought, and what the program itself keeps. So an item with ends travels alone and to an idle
+//!   worker only, and a worker forgets a context with ends before it gets another job's item.
+//! - **W26** While an item runs, the parent keeps no copies of its ends, unless the item may be retried: a
+//!   worker says `Taken` when it has decoded such an item.
+//!
+//! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
+
+use std::collections::VecDeque;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+
+/// How many descriptors one message can carry: the kernel's limit.
+pub(crate) const MOST: usize = 253;
+
+/// How many messages' descriptors may have arrived without the message that claims them.
+const MOST_ARRIVALS: usize = 64;
+
+/// A descriptor that can travel, shared by all that it is part of.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    id: u64,
+    descriptor: OwnedFd,
+    end: OnceLock<()>,
+}
+
+impl Attachment {
+    pub(crate) fn new(descriptor: OwnedFd) -> Arc<Self> {
+        // A counter: no protocol.
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let end = OnceLock::new();
+        Arc::new(Self {
+            id,
+            descriptor,
+            end,
+        })
+    }
+
+    /// Somebody waits until all copies of it are closed.
+    pub(crate) fn set_end(&self) {
+        let _ = self.end.set(());
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.end.get().is_some()
+    }
+
+    /// Its number in this process; a receiver has another for the same thing.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl AsFd for Attachment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Some bytes, and what belongs to them.
+#[derive(Debug, Default)]
+pub(crate) struct Packed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) attachments: Vec<Arc<Attachment>>,
+}
+
+impl Packed {
+    /// It brings ends along.
+    pub(crate) fn has_ends(&self) -> bool {
+        self.attachments
+            .iter()
+            .any(|attachment| attachment.is_end())
+    }
+}
+
+/// The attachments that came with some bytes, by the sender's numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Bag {
+    attachments: Vec<(u64, Arc<Attachment>)>,
+    /// There were more, which this process could not take.
+    lost: bool,
+}
+
+impl Bag {
+    /// The attachment that the sender calls `id`.
+    pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &'static str> {
+        match self.attachments.iter().find(|(number, _)| *number == id) {
+            Some((_, attachment)) => Ok(attachment.clone()),
+            None if self.lost => Err(
+                "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)",
+            ),
+            None => Err("its descriptor has not come along"),
+        }
+    }
+}
+
+/// The descriptors that have arrived at one end of a socket, and have no numbers yet.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    /// Those of one message each; whether some were lost; how many bytes had been received with them.
+    queue: VecDeque<(Vec<OwnedFd>, bool, u64)>,
+    /// How many bytes have been received.
+    received: u64,
+}
+
+impl Arrivals {
+    /// Receives bytes into `buffer`, and what comes with them. An error of its own (`NOSR`): the
+    /// peer sends descriptors without end.
+    pub(crate) fn receive(
+        &mut self,
+        socket: impl AsFd,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> rustix::io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        let received = rustix::net::recvmsg(socket, &mut parts, &mut control, flags)?;
+        self.received += received.bytes as u64;
+        let lost = received.flags.contains(ReturnFlags::CTRUNC);
+        let mut descriptors = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(some) = message {
+                descriptors.extend(some);
+            }
+        }
+        if lost || !descriptors.is_empty() {
+            self.queue.push_back((descriptors, lost, self.received));
+            if self.queue.len() > MOST_ARRIVALS {
+                self.queue.clear();
+                return Err(Errno::NOSR);
+            }
+        }
+        Ok(received.bytes)
+    }
+
+    /// Bytes that were received in another way, and brought nothing.
+    pub(crate) fn plain(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    /// The one descriptor that came with a message, if it could be taken.
+    pub(crate) fn one(&mut self) -> Option<Arc<Attachment>> {
+        self.bag(&[0])
+            .attachments
+            .pop()
+            .map(|(_, attachment)| attachment)
+    }
+
+    /// The message `BAG` with these numbers: its descriptors are the first that nobody has claimed.
+    pub(crate) fn bag(&mut self, numbers: &[u64]) -> Bag {
+        let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
+        let attachments = descriptors.into_iter().map(Attachment::new);
+        Bag {
+            attachments: numbers.iter().copied().zip(attachments).collect(),
+            lost,
+        }
+    }
+
+    /// All bytes that were received have been used, but the last `left`: nothing that came with the others
+    /// will be claimed any more.
+    pub(crate) fn used(&mut self, left: usize) {
+        let used = self.received.saturating_sub(left as u64);
+        while self.queue.front().is_some_and(|(_, _, at)| *at <= used) {
+            self.queue.pop_front();
+        }
+    }
+}
+
+/// Sends some of `parts`, and the descriptors of `attachments` with the first byte.
+pub(crate) fn send(
+    socket: impl AsFd,
+    parts: &[IoSlice<'_>],
+    attachments: &[Arc<Attachment>],
+    flags: SendFlags,
+) -> rustix::io::Result<usize> {
+    if attachments.is_empty() {
+        let mut control = SendAncillaryBuffer::default();
+        return rustix::net::sendmsg(socket, parts, &mut control, flags);
+    }
+    let descriptors: Vec<BorrowedFd<'_>> = attachments
+        .iter()
+        .map(|attachment| attachment.as_fd())
+        .collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    rustix::net::sendmsg(socket, parts, &mut control, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_come_with_their_message_and_are_closed_if_nobody_wants_them() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (kept, dropped) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let flags = SendFlags::empty();
+        let mut arrivals = Arrivals::default();
+        let mut buffer = [0; 64];
+        for (bytes, descriptor) in [(b"abc", kept.0), (b"def", dropped.0)] {
+            let attachment = [Attachment::new(descriptor.into())];
+            let sent = send(&ours, &[IoSlice::new(bytes)], &attachment, flags);
+            assert_eq!(sent, Ok(3));
+        }
+        send(&ours, &[IoSlice::new(b"ghi")], &[], flags).unwrap();
+        let mut have = 0;
+        while have < 9 {
+            let some = arrivals.receive(&theirs, &mut buffer[have..], RecvFlags::empty());
+            have += some.unwrap();
+        }
+        assert_eq!(&buffer[..9], b"abcdefghi");
+        let bag = arrivals.bag(&[7, 8]);
+        let found = bag.find(7);
+        assert!(bag.find(8).is_err() && found.is_ok());
+        drop(bag);
+        arrivals.used(9);
+        assert_eq!(arrivals.queue.len(), 1, "nothing has been used");
+        arrivals.used(3);
+        assert_eq!(arrivals.queue.len(), 0);
+        let end = |socket: &UnixStream| {
+            let flags = RecvFlags::DONTWAIT;
+            rustix::net::recv(socket, &mut [0u8; 1][..], flags).map(|(_, count)| count)
+        };
+        assert_eq!(end(&dropped.1), Ok(0));
+        assert_eq!(end(&kept.1), Err(Errno::AGAIN));
+        drop(found);
+        assert_eq!(end(&kept.1), Ok(0));
+    }
+}

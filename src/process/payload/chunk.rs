@@ -1,0 +1,385 @@
+//! Encoded arguments, as they go over the wire.
+//!
+//! A [`Chunk`] holds the arguments of consecutive items, each behind its length, so
+//! that any run of them is one slice that can be sent as it lies. It is written
+//! by the caller's thread, then shared read-only: by the scheduler, which cuts
+//! frames out of it ([`Piece`]) and may cut the same items out again after a
+//! worker died, and by the socket's queue, which sends from it without a copy. What the arguments
+//! bring along (`attachments`) is kept beside them, until it is let go of.
+//!
+//! Tests: below.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::attachments::{Attachment, MOST};
+use super::codec::encode;
+use super::scope::{self, Encoding};
+use super::shared_buffer::{Lent, SharedBuffer};
+use crate::loom::Mutex;
+use crate::process::wire;
+
+/// How many items and how many bytes a chunk holds before it is handed over.
+const MOST_ITEMS: usize = 1 << 16;
+const MOST_BYTES: usize = 512 << 10;
+/// How much room the first item finds.
+const FIRST: usize = 32;
+
+/// The arguments of consecutive items.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    bytes: Vec<u8>,
+    /// Where each item ends.
+    ends: Vec<usize>,
+    /// How many bytes the last item's length took.
+    width: usize,
+    /// Which item brings what along, in their order.
+    attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
+    /// There is or was some.
+    laden: bool,
+    /// Which items' numbers lie elsewhere, in their order; where they are missing counts from the beginning of all bytes.
+    lent: Vec<Lent>,
+    /// For the items to come.
+    encoding: Option<Box<Encoding>>,
+}
+
+impl Chunk {
+    /// One whose large numbers are lent: for a pool's calls.
+    pub(crate) fn lending(buffer: &Arc<SharedBuffer>) -> Self {
+        Self {
+            encoding: Encoding::new(Some(buffer.clone())),
+            ..Self::default()
+        }
+    }
+
+    /// Takes out what there is. What comes next is probably about as large as that, or `more` times as large.
+    pub(crate) fn take(&mut self, more: usize) -> Self {
+        let next = Self {
+            ends: Vec::with_capacity((more * self.ends.len()).min(MOST_ITEMS)),
+            bytes: Vec::with_capacity((more * self.bytes.len()).min(MOST_BYTES) + FIRST),
+            encoding: self.encoding.take(),
+            ..Self::default()
+        };
+        std::mem::replace(self, next)
+    }
+
+    /// Appends an argument. After an error the chunk is as before.
+    #[inline]
+    pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
+        let start = self.bytes.len();
+        // As much room for the length as the item before needed, and plenty for the
+        // first: a large item does not move.
+        let left = match self.width {
+            0 => {
+                self.bytes.reserve(FIRST);
+                5
+            }
+            width => width,
+        };
+        match left {
+            1 => self.bytes.push(0),
+            _ => self.bytes.extend_from_slice(&[0; 10][..left]),
+        }
+        let from = self.bytes.len();
+        let Self {
+            bytes, encoding, ..
+        } = self;
+        if let Err(error) = scope::encoding(encoding, || encode(argument, bytes)) {
+            self.tidy();
+            return Err(error);
+        }
+        let length = self.bytes.len() - from;
+        self.width = match length {
+            0..0x80 => 1,
+            length => wire::width(length as u64),
+        };
+        if self.width > left {
+            self.bytes.resize(self.bytes.len() + self.width - left, 0);
+        }
+        let end = wire::prefix(&mut self.bytes, start, left, length);
+        debug_assert_eq!(end, self.bytes.len());
+        if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
+            // It was encoded at one place, and lies at another.
+            let (item, moved) = (self.ends.len(), end - length);
+            self.laden |= !encoding.attachments.is_empty();
+            let attachments = encoding
+                .attachments
+                .drain(..)
+                .map(|attachment| (item, attachment));
+            self.attached.lock().extend(attachments);
+            self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
+                at: lent.at - from + moved,
+                ..lent
+            }));
+        }
+        self.ends.push(end);
+        Ok(())
+    }
+
+    /// Removes what a `Serialize` that panicked has left behind the last whole item.
+    pub(crate) fn tidy(&mut self) {
+        self.bytes.truncate(self.end(self.ends.len()));
+        if let Some(encoding) = &mut self.encoding {
+            encoding.clear();
+        }
+    }
+
+    /// Where the first `count` items end.
+    fn end(&self, count: usize) -> usize {
+        count.checked_sub(1).map_or(0, |last| self.ends[last])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// It is time to hand the chunk over and to begin the next.
+    pub(crate) fn is_full(&self) -> bool {
+        let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
+        self.ends.len() >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What some of the items bring along.
+    fn attached<T>(
+        &self,
+        items: Range<usize>,
+        look: impl FnOnce(&[(usize, Arc<Attachment>)]) -> T,
+    ) -> T {
+        if !self.laden {
+            return look(&[]);
+        }
+        let attached = self.attached.lock();
+        let place = |item| attached.partition_point(|(at, _)| *at < item);
+        look(&attached[place(items.start)..place(items.end)])
+    }
+
+    /// How many of the items may go together: one at least. One bag must be large enough for all, and who
+    /// has ends goes alone.
+    fn fits_a_bag(&self, items: Range<usize>) -> usize {
+        let (first, count) = (items.start, items.len());
+        self.attached(items, |attached| {
+            let mut distinct = HashSet::new();
+            for (item, attachment) in attached {
+                distinct.insert(attachment.id());
+                if attachment.is_end() || distinct.len() > MOST {
+                    return (item - first).max(1);
+                }
+            }
+            count
+        })
+    }
+
+    fn span(&self, items: Range<usize>) -> Range<usize> {
+        self.end(items.start)..self.end(items.end)
+    }
+}
+
+/// A run of items of one chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) chunk: Arc<Chunk>,
+    /// The index, in the whole job, of the chunk's first item.
+    pub(crate) base: usize,
+    /// Which of the chunk's items.
+    pub(crate) items: Range<usize>,
+}
+
+impl Piece {
+    pub(crate) fn whole(chunk: Arc<Chunk>, base: usize) -> Self {
+        let items = 0..chunk.len();
+        Self { chunk, base, items }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The index in the job of the first item.
+    pub(crate) fn first(&self) -> usize {
+        self.base + self.items.start
+    }
+
+    /// The part from item `from` to item `to` of this piece.
+    pub(crate) fn part(&self, from: usize, to: usize) -> Self {
+        let items = self.items.start + from..self.items.start + to;
+        Self {
+            chunk: self.chunk.clone(),
+            base: self.base,
+            items,
+        }
+    }
+
+    /// The same items without their bytes and attachments: for what is sent once and never again.
+    pub(crate) fn hollow(&self) -> Self {
+        let chunk = Chunk {
+            ends: self.chunk.ends.clone(),
+            ..Chunk::default()
+        };
+        Self {
+            chunk: Arc::new(chunk),
+            base: self.base,
+            items: self.items.clone(),
+        }
+    }
+
+    /// Cuts off and returns the front: at most `most` items and about `most_bytes`
+    /// bytes, but at least one item.
+    pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
+        let start = self.chunk.span(0..self.items.start).end;
+        let end = start.saturating_add(most_bytes);
+        let fits = self.chunk.ends[self.items.clone()].partition_point(|one| *one <= end);
+        let count = fits.min(most).max(1).min(self.len());
+        let count = self
+            .chunk
+            .fits_a_bag(self.items.start..self.items.start + count);
+        let front = self.part(0, count);
+        self.items.start += count;
+        front
+    }
+
+    /// What its items bring along, each once.
+    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
+        let mut known = HashSet::new();
+        self.chunk.attached(self.items.clone(), |attached| {
+            let new = attached
+                .iter()
+                .filter(|(_, attachment)| known.insert(attachment.id()));
+            new.map(|(_, attachment)| attachment.clone()).collect()
+        })
+    }
+
+    /// What is missing in its bytes.
+    fn missing(&self) -> &[Lent] {
+        let (span, lent) = (self.span(), &self.chunk.lent);
+        // (Something is missing behind a byte of the item, so not at its beginning, and perhaps at its end.)
+        let place = |at| lent.partition_point(|lent| lent.at <= at);
+        &lent[place(span.start)..place(span.end)]
+    }
+
+    /// The same, as it travels.
+    pub(crate) fn lent(&self) -> Vec<u64> {
+        let start = self.span().start;
+        let missing = self.missing().iter();
+        missing.flat_map(|lent| lent.numbers(start)).collect()
+    }
+
+    /// What a worker must have mapped to decode its items.
+    pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
+        self.missing().first()?.attachment.as_ref()
+    }
+
+    /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).
+    pub(crate) fn has_ends(&self) -> bool {
+        let first = self.items.start..self.items.start + 1;
+        self.chunk.attached(first, |attached| {
+            attached.iter().any(|(_, attachment)| attachment.is_end())
+        })
+    }
+
+    /// Lets go of what its items bring along: they have arrived, and will not be sent again.
+    pub(crate) fn let_go(&self) {
+        if self.chunk.laden {
+            let mut attached = self.chunk.attached.lock();
+            attached.retain(|(item, _)| !self.items.contains(item));
+        }
+    }
+
+    /// Where its bytes lie in the chunk.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.chunk.span(self.items.clone())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use serde::ser::{Error, Serializer};
+
+    /// Brings a descriptor along.
+    struct Brings(Arc<Attachment>);
+
+    impl Serialize for Brings {
+        fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            s.serialize_u64(scope::attach(&self.0).map_err(S::Error::custom)?)
+        }
+    }
+
+    #[test]
+    fn who_brings_ends_goes_alone_and_can_be_let_go_of() {
+        let [plain, end] =
+            [0, 1].map(|_| Attachment::new(std::fs::File::open("/dev/null").unwrap().into()));
+        end.set_end();
+        let mut chunk = Chunk::default();
+        for attachment in [&plain, &plain, &end, &plain, &end, &end] {
+            chunk.push(&Brings(attachment.clone())).unwrap();
+        }
+        let mut left = Piece::whole(Arc::new(chunk), 0);
+        let mut cuts = Vec::new();
+        while left.len() > 0 {
+            cuts.push(left.cut(10, usize::MAX));
+        }
+        let seen: Vec<_> = cuts.iter().map(|p| (p.len(), p.has_ends())).collect();
+        let [several, one, last] = [(2, false), (1, true), (1, false)];
+        assert_eq!(seen, [several, one, last, one, one]);
+        assert_eq!(Arc::strong_count(&end), 4);
+        cuts[1].let_go();
+        assert_eq!(Arc::strong_count(&end), 3, "the others have theirs");
+        cuts[4].let_go();
+        assert!(cuts[4].attachments().is_empty() && cuts[3].attachments().len() == 1);
+        assert_eq!(cuts[0].attachments().len(), 1);
+    }
+
+    struct Refuses;
+
+    impl Serialize for Refuses {
+        fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            let _ = s.serialize_u64(1 << 60)?;
+            Err(S::Error::custom("never"))
+        }
+    }
+
+    fn items(piece: &Piece) -> Vec<Vec<u8>> {
+        let mut reader = wire::Reader(&piece.chunk.bytes()[piece.span()]);
+        std::iter::from_fn(|| reader.bytes().map(<[u8]>::to_vec)).collect()
+    }
+
+    #[test]
+    fn pieces_are_slices_of_items() {
+        let mut chunk = Chunk::default();
+        let texts = [
+            "a".to_owned(),
+            "b".repeat(300),
+            String::new(),
+            "c".repeat(20_000),
+        ];
+        for text in &texts {
+            chunk.push(text).unwrap();
+            assert!(chunk.push(&Refuses).is_err());
+        }
+        assert_eq!(chunk.len(), 4);
+        let mut piece = Piece::whole(Arc::new(chunk), 10);
+        let encoded: Vec<_> = texts
+            .iter()
+            .map(|t| postcard::to_stdvec(t).unwrap())
+            .collect();
+        assert_eq!(items(&piece), encoded);
+        let front = piece.cut(3, 400);
+        assert_eq!((front.len(), front.first(), piece.first()), (3, 10, 13));
+        assert_eq!(items(&front), encoded[..3]);
+        assert_eq!(items(&front.part(1, 2)), encoded[1..2]);
+        let last = piece.cut(9, 1);
+        assert_eq!(items(&last), encoded[3..], "at least one, however large");
+        assert_eq!(piece.len(), 0);
+    }
+}

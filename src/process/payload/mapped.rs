@@ -1,0 +1,167 @@
+//! Shared memory that this process has, each piece once.
+//!
+//! **Job.** A value that stands for shared memory ([`Shared`](crate::process::Shared),
+//! [`SharedAtomics`](crate::process::SharedAtomics)) holds a [`Mapped`]: the mapping, and the descriptor that
+//! travels. Memory that comes back, or comes to a worker for the tenth time, is found here instead of
+//! being mapped again: a file has one number as long as it is open anywhere. The table holds
+//! weakly; who drops the last handle unmaps and closes.
+//!
+//! Tests: below; `tests/process/shared.rs`.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::attachments::Attachment;
+use crate::loom::Mutex;
+use crate::sys::mapping::Mapping;
+use crate::sys::segment::{self, Kind};
+
+/// A file, as long as it is open.
+type Key = (u64, u64);
+
+/// How large the elements are as which live memory is accessed; 0 for what never changes.
+type Grain = usize;
+
+type Table = Mutex<HashMap<Key, Weak<Mapped>>>;
+
+fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| Mutex::new(HashMap::new()))
+}
+
+/// A piece of shared memory.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    mapping: Mapping,
+    attachment: Arc<Attachment>,
+    key: Key,
+    grain: Grain,
+}
+
+impl Mapped {
+    /// New memory with a copy of `bytes`, which never changes.
+    pub(crate) fn fixed(bytes: &[u8]) -> io::Result<Arc<Self>> {
+        Self::made(segment::fixed(bytes)?, 0)
+    }
+
+    /// New memory, all zero, for atomics of `grain` bytes each.
+    pub(crate) fn live(length: usize, grain: Grain) -> io::Result<Arc<Self>> {
+        Self::made(segment::live(length)?, grain)
+    }
+
+    fn made((memory, mapping): (OwnedFd, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
+        let attachment = Attachment::new(memory);
+        let key = key(&attachment)?;
+        Self::keep(mapping, attachment, key, grain)
+    }
+
+    /// What travels.
+    pub(crate) fn attachment(&self) -> &Arc<Attachment> {
+        &self.attachment
+    }
+
+    /// What came with `attachment`: something for atomics of `grain` bytes, or what never changes (0).
+    pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
+        let key = key(&attachment)?;
+        let known = table().lock().get(&key).and_then(Weak::upgrade);
+        if let Some(known) = known {
+            return known.as_grain(grain);
+        }
+        let kind = match grain {
+            0 => Kind::Fixed,
+            _ => Kind::Live,
+        };
+        let mapping = segment::open(attachment.as_fd(), kind)?;
+        Self::keep(mapping, attachment, key, grain)
+    }
+
+    fn keep(
+        mapping: Mapping,
+        attachment: Arc<Attachment>,
+        key: Key,
+        grain: Grain,
+    ) -> io::Result<Arc<Self>> {
+        let new = Arc::new(Self {
+            mapping,
+            attachment,
+            key,
+            grain,
+        });
+        let mut table = table().lock();
+        // Another thread may have been faster.
+        let known = table.get(&key).and_then(Weak::upgrade);
+        if known.is_none() {
+            table.insert(key, Arc::downgrade(&new));
+        }
+        drop(table); // before `new`, whose destructor takes the lock
+        known.unwrap_or(new).as_grain(grain)
+    }
+
+    /// Itself, if it is what it is taken for. Atomics of two sizes in one place have no
+    /// meaning in the language.
+    fn as_grain(self: Arc<Self>, grain: Grain) -> io::Result<Arc<Self>> {
+        match self.grain == grain {
+            true => Ok(self),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "this process has the same memory as elements of another size",
+            )),
+        }
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn grain(&self) -> Grain {
+        self.grain
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let mut table = table().lock();
+        // Not one that another thread has put there since this one had no more users.
+        let own = table.get(&self.key).map(Weak::as_ptr);
+        if own.is_some_and(|own| std::ptr::eq(own, self)) {
+            table.remove(&self.key);
+        }
+    }
+}
+
+fn key(attachment: &Attachment) -> io::Result<Key> {
+    let stat = rustix::fs::fstat(attachment)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn again(mapped: &Mapped) -> Arc<Attachment> {
+        Attachment::new(mapped.attachment.as_fd().try_clone_to_owned().unwrap())
+    }
+
+    #[test]
+    fn what_comes_again_is_the_same() {
+        let one = Mapped::fixed(b"hello").unwrap();
+        let same = Mapped::open(again(&one), 0).unwrap();
+        assert!(Arc::ptr_eq(&one, &same));
+        let other = Mapped::fixed(b"hello").unwrap();
+        assert!(!Arc::ptr_eq(&one, &other));
+        let (key, attachment) = (one.key, again(&one));
+        drop(one);
+        assert!(table().lock().contains_key(&key), "it has another user");
+        drop(same);
+        assert!(!table().lock().contains_key(&key));
+        let later = Mapped::open(attachment, 0).unwrap();
+        assert_eq!(later.mapping().length(), 5);
+        assert!(Mapped::open(again(&later), 8).is_err());
+        let words = Mapped::live(64, 8).unwrap();
+        assert!(Mapped::open(again(&words), 8).is_ok());
+        assert!(Mapped::open(again(&words), 1).is_err());
+        assert!(Mapped::open(again(&words), 0).is_err());
+    }
+}

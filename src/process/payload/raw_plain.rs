@@ -1,0 +1,282 @@
+//! Plain numbers as bytes, and bytes as plain numbers.
+//!
+//! **Job.** The three ways in which [`Bulk`](crate::process::Bulk), [`Shared`](crate::process::Shared) and
+//! [`SharedAtomics`](crate::process::SharedAtomics) look at memory: numbers as the bytes that they are made of; bytes copied
+//! into numbers; shared memory as numbers or as atomics. What may be a number is decided by two sealed
+//! traits, [`Plain`] and [`PlainAtomic`].
+//!
+//! **Invariants.**
+//! - **W30** The types that are `Plain` or `PlainAtomic` are those listed here: numbers of the
+//!   standard library, without padding, for which every pattern of bits is a value, aligned to a
+//!   power of two that is no more than 16, which divides the size of a page.
+//! - **W31** A [`View`] holds a mapping of the right kind, at least as long as its `len`
+//!   elements, which is checked when it is made or used; neither changes afterwards. A process has one
+//!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there.
+//! - **W52** What lies in memory that another process may write to is never borrowed as numbers or bytes. It is copied,
+//!   and becomes numbers in memory of our own: by an instruction that the compiler does not look into (x86-64), or word by
+//!   word as atomics. Either is defined whatever others do there meanwhile.
+//!
+//! **Rejected.** `bool`, `char` and `AtomicBool`: most patterns of their bits are undefined behaviour, and
+//! the bits are another process's. (`AtomicU8` does what `AtomicBool` does.) A dependency for
+//! traits like these: ten lines.
+//!
+//! Tests: below; `tests/process/shared.rs`.
+#![allow(unsafe_code)]
+#![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32,
+    AtomicU64, AtomicUsize, Ordering,
+};
+
+use super::mapped::Mapped;
+use crate::loom::atomic::AtomicU64 as Word;
+use crate::sys::large_pages;
+
+mod sealed {
+    /// # Safety
+    /// W30.
+    pub unsafe trait Number {}
+}
+
+/// The plain numbers: `u8` to `u128`, `i8` to `i128`, `usize`, `isize`, `f32` and `f64`.
+///
+/// Their memory is their value, whatever it contains, so arrays of them can travel and be shared
+/// as they lie. Nobody can implement it for other types.
+pub trait Plain:
+    Copy + PartialEq + Debug + Default + Send + Sync + 'static + sealed::Number
+{
+}
+
+/// The atomic numbers: `AtomicU8` to `AtomicU64`, `AtomicI8` to `AtomicI64`, `AtomicUsize` and
+/// `AtomicIsize`.
+///
+/// Not `AtomicBool`: all but two of the values of its byte are undefined behaviour, and another process's mistake would be
+/// enough. `AtomicU8` does the same. Nobody can implement it for other types.
+pub trait PlainAtomic: Debug + Send + Sync + 'static + sealed::Number {
+    /// What it holds.
+    type Value: Plain;
+
+    #[doc(hidden)]
+    fn set(&self, value: Self::Value);
+
+    #[doc(hidden)]
+    fn value(self) -> Self::Value;
+}
+
+macro_rules! plain {
+    ($($type:ty),*) => {$(
+        // SAFETY: W30: it is one of them.
+        unsafe impl sealed::Number for $type {}
+        impl Plain for $type {}
+        const _: () = assert!(align_of::<$type>() <= 16);
+    )*};
+}
+
+macro_rules! atomic {
+    ($($type:ty: $value:ty),*) => {$(
+        // SAFETY: W30: it is one of them, with the representation of its number.
+        unsafe impl sealed::Number for $type {}
+        impl PlainAtomic for $type {
+            type Value = $value;
+
+            fn set(&self, value: $value) {
+                self.store(value, Ordering::Relaxed);
+            }
+
+            fn value(self) -> $value {
+                self.into_inner()
+            }
+        }
+        const _: () = assert!(align_of::<$type>() <= 16);
+    )*};
+}
+
+plain!(
+    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64
+);
+atomic!(
+    AtomicU8: u8, AtomicU16: u16, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize,
+    AtomicI8: i8, AtomicI16: i16, AtomicI32: i32, AtomicI64: i64, AtomicIsize: isize
+);
+
+/// The memory of `numbers`.
+pub(crate) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
+    let start = numbers.as_ptr().cast();
+    // SAFETY: W30: initialised, without padding, and borrowed from `numbers`.
+    unsafe { std::slice::from_raw_parts(start, size_of_val(numbers)) }
+}
+
+/// The numbers whose memory `bytes` is a copy of; `None` if these are not a whole number of them.
+pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
+    if !bytes.len().is_multiple_of(size_of::<T>()) {
+        return None;
+    }
+    let count = bytes.len() / size_of::<T>();
+    let mut numbers = Vec::<T>::with_capacity(count);
+    large_pages::advise(&mut numbers);
+    let start = numbers.as_mut_ptr().cast::<u8>();
+    // SAFETY: W30: `count` elements of room are these many bytes, and new, so not part of `bytes`.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+    // SAFETY: W30: all of them were just written, and whatever was written is a number.
+    unsafe { numbers.set_len(count) };
+    Some(numbers)
+}
+
+/// The numbers whose memory the first `length` bytes of `words` are, whatever these are just now; `None` if these are
+/// not a whole number of them, or there are not so many.
+pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Vec<T>> {
+    if !length.is_multiple_of(size_of::<T>()) || length > size_of_val(words) {
+        return None;
+    }
+    let count = length / size_of::<T>();
+    let mut numbers = Vec::<T>::with_capacity(count);
+    large_pages::advise(&mut numbers);
+    // SAFETY: W52: `words` are at least `length` bytes, and so is the room, which is new.
+    unsafe { copy(words, length, numbers.as_mut_ptr().cast()) };
+    // SAFETY: W30: all of them were just written, and whatever was written is a number.
+    unsafe { numbers.set_len(count) };
+    Some(numbers)
+}
+
+/// Copies the first `length` bytes of `words` to `start`.
+///
+/// # Safety
+/// There are so many, and as much room, which nobody else knows.
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
+    // SAFETY: W52: it reads and writes as many bytes as the caller says that there are, and as the compiler knows nothing of
+    // how, others may write to `words` meanwhile.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") length => _,
+            inout("rsi") words.as_ptr() => _,
+            inout("rdi") start => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Copies the first `length` bytes of `words` to `start`.
+///
+/// # Safety
+/// There are so many, and as much room, which nobody else knows.
+#[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
+    for (at, word) in (0..length).step_by(8).zip(words) {
+        let word = word.load(Ordering::Relaxed).to_ne_bytes();
+        // SAFETY: W52: `at` is less than `length`.
+        let place = unsafe { start.add(at) };
+        let count = (length - at).min(8);
+        // SAFETY: W52: so many bytes are left of the room, which is not part of `word`.
+        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), place, count) };
+    }
+}
+
+/// Shared memory as some elements: numbers that never change, or atomics.
+pub(crate) struct View<T> {
+    mapped: Arc<Mapped>,
+    len: usize,
+    _elements: PhantomData<fn() -> T>,
+}
+
+impl<T> View<T> {
+    /// The first `bytes` bytes of `mapped`, if they are whole elements and there are so many.
+    pub(crate) fn new(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if bytes > mapped.mapping().length() {
+            return Err("there is less shared memory than it says");
+        }
+        if !bytes.is_multiple_of(size_of::<T>()) {
+            return Err("there is no whole number of elements in its memory");
+        }
+        Ok(Self {
+            mapped,
+            len: bytes / size_of::<T>(),
+            _elements: PhantomData,
+        })
+    }
+
+    pub(crate) fn mapped(&self) -> &Mapped {
+        &self.mapped
+    }
+}
+
+impl<T: Plain> View<T> {
+    pub(crate) fn numbers(&self) -> &[T] {
+        assert_eq!(self.mapped.grain(), 0, "it is live");
+        let start = self.mapped.mapping().at(0).cast::<T>();
+        // SAFETY: W30, W31, Y22, Y61: mapped, long enough, aligned, never changed, and mapped as
+        // long as `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(start, self.len) }
+    }
+}
+
+impl<A: PlainAtomic> View<A> {
+    pub(crate) fn atomics(&self) -> &[A] {
+        assert_eq!(self.mapped.grain(), size_of::<A>(), "it is something else");
+        let start = self.mapped.mapping().at(0).cast::<A>();
+        // SAFETY: W30, W31, Y22, Y23: mapped, long enough, aligned, only accessed as atomics, and
+        // mapped as long as `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(start, self.len) }
+    }
+}
+
+impl<T> Clone for View<T> {
+    fn clone(&self) -> Self {
+        Self {
+            mapped: self.mapped.clone(),
+            ..*self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_bytes_and_back() {
+        let numbers = [1.5f64, -0.0, f64::NAN];
+        let bytes = bytes_of(&numbers);
+        assert_eq!(bytes.len(), 24);
+        // Anywhere in memory.
+        for shift in 0..8 {
+            let moved = [&vec![7; shift], bytes].concat();
+            let back = numbers_of::<f64>(&moved[shift..]).unwrap();
+            assert_eq!(bytes_of(&back), bytes);
+        }
+        assert_eq!(numbers_of::<f64>(&bytes[1..]), None);
+        assert_eq!(numbers_of::<u128>(&[]), Some(vec![]));
+    }
+
+    #[cfg(not(loom))]
+    #[test]
+    fn words_become_numbers_of_every_length() {
+        let bytes: Vec<u8> = (0..80).collect();
+        let words = bytes.as_chunks().0.iter();
+        let words: Vec<Word> = words
+            .map(|word| Word::new(u64::from_ne_bytes(*word)))
+            .collect();
+        for length in 0..=80 {
+            assert_eq!(numbers_from::<u8>(&words, length).unwrap(), bytes[..length]);
+            let wide = numbers_from::<u32>(&words, length);
+            assert_eq!(wide, numbers_of(&bytes[..length]));
+        }
+        assert_eq!(numbers_from::<u8>(&words, 81), None);
+    }
+
+    #[test]
+    fn a_view_is_inside_of_its_memory() {
+        let mapped = Mapped::fixed(bytes_of(&[1u32, 2, 3])).unwrap();
+        let view = View::<u32>::new(mapped.clone(), 8).unwrap();
+        assert_eq!(view.clone().numbers(), [1, 2]);
+        assert!(View::<u32>::new(mapped.clone(), 13).is_err());
+        assert!(View::<u32>::new(mapped.clone(), u64::MAX).is_err());
+        assert!(View::<u32>::new(mapped, 7).is_err());
+    }
+}

@@ -1,0 +1,295 @@
+//! What an encoding or a decoding on this thread knows beside its bytes.
+//!
+//! **Job.** serde's traits take no argument, so what a `Serialize` or `Deserialize` of this crate needs beside the bytes
+//! lies in one thread-local: while a value is encoded, what travels beside it ([`Encoding`]: descriptors, and numbers in shared
+//! memory); while one is decoded, what has come beside it; and words for an error, since the codec's errors have none.
+//!
+//! [`encoding`] and [`decoding`] set it for the length of a closure, and put back what was there before, in a panic, too: a
+//! `Serialize` may itself start calls. Outside of them nothing can be attached, and that is an error in words.
+//!
+//! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to whatever serializer there is, and only if that is the
+//! call's own does it see that these are the bytes on offer, and lends them ([`lend`]). What another serializer makes of
+//! them may be read at any time, so it gets the numbers. Who decodes an empty string finds numbers only where the encoder has
+//! left them out ([`find`]). What is left out must be read as a `Bulk` again, or it is an error ([`is_unread`]).
+//!
+//! Tests: below; `tests/process/bulk.rs`, `tests/process/shared.rs`.
+
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use super::attachments::{Attachment, Bag, MOST};
+use super::raw_plain::Plain;
+use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
+use crate::loom::per_thread;
+
+struct Scope {
+    encoding: Cell<Option<Box<Encoding>>>,
+    decoding: Cell<Option<Box<Decoding>>>,
+    words: Cell<Option<Box<str>>>,
+}
+
+per_thread! {
+    // (Without a destructor it can be used as long as the thread runs. Whoever sets something here takes it out again.)
+    static SCOPE: ManuallyDrop<Scope> = ManuallyDrop::new(Scope {
+        encoding: Cell::new(None),
+        decoding: Cell::new(None),
+        words: Cell::new(None),
+    });
+}
+
+/// What travels beside the bytes of an encoding. It is used again for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Encoding {
+    lender: Option<Arc<SharedBuffer>>,
+    /// Where the bytes begin that may be lent, and how many they are.
+    offer: Option<(usize, usize)>,
+    pub(crate) attachments: Vec<Arc<Attachment>>,
+    /// The numbers that are missing in the bytes, in their order.
+    pub(crate) lent: Vec<Lent>,
+}
+
+impl Encoding {
+    /// Large numbers may go to the `lender`.
+    pub(crate) fn new(lender: Option<Arc<SharedBuffer>>) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            lender,
+            ..Self::default()
+        }))
+    }
+
+    /// There is nothing beside the bytes.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.attachments.is_empty() && self.lent.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.offer = None;
+        self.attachments.clear();
+        self.lent.clear();
+    }
+}
+
+/// Encodes something, and leaves in `own` what travels beside it.
+#[inline]
+pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce() -> T) -> T {
+    /// Meanwhile what was there before is here.
+    struct Exchanged<'a>(&'a mut Option<Box<Encoding>>);
+    impl Exchanged<'_> {
+        #[inline]
+        fn exchange(&mut self) {
+            SCOPE.with(|scope| *self.0 = scope.encoding.replace(self.0.take()));
+        }
+    }
+    impl Drop for Exchanged<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            self.exchange();
+        }
+    }
+    if own.is_none() {
+        *own = Encoding::new(None);
+    }
+    drop(words());
+    let mut exchanged = Exchanged(own);
+    exchanged.exchange();
+    encode()
+}
+
+/// What is being encoded, if anything is.
+fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
+    let mut own = SCOPE.with(|scope| scope.encoding.take())?;
+    let seen = look(&mut own);
+    SCOPE.with(|scope| scope.encoding.set(Some(own)));
+    Some(seen)
+}
+
+/// Takes `attachment` along with what is being encoded on this thread. Returns its number.
+pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
+    let attached = with_encoding(|own| {
+        let found = own
+            .attachments
+            .iter()
+            .any(|other| Arc::ptr_eq(other, attachment));
+        let fits = found || own.attachments.len() < MOST;
+        if fits && !found {
+            own.attachments.push(attachment.clone());
+        }
+        fits
+    });
+    match attached {
+        Some(true) => Ok(attachment.id()),
+        Some(false) => Err(said(&format!(
+            "one argument or result can bring {MOST} descriptors along, and this one has more"
+        ))),
+        // Nobody explains this one: it is not about a call.
+        None => Err(
+            "it can travel as (a part of) an argument or a result of a call into another process, \
+             and not be written down anywhere else"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Hands `bytes` to a serializer, which does that in `work`: if that is the encoder of a call they may be lent.
+pub(crate) fn offering<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
+    if !is_large(bytes) {
+        return work();
+    }
+    let offer = Some((bytes.as_ptr().addr(), bytes.len()));
+    with_encoding(|own| own.offer = offer);
+    let done = work();
+    with_encoding(|own| own.offer = None);
+    done
+}
+
+/// The encoder: lends `bytes`, if these are on offer and there is room for them. They are missing behind `at` bytes.
+#[cold]
+pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
+    let lend = |own: &mut Encoding| {
+        let is_offered = own.offer.take() == Some((bytes.as_ptr().addr(), bytes.len()));
+        let lender = own.lender.as_ref().filter(|_| is_offered)?;
+        own.lent.push(lender.lend(bytes, at)?);
+        Some(())
+    };
+    with_encoding(lend).flatten().is_some()
+}
+
+/// What came beside some bytes.
+#[derive(Debug)]
+struct Decoding {
+    bag: Bag,
+    missing: Option<Missing>,
+}
+
+/// Decodes something that `bag` came with, and in which something may be `missing`; gives back the bag.
+pub(crate) fn decoding<T>(
+    bag: Bag,
+    missing: Option<Missing>,
+    decode: impl FnOnce() -> T,
+) -> (T, Bag) {
+    struct Before(Option<Box<Decoding>>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            let before = self.0.take();
+            drop(SCOPE.with(|scope| scope.decoding.replace(before)));
+        }
+    }
+    let own = Some(Box::new(Decoding { bag, missing }));
+    let before = Before(SCOPE.with(|scope| scope.decoding.replace(own)));
+    let decoded = decode();
+    let own = SCOPE.with(|scope| scope.decoding.take());
+    drop(before);
+    (decoded, own.map_or_else(Bag::default, |own| own.bag))
+}
+
+/// The same without a bag, and for nothing if nothing is missing.
+#[inline]
+pub(crate) fn reading<T>(missing: Option<Missing>, decode: impl FnOnce() -> T) -> T {
+    match missing {
+        None => decode(),
+        missing => decoding(Bag::default(), missing, decode).0,
+    }
+}
+
+/// What is being decoded, if anything is.
+#[inline]
+fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
+    let mut own = SCOPE.with(|scope| scope.decoding.take())?;
+    let seen = look(&mut own);
+    SCOPE.with(|scope| scope.decoding.set(Some(own)));
+    Some(seen)
+}
+
+/// The attachment that the sender calls `id`, while something is decoded that it came with.
+pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
+    match with_decoding(|own| own.bag.find(id)) {
+        Some(found) => found.map_err(said),
+        None => {
+            Err("it can be read as (a part of) an argument or a result of a call only".to_owned())
+        }
+    }
+}
+
+/// Nothing more will be asked for: closes what nobody has asked for, and keeps nothing open
+/// that those who have asked may close.
+pub(crate) fn leave() {
+    drop(SCOPE.with(|scope| scope.decoding.take()));
+}
+
+/// The numbers that are missing where these `bytes` end, which are none.
+pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
+    let found = with_decoding(|own| own.missing.as_mut()?.find(bytes))??;
+    Some(found.map_err(said))
+}
+
+/// `bytes` have been decoded, and numbers that are missing in them were not asked for.
+#[inline]
+pub(crate) fn is_unread(bytes: &[u8]) -> bool {
+    let look = |own: &mut Decoding| own.missing.as_ref()?.is_unread(bytes).then_some(());
+    with_decoding(look).flatten().is_some()
+}
+
+/// Keeps words for whoever explains the error: the codec's errors have none.
+pub(crate) fn said(words: &str) -> String {
+    SCOPE.with(|scope| scope.words.set(Some(words.into())));
+    words.to_owned()
+}
+
+/// What was [`said`] last, once. (Also where something else begins: it is not about the next error.)
+#[inline]
+pub(crate) fn words() -> Option<Box<str>> {
+    SCOPE.with(|scope| scope.words.take())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn attachment() -> Arc<Attachment> {
+        Attachment::new(std::fs::File::open("/dev/null").unwrap().into())
+    }
+
+    /// What `encode` has attached.
+    fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<u64>) {
+        let mut own = None;
+        let encoded = encoding(&mut own, encode);
+        let attachments = own.unwrap().attachments;
+        (
+            encoded,
+            attachments
+                .iter()
+                .map(|attachment| attachment.id())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn each_encoding_has_its_own_descriptors() {
+        let [a, b] = [attachment(), attachment()];
+        assert!(attach(&a).unwrap_err().contains("call"));
+        assert!(attached(1).unwrap_err().contains("call"));
+        assert!(words().is_none(), "nobody has asked");
+        let ((inner, again), outer) = packing(|| {
+            attach(&a).unwrap();
+            attach(&a).unwrap();
+            let ((), inner) = packing(|| assert!(attach(&b).is_ok()));
+            let unwound = std::panic::catch_unwind(|| packing(|| panic!("oh")).1);
+            assert!(unwound.is_err());
+            (inner, packing(|| ()).1)
+        });
+        assert_eq!((inner, outer), (vec![b.id()], vec![a.id()]));
+        assert!(again.is_empty() && attach(&a).is_err());
+        let (last, all) = packing(|| {
+            (0..MOST).for_each(|_| assert!(attach(&attachment()).is_ok()));
+            attach(&attachment())
+        });
+        assert!(last.unwrap_err().contains("253"));
+        assert_eq!(all.len(), MOST);
+        assert!(words().is_some() && words().is_none());
+        said("of this one");
+        packing(|| ());
+        assert!(words().is_none(), "and not of the next");
+    }
+}

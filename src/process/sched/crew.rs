@@ -1,0 +1,394 @@
+//! The workers, as the scheduler sees them: no process, no descriptor.
+//!
+//! ```text
+//!            spawned             hello            initialized         bye
+//!   Down ──────────► Starting ──────────► Preparing ────► Ready ─────────► Leaving
+//!    ▲                  │ too late           │ kill         │ kill           │ too late
+//!    │                  ▼                    ▼              ▼                ▼
+//!    └────────────── Dying ◄─────────────────┴──────────────┴────────────────┘
+//!         died (from every state; then back-off)
+//! ```
+//!
+//! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
+//! many items as it may, or that asks to be replaced, is `Retiring`: it gets nothing more, leaves
+//! when nothing in its window is wanted any more, and its place is filled again. It is not waited for until it has said that it
+//! is done with what was taken back: one that has been stopped never would.
+//!
+//! **Window.** A worker has the frame that it runs and the next, so that it does not wait for the
+//! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
+//! up to [`GATES`], and sends what they gave together; when one of them
+//! turns out not to be brief, those behind it are taken back.
+//!
+//! **Back-off.** A death after which nothing had been done, not even a failed item, is
+//! *fruitless*. A worker's place is filled again at once after the first, and
+//! ever later after each further one, up to a second. After five in a row the place is
+//! given up until there is work; when all are, what waits fails. So it is after the second in a row that never got
+//! to `init`, or the first that computed all that time. Workers that were killed by somebody
+//! else get more patience: that is not a program that cannot start.
+//!
+//! Tests: `sched::sim`.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::late::Late;
+use crate::process::payload::chunk::Piece;
+use crate::sys::ledger::{GATES, Gate, Ledger};
+
+/// The job of a worker's initializer; no caller's has this id.
+pub(crate) const INITIALIZE: u64 = 0;
+
+/// How long a new worker may take until it says hello: what stands before
+/// `init()` in `main` runs in this time, unless it is `stuck` before.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a worker may take to leave, or to die until it is killed again.
+pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a worker may be at a frame until its other items are taken over.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long a worker may sleep that should have begun.
+const DEAF: Duration = Duration::from_millis(10);
+
+/// How long a worker may keep the ends of channels that came with what was taken back from it.
+pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a frame may take whose results, or those of others, should not wait for its end.
+const HURRY: Duration = Duration::from_millis(2);
+
+/// How many nanoseconds of work a worker has at once in many frames.
+const BRIEF: u64 = 200_000;
+
+/// A frame of unknown cost takes an hour.
+pub(crate) const UNKNOWN: u64 = 3_600_000_000_000;
+
+/// After fruitless deaths of this weight in a row a place is given up for now.
+const GIVE_UP: u32 = 100;
+/// What a fruitless death weighs: much, if the worker ended by itself; little, if
+/// somebody else killed it, who may be done with that some time.
+const ENDED: u32 = 20;
+const KILLED: u32 = 1;
+/// One that never got to `init` would take its time again, and the next as well.
+const LATE: u32 = 50;
+
+/// Where a worker's gates are: its ledger, or a simulation's stand-in.
+pub(crate) trait Gated: Send + Sync {
+    fn gate(&self, index: usize) -> &Gate;
+
+    /// Both sides have the fences that a gate needs to be quick.
+    fn is_swift(&self) -> bool;
+}
+
+impl Gated for Ledger {
+    fn gate(&self, index: usize) -> &Gate {
+        Self::gate(self, index)
+    }
+
+    fn is_swift(&self) -> bool {
+        Self::is_swift(self)
+    }
+}
+
+/// A frame that has been sent and whose `END` has not come.
+pub(crate) struct Flight {
+    pub(crate) sequence: u64,
+    pub(crate) job: u64,
+    /// Whose items these are, for the pace.
+    pub(crate) function: u64,
+    pub(crate) piece: Piece,
+    /// How many results have come.
+    pub(crate) done: u32,
+    /// How many items it has, less those taken back.
+    pub(crate) end: u32,
+    /// How many nanoseconds it should take; [`UNKNOWN`], if that is not known.
+    pub(crate) cost: u64,
+    /// The worker need not send what came before this frame before it begins with it.
+    pub(crate) brief: bool,
+    /// Its results matter: it counts in `Job::frames`.
+    pub(crate) live: bool,
+    /// Each of its items is waited for by itself.
+    pub(crate) each: bool,
+    /// When to see whether an item has run for longer than it may.
+    pub(crate) check_at: Option<Instant>,
+    /// Its one item brings ends of channels along, or their context does.
+    pub(crate) holds_ends: bool,
+}
+
+impl Flight {
+    /// The items of `piece`, all at once or not at all.
+    pub(crate) fn new(job: u64, function: u64, piece: Piece) -> Self {
+        Self {
+            sequence: 0,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            cost: UNKNOWN,
+            brief: false,
+            live: true,
+            each: false,
+            check_at: None,
+            holds_ends: false,
+        }
+    }
+
+    /// The index in the job of the item whose result comes next.
+    pub(crate) fn next_index(&self) -> usize {
+        self.piece.first() + self.done as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No process. When to start one, if at all.
+    Down(Option<Instant>),
+    Starting(Instant),
+    /// Its initializer runs.
+    Preparing,
+    Ready,
+    /// It gets nothing more, and leaves when nothing that it has is wanted.
+    Retiring,
+    Leaving(Instant),
+    /// Killed by us, the last time then, not yet reaped.
+    Dying(Instant),
+}
+
+/// One place in the crew and who fills it.
+pub(crate) struct Worker {
+    pub(crate) state: State,
+    pub(crate) pid: u32,
+    gates: Option<Arc<dyn Gated>>,
+    pub(crate) window: VecDeque<Flight>,
+    /// What the frames in the window should take, all together.
+    cost: u64,
+    next_sequence: u64,
+    /// Since when the first frame of the window is the first.
+    pub(crate) front_since: Instant,
+    /// The frame, cancelled or taken back, for whose sake to kill the worker, and when.
+    pub(crate) condemned: Option<(Instant, u64)>,
+    /// The contexts that it has.
+    pub(crate) contexts: HashSet<u64>,
+    /// How many items it has run, those in the window not counted.
+    pub(crate) served: u64,
+    /// Why it was not waited for any longer: it has not said hello.
+    pub(crate) late: Option<Late>,
+    /// It has done something since it was started.
+    pub(crate) fruitful: bool,
+    /// Fruitless deaths in a row, and their weight.
+    failures: u32,
+    weight: u32,
+}
+
+impl Worker {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            state: State::Down(Some(now)),
+            pid: 0,
+            gates: None,
+            window: VecDeque::with_capacity(GATES),
+            cost: 0,
+            next_sequence: 0,
+            front_since: now,
+            condemned: None,
+            contexts: HashSet::new(),
+            served: 0,
+            late: None,
+            fruitful: false,
+            failures: 0,
+            weight: 0,
+        }
+    }
+
+    pub(crate) fn started(&mut self, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
+        self.state = State::Starting(now);
+        self.pid = pid;
+        self.gates = Some(gates);
+        self.next_sequence = 0;
+        self.condemned = None;
+        self.contexts.clear();
+        self.served = 0;
+        self.late = None;
+        self.fruitful = false;
+    }
+
+    fn gate(&self, sequence: u64) -> Option<&Gate> {
+        self.gates
+            .as_ref()
+            .map(|gates| gates.gate(sequence as usize % GATES))
+    }
+
+    /// It can have another frame, which should take `cost` nanoseconds.
+    pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
+        self.state == State::Ready
+            && self.condemned.is_none()
+            && (self.window.len() < 2 || self.window.len() < GATES && self.is_brief(cost, now))
+    }
+
+    /// A frame that takes `cost` nanoseconds is done, with all before it, in no time.
+    pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
+        self.cost + cost < BRIEF && (self.window.is_empty() || now < self.front_since + HURRY)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == State::Ready && self.condemned.is_none() && self.window.is_empty()
+    }
+
+    /// It has yet to say hello.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting(_))
+    }
+
+    /// It serves its pool: it has said hello, has been initialized, and was not told to go.
+    pub(crate) fn is_serving(&self) -> bool {
+        matches!(self.state, State::Ready | State::Retiring)
+    }
+
+    /// It gets nothing more, and has nothing to do.
+    pub(crate) fn is_leaver(&self) -> bool {
+        self.state == State::Retiring && self.is_through()
+    }
+
+    /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
+    pub(crate) fn is_through(&self) -> bool {
+        self.condemned.is_none() && self.window.iter().all(|flight| !flight.live)
+    }
+
+    /// How many more items it may have, if `most` is all that it may ever have.
+    pub(crate) fn left(&self, most: Option<u64>) -> usize {
+        let Some(most) = most else { return usize::MAX };
+        let out: u64 = self.window.iter().map(|flight| u64::from(flight.end)).sum();
+        most.saturating_sub(self.served + out) as usize
+    }
+
+    /// Opens a gate for `flight` and puts it into the window; gives it its sequence number.
+    pub(crate) fn launch(&mut self, mut flight: Flight, now: Instant) -> u64 {
+        flight.sequence = self.next_sequence;
+        self.next_sequence += 1;
+        if let (Some(gate), Some(gates)) = (self.gate(flight.sequence), &self.gates) {
+            gate.open(flight.end, gates.is_swift());
+        }
+        if self.window.is_empty() {
+            self.front_since = now;
+        }
+        self.cost += flight.cost;
+        self.window.push_back(flight);
+        self.next_sequence - 1
+    }
+
+    /// The first frame has ended.
+    pub(crate) fn land(&mut self, now: Instant) -> Option<Flight> {
+        let flight = self.window.pop_front()?;
+        self.cost -= flight.cost;
+        self.front_since = now;
+        Some(flight)
+    }
+
+    /// When the last item of the flight at `index` that has begun did so, by the worker's clock.
+    pub(crate) fn started_at(&self, index: usize) -> u64 {
+        let flight = self.window.get(index);
+        let gate = flight.and_then(|flight| self.gate(flight.sequence));
+        gate.map_or(0, Gate::started)
+    }
+
+    /// How many items of the flight at `index` the worker has begun.
+    pub(crate) fn begun(&self, index: usize) -> u32 {
+        let Some(flight) = self.window.get(index) else {
+            return 0;
+        };
+        self.gate(flight.sequence)
+            .map_or(0, Gate::taken)
+            .clamp(flight.done, flight.end)
+    }
+
+    /// From when on somebody else may take over what this worker has not begun. A large
+    /// frame takes its time to arrive, and would elsewhere, too.
+    pub(crate) fn ripe(&self) -> Instant {
+        let arriving = self.window.front().filter(|_| self.begun(0) == 0);
+        let bytes = arriving.map_or(0, |flight| flight.piece.span().len() as u64);
+        self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
+    }
+
+    /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`tray`).
+    pub(crate) fn deaf_at(&self) -> Option<Instant> {
+        let waits = !self.window.is_empty() && self.begun(0) == 0;
+        waits.then_some(self.front_since + DEAF)
+    }
+
+    /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is
+    /// waited for, or of one that was to be brief.
+    pub(crate) fn hurries_at(&self) -> Option<Instant> {
+        let front = self.window.front()?;
+        let waited_for = front.each && front.live && front.end - front.done > 1;
+        let mut behind = self.window.iter().skip(1);
+        let holds_up = waited_for || behind.any(|frame| frame.brief && frame.end > 0);
+        holds_up.then_some(self.front_since + HURRY)
+    }
+
+    /// Takes back what has not begun of the flight at `index`, from its item `from` on.
+    pub(crate) fn recall(&mut self, index: usize, from: u32) -> Option<Piece> {
+        let flight = self.window.get(index)?;
+        let end = self
+            .gate(flight.sequence)?
+            .recall(from.max(flight.done))
+            .clamp(flight.done, flight.end); // a worker gone wild may write to its gates
+        let flight = self.window.get_mut(index)?;
+        let before = std::mem::replace(&mut flight.end, end);
+        (end < before).then(|| flight.piece.part(end as usize, before as usize))
+    }
+
+    /// Nobody wants what is left of the flight at `index`.
+    pub(crate) fn disown(&self, index: usize) {
+        let flight = self.window.get(index);
+        if let Some(gate) = flight.and_then(|flight| self.gate(flight.sequence)) {
+            gate.disown();
+        }
+    }
+
+    /// The process is gone: the place is empty, and filled again after a pause.
+    pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
+        // Of this process: one that cannot be started in its place has done nothing.
+        if std::mem::take(&mut self.fruitful) {
+            (self.failures, self.weight) = (0, 0);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            let weight = match self.late {
+                Some(Late::Computes) => GIVE_UP,
+                Some(Late::Waits | Late::Slow) => LATE,
+                None if killed => KILLED,
+                None => ENDED,
+            };
+            self.weight = self.weight.saturating_add(weight);
+        }
+        self.state = State::Down(Some(now + pause(self.failures, killed)));
+        self.gates = None;
+        self.condemned = None;
+        self.contexts.clear();
+        self.window.clear();
+        self.cost = 0;
+    }
+
+    /// Whatever is put into this place does not live.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.weight >= GIVE_UP
+    }
+
+    /// When this worker's time is up in the state that it is in.
+    pub(crate) fn limit(&self) -> Option<Instant> {
+        match self.state {
+            State::Starting(since) => Some(since + START_LIMIT),
+            State::Leaving(since) | State::Dying(since) => Some(since + LEAVE_LIMIT),
+            State::Down(_) | State::Preparing | State::Ready | State::Retiring => None,
+        }
+    }
+}
+
+fn pause(failures: u32, killed: bool) -> Duration {
+    let most = if killed { 50 } else { 1000 };
+    match failures {
+        0 | 1 => Duration::ZERO,
+        n => Duration::from_millis(4u64.saturating_pow(n - 1).min(most)),
+    }
+}

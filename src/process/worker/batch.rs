@@ -1,0 +1,507 @@
+//! In the worker: the items of one frame, and where their results go.
+//!
+//! **Protocol.** For each item: note when it starts, if its time is limited; take it through
+//! the gate; decode, call, encode; commit the result to the ledger. Nothing of this is a system
+//! call. The ledger is sent when it is full and at the end of each frame ([`Outlet::flush`]).
+//!
+//! Where memory is limited, a worker that holds too much after an item takes no further one: it
+//! closes the gate of its frame itself, as the parent would to take items back, and says
+//! `RETIRE`.
+//!
+//! **Invariants.**
+//! - **W8** Every item that was taken is answered by exactly one record before the
+//!   next is taken: a value, a codec error or a panic. (`open` says that one is due.)
+//!
+//! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
+
+use std::io::IoSlice;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::event::Timespec;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::{Call, Calls};
+use super::context::Contexts;
+use super::memory::Memory;
+use crate::loom::thread;
+use crate::process::payload::attachments::{self, Attachment};
+use crate::process::payload::codec::encode;
+use crate::process::payload::scope::{self, Encoding};
+use crate::process::payload::shared_buffer::{Due, SharedBuffer};
+use crate::process::wire::clock;
+use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
+use crate::sys::arena::Block;
+use crate::sys::fork;
+use crate::sys::ledger::{Pages, ROOM};
+use crate::sys::refused::refused;
+use crate::sys::ticks;
+use crate::sys::worker::ends;
+use crate::task::panic::Panic;
+
+/// What is shorter has one byte for its length, and is copied byte by byte.
+const SHORT: usize = 32;
+/// With less than this free, the ledger is sent before a short value is written to it.
+const MARGIN: usize = 64;
+/// How much memory for results is kept while there are none.
+const KEPT: usize = 1 << 20;
+
+/// What takes less, in nanoseconds, has not written to a pipe.
+pub(crate) const QUICK: u64 = 250;
+
+/// In frames of more items than that each takes less than a microsecond, and standard error is marked at the end only.
+const FEW: u64 = 1000;
+
+/// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
+const CROWDED: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
+const PATIENCE: u32 = 1000;
+
+/// What a worker says, on its way.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    socket: OwnedFd,
+    pages: Pages,
+    /// Large results that the parent may not have copied yet.
+    lent: Due<Block>,
+    encoding: Option<Box<Encoding>>,
+    /// Where results are encoded.
+    scratch: Vec<u8>,
+    /// How many bytes are committed and not sent.
+    length: usize,
+}
+
+impl Outlet {
+    pub(crate) fn new(socket: OwnedFd, pages: Pages) -> Self {
+        let buffer = SharedBuffer::over(pages.area());
+        Self {
+            socket,
+            pages,
+            lent: Due::new(),
+            encoding: Encoding::new(Some(Arc::new(buffer))),
+            scratch: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// Takes back what the parent has copied of what was lent.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if !self.lent.is_empty()
+            && let Some(taken) = self.pages.taken()
+        {
+            self.lent.release(taken);
+        }
+    }
+
+    /// Sends everything.
+    pub(crate) fn flush(&mut self) {
+        send_all(&self.socket, &self.pages.room()[..self.length]);
+        self.pages.sent(self.length as u64);
+        self.length = 0;
+    }
+
+    /// What is in standard error now is of items that have ended (`forward`).
+    #[cold]
+    pub(crate) fn mark(&self) {
+        let waiting = || rustix::io::ioctl_fionread(std::io::stderr()).unwrap_or(0);
+        for _ in 0..PATIENCE {
+            if self.pages.mark(waiting) {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Until when somebody looks for results in the ledger, and whether with this processor.
+    pub(crate) fn watched(&self) -> (u64, bool) {
+        self.pages.watched()
+    }
+
+    /// Somebody does.
+    pub(crate) fn is_watched(&self) -> bool {
+        let (until, _) = self.watched();
+        until != 0 && clock::now() <= until
+    }
+
+    /// How often the parent has sent something.
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.pages.deliveries()
+    }
+
+    /// The parent knows everything, sent or not.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.pages.is_heard()
+    }
+
+    /// It is time to send.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.length > ROOM / 2
+    }
+
+    /// A whole record, through the ledger if it fits.
+    pub(crate) fn record(&mut self, record: &[u8]) {
+        if record.len() > ROOM - self.length {
+            self.flush();
+        }
+        if record.len() > ROOM {
+            return self.around(&[record]);
+        }
+        self.pages.room()[self.length..][..record.len()].copy_from_slice(record);
+        self.commit(self.length + record.len());
+    }
+
+    #[inline]
+    fn commit(&mut self, length: usize) {
+        self.length = length;
+        self.pages.commit(length);
+    }
+
+    /// Sends what does not fit into the ledger, which is empty. A death in here leaves
+    /// a part of a record, which counts as none.
+    fn around(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            send_all(&self.socket, part);
+        }
+        self.pages
+            .sent(parts.iter().map(|part| part.len() as u64).sum());
+    }
+
+    /// A value record, through the ledger if it fits; around it if it brings descriptors along. After an error nothing was said.
+    #[inline]
+    fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+        self.release();
+        let Self {
+            encoding, scratch, ..
+        } = self;
+        scratch.clear();
+        let encoded = scope::encoding(encoding, || encode(value, scratch));
+        let is_plain = self.encoding.as_ref().is_none_or(|own| own.is_empty());
+        if encoded.is_ok() && is_plain && self.scratch.len() < SHORT {
+            self.short_value();
+            return Ok(());
+        }
+        self.other_value(encoded)
+    }
+
+    #[inline]
+    fn short_value(&mut self) {
+        if ROOM - self.length < MARGIN {
+            self.flush();
+        }
+        let length = self.scratch.len();
+        let room = &mut self.pages.room()[self.length..][..length + 2];
+        room[0] = wire::VALUE_KIND;
+        room[1] = length as u8;
+        for (to, from) in room[2..].iter_mut().zip(&self.scratch) {
+            *to = *from; // (A call of `memcpy` costs more.)
+        }
+        self.commit(self.length + length + 2);
+    }
+
+    #[cold]
+    fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
+        let mut own = self.encoding.take();
+        let mut bytes = std::mem::take(&mut self.scratch);
+        let said = encoded.and_then(|()| {
+            let lent = own.iter().flat_map(|own| &own.lent);
+            let lent: Vec<u64> = lent.flat_map(|lent| lent.numbers(0)).collect();
+            let mut head = match lent.is_empty() {
+                true => Vec::new(),
+                false => Record::Lent(lent).bytes(),
+            };
+            head.extend(wire::value_head(bytes.len()));
+            match own.as_ref().filter(|own| !own.attachments.is_empty()) {
+                Some(own) => self.with_attachments(&own.attachments, &[&head, &bytes]),
+                None => {
+                    self.long_value(&head, &bytes);
+                    Ok(())
+                }
+            }
+        });
+        if let Some(own) = &mut own {
+            if said.is_ok() {
+                let position = self.pages.position();
+                let blocks = own.lent.drain(..).map(|lent| lent.block);
+                blocks.for_each(|block| self.lent.push(position, block));
+            }
+            own.clear();
+        }
+        self.encoding = own;
+        if bytes.capacity() <= KEPT {
+            bytes.clear();
+            self.scratch = bytes;
+        }
+        said
+    }
+
+    /// What the last encoding has attached and lent does not travel.
+    fn abandon(&mut self) {
+        if let Some(own) = &mut self.encoding {
+            own.clear();
+        }
+    }
+
+    fn long_value(&mut self, head: &[u8], bytes: &[u8]) {
+        if head.len() + bytes.len() <= ROOM {
+            return self.record(&[head, bytes].concat());
+        }
+        self.flush();
+        self.around(&[head, bytes]);
+    }
+}
+
+impl Outlet {
+    /// Sends a value that brings something along. A death in here leaves a part
+    /// of it, which counts as none. After an error nothing was said.
+    #[cold]
+    fn with_attachments(
+        &mut self,
+        attachments: &[Arc<Attachment>],
+        value: &[&[u8]],
+    ) -> Result<(), postcard::Error> {
+        self.flush();
+        let numbers: Vec<u64> = attachments
+            .iter()
+            .map(|attachment| attachment.id())
+            .collect();
+        let bag = Record::Bag(numbers).bytes();
+        let sent = send_attachments(&self.socket, &bag, attachments)?;
+        send_all(&self.socket, &bag[sent..]);
+        self.pages.sent(bag.len() as u64);
+        self.around(value);
+        Ok(())
+    }
+}
+
+/// Sends some of `bag`, and `attachments` with it.
+fn send_attachments(
+    socket: &OwnedFd,
+    bag: &[u8],
+    attachments: &[Arc<Attachment>],
+) -> Result<usize, postcard::Error> {
+    for _ in 0..PATIENCE {
+        match attachments::send(
+            socket,
+            &[IoSlice::new(bag)],
+            attachments,
+            SendFlags::NOSIGNAL,
+        ) {
+            Ok(sent) => return Ok(sent),
+            Err(Errno::INTR) => {}
+            // Until others have taken theirs, or the kernel has memory again: nothing tells when.
+            Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
+                let _ = rustix::thread::nanosleep(&CROWDED);
+            }
+            Err(_) => std::process::exit(1),
+        }
+    }
+    scope::said(
+        "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
+    );
+    Err(postcard::Error::SerdeSerCustom)
+}
+
+/// Sends all of `bytes`, waiting as long as it takes: the parent always reads.
+fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(Errno::INTR) => {}
+            // The kernel has no memory just now. (Who watches the socket ends this if the parent does.)
+            Err(Errno::NOBUFS | Errno::NOMEM) => {
+                let _ = rustix::thread::nanosleep(&CROWDED);
+            }
+            Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS)) => {
+                ends("answer", &refused("sendto")(error))
+            }
+            // The parent is gone, and nobody is left to tell.
+            Err(_) => std::process::exit(1),
+        }
+    }
+}
+
+/// What a worker keeps from frame to frame.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) outlet: Outlet,
+    pub(crate) calls: Calls,
+    pub(crate) contexts: Contexts,
+    pub(crate) memory: Option<Memory>,
+    /// It has asked to be replaced.
+    retiring: bool,
+    /// Of which generation of forks it is.
+    born: u32,
+}
+
+impl Desk {
+    pub(crate) fn new(outlet: Outlet, calls: Calls, memory: Option<Memory>) -> Self {
+        Self {
+            outlet,
+            calls,
+            contexts: Contexts::default(),
+            memory,
+            retiring: false,
+            born: fork::generation(),
+        }
+    }
+}
+
+/// The items of one frame.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    items: Reader<'a>,
+    head: BatchHead,
+    desk: &'a mut Desk,
+    begun: u64,
+    open: bool,
+    /// When the last item began, in ticks.
+    since: u64,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(head: BatchHead, items: &'a [u8], desk: &'a mut Desk) -> Self {
+        let index = head.sequence as usize;
+        let gate = desk.outlet.pages.gate(index);
+        if desk.retiring {
+            gate.close();
+        }
+        desk.calls.begin(index, gate);
+        Self {
+            items: Reader(items),
+            head,
+            desk,
+            begun: 0,
+            open: false,
+            since: 0,
+        }
+    }
+
+    /// The parent's fingerprint of the types.
+    pub(crate) fn check(&self) -> u64 {
+        self.head.code.check
+    }
+
+    /// How many items have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// What the next items run as. An item that asks for its token is the last of its call.
+    pub(crate) fn call(&mut self) -> Call {
+        let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        self.desk.calls.next(gate)
+    }
+
+    /// The bytes of the next argument, which is herewith begun.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
+        if self.desk.memory.is_some() {
+            self.weigh();
+        }
+        let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        if self.head.timed {
+            gate.starts(clock::now());
+        }
+        gate.take()?;
+        let argument = self.items.bytes()?;
+        if self.head.count <= FEW {
+            self.mark();
+        }
+        self.begun += 1;
+        self.open = true;
+        Some(argument)
+    }
+
+    /// Standard error up to here is not of the next item.
+    #[inline]
+    fn mark(&mut self) {
+        let now = ticks::now();
+        if self.begun > 0 && now.saturating_sub(self.since) >= QUICK * ticks::MICROSECOND / 1000 {
+            self.desk.outlet.mark();
+        }
+        self.since = now;
+    }
+
+    /// The argument has been decoded; after the last one no attachment of the frame is kept.
+    #[inline]
+    pub(crate) fn decoded(&mut self) {
+        if self.begun == self.head.count {
+            scope::leave();
+        }
+        if self.head.ends {
+            self.taken();
+        }
+    }
+
+    /// Says so at once: somebody may wait until the parent has closed its copies (W26).
+    #[cold]
+    fn taken(&mut self) {
+        self.desk.outlet.record(&Record::Taken.bytes());
+        self.desk.outlet.flush();
+    }
+
+    /// Asks to be replaced if this process has become too large.
+    #[cold]
+    fn weigh(&mut self) {
+        let fits = self.desk.memory.as_mut().is_none_or(Memory::fits);
+        if !fits && !std::mem::replace(&mut self.desk.retiring, true) {
+            let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+            gate.close();
+            self.desk.outlet.record(&Record::Retire.bytes());
+        }
+    }
+
+    /// What the items of this frame have in common.
+    pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
+        self.desk.contexts.get(self.head.context)
+    }
+
+    /// The item's result. After an error nothing has been said.
+    #[inline]
+    pub(crate) fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+        self.end_child();
+        self.desk.outlet.value(value)?;
+        self.open = false;
+        Ok(())
+    }
+
+    /// The item's argument, context or result cannot be decoded or encoded.
+    #[cold]
+    pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
+        let detail = detail.to_owned();
+        self.answer(&Record::Codec { of, detail }.bytes());
+    }
+
+    /// The item, or the destructor of its result, has panicked.
+    #[cold]
+    pub(crate) fn panicked(&mut self, panic: &Panic) {
+        let place = panic
+            .location()
+            .map(|place| (place.file().to_owned(), place.line(), place.column()));
+        self.desk.outlet.abandon(); // what a `Serialize` has left behind
+        let message = panic.message().to_owned();
+        self.answer(&Record::Panic { message, place }.bytes());
+    }
+
+    /// An item may have forked, and have returned in the child, too. There is nothing to return to: the conversation
+    /// with the parent is the worker's.
+    #[inline]
+    fn end_child(&self) {
+        if self.desk.born != fork::generation() {
+            std::process::exit(0);
+        }
+    }
+
+    fn answer(&mut self, record: &[u8]) {
+        self.end_child();
+        if std::mem::take(&mut self.open) {
+            self.desk.outlet.record(record);
+        }
+    }
+}

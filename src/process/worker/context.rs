@@ -1,0 +1,153 @@
+//! In the worker: what the items of a `map_with` have in common.
+//!
+//! A context comes encoded, once, before the first frame of its job, and stays until it is
+//! to be forgotten. It is decoded when the first item asks for it, as part of that item:
+//! a decoder that fails, panics or crashes is an item's failure and not the
+//! worker's. There is one attempt: what the context has brought along is used up by it, and closed if it fails. Later
+//! items end as the first one did, in the same panic if it was one, for which no hook is called again.
+//!
+//! Tests: below; `tests/process/calls.rs`.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+use crate::process::payload::attachments::Bag;
+use crate::process::payload::codec::decode;
+use crate::process::payload::scope;
+use crate::task::panic::{self, Panic};
+
+/// One of them.
+enum Context {
+    Encoded(Vec<u8>, Bag),
+    Value(Box<dyn Any>),
+    Broken(String),
+    Panicked(Panic),
+}
+
+/// All that this worker has.
+#[derive(Default)]
+pub(crate) struct Contexts(HashMap<u64, Context>);
+
+impl Contexts {
+    /// Keeps an encoded context.
+    pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], bag: Bag) {
+        self.0.insert(id, Context::Encoded(bytes.to_vec(), bag));
+    }
+
+    /// Drops one, whose destructor is the user's.
+    pub(crate) fn forget(&mut self, id: u64) {
+        let context = self.0.remove(&id);
+        panic::contain(|| drop(context));
+    }
+
+    /// The context `id`, decoded once. Goes on with the panic of its decoder, if that has panicked.
+    pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
+        let missing = || "the parent has not sent it".to_owned();
+        let context = self.0.get_mut(&id).ok_or_else(missing)?;
+        if let Context::Encoded(bytes, bag) = context {
+            let bag = std::mem::take(bag);
+            let decoded = panic::catch(|| scope::decoding(bag, None, || decode::<C>(bytes)).0);
+            *context = match decoded {
+                Ok(Ok(value)) => Context::Value(Box::new(value)),
+                Ok(Err(detail)) => Context::Broken(detail),
+                Err(panic) => Context::Panicked(panic),
+            };
+        }
+        match context {
+            Context::Value(value) => value
+                .downcast_ref()
+                .ok_or_else(|| "it is of another type".to_owned()),
+            Context::Broken(detail) => Err(detail.clone()),
+            Context::Panicked(panic) => panic.clone().resume_unwind(),
+            Context::Encoded(..) => Err(missing()),
+        }
+    }
+}
+
+impl fmt::Debug for Contexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::os::unix::net::UnixStream;
+
+    use rustix::io::Errno;
+    use rustix::net::{RecvFlags, SendFlags};
+    use serde::de::{Deserialize, Deserializer, Error};
+
+    use super::*;
+    use crate::process::payload::attachments::{self, Arrivals, Attachment};
+
+    /// Takes what has come along, and panics.
+    #[derive(Debug)]
+    struct Fragile;
+
+    impl<'de> Deserialize<'de> for Fragile {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let number = u64::deserialize(deserializer)?;
+            let _taken = scope::attached(number).map_err(D::Error::custom)?;
+            panic!("reading panics");
+        }
+    }
+
+    /// A bag with a socket under the number 7, as it comes to a worker; the socket's other end.
+    fn bag() -> (Bag, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (kept, travels) = UnixStream::pair().unwrap();
+        let attachments = [Attachment::new(travels.into())];
+        let sent = attachments::send(
+            &ours,
+            &[IoSlice::new(b"x")],
+            &attachments,
+            SendFlags::empty(),
+        );
+        assert_eq!(sent, Ok(1));
+        let mut arrivals = Arrivals::default();
+        let received = arrivals.receive(&theirs, &mut [0; 8], RecvFlags::empty());
+        assert_eq!(received, Ok(1));
+        (arrivals.bag(&[7]), kept)
+    }
+
+    #[test]
+    fn a_decoder_that_panics_does_so_for_each_item() {
+        panic::install_hook();
+        let (bag, kept) = bag();
+        let mut contexts = Contexts::default();
+        contexts.keep(3, &[7], bag);
+        let panics: Vec<Panic> = (0..3)
+            .map(|_| panic::catch(|| contexts.get::<Fragile>(3).map(|_| ())).unwrap_err())
+            .collect();
+        for panic in &panics {
+            assert_eq!(panic.message(), "reading panics");
+            assert_eq!(panic.location(), panics[0].location());
+        }
+        assert!(panics[0].location().is_some());
+        let mut byte = [0u8; 1];
+        let read = rustix::net::recv(&kept, &mut byte[..], RecvFlags::DONTWAIT);
+        assert_eq!(read.map(|(_, count)| count), Ok(0), "it is closed");
+        assert!(scope::attached(7).is_err(), "nothing of it is left here");
+        contexts.forget(3);
+        assert!(contexts.get::<Fragile>(3).is_err());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_closed_with_the_context() {
+        let (bag, kept) = bag();
+        let mut contexts = Contexts::default();
+        contexts.keep(3, &[1], bag);
+        let end = || {
+            let read = rustix::net::recv(&kept, &mut [0u8; 1][..], RecvFlags::DONTWAIT);
+            read.map(|(_, count)| count)
+        };
+        assert_eq!(end(), Err(Errno::AGAIN));
+        assert_eq!(contexts.get::<u64>(3).copied(), Ok(1));
+        assert_eq!(end(), Ok(0));
+    }
+}

@@ -1,0 +1,11 @@
+//! The worker's side: a process that hears frames, runs their items and says what became of them.
+//!
+//! `serve` is the process; `batch` the items of one frame, and where their results go; `raw_call` makes a function of a number
+//! again, and is the other side's way to such a number, too.
+
+pub(super) mod batch;
+pub(super) mod call;
+pub(super) mod context;
+pub(super) mod memory;
+pub(super) mod raw_call;
+pub(super) mod serve;

@@ -1,0 +1,173 @@
+//! From a function pointer to a number that another process understands, and back.
+//!
+//! **Job.** The parent sends two offsets from the image's base: of the user's function,
+//! and of the trampoline that was compiled for its types. The worker, which runs the
+//! same image, turns both into pointers and calls the trampoline with the
+//! function's address; the trampoline knows the true types again.
+//!
+//! **Invariants.**
+//! - **W6** A worker runs the same image as its parent, and the same copy of this crate in it: both have said its name, which is one
+//!   only for the executable's own copies (no pool is made elsewhere); the worker does nothing, and the parent sends no
+//!   frame but the first, before the names agree.
+//! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from
+//!   `fn(A) -> R` and `run::<A, R>` or by [`code_of_with`] from `fn(&C, A) -> R` and
+//!   `run_with::<C, A, R>`, and both were checked to lie in the image's code.
+//!   They come over a socket whose other end is the parent's alone.
+//!
+//! **Rejected.** Closures without captures, conjured from nothing in the worker: such a closure may
+//! still capture a zero-sized proof that something was done in *this* process. A
+//! function pointer cannot capture anything. A registry of names: nothing to write is better
+//! than something to forget.
+//!
+//! Tests: `tests/process/pool.rs`, in debug, release and with link-time optimisation.
+#![allow(unsafe_code)]
+
+use std::any::type_name;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::batch::Batch;
+use crate::process::payload::codec::{decode, explain};
+use crate::process::wire::{CodeRef, CodecOf};
+use crate::sys::image::image;
+use crate::task::panic;
+
+type Trampoline = unsafe fn(usize, &mut Batch<'_>);
+
+/// How a worker finds `function`; `None` if it is not part of this image, but of a
+/// library that was loaded at run time.
+pub(crate) fn code_of<A, R>(function: fn(A) -> R) -> Option<CodeRef>
+where
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    place(run::<A, R>, function as usize, check::<fn(A) -> R>())
+}
+
+/// The same for a function that borrows a context.
+pub(crate) fn code_of_with<C, A, R>(function: fn(&C, A) -> R) -> Option<CodeRef>
+where
+    C: DeserializeOwned + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let check = check::<fn(&C, A) -> R>();
+    place(run_with::<C, A, R>, function as usize, check)
+}
+
+fn place(trampoline: Trampoline, function: usize, check: u64) -> Option<CodeRef> {
+    Some(CodeRef {
+        trampoline: image().offset_of(trampoline as usize)?,
+        function: image().offset_of(function)?,
+        check,
+    })
+}
+
+/// Runs the items of `batch` with the function that `code` names.
+/// False if `code` names nothing here: the parent is not what it seems.
+pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
+    let places = (
+        image().address_at(code.trampoline),
+        image().address_at(code.function),
+    );
+    let (Some(trampoline), Some(function)) = places else {
+        return false;
+    };
+    let trampoline = std::ptr::with_exposed_provenance::<()>(trampoline);
+    // SAFETY: W6, W7: the address is that of a trampoline in this image.
+    let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
+    // SAFETY: W6, W7: the parent sent both addresses together, and they were made together, by `place`.
+    unsafe { trampoline(function, batch) };
+    true
+}
+
+/// The items of `batch`, one after the other, each a call of `function`.
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
+unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
+    if batch.check() != check::<fn(A) -> R>() {
+        return; // answers nothing, which the parent takes for the broken protocol that it is
+    }
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
+    // the address of this very instance of `run`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
+    each(batch, |_, argument| Ok(function(argument)));
+}
+
+/// The same with a function that borrows the context of its batch.
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(&C, A) -> R` of this image.
+unsafe fn run_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
+where
+    C: DeserializeOwned + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    if batch.check() != check::<fn(&C, A) -> R>() {
+        return;
+    }
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(&C, A) -> R`, made together with
+    // the address of this very instance of `run_with`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
+    each(batch, |batch, argument| {
+        Ok(function(batch.context::<C>()?, argument))
+    });
+}
+
+/// Answers each item of `batch` with what `call` makes of it; an error of `call` is about the
+/// context.
+#[inline]
+fn each<A, R>(batch: &mut Batch<'_>, call: impl Fn(&mut Batch<'_>, A) -> Result<R, String>)
+where
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    loop {
+        let cell = batch.call();
+        let items = || {
+            while let Some(argument) = batch.next() {
+                let argument = decode::<A>(argument);
+                batch.decoded();
+                match argument {
+                    Err(detail) => batch.codec(CodecOf::Argument, &detail),
+                    Ok(argument) => match call(batch, argument) {
+                        Err(detail) => batch.codec(CodecOf::Context, &detail),
+                        Ok(result) => {
+                            if let Err(error) = batch.value(&result) {
+                                batch.codec(CodecOf::Result, &explain(error));
+                            }
+                        }
+                    },
+                }
+                if cell.has_token() {
+                    return false; // it is this item's alone
+                }
+            }
+            true
+        };
+        match cell.run(|| panic::catch(items)) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(panic) => {
+                batch.panicked(&panic);
+                // The payload is the item's, and so is its destructor.
+                panic::contain(|| drop(panic));
+            }
+        }
+    }
+}
+
+/// A fingerprint of the function's type: a second look at what the image's name already
+/// promises. FNV-1a.
+fn check<F>() -> u64 {
+    type_name::<F>()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}

@@ -1,0 +1,469 @@
+//! The worker's side: a process that runs items until it is told to leave.
+//!
+//! **Protocol.**
+//! 1. Settle in ([`serve`]): what else this process has inherited is closed; the socket moves from standard input
+//!    to a descriptor of its own that no child inherits, `/dev/null` takes its place. No signal is blocked, whatever the thread that
+//!    started this process does. The kernel is asked to kill this process when
+//!    the thread that started it ends, no core files are written, and a
+//!    thread begins to watch the socket and the bell.
+//! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of the lifeline (`sys::lifeline`)
+//!    come with it. Answer `HELLO`.
+//! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run the items,
+//!    send what they gave, say `END`, both together with what comes next if that is there and brief. Where
+//!    somebody looks for results in the ledger (`shortcut`), look for the next frame for a moment before sending them. Keep the contexts of
+//!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
+//! 4. `BYE`: exit, with whatever the program does at exit.
+//!
+//! **Orphans.** If the parent dies in whatever way, the kernel kills this process at once, in the middle of an item, too.
+//! Before this process has asked for that, in code that runs before `init`, the lifeline does the same. Where it was undone
+//! (an item that changes its user loses the kernel's promise), the parent's end of the socket
+//! closes, and the watcher kills this process group. What an item has started itself is killed by a parent that
+//! kills its worker; if the parent itself is gone it may go on, as the children of any killed process do.
+//!
+//! Panics of the protocol's own code cannot happen while an item runs; anything unexpected
+//! (a closed socket, bytes that make no sense) ends the process, and the parent
+//! notices.
+//!
+//! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
+
+use std::ffi::CString;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::exit;
+use std::time::Instant;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::batch::{Batch, Desk, Outlet, QUICK};
+use super::call::{Canceller, calls};
+use super::memory::Memory;
+use super::raw_call;
+use crate::loom::{hint, thread};
+use crate::process::fast::look::LOOK;
+use crate::process::fast::tray::Tray;
+use crate::process::payload::attachments::{Arrivals, Bag};
+use crate::process::payload::scope;
+use crate::process::payload::shared_buffer::{Missing, Source, View};
+use crate::process::wire::invitation::is_child_of;
+use crate::process::wire::{self, BatchHead, Frame, Record};
+use crate::sys::fork;
+use crate::sys::image::image;
+use crate::sys::large_pages;
+use crate::sys::ledger::{Front, Pages};
+use crate::sys::poll::poll;
+use crate::sys::refused::refused;
+use crate::sys::ticks;
+use crate::sys::worker::{close_inherited, ends, hear_all_signals, ignore_broken_pipes, leave};
+use crate::task::panic;
+
+/// Descriptors below this one belong to programs by custom.
+const FIRST_FD: i32 = 10;
+
+/// How much is received at once, if nothing larger is announced.
+const ROOM: usize = 64 << 10;
+/// How much memory for frames is kept while there is none.
+const KEPT: usize = 4 << 20;
+
+/// Whoever awaits a token is woken on the watcher, and wakers are anybody's code.
+const WATCHER_STACK: usize = 256 << 10;
+
+/// Serves the parent, which handed on its descriptors `theirs`; the end of this process.
+pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
+    hear_all_signals();
+    set_name(name);
+    match settle_in(parent, theirs) {
+        Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
+        Err(error) => ends("begin", &error),
+    }
+}
+
+/// What lists of processes show: as much as the kernel takes of `name`, or else of the program's, where it would show `exe`.
+fn set_name(name: &str) {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default();
+    let program = program.to_string_lossy();
+    let name = if name.is_empty() { &program } else { name };
+    let mut end = name.len().min(15);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let short = CString::new(&name[..end]);
+    if let (Ok(short), false) = (short, name.is_empty()) {
+        let _ = rustix::thread::set_name(&short);
+    }
+}
+
+fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
+    close_inherited(theirs);
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD);
+    let socket = socket.map_err(refused("fcntl"))?;
+    // Without the one, an empty pipe: there is nothing to read there, either.
+    let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
+    let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
+    rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
+    // Where that is refused the watcher and the lifeline do it, nearly as soon.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if !is_child_of(parent) {
+        exit(1); // the parent was gone before it could be watched
+    }
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    ignore_broken_pipes();
+    fork::watch();
+
+    let mut inlet = Inlet {
+        socket,
+        bytes: Vec::new(),
+        start: 0,
+        room: vec![0; ROOM],
+        arrivals: Arrivals::default(),
+        bag: Bag::default(),
+        deliveries: 0,
+        front: None,
+        letter: Vec::new(),
+        has_letter: false,
+        place: 0,
+        head: 0,
+        _lifeline: None,
+    };
+    let [memory, bell, lifeline] = inlet.first()?;
+    inlet._lifeline = Some(lifeline);
+    let pages = Pages::map(&memory)?;
+    pages.register();
+    inlet.front = Some(pages.front());
+    let (calls, canceller) = calls(pages.front());
+    watch(inlet.socket.try_clone()?, bell, canceller)?;
+    panic::install_hook();
+    let mut outlet = Outlet::new(inlet.socket.try_clone()?, pages);
+    let limit = match inlet.frame() {
+        Frame::Welcome { copy, memory } if copy == image().name().as_bytes() => memory,
+        _ => return Err(io::Error::other("the parent's first word was no welcome")),
+    };
+    let memory = (limit > 0).then(|| Memory::limit(limit)).transpose()?;
+    outlet.mark(); // what `main` has written so far is no item's
+    let copy = image().name().as_bytes();
+    outlet.record(&Record::Hello { copy }.bytes());
+    outlet.flush();
+    Ok((inlet, Desk::new(outlet, calls, memory)))
+}
+
+fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
+    let mut home = None;
+    loop {
+        let bag = std::mem::take(&mut inlet.bag);
+        match inlet.frame() {
+            Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
+            Frame::Nudge => {}
+            Frame::Home => {
+                home = inlet.arrivals.one().map(View::new);
+            }
+            Frame::Welcome { .. } => exit(1),
+            Frame::Bye => exit(0),
+            Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
+            Frame::Forget { id } => desk.contexts.forget(id),
+            Frame::Batch { batch, lent, items } => {
+                desk.outlet.release();
+                let begin = Instant::now();
+                let BatchHead { sequence, code, .. } = batch;
+                let mut batch = Batch::new(batch, items, desk);
+                let missing = Missing::new(&lent, items, || Source::Home(home.clone()));
+                let call = || raw_call::call(code, &mut batch);
+                if !scope::decoding(bag, missing, call).0 {
+                    exit(1);
+                }
+                let begun = batch.begun();
+                let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
+                let end = Record::End {
+                    sequence,
+                    begun,
+                    nanos,
+                };
+                desk.outlet.record(&end.bytes());
+                // (Before or after others hear of the end, whichever holds them up less.)
+                let (marks, is_watched) = (nanos >= QUICK, desk.outlet.is_watched());
+                if marks && is_watched {
+                    desk.outlet.mark();
+                }
+                let later =
+                    inlet.has_brief() || inlet.lingers(&desk.outlet) && desk.outlet.is_heard();
+                if !later {
+                    desk.outlet.flush();
+                }
+                if marks && !is_watched {
+                    desk.outlet.mark();
+                }
+            }
+        }
+    }
+}
+
+/// Kills this process and its group as soon as the parent's end of `socket` closes, and
+/// cancels what runs when `bell` is rung.
+fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()> {
+    let watcher = thread::Builder::new()
+        .name("trefoil-watch".to_owned())
+        .stack_size(WATCHER_STACK);
+    let watcher = watcher.spawn(move || {
+        loop {
+            let mut fds = [
+                PollFd::new(&socket, PollFlags::RDHUP),
+                PollFd::new(&bell, PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => die(),
+                Ok(_) => {}
+            }
+            if !fds[0].revents().is_empty() {
+                die();
+            }
+            match fds[1].revents() {
+                PollFlags::IN => {
+                    // First quiet, then look: what is rung later is heard again.
+                    let _ = rustix::io::read(&bell, &mut [0; 8]);
+                    canceller.look();
+                }
+                nothing if nothing.is_empty() => {}
+                _ => die(), // somebody has closed what was ours
+            }
+        }
+    });
+    let watcher = watcher.map_err(|error| {
+        let words = format!("the thread that watches its parent could not be started: {error}");
+        io::Error::new(error.kind(), words)
+    });
+    watcher.map(drop)
+}
+
+/// The end, at once: no destructor, no handler, no item can hold it up.
+fn die() -> ! {
+    let own = rustix::process::getpid();
+    if rustix::process::getpgrp() == own {
+        let _ = rustix::process::kill_process_group(own, Signal::KILL);
+    }
+    let _ = rustix::process::kill_process(own, Signal::KILL);
+    leave(1) // it may not even signal itself
+}
+
+/// What the parent says, frame by frame.
+struct Inlet {
+    socket: OwnedFd,
+    /// What has been received.
+    bytes: Vec<u8>,
+    /// How much of it has been used.
+    start: usize,
+    /// Where what comes with descriptors is received.
+    room: Vec<u8>,
+    arrivals: Arrivals,
+    /// What the next frame brings along.
+    bag: Bag,
+    /// How often the parent had sent something, when that was last looked at.
+    deliveries: u64,
+    /// Where small frames lie.
+    front: Option<Front>,
+    /// A frame that lay there, and whether it is the next one.
+    letter: Vec<u8>,
+    has_letter: bool,
+    /// How many bytes from the socket have been used.
+    place: u64,
+    /// Where the next letter begins.
+    head: u64,
+    /// Its being open is what matters (`sys::lifeline`).
+    _lifeline: Option<OwnedFd>,
+}
+
+impl Inlet {
+    /// The first bytes, and the descriptors that come with them.
+    fn first(&mut self) -> io::Result<[OwnedFd; 3]> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        self.bytes.resize(ROOM, 0);
+        let mut parts = [IoSliceMut::new(&mut self.bytes)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = loop {
+            match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => break result.map_err(refused("recvmsg"))?,
+            }
+        };
+        self.bytes.truncate(received.bytes);
+        let descriptors = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors.collect()),
+            _ => None,
+        });
+        let descriptors: Vec<OwnedFd> = descriptors.unwrap_or_default();
+        <[OwnedFd; 3]>::try_from(descriptors)
+            .map_err(|_| io::Error::other("the parent sent too few descriptors"))
+    }
+
+    /// A batch is here that takes no time: what there is to say can wait until after it.
+    fn has_brief(&mut self) -> bool {
+        let next = match self.takes_letter() {
+            true => Frame::decode(&self.letter),
+            false => Frame::decode(&self.bytes[self.start..]),
+        };
+        matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
+    }
+
+    /// Where somebody looks for the results: looks for the next frame, for a moment. True: it is here.
+    fn lingers(&mut self, outlet: &Outlet) -> bool {
+        if !outlet.is_watched() || outlet.is_half_full() {
+            return false;
+        }
+        let (_, yields) = outlet.watched();
+        self.tidy();
+        let mut looks = ticks::Looks::new(LOOK);
+        while self.bytes.is_empty() && !self.takes_letter() {
+            let deliveries = outlet.deliveries();
+            if deliveries != self.deliveries {
+                self.deliveries = deliveries;
+                let flags = RecvFlags::DONTWAIT;
+                match self.arrivals.receive(&self.socket, &mut self.room, flags) {
+                    Ok(0) => die(),
+                    Ok(count) => self.bytes.extend_from_slice(&self.room[..count]),
+                    Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                    Err(_) => die(),
+                }
+            }
+            if looks.are_over() {
+                break;
+            }
+            match yields {
+                true => thread::yield_now(),
+                false => hint::spin_loop(),
+            }
+        }
+        !self.bytes.is_empty() || self.has_letter
+    }
+
+    fn tray(&self) -> Tray<'_> {
+        Tray::new(self.front.as_ref().map_or(&[], Front::tray))
+    }
+
+    /// The next frame is a letter, and lies here.
+    #[inline]
+    fn takes_letter(&mut self) -> bool {
+        if !self.has_letter
+            && let Some(front) = &self.front
+        {
+            let tray = Tray::new(front.tray());
+            self.has_letter = tray.read(&mut self.head, self.place, &mut self.letter);
+        }
+        self.has_letter
+    }
+
+    /// The next frame, whole.
+    fn frame(&mut self) -> Frame<'_> {
+        loop {
+            if self.takes_letter() {
+                self.has_letter = false;
+                let Ok(Some((frame, _))) = Frame::decode(&self.letter) else {
+                    exit(1)
+                };
+                return frame;
+            }
+            match Frame::decode(&self.bytes[self.start..]) {
+                Ok(Some((_, used))) => {
+                    let at = self.start;
+                    self.start += used;
+                    self.place += used as u64;
+                    // Once more, for a borrow that may be returned.
+                    let Ok(Some((frame, _))) = Frame::decode(&self.bytes[at..]) else {
+                        exit(1)
+                    };
+                    return frame;
+                }
+                Ok(None) => self.receive(),
+                Err(_) => exit(1),
+            }
+        }
+    }
+
+    /// Waits for more bytes.
+    fn receive(&mut self) {
+        self.tidy();
+        let have = self.bytes.len();
+        let want = wire::announced(&self.bytes).map_or(0, |length| length.saturating_sub(have));
+        if want > ROOM {
+            return self.receive_large(want);
+        }
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new(); // one large frame does not cost its memory for ever
+        }
+        // In the middle of a frame the rest of it is on its way.
+        let sleeps = have == 0 && self.tray().falls_asleep(self.head);
+        let mut flags = RecvFlags::empty();
+        if have == 0 && !sleeps {
+            if self.takes_letter() {
+                return;
+            }
+            // One whose turn has not come stands behind bytes that have been sent.
+            flags = RecvFlags::DONTWAIT;
+        }
+        let count = loop {
+            match self.arrivals.receive(&self.socket, &mut self.room, flags) {
+                Ok(0) => die(),
+                Ok(count) => break count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => exit(1), // somebody has written over it
+                Err(_) => die(),
+            }
+        };
+        if sleeps {
+            self.tray().wakes();
+        }
+        self.bytes.extend_from_slice(&self.room[..count]);
+    }
+
+    /// Forgets what has been used.
+    fn tidy(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.arrivals.used(self.bytes.len());
+    }
+
+    /// Waits for some of the `want` bytes that are missing from the frame that has begun: nothing
+    /// comes with these, since descriptors come with a first byte.
+    fn receive_large(&mut self, want: usize) {
+        if self.bytes.capacity() != self.bytes.len() + want {
+            // As much room as there may be bytes, and no more.
+            let mut exact = Vec::with_capacity(self.bytes.len() + want);
+            large_pages::advise(&mut exact);
+            exact.extend_from_slice(&self.bytes);
+            self.bytes = exact;
+        }
+        let exact = self.bytes.capacity() == self.bytes.len() + want;
+        loop {
+            let received = match exact {
+                true => {
+                    let room = spare_capacity(&mut self.bytes);
+                    rustix::net::recv(&self.socket, room, RecvFlags::empty()).map(|(_, n)| n)
+                }
+                // Not in this allocator.
+                false => {
+                    let most = want.min(ROOM);
+                    let room = &mut self.room[..most];
+                    let received = rustix::net::recv(&self.socket, room, RecvFlags::empty());
+                    received.map(|(count, _)| {
+                        self.bytes.extend_from_slice(&self.room[..count]);
+                        count
+                    })
+                }
+            };
+            match received {
+                Ok(0) => die(),
+                Ok(count) => return self.arrivals.plain(count),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => die(),
+            }
+        }
+    }
+}
