@@ -3,6 +3,7 @@
 pub(crate) mod arena;
 pub(crate) mod berth;
 pub(crate) mod broken_pipe;
+pub(crate) mod clock;
 pub(crate) mod fence;
 pub(crate) mod fork;
 pub(crate) mod gate;
