@@ -21,8 +21,10 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use rustix::buffer::{Buffer, spare_capacity};
-use rustix::io::{read, readv, write, writev};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use rustix::io::{Errno, read, readv, write, writev};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
+};
 
 use super::read_write::append;
 use super::source::{Outcome, Source};
@@ -88,93 +90,65 @@ pub(super) fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io:
     }
 }
 
-/// What reads into this buffer; `None`: there is no room.
-fn reading<T: Bytes>(buffer: &mut [u8]) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
-    let wanted = buffer.len();
-    (wanted > 0).then_some(move |io: &T| Ok(read_of::<T>(wanted, receive(io, &mut *buffer)?)))
-}
-
-/// As `reading`, for several buffers.
-fn reading_vectored<T: Bytes>(
+/// What reads into these buffers; `None`: there is no room.
+fn reading<T: Bytes>(
     buffers: &mut [IoSliceMut<'_>],
 ) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
     let first = buffers.iter().position(|buffer| !buffer.is_empty())?;
     let most = buffers.len().min(first + SLICES);
     let buffers = &mut buffers[first..most];
     let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
-    Some(move |io: &T| Ok(read_of::<T>(wanted, readv(io, buffers)?)))
-}
-
-/// What writes these bytes; `None`: there are none.
-fn writing<T: Bytes>(bytes: &[u8]) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
-    (!bytes.is_empty()).then_some(move |io: &T| {
-        let count = if io.is_socket() {
-            send(io, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?
-        } else {
-            write(io, bytes)?
+    Some(move |io: &T| {
+        let count = match &mut *buffers {
+            [buffer] => receive(io, &mut **buffer)?,
+            several => readv(io, several)?,
         };
-        Ok(Outcome::of(bytes.len(), count))
+        Ok(read_of::<T>(wanted, count))
     })
 }
 
-/// As `writing`, for several slices.
-fn writing_vectored<T: Bytes>(
+/// What writes these slices; `None`: there is nothing in them.
+fn writing<T: Bytes>(
     slices: &[IoSlice<'_>],
 ) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
     let first = slices.iter().position(|slice| !slice.is_empty())?;
     let slices = &slices[first..slices.len().min(first + SLICES)];
     let wanted = wanted(slices.iter().map(|slice| slice.len()));
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Some(move |io: &T| {
-        let count = if io.is_socket() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?
-        } else {
-            writev(io, slices)?
+        let count = match slices {
+            [bytes] if io.is_socket() => send(io, bytes, flags)?,
+            [bytes] => write(io, bytes)?,
+            _ if io.is_socket() => sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?,
+            _ => writev(io, slices)?,
         };
         Ok(Outcome::of(wanted, count))
     })
 }
 
+/// The peer will read the end; one that is gone need not be told.
+pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
+    match shutdown(socket, Shutdown::Write) {
+        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl<T: Bytes> Source<T> {
-    /// Does `op` once it does not block. Without one nothing is to be read or written, and that does not wait, whatever
-    /// the kernel's buffers hold; only the loop must be the right one.
-    async fn transfer(
-        &self,
-        direction: Direction,
-        op: Option<impl FnMut(&T) -> io::Result<Outcome<usize>>>,
-    ) -> io::Result<usize> {
-        match op {
-            Some(op) => self.operate(direction, op).await,
+    pub(super) async fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match reading(buffers) {
+            Some(op) => self.operate(Direction::Read, op).await,
             None => self.nothing(),
         }
-    }
-
-    /// As `transfer`, for `poll_…` methods.
-    pub(super) fn poll_transfer(
-        &self,
-        cx: &mut Context<'_>,
-        direction: Direction,
-        op: Option<impl FnMut(&T) -> io::Result<Outcome<usize>>>,
-    ) -> Poll<io::Result<usize>> {
-        match op {
-            Some(op) => self.poll(cx, direction, op),
-            None => Poll::Ready(self.nothing()),
-        }
-    }
-
-    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.transfer(Direction::Read, reading(buffer)).await
-    }
-
-    pub(super) async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.transfer(Direction::Read, reading_vectored(buffers))
-            .await
     }
 
     pub(super) async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.read(&mut buffer[filled..]).await? {
+            match self
+                .read(&mut [IoSliceMut::new(&mut buffer[filled..])])
+                .await?
+            {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => filled += count,
             }
@@ -205,31 +179,24 @@ impl<T: Bytes> Source<T> {
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Read, reading(buffer))
-    }
-
-    pub(super) fn poll_read_vectored(
-        &self,
-        cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Read, reading_vectored(buffers))
+        match reading(buffers) {
+            Some(op) => self.poll(cx, Direction::Read, op),
+            None => Poll::Ready(self.nothing()),
+        }
     }
 
-    pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.transfer(Direction::Write, writing(bytes)).await
-    }
-
-    pub(super) async fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.transfer(Direction::Write, writing_vectored(slices))
-            .await
+    pub(super) async fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match writing(slices) {
+            Some(op) => self.operate(Direction::Write, op).await,
+            None => self.nothing(),
+        }
     }
 
     pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.write(bytes).await? {
+            match self.write(&[IoSlice::new(bytes)]).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => bytes = &bytes[count..],
             }
@@ -237,24 +204,30 @@ impl<T: Bytes> Source<T> {
         Ok(())
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Write, writing(bytes))
-    }
-
-    pub(super) fn poll_write_vectored(
+    pub(super) fn poll_write(
         &self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Write, writing_vectored(slices))
+        match writing(slices) {
+            Some(op) => self.poll(cx, Direction::Write, op),
+            None => Poll::Ready(self.nothing()),
+        }
+    }
+
+    /// Half-closes a socket. Of others there is nothing to close but the descriptor: that is dropping.
+    pub(super) fn close_write(&self) -> io::Result<()> {
+        if self.get_ref().is_socket() {
+            close_write(self.get_ref())
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// The reading half of a stream's face. `$example` are the first lines of an example, in which
-/// `stream` then yields `abcdef` and ends.
 macro_rules! reads {
-    ([$($generics:tt)*] $type:ty, $example:literal) => {
-        impl<$($generics)*> $type {
+    ($type:ty, $example:literal) => {
+        impl $type {
             /// Reads what has arrived, at least one byte; 0 at the end of the stream. An empty
             /// buffer is full at once.
             ///
@@ -274,7 +247,7 @@ macro_rules! reads {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
-                self.source().read(buffer).await
+                self.source().read(&mut [std::io::IoSliceMut::new(buffer)]).await
             }
 
             /// As [`read`](Self::read), into several buffers, one after the other, by one
@@ -300,7 +273,7 @@ macro_rules! reads {
                 &self,
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::io::Result<usize> {
-                self.source().read_vectored(buffers).await
+                self.source().read(buffers).await
             }
 
             /// Fills the buffer.
@@ -368,17 +341,17 @@ macro_rules! reads {
             }
         }
 
-        $crate::io::bytes::reads!(@trait [$($generics)*] &$type);
-        $crate::io::bytes::reads!(@trait [$($generics)*] $type);
+        $crate::io::bytes::reads!(@trait &$type);
+        $crate::io::bytes::reads!(@trait $type);
     };
-    (@trait [$($generics:tt)*] $type:ty) => {
-        impl<$($generics)*> futures_io::AsyncRead for $type {
+    (@trait $type:ty) => {
+        impl futures_io::AsyncRead for $type {
             fn poll_read(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
                 buffer: &mut [u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_read(cx, buffer)
+                self.source().poll_read(cx, &mut [std::io::IoSliceMut::new(buffer)])
             }
 
             fn poll_read_vectored(
@@ -386,7 +359,7 @@ macro_rules! reads {
                 cx: &mut std::task::Context<'_>,
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_read_vectored(cx, buffers)
+                self.source().poll_read(cx, buffers)
             }
         }
     };
@@ -396,8 +369,8 @@ pub(super) use reads;
 /// The writing half of a stream's face. `$example` are the first lines of an example, in which
 /// `stream` can then be written; `$close` ends it: `fn(&Self) -> io::Result<()>`.
 macro_rules! writes {
-    ([$($generics:tt)*] $type:ty, $close:expr, $example:literal) => {
-        impl<$($generics)*> $type {
+    ($type:ty, $example:literal) => {
+        impl $type {
             /// Writes some of `bytes`; gives the number that the system took. Waits while it
             /// takes none, unless there are none.
             ///
@@ -415,7 +388,7 @@ macro_rules! writes {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.source().write(bytes).await
+                self.source().write(&[std::io::IoSlice::new(bytes)]).await
             }
 
             /// As [`write`](Self::write), from several slices, one after the other, by one
@@ -439,7 +412,7 @@ macro_rules! writes {
                 &self,
                 slices: &[std::io::IoSlice<'_>],
             ) -> std::io::Result<usize> {
-                self.source().write_vectored(slices).await
+                self.source().write(slices).await
             }
 
             /// Writes all of `bytes`.
@@ -479,17 +452,17 @@ macro_rules! writes {
             }
         }
 
-        $crate::io::bytes::writes!(@trait [$($generics)*] &$type, $close);
-        $crate::io::bytes::writes!(@trait [$($generics)*] $type, $close);
+        $crate::io::bytes::writes!(@trait &$type);
+        $crate::io::bytes::writes!(@trait $type);
     };
-    (@trait [$($generics:tt)*] $type:ty, $close:expr) => {
-        impl<$($generics)*> futures_io::AsyncWrite for $type {
+    (@trait $type:ty) => {
+        impl futures_io::AsyncWrite for $type {
             fn poll_write(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_write(cx, bytes)
+                self.source().poll_write(cx, &[std::io::IoSlice::new(bytes)])
             }
 
             fn poll_write_vectored(
@@ -497,7 +470,7 @@ macro_rules! writes {
                 cx: &mut std::task::Context<'_>,
                 slices: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_write_vectored(cx, slices)
+                self.source().poll_write(cx, slices)
             }
 
             fn poll_flush(
@@ -512,7 +485,7 @@ macro_rules! writes {
                 self: std::pin::Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                std::task::Poll::Ready($close(&*self))
+                std::task::Poll::Ready(self.source().close_write())
             }
         }
     };

@@ -358,7 +358,7 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
 
 /// What every socket has: it is made from the standard library's, and shows its descriptor.
 macro_rules! socket {
-    ($type:ty, $std:ty) => {
+    ($type:ty, $std:ty $(, $fd:ty)?) => {
         /// Takes over a socket of the standard library, with all its settings; it becomes non-blocking.
         impl TryFrom<$std> for $type {
             type Error = std::io::Error;
@@ -368,6 +368,16 @@ macro_rules! socket {
                 Ok(Self { source })
             }
         }
+
+        $(
+            impl TryFrom<$fd> for $type {
+                type Error = std::io::Error;
+
+                fn try_from(fd: $fd) -> std::io::Result<Self> {
+                    <$std>::from(fd).try_into()
+                }
+            }
+        )?
 
         $crate::io::source::descriptor! { $type }
     };

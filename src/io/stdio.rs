@@ -22,7 +22,7 @@
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -348,7 +348,7 @@ enum Standard {
 impl Standard {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.opened()? {
-            Self::Source(source) => source.poll_read(cx, buffer),
+            Self::Source(source) => source.poll_read(cx, &mut [IoSliceMut::new(buffer)]),
             Self::File(cursor) => cursor.poll_read(cx, buffer),
             Self::New(_) => unreachable!("it was opened"),
         }
@@ -360,7 +360,7 @@ impl Standard {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.opened()? {
-            Self::Source(source) => source.poll_write_vectored(cx, slices),
+            Self::Source(source) => source.poll_write(cx, slices),
             Self::File(cursor) => cursor.poll_write(cx, slices),
             Self::New(_) => unreachable!("it was opened"),
         }

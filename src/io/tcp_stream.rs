@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, 
 
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::connect::first_to_answer;
-use super::halves::{HalfClose, ReadHalf, WriteHalf, close_write, split};
+use super::halves::{ReadHalf, WriteHalf, split};
 use super::lookup::ToSocketAddrs;
 use super::source::{Source, fairly, socket};
 use crate::event_loop::Direction::{Read as Reading, Write as Writing};
@@ -375,27 +375,21 @@ impl Stream for TcpStream {
     }
 }
 
-impl HalfClose for TcpStream {
-    fn close_write(&self) -> io::Result<()> {
-        close_write(self)
-    }
-}
-
-reads! { [] TcpStream,
+reads! { TcpStream,
 "# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
 # let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
 # let (far, _) = listener.accept().await?;
 # far.write_all(b\"abcdef\").await?;
 # drop(far);" }
 
-writes! { [] TcpStream, |stream: &TcpStream| stream.close_write(),
+writes! { TcpStream,
 "# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
 # let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
 # let (_far, _) = listener.accept().await?;" }
 
 socket! { TcpStream, Socket }
 
-reads! { [] ReadHalf<TcpStream>,
+reads! { ReadHalf<TcpStream>,
 "# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
 # let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
 # let (far, _) = listener.accept().await?;
@@ -403,7 +397,7 @@ reads! { [] ReadHalf<TcpStream>,
 # drop(far);
 # let (stream, _writer) = near.into_split();" }
 
-writes! { [] WriteHalf<TcpStream>, |half: &Self| half.as_ref().close_write(),
+writes! { WriteHalf<TcpStream>,
 "# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
 # let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
 # let (_far, _) = listener.accept().await?;

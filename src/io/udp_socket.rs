@@ -413,12 +413,4 @@ impl UdpSocket {
     }
 }
 
-socket! { UdpSocket, Socket }
-
-impl TryFrom<OwnedFd> for UdpSocket {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        Socket::from(fd).try_into()
-    }
-}
+socket! { UdpSocket, Socket, OwnedFd }

@@ -326,12 +326,4 @@ impl UnixDatagram {
     }
 }
 
-socket! { UnixDatagram, Socket }
-
-impl TryFrom<OwnedFd> for UnixDatagram {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        Socket::from(fd).try_into()
-    }
-}
+socket! { UnixDatagram, Socket, OwnedFd }
