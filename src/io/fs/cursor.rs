@@ -32,7 +32,8 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     file: Arc<File>,
-    running: Option<Task<Done>>,
+    /// A call that has the bytes while it runs, and gives them back with its result.
+    running: Option<(Call, Task<(Vec<u8>, io::Result<u64>)>)>,
     /// Read and not yet taken, from `taken` on.
     bytes: Vec<u8>,
     taken: usize,
@@ -40,20 +41,11 @@ pub(crate) struct Cursor {
     failed: Option<io::Error>,
 }
 
-/// What a call comes back with.
-#[derive(Debug)]
-enum Done {
-    Read(Vec<u8>, io::Result<()>),
-    Wrote(Vec<u8>, io::Result<()>),
-    Sought(SeekFrom, io::Result<u64>),
-}
-
-/// What a call has left to be said.
-enum Settled {
-    Nothing,
-    /// A read ended, with bytes or with none.
-    Read(io::Result<()>),
-    Sought(SeekFrom, io::Result<u64>),
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Call {
+    Read,
+    Write,
+    Seek(SeekFrom),
 }
 
 impl Cursor {
@@ -75,33 +67,39 @@ impl Cursor {
         self.file
     }
 
-    fn begin(&mut self, call: impl FnOnce(&File) -> Done + Send + 'static) {
-        let file = self.file.clone();
-        self.running = Some(offload::run(move || call(&file)));
+    fn begin(
+        &mut self,
+        call: Call,
+        f: impl FnOnce(&File, &mut Vec<u8>) -> io::Result<u64> + Send + 'static,
+    ) {
+        let (file, mut bytes) = (self.file.clone(), std::mem::take(&mut self.bytes));
+        self.taken = 0;
+        let task = offload::run(move || {
+            let result = f(&file, &mut bytes);
+            (bytes, result)
+        });
+        self.running = Some((call, task));
     }
 
-    /// Waits for the call that runs.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Settled>> {
-        let Some(running) = &mut self.running else {
-            return Poll::Ready(Ok(Settled::Nothing));
+    /// Waits for the call that runs. The result of a read or a seek.
+    fn poll_settle(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(Call, io::Result<u64>)>>> {
+        let Some((call, running)) = &mut self.running else {
+            return Poll::Ready(Ok(None));
         };
+        let call = *call;
         let done = ready!(Pin::new(running).poll(cx)).map_err(offload::in_words);
         self.running = None;
-        Poll::Ready(Ok(match done? {
-            Done::Read(bytes, result) => {
-                self.bytes = bytes;
-                self.taken = 0;
-                Settled::Read(result)
-            }
-            Done::Wrote(mut bytes, result) => {
-                bytes.clear();
-                self.bytes = bytes;
-                self.taken = 0;
-                self.failed = self.failed.take().or(result.err());
-                Settled::Nothing
-            }
-            Done::Sought(position, result) => Settled::Sought(position, result),
-        }))
+        let (bytes, result) = done?;
+        self.bytes = bytes;
+        if call == Call::Write {
+            self.bytes.clear();
+            self.failed = self.failed.take().or(result.err());
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Ok(Some((call, result))))
     }
 
     fn left(&self) -> usize {
@@ -118,10 +116,7 @@ impl Cursor {
         }
         loop {
             let ended = match ready!(self.poll_settle(cx))? {
-                Settled::Read(result) => {
-                    result?;
-                    true
-                }
+                Some((Call::Read, result)) => result.map(|_| true)?,
                 _ => false,
             };
             let count = self.left().min(buffer.len());
@@ -134,19 +129,17 @@ impl Cursor {
             if ended {
                 return Poll::Ready(Ok(0));
             }
-            let mut bytes = std::mem::take(&mut self.bytes);
             let wanted = buffer.len().min(MOST);
-            self.taken = 0;
-            self.begin(move |mut file| {
+            self.begin(Call::Read, move |mut file, bytes| {
                 bytes.resize(wanted, 0);
                 let result = loop {
-                    match file.read(&mut bytes) {
+                    match file.read(bytes) {
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         result => break result,
                     }
                 };
                 bytes.truncate(*result.as_ref().unwrap_or(&0));
-                Done::Read(bytes, result.map(drop))
+                result.map(|count| count as u64)
             });
         }
     }
@@ -161,19 +154,17 @@ impl Cursor {
             return Poll::Ready(Ok(0));
         }
         let back = self.give_back();
-        let mut copy = std::mem::take(&mut self.bytes);
         for slice in slices {
-            let room = MOST - copy.len();
-            copy.extend_from_slice(&slice[..slice.len().min(room)]);
+            let room = MOST - self.bytes.len();
+            self.bytes
+                .extend_from_slice(&slice[..slice.len().min(room)]);
         }
-        let count = copy.len();
-        self.begin(move |mut file| {
-            let placed = match back {
-                0 => Ok(0),
-                back => file.seek(SeekFrom::Current(-back)),
-            };
-            let result = placed.and_then(|_| file.write_all(&copy));
-            Done::Wrote(copy, result)
+        let count = self.bytes.len();
+        self.begin(Call::Write, move |mut file, bytes| {
+            if back != 0 {
+                file.seek(SeekFrom::Current(-back))?;
+            }
+            file.write_all(bytes).map(|()| 0)
         });
         Poll::Ready(Ok(count))
     }
@@ -200,8 +191,8 @@ impl Cursor {
     ) -> Poll<io::Result<u64>> {
         loop {
             // A seek to somewhere else was given up by its caller.
-            if let Settled::Sought(sought, result) = ready!(self.poll_settle(cx))?
-                && sought == position
+            if let Some((call, result)) = ready!(self.poll_settle(cx))?
+                && call == Call::Seek(position)
             {
                 return Poll::Ready(result);
             }
@@ -211,7 +202,7 @@ impl Cursor {
                 SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub(back)),
                 absolute => absolute,
             };
-            self.begin(move |mut file| Done::Sought(position, file.seek(target)));
+            self.begin(Call::Seek(position), move |mut file, _| file.seek(target));
         }
     }
 }
