@@ -26,9 +26,8 @@ impl Shared {
         if let Some(local) = current::local_of(self) {
             return local.snapshot();
         }
-        self.table
-            .look(ANSWER, self.watched)
-            .unwrap_or_else(Snapshot::unanswered)
+        let answer = self.table.look(ANSWER);
+        answer.unwrap_or_else(Snapshot::unanswered)
     }
 
     /// An entry to the loop.

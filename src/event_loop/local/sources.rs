@@ -99,12 +99,9 @@ impl Local {
         number
     }
 
-    /// Waits in the kernel; wakers of what happened go to `woken`.
-    pub(in crate::event_loop) fn turn_reactor(
-        &self,
-        timeout: Option<Duration>,
-        woken: &mut Vec<Waker>,
-    ) -> io::Result<()> {
+    /// Waits in the kernel; the wakers of what happened are then on their way.
+    pub(in crate::event_loop) fn turn_reactor(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let woken = &mut self.woken.borrow_mut();
         self.reactor.borrow_mut().turn(timeout, woken)
     }
 
