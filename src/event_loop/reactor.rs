@@ -75,10 +75,7 @@ struct Source {
 
 #[derive(Default)]
 struct Half {
-    /// An operation may be tried.
-    ready: bool,
-    /// After one that came out short the next may be tried, too: no edge need follow.
-    on: bool,
+    ready: Readiness,
     waiters: Waiters,
 }
 
@@ -127,7 +124,7 @@ impl Reactor {
             poller.register(fd, key.token())?;
         }
         let mut halves = [Half::default(), Half::default()];
-        halves[Direction::Write as usize].ready = writable;
+        halves[Direction::Write as usize].ready.now = writable;
         vacant.insert(Source {
             generation: self.generation,
             fd: number,
@@ -155,11 +152,11 @@ impl Reactor {
         let Some(half) = self.half(key, direction) else {
             return Asked::Ready;
         };
-        if half.ready {
+        if half.ready.now {
             return Asked::Ready;
         }
-        if half.on {
-            half.ready = true;
+        if half.ready.on {
+            half.ready.now = true;
             return Asked::Next;
         }
         match half.waiters.find(number) {
@@ -185,7 +182,7 @@ impl Reactor {
     /// The operation would have blocked.
     pub(super) fn clear(&mut self, key: SourceKey, direction: Direction) {
         if let Some(half) = self.half(key, direction) {
-            (half.ready, half.on) = (false, false);
+            half.ready = Readiness::default();
         }
     }
 
@@ -193,8 +190,8 @@ impl Reactor {
     /// kernel has said that no edge will follow.
     pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction, drained: bool) {
         if let Some(half) = self.half(key, direction) {
-            half.ready = false;
-            half.on |= !drained;
+            half.ready.now = false;
+            half.ready.on |= !drained;
         }
     }
 
@@ -226,7 +223,12 @@ impl Reactor {
 
     /// As if the kernel had reported it.
     #[cfg(all(test, not(loom)))]
-    pub(super) fn pretend(&mut self, key: SourceKey, ready: Readiness, woken: &mut Vec<Waker>) {
+    pub(super) fn pretend(
+        &mut self,
+        key: SourceKey,
+        ready: [Readiness; 2],
+        woken: &mut Vec<Waker>,
+    ) {
         deliver(&mut self.sources, key.token(), ready, woken);
     }
 
@@ -275,7 +277,12 @@ impl Reactor {
 }
 
 /// An event: the source that it is meant for is ready, and its waiters go to `woken`.
-fn deliver(sources: &mut Slab<Source>, token: usize, ready: Readiness, woken: &mut Vec<Waker>) {
+fn deliver(
+    sources: &mut Slab<Source>,
+    token: usize,
+    ready: [Readiness; 2],
+    woken: &mut Vec<Waker>,
+) {
     // The lower half of a token is the index.
     let index = token as u32;
     let Some(source) = sources.get_mut(index as usize) else {
@@ -288,14 +295,10 @@ fn deliver(sources: &mut Slab<Source>, token: usize, ready: Readiness, woken: &m
     if key.token() != token {
         return; // L3: it was meant for an earlier source
     }
-    let kinds = [
-        (Readiness::READ, Readiness::READ_ON),
-        (Readiness::WRITE, Readiness::WRITE_ON),
-    ];
-    for (half, (can, on)) in source.halves.iter_mut().zip(kinds) {
-        half.on |= ready.intersects(on);
-        if ready.intersects(can) {
-            half.ready = true;
+    for (half, ready) in source.halves.iter_mut().zip(ready) {
+        half.ready.on |= ready.on;
+        if ready.now {
+            half.ready.now = true;
             half.waiters.take_all(woken);
         }
     }
