@@ -65,13 +65,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[track_caller]
 pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let site = Location::caller();
-    let driven = Driven::new(local, Some(site));
+    let mut turns = Turns::new(local, Some(site));
     if let Some(outside) = &local.outside {
         outside.come_back();
     }
     let waker = Waker::from(local.shared.clone());
     let mut cx = Context::from_waker(&waker);
-    let mut turns = Turns::new(local);
     // Dropped first of all: its destructors are code of this loop, and may spawn (L6).
     let mut root = pin!(root);
     // The first poll comes before everything that was spawned earlier.
@@ -80,74 +79,39 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
         if is_due {
             turns.slice.count(1);
             local.begin_poll(0);
-            record::begun(driven.root, site, Kind::Root);
+            record::begun(turns.root, site, Kind::Root);
             // Also if it panics: the loop goes on with its next future.
-            let mut ended = EndPoll(&driven, Ending::Panicked);
+            let mut ended = EndPoll(local, turns.root, Ending::Panicked);
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
-                ended.1 = Ending::Done;
+                ended.2 = Ending::Done;
                 return output;
             }
-            ended.1 = Ending::Pending;
+            ended.2 = Ending::Pending;
         }
         is_due = turns.turn();
     }
 }
 
 /// The root future's poll is over.
-struct EndPoll<'a>(&'a Driven<'a>, Ending);
+struct EndPoll<'a>(&'a Local, u64, Ending);
 
 impl Drop for EndPoll<'_> {
     fn drop(&mut self) {
-        record::ended(self.0.root, self.1);
-        self.0.local.end_poll(0, false);
-    }
-}
-
-/// While it lives, the loop's table is the loop's own.
-struct Driven<'a> {
-    local: &'a Local,
-    /// The root future's number; 0: there is none.
-    root: u64,
-    _role: record::Before,
-}
-
-impl<'a> Driven<'a> {
-    fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
-        local.shared.inbox.get_up();
-        local.take_table();
-        let id = root.map(|_| TaskId::next());
-        local.set_root(root.zip(id).map(|(site, id)| Root {
-            id,
-            site,
-            noted: Noted::default(),
-            spent: Duration::ZERO,
-        }));
-        Self {
-            local,
-            root: id.map_or(0, TaskId::get),
-            _role: record::role(record::Role::Loop),
-        }
-    }
-}
-
-impl Drop for Driven<'_> {
-    fn drop(&mut self) {
-        self.local.set_root(None);
-        self.local.put_table(None);
+        record::ended(self.1, self.2);
+        self.0.end_poll(0, false);
     }
 }
 
 /// Turns the loop once, without waiting. True: there is more to do.
 pub(super) fn once(local: &Local) -> bool {
-    let _driven = Driven::new(local, None);
-    let mut turns = Turns::new(local);
+    let mut turns = Turns::new(local, None);
     turns.come_back();
     turns.turn_once();
-    if turns.is_idle() && !turns.jump() {
+    if is_idle(local) && !jump(local) {
         // From here on a thread that brings something makes the descriptor ready (L1).
         if local.shared.inbox.lie_down(Sleep::Asleep) && local.shared.is_quiet() {
             if let Some(outside) = &local.outside
-                && turns.pace().is_some_and(|pace| !pace.is_zero())
+                && pace(local).is_some_and(|pace| !pace.is_zero())
             {
                 outside.leave();
             }
@@ -161,29 +125,26 @@ pub(super) fn once(local: &Local) -> bool {
 /// Turns the loop once, and never waits nor moves its clock. True: there is more to do.
 #[cfg(all(test, not(loom)))]
 pub(super) fn simulate(local: &Local) -> bool {
-    let _driven = Driven::new(local, None);
-    let mut turns = Turns::new(local);
+    let mut turns = Turns::new(local, None);
     turns.turn_once();
-    !turns.is_idle()
+    !is_idle(local)
 }
 
 /// When to turn the loop again, if its descriptor does not become ready before.
 pub(super) fn next_turn(local: &Local) -> Option<Instant> {
-    let turns = Turns::new(local);
-    if !turns.is_idle() {
+    if !is_idle(local) {
         return Some(Instant::now());
     }
     let left = local.until_next_timer()?;
-    let left = left.min(turns.pace().unwrap_or(Duration::MAX));
+    let left = left.min(pace(local).unwrap_or(Duration::MAX));
     Instant::now().checked_add(left)
 }
 
 /// Ends the loop. Its thread must be this one.
 pub(super) fn close(local: &Rc<Local>) {
     let _entered = current::enter(local);
-    let driven = Driven::new(local, None);
+    let mut turns = Turns::new(local, None);
     local.shared.begin_closing();
-    let mut turns = Turns::new(local);
     let deadline = Instant::now() + PATIENCE;
     loop {
         local.take_in();
@@ -203,7 +164,7 @@ pub(super) fn close(local: &Rc<Local>) {
     local.wake_all_that_wait();
     // Those wakers were user code: what they brought is refused by now.
     run_all(local);
-    drop(driven);
+    drop(turns);
     drop(local.keep_ctrl_c(None));
     if let Some(outside) = &local.outside {
         outside.clear();
@@ -231,17 +192,64 @@ fn run(local: &Local, entry: Queued) {
     }
 }
 
+/// Nothing can run.
+fn is_idle(local: &Local) -> bool {
+    local.count_ready() == 0 && local.shared.is_quiet()
+}
+
+/// How long a virtual clock must go at the real pace.
+fn pace(local: &Local) -> Option<Duration> {
+    let outside = local.outside.as_ref()?;
+    let has = |task: &TaskRef| local.has(task);
+    Some(outside.pace(has, local.waits_for_descriptors()))
+}
+
+/// A virtual clock goes on to the next deadline, if nothing outside is waited for.
+fn jump(local: &Local) -> bool {
+    if let Some(outside) = &local.outside
+        && let Some(deadline) = local.next_timer()
+        && pace(local).is_some_and(|pace| pace.is_zero())
+    {
+        outside.jump(deadline, local.waits_for_descriptors());
+        return true;
+    }
+    false
+}
+
+/// While it lives, the loop's table is the loop's own.
 struct Turns<'a> {
     local: &'a Local,
+    /// The root future's number; 0: there is none.
+    root: u64,
     /// What has run since the last look at the kernel.
     slice: Slice,
+    _role: record::Before,
+}
+
+impl Drop for Turns<'_> {
+    fn drop(&mut self) {
+        self.local.set_root(None);
+        self.local.put_table(None);
+    }
 }
 
 impl<'a> Turns<'a> {
-    fn new(local: &'a Local) -> Self {
+    /// `root`: where the root future was given, if there is one.
+    fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
+        local.shared.inbox.get_up();
+        local.take_table();
+        let id = root.map(|_| TaskId::next());
+        local.set_root(root.zip(id).map(|(site, id)| Root {
+            id,
+            site,
+            noted: Noted::default(),
+            spent: Duration::ZERO,
+        }));
         Self {
             local,
+            root: id.map_or(0, TaskId::get),
             slice: Slice::new(),
+            _role: record::role(record::Role::Loop),
         }
     }
 
@@ -251,7 +259,7 @@ impl<'a> Turns<'a> {
             && outside.come_back()
         {
             self.look();
-            if !self.is_idle() {
+            if !is_idle(self.local) {
                 outside.came();
             }
         }
@@ -273,7 +281,7 @@ impl<'a> Turns<'a> {
             self.local.shrink();
             self.local.wake_due();
         }
-        if !is_due && self.is_idle() {
+        if !is_due && is_idle(self.local) {
             self.wait();
         } else if self.slice.is_over() {
             self.look();
@@ -293,30 +301,11 @@ impl<'a> Turns<'a> {
         };
         // What has happened comes before what the clock would say.
         self.look();
-        if self.is_idle() && !self.jump() {
+        if is_idle(self.local) && !jump(self.local) {
             outside.leave();
-            self.sleep(timeout.map(|timeout| timeout.min(self.pace().unwrap_or(timeout))));
+            self.sleep(timeout.map(|timeout| timeout.min(pace(self.local).unwrap_or(timeout))));
             self.come_back();
         }
-    }
-
-    /// A virtual clock goes on to the next deadline, if nothing outside is waited for.
-    fn jump(&self) -> bool {
-        if let Some(outside) = &self.local.outside
-            && let Some(deadline) = self.local.next_timer()
-            && self.pace().is_some_and(|pace| pace.is_zero())
-        {
-            outside.jump(deadline, self.local.waits_for_descriptors());
-            return true;
-        }
-        false
-    }
-
-    /// How long a virtual clock must go at the real pace.
-    fn pace(&self) -> Option<Duration> {
-        let outside = self.local.outside.as_ref()?;
-        let has = |task: &TaskRef| self.local.has(task);
-        Some(outside.pace(has, self.local.waits_for_descriptors()))
     }
 
     /// Runs what is ready now, up to the root future. True: that is next.
@@ -340,10 +329,6 @@ impl<'a> Turns<'a> {
         }
         // Mostly woken by what has just run: then it is polled without another turn.
         self.local.is_root_next() && self.local.next_ready().is_some()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.local.count_ready() == 0 && self.local.shared.is_quiet()
     }
 
     /// Waits for events or a wake-up, at most for `timeout`.
