@@ -8,7 +8,7 @@
 //!    source; no thread is involved, and a read that is given up has read nothing.
 //! 2. A socket cannot be opened again, but asked not to wait in each call.
 //! 3. A regular file is read and written off the loop, by a duplicate that shares its position
-//!    (see `fs::cursor`). So is whatever the system refuses to open again, or would make anew
+//!    (see `fs::File`). So is whatever the system refuses to open again, or would make anew
 //!    (the controlling side of a terminal); a read of that may stay on its thread for ever, and
 //!    nothing waits for that thread.
 //!
@@ -25,14 +25,13 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, major, minor, open};
 
 use super::bytes::Bytes;
-use super::fs::Cursor;
+use super::fs;
 use super::read_write::{self, append};
 use super::source::Source;
 
@@ -342,14 +341,14 @@ enum Standard {
     /// Not used yet.
     New(RawFd),
     Source(Source<Device>),
-    File(Cursor),
+    File(fs::File),
 }
 
 impl Standard {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.opened()? {
             Self::Source(source) => source.poll_read(cx, &mut [IoSliceMut::new(buffer)]),
-            Self::File(cursor) => cursor.poll_read(cx, buffer),
+            Self::File(file) => Pin::new(file).poll_read(cx, buffer),
             Self::New(_) => unreachable!("it was opened"),
         }
     }
@@ -361,14 +360,14 @@ impl Standard {
     ) -> Poll<io::Result<usize>> {
         match self.opened()? {
             Self::Source(source) => source.poll_write(cx, slices),
-            Self::File(cursor) => cursor.poll_write(cx, slices),
+            Self::File(file) => Pin::new(file).poll_write_vectored(cx, slices),
             Self::New(_) => unreachable!("it was opened"),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::File(cursor) => cursor.poll_flush(cx),
+            Self::File(file) => Pin::new(file).poll_flush(cx),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -430,7 +429,7 @@ fn open_again(number: RawFd) -> io::Result<Standard> {
 
 fn off_the_loop(fd: BorrowedFd<'_>) -> io::Result<Standard> {
     let file = File::from(fd.try_clone_to_owned()?);
-    Ok(Standard::File(Cursor::new(Arc::new(file))))
+    Ok(Standard::File(file.into()))
 }
 
 /// What does not block: by itself, or because each call says so.
