@@ -151,14 +151,22 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Calls `op` until it does not say `WouldBlock`. Its count tells nothing about the next call.
-    pub(super) async fn call<R>(
+    /// Calls `op`, which reads, until it does not say `WouldBlock`. What it gives tells nothing about the next call.
+    pub(super) async fn reading<R>(
         &self,
-        direction: Direction,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.operate(direction, |io| op(io).map(Outcome::Full))
-            .await
+        let op = |io: &T| op(io).map(Outcome::Full);
+        self.operate(Direction::Read, op).await
+    }
+
+    /// As [`reading`](Self::reading), of what writes.
+    pub(super) async fn writing<R>(
+        &self,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let op = |io: &T| op(io).map(Outcome::Full);
+        self.operate(Direction::Write, op).await
     }
 
     /// As [`operate`](Self::operate), for `poll_…` methods: the latest caller in each

@@ -18,7 +18,6 @@ use super::connect::first_to_answer;
 use super::halves::{ReadHalf, WriteHalf, split};
 use super::lookup::ToSocketAddrs;
 use super::source::{Source, fairly, socket};
-use crate::event_loop::Direction::{Read as Reading, Write as Writing};
 
 /// A TCP connection.
 ///
@@ -104,7 +103,7 @@ impl TcpStream {
         let stream = Self::from_nonblocking(socket);
         stream
             .source
-            .call(Writing, |socket| match socket.peer_addr() {
+            .writing(|socket| match socket.peer_addr() {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                     // It has failed, or it goes on.
@@ -141,9 +140,7 @@ impl TcpStream {
         if buffer.is_empty() {
             return self.source.nothing();
         }
-        self.source
-            .call(Reading, |socket| socket.peek(buffer))
-            .await
+        self.source.reading(|socket| socket.peek(buffer)).await
     }
 
     /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
