@@ -405,31 +405,23 @@ fn open_again(number: RawFd) -> io::Result<Standard> {
         ));
     }
     let stat = fstat(fd).map_err(in_words)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::CharacterDevice if (major(stat.st_rdev), minor(stat.st_rdev)) == PTMX => {
-            off_the_loop(fd)
-        }
-        FileType::Socket => Ok(Standard::Source(Source::lent(Device {
-            file: File::from(fd.try_clone_to_owned()?),
-            socket: true,
-        }))),
-        FileType::Fifo | FileType::CharacterDevice => {
+    let ptmx = (major(stat.st_rdev), minor(stat.st_rdev)) == PTMX;
+    let again = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Socket => Some((fd.try_clone_to_owned()?, true)),
+        FileType::Fifo | FileType::CharacterDevice if !ptmx => {
             let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            match open(format!("/proc/self/fd/{number}"), flags, Mode::empty()) {
-                Ok(again) => Ok(Standard::Source(Source::new(Device {
-                    file: File::from(again),
-                    socket: false,
-                }))),
-                Err(_) => off_the_loop(fd),
-            }
+            let again = open(format!("/proc/self/fd/{number}"), flags, Mode::empty());
+            again.ok().map(|again| (again, false))
         }
-        _ => off_the_loop(fd),
-    }
-}
-
-fn off_the_loop(fd: BorrowedFd<'_>) -> io::Result<Standard> {
-    let file = File::from(fd.try_clone_to_owned()?);
-    Ok(Standard::File(file.into()))
+        _ => None,
+    };
+    Ok(match again {
+        Some((fd, socket)) => {
+            let file = File::from(fd);
+            Standard::Source(Source::lent(Device { file, socket }))
+        }
+        None => Standard::File(File::from(fd.try_clone_to_owned()?).into()),
+    })
 }
 
 /// What does not block: by itself, or because each call says so.
