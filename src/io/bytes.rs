@@ -12,7 +12,7 @@
 //! look like the end.
 //!
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
-//! nothing but the type and the first lines of the examples.
+//! nothing but the type.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -225,8 +225,9 @@ impl<T: Bytes> Source<T> {
     }
 }
 
+/// The public methods of a stream that is read from, and its futures-io trait.
 macro_rules! reads {
-    ($type:ty, $example:literal) => {
+    ($type:ty) => {
         impl $type {
             /// Reads what has arrived, at least one byte; 0 at the end of the stream. An empty
             /// buffer is full at once.
@@ -239,7 +240,11 @@ macro_rules! reads {
             ///
             /// Dropping the future loses nothing.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut buffer = [0; 1024];
             /// let count = stream.read(&mut buffer).await?;
             /// assert!(b"abcdef".starts_with(&buffer[..count]) && count > 0);
@@ -261,7 +266,12 @@ macro_rules! reads {
             ///
             /// Dropping the future loses nothing.
             ///
-            #[doc = concat!("```\nuse std::io::IoSliceMut;\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// use std::io::IoSliceMut;
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let (mut head, mut tail) = ([0; 1], [0; 16]);
             /// let buffers = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
             /// assert!(stream.read_vectored(buffers).await? > 0);
@@ -286,7 +296,11 @@ macro_rules! reads {
             ///
             /// None: what has been read is in the buffer, but how much is not known.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut header = [0; 4];
             /// stream.read_exact(&mut header).await?;
             /// assert_eq!(&header, b"abcd");
@@ -307,7 +321,11 @@ macro_rules! reads {
             ///
             /// What has been read is in `bytes`.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut bytes = Vec::new();
             /// assert_eq!(stream.read_to_end(&mut bytes).await?, 6);
             /// assert_eq!(bytes, b"abcdef");
@@ -329,7 +347,11 @@ macro_rules! reads {
             ///
             /// None: what has been read is lost.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut text = String::new();
             /// stream.read_to_string(&mut text).await?;
             /// assert_eq!(text, "abcdef");
@@ -366,10 +388,9 @@ macro_rules! reads {
 }
 pub(super) use reads;
 
-/// The writing half of a stream's face. `$example` are the first lines of an example, in which
-/// `stream` can then be written; `$close` ends it: `fn(&Self) -> io::Result<()>`.
+/// As `reads`, of what is written to.
 macro_rules! writes {
-    ($type:ty, $example:literal) => {
+    ($type:ty) => {
         impl $type {
             /// Writes some of `bytes`; gives the number that the system took. Waits while it
             /// takes none, unless there are none.
@@ -382,7 +403,9 @@ macro_rules! writes {
             ///
             /// Dropping the future writes nothing.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// assert!(stream.write(b"abc").await? > 0);
             /// # Ok::<_, std::io::Error>(()) })?;
             /// # Ok::<(), std::io::Error>(())
@@ -402,7 +425,10 @@ macro_rules! writes {
             ///
             /// Dropping the future writes nothing.
             ///
-            #[doc = concat!("```\nuse std::io::IoSlice;\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// use std::io::IoSlice;
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// let slices = [IoSlice::new(b"head: "), IoSlice::new(b"body")];
             /// assert!(stream.write_vectored(&slices).await? > 0);
             /// # Ok::<_, std::io::Error>(()) })?;
@@ -425,7 +451,9 @@ macro_rules! writes {
             ///
             /// None: how much was written is not known.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
             /// # Ok::<_, std::io::Error>(()) })?;
             /// # Ok::<(), std::io::Error>(())
@@ -441,7 +469,9 @@ macro_rules! writes {
             ///
             /// None.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// stream.write_all(b"abc").await?;
             /// stream.flush().await?;
             /// # Ok::<_, std::io::Error>(()) })?;

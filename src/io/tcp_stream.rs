@@ -372,30 +372,12 @@ impl Stream for TcpStream {
     }
 }
 
-reads! { TcpStream,
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (far, _) = listener.accept().await?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);" }
+reads! { TcpStream }
 
-writes! { TcpStream,
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (_far, _) = listener.accept().await?;" }
+writes! { TcpStream }
 
 socket! { TcpStream, Socket }
 
-reads! { ReadHalf<TcpStream>,
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (far, _) = listener.accept().await?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);
-# let (stream, _writer) = near.into_split();" }
+reads! { ReadHalf<TcpStream> }
 
-writes! { WriteHalf<TcpStream>,
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (_far, _) = listener.accept().await?;
-# let (_reader, stream) = near.into_split();" }
+writes! { WriteHalf<TcpStream> }
