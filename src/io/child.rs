@@ -125,7 +125,7 @@ impl Child {
     ///
     /// `NotFound` if it has ended, but its status went elsewhere: to code of the host
     /// that waits for any child (`waitpid(-1)`), or nowhere, because `SIGCHLD` is
-    /// ignored. Off its loop. No descriptor was left to watch it with.
+    /// ignored. Off its loop.
     ///
     /// # Cancel safety
     ///
