@@ -183,8 +183,8 @@ impl Outside {
         descriptors || self.clock.is_held()
     }
 
-    /// The clock goes on to this deadline. Patience that was in vain is halved, and a result for which nobody has come
-    /// is not waited for any longer.
+    /// The clock goes on to this deadline. Patience that was in vain is halved, and a task that has ended meanwhile, and
+    /// whose result was not taken, is not waited for any longer.
     pub(super) fn jump(&self, deadline: Instant, descriptors: bool) {
         let mut awaited = self.awaited.take();
         if (self.is_silent(descriptors) || !awaited.tasks.is_empty())
