@@ -65,13 +65,16 @@ const MOST: usize = 1024 * 1024;
 pub struct File {
     file: Arc<Inner>,
     /// A call that has the bytes while it runs, and gives them back with its result.
-    running: Option<(Call, Task<(Vec<u8>, io::Result<u64>)>)>,
+    running: Option<(Call, Task<(Vec<u8>, Ended)>)>,
     /// Read and not yet taken, from `taken` on.
     bytes: Vec<u8>,
     taken: usize,
     /// Of a write that was accepted.
     failed: Option<io::Error>,
 }
+
+/// How a call ended: a count, or a position.
+type Ended = io::Result<u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Call {
@@ -595,7 +598,7 @@ impl File {
     fn begin(
         &mut self,
         call: Call,
-        f: impl FnOnce(&Inner, &mut Vec<u8>) -> io::Result<u64> + Send + 'static,
+        f: impl FnOnce(&Inner, &mut Vec<u8>) -> Ended + Send + 'static,
     ) {
         let (file, mut bytes) = (self.file.clone(), std::mem::take(&mut self.bytes));
         self.taken = 0;
@@ -607,10 +610,7 @@ impl File {
     }
 
     /// Waits for the call that runs. The result of a read or a seek.
-    fn poll_settle(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<(Call, io::Result<u64>)>>> {
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(Call, Ended)>>> {
         let Some((call, running)) = &mut self.running else {
             return Poll::Ready(Ok(None));
         };
