@@ -64,13 +64,19 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct File {
     file: Arc<Inner>,
-    /// A call that has the bytes while it runs, and gives them back with its result.
-    running: Option<(Call, Task<(Vec<u8>, Ended)>)>,
+    running: Option<Running>,
     /// Read and not yet taken, from `taken` on.
     bytes: Vec<u8>,
     taken: usize,
     /// Of a write that was accepted.
     failed: Option<io::Error>,
+}
+
+/// A call that has the bytes while it runs, and gives them back with its result.
+#[derive(Debug)]
+struct Running {
+    call: Call,
+    task: Task<(Vec<u8>, Ended)>,
 }
 
 /// How a call ended: a count, or a position.
@@ -606,16 +612,16 @@ impl File {
             let result = f(&file, &mut bytes);
             (bytes, result)
         });
-        self.running = Some((call, task));
+        self.running = Some(Running { call, task });
     }
 
     /// Waits for the call that runs. The result of a read or a seek.
     fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(Call, Ended)>>> {
-        let Some((call, running)) = &mut self.running else {
+        let Some(running) = &mut self.running else {
             return Poll::Ready(Ok(None));
         };
-        let call = *call;
-        let done = ready!(Pin::new(running).poll(cx)).map_err(offload::in_words);
+        let call = running.call;
+        let done = ready!(Pin::new(&mut running.task).poll(cx)).map_err(offload::in_words);
         self.running = None;
         let (bytes, result) = done?;
         self.bytes = bytes;
