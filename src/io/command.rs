@@ -244,7 +244,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// The system's; above all, `NotFound`: there is no such program.
+    /// The system's; above all, `NotFound`: there is no such program. Where it refuses to watch the child (`pidfd_open`),
+    /// that is killed.
     ///
     /// ```
     /// use std::io::ErrorKind;

@@ -76,11 +76,18 @@ impl Local {
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Moves the wakers of all timers that are due to `woken`.
-    pub(in crate::event_loop) fn take_due(&self, woken: &mut Vec<Waker>) {
+    /// Wakes whose timers are due. False: none are.
+    pub(in crate::event_loop) fn wake_due(&self) -> bool {
         let mut timers = self.timers.borrow_mut();
-        if !timers.is_empty() {
-            woken.extend(timers.due(self.now()));
+        if timers.is_empty() {
+            return false;
         }
+        self.woken.borrow_mut().extend(timers.due(self.now()));
+        drop(timers);
+        let any = !self.woken.borrow().is_empty();
+        if any {
+            self.wake_all();
+        }
+        any
     }
 }

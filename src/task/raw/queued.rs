@@ -125,11 +125,6 @@ impl Queued {
     pub(crate) fn tag(&self) -> u32 {
         self.cell().tag()
     }
-
-    /// As [`TaskRef::task_ref`].
-    pub(crate) fn task_ref(&self) -> TaskRef {
-        self.cell().task_ref()
-    }
 }
 
 impl Drop for Queued {
