@@ -28,44 +28,24 @@
 //!
 //! Tests: `tests/trace/`; what it costs: `benches/benches/trace.rs`.
 
+#![cfg_attr(not(feature = "trace"), allow(dead_code))] // nothing starts a recording then
+
 mod event;
-#[cfg(feature = "trace")]
 pub(crate) mod session;
 
 use std::panic::Location;
 
-pub(crate) use event::{Ending, Kind, Part, Role, What};
+use session::note;
 
-/// Somebody records now. Without the feature: never.
-#[inline(always)]
-pub(crate) fn is_on() -> bool {
-    #[cfg(feature = "trace")]
-    return session::is_on();
-    #[cfg(not(feature = "trace"))]
-    return false;
-}
-
-#[inline(always)]
-fn note(what: impl FnOnce() -> What) {
-    #[cfg(feature = "trace")]
-    session::note(what);
-    #[cfg(not(feature = "trace"))]
-    let _ = what;
-}
+#[cfg(feature = "trace")]
+pub(crate) use event::Event;
+pub(crate) use event::{Ending, Frame, Kind, Role, What};
+pub(crate) use session::{Before, is_on, named, role};
 
 /// A task is made here.
 #[inline(always)]
 pub(crate) fn spawned(task: u64, site: &'static Location<'static>, kind: Kind) {
     note(|| What::Spawned { task, site, kind });
-}
-
-/// A task has, or gets, this name.
-#[inline(always)]
-pub(crate) fn named(task: u64, name: &str) {
-    #[cfg(feature = "trace")]
-    session::named(task, name);
-    #[cfg(not(feature = "trace"))]
-    let _ = (task, name);
 }
 
 /// A task's code begins to run here: a closure is called, a future polled.
@@ -95,10 +75,7 @@ pub(crate) fn woken(task: u64) {
 /// A worker took this from the slot `from`; 0: not a task but a part of a region.
 #[inline(always)]
 pub(crate) fn stolen(task: u64, from: usize) {
-    note(|| What::Stolen {
-        task,
-        from: from as u32,
-    });
+    note(|| What::Stolen { task, from });
 }
 
 /// Somebody wakes the thread in a pool's slot.
@@ -126,12 +103,15 @@ pub(crate) fn called(pool: u32, job: u64, task: u64) {
 /// A frame of a job goes to a worker process; its number is one of that process's.
 #[inline(always)]
 pub(crate) fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
-    note(|| What::Sent {
-        pool,
-        pid,
-        sequence: sequence as u32,
-        job: job as u32,
-        items: items as u32,
+    let (sequence, job, items) = (sequence as u32, job as u32, items as u32);
+    note(|| {
+        What::Sent(Frame {
+            pool,
+            pid,
+            sequence,
+            job,
+            items,
+        })
     });
 }
 
@@ -163,11 +143,11 @@ impl Drop for Span {
     }
 }
 
-/// A part of a region runs here: of a `join`, a `map`, a `scope`, a `broadcast`.
+/// A part of a region runs here, of a `join` or a `scope` for example; it is called so in the picture.
 #[inline(always)]
-pub(crate) fn part(part: Part) -> Span {
+pub(crate) fn part(part: &'static str) -> Span {
     note(|| What::PartBegun { part });
-    Span(What::PartEnded)
+    Span(What::PartEnded { part })
 }
 
 /// This thread blocks in the middle of its work.
@@ -182,32 +162,4 @@ pub(crate) fn waits() -> Span {
 pub(crate) fn sleeps() -> Span {
     note(|| What::Sleeps);
     Span(What::Slept)
-}
-
-/// What this thread was before; it is that again when this is dropped.
-#[must_use]
-pub(crate) struct Before {
-    #[cfg(feature = "trace")]
-    role: Role,
-}
-
-#[cfg(feature = "trace")]
-impl Drop for Before {
-    fn drop(&mut self) {
-        let _now = session::replace_role(self.role);
-    }
-}
-
-/// What this thread is from now on, also for recordings that begin later.
-#[inline(always)]
-pub(crate) fn role(role: Role) -> Before {
-    #[cfg(feature = "trace")]
-    return Before {
-        role: session::replace_role(role),
-    };
-    #[cfg(not(feature = "trace"))]
-    {
-        let _ = role;
-        Before {}
-    }
 }
