@@ -18,7 +18,7 @@ use super::super::attachments::Attachment;
 use super::super::scope;
 use super::owner;
 use super::places::{Count, Places, TAIL, Waits};
-use crate::helper::watch::Interest;
+use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::sys::broken_pipe;

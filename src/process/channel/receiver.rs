@@ -18,7 +18,7 @@ use super::super::codec::decode;
 use super::super::portable::Portable;
 use super::super::sink::undecodable;
 use super::pipe::{Pipe, Refused, Side};
-use crate::helper::watch::Ready;
+use crate::alarm::Ready;
 use crate::task::{TaskError, context};
 
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::super::client::pack;
 use super::super::portable::Portable;
 use super::pipe::{Outgoing, Pipe, Refused, Side, WaitsForPlace};
-use crate::helper::watch::Ready;
+use crate::alarm::Ready;
 use crate::task::{CodecDirection, CodecError, TaskError, context};
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.
