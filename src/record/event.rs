@@ -21,69 +21,31 @@ pub(crate) struct Event {
     pub(crate) what: What,
 }
 
+/// Where a task was spawned.
+pub(crate) type Site = &'static Location<'static>;
+
 /// What happened; the functions of the parent module say it in words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
-    Is {
-        role: Role,
-    },
-    Spawned {
-        task: u64,
-        site: &'static Location<'static>,
-        kind: Kind,
-    },
-    Begun {
-        task: u64,
-        site: &'static Location<'static>,
-        kind: Kind,
-    },
-    Ended {
-        task: u64,
-        how: Ending,
-    },
-    Settled {
-        task: u64,
-        how: Ending,
-    },
-    Woken {
-        task: u64,
-    },
-    Stolen {
-        task: u64,
-        from: usize,
-    },
-    PartBegun {
-        part: &'static str,
-    },
-    PartEnded {
-        part: &'static str,
-    },
-    Awaits {
-        task: u64,
-    },
+    Is { role: Role },
+    Spawned { task: u64, site: Site, kind: Kind },
+    Begun { task: u64, site: Site, kind: Kind },
+    Ended { task: u64, how: Ending },
+    Settled { task: u64, how: Ending },
+    Woken { task: u64 },
+    Stolen { task: u64, from: usize },
+    PartBegun { part: &'static str },
+    PartEnded { part: &'static str },
+    Awaits { task: u64 },
     Waits,
     Waited,
     Sleeps,
     Slept,
-    Roused {
-        pool: u32,
-        slot: u32,
-    },
-    Called {
-        pool: u32,
-        job: u32,
-        task: u64,
-    },
+    Roused { pool: u32, slot: u32 },
+    Called { pool: u32, job: u32, task: u64 },
     Sent(Frame),
-    Answered {
-        pid: u32,
-        sequence: u32,
-        items: u32,
-        nanos: u64,
-    },
-    Fell {
-        pid: u32,
-    },
+    Answered { pid: u32, done: Done, nanos: u64 },
+    Fell { pid: u32 },
 }
 
 /// Items of one job that go to a worker process together. The sequence number is one of that process's.
@@ -93,6 +55,13 @@ pub(crate) struct Frame {
     pub(crate) pid: u32,
     pub(crate) sequence: u32,
     pub(crate) job: u32,
+    pub(crate) items: u32,
+}
+
+/// So many items of that frame were run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) sequence: u32,
     pub(crate) items: u32,
 }
 

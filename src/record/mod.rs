@@ -33,24 +33,22 @@
 mod event;
 pub(crate) mod session;
 
-use std::panic::Location;
-
 use session::note;
 
 #[cfg(feature = "trace")]
 pub(crate) use event::Event;
-pub(crate) use event::{Ending, Frame, Kind, Role, What};
+pub(crate) use event::{Done, Ending, Frame, Kind, Role, Site, What};
 pub(crate) use session::{Before, is_on, named, role};
 
 /// A task is made here.
 #[inline(always)]
-pub(crate) fn spawned(task: u64, site: &'static Location<'static>, kind: Kind) {
+pub(crate) fn spawned(task: u64, site: Site, kind: Kind) {
     note(|| What::Spawned { task, site, kind });
 }
 
 /// A task's code begins to run here: a closure is called, a future polled.
 #[inline(always)]
-pub(crate) fn begun(task: u64, site: &'static Location<'static>, kind: Kind) {
+pub(crate) fn begun(task: u64, site: Site, kind: Kind) {
     note(|| What::Begun { task, site, kind });
 }
 
@@ -118,12 +116,9 @@ pub(crate) fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
 /// A frame is done: so many of its items were run, and that took so many nanoseconds.
 #[inline(always)]
 pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
-    note(|| What::Answered {
-        pid,
-        sequence: sequence as u32,
-        items: items as u32,
-        nanos,
-    });
+    let (sequence, items) = (sequence as u32, items as u32);
+    let done = Done { sequence, items };
+    note(|| What::Answered { pid, done, nanos });
 }
 
 /// A worker process is gone, and with it the frames that it had.

@@ -179,17 +179,12 @@ impl Reader {
             }
             What::Settled { .. } | What::Stolen { .. } => self.mark(track, event, None),
             What::Sent(frame) => self.process(frame).out.push_back((at, frame)),
-            What::Answered {
-                pid,
-                sequence,
-                items,
-                nanos,
-            } => {
+            What::Answered { pid, done, nanos } => {
                 if let Some(process) = self.processes.get_mut(&pid)
                     && let Some((_, frame)) = process.out.front_mut()
-                    && frame.sequence == sequence
+                    && frame.sequence == done.sequence
                 {
-                    frame.items = items;
+                    frame.items = done.items;
                     self.end_frame(pid, at, Outcome::Ran(nanos));
                 }
             }

@@ -6,9 +6,8 @@
 //! Tests: `tests/trace/`.
 
 use std::collections::HashMap;
-use std::panic::Location;
 
-use crate::record::{Ending, Event, Frame, Kind, Role};
+use crate::record::{Ending, Event, Frame, Kind, Role, Site};
 
 /// Everything, in order.
 #[derive(Default)]
@@ -87,7 +86,7 @@ pub(super) struct Arrow {
 #[derive(Default)]
 pub(super) struct TaskStory {
     pub(super) name: Option<Box<str>>,
-    pub(super) site: Option<&'static Location<'static>>,
+    pub(super) site: Option<Site>,
     pub(super) kind: Option<Kind>,
     pub(super) parent: Option<u64>,
     /// How long its code ran, waits included, and how often.
@@ -138,7 +137,7 @@ impl Slice {
 }
 
 impl TaskStory {
-    pub(super) fn made_at(&mut self, site: &'static Location<'static>, kind: Kind) {
+    pub(super) fn made_at(&mut self, site: Site, kind: Kind) {
         (self.site, self.kind) = (Some(site), Some(kind));
     }
 
