@@ -7,7 +7,7 @@
 //! 1. [`enter`] notes the deadline, the waker, and perhaps descriptors under the same key. It starts the job if that does
 //!    not run, else it rings the job's bell if there is something new to poll, or the job would wake up too late.
 //! 2. The job polls all descriptors until the earliest deadline. Of what is ready or late the timer is removed, and the waker called.
-//! 3. Descriptors whose timer is gone are dropped. (The job has them open while it polls: so who leaves rings.)
+//! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so leaving rings the bell.)
 //! 4. With nothing entered the job waits [`LINGER`] for more, and ends. `running` changes only under the lock, in the same critical
 //!    section that finds the timers empty or not, so nothing is left to a job that has ended.
 //!
@@ -46,7 +46,7 @@ const BLIND: Duration = Duration::from_millis(10);
 /// How often to look at what no descriptor tells.
 pub(crate) const RARELY: Duration = Duration::from_millis(100);
 
-/// What waits for descriptors only has a deadline, too: in some thirty years.
+/// A wait for descriptors without a deadline has one, too: in some thirty years.
 const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A descriptor, open for as long as it is waited for.
@@ -67,7 +67,7 @@ pub(super) struct Waiter(Mutex<State>);
 
 struct State {
     timers: Timers<Waker>,
-    /// What some of the timers wait for besides.
+    /// The descriptors that some of the timers wait for besides.
     watched: HashMap<TimerKey, Interest>,
     running: bool,
     /// The job's, while it runs.

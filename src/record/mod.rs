@@ -1,7 +1,7 @@
 //! What happens, written down while somebody records it (feature `trace`).
 //!
 //! **Job.** The executors tell this module what they do, one call a moment: a task is made, its code begins
-//! and ends, a thread waits, sleeps, steals, wakes another. While nobody records
+//! and ends, a thread waits, sleeps, steals, wakes another. While nothing is recorded
 //! that costs one relaxed load and a branch; without the feature the functions below are empty, and what they
 //! are given is not even computed. What becomes of the notes is the business of `crate::trace`, far above.
 //!
@@ -12,7 +12,7 @@
 //!    thread's first event in a recording makes its log known to the recording. Room comes out of a budget that all
 //!    threads share. When that is used up, later events are counted and lost.
 //! 3. [`Session::stop`](session::Session::stop) clears the word and takes the logs' contents. A thread that has read the
-//!    word before may still write to its log, 4,096 events at most, which nobody reads.
+//!    word before may still write its event; it is not read.
 //!
 //! A thread that sees a task's end (it has joined it, say) and then stops the recording has everything that the task
 //! did: its events are written before its end becomes visible.
