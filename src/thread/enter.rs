@@ -24,7 +24,7 @@ use super::queue::{Mode, Work};
 use super::raw::current;
 use super::registry::Registry;
 use super::worker::Worker;
-use crate::record::{self, Part};
+use crate::record;
 
 /// An outside thread's place, given back when it leaves, also by unwinding.
 struct Lease(Option<Worker>);
@@ -156,7 +156,7 @@ impl Registry {
         }
         self.seated_or(f, |f| {
             let _helping = self.wake_policy.outsider();
-            let _noted = record::part(Part::Region);
+            let _noted = record::part("region");
             Lease::new(self).with(f)
         })
     }

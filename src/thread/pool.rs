@@ -28,7 +28,7 @@ use super::spawn_async::spawn_async_on;
 use super::wait::Blocked;
 use super::{enter, scope, shutdown, threads};
 use crate::loom::Arc;
-use crate::record::{self, Part};
+use crate::record;
 use crate::sys::fork as forks;
 use crate::task::{self, Shutdown, Task, context};
 
@@ -461,7 +461,7 @@ impl ThreadPool {
         F: FnOnce() -> R,
     {
         let _blocked = Blocked::begin();
-        let _noted = record::part(Part::Blocking);
+        let _noted = record::part("blocking");
         f()
     }
 

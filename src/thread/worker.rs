@@ -22,7 +22,7 @@ use super::join::wake_policy::{Findings, TINY};
 use super::queue::{Mode, Slots, Work};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
-use crate::record::{self, Part};
+use crate::record;
 use crate::sys::ticks;
 use crate::task::{TaskError, context};
 
@@ -221,12 +221,12 @@ impl Worker {
                 return self.findings.ran(ticks::since(began) < TINY);
             }
             Work::Ticket(scope) => {
-                let _noted = record::part(Part::Scope);
+                let _noted = record::part("part of a scope");
                 let another = || self.push_task(Work::Ticket(Arc::clone(&scope)));
                 scope.redeem(self.registry.sleep.width(), another);
             }
             Work::Share(share) => {
-                let _noted = record::part(Part::Broadcast);
+                let _noted = record::part("broadcast");
                 share.run();
             }
         }
@@ -240,7 +240,7 @@ impl Worker {
     }
 
     fn run_half(&self, job: JobRef) {
-        let _noted = record::part(Part::Half);
+        let _noted = record::part("part of a join or map");
         job.run(self.seat.slot.number);
     }
 }

@@ -16,7 +16,7 @@ use rustix::pipe::PipeFlags;
 
 use super::owner;
 use super::places::{Count, Places, TAIL, Waits};
-use crate::helper::watch::Interest;
+use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::payload::attachments::Attachment;

@@ -15,7 +15,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pipe::{Pipe, Refused, Side};
-use crate::helper::watch::Ready;
+use crate::alarm::Ready;
 use crate::process::job::sink::undecodable;
 use crate::process::payload::codec::decode;
 use crate::process::payload::portable::Portable;

@@ -15,7 +15,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pipe::{Outgoing, Pipe, Refused, Side, WaitsForPlace};
-use crate::helper::watch::Ready;
+use crate::alarm::Ready;
 use crate::process::parent::client::pack;
 use crate::process::payload::portable::Portable;
 use crate::task::{CodecDirection, CodecError, TaskError, context};
