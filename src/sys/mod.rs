@@ -3,7 +3,6 @@
 pub(crate) mod arena;
 pub(crate) mod berth;
 pub(crate) mod broken_pipe;
-pub(crate) mod fence;
 pub(crate) mod fork;
 pub(crate) mod gate;
 pub(crate) mod image;
