@@ -22,6 +22,7 @@ use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::{Handle, TaskRef};
+use super::traced;
 use crate::loom::hint;
 use crate::record;
 use crate::sync::park::{self, Waited};
@@ -209,8 +210,10 @@ impl<T> Task<T> {
     /// Cost: two allocations; a task without a name pays nothing for the possibility.
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
-        let first = self.handle.side_or_make().name.get_or_init(|| name);
+        let side = self.handle.side_or_make();
+        let first = side.name.get_or_init(|| name);
         record::named(self.id().get(), first);
+        traced::named(side, first);
         self
     }
 

@@ -27,7 +27,6 @@ use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::record::{self, Ending};
 use crate::task::error::TaskError;
 use crate::task::handle::Task;
-use crate::task::panic;
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -64,9 +63,9 @@ where
         allocate(state, &Make::<F, T, Never>::CLOSURE, Never, payload, birth)
     }
     let birth = Birth::at(Location::caller());
-    let cell = make(traced::closure(f, birth), claimable, birth);
+    let cell = make(f, claimable, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
-    unsafe { halves(cell) }
+    unsafe { halves(cell, "blocking") }
 }
 
 /// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own thread while it is queued.
@@ -78,10 +77,9 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    let future = traced::future(future, birth, false);
     let cell = allocate_future::<_, _, false>(future, schedule, claimable, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell) }
+    unsafe { halves(cell, "task") }
 }
 
 /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it. On another
@@ -94,10 +92,9 @@ where
     S: Schedule,
 {
     let birth = Birth::at(Location::caller());
-    let future = traced::future(future, birth, true);
     let cell = allocate_future::<_, _, true>(future, schedule, false, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell) }
+    unsafe { halves(cell, "local") }
 }
 
 /// The two sides of a promise.
@@ -141,9 +138,10 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
 /// # Safety
 /// T6, T7: `cell` came from `allocate` with output `T`; the counts of an entry and of the handle are the caller's to give away.
 #[inline]
-unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
+unsafe fn halves<T>(cell: NonNull<Header>, kind: &'static str) -> (Runnable, Task<T>) {
     // SAFETY: T6, T11: SCHEDULED was set at birth, and this is the entry for it, with its count.
     let entry = unsafe { entry(cell) };
+    traced::spawned(&entry, kind);
     // SAFETY: T6, T7: the handle's count, and the caller's promise.
     (entry, Task::from_handle(unsafe { Handle::from_raw(cell) }))
 }
@@ -291,7 +289,8 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is entered in between.
     let entered = unsafe { current::enter(runner.mark()) };
     runner.header().note_begun(record::Kind::Closure);
-    let result = panic::catch_in_task(work).map_err(TaskError::from);
+    let side = &runner.header().side;
+    let result = traced::run(side, true, work).map_err(TaskError::from);
     runner.header().note_ended(ending(&result));
     drop(entered);
     runner.header().touch_payload();
@@ -323,7 +322,8 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         let _entered = unsafe { current::enter(runner.mark()) };
         runner.header().note_begun(future_kind::<LOCAL>());
         let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(runner.address()));
-        let poll = panic::catch_in_task(|| {
+        let side = &runner.header().side;
+        let poll = || {
             // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches it; T9: on a thread that may: asserted above where it
             // matters.
             let future = unsafe { payload.cast::<F>().as_mut() };
@@ -332,30 +332,33 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             // The runner's reference outlives this borrowed waker.
             let waker = waker::borrow(&runner);
             future.poll(&mut Context::from_waker(&waker))
-        });
+        };
+        let poll = traced::run(side, false, poll);
         if let Some(polled) = polled {
             woke_itself = polled.woke_itself();
         }
-        let ended = match poll {
+        let result = match poll {
             Ok(Poll::Pending) => None,
-            // The future goes before its output is visible; if its destructor
-            // panics, that is how the task ends.
-            Ok(Poll::Ready(value)) => match panic::catch_in_task(|| {
-                // SAFETY: T1, T8, T9: as for the poll; it is not touched again: what follows writes over it.
-                unsafe { payload.cast::<F>().drop_in_place() }
-            }) {
-                Ok(()) => Some(Ok(value)),
-                Err(panic) => {
-                    contain(|| drop(value));
-                    Some(Err(TaskError::from(panic)))
-                }
-            },
-            Err(panic) => {
-                // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again.
-                contain(|| unsafe { runner.drop_work() });
-                Some(Err(panic.into()))
-            }
+            Ok(Poll::Ready(value)) => Some(Ok(value)),
+            Err(panic) => Some(Err(TaskError::from(panic))),
         };
+        // The future goes before its output is visible; if its destructor
+        // panics, that is how the task ends, unless it has panicked before.
+        let ended = result.map(|result| {
+            // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what follows writes over it.
+            let drop_future = || unsafe { payload.cast::<F>().drop_in_place() };
+            match traced::run(side, true, drop_future) {
+                Err(panic) if result.is_ok() => {
+                    contain(|| drop(result));
+                    Err(panic.into())
+                }
+                Err(second) => {
+                    contain(|| drop(second));
+                    result
+                }
+                Ok(()) => result,
+            }
+        });
         let how = ended.as_ref().map_or(Ending::Pending, ending);
         runner.header().note_ended(how);
         ended

@@ -51,5 +51,3 @@ pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, Pushed, Sleep};
 pub(super) use promise::Promise;
 pub(super) use ready::{Ready, Watch};
-#[cfg(feature = "tracing")]
-pub(super) use run::with_name;

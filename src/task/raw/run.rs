@@ -21,6 +21,7 @@ use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::state::{Cancel, Finish, Start};
+use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
 
 impl TaskRef {
@@ -121,7 +122,7 @@ impl TaskRef {
             return;
         }
         // SAFETY: T8: the work is there and ours (the caller's promise), on a thread that may touch it (T9: just asked).
-        contain(|| unsafe { self.drop_work() });
+        contain(|| unsafe { drop_work(self.0) });
         // SAFETY: T8: RUNNING is ours still, and the place is empty now.
         unsafe { self.end(error) };
     }
@@ -164,14 +165,6 @@ impl TaskRef {
     fn is_of_this_thread(&self) -> bool {
         // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
         self.runs_here() || unsafe { (self.header().vtable.needs_this_thread)(self.0) }
-    }
-
-    /// # Safety
-    /// T1, T8, T9: the caller has RUNNING, the work is in place, and this thread may touch it. It is gone afterwards.
-    pub(super) unsafe fn drop_work(&self) {
-        self.header().touch_payload();
-        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
-        unsafe { (self.header().vtable.drop_work)(self.0) }
     }
 
     /// Drops the output; an error comes back, to be reported.
@@ -499,12 +492,6 @@ impl CancelToken {
     }
 }
 
-/// Shows the name of the task that runs here, if it has one.
-#[cfg(feature = "tracing")]
-pub(in crate::task) fn with_name(f: impl FnOnce(&str)) {
-    running(|header| header.side.get()?.name.get().map(|name| f(name)));
-}
-
 impl Clone for TaskRef {
     fn clone(&self) -> Self {
         self.header().state.retain();
@@ -563,6 +550,19 @@ impl Header {
     }
 }
 
+/// Drops the work of a task that has not ended.
+///
+/// # Safety
+/// T1, T8, T9: the caller has RUNNING, or there is no other reference; the work is in place, and this thread may touch it. It is
+/// gone afterwards.
+unsafe fn drop_work(ptr: NonNull<Header>) {
+    // SAFETY: T6: the caller keeps the cell.
+    let header = unsafe { ptr.as_ref() };
+    header.touch_payload();
+    // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise.
+    traced::drop_work(&header.side, || unsafe { (header.vtable.drop_work)(ptr) });
+}
+
 /// As [`destroy`], where the work is still there.
 ///
 /// # Safety
@@ -576,9 +576,8 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
     if header.vtable.kind == Kind::Local && !unsafe { (header.vtable.is_owner_thread)(ptr) } {
         return; // T9: leaked rather than dropped on the wrong thread.
     }
-    header.touch_payload();
     // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
-    contain(|| unsafe { (header.vtable.drop_work)(ptr) });
+    contain(|| unsafe { drop_work(ptr) });
     // SAFETY: T4: as above, and the work is gone.
     unsafe { free(ptr) };
 }
