@@ -225,8 +225,7 @@ impl<W, T, S> Make<W, T, S> {
         write_error: write_error::<W, T, S>,
         drop_output: drop_output::<W, T, S>,
         schedule: no_schedule,
-        is_owner_thread: anywhere,
-        needs_this_thread: nobody,
+        is_owner_thread: no_owner,
         hook: no_hook,
         free: free::<W, T, S>,
     };
@@ -249,13 +248,12 @@ impl<F: Future, S: Schedule> Make<F, F::Output, S> {
         kind: Kind::Future,
         run: run_future::<F, S, false>,
         schedule: schedule::<F, F::Output, S>,
-        needs_this_thread: needs_this_thread::<F, F::Output, S>,
+        is_owner_thread: is_owner_thread::<F, F::Output, S>,
         ..Self::BASE
     };
     const LOCAL: VTable = VTable {
         kind: Kind::Local,
         run: run_future::<F, S, true>,
-        is_owner_thread: is_owner_thread::<F, F::Output, S>,
         ..Self::FUTURE
     };
 }
@@ -474,11 +472,6 @@ unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
     unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
 }
 
-unsafe fn needs_this_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
-    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
-    unsafe { half::<W, T, S>(ptr) }.needs_this_thread()
-}
-
 unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
     // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
     unsafe { half::<(), T, H>(ptr) }
@@ -502,11 +495,7 @@ unsafe fn no_schedule(_: NonNull<Header>) {
     unreachable!("trefoil: only futures are scheduled again")
 }
 
-unsafe fn anywhere(_: NonNull<Header>) -> bool {
-    true
-}
-
-unsafe fn nobody(_: NonNull<Header>) -> bool {
+unsafe fn no_owner(_: NonNull<Header>) -> bool {
     false
 }
 

@@ -83,10 +83,8 @@ pub(super) struct VTable {
     /// Hands a new `Runnable`, which takes over one reference, to `S`: that of the transition that has just set SCHEDULED (T11). The
     /// caller holds another one (T10).
     pub(super) schedule: unsafe fn(NonNull<Header>),
-    /// This is the thread on which the work may be touched (T9).
+    /// No other thread than this one can ever poll the future; so local work may be touched here (T9).
     pub(super) is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
-    /// No other thread than this one can ever poll the future.
-    pub(super) needs_this_thread: unsafe fn(NonNull<Header>) -> bool,
     /// `S` of a promise; valid while the caller has a reference.
     pub(super) hook: unsafe fn(NonNull<Header>) -> *const dyn OnCancel,
     /// Drops `S` and frees the memory. Demands that no reference is left and
@@ -188,14 +186,8 @@ pub(crate) trait Schedule: Send + Sync + 'static {
         self.schedule(runnable);
     }
 
-    /// For local futures: this is the one thread on which they may be polled
-    /// and dropped.
+    /// Only this thread can ever poll the futures, so it must not wait for them; local ones may be polled and dropped.
     fn is_owner_thread(&self) -> bool {
-        true
-    }
-
-    /// For all futures: only this thread can ever poll them, so it must not wait for them.
-    fn needs_this_thread(&self) -> bool {
         false
     }
 

@@ -164,7 +164,7 @@ impl TaskRef {
 
     fn is_of_this_thread(&self) -> bool {
         // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
-        self.runs_here() || unsafe { (self.header().vtable.needs_this_thread)(self.0) }
+        self.runs_here() || unsafe { (self.header().vtable.is_owner_thread)(self.0) }
     }
 
     /// Drops the output; an error comes back, to be reported.
