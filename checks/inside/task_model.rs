@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::raw;
 use super::{Inbox, Pushed, Ran, Runnable, Schedule, Task};
 #[cfg(loom)]
-use super::{Queued, state};
+use super::state;
 #[cfg(loom)]
 use crate::loom::atomic::{AtomicU32, Ordering};
 
@@ -123,7 +123,7 @@ impl std::fmt::Debug for Ring {
 /// One turn of a task.
 #[cfg(loom)]
 #[derive(Debug)]
-pub struct Turn(Queued);
+pub struct Turn(Runnable);
 
 #[cfg(loom)]
 impl Turn {
@@ -131,7 +131,7 @@ impl Turn {
     pub fn run(self) -> Option<Self> {
         match self.0.run() {
             Ran::Done | Ran::Pending => None,
-            Ran::Again(queued) => Some(Self(queued)),
+            Ran::Again(entry) => Some(Self(entry)),
         }
     }
 }
@@ -147,11 +147,7 @@ impl Default for Ring {
 impl Ring {
     /// What others have brought.
     pub fn drain(&self) -> Vec<Turn> {
-        self.0
-            .0
-            .drain()
-            .map(|runnable| Turn(Queued::woken(runnable)))
-            .collect()
+        self.0.0.drain().map(Turn).collect()
     }
 }
 
@@ -171,7 +167,7 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     let (runnable, task) = raw::cell::future(future, ring.clone(), false);
-    (Turn(Queued::woken(runnable)), task)
+    (Turn(runnable), task)
 }
 
 /// As [`future`], for a future that never wakes: the bare cell.

@@ -39,7 +39,7 @@ use crate::alarm::{Clock, Timers};
 use crate::sys::poller::Poller;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
-use crate::task::{Hook, Queued, Runnable, TaskRef, awaited};
+use crate::task::{Hook, Runnable, TaskRef, awaited};
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
@@ -59,7 +59,7 @@ pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
     /// The root future was woken.
     root_woken: Cell<bool>,
-    ready: RefCell<VecDeque<Queued>>,
+    ready: RefCell<VecDeque<Runnable>>,
     /// The table, unless it is where others see it ([`super::shared_table`]).
     table: RefCell<Table>,
     /// On a loop with a virtual clock.
@@ -109,13 +109,7 @@ impl Local {
     /// An entry to the back of the queue.
     #[inline]
     pub(super) fn enqueue(&self, runnable: Runnable) {
-        self.ready.borrow_mut().push_back(Queued::woken(runnable));
-    }
-
-    /// A task that has run and wants to run again, to the back of the queue.
-    #[inline]
-    pub(super) fn enqueue_again(&self, queued: Queued) {
-        self.ready.borrow_mut().push_back(queued);
+        self.ready.borrow_mut().push_back(runnable);
     }
 
     /// A new task of this thread's. A loop that ends drops it, and its future with it, which is a user's code.
@@ -159,7 +153,7 @@ impl Local {
     }
 
     #[inline]
-    pub(super) fn next_ready(&self) -> Option<Queued> {
+    pub(super) fn next_ready(&self) -> Option<Runnable> {
         self.ready.borrow_mut().pop_front()
     }
 

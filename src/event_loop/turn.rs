@@ -54,7 +54,7 @@ use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
-use crate::task::{Queued, Ran, Sleep, TaskError, TaskId};
+use crate::task::{Ran, Runnable, Sleep, TaskError, TaskId};
 
 /// How many tasks run in one turn.
 const BATCH: usize = 64;
@@ -222,7 +222,7 @@ pub(super) fn close(local: &Rc<Local>) {
 }
 
 /// Runs a task that was cancelled, which drops it.
-fn end(local: &Local, entry: Queued) {
+fn end(local: &Local, entry: Runnable) {
     if entry.tag() == CLOSURE {
         entry.discard(TaskError::Cancelled);
     } else {
@@ -231,14 +231,14 @@ fn end(local: &Local, entry: Queued) {
 }
 
 #[inline]
-fn run(local: &Local, entry: Queued) {
+fn run(local: &Local, entry: Runnable) {
     let tag = entry.tag();
     local.begin_poll(tag, || (tag == CLOSURE).then(|| entry.task_ref()));
     let ran = entry.run();
     drop(local.end_poll(tag, matches!(ran, Ran::Done)));
     match ran {
         Ran::Done | Ran::Pending => {}
-        Ran::Again(queued) => local.enqueue_again(queued),
+        Ran::Again(entry) => local.enqueue(entry),
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) use raw::cell::{closure, future, local_future};
 #[cfg(loom)]
 pub(crate) use raw::inbox_fault;
 pub(crate) use raw::{
-    Inbox, OnCancel, Origin, Pushed, Queued, Ran, Runnable, Schedule, Sleep, TaskRef,
+    Inbox, OnCancel, Origin, Pushed, Ran, Runnable, Schedule, Sleep, TaskRef,
 };
 pub(crate) use unobserved::Hook;
 

@@ -44,7 +44,7 @@
 //!   read-modify-write: it publishes what the waking thread wrote before to the
 //!   thread that will poll next. Without it a wake-up could be lost.
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
-//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Queued`, which is not copied, and
+//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Runnable`, which is not copied, and
 //!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
 //! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed: from
 //!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`]
@@ -221,27 +221,20 @@ impl State {
         })
     }
 
-    /// (1) The holder of a task that has yielded (T16) goes on with it. False: it was cancelled
-    /// meanwhile; it is still running.
+    /// (1) The holder of the entry of a task that has yielded (T16) goes on with it; it is still running.
     ///
     /// Mostly a load is enough: a wake-up that is not seen here is seen when the task suspends.
     #[inline]
-    pub(super) fn resume(&self) -> bool {
+    pub(super) fn resume(&self) -> Start {
         let s = self.0.load(Ordering::Acquire);
         if s & CANCELLED != 0 {
-            return false;
+            return Start::Cancelled;
         }
         if s & SCHEDULED != 0 {
             // This poll is what its wakers want (T5).
             self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
         }
-        true
-    }
-
-    /// For the holder of a queue entry: [`start`](Self::start) would say `Stale`.
-    #[inline]
-    pub(super) fn is_stale(&self) -> bool {
-        self.0.load(Ordering::Acquire) & (SCHEDULED | RUNNING) != SCHEDULED
+        Start::Run
     }
 
     /// (2) A waiter wants to run a queued closure itself, or to poll a queued future. On

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use super::current::{self, Birth};
 use super::handle::Handle;
-use super::header::{Header, Kind, OnCancel, Queued, Ran, Runnable, Schedule, TaskRef, VTable};
+use super::header::{Header, Kind, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Promise;
 use super::run::destroy_unfinished;
 use super::side::SidePointer;
@@ -319,7 +319,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         // are left inside.
         let _entered = unsafe { current::enter(runner.mark()) };
         runner.header().note_begun(future_kind::<LOCAL>());
-        let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(runner.address()));
+        let polled_before = S::RUNNER_QUEUES.then(|| current::replace_polled(runner.address()));
         let side = &runner.header().side;
         let poll = || {
             // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches it; T9: on a thread that may: asserted above where it
@@ -332,8 +332,8 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             future.poll(&mut Context::from_waker(&waker))
         };
         let poll = traced::run(side, false, poll);
-        if let Some(polled) = polled {
-            woke_itself = polled.woke_itself();
+        if let Some(before) = polled_before {
+            woke_itself = current::has_woken(current::replace_polled(before));
         }
         let result = match poll {
             Ok(Poll::Pending) => None,
@@ -372,7 +372,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     if woke_itself && !runner.header().state.is_cancelled() {
         runner.header().note_woken();
         // SAFETY: T16: RUNNING is ours, and the future is there: both go along.
-        return Ran::Again(unsafe { Queued::yielded(runner) });
+        return Ran::Again(unsafe { Runnable::yielded(runner) });
     }
     match runner.header().state.suspend() {
         Suspend::Idle => {
@@ -385,7 +385,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the runner's reference becomes its own (T6).
             let entry = unsafe { Runnable::from_ref(runner) };
             if keeps_schedule.is_none() {
-                return Ran::Again(Queued::woken(entry));
+                return Ran::Again(entry);
             }
             // SAFETY: T6, T7: the cell's vtable has led here; T10: `keeps_schedule` keeps it for as long as `schedule` is used.
             let schedule = unsafe { half::<F, F::Output, S>(ptr) };

@@ -20,8 +20,8 @@
 //!   `T` is.
 //! - **T10** `S` is shared by reference only, and stays until the cell is
 //!   destroyed; a caller of its functions holds a count meanwhile.
-//! - **T18** The pointer of a [`Queued`] is that of an entry's reference (T6), or, with the lowest bit set, that of a task that has
-//!   yielded, with its right (T16); a header's address has that bit clear.
+//! - **T18** `next` is [`YIELDED`] while the task's one entry is that of a task that has yielded, and comes with its right (T16):
+//!   from the making of that entry until it is consumed. Such an entry never goes into an inbox.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -46,6 +46,9 @@ pub(super) enum Kind {
     Promise,
 }
 
+/// In the place of a link: the task has yielded. No header has this address.
+pub(super) const YIELDED: *mut Header = std::ptr::without_provenance_mut(1);
+
 /// The part of a cell that all tasks share.
 #[repr(C)]
 pub(super) struct Header {
@@ -55,7 +58,7 @@ pub(super) struct Header {
     /// A word for the executor (the event loop: the task's place in its table).
     pub(super) tag: AtomicU32,
     pub(super) vtable: &'static VTable,
-    /// The link of an `Inbox`.
+    /// The link of an `Inbox`, or that the task has yielded (T18).
     pub(super) next: AtomicPtr<Header>,
     /// Filled while `WAITING` is set or the handle is at work (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
@@ -154,15 +157,6 @@ impl Runnable {
     }
 }
 
-/// An entry, or a task that has yielded (T16), in one pointer: an executor's queue can be long, and is read and written for
-/// every poll. Dropped, its task ends in `Closed`.
-pub(crate) struct Queued(pub(super) NonNull<Header>);
-
-// SAFETY: T18: it is a counted reference with the rights of an entry or of a task that yielded, all of which are `Send` (see `TaskRef`).
-unsafe impl Send for Queued {}
-// SAFETY: T18: as above; `&Queued` gives a look at atomics only.
-unsafe impl Sync for Queued {}
-
 /// What became of a task that was run.
 #[derive(Debug)]
 pub(crate) enum Ran {
@@ -171,7 +165,7 @@ pub(crate) enum Ran {
     /// It waits: its waker will make a new entry.
     Pending,
     /// It was woken meanwhile, by itself or by others: queue it, after the others. Only where [`Schedule::RUNNER_QUEUES`] says so.
-    Again(Queued),
+    Again(Runnable),
 }
 
 /// Where a woken future goes.

@@ -45,7 +45,7 @@ mod waker;
 
 pub(crate) use current::{Inherited, inherit};
 pub(super) use handle::Handle;
-pub(crate) use header::{OnCancel, Origin, Queued, Ran, Runnable, Schedule, TaskRef};
+pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, Pushed, Sleep};

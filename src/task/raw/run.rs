@@ -20,7 +20,7 @@ use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::state::{Cancel, Finish, Start};
+use crate::task::state::{Cancel, Finish};
 use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
 
@@ -40,51 +40,6 @@ impl TaskRef {
         self.header().tag.store(tag, Ordering::Relaxed);
     }
 
-    /// Runs a queue entry, if it is not stale.
-    #[inline]
-    pub(super) fn run(self) -> Ran {
-        match self.header().state.start() {
-            // SAFETY: T1: `start` has just set RUNNING, for us.
-            Start::Run => unsafe { self.run_started() },
-            Start::Cancelled => {
-                // SAFETY: T1: as above; the work has not been touched since.
-                unsafe { self.abandon(TaskError::Cancelled) };
-                Ran::Done
-            }
-            Start::Stale => Ran::Done,
-        }
-    }
-
-    /// Goes on with a task that has yielded.
-    ///
-    /// # Safety
-    /// T16: the reference and its right are those of a task that has yielded, and are used once.
-    #[inline]
-    pub(super) unsafe fn resume(self) -> Ran {
-        if self.header().state.resume() {
-            // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
-            return unsafe { self.run_started() };
-        }
-        // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
-        unsafe { self.abandon(TaskError::Cancelled) };
-        Ran::Done
-    }
-
-    /// A task that has yielded will not go on: it ends in `reason`, unless it was cancelled.
-    ///
-    /// # Safety
-    /// As [`resume`](Self::resume).
-    pub(super) unsafe fn give_up(self, reason: TaskError) {
-        let cancelled = self.header().state.is_cancelled();
-        let reason = if cancelled {
-            TaskError::Cancelled
-        } else {
-            reason
-        };
-        // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
-        unsafe { self.abandon(reason) };
-    }
-
     /// This reference becomes the runner's.
     ///
     /// # Safety
@@ -95,18 +50,6 @@ impl TaskRef {
         // SAFETY: T7: the function is from this cell's own vtable; RUNNING is ours to give (the caller's promise), and our
         // count goes with the pointer (T6).
         unsafe { run(self.into_raw()) }
-    }
-
-    /// A queue entry is dropped: the work is dropped here, the task ends in
-    /// `reason`, unless another thread has seen to it.
-    pub(super) fn discard(self, reason: TaskError) {
-        match self.header().state.start() {
-            // SAFETY: T1: `start` has just set RUNNING, for us; the work has not been touched since.
-            Start::Run => unsafe { self.abandon(reason) },
-            // SAFETY: T1: `start` has set RUNNING here, too, and left the work for us to drop.
-            Start::Cancelled => unsafe { self.abandon(TaskError::Cancelled) },
-            Start::Stale => {}
-        }
     }
 
     /// Drops the work, writes the error, finishes.
