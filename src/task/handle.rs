@@ -254,7 +254,7 @@ impl<T> Task<T> {
         self.handle.unregister();
     }
 
-    /// The error that it has ended in, if it has not been taken.
+    /// The error that it has ended in: `Closed`, if its result was taken before.
     pub(super) fn error(&mut self) -> Option<&TaskError> {
         self.handle.error()
     }

@@ -140,9 +140,6 @@ impl<T> Iterator for AsCompletedIter<T> {
 
 impl<T> ExactSizeIterator for AsCompletedIter<T> {}
 
-// Nothing in them is pinned.
-impl<T> Unpin for AsCompleted<T> {}
-
 impl<T> fmt::Debug for AsCompleted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted")

@@ -71,9 +71,6 @@ impl<T> Future for JoinAll<T> {
     }
 }
 
-// Nothing in it is pinned.
-impl<T> Unpin for JoinAll<T> {}
-
 impl<T> fmt::Debug for JoinAll<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinAll")

@@ -73,9 +73,6 @@ impl<T> Future for Race<T> {
     }
 }
 
-// Nothing in it is pinned.
-impl<T> Unpin for Race<T> {}
-
 impl<T> fmt::Debug for Race<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Race").field("tasks", &self.tasks).finish()

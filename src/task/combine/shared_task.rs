@@ -169,9 +169,6 @@ impl<T> Drop for SharedTask<T> {
     }
 }
 
-// Nothing in it is pinned.
-impl<T> Unpin for SharedTask<T> {}
-
 impl<T> fmt::Debug for SharedTask<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedTask")

@@ -117,9 +117,6 @@ impl<T> Future for Wait<T> {
     }
 }
 
-// Nothing in it is pinned.
-impl<T> Unpin for Wait<T> {}
-
 impl<T> fmt::Debug for Wait<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wait")

@@ -184,10 +184,13 @@ impl<T> Handle<T> {
         false
     }
 
-    /// The error, if the output is there and is one.
+    /// The error in which it has ended: `Closed`, if the output was taken before.
     pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
-        if self.header().state.look() != Look::Output {
-            return None;
+        static TAKEN: TaskError = TaskError::Closed;
+        match self.look() {
+            Look::Pending | Look::Lent => return None,
+            Look::Taken => return Some(&TAKEN),
+            Look::Output => {}
         }
         self.header().touch_payload();
         // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours, and stays while we have
