@@ -53,19 +53,18 @@ pub use combine::{
     AsCompleted, AsCompletedIter, JoinAll, Race, SharedTask, Timeout, TryJoinAll, Until, Wait,
     as_completed, join_all, race, timeout, try_join_all, wait,
 };
-pub use completer::Completer;
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
 pub use handle::{CancelOnDrop, Task};
 pub use id::TaskId;
 pub use panic::{Panic, PanicLocation};
+pub use raw::Completer;
 pub use shutdown::Shutdown;
 pub use unobserved::{TaskReport, on_unobserved};
 
-pub(crate) use completer::promise;
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
-pub(crate) use raw::cell::{closure, future, local_future};
+pub(crate) use raw::cell::{closure, future, local_future, promise};
 #[cfg(loom)]
 pub(crate) use raw::inbox_fault;
 pub(crate) use raw::{

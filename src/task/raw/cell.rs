@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use super::current::{self, Birth};
 use super::handle::Handle;
 use super::header::{Header, Kind, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
-use super::promise::Promise;
+use super::promise::Completer;
 use super::run::destroy_unfinished;
 use super::side::SidePointer;
 use super::{free_list, waker};
@@ -97,9 +97,9 @@ where
     unsafe { halves(cell, "local") }
 }
 
-/// The two sides of a promise.
+/// The two sides of a promise, whose cancellation `hook` hears of.
 #[track_caller]
-pub(in crate::task) fn promise<T, H>(hook: H) -> (Promise<T>, Task<T>)
+pub(crate) fn promise<T, H>(hook: H) -> (Completer<T>, Task<T>)
 where
     T: Send + 'static,
     H: OnCancel,
@@ -114,10 +114,10 @@ where
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let producer = unsafe { TaskRef::from_raw(cell) };
     // SAFETY: T7: it is a promise's cell with this `T`.
-    let promise = unsafe { Promise::from_ref(producer) };
+    let completer = unsafe { Completer::from_ref(producer) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
     (
-        promise,
+        completer,
         Task::from_handle(unsafe { Handle::from_raw(cell) }),
     )
 }

@@ -49,5 +49,5 @@ pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, Pushed, Sleep};
-pub(super) use promise::Promise;
+pub use promise::Completer;
 pub(super) use ready::{Ready, Watch};
