@@ -11,9 +11,8 @@
 
 use std::fmt;
 
-use super::handle::Task;
 use super::id::TaskId;
-use super::raw::{Completer, OnCancel, cell};
+use super::raw::{Completer, OnCancel, Task, cell};
 use super::unobserved::Hook;
 
 /// The cancellation of a [`Completer::new`] is told to what awaits its token alone.

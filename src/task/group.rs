@@ -26,9 +26,8 @@ use std::task::{Context, Poll, Waker, ready};
 use slab::Slab;
 
 use super::error::TaskError;
-use super::handle::Task;
 use super::id::TaskId;
-use super::raw::{Ready, TaskRef, Watch};
+use super::raw::{Ready, Task, TaskRef, Watch};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 

@@ -55,10 +55,10 @@ pub use combine::{
 };
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
-pub use handle::{CancelOnDrop, Task};
+pub use handle::CancelOnDrop;
 pub use id::TaskId;
 pub use panic::{Panic, PanicLocation};
-pub use raw::Completer;
+pub use raw::{Completer, Task};
 pub use shutdown::Shutdown;
 pub use unobserved::{TaskReport, on_unobserved};
 

@@ -13,8 +13,7 @@ use futures_core::Stream;
 
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
-use crate::task::raw::Ready;
+use crate::task::raw::{Ready, Task};
 
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///

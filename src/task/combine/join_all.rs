@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
+use crate::task::raw::Task;
 
 /// Waits for all `tasks`, from any mixture of executors; gives every result, in
 /// their order.

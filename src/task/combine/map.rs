@@ -6,12 +6,11 @@
 
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
 use crate::task::id::TaskId;
 use crate::task::nested;
 use crate::task::panic::catch;
 use crate::task::raw::cell::promise;
-use crate::task::raw::{OnCancel, Origin, TaskRef};
+use crate::task::raw::{OnCancel, Origin, Task, TaskRef};
 
 /// Passes a cancellation on to the task that the value was to come from.
 struct CancelSource {

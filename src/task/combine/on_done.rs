@@ -10,7 +10,7 @@ use std::task::{Wake, Waker};
 
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
+use crate::task::raw::Task;
 use crate::task::nested;
 
 struct Callback<T, F> {

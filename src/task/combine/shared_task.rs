@@ -15,9 +15,8 @@ use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 use crate::task::awaited;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
 use crate::task::id::TaskId;
-use crate::task::raw::TaskRef;
+use crate::task::raw::{Task, TaskRef};
 use crate::task::waiters::Waiters;
 
 /// A task whose result many may await or join; see [`Task::shared`].

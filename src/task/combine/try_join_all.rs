@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::handle::{Task, cancel_all};
-use crate::task::raw::Ready;
+use crate::task::handle::cancel_all;
+use crate::task::raw::{Ready, Task};
 
 /// Waits for all `tasks`, from any mixture of executors; gives their values, in
 /// their order, or the first failure, and then cancels the rest.

@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use super::current::{self, Birth};
-use super::handle::Handle;
+use super::handle::Task;
 use super::header::{Header, Kind, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
@@ -26,7 +26,6 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
 use crate::record::{self, Ending};
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -116,10 +115,7 @@ where
     // SAFETY: T7: it is a promise's cell with this `T`.
     let completer = unsafe { Completer::from_ref(producer) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
-    (
-        completer,
-        Task::from_handle(unsafe { Handle::from_raw(cell) }),
-    )
+    (completer, unsafe { Task::from_raw(cell) })
 }
 
 /// A task that has ended in `value`.
@@ -132,7 +128,7 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
     let birth = Birth::at(Location::caller());
     let cell = allocate(State::done(), vtable, Never, payload, birth);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
-    Task::from_handle(unsafe { Handle::from_raw(cell) })
+    unsafe { Task::from_raw(cell) }
 }
 
 /// # Safety
@@ -143,7 +139,7 @@ unsafe fn halves<T>(cell: NonNull<Header>, kind: &'static str) -> (Runnable, Tas
     let entry = unsafe { entry(cell) };
     traced::spawned(&entry, kind);
     // SAFETY: T6, T7: the handle's count, and the caller's promise.
-    (entry, Task::from_handle(unsafe { Handle::from_raw(cell) }))
+    (entry, unsafe { Task::from_raw(cell) })
 }
 
 /// `LOCAL`: only `schedule`'s thread may touch it (T9), so no waiter may claim it. Else `F` and its output are `Send`.

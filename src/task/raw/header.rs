@@ -4,11 +4,11 @@
 //!
 //! **Which thread may touch what** (T1 to T5 are declared at `task/state.rs`):
 //!
-//! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Handle` or a waker points to
+//! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Task` or a waker points to
 //!   a live cell made by `cell::allocate`, with provenance over the whole
 //!   allocation, and owns one count (T4).
 //! - **T7** The vtable of a cell was made for that cell's own `W`, `T` and `S`, so
-//!   its functions and offsets fit it, and a `Handle<T>` or `Completer<T>` has
+//!   its functions and offsets fit it, and a `Task<T>` or `Completer<T>` has
 //!   the same `T`.
 //! - **T8** The payload holds the work from birth until the thread that has
 //!   `RUNNING` (T1) drops or consumes it, and an output from before `DONE`

@@ -44,7 +44,7 @@ mod trail;
 mod waker;
 
 pub(crate) use current::{Inherited, inherit};
-pub(super) use handle::Handle;
+pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;

@@ -30,7 +30,7 @@ use std::task::{Context, Poll, RawWakerVTable, Waker};
 use crate::helper::contain;
 use crate::loom::atomic::{AtomicPtr, Ordering};
 use crate::loom::{Arc, Mutex};
-use crate::task::handle::Task;
+use super::handle::Task;
 
 /// The consumer's side.
 pub(in crate::task) struct Ready {
