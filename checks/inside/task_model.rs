@@ -8,11 +8,9 @@
 use std::sync::Arc;
 
 use super::raw;
-use super::{Inbox, Pushed, Ran, Runnable, Schedule, Task};
 #[cfg(loom)]
 use super::state;
-#[cfg(loom)]
-use crate::loom::atomic::{AtomicU32, Ordering};
+use super::{Inbox, Pushed, Ran, Runnable, Schedule, Task};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -222,41 +220,4 @@ pub fn count_down(on: bool) {
 #[cfg(loom)]
 pub fn break_lend(on: bool) {
     state::fault::break_lend(on);
-}
-
-/// A shelf with two places. Lists have numbers, and a word each that says who has it.
-#[cfg(loom)]
-#[derive(Clone, Debug)]
-pub struct Shelf(Arc<(raw::shelf::Shelf<(), 2>, [AtomicU32; LISTS])>);
-
-#[cfg(loom)]
-pub const LISTS: usize = 3;
-
-#[cfg(loom)]
-impl Shelf {
-    #[allow(clippy::new_without_default)] // it is a model's
-    pub fn new() -> Self {
-        let lists = std::array::from_fn(|_| AtomicU32::new(0));
-        Self(Arc::new((raw::shelf::Shelf::new(), lists)))
-    }
-
-    /// The caller's list, which it has written to. False: there is no place for it.
-    pub fn put(&self, list: usize) -> bool {
-        self.0.1[list].store(1, Ordering::Relaxed);
-        // A number that is no null.
-        self.0.0.put(std::ptr::without_provenance_mut(list + 1))
-    }
-
-    /// A list, of which the caller sees what was written before it was put there.
-    pub fn take(&self) -> Option<usize> {
-        let list = self.0.0.take()?.addr().get() - 1;
-        assert_eq!(self.0.1[list].load(Ordering::Relaxed), 1, "list is old");
-        Some(list)
-    }
-}
-
-/// Breaks the step in which a list is taken (or mends it).
-#[cfg(loom)]
-pub fn take_in_two_steps(on: bool) {
-    raw::shelf::fault::take_in_two_steps(on);
 }

@@ -67,9 +67,7 @@ pub(crate) use handle::cancel_all;
 pub(crate) use raw::cell::{closure, future, local_future, promise};
 #[cfg(loom)]
 pub(crate) use raw::inbox_fault;
-pub(crate) use raw::{
-    Inbox, OnCancel, Origin, Pushed, Ran, Runnable, Schedule, Sleep, TaskRef,
-};
+pub(crate) use raw::{Inbox, OnCancel, Origin, Pushed, Ran, Runnable, Schedule, Sleep, TaskRef};
 pub(crate) use unobserved::Hook;
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the

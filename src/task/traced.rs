@@ -58,11 +58,7 @@ pub(super) fn named(side: &Side, name: &str) {
 }
 
 /// Runs the task's code inside its span, and catches and tells of its panic; `last`: it is not run again.
-pub(super) fn run<R>(
-    side: &SidePointer,
-    last: bool,
-    f: impl FnOnce() -> R,
-) -> Result<R, Panic> {
+pub(super) fn run<R>(side: &SidePointer, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     // A subscriber may panic, too.
     panic::catch_in_task(|| {
         let span = side.get().and_then(|side| match last {

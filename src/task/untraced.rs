@@ -11,11 +11,7 @@ pub(super) fn spawned(_: &TaskRef, _kind: &'static str) {}
 pub(super) fn named(_: &Side, _: &str) {}
 
 #[inline(always)]
-pub(super) fn run<R>(
-    _: &SidePointer,
-    _last: bool,
-    f: impl FnOnce() -> R,
-) -> Result<R, Panic> {
+pub(super) fn run<R>(_: &SidePointer, _last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_in_task(f)
 }
 

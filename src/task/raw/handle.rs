@@ -105,7 +105,10 @@ impl<T> Task<T> {
 
     /// As [`take`](Self::take), and where there is no output yet, has `waker` woken when there is.
     #[inline]
-    pub(in crate::task) fn poll_output(&mut self, waker: &Waker) -> Option<Option<Result<T, TaskError>>> {
+    pub(in crate::task) fn poll_output(
+        &mut self,
+        waker: &Waker,
+    ) -> Option<Option<Result<T, TaskError>>> {
         let look = self.look();
         match look {
             // SAFETY: T2: `look` has just said so.

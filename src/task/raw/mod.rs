@@ -38,7 +38,6 @@ mod promise;
 mod queued;
 mod ready;
 mod run;
-pub(in crate::task) mod shelf;
 pub(in crate::task) mod side;
 mod trail;
 mod waker;

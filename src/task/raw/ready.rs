@@ -27,10 +27,10 @@ use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, RawWakerVTable, Waker};
 
+use super::handle::Task;
 use crate::helper::contain;
 use crate::loom::atomic::{AtomicPtr, Ordering};
 use crate::loom::{Arc, Mutex};
-use super::handle::Task;
 
 /// The consumer's side.
 pub(in crate::task) struct Ready {
