@@ -24,11 +24,17 @@ use super::raw::TaskRef;
 use super::raw::current;
 use super::raw::side::{Side, SidePointer};
 use crate::helper::contain;
+use crate::record::Kind;
 
 const TARGET: &str = "trefoil::task";
 
 /// A new task, before it is queued.
-pub(super) fn spawned(task: &TaskRef, kind: &'static str) {
+pub(super) fn spawned(task: &TaskRef, kind: Kind) {
+    let kind = match kind {
+        Kind::Closure => "blocking",
+        Kind::Local => "local",
+        _ => "task",
+    };
     let site = task.spawned_at();
     let span = span!(
         target: TARGET,

@@ -3,9 +3,10 @@
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::side::{Side, SidePointer};
+use crate::record::Kind;
 
 #[inline(always)]
-pub(super) fn spawned(_: &TaskRef, _kind: &'static str) {}
+pub(super) fn spawned(_: &TaskRef, _: Kind) {}
 
 #[inline(always)]
 pub(super) fn named(_: &Side, _: &str) {}

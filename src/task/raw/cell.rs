@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use super::current::{self, Birth};
 use super::handle::Task;
-use super::header::{Header, Kind, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
+use super::header::{Header, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
 use super::side::SidePointer;
@@ -24,7 +24,7 @@ use super::{free_list, waker};
 use crate::helper::contain;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
-use crate::record::{self, Ending};
+use crate::record::{self, Ending, Kind};
 use crate::task::error::TaskError;
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
@@ -57,14 +57,13 @@ where
         let payload = Payload::<F, T> {
             work: ManuallyDrop::new(f),
         };
-        record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
         let state = State::scheduled(claimable);
         allocate(state, &Make::<F, T, Never>::CLOSURE, Never, payload, birth)
     }
     let birth = Birth::at(Location::caller());
     let cell = make(f, claimable, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
-    unsafe { halves(cell, "blocking") }
+    unsafe { halves(cell) }
 }
 
 /// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own thread while it is queued.
@@ -78,7 +77,7 @@ where
     let birth = Birth::at(Location::caller());
     let cell = allocate_future::<_, _, false>(future, schedule, claimable, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell, "task") }
+    unsafe { halves(cell) }
 }
 
 /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it. On another
@@ -93,7 +92,7 @@ where
     let birth = Birth::at(Location::caller());
     let cell = allocate_future::<_, _, true>(future, schedule, false, birth);
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell, "local") }
+    unsafe { halves(cell) }
 }
 
 /// The two sides of a promise, whose cancellation `hook` hears of.
@@ -107,7 +106,7 @@ where
         work: ManuallyDrop::new(()),
     };
     let birth = Birth::at(Location::caller());
-    record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
+    record::spawned(birth.id.get(), birth.site, Kind::Promise);
     let vtable = &Make::<(), T, H>::PROMISE;
     let cell = allocate(State::promised(), vtable, hook, payload, birth);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
@@ -134,9 +133,11 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
 /// # Safety
 /// T6, T7: `cell` came from `allocate` with output `T`; the counts of an entry and of the handle are the caller's to give away.
 #[inline]
-unsafe fn halves<T>(cell: NonNull<Header>, kind: &'static str) -> (Runnable, Task<T>) {
+unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
     // SAFETY: T6, T11: SCHEDULED was set at birth, and this is the entry for it, with its count.
     let entry = unsafe { entry(cell) };
+    let kind = entry.header().vtable.kind;
+    record::spawned(entry.id().get(), entry.spawned_at(), kind);
     traced::spawned(&entry, kind);
     // SAFETY: T6, T7: the handle's count, and the caller's promise.
     (entry, unsafe { Task::from_raw(cell) })
@@ -153,7 +154,6 @@ fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
     let payload = Payload::<F, F::Output> {
         work: ManuallyDrop::new(future),
     };
-    record::spawned(birth.id.get(), birth.site, future_kind::<LOCAL>());
     let vtable = if LOCAL {
         &Make::<F, F::Output, S>::LOCAL
     } else {
@@ -199,14 +199,6 @@ fn allocate<W, T, S>(
     }
     // T6 begins here: the cast keeps the provenance of the whole cell, whose header is its first field (`repr(C)`).
     cell.cast()
-}
-
-const fn future_kind<const LOCAL: bool>() -> record::Kind {
-    if LOCAL {
-        record::Kind::Local
-    } else {
-        record::Kind::Future
-    }
 }
 
 /// The vtables for one choice of types.
@@ -282,7 +274,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     let work = unsafe { payload.cast::<F>().read() };
     // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is entered in between.
     let entered = unsafe { current::enter(runner.mark()) };
-    runner.header().note_begun(record::Kind::Closure);
+    runner.header().note_begun();
     let side = &runner.header().side;
     let result = traced::run(side, true, work).map_err(TaskError::from);
     runner.header().note_ended(ending(&result));
@@ -314,7 +306,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference away; the poll's own marks
         // are left inside.
         let _entered = unsafe { current::enter(runner.mark()) };
-        runner.header().note_begun(future_kind::<LOCAL>());
+        runner.header().note_begun();
         let polled_before = S::RUNNER_QUEUES.then(|| current::replace_polled(runner.address()));
         let side = &runner.header().side;
         let poll = || {

@@ -33,18 +33,10 @@ use super::current::Birth;
 use super::side::SidePointer;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::record::Kind;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::state::State;
-
-/// What kind of work a cell was made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Closure,
-    Future,
-    Local,
-    Promise,
-}
 
 /// In the place of a link: the task has yielded. No header has this address.
 pub(super) const YIELDED: *mut Header = std::ptr::without_provenance_mut(1);

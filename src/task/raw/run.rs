@@ -11,11 +11,11 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::current;
-use super::header::{Header, Kind, OnCancel, Origin, Ran, TaskRef};
+use super::header::{Header, OnCancel, Origin, Ran, TaskRef};
 use super::side::Side;
 use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
-use crate::record::{self, Ending};
+use crate::record::{self, Ending, Kind};
 use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
@@ -190,8 +190,8 @@ impl TaskRef {
         let header = self.header();
         let action = match header.vtable.kind {
             Kind::Closure => header.state.cancel_queued(),
-            Kind::Future | Kind::Local => header.state.cancel_future(),
             Kind::Promise => header.state.cancel_promise(),
+            _ => header.state.cancel_future(),
         };
         self.cancel_own_token();
         match action {
@@ -239,7 +239,7 @@ impl TaskRef {
     pub(crate) fn origin(&self) -> Origin {
         match self.header().vtable.kind {
             Kind::Promise => self.hook().origin(),
-            Kind::Closure | Kind::Future | Kind::Local => Origin::Work,
+            _ => Origin::Work,
         }
     }
 
@@ -464,9 +464,9 @@ impl fmt::Debug for TaskRef {
 impl Header {
     /// Its code begins to run on this thread.
     #[inline(always)]
-    pub(super) fn note_begun(&self, kind: record::Kind) {
+    pub(super) fn note_begun(&self) {
         if record::is_on() {
-            record::begun(self.birth.id.get(), self.birth.site, kind);
+            record::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
             if let Some(name) = self.side.get().and_then(|side| side.name.get()) {
                 record::named(self.birth.id.get(), name);
             }
