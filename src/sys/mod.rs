@@ -14,7 +14,6 @@ pub(crate) mod mapping;
 pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod poller;
-pub(crate) mod prefetch;
 pub(crate) mod processors;
 pub(crate) mod refused;
 pub(crate) mod room;

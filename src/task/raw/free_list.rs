@@ -29,8 +29,6 @@ use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::Mutex; // only tried, never waited for: no protocol
 
-use crate::sys::prefetch;
-
 /// So many bytes a full list has, or a little less.
 const LIST: usize = 64 << 10;
 
@@ -94,11 +92,7 @@ pub(super) fn take(layout: Layout) -> NonNull<u8> {
         if list.0.is_empty() {
             refill(&mut list, class);
         }
-        let block = list.0.pop();
-        if let Some(next) = list.0.last() {
-            fetch(next.as_ptr().cast()); // perhaps another processor has had it, as a cell
-        }
-        block
+        list.0.pop()
     });
     kept.ok().flatten().unwrap_or_else(|| new(of_class(class)))
 }
@@ -170,14 +164,6 @@ unsafe fn free(list: List, class: usize) {
         // SAFETY: T17: it is in no list any more, and came from the allocator with the layout of the list's class.
         unsafe { dealloc(block.as_ptr(), of_class(class)) };
     }
-}
-
-/// Fetches as much of the memory at `cell` as a usual cell takes, which another processor may have.
-#[inline(always)]
-pub(super) fn fetch(cell: *const ()) {
-    const LINE: usize = 64;
-    prefetch::to_write(cell);
-    prefetch::to_write(cell.wrapping_byte_add(LINE));
 }
 
 impl Drop for FreeLists {

@@ -22,8 +22,6 @@
 //! 4. `ring` takes the mark away, for a thread that has left something elsewhere; so does the drainer itself.
 //! 5. `close` takes the last entries in the step after which none can follow.
 //!
-//! Beside the stack, pushers leave hints for the drainer's memory accesses, in the [`Trail`].
-//!
 //! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only
 //!   entry of its task (`SCHEDULED` is set once per entry), and it is consumed by
 //!   `push`. So `next` has one writer at a time. A future that waiters may claim can have more, stale
@@ -46,7 +44,6 @@
 use std::ptr::{self, NonNull};
 
 use super::header::{Header, Runnable, TaskRef};
-use super::trail::Trail;
 use crate::loom::atomic::{AtomicPtr, Ordering, fence};
 
 /// How the drainer sleeps.
@@ -101,21 +98,18 @@ fn entry(word: *mut Header) -> Option<NonNull<Header>> {
 /// A lock-free multi-producer queue of runnables that never allocates.
 pub(crate) struct Inbox {
     newest: AtomicPtr<Header>,
-    trail: Trail,
 }
 
 impl Inbox {
     pub(crate) fn new() -> Self {
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
-            trail: Trail::new(),
         }
     }
 
     /// (1) Adds one. Releases what this thread did before.
     pub(crate) fn push(&self, runnable: Runnable) -> Pushed {
         let new = runnable.into_ref().into_raw();
-        self.trail.leave(new);
         let mut newest = self.guess();
         loop {
             if newest.addr() == CLOSED {
@@ -159,25 +153,7 @@ impl Inbox {
             return Drain { oldest: None };
         }
         let newest = self.newest.swap(ptr::null_mut(), Ordering::AcqRel);
-        self.turn_round(newest)
-    }
-
-    /// The entries from this one back.
-    fn turn_round(&self, newest: *mut Header) -> Drain {
-        let mut newest = entry(newest);
-        let mut oldest: *mut Header = ptr::null_mut();
-        let mut trail = self.trail.follow();
-        while let Some(cell) = newest {
-            trail.step();
-            // SAFETY: T6: the entry, now ours, keeps the cell.
-            let header = unsafe { cell.as_ref() };
-            newest = NonNull::new(header.next.load(Ordering::Relaxed)); // T23
-            header.next.store(oldest, Ordering::Relaxed); // T11
-            oldest = cell.as_ptr();
-        }
-        Drain {
-            oldest: NonNull::new(oldest),
-        }
+        Drain::from(newest)
     }
 
     /// (2) The drainer, before it looks a last time and sleeps. False: something is here.
@@ -240,7 +216,7 @@ impl Inbox {
     /// (5) The drainer: takes what is left; nothing follows.
     pub(crate) fn close(&self) -> Drain {
         let newest = self.newest.swap(mark(CLOSED), Ordering::AcqRel);
-        self.turn_round(newest)
+        Drain::from(newest)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -273,6 +249,24 @@ pub(crate) struct Drain {
 
 // SAFETY: T6: it owns counted references only, which are `Send` (see `Ref`).
 unsafe impl Send for Drain {}
+
+impl Drain {
+    /// The entries of a stack that was taken out of an inbox, from this one back.
+    fn from(newest: *mut Header) -> Self {
+        let mut newest = entry(newest);
+        let mut oldest: *mut Header = ptr::null_mut();
+        while let Some(cell) = newest {
+            // SAFETY: T6: the entry, now ours, keeps the cell.
+            let header = unsafe { cell.as_ref() };
+            newest = NonNull::new(header.next.load(Ordering::Relaxed)); // T23
+            header.next.store(oldest, Ordering::Relaxed); // T11
+            oldest = cell.as_ptr();
+        }
+        Self {
+            oldest: NonNull::new(oldest),
+        }
+    }
+}
 
 impl Iterator for Drain {
     type Item = Runnable;

@@ -39,7 +39,6 @@ mod queued;
 mod ready;
 mod run;
 pub(in crate::task) mod side;
-mod trail;
 mod waker;
 
 pub(crate) use current::{Inherited, inherit};
