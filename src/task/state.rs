@@ -1,48 +1,19 @@
 //! Every atomic transition of a task, and nothing else.
 //!
-//! One word holds a task's flags and its reference count. The rest of the stem
-//! calls the verbs below and acts on what they return; no other file compares
-//! and exchanges a task's state.
+//! One word holds a task's flags and its reference count. The rest of the stem calls the verbs below and acts on what they
+//! return; no other file compares and exchanges a task's state. `docs/MODELS.md` has a picture of the
+//! transitions, whose numbers the verbs have.
 //!
-//! ```text
-//!                    start (1)                    finish (4)
-//!      SCHEDULED ───────────────▶ RUNNING ───────────────────────▶ DONE
-//!        ▲   ▲  │   claim (2)       │  ▲                            ▲
-//!        │   │  └───────────────────┼──┘                            │
-//!   wake │   └──── suspend: again ──┤        begin_complete (5)     │
-//!    (3) │                          │ suspend    ┌──────────────────┤
-//!        │                          ▼            │ (a promise)      │
-//!        └─────────────────────── idle ──────────┘                  │
-//!                                   └── cancel (6): claims, then ───┘
-//! ```
-//!
-//! 1. The holder of a queue entry runs the task; or goes on with one that has yielded (T16).
-//! 2. A waiter (or a canceller) takes a queued closure out of the executor's
-//!    hands, or a waiter a queued future for one poll; the entry left in the queue is *stale*.
-//! 3. A waker schedules a suspended future.
-//! 4. The output is in place and becomes visible.
-//! 5. A promise is about to be completed.
-//! 6. Cancelling a queued closure or a pending promise claims it and finishes
-//!    it on the spot; a future is marked, and finished by its executor.
-//!
-//! # Invariants
-//!
-//! - **T1** At most one thread is between a transition that sets `RUNNING` and
-//!   the one that clears it. Only that thread touches the work, and only it
-//!   writes the output.
-//! - **T2** The transition that sets `DONE` releases the output; a thread that saw
-//!   `DONE` with acquire may read it. `DONE` is never cleared. If `HANDLE` was
-//!   set at that moment the handle owns the output, else the finisher does.
-//! - **T3** The consumer slot belongs to the handle while `WAITING` is clear.
-//!   Setting `WAITING` lends it to the finisher; the handle gets it back by
-//!   clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot
-//!   is the finisher's for good.
-//! - **T4** The count in the upper bits is the number of owners: the handle,
-//!   each waker, each queue entry or runner, each promise, each `TaskRef`. The thread
-//!   that drops the last one destroys the cell.
-//! - **T5** A wake-up on a task that is scheduled or running still performs a
-//!   read-modify-write: it publishes what the waking thread wrote before to the
-//!   thread that will poll next. Without it a wake-up could be lost.
+//! - **T1** At most one thread is between a transition that sets `RUNNING` and the one that clears it. Only that thread
+//!   touches the work, and only it writes the output.
+//! - **T2** The transition that sets `DONE` releases the output; a thread that saw `DONE` with acquire may read it. `DONE` is
+//!   never cleared. If `HANDLE` was set at that moment the handle owns the output, else the finisher does.
+//! - **T3** The consumer slot belongs to the handle while `WAITING` is clear. Setting `WAITING` lends it to the finisher; the
+//!   handle gets it back by clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot is the finisher's for good.
+//! - **T4** The count in the upper bits is the number of owners: the handle, each waker, each queue entry or runner, each
+//!   promise, each `TaskRef`. The thread that drops the last one destroys the cell.
+//! - **T5** A wake-up on a task that is scheduled or running still performs a read-modify-write: it publishes what the waking
+//!   thread wrote before to the thread that will poll next. Without it a wake-up could be lost.
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
 //!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Runnable`, which is not copied, and
 //!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
@@ -50,9 +21,8 @@
 //!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`]
 //!   and [`State::claim`] add none. `docs/MODELS.md` has the proof.
 //!
-//! Orderings: every transition is `AcqRel` on success unless its doc says why
-//! less is enough. Checked by the models in `checks/tests/models.rs`, which also
-//! contain twins whose `lend`, and whose full count, are broken on purpose.
+//! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the models in
+//! `checks/tests/models.rs`, and by their twins whose `lend`, and whose full count, are broken on purpose.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 

@@ -1,15 +1,5 @@
-//! A queue that any thread pushes to and one thread drains, made of the tasks
-//! themselves; and whether that thread sleeps, in the same word.
-//!
-//! ```text
-//!                 lie_down (2)                        close (5)
-//!     EMPTY ───────────────────▶ ASLEEP or PARKED              CLOSED
-//!      ▲ │ ◀─── get_up, ring (4) ──────┘ │           ┌──────────▶
-//!      │ │ push (1)                      │ push (1): its thread wakes the drainer
-//!      │ ▼                               ▼           │
-//!     the newest entry ◀─────────────────┴───────────┘
-//!      └── drain (3): all of them
-//! ```
+//! A queue that any thread pushes to and one thread drains, made of the tasks themselves; and whether that thread sleeps, in
+//! the same word. `docs/MODELS.md` has a picture.
 //!
 //! **Protocol.** A Treiber stack over the headers' `next` links.
 //!
@@ -22,18 +12,12 @@
 //! 4. `ring` takes the mark away, for a thread that has left something elsewhere; so does the drainer itself.
 //! 5. `close` takes the last entries in the step after which none can follow.
 //!
-//! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only
-//!   entry of its task (`SCHEDULED` is set once per entry), and it is consumed by
-//!   `push`. So `next` has one writer at a time. A future that waiters may claim can have more, stale
-//!   ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
-//! - **T23** The word is null, a mark, which is never followed, or the pointer of an entry; a `next` is null or the pointer of
-//!   an entry. A header's address is above the marks.
-//! - **T25** No wake-up is lost. Entries: all is one word, so either the mark comes first, and the push finds it, or
-//!   the entry does, and there is no mark. What is left elsewhere comes before the fence in
-//!   `ring`, and is looked for after the fence in `lie_down`: of two sequentially consistent fences one is first, so
-//!   either the drainer sees it, or `ring` sees the mark (or what another thread has put in its place, which then wakes the drainer).
-//!
-//! At most one wake-up for each sleep; none while the drainer is awake.
+//! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only entry of its task (`SCHEDULED` is set once per
+//!   entry), and it is consumed by `push`. So `next` has one writer at a time. A future that waiters may claim can have more,
+//!   stale ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
+//! - **T23** The word is null, a mark, which is never followed, or the pointer of an entry; the `next` of an entry in it is
+//!   null, or the pointer of an entry. A header's address is above the marks.
+//! - **T25** No wake-up is lost, and there is at most one for each sleep: `docs/MODELS.md` has the proof.
 //!
 //! **Rejected.** A bell in a word of its own (a fence for each push); an array of pointers in segments (`docs/DESIGN.md`).
 //!
