@@ -95,8 +95,7 @@ pub(super) enum Finish {
     Overruled,
 }
 
-/// What [`State::cancel_queued`], [`State::cancel_future`] and
-/// [`State::cancel_promise`] ask of their caller.
+/// What [`State::cancel_idle`] and [`State::cancel_future`] ask of their caller.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cancel {
@@ -316,9 +315,9 @@ impl State {
 
     // ----------------------------------------------------------------- cancel
 
-    /// (6) For closures: one that is queued is claimed; a running one is marked
-    /// for its token.
-    pub(super) fn cancel_queued(&self) -> Cancel {
+    /// (6) For closures and promises: one that no thread runs or completes just now is claimed; else it is
+    /// marked, for its token.
+    pub(super) fn cancel_idle(&self) -> Cancel {
         self.transition(|s| {
             if s & DONE != 0 {
                 (None, Cancel::No)
@@ -343,17 +342,6 @@ impl State {
                 (Some(s | CANCELLED), Cancel::Marked)
             } else {
                 (Some((s | CANCELLED | SCHEDULED) + REF), Cancel::Schedule)
-            }
-        })
-    }
-
-    /// (6) For promises: ended on the spot, unless it is just being completed.
-    pub(super) fn cancel_promise(&self) -> Cancel {
-        self.transition(|s| {
-            if s & (DONE | RUNNING) != 0 {
-                (None, Cancel::No)
-            } else {
-                (Some((s | RUNNING | CANCELLED) + REF), Cancel::Claimed)
             }
         })
     }

@@ -42,6 +42,14 @@ union Payload<W, T> {
     output: ManuallyDrop<Result<T, TaskError>>,
 }
 
+impl<W, T> Payload<W, T> {
+    fn of(work: W) -> Self {
+        Self {
+            work: ManuallyDrop::new(work),
+        }
+    }
+}
+
 /// The `S` of a cell that is never scheduled again: closures, and values that
 /// were ready from the start.
 struct Never;
@@ -53,15 +61,13 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    fn make<F: FnOnce() -> T, T>(f: F, claimable: bool, birth: Birth) -> NonNull<Header> {
-        let payload = Payload::<F, T> {
-            work: ManuallyDrop::new(f),
-        };
-        let state = State::scheduled(claimable);
-        allocate(state, &Make::<F, T, Never>::CLOSURE, Never, payload, birth)
-    }
-    let birth = Birth::at(Location::caller());
-    let cell = make(f, claimable, birth);
+    let state = State::scheduled(claimable);
+    let cell = allocate(
+        state,
+        &Make::<F, T, Never>::CLOSURE,
+        Never,
+        Payload::<F, T>::of(f),
+    );
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
     unsafe { halves(cell) }
 }
@@ -74,8 +80,9 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
-    let birth = Birth::at(Location::caller());
-    let cell = allocate_future::<_, _, false>(future, schedule, claimable, birth);
+    let vtable = &Make::<F, F::Output, S>::FUTURE;
+    let state = State::scheduled(claimable);
+    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
     unsafe { halves(cell) }
 }
@@ -89,8 +96,9 @@ where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
-    let birth = Birth::at(Location::caller());
-    let cell = allocate_future::<_, _, true>(future, schedule, false, birth);
+    let vtable = &Make::<F, F::Output, S>::LOCAL;
+    let state = State::scheduled(false);
+    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
     unsafe { halves(cell) }
 }
@@ -102,15 +110,11 @@ where
     T: Send + 'static,
     H: OnCancel,
 {
-    let payload = Payload::<(), T> {
-        work: ManuallyDrop::new(()),
-    };
-    let birth = Birth::at(Location::caller());
-    record::spawned(birth.id.get(), birth.site, Kind::Promise);
     let vtable = &Make::<(), T, H>::PROMISE;
-    let cell = allocate(State::promised(), vtable, hook, payload, birth);
+    let cell = allocate(State::promised(), vtable, hook, Payload::<(), T>::of(()));
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let producer = unsafe { TaskRef::from_raw(cell) };
+    record::spawned(producer.id().get(), producer.spawned_at(), Kind::Promise);
     // SAFETY: T7: it is a promise's cell with this `T`.
     let completer = unsafe { Completer::from_ref(producer) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
@@ -124,8 +128,7 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
         output: ManuallyDrop::new(Ok(value)),
     };
     let vtable = &Make::<(), T, Never>::READY;
-    let birth = Birth::at(Location::caller());
-    let cell = allocate(State::done(), vtable, Never, payload, birth);
+    let cell = allocate(State::done(), vtable, Never, payload);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
     unsafe { Task::from_raw(cell) }
 }
@@ -143,41 +146,16 @@ unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
     (entry, unsafe { Task::from_raw(cell) })
 }
 
-/// `LOCAL`: only `schedule`'s thread may touch it (T9), so no waiter may claim it. Else `F` and its output are `Send`.
-#[inline]
-fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
-    future: F,
-    schedule: S,
-    claimable: bool,
-    birth: Birth,
-) -> NonNull<Header> {
-    let payload = Payload::<F, F::Output> {
-        work: ManuallyDrop::new(future),
-    };
-    let vtable = if LOCAL {
-        &Make::<F, F::Output, S>::LOCAL
-    } else {
-        &Make::<F, F::Output, S>::FUTURE
-    };
-    allocate(
-        State::scheduled(claimable),
-        vtable,
-        schedule,
-        payload,
-        birth,
-    )
-}
-
+#[track_caller]
 #[inline]
 fn allocate<W, T, S>(
     state: State,
     vtable: &'static VTable,
     schedule: S,
     payload: Payload<W, T>,
-    birth: Birth,
 ) -> NonNull<Header> {
     let header = Header {
-        birth,
+        birth: Birth::at(Location::caller()),
         state,
         tag: AtomicU32::new(0),
         vtable,
@@ -315,8 +293,8 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             let future = unsafe { payload.cast::<F>().as_mut() };
             // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
             let future = unsafe { Pin::new_unchecked(future) };
-            // The runner's reference outlives this borrowed waker.
-            let waker = waker::borrow(&runner);
+            // SAFETY: T6: it is used for the length of this call, and `runner` stays.
+            let waker = unsafe { waker::borrow(&runner) };
             future.poll(&mut Context::from_waker(&waker))
         };
         let poll = traced::run(side, false, poll);

@@ -16,7 +16,7 @@
 //!   entry), and it is consumed by `push`. So `next` has one writer at a time. A future that waiters may claim can have more,
 //!   stale ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
 //! - **T23** The word is null, a mark, which is never followed, or the pointer of an entry; the `next` of an entry in it is
-//!   null, or the pointer of an entry. A header's address is above the marks.
+//!   null or the pointer of another. A header's address is above the marks.
 //! - **T25** No wake-up is lost, and there is at most one for each sleep: `docs/MODELS.md` has the proof.
 //!
 //! **Rejected.** A bell in a word of its own (a fence for each push); an array of pointers in segments (`docs/DESIGN.md`).

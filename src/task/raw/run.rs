@@ -189,8 +189,7 @@ impl TaskRef {
     pub(crate) fn cancel(&self) -> bool {
         let header = self.header();
         let action = match header.vtable.kind {
-            Kind::Closure => header.state.cancel_queued(),
-            Kind::Promise => header.state.cancel_promise(),
+            Kind::Closure | Kind::Promise => header.state.cancel_idle(),
             _ => header.state.cancel_future(),
         };
         self.cancel_own_token();
