@@ -34,7 +34,6 @@ use crate::process::sched::crew::{Gated, INITIALIZE};
 use crate::process::sched::stats::Counters;
 use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
-use crate::sys::fence;
 use crate::sys::ledger::{GATES, Gate};
 use crate::task::{TaskError, WorkerExit};
 
@@ -43,10 +42,6 @@ struct Gates([Gate; GATES]);
 impl Gated for Gates {
     fn gate(&self, index: usize) -> &Gate {
         &self.0[index]
-    }
-
-    fn is_swift(&self) -> bool {
-        fence::reaches()
     }
 }
 
@@ -857,58 +852,6 @@ fn who_never_gets_to_init_is_not_tried_again_and_again() {
         world.now += Duration::from_secs(1);
     }
     assert_eq!(started, 2);
-}
-
-/// Where the kernel refuses the fence nothing can be taken back from a worker whose item is out of time: the
-/// items behind that one are not lost.
-#[test]
-fn what_cannot_be_taken_back_is_not_lost() {
-    let mut world = World::new(8); // one worker
-    world.hostile = false;
-    while !world.sched.workers[0].is_idle() {
-        world.step();
-    }
-    let book = world.book.clone();
-    let timeout = Some(Duration::from_millis(5));
-    let sink = BookSink {
-        id: 1,
-        timeout,
-        values: HashSet::new(),
-        book,
-    };
-    let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
-    (work.each, work.timeout, work.chunk) = (true, timeout, Some(7));
-    let known = Known {
-        size: 7,
-        each: true,
-        timeout,
-        ..Known::default()
-    };
-    world.jobs.insert(1, known);
-    let mut chunk = Chunk::default();
-    (0..7).for_each(|n| chunk.push(&(1u64, n as u64)).unwrap());
-    world.sched.submit(1, work, world.now);
-    world
-        .sched
-        .feed(1, 0, Arc::new(chunk), true, None, world.now);
-    world.act();
-    let gates = world.sims[0].as_ref().unwrap().gates.clone();
-    let gate = gates.gate(world.sims[0].as_ref().unwrap().inbox[0].0.sequence as usize);
-    if !gates.is_swift() {
-        return; // there are no fences that could be refused
-    }
-    gate.starts(world.epoch.nanos);
-    assert_eq!(gate.take(), Some(0));
-    fence::refuse(true);
-    world.now += Duration::from_millis(50);
-    world.sched.tick(world.now);
-    fence::refuse(false);
-    let killed = |action: &Action| matches!(action, Action::Kill(0));
-    assert!(world.sched.actions().iter().any(killed));
-    let exit = WorkerExit::new(100);
-    world.sched.died(0, &exit, false, world.now);
-    let waiting: usize = world.sched.jobs.get(&1).map_or(0, |job| job.items);
-    assert_eq!(waiting, 6);
 }
 
 /// Who stands still with what was taken back from it, and with the ends of channels that came with that, is killed soon,

@@ -39,7 +39,7 @@ use crate::alarm::{Clock, Timers};
 use crate::sys::poller::Poller;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
-use crate::task::{Hook, Queued, Runnable, TaskId, TaskRef, awaited};
+use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
@@ -55,7 +55,7 @@ pub(super) const CAPACITY: usize = 8192;
 pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
     /// `None`: the root future was woken. That is there once at most.
-    ready: RefCell<VecDeque<Option<Queued>>>,
+    ready: RefCell<VecDeque<Option<Runnable>>>,
     root_woken: Cell<bool>,
     /// The table, unless it lies where others see it ([`super::shared_table`]).
     table: RefCell<Table>,
@@ -108,13 +108,7 @@ impl Local {
     /// An entry to the back of the queue.
     #[inline]
     pub(super) fn enqueue(&self, runnable: Runnable) {
-        self.enqueue_again(Queued::woken(runnable));
-    }
-
-    /// A task that has run and wants to run again, to the back of the queue.
-    #[inline]
-    pub(super) fn enqueue_again(&self, queued: Queued) {
-        self.ready.borrow_mut().push_back(Some(queued));
+        self.ready.borrow_mut().push_back(Some(runnable));
     }
 
     /// A new task of this thread's. A loop that ends drops it, and its future with it, which is a user's code.
@@ -159,7 +153,7 @@ impl Local {
 
     /// `Some(None)`: it is the root future's turn.
     #[inline]
-    pub(super) fn next_ready(&self) -> Option<Option<Queued>> {
+    pub(super) fn next_ready(&self) -> Option<Option<Runnable>> {
         let next = self.ready.borrow_mut().pop_front();
         if let Some(None) = next {
             self.root_woken.set(false);

@@ -53,7 +53,7 @@ use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
-use crate::task::{Queued, Ran, Sleep, TaskId, TaskRef};
+use crate::task::{Ran, Runnable, Sleep, TaskId, TaskRef};
 
 /// How many tasks run in one turn.
 const BATCH: usize = 64;
@@ -181,14 +181,14 @@ fn run_all(local: &Local) {
 }
 
 #[inline]
-fn run(local: &Local, entry: Queued) {
+fn run(local: &Local, entry: Runnable) {
     let tag = entry.tag();
     local.begin_poll(tag);
     let ran = entry.run();
     drop(local.end_poll(tag, matches!(ran, Ran::Done)));
     match ran {
         Ran::Done | Ran::Pending => {}
-        Ran::Again(queued) => local.enqueue_again(queued),
+        Ran::Again(entry) => local.enqueue(entry),
     }
 }
 

@@ -12,8 +12,7 @@
 //! ```
 //!
 //! *Gates*, one for each frame of work in the worker's window: which items have begun, which may be taken
-//! back, and when the last one started ([`gate`](super::gate)). Beside the results stands whether the worker has what a
-//! gate needs to be quick.
+//! back, and when the last one started ([`gate`](super::gate)).
 //!
 //! *Results*: the bytes that the worker has not yet sent. `base` is the position
 //! of the first of them in the stream of all bytes it ever sent, `length` how
@@ -69,7 +68,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use super::arena::Home;
 pub(crate) use super::gate::Gate;
 use super::mapping::{self, Access, Mapping};
-use super::{fence as fences, room};
+use super::room;
 use crate::loom::atomic::AtomicU64 as Word;
 
 /// How many frames of work a worker has at once: gates and window.
@@ -96,7 +95,6 @@ struct Head {
     gates: [Gate; GATES],
     base: AtomicU64,
     length: AtomicU64,
-    swift: AtomicU64,
     marked: AtomicU64,
     parent: Words,
 }
@@ -174,11 +172,6 @@ impl Ledger {
 
     pub(crate) fn gate(&self, index: usize) -> &Gate {
         &self.map.head().gates[index % GATES]
-    }
-
-    /// Both sides have the fences that a gate needs to be quick.
-    pub(crate) fn is_swift(&self) -> bool {
-        self.map.head().swift.load(Ordering::Acquire) == 1 && fences::reaches()
     }
 
     /// Where small frames are put down.
@@ -330,13 +323,6 @@ impl Pages {
         &self.0.head().gates[index % GATES]
     }
 
-    /// This process can be reached by its parent's fences. Before it has a second thread.
-    pub(crate) fn register(&self) {
-        if fences::register() {
-            self.0.head().swift.store(1, Ordering::Release);
-        }
-    }
-
     /// The results.
     #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
@@ -413,8 +399,6 @@ mod tests {
         let ledger = Ledger::new().unwrap();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let pages = Pages::map(&memory).unwrap();
-        assert!(!ledger.is_swift(), "nobody has registered");
-        pages.register();
         (ledger, pages)
     }
 
@@ -464,11 +448,11 @@ mod tests {
     fn what_is_disowned_is_a_frame() {
         let (ledger, pages) = pair();
         let gates = pages.front();
-        ledger.gate(0).open(5, true);
+        ledger.gate(0).open(5);
         ledger.gate(0).disown();
         assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
         assert!(!gates.gate(1).is_unwanted());
-        ledger.gate(GATES).open(5, true);
+        ledger.gate(GATES).open(5);
         assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
     }
 
@@ -477,9 +461,7 @@ mod tests {
         let (ledger, mut pages) = pair();
         const COUNT: u32 = 20_000;
         for round in 0..100 {
-            ledger
-                .gate(0)
-                .open(COUNT, ledger.is_swift() && round % 2 == 0);
+            ledger.gate(0).open(COUNT);
             let worker = crate::loom::thread::Builder::new().spawn(move || {
                 let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
                 (taken as u32, pages)
@@ -588,7 +570,7 @@ mod tests {
             word.store(at as u64, Ordering::Relaxed);
         }
         pages.room().fill(1);
-        ledger.gate(GATES - 1).open(5, true);
+        ledger.gate(GATES - 1).open(5);
         ledger.watch(1000, true);
         for (at, word) in front.tray().iter().enumerate() {
             assert_eq!(word.load(Ordering::Relaxed), at as u64);

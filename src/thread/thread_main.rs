@@ -267,7 +267,7 @@ impl Worker {
     }
 }
 
-/// See [`context::set_take`].
+/// See [`context::begin_worker`].
 fn take_newest(address: usize) -> Option<Runnable> {
     current::with_home(|home| {
         let home = home?;
@@ -286,11 +286,9 @@ fn take_newest(address: usize) -> Option<Runnable> {
 
 /// What a thread of the pool runs. What is left is its seat.
 pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> Seat {
-    context::set_stack(registry.config.stack_bytes());
-    context::set_home(registry.tag);
+    context::begin_worker(registry.config.stack_bytes(), registry.tag, take_newest);
     seat.slot.lending.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
-    context::set_take(Some(take_newest));
     let _role = record::role(record::Role::Worker {
         pool: registry.tag,
         slot: seat.slot.number as u32,
@@ -299,6 +297,5 @@ pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> 
     let worker = Worker::new(Arc::clone(registry), seat);
     current::at_home(&worker, || worker.live(reason));
     context::set_blocker(None);
-    context::set_take(None);
     worker.into_parts().1
 }

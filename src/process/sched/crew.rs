@@ -76,18 +76,11 @@ const LATE: u32 = 50;
 /// Where a worker's gates are: its ledger, or a simulation's stand-in.
 pub(crate) trait Gated: Send + Sync {
     fn gate(&self, index: usize) -> &Gate;
-
-    /// Both sides have the fences that a gate needs to be quick.
-    fn is_swift(&self) -> bool;
 }
 
 impl Gated for Ledger {
     fn gate(&self, index: usize) -> &Gate {
         Self::gate(self, index)
-    }
-
-    fn is_swift(&self) -> bool {
-        Self::is_swift(self)
     }
 }
 
@@ -267,8 +260,8 @@ impl Worker {
     pub(crate) fn launch(&mut self, mut flight: Flight, now: Instant) -> u64 {
         flight.sequence = self.next_sequence;
         self.next_sequence += 1;
-        if let (Some(gate), Some(gates)) = (self.gate(flight.sequence), &self.gates) {
-            gate.open(flight.end, gates.is_swift());
+        if let Some(gate) = self.gate(flight.sequence) {
+            gate.open(flight.end);
         }
         if self.window.is_empty() {
             self.front_since = now;

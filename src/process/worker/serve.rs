@@ -137,7 +137,6 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     let [memory, bell, lifeline] = inlet.first()?;
     inlet._lifeline = Some(lifeline);
     let pages = Pages::map(&memory)?;
-    pages.register();
     inlet.front = Some(pages.front());
     let (calls, canceller) = calls(pages.front());
     watch(inlet.socket.try_clone()?, bell, canceller)?;
