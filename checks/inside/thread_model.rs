@@ -25,8 +25,6 @@ pub enum Broken {
     NoFence,
     /// Step 6: the look after the width has changed.
     NoLookAfterResize,
-    /// Step 5: the look of one that has been dismissed.
-    NoLookBeforeQuitting,
     /// Step 7: the look into its own post of one that has lain down.
     NoLookIntoPost,
     /// `broadcast.rs`, step 4: the look of one that goes away.
@@ -142,16 +140,11 @@ impl Pool {
     }
 
     fn has_work(&self) -> bool {
-        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
-        self.queued.load(Ordering::Relaxed) > 0 || slots.iter().any(|slot| slot.post.is_open())
+        self.queued.load(Ordering::Relaxed) > 0
     }
 
     /// As `Registry::resize`, where all threads are there already.
     pub fn resize(&self, width: usize) {
-        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
-        for slot in &slots {
-            slot.wake_cell.dismiss(slot.index >= width);
-        }
         let surplus = self.sleep.resize(width).unwrap_or_default();
         surplus.iter().for_each(|slot| slot.unparker.unpark());
         if self.broken != Broken::NoLookAfterResize {
@@ -162,11 +155,12 @@ impl Pool {
     /// Puts a share into the post of this worker, as `Registry::deliver`.
     pub fn deliver(&self, index: usize) {
         let slot = Arc::clone(&self.slots.lock()[index]);
-        slot.post.put(());
+        if slot.post.put(()).is_err() {
+            self.queued.fetch_add(1, Ordering::Release);
+        }
         if self.sleep.summon(&slot) {
             slot.unparker.unpark();
         }
-        self.sleep.settle();
         self.recheck();
     }
 
@@ -174,17 +168,6 @@ impl Pool {
         if self.has_work() {
             self.published();
         }
-    }
-
-    fn take_share(&self, own: &Slot) -> bool {
-        if own.post.take().is_some() {
-            return true;
-        }
-        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
-        slots
-            .iter()
-            .filter(|slot| slot.post.is_open())
-            .any(|slot| slot.post.take().is_some())
     }
 
     fn take(&self) -> bool {
@@ -235,7 +218,8 @@ impl Worker {
         if self.pool.sleep.found() {
             self.pool.recheck();
         }
-        self.slot.post.leave();
+        let shares = self.slot.post.leave(|| true).len();
+        self.pool.queued.fetch_add(shares, Ordering::Release);
         self.pool.sleep.block();
         if self.pool.broken != Broken::NoLookWhenAway {
             self.pool.recheck();
@@ -264,10 +248,7 @@ impl Worker {
         };
         let mut searching = role == WakeReason::Work;
         while role == WakeReason::Work {
-            if !searching && self.slot.wake_cell.is_dismissed() && sleep.quit(&self.slot) {
-                return self.quit();
-            }
-            if self.pool.take_share(&self.slot) || self.pool.take() {
+            if self.slot.post.take().is_some() || self.pool.take() {
                 if searching {
                     searching = false;
                     if sleep.found() {
@@ -287,7 +268,7 @@ impl Worker {
 
     fn lie_down(&self, searching: bool) -> WakeReason {
         if !self.pool.sleep.fall_asleep(&self.slot, searching) {
-            self.quit();
+            self.pool.recheck();
             return WakeReason::End;
         }
         if self.pool.broken != Broken::NoSecondLook
@@ -297,12 +278,6 @@ impl Worker {
             return WakeReason::Work;
         }
         self.sleep()
-    }
-
-    fn quit(&self) {
-        if self.pool.broken != Broken::NoLookBeforeQuitting {
-            self.pool.recheck();
-        }
     }
 
     fn sleep(&self) -> WakeReason {

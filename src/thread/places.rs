@@ -52,15 +52,9 @@ impl Place {
     /// The seat, if no thread has it: for a thread that is about to start.
     pub(super) fn take(&mut self) -> Option<Seat> {
         let seat = self.seat.take()?;
-        welcome(&self.slot);
+        self.slot.post.come_back();
         Some(seat)
     }
-}
-
-/// There is a thread in this slot, or will be.
-pub(super) fn welcome(slot: &Slot) {
-    slot.wake_cell.dismiss(false);
-    slot.post.come_back();
 }
 
 impl Threads {

@@ -33,8 +33,8 @@ use std::sync::Arc;
 
 use super::latch::Latch;
 use super::queue::Work;
+use super::raw::lent::Entry;
 use super::raw::scope::{PanicCell, Scope, Shared, open};
-use super::raw::scope_queue::Entry;
 use super::registry::Registry;
 use super::wake::WakeHandle;
 use crate::loom::Mutex;
@@ -139,7 +139,8 @@ impl<'scope> Scope<'scope, '_> {
             },
             scope,
         });
-        if self.lend(task.clone()) {
+        let lent = self.lend(task.clone());
+        if scope.queue.push(lent, scope.registry.sleep.width()) {
             let ticket = Work::Ticket(Arc::clone(&scope.queue));
             if scope.registry.present().submit(ticket).is_err() {
                 scope.orphaned.store(true, Ordering::Relaxed);

@@ -53,7 +53,7 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     let _blocked = Blocked::begin();
     loop {
         // Halves of joins on offer now are those of outside threads, which take them back themselves.
-        let idle = || !registry.has_tasks() && !registry.has_post();
+        let idle = || !registry.has_tasks() && !registry.has_posts();
         // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
         let close = || registry.injector.set_mode(Mode::Closed);
         if let Some(sleepers) = registry.sleep.wait_quiet(idle, close) {

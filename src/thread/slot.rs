@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::lending::Lending;
+use super::call::Call;
 use super::post::Post;
 use super::queue::{Local, Public};
 use super::sleep::{Sleeper, WakeCell};
@@ -27,7 +27,8 @@ pub(super) struct Slot {
     pub(super) index: usize,
     /// Its shares of broadcasts.
     pub(super) post: Post,
-    pub(super) lending: Lending,
+    /// The call that its thread is in.
+    pub(super) call: Call,
 }
 
 impl Slot {
@@ -74,7 +75,7 @@ impl Seat {
             number,
             index,
             post: Post::new(),
-            lending: Lending::default(),
+            call: Call::default(),
         };
         Self {
             slot: Arc::new(slot),

@@ -20,6 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::join::wake_policy::PAUSE;
 use super::queue::Work;
 use super::raw::current;
 use super::registry::Registry;
@@ -41,8 +42,7 @@ impl Worker {
     fn uncounted(&self, hook: impl FnOnce()) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
         self.in_hook.set(true);
-        self.slot().post.leave();
-        self.registry().recheck_posts();
+        self.registry().leave(self.slot(), || true);
         panic::contain(hook);
         self.in_hook.set(false);
         if !self.ending.get() {
@@ -68,8 +68,7 @@ impl Worker {
         // It may have been told to end while it was up to look.
         self.findings.stop_polling(&self.registry().wake_policy);
         self.ending.set(true);
-        self.slot().post.leave();
-        self.registry().recheck_posts();
+        self.registry().leave(self.slot(), || true);
         if let Some(hook) = &config.on_exit {
             self.uncounted(|| hook(index));
             self.end_child();
@@ -100,14 +99,8 @@ impl Worker {
     fn take_turns(&self, mut searching: bool) -> WakeReason {
         let sleep = &self.registry().sleep;
         loop {
-            if !searching {
-                if self.slot().wake_cell.is_dismissed() && sleep.quit(self.slot()) {
-                    self.registry().recheck();
-                    return WakeReason::End;
-                }
-                if sleep.fall_asleep_if_surplus(self.slot()) {
-                    return self.sleep();
-                }
+            if !searching && sleep.fall_asleep_if_surplus(self.slot()) {
+                return self.sleep();
             }
             let mut work = self.find();
             if work.is_none() {
@@ -168,8 +161,8 @@ impl Worker {
 
     /// Asleep (P2), as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
-        while let Some(pause) = self.findings.next_pause(&self.registry().wake_policy) {
-            if let Some(reason) = self.rest_until(Some(Instant::now() + pause)) {
+        while self.findings.polls_on(&self.registry().wake_policy) {
+            if let Some(reason) = self.rest_until(Some(Instant::now() + PAUSE)) {
                 self.findings.stop_polling(&self.registry().wake_policy);
                 return reason;
             }
@@ -226,7 +219,8 @@ impl Worker {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
         let mut before = registry.progress();
         let mut next = Instant::now() + sleep.patience();
-        let mut calls = Watch::begin(registry);
+        let mut calls = Watch::new();
+        calls.look(registry);
         loop {
             let patience = match sleep.has_calls() {
                 true => STALL,
@@ -238,19 +232,19 @@ impl Worker {
             }
             let mut steps_in = !self.slot().post.is_empty();
             if !steps_in && sleep.needs_watcher() && registry.has_work() {
-                let at_work = sleep.has_calls() && calls.look(registry);
+                calls.look(registry);
                 if look < next {
                     continue;
                 }
                 next = Instant::now() + sleep.patience();
                 let progress = registry.progress();
-                steps_in = progress == before && sleep.counts().blocked() > 0 && !at_work;
+                steps_in = progress == before && sleep.counts().blocked() > 0;
                 before = progress;
                 if !steps_in {
                     continue;
                 }
             }
-            registry.calls.trust(0);
+            sleep.end_trust();
             if steps_in {
                 sleep.step_in();
                 return WakeReason::Work;
@@ -288,7 +282,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
 pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> Seat {
     context::set_stack(registry.config.stack_bytes());
     context::set_home(registry.tag);
-    seat.slot.lending.occupy();
+    seat.slot.call.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
     context::set_take(Some(take_newest));
     let _role = record::role(record::Role::Worker {

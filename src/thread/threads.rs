@@ -1,22 +1,21 @@
 //! The threads of a pool: where they are, how they start, and how a pool is made wider and narrower.
 //!
 //! Every thread has a place, the lowest that was free. Those below the width make its
-//! thread one of the pool's own, so that *resizing* moves none: 1. the thread of a place that
-//! is gone is dismissed; 2. the width changes; those asleep in such places end; 3. places
-//! that are new and have no thread get one; 4. a look into the queues. A thread that is busy ends
-//! after what it runs, and what is in its deque is stolen. One that is on its way out
+//! thread one of the pool's own, so that *resizing* moves none: 1. the width changes; those asleep in places that are gone
+//! end; 2. places that are new and have no thread get one; 3. a look into the queues. A thread that is busy in a place that is gone
+//! is a spare from then on: it sleeps when it is one too many, and ends when it has slept for a while. One that is on its way out
 //! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
 //! there is work for it.
 //!
 //! Rejected: indices given out anew at each change (a worker's index would change in the middle of
-//! its task); waiting in `resize` for dismissed threads (from one of the pool's own tasks, it would wait for itself).
+//! its task); waiting in `resize` for threads to end (from one of the pool's own tasks, it would wait for itself).
 //!
 //! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
 
 use std::io;
 use std::sync::Arc;
 
-use super::places::{Place, welcome};
+use super::places::Place;
 use super::queue::Mode;
 use super::registry::Registry;
 use super::sleep::WakeReason;
@@ -54,8 +53,8 @@ impl Registry {
         }));
     }
 
-    fn put_back(&self, seat: Seat) {
-        seat.slot.post.leave();
+    fn put_back(self: &Arc<Self>, seat: Seat) {
+        self.leave(&seat.slot, || true);
         let index = seat.slot.index;
         self.threads.places.lock()[index].seat = Some(seat);
     }
@@ -121,7 +120,7 @@ impl Registry {
         result
     }
 
-    fn not_started(&self, seat: Seat, reason: WakeReason) {
+    fn not_started(self: &Arc<Self>, seat: Seat, reason: WakeReason) {
         self.put_back(seat);
         self.sleep.not_started(reason);
     }
@@ -132,9 +131,6 @@ impl Registry {
             return;
         }
         let mut places = self.threads.places.lock();
-        for (index, place) in places.iter().enumerate() {
-            place.slot.wake_cell.dismiss(index >= width);
-        }
         self.furnish(&mut places, width);
         let Some(surplus) = self.sleep.resize(width) else {
             return;
@@ -159,7 +155,7 @@ impl Registry {
         let index = seat.slot.index;
         if index < self.sleep.width() && self.injector.mode() != Mode::Closed {
             // The pool has grown again. The lock: see `resize`, which has left this place alone.
-            welcome(&seat.slot);
+            seat.slot.post.come_back();
             drop(places);
             self.employ(seat);
         } else {

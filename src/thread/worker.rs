@@ -59,7 +59,7 @@ impl Worker {
             seen: RefCell::new(None),
             random,
             policy,
-            findings: Findings::new(),
+            findings: Findings::default(),
             blocked: Cell::new(0),
             in_call: Cell::new(false),
             ending: Cell::new(false),
@@ -147,9 +147,8 @@ impl Worker {
         let injector = &self.registry.injector;
         let turn = self.next_random();
         let fair = turn.is_multiple_of(FAIRNESS);
-        let posted = self.registry.has_post();
-        let own_share = || self.registry.take_share(self.slot()).map(Work::Share);
-        let work = (posted.then(own_share).flatten())
+        let own_share = self.slot().post.take().map(Work::Share);
+        let work = own_share
             .or_else(|| fair.then(|| injector.pop()).flatten())
             .or_else(|| self.seat.local.tasks.pop())
             .or_else(|| self.fetch())
@@ -162,8 +161,7 @@ impl Worker {
                         .chain(before)
                         .find_map(|slot| self.steal_from(slot))
                 })
-            })
-            .or_else(|| posted.then(|| self.open_share()).flatten())?;
+            })?;
         self.findings.stop_polling(&self.registry.wake_policy);
         self.seat.slot.count_taken();
         Some(work)
@@ -190,15 +188,6 @@ impl Worker {
             self.registry.published();
         }
         Some(first)
-    }
-
-    /// The share of a thread that is away.
-    fn open_share(&self) -> Option<Work> {
-        self.with_slots(|slots| {
-            let mut open = slots.iter().filter(|slot| slot.post.is_open());
-            open.find_map(|slot| self.registry.take_share(slot))
-        })
-        .map(Work::Share)
     }
 
     // ---- running ---------------------------------------------------------

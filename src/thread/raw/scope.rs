@@ -1,4 +1,4 @@
-//! A scope: the right to lend to its queue what lives for `'scope`.
+//! A scope: the right to lend to its pool what lives for `'scope`.
 //!
 //! - **P16** [`open`] ends only when nothing is lent any more, and nothing is lent outside of it: the only [`Scope`] is
 //!   the one that it passes to the body, and `'scope`, during which that is borrowed, ends with what the body has lent.
@@ -9,12 +9,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::scope_queue::{Entry, ScopeQueue};
+use super::lent::{Entry, Lent};
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
 use crate::thread::latch::Latch;
 use crate::thread::registry::Registry;
+use crate::thread::scope_queue::ScopeQueue;
 use crate::thread::wake::WakeHandle;
 
 /// A task's panic, which its handle and the scope share.
@@ -67,19 +68,20 @@ where
     };
     let shared = &scope.shared;
     let body = || body(&scope);
-    let result = shared.queue.end_after(body, |latch| wait(latch, shared));
+    let result = shared
+        .queue
+        .lender
+        .end_after(body, |latch| wait(latch, shared));
     let panics = std::mem::take(&mut *shared.panics.lock());
     (result, panics)
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Queues an entry that borrows for `'scope`. True: a ticket must be queued
-    /// for it.
-    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> bool {
-        let width = self.shared.registry.sleep.width();
+    /// Lends an entry that borrows for `'scope`.
+    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> Lent {
         // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside of `end_after`, and what the entry borrows
         // outlives that.
-        unsafe { self.shared.queue.lend(entry, width) }
+        unsafe { self.shared.queue.lender.lend(entry) }
     }
 }
 
@@ -88,6 +90,6 @@ impl Shared {
     /// its scope is in, whatever else runs here.
     pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {
         // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended.
-        unsafe { self.queue.run(task) };
+        unsafe { self.queue.lender.run(task) };
     }
 }

@@ -61,9 +61,34 @@ impl<S: Sleeper> Sleep<S> {
         self.calls.store(1, Ordering::Relaxed);
     }
 
-    /// The call has ended.
+    /// The call has ended: the pool is not wider by more than those that are left.
     pub(in crate::thread) fn call_ends(&self) {
-        self.calls.fetch_sub(1, Ordering::Relaxed);
+        // SeqCst, then the look at `extra`: pairs with `widen`.
+        let left = self.calls.fetch_sub(1, Ordering::SeqCst) - 1;
+        if self.extra.load(Ordering::SeqCst) > left {
+            self.extra.fetch_min(left, Ordering::SeqCst);
+        }
+    }
+
+    /// The watcher has seen how many calls wait. Afterwards it must look into the queues, as after a change of the width.
+    pub(in crate::thread) fn widen(&self, by: usize) {
+        self.extra.store(by, Ordering::SeqCst);
+        // The store, then this look: either it sees that the last call has ended, or that call sees the store.
+        if self.calls.load(Ordering::SeqCst) == 0 {
+            self.extra.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// For a twin of the model.
+    #[cfg(loom)]
+    pub(in crate::thread) fn widen_blindly(&self, by: usize) {
+        self.extra.store(by, Ordering::SeqCst);
+    }
+
+    /// No thread watches any more: the pool is not wider by more than there are calls.
+    pub(in crate::thread) fn end_trust(&self) {
+        let calls = self.calls.load(Ordering::SeqCst);
+        self.extra.fetch_min(calls, Ordering::SeqCst);
     }
 
     /// Calls that may block are in progress.
@@ -85,7 +110,7 @@ impl<S: Sleeper> Sleep<S> {
     /// How long the queues may stand still now: longer, the more runners there are
     /// too many already, because they may be busy and not stuck.
     pub(in crate::thread) fn patience(&self) -> Duration {
-        let surplus = self.counts().running().saturating_sub(self.width());
+        let surplus = self.counts().running().saturating_sub(self.target());
         STALL * (1 << surplus.min(4))
     }
 

@@ -26,7 +26,7 @@
 //! (what may be overlooked), `ForkJoinPool` (spares for blocked workers).
 
 use super::counts::{Counts, RUNNING, SEARCHING, WATCHED};
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 
 /// What a thread is woken, or started, for.
@@ -72,23 +72,11 @@ pub(in crate::thread) trait Sleeper: Clone {
     fn same(&self, other: &Self) -> bool;
 }
 
-/// The word through which a sleeper learns why it was woken, and a runner that it
-/// is not wanted any more.
+/// The word through which a sleeper learns why it was woken.
 #[derive(Debug, Default)]
-pub(in crate::thread) struct WakeCell(AtomicU32, AtomicBool);
+pub(in crate::thread) struct WakeCell(AtomicU32);
 
 impl WakeCell {
-    /// The thread shall end when it comes to its next turn, unless the pool has grown by then; or
-    /// it shall stay.
-    pub(in crate::thread) fn dismiss(&self, leave: bool) {
-        self.1.store(leave, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(in crate::thread) fn is_dismissed(&self) -> bool {
-        self.1.load(Ordering::Relaxed)
-    }
-
     pub(in crate::thread) fn give(&self, reason: WakeReason) {
         // Release: pairs with `take`; what the recruiter wrote is seen. A swap,
         // because loom does not order a plain store against the sleeper's swaps.
@@ -127,14 +115,12 @@ impl<S: Sleeper> Asleep<S> {
         }
     }
 
-    /// Puts it to sleep, unless the pool is closed or its place gone.
+    /// Puts it to sleep, unless the pool is closed.
     pub(super) fn add(&mut self, sleeper: &S) -> bool {
-        let gone = sleeper.wake_cell().is_dismissed() && sleeper.index() >= self.width;
-        let open = !self.closed && !gone;
-        if open {
+        if !self.closed {
             self.of(sleeper).push(sleeper.clone());
         }
-        open
+        !self.closed
     }
 
     fn position(&mut self, sleeper: &S) -> Option<usize> {
@@ -155,6 +141,8 @@ pub(in crate::thread) struct Sleep<S> {
     pub(super) width: AtomicUsize,
     /// How many calls that may block are in progress; see `blocking.rs`.
     pub(super) calls: AtomicUsize,
+    /// How many more than the width should run, because as many calls wait.
+    pub(super) extra: AtomicUsize,
     pub(super) asleep: Mutex<Asleep<S>>,
     /// Told when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
@@ -167,6 +155,7 @@ impl<S: Sleeper> Sleep<S> {
             word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
             width: AtomicUsize::new(width),
             calls: AtomicUsize::new(0),
+            extra: AtomicUsize::new(0),
             asleep: Mutex::new(Asleep {
                 own: Vec::new(),
                 spare: Vec::new(),
@@ -178,10 +167,16 @@ impl<S: Sleeper> Sleep<S> {
         }
     }
 
-    /// How many should run.
+    /// How wide the pool is.
     #[inline]
     pub(in crate::thread) fn width(&self) -> usize {
         self.width.load(Ordering::Relaxed)
+    }
+
+    /// How many should run, with those that are in calls that wait.
+    #[inline]
+    pub(in crate::thread) fn target(&self) -> usize {
+        self.width() + self.extra.load(Ordering::Relaxed)
     }
 
     pub(in crate::thread) fn counts(&self) -> Counts {
@@ -194,7 +189,7 @@ impl<S: Sleeper> Sleep<S> {
     }
 
     fn need(&self, counts: Counts) -> Need {
-        if counts.running() < self.width() {
+        if counts.running() < self.target() {
             match counts.searching() {
                 0 => Need::Worker,
                 _ => Need::Nothing,
@@ -227,7 +222,7 @@ impl<S: Sleeper> Sleep<S> {
     pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
         let counts = self.counts();
         let busy = counts.running().saturating_add(stand_ins);
-        (counts.searching() + self.width().saturating_sub(busy)) as u32
+        (counts.searching() + self.target().saturating_sub(busy)) as u32
     }
 
     /// Changes the word if `change` says to what.
@@ -286,7 +281,7 @@ impl<S: Sleeper> Sleep<S> {
 
     /// A runner begins to search, unless enough do.
     pub(in crate::thread) fn search(&self) -> bool {
-        if self.counts().searching() * 2 >= self.width().max(2) {
+        if self.counts().searching() * 2 >= self.target().max(2) {
             return false;
         }
         self.word.fetch_add(SEARCHING, Ordering::SeqCst);
@@ -303,7 +298,7 @@ impl<S: Sleeper> Sleep<S> {
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep.
     /// After `true`, it must look into every queue, and [`get_up`](Self::get_up)
-    /// if there is something. `false`: the pool is closed, or its place is gone: it must look, too,
+    /// if there is something. `false`: the pool is closed: it must look, too,
     /// recruit if there is something, and end.
     pub(in crate::thread) fn fall_asleep(&self, sleeper: &S, searching: bool) -> bool {
         self.lie_down(sleeper, RUNNING + u64::from(searching) * SEARCHING)
@@ -325,7 +320,7 @@ impl<S: Sleeper> Sleep<S> {
     /// recruited, or enough run; it must wait until it is told why.
     pub(in crate::thread) fn get_up(&self, sleeper: &S) -> bool {
         let mut asleep = self.asleep.lock();
-        let enough = |now: Counts| now.running() >= self.width();
+        let enough = |now: Counts| now.running() >= self.target();
         let up = asleep.position(sleeper).is_some()
             && self.update(|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
         up && asleep.remove(sleeper)
@@ -350,21 +345,18 @@ impl<S: Sleeper> Sleep<S> {
         // One that watches sleeps, too, and is not among the sleepers.
         Counts(self.word.load(Ordering::SeqCst)).is_watched()
     }
-
-    /// A fence between what the caller has written and the look that follows.
-    pub(in crate::thread) fn settle(&self) {
-        fence(Ordering::SeqCst);
-    }
 }
 
 impl<S: Sleeper> std::fmt::Debug for Sleep<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = self.counts();
+        // One that waits in a call is blocked, whatever the word says.
+        let waiting = self.extra.load(Ordering::Relaxed).min(counts.running());
         f.debug_struct("Sleep")
             .field("width", &self.width())
-            .field("running", &counts.running())
+            .field("running", &(counts.running() - waiting))
             .field("searching", &counts.searching())
-            .field("blocked", &counts.blocked())
+            .field("blocked", &(counts.blocked() + waiting))
             .finish()
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! Each thread has a *place*. Those with places below the pool's width are its
 //! own, the others are spares: so a pool that grows makes spares its own, and one that
-//! shrinks makes spares of its own threads, and *dismisses* them. Spares that have slept
-//! for a while end.
+//! shrinks makes spares of its own threads. Spares that have slept for a while end.
 //!
 //! **Protocol**, step 6. The thread that changes the width stores it, fence, and then looks into the queues like
-//! step 5 (`blocked.rs`). So does a runner that has been dismissed, after it has taken itself off the word, and ends.
+//! step 5 (`blocked.rs`).
 
 use std::time::Duration;
 
@@ -31,14 +30,14 @@ pub(in crate::thread) enum Retire {
 impl<S: Sleeper> Sleep<S> {
     /// A runner (not a searcher) goes to sleep if it is one too many.
     pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &S) -> bool {
-        if self.counts().running() <= self.width() {
+        if self.counts().running() <= self.target() {
             return false;
         }
         let mut asleep = self.asleep.lock();
         if !asleep.add(sleeper) {
             return false;
         }
-        let surplus = self.update(|now| (now.running() > self.width()).then_some(now.0 - RUNNING));
+        let surplus = self.update(|now| (now.running() > self.target()).then_some(now.0 - RUNNING));
         if !surplus {
             asleep.remove(sleeper);
         }
@@ -60,22 +59,6 @@ impl<S: Sleeper> Sleep<S> {
         } else {
             Retire::Recruited
         }
-    }
-
-    /// A runner (not a searcher) that has been dismissed comes to its next turn. True: it is off the word,
-    /// and must look into the queues, recruit if there is something, and end. False: its place
-    /// is there again.
-    #[cold]
-    pub(in crate::thread) fn quit(&self, sleeper: &S) -> bool {
-        let asleep = self.asleep.lock();
-        if sleeper.index() < asleep.width || !sleeper.wake_cell().is_dismissed() {
-            return false;
-        }
-        drop(asleep);
-        self.subtract(RUNNING);
-        // Between the subtraction and the caller's look: step 5.
-        fence(Ordering::SeqCst);
-        true
     }
 
     /// Changes the width. `None`: the pool is closed. Otherwise the threads that were
