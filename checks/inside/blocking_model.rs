@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::sleep::{Need, Sleep, Sleeper, WakeCell};
+use super::sleep::{Sleep, WakeReason};
 
 /// A step that a model leaves out, to see itself fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,24 +20,9 @@ pub enum Broken {
     NoFence,
 }
 
-#[derive(Clone)]
-struct NoSleeper(Arc<WakeCell>);
-
-impl Sleeper for NoSleeper {
-    fn wake_cell(&self) -> &WakeCell {
-        &self.0
-    }
-    fn index(&self) -> usize {
-        0
-    }
-    fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
 /// A pool of one runner.
 pub struct Caller {
-    sleep: Sleep<NoSleeper>,
+    sleep: Sleep,
     broken: Broken,
 }
 
@@ -78,7 +63,7 @@ impl Caller {
 
     /// After a push. True: a watcher is wanted.
     pub fn published(&self) -> bool {
-        self.sleep.publish() == Need::Watcher
+        self.sleep.publish() == Some(WakeReason::Watch)
     }
 
     /// How many threads should run.

@@ -148,9 +148,7 @@ fn deliver(
         return; // refused; the others are dropped with the iterator
     }
     for place in places {
-        if registry.sleep.summon(&slots[place]) {
-            slots[place].wake_handle.wake();
-        }
+        registry.sleep.summon(&slots[place].sleeper);
     }
     // Step 3.
     registry.recheck();

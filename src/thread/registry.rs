@@ -21,7 +21,7 @@ use super::futures::Futures;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{Need, Recruit, STALL, Sleep, WakeReason};
+use super::sleep::{STALL, Sleep, WakeReason};
 use super::slot::{Seat, Slot};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -58,7 +58,7 @@ pub(super) struct Registry {
     born: u32,
     pub(super) config: Config,
     start_spare: StartSpare,
-    pub(super) sleep: Sleep<Arc<Slot>>,
+    pub(super) sleep: Sleep,
     pub(super) wake_policy: WakePolicy,
     pub(super) injector: Injector,
     /// The futures that have not ended.
@@ -237,9 +237,8 @@ impl Registry {
     /// After a push.
     #[inline]
     pub(super) fn published(self: &Arc<Self>) {
-        let need = self.sleep.publish();
-        if need != Need::Nothing {
-            self.recruit(need);
+        if let Some(reason) = self.sleep.publish() {
+            self.recruit(reason);
         }
     }
 
@@ -292,17 +291,10 @@ impl Registry {
     }
 
     #[cold]
-    pub(super) fn recruit(self: &Arc<Self>, need: Need) {
-        if self.is_foreign() {
-            return;
-        }
-        match self.sleep.recruit(need) {
-            Recruit::Nothing => {}
-            Recruit::Wake(slot) => slot.wake_handle.wake(),
-            Recruit::Start(reason) => {
-                let refused = !(self.start_spare)(self, reason);
-                self.refused.store(refused, Ordering::Relaxed);
-            }
+    pub(super) fn recruit(self: &Arc<Self>, reason: WakeReason) {
+        if !self.is_foreign() && self.sleep.recruit(reason) {
+            let refused = !(self.start_spare)(self, reason);
+            self.refused.store(refused, Ordering::Relaxed);
         }
     }
 

@@ -6,9 +6,8 @@
 //!
 //! **Hooks.** While its `on_start` runs, a thread is a runner but no searcher: the hook
 //! may take its time or wait for others, and no other thread must rely on this one to find
-//! anything meanwhile. While its `on_exit` runs, it is no runner any more: its waits are
-//! not counted, and what it spawns goes to the injector, which may refuse it, because
-//! no thread waits for this one's own deque to be empty. The same holds for the `on_start` of a thread that
+//! anything meanwhile. While its `on_exit` runs, it is no runner any more, and counts as blocked: others run what it spawns, and the
+//! pool does not end before it. The same holds for the `on_start` of a thread that
 //! is to watch.
 //!
 //! Rejected: a loop of its own for spares (they differ in their index and in that
@@ -24,12 +23,12 @@ use super::join::wake_policy::PAUSE;
 use super::queue::Work;
 use super::raw::current;
 use super::registry::Registry;
-use super::sleep::{KEEP_SPARE, Retire, STALL, WakeReason};
+use super::sleep::{KEEP_SPARE, STALL, WakeReason};
 use super::slot::Seat;
 use super::wait;
 use super::watch::Watch;
 use super::worker::Worker;
-use crate::loom::{hint, thread};
+use crate::loom::hint;
 use crate::record;
 use crate::task::{Runnable, context, panic};
 
@@ -37,18 +36,17 @@ use crate::task::{Runnable, context, panic};
 const SEARCH_ROUNDS: u32 = 16;
 
 impl Worker {
-    /// Runs the user's `hook` on a thread that is not counted as a runner: its waits
-    /// cost the pool no runner.
-    fn uncounted(&self, hook: impl FnOnce()) {
-        let depth = self.blocked.replace(self.blocked.get() + 1);
-        self.in_hook.set(true);
-        self.registry().leave(self.slot(), || true);
+    /// Runs the user's `hook` on a thread that is no runner: it counts as blocked, so that its waits
+    /// cost the pool no runner, and the pool does not end before it.
+    fn while_blocked(&self, hook: impl FnOnce()) {
+        let (registry, depth) = (self.registry(), self.blocked.get());
+        registry.sleep.hook_begins();
+        self.blocked.set(depth + 1);
+        registry.leave(self.slot(), || true);
         panic::contain(hook);
-        self.in_hook.set(false);
-        if !self.ending.get() {
-            self.slot().post.come_back();
-        }
         self.blocked.set(depth);
+        registry.sleep.hook_ends();
+        registry.recheck();
     }
 
     /// `on_start`; then turn after turn, until it is told to end; then `on_exit`.
@@ -61,16 +59,16 @@ impl Worker {
                 self.found();
                 panic::contain(|| hook(index));
             } else {
-                self.uncounted(|| hook(index));
+                self.while_blocked(|| hook(index));
+                self.slot().post.come_back();
             }
         }
         self.work(reason, searching);
         // It may have been told to end while it was up to look.
         self.findings.stop_polling(&self.registry().wake_policy);
-        self.ending.set(true);
         self.registry().leave(self.slot(), || true);
         if let Some(hook) = &config.on_exit {
-            self.uncounted(|| hook(index));
+            self.while_blocked(|| hook(index));
             self.end_child();
         }
     }
@@ -99,7 +97,7 @@ impl Worker {
     fn take_turns(&self, mut searching: bool) -> WakeReason {
         let sleep = &self.registry().sleep;
         loop {
-            if !searching && sleep.fall_asleep_if_surplus(self.slot()) {
+            if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
                 return self.sleep();
             }
             let mut work = self.find();
@@ -142,14 +140,14 @@ impl Worker {
 
     fn lie_down(&self, searching: bool) -> WakeReason {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
-        if !sleep.fall_asleep(self.slot(), searching) {
+        if !sleep.fall_asleep(&self.slot().sleeper, searching) {
             registry.recheck();
             return WakeReason::End;
         }
         // Step 4: the look after the subtraction.
         let polls = self.findings.start_polling(&registry.wake_policy);
         let seen = registry.has_tasks() || !polls && registry.has_jobs();
-        if seen && sleep.get_up(self.slot()) {
+        if seen && sleep.get_up(&self.slot().sleeper) {
             return WakeReason::Work;
         }
         let _noted = record::sleeps();
@@ -167,7 +165,7 @@ impl Worker {
                 return reason;
             }
             // While it searches, it counts as a taker: then halves are offered.
-            if self.registry().sleep.get_up(self.slot()) {
+            if self.registry().sleep.get_up(&self.slot().sleeper) {
                 return WakeReason::Work;
             }
         }
@@ -182,16 +180,14 @@ impl Worker {
     /// Asleep (P2): until it is told why it is woken.
     fn rest(&self) -> WakeReason {
         let sleep = &self.registry().sleep;
-        let is_spare = sleep.is_spare(self.slot());
-        let mut until = is_spare.then(|| Instant::now() + KEEP_SPARE);
         loop {
+            let is_spare = sleep.is_spare(&self.slot().sleeper);
+            let until = is_spare.then(|| Instant::now() + KEEP_SPARE);
             if let Some(reason) = self.rest_until(until) {
                 return reason;
             }
-            match sleep.retire(self.slot()) {
-                Retire::Ended => return WakeReason::End,
-                Retire::Stays => until = None,
-                Retire::Recruited => thread::yield_now(),
+            if sleep.retire(&self.slot().sleeper) {
+                return WakeReason::End;
             }
         }
     }
@@ -199,11 +195,11 @@ impl Worker {
     /// The same for some time.
     fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
         // Step 7: after it has gone to sleep.
-        if !self.slot().post.is_empty() && self.registry().sleep.rise(self.slot()) {
+        if !self.slot().post.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
             return Some(WakeReason::Work);
         }
         loop {
-            if let Some(reason) = self.slot().wake_cell.take() {
+            if let Some(reason) = self.slot().sleeper.take() {
                 return Some(reason);
             }
             match until {
@@ -249,7 +245,7 @@ impl Worker {
                 sleep.step_in();
                 return WakeReason::Work;
             }
-            if !sleep.stop_watching(self.slot()) {
+            if !sleep.stop_watching(&self.slot().sleeper) {
                 registry.recheck();
                 return WakeReason::End;
             }
@@ -288,7 +284,7 @@ pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> 
     let _role = record::role(record::Role::Worker {
         pool: registry.tag,
         slot: seat.slot.number as u32,
-        index: seat.slot.index as u32,
+        index: seat.slot.index() as u32,
     });
     let worker = Worker::new(Arc::clone(registry), seat);
     current::at_home(&worker, || worker.live(reason));

@@ -55,7 +55,7 @@ impl Registry {
 
     fn put_back(self: &Arc<Self>, seat: Seat) {
         self.leave(&seat.slot, || true);
-        let index = seat.slot.index;
+        let index = seat.slot.index();
         self.threads.places.lock()[index].seat = Some(seat);
     }
 
@@ -78,7 +78,7 @@ impl Registry {
     /// Starts a thread in one of the pool's own places, if it still is one. False: the
     /// system has refused it.
     fn employ(self: &Arc<Self>, seat: Seat) -> bool {
-        if !self.sleep.hire(seat.slot.index) {
+        if !self.sleep.hire(seat.slot.index()) {
             self.put_back(seat);
             return true;
         }
@@ -88,7 +88,7 @@ impl Registry {
     /// Starts a thread that has been counted; if there is none to be had, it is counted off.
     fn start(self: &Arc<Self>, seat: Seat, reason: WakeReason) -> io::Result<()> {
         let builder = Builder::new()
-            .name(format!("{}-{}", self.config.name, seat.slot.index))
+            .name(format!("{}-{}", self.config.name, seat.slot.index()))
             .stack_size(self.config.stack_bytes());
         let registry = Arc::clone(self);
         // The seat lies in a cradle, so that it survives if there is no thread.
@@ -97,6 +97,7 @@ impl Registry {
         // Under the lock: a thread that joins must not miss the handle (P14). A watcher is not waited
         // for by a pool that ends, which then does not wait for its handle either.
         let mut handles = self.threads.handles.lock();
+        handles.running.retain(|handle| !handle.is_finished());
         let late = reason == WakeReason::Watch && self.injector.mode() == Mode::Closed;
         let started = match late {
             true => Err(io::ErrorKind::Other.into()),
@@ -132,12 +133,11 @@ impl Registry {
         }
         let mut places = self.threads.places.lock();
         self.furnish(&mut places, width);
-        let Some(surplus) = self.sleep.resize(width) else {
+        if !self.sleep.resize(width) {
             return;
-        };
+        }
         let vacant: Vec<Seat> = places[..width].iter_mut().filter_map(Place::take).collect();
         drop(places);
-        surplus.iter().for_each(|slot| slot.wake_handle.wake());
         let mut refused = false;
         for seat in vacant {
             if refused {
@@ -152,7 +152,7 @@ impl Registry {
     /// A thread of the pool ends.
     fn retired(self: &Arc<Self>, seat: Seat) {
         let mut places = self.threads.places.lock();
-        let index = seat.slot.index;
+        let index = seat.slot.index();
         if index < self.sleep.width() && self.injector.mode() != Mode::Closed {
             // The pool has grown again. The lock: see `resize`, which has left this place alone.
             seat.slot.post.come_back();
@@ -162,6 +162,5 @@ impl Registry {
             places[index].seat = Some(seat);
             drop(places);
         }
-        self.threads.join_ended();
     }
 }

@@ -42,10 +42,6 @@ pub(super) struct Worker {
     pub(super) blocked: Cell<u32>,
     /// It runs a call that may block, and that counts; see `blocking.rs`.
     pub(super) in_call: Cell<bool>,
-    /// It has been told to end.
-    pub(super) ending: Cell<bool>,
-    /// It is in a hook of the user's, and not counted meanwhile.
-    pub(super) in_hook: Cell<bool>,
 }
 
 impl Worker {
@@ -62,8 +58,6 @@ impl Worker {
             findings: Findings::default(),
             blocked: Cell::new(0),
             in_call: Cell::new(false),
-            ending: Cell::new(false),
-            in_hook: Cell::new(false),
         }
     }
 
@@ -93,24 +87,18 @@ impl Worker {
 
     /// Its place among the pool's threads.
     pub(super) fn index(&self) -> usize {
-        self.seat.slot.index
+        self.seat.slot.index()
     }
 
     /// It runs the pool's work now, so that the pool cannot end before that does.
     pub(super) fn is_counted(&self) -> bool {
-        self.blocked.get() == 0 && !self.ending.get()
+        self.blocked.get() == 0
     }
 
     /// This thread may run the pool's work: it is its own, or an outside thread that helps.
     #[inline]
     pub(super) fn may_run(&self) -> bool {
         self.index() != NO_PLACE || self.registry.config.caller_helps
-    }
-
-    /// It is in a hook and no runner meanwhile, so that its pool may end before the hook does: what it
-    /// queued in its own deque might stay there, and no thread waits for it to come back.
-    pub(super) fn is_in_hook(&self) -> bool {
-        self.in_hook.get()
     }
 
     // ---- pushing ---------------------------------------------------------

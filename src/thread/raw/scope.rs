@@ -18,9 +18,6 @@ use crate::thread::registry::Registry;
 use crate::thread::scope_queue::ScopeQueue;
 use crate::thread::wake::WakeHandle;
 
-/// A task's panic, which its handle and the scope share.
-pub(in crate::thread) type PanicCell = Arc<Mutex<Option<Panic>>>;
-
 /// Where the tasks of a [`scope`](crate::thread::ThreadPool::scope) are spawned.
 ///
 /// A reference to it can be captured by the tasks themselves, which may then
@@ -36,8 +33,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 pub(in crate::thread) struct Shared {
     pub(in crate::thread) registry: Arc<Registry>,
     pub(in crate::thread) queue: Arc<ScopeQueue>,
-    /// The panics of tasks, in the order in which they happened.
-    pub(in crate::thread) panics: Mutex<Vec<PanicCell>>,
+    /// The panics of tasks, in the order in which they happened; `None`: a `join` has taken it.
+    pub(in crate::thread) panics: Mutex<Vec<Option<Panic>>>,
     /// The pool has refused a ticket: only waiters can run what is left.
     pub(in crate::thread) orphaned: AtomicBool,
     /// Only [`open`] makes one.
@@ -45,13 +42,13 @@ pub(in crate::thread) struct Shared {
 }
 
 /// Runs `body` with a scope, and then `wait`, until nothing is left that was lent: `wait` returns when the latch is set. What `body`
-/// has returned, and the panics of tasks.
+/// has returned, and the panics of tasks that no `join` has taken.
 pub(in crate::thread) fn open<'env, F, R>(
     registry: &Arc<Registry>,
     waiter: WakeHandle,
     body: F,
     wait: impl FnOnce(&Latch, &Shared),
-) -> (R, Vec<PanicCell>)
+) -> (R, Vec<Option<Panic>>)
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {

@@ -16,6 +16,7 @@
 //! an outside thread that waits for a busy pool would otherwise widen it. The watcher also looks after calls that may block
 //! (`blocking.rs`). While no worker is blocked or nothing is queued, no thread watches: there is no ticker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::counts::{BLOCKED, Counts, RUNNING, SEARCHING, WATCHED};
@@ -25,7 +26,7 @@ use crate::loom::atomic::{Ordering, fence};
 /// How long queued work may stand still while a worker waits.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
-impl<S: Sleeper> Sleep<S> {
+impl Sleep {
     /// A runner is about to park in a wait. Afterwards it must look into the
     /// queues, and recruit as for a push if there is something.
     pub(in crate::thread) fn block(&self) {
@@ -45,6 +46,18 @@ impl<S: Sleeper> Sleep<S> {
         if cfg!(any(loom, debug_assertions)) {
             assert!(before.blocked() > 0, "P1: no thread was blocked");
         }
+    }
+
+    /// A thread that is no runner runs a hook of the user's.
+    pub(in crate::thread) fn hook_begins(&self) {
+        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
+    }
+
+    /// Afterwards it must look into the queues, and recruit as for a push if there is something.
+    pub(in crate::thread) fn hook_ends(&self) {
+        self.subtract(BLOCKED);
+        // Between the subtraction and the caller's look: step 5.
+        fence(Ordering::SeqCst);
     }
 
     /// A runner begins a call that may block. Afterwards it must look into the queues, if no thread
@@ -121,7 +134,7 @@ impl<S: Sleeper> Sleep<S> {
     }
 
     /// A watcher is not needed and goes to sleep; like [`fall_asleep`](Self::fall_asleep).
-    pub(in crate::thread) fn stop_watching(&self, sleeper: &S) -> bool {
+    pub(in crate::thread) fn stop_watching(&self, sleeper: &Arc<Sleeper>) -> bool {
         self.lie_down(sleeper, WATCHED)
     }
 }
