@@ -215,8 +215,7 @@ impl Worker {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
         let mut before = registry.progress();
         let mut next = Instant::now() + sleep.patience();
-        let mut calls = Watch::new();
-        calls.look(registry);
+        let mut calls = Watch::begin(registry);
         loop {
             let patience = match sleep.has_calls() {
                 true => STALL,

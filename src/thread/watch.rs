@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::call::Sample;
 use super::registry::Registry;
+use super::slot::Slot;
 
 /// By so many threads a pool is made wider at most.
 const MOST: usize = 512;
@@ -24,11 +25,18 @@ pub(super) struct Watch {
     trust: usize,
 }
 
+/// All calls in progress, by the number of the slot.
+fn samples(registry: &Registry) -> HashMap<usize, Sample> {
+    let slots = registry.slots();
+    let sample = |slot: &Arc<Slot>| Some((slot.number, slot.call.sample()?));
+    slots.iter().filter_map(sample).collect()
+}
+
 impl Watch {
-    pub(super) fn new() -> Self {
+    pub(super) fn begin(registry: &Registry) -> Self {
         Self {
             at: Instant::now(),
-            seen: HashMap::new(),
+            seen: samples(registry),
             trust: 0,
         }
     }
@@ -38,9 +46,9 @@ impl Watch {
         let now = Instant::now();
         let least = (now - self.at) / 8;
         let (mut waiting, mut new, mut computing, mut unknown) = (0, 0_usize, 0, 0);
-        let mut seen = HashMap::new();
+        let mut seen = samples(registry);
         for slot in registry.slots().iter() {
-            let Some(mut sample) = slot.call.sample() else {
+            let Some(sample) = seen.get_mut(&slot.number) else {
                 continue;
             };
             match self.seen.get(&slot.number) {
@@ -56,7 +64,6 @@ impl Watch {
                 }
                 _ => unknown += 1,
             }
-            seen.insert(slot.number, sample);
         }
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
         registry.sleep.widen((waiting + trust).min(MOST));
