@@ -10,8 +10,8 @@ use slab::Slab;
 
 use super::queue::{Injector, Work};
 use crate::helper;
-use crate::loom::atomic::{Ordering, fence};
 use crate::loom::Mutex;
+use crate::loom::atomic::{Ordering, fence};
 use crate::task::{Runnable, TaskError, TaskRef};
 
 /// In how many parts the list is.

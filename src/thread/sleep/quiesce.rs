@@ -42,11 +42,7 @@ impl Sleep {
     /// then says that nothing is queued, closes the pool (P3), calls `close`, and has
     /// the sleepers end. False: work is queued and there is no thread
     /// to run it, because the system has refused one.
-    pub(in crate::thread) fn wait_quiet(
-        &self,
-        idle: impl Fn() -> bool,
-        close: impl Fn(),
-    ) -> bool {
+    pub(in crate::thread) fn wait_quiet(&self, idle: impl Fn() -> bool, close: impl Fn()) -> bool {
         let mut asleep = self.asleep.lock();
         loop {
             if asleep.closed {

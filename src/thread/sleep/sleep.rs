@@ -230,7 +230,8 @@ impl Sleep {
     #[cold]
     pub(in crate::thread) fn recruit(&self, reason: WakeReason) -> bool {
         let mut asleep = self.asleep.lock();
-        let needed = |now: Counts| (self.need(now) == Some(reason)).then_some(now.0 + counted(reason));
+        let needed =
+            |now: Counts| (self.need(now) == Some(reason)).then_some(now.0 + counted(reason));
         if asleep.closed || !self.update(needed) {
             return false;
         }

@@ -55,7 +55,9 @@ impl Sleep {
         }
         asleep.width = width;
         self.width.store(width, Ordering::Relaxed);
-        let surplus = asleep.sleepers.extract_if(.., |sleeper| sleeper.index >= width);
+        let surplus = asleep
+            .sleepers
+            .extract_if(.., |sleeper| sleeper.index >= width);
         surplus.for_each(|sleeper| sleeper.wake(WakeReason::End));
         drop(asleep);
         // Between the store and the caller's look: step 6.
