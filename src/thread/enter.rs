@@ -74,15 +74,13 @@ impl Registry {
     /// gives it back.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         current::with_home(|home| match home {
-            Some(home) if self.is(home.registry()) && !home.is_in_hook() => {
-                match self.injector.mode() {
-                    Mode::Open | Mode::Draining => {
-                        home.push_task(work);
-                        Ok(())
-                    }
-                    Mode::Cancelling | Mode::Closed => Err(work),
+            Some(home) if self.is(home.registry()) => match self.injector.mode() {
+                Mode::Open | Mode::Draining => {
+                    home.push_task(work);
+                    Ok(())
                 }
-            }
+                Mode::Cancelling | Mode::Closed => Err(work),
+            },
             _ => self.inject(work),
         })
     }

@@ -57,7 +57,7 @@ impl Home {
                 };
                 let turn = home.next_random().is_multiple_of(TURN);
                 let closed = home.registry().injector.mode() == Mode::Closed;
-                if !turn && !home.is_in_hook() && !closed {
+                if !turn && !closed {
                     entry
                         .take()
                         .into_iter()
@@ -146,14 +146,15 @@ where
 {
     // Threads that spawn at the same time use different parts of the list.
     let hint = current::with_home(|home| home.map_or(0, |home| 1 + home.slot().number));
-    let part = registry.futures.part(hint);
-    let weak = Arc::downgrade(registry);
-    let entry = Entry {
-        registry: Weak::clone(&weak),
-        place: part.place(),
-    };
-    let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
-    part.enlist(runnable.task_ref());
+    let (runnable, task) = registry.futures.enlist(hint, |place| {
+        let weak = Arc::downgrade(registry);
+        let entry = Entry {
+            registry: Weak::clone(&weak),
+            place,
+        };
+        let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
+        (runnable.task_ref(), (runnable, task))
+    });
     // Only this pool's own workers may poll what they wait for.
     runnable.set_tag(registry.tag);
     if let Some(hook) = &registry.config.unobserved {
