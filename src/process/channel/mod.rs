@@ -30,10 +30,10 @@
 //! the parent closes its copies when it has arrived (`attachments`, W25, W26).
 //!
 //! **Deaths.** Between a place taken and its record written, or a record read and its place given back, a
-//! killed process leaves the two counters of places too far apart. Who finds no place, and fewer records in
-//! the pipe than places taken, and nothing moved for ten milliseconds, looks who of those at it is
-//! dead (`owner`), and gives their places back; who is only stopped keeps his. A bell that
-//! rang for somebody dead is made up for by looking again after some time, ever more rarely.
+//! killed process leaves the two counters of places too far apart. A sender that finds no place, and fewer records in
+//! the pipe than places taken, and nothing moved for a second, gives the missing places back. A process that was only
+//! stopped for so long between these two steps then has one place too many, once. A bell that
+//! rang for a process that is dead is made up for by looking again after some time, ever more rarely.
 //! Payload pages of the dead are freed with the channel.
 //!
 //! **Invariants.**
@@ -52,7 +52,6 @@
 #[doc(hidden)]
 #[path = "../../../checks/inside/channel_model.rs"]
 pub mod model;
-mod owner;
 mod pipe;
 mod places;
 mod receiver;
@@ -82,8 +81,9 @@ use pipe::Pipe;
 ///
 /// Costs four descriptors here and three in each other process that has an end. A small item takes two
 /// system calls and about a microsecond while both sides are busy; one larger than 63 bytes about five calls
-/// and some microseconds. Who waits for a place looks again twice a second, in case that who should have told
-/// him was killed.
+/// and some microseconds. A sender that waits for a place looks again twice a second, in case that the receiver that should have
+/// told it was killed. The place of a sender that was killed in the middle of sending is found again after a second in which
+/// the full channel stands still. (A process that is stopped there for a second, and goes on, sends one item above the capacity.)
 ///
 /// # Errors
 /// If the system refuses a descriptor or memory; [`InvalidInput`](io::ErrorKind::InvalidInput) if it has no room

@@ -14,7 +14,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::pipe::{Outgoing, Pipe, Refused, Side, WaitsForPlace};
+use super::pipe::{Pipe, Record, Refused, Side, WaitsForPlace};
 use crate::helper::watch::Ready;
 use crate::process::parent::client::pack;
 use crate::process::payload::portable::Portable;
@@ -114,7 +114,7 @@ impl<T: Portable> Sender<T> {
         let packed = self.pipe.pack(&packed.bytes).map_err(error::<T>)?;
         Ok(Packed {
             pipe: &self.pipe,
-            outgoing: Some(packed),
+            record: Some(packed),
             round: 0,
             waits: None,
         })
@@ -137,7 +137,7 @@ fn error<T>(refused: Refused) -> TaskError {
 /// An item that has not been sent.
 struct Packed<'a> {
     pipe: &'a Pipe,
-    outgoing: Option<Outgoing>,
+    record: Option<Record>,
     /// How often there was no place.
     round: u32,
     waits: Option<WaitsForPlace<'a>>,
@@ -145,10 +145,10 @@ struct Packed<'a> {
 
 impl Packed<'_> {
     fn send(&mut self) -> Result<(), Refused> {
-        if let Some(outgoing) = &self.outgoing {
-            self.pipe.send(outgoing)?;
+        if let Some(record) = &self.record {
+            self.pipe.send(record)?;
         }
-        self.outgoing = None;
+        self.record = None;
         Ok(())
     }
 
@@ -176,8 +176,8 @@ impl Packed<'_> {
 
 impl Drop for Packed<'_> {
     fn drop(&mut self) {
-        if let Some(outgoing) = &self.outgoing {
-            self.pipe.discard(outgoing);
+        if let Some(record) = &self.record {
+            self.pipe.discard(record);
         }
     }
 }
