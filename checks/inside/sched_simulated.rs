@@ -24,7 +24,9 @@ use std::time::{Duration, Instant};
 use super::{Action, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
-use crate::process::job::{Context, Place, Read, Sink, Taken, Values, Work};
+use crate::process::job::decoder::Values;
+use crate::process::job::sink::Sink;
+use crate::process::job::{Context, Work};
 use crate::process::payload::attachments::{Attachment, Packed};
 use crate::process::payload::chunk::Chunk;
 use crate::process::payload::codec::decode;
@@ -94,29 +96,9 @@ struct BookSink {
     book: Arc<Mutex<Book>>,
 }
 
-/// Decodes items.
-fn items(bytes: &[u8], most: usize, _: Place) -> (Taken, Values) {
-    let (mut taken, mut items) = (Taken::default(), Vec::new());
-    while taken.count < most {
-        let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..]) else {
-            break;
-        };
-        let item: Item = decode(value).unwrap();
-        items.push(item);
-        taken.used += length;
-        taken.count += 1;
-    }
-    (taken, Box::new(items))
-}
-
 impl Sink for BookSink {
-    fn reader(&self, _: &[u8], _: &Lending<'_>) -> (Read, Place) {
-        (items, Place::Here)
-    }
-
-    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
+    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
         let items = values.downcast::<Vec<Item>>().unwrap();
-        assert_eq!(items.len(), count);
         for (at, (job, item)) in (index as u64..).zip(*items) {
             assert_eq!((job, item), (self.id, at), "values keep their order");
             assert!(self.values.insert(item), "one value for each item");

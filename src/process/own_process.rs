@@ -27,7 +27,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use super::job::Work;
-use super::job::sink::{Held, One};
+use super::job::sink::{Collect, Held};
 use super::parent::child::Own;
 use super::parent::client::{self, Client, Wishes};
 use super::parent::driving::{self, Driving};
@@ -300,7 +300,7 @@ impl ProcessBuilder {
             ..Wishes::default()
         };
         let task = wishes.named(task);
-        let one = One::new(completer, Some(held));
+        let one = Collect::one(completer, Some(held));
         let [submit, feed] = client::mail(id, Work::new::<A, R>(code, Box::new(one)), chunk);
         let mailbox = &client.shared.mailbox;
         // The driver has no other reason to end, so it is there.

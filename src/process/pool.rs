@@ -189,7 +189,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, Wishes::default(), f, items, true)
+        Imap::new(&self.client, &Wishes::default(), f, items, true)
     }
 
     /// As [`imap`](Self::imap), with each result as soon as it is there.
@@ -199,7 +199,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, Wishes::default(), f, items, false)
+        Imap::new(&self.client, &Wishes::default(), f, items, false)
     }
 
     /// The process ids of the workers that there are now.

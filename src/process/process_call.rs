@@ -142,12 +142,12 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
 
     /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.client, self.wishes.clone(), self.f, items, true)
+        Imap::new(self.client, &self.wishes, self.f, items, true)
     }
 
     /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.client, self.wishes.clone(), self.f, items, false)
+        Imap::new(self.client, &self.wishes, self.f, items, false)
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pipe::{Pipe, Refused, Side};
 use crate::helper::watch::Ready;
-use crate::process::job::sink::undecodable;
+use crate::process::job::decoder::undecodable;
 use crate::process::payload::codec::decode;
 use crate::process::payload::portable::Portable;
 use crate::task::{TaskError, context};

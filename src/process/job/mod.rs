@@ -21,61 +21,23 @@
 //!
 //! Tests: `sched::sim`.
 
+pub(super) mod decoder;
 pub(super) mod reading;
-pub(super) mod results;
 pub(super) mod sink;
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::payload::attachments::Packed;
 use super::payload::chunk::Piece;
-use super::payload::shared_buffer::Lending;
+use super::payload::portable::Portable;
 use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{TaskError, panic};
-
-/// Decoded values: a `Vec` of the job's results.
-pub(crate) type Values = Box<dyn Any + Send>;
-
-/// Decodes the value records at the front of some bytes, so many at most; elsewhere for as long as a slice of time lasts. Stops
-/// behind the first that cannot be decoded.
-pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
-
-/// Where values are decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Where they are received: that takes no time, and runs nobody's code.
-    Here,
-    /// By a caller, or by a reader (`readers`).
-    Elsewhere,
-}
-
-/// What the results of one job go into.
-pub(crate) trait Sink: Send {
-    /// How and where the values at the front of `bytes` are decoded, of whose first is missing what is `lent`.
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place);
-
-    /// Takes `count` values, the results of the items from `index` on. Returns what nobody wants.
-    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values>;
-
-    /// It has values whose destructors are the user's.
-    fn holds(&self) -> bool {
-        false
-    }
-
-    /// The item at `index` has ended in `error`, and only it. Where [`Work::each`] is false
-    /// the scheduler does not call this.
-    fn error(&mut self, index: usize, error: TaskError) {
-        let _ = index;
-        panic::contain(|| drop(error));
-    }
-
-    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that nobody wants.
-    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
-}
+use decoder::{Decoder, Values};
+use sink::Sink;
 
 /// What `map_with` sends to a worker before its first item.
 #[derive(Debug)]
@@ -96,6 +58,7 @@ pub(crate) type Counter = Arc<AtomicU64>;
 /// What is to be done, and how.
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
+    pub(crate) decoder: Decoder,
     pub(crate) sink: Box<dyn Sink>,
     /// The names of the types of argument and result.
     pub(crate) types: (&'static str, &'static str),
@@ -113,9 +76,10 @@ pub(crate) struct Work {
 
 impl Work {
     /// Of calls with an `A` that give an `R`, without any wishes.
-    pub(crate) fn new<A, R>(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+    pub(crate) fn new<A, R: Portable>(code: CodeRef, sink: Box<dyn Sink>) -> Self {
         Self {
             code,
+            decoder: Decoder::new::<R>(),
             sink,
             types: (type_name::<A>(), type_name::<R>()),
             each: false,
@@ -126,15 +90,6 @@ impl Work {
             counter: None,
         }
     }
-}
-
-/// What was decoded.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    pub(crate) used: usize,
-    pub(crate) count: usize,
-    /// Why the last of them is none.
-    pub(crate) error: Option<TaskError>,
 }
 
 /// One call of `spawn`, `map` or `imap`.
@@ -296,6 +251,11 @@ impl Job {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
+    }
+
+    /// It has values whose destructors are the user's.
+    pub(crate) fn holds(&self) -> bool {
+        !self.work.decoder.is_plain && self.work.sink.holds()
     }
 
     /// Ends the task. Returns the values that nobody wants: their destructors are the user's.

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::driver::Shared;
 use super::mailbox::Mail;
-use crate::process::job::sink::{Many, One};
+use crate::process::job::sink::Collect;
 use crate::process::job::{Context, Counter, Work};
 use crate::process::payload::attachments::Packed;
 use crate::process::payload::chunk::Chunk;
@@ -85,7 +85,7 @@ impl Client {
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, chunk)) => {
-                let work = Work::new::<A, R>(code, Box::new(One::new(completer, None)));
+                let work = Work::new::<A, R>(code, Box::new(Collect::one(completer, None)));
                 // Refused mail is dropped here, and its task ends in `Closed`.
                 let _ = self.shared.leave(mail(id, wishes.apply(work), chunk));
             }
@@ -116,7 +116,7 @@ impl Client {
                 return task;
             }
         };
-        let sink = Many::new(completer, items.size_hint().0);
+        let sink = Collect::many(completer, items.size_hint().0);
         let mut work = Work::new::<I::Item, R>(code, Box::new(sink));
         work.context = common;
         let submit = Mail::Submit {

@@ -12,8 +12,9 @@ use std::time::Instant;
 use super::crew::{INITIALIZE, State};
 use super::late::Late;
 use super::{Action, Body, How, Sched, Stop};
+use crate::process::job::Context;
+use crate::process::job::decoder::{Place, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
-use crate::process::job::{Context, Place, Taken, Values};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 
@@ -207,7 +208,7 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
             return;
         };
-        let holds = job.work.sink.holds();
+        let holds = job.holds();
         if holds && !job.has_failed() && self.ending.is_none() {
             // Whoever hands over values may be the one who drops them.
             job.readings.push(0);
