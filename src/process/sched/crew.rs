@@ -83,7 +83,7 @@ pub(crate) trait Gated: Send + Sync {
 
 impl Gated for Ledger {
     fn gate(&self, index: usize) -> &Gate {
-        Self::gate(self, index)
+        (**self).gate(index)
     }
 
     fn is_swift(&self) -> bool {
