@@ -24,7 +24,6 @@ use crate::task::{Completer, Task};
 const CODE: CodeRef = CodeRef {
     trampoline: 1,
     function: 2,
-    check: 3,
 };
 
 /// The other end.

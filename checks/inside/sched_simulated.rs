@@ -201,7 +201,6 @@ struct World {
 const CODE: CodeRef = CodeRef {
     trampoline: 1,
     function: 2,
-    check: 3,
 };
 
 impl World {

@@ -70,18 +70,18 @@ impl Chunk {
     #[inline]
     pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
         let start = self.bytes.len();
-        // As much room for the length as the item before needed, and plenty for the
+        // As much room for the length as the item before needed, and most for the
         // first: a large item does not move.
         let left = match self.width {
             0 => {
                 self.bytes.reserve(FIRST);
-                5
+                9
             }
             width => width,
         };
         match left {
             1 => self.bytes.push(0),
-            _ => self.bytes.extend_from_slice(&[0; 10][..left]),
+            _ => self.bytes.extend_from_slice(&[0; 9]),
         }
         let from = self.bytes.len();
         let Self {
@@ -92,23 +92,23 @@ impl Chunk {
             return Err(error);
         }
         let length = self.bytes.len() - from;
-        self.width = match length {
-            0..0x80 => 1,
-            length => wire::width(length as u64),
-        };
-        if self.width > left {
-            self.bytes.resize(self.bytes.len() + self.width - left, 0);
+        self.width = wire::width(length);
+        let item = start + self.width;
+        let end = item + length;
+        if self.width != left {
+            self.bytes.resize(end.max(self.bytes.len()), 0);
+            self.bytes.copy_within(from..from + length, item);
+            self.bytes.truncate(end);
         }
-        let end = wire::prefix(&mut self.bytes, start, left, length);
-        debug_assert_eq!(end, self.bytes.len());
+        wire::put_length(length, &mut self.bytes[start..item]);
         if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
             // It was encoded at one place, and lies at another.
-            let (item, moved) = (self.ends.len(), end - length);
+            let (index, moved) = (self.ends.len(), item);
             self.laden |= !encoding.attachments.is_empty();
             let attachments = encoding
                 .attachments
                 .drain(..)
-                .map(|attachment| (item, attachment));
+                .map(|attachment| (index, attachment));
             self.attached.lock().extend(attachments);
             self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
                 at: lent.at - from + moved,

@@ -20,7 +20,6 @@ use serde::de::DeserializeOwned;
 
 use super::scope;
 use super::shared_buffer::is_large;
-use crate::process::wire;
 use crate::sys::{large_pages, room, stack};
 
 /// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than encoding them.)
@@ -51,8 +50,9 @@ impl Tail<'_> {
     #[inline(never)]
     fn extend_long(&mut self, bytes: &[u8]) -> Result<()> {
         if is_large(bytes) {
-            // Before them stands how many they are.
-            let start = self.0.len() - wire::width(bytes.len() as u64).min(self.0.len());
+            // Before them stands how many they are, seven bits to a byte.
+            let width = (usize::BITS - bytes.len().leading_zeros()).div_ceil(7);
+            let start = self.0.len().saturating_sub(width as usize);
             if scope::lend(bytes, start + 1) {
                 self.0.truncate(start);
                 self.0.push(0);

@@ -337,11 +337,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The parent's fingerprint of the types.
-    pub(crate) fn check(&self) -> u64 {
-        self.head.code.check
-    }
-
     /// How many items have begun.
     pub(crate) fn begun(&self) -> u64 {
         self.begun
