@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -256,17 +257,9 @@ impl Pipe {
         let place = page * PAGE as u64;
         record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
         record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
-        let mut at = 0;
-        while at < item.len() {
-            match rustix::io::pwrite(&self.file, &item[at..], place + at as u64) {
-                Ok(count) if count > 0 => at += count,
-                Err(Errno::INTR) => {}
-                result => {
-                    self.discard(&record);
-                    let why = result.err().unwrap_or(Errno::NOSPC);
-                    return Err(Refused::Broken(format!("there is no memory for it: {why}")));
-                }
-            }
+        if let Err(why) = self.file.file().write_all_at(item, place) {
+            self.discard(&record);
+            return Err(Refused::Broken(format!("there is no memory for it: {why}")));
         }
         Ok(record)
     }
@@ -411,20 +404,12 @@ impl Pipe {
 
     fn read(&self, place: u64, length: u64) -> Result<Vec<u8>, Refused> {
         let broken = |why: String| Refused::Broken(format!("it cannot be read: {why}"));
-        let mut item = Vec::new();
-        item.try_reserve_exact(length as usize)
+        let (mut item, length) = (Vec::new(), length as usize);
+        item.try_reserve_exact(length)
             .map_err(|error| broken(error.to_string()))?;
-        while item.len() < length as usize {
-            let at = place + item.len() as u64;
-            let room = rustix::buffer::spare_capacity(&mut item);
-            match rustix::io::pread(&self.file, room, at) {
-                Ok(count) if count > 0 => {}
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(broken(error.to_string())),
-                Ok(_) => return Err(broken("its file is too short".to_owned())),
-            }
-        }
-        item.truncate(length as usize);
+        item.resize(length, 0);
+        let read = self.file.file().read_exact_at(&mut item, place);
+        read.map_err(|error| broken(error.to_string()))?;
         Ok(item)
     }
 }

@@ -28,6 +28,7 @@
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -49,7 +50,7 @@ const MOST_ARRIVALS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Attachment {
     id: u64,
-    descriptor: OwnedFd,
+    descriptor: File,
     end: OnceLock<()>,
 }
 
@@ -59,11 +60,10 @@ impl Attachment {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let end = OnceLock::new();
         Arc::new(Self {
             id,
-            descriptor,
-            end,
+            descriptor: descriptor.into(),
+            end: OnceLock::new(),
         })
     }
 
@@ -74,6 +74,11 @@ impl Attachment {
 
     pub(crate) fn is_end(&self) -> bool {
         self.end.get().is_some()
+    }
+
+    /// As the file that it may be.
+    pub(crate) fn file(&self) -> &File {
+        &self.descriptor
     }
 
     /// Its number in this process; a receiver has another for the same thing.

@@ -15,8 +15,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::attachments::Attachment;
 use crate::loom::Mutex;
-use crate::sys::mapping::Mapping;
-use crate::sys::segment::{self, Kind};
+use crate::sys::mapping::{Access, Mapping};
+use crate::sys::segment;
 
 /// A file, as long as it is open.
 type Key = (u64, u64);
@@ -69,11 +69,11 @@ impl Mapped {
         if let Some(known) = known {
             return known.as_grain(grain);
         }
-        let kind = match grain {
-            0 => Kind::Fixed,
-            _ => Kind::Live,
+        let access = match grain {
+            0 => Access::Fixed,
+            _ => Access::Write,
         };
-        let mapping = segment::open(attachment.as_fd(), kind)?;
+        let mapping = segment::open(attachment.as_fd(), access)?;
         Self::keep(mapping, attachment, key, grain)
     }
 
