@@ -27,8 +27,8 @@ use serde::ser::{Error, Serialize, Serializer};
 use crate::process::job::decoder::Values;
 use crate::process::job::sink::Sink;
 use crate::process::job::{Context, Work};
-use crate::process::payload::attachments::{Attachment, Packed};
-use crate::process::payload::chunk::Chunk;
+use crate::process::payload::attachments::Attachment;
+use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::Lending;
@@ -302,12 +302,17 @@ impl World {
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
         (work.each, work.retry, work.timeout) = (each, known.retry, timeout);
         work.chunk = self.chance(5).then_some(7);
-        work.context = known.context.then(|| Context {
-            packed: Arc::new(Packed {
-                bytes: id.to_ne_bytes().to_vec(),
-                attachments: ends.then(end_of_a_channel).into_iter().collect(),
-            }),
-            type_name: "context",
+        work.context = known.context.then(|| {
+            let mut chunk = Chunk::default();
+            match ends {
+                true => chunk.push(&Laden((id, id), end_of_a_channel())),
+                false => chunk.push(&(id, id)),
+            }
+            .unwrap();
+            Context {
+                piece: Piece::whole(Arc::new(chunk), 0),
+                type_name: "context",
+            }
         });
         self.jobs.insert(id, known);
         self.sched.submit(id, work, self.now);
@@ -461,7 +466,8 @@ impl World {
                 assert!(sim.inbox.len() <= GATES);
             }
             Frame::Context { id, bytes } => {
-                assert_eq!(bytes, id.to_ne_bytes());
+                let context: Item = decode(Reader(bytes).bytes().unwrap()).unwrap();
+                assert_eq!(context, (id, id));
                 assert!(sim.contexts.insert(id), "a context comes once");
             }
             Frame::Forget { id } => assert!(sim.contexts.remove(&id)),

@@ -134,7 +134,7 @@ mod tests {
             let error = open(memory.as_fd(), kind).unwrap_err();
             assert!(error.to_string().contains(word), "{error}");
         };
-        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let file = File::open("/proc/self/exe").unwrap();
         refused(file.into(), Access::Fixed, "is none");
         refused(io::pipe().unwrap().0.into(), Access::Write, "is none");
         refused(create("open", 9).unwrap(), Access::Write, "resized");

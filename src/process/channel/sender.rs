@@ -16,8 +16,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pipe::{Pipe, Record, Refused, Side, WaitsForPlace};
 use crate::helper::watch::Ready;
-use crate::process::parent::client::pack;
+use crate::process::parent::client::push;
+use crate::process::payload::chunk::Chunk;
 use crate::process::payload::portable::Portable;
+use crate::process::wire::Reader;
 use crate::task::{CodecDirection, CodecError, TaskError, context};
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.
@@ -106,12 +108,14 @@ impl<T: Portable> Sender<T> {
     }
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
-        let packed = pack(item)?;
-        if !packed.attachments.is_empty() {
+        let mut chunk = Chunk::default();
+        push(&mut chunk, item)?;
+        if chunk.is_laden() {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));
         }
-        let packed = self.pipe.pack(&packed.bytes).map_err(error::<T>)?;
+        let bytes = Reader(chunk.bytes()).bytes().unwrap_or_default();
+        let packed = self.pipe.pack(bytes).map_err(error::<T>)?;
         Ok(Packed {
             pipe: &self.pipe,
             record: Some(packed),

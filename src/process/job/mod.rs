@@ -30,7 +30,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::payload::attachments::Packed;
 use super::payload::chunk::Piece;
 use super::payload::portable::Portable;
 use super::wire::CodeRef;
@@ -42,14 +41,9 @@ use sink::Sink;
 /// What `map_with` sends to a worker before its first item.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) packed: Arc<Packed>,
+    /// One item.
+    pub(crate) piece: Piece,
     pub(crate) type_name: &'static str,
-}
-
-impl Context {
-    pub(crate) fn has_ends(&self) -> bool {
-        self.packed.has_ends()
-    }
 }
 
 /// How many items of a job have ended, for a progress bar.
@@ -214,7 +208,7 @@ impl Job {
     /// The next item that waits brings ends along, or its context does.
     pub(crate) fn has_ends(&self) -> bool {
         let context = self.work.context.as_ref();
-        context.is_some_and(Context::has_ends) || self.waiting.front().is_some_and(Piece::has_ends)
+        context.is_some_and(|context| context.piece.has_ends()) || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
     /// The lowest index that waits or has yet to be fed.

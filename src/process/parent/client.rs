@@ -19,11 +19,9 @@ use super::driver::Shared;
 use super::mailbox::Mail;
 use crate::process::job::sink::Collect;
 use crate::process::job::{Context, Counter, Work};
-use crate::process::payload::attachments::Packed;
-use crate::process::payload::chunk::Chunk;
-use crate::process::payload::codec::{self, explain};
+use crate::process::payload::chunk::{Chunk, Piece};
+use crate::process::payload::codec::explain;
 use crate::process::payload::portable::Portable;
-use crate::process::payload::scope::{self, Encoding};
 use crate::process::sched::Initializer;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call;
@@ -167,8 +165,10 @@ impl Client {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
+        let mut chunk = Chunk::default();
+        push(&mut chunk, common)?;
         let common = Context {
-            packed: Arc::new(pack(common)?),
+            piece: Piece::whole(Arc::new(chunk), 0),
             type_name: type_name::<C>(),
         };
         let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
@@ -292,7 +292,7 @@ pub(crate) fn encode<A: Portable, R: Portable>(
 
 /// Appends an argument. A panic in its `Serialize` is its error, as one in its `Deserialize` will be.
 #[inline]
-pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
+pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
     match panic::catch(|| chunk.push(argument)) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unencodable::<A>(error)),
@@ -301,15 +301,6 @@ pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), T
             Err(panic.into())
         }
     }
-}
-
-/// Encodes what is no item of a pool; a panic is an error, as there.
-pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Packed, TaskError> {
-    let (mut bytes, mut encoding) = (Vec::new(), Encoding::new(None));
-    let encode = || scope::encoding(&mut encoding, || codec::encode(value, &mut bytes));
-    panic::catch(encode)?.map_err(unencodable::<T>)?;
-    let attachments = encoding.map_or_else(Vec::new, |own| own.attachments);
-    Ok(Packed { bytes, attachments })
 }
 
 /// A job of one chunk, for the driver.

@@ -93,22 +93,6 @@ impl AsFd for Attachment {
     }
 }
 
-/// Some bytes, and what belongs to them.
-#[derive(Debug, Default)]
-pub(crate) struct Packed {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) attachments: Vec<Arc<Attachment>>,
-}
-
-impl Packed {
-    /// It brings ends along.
-    pub(crate) fn has_ends(&self) -> bool {
-        self.attachments
-            .iter()
-            .any(|attachment| attachment.is_end())
-    }
-}
-
 /// The attachments that came with some bytes, by the sender's numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Bag {

@@ -136,6 +136,11 @@ impl Chunk {
         self.ends.len()
     }
 
+    /// Some item has brought attachments along.
+    pub(crate) fn is_laden(&self) -> bool {
+        self.laden
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

@@ -12,7 +12,6 @@ use std::time::Instant;
 use super::crew::{INITIALIZE, State};
 use super::late::Late;
 use super::{Action, Body, How, Sched, Stop};
-use crate::process::job::Context;
 use crate::process::job::decoder::{Place, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::wire::Frame;
@@ -234,7 +233,7 @@ impl Sched {
     pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
         let foreign = |id: &u64| {
             let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());
-            *id != job && context.is_some_and(Context::has_ends)
+            *id != job && context.is_some_and(|context| context.piece.has_ends())
         };
         let worker = &mut self.workers[index];
         for id in worker.contexts.extract_if(foreign) {

@@ -64,7 +64,7 @@ use self::crew::{Flight, Gated, INITIALIZE, State, UNKNOWN, Worker};
 use self::stats::Counters;
 use super::job::reading::Chore;
 use super::job::{Job, Work};
-use super::payload::attachments::{Attachment, Packed};
+use super::payload::attachments::Attachment;
 use super::payload::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
@@ -87,7 +87,6 @@ const SIGKILL: i32 = 9;
 pub(crate) enum Body {
     None,
     Items(Piece),
-    Context(Arc<Packed>),
 }
 
 impl Body {
@@ -95,7 +94,6 @@ impl Body {
         match self {
             Self::None => &[],
             Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
-            Self::Context(packed) => &packed.bytes,
         }
     }
 
@@ -103,7 +101,7 @@ impl Body {
     pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
         match self {
             Self::Items(piece) => piece.home(),
-            Self::None | Self::Context(_) => None,
+            Self::None => None,
         }
     }
 
@@ -111,7 +109,6 @@ impl Body {
         match self {
             Self::None => Vec::new(),
             Self::Items(piece) => piece.attachments(),
-            Self::Context(packed) => packed.attachments.clone(),
         }
     }
 }
@@ -407,8 +404,8 @@ impl Sched {
             {
                 self.actions.push(Action::Send {
                     worker: index,
-                    head: Frame::Context { id, bytes: &[] }.head(context.packed.bytes.len()),
-                    body: Body::Context(context.packed.clone()),
+                    head: Frame::Context { id, bytes: &[] }.head(context.piece.span().len()),
+                    body: Body::Items(context.piece.clone()),
                 });
             }
             self.launch(index, flight, code, piece, now);

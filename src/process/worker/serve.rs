@@ -50,7 +50,7 @@ use crate::process::payload::attachments::{Arrivals, Attachment, Bag};
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, Source, View};
 use crate::process::wire::invitation::is_child_of;
-use crate::process::wire::{self, BatchHead, Frame, Record};
+use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
@@ -174,7 +174,10 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             }
             Frame::Welcome { .. } => exit(1),
             Frame::Bye => exit(0),
-            Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
+            Frame::Context { id, bytes } => {
+                let bytes = Reader(bytes).bytes().unwrap_or_default();
+                desk.contexts.keep(id, bytes, bag);
+            }
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, lent, items } => {
                 desk.outlet.release();
