@@ -278,12 +278,10 @@ pub(crate) const VALUE_KIND: u8 = VALUE;
 /// small values.)
 #[inline]
 pub(crate) fn value(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let (&VALUE, rest) = bytes.split_first()? else {
-        return None;
-    };
-    let mut reader = Reader(rest);
-    let value = reader.bytes()?;
-    Some((value, bytes.len() - reader.0.len()))
+    match envelope(bytes) {
+        Ok(Some(((VALUE, value), end))) => Some((value, end)),
+        _ => None,
+    }
 }
 
 /// What stands before the bytes of a value.
