@@ -13,8 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::process::job::Work;
 use crate::process::job::sink::{Collect, Each, Run};
+use crate::process::job::{Wishes, Work};
 use crate::process::payload::chunk::Chunk;
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sync::channel::{Receiver, unbounded};
@@ -96,23 +96,26 @@ impl World {
         let mut chunk = Chunk::default();
         (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
         let each = id.is_multiple_of(7);
+        let wishes = Wishes {
+            retry: (id % 3) as u32,
+            timeout: id.is_multiple_of(5).then_some(Duration::from_millis(3)),
+            ..Wishes::default()
+        };
         let mut work = if each {
             let (sender, inbox) = unbounded();
             self.inboxes.push((inbox, count));
-            Work::new::<u64, u64>(CODE, Box::new(Each(sender)))
+            Work::new::<u64, u64>(CODE, Box::new(Each(sender)), wishes)
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer, None)))
+            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer, None)), wishes)
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
-            Work::new::<u64, String>(CODE, Box::new(Collect::many(completer, 0)))
+            Work::new::<u64, String>(CODE, Box::new(Collect::many(completer, 0)), wishes)
         };
         let now = self.now();
         work.each = each;
-        work.retry = (id % 3) as u32;
-        work.timeout = id.is_multiple_of(5).then_some(Duration::from_millis(3));
         self.driver.sched.submit(id, work, now);
         self.driver
             .sched

@@ -26,7 +26,7 @@ use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::job::decoder::Values;
 use crate::process::job::sink::Sink;
-use crate::process::job::{Context, Work};
+use crate::process::job::{Context, Wishes, Work};
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::decode;
@@ -299,9 +299,14 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
-        (work.each, work.retry, work.timeout) = (each, known.retry, timeout);
-        work.chunk = self.chance(5).then_some(7);
+        let wishes = Wishes {
+            retry: known.retry,
+            timeout,
+            chunk: self.chance(5).then_some(7),
+            ..Wishes::default()
+        };
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), wishes);
+        work.each = each;
         work.context = known.context.then(|| {
             let mut chunk = Chunk::default();
             match ends {
@@ -863,8 +868,13 @@ fn what_cannot_be_taken_back_is_not_lost() {
         values: HashSet::new(),
         book,
     };
-    let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
-    (work.each, work.timeout, work.chunk) = (true, timeout, Some(7));
+    let wishes = Wishes {
+        timeout,
+        chunk: Some(7),
+        ..Wishes::default()
+    };
+    let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), wishes);
+    work.each = true;
     let known = Known {
         size: 7,
         each: true,

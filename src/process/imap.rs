@@ -29,9 +29,9 @@ use std::vec;
 
 use futures_core::Stream;
 
-use super::job::Work;
 use super::job::sink::{Each, Run, Sink};
-use super::parent::client::{Client, Wishes, code_of, push};
+use super::job::{Wishes, Work};
+use super::parent::client::{Client, code_of, push};
 use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
@@ -129,7 +129,7 @@ where
         let sink = Box::new(Each(sender));
         match code_of(f) {
             Ok(code) => {
-                let mut work = wishes.apply(Work::new::<I::Item, R>(code, sink));
+                let mut work = Work::new::<I::Item, R>(code, sink, wishes.clone());
                 work.each = true;
                 record::called(shared.counters.pool, id, 0);
                 // (What is refused is dropped, and with it the sink.)

@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::parent::client::{Client, Wishes};
+use super::job::Wishes;
+use super::parent::client::Client;
 use super::parent::driver::is_a_driver;
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;

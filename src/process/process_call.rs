@@ -9,7 +9,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::imap::Imap;
-use super::parent::client::{Client, Wishes, code_of};
+use super::job::Wishes;
+use super::parent::client::{Client, code_of};
 use super::payload::portable::Portable;
 use crate::task::{Task, TaskError};
 

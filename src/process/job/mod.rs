@@ -34,7 +34,7 @@ use super::payload::chunk::Piece;
 use super::payload::portable::Portable;
 use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::task::{TaskError, panic};
+use crate::task::{Task, TaskError, panic};
 use decoder::{Decoder, Values};
 use sink::Sink;
 
@@ -49,6 +49,29 @@ pub(crate) struct Context {
 /// How many items of a job have ended, for a progress bar.
 pub(crate) type Counter = Arc<AtomicU64>;
 
+/// How a call wants to be run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    /// How long one item may run.
+    pub(crate) timeout: Option<Duration>,
+    /// How many more times an item is started whose worker has died.
+    pub(crate) retry: u32,
+    /// How many items go into a frame, if the caller has said so.
+    pub(crate) chunk: Option<usize>,
+    pub(crate) name: Option<String>,
+    /// Who watches it.
+    pub(crate) counter: Option<Counter>,
+}
+
+impl Wishes {
+    pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
+        match &self.name {
+            Some(name) => task.named(name.clone()),
+            None => task,
+        }
+    }
+}
+
 /// What is to be done, and how.
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
@@ -58,30 +81,21 @@ pub(crate) struct Work {
     pub(crate) types: (&'static str, &'static str),
     /// Every item has a result of its own.
     pub(crate) each: bool,
-    /// How long one item may run.
-    pub(crate) timeout: Option<Duration>,
-    /// How many more times an item is started whose worker has died.
-    pub(crate) retry: u32,
-    /// How many items go into a frame, if somebody has said so.
-    pub(crate) chunk: Option<usize>,
+    pub(crate) wishes: Wishes,
     pub(crate) context: Option<Context>,
-    pub(crate) counter: Option<Counter>,
 }
 
 impl Work {
-    /// Of calls with an `A` that give an `R`, without any wishes.
-    pub(crate) fn new<A, R: Portable>(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+    /// Of calls with an `A` that give an `R`.
+    pub(crate) fn new<A, R: Portable>(code: CodeRef, sink: Box<dyn Sink>, wishes: Wishes) -> Self {
         Self {
             code,
             decoder: Decoder::new::<R>(),
             sink,
             types: (type_name::<A>(), type_name::<R>()),
             each: false,
-            timeout: None,
-            retry: 0,
-            chunk: None,
+            wishes,
             context: None,
-            counter: None,
         }
     }
 }
@@ -167,18 +181,18 @@ impl Job {
     /// The item at `index` was running when its worker died: how often it has been started,
     /// and whether it may be once more.
     pub(crate) fn struck(&mut self, index: usize) -> (u32, bool) {
-        if self.work.retry == 0 {
+        if self.work.wishes.retry == 0 {
             return (1, false);
         }
         let starts = self.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
-        (*starts, *starts <= self.work.retry)
+        (*starts, *starts <= self.work.wishes.retry)
     }
 
     /// So many items have ended, in a value or in an error that is only theirs.
     pub(crate) fn answer(&mut self, items: u64) {
         self.answered += items;
-        if let Some(counter) = &self.work.counter {
+        if let Some(counter) = &self.work.wishes.counter {
             counter.fetch_add(items, Ordering::Relaxed);
         }
     }
@@ -208,7 +222,8 @@ impl Job {
     /// The next item that waits brings ends along, or its context does.
     pub(crate) fn has_ends(&self) -> bool {
         let context = self.work.context.as_ref();
-        context.is_some_and(|context| context.piece.has_ends()) || self.waiting.front().is_some_and(Piece::has_ends)
+        context.is_some_and(|context| context.piece.has_ends())
+            || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
     /// The lowest index that waits or has yet to be fed.

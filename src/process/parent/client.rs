@@ -10,7 +10,6 @@
 use std::any::type_name;
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +17,7 @@ use serde::de::DeserializeOwned;
 use super::driver::Shared;
 use super::mailbox::Mail;
 use crate::process::job::sink::Collect;
-use crate::process::job::{Context, Counter, Work};
+use crate::process::job::{Context, Wishes, Work};
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::explain;
 use crate::process::payload::portable::Portable;
@@ -30,36 +29,6 @@ use crate::task::{
     CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
     context, panic, promise,
 };
-
-/// How a call wants to be run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Wishes {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retry: u32,
-    pub(crate) chunk: Option<usize>,
-    pub(crate) name: Option<String>,
-    /// Who watches it.
-    pub(crate) counter: Option<Counter>,
-}
-
-impl Wishes {
-    pub(crate) fn apply(&self, work: Work) -> Work {
-        Work {
-            timeout: self.timeout,
-            retry: self.retry,
-            chunk: self.chunk,
-            counter: self.counter.clone(),
-            ..work
-        }
-    }
-
-    pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
-        match &self.name {
-            Some(name) => task.named(name.clone()),
-            None => task,
-        }
-    }
-}
 
 /// A pool, as its callers need it.
 #[derive(Clone)]
@@ -83,9 +52,10 @@ impl Client {
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, chunk)) => {
-                let work = Work::new::<A, R>(code, Box::new(Collect::one(completer, None)));
+                let sink = Box::new(Collect::one(completer, None));
+                let work = Work::new::<A, R>(code, sink, wishes.clone());
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self.shared.leave(mail(id, wishes.apply(work), chunk));
+                let _ = self.shared.leave(mail(id, work, chunk));
             }
         }
         task
@@ -115,12 +85,9 @@ impl Client {
             }
         };
         let sink = Collect::many(completer, items.size_hint().0);
-        let mut work = Work::new::<I::Item, R>(code, Box::new(sink));
+        let mut work = Work::new::<I::Item, R>(code, Box::new(sink), wishes.clone());
         work.context = common;
-        let submit = Mail::Submit {
-            id,
-            work: wishes.apply(work),
-        };
+        let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
         if self.shared.mailbox.push([submit]).is_ok()
             && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())

@@ -82,7 +82,7 @@ impl Sched {
         };
         // Only the gate says whether the item may be sent again (W3).
         let job = self.jobs.get(&flight.job);
-        let kept = job.is_some_and(|job| job.work.retry > 0);
+        let kept = job.is_some_and(|job| job.work.wishes.retry > 0);
         if !kept && worker.begun(0) == flight.end {
             flight.piece.let_go();
         }

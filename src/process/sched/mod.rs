@@ -227,7 +227,8 @@ impl Sched {
     }
 
     pub(crate) fn submit(&mut self, id: u64, mut work: Work, now: Instant) {
-        work.timeout = work.timeout.map(|timeout| timeout.min(FOR_EVER));
+        let timeout = &mut work.wishes.timeout;
+        *timeout = timeout.map(|timeout| timeout.min(FOR_EVER));
         self.jobs.insert(id, Job::new(work));
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -389,7 +390,7 @@ impl Sched {
             flight.cost = pace.map_or(UNKNOWN, |pace| self::cost(pace, piece.len()));
             flight.brief = self.workers[index].is_brief(flight.cost, now);
             flight.each = job.work.each;
-            flight.check_at = job.work.timeout.map(|timeout| now + timeout);
+            flight.check_at = job.work.wishes.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep open what it has brought along.
                 flight.piece = piece.hollow();
@@ -577,7 +578,7 @@ fn cost(pace: f64, items: usize) -> u64 {
 
 /// How many items the next frame of `job` should have.
 fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
-    if let Some(chunk) = job.work.chunk {
+    if let Some(chunk) = job.work.wishes.chunk {
         return chunk.clamp(1, MOST_ITEMS);
     }
     let Some(pace) = pace else { return 1 };
