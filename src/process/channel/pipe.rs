@@ -1,6 +1,6 @@
-//! One end of a channel, without types: bytes in, bytes out, and who has to wait.
+//! One end of a channel, without types: bytes in, bytes out, and when to wait.
 //!
-//! The protocol, and what happens when somebody dies in it, is told in the module above.
+//! The module above describes the protocol, and what happens when a process dies in the middle of it.
 //!
 //! Tests: `tests/process/channel.rs`.
 
