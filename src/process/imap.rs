@@ -2,12 +2,12 @@
 //!
 //! **Protocol.** One job of the scheduler's, fed as its results are taken:
 //!
-//! 1. Whoever asks for a result also takes items from the iterator, until as many are out as the
+//! 1. The thread that asks for a result also takes items from the iterator, until as many are out as the
 //!    buffer holds; encodes them, and sends them off together. So the iterator runs on
 //!    the caller's thread, and never further ahead than the buffer.
 //! 2. To send one item for each result taken would cost a wake-up of the driver each: nothing is sent until
 //!    a quarter of the buffer is free, or there is nothing to do but wait.
-//! 3. A buffer that nobody has set begins with four items for each worker. While whole buffers pass in
+//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass in
 //!    no time it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
 //!    taken in all.
 //! 4. A panic of the iterator is kept until all results before it have been given, then goes on in the caller.
@@ -43,7 +43,7 @@ use crate::sync::channel::{Receiver, unbounded};
 use crate::task::TaskError;
 use crate::task::panic::{Panic, catch};
 
-/// How far a buffer grows that nobody has set.
+/// How far a buffer grows whose size was not set.
 const MOST: usize = 512;
 /// A buffer that passes in less than this is too small.
 const QUICK: Duration = Duration::from_millis(4);

@@ -7,7 +7,7 @@
 //!
 //! **Protocol.**
 //! 1. A `Home` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another ([`Home::over`]). Others get a
-//!    descriptor that is open for reading only, so nobody else maps it to write by accident. (A process that wants to can
+//!    descriptor that is open for reading only, so no other process maps it to write by accident. (A process that wants to can
 //!    open it anew, by its name in `/proc`.)
 //! 2. [`Home::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
 //!    first room that is large enough; reserves what has never been used of it
@@ -26,7 +26,7 @@
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages back, too. A
 //! mapping for each block: its page faults again and again. Looking at a block in place, which saves its receiver a copy: then
-//! numbers that somebody borrows change if the block is used again too early.
+//! numbers that the receiver borrows change if the block is used again too early.
 //!
 //! Tests: below; `tests/process/bulk.rs`.
 #![allow(unsafe_code)]

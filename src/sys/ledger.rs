@@ -17,7 +17,7 @@
 //!
 //! *Results*: the bytes that the worker has not yet sent. `base` is the position
 //! of the first of them in the stream of all bytes it ever sent, `length` how
-//! many are complete records. After a death the parent, who has received some
+//! many are complete records. After a death the parent, which has received some
 //! number of bytes, takes what is missing from here.
 //!
 //! 1. Worker: writes a record behind `length`, then raises `length`.
@@ -30,7 +30,7 @@
 //!    read is what will be sent; the parent passes over it when it comes.
 //!
 //! *Words of the parent*, by which a worker learns that sending can wait: `watch` is a time until
-//! which somebody looks for results in the pages (4), `sent` grows with everything that is sent to the
+//! which a caller looks for results in the pages (4), `sent` grows with everything that is sent to the
 //! worker, and `heard` is how far in the worker's stream the parent has read. They change when results
 //! are sent, and never what is known of them: a worker sends everything before it sleeps, and before it
 //! runs anything if `heard` is short of it.

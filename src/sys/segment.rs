@@ -29,7 +29,7 @@ use rustix::fs::{FallocateFlags, SealFlags};
 use super::mapping::{self, Access, Mapping};
 use super::room;
 
-/// What nobody may do to any segment.
+/// What no process may do to any segment.
 const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)

@@ -41,7 +41,7 @@ const COMMON: usize = 1 << 20;
 /// The largest that anybody may have.
 const LARGEST: usize = 1 << 31;
 
-/// How long counters that do not fit the pipe must stand still until whoever was to change them is taken for dead.
+/// How long counters that do not fit the pipe must stand still until the process that was to change them is taken for dead.
 const STILL: Duration = Duration::from_secs(1);
 /// How long a sender that waits for a place sleeps at first, and at most, until it looks again.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -323,7 +323,7 @@ impl Pipe {
         let now = Instant::now();
         let mut suspicion = self.suspicion.lock();
         let (since, lost) = match &*suspicion {
-            // (Who has been between two steps since then is missing at both looks.)
+            // (A process that has been between two steps since then is missing at both looks.)
             Some(before) if before.count == count => (before.since, lost.min(before.lost)),
             _ => (now, lost),
         };
@@ -344,7 +344,7 @@ impl Pipe {
     }
 }
 
-/// Somebody waits for a place.
+/// A sender that waits for a place.
 #[derive(Debug)]
 pub(super) struct WaitsForPlace<'a>(&'a Pipe);
 

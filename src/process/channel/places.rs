@@ -115,7 +115,7 @@ impl<'a> Places<'a> {
                 .is_ok()
     }
 
-    /// From now on somebody waits for a place, who must look once more before he sleeps.
+    /// From now on a sender waits for a place; it must look once more before it sleeps.
     pub(super) fn wait(&self) {
         self.words[WAITING].fetch_add(1, Ordering::AcqRel);
         fence(Ordering::SeqCst); // pairs with the one in `are_awaited`
@@ -127,7 +127,7 @@ impl<'a> Places<'a> {
         let _ = self.words[WAITING].fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
-    /// Somebody waits for a place; asked after one has become free.
+    /// A sender waits for a place; asked after one has become free.
     pub(super) fn are_awaited(&self) -> bool {
         fence(Ordering::SeqCst); // pairs with the one in `wait`
         self.words[WAITING].load(Ordering::Relaxed) > 0

@@ -1,7 +1,7 @@
 //! The end of a channel that items come out of.
 //!
 //! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
-//! that blocks, in `watch` for a future. Nothing is taken out before it is given to somebody.
+//! that blocks, in `watch` for a future. An item is taken out only when it is given to a caller.
 //!
 //! Tests: `tests/process/channel.rs`.
 

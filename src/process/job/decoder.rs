@@ -1,6 +1,6 @@
 //! How and where results become values again.
 //!
-//! The only place on the parent's side that knows how to read their types. What takes no time, and runs nobody's code, is
+//! The only place on the parent's side that knows how to read their types. What takes no time, and runs no code of the user's, is
 //! decoded where it is received; everything else elsewhere ([`Decoder`]; `readers`). A panic in a `Deserialize` is the
 //! item's failure.
 //!
@@ -27,7 +27,7 @@ pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
 /// Where values are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Where they are received: that takes no time, and runs nobody's code.
+    /// Where they are received: that takes no time, and runs no code of the user's.
     Here,
     /// By a caller, or by a reader (`readers`).
     Elsewhere,
@@ -74,7 +74,7 @@ pub(crate) fn take_values(
     taken
 }
 
-/// Passes over values that nobody wants.
+/// Passes over values that are not wanted.
 pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
     take_values(bytes, most, |_, _| Ok(()), || false)
 }
@@ -92,7 +92,7 @@ const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder {
     read: Read,
-    /// That takes no time, and runs nobody's code.
+    /// That takes no time, and runs no code of the user's.
     pub(crate) is_plain: bool,
 }
 
@@ -116,7 +116,7 @@ impl Decoder {
     }
 }
 
-/// Decoding a type of this name takes a time and a memory that its bytes bound: it runs nobody's code but serde's and ours, is no
+/// Decoding a type of this name takes a time and a memory that its bytes bound: it runs no code but serde's and ours, is no
 /// recursion, and no element takes less than a byte, or much more in memory than that. So it is made of numbers, text, [`Bulk`]s, and
 /// of `Vec`, `Option`, `Result`, `Box` and tuples of these, and not of `[T; N]`, nor of other collections. (A name is enough: nobody
 /// else's type has one of these, and what comes of a name that lies is a result decoded where it holds up others.)

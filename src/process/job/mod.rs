@@ -59,7 +59,7 @@ pub(crate) struct Wishes {
     /// How many items go into a frame, if the caller has said so.
     pub(crate) chunk: Option<usize>,
     pub(crate) name: Option<String>,
-    /// Who watches it.
+    /// Of the progress bar that watches it.
     pub(crate) counter: Option<Counter>,
 }
 
@@ -267,7 +267,7 @@ impl Job {
         !self.work.decoder.is_plain && self.work.sink.holds()
     }
 
-    /// Ends the task. Returns the values that nobody wants: their destructors are the user's.
+    /// Ends the task. Returns the values that are not part of the result: their destructors are the user's.
     pub(crate) fn finish(self) -> Option<Values> {
         let failure = self.failure.map(|(_, error)| error);
         let mut unwanted = None;

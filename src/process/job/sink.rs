@@ -12,7 +12,7 @@ use crate::task::{Completer, TaskError, panic};
 
 /// What the results of one job go into.
 pub(crate) trait Sink: Send {
-    /// Takes the results of the items from `index` on. Returns what nobody wants.
+    /// Takes the results of the items from `index` on. Returns what the caller does not want any more.
     fn take(&mut self, index: usize, values: Values) -> Option<Values>;
 
     /// It has values.
@@ -27,7 +27,7 @@ pub(crate) trait Sink: Send {
         panic::contain(|| drop(error));
     }
 
-    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that nobody wants.
+    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that are not part of the result.
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
 }
 
@@ -97,7 +97,7 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
     }
 
     fn holds(&self) -> bool {
-        // (Nobody else's work waits for the thread on which one that is held is dropped.)
+        // (One that is held is dropped on a thread that no other work waits for.)
         self.held.is_none() && !(self.front.is_empty() && self.behind.is_empty())
     }
 
@@ -139,10 +139,10 @@ pub(crate) enum Run<R> {
 pub(crate) struct Each<R>(pub(crate) Sender<Run<R>>);
 
 impl<R: Send + 'static> Each<R> {
-    /// Returns what nobody takes.
+    /// Returns the run if the `imap` is gone.
     fn say(&self, run: Run<R>) -> Option<Values> {
         let mut unwanted = None;
-        // (It may wake somebody, which is anybody's code.)
+        // (It may wake a task, and wakers are the user's code.)
         panic::contain(|| unwanted = self.0.try_send(run).err());
         Some(Box::new(unwanted?))
     }

@@ -67,7 +67,7 @@ impl Attachment {
         })
     }
 
-    /// Somebody waits until all copies of it are closed.
+    /// The other side waits until all copies of it are closed.
     pub(crate) fn set_end(&self) {
         let _ = self.end.set(());
     }
@@ -168,7 +168,7 @@ impl Arrivals {
             .map(|(_, attachment)| attachment)
     }
 
-    /// The message `BAG` with these numbers: its descriptors are the first that nobody has claimed.
+    /// The message `BAG` with these numbers: its descriptors are the first that have not been claimed.
     pub(crate) fn bag(&mut self, numbers: &[u64]) -> Bag {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
         let attachments = descriptors.into_iter().map(Attachment::new);

@@ -169,8 +169,8 @@ impl Chunk {
         look(&attached[place(items.start)..place(items.end)])
     }
 
-    /// How many of the items may go together: one at least. One bag must be large enough for all, and who
-    /// has ends goes alone.
+    /// How many of the items may go together: one at least. One bag must be large enough for all, and an
+    /// item with ends goes alone.
     fn fits_a_bag(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
         self.attached(items, |attached| {

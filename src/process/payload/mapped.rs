@@ -4,7 +4,7 @@
 //! [`SharedAtomics`](crate::process::SharedAtomics)) holds a [`Mapped`]: the mapping, and the descriptor that
 //! travels. Memory that comes back, or comes to a worker for the tenth time, is found here instead of
 //! being mapped again: a file has one number as long as it is open anywhere. The table holds
-//! weakly; who drops the last handle unmaps and closes.
+//! weakly; the drop of the last handle unmaps and closes.
 //!
 //! Tests: below; `tests/process/shared.rs`.
 

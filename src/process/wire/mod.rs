@@ -271,7 +271,7 @@ pub(crate) enum CodecOf {
     Context,
 }
 
-/// The kind of a [`Record::Value`], for who writes one in place.
+/// The kind of a [`Record::Value`], for the code that writes one in place.
 pub(crate) const VALUE_KIND: u8 = VALUE;
 
 /// The value at the front of `bytes`, if one stands there whole, and where it ends. (Almost all records are

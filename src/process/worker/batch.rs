@@ -119,7 +119,7 @@ impl Outlet {
         }
     }
 
-    /// Somebody looks for results in the ledger.
+    /// A caller looks for results in the ledger.
     pub(crate) fn is_watched(&self) -> bool {
         let (until, _) = self.pages.watched();
         until != 0 && clock::now() <= until
@@ -274,7 +274,7 @@ fn send(
             Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS)) => {
                 ends("answer", &refused("sendto")(error))
             }
-            // The parent is gone, and nobody is left to tell.
+            // The parent is gone.
             Err(_) => std::process::exit(1),
         }
     }
@@ -389,7 +389,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Says so at once: somebody may wait until the parent has closed its copies (W26).
+    /// Says so at once: another process may wait until the parent has closed its copies (W26).
     #[cold]
     fn taken(&mut self) {
         self.desk.outlet.record(&Record::Taken.bytes());

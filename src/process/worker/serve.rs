@@ -69,7 +69,7 @@ const ROOM: usize = 64 << 10;
 /// How much memory for frames is kept while there is none.
 const KEPT: usize = 4 << 20;
 
-/// Whoever awaits a token is woken on the watcher, and wakers are anybody's code.
+/// A task that awaits a token is woken on the watcher, and wakers are the user's code.
 const WATCHER_STACK: usize = 256 << 10;
 
 /// Serves the parent, which handed on its descriptors `theirs`; the end of this process.
@@ -237,7 +237,7 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
                     canceller.look();
                 }
                 nothing if nothing.is_empty() => {}
-                _ => die(), // somebody has closed what was ours
+                _ => die(), // an item has closed what was ours
             }
         }
     });
@@ -293,7 +293,7 @@ impl Inlet {
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
-    /// Where somebody looks for the results: looks for the next frame, for a moment. True: it is here.
+    /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
         if !outlet.is_watched() || outlet.is_half_full() {
             return false;
@@ -378,7 +378,7 @@ impl Inlet {
             flags = RecvFlags::DONTWAIT;
         }
         if !self.take(flags) {
-            exit(1); // somebody has written over it
+            exit(1); // an item has written over it
         }
         if sleeps {
             Tray::new(self.front.tray()).wakes();
