@@ -20,8 +20,8 @@ pub(crate) trait Sink: Send {
         false
     }
 
-    /// The item at `index` has ended in `error`, and only it. Where [`Work::each`](super::job::Work::each) is false
-    /// the scheduler does not call this.
+    /// The item at `index` has ended in `error`, and only it. Where items have no results of their own the scheduler does not
+    /// call this.
     fn error(&mut self, index: usize, error: TaskError) {
         let _ = index;
         panic::contain(|| drop(error));
