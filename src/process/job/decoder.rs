@@ -88,6 +88,9 @@ const SHORT_NAME: usize = 120;
 /// For how long values are decoded until they are handed over.
 const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 
+/// How much room is made in advance for values.
+const ROOM: usize = 128 << 10;
+
 /// How results of one type are decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder {
@@ -143,7 +146,9 @@ fn read<R: DeserializeOwned + Send + 'static>(
     most: usize,
     place: Place,
 ) -> (Taken, Values) {
-    let mut values: Vec<R> = Vec::new();
+    // Room for as many as there may be, but for no more than that many bytes: a value may be a byte here, and large in memory.
+    let room = most.min(bytes.len() / 2).min(ROOM / size_of::<R>().max(1));
+    let mut values: Vec<R> = Vec::with_capacity(room);
     let begin = ticks::now();
     let push = |_, value: &[u8]| {
         values.push(decode(value).map_err(undecodable::<R>)?);
