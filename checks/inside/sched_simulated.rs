@@ -24,9 +24,11 @@ use std::time::{Duration, Instant};
 use super::{Action, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
-use crate::process::job::{Context, Place, Read, Sink, Taken, Values, Work};
-use crate::process::payload::attachments::{Attachment, Packed};
-use crate::process::payload::chunk::Chunk;
+use crate::process::job::decoder::Values;
+use crate::process::job::sink::Sink;
+use crate::process::job::{Context, Wishes, Work};
+use crate::process::payload::attachments::Attachment;
+use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::Lending;
@@ -89,29 +91,9 @@ struct BookSink {
     book: Arc<Mutex<Book>>,
 }
 
-/// Decodes items.
-fn items(bytes: &[u8], most: usize, _: Place) -> (Taken, Values) {
-    let (mut taken, mut items) = (Taken::default(), Vec::new());
-    while taken.count < most {
-        let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..]) else {
-            break;
-        };
-        let item: Item = decode(value).unwrap();
-        items.push(item);
-        taken.used += length;
-        taken.count += 1;
-    }
-    (taken, Box::new(items))
-}
-
 impl Sink for BookSink {
-    fn reader(&self, _: &[u8], _: &Lending<'_>) -> (Read, Place) {
-        (items, Place::Here)
-    }
-
-    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
+    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
         let items = values.downcast::<Vec<Item>>().unwrap();
-        assert_eq!(items.len(), count);
         for (at, (job, item)) in (index as u64..).zip(*items) {
             assert_eq!((job, item), (self.id, at), "values keep their order");
             assert!(self.values.insert(item), "one value for each item");
@@ -214,7 +196,6 @@ struct World {
 const CODE: CodeRef = CodeRef {
     trampoline: 1,
     function: 2,
-    check: 3,
 };
 
 impl World {
@@ -313,15 +294,25 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
-        (work.each, work.retry, work.timeout) = (each, known.retry, timeout);
-        work.chunk = self.chance(5).then_some(7);
-        work.context = known.context.then(|| Context {
-            packed: Arc::new(Packed {
-                bytes: id.to_ne_bytes().to_vec(),
-                attachments: ends.then(end_of_a_channel).into_iter().collect(),
-            }),
-            type_name: "context",
+        let wishes = Wishes {
+            retry: known.retry,
+            timeout,
+            chunk: self.chance(5).then_some(7),
+            ..Wishes::default()
+        };
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), wishes);
+        work.each = each;
+        work.context = known.context.then(|| {
+            let mut chunk = Chunk::default();
+            match ends {
+                true => chunk.push(&Laden((id, id), end_of_a_channel())),
+                false => chunk.push(&(id, id)),
+            }
+            .unwrap();
+            Context {
+                piece: Piece::whole(Arc::new(chunk), 0),
+                type_name: "context",
+            }
         });
         self.jobs.insert(id, known);
         self.sched.submit(id, work, self.now);
@@ -475,7 +466,8 @@ impl World {
                 assert!(sim.inbox.len() <= GATES);
             }
             Frame::Context { id, bytes } => {
-                assert_eq!(bytes, id.to_ne_bytes());
+                let context: Item = decode(Reader(bytes).bytes().unwrap()).unwrap();
+                assert_eq!(context, (id, id));
                 assert!(sim.contexts.insert(id), "a context comes once");
             }
             Frame::Forget { id } => assert!(sim.contexts.remove(&id)),

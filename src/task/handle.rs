@@ -142,6 +142,7 @@ impl<T> Task<T> {
 
     /// The task has ended: the next `join`, `try_join` or `.await` gives its result
     /// at once.
+    #[inline]
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.cell().is_finished()

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Place, Read, Values};
+use super::decoder::{Place, Read, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::Bag;
 use crate::process::payload::scope;

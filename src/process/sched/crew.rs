@@ -80,7 +80,7 @@ pub(crate) trait Gated: Send + Sync {
 
 impl Gated for Ledger {
     fn gate(&self, index: usize) -> &Gate {
-        Self::gate(self, index)
+        (**self).gate(index)
     }
 }
 

@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use super::crew::{Flight, INITIALIZE, State, Worker};
 use super::{SIGKILL, Sched};
+use crate::process::job::Job;
+use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Part, Reading, place};
-use crate::process::job::sink;
-use crate::process::job::{Job, Place, Values};
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::Lending;
 use crate::process::wire::{Broken, CodecOf, Record};
@@ -82,7 +82,7 @@ impl Sched {
         };
         // Only the gate says whether the item may be sent again (W3).
         let job = self.jobs.get(&flight.job);
-        let kept = job.is_some_and(|job| job.work.retry > 0);
+        let kept = job.is_some_and(|job| job.work.wishes.retry > 0);
         if !kept && worker.begun(0) == flight.end {
             flight.piece.let_go();
         }
@@ -103,7 +103,7 @@ impl Sched {
         };
         let mut here = None;
         let taken = match job {
-            Some(job) => match job.work.sink.reader(bytes, lent) {
+            Some(job) => match job.work.decoder.of(bytes, lent) {
                 (read, Place::Here) => {
                     let missing = lent.missing(bytes);
                     let (taken, values) =
@@ -112,7 +112,7 @@ impl Sched {
                     taken
                 }
                 (read, Place::Elsewhere) => {
-                    let taken = sink::skip(bytes, most);
+                    let taken = decoder::skip(bytes, most);
                     if taken.count > 0 {
                         job.readings.push(at);
                         let mut reading = Reading::new(flight.job, at, read);
@@ -123,7 +123,7 @@ impl Sched {
                     taken
                 }
             },
-            None => sink::skip(bytes, most),
+            None => decoder::skip(bytes, most),
         };
         if taken.count == 0 {
             return 0;
@@ -155,7 +155,7 @@ impl Sched {
         let job = self.jobs.get_mut(&id)?;
         job.answer(count as u64);
         match count > 0 && at < job.limit() {
-            true => job.work.sink.take(at, values, count),
+            true => job.work.sink.take(at, values),
             false => Some(values),
         }
     }

@@ -336,6 +336,7 @@ impl TaskRef {
     }
 
     /// It has ended, or never will, in a forked child.
+    #[inline]
     pub(crate) fn is_finished(&self) -> bool {
         self.header().state.is_done() || self.is_lost()
     }
