@@ -117,7 +117,7 @@ impl Chunk {
                 ..lent
             }));
         }
-        if self.count % STEP == 0 {
+        if self.count.is_multiple_of(STEP) {
             self.marks.push(start);
         }
         self.count += 1;
@@ -336,6 +336,7 @@ impl Piece {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::process::payload::scope;
     use serde::ser::{Error, Serializer};
 
     /// Brings a descriptor along.
@@ -382,7 +383,7 @@ mod tests {
     }
 
     fn items(piece: &Piece) -> Vec<Vec<u8>> {
-        let mut reader = wire::Reader(&piece.chunk.bytes()[piece.span()]);
+        let mut reader = Reader(&piece.chunk.bytes()[piece.span()]);
         std::iter::from_fn(|| reader.bytes().map(<[u8]>::to_vec)).collect()
     }
 

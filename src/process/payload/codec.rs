@@ -134,7 +134,7 @@ impl ser_flavors::Flavor for Tail<'_> {
             self.0.extend_from_slice(eight); // (a float: one instruction)
             return Ok(());
         }
-        self.0.extend(bytes.iter().map(|byte| *byte));
+        self.0.extend(bytes.iter().copied());
         Ok(())
     }
 
