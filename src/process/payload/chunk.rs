@@ -134,10 +134,11 @@ impl Chunk {
 
     /// Where the first `count` items end.
     fn end(&self, count: usize) -> usize {
-        let Some(last) = count.checked_sub(1) else {
+        let last = count.saturating_sub(1);
+        // (Of no items, or in a chunk without its bytes.)
+        let Some(&mark) = self.marks.get(last / STEP).filter(|_| count > 0) else {
             return 0;
         };
-        let mark = self.marks[last / STEP];
         let mut items = Reader(&self.bytes[mark..]);
         for _ in 0..=last % STEP {
             let _item = items.bytes();
