@@ -73,7 +73,8 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let mut cx = Context::from_waker(&waker);
     // Dropped first of all: its destructors are code of this loop, and may spawn (L6).
     let mut root = pin!(root);
-    // The first poll comes before everything that was spawned earlier.
+    // The first poll comes before everything that was spawned earlier, and whatever wakes the root future then after it.
+    local.take_in();
     let mut is_due = true;
     loop {
         if is_due {

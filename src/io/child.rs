@@ -9,8 +9,8 @@
 //!    does with `SIGCHLD`.
 //! 3. The status is fetched once and kept. A child that is dropped before goes to the reaper.
 //!
-//! Should the system refuse step 1 the child is killed, and to spawn it is an error. (Descriptors are left: to start it
-//! took more of them for a moment.)
+//! If no descriptor is left for step 1 the child runs all the same, and each method that needs it
+//! asks again. To kill it and to see to its end, when it is dropped, its number must do.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -18,7 +18,7 @@ use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::{ExitStatus, Output};
@@ -26,13 +26,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitIdStatus, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitIdStatus, kill_process, pidfd_open, pidfd_send_signal,
+};
 
 use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
-use super::reaper;
+use super::reaper::{self, Orphan};
 use super::source::Source;
-use crate::offload;
 use crate::sys::refused::refused;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
@@ -64,6 +65,8 @@ pub struct Child {
 }
 
 enum State {
+    /// There was no descriptor left for it.
+    Unwatched,
     Watched(Source<Arc<OwnedFd>>),
     Ended(ExitStatus),
     /// Its status was fetched elsewhere.
@@ -73,7 +76,7 @@ enum State {
 impl State {
     /// What has become of a child; `None`: it runs.
     fn of(child: &OwnedFd) -> io::Result<Option<Self>> {
-        match reaper::fetch(child) {
+        match reaper::fetch(child.as_fd()) {
             Ok(status) => Ok(status.map(|status| Self::Ended(in_std(&status)))),
             Err(Errno::CHILD) => Ok(Some(Self::Lost)),
             Err(error) => Err(refused("waitid")(error)),
@@ -91,9 +94,11 @@ impl Child {
             stdout: None,
             stderr: None,
             pid: child.id(),
-            state: watch(child)?,
+            state: State::Unwatched,
             kill_on_drop,
         };
+        // If there is no descriptor left: it is tried again.
+        let _ = child.watch();
         child.stdin = stdin.map(ChildStdin::new).transpose()?;
         child.stdout = stdout.map(ChildStdout::new).transpose()?;
         child.stderr = stderr.map(ChildStderr::new).transpose()?;
@@ -125,7 +130,7 @@ impl Child {
     ///
     /// `NotFound` if it has ended, but its status went elsewhere: to code of the host
     /// that waits for any child (`waitpid(-1)`), or nowhere, because `SIGCHLD` is
-    /// ignored. Off its loop.
+    /// ignored. Off its loop. No descriptor was left to watch it with.
     ///
     /// # Cancel safety
     ///
@@ -146,6 +151,7 @@ impl Child {
     /// ```
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
+        self.watch()?;
         let State::Watched(source) = &self.state else {
             return self.status();
         };
@@ -172,6 +178,7 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.watch()?;
         if let State::Watched(source) = &self.state {
             let Some(state) = State::of(source.get_ref())? else {
                 return Ok(None);
@@ -233,6 +240,12 @@ impl Child {
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let sent = match &self.state {
+            State::Unwatched => match self.open() {
+                Ok(child) => pidfd_send_signal(child, signal),
+                Err(Errno::SRCH) => Ok(()),
+                // It was not waited for, so the number is still its own.
+                Err(_) => kill_process(self.number(), signal),
+            },
             State::Watched(source) => pidfd_send_signal(source.get_ref(), signal),
             State::Ended(_) | State::Lost => Ok(()),
         };
@@ -299,6 +312,28 @@ impl Child {
         })
     }
 
+    /// Gets the descriptor, unless that is done or there is nothing to watch.
+    fn watch(&mut self) -> io::Result<()> {
+        if let State::Unwatched = self.state {
+            self.state = match self.open() {
+                Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
+                // Not even a zombie is left.
+                Err(Errno::SRCH) => State::Lost,
+                Err(error) => return Err(refused("pidfd_open")(error)),
+            };
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> rustix::io::Result<OwnedFd> {
+        pidfd_open(self.number(), PidfdFlags::empty())
+    }
+
+    fn number(&self) -> Pid {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        pid.expect("the kernel's numbers are positive")
+    }
+
     fn status(&self) -> io::Result<ExitStatus> {
         match &self.state {
             State::Ended(status) => Ok(*status),
@@ -320,22 +355,11 @@ impl Drop for Child {
             // It has ended, or is not ours to kill: there is nothing else to do.
             let _ = self.kill();
         }
-        if let State::Watched(source) = &self.state {
-            reaper::adopt(source.get_ref().clone());
-        }
-    }
-}
-
-/// Gets the descriptor of a child that was just started.
-fn watch(mut child: std::process::Child) -> io::Result<State> {
-    match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-        Ok(fd) => Ok(State::Watched(Source::new(Arc::new(fd)))),
-        // Not even a zombie is left.
-        Err(Errno::SRCH) => Ok(State::Lost),
-        Err(error) => {
-            let _ = child.kill();
-            offload::run(move || child.wait()).detach();
-            Err(refused("pidfd_open")(error))
+        let _ = self.watch();
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Watched(source) => reaper::adopt(Orphan::Held(source.get_ref().clone())),
+            State::Unwatched => reaper::adopt(Orphan::Numbered(self.number())),
+            State::Ended(_) | State::Lost => {}
         }
     }
 }

@@ -244,8 +244,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// The system's; above all, `NotFound`: there is no such program. Where it refuses to watch the child (`pidfd_open`),
-    /// that is killed.
+    /// The system's; above all, `NotFound`: there is no such program.
     ///
     /// ```
     /// use std::io::ErrorKind;

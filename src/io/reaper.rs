@@ -5,53 +5,81 @@
 //!
 //! 1. A child is handed over by [`adopt`]. One that has ended already is fetched on the spot.
 //! 2. Otherwise a helper thread waits for its end (`alarm::waiter`), and fetches it then.
-//! 3. Should it not be there to be fetched although it has ended (a debugger has it), it is looked at from time to time.
+//! 3. Should the system have refused a descriptor to the child (it is then known by its number), or should
+//!    it not be there to be fetched although it has ended (a debugger has it), it is looked at from time to time.
 //! 4. Should the system refuse the thread, the child stays in a list, and the next one to be handed over tries again.
+//!
+//! A number is the child's until it is fetched. Only where the host lets the system discard its
+//! children, or waits for them itself, could it be another child's by then: that is why a
+//! descriptor is better.
 //!
 //! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which is not the child's
 //! parent; to fetch them whenever another child is started, which leaves the last ones for ever.
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use crate::alarm::{Interest, RARELY, enter};
 use crate::loom::Mutex;
 use crate::sys::fork::PerProcess;
 
 /// The status of a child that has ended, which is then gone; `None` while it runs.
-pub(super) fn fetch(child: &OwnedFd) -> rustix::io::Result<Option<WaitIdStatus>> {
+pub(super) fn fetch(child: BorrowedFd<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
+    fetch_by(WaitId::PidFd(child))
+}
+
+fn fetch_by(child: WaitId<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     loop {
-        match waitid(WaitId::PidFd(child.as_fd()), options) {
-            Err(Errno::INTR) => {}
+        match waitid(child.clone(), options) {
+            Err(rustix::io::Errno::INTR) => {}
             result => return result,
         }
     }
 }
 
 /// A child whose handle was dropped.
-struct Orphan(Arc<OwnedFd>);
+pub(super) enum Orphan {
+    Held(Arc<OwnedFd>),
+    /// There was no descriptor left for it.
+    Numbered(Pid),
+}
+
+impl Orphan {
+    /// False: it has ended, and no zombie is left. (An error: it was fetched elsewhere.)
+    fn runs(&self) -> bool {
+        let status = match self {
+            Self::Held(child) => fetch(child.as_fd()),
+            Self::Numbered(pid) => fetch_by(WaitId::Pid(*pid)),
+        };
+        matches!(status, Ok(None))
+    }
+}
 
 /// What wakes it: it may have ended, and if it has not, it is looked at from time to time.
 impl Wake for Orphan {
     fn wake(self: Arc<Self>) {
-        wait_for(self, Some(Instant::now() + RARELY));
+        wait_for(self, None);
     }
 }
 
 /// Sees to it that this child does not stay a zombie.
-pub(super) fn adopt(child: Arc<OwnedFd>) {
+pub(super) fn adopt(child: Orphan) {
+    let child = Arc::new(child);
     let left = std::mem::take(&mut *left().lock());
-    for child in left.into_iter().chain([Arc::new(Orphan(child))]) {
-        wait_for(child, None);
+    for child in left.into_iter().chain([child]) {
+        let end = match &*child {
+            Orphan::Held(end) => Some(end.clone()),
+            Orphan::Numbered(_) => None,
+        };
+        wait_for(child, end);
     }
 }
 
@@ -61,15 +89,13 @@ fn left() -> &'static Mutex<Vec<Arc<Orphan>>> {
     LEFT.get_or_init(Mutex::default)
 }
 
-/// Until it ends, or until then. Nothing is done if it has ended, or if its status was fetched elsewhere (an error).
-fn wait_for(child: Arc<Orphan>, until: Option<Instant>) {
-    if !matches!(fetch(&child.0), Ok(None)) {
+fn wait_for(child: Arc<Orphan>, end: Option<Arc<OwnedFd>>) {
+    if !child.runs() {
         return;
     }
-    let end = until
-        .is_none()
-        .then(|| (child.0.clone() as _, PollFlags::IN));
-    if enter(Interest([end, None]), until, Waker::from(child.clone())).is_err() {
+    let until = end.is_none().then(|| Instant::now() + RARELY);
+    let interest = Interest([end.map(|end| (end as _, PollFlags::IN)), None]);
+    if enter(interest, until, Waker::from(child.clone())).is_err() {
         left().lock().push(child);
     }
 }
