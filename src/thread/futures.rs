@@ -10,8 +10,8 @@ use slab::Slab;
 
 use super::queue::{Injector, Work};
 use crate::helper;
-use crate::loom::Mutex;
 use crate::loom::atomic::{Ordering, fence};
+use crate::loom::{Mutex, MutexGuard};
 use crate::task::{Runnable, TaskError, TaskRef};
 
 /// In how many parts the list is.
@@ -30,6 +30,23 @@ struct Late {
     over: Option<TaskError>,
 }
 
+/// A part of the list, locked.
+pub(super) struct Part<'a> {
+    list: MutexGuard<'a, Slab<TaskRef>>,
+    number: usize,
+}
+
+impl Part<'_> {
+    /// Where the next future will be.
+    pub(super) fn place(&self) -> usize {
+        self.list.vacant_key() * PARTS + self.number
+    }
+
+    pub(super) fn enlist(mut self, task: TaskRef) {
+        self.list.insert(task);
+    }
+}
+
 impl Futures {
     pub(super) fn new() -> Self {
         Self {
@@ -41,13 +58,11 @@ impl Futures {
         }
     }
 
-    /// Enters the future that `make` makes for a place in the list. Threads with different hints do not disturb one another.
-    pub(super) fn enlist<R>(&self, hint: usize, make: impl FnOnce(usize) -> (TaskRef, R)) -> R {
+    /// The part of the list for a new future. Threads with different hints do not disturb one another.
+    pub(super) fn part(&self, hint: usize) -> Part<'_> {
         let number = hint % PARTS;
-        let mut part = self.parts[number].lock();
-        let (task, made) = make(part.vacant_key() * PARTS + number);
-        part.insert(task);
-        made
+        let list = self.parts[number].lock();
+        Part { list, number }
     }
 
     /// The future in this place has been dropped.

@@ -146,15 +146,14 @@ where
 {
     // Threads that spawn at the same time use different parts of the list.
     let hint = current::with_home(|home| home.map_or(0, |home| 1 + home.slot().number));
-    let (runnable, task) = registry.futures.enlist(hint, |place| {
-        let weak = Arc::downgrade(registry);
-        let entry = Entry {
-            registry: Weak::clone(&weak),
-            place,
-        };
-        let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
-        (runnable.task_ref(), (runnable, task))
-    });
+    let part = registry.futures.part(hint);
+    let weak = Arc::downgrade(registry);
+    let entry = Entry {
+        registry: Weak::clone(&weak),
+        place: part.place(),
+    };
+    let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
+    part.enlist(runnable.task_ref());
     // Only this pool's own workers may poll what they wait for.
     runnable.set_tag(registry.tag);
     if let Some(hook) = &registry.config.unobserved {
