@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::places::{Places, WORDS};
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
 
 /// Where a process is killed.
