@@ -228,33 +228,18 @@ impl FromStr for AnyExecutor {
 
     fn from_str(text: &str) -> Result<Self, ExecutorError> {
         let unknown = || ExecutorError::Unknown(text.to_owned());
-        let (kind, width) = match text.split_once(':') {
-            None => (text, None),
-            Some((kind, width)) => (
-                kind,
-                Some(width.parse::<NonZeroUsize>().map_err(|_| unknown())?),
-            ),
-        };
-        match (kind, width) {
-            ("threads", width) => {
-                let builder = ThreadPool::builder();
-                let builder = match width {
-                    Some(width) => builder.threads(width.get()),
-                    None => builder,
-                };
-                Ok(Self::Threads(builder.build()?))
+        let width = |width: &str| width.parse::<NonZeroUsize>().map_err(|_| unknown());
+        Ok(match text.split_once(':') {
+            None if text == "inline" => Self::Inline(Inline),
+            None if text == "threads" => Self::Threads(ThreadPool::builder().build()?),
+            None if text == "processes" => Self::Processes(ProcessPool::new()?),
+            Some(("threads", n)) => {
+                let builder = ThreadPool::builder().threads(width(n)?.get());
+                Self::Threads(builder.build()?)
             }
-            ("processes", width) => {
-                let builder = ProcessPool::builder();
-                let builder = match width {
-                    Some(width) => builder.workers(width.get()),
-                    None => builder,
-                };
-                Ok(Self::Processes(builder.build()?))
-            }
-            ("inline", None) => Ok(Self::Inline(Inline)),
-            _ => Err(unknown()),
-        }
+            Some(("processes", n)) => Self::Processes(ProcessPool::with_workers(width(n)?.get())?),
+            _ => return Err(unknown()),
+        })
     }
 }
 

@@ -19,11 +19,7 @@ mod sys;
 
 mod helper;
 
-#[cfg(not(loom))]
 mod record;
-#[cfg(loom)]
-#[doc(hidden)]
-pub mod record;
 
 mod alarm;
 pub mod sync;

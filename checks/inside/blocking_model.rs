@@ -1,45 +1,28 @@
-//! Calls that may block, for the models: a place that is lent while its owner goes on.
+//! Calls that may block, for the models: a pool that is made wider while its call ends.
 //!
-//! What it drives are `lending.rs` and `sleep` as they are, for a pool of one thread; the clocks are not there: whoever
-//! lends says that he has seen the call wait. The models are in `checks/tests/blocking.rs`.
+//! What it drives is `sleep` as it is, for a pool of one thread; the clocks are not there: whoever
+//! makes it wider says that he has seen the call wait. The models are in `checks/tests/blocking.rs`.
 //!
 //! Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::sync::Arc;
 
-use super::lending::Lending;
-use super::sleep::{Need, Sleep, Sleeper, WakeCell};
+use super::sleep::{Sleep, WakeReason};
 
 /// A step that a model leaves out, to see itself fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// P35: the place is lent first, and counted after the lock has been let go of.
-    CountedLate,
+    /// Step 5: whoever makes the pool wider does not look whether there still is a call.
+    NoSecondLook,
     /// Step 1: the call begins without a fence.
     NoFence,
 }
 
-#[derive(Clone)]
-struct NoSleeper(Arc<WakeCell>);
-
-impl Sleeper for NoSleeper {
-    fn wake_cell(&self) -> &WakeCell {
-        &self.0
-    }
-    fn index(&self) -> usize {
-        0
-    }
-    fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-/// A pool of one runner, and its place.
+/// A pool of one runner.
 pub struct Caller {
-    sleep: Sleep<NoSleeper>,
-    lending: Lending,
+    sleep: Sleep,
     broken: Broken,
 }
 
@@ -48,7 +31,6 @@ impl Caller {
     pub fn new(broken: Broken) -> Arc<Self> {
         let this = Self {
             sleep: Sleep::new(1),
-            lending: Lending::default(),
             broken,
         };
         let _last = this.sleep.found();
@@ -62,57 +44,30 @@ impl Caller {
         } else {
             self.sleep.call_begins();
         }
-        self.lending.begin(false);
         self.sleep.is_unwatched()
     }
 
-    /// As `Worker::take_place_back`.
-    fn take_place_back(&self) -> bool {
-        self.lending.end(|| self.sleep.unblock())
-    }
-
     /// As `Worker::end_call`.
-    pub fn end(&self) -> bool {
-        let lent = self.take_place_back();
+    pub fn end(&self) {
         self.sleep.call_ends();
-        lent
     }
 
-    /// As `Worker::block`, inside the call.
-    pub fn wait(&self) -> bool {
-        let lent = self.take_place_back();
-        self.sleep.block();
-        lent
-    }
-
-    /// As `Worker::unblock`.
-    pub fn go_on(&self) {
-        self.sleep.unblock();
-        self.lending.go_on();
-    }
-
-    /// The watcher has seen the first call wait.
-    pub fn lend(&self) -> bool {
-        if self.broken == Broken::CountedLate {
-            let lent = self.lending.lend(1, || ());
-            if lent {
-                self.sleep.block();
-            }
-            return lent;
+    /// The watcher has seen one call wait.
+    pub fn widen(&self) {
+        if self.broken == Broken::NoSecondLook {
+            self.sleep.widen_blindly(1);
+        } else {
+            self.sleep.widen(1);
         }
-        self.lending.lend(1, || self.sleep.block())
     }
 
     /// After a push. True: a watcher is wanted.
     pub fn published(&self) -> bool {
-        self.sleep.publish() == Need::Watcher
+        self.sleep.publish() == Some(WakeReason::Watch)
     }
 
-    /// How many run, and how many are blocked.
-    pub fn census(&self) -> (u64, u64) {
-        {
-            let counts = self.sleep.counts();
-            (counts.running() as u64, counts.blocked() as u64)
-        }
+    /// How many threads should run.
+    pub fn target(&self) -> usize {
+        self.sleep.target()
     }
 }

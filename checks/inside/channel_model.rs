@@ -1,13 +1,14 @@
 //! The places of a channel for the models: processes are threads, the pipe is a number.
 //!
 //! What they drive is `places.rs` as it is. A process that is killed unwinds out of the system call that it was
-//! in: from then on its mark counts for nothing, as a dead one's. Exists under `--cfg loom` only.
+//! in. Time is left out: places are mended at any moment, as if everybody else were dead, and each time may cost one item
+//! above the capacity. Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::places::{MARKS, Places};
-use crate::loom::atomic::{AtomicU64, Ordering};
+use super::places::{Places, WORDS};
+use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
 
 /// Where a process is killed.
@@ -24,8 +25,8 @@ pub enum Killed {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// Senders and receivers do not mark a slot: all who are at it seem dead.
-    NoMarks,
+    /// Places are mended even if the counters have moved since they were read.
+    Blind,
     /// Who has given a place back does not look whether it is awaited.
     NoBell,
 }
@@ -48,7 +49,8 @@ fn unless_killed<T>(act: impl FnOnce() -> T) -> Option<T> {
 pub struct Channel {
     words: Vec<AtomicU64>,
     capacity: u64,
-    records: Mutex<u64>,
+    /// How many there are, and how many places were given back for the dead.
+    records: Mutex<(u64, u64)>,
     bell: (Mutex<bool>, Condvar),
     broken: Broken,
 }
@@ -56,9 +58,9 @@ pub struct Channel {
 impl Channel {
     pub fn new(capacity: u64, broken: Broken) -> Self {
         Self {
-            words: (0..MARKS + 3).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
             capacity,
-            records: Mutex::new(0),
+            records: Mutex::new((0, 0)),
             bell: (Mutex::new(false), Condvar::new()),
             broken,
         }
@@ -74,14 +76,17 @@ impl Channel {
     }
 
     /// One attempt; true if a record was written.
-    pub fn send(&self, who: u64, killed: Killed) -> bool {
+    pub fn send(&self, killed: Killed) -> bool {
         let write = || {
             if killed == Killed::Before {
                 kill();
             }
             let mut records = self.records.lock();
-            *records += 1;
-            assert!(*records <= self.capacity, "more items than places");
+            records.0 += 1;
+            assert!(
+                records.0 <= self.capacity + records.1,
+                "more items than places"
+            );
             drop(records);
             if killed == Killed::After {
                 kill();
@@ -89,7 +94,7 @@ impl Channel {
             Ok::<_, ()>(())
         };
         let places = self.places();
-        let sent = unless_killed(|| places.send(who << 32, write));
+        let sent = unless_killed(|| places.send(write));
         let sent = matches!(sent, Some(Some(Ok(()))));
         if sent && places.are_awaited() && !places.seem_full() {
             self.ring();
@@ -98,30 +103,30 @@ impl Channel {
     }
 
     /// Sends one record, waiting for a place.
-    pub fn send_blocking(&self, who: u64) {
-        while !self.send(who, Killed::Not) {
-            let waits = self.places().wait();
+    pub fn send_blocking(&self) {
+        while !self.send(Killed::Not) {
+            self.places().wait();
             *self.bell.0.lock() = false;
-            if self.send(who, Killed::Not) {
-                return;
+            if self.send(Killed::Not) {
+                return self.places().end_wait();
             }
             let mut rung = self.bell.0.lock();
             while !*rung {
                 rung = self.bell.1.wait(rung);
             }
             drop(rung);
-            drop(waits);
+            self.places().end_wait();
         }
     }
 
     /// One attempt; true if a record was read.
-    pub fn receive(&self, who: u64, killed: Killed) -> bool {
+    pub fn receive(&self, killed: Killed) -> bool {
         let read = || {
             if killed == Killed::Before {
                 kill();
             }
             let mut records = self.records.lock();
-            *records = records.checked_sub(1).ok_or(())?;
+            records.0 = records.0.checked_sub(1).ok_or(())?;
             drop(records);
             if killed == Killed::After {
                 kill();
@@ -129,7 +134,11 @@ impl Channel {
             Ok::<_, ()>(())
         };
         let places = self.places();
-        let read = unless_killed(|| places.receive(who << 32, read));
+        let read = unless_killed(|| {
+            read()?;
+            places.give_back();
+            Ok::<_, ()>(())
+        });
         let read = matches!(read, Some(Ok(())));
         if read && self.broken != Broken::NoBell && places.are_awaited() {
             self.ring();
@@ -137,25 +146,40 @@ impl Channel {
         read
     }
 
-    /// Somebody who finds no place.
+    /// Somebody who finds no place, and takes all who are at it for dead.
     pub fn mend(&self) -> bool {
         let places = self.places();
-        let count = places.count();
-        let broken = self.broken == Broken::NoMarks;
-        places.mend(count, || *self.records.lock(), |_| !broken)
+        let mut count = places.count();
+        let records = self.records.lock().0;
+        let lost = count.held().saturating_sub(records);
+        if lost == 0 {
+            return false;
+        }
+        if self.broken == Broken::Blind {
+            count = places.count();
+        }
+        self.records.lock().1 += lost; // before anybody takes one of them
+        let mended = places.mend(count, lost);
+        assert!(!mended || count.held() >= lost, "more back than taken");
+        if !mended {
+            self.records.lock().1 -= lost;
+        }
+        mended
     }
 
-    /// Nobody is at it: what is missing can be found, and then there are as many places taken as
-    /// records.
+    /// Nobody is at it: what is missing can be found, and once the channel is empty all places are there.
     pub fn settle(&self) {
         self.mend();
-        let records = *self.records.lock();
-        assert_eq!(self.places().count().held(), records, "a place is lost");
-        let marks = &self.words[MARKS..];
-        assert!(marks.iter().all(|mark| mark.load(Ordering::Relaxed) == 0));
+        assert!(
+            self.places().count().held() <= self.records(),
+            "a place is lost"
+        );
+        while self.receive(Killed::Not) {}
+        assert_eq!(self.places().count().held(), 0);
+        self.records.lock().1 = 0;
     }
 
     pub fn records(&self) -> u64 {
-        *self.records.lock()
+        self.records.lock().0
     }
 }

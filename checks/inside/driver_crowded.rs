@@ -9,31 +9,44 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
+use serde::ser::{Error, Serialize, Serializer};
 
 use super::hostile::driver;
 use super::*;
-use crate::process::payload::attachments::{Attachment, Packed};
+use crate::process::payload::attachments::Attachment;
+use crate::process::payload::chunk::{Chunk, Piece};
+use crate::process::payload::scope;
 use crate::process::sched::Body;
 use crate::process::wire::Frame;
+
+/// Brings something along, perhaps.
+struct Brings(Option<Arc<Attachment>>, Vec<u8>);
+
+impl Serialize for Brings {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if let Some(attachment) = &self.0 {
+            scope::attach(attachment).map_err(S::Error::custom)?;
+        }
+        self.1.serialize(s)
+    }
+}
 
 /// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
 fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {
-        let bytes = vec![n; 5_000 + usize::from(n)];
-        let mut packed = Packed {
-            bytes,
-            attachments: Vec::new(),
-        };
-        if n == 3 {
-            let null = std::fs::File::open("/dev/null").unwrap();
-            packed.attachments.push(Attachment::new(null.into()));
-            all.extend(Frame::Bag(vec![packed.attachments[0].id()]).head(0));
+        let null = || std::fs::File::open("/dev/null").unwrap();
+        let brought = (n == 3).then(|| Attachment::new(null().into()));
+        if let Some(brought) = &brought {
+            all.extend(Frame::Bag(vec![brought.id()]).head(0));
         }
+        let mut chunk = Chunk::default();
+        let bytes = vec![n; 5_000 + usize::from(n)];
+        chunk.push(&Brings(brought, bytes)).unwrap();
         let head = vec![100 + n; 9];
         all.extend_from_slice(&head);
-        all.extend_from_slice(&packed.bytes);
-        (head, Body::Context(Arc::new(packed)))
+        all.extend_from_slice(chunk.bytes());
+        (head, Body::Items(Piece::whole(Arc::new(chunk), 0)))
     };
     let frames = (1..6).map(frame).collect();
     (frames, all)

@@ -7,16 +7,17 @@
 //!
 //! Tests: this is one.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::process::job::Work;
-use crate::process::job::results::{Each, Inbox, Next};
-use crate::process::job::sink::{Many, One};
+use crate::process::job::sink::{Collect, Each, Run};
+use crate::process::job::{Wishes, Work};
 use crate::process::payload::chunk::Chunk;
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
+use crate::sync::channel::{Receiver, unbounded};
 use crate::sys::image::image;
 use crate::sys::ledger::{Pages, ROOM};
 use crate::task::{Completer, Task};
@@ -24,7 +25,6 @@ use crate::task::{Completer, Task};
 const CODE: CodeRef = CodeRef {
     trampoline: 1,
     function: 2,
-    check: 3,
 };
 
 /// The other end.
@@ -44,7 +44,7 @@ struct World {
     hostile: bool,
     ones: Vec<Task<u64>>,
     many: Vec<Task<Vec<String>>>,
-    inboxes: Vec<(Arc<Inbox<u64>>, usize)>,
+    inboxes: Vec<(Receiver<Run<u64>>, usize)>,
     next_job: u64,
     /// How often the driver has seen through it.
     seen_through: u32,
@@ -97,23 +97,26 @@ impl World {
         let mut chunk = Chunk::default();
         (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
         let each = id.is_multiple_of(7);
+        let wishes = Wishes {
+            retry: (id % 3) as u32,
+            timeout: id.is_multiple_of(5).then_some(Duration::from_millis(3)),
+            ..Wishes::default()
+        };
         let mut work = if each {
-            let inbox = Arc::new(Inbox::new(id.is_multiple_of(2)));
-            self.inboxes.push((inbox.clone(), count));
-            Work::new::<u64, u64>(CODE, Box::new(Each::new(inbox)))
+            let (sender, inbox) = unbounded();
+            self.inboxes.push((inbox, count));
+            Work::new::<u64, u64>(CODE, Box::new(Each(sender)), wishes)
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Work::new::<u64, u64>(CODE, Box::new(One::<u64>::new(completer, None)))
+            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer, None)), wishes)
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
-            Work::new::<u64, String>(CODE, Box::new(Many::<String>::new(completer, 0)))
+            Work::new::<u64, String>(CODE, Box::new(Collect::many(completer, 0)), wishes)
         };
         let now = self.now();
         work.each = each;
-        work.retry = (id % 3) as u32;
-        work.timeout = id.is_multiple_of(5).then_some(Duration::from_millis(3));
         self.driver.sched.submit(id, work, now);
         self.driver
             .sched
@@ -288,7 +291,7 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
         for _ in 0..20_000 {
             let ended = world.ones.iter().all(Task::is_finished)
                 && world.many.iter().all(Task::is_finished)
-                && world.inboxes.iter().all(|(inbox, _)| inbox.is_over());
+                && world.inboxes.iter().all(|(inbox, _)| inbox.is_closed());
             if ended {
                 break;
             }
@@ -302,14 +305,14 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
             assert!(task.is_finished(), "seed {seed}: map {index}");
         }
         for (inbox, count) in &world.inboxes {
-            for item in 0..*count {
-                let next = inbox.take(None);
-                assert!(matches!(next, Next::Answer(_)), "seed {seed}: item {item}");
+            let mut answered = HashSet::new();
+            while let Ok(run) = inbox.try_recv() {
+                if let Run::Answers(first, answers) = run {
+                    let new = |item| assert!(answered.insert(item), "seed {seed}: item {item}");
+                    (first..first + answers.len()).for_each(new);
+                }
             }
-            assert!(
-                matches!(inbox.take(None), Next::Over(_)),
-                "seed {seed}: more than all"
-            );
+            assert_eq!(answered, (0..*count).collect(), "seed {seed}");
         }
         seen_through += world.seen_through;
         for task in world.ones {

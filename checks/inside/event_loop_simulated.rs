@@ -20,7 +20,7 @@ impl EventLoop {
     }
 
     /// An event, as if the kernel had reported it; of a source that is gone, too. How many it wakes.
-    pub(crate) fn inject(&self, key: SourceKey, ready: Readiness) -> usize {
+    pub(crate) fn inject(&self, key: SourceKey, ready: [Readiness; 2]) -> usize {
         let mut woken = Vec::new();
         let reactor = &self.local.reactor;
         reactor.borrow_mut().pretend(key, ready, &mut woken);

@@ -1,6 +1,6 @@
 //! A frame's gate for the models: a worker that takes items, and a parent that takes them back.
 //!
-//! What they drive is `sys::gate` as it is; both fences are full ones there, because a checker knows no others.
+//! What they drive is `sys::gate` as it is.
 //! Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
@@ -10,11 +10,11 @@ use crate::sys::gate::{Gate, model};
 pub struct Frame(Gate);
 
 impl Frame {
-    /// Of `count` items; `swift`: they begin without an atomic operation.
-    pub fn new(count: u32, swift: bool, broken: Broken) -> Self {
+    /// Of `count` items.
+    pub fn new(count: u32, broken: Broken) -> Self {
         model::set(broken);
         let gate = Gate::new();
-        gate.open(count, swift);
+        gate.open(count);
         Self(gate)
     }
 

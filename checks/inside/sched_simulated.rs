@@ -24,18 +24,18 @@ use std::time::{Duration, Instant};
 use super::{Action, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
+use crate::process::job::decoder::Values;
 use crate::process::job::reading::Extras;
-use crate::process::job::{Context, Place, Read, Sink, Taken, Values, Work};
-use crate::process::payload::attachments::{Attachment, Packed};
-use crate::process::payload::chunk::Chunk;
+use crate::process::job::sink::Sink;
+use crate::process::job::{Context, Wishes, Work};
+use crate::process::payload::attachments::Attachment;
+use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
-use crate::process::payload::shared_buffer::Lending;
 use crate::process::sched::crew::{Gated, INITIALIZE, ToldGates};
 use crate::process::sched::stats::Counters;
 use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
-use crate::sys::fence;
 use crate::sys::ledger::{GATES, Gate};
 use crate::task::{TaskError, WorkerExit};
 
@@ -44,10 +44,6 @@ struct Gates([Gate; GATES]);
 impl Gated for Gates {
     fn gate(&self, index: usize) -> &Gate {
         &self.0[index]
-    }
-
-    fn is_swift(&self) -> bool {
-        fence::reaches()
     }
 
     fn are_told(&self) -> bool {
@@ -99,29 +95,9 @@ struct BookSink {
     book: Arc<Mutex<Book>>,
 }
 
-/// Decodes items.
-fn items(bytes: &[u8], most: usize, _: Place) -> (Taken, Values) {
-    let (mut taken, mut items) = (Taken::default(), Vec::new());
-    while taken.count < most {
-        let Ok(Some((Record::Value(value), length))) = Record::decode(&bytes[taken.used..]) else {
-            break;
-        };
-        let item: Item = decode(value).unwrap();
-        items.push(item);
-        taken.used += length;
-        taken.count += 1;
-    }
-    (taken, Box::new(items))
-}
-
 impl Sink for BookSink {
-    fn reader(&self, _: &[u8], _: &Lending<'_>) -> (Read, Place) {
-        (items, Place::Here)
-    }
-
-    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values> {
+    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
         let items = values.downcast::<Vec<Item>>().unwrap();
-        assert_eq!(items.len(), count);
         for (at, (job, item)) in (index as u64..).zip(*items) {
             assert_eq!((job, item), (self.id, at), "values keep their order");
             assert!(self.values.insert(item), "one value for each item");
@@ -226,7 +202,6 @@ struct World {
 const CODE: CodeRef = CodeRef {
     trampoline: 1,
     function: 2,
-    check: 3,
 };
 
 impl World {
@@ -326,15 +301,25 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
-        (work.each, work.retry, work.timeout) = (each, known.retry, timeout);
-        work.chunk = self.chance(5).then_some(7);
-        work.context = known.context.then(|| Context {
-            packed: Arc::new(Packed {
-                bytes: id.to_ne_bytes().to_vec(),
-                attachments: ends.then(end_of_a_channel).into_iter().collect(),
-            }),
-            type_name: "context",
+        let wishes = Wishes {
+            retry: known.retry,
+            timeout,
+            chunk: self.chance(5).then_some(7),
+            ..Wishes::default()
+        };
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), wishes);
+        work.each = each;
+        work.context = known.context.then(|| {
+            let mut chunk = Chunk::default();
+            match ends {
+                true => chunk.push(&Laden((id, id), end_of_a_channel())),
+                false => chunk.push(&(id, id)),
+            }
+            .unwrap();
+            Context {
+                piece: Piece::whole(Arc::new(chunk), 0),
+                type_name: "context",
+            }
         });
         self.jobs.insert(id, known);
         self.sched.submit(id, work, self.now);
@@ -494,13 +479,14 @@ impl World {
                 let gate = sim.gates.gate(batch.sequence as usize % GATES);
                 if self.plain {
                     assert!(sim.inbox.is_empty(), "a plain one has one frame");
-                    gate.open(batch.count as u32, false);
+                    gate.open(batch.count as u32);
                 }
                 sim.inbox.push_back((batch, items));
                 assert!(sim.inbox.len() <= GATES);
             }
             Frame::Context { id, bytes } => {
-                assert_eq!(bytes, id.to_ne_bytes());
+                let context: Item = decode(Reader(bytes).bytes().unwrap()).unwrap();
+                assert_eq!(context, (id, id));
                 assert!(sim.contexts.insert(id), "a context comes once");
             }
             Frame::Forget { id } => assert!(sim.contexts.remove(&id)),
@@ -890,58 +876,6 @@ fn who_never_gets_to_init_is_not_tried_again_and_again() {
         world.now += Duration::from_secs(1);
     }
     assert_eq!(started, 2);
-}
-
-/// Where the kernel refuses the fence nothing can be taken back from a worker whose item is out of time: the
-/// items behind that one are not lost.
-#[test]
-fn what_cannot_be_taken_back_is_not_lost() {
-    let mut world = World::new(8); // one worker
-    world.hostile = false;
-    while !world.sched.workers[0].is_idle() {
-        world.step();
-    }
-    let book = world.book.clone();
-    let timeout = Some(Duration::from_millis(5));
-    let sink = BookSink {
-        id: 1,
-        timeout,
-        values: HashSet::new(),
-        book,
-    };
-    let mut work = Work::new::<Item, Item>(CODE, Box::new(sink));
-    (work.each, work.timeout, work.chunk) = (true, timeout, Some(7));
-    let known = Known {
-        size: 7,
-        each: true,
-        timeout,
-        ..Known::default()
-    };
-    world.jobs.insert(1, known);
-    let mut chunk = Chunk::default();
-    (0..7).for_each(|n| chunk.push(&(1u64, n as u64)).unwrap());
-    world.sched.submit(1, work, world.now);
-    world
-        .sched
-        .feed(1, 0, Arc::new(chunk), true, None, world.now);
-    world.act();
-    let gates = world.sims[0].as_ref().unwrap().gates.clone();
-    let gate = gates.gate(world.sims[0].as_ref().unwrap().inbox[0].0.sequence as usize);
-    if !gates.is_swift() {
-        return; // there are no fences that could be refused
-    }
-    gate.starts(world.epoch.nanos);
-    assert_eq!(gate.take(), Some(0));
-    fence::refuse(true);
-    world.now += Duration::from_millis(50);
-    world.sched.tick(world.now);
-    fence::refuse(false);
-    let killed = |action: &Action| matches!(action, Action::Kill(0));
-    assert!(world.sched.actions().iter().any(killed));
-    let exit = WorkerExit::new(100);
-    world.sched.died(0, &exit, false, world.now);
-    let waiting: usize = world.sched.jobs.get(&1).map_or(0, |job| job.items);
-    assert_eq!(waiting, 6);
 }
 
 /// Who stands still with what was taken back from it, and with the ends of channels that came with that, is killed soon,

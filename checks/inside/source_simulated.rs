@@ -162,18 +162,10 @@ impl Wire {
             let mut state = self.state.borrow_mut();
             state.queued = false;
             let on = state.closed || state.mark.is_some();
-            let mut ready = Readiness::default();
-            for (holds, what) in [
-                (state.readable > 0 || on, Readiness::READ),
-                (on, Readiness::READ_ON),
-                (state.room > 0 || state.closed, Readiness::WRITE),
-                (state.closed, Readiness::WRITE_ON),
-            ] {
-                if holds {
-                    ready = ready.or(what);
-                }
-            }
-            ready
+            [
+                Readiness::new(state.readable > 0, on),
+                Readiness::new(state.room > 0, state.closed),
+            ]
         };
         event_loop.inject(self.key().expect("it is registered"), ready);
     }
@@ -377,16 +369,14 @@ impl World {
             16 => {
                 if let Some(key) = wire.key() {
                     self.event_loop
-                        .inject(key, Readiness::READ.or(Readiness::WRITE)); // a lie
+                        .inject(key, [Readiness::new(true, false); 2]); // a lie
                 }
             }
             17 => {
                 let gone = self.gone.len();
                 if gone > 0 {
                     let key = self.gone[self.random.below(gone)];
-                    let all = Readiness::READ.or(Readiness::READ_ON);
-                    let all = all.or(Readiness::WRITE).or(Readiness::WRITE_ON);
-                    let woken = self.event_loop.inject(key, all);
+                    let woken = self.event_loop.inject(key, [Readiness::new(true, true); 2]);
                     assert_eq!(woken, 0, "it was meant for another");
                 }
             }

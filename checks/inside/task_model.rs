@@ -8,11 +8,9 @@
 use std::sync::Arc;
 
 use super::raw;
+#[cfg(loom)]
+use super::state;
 use super::{Inbox, Pushed, Ran, Runnable, Schedule, Task};
-#[cfg(loom)]
-use super::{Queued, state};
-#[cfg(loom)]
-use crate::loom::atomic::{AtomicU32, Ordering};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -123,7 +121,7 @@ impl std::fmt::Debug for Ring {
 /// One turn of a task.
 #[cfg(loom)]
 #[derive(Debug)]
-pub struct Turn(Queued);
+pub struct Turn(Runnable);
 
 #[cfg(loom)]
 impl Turn {
@@ -131,7 +129,7 @@ impl Turn {
     pub fn run(self) -> Option<Self> {
         match self.0.run() {
             Ran::Done | Ran::Pending => None,
-            Ran::Again(queued) => Some(Self(queued)),
+            Ran::Again(entry) => Some(Self(entry)),
         }
     }
 }
@@ -147,11 +145,7 @@ impl Default for Ring {
 impl Ring {
     /// What others have brought.
     pub fn drain(&self) -> Vec<Turn> {
-        self.0
-            .0
-            .drain()
-            .map(|runnable| Turn(Queued::woken(runnable)))
-            .collect()
+        self.0.0.drain().map(Turn).collect()
     }
 }
 
@@ -171,7 +165,7 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     let (runnable, task) = raw::cell::future(future, ring.clone(), false);
-    (Turn(Queued::woken(runnable)), task)
+    (Turn(runnable), task)
 }
 
 /// As [`future`], for a future that never wakes: the bare cell.
@@ -226,41 +220,4 @@ pub fn count_down(on: bool) {
 #[cfg(loom)]
 pub fn break_lend(on: bool) {
     state::fault::break_lend(on);
-}
-
-/// A shelf with two places. Lists have numbers, and a word each that says who has it.
-#[cfg(loom)]
-#[derive(Clone, Debug)]
-pub struct Shelf(Arc<(raw::shelf::Shelf<(), 2>, [AtomicU32; LISTS])>);
-
-#[cfg(loom)]
-pub const LISTS: usize = 3;
-
-#[cfg(loom)]
-impl Shelf {
-    #[allow(clippy::new_without_default)] // it is a model's
-    pub fn new() -> Self {
-        let lists = std::array::from_fn(|_| AtomicU32::new(0));
-        Self(Arc::new((raw::shelf::Shelf::new(), lists)))
-    }
-
-    /// The caller's list, which it has written to. False: there is no place for it.
-    pub fn put(&self, list: usize) -> bool {
-        self.0.1[list].store(1, Ordering::Relaxed);
-        // A number that is no null.
-        self.0.0.put(std::ptr::without_provenance_mut(list + 1))
-    }
-
-    /// A list, of which the caller sees what was written before it was put there.
-    pub fn take(&self) -> Option<usize> {
-        let list = self.0.0.take()?.addr().get() - 1;
-        assert_eq!(self.0.1[list].load(Ordering::Relaxed), 1, "list is old");
-        Some(list)
-    }
-}
-
-/// Breaks the step in which a list is taken (or mends it).
-#[cfg(loom)]
-pub fn take_in_two_steps(on: bool) {
-    raw::shelf::fault::take_in_two_steps(on);
 }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::post::Post;
-use super::sleep::{Need, Recruit, Sleep, Sleeper, WakeCell, WakeReason};
+use super::sleep::{Sleep, Sleeper, WakeReason};
 use super::wake::WakeHandle;
 use super::{countdown, latch};
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -25,8 +25,6 @@ pub enum Broken {
     NoFence,
     /// Step 6: the look after the width has changed.
     NoLookAfterResize,
-    /// Step 5: the look of one that has been dismissed.
-    NoLookBeforeQuitting,
     /// Step 7: the look into its own post of one that has lain down.
     NoLookIntoPost,
     /// `broadcast.rs`, step 4: the look of one that goes away.
@@ -34,26 +32,16 @@ pub enum Broken {
 }
 
 struct Slot {
-    wake_cell: WakeCell,
-    unparker: Unparker,
-    index: usize,
+    sleeper: Arc<Sleeper>,
     post: Post<()>,
 }
 
-impl Sleeper for Arc<Slot> {
-    fn wake_cell(&self) -> &WakeCell {
-        &self.wake_cell
-    }
-    fn index(&self) -> usize {
-        self.index
-    }
-    fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self, other)
-    }
+fn handle(parker: &Parker) -> WakeHandle {
+    WakeHandle::new(parker.unparker().clone(), 0, 0)
 }
 
 pub struct Pool {
-    sleep: Sleep<Arc<Slot>>,
+    sleep: Sleep,
     /// Like a deque's ends: stores and loads that synchronise nothing else.
     queued: AtomicUsize,
     /// Those of the workers that have been made.
@@ -87,9 +75,7 @@ impl Pool {
         let mut slots = self.slots.lock();
         let parker = Parker::new();
         let slot = Arc::new(Slot {
-            wake_cell: WakeCell::default(),
-            unparker: parker.unparker().clone(),
-            index: slots.len(),
+            sleeper: Sleeper::new(slots.len(), handle(&parker)),
             post: Post::new(),
         });
         slot.post.come_back();
@@ -125,35 +111,21 @@ impl Pool {
         };
         // No watchers: in a model time does not pass, and the stall rule would
         // hide what these models look for.
-        if need == Need::Worker {
-            self.recruit(need);
-        }
-    }
-
-    fn recruit(&self, need: Need) {
-        match self.sleep.recruit(need) {
-            Recruit::Nothing => {}
-            Recruit::Wake(slot) => slot.unparker.unpark(),
-            Recruit::Start(role) => match self.unborn.lock().take() {
-                Some(slot) => slot.start(role),
-                None => self.sleep.not_started(role),
-            },
+        if need == Some(WakeReason::Work) && self.sleep.recruit(WakeReason::Work) {
+            match self.unborn.lock().take() {
+                Some(slot) => slot.sleeper.wake(WakeReason::Work),
+                None => self.sleep.not_started(WakeReason::Work),
+            }
         }
     }
 
     fn has_work(&self) -> bool {
-        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
-        self.queued.load(Ordering::Relaxed) > 0 || slots.iter().any(|slot| slot.post.is_open())
+        self.queued.load(Ordering::Relaxed) > 0
     }
 
     /// As `Registry::resize`, where all threads are there already.
     pub fn resize(&self, width: usize) {
-        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
-        for slot in &slots {
-            slot.wake_cell.dismiss(slot.index >= width);
-        }
-        let surplus = self.sleep.resize(width).unwrap_or_default();
-        surplus.iter().for_each(|slot| slot.unparker.unpark());
+        self.sleep.resize(width);
         if self.broken != Broken::NoLookAfterResize {
             self.recheck();
         }
@@ -162,11 +134,10 @@ impl Pool {
     /// Puts a share into the post of this worker, as `Registry::deliver`.
     pub fn deliver(&self, index: usize) {
         let slot = Arc::clone(&self.slots.lock()[index]);
-        slot.post.put(());
-        if self.sleep.summon(&slot) {
-            slot.unparker.unpark();
+        if slot.post.put(()).is_err() {
+            self.queued.fetch_add(1, Ordering::Release);
         }
-        self.sleep.settle();
+        self.sleep.summon(&slot.sleeper);
         self.recheck();
     }
 
@@ -174,17 +145,6 @@ impl Pool {
         if self.has_work() {
             self.published();
         }
-    }
-
-    fn take_share(&self, own: &Slot) -> bool {
-        if own.post.take().is_some() {
-            return true;
-        }
-        let slots: Vec<Arc<Slot>> = self.slots.lock().clone();
-        slots
-            .iter()
-            .filter(|slot| slot.post.is_open())
-            .any(|slot| slot.post.take().is_some())
     }
 
     fn take(&self) -> bool {
@@ -215,11 +175,10 @@ impl Pool {
     pub fn close(&self) {
         self.sleep.closing();
         loop {
-            if let Some(sleepers) = self.sleep.wait_quiet(|| !self.has_work(), || ()) {
-                sleepers.iter().for_each(|slot| slot.unparker.unpark());
+            if self.sleep.wait_quiet(|| !self.has_work(), || ()) {
                 // One that was never started need not be.
                 if let Some(slot) = self.unborn.lock().take() {
-                    slot.start(WakeReason::End);
+                    slot.sleeper.wake(WakeReason::End);
                 }
                 return;
             }
@@ -235,7 +194,8 @@ impl Worker {
         if self.pool.sleep.found() {
             self.pool.recheck();
         }
-        self.slot.post.leave();
+        let shares = self.slot.post.leave(|| true).len();
+        self.pool.queued.fetch_add(shares, Ordering::Release);
         self.pool.sleep.block();
         if self.pool.broken != Broken::NoLookWhenAway {
             self.pool.recheck();
@@ -243,13 +203,6 @@ impl Worker {
         wait();
         self.slot.post.come_back();
         self.pool.sleep.unblock();
-    }
-}
-
-impl Slot {
-    fn start(&self, role: WakeReason) {
-        self.wake_cell.give(role);
-        self.unparker.unpark();
     }
 }
 
@@ -264,10 +217,7 @@ impl Worker {
         };
         let mut searching = role == WakeReason::Work;
         while role == WakeReason::Work {
-            if !searching && self.slot.wake_cell.is_dismissed() && sleep.quit(&self.slot) {
-                return self.quit();
-            }
-            if self.pool.take_share(&self.slot) || self.pool.take() {
+            if self.slot.post.take().is_some() || self.pool.take() {
                 if searching {
                     searching = false;
                     if sleep.found() {
@@ -286,34 +236,28 @@ impl Worker {
     }
 
     fn lie_down(&self, searching: bool) -> WakeReason {
-        if !self.pool.sleep.fall_asleep(&self.slot, searching) {
-            self.quit();
+        if !self.pool.sleep.fall_asleep(&self.slot.sleeper, searching) {
+            self.pool.recheck();
             return WakeReason::End;
         }
         if self.pool.broken != Broken::NoSecondLook
             && self.pool.has_work()
-            && self.pool.sleep.get_up(&self.slot)
+            && self.pool.sleep.get_up(&self.slot.sleeper)
         {
             return WakeReason::Work;
         }
         self.sleep()
     }
 
-    fn quit(&self) {
-        if self.pool.broken != Broken::NoLookBeforeQuitting {
-            self.pool.recheck();
-        }
-    }
-
     fn sleep(&self) -> WakeReason {
         if self.pool.broken != Broken::NoLookIntoPost
             && !self.slot.post.is_empty()
-            && self.pool.sleep.rise(&self.slot)
+            && self.pool.sleep.rise(&self.slot.sleeper)
         {
             return WakeReason::Work;
         }
         loop {
-            if let Some(role) = self.slot.wake_cell.take() {
+            if let Some(role) = self.slot.sleeper.take() {
                 return role;
             }
             self.parker.park();
@@ -375,7 +319,7 @@ pub struct Scope {
 impl Default for Scope {
     fn default() -> Self {
         let parker = Parker::new();
-        let waiter = WakeHandle::new(parker.unparker().clone(), 0, 0);
+        let waiter = handle(&parker);
         Self {
             left: countdown::Countdown::new(1, waiter),
             parker,

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use loom::thread;
-use trefoil::task::model::{self, Queue, Shelf};
+use trefoil::task::model::{self, Queue};
 use trefoil::{Completer, Task, TaskError};
 
 /// Explores `f`; what it makes and does not drop is a failure.
@@ -944,47 +944,7 @@ fn full_count_of_references_does_not_come_down() {
     explore(|_| a_full_count_of_references());
 }
 
-// --------------------------------------------------------------------- shelf
-
-/// Two threads put lists on a shelf with two places while two take them off.
-fn lists_on_a_shelf() {
-    let shelf = Shelf::new();
-    assert!(shelf.put(0), "two places are free");
-    let others = [1, 2].map(|list| {
-        let shelf = shelf.clone();
-        thread::spawn(move || {
-            let kept = (!shelf.put(list)).then_some(list);
-            [kept, shelf.take()]
-        })
-    });
-    let mut lists: Vec<_> = shelf.take().into_iter().collect();
-    for other in others {
-        lists.extend(other.join().unwrap().into_iter().flatten());
-    }
-    lists.extend(std::iter::from_fn(|| shelf.take()));
-    lists.sort_unstable();
-    assert_eq!(lists, [0, 1, 2], "each list belongs to one");
-}
-
-#[test]
-fn shelf_two_put_vs_three_take() {
-    explore(|_| lists_on_a_shelf());
-}
-
 // ---------------------------------------------------------------- broken twin
-
-/// `take` as a look followed by a store, where it must be one step: two threads have one list.
-#[test]
-fn the_models_catch_a_list_taken_in_two_steps() {
-    trefoil_checks::must_fail_with("list_taken_in_two_steps", "each list belongs to one");
-}
-
-#[test]
-#[ignore = "fails on purpose: run by the_models_catch_a_list_taken_in_two_steps"]
-fn list_taken_in_two_steps() {
-    model::take_in_two_steps(true);
-    loom::model(lists_on_a_shelf);
-}
 
 /// A count that is full is counted down all the same: after some more it would be zero while there are owners.
 #[test]

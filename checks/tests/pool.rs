@@ -203,30 +203,6 @@ fn a_pool_that_grows_looks_for_what_is_queued() {
     explore(|| resize_vs_publish(Broken::No));
 }
 
-/// One item, and only the worker that stays may be left to run it.
-fn dismissal_vs_publish(broken: Broken) {
-    let pool = Pool::new(2, broken);
-    let gate = Arc::new(Gate::default());
-    let threads: Vec<_> = (0..2)
-        .map(|_| {
-            let (worker, gate) = (pool.worker(false), gate.clone());
-            thread::spawn(move || worker.work(|| gate.open(), || false))
-        })
-        .collect();
-    pool.resize(1);
-    pool.push_only();
-    gate.pass();
-    pool.close();
-    for thread in threads {
-        thread.join().unwrap();
-    }
-}
-
-#[test]
-fn a_worker_that_is_dismissed_leaves_nothing_behind() {
-    explore(|| dismissal_vs_publish(Broken::No));
-}
-
 /// A share for a worker that may be about to sleep.
 fn summon_vs_lie_down(broken: Broken) {
     let pool = Pool::new(1, broken);
@@ -290,17 +266,6 @@ fn the_models_catch_no_look_after_resize() {
 #[ignore = "fails on purpose: run by the_models_catch_no_look_after_resize"]
 fn no_look_after_resize() {
     loom::model(|| resize_vs_publish(Broken::NoLookAfterResize));
-}
-
-#[test]
-fn the_models_catch_no_look_before_quitting() {
-    must_fail("no_look_before_quitting");
-}
-
-#[test]
-#[ignore = "fails on purpose: run by the_models_catch_no_look_before_quitting"]
-fn no_look_before_quitting() {
-    loom::model(|| dismissal_vs_publish(Broken::NoLookBeforeQuitting));
 }
 
 #[test]

@@ -43,14 +43,8 @@ fn more_than_there_is_room_for() {
 }
 
 /// A worker that runs `most` of the `count` items of a frame, and a parent that takes them back, more each time.
-fn taking_back(
-    broken: gate_model::Broken,
-    swift: bool,
-    count: u32,
-    most: u32,
-    from: &'static [u32],
-) {
-    let frame = Arc::new(Frame::new(count, swift, broken));
+fn taking_back(broken: gate_model::Broken, count: u32, most: u32, from: &'static [u32]) {
+    let frame = Arc::new(Frame::new(count, broken));
     let theirs = frame.clone();
     let worker = thread::spawn(move || theirs.run(most));
     let ends: Vec<u32> = from.iter().map(|from| frame.recall(*from)).collect();
@@ -66,34 +60,23 @@ fn taking_back(
 
 #[test]
 fn items_are_run_or_taken_back() {
-    explore(|| taking_back(gate_model::Broken::No, true, 3, 3, &[1]));
+    explore(|| taking_back(gate_model::Broken::No, 3, 3, &[1]));
 }
 
 #[test]
 fn items_are_taken_back_again() {
-    explore(|| taking_back(gate_model::Broken::No, true, 3, 3, &[2, 0]));
-}
-
-#[test]
-fn items_of_a_careful_gate_are_taken_back() {
-    explore(|| taking_back(gate_model::Broken::No, false, 3, 3, &[2, 0]));
+    explore(|| taking_back(gate_model::Broken::No, 3, 3, &[2, 0]));
 }
 
 #[test]
 fn items_are_taken_back_from_both_sides() {
-    explore(|| taking_back(gate_model::Broken::No, true, 3, 1, &[2, 0]));
+    explore(|| taking_back(gate_model::Broken::No, 3, 1, &[2, 0]));
 }
 
 #[test]
 #[should_panic(expected = "run and taken back")]
-fn without_fences_an_item_is_run_and_taken_back() {
-    loom::model(|| taking_back(gate_model::Broken::NoFences, true, 2, 2, &[0]));
-}
-
-#[test]
-#[should_panic(expected = "run and taken back")]
-fn without_claims_an_item_is_run_and_taken_back() {
-    loom::model(|| taking_back(gate_model::Broken::NoClaims, true, 2, 2, &[0]));
+fn claimed_in_two_steps_an_item_is_run_and_taken_back() {
+    loom::model(|| taking_back(gate_model::Broken::TwoSteps, 2, 2, &[0]));
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //!
 //! # Reading order
 //!
-//! `hyper` and `tokio_io` each; `raw_fill` is what both read into. The spans are made
+//! `hyper` and `tokio_io` each; `raw_fill` is what both read into, `writes` how both write. The spans are made
 //! where tasks are (`task/traced.rs`), `tracing` has the rest. Checked by `adapters/tests/`.
 
 #[cfg(feature = "hyper")]
@@ -26,3 +26,5 @@ pub mod tokio_io;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub mod tracing;
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+mod writes;

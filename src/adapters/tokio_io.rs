@@ -42,13 +42,14 @@
 //!
 //! Checked by `adapters/tests/tokio_io.rs`.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::raw_fill;
+use super::writes::stream_writes;
 use crate::io::{
     ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, TcpStream, UnixStream,
     WriteHalf, fs,
@@ -86,46 +87,10 @@ macro_rules! reads_filled {
     )* };
 }
 
-macro_rules! writes {
-    ($($type:ty),*) => { $(
-        impl AsyncWrite for $type {
-            #[inline]
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                futures_io::AsyncWrite::poll_write(self, cx, bytes)
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                futures_io::AsyncWrite::poll_flush(self, cx)
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                futures_io::AsyncWrite::poll_close(self, cx)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-
-            #[inline]
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                slices: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                futures_io::AsyncWrite::poll_write_vectored(self, cx, slices)
-            }
-        }
-    )* };
-}
-
 reads!(TcpStream, &TcpStream, UnixStream, &UnixStream);
 reads!(ReadHalf<TcpStream>, ReadHalf<UnixStream>);
 reads!(ChildStdout, ChildStderr);
 reads_filled!(Stdin, fs::File);
-writes!(TcpStream, &TcpStream, UnixStream, &UnixStream);
-writes!(WriteHalf<TcpStream>, WriteHalf<UnixStream>);
-writes!(ChildStdin, Stdout, Stderr, fs::File);
+stream_writes!(AsyncWrite; TcpStream, &TcpStream, UnixStream, &UnixStream);
+stream_writes!(AsyncWrite; WriteHalf<TcpStream>, WriteHalf<UnixStream>);
+stream_writes!(AsyncWrite; ChildStdin, Stdout, Stderr, fs::File);

@@ -20,9 +20,9 @@
 //!
 //! The span has the name and the fields of tokio's, which tokio-console looks for. It has no parent, as it would
 //! have to live as long as its last descendant; `task.parent` says who has spawned it, and it
-//! follows from (`follows_from`) the span in which that was done. `task.name` is recorded at the first run.
+//! follows from (`follows_from`) the span in which that was done. `task.name` is recorded when the task gets it.
 //!
-//! Cost: where no subscriber wants the span, a load and a branch for each spawn, and two words for each task;
+//! Cost: where no subscriber wants the span, a load and a branch for each spawn;
 //! where one does, an allocation for each task, and whatever the subscriber does. Without the feature: nothing.
 //!
 //! ```

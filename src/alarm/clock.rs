@@ -57,11 +57,7 @@ impl Clock {
 
     /// Moves it on.
     pub(crate) fn advance(&self, by: Duration) {
-        let mut passed = self.passed.lock();
-        let later = passed.saturating_add(by);
-        if self.start.checked_add(later).is_some() {
-            *passed = later;
-        }
+        self.advance_to(later(self.now(), by));
     }
 
     /// It is held.

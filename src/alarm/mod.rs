@@ -10,8 +10,8 @@
 //! 1. A poll first reads the clock ([`now`]: that of the loop it runs on): past the deadline the alarm is done, whichever
 //!    timekeeper was asked to wake it.
 //! 2. Otherwise it asks this thread's *timekeeper*: the running loop, which
-//!    installed itself with [`install`], or else the one timer thread
-//!    ([`thread`]).
+//!    installed itself with [`install`], or else the one helper thread that
+//!    waits where there is no loop ([`waiter`](mod@waiter)).
 //! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there
 //!    and armed here. So the answer always comes from a timekeeper that is alive
 //!    where the future lives now.
@@ -25,15 +25,15 @@
 //! - **A2** Wakers are woken and dropped while no lock and no cell of the
 //!   timekeeper is held: both can run code of the user's.
 //!
-//! Rejected: always the timer thread (a system call and a hop between threads for every deadline on a loop); a
+//! Rejected: always the helper thread (a system call and a hop between threads for every deadline on a loop); a
 //! thread for each alarm (a server has a hundred thousand deadlines, and cancels nearly all).
 //!
 //! Checked by the unit tests of [`timers`] (against a model) and by
 //! `tests/event_loop/` (with, without and after a loop).
 
 mod clock;
-mod thread;
 mod timers;
+mod waiter;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use clock::{Clock, Span, end, hold, later, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
+pub(crate) use waiter::{Interest, RARELY, Ready, enter};
 
 /// Completes once its deadline has passed. `Send`, `Unpin`, not bound to a loop.
 pub(crate) struct Alarm {
@@ -122,7 +123,7 @@ impl fmt::Debug for Alarm {
     }
 }
 
-/// What wakes alarms: an event loop, or the timer thread.
+/// What wakes alarms: an event loop, or the helper thread.
 pub(crate) trait Timekeeper: Send + Sync {
     /// Wakes `waker` once `deadline` has passed. Called only on a thread that
     /// this timekeeper serves.
@@ -170,7 +171,7 @@ fn replace(keeper: Keeper) -> Keeper {
 
 fn current() -> Arc<dyn Timekeeper> {
     let installed = KEEPER.with(|current| (**current.borrow()).clone());
-    installed.unwrap_or_else(thread::timer_thread)
+    installed.unwrap_or_else(|| waiter::waiter().clone())
 }
 
 fn same(a: &Arc<dyn Timekeeper>, b: &Arc<dyn Timekeeper>) -> bool {

@@ -43,11 +43,19 @@ struct Pending<T> {
 }
 
 /// Names one pending timer; stale after it fired or was removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TimerKey {
     slot: u32,
     /// The low half of the timer's `created`.
     created: u32,
+}
+
+impl TimerKey {
+    /// That of no timer.
+    pub(crate) const STALE: Self = Self {
+        slot: u32::MAX,
+        created: u32::MAX,
+    };
 }
 
 /// A timer in the order; a leftover if its slot is vacant or has another timer.

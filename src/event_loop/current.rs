@@ -43,12 +43,6 @@ pub(super) fn local_of(shared: &Shared) -> Option<Rc<Local>> {
     })
 }
 
-/// As [`with`], if it is this loop.
-#[inline]
-pub(super) fn with_this<R>(shared: &Shared, f: impl FnOnce(&Local) -> R) -> Option<R> {
-    with(|local| std::ptr::eq(&raw const *local.shared, shared).then(|| f(local))).flatten()
-}
-
 /// Calls `f` with the loop that runs on this thread, if one does. For what is done often: nothing
 /// is cloned, so `f` must run no user code, and enter and leave no loop.
 #[inline]

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::current;
-use super::local::CLOSURE;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
@@ -170,13 +169,7 @@ impl LoopHandle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (runnable, task) = task::closure(f, false);
-        runnable.set_tag(CLOSURE);
-        self.shared.mark(&runnable);
-        if !self.shared.is_closing() {
-            self.shared.deliver(runnable);
-        }
-        task
+        self.spawn(async move { f() })
     }
 
     /// Calls `f` on the loop once `delay` has passed, counted from now.

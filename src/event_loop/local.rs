@@ -39,13 +39,10 @@ use crate::alarm::{Clock, Timers};
 use crate::sys::poller::Poller;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
-use crate::task::{Hook, Queued, Runnable, TaskRef, awaited};
+use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
-
-/// The tag of a closure, which runs once and is in no table.
-pub(super) const CLOSURE: u32 = u32::MAX;
 
 /// How many operations that need not wait a task may do in one poll, before it
 /// has to let the others run.
@@ -57,19 +54,20 @@ pub(super) const CAPACITY: usize = 8192;
 /// The loop, seen from its own thread.
 pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
-    /// The root future was woken.
+    /// `None`: the root future was woken. That is there once at most.
+    ready: RefCell<VecDeque<Option<Runnable>>>,
     root_woken: Cell<bool>,
-    ready: RefCell<VecDeque<Queued>>,
-    /// The table, unless it is where others see it ([`super::shared_table`]).
+    /// The table, unless it lies where others see it ([`super::shared_table`]).
     table: RefCell<Table>,
+    table_lent: Cell<bool>,
     /// On a loop with a virtual clock.
     pub(super) outside: Option<Outside>,
     /// The tag of the poll that goes on, and what it has asked for.
-    polled: Cell<u32>,
+    polled: Cell<Option<u32>>,
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
-    /// Empty, for wakers on their way; kept from one `block_on` to the next.
-    pub(super) woken: Cell<Vec<Waker>>,
+    /// Wakers on their way from a borrowed cell to their tasks.
+    woken: RefCell<Vec<Waker>>,
     pub(super) poller: Arc<Poller>,
     pub(super) reactor: RefCell<Reactor>,
     budget: Cell<u32>,
@@ -81,21 +79,22 @@ pub(crate) struct Local {
 
 impl Local {
     pub(super) fn new(hook: Option<Hook>, watched: bool, clock: Option<Clock>) -> io::Result<Self> {
-        let outside = clock.is_some().then(Outside::new);
         let (poller, wait) = Poller::new()?;
         let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
+        let outside = clock.clone().map(Outside::new);
         let shared = Shared::new(Arc::downgrade(&poller), hook, clock, watched);
         let shared = Arc::new(shared);
         Ok(Self {
             shared,
-            root_woken: Cell::new(false),
             ready: RefCell::new(VecDeque::new()),
-            table: RefCell::new(Table::default()),
+            root_woken: Cell::new(false),
+            table: RefCell::default(),
+            table_lent: Cell::new(true),
             outside,
-            polled: Cell::new(0),
+            polled: Cell::new(None),
             waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
-            woken: Cell::new(Vec::new()),
+            woken: RefCell::new(Vec::new()),
             poller,
             reactor: RefCell::new(Reactor::new(wait)),
             budget: Cell::new(BUDGET),
@@ -109,13 +108,7 @@ impl Local {
     /// An entry to the back of the queue.
     #[inline]
     pub(super) fn enqueue(&self, runnable: Runnable) {
-        self.ready.borrow_mut().push_back(Queued::woken(runnable));
-    }
-
-    /// A task that has run and wants to run again, to the back of the queue.
-    #[inline]
-    pub(super) fn enqueue_again(&self, queued: Queued) {
-        self.ready.borrow_mut().push_back(queued);
+        self.ready.borrow_mut().push_back(Some(runnable));
     }
 
     /// A new task of this thread's. A loop that ends drops it, and its future with it, which is a user's code.
@@ -158,9 +151,20 @@ impl Local {
         }
     }
 
+    /// `Some(None)`: it is the root future's turn.
     #[inline]
-    pub(super) fn next_ready(&self) -> Option<Queued> {
-        self.ready.borrow_mut().pop_front()
+    pub(super) fn next_ready(&self) -> Option<Option<Runnable>> {
+        let next = self.ready.borrow_mut().pop_front();
+        if let Some(None) = next {
+            self.root_woken.set(false);
+        }
+        next
+    }
+
+    /// The root future is the next one.
+    #[inline]
+    pub(super) fn is_root_next(&self) -> bool {
+        self.root_woken.get() && matches!(self.ready.borrow().front(), Some(None))
     }
 
     #[inline]
@@ -182,58 +186,44 @@ impl Local {
     /// The table, wherever it is. `f` runs no user code (L8).
     #[inline]
     fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
-        if self.shared.watched {
+        if self.table_lent.get() {
             f(&mut self.shared.table.lock().table)
         } else {
             f(&mut self.table.borrow_mut())
         }
     }
 
-    /// The loop goes on: its table to itself.
-    pub(super) fn take_table(&self) {
-        if !self.shared.watched {
-            self.shared.table.take(&mut self.table.borrow_mut());
-        }
+    /// The loop goes on: its table to itself. The poll for which others could see it.
+    pub(super) fn take_table(&self) -> Option<PollNow> {
+        self.table_lent.set(false);
+        self.shared.table.take(&mut self.table.borrow_mut())
     }
 
-    /// The loop stops, for a while or for good: its table where others see it.
-    pub(super) fn put_table(&self) {
-        if !self.shared.watched {
-            self.shared.table.put(&mut self.table.borrow_mut());
-        }
+    /// The loop stops, for a while or for good, or a poll begins that is watched: its table where others see it.
+    pub(super) fn put_table(&self, poll: Option<PollNow>) {
+        let table = &mut self.table.borrow_mut();
+        self.shared.table.put(table, poll);
+        self.table_lent.set(true);
     }
 
     /// Answers the threads that have asked for a snapshot.
     #[cold]
     #[inline(never)]
     fn answer(&self) {
-        self.put_table();
+        self.put_table(None);
         self.take_table();
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        if self.shared.watched {
-            self.shared.table.lock().snapshot(true)
-        } else {
-            let running = Some(self.polled.get()).filter(|tag| *tag != 0);
-            Snapshot::of(&self.table.borrow(), running, false)
-        }
+        self.with_table(|table| Snapshot::of(table, self.polled.get()))
     }
 
     /// The root future wants to be polled.
     #[inline]
     pub(super) fn wake_root(&self) {
-        self.root_woken.set(true);
-    }
-
-    #[inline]
-    pub(super) fn is_root_woken(&self) -> bool {
-        self.root_woken.get()
-    }
-
-    #[inline]
-    pub(super) fn take_root_wake(&self) -> bool {
-        self.root_woken.replace(false)
+        if !self.root_woken.replace(true) {
+            self.ready.borrow_mut().push_back(None);
+        }
     }
 
     /// The root future, which has begun or ended.
@@ -255,45 +245,43 @@ impl Local {
         self.with_table(|table| !table.is_empty())
     }
 
-    /// A poll begins. `task`: whose, where no tag names it.
+    /// A poll begins.
     #[inline]
-    pub(super) fn begin_poll(&self, tag: u32, task: impl FnOnce() -> Option<TaskRef>) {
+    pub(super) fn begin_poll(&self, tag: u32) {
         self.budget.set(BUDGET);
-        self.polled.set(tag);
+        self.polled.set(Some(tag));
         self.waits.set(0);
         if self.shared.watched {
-            self.begin_watched(tag, task());
+            self.begin_watched(tag);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn begin_watched(&self, tag: u32, task: Option<TaskRef>) {
-        let poll = PollNow {
+    fn begin_watched(&self, tag: u32) {
+        self.put_table(Some(PollNow {
             tag,
-            task,
             since: Instant::now(),
             reported: false,
-        };
-        let table = &self.shared.table;
-        let mut inner = table.lock();
-        inner.now = Some(poll);
-        if std::mem::replace(&mut inner.parked, false) {
-            table.begun.notify_one();
-        }
+        }));
     }
 
     /// It has ended; `done`: so has the task, whose entry comes back, to be dropped.
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
+        self.polled.set(None);
+        if self.shared.watched || self.outside.is_some() {
+            self.end_special(tag);
+        }
+        let mut table = self.table.borrow_mut();
         let awaited = awaited::take_last();
-        self.polled.set(0);
-        let ours = if self.shared.watched || self.outside.is_some() {
-            self.end_special(tag, done, awaited)
+        let ours = if done {
+            table.remove(tag)
         } else {
-            let table = &mut self.table.borrow_mut();
-            note(table, tag, done, self.waits.get(), awaited)
+            table.note(tag, self.waits.get(), TaskId::from_number(awaited));
+            None
         };
+        drop(table);
         if self.shared.table.is_asked() {
             self.answer();
         }
@@ -302,23 +290,16 @@ impl Local {
 
     #[cold]
     #[inline(never)]
-    fn end_special(&self, tag: u32, done: bool, awaited: u64) -> Option<TaskRef> {
+    fn end_special(&self, tag: u32) {
         if let Some(outside) = &self.outside {
-            outside.note_awaited();
+            outside.note_awaited(|task| self.has(task));
         }
-        let waits = self.waits.get();
-        if !self.shared.watched {
-            return note(&mut self.table.borrow_mut(), tag, done, waits, awaited);
+        if self.shared.watched
+            && let Some(poll) = self.take_table()
+        {
+            let mut table = self.table.borrow_mut();
+            table.charge(tag, poll.since.elapsed());
         }
-        let mut inner = self.shared.table.lock();
-        let poll = inner.now.take();
-        if let Some(poll) = &poll {
-            inner.table.charge(tag, poll.since.elapsed());
-        }
-        let ours = note(&mut inner.table, tag, done, waits, awaited);
-        drop(inner);
-        drop(poll); // L8
-        ours
     }
 
     // Fairness.
@@ -367,23 +348,22 @@ impl Local {
     }
 
     /// Every waker that is left, timers' first.
-    pub(super) fn take_all_wakers(&self) -> Vec<Waker> {
-        let mut woken = Vec::new();
+    pub(super) fn wake_all_that_wait(&self) {
         {
-            let mut timers = self.timers.borrow_mut();
+            let (mut woken, mut timers) = (self.woken.borrow_mut(), self.timers.borrow_mut());
             woken.extend(std::iter::from_fn(|| timers.pop()));
+            self.reactor.borrow_mut().take_all(&mut woken);
         }
-        self.reactor.borrow_mut().take_all(&mut woken);
-        woken
+        self.wake_all();
     }
-}
 
-/// A poll has ended: what is noted of it, and the entry of a task that is done.
-#[inline]
-fn note(table: &mut Table, tag: u32, done: bool, waits: u8, awaited: u64) -> Option<TaskRef> {
-    if done {
-        return table.remove(tag);
+    /// Those that are on their way. They are user code: one that panics must not end the loop.
+    pub(super) fn wake_all(&self) {
+        let mut woken = self.woken.take();
+        for waker in woken.drain(..) {
+            contain(|| waker.wake());
+        }
+        woken.shrink_to(CAPACITY);
+        self.woken.replace(woken);
     }
-    table.note(tag, waits, awaited);
-    None
 }

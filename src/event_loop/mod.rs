@@ -126,7 +126,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
 /// and again: tasks stay from one call to the next, and none of them runs in between
 /// (so on this thread wait for one with `block_on`: a `join` is refused there, as no other thread could
-/// run it; of a [`call_soon`](LoopHandle::call_soon) it would wait for ever).
+/// run it).
 /// Dropping the loop cancels them.
 /// It cannot leave its thread; [`LoopHandle`] can.
 ///

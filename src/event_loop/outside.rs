@@ -19,19 +19,20 @@
 //! to accept with) is a row of attempts with pauses between them. Such a row counts as a wait for a
 //! descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
 //!
-//! To ask takes no time, however many tasks wait: each awaited task is in the list of its kind, and the first one that is
-//! still of that kind is enough to know what the clock may do. Those before it go where they belong. All are looked
-//! through where they have become twice as many since the last time, so what nothing waits for any longer does not stay.
+//! To ask takes no time, however many tasks wait: one task of the kind that counts most stands for all, as long as it is
+//! of that kind. Then the others are looked at, and what is no longer waited for is forgotten.
 //!
 //! What cannot be seen: a channel, a lock or an event that another thread is to use. Await a
 //! [`Task`](crate::Task) of what that thread does.
 //!
 //! Checked by `tests/event_loop/virtual_time.rs` and below.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::alarm::Clock;
 use crate::task::{Origin, TaskId, TaskRef, awaited};
 
 /// How long descriptors and promises may be silent before the clock jumps.
@@ -40,145 +41,99 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// What is left of it at least.
 const LEAST: Duration = Duration::from_millis(10);
 
-/// Whether the clock may jump.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// It may.
-    Jump,
-    /// It goes as the real one, up to this real time.
-    Real(Option<Instant>),
-}
+/// No more tasks than that are looked through for their own sake.
+const FEW: usize = 64;
 
-#[derive(Debug)]
 pub(super) struct Outside {
-    /// The tasks that were waited for; which of them are elsewhere shows when asked.
-    known: RefCell<Known>,
-    /// When something came, or a task began to wait for it.
-    stirred: Cell<Instant>,
+    clock: Arc<Clock>,
+    /// Taken out while it is looked at: a task that is dropped then may run code of a user's (L4).
+    awaited: Cell<Awaited>,
+    /// When something came, or a task began to wait for it; `None`: the clock has jumped since.
+    stirred: Cell<Option<Instant>>,
     patience: Cell<Duration>,
-    /// The clock has jumped since.
-    in_vain: Cell<bool>,
-    /// Since when the loop that drives this one waits, where the clock goes at the real pace.
+    /// Since when the loop waits, or the one that drives it, while the clock goes at the real pace.
     left: Cell<Option<Instant>>,
 }
 
-/// The tasks that were waited for, each in the list of its kind.
-#[derive(Debug, Default)]
-struct Known {
-    ids: HashSet<TaskId>,
-    /// Not looked at yet.
-    fresh: Vec<TaskRef>,
-    work: VecDeque<TaskRef>,
-    promises: VecDeque<TaskRef>,
-    /// With the time when that was first seen.
-    ended: Vec<(TaskRef, Instant)>,
+/// The tasks that were waited for and are not this loop's.
+#[derive(Default)]
+struct Awaited {
+    tasks: HashMap<TaskId, TaskRef>,
+    /// One of the kind that counts most.
+    first: Option<TaskRef>,
+    kind: Kind,
     /// How many tasks there were when all were looked through.
     looked: usize,
 }
 
-/// What is waited for.
-struct Waits {
-    work: bool,
-    promises: bool,
-    /// Tasks that have ended are waited for until then.
-    ended: Option<Instant>,
+/// What an awaited task is to a virtual clock.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Its result was taken; or it is of this loop.
+    #[default]
+    Gone,
+    /// A promise; or it has ended, and its waiter is being told.
+    Silent,
+    Work,
 }
 
-/// No more tasks than that are looked through for their own sake.
-const FEW: usize = 64;
-
-impl Known {
-    /// True: it was not known.
-    fn add(&mut self, task: TaskRef) -> bool {
-        let new = self.ids.insert(task.id());
-        if new {
-            self.fresh.push(task);
+impl Awaited {
+    /// A task is waited for. True: it was not known, and may stay silent.
+    fn add(&mut self, task: TaskRef, has: &impl Fn(&TaskRef) -> bool) -> bool {
+        let kind = kind(&task, has);
+        let new = kind > Kind::Gone && self.tasks.insert(task.id(), task.clone()).is_none();
+        if new && kind > self.kind {
+            (self.first, self.kind) = (Some(task), kind);
         }
-        new
+        new && kind == Kind::Silent
     }
 
-    /// Those that are no longer waited for go to `gone`, to be dropped elsewhere (L4).
-    fn look(&mut self, has: &impl Fn(&TaskRef) -> bool, gone: &mut Vec<TaskRef>) -> Waits {
-        let now = Instant::now();
-        let all = self.ids.len() > 2 * self.looked + FEW;
-        if all {
-            self.fresh.extend(self.work.drain(..));
-            self.fresh.extend(self.promises.drain(..));
+    /// The kind that counts most.
+    fn look(&mut self, has: &impl Fn(&TaskRef) -> bool) -> Kind {
+        let holds = self.first.as_ref().map(|task| kind(task, has)) == Some(self.kind);
+        if !holds || self.tasks.len() > 2 * self.looked + FEW {
+            (self.first, self.kind) = (None, Kind::Gone);
+            self.tasks.retain(|_, task| {
+                let kind = kind(task, has);
+                if kind > self.kind {
+                    (self.first, self.kind) = (Some(task.clone()), kind);
+                }
+                kind > Kind::Gone
+            });
+            self.looked = self.tasks.len();
         }
-        for task in std::mem::take(&mut self.fresh) {
-            self.place(task, now, has, gone);
-        }
-        while let Some(task) = pop_unless(&mut self.work, Kind::Work, has) {
-            self.place(task, now, has, gone);
-        }
-        while let Some(task) = pop_unless(&mut self.promises, Kind::Promise, has) {
-            self.place(task, now, has, gone);
-        }
-        let over = |(task, since): &mut (TaskRef, Instant)| {
-            task.is_settled() || now.saturating_duration_since(*since) >= PATIENCE
-        };
-        for (task, _) in self.ended.extract_if(.., over) {
-            self.ids.remove(&task.id());
-            gone.push(task);
-        }
-        if all {
-            self.looked = self.ids.len();
-        }
-        Waits {
-            work: !self.work.is_empty(),
-            promises: !self.promises.is_empty(),
-            ended: self.ended.iter().map(|(_, since)| *since + PATIENCE).max(),
-        }
-    }
-
-    /// Puts a task that is in no list into that of its kind.
-    fn place(
-        &mut self,
-        task: TaskRef,
-        now: Instant,
-        has: &impl Fn(&TaskRef) -> bool,
-        gone: &mut Vec<TaskRef>,
-    ) {
-        match kind(&task, has) {
-            Kind::Settled | Kind::Inside => {
-                self.ids.remove(&task.id());
-                gone.push(task);
-            }
-            Kind::Work => self.work.push_back(task),
-            Kind::Promise => self.promises.push_back(task),
-            // Its waiter is being told; or nothing will ever ask.
-            Kind::Ended => self.ended.push((task, now)),
-        }
+        self.kind
     }
 }
 
 impl Outside {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Arc<Clock>) -> Self {
         Self {
-            known: RefCell::new(Known::default()),
-            stirred: Cell::new(Instant::now()),
+            clock,
+            awaited: Cell::default(),
+            stirred: Cell::new(None),
             patience: Cell::new(PATIENCE),
-            in_vain: Cell::new(true),
             left: Cell::new(None),
         }
     }
 
-    /// The loop that drives this one waits until the next turn, at this pace (`None`: it does not,
-    /// or no longer).
-    pub(super) fn leave(&self, pace: Option<Pace>) {
-        let real = matches!(pace, Some(Pace::Real(_)));
-        self.left.set(real.then(Instant::now));
+    /// The loop waits, or the one that drives it, and the clock goes at the real pace meanwhile.
+    pub(super) fn leave(&self) {
+        self.left.set(Some(Instant::now()));
     }
 
-    /// How much real time went by since then, if it counts.
-    pub(super) fn come_back(&self) -> Option<Duration> {
-        self.left.take().map(|since| since.elapsed())
+    /// It has waited: the clock goes on by as much. False: it did not wait at that pace.
+    pub(super) fn come_back(&self) -> bool {
+        let left = self.left.take();
+        if let Some(since) = left {
+            self.clock.advance(since.elapsed());
+        }
+        left.is_some()
     }
 
     /// A task begins to wait for a descriptor or a promise.
     pub(super) fn stir(&self) {
-        self.stirred.set(Instant::now());
-        self.in_vain.set(false);
+        self.stirred.set(Some(Instant::now()));
     }
 
     /// Something came while the clock went at the real pace.
@@ -187,88 +142,87 @@ impl Outside {
         self.stir();
     }
 
-    /// After a poll: for what it waits.
-    pub(super) fn note_awaited(&self) {
+    /// After a poll: for what it waits. `has`: a task is of this loop.
+    pub(super) fn note_awaited(&self, has: impl Fn(&TaskRef) -> bool) {
+        let mut awaited = self.awaited.take();
         for task in awaited::take_all() {
-            let promise = matches!(task.origin(), Origin::Anybody);
-            let new = self.known.borrow_mut().add(task);
-            if new && promise {
-                self.stir();
+            let ended = task.is_finished();
+            match awaited.add(task, &has) {
+                true if ended => self.came(),
+                true => self.stir(),
+                false => {}
             }
         }
+        self.awaited.set(awaited);
     }
 
-    /// Nothing can run. `has`: a task is of this loop; `silent`: a task waits for a descriptor, or the like.
-    pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, silent: bool) -> Pace {
-        let mut gone = Vec::new();
-        let waits = self.known.borrow_mut().look(&has, &mut gone);
-        drop(gone); // L4
-        if waits.work {
-            return Pace::Real(None);
+    /// Nothing can run: how long the clock must go at the real pace. If not at all, it may jump. `descriptors`: a task
+    /// waits for one.
+    pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, descriptors: bool) -> Duration {
+        if self.clock.is_held_anew() {
+            self.stir();
         }
-        let mut late = waits.ended;
-        if (silent || waits.promises) && !self.in_vain.get() {
-            late = late.max(Some(self.stirred.get() + self.patience.get()));
+        let mut awaited = self.awaited.take();
+        let before = awaited.kind;
+        let kind = awaited.look(&has);
+        self.awaited.set(awaited);
+        if before == Kind::Work && kind != before {
+            self.came(); // its waiter is being told
         }
-        match late {
-            Some(until) if Instant::now() < until => Pace::Real(Some(until)),
-            _ => Pace::Jump,
+        match self.stirred.get() {
+            _ if kind == Kind::Work => Duration::MAX,
+            Some(at) if kind == Kind::Silent || self.is_silent(descriptors) => {
+                self.patience.get().saturating_sub(at.elapsed())
+            }
+            _ => Duration::ZERO,
         }
     }
 
-    /// The clock jumps.
-    pub(super) fn jumped(&self, silent: bool) {
-        let waited = silent || !self.known.borrow().ids.is_empty();
-        if waited && !self.in_vain.replace(true) {
+    /// A task waits for what may come from outside, or never.
+    fn is_silent(&self, descriptors: bool) -> bool {
+        descriptors || self.clock.is_held()
+    }
+
+    /// The clock goes on to this deadline. Patience that was in vain is halved, and a task that has ended meanwhile, and
+    /// whose result was not taken, is not waited for any longer.
+    pub(super) fn jump(&self, deadline: Instant, descriptors: bool) {
+        let mut awaited = self.awaited.take();
+        if (self.is_silent(descriptors) || !awaited.tasks.is_empty())
+            && self.stirred.take().is_some()
+        {
             self.patience.set((self.patience.get() / 2).max(LEAST));
+            awaited.tasks.retain(|_, task| !task.is_finished());
+            awaited.first = None;
         }
+        self.awaited.set(awaited);
+        self.clock.advance_to(deadline);
     }
 
     /// The loop ends: it keeps no tasks of others.
     pub(super) fn clear(&self) {
-        let known = std::mem::take(&mut *self.known.borrow_mut());
-        drop(known);
+        drop(self.awaited.take());
     }
-}
-
-/// The first task of the list, if it is of another kind by now.
-fn pop_unless(
-    list: &mut VecDeque<TaskRef>,
-    expected: Kind,
-    has: &impl Fn(&TaskRef) -> bool,
-) -> Option<TaskRef> {
-    let first = list.front()?;
-    (kind(first, has) != expected).then(|| list.pop_front())?
-}
-
-#[derive(PartialEq, Eq)]
-enum Kind {
-    Settled,
-    Inside,
-    Work,
-    Promise,
-    Ended,
 }
 
 fn kind(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Kind {
-    let mut task = task.clone();
     if task.is_settled() {
-        return Kind::Settled;
+        return Kind::Gone;
     }
     if task.is_finished() {
-        return Kind::Ended;
+        return Kind::Silent;
     }
+    let mut task = task.clone();
     // A mapped task is its source's.
     loop {
         if has(&task) {
-            return Kind::Inside;
+            return Kind::Gone;
         }
         if task.is_finished() {
             return Kind::Work; // its end is being passed on
         }
         match task.origin() {
             Origin::Work => return Kind::Work,
-            Origin::Anybody => return Kind::Promise,
+            Origin::Anybody => return Kind::Silent,
             Origin::Task(source) => task = source,
         }
     }
@@ -284,7 +238,13 @@ mod tests {
 
     /// How many tasks this loop keeps in mind.
     fn known() -> usize {
-        let known = current::with(|local| Some(local.outside.as_ref()?.known.borrow().ids.len()));
+        let known = current::with(|local| {
+            let awaited = &local.outside.as_ref()?.awaited;
+            let known = awaited.take();
+            let count = known.tasks.len();
+            awaited.set(known);
+            Some(count)
+        });
         known.flatten().expect("a virtual clock")
     }
 

@@ -66,13 +66,29 @@ pub(super) struct Reactor {
     wait: Wait,
 }
 
-#[derive(Debug)]
 struct Source {
     generation: NonZeroU32,
     fd: RawFd,
+    /// By [`Direction`].
+    halves: [Half; 2],
+}
+
+#[derive(Default)]
+struct Half {
     ready: Readiness,
-    read: Waiters,
-    write: Waiters,
+    waiters: Waiters,
+}
+
+/// What a future learns that wants to try an operation.
+pub(super) enum Asked {
+    /// It may.
+    Ready,
+    /// From the next turn on it may.
+    Next,
+    /// It waits already, with a waker as good as this one.
+    Waits,
+    /// It has to wait.
+    Wait,
 }
 
 impl Reactor {
@@ -84,50 +100,35 @@ impl Reactor {
         }
     }
 
-    /// `writable`: a write may be tried before the kernel has said so. An error if the system has the
-    /// descriptor already.
+    /// `writable`: a write may be tried before the kernel has said so. `again`: the system has said that it has the
+    /// descriptor already, which is an error if a source here has it, and none if that one is gone.
     pub(super) fn register(
         &mut self,
         poller: &Poller,
         fd: BorrowedFd<'_>,
         writable: bool,
-    ) -> io::Result<SourceKey> {
-        self.enter(fd, writable, |token| poller.register(fd, token))
-    }
-
-    /// As `register`, where the system has said that it has the descriptor already: still
-    /// an error if a source here has it, and not if that one is gone.
-    pub(super) fn take_over(
-        &mut self,
-        poller: &Poller,
-        fd: BorrowedFd<'_>,
-        writable: bool,
+        again: bool,
     ) -> io::Result<SourceKey> {
         let number = fd.as_raw_fd();
-        if self.sources.iter().any(|(_, source)| source.fd == number) {
+        if again && self.sources.iter().any(|(_, source)| source.fd == number) {
             return Err(Errno::EXIST.into());
         }
-        self.enter(fd, writable, |token| poller.register_again(fd, token))
-    }
-
-    fn enter(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        writable: bool,
-        register: impl FnOnce(usize) -> io::Result<()>,
-    ) -> io::Result<SourceKey> {
         let vacant = self.sources.vacant_entry();
         let key = SourceKey {
             index: u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?,
             generation: self.generation,
         };
-        register(key.token())?;
+        if again {
+            poller.register_again(fd, key.token())?;
+        } else {
+            poller.register(fd, key.token())?;
+        }
+        let mut halves = [Half::default(), Half::default()];
+        halves[Direction::Write as usize].ready.now = writable;
         vacant.insert(Source {
             generation: self.generation,
-            fd: fd.as_raw_fd(),
-            ready: Readiness::WRITE.when(writable),
-            read: Waiters::default(),
-            write: Waiters::default(),
+            fd: number,
+            halves,
         });
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         Ok(key)
@@ -136,30 +137,32 @@ impl Reactor {
     /// Forgets a source; its waiters go to `woken`, to be dropped or woken.
     pub(super) fn remove(&mut self, key: SourceKey, woken: &mut Vec<Waker>) {
         if self.get(key).is_some() {
-            let mut source = self.sources.remove(key.index as usize);
-            source.read.take_all(woken);
-            source.write.take_all(woken);
+            self.sources.remove(key.index as usize).take_all(woken);
         }
     }
 
-    /// An operation may be tried (also where the source is gone: the operation
-    /// itself then says so).
-    pub(super) fn is_ready(&mut self, key: SourceKey, direction: Direction) -> bool {
-        self.get(key)
-            .is_none_or(|source| source.ready.intersects(direction.ready()))
-    }
-
-    /// `number` waits already, with a waker as good as this one.
-    pub(super) fn is_waiting(
+    /// May an operation be tried? (Also where the source is gone: the operation itself then says so.)
+    pub(super) fn ask(
         &mut self,
         key: SourceKey,
         direction: Direction,
         number: u64,
         waker: &Waker,
-    ) -> bool {
-        self.get(key)
-            .and_then(|source| source.waiters(direction).find(number))
-            .is_some_and(|current| current.will_wake(waker))
+    ) -> Asked {
+        let Some(half) = self.half(key, direction) else {
+            return Asked::Ready;
+        };
+        if half.ready.now {
+            return Asked::Ready;
+        }
+        if half.ready.on {
+            half.ready.now = true;
+            return Asked::Next;
+        }
+        match half.waiters.find(number) {
+            Some(current) if current.will_wake(waker) => Asked::Waits,
+            _ => Asked::Wait,
+        }
     }
 
     /// Enters `number` with this waker; gives back what is no longer wanted.
@@ -170,37 +173,26 @@ impl Reactor {
         number: u64,
         waker: Waker,
     ) -> Option<Waker> {
-        match self.get(key) {
-            Some(source) => source.waiters(direction).set(number, waker),
+        match self.half(key, direction) {
+            Some(half) => half.waiters.set(number, waker),
             None => Some(waker),
         }
     }
 
     /// The operation would have blocked.
     pub(super) fn clear(&mut self, key: SourceKey, direction: Direction) {
-        if let Some(source) = self.get(key) {
-            let gone = direction.ready().or(direction.on());
-            source.ready = source.ready.without(gone);
+        if let Some(half) = self.half(key, direction) {
+            half.ready = Readiness::default();
         }
     }
 
     /// The operation did less than it was asked to. `drained`: so the next would block, unless the
     /// kernel has said that no edge will follow.
     pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction, drained: bool) {
-        if let Some(source) = self.get(key) {
-            let on = direction.on().when(!drained);
-            source.ready = source.ready.without(direction.ready()).or(on);
+        if let Some(half) = self.half(key, direction) {
+            half.ready.now = false;
+            half.ready.on |= !drained;
         }
-    }
-
-    /// An operation came out short, and no edge need follow: from now on the next one may be tried.
-    pub(super) fn is_ready_next(&mut self, key: SourceKey, direction: Direction) -> bool {
-        let source = self.get(key);
-        source.is_some_and(|source| {
-            let on = source.ready.intersects(direction.on());
-            source.ready = source.ready.or(direction.ready().when(on));
-            on
-        })
     }
 
     /// Takes a waiter away whose future is dropped.
@@ -210,7 +202,7 @@ impl Reactor {
         direction: Direction,
         number: u64,
     ) -> Option<Waker> {
-        self.get(key)?.waiters(direction).remove(number)
+        self.half(key, direction)?.waiters.remove(number)
     }
 
     /// Waits for events and moves the wakers of those concerned to `woken`.
@@ -231,7 +223,12 @@ impl Reactor {
 
     /// As if the kernel had reported it.
     #[cfg(all(test, not(loom)))]
-    pub(super) fn pretend(&mut self, key: SourceKey, ready: Readiness, woken: &mut Vec<Waker>) {
+    pub(super) fn pretend(
+        &mut self,
+        key: SourceKey,
+        ready: [Readiness; 2],
+        woken: &mut Vec<Waker>,
+    ) {
         deliver(&mut self.sources, key.token(), ready, woken);
     }
 
@@ -245,7 +242,8 @@ impl Reactor {
     pub(super) fn count_waiters(&self) -> usize {
         let sources = self.sources.iter();
         sources
-            .map(|(_, source)| source.read.len() + source.write.len())
+            .flat_map(|(_, source)| &source.halves)
+            .map(|half| half.waiters.len())
             .sum()
     }
 
@@ -256,16 +254,14 @@ impl Reactor {
 
     /// A task waits.
     pub(super) fn has_waiters(&self) -> bool {
-        self.sources
-            .iter()
-            .any(|(_, source)| !source.read.is_empty() || !source.write.is_empty())
+        let mut halves = self.sources.iter().flat_map(|(_, source)| &source.halves);
+        halves.any(|half| !half.waiters.is_empty())
     }
 
     /// All waiters.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         for (_, source) in &mut self.sources {
-            source.read.take_all(woken);
-            source.write.take_all(woken);
+            source.take_all(woken);
         }
     }
 
@@ -274,10 +270,19 @@ impl Reactor {
             .get_mut(key.index as usize)
             .filter(|source| source.generation == key.generation)
     }
+
+    fn half(&mut self, key: SourceKey, direction: Direction) -> Option<&mut Half> {
+        Some(&mut self.get(key)?.halves[direction as usize])
+    }
 }
 
 /// An event: the source that it is meant for is ready, and its waiters go to `woken`.
-fn deliver(sources: &mut Slab<Source>, token: usize, ready: Readiness, woken: &mut Vec<Waker>) {
+fn deliver(
+    sources: &mut Slab<Source>,
+    token: usize,
+    ready: [Readiness; 2],
+    woken: &mut Vec<Waker>,
+) {
     // The lower half of a token is the index.
     let index = token as u32;
     let Some(source) = sources.get_mut(index as usize) else {
@@ -290,20 +295,19 @@ fn deliver(sources: &mut Slab<Source>, token: usize, ready: Readiness, woken: &m
     if key.token() != token {
         return; // L3: it was meant for an earlier source
     }
-    source.ready = source.ready.or(ready);
-    if ready.intersects(Readiness::READ) {
-        source.read.take_all(woken);
-    }
-    if ready.intersects(Readiness::WRITE) {
-        source.write.take_all(woken);
+    for (half, ready) in source.halves.iter_mut().zip(ready) {
+        half.ready.on |= ready.on;
+        if ready.now {
+            half.ready.now = true;
+            half.waiters.take_all(woken);
+        }
     }
 }
 
 impl Source {
-    fn waiters(&mut self, direction: Direction) -> &mut Waiters {
-        match direction {
-            Direction::Read => &mut self.read,
-            Direction::Write => &mut self.write,
+    fn take_all(&mut self, woken: &mut Vec<Waker>) {
+        for half in &mut self.halves {
+            half.waiters.take_all(woken);
         }
     }
 }
@@ -312,21 +316,5 @@ impl SourceKey {
     /// Where a pointer has 64 bits: the generation above the index.
     fn token(self) -> usize {
         ((u64::from(self.generation.get()) << 32) | u64::from(self.index)) as usize
-    }
-}
-
-impl Direction {
-    const fn ready(self) -> Readiness {
-        match self {
-            Self::Read => Readiness::READ,
-            Self::Write => Readiness::WRITE,
-        }
-    }
-
-    const fn on(self) -> Readiness {
-        match self {
-            Self::Read => Readiness::READ_ON,
-            Self::Write => Readiness::WRITE_ON,
-        }
     }
 }

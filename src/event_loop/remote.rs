@@ -10,7 +10,6 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
-use super::local::Local;
 use super::reactor::{Direction, SourceKey};
 use super::shared::{Note, ROOT_WOKEN, Shared, this_thread};
 use super::snapshot::Snapshot;
@@ -26,28 +25,23 @@ impl Shared {
         if let Some(local) = current::local_of(self) {
             return local.snapshot();
         }
-        self.table
-            .look(ANSWER, self.watched)
-            .unwrap_or_else(Snapshot::unanswered)
+        let answer = self.table.look(ANSWER);
+        answer.unwrap_or_else(Snapshot::unanswered)
     }
 
     /// An entry to the loop.
     pub(super) fn deliver(&self, runnable: Runnable) {
-        let mut entry = Some(runnable);
-        current::with_this(self, |local| {
-            if let Some(runnable) = entry.take() {
-                local.enqueue(runnable);
-            }
-        });
-        if let Some(runnable) = entry {
-            self.bring(runnable);
+        match current::local_of(self) {
+            Some(local) => local.enqueue(runnable),
+            None => self.bring(runnable),
         }
     }
 
     /// The root future wants to be polled.
     pub(super) fn wake_root(&self) {
-        if current::with_this(self, Local::wake_root).is_none() {
-            self.leave(ROOT_WOKEN);
+        match current::local_of(self) {
+            Some(local) => local.wake_root(),
+            None => self.leave(ROOT_WOKEN),
         }
     }
 
@@ -86,11 +80,7 @@ impl Schedule for Arc<Shared> {
 
     #[inline]
     fn is_owner_thread(&self) -> bool {
-        self.is_here() || self.needs_this_thread()
-    }
-
-    fn needs_this_thread(&self) -> bool {
-        self.owner == this_thread()
+        self.is_here() || self.owner == this_thread()
     }
 
     /// Straight into the queue of the loop, which runs it.

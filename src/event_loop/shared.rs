@@ -68,7 +68,7 @@ pub(crate) struct Shared {
     clock: Option<Arc<Clock>>,
     /// Where other threads find its tasks.
     pub(super) table: SharedTable,
-    /// Its table lies there for good.
+    /// There is a watchdog: its table lies there during each poll, too.
     pub(super) watched: bool,
 }
 
@@ -98,7 +98,7 @@ impl Shared {
             owner: this_thread(),
             hook,
             clock,
-            table: SharedTable::new(),
+            table: SharedTable::new(watched),
             watched,
         }
     }

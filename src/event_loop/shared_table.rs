@@ -7,8 +7,8 @@
 //!    on it takes the table back. A thread that wants a snapshot meanwhile takes it here, and wakes nothing.
 //! 2. A thread that finds no table here leaves a sender, and waits. The loop answers after the task that it
 //!    runs, or when it puts the table here.
-//! 3. The table of a loop with a watchdog lies here for good: each access takes the lock, and the watchdog
-//!    sees which task runs, and since when.
+//! 3. A loop with a watchdog puts its table here for each poll, too, and notes which task is polled, and since
+//!    when. What the task itself does to the table meanwhile takes the lock.
 //!
 //! - **L7** No request is overlooked: a thread leaves one under the lock, having found no table; and the loop
 //!   looks at the requests under the same lock whenever it puts the table there.
@@ -26,7 +26,6 @@ use super::snapshot::Snapshot;
 use super::task_table::Table;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex, MutexGuard};
-use crate::task::TaskRef;
 
 /// Where the table lies while the loop's thread does not have it to itself.
 pub(super) struct SharedTable {
@@ -53,25 +52,22 @@ pub(super) struct Inner {
 pub(super) struct Poll {
     /// The task's tag; 0: the root future.
     pub(super) tag: u32,
-    /// The task, where its tag does not name it.
-    pub(super) task: Option<TaskRef>,
     pub(super) since: Instant,
     pub(super) reported: bool,
 }
 
 impl Inner {
-    /// Of a loop whose table lies here. Only where there is a watchdog it is known what runs.
-    pub(super) fn snapshot(&self, watched: bool) -> Snapshot {
-        let running = self.now.as_ref().map(|poll| poll.tag);
-        Snapshot::of(&self.table, running, watched)
+    /// Of a loop whose table lies here.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.table, self.now.as_ref().map(|poll| poll.tag))
     }
 }
 
 impl SharedTable {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(watched: bool) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                table: Table::default(),
+                table: Table::new(watched),
                 here: true,
                 requests: Vec::new(),
                 now: None,
@@ -87,19 +83,28 @@ impl SharedTable {
         self.inner.lock()
     }
 
-    /// (1) The loop takes its table.
-    pub(super) fn take(&self, ours: &mut Table) {
+    /// (1) The loop takes its table; the poll for which it was here.
+    pub(super) fn take(&self, ours: &mut Table) -> Option<Poll> {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
         inner.here = false;
+        inner.now.take()
     }
 
-    /// (1) The loop puts its table here.
-    pub(super) fn put(&self, ours: &mut Table) {
+    /// (1) The loop puts its table here; (3) for this poll.
+    pub(super) fn put(&self, ours: &mut Table, poll: Option<Poll>) {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
         inner.here = true;
-        self.answer(&mut inner); // L7
+        inner.now = poll;
+        if inner.now.is_some() && std::mem::take(&mut inner.parked) {
+            self.begun.notify_one();
+        }
+        // L7
+        self.asked.store(false, Ordering::Relaxed);
+        for request in std::mem::take(&mut inner.requests) {
+            let _ = request.send(inner.snapshot());
+        }
     }
 
     #[inline]
@@ -107,19 +112,12 @@ impl SharedTable {
         self.asked.load(Ordering::Relaxed)
     }
 
-    fn answer(&self, inner: &mut Inner) {
-        self.asked.store(false, Ordering::Relaxed);
-        for request in std::mem::take(&mut inner.requests) {
-            let _ = request.send(Snapshot::of(&inner.table, None, false));
-        }
-    }
-
     /// (2) Any other thread; `None`: the loop has not answered in time.
-    pub(super) fn look(&self, patience: Duration, watched: bool) -> Option<Snapshot> {
+    pub(super) fn look(&self, patience: Duration) -> Option<Snapshot> {
         let answer = {
             let mut inner = self.inner.lock();
             if inner.here {
-                return Some(inner.snapshot(watched));
+                return Some(inner.snapshot());
             }
             let (request, answer) = mpsc::channel();
             inner.requests.push(request);

@@ -3,8 +3,8 @@
 //! A poll that takes long delays every other task of its loop, and one that never ends
 //! leaves a program that does nothing and says nothing. So another thread reports it:
 //!
-//! 1. A watched loop notes, under the lock of its [table](super::shared_table), when a poll
-//!    begins, of which task, and when it has ended.
+//! 1. A watched loop puts its [table](super::shared_table) where others see it while a poll goes on, with the
+//!    poll's task and when it began.
 //! 2. The watchdog, a thread of the loop's own, looks. Where a poll goes on it sleeps until
 //!    that poll would be too long, and looks again: so it wakes at most once in each
 //!    threshold, and when it finds the *same* poll it calls the hook, once.
@@ -27,9 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::shared::Shared;
-use super::shared_table::{Inner, Poll};
+use super::shared_table::Inner;
 use super::snapshot::TaskInfo;
-use super::task_table::Noted;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::task::TaskId;
 use crate::task::panic::contain;
@@ -55,7 +54,7 @@ use crate::task::panic::contain;
 /// });
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SlowPoll {
     task: TaskInfo,
     root: bool,
@@ -99,19 +98,17 @@ impl SlowPoll {
         self.task.polls()
     }
 
-    fn of(inner: &Inner, poll: &Poll, elapsed: Duration) -> Option<Self> {
-        let running = Some(poll.tag);
-        let task = match &poll.task {
-            Some(task) => TaskInfo::of(task, Noted::default(), running, None),
-            None if poll.tag == 0 => TaskInfo::of_root(inner.table.root?, running, false),
-            None => {
-                let entry = inner.table.get(poll.tag)?;
-                TaskInfo::of(&entry.task, entry.noted(), running, None)
-            }
+    /// Of the poll that goes on.
+    fn of(inner: &Inner, tag: u32, elapsed: Duration) -> Option<Self> {
+        let root = tag == 0;
+        let task = if root {
+            TaskInfo::of_root(inner.table.root.as_ref()?, Some(tag), None)
+        } else {
+            TaskInfo::of(inner.table.get(tag)?, Some(tag), None)
         };
         Some(Self {
             task,
-            root: poll.task.is_none() && poll.tag == 0,
+            root,
             elapsed,
         })
     }
@@ -133,19 +130,6 @@ impl fmt::Display for SlowPoll {
             ", has kept its event loop to itself for {:?}, in one poll",
             self.elapsed
         )
-    }
-}
-
-impl fmt::Debug for SlowPoll {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SlowPoll")
-            .field("id", &self.id())
-            .field("name", &self.name())
-            .field("spawned_at", &format_args!("{}", self.spawned_at()))
-            .field("is_root", &self.root)
-            .field("elapsed", &self.elapsed)
-            .field("polls", &self.polls())
-            .finish()
     }
 }
 
@@ -196,12 +180,10 @@ fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {
         match due {
             Some(due) if now < due => (inner, _) = table.begun.wait_until(inner, due),
             Some(_) => {
-                let report = inner.now.as_ref().and_then(|poll| {
-                    SlowPoll::of(&inner, poll, now.saturating_duration_since(poll.since))
-                });
-                if let Some(poll) = &mut inner.now {
-                    poll.reported = true;
-                }
+                let poll = inner.now.as_mut().expect("it is due");
+                poll.reported = true;
+                let (tag, elapsed) = (poll.tag, now.saturating_duration_since(poll.since));
+                let report = SlowPoll::of(&inner, tag, elapsed);
                 drop(inner);
                 if let Some(report) = report {
                     contain(|| hook(&report)); // L8

@@ -14,8 +14,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::task_table::{Noted, READ, Root, TIMER, Table, WRITE};
-use crate::task::{TaskId, TaskRef};
+use super::task_table::{Entry, Noted, READ, Root, TIMER, Table, WRITE};
+use crate::task::TaskId;
 
 /// How many levels are drawn as such.
 const DEEPEST: usize = 24;
@@ -118,18 +118,16 @@ pub struct WaitsFor {
 
 impl Snapshot {
     /// Of a table; the caller has its lock or its cell. `running`: the tag of the task whose code runs, 0 the root
-    /// future's. `timed`: the time in polls is known.
-    pub(super) fn of(table: &Table, running: Option<u32>, timed: bool) -> Self {
+    /// future's.
+    pub(super) fn of(table: &Table, running: Option<u32>) -> Self {
         let tasks = table.tasks();
         let mut tasks: Vec<TaskInfo> = tasks
-            .map(|(entry, spent)| {
-                TaskInfo::of(&entry.task, entry.noted(), running, timed.then_some(spent))
-            })
+            .map(|(entry, time)| TaskInfo::of(entry, running, time))
             .collect();
         tasks.sort_by_key(TaskInfo::id);
-        let root = table.root;
+        let root = table.root();
         Self {
-            root: root.map(|root| TaskInfo::of_root(root, running, timed)),
+            root: root.map(|(root, time)| TaskInfo::of_root(root, running, time)),
             tasks,
             complete: true,
         }
@@ -167,12 +165,8 @@ impl Snapshot {
 }
 
 impl TaskInfo {
-    pub(super) fn of(
-        task: &TaskRef,
-        noted: Noted,
-        running: Option<u32>,
-        time: Option<Duration>,
-    ) -> Self {
+    pub(super) fn of(entry: &Entry, running: Option<u32>, time: Option<Duration>) -> Self {
+        let Entry { task, noted } = entry;
         let state = if running == Some(task.tag()) {
             TaskState::Running
         } else if task.is_cancelled() {
@@ -189,13 +183,13 @@ impl TaskInfo {
             parent: task.parent(),
             site: task.spawned_at(),
             state,
-            waits_for: WaitsFor::of(noted, task.id()),
-            polls: noted.polls().into(),
+            waits_for: WaitsFor::of(*noted),
+            polls: noted.polls.into(),
             time,
         }
     }
 
-    pub(super) fn of_root(root: Root, running: Option<u32>, timed: bool) -> Self {
+    pub(super) fn of_root(root: &Root, running: Option<u32>, time: Option<Duration>) -> Self {
         Self {
             id: root.id,
             name: None,
@@ -205,9 +199,9 @@ impl TaskInfo {
                 Some(0) => TaskState::Running,
                 _ => TaskState::Waiting,
             },
-            waits_for: WaitsFor::of(root.noted, root.id),
-            polls: root.noted.polls().into(),
-            time: timed.then_some(root.spent),
+            waits_for: WaitsFor::of(root.noted),
+            polls: root.noted.polls.into(),
+            time,
         }
     }
 
@@ -247,7 +241,7 @@ impl TaskInfo {
         self.waits_for
     }
 
-    /// How often it was polled and had to wait (counted up to 2²⁹).
+    /// How often it was polled and had to wait (counted up to 2³²).
     #[must_use]
     pub fn polls(&self) -> u64 {
         self.polls
@@ -278,9 +272,9 @@ impl TaskInfo {
 }
 
 impl WaitsFor {
-    fn of(noted: Noted, own: TaskId) -> Self {
+    fn of(noted: Noted) -> Self {
         Self {
-            task: noted.awaited(own),
+            task: noted.awaited,
             timer: noted.waits(TIMER),
             read: noted.waits(READ),
             write: noted.waits(WRITE),

@@ -3,9 +3,8 @@
 //! Each task is under the key that its queue entries carry as their tag: so that a loop that ends can cancel every
 //! task, and that others can be shown them ([`LoopHandle::snapshot`](super::LoopHandle::snapshot)).
 //!
-//! What a task waits for is noted beside it in eight bytes, so that an entry takes sixteen: how often the task was
-//! polled, and whether its last poll asked for a timer, for a descriptor, and for which task (the lower half of its
-//! id, which is enough to find the id again where the two tasks were made near one another).
+//! What is known of its polls is noted beside it: how many there were, and whether the last one asked for a timer,
+//! for a descriptor, and for which task.
 //!
 //! Checked by `tests/event_loop/snapshot.rs`.
 
@@ -20,61 +19,47 @@ pub(super) const TIMER: u8 = 1;
 pub(super) const READ: u8 = 2;
 pub(super) const WRITE: u8 = 4;
 
-/// How many bits of the word of an entry are those kinds.
-const KINDS: u32 = 3;
-
-/// A table with room for more tasks than this is given back when it is empty: 32 KiB.
+/// A table with room for more tasks than this is given back when it is empty: 48 KiB.
 const CAPACITY: usize = 2048;
 
 /// One task that has not ended.
 pub(super) struct Entry {
     pub(super) task: TaskRef,
-    noted: Noted,
+    pub(super) noted: Noted,
 }
 
 /// What is known of a task's (or the root future's) polls.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Noted {
-    /// The lower half of the id of the task that it waits for; 0: none.
-    awaited: u32,
-    /// Polls in the upper bits (as far as they count), kinds of waiting in the lower.
-    word: u32,
+    /// The task that it waits for.
+    pub(super) awaited: Option<TaskId>,
+    pub(super) polls: u32,
+    /// Kinds of waiting.
+    waits: u8,
 }
 
 impl Noted {
     /// It was polled once more, and this is what it asked for.
     #[inline]
-    fn note(&mut self, kinds: u8, awaited: u64) {
-        const ONE: u32 = 1 << KINDS;
-        let polls = self.word & !(ONE - 1);
-        self.word = polls.checked_add(ONE).unwrap_or(polls) | u32::from(kinds);
-        self.awaited = awaited as u32;
-    }
-
-    pub(super) fn polls(self) -> u32 {
-        self.word >> KINDS
+    fn note(&mut self, waits: u8, awaited: Option<TaskId>) {
+        *self = Self {
+            awaited,
+            polls: self.polls.saturating_add(1),
+            waits,
+        };
     }
 
     pub(super) fn waits(self, kind: u8) -> bool {
-        self.word & u32::from(kind) != 0
-    }
-
-    /// The task that the one with this id waits for: the nearest one with this half.
-    pub(super) fn awaited(self, own: TaskId) -> Option<TaskId> {
-        if self.awaited == 0 {
-            return None;
-        }
-        let near = (own.get() as u32).wrapping_sub(self.awaited) as i32;
-        TaskId::from_number(own.get().wrapping_sub(i64::from(near) as u64))
+        self.waits & kind != 0
     }
 }
 
 /// The future that `block_on` was given.
-#[derive(Clone, Copy)]
 pub(super) struct Root {
     pub(super) id: TaskId,
     pub(super) site: &'static std::panic::Location<'static>,
     pub(super) noted: Noted,
+    /// Time in its polls, on a loop that is watched.
     pub(super) spent: Duration,
 }
 
@@ -84,10 +69,18 @@ pub(super) struct Table {
     tasks: Slab<Entry>,
     pub(super) root: Option<Root>,
     /// Time in polls by key, on a loop that is watched.
-    spent: Vec<Duration>,
+    spent: Option<Vec<Duration>>,
 }
 
 impl Table {
+    /// `watched`: the time in polls is kept, too.
+    pub(super) fn new(watched: bool) -> Self {
+        Self {
+            spent: watched.then(Vec::new),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn insert(&mut self, task: TaskRef) -> u32 {
         let entry = Entry {
             task,
@@ -105,7 +98,7 @@ impl Table {
     pub(super) fn remove(&mut self, tag: u32) -> Option<TaskRef> {
         let key = key(tag);
         let entry = self.tasks.try_remove(key)?;
-        if let Some(spent) = self.spent.get_mut(key) {
+        if let Some(spent) = self.spent.as_mut().and_then(|spent| spent.get_mut(key)) {
             *spent = Duration::ZERO;
         }
         Some(entry.task)
@@ -113,13 +106,13 @@ impl Table {
 
     /// It was polled and waits; tag 0 is the root future.
     #[inline]
-    pub(super) fn note(&mut self, tag: u32, kinds: u8, awaited: u64) {
+    pub(super) fn note(&mut self, tag: u32, waits: u8, awaited: Option<TaskId>) {
         let noted = match tag {
             0 => self.root.as_mut().map(|root| &mut root.noted),
             tag => self.tasks.get_mut(key(tag)).map(|entry| &mut entry.noted),
         };
         if let Some(noted) = noted {
-            noted.note(kinds, awaited);
+            noted.note(waits, awaited);
         }
     }
 
@@ -132,19 +125,27 @@ impl Table {
             return;
         }
         let key = key(tag);
-        if self.tasks.contains(key) {
-            if key >= self.spent.len() {
-                self.spent.resize(key + 1, Duration::ZERO);
-            }
-            self.spent[key] += time;
+        if let Some(spent) = &mut self.spent
+            && self.tasks.contains(key)
+        {
+            spent.resize(spent.len().max(key + 1), Duration::ZERO);
+            spent[key] += time;
         }
     }
 
-    pub(super) fn tasks(&self) -> impl Iterator<Item = (&Entry, Duration)> {
+    /// Each task, and the time in its polls, if that is kept.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = (&Entry, Option<Duration>)> {
         self.tasks.iter().map(|(key, entry)| {
-            let spent = self.spent.get(key).copied().unwrap_or_default();
+            let spent = self.spent.as_ref();
+            let spent = spent.map(|spent| spent.get(key).copied().unwrap_or_default());
             (entry, spent)
         })
+    }
+
+    /// The root future, and the time in its polls, if that is kept.
+    pub(super) fn root(&self) -> Option<(&Root, Option<Duration>)> {
+        let root = self.root.as_ref()?;
+        Some((root, self.spent.is_some().then_some(root.spent)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -166,12 +167,6 @@ impl Table {
     }
 }
 
-impl Entry {
-    pub(super) fn noted(&self) -> Noted {
-        self.noted
-    }
-}
-
 /// Where the task with this tag is.
 #[inline]
 fn key(tag: u32) -> usize {
@@ -183,21 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_sixteen_bytes() {
-        assert_eq!(size_of::<Option<Entry>>(), 16);
-    }
-
-    #[test]
-    fn half_an_id_is_enough() {
-        let own = TaskId::next();
-        for apart in [-5_i64, -1, 1, 1 << 20] {
-            let other = own.get().wrapping_add(apart as u64);
-            let mut noted = Noted::default();
-            noted.note(READ, other);
-            if other as u32 != 0 {
-                assert_eq!(noted.awaited(own), TaskId::from_number(other));
-            }
-            assert!(noted.waits(READ) && !noted.waits(TIMER) && noted.polls() == 1);
-        }
+    fn an_entry_takes_24_bytes() {
+        assert_eq!(size_of::<Option<Entry>>(), 24);
     }
 }

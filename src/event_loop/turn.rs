@@ -46,15 +46,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
-use super::local::{CAPACITY, CLOSURE, Local};
-use super::outside::Pace;
+use super::local::Local;
 use super::slice::Slice;
 use super::task_table::{Noted, Root};
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
-use crate::task::{Queued, Ran, Sleep, TaskError, TaskId};
+use crate::task::{Ran, Runnable, Sleep, TaskId, TaskRef};
 
 /// How many tasks run in one turn.
 const BATCH: usize = 64;
@@ -66,54 +65,177 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[track_caller]
 pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let site = Location::caller();
-    let driven = Driven::new(local, Some(site));
+    let mut turns = Turns::new(local, Some(site));
     if let Some(outside) = &local.outside {
-        outside.leave(None);
+        outside.come_back();
     }
     let waker = Waker::from(local.shared.clone());
     let mut cx = Context::from_waker(&waker);
-    let mut turns = Turns::new(local);
-    // The first poll comes before everything that was spawned earlier.
-    turns.before_root = Some(0);
     // Dropped first of all: its destructors are code of this loop, and may spawn (L6).
     let mut root = pin!(root);
+    // The first poll comes before everything that was spawned earlier, and whatever wakes the root future then after it.
+    local.take_in();
+    let mut is_due = true;
     loop {
-        if turns.before_root == Some(0) {
-            turns.before_root = None;
+        if is_due {
             turns.slice.count(1);
-            local.begin_poll(0, || None);
-            record::begun(driven.root, site, Kind::Root);
+            local.begin_poll(0);
+            record::begun(turns.root, site, Kind::Root);
             // Also if it panics: the loop goes on with its next future.
-            let mut ended = EndPoll(&driven, Ending::Panicked);
+            let mut ended = EndPoll(local, turns.root, Ending::Panicked);
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
-                ended.1 = Ending::Done;
+                ended.2 = Ending::Done;
                 return output;
             }
-            ended.1 = Ending::Pending;
+            ended.2 = Ending::Pending;
         }
-        turns.turn();
+        is_due = turns.turn();
     }
 }
 
 /// The root future's poll is over.
-struct EndPoll<'a>(&'a Driven<'a>, Ending);
+struct EndPoll<'a>(&'a Local, u64, Ending);
 
 impl Drop for EndPoll<'_> {
     fn drop(&mut self) {
-        record::ended(self.0.root, self.1);
-        self.0.local.end_poll(0, false);
+        record::ended(self.1, self.2);
+        self.0.end_poll(0, false);
     }
 }
 
+/// Turns the loop once, without waiting. True: there is more to do.
+pub(super) fn once(local: &Local) -> bool {
+    let mut turns = Turns::new(local, None);
+    turns.come_back();
+    turns.turn_once();
+    if is_idle(local) && !jump(local) {
+        // From here on a thread that brings something makes the descriptor ready (L1).
+        if local.shared.inbox.lie_down(Sleep::Asleep) && local.shared.is_quiet() {
+            if let Some(outside) = &local.outside
+                && pace(local).is_some_and(|pace| !pace.is_zero())
+            {
+                outside.leave();
+            }
+            return false;
+        }
+        local.shared.inbox.get_up();
+    }
+    true
+}
+
+/// Turns the loop once, and never waits nor moves its clock. True: there is more to do.
+#[cfg(all(test, not(loom)))]
+pub(super) fn simulate(local: &Local) -> bool {
+    let mut turns = Turns::new(local, None);
+    turns.turn_once();
+    !is_idle(local)
+}
+
+/// When to turn the loop again, if its descriptor does not become ready before.
+pub(super) fn next_turn(local: &Local) -> Option<Instant> {
+    if !is_idle(local) {
+        return Some(Instant::now());
+    }
+    let left = local.until_next_timer()?;
+    let left = left.min(pace(local).unwrap_or(Duration::MAX));
+    Instant::now().checked_add(left)
+}
+
+/// Ends the loop. Its thread must be this one.
+pub(super) fn close(local: &Rc<Local>) {
+    let _entered = current::enter(local);
+    let mut turns = Turns::new(local, None);
+    local.shared.begin_closing();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        local.take_in();
+        for task in local.tasks() {
+            contain(|| {
+                task.cancel();
+            });
+        }
+        run_all(local);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || !local.has_tasks() && local.shared.inbox.is_empty() {
+            break;
+        }
+        turns.sleep(Some(left));
+    }
+    drop(local.shared.inbox.close());
+    local.wake_all_that_wait();
+    // Those wakers were user code: what they brought is refused by now.
+    run_all(local);
+    drop(turns);
+    drop(local.keep_ctrl_c(None));
+    if let Some(outside) = &local.outside {
+        outside.clear();
+    }
+}
+
+/// The tasks that are ready: they were cancelled, and their runs drop them.
+fn run_all(local: &Local) {
+    while let Some(next) = local.next_ready() {
+        if let Some(entry) = next {
+            run(local, entry);
+        }
+    }
+}
+
+#[inline]
+fn run(local: &Local, entry: Runnable) {
+    let tag = entry.tag();
+    local.begin_poll(tag);
+    let ran = entry.run();
+    drop(local.end_poll(tag, matches!(ran, Ran::Done)));
+    match ran {
+        Ran::Done | Ran::Pending => {}
+        Ran::Again(entry) => local.enqueue(entry),
+    }
+}
+
+/// Nothing can run.
+fn is_idle(local: &Local) -> bool {
+    local.count_ready() == 0 && local.shared.is_quiet()
+}
+
+/// How long a virtual clock must go at the real pace.
+fn pace(local: &Local) -> Option<Duration> {
+    let outside = local.outside.as_ref()?;
+    let has = |task: &TaskRef| local.has(task);
+    Some(outside.pace(has, local.waits_for_descriptors()))
+}
+
+/// A virtual clock goes on to the next deadline, if nothing outside is waited for.
+fn jump(local: &Local) -> bool {
+    if let Some(outside) = &local.outside
+        && let Some(deadline) = local.next_timer()
+        && pace(local).is_some_and(|pace| pace.is_zero())
+    {
+        outside.jump(deadline, local.waits_for_descriptors());
+        return true;
+    }
+    false
+}
+
 /// While it lives, the loop's table is the loop's own.
-struct Driven<'a> {
+struct Turns<'a> {
     local: &'a Local,
     /// The root future's number; 0: there is none.
     root: u64,
+    /// What has run since the last look at the kernel.
+    slice: Slice,
     _role: record::Before,
 }
 
-impl<'a> Driven<'a> {
+impl Drop for Turns<'_> {
+    fn drop(&mut self) {
+        self.local.set_root(None);
+        self.local.put_table(None);
+    }
+}
+
+impl<'a> Turns<'a> {
+    /// `root`: where the root future was given, if there is one.
     fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
         local.shared.inbox.get_up();
         local.take_table();
@@ -127,150 +249,18 @@ impl<'a> Driven<'a> {
         Self {
             local,
             root: id.map_or(0, TaskId::get),
+            slice: Slice::new(),
             _role: record::role(record::Role::Loop),
         }
     }
-}
 
-impl Drop for Driven<'_> {
-    fn drop(&mut self) {
-        self.local.set_root(None);
-        self.local.put_table();
-    }
-}
-
-/// Turns the loop once, without waiting. True: there is more to do.
-pub(super) fn once(local: &Local) -> bool {
-    let _driven = Driven::new(local, None);
-    let mut turns = Turns::new(local);
-    turns.come_back();
-    turns.turn_once();
-    if turns.is_idle() && !turns.jump() {
-        // From here on a thread that brings something makes the descriptor ready (L1).
-        if local.shared.inbox.lie_down(Sleep::Asleep) && local.shared.is_quiet() {
-            if let Some(outside) = &local.outside {
-                outside.leave(turns.pace());
-            }
-            return false;
-        }
-        local.shared.inbox.get_up();
-    }
-    true
-}
-
-/// Turns the loop once, and never waits nor moves its clock. True: there is more to do.
-#[cfg(all(test, not(loom)))]
-pub(super) fn simulate(local: &Local) -> bool {
-    let _driven = Driven::new(local, None);
-    let mut turns = Turns::new(local);
-    turns.turn_once();
-    !turns.is_idle()
-}
-
-/// When to turn the loop again, if its descriptor does not become ready before.
-pub(super) fn next_turn(local: &Local) -> Option<Instant> {
-    let turns = Turns::new(local);
-    let now = Instant::now();
-    if !turns.is_idle() {
-        return Some(now);
-    }
-    let left = local.until_next_timer()?;
-    let left = match turns.pace() {
-        None => left,
-        Some(Pace::Jump) => Duration::ZERO,
-        Some(Pace::Real(until)) => {
-            until.map_or(left, |until| left.min(until.saturating_duration_since(now)))
-        }
-    };
-    now.checked_add(left)
-}
-
-/// Ends the loop. Its thread must be this one.
-pub(super) fn close(local: &Rc<Local>) {
-    let _entered = current::enter(local);
-    let driven = Driven::new(local, None);
-    local.shared.begin_closing();
-    let mut turns = Turns::new(local);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        local.take_in();
-        for task in local.tasks() {
-            contain(|| {
-                task.cancel();
-            });
-        }
-        while let Some(entry) = local.next_ready() {
-            end(local, entry);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !local.has_tasks() && local.shared.inbox.is_empty() {
-            break;
-        }
-        turns.sleep(Some(left));
-    }
-    drop(local.shared.inbox.close());
-    wake_all(&mut local.take_all_wakers());
-    // Those wakers were user code: what they brought is refused by now.
-    while let Some(entry) = local.next_ready() {
-        end(local, entry);
-    }
-    drop(driven);
-    drop(local.keep_ctrl_c(None));
-    if let Some(outside) = &local.outside {
-        outside.clear();
-    }
-}
-
-/// Runs a task that was cancelled, which drops it.
-fn end(local: &Local, entry: Queued) {
-    if entry.tag() == CLOSURE {
-        entry.discard(TaskError::Cancelled);
-    } else {
-        run(local, entry);
-    }
-}
-
-#[inline]
-fn run(local: &Local, entry: Queued) {
-    let tag = entry.tag();
-    local.begin_poll(tag, || (tag == CLOSURE).then(|| entry.task_ref()));
-    let ran = entry.run();
-    drop(local.end_poll(tag, matches!(ran, Ran::Done)));
-    match ran {
-        Ran::Done | Ran::Pending => {}
-        Ran::Again(queued) => local.enqueue_again(queued),
-    }
-}
-
-struct Turns<'a> {
-    local: &'a Local,
-    /// Wakers on their way from a borrowed cell to their tasks.
-    woken: Vec<Waker>,
-    /// What has run since the last look at the kernel.
-    slice: Slice,
-    /// The root future was woken, and this many tasks were ready before it.
-    before_root: Option<usize>,
-}
-
-impl<'a> Turns<'a> {
-    fn new(local: &'a Local) -> Self {
-        Self {
-            local,
-            woken: local.woken.take(),
-            slice: Slice::new(),
-            before_root: None,
-        }
-    }
-
-    /// The loop that drives this one has waited: a virtual clock goes on as if this one had.
+    /// The loop has waited, or the one that drives it: a virtual clock goes on.
     fn come_back(&mut self) {
-        let local = self.local;
-        if let (Some(clock), Some(outside)) = (local.shared.clock(), &local.outside)
-            && let Some(waited) = outside.come_back()
+        if let Some(outside) = &self.local.outside
+            && outside.come_back()
         {
             self.look();
-            clock.advance(waited);
-            if !self.is_idle() {
+            if !is_idle(self.local) {
                 outside.came();
             }
         }
@@ -279,113 +269,57 @@ impl<'a> Turns<'a> {
     /// Runs what is ready, and looks at timers and events, without waiting.
     fn turn_once(&mut self) {
         self.local.take_in();
-        let _stale = self.local.take_root_wake(); // of a future that is done
-        self.run_batch();
+        let _stale = self.run_batch(); // a root future that is done
         self.look();
-        self.local.take_due(&mut self.woken);
-        wake_all(&mut self.woken);
+        self.local.wake_due();
     }
 
-    fn turn(&mut self) {
+    /// True: then it is the root future's turn.
+    fn turn(&mut self) -> bool {
         self.local.take_in();
-        self.note_root();
-        self.run_batch();
-        // Mostly by what has just run: then it is polled without another turn.
-        self.note_root();
+        let is_due = self.run_batch();
         if self.slice.asks_for_timers() {
             self.local.shrink();
-            self.local.take_due(&mut self.woken);
-            wake_all(&mut self.woken);
+            self.local.wake_due();
         }
-        if self.is_idle() {
+        if !is_due && is_idle(self.local) {
             self.wait();
         } else if self.slice.is_over() {
             self.look();
         }
-    }
-
-    /// If the root future was woken, it is polled when what is ready now has run.
-    #[inline]
-    fn note_root(&mut self) {
-        if self.local.take_root_wake() && self.before_root.is_none() {
-            self.before_root = Some(self.local.count_ready());
-        }
+        is_due
     }
 
     /// Nothing can run.
     fn wait(&mut self) {
         self.local.shrink();
-        self.local.take_due(&mut self.woken);
-        if !self.woken.is_empty() {
-            return wake_all(&mut self.woken);
-        }
-        let timeout = self.local.until_next_timer();
-        if self.local.outside.is_none() {
-            return self.sleep(timeout);
-        }
-        // What has happened comes before what the clock would say.
-        self.look();
-        if !self.is_idle() || self.jump() {
+        if self.local.wake_due() {
             return;
         }
-        let now = Instant::now();
-        let timeout = match self.pace() {
-            Some(Pace::Real(Some(until))) => {
-                let patience = until.saturating_duration_since(now);
-                timeout.map(|timeout| timeout.min(patience))
-            }
-            _ => timeout,
+        let timeout = self.local.until_next_timer();
+        let Some(outside) = &self.local.outside else {
+            return self.sleep(timeout);
         };
-        self.sleep(timeout);
-        if let Some(clock) = self.local.shared.clock() {
-            clock.advance(now.elapsed());
-        }
-        if !self.is_idle()
-            && let Some(outside) = &self.local.outside
-        {
-            outside.came();
+        // What has happened comes before what the clock would say.
+        self.look();
+        if is_idle(self.local) && !jump(self.local) {
+            outside.leave();
+            self.sleep(timeout.map(|timeout| timeout.min(pace(self.local).unwrap_or(timeout))));
+            self.come_back();
         }
     }
 
-    /// A virtual clock goes on to the next deadline, if nothing outside is waited for.
-    fn jump(&self) -> bool {
-        let local = self.local;
-        if let (Some(clock), Some(outside)) = (local.shared.clock(), &local.outside)
-            && let Some(deadline) = local.next_timer()
-            && self.pace() == Some(Pace::Jump)
-        {
-            outside.jumped(self.is_silent());
-            clock.advance_to(deadline);
-            return true;
-        }
-        false
-    }
-
-    /// How a virtual clock goes now.
-    fn pace(&self) -> Option<Pace> {
-        let outside = self.local.outside.as_ref()?;
-        if self.local.shared.clock()?.is_held_anew() {
-            outside.stir();
-        }
-        Some(outside.pace(|task| self.local.has(task), self.is_silent()))
-    }
-
-    /// A task waits for what may come from outside, or never.
-    fn is_silent(&self) -> bool {
-        let clock = self.local.shared.clock();
-        clock.is_some_and(|clock| clock.is_held()) || self.local.waits_for_descriptors()
-    }
-
-    fn run_batch(&mut self) {
-        let ready = self.local.count_ready().min(BATCH);
-        let count = self.before_root.map_or(ready, |before| before.min(ready));
+    /// Runs what is ready now, up to the root future. True: that is next.
+    fn run_batch(&mut self) -> bool {
+        let count = self.local.count_ready().min(BATCH);
         let mut ran = 0;
         while ran < count {
             // Counted together, as the count is not looked at in between.
             let until = count.min(ran + self.slice.ahead());
             let first = ran;
             while ran < until
-                && let Some(entry) = self.local.next_ready()
+                && !self.local.is_root_next()
+                && let Some(Some(entry)) = self.local.next_ready()
             {
                 run(self.local, entry);
                 ran += 1;
@@ -394,16 +328,8 @@ impl<'a> Turns<'a> {
                 break;
             }
         }
-        if let Some(before) = &mut self.before_root {
-            *before -= ran;
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.local.count_ready() == 0
-            && self.before_root.is_none()
-            && !self.local.is_root_woken()
-            && self.local.shared.is_quiet()
+        // Mostly woken by what has just run: then it is polled without another turn.
+        self.local.is_root_next() && self.local.next_ready().is_some()
     }
 
     /// Waits for events or a wake-up, at most for `timeout`.
@@ -421,13 +347,13 @@ impl<'a> Turns<'a> {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
-                self.local.put_table();
+                self.local.put_table(None);
                 let result = if parks {
                     shared.berth.sleep(timeout.map(slack::less_of_futex));
                     Ok(())
                 } else {
                     let timeout = timeout.map(slack::less_of_poll);
-                    self.local.turn_reactor(timeout, &mut self.woken)
+                    self.local.turn_reactor(timeout)
                 };
                 self.local.take_table();
                 result
@@ -439,9 +365,7 @@ impl<'a> Turns<'a> {
 
     /// Asks the kernel for events, without waiting.
     fn look(&mut self) {
-        let result = self
-            .local
-            .turn_reactor(Some(Duration::ZERO), &mut self.woken);
+        let result = self.local.turn_reactor(Some(Duration::ZERO));
         self.looked(result);
     }
 
@@ -451,21 +375,6 @@ impl<'a> Turns<'a> {
             panic!("trefoil: the event loop cannot wait for events: {error}");
         }
         self.slice.begin();
-        wake_all(&mut self.woken);
-    }
-}
-
-impl Drop for Turns<'_> {
-    fn drop(&mut self) {
-        wake_all(&mut self.woken);
-        self.woken.shrink_to(CAPACITY);
-        self.local.woken.set(std::mem::take(&mut self.woken));
-    }
-}
-
-/// Wakers are user code: one that panics must not end the loop.
-fn wake_all(woken: &mut Vec<Waker>) {
-    for waker in woken.drain(..) {
-        contain(|| waker.wake());
+        self.local.wake_all();
     }
 }

@@ -1,6 +1,6 @@
 //! Helper threads: where trefoil runs what may block, outside of its executors.
 //!
-//! **Job.** A timer for threads without a loop, a wait for descriptors, a blocking system call, an iterator that feeds an
+//! **Job.** A wait for deadlines and descriptors without a loop, a blocking system call, an iterator that feeds an
 //! `imap`, a result that may take long to decode: each needs a thread now and then, and none needs one of its own for ever.
 //! [`start`] gives a job a thread at once. What limits how many there are, or which state a job looks after, is the job's own
 //! affair.
@@ -27,8 +27,6 @@
 //! for both.
 //!
 //! Tests: below; `tests/event_loop/`, `tests/forks/`.
-
-pub(crate) mod watch;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use super::source::Source;
 use super::unix_address::pause;
 use crate::alarm;
-use crate::event_loop::Direction;
 use crate::sys::refused::refused;
 
 /// How many connections may wait to be accepted; the system has its own limit, too.
@@ -47,11 +46,11 @@ pub(super) async fn accept<T: AsFd, R>(
             }
         }
     };
-    match source.call(Direction::Read, &mut passing_over).await {
+    match source.reading(&mut passing_over).await {
         Err(error) if is_shortage(&error) => {
             let _held = alarm::hold(); // room may be made outside of a loop with a virtual clock
             pause(PAUSE).await;
-            let again = source.call(Direction::Read, passing_over).await;
+            let again = source.reading(passing_over).await;
             again.map_err(refused("accept4"))
         }
         result => result,

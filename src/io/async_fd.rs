@@ -261,9 +261,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.source
-            .call(Direction::Read, |lent| op(lent.get()))
-            .await
+        self.source.reading(|lent| op(lent.get())).await
     }
 
     /// Calls `op` until it does not say `WouldBlock`, and waits to be writable in between. The
@@ -292,9 +290,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.source
-            .call(Direction::Write, |lent| op(lent.get()))
-            .await
+        self.source.writing(|lent| op(lent.get())).await
     }
 
     /// Before a wait on a descriptor that the loop may have been watching already: if it has been closed

@@ -12,7 +12,7 @@
 //! look like the end.
 //!
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
-//! nothing but the type and the first lines of the examples.
+//! nothing but the type.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -21,8 +21,10 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use rustix::buffer::{Buffer, spare_capacity};
-use rustix::io::{read, readv, write, writev};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use rustix::io::{Errno, read, readv, write, writev};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
+};
 
 use super::read_write::append;
 use super::source::{Outcome, Source};
@@ -88,93 +90,65 @@ pub(super) fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io:
     }
 }
 
-/// What reads into this buffer; `None`: there is no room.
-fn reading<T: Bytes>(buffer: &mut [u8]) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
-    let wanted = buffer.len();
-    (wanted > 0).then_some(move |io: &T| Ok(read_of::<T>(wanted, receive(io, &mut *buffer)?)))
-}
-
-/// As `reading`, for several buffers.
-fn reading_vectored<T: Bytes>(
+/// What reads into these buffers; `None`: there is no room.
+fn reading<T: Bytes>(
     buffers: &mut [IoSliceMut<'_>],
 ) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
     let first = buffers.iter().position(|buffer| !buffer.is_empty())?;
     let most = buffers.len().min(first + SLICES);
     let buffers = &mut buffers[first..most];
     let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
-    Some(move |io: &T| Ok(read_of::<T>(wanted, readv(io, buffers)?)))
-}
-
-/// What writes these bytes; `None`: there are none.
-fn writing<T: Bytes>(bytes: &[u8]) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
-    (!bytes.is_empty()).then_some(move |io: &T| {
-        let count = if io.is_socket() {
-            send(io, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?
-        } else {
-            write(io, bytes)?
+    Some(move |io: &T| {
+        let count = match &mut *buffers {
+            [buffer] => receive(io, &mut **buffer)?,
+            several => readv(io, several)?,
         };
-        Ok(Outcome::of(bytes.len(), count))
+        Ok(read_of::<T>(wanted, count))
     })
 }
 
-/// As `writing`, for several slices.
-fn writing_vectored<T: Bytes>(
+/// What writes these slices; `None`: there is nothing in them.
+fn writing<T: Bytes>(
     slices: &[IoSlice<'_>],
 ) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
     let first = slices.iter().position(|slice| !slice.is_empty())?;
     let slices = &slices[first..slices.len().min(first + SLICES)];
     let wanted = wanted(slices.iter().map(|slice| slice.len()));
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Some(move |io: &T| {
-        let count = if io.is_socket() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?
-        } else {
-            writev(io, slices)?
+        let count = match slices {
+            [bytes] if io.is_socket() => send(io, bytes, flags)?,
+            [bytes] => write(io, bytes)?,
+            _ if io.is_socket() => sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?,
+            _ => writev(io, slices)?,
         };
         Ok(Outcome::of(wanted, count))
     })
 }
 
+/// The peer will read the end; one that is gone need not be told.
+pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
+    match shutdown(socket, Shutdown::Write) {
+        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl<T: Bytes> Source<T> {
-    /// Does `op` once it does not block. Without one nothing is to be read or written, and that does not wait, whatever
-    /// the kernel's buffers hold; only the loop must be the right one.
-    async fn transfer(
-        &self,
-        direction: Direction,
-        op: Option<impl FnMut(&T) -> io::Result<Outcome<usize>>>,
-    ) -> io::Result<usize> {
-        match op {
-            Some(op) => self.operate(direction, op).await,
+    pub(super) async fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match reading(buffers) {
+            Some(op) => self.operate(Direction::Read, op).await,
             None => self.nothing(),
         }
-    }
-
-    /// As `transfer`, for `poll_…` methods.
-    pub(super) fn poll_transfer(
-        &self,
-        cx: &mut Context<'_>,
-        direction: Direction,
-        op: Option<impl FnMut(&T) -> io::Result<Outcome<usize>>>,
-    ) -> Poll<io::Result<usize>> {
-        match op {
-            Some(op) => self.poll(cx, direction, op),
-            None => Poll::Ready(self.nothing()),
-        }
-    }
-
-    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.transfer(Direction::Read, reading(buffer)).await
-    }
-
-    pub(super) async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.transfer(Direction::Read, reading_vectored(buffers))
-            .await
     }
 
     pub(super) async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.read(&mut buffer[filled..]).await? {
+            match self
+                .read(&mut [IoSliceMut::new(&mut buffer[filled..])])
+                .await?
+            {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => filled += count,
             }
@@ -205,31 +179,24 @@ impl<T: Bytes> Source<T> {
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Read, reading(buffer))
-    }
-
-    pub(super) fn poll_read_vectored(
-        &self,
-        cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Read, reading_vectored(buffers))
+        match reading(buffers) {
+            Some(op) => self.poll(cx, Direction::Read, op),
+            None => Poll::Ready(self.nothing()),
+        }
     }
 
-    pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.transfer(Direction::Write, writing(bytes)).await
-    }
-
-    pub(super) async fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.transfer(Direction::Write, writing_vectored(slices))
-            .await
+    pub(super) async fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match writing(slices) {
+            Some(op) => self.operate(Direction::Write, op).await,
+            None => self.nothing(),
+        }
     }
 
     pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.write(bytes).await? {
+            match self.write(&[IoSlice::new(bytes)]).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => bytes = &bytes[count..],
             }
@@ -237,24 +204,31 @@ impl<T: Bytes> Source<T> {
         Ok(())
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Write, writing(bytes))
-    }
-
-    pub(super) fn poll_write_vectored(
+    pub(super) fn poll_write(
         &self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_transfer(cx, Direction::Write, writing_vectored(slices))
+        match writing(slices) {
+            Some(op) => self.poll(cx, Direction::Write, op),
+            None => Poll::Ready(self.nothing()),
+        }
+    }
+
+    /// Half-closes a socket. Of others there is nothing to close but the descriptor: that is dropping.
+    pub(super) fn close_write(&self) -> io::Result<()> {
+        if self.get_ref().is_socket() {
+            close_write(self.get_ref())
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// The reading half of a stream's face. `$example` are the first lines of an example, in which
-/// `stream` then yields `abcdef` and ends.
+/// The public methods of a stream that is read from, and its futures-io trait.
 macro_rules! reads {
-    ([$($generics:tt)*] $type:ty, $example:literal) => {
-        impl<$($generics)*> $type {
+    ($type:ty) => {
+        impl $type {
             /// Reads what has arrived, at least one byte; 0 at the end of the stream. An empty
             /// buffer is full at once.
             ///
@@ -266,7 +240,11 @@ macro_rules! reads {
             ///
             /// Dropping the future loses nothing.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut buffer = [0; 1024];
             /// let count = stream.read(&mut buffer).await?;
             /// assert!(b"abcdef".starts_with(&buffer[..count]) && count > 0);
@@ -274,7 +252,7 @@ macro_rules! reads {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
-                self.source().read(buffer).await
+                self.source().read(&mut [std::io::IoSliceMut::new(buffer)]).await
             }
 
             /// As [`read`](Self::read), into several buffers, one after the other, by one
@@ -288,7 +266,12 @@ macro_rules! reads {
             ///
             /// Dropping the future loses nothing.
             ///
-            #[doc = concat!("```\nuse std::io::IoSliceMut;\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// use std::io::IoSliceMut;
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let (mut head, mut tail) = ([0; 1], [0; 16]);
             /// let buffers = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
             /// assert!(stream.read_vectored(buffers).await? > 0);
@@ -300,7 +283,7 @@ macro_rules! reads {
                 &self,
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::io::Result<usize> {
-                self.source().read_vectored(buffers).await
+                self.source().read(buffers).await
             }
 
             /// Fills the buffer.
@@ -313,7 +296,11 @@ macro_rules! reads {
             ///
             /// None: what has been read is in the buffer, but how much is not known.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut header = [0; 4];
             /// stream.read_exact(&mut header).await?;
             /// assert_eq!(&header, b"abcd");
@@ -334,7 +321,11 @@ macro_rules! reads {
             ///
             /// What has been read is in `bytes`.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut bytes = Vec::new();
             /// assert_eq!(stream.read_to_end(&mut bytes).await?, 6);
             /// assert_eq!(bytes, b"abcdef");
@@ -356,7 +347,11 @@ macro_rules! reads {
             ///
             /// None: what has been read is lost.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
+            /// # far.write_all(b"abcdef").await?;
+            /// # drop(far);
             /// let mut text = String::new();
             /// stream.read_to_string(&mut text).await?;
             /// assert_eq!(text, "abcdef");
@@ -368,17 +363,17 @@ macro_rules! reads {
             }
         }
 
-        $crate::io::bytes::reads!(@trait [$($generics)*] &$type);
-        $crate::io::bytes::reads!(@trait [$($generics)*] $type);
+        $crate::io::bytes::reads!(@trait &$type);
+        $crate::io::bytes::reads!(@trait $type);
     };
-    (@trait [$($generics:tt)*] $type:ty) => {
-        impl<$($generics)*> futures_io::AsyncRead for $type {
+    (@trait $type:ty) => {
+        impl futures_io::AsyncRead for $type {
             fn poll_read(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
                 buffer: &mut [u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_read(cx, buffer)
+                self.source().poll_read(cx, &mut [std::io::IoSliceMut::new(buffer)])
             }
 
             fn poll_read_vectored(
@@ -386,18 +381,17 @@ macro_rules! reads {
                 cx: &mut std::task::Context<'_>,
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_read_vectored(cx, buffers)
+                self.source().poll_read(cx, buffers)
             }
         }
     };
 }
 pub(super) use reads;
 
-/// The writing half of a stream's face. `$example` are the first lines of an example, in which
-/// `stream` can then be written; `$close` ends it: `fn(&Self) -> io::Result<()>`.
+/// As `reads`, of what is written to.
 macro_rules! writes {
-    ([$($generics:tt)*] $type:ty, $close:expr, $example:literal) => {
-        impl<$($generics)*> $type {
+    ($type:ty) => {
+        impl $type {
             /// Writes some of `bytes`; gives the number that the system took. Waits while it
             /// takes none, unless there are none.
             ///
@@ -409,13 +403,15 @@ macro_rules! writes {
             ///
             /// Dropping the future writes nothing.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// assert!(stream.write(b"abc").await? > 0);
             /// # Ok::<_, std::io::Error>(()) })?;
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.source().write(bytes).await
+                self.source().write(&[std::io::IoSlice::new(bytes)]).await
             }
 
             /// As [`write`](Self::write), from several slices, one after the other, by one
@@ -429,7 +425,10 @@ macro_rules! writes {
             ///
             /// Dropping the future writes nothing.
             ///
-            #[doc = concat!("```\nuse std::io::IoSlice;\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// use std::io::IoSlice;
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// let slices = [IoSlice::new(b"head: "), IoSlice::new(b"body")];
             /// assert!(stream.write_vectored(&slices).await? > 0);
             /// # Ok::<_, std::io::Error>(()) })?;
@@ -439,7 +438,7 @@ macro_rules! writes {
                 &self,
                 slices: &[std::io::IoSlice<'_>],
             ) -> std::io::Result<usize> {
-                self.source().write_vectored(slices).await
+                self.source().write(slices).await
             }
 
             /// Writes all of `bytes`.
@@ -452,7 +451,9 @@ macro_rules! writes {
             ///
             /// None: how much was written is not known.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
             /// # Ok::<_, std::io::Error>(()) })?;
             /// # Ok::<(), std::io::Error>(())
@@ -468,7 +469,9 @@ macro_rules! writes {
             ///
             /// None.
             ///
-            #[doc = concat!("```\n# trefoil::run(async {\n", $example)]
+            /// ```
+            /// # trefoil::run(async {
+            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
             /// stream.write_all(b"abc").await?;
             /// stream.flush().await?;
             /// # Ok::<_, std::io::Error>(()) })?;
@@ -479,17 +482,17 @@ macro_rules! writes {
             }
         }
 
-        $crate::io::bytes::writes!(@trait [$($generics)*] &$type, $close);
-        $crate::io::bytes::writes!(@trait [$($generics)*] $type, $close);
+        $crate::io::bytes::writes!(@trait &$type);
+        $crate::io::bytes::writes!(@trait $type);
     };
-    (@trait [$($generics:tt)*] $type:ty, $close:expr) => {
-        impl<$($generics)*> futures_io::AsyncWrite for $type {
+    (@trait $type:ty) => {
+        impl futures_io::AsyncWrite for $type {
             fn poll_write(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_write(cx, bytes)
+                self.source().poll_write(cx, &[std::io::IoSlice::new(bytes)])
             }
 
             fn poll_write_vectored(
@@ -497,7 +500,7 @@ macro_rules! writes {
                 cx: &mut std::task::Context<'_>,
                 slices: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.source().poll_write_vectored(cx, slices)
+                self.source().poll_write(cx, slices)
             }
 
             fn poll_flush(
@@ -512,7 +515,7 @@ macro_rules! writes {
                 self: std::pin::Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                std::task::Poll::Ready($close(&*self))
+                std::task::Poll::Ready(self.source().close_write())
             }
         }
     };

@@ -34,7 +34,6 @@ use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
 use super::source::Source;
-use crate::event_loop::Direction;
 use crate::sys::refused::refused;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
@@ -156,9 +155,8 @@ impl Child {
         let State::Watched(source) = &self.state else {
             return self.status();
         };
-        let ended = source.call(Direction::Read, |child| {
-            State::of(child)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
-        });
+        let ended = source
+            .reading(|child| State::of(child)?.ok_or_else(|| io::ErrorKind::WouldBlock.into()));
         self.state = ended.await?;
         self.status()
     }

@@ -153,19 +153,8 @@ pipe_end! {
     ChildStderr, std::process::ChildStderr
 }
 
-// There is nothing to close but the descriptor: that is dropping.
-writes! { [] ChildStdin, |_: &ChildStdin| Ok(()),
-"# use std::process::Stdio;
-# let mut child = trefoil::io::Command::new(\"cat\").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-# let stream = child.stdin.take().unwrap();" }
+writes! { ChildStdin }
 
-reads! { [] ChildStdout,
-"# use std::process::Stdio;
-# let mut child = trefoil::io::Command::new(\"printf\").arg(\"abcdef\").stdout(Stdio::piped()).spawn()?;
-# let stream = child.stdout.take().unwrap();" }
+reads! { ChildStdout }
 
-reads! { [] ChildStderr,
-"# use std::process::Stdio;
-# let mut child = trefoil::io::Command::new(\"sh\").args([\"-c\", \"printf abcdef >&2\"])
-#     .stderr(Stdio::piped()).spawn()?;
-# let stream = child.stderr.take().unwrap();" }
+reads! { ChildStderr }

@@ -18,7 +18,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::lookup::{Addresses, ToSocketAddrs, addresses_of, no_address};
@@ -41,62 +41,42 @@ where
     if let [address] = addresses[..] {
         return connect(address).await;
     }
-    let mut race = Race {
-        connect,
-        addresses: addresses.into_iter(),
-        running: Vec::new(),
-        next: None,
-        failed: None,
-    };
-    race.join_in();
-    poll_fn(|cx| race.poll(cx)).await
-}
-
-struct Race<F> {
-    connect: fn(SocketAddr) -> F,
-    addresses: std::vec::IntoIter<SocketAddr>,
-    running: Vec<Pin<Box<F>>>,
-    /// When the next one joins in; `None`: none is left.
-    next: Option<Alarm>,
-    failed: Option<io::Error>,
-}
-
-impl<S, F: Future<Output = io::Result<S>>> Race<F> {
-    fn join_in(&mut self) {
-        self.next = None;
-        if let Some(address) = self.addresses.next() {
-            self.running.push(Box::pin((self.connect)(address)));
-            if !self.addresses.as_slice().is_empty() {
-                self.next = Some(Alarm::after(STAGGER));
-            }
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
-        let mut at = 0;
+    let mut addresses = addresses.into_iter();
+    let mut running: Vec<Pin<Box<F>>> = Vec::new();
+    // The next one joins in: now, or then.
+    let (mut due, mut next) = (true, None);
+    let mut failed = None;
+    poll_fn(move |cx| {
         loop {
-            while at < self.running.len() {
-                match self.running[at].as_mut().poll(cx) {
+            if std::mem::take(&mut due) {
+                running.extend(addresses.next().map(connect).map(Box::pin));
+                let more = !addresses.as_slice().is_empty();
+                next = more.then(|| Alarm::after(STAGGER));
+            }
+            let mut at = 0;
+            while at < running.len() {
+                match running[at].as_mut().poll(cx) {
                     Poll::Pending => at += 1,
                     Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
                     Poll::Ready(Err(error)) => {
-                        drop(self.running.remove(at));
-                        self.failed = Some(error);
-                        self.join_in();
+                        drop(running.remove(at));
+                        failed = Some(error);
+                        due = true;
                     }
                 }
             }
-            if self.running.is_empty() {
-                let error = self.failed.take().unwrap_or_else(no_address);
-                return Poll::Ready(Err(error));
-            }
-            match &mut self.next {
-                None => return Poll::Pending,
+            match &mut next {
+                Some(_) if due => {} // one has failed
                 Some(alarm) => ready!(alarm.poll_elapsed(cx)),
+                None if running.is_empty() => {
+                    return Poll::Ready(Err(failed.take().unwrap_or_else(no_address)));
+                }
+                None => return Poll::Pending,
             }
-            self.join_in();
+            due = true;
         }
-    }
+    })
+    .await
 }
 
 /// The families take turns; within each, and for the first, the order stays.

@@ -6,21 +6,11 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown};
-
-use super::bytes::Stream;
+use super::bytes::{Stream, close_write};
 use super::source::Source;
-
-/// A stream whose writing direction can be closed alone.
-#[doc(hidden)]
-pub trait HalfClose {
-    fn close_write(&self) -> io::Result<()>;
-}
 
 /// The reading half of a stream: what [`TcpStream::into_split`](super::TcpStream::into_split) and
 /// [`UnixStream::into_split`](super::UnixStream::into_split) give.
@@ -64,13 +54,13 @@ pub struct ReadHalf<S> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct WriteHalf<S: HalfClose> {
+pub struct WriteHalf<S: AsFd> {
     stream: Arc<S>,
     /// It goes back into one piece: nothing is closed.
     whole: bool,
 }
 
-pub(super) fn split<S: HalfClose>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
+pub(super) fn split<S: AsFd>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     let stream = Arc::new(stream);
     let writer = WriteHalf {
         stream: stream.clone(),
@@ -79,7 +69,7 @@ pub(super) fn split<S: HalfClose>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     (ReadHalf { stream }, writer)
 }
 
-impl<S: HalfClose> ReadHalf<S> {
+impl<S: AsFd> ReadHalf<S> {
     /// Puts the halves together again.
     ///
     /// # Errors
@@ -106,14 +96,6 @@ impl<S: HalfClose> ReadHalf<S> {
     }
 }
 
-/// The peer will read the end; one that is gone need not be told.
-pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
-    match shutdown(socket, Shutdown::Write) {
-        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 impl<S: Stream> Stream for ReadHalf<S> {
     type Io = S::Io;
 
@@ -122,7 +104,7 @@ impl<S: Stream> Stream for ReadHalf<S> {
     }
 }
 
-impl<S: Stream + HalfClose> Stream for WriteHalf<S> {
+impl<S: Stream + AsFd> Stream for WriteHalf<S> {
     type Io = S::Io;
 
     fn source(&self) -> &Source<S::Io> {
@@ -136,17 +118,17 @@ impl<S> AsRef<S> for ReadHalf<S> {
     }
 }
 
-impl<S: HalfClose> AsRef<S> for WriteHalf<S> {
+impl<S: AsFd> AsRef<S> for WriteHalf<S> {
     fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
-impl<S: HalfClose> Drop for WriteHalf<S> {
+impl<S: AsFd> Drop for WriteHalf<S> {
     fn drop(&mut self) {
         if !self.whole {
             // Whatever it says: the peer is told, or is gone already.
-            let _ = self.stream.close_write();
+            let _ = close_write(&*self.stream);
         }
     }
 }

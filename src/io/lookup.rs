@@ -125,41 +125,20 @@ pub enum Target {
     Name(String, u16),
 }
 
-impl ToSocketAddrs for SocketAddr {
-    fn target(&self, _: Seal) -> io::Result<Target> {
-        Ok(Target::One(*self))
-    }
+macro_rules! one_address {
+    ($($type:ty),*) => {
+        $(
+            impl ToSocketAddrs for $type {
+                fn target(&self, _: Seal) -> io::Result<Target> {
+                    Ok(Target::One(SocketAddr::from(*self)))
+                }
+            }
+        )*
+    };
 }
 
-impl ToSocketAddrs for SocketAddrV4 {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
-        SocketAddr::from(*self).target(seal)
-    }
-}
-
-impl ToSocketAddrs for SocketAddrV6 {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
-        SocketAddr::from(*self).target(seal)
-    }
-}
-
-impl ToSocketAddrs for (IpAddr, u16) {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
-        SocketAddr::from(*self).target(seal)
-    }
-}
-
-impl ToSocketAddrs for (Ipv4Addr, u16) {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
-        SocketAddr::from(*self).target(seal)
-    }
-}
-
-impl ToSocketAddrs for (Ipv6Addr, u16) {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
-        SocketAddr::from(*self).target(seal)
-    }
-}
+one_address! { SocketAddr, SocketAddrV4, SocketAddrV6 }
+one_address! { (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16) }
 
 impl ToSocketAddrs for [SocketAddr] {
     fn target(&self, _: Seal) -> io::Result<Target> {

@@ -49,8 +49,8 @@
 
 // `source` joins a descriptor and its loop; everything else
 // is a thin layer over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
-// between addresses, `uninit` reading for the adapters, `reaper` the children that are not waited for, `fs::cursor` the one
-// position of a file. Checked by `tests/event_loop/`.
+// between addresses, `uninit` reading for the adapters, and `reaper` the children that are not waited for.
+// Checked by `tests/event_loop/`.
 
 mod accept;
 mod async_fd;

@@ -4,7 +4,7 @@
 //! program that drops a [`Child`](super::Child) will not ask, so this module does, on a loop or off it.
 //!
 //! 1. A child is handed over by [`adopt`]. One that has ended already is fetched on the spot.
-//! 2. Otherwise a helper thread waits for its end (`helper::watch`), and fetches it then.
+//! 2. Otherwise a helper thread waits for its end (`alarm::waiter`), and fetches it then.
 //! 3. Should the system have refused a descriptor to the child (it is then known by its number), or should
 //!    it not be there to be fetched although it has ended (a debugger has it), it is looked at from time to time.
 //! 4. Should the system refuse the thread, the child stays in a list, and the next one to be handed over tries again.
@@ -26,7 +26,7 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
-use crate::helper::watch::{Interest, RARELY, enter};
+use crate::alarm::{Interest, RARELY, enter};
 use crate::loom::Mutex;
 use crate::sys::fork::PerProcess;
 

@@ -151,14 +151,22 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Calls `op` until it does not say `WouldBlock`. Its count tells nothing about the next call.
-    pub(super) async fn call<R>(
+    /// Calls `op`, which reads, until it does not say `WouldBlock`. What it gives tells nothing about the next call.
+    pub(super) async fn reading<R>(
         &self,
-        direction: Direction,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.operate(direction, |io| op(io).map(Outcome::Full))
-            .await
+        let op = |io: &T| op(io).map(Outcome::Full);
+        self.operate(Direction::Read, op).await
+    }
+
+    /// As [`reading`](Self::reading), of what writes.
+    pub(super) async fn writing<R>(
+        &self,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let op = |io: &T| op(io).map(Outcome::Full);
+        self.operate(Direction::Write, op).await
     }
 
     /// As [`operate`](Self::operate), for `poll_…` methods: the latest caller in each
@@ -358,7 +366,7 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
 
 /// What every socket has: it is made from the standard library's, and shows its descriptor.
 macro_rules! socket {
-    ($type:ty, $std:ty) => {
+    ($type:ty, $std:ty $(, $fd:ty)?) => {
         /// Takes over a socket of the standard library, with all its settings; it becomes non-blocking.
         impl TryFrom<$std> for $type {
             type Error = std::io::Error;
@@ -368,6 +376,16 @@ macro_rules! socket {
                 Ok(Self { source })
             }
         }
+
+        $(
+            impl TryFrom<$fd> for $type {
+                type Error = std::io::Error;
+
+                fn try_from(fd: $fd) -> std::io::Result<Self> {
+                    <$std>::from(fd).try_into()
+                }
+            }
+        )?
 
         $crate::io::source::descriptor! { $type }
     };

@@ -8,7 +8,7 @@
 //!    source; no thread is involved, and a read that is given up has read nothing.
 //! 2. A socket cannot be opened again, but asked not to wait in each call.
 //! 3. A regular file is read and written off the loop, by a duplicate that shares its position
-//!    (see `fs::cursor`). So is whatever the system refuses to open again, or would make anew
+//!    (see `fs::File`). So is whatever the system refuses to open again, or would make anew
 //!    (the controlling side of a terminal); a read of that may stay on its thread for ever, and
 //!    nothing waits for that thread.
 //!
@@ -22,17 +22,16 @@
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, major, minor, open};
 
 use super::bytes::Bytes;
-use super::fs::Cursor;
+use super::fs;
 use super::read_write::{self, append};
 use super::source::Source;
 
@@ -342,14 +341,14 @@ enum Standard {
     /// Not used yet.
     New(RawFd),
     Source(Source<Device>),
-    File(Cursor),
+    File(fs::File),
 }
 
 impl Standard {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.opened()? {
-            Self::Source(source) => source.poll_read(cx, buffer),
-            Self::File(cursor) => cursor.poll_read(cx, buffer),
+            Self::Source(source) => source.poll_read(cx, &mut [IoSliceMut::new(buffer)]),
+            Self::File(file) => Pin::new(file).poll_read(cx, buffer),
             Self::New(_) => unreachable!("it was opened"),
         }
     }
@@ -360,15 +359,15 @@ impl Standard {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.opened()? {
-            Self::Source(source) => source.poll_write_vectored(cx, slices),
-            Self::File(cursor) => cursor.poll_write(cx, slices),
+            Self::Source(source) => source.poll_write(cx, slices),
+            Self::File(file) => Pin::new(file).poll_write_vectored(cx, slices),
             Self::New(_) => unreachable!("it was opened"),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::File(cursor) => cursor.poll_flush(cx),
+            Self::File(file) => Pin::new(file).poll_flush(cx),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -406,31 +405,23 @@ fn open_again(number: RawFd) -> io::Result<Standard> {
         ));
     }
     let stat = fstat(fd).map_err(in_words)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::CharacterDevice if (major(stat.st_rdev), minor(stat.st_rdev)) == PTMX => {
-            off_the_loop(fd)
-        }
-        FileType::Socket => Ok(Standard::Source(Source::lent(Device {
-            file: File::from(fd.try_clone_to_owned()?),
-            socket: true,
-        }))),
-        FileType::Fifo | FileType::CharacterDevice => {
+    let ptmx = (major(stat.st_rdev), minor(stat.st_rdev)) == PTMX;
+    let again = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Socket => Some((fd.try_clone_to_owned()?, true)),
+        FileType::Fifo | FileType::CharacterDevice if !ptmx => {
             let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            match open(format!("/proc/self/fd/{number}"), flags, Mode::empty()) {
-                Ok(again) => Ok(Standard::Source(Source::new(Device {
-                    file: File::from(again),
-                    socket: false,
-                }))),
-                Err(_) => off_the_loop(fd),
-            }
+            let again = open(format!("/proc/self/fd/{number}"), flags, Mode::empty());
+            again.ok().map(|again| (again, false))
         }
-        _ => off_the_loop(fd),
-    }
-}
-
-fn off_the_loop(fd: BorrowedFd<'_>) -> io::Result<Standard> {
-    let file = File::from(fd.try_clone_to_owned()?);
-    Ok(Standard::File(Cursor::new(Arc::new(file))))
+        _ => None,
+    };
+    Ok(match again {
+        Some((fd, socket)) => {
+            let file = File::from(fd);
+            Standard::Source(Source::lent(Device { file, socket }))
+        }
+        None => Standard::File(File::from(fd.try_clone_to_owned()?).into()),
+    })
 }
 
 /// What does not block: by itself, or because each call says so.

@@ -15,10 +15,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, 
 
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::connect::first_to_answer;
-use super::halves::{HalfClose, ReadHalf, WriteHalf, close_write, split};
+use super::halves::{ReadHalf, WriteHalf, split};
 use super::lookup::ToSocketAddrs;
 use super::source::{Source, fairly, socket};
-use crate::event_loop::Direction::{Read as Reading, Write as Writing};
 
 /// A TCP connection.
 ///
@@ -104,7 +103,7 @@ impl TcpStream {
         let stream = Self::from_nonblocking(socket);
         stream
             .source
-            .call(Writing, |socket| match socket.peer_addr() {
+            .writing(|socket| match socket.peer_addr() {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                     // It has failed, or it goes on.
@@ -141,9 +140,7 @@ impl TcpStream {
         if buffer.is_empty() {
             return self.source.nothing();
         }
-        self.source
-            .call(Reading, |socket| socket.peek(buffer))
-            .await
+        self.source.reading(|socket| socket.peek(buffer)).await
     }
 
     /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
@@ -375,36 +372,12 @@ impl Stream for TcpStream {
     }
 }
 
-impl HalfClose for TcpStream {
-    fn close_write(&self) -> io::Result<()> {
-        close_write(self)
-    }
-}
+reads! { TcpStream }
 
-reads! { [] TcpStream,
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (far, _) = listener.accept().await?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);" }
-
-writes! { [] TcpStream, |stream: &TcpStream| stream.close_write(),
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let stream = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (_far, _) = listener.accept().await?;" }
+writes! { TcpStream }
 
 socket! { TcpStream, Socket }
 
-reads! { [] ReadHalf<TcpStream>,
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (far, _) = listener.accept().await?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);
-# let (stream, _writer) = near.into_split();" }
+reads! { ReadHalf<TcpStream> }
 
-writes! { [] WriteHalf<TcpStream>, |half: &Self| half.as_ref().close_write(),
-"# let listener = trefoil::io::TcpListener::bind(\"127.0.0.1:0\").await?;
-# let near = trefoil::io::TcpStream::connect(listener.local_addr()?).await?;
-# let (_far, _) = listener.accept().await?;
-# let (_reader, stream) = near.into_split();" }
+writes! { WriteHalf<TcpStream> }

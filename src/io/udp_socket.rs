@@ -14,7 +14,6 @@ use std::os::fd::OwnedFd;
 
 use super::lookup::{ToSocketAddrs, addresses_of, no_address};
 use super::source::{Source, fairly, socket};
-use crate::event_loop::Direction;
 
 /// A UDP socket.
 ///
@@ -112,7 +111,7 @@ impl UdpSocket {
         let mut refused = None;
         for &address in addresses_of(target).await?.as_slice() {
             let send = |socket: &Socket| socket.send_to(bytes, address);
-            match self.source.call(Direction::Write, send).await {
+            match self.source.writing(send).await {
                 Ok(count) => return Ok(count),
                 Err(error) => refused = Some(error),
             }
@@ -146,9 +145,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source
-            .call(Direction::Read, |socket| socket.recv_from(buffer))
-            .await
+        self.source.reading(|socket| socket.recv_from(buffer)).await
     }
 
     /// As [`recv_from`](Self::recv_from), but leaves the datagram where it is.
@@ -168,9 +165,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source
-            .call(Direction::Read, |socket| socket.peek_from(buffer))
-            .await
+        self.source.reading(|socket| socket.peek_from(buffer)).await
     }
 
     /// Sends one datagram to the peer that [`connect`](Self::connect) has set.
@@ -196,9 +191,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.source
-            .call(Direction::Write, |socket| socket.send(bytes))
-            .await
+        self.source.writing(|socket| socket.send(bytes)).await
     }
 
     /// Receives one datagram; gives its length. Otherwise as [`recv_from`](Self::recv_from).
@@ -222,9 +215,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source
-            .call(Direction::Read, |socket| socket.recv(buffer))
-            .await
+        self.source.reading(|socket| socket.recv(buffer)).await
     }
 
     /// As [`recv`](Self::recv), but leaves the datagram where it is.
@@ -244,9 +235,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source
-            .call(Direction::Read, |socket| socket.peek(buffer))
-            .await
+        self.source.reading(|socket| socket.peek(buffer)).await
     }
 
     /// This side's address.
@@ -413,12 +402,4 @@ impl UdpSocket {
     }
 }
 
-socket! { UdpSocket, Socket }
-
-impl TryFrom<OwnedFd> for UdpSocket {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        Socket::from(fd).try_into()
-    }
-}
+socket! { UdpSocket, Socket, OwnedFd }

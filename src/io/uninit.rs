@@ -37,10 +37,12 @@ impl<S: Stream> ReadUninit for S {
         buffer: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
         let wanted = buffer.len();
-        let op = (wanted > 0).then_some(|io: &S::Io| {
+        if wanted == 0 {
+            return Poll::Ready(self.source().nothing());
+        }
+        self.source().poll(cx, Direction::Read, |io| {
             let (filled, _) = receive(io, &mut *buffer)?;
             Ok(read_of::<S::Io>(wanted, filled.len()))
-        });
-        self.source().poll_transfer(cx, Direction::Read, op)
+        })
     }
 }

@@ -14,7 +14,6 @@ use std::path::Path;
 
 use super::source::{Source, fairly, socket};
 use super::unix_address::patiently;
-use crate::event_loop::Direction;
 
 /// A Unix socket of datagrams.
 ///
@@ -229,9 +228,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source
-            .call(Direction::Read, |socket| socket.recv_from(buffer))
-            .await
+        self.source.reading(|socket| socket.recv_from(buffer)).await
     }
 
     /// Sends one datagram to the peer; waits while its queue is full.
@@ -252,9 +249,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.source
-            .call(Direction::Write, |socket| socket.send(bytes))
-            .await
+        self.source.writing(|socket| socket.send(bytes)).await
     }
 
     /// Receives one datagram; gives its length. What does not fit into the buffer is lost.
@@ -276,9 +271,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source
-            .call(Direction::Read, |socket| socket.recv(buffer))
-            .await
+        self.source.reading(|socket| socket.recv(buffer)).await
     }
 
     /// Closes one direction, or both. Does not block.
@@ -326,12 +319,4 @@ impl UnixDatagram {
     }
 }
 
-socket! { UnixDatagram, Socket }
-
-impl TryFrom<OwnedFd> for UnixDatagram {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        Socket::from(fd).try_into()
-    }
-}
+socket! { UnixDatagram, Socket, OwnedFd }

@@ -142,12 +142,4 @@ impl UnixListener {
     }
 }
 
-socket! { UnixListener, Socket }
-
-impl TryFrom<OwnedFd> for UnixListener {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        Socket::from(fd).try_into()
-    }
-}
+socket! { UnixListener, Socket, OwnedFd }

@@ -14,7 +14,7 @@ use std::path::Path;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::bytes::{Bytes, Stream, reads, writes};
-use super::halves::{HalfClose, ReadHalf, WriteHalf, close_write, split};
+use super::halves::{ReadHalf, WriteHalf, split};
 use super::source::{Source, socket};
 use super::unix_address::connect_to;
 use crate::sys::peer::peer;
@@ -243,36 +243,12 @@ impl Stream for UnixStream {
     }
 }
 
-impl HalfClose for UnixStream {
-    fn close_write(&self) -> io::Result<()> {
-        close_write(self)
-    }
-}
+reads! { UnixStream }
 
-reads! { [] UnixStream,
-"# let (far, stream) = trefoil::io::UnixStream::pair()?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);" }
+writes! { UnixStream }
 
-writes! { [] UnixStream, |stream: &UnixStream| stream.close_write(),
-"# let (stream, _far) = trefoil::io::UnixStream::pair()?;" }
+socket! { UnixStream, Socket, OwnedFd }
 
-socket! { UnixStream, Socket }
+reads! { ReadHalf<UnixStream> }
 
-impl TryFrom<OwnedFd> for UnixStream {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        Socket::from(fd).try_into()
-    }
-}
-
-reads! { [] ReadHalf<UnixStream>,
-"# let (far, near) = trefoil::io::UnixStream::pair()?;
-# far.write_all(b\"abcdef\").await?;
-# drop(far);
-# let (stream, _writer) = near.into_split();" }
-
-writes! { [] WriteHalf<UnixStream>, |half: &Self| half.as_ref().close_write(),
-"# let (near, _far) = trefoil::io::UnixStream::pair()?;
-# let (_reader, stream) = near.into_split();" }
+writes! { WriteHalf<UnixStream> }

@@ -2,43 +2,48 @@
 //!
 //! **Protocol.** One job of the scheduler's, fed as its results are taken:
 //!
-//! 1. Whoever asks for a result also takes items from the iterator, until as many are out as the
+//! 1. The thread that asks for a result also takes items from the iterator, until as many are out as the
 //!    buffer holds; encodes them, and sends them off together. So the iterator runs on
 //!    the caller's thread, and never further ahead than the buffer.
 //! 2. To send one item for each result taken would cost a wake-up of the driver each: nothing is sent until
 //!    a quarter of the buffer is free, or there is nothing to do but wait.
-//! 3. A buffer that nobody has set begins with four items for each worker. While whole buffers pass in
+//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass in
 //!    no time it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
 //!    taken in all.
 //! 4. A panic of the iterator is kept until all results before it have been given, then goes on in the caller.
+//! 5. Results come through a channel, a [`Run`] of them at a time. What is not due yet in order waits on this side. When
+//!    the channel is closed the job has ended, and what has not been answered never will be.
 //!
 //! Dropping it cancels the job.
 //!
 //! Tests: `tests/process/imap.rs`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
+use std::vec;
 
 use futures_core::Stream;
 
-use super::job::Work;
-use super::job::results::{Each, Inbox, Next};
-use super::parent::client::{Client, Wishes, code_of, push};
+use super::job::sink::{Each, Run, Sink};
+use super::job::{Wishes, Work};
+use super::parent::client::{Client, code_of, push};
 use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
-use super::wire::CodeRef;
+use crate::loom::Mutex;
 use crate::record;
 use crate::sync::block_on;
+use crate::sync::channel::{Receiver, unbounded};
 use crate::task::TaskError;
 use crate::task::panic::{Panic, catch};
 
-/// How far a buffer grows that nobody has set.
+/// How far a buffer grows whose size was not set.
 const MOST: usize = 512;
 /// A buffer that passes in less than this is too small.
 const QUICK: Duration = Duration::from_millis(4);
@@ -78,8 +83,6 @@ const QUICK: Duration = Duration::from_millis(4);
 pub struct Imap<I: Iterator, R> {
     shared: Arc<Shared>,
     id: u64,
-    /// What to submit, until it is.
-    start: Option<(Wishes, Result<CodeRef, TaskError>)>,
     /// `None`: it has ended.
     items: Option<I>,
     panicked: Option<Panic>,
@@ -88,11 +91,24 @@ pub struct Imap<I: Iterator, R> {
     base: usize,
     taken: usize,
     given: usize,
-    inbox: Arc<Inbox<R>>,
+    ordered: bool,
+    results: Pin<Box<Receiver<Run<R>>>>,
+    /// (Behind a lock only so that the whole can be shared where an `R` cannot.)
+    come: Mutex<Come<R>>,
+    /// Nothing more comes, and why.
+    ended: Option<TaskError>,
     buffer: usize,
     /// The buffer may grow: how many results there were when it last could have, and when that was.
     grows: Option<(usize, Instant)>,
     over: bool,
+}
+
+/// What has come and has not been given.
+struct Come<R> {
+    /// What is due.
+    front: vec::IntoIter<Result<R, TaskError>>,
+    /// By the index of the first.
+    runs: BTreeMap<usize, Vec<Result<R, TaskError>>>,
 }
 
 impl<I, R> Imap<I, R>
@@ -102,24 +118,41 @@ where
 {
     pub(super) fn new(
         client: &Client,
-        wishes: Wishes,
+        wishes: &Wishes,
         f: fn(I::Item) -> R,
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
     ) -> Self {
         let shared = client.shared.clone();
-        let workers = shared.places;
+        let (id, workers) = (shared.mailbox.id(), shared.places);
+        let (sender, results) = unbounded();
+        let sink = Box::new(Each(sender));
+        match code_of(f) {
+            Ok(code) => {
+                let mut work = Work::new::<I::Item, R>(code, sink, wishes.clone());
+                work.each = true;
+                record::called(shared.counters.pool, id, 0);
+                // (What is refused is dropped, and with it the sink.)
+                let _ = shared.mailbox.push([Mail::Submit { id, work }]);
+            }
+            Err(error) => drop(sink.finish(Some(error))),
+        }
         Self {
-            id: shared.mailbox.id(),
+            id,
             shared,
-            start: Some((wishes, code_of(f))),
             items: Some(items.into_iter()),
             panicked: None,
             chunk: client.shared.chunk(),
             base: 0,
             taken: 0,
             given: 0,
-            inbox: Arc::new(Inbox::new(ordered)),
+            ordered,
+            results: Box::pin(results),
+            come: Mutex::new(Come {
+                front: Vec::new().into_iter(),
+                runs: BTreeMap::new(),
+            }),
+            ended: None,
             buffer: 4 * workers,
             grows: Some((0, Instant::now())),
             over: false,
@@ -165,7 +198,7 @@ where
         more?.checked_add(self.taken - self.given)
     }
 
-    fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Option<Result<R, TaskError>>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R, TaskError>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -175,27 +208,44 @@ where
         if self.free() >= self.buffer.div_ceil(4) {
             self.refill();
         }
-        let mut next = self.inbox.take(None);
-        if let Next::Nothing = next {
-            if self.items.is_some() && self.free() > 0 {
-                self.refill();
-            }
-            if self.taken == self.given && self.items.is_none() {
-                self.over = true;
-                if let Some(panic) = self.panicked.take() {
-                    panic.resume_unwind();
-                }
-                return Poll::Ready(None);
-            }
-            next = self.inbox.take(waker);
+        let next = self.poll_result(cx);
+        if next.is_ready() {
+            return next;
         }
-        match next {
-            Next::Nothing => Poll::Pending,
-            Next::Answer(answer) => {
+        if self.items.is_some() && self.free() > 0 {
+            self.refill();
+        }
+        if self.taken == self.given && self.items.is_none() {
+            return Poll::Ready(self.end());
+        }
+        self.poll_result(cx)
+    }
+
+    /// The result that is due.
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R, TaskError>>> {
+        loop {
+            let mut come = self.come.lock();
+            if let Some(answer) = come.front.next() {
                 self.given += 1;
-                Poll::Ready(Some(answer))
+                return Poll::Ready(Some(answer));
             }
-            Next::Over(error) => Poll::Ready(self.refused(error)),
+            let run = match self.ordered {
+                true => come.runs.remove(&self.given),
+                false => come.runs.pop_first().map(|(_, run)| run),
+            };
+            if let Some(run) = run {
+                come.front = run.into_iter();
+                continue;
+            }
+            if let Some(error) = self.ended.clone() {
+                drop(come);
+                return Poll::Ready(self.refused(error));
+            }
+            match ready!(self.results.as_mut().poll_next(cx)) {
+                Some(Run::Answers(index, run)) => drop(come.runs.insert(index, run)),
+                Some(Run::End(error)) => self.ended = Some(error),
+                None => self.ended = Some(TaskError::Closed),
+            }
         }
     }
 
@@ -206,11 +256,16 @@ where
             self.given += 1;
             return Some(Err(error));
         }
+        self.end::<()>();
+        more.then_some(Err(error)) // nothing was lost, but more would have come
+    }
+
+    fn end<T>(&mut self) -> Option<T> {
         self.over = true;
         if let Some(panic) = self.panicked.take() {
             panic.resume_unwind();
         }
-        more.then_some(Err(error)) // nothing was lost, but more would have come
+        None
     }
 
     fn free(&self) -> usize {
@@ -220,8 +275,7 @@ where
     /// Takes items until the buffer is full, and sends them off.
     fn refill(&mut self) {
         self.grow();
-        self.submit();
-        if self.inbox.is_over() {
+        if self.results.is_closed() {
             return;
         }
         let Some(mut items) = self.items.take() else {
@@ -263,27 +317,10 @@ where
         if let Err(error) = pushed {
             self.send(false);
             self.base = self.taken;
-            drop(self.inbox.put(self.taken - 1, [Err(error)]));
+            let run = vec![Err(error)];
+            self.come.lock().runs.insert(self.taken - 1, run);
         } else if self.chunk.is_full() {
             self.send(false);
-        }
-    }
-
-    fn submit(&mut self) {
-        let Some((wishes, code)) = self.start.take() else {
-            return;
-        };
-        // What is refused is dropped, and the inbox is over.
-        let sink = Box::new(Each::new(self.inbox.clone()));
-        match code {
-            Ok(code) => {
-                let mut work = wishes.apply(Work::new::<I::Item, R>(code, sink));
-                work.each = true;
-                let id = self.id;
-                record::called(self.shared.counters.pool, id, 0);
-                let _ = self.shared.mailbox.push([Mail::Submit { id, work }]);
-            }
-            Err(error) => drop(super::job::Sink::finish(sink, Some(error))),
         }
     }
 
@@ -314,10 +351,10 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         // Not even a look at the parker while results are there.
-        if let Poll::Ready(answer) = self.poll_answer(None) {
+        if let Poll::Ready(answer) = self.poll_answer(&mut Context::from_waker(Waker::noop())) {
             return answer;
         }
-        match block_on(poll_fn(|cx| self.poll_answer(Some(cx.waker())))) {
+        match block_on(poll_fn(|cx| self.poll_answer(cx))) {
             Some(answer) => answer,
             None => {
                 self.over = true;
@@ -330,15 +367,14 @@ where
 
 impl<I: Iterator, R> Imap<I, R> {
     fn cancel(&mut self) {
-        if self.start.is_none() {
-            let _ = self.shared.mailbox.push([Mail::Cancel(self.id)]);
-        }
+        let _ = self.shared.mailbox.push([Mail::Cancel(self.id)]);
     }
 }
 
 impl<I: Iterator, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
-        self.inbox.leave();
+        self.results.close();
+        while self.results.try_recv().is_ok() {}
         if self.taken > self.given || self.items.is_some() {
             self.cancel();
         }
@@ -377,7 +413,7 @@ where
     type Item = Result<R, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_answer(Some(cx.waker()))
+        self.0.poll_answer(cx)
     }
 }
 

@@ -26,10 +26,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
-use super::job::Work;
-use super::job::sink::{Held, One};
+use super::job::sink::{Collect, Held};
+use super::job::{Wishes, Work};
 use super::parent::child::Own;
-use super::parent::client::{self, Client, Wishes};
+use super::parent::client::{self, Client};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::WorkerStdout;
@@ -300,8 +300,9 @@ impl ProcessBuilder {
             ..Wishes::default()
         };
         let task = wishes.named(task);
-        let one = One::new(completer, Some(held));
-        let [submit, feed] = client::mail(id, Work::new::<A, R>(code, Box::new(one)), chunk);
+        let one = Collect::one(completer, Some(held));
+        let work = Work::new::<A, R>(code, Box::new(one), wishes);
+        let [submit, feed] = client::mail(id, work, chunk);
         let mailbox = &client.shared.mailbox;
         // The driver has no other reason to end, so it is there.
         let _ = mailbox.push([submit, feed, Mail::Stop(How::Wait.into())]);

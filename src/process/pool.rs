@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::parent::client::{Client, Wishes};
+use super::job::Wishes;
+use super::parent::client::Client;
 use super::parent::driver::is_a_driver;
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
@@ -189,7 +190,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, Wishes::default(), f, items, true)
+        Imap::new(&self.client, &Wishes::default(), f, items, true)
     }
 
     /// As [`imap`](Self::imap), with each result as soon as it is there.
@@ -199,7 +200,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, Wishes::default(), f, items, false)
+        Imap::new(&self.client, &Wishes::default(), f, items, false)
     }
 
     /// The process ids of the workers that there are now.

@@ -9,7 +9,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::imap::Imap;
-use super::parent::client::{Client, Wishes, code_of};
+use super::job::Wishes;
+use super::parent::client::{Client, code_of};
 use super::payload::portable::Portable;
 use crate::task::{Task, TaskError};
 
@@ -142,12 +143,12 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
 
     /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.client, self.wishes.clone(), self.f, items, true)
+        Imap::new(self.client, &self.wishes, self.f, items, true)
     }
 
     /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.client, self.wishes.clone(), self.f, items, false)
+        Imap::new(self.client, &self.wishes, self.f, items, false)
     }
 }
 

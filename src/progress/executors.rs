@@ -33,11 +33,8 @@ impl WithBar<&Inline> {
         let Self { source, bar } = self;
         let items = items.into_iter();
         bar.begin(items.size_hint().1);
-        let mut results = Vec::with_capacity(items.size_hint().0.min(1 << 16));
-        for item in items {
-            results.push(source.submit(item, f).join()?);
-            bar.more(1);
-        }
+        let result = |item| Ok(bar.after(source.submit(item, f).join()?));
+        let results = items.map(result).collect::<Result<_, TaskError>>()?;
         bar.finish();
         Ok(results)
     }

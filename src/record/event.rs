@@ -1,7 +1,7 @@
-//! The vocabulary: what can be noted, in three words each.
+//! What can be recorded: 24 bytes of it, and 8 for the time.
 //!
-//! An event is [`What`] and when: 32 bytes, copied, never dropped. Numbers stand for things: a task's id, a
-//! pool's tag, a slot's number in its pool, a process id. Who reads them is `crate::trace`.
+//! An event is [`What`] and when; it is copied, never dropped. Numbers stand for things: a task's id, a
+//! pool's tag, a slot's number in its pool, a process id. `crate::trace` reads them.
 //!
 //! What has a length is two events on one thread (`Begun` and `Ended`), and these nest, because the code that they stand
 //! around nests. Either may be missing, where a recording begins or stops in between.
@@ -10,90 +10,63 @@
 //! names and places as text in the event (an allocation for each).
 //!
 //! Tests: below (the size), `tests/trace/`.
-#![cfg_attr(not(feature = "trace"), allow(dead_code))] // nobody reads them then
 
 use std::panic::Location;
 
 /// Something that happened at a moment.
 #[derive(Clone, Copy, Debug)]
-#[cfg(feature = "trace")]
 pub(crate) struct Event {
-    /// In ticks of the recording's clock.
+    /// In ticks of the recording's clock; once the recording has stopped, in nanoseconds from its start.
     pub(crate) at: u64,
     pub(crate) what: What,
 }
 
+/// Where a task was spawned.
+pub(crate) type Site = &'static Location<'static>;
+
 /// What happened; the functions of the parent module say it in words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
-    Is {
-        role: Role,
-    },
-    Spawned {
-        task: u64,
-        site: &'static Location<'static>,
-        kind: Kind,
-    },
-    Begun {
-        task: u64,
-        site: &'static Location<'static>,
-        kind: Kind,
-    },
-    Ended {
-        task: u64,
-        how: Ending,
-    },
-    Settled {
-        task: u64,
-        how: Ending,
-    },
-    Woken {
-        task: u64,
-    },
-    Stolen {
-        task: u64,
-        from: u32,
-    },
-    PartBegun {
-        part: Part,
-    },
-    PartEnded,
-    Awaits {
-        task: u64,
-    },
+    Is { role: Role },
+    Spawned { task: u64, site: Site, kind: Kind },
+    Begun { task: u64, site: Site, kind: Kind },
+    Ended { task: u64, how: Ending },
+    Settled { task: u64, how: Ending },
+    Woken { task: u64 },
+    Stolen { task: u64, from: usize },
+    PartBegun { part: &'static str },
+    PartEnded { part: &'static str },
+    Awaits { task: u64 },
     Waits,
     Waited,
     Sleeps,
     Slept,
-    Roused {
-        pool: u32,
-        slot: u32,
-    },
-    Called {
-        pool: u32,
-        job: u32,
-        task: u64,
-    },
-    Sent {
-        pool: u32,
-        pid: u32,
-        sequence: u32,
-        job: u32,
-        items: u32,
-    },
-    Answered {
-        pid: u32,
-        sequence: u32,
-        items: u32,
-        nanos: u64,
-    },
-    Fell {
-        pid: u32,
-    },
+    Roused { pool: u32, slot: u32 },
+    Called { pool: u32, job: u32, task: u64 },
+    Sent(Frame),
+    Answered { pid: u32, done: Done, nanos: u64 },
+    Fell { pid: u32 },
 }
 
-/// What a thread is. In the order in which pictures show them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Items of one job that go to a worker process together. The sequence number is one of that process's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Frame {
+    pub(crate) pool: u32,
+    pub(crate) pid: u32,
+    pub(crate) sequence: u32,
+    pub(crate) job: u32,
+    pub(crate) items: u32,
+}
+
+/// So many items of that frame were run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) sequence: u32,
+    pub(crate) items: u32,
+}
+
+/// What a thread is, or what else has a line in the picture. In the order in which pictures show them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// None of ours, or a guest in a pool.
     Outside,
@@ -105,6 +78,8 @@ pub(crate) enum Role {
     Worker { pool: u32, index: u32, slot: u32 },
     /// It makes blocking calls for loops.
     Offload,
+    /// No thread but a worker process.
+    Process { pool: u32 },
 }
 
 /// Of what kind a task is.
@@ -158,34 +133,7 @@ impl Ending {
     }
 }
 
-impl Part {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Half => "part of a join or map",
-            Self::Scope => "part of a scope",
-            Self::Broadcast => "broadcast",
-            Self::Region => "region",
-            Self::Blocking => "blocking",
-        }
-    }
-}
-
-/// A part of what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// The half of a join, or of what is made of joins: a `map`.
-    Half,
-    /// A task of a scope, or several.
-    Scope,
-    /// A worker's share.
-    Broadcast,
-    /// What a thread from outside does in a region of its own.
-    Region,
-    /// What a worker does while another takes its place.
-    Blocking,
-}
-
-#[cfg(all(test, feature = "trace"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,7 +1,7 @@
 //! What happens, written down while somebody records it (feature `trace`).
 //!
 //! **Job.** The executors tell this module what they do, one call a moment: a task is made, its code begins
-//! and ends, a thread waits, sleeps, steals, wakes another. While nobody records
+//! and ends, a thread waits, sleeps, steals, wakes another. While nothing is recorded
 //! that costs one relaxed load and a branch; without the feature the functions below are empty, and what they
 //! are given is not even computed. What becomes of the notes is the business of `crate::trace`, far above.
 //!
@@ -12,7 +12,7 @@
 //!    thread's first event in a recording makes its log known to the recording. Room comes out of a budget that all
 //!    threads share. When that is used up, later events are counted and lost.
 //! 3. [`Session::stop`](session::Session::stop) clears the word and takes the logs' contents. A thread that has read the
-//!    word before may still write to its log, 4,096 events at most, which nobody reads.
+//!    word before may still write its event; it is not read.
 //!
 //! A thread that sees a task's end (it has joined it, say) and then stops the recording has everything that the task
 //! did: its events are written before its end becomes visible.
@@ -28,49 +28,27 @@
 //!
 //! Tests: `tests/trace/`; what it costs: `benches/benches/trace.rs`.
 
+#![cfg_attr(not(feature = "trace"), allow(dead_code))] // nothing starts a recording then
+
 mod event;
-#[cfg(feature = "trace")]
 pub(crate) mod session;
 
-use std::panic::Location;
+use session::note;
 
-pub(crate) use event::{Ending, Kind, Part, Role, What};
-
-/// Somebody records now. Without the feature: never.
-#[inline(always)]
-pub(crate) fn is_on() -> bool {
-    #[cfg(feature = "trace")]
-    return session::is_on();
-    #[cfg(not(feature = "trace"))]
-    return false;
-}
-
-#[inline(always)]
-fn note(what: impl FnOnce() -> What) {
-    #[cfg(feature = "trace")]
-    session::note(what);
-    #[cfg(not(feature = "trace"))]
-    let _ = what;
-}
+#[cfg(feature = "trace")]
+pub(crate) use event::Event;
+pub(crate) use event::{Done, Ending, Frame, Kind, Role, Site, What};
+pub(crate) use session::{Before, is_on, named, role};
 
 /// A task is made here.
 #[inline(always)]
-pub(crate) fn spawned(task: u64, site: &'static Location<'static>, kind: Kind) {
+pub(crate) fn spawned(task: u64, site: Site, kind: Kind) {
     note(|| What::Spawned { task, site, kind });
-}
-
-/// A task has, or gets, this name.
-#[inline(always)]
-pub(crate) fn named(task: u64, name: &str) {
-    #[cfg(feature = "trace")]
-    session::named(task, name);
-    #[cfg(not(feature = "trace"))]
-    let _ = (task, name);
 }
 
 /// A task's code begins to run here: a closure is called, a future polled.
 #[inline(always)]
-pub(crate) fn begun(task: u64, site: &'static Location<'static>, kind: Kind) {
+pub(crate) fn begun(task: u64, site: Site, kind: Kind) {
     note(|| What::Begun { task, site, kind });
 }
 
@@ -95,10 +73,7 @@ pub(crate) fn woken(task: u64) {
 /// A worker took this from the slot `from`; 0: not a task but a part of a region.
 #[inline(always)]
 pub(crate) fn stolen(task: u64, from: usize) {
-    note(|| What::Stolen {
-        task,
-        from: from as u32,
-    });
+    note(|| What::Stolen { task, from });
 }
 
 /// Somebody wakes the thread in a pool's slot.
@@ -126,24 +101,24 @@ pub(crate) fn called(pool: u32, job: u64, task: u64) {
 /// A frame of a job goes to a worker process; its number is one of that process's.
 #[inline(always)]
 pub(crate) fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
-    note(|| What::Sent {
-        pool,
-        pid,
-        sequence: sequence as u32,
-        job: job as u32,
-        items: items as u32,
+    let (sequence, job, items) = (sequence as u32, job as u32, items as u32);
+    note(|| {
+        What::Sent(Frame {
+            pool,
+            pid,
+            sequence,
+            job,
+            items,
+        })
     });
 }
 
 /// A frame is done: so many of its items were run, and that took so many nanoseconds.
 #[inline(always)]
 pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
-    note(|| What::Answered {
-        pid,
-        sequence: sequence as u32,
-        items: items as u32,
-        nanos,
-    });
+    let (sequence, items) = (sequence as u32, items as u32);
+    let done = Done { sequence, items };
+    note(|| What::Answered { pid, done, nanos });
 }
 
 /// A worker process is gone, and with it the frames that it had.
@@ -163,11 +138,11 @@ impl Drop for Span {
     }
 }
 
-/// A part of a region runs here: of a `join`, a `map`, a `scope`, a `broadcast`.
+/// A part of a region runs here, of a `join` or a `scope` for example; it is called so in the picture.
 #[inline(always)]
-pub(crate) fn part(part: Part) -> Span {
+pub(crate) fn part(part: &'static str) -> Span {
     note(|| What::PartBegun { part });
-    Span(What::PartEnded)
+    Span(What::PartEnded { part })
 }
 
 /// This thread blocks in the middle of its work.
@@ -182,32 +157,4 @@ pub(crate) fn waits() -> Span {
 pub(crate) fn sleeps() -> Span {
     note(|| What::Sleeps);
     Span(What::Slept)
-}
-
-/// What this thread was before; it is that again when this is dropped.
-#[must_use]
-pub(crate) struct Before {
-    #[cfg(feature = "trace")]
-    role: Role,
-}
-
-#[cfg(feature = "trace")]
-impl Drop for Before {
-    fn drop(&mut self) {
-        let _now = session::replace_role(self.role);
-    }
-}
-
-/// What this thread is from now on, also for recordings that begin later.
-#[inline(always)]
-pub(crate) fn role(role: Role) -> Before {
-    #[cfg(feature = "trace")]
-    return Before {
-        role: session::replace_role(role),
-    };
-    #[cfg(not(feature = "trace"))]
-    {
-        let _ = role;
-        Before {}
-    }
 }

@@ -6,8 +6,7 @@
 //! while the counters of all processors agree; else the system's clock, which costs twice as much. The counter's rate is
 //! found from the moments of start and stop, which are known in both.
 //!
-//! **Budget.** Threads pay for room in advance, out of one number for all of them. A thread's first room is small, the
-//! following ones are larger, so that threads seldom meet at that number, and one that writes little takes little.
+//! **Budget.** Threads pay for room in advance ([`ROOM`]), out of one number for all of them, so that they seldom meet there.
 //!
 //! The word and the number of the next recording live as long as the process, and no protocol but the one told in the
 //! parent module depends on them.
@@ -17,7 +16,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering}; // a word and counters: no protocol
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize}; // a word and counters: no protocol
 use std::time::Instant;
 
 use super::event::{Event, Role, What};
@@ -31,45 +31,49 @@ static WORD: AtomicU64 = AtomicU64::new(0); // no protocol
 /// What goes on in this process.
 static CURRENT: PerProcess<Mutex<Option<Arc<Session>>>> = PerProcess::new();
 
-/// How many events a thread first pays for, and at most at once.
-const LEAST: usize = 1 << 6;
-const MOST: usize = 1 << 12;
+/// How many events a thread pays for at once.
+const ROOM: usize = 128;
 
-/// How many bytes of a name cost as much as an event.
-const EVENT: usize = size_of::<Event>();
-
+/// The recording that goes on; 0: none. Without the feature: never one.
 #[inline(always)]
-pub(super) fn is_on() -> bool {
-    WORD.load(Ordering::Relaxed) != 0
+fn number() -> u64 {
+    match cfg!(feature = "trace") {
+        true => WORD.load(Relaxed),
+        false => 0,
+    }
+}
+
+/// A recording goes on.
+#[inline(always)]
+pub(crate) fn is_on() -> bool {
+    number() != 0
 }
 
 #[inline(always)]
 pub(super) fn note(what: impl FnOnce() -> What) {
-    let number = WORD.load(Ordering::Relaxed);
+    let number = number();
     if number != 0 {
-        write(number, what());
+        write(number, |own| own.write(what()));
     }
 }
 
+/// A task has, or gets, this name.
 #[inline(always)]
-pub(super) fn named(task: u64, name: &str) {
-    let number = WORD.load(Ordering::Relaxed);
+pub(crate) fn named(task: u64, name: &str) {
+    let number = number();
     if number != 0 {
-        write_name(number, task, name);
+        write(number, |own| own.name(task, name));
     }
 }
 
 /// A recording that goes on, or is over.
 pub(crate) struct Session {
     number: u64,
-    /// The process, by its forks, that it was started in.
-    born: u32,
-    start: Moment,
     clock: Clock,
     /// How many events there is room for.
     left: AtomicUsize, // no protocol
-    /// What each thread writes. None: it is over.
-    logs: Mutex<Option<Vec<Arc<Mutex<Log>>>>>,
+    /// What each thread writes.
+    logs: Mutex<Vec<Arc<Mutex<Log>>>>,
 }
 
 /// One thread's part of it.
@@ -78,7 +82,7 @@ pub(crate) struct Log {
     /// The thread's.
     pub(crate) name: Option<String>,
     pub(crate) os_id: u32,
-    /// In the order in which they happened; once the recording has stopped, in nanoseconds from its start.
+    /// In the order in which they happened.
     pub(crate) events: Vec<Event>,
     /// Of tasks.
     pub(crate) names: HashMap<u64, Box<str>>,
@@ -86,66 +90,38 @@ pub(crate) struct Log {
     pub(crate) lost: u64,
 }
 
-/// All that was written.
-#[derive(Debug, Default)]
-pub(crate) struct Recorded {
-    pub(crate) threads: Vec<Log>,
-    /// How long it was, in nanoseconds.
-    pub(crate) length: u64,
-}
-
-/// Where times come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Clock {
-    Counter,
-    System(Instant),
+/// Where times come from: the processor's counter, if the kernel trusts it, or the system's clock.
+struct Clock {
+    start: Instant,
+    /// What the counter showed at the start.
+    counter: Option<u64>,
 }
 
 impl Clock {
-    /// The counter, if the kernel trusts it.
-    fn choose() -> Self {
+    fn start() -> Self {
         const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-        let trusted = std::fs::read_to_string(SOURCE);
-        if cfg!(target_arch = "x86_64") && trusted.is_ok_and(|source| source.trim() == "tsc") {
-            Self::Counter
-        } else {
-            Self::System(Instant::now())
+        let source = std::fs::read_to_string(SOURCE).unwrap_or_default();
+        let trusted = cfg!(target_arch = "x86_64") && source.trim() == "tsc";
+        Self {
+            start: Instant::now(),
+            counter: trusted.then(ticks::now),
         }
     }
 
     #[inline]
-    fn now(self) -> u64 {
-        match self {
-            Self::Counter => ticks::now(),
-            Self::System(start) => start.elapsed().as_nanos() as u64,
+    fn now(&self) -> u64 {
+        match self.counter {
+            Some(_) => ticks::now(),
+            None => self.start.elapsed().as_nanos() as u64,
         }
     }
 }
 
-/// A moment by both clocks.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    instant: Instant,
-    ticks: u64,
-}
-
-impl Moment {
-    fn now(clock: Clock) -> Self {
-        Self {
-            instant: Instant::now(),
-            ticks: clock.now(),
-        }
-    }
-}
-
-/// How long a recording was in nanoseconds, and what turns ticks into nanoseconds from its start. Those are not behind
-/// its end: a thread may have written a little more, or the counter have jumped.
-fn scale(start: Moment, stop: Moment) -> (u64, impl Fn(u64) -> u64) {
-    let length = (stop.instant - start.instant).as_nanos() as u64;
-    let each = length as f64 / stop.ticks.saturating_sub(start.ticks).max(1) as f64;
-    let nanos =
-        move |ticks: u64| ((ticks.saturating_sub(start.ticks) as f64 * each) as u64).min(length);
-    (length, nanos)
+/// What turns ticks into nanoseconds from the start of a recording of that length, which has begun and ended at these ticks.
+/// Those are not behind its end: a thread may have written a little more, or the counter have jumped.
+fn scale(start: u64, stop: u64, length: u64) -> impl Fn(u64) -> u64 {
+    let each = length as f64 / stop.saturating_sub(start).max(1) as f64;
+    move |ticks| ((ticks.saturating_sub(start) as f64 * each) as u64).min(length)
 }
 
 /// Begins a recording of `limit` events at most. `None`: there is one already.
@@ -157,70 +133,60 @@ pub(crate) fn start(limit: usize) -> Option<Arc<Session>> {
     if current.is_some() {
         return None;
     }
-    let clock = Clock::choose();
     let session = Arc::new(Session {
-        number: NEXT.fetch_add(1, Ordering::Relaxed),
-        born: fork::generation(),
-        start: Moment::now(clock),
-        clock,
+        number: NEXT.fetch_add(1, Relaxed),
+        clock: Clock::start(),
         left: AtomicUsize::new(limit),
-        logs: Mutex::new(Some(Vec::new())),
+        logs: Mutex::new(Vec::new()),
     });
     *current = Some(Arc::clone(&session));
-    WORD.store(session.number, Ordering::Relaxed);
+    WORD.store(session.number, Relaxed);
     Some(session)
 }
 
 fn watch_forks() {
     static WATCHED: AtomicBool = AtomicBool::new(false); // no protocol
     fork::watch();
-    if !WATCHED.swap(true, Ordering::Relaxed) {
+    if !WATCHED.swap(true, Relaxed) {
         fork::in_child(forget);
     }
 }
 
 /// Touches the word only (Y30).
 extern "C" fn forget() {
-    WORD.store(0, Ordering::Relaxed);
+    WORD.store(0, Relaxed);
 }
 
 impl Session {
-    /// Ends it; gives what was written, once.
-    pub(crate) fn stop(&self) -> Recorded {
-        if self.born != fork::generation() {
-            return Recorded::default(); // its locks may be held for ever
+    /// Ends it; gives, once, what each thread has written, with times in nanoseconds from the start, and how many of them it took.
+    pub(crate) fn stop(&self) -> (Vec<Log>, u64) {
+        let ended = WORD.compare_exchange(self.number, 0, Relaxed, Relaxed);
+        if ended.is_err() {
+            // It is over, or this is a forked child, where its locks may be held for ever.
+            return Default::default();
         }
-        let mut current = CURRENT.get_or_init(|| Mutex::new(None)).lock();
-        if current
-            .as_ref()
-            .is_some_and(|session| session.number == self.number)
-        {
-            WORD.store(0, Ordering::Relaxed);
-            *current = None;
-        }
-        drop(current);
-        let stop = Moment::now(self.clock);
-        let logs = self.logs.lock().take().unwrap_or_default();
-        let (length, nanos) = scale(self.start, stop);
-        let mut threads: Vec<Log> = logs
+        *CURRENT.get_or_init(|| Mutex::new(None)).lock() = None;
+        let length = self.clock.start.elapsed().as_nanos() as u64;
+        let nanos = scale(self.clock.counter.unwrap_or(0), self.clock.now(), length);
+        let logs = std::mem::take(&mut *self.logs.lock());
+        let mut logs: Vec<Log> = logs
             .iter()
             .map(|log| std::mem::take(&mut *log.lock()))
             .collect();
-        for log in &mut threads {
+        for log in &mut logs {
             let mut before = 0;
             for event in &mut log.events {
                 event.at = nanos(event.at).max(before);
                 before = event.at;
             }
         }
-        Recorded { threads, length }
+        (logs, length)
     }
 
-    /// Takes `count` events out of the budget, or what is left of it.
+    /// Takes room for some events out of the budget, or what is left of it.
     fn reserve(&self, count: usize) -> usize {
         let take = |left: usize| Some(left.saturating_sub(count));
-        let relaxed = Ordering::Relaxed;
-        let left = self.left.fetch_update(relaxed, relaxed, take);
+        let left = self.left.fetch_update(Relaxed, Relaxed, take);
         left.map_or(0, |left| left.min(count))
     }
 }
@@ -235,9 +201,8 @@ struct Here {
 struct Own {
     session: Arc<Session>,
     log: Arc<Mutex<Log>>,
-    /// How many more events are paid for, and how many it will pay for next.
+    /// How many more events are paid for.
     room: usize,
-    next: usize,
 }
 
 per_thread! {
@@ -247,8 +212,27 @@ per_thread! {
     };
 }
 
-/// This thread is this from now on; gives what it was.
-pub(super) fn replace_role(role: Role) -> Role {
+/// What this thread was before; it is that again when this is dropped.
+#[must_use]
+pub(crate) struct Before(Role);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        replace_role(self.0);
+    }
+}
+
+/// What this thread is from now on, also for recordings that begin later.
+#[inline(always)]
+pub(crate) fn role(role: Role) -> Before {
+    Before(replace_role(role))
+}
+
+#[inline(always)]
+fn replace_role(role: Role) -> Role {
+    if !cfg!(feature = "trace") {
+        return role;
+    }
     let before = HERE.try_with(|here| here.role.replace(role));
     note(|| What::Is { role });
     before.unwrap_or(Role::Outside)
@@ -256,18 +240,7 @@ pub(super) fn replace_role(role: Role) -> Role {
 
 #[cold]
 #[inline(never)]
-fn write(number: u64, what: What) {
-    with_own(number, |own| own.write(what));
-}
-
-#[cold]
-#[inline(never)]
-fn write_name(number: u64, task: u64, name: &str) {
-    with_own(number, |own| own.name(task, name));
-}
-
-#[inline]
-fn with_own(number: u64, f: impl FnOnce(&mut Own)) {
+fn write(number: u64, write: impl FnOnce(&mut Own)) {
     // Where the thread is about to be gone, nothing is written.
     let _ = HERE.try_with(|here| {
         // An allocator of the user's that does something worth noting, inside of a note.
@@ -278,7 +251,7 @@ fn with_own(number: u64, f: impl FnOnce(&mut Own)) {
             *own = Own::enter(number, here.role.get());
         }
         if let Some(own) = &mut *own {
-            f(own);
+            write(own);
         }
     });
 }
@@ -296,13 +269,9 @@ impl Own {
             os_id: rustix::thread::gettid().as_raw_nonzero().get() as u32,
             ..Log::default()
         }));
-        session.logs.lock().as_mut()?.push(Arc::clone(&log));
-        let mut own = Self {
-            session,
-            log,
-            room: 0,
-            next: LEAST,
-        };
+        session.logs.lock().push(Arc::clone(&log));
+        let room = 0;
+        let mut own = Self { session, log, room };
         own.write(What::Is { role });
         Some(own)
     }
@@ -312,8 +281,7 @@ impl Own {
         let at = self.session.clock.now();
         let mut log = self.log.lock();
         if self.room == 0 {
-            self.room = self.session.reserve(self.next);
-            self.next = (self.next * 2).min(MOST);
+            self.room = self.session.reserve(ROOM);
         }
         if self.room == 0 {
             log.lost += 1;
@@ -323,9 +291,10 @@ impl Own {
         log.events.push(Event { at, what });
     }
 
+    /// A name takes the room of two events, and more if it is long.
     fn name(&mut self, task: u64, name: &str) {
         let mut log = self.log.lock();
-        let cost = 2 + name.len() / EVENT;
+        let cost = 2 + name.len() / size_of::<Event>();
         if !log.names.contains_key(&task) && self.session.reserve(cost) > 0 {
             log.names.insert(task, name.into());
         }
@@ -335,21 +304,13 @@ impl Own {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_counter_that_jumps_leads_nowhere_else() {
-        let instant = Instant::now();
-        let at = |ticks, nanos| Moment {
-            instant: instant + Duration::from_nanos(nanos),
-            ticks,
-        };
-        let (length, nanos) = scale(at(3000, 0), at(5000, 1000));
-        assert_eq!(length, 1000);
-        assert_eq!([2999, 3000, 4000, 5000].map(nanos), [0, 0, 500, 1000]);
-        let (_, nanos) = scale(at(3000, 0), at(5000, 1000));
+        let nanos = scale(3000, 5000, 1000);
+        assert_eq!([2999, 3000, 4000, 5000].map(&nanos), [0, 0, 500, 1000]);
         assert_eq!(nanos(u64::MAX), 1000);
-        let (_, back) = scale(at(3000, 0), at(10, 1000));
+        let back = scale(3000, 10, 1000);
         assert_eq!([0, 3000, 3001, u64::MAX].map(back), [0, 0, 1000, 1000]);
     }
 
@@ -358,15 +319,12 @@ mod tests {
         let mut own = Own {
             session: Arc::new(Session {
                 number: u64::MAX,
-                born: fork::generation(),
-                start: Moment::now(Clock::Counter),
-                clock: Clock::Counter,
-                left: AtomicUsize::new(LEAST + 10),
-                logs: Mutex::new(None),
+                clock: Clock::start(),
+                left: AtomicUsize::new(ROOM + 10),
+                logs: Mutex::new(Vec::new()),
             }),
             log: Arc::default(),
             room: 0,
-            next: LEAST,
         };
         own.write(What::Waits);
         for task in 0..1000 {
@@ -378,6 +336,7 @@ mod tests {
             own.write(What::Waits);
         }
         let log = own.log.lock();
-        assert_eq!((log.events.len(), log.lost), (LEAST, 937));
+        let lost = 1001 - ROOM as u64;
+        assert_eq!((log.events.len(), log.lost), (ROOM, lost));
     }
 }

@@ -24,7 +24,6 @@
 //! `marker` is the mark of what runs on a thread.
 
 pub(crate) mod block_on;
-#[cfg(not(loom))]
 pub mod channel;
 #[cfg(not(loom))]
 mod condvar;

@@ -141,16 +141,9 @@ impl<T> ReentrantMutex<T> {
     /// Takes the lock if it is free, or the caller's already.
     fn take(&self, waker: Option<&Waker>) -> Option<ReentrantMutexGuard<'_, T>> {
         let waker = waker.filter(|waker| !park::waits_with(waker));
-        let mut kept = None;
+        // Code of the user's makes and drops the clone, so not under the small lock.
+        let mut kept = waker.cloned();
         let mut held = self.held.lock();
-        if held.is_none()
-            && let Some(waker) = waker
-        {
-            // Code of the user's makes and drops the clone, so not under the small lock.
-            drop(held);
-            kept = Some(waker.clone());
-            held = self.held.lock();
-        }
         match &mut *held {
             Some(owner) if owner.asks(waker) => owner.depth += 1,
             Some(_) => return None,

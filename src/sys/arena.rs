@@ -7,7 +7,7 @@
 //!
 //! **Protocol.**
 //! 1. A `Home` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another ([`Home::over`]). Others get a
-//!    descriptor that is open for reading only, so nobody else maps it to write by accident. (A process that wants to can
+//!    descriptor that is open for reading only, so no other process maps it to write by accident. (A process that wants to can
 //!    open it anew, by its name in `/proc`.)
 //! 2. [`Home::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
 //!    first room that is large enough; reserves what has never been used of it
@@ -21,12 +21,12 @@
 //!
 //! **Invariants.**
 //! - **Y81** A block's bytes are written by `lend` alone, before anybody knows the block. Blocks that are out
-//!   do not overlap: room is taken under the lock on what is free. A home's memory is never read where it is written.
+//!   do not overlap: room is taken under the lock on what is out. A home's memory is never read where it is written.
 //! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so before it writes.
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages back, too. A
 //! mapping for each block: its page faults again and again. Looking at a block in place, which saves its receiver a copy: then
-//! numbers that somebody borrows change if the block is used again too early.
+//! numbers that the receiver borrows change if the block is used again too early.
 //!
 //! Tests: below; `tests/process/bulk.rs`.
 #![allow(unsafe_code)]
@@ -58,83 +58,55 @@ pub(crate) const KEPT: usize = 32 << 20;
 /// No block is larger.
 pub(crate) const MOST: usize = 64 << 20;
 
-fn page() -> usize {
-    rustix::param::page_size()
-}
-
-/// What is free, by its beginning, in whole pages.
-#[derive(Debug)]
-struct Free {
-    holes: BTreeMap<usize, usize>,
+/// What is out, and what was used before.
+#[derive(Debug, Default)]
+struct Blocks {
+    /// Where each begins, and where it ends: whole pages.
+    out: BTreeMap<usize, usize>,
     /// Where to look for room first.
     next: usize,
+    /// There is no gap before this.
+    full: usize,
     /// Y82.
     touched: usize,
-    out: usize,
-    /// Some page below `touched` may be missing: nothing is lent any more.
-    broken: bool,
 }
 
-impl Free {
-    /// Room for `length` bytes.
-    fn take(&mut self, length: usize) -> Option<usize> {
-        if self.broken {
-            return None;
-        }
-        let (hole, offset) = self.in_turn(length).or_else(|| self.first(length))?;
-        let end = hole + self.holes.remove(&hole)?;
-        if offset > hole {
-            self.holes.insert(hole, offset - hole);
-        }
-        if end > offset + length {
-            self.holes.insert(offset + length, end - offset - length);
-        }
-        self.next = match offset + length < TURN {
-            true => offset + length,
-            false => 0,
-        };
-        self.out += 1;
-        Some(offset)
+impl Blocks {
+    /// Where there is room for `length` bytes, of `size` in all.
+    fn find(&self, length: usize, size: usize) -> Option<usize> {
+        self.gap(self.next.max(self.full), length, TURN)
+            .or_else(|| self.gap(self.full, length, size))
     }
 
-    /// The first hole with so much room within the first bytes from `next` on, and where that is.
-    fn in_turn(&self, length: usize) -> Option<(usize, usize)> {
-        // (What is free behind `touched` begins there, or behind what is being reserved: Y82.)
-        let from = self.next.min(self.touched);
-        let mut holes = self.holes.range(..=from).rev().take(1);
-        let mut behind = self.holes.range(from + 1..TURN);
-        let fits = |(&hole, &have): (&usize, &usize)| {
-            let offset = hole.max(from);
-            let end = TURN.min(hole + have);
-            (offset + length <= end).then_some((hole, offset))
-        };
-        holes.find_map(fits).or_else(|| behind.find_map(fits))
+    /// The first gap from `from` on with so much room before `limit`.
+    fn gap(&self, from: usize, length: usize, limit: usize) -> Option<usize> {
+        let before = self.out.range(..=from).next_back();
+        let mut at = before.map_or(from, |(_, end)| from.max(*end));
+        for (&start, &end) in self.out.range(from + 1..) {
+            if start >= at + length || at + length > limit {
+                break;
+            }
+            at = end;
+        }
+        (at + length <= limit).then_some(at)
     }
 
-    /// The first hole with so much room.
-    fn first(&self, length: usize) -> Option<(usize, usize)> {
-        let mut holes = self.holes.iter();
-        let (&hole, _) = holes.find(|(_, have)| **have >= length)?;
-        Some((hole, hole))
+    fn take(&mut self, offset: usize, end: usize) {
+        self.out.insert(offset, end);
+        self.next = if end < TURN { end } else { 0 };
+        if offset == self.full {
+            self.full = end;
+        }
     }
 
-    fn give(&mut self, mut offset: usize, mut length: usize) {
-        self.out -= 1;
-        if let Some(behind) = self.holes.remove(&(offset + length)) {
-            length += behind;
-        }
-        let before = self.holes.range(..offset).next_back();
-        if let Some((&start, &have)) = before
-            && start + have == offset
-        {
-            (offset, length) = (start, have + length);
-        }
-        self.holes.insert(offset, length);
+    fn give(&mut self, offset: usize) {
+        self.out.remove(&offset);
+        self.full = self.full.min(offset);
     }
 
     /// What to give back to the system now.
     fn excess(&mut self) -> Option<Range<usize>> {
-        if self.out > 0 || self.touched <= KEPT {
+        if !self.out.is_empty() || self.touched <= KEPT {
             return None;
         }
         Some(KEPT..std::mem::replace(&mut self.touched, KEPT))
@@ -147,7 +119,7 @@ pub(crate) struct Home {
     map: Arc<Mapping>,
     /// Where in the mapping.
     place: Range<usize>,
-    free: Mutex<Free>,
+    blocks: Mutex<Blocks>,
     /// The generation of forks that it belongs to.
     born: u32,
 }
@@ -167,13 +139,7 @@ impl Home {
     pub(crate) fn over(map: Arc<Mapping>, place: Range<usize>) -> Self {
         fork::watch();
         Self {
-            free: Mutex::new(Free {
-                holes: BTreeMap::from([(0, place.len())]),
-                next: 0,
-                touched: 0,
-                out: 0,
-                broken: false,
-            }),
+            blocks: Mutex::default(),
             map,
             place,
             born: fork::generation(),
@@ -190,29 +156,23 @@ impl Home {
         if bytes.is_empty() || bytes.len() > MOST || self.born != fork::generation() {
             return None;
         }
-        let whole = bytes.len().next_multiple_of(page());
-        let (offset, touched) = {
-            let mut free = self.free.lock();
-            (free.take(whole)?, free.touched)
+        let whole = bytes.len().next_multiple_of(rustix::param::page_size());
+        let offset = {
+            let mut blocks = self.blocks.lock();
+            let offset = blocks.find(whole, self.place.len())?;
+            let end = offset + whole;
+            // (No gap begins behind `touched`: what is out there has been reserved.)
+            if end > blocks.touched {
+                self.reserve(blocks.touched..end).ok()?;
+                blocks.touched = end;
+            }
+            blocks.take(offset, end);
+            offset
         };
         let block = Block {
             home: self.clone(),
             offset,
-            whole,
         };
-        let fresh = offset.max(touched)..offset + whole;
-        if !fresh.is_empty() {
-            let reserved = self.reserve(fresh.clone());
-            let mut free = self.free.lock();
-            match reserved {
-                Ok(()) => free.touched = free.touched.max(fresh.end),
-                Err(_) => {
-                    free.broken |= free.touched > fresh.start;
-                    drop(free); // before the block, which takes it
-                    return None;
-                }
-            }
-        }
         // SAFETY: Y22, Y81, Y82: inside of the mapping, all pages are there, and nobody else has this room; so
         // `bytes` are elsewhere, too.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), bytes.len()) };
@@ -228,13 +188,13 @@ impl Home {
         Ok(())
     }
 
-    fn give_back(&self, offset: usize, whole: usize) {
+    fn give_back(&self, offset: usize) {
         if self.born != fork::generation() {
             return;
         }
-        let mut free = self.free.lock();
-        free.give(offset, whole);
-        if let Some(excess) = free.excess() {
+        let mut blocks = self.blocks.lock();
+        blocks.give(offset);
+        if let Some(excess) = blocks.excess() {
             let start = self.at(excess.start).cast();
             // SAFETY: Y22, Y81: whole pages of ours, which nobody has; from now on they are not `touched`.
             let _ = unsafe { rustix::mm::madvise(start, excess.len(), Advice::LinuxRemove) };
@@ -247,8 +207,6 @@ impl Home {
 pub(crate) struct Block {
     home: Arc<Home>,
     offset: usize,
-    /// How long it is, with what is left of the last page.
-    whole: usize,
 }
 
 impl Block {
@@ -259,7 +217,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.home.give_back(self.offset, self.whole);
+        self.home.give_back(self.offset);
     }
 }
 
@@ -267,6 +225,10 @@ impl Drop for Block {
 mod tests {
     use super::*;
     use crate::loom::atomic::Ordering;
+
+    fn page() -> usize {
+        rustix::param::page_size()
+    }
 
     fn home() -> (Arc<Home>, OwnedFd) {
         let (home, reader) = Home::new().unwrap();
@@ -304,8 +266,7 @@ mod tests {
         assert_eq!(large.offset(), TURN, "the first that is large enough");
         drop((rest, large));
         drop((two, three, four));
-        let free = home.free.lock();
-        assert_eq!((free.holes.get(&0), free.out), (Some(&CAPACITY), 0));
+        assert!(home.blocks.lock().out.is_empty());
     }
 
     #[test]
@@ -351,6 +312,6 @@ mod tests {
         threads
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
-        assert_eq!(home.free.lock().holes.get(&0), Some(&CAPACITY));
+        assert!(home.blocks.lock().out.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **Job.** A thread that waits for nothing but other threads needs no descriptor: to be woken through one
 //! costs its waker a write to it and itself a wait for many things, which is slower than a futex at either
-//! end. On Linux this is a futex; elsewhere, under Miri and loom, and once the system has refused that call, there is none
+//! end. It is a futex; under Miri and loom, and where the system has refused that call, there is none
 //! ([`Berth::is_there`]).
 //!
 //! 1. The sleeper clears the word ([`Berth::make`]), says somewhere that it sleeps here, and sleeps while the word is
@@ -14,91 +14,61 @@
 //!
 //! Tests: below, `checks/tests/loop_models.rs` for when it is used.
 
-pub(crate) use here::Berth;
+use std::time::Duration;
 
-#[cfg(all(target_os = "linux", not(any(loom, miri))))]
-mod here {
-    use std::time::Duration;
+#[cfg(not(any(loom, miri)))]
+use rustix::io::Errno;
+#[cfg(not(any(loom, miri)))]
+use rustix::thread::futex::{self, Flags};
+use rustix::time::Timespec;
 
-    use rustix::thread::futex::{self, Flags, Timespec};
+use crate::loom::atomic::{AtomicU32, Ordering};
 
-    use rustix::io::Errno;
+const CLEAR: u32 = 0;
+const SET: u32 = 1;
+/// By a filter; until the next wake-up, after which it is tried again.
+const REFUSED: u32 = 2;
 
-    use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
+#[derive(Debug)]
+pub(crate) struct Berth(AtomicU32);
 
-    const CLEAR: u32 = 0;
-    const SET: u32 = 1;
-
-    #[derive(Debug)]
-    pub(crate) struct Berth {
-        word: AtomicU32,
-        /// By a filter, to the sleeper, who alone looks at this.
-        refused: AtomicBool,
+impl Berth {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(CLEAR))
     }
 
-    impl Berth {
-        pub(crate) const fn new() -> Self {
-            Self {
-                word: AtomicU32::new(CLEAR),
-                refused: AtomicBool::new(false),
-            }
-        }
+    /// There is such a place, as far as the sleeper knows.
+    pub(crate) fn is_there(&self) -> bool {
+        cfg!(not(any(loom, miri))) && self.0.load(Ordering::Relaxed) != REFUSED
+    }
 
-        /// There is such a place, as far as the sleeper knows.
-        pub(crate) fn is_there(&self) -> bool {
-            !self.refused.load(Ordering::Relaxed)
-        }
+    /// (1) The sleeper, before others can know that it sleeps here.
+    pub(crate) fn make(&self) {
+        self.0.store(CLEAR, Ordering::Relaxed);
+    }
 
-        /// (1) The sleeper, before others can know that it sleeps here.
-        pub(crate) fn make(&self) {
-            self.word.store(CLEAR, Ordering::Relaxed);
+    /// (1) Until it is woken, at most for so long, perhaps shorter.
+    pub(crate) fn sleep(&self, timeout: Option<Duration>) {
+        // Past the range of the kernel's type: practically for ever.
+        let _timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        // Woken, too late, interrupted, out of time: all the same.
+        #[cfg(not(any(loom, miri)))]
+        if let Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) =
+            futex::wait(&self.0, Flags::PRIVATE, CLEAR, _timeout.as_ref())
+        {
+            self.0.store(REFUSED, Ordering::Relaxed);
         }
+    }
 
-        /// (1) Until it is woken, at most for so long, perhaps shorter.
-        pub(crate) fn sleep(&self, timeout: Option<Duration>) {
-            // Past the range of the kernel's type: practically for ever.
-            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            // Woken, too late, interrupted, out of time: all the same.
-            let ended = futex::wait(&self.word, Flags::PRIVATE, CLEAR, timeout.as_ref());
-            if let Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) = ended {
-                self.refused.store(true, Ordering::Relaxed);
-            }
-        }
-
-        /// (2) The one who has read that somebody sleeps here.
-        pub(crate) fn wake(&self) {
-            self.word.store(SET, Ordering::Relaxed);
-            let _ = futex::wake(&self.word, Flags::PRIVATE, 1);
-        }
+    /// (2) The one who has read that somebody sleeps here.
+    pub(crate) fn wake(&self) {
+        self.0.store(SET, Ordering::Relaxed);
+        #[cfg(not(any(loom, miri)))]
+        let _ = futex::wake(&self.0, Flags::PRIVATE, 1);
     }
 }
 
-#[cfg(any(not(target_os = "linux"), loom, miri))]
-mod here {
-    use std::time::Duration;
-
-    #[derive(Debug)]
-    pub(crate) struct Berth;
-
-    impl Berth {
-        pub(crate) const fn new() -> Self {
-            Self
-        }
-
-        /// There is no such place.
-        pub(crate) fn is_there(&self) -> bool {
-            false
-        }
-
-        pub(crate) fn make(&self) {}
-
-        pub(crate) fn sleep(&self, _: Option<Duration>) {}
-
-        pub(crate) fn wake(&self) {}
-    }
-}
-
-#[cfg(all(test, target_os = "linux", not(any(loom, miri))))]
+#[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};

@@ -55,7 +55,6 @@ extern "C" fn count() {
 }
 
 /// Has `handler` called in each child, on its one thread, before `fork` returns (Y30).
-#[cfg(unix)]
 pub(crate) fn in_child(handler: extern "C" fn()) {
     use std::ffi::c_int;
     type Handler = Option<extern "C" fn()>;
@@ -67,10 +66,6 @@ pub(crate) fn in_child(handler: extern "C" fn()) {
     // there is no memory to note it, children go unnoticed.
     let _ = unsafe { pthread_atfork(None, None, Some(handler)) };
 }
-
-/// There is no `fork`.
-#[cfg(not(unix))]
-pub(crate) fn in_child(_: extern "C" fn()) {}
 
 /// How many forks inside of forks have places of their own.
 const PLACES: usize = 32;

@@ -12,12 +12,11 @@
 //! ```
 //!
 //! *Gates*, one for each frame of work in the worker's window: which items have begun, which may be taken
-//! back, and when the last one started ([`gate`](super::gate)). Beside the results stands whether the worker has what a
-//! gate needs to be quick.
+//! back, and when the last one started ([`gate`](super::gate)).
 //!
 //! *Results*: the bytes that the worker has not yet sent. `base` is the position
 //! of the first of them in the stream of all bytes it ever sent, `length` how
-//! many are complete records. After a death the parent, who has received some
+//! many are complete records. After a death the parent, which has received some
 //! number of bytes, takes what is missing from here.
 //!
 //! 1. Worker: writes a record behind `length`, then raises `length`.
@@ -30,7 +29,7 @@
 //!    read is what will be sent; the parent passes over it when it comes.
 //!
 //! *Words of the parent*, by which a worker learns that sending can wait: `watch` is a time until
-//! which somebody looks for results in the pages (4), `sent` grows with everything that is sent to the
+//! which a caller looks for results in the pages (4), `sent` grows with everything that is sent to the
 //! worker, and `heard` is how far in the worker's stream the parent has read. They change when results
 //! are sent, and never what is known of them: a worker sends everything before it sleeps, and before it
 //! runs anything if `heard` is short of it.
@@ -61,6 +60,7 @@
 #![allow(clippy::disallowed_types)] // shared with another process: never loom's
 
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
@@ -69,7 +69,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use super::arena::Home;
 pub(crate) use super::gate::Gate;
 use super::mapping::{self, Access, Mapping};
-use super::{fence as fences, room};
+use super::room;
 use crate::loom::atomic::AtomicU64 as Word;
 
 /// How many frames of work a worker has at once: gates and window.
@@ -96,7 +96,6 @@ struct Head {
     gates: [Gate; GATES],
     base: AtomicU64,
     length: AtomicU64,
-    swift: AtomicU64,
     marked: AtomicU64,
     parent: Words,
 }
@@ -118,30 +117,36 @@ const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
 
-/// All of the file, mapped; or all but the area.
+/// What both sides look at: the gates and the tray, in a mapping of all of the file, or of all but the area.
 #[derive(Clone, Debug)]
-struct Map(Arc<Mapping>);
+pub(crate) struct Front(Arc<Mapping>);
 
-impl Map {
-    fn new(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
-        let mapping = Mapping::new(file, 0..length.max(SIZE), Access::Write)?;
+impl Front {
+    fn map(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        let mapping = Mapping::new(file, 0..length, Access::Write)?;
         Ok(Self(Arc::new(mapping)))
     }
 
     #[inline]
     fn head(&self) -> &Head {
         let head = self.0.at(0).cast::<Head>();
-        // SAFETY: Y22, Y23: mapped (`new`), aligned as a page is, zeroed at first, atomics only.
+        // SAFETY: Y22, Y23: mapped (`map`), aligned as a page is, zeroed at first, atomics only.
         unsafe { &*head }
     }
 
     #[inline]
-    fn tray(&self) -> &[Word] {
+    pub(crate) fn gate(&self, index: usize) -> &Gate {
+        &self.head().gates[index % GATES]
+    }
+
+    /// Where small frames lie.
+    #[inline]
+    pub(crate) fn tray(&self) -> &[Word] {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
-    /// How far in the worker's stream the parent has understood.
-    fn taken(&self) -> Option<&Word> {
+    /// How far in the worker's stream everything has been understood: see `process::shared_buffer`.
+    pub(crate) fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
     }
 }
@@ -150,7 +155,15 @@ impl Map {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     memory: OwnedFd,
-    map: Map,
+    front: Front,
+}
+
+impl Deref for Ledger {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
 }
 
 impl Ledger {
@@ -158,8 +171,8 @@ impl Ledger {
         let make = |length| {
             let memory = mapping::create_sealed("trefoil-ledger", length)?;
             // All of it: the worker lends from an area that the file has, so this process must see it.
-            let map = Map::new(memory.as_fd(), length)?;
-            Ok(Self { memory, map })
+            let front = Front::map(memory.as_fd(), length)?;
+            Ok(Self { memory, front })
         };
         make(SIZE + AREA).or_else(|_: io::Error| {
             room::find(SIZE)?;
@@ -172,25 +185,11 @@ impl Ledger {
         self.memory.as_fd()
     }
 
-    pub(crate) fn gate(&self, index: usize) -> &Gate {
-        &self.map.head().gates[index % GATES]
-    }
-
-    /// Both sides have the fences that a gate needs to be quick.
-    pub(crate) fn is_swift(&self) -> bool {
-        self.map.head().swift.load(Ordering::Acquire) == 1 && fences::reaches()
-    }
-
-    /// Where small frames are put down.
-    pub(crate) fn tray(&self) -> &[Word] {
-        self.map.tray()
-    }
-
     /// Appends to `rest` the results behind the first `known` bytes of the worker's stream, up to now. Nothing
     /// if the worker was just sending. Whatever a worker gone wild has written here, this is
     /// at most [`ROOM`] bytes.
     pub(crate) fn rest(&self, known: u64, rest: &mut Vec<u8>) {
-        let head = self.map.head();
+        let head = self.head();
         let base = head.base.load(Ordering::Acquire);
         let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
         let Some(arrived) = known.checked_sub(base).filter(|first| *first < length) else {
@@ -202,17 +201,11 @@ impl Ledger {
             length.next_multiple_of(8) as usize,
         );
         let skipped = arrived as usize - from;
-        let words = self.map.0.words(RESULTS + from, to - from);
-        let mut words = words.unwrap_or_default().iter();
-        let mut next = || {
-            words
-                .next()
-                .map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
-        };
-        rest.extend_from_slice(&next().unwrap_or_default()[skipped..]);
-        while let Some(bytes) = next() {
-            rest.extend_from_slice(&bytes);
-        }
+        let words = self.0.words(RESULTS + from, to - from);
+        let words = words.unwrap_or_default().iter();
+        let mut words = words.map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        rest.extend_from_slice(&words.next().unwrap_or_default()[skipped..]);
+        words.for_each(|bytes| rest.extend_from_slice(&bytes));
         rest.truncate(before + (length - arrived) as usize);
         // Pairs with the fence in `sent`: bytes of a later round mean a base that has moved.
         fence(Ordering::Acquire);
@@ -227,21 +220,18 @@ impl Ledger {
     /// `yields`: and makes room for the worker meanwhile.
     pub(crate) fn watch(&self, until: u64, yields: bool) {
         let word = until & !YIELDS | u64::from(yields);
-        self.map.head().parent.watch.store(word, Ordering::Release);
+        self.head().parent.watch.store(word, Ordering::Release);
     }
 
     /// More has been sent to the worker.
     pub(crate) fn sent(&self) {
-        self.map.head().parent.sent.fetch_add(1, Ordering::Release);
+        self.head().parent.sent.fetch_add(1, Ordering::Release);
     }
 
     /// The first `position` bytes of the worker's stream are known.
     pub(crate) fn heard(&self, position: u64) {
-        self.map
-            .head()
-            .parent
-            .heard
-            .store(position, Ordering::Release);
+        let heard = &self.head().parent.heard;
+        heard.store(position, Ordering::Release);
     }
 
     /// So much of the worker's standard error has been read, and more `is_reading`.
@@ -249,73 +239,57 @@ impl Ledger {
         let word = bytes | if is_reading { READING } else { 0 };
         // SeqCst, and the fence: on the right side of the system call that reads.
         fence(Ordering::SeqCst);
-        self.map.head().parent.read.store(word, Ordering::SeqCst);
+        self.head().parent.read.store(word, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
     /// How much was in the worker's standard error when its last item ended.
     pub(crate) fn marked(&self) -> u64 {
-        self.map.head().marked.load(Ordering::Acquire)
+        self.head().marked.load(Ordering::Acquire)
     }
 
     /// There is more in the pages than the first `known` bytes of the worker's stream.
     #[inline]
     pub(crate) fn has_more(&self, known: u64) -> bool {
-        let head = self.map.head();
+        let head = self.head();
         let base = head.base.load(Ordering::Acquire);
         base.wrapping_add(head.length.load(Ordering::Acquire)) > known
-    }
-
-    /// How far in the worker's stream everything has been understood: see `process::ring`.
-    pub(crate) fn taken(&self) -> Option<&Word> {
-        self.map.taken()
     }
 
     /// The words that hold `length` bytes at `offset` of the area, whatever a worker has written there; `None` if that
     /// is not in the area.
     pub(crate) fn area(&self, offset: u64, length: u64) -> Option<&[Word]> {
         let [offset, length] = [offset, length].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        self.map.0.words(SIZE.checked_add(offset)?, length)
+        self.0.words(SIZE.checked_add(offset)?, length)
     }
 
     /// More than the first `known` bytes of the worker's stream have been sent.
     pub(crate) fn has_sent(&self, known: u64) -> bool {
-        self.map.head().base.load(Ordering::Acquire) > known
-    }
-}
-
-/// The gates and the tray, for whatever part of the worker looks at them.
-#[derive(Clone, Debug)]
-pub(crate) struct Front(Map);
-
-impl Front {
-    pub(crate) fn gate(&self, index: usize) -> &Gate {
-        &self.0.head().gates[index % GATES]
-    }
-
-    #[inline]
-    pub(crate) fn tray(&self) -> &[Word] {
-        self.0.tray()
+        self.head().base.load(Ordering::Acquire) > known
     }
 }
 
 /// The worker's side.
 #[derive(Debug)]
-pub(crate) struct Pages(Map);
+pub(crate) struct Pages(Front);
+
+impl Deref for Pages {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.0
+    }
+}
 
 impl Pages {
-    pub(crate) fn map(memory: &OwnedFd) -> io::Result<Self> {
-        let map = |length| Map::new(memory.as_fd(), length);
+    pub(crate) fn map(memory: impl AsFd) -> io::Result<Self> {
+        let map = |length| Front::map(memory.as_fd(), length);
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
     /// A plain worker's, which nobody else sees: it opens its gates itself, and there is no area.
     pub(crate) fn alone() -> io::Result<Self> {
-        Ok(Self(Map(Arc::new(Mapping::alone(SIZE)?))))
-    }
-
-    pub(crate) fn front(&self) -> Front {
-        Front(self.0.clone())
+        Ok(Self(Front(Arc::new(Mapping::alone(SIZE)?))))
     }
 
     /// Where large results lie, if there is such a place. For one alone (Y84).
@@ -323,23 +297,6 @@ impl Pages {
         let place = SIZE..SIZE + AREA;
         let map = &self.0.0;
         (map.length() >= place.end).then(|| Home::over(map.clone(), place))
-    }
-
-    /// See [`Ledger::taken`].
-    pub(crate) fn taken(&self) -> Option<&Word> {
-        self.0.taken()
-    }
-
-    #[inline]
-    pub(crate) fn gate(&self, index: usize) -> &Gate {
-        &self.0.head().gates[index % GATES]
-    }
-
-    /// This process can be reached by its parent's fences. Before it has a second thread.
-    pub(crate) fn register(&self) {
-        if fences::register() {
-            self.0.head().swift.store(1, Ordering::Release);
-        }
     }
 
     /// The results.
@@ -355,24 +312,24 @@ impl Pages {
     #[inline]
     pub(crate) fn commit(&self, length: usize) {
         // Release: the bytes are written before they count, at any instant.
-        self.0.head().length.store(length as u64, Ordering::Release);
+        self.head().length.store(length as u64, Ordering::Release);
     }
 
     /// Until when somebody looks at the results, and whether both have one processor.
     pub(crate) fn watched(&self) -> (u64, bool) {
-        let word = self.0.head().parent.watch.load(Ordering::Acquire);
+        let word = self.head().parent.watch.load(Ordering::Acquire);
         (word & !YIELDS, word & YIELDS != 0)
     }
 
     /// How often the parent has sent something.
     #[inline]
     pub(crate) fn deliveries(&self) -> u64 {
-        self.0.head().parent.sent.load(Ordering::Acquire)
+        self.head().parent.sent.load(Ordering::Acquire)
     }
 
     /// The parent knows all results that are complete, sent or not.
     pub(crate) fn is_heard(&self) -> bool {
-        let head = self.0.head();
+        let head = self.head();
         let all = head.base.load(Ordering::Relaxed) + head.length.load(Ordering::Relaxed);
         head.parent.heard.load(Ordering::Acquire) >= all
     }
@@ -380,7 +337,7 @@ impl Pages {
     /// What is in standard error now has been written by items that have ended: what the parent has read, and what is
     /// `waiting`. False: it is just reading.
     pub(crate) fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
-        let head = self.0.head();
+        let head = self.head();
         let read = head.parent.read.load(Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let all = read + waiting();
@@ -394,13 +351,13 @@ impl Pages {
 
     /// How many bytes it has ever said.
     pub(crate) fn position(&self) -> u64 {
-        let head = self.0.head();
+        let head = self.head();
         head.base.load(Ordering::Relaxed) + head.length.load(Ordering::Relaxed)
     }
 
     /// `bytes` more have been sent, and nothing is committed now.
     pub(crate) fn sent(&self, bytes: u64) {
-        let head = self.0.head();
+        let head = self.head();
         head.length.store(0, Ordering::Release);
         // Release: `length` is 0 before `base` moves, at any instant.
         let base = head.base.load(Ordering::Relaxed);
@@ -418,8 +375,6 @@ mod tests {
         let ledger = Ledger::new().unwrap();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let pages = Pages::map(&memory).unwrap();
-        assert!(!ledger.is_swift(), "nobody has registered");
-        pages.register();
         (ledger, pages)
     }
 
@@ -468,12 +423,12 @@ mod tests {
     #[test]
     fn what_is_disowned_is_a_frame() {
         let (ledger, pages) = pair();
-        let gates = pages.front();
-        ledger.gate(0).open(5, true);
+        let gates = (*pages).clone();
+        ledger.gate(0).open(5);
         ledger.gate(0).disown();
         assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
         assert!(!gates.gate(1).is_unwanted());
-        ledger.gate(GATES).open(5, true);
+        ledger.gate(GATES).open(5);
         assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
     }
 
@@ -482,9 +437,7 @@ mod tests {
         let (ledger, mut pages) = pair();
         const COUNT: u32 = 20_000;
         for round in 0..100 {
-            ledger
-                .gate(0)
-                .open(COUNT, ledger.is_swift() && round % 2 == 0);
+            ledger.gate(0).open(COUNT);
             let worker = crate::loom::thread::Builder::new().spawn(move || {
                 let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
                 (taken as u32, pages)
@@ -587,13 +540,13 @@ mod tests {
     #[test]
     fn the_tray_is_where_both_see_it_and_nothing_else_is() {
         let (ledger, mut pages) = pair();
-        let front = pages.front();
+        let front = (*pages).clone();
         assert_eq!(front.tray().len(), (TRAY - 64) / 8);
         for (at, word) in ledger.tray().iter().enumerate() {
             word.store(at as u64, Ordering::Relaxed);
         }
         pages.room().fill(1);
-        ledger.gate(GATES - 1).open(5, true);
+        ledger.gate(GATES - 1).open(5);
         ledger.watch(1000, true);
         for (at, word) in front.tray().iter().enumerate() {
             assert_eq!(word.load(Ordering::Relaxed), at as u64);

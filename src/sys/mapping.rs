@@ -63,6 +63,9 @@ impl Mapping {
         if !seals.contains(SealFlags::SHRINK) {
             return Err(refused("can be resized"));
         }
+        if access == Access::Fixed && !seals.contains(SealFlags::WRITE) {
+            return Err(refused("can be written to"));
+        }
         // After the seal: it does not become less.
         let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
         let fits = range.end <= size && range.len() <= isize::MAX as usize;
@@ -153,7 +156,7 @@ pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
 }
 
 /// An error about a descriptor that was sent.
-pub(crate) fn refused(what: &str) -> io::Error {
+fn refused(what: &str) -> io::Error {
     let words = format!("a descriptor was sent as shared memory that {what}");
     io::Error::new(io::ErrorKind::InvalidData, words)
 }

@@ -3,7 +3,7 @@
 pub(crate) mod arena;
 pub(crate) mod berth;
 pub(crate) mod broken_pipe;
-pub(crate) mod fence;
+pub(crate) mod clock;
 pub(crate) mod fork;
 pub(crate) mod gate;
 pub(crate) mod image;
@@ -15,7 +15,6 @@ pub(crate) mod mapping;
 pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod poller;
-pub(crate) mod prefetch;
 pub(crate) mod processors;
 pub(crate) mod refused;
 pub(crate) mod room;

@@ -33,44 +33,26 @@ const EVENTS: usize = 1024;
 /// What mio's wait rounds to.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-#[cfg(target_os = "linux")]
 const INTERESTS: Interest = Interest::READABLE
     .add(Interest::WRITABLE)
     .add(Interest::PRIORITY);
-#[cfg(not(target_os = "linux"))]
-const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// The token of the wake-up descriptor; no source has it.
 pub(crate) const WAKE_TOKEN: usize = usize::MAX;
 
-/// What is known about a source: which calls would not block.
+/// What is known of one direction of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Readiness(u8);
+pub(crate) struct Readiness {
+    /// A call would not block.
+    pub(crate) now: bool,
+    /// Nor, after one that came out short, need the next block or an event follow: the peer has closed, the source has
+    /// failed, or a read stopped at a mark of urgent data.
+    pub(crate) on: bool,
+}
 
 impl Readiness {
-    pub(crate) const READ: Self = Self(1);
-    pub(crate) const WRITE: Self = Self(2);
-    /// A short read does not mean that the next one would block, nor will an
-    /// event follow: the peer has closed, the source has failed, or the read
-    /// stopped at a mark of urgent data.
-    pub(crate) const READ_ON: Self = Self(4);
-    /// The same for writes: closed or failed.
-    pub(crate) const WRITE_ON: Self = Self(8);
-
-    pub(crate) const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(crate) const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    pub(crate) const fn when(self, condition: bool) -> Self {
-        if condition { self } else { Self(0) }
-    }
-
-    pub(crate) const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+    pub(crate) fn new(now: bool, on: bool) -> Self {
+        Self { now: now || on, on }
     }
 }
 
@@ -165,20 +147,14 @@ impl Wait {
         }
     }
 
-    /// What the last wait found: token and readiness.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (usize, Readiness)> {
+    /// What the last wait found: token and readiness, to read and to write.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2])> {
         self.found.iter().map(|event| {
-            let read = if event.is_read_closed() || event.is_priority() || event.is_error() {
-                Readiness::READ.or(Readiness::READ_ON)
-            } else {
-                Readiness::READ.when(event.is_readable())
-            };
-            let write = if event.is_write_closed() || event.is_error() {
-                Readiness::WRITE.or(Readiness::WRITE_ON)
-            } else {
-                Readiness::WRITE.when(event.is_writable())
-            };
-            (event.token().0, read.or(write))
+            let failed = event.is_error();
+            let read_on = event.is_read_closed() || event.is_priority() || failed;
+            let read = Readiness::new(event.is_readable(), read_on);
+            let write = Readiness::new(event.is_writable(), event.is_write_closed() || failed);
+            (event.token().0, [read, write])
         })
     }
 }
@@ -197,7 +173,8 @@ mod tests {
         poller.register(far.as_fd(), 7).unwrap();
         wait.wait(Some(Duration::ZERO)).unwrap();
         let writable: Vec<_> = wait.events().collect();
-        assert_eq!(writable, [(7, Readiness::WRITE)]);
+        let write = Readiness::new(true, false);
+        assert_eq!(writable, [(7, [Readiness::default(), write])]);
 
         for (pause, least) in [(300, 300), (2_300, 2_000)] {
             let start = Instant::now();
@@ -209,12 +186,12 @@ mod tests {
 
         near.write_all(b"x").unwrap();
         wait.wait(None).unwrap();
-        let reports = |wait: &Wait, what| wait.events().any(|(_, ready)| ready.intersects(what));
-        assert!(reports(&wait, Readiness::READ) && !reports(&wait, Readiness::READ_ON));
+        let read = |wait: &Wait| wait.events().next().map(|(_, [read, _])| read);
+        assert_eq!(read(&wait), Some(Readiness::new(true, false)));
         drop(near);
         // Also a wait of which the last part is exact is ended by an event.
         wait.wait(Some(Duration::from_micros(900))).unwrap();
-        assert!(reports(&wait, Readiness::READ_ON));
+        assert_eq!(read(&wait), Some(Readiness::new(true, true)));
 
         for _ in 0..2 {
             poller.wake();

@@ -19,40 +19,26 @@
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, SealFlags};
-use rustix::io::Errno;
 
-use super::mapping::{self, Access, Mapping, refused};
+use super::mapping::{self, Access, Mapping};
 use super::room;
 
-/// What nobody may do to any segment.
+/// What no process may do to any segment.
 const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
-
-/// Whether a segment's bytes change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Fixed,
-    Live,
-}
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
 pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFd, Mapping)> {
-    let file = create("trefoil-shared", bytes.len().max(1))?;
-    let mut at = 0;
-    while at < bytes.len() {
-        match rustix::io::pwrite(&file, &bytes[at..], at as u64) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => at += count,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let file = File::from(create("trefoil-shared", bytes.len().max(1))?);
+    file.write_all_at(bytes, 0)?;
     rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::WRITE | SealFlags::SEAL)?;
-    let mapping = open(file.as_fd(), Kind::Fixed)?;
-    Ok((file, mapping))
+    let mapping = open(file.as_fd(), Access::Fixed)?;
+    Ok((file.into(), mapping))
 }
 
 /// A live segment of `length` bytes, all of them zero, and its descriptor. (One byte, if
@@ -62,23 +48,14 @@ pub(crate) fn live(length: usize) -> io::Result<(OwnedFd, Mapping)> {
     let file = create("trefoil-atomics", length)?;
     rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64)?;
     rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::SEAL)?;
-    let mapping = open(file.as_fd(), Kind::Live)?;
+    let mapping = open(file.as_fd(), Access::Write)?;
     Ok((file, mapping))
 }
 
-/// Maps the memory behind a descriptor that may come from anywhere.
-pub(crate) fn open(file: BorrowedFd<'_>, kind: Kind) -> io::Result<Mapping> {
-    let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| refused("is none"))?;
-    if !seals.contains(RESIZE) {
-        return Err(refused("can be resized"));
-    }
-    // (It does not change any more.)
+/// Maps all of the memory behind a descriptor that may come from anywhere.
+pub(crate) fn open(file: BorrowedFd<'_>, access: Access) -> io::Result<Mapping> {
+    // (If it could still change, the mapping is refused.)
     let length = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
-    let access = match kind {
-        Kind::Live => Access::Write,
-        Kind::Fixed if seals.contains(SealFlags::WRITE) => Access::Fixed,
-        Kind::Fixed => return Err(refused("can be written to")),
-    };
     Mapping::new(file, 0..length, access)
 }
 
@@ -103,7 +80,7 @@ mod tests {
     fn a_fixed_segment_cannot_be_changed() {
         let (memory, segment) = fixed(b"hello").unwrap();
         assert_eq!(bytes(&segment), b"hello");
-        let same = open(memory.as_fd(), Kind::Fixed).unwrap();
+        let same = open(memory.as_fd(), Access::Fixed).unwrap();
         drop(segment);
         assert_eq!(bytes(&same), b"hello");
         assert!(rustix::io::pwrite(&memory, b"j", 0).is_err());
@@ -133,7 +110,7 @@ mod tests {
         rustix::fs::ftruncate(&memory, LENGTH).unwrap();
         rustix::io::pwrite(&memory, b"z", LENGTH - 1).unwrap();
         rustix::fs::fcntl_add_seals(&memory, RESIZE | SealFlags::WRITE).unwrap();
-        let segment = open(memory.as_fd(), Kind::Fixed).unwrap();
+        let segment = open(memory.as_fd(), Access::Fixed).unwrap();
         assert_eq!(segment.length() as u64, LENGTH);
         assert_eq!(bytes(&segment).last(), Some(&b'z'));
         assert_eq!(bytes(&segment)[3 << 30], 0);
@@ -157,19 +134,19 @@ mod tests {
             let error = open(memory.as_fd(), kind).unwrap_err();
             assert!(error.to_string().contains(word), "{error}");
         };
-        let file = std::fs::File::open("/proc/self/exe").unwrap();
-        refused(file.into(), Kind::Fixed, "is none");
-        refused(io::pipe().unwrap().0.into(), Kind::Live, "is none");
-        refused(create("open", 9).unwrap(), Kind::Live, "resized");
+        let file = File::open("/proc/self/exe").unwrap();
+        refused(file.into(), Access::Fixed, "is none");
+        refused(io::pipe().unwrap().0.into(), Access::Write, "is none");
+        refused(create("open", 9).unwrap(), Access::Write, "resized");
         let half = create("half", 9).unwrap();
         rustix::fs::fcntl_add_seals(&half, SealFlags::GROW | SealFlags::WRITE).unwrap();
-        refused(half, Kind::Fixed, "resized");
+        refused(half, Access::Fixed, "resized");
         let empty = create("empty", 0).unwrap();
         rustix::fs::fcntl_add_seals(&empty, RESIZE | SealFlags::WRITE).unwrap();
-        refused(empty, Kind::Fixed, "size");
-        refused(live(8).unwrap().0, Kind::Fixed, "written");
+        refused(empty, Access::Fixed, "size");
+        refused(live(8).unwrap().0, Access::Fixed, "written");
         let (fixed, _) = fixed(b"x").unwrap();
-        let error = open(fixed.as_fd(), Kind::Live).unwrap_err();
+        let error = open(fixed.as_fd(), Access::Write).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
 

@@ -11,11 +11,8 @@
 
 use std::fmt;
 
-use super::error::TaskError;
-use super::handle::Task;
 use super::id::TaskId;
-use super::raw::cell;
-use super::raw::{OnCancel, Promise, TaskRef};
+use super::raw::{Completer, OnCancel, Task, cell};
 use super::unobserved::Hook;
 
 /// The cancellation of a [`Completer::new`] is told to what awaits its token alone.
@@ -23,57 +20,15 @@ impl OnCancel for () {
     fn on_cancel(&self, _: TaskId) {}
 }
 
-/// Completes a [`Task`] by hand: the bridge from any callback API.
-///
-/// Dropping it without completing ends the task in
-/// [`TaskError::Closed`]. One allocation makes both halves.
-///
-/// ```
-/// use trefoil::{Completer, Task};
-///
-/// fn ask(question: &'static str) -> Task<usize> {
-///     let (completer, task) = Completer::new();
-///     std::thread::spawn(move || completer.complete(Ok(question.len())));
-///     task
-/// }
-/// assert_eq!(ask("how long is this?").join().unwrap(), 17);
-/// ```
-#[must_use = "a dropped completer ends its task in `Closed`"]
-pub struct Completer<T> {
-    promise: Option<Promise<T>>,
-}
-
 impl<T: Send + 'static> Completer<T> {
     /// A completer and the task that it completes.
     #[track_caller]
     pub fn new() -> (Self, Task<T>) {
-        promise(())
+        cell::promise(())
     }
-}
-
-/// A promise whose cancellation `hook` hears of.
-#[track_caller]
-pub(crate) fn promise<T, H>(hook: H) -> (Completer<T>, Task<T>)
-where
-    T: Send + 'static,
-    H: OnCancel,
-{
-    let (promise, task) = cell::promise(hook);
-    let completer = Completer {
-        promise: Some(promise),
-    };
-    (completer, task)
 }
 
 impl<T> Completer<T> {
-    /// Ends the task in `result` and wakes its waiter. If the task was
-    /// cancelled before, `result` is dropped.
-    pub fn complete(mut self, result: Result<T, TaskError>) {
-        if let Some(promise) = self.promise.take() {
-            promise.complete(result);
-        }
-    }
-
     /// The task was cancelled: the result is not wanted any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -116,13 +71,6 @@ impl<T> Completer<T> {
     pub(crate) fn set_hook(&self, hook: &Hook) {
         self.cell().set_hook(hook.clone());
     }
-
-    fn cell(&self) -> &TaskRef {
-        self.promise
-            .as_ref()
-            .unwrap_or_else(|| unreachable!("a completer has its cell until it is consumed"))
-            .cell()
-    }
 }
 
 impl<T> Task<T> {
@@ -134,14 +82,6 @@ impl<T> Task<T> {
     #[track_caller]
     pub fn ready(value: T) -> Self {
         cell::ready(value)
-    }
-}
-
-impl<T> Drop for Completer<T> {
-    fn drop(&mut self) {
-        if let Some(promise) = self.promise.take() {
-            promise.complete(Err(TaskError::Closed));
-        }
     }
 }
 

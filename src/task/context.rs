@@ -54,19 +54,16 @@ per_thread! {
 /// What a thread that has told nothing is taken to have.
 const UNKNOWN_STACK: usize = 512 << 10;
 
-/// This thread, a worker at its start, has a stack of `bytes`.
-pub(crate) fn set_stack(bytes: usize) {
+/// This thread, a worker at its start, has a stack of so many bytes and belongs to the pool that tags its tasks
+/// so: it may claim them where others may not. It has a queue of its own, which `take` takes from.
+pub(crate) fn begin_worker(stack: usize, tag: u32, take: TakeNewest) {
     let here_now = stack_pointer();
     let _ = HERE.try_with(|here| {
         here.stack_top.set(here_now);
-        here.stack_budget.set(bytes / 2);
+        here.stack_budget.set(stack / 2);
+        here.home.set(tag);
+        here.take.set(Some(take));
     });
-}
-
-/// This thread, a worker at its start, belongs to the pool that tags its tasks
-/// so: it may claim them where others may not.
-pub(crate) fn set_home(tag: u32) {
-    let _ = HERE.try_with(|here| here.home.set(tag));
 }
 
 /// This thread is inside of another pool than its home from now on, or is not any more.
@@ -80,12 +77,7 @@ pub(super) fn is_away() -> bool {
     HERE.try_with(|here| here.away.get()).unwrap_or(false)
 }
 
-/// This thread, a worker, has a queue of its own, which `take` takes from.
-pub(crate) fn set_take(take: Option<TakeNewest>) {
-    let _ = HERE.try_with(|here| here.take.set(take));
-}
-
-/// `entry` is about to be queued there, as the newest.
+/// `entry` is about to be queued in a worker's own queue, as the newest.
 #[inline]
 pub(crate) fn set_newest(entry: &Runnable) {
     let _ = HERE.try_with(|here| here.newest.set(entry.address()));

@@ -256,14 +256,19 @@ impl CodecError {
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.direction {
-            CodecDirection::EncodeArgument => "an argument of type {} could not be encoded",
-            CodecDirection::DecodeArgument => "an argument of type {} could not be decoded",
-            CodecDirection::EncodeResult => "a result of type {} could not be encoded",
-            CodecDirection::DecodeResult => "a result of type {} could not be decoded",
+        let (what, done) = match self.direction {
+            CodecDirection::EncodeArgument => ("an argument", "encoded"),
+            CodecDirection::DecodeArgument => ("an argument", "decoded"),
+            CodecDirection::EncodeResult => ("a result", "encoded"),
+            CodecDirection::DecodeResult => ("a result", "decoded"),
         };
-        let (before, after) = what.split_once("{}").unwrap_or((what, ""));
-        write!(f, "{before}`{}`{after}: {}", self.type_name, self.detail)
+        let Self {
+            type_name, detail, ..
+        } = self;
+        write!(
+            f,
+            "{what} of type `{type_name}` could not be {done}: {detail}"
+        )
     }
 }
 

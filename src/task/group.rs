@@ -10,9 +10,9 @@
 //! any thread, also from members; one that has ended before it is added goes through the queue,
 //! too, so that the owner wakes. The group's owner is the only one that takes results out. The lock is
 //! not held while anything of the user's runs: tasks are cancelled and dropped, and wakers cloned, woken and
-//! dropped, outside of it. What a join has collected stays with the group until the join has
-//! ended, so that one that is dropped half-way can be taken up again; failures that are left in
-//! it when the group is dropped are reported.
+//! dropped, outside of it. What a join has collected stays with the group, each result in its task, until the join has
+//! ended; so one that is dropped half-way can be taken up again, and failures that are left when the group is dropped
+//! are reported as those of any dropped task.
 //!
 //! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
 //! is added after the group is gone, too.
@@ -21,15 +21,13 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use slab::Slab;
 
 use super::error::TaskError;
-use super::handle::Task;
 use super::id::TaskId;
-use super::raw::{Ready, TaskRef, Watch};
-use crate::helper::contain;
+use super::raw::{Ready, Task, TaskRef, Watch};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -66,20 +64,11 @@ struct Members<T> {
     added: usize,
     /// Why no member may go on.
     ending: Option<Ending>,
-    /// What a join has taken out so far, in the order of completion.
-    collected: Vec<Collected<T>>,
-    /// A join has taken out members that the group itself cancelled.
-    left_out: bool,
+    /// The members that a join has taken out so far, in the order of completion.
+    collected: Vec<Member<T>>,
     /// A blocking `next` on a loop's thread has named the members with smaller numbers.
     named: usize,
 }
-
-/// The number of a member that a join has taken out; its value, or the member and its failure, which is reported if
-/// no caller ever takes it.
-type Collected<T> = (usize, Result<T, (TaskRef, TaskError)>);
-
-/// A member that has ended, and how.
-type Ended<T> = (Member<T>, Result<T, TaskError>);
 
 struct Member<T> {
     task: Task<T>,
@@ -129,32 +118,20 @@ impl<T> Members<T> {
     }
 
     /// The next member that has ended, if one has.
-    fn take_ended(&mut self) -> Option<Ended<T>> {
-        while let Some(key) = self.ready.next() {
-            if let Some(result) = self
-                .tasks
-                .get_mut(key)
-                .and_then(|member| member.task.try_join())
-            {
-                return Some((self.tasks.remove(key), result));
-            }
-        }
-        None
+    fn take_ended(&mut self) -> Option<Member<T>> {
+        let key = self.ready.next()?;
+        self.tasks.try_remove(key)
     }
 
-    /// Keeps what a member gave for the join; true: this is the first failure.
-    fn collect(&mut self, (member, result): Ended<T>) -> bool {
-        let result = match result {
-            Ok(value) => Ok(value),
-            Err(TaskError::Cancelled) if member.cancelled_by_group => {
-                self.left_out = true;
-                return false;
-            }
-            Err(error) => Err((member.task.task_ref(), error)),
+    /// Keeps a member that has ended for the join; true: this is the first failure.
+    fn collect(&mut self, mut member: Member<T>) -> bool {
+        let has_failed = match member.task.error() {
+            None => false,
+            Some(TaskError::Cancelled) => !member.cancelled_by_group,
+            Some(_) => true,
         };
-        let is_first = result.is_err() && self.ending.is_none();
-        self.collected.push((member.number, result));
-        is_first
+        self.collected.push(member);
+        has_failed && self.ending.is_none()
     }
 
     /// The next member that a blocking `next`, which cannot wait, names as one that has
@@ -177,7 +154,6 @@ impl<T> TaskGroup<T> {
             added: 0,
             ending: None,
             collected: Vec::new(),
-            left_out: false,
             named: 0,
         };
         Self {
@@ -269,12 +245,12 @@ impl<T> TaskGroup<T> {
         members.iter().any(TaskRef::run_here)
     }
 
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<Member<T>>> {
         loop {
             {
                 let mut members = self.shared.lock();
-                if let Some(ended) = members.take_ended() {
-                    return Poll::Ready(Some(ended));
+                if let Some(member) = members.take_ended() {
+                    return Poll::Ready(Some(member));
                 }
                 if members.tasks.is_empty() {
                     return Poll::Ready(None);
@@ -335,7 +311,7 @@ impl<T> Default for TaskGroup<T> {
 
 impl<T> Drop for TaskGroup<T> {
     fn drop(&mut self) {
-        let (cancelled, tasks, collected) = {
+        let (members, _tasks, _collected) = {
             let mut members = self.shared.lock();
             (
                 members.begin_ending(Ending::Gone),
@@ -343,18 +319,8 @@ impl<T> Drop for TaskGroup<T> {
                 std::mem::take(&mut members.collected),
             )
         };
-        for member in cancelled {
+        for member in members {
             member.cancel();
-        }
-        // One by one: what they left may have destructors that panic.
-        for (_, member) in tasks {
-            contain(|| drop(member));
-        }
-        for (_, result) in collected {
-            match result {
-                Ok(value) => contain(|| drop(value)),
-                Err((member, error)) => member.report(error),
-            }
         }
     }
 }
@@ -376,7 +342,7 @@ impl<T> GroupJoin<'_, T> {
             return result;
         }
         let group = &mut *self.group;
-        let (left, queue, collected) = {
+        let (left, _queue, collected) = {
             let mut members = group.shared.lock();
             // What is taken out has wakers of the old queue.
             let queue = std::mem::replace(&mut members.ready, Ready::new(0));
@@ -384,17 +350,14 @@ impl<T> GroupJoin<'_, T> {
             let tasks = std::mem::take(&mut members.tasks);
             (tasks, queue, std::mem::take(&mut members.collected))
         };
-        let (_values, mut errors) = sorted(collected);
+        group.joined = true;
+        let mut error = results(collected).err().unwrap_or(GroupError::CANCELLED);
         for (_, member) in left {
             member.task.cancel();
-            errors.push((member.task.id(), TaskError::WouldBlock));
+            let refused = (member.task.id(), TaskError::WouldBlock);
+            error.errors.push(refused);
         }
-        drop(queue);
-        group.joined = true;
-        Err(GroupError {
-            why: Why::Failed,
-            errors,
-        })
+        Err(error)
     }
 }
 
@@ -405,52 +368,42 @@ impl<T> Future for GroupJoin<'_, T> {
         let group = &mut *self.group;
         if group.joined {
             return Poll::Ready(Err(GroupError {
-                why: Why::JoinedTwice,
+                if_none: "this group was joined before: make a new one",
                 errors: Vec::new(),
             }));
         }
-        loop {
-            match group.poll_ended(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => break,
-                Poll::Ready(Some(ended)) => {
-                    let first_failure = group.shared.lock().collect(ended);
-                    if first_failure {
-                        group.cancel();
-                    }
-                }
+        while let Some(member) = ready!(group.poll_ended(cx)) {
+            let is_first_failure = group.shared.lock().collect(member);
+            if is_first_failure {
+                group.cancel();
             }
         }
         group.joined = true;
-        let (collected, left_out) = {
-            let mut members = group.shared.lock();
-            (std::mem::take(&mut members.collected), members.left_out)
-        };
-        let (mut values, errors) = sorted(collected);
-        if !errors.is_empty() || left_out {
-            let why = if errors.is_empty() {
-                Why::Cancelled
-            } else {
-                Why::Failed
-            };
-            return Poll::Ready(Err(GroupError { why, errors }));
-        }
-        values.sort_unstable_by_key(|(number, _)| *number);
-        Poll::Ready(Ok(values.into_iter().map(|(_, value)| value).collect()))
+        let collected = std::mem::take(&mut group.shared.lock().collected);
+        Poll::Ready(results(collected))
     }
 }
 
-/// The values with the numbers of their members, and the failures.
-#[expect(clippy::type_complexity, reason = "two lists")]
-fn sorted<T>(collected: Vec<Collected<T>>) -> (Vec<(usize, T)>, Vec<(TaskId, TaskError)>) {
-    let (mut values, mut errors) = (Vec::with_capacity(collected.len()), Vec::new());
-    for (number, result) in collected {
-        match result {
-            Ok(value) => values.push((number, value)),
-            Err((member, error)) => errors.push((member.id(), error)),
+/// What a join gives, of members that have all ended.
+fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
+    let mut values = Vec::with_capacity(collected.len());
+    let (mut errors, mut left_out) = (Vec::new(), false);
+    for member in collected {
+        let id = member.task.id();
+        match member.task.join() {
+            Ok(value) => values.push((member.number, value)),
+            Err(TaskError::Cancelled) if member.cancelled_by_group => left_out = true,
+            Err(error) => errors.push((id, error)),
         }
     }
-    (values, errors)
+    if left_out || !errors.is_empty() {
+        return Err(GroupError {
+            errors,
+            ..GroupError::CANCELLED
+        });
+    }
+    values.sort_unstable_by_key(|(number, _)| *number);
+    Ok(values.into_iter().map(|(_, value)| value).collect())
 }
 
 /// What [`TaskGroup::next`] returns.
@@ -480,31 +433,25 @@ impl<T> Future for GroupNext<'_, T> {
     type Output = Option<(TaskId, Result<T, TaskError>)>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.group
-            .poll_ended(cx)
-            .map(|ended| ended.map(|(member, result)| (member.task.id(), result)))
+        let ended = ready!(self.group.poll_ended(cx));
+        Poll::Ready(ended.map(|member| (member.task.id(), member.task.join())))
     }
 }
-
-// Nothing in them is pinned.
-impl<T> Unpin for GroupJoin<'_, T> {}
-impl<T> Unpin for GroupNext<'_, T> {}
 
 /// What went wrong in a [`TaskGroup`].
 #[derive(Clone, Debug)]
 pub struct GroupError {
-    why: Why,
     errors: Vec<(TaskId, TaskError)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Why {
-    Failed,
-    Cancelled,
-    JoinedTwice,
+    /// What there is to say if there are no errors.
+    if_none: &'static str,
 }
 
 impl GroupError {
+    const CANCELLED: Self = Self {
+        errors: Vec::new(),
+        if_none: "the group was cancelled",
+    };
+
     /// Every failure, in the order in which they happened. Empty if the group was
     /// cancelled and nothing else failed, or was joined before.
     #[must_use]
@@ -515,16 +462,12 @@ impl GroupError {
 
 impl fmt::Display for GroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.why, &self.errors[..]) {
-            (Why::JoinedTwice, _) => write!(f, "this group was joined before: make a new one"),
-            (Why::Cancelled, _) | (_, []) => write!(f, "the group was cancelled"),
-            (_, [(id, error)]) => write!(f, "task {id} of the group failed: {error}"),
-            (_, [(id, error), rest @ ..]) => {
-                write!(
-                    f,
-                    "{} tasks of the group failed, first {id}: {error}",
-                    rest.len() + 1
-                )
+        match &self.errors[..] {
+            [] => f.write_str(self.if_none),
+            [(id, error)] => write!(f, "task {id} of the group failed: {error}"),
+            [(id, error), ..] => {
+                let count = self.errors.len();
+                write!(f, "{count} tasks of the group failed, first {id}: {error}")
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The consumer's side of a task: [`Task`].
 //!
-//! Everything here is safe code over `raw::Handle`, which enforces which thread may
+//! Everything here is safe code over `raw/handle.rs`, which enforces which thread may
 //! touch what. A blocking wait goes through these steps, first match wins:
 //!
 //! 1. the task has ended: take the output, on any thread;
@@ -15,13 +15,14 @@
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::{Handle, TaskRef};
+use super::raw::Task;
+use super::traced;
 use crate::loom::hint;
 use crate::record;
 use crate::sync::park::{self, Waited};
@@ -30,44 +31,7 @@ use crate::sync::park::{self, Waited};
 /// microsecond or two.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 
-/// Work that was started and will end: the one handle of all executors.
-///
-/// Await it in async code on any runtime, or [`join`](Task::join) it in blocking
-/// code; both give `Result<T, TaskError>`. **Dropping it detaches it**: the work
-/// goes on. It is one pointer in size, and the whole task is one allocation.
-///
-/// A task's end becomes visible only after its closure or future has been
-/// dropped, so whatever they captured is free again. A future that panicked is dropped once the panic has been caught: its
-/// destructors do not find themselves unwinding (`std::thread::panicking()` is false; a `std` lock that it had kept is not
-/// poisoned), as they do on tokio, and one that panics in its turn is shown by the panic hook and goes no further. So does a
-/// destructor of a result that was never taken and that is dropped with its `Task`.
-///
-/// ```
-/// let pool = trefoil::ThreadPool::with_threads(2);
-/// let task = pool.spawn(|| (1..=20u64).product::<u64>());
-/// assert_eq!(task.join().unwrap(), 2_432_902_008_176_640_000);
-/// ```
-///
-/// It is `Send` and `Sync` if its result is `Send`, and otherwise stays where it is:
-///
-/// ```compile_fail,E0277
-/// fn send<T: Send>(_: T) {}
-/// send(trefoil::Task::ready(std::rc::Rc::new(1)));
-/// ```
-///
-/// # Cancel safety
-/// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, the
-/// task can be awaited or joined again.
-#[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
-pub struct Task<T> {
-    handle: Handle<T>,
-}
-
 impl<T> Task<T> {
-    pub(super) fn from_handle(handle: Handle<T>) -> Self {
-        Self { handle }
-    }
-
     /// Waits for the end, blocking this thread, and gives the result.
     ///
     /// A task that has ended gives its result on any thread at once. If it is a
@@ -81,9 +45,9 @@ impl<T> Task<T> {
     /// [`TaskError::Closed`] if its result was taken before, or if this process was forked since: the pool
     /// that was to run it is the parent's.
     pub fn join(self) -> Result<T, TaskError> {
-        match self.handle.into_output() {
+        match self.into_output() {
             Ok(output) => output.unwrap_or(Err(TaskError::Closed)),
-            Err(handle) => Self { handle }.wait(None),
+            Err(mut task) => task.wait(None),
         }
     }
 
@@ -102,8 +66,7 @@ impl<T> Task<T> {
     /// The result, if the task has ended; never blocks. A result that was taken
     /// before is `Some(Err(Closed))`.
     pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
-        self.handle
-            .take()
+        self.take()
             .map(|output| output.unwrap_or(Err(TaskError::Closed)))
     }
 
@@ -115,7 +78,7 @@ impl<T> Task<T> {
             return Err(TaskError::WouldBlock);
         }
         // It would wait for itself for ever.
-        if deadline.is_none() && self.handle.needs_this_thread() {
+        if deadline.is_none() && self.cell().needs_this_thread() {
             return Err(TaskError::WouldBlock);
         }
         // With a deadline, running the work here could overrun it: only park.
@@ -124,11 +87,11 @@ impl<T> Task<T> {
         {
             return result;
         }
-        self.handle.help(deadline.is_none());
+        self.cell().help(deadline.is_none());
         self.spin();
         let mut noted = false;
         let waited = park::wait(deadline, |waker| {
-            let waits = self.handle.register(waker.clone());
+            let waits = self.register(waker.clone());
             if waits && record::is_on() && !std::mem::replace(&mut noted, true) {
                 record::awaits(self.id().get());
             }
@@ -139,7 +102,7 @@ impl<T> Task<T> {
             Waited::TimedOut | Waited::Refused => {
                 // If it has not parked, the next wait is not for this task.
                 record::awaits(0);
-                self.handle.unregister();
+                self.unregister();
             }
         }
         match self.try_join() {
@@ -151,7 +114,7 @@ impl<T> Task<T> {
 
     /// Runs it here, if it is queued and this thread may: its result then, or if it has ended before.
     pub(crate) fn help(&mut self) -> Option<Result<T, TaskError>> {
-        self.handle.run_here();
+        self.cell().run_here();
         self.try_join()
     }
 
@@ -159,7 +122,7 @@ impl<T> Task<T> {
     /// most tasks.
     fn spin(&self) {
         for _ in 0..SPINS {
-            if !self.handle.is_running() {
+            if !self.cell().is_running() {
                 break;
             }
             hint::spin_loop();
@@ -174,26 +137,27 @@ impl<T> Task<T> {
     /// False: it has ended already, or it is a closure that is running, which only
     /// the token that it polls can stop ([`CancelToken::current`](crate::CancelToken::current)): that is set.
     pub fn cancel(&self) -> bool {
-        self.handle.cancel()
+        self.cell().cancel()
     }
 
     /// The task has ended: the next `join`, `try_join` or `.await` gives its result
     /// at once.
+    #[inline]
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.handle.is_finished()
+        self.cell().is_finished()
     }
 
     /// The number of this task, unique in the process.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        self.handle.id()
+        self.cell().id()
     }
 
     /// Where it was spawned.
     #[must_use]
     pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.handle.spawned_at()
+        self.cell().spawned_at()
     }
 
     /// Gives it a name, which is part of what is told of its failure if it is never taken
@@ -209,21 +173,23 @@ impl<T> Task<T> {
     /// Cost: two allocations; a task without a name pays nothing for the possibility.
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
-        let first = self.handle.side_or_make().name.get_or_init(|| name);
+        let side = self.cell().side_or_make();
+        let first = side.name.get_or_init(|| name);
         record::named(self.id().get(), first);
+        traced::named(side, first);
         self
     }
 
     /// The name that it was given.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.handle.name()
+        self.cell().name()
     }
 
     /// The task that spawned it, if one did.
     #[must_use]
     pub fn parent(&self) -> Option<TaskId> {
-        self.handle.parent()
+        self.cell().parent()
     }
 
     /// Lets it go on without a handle, as dropping does, but says so.
@@ -236,25 +202,6 @@ impl<T> Task<T> {
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
         CancelOnDrop { task: self }
     }
-
-    pub(super) fn task_ref(&self) -> TaskRef {
-        self.handle.task_ref()
-    }
-
-    /// Has `waker` woken at the end; false: it has ended already.
-    pub(super) fn register(&mut self, waker: Waker) -> bool {
-        self.handle.register(waker)
-    }
-
-    /// Takes a registered waker back, if the task has not ended.
-    pub(super) fn unregister(&mut self) {
-        self.handle.unregister();
-    }
-
-    /// The error that it has ended in, if it has not been taken.
-    pub(super) fn error(&mut self) -> Option<&TaskError> {
-        self.handle.error()
-    }
 }
 
 impl<T> Future for Task<T> {
@@ -262,7 +209,7 @@ impl<T> Future for Task<T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.handle.poll(cx.waker()) {
+        match self.poll_output(cx.waker()) {
             Some(output) => Poll::Ready(output.unwrap_or(Err(TaskError::Closed))),
             None => Poll::Pending,
         }
@@ -283,7 +230,7 @@ impl<T> fmt::Debug for Task<T> {
             debug.field("name", &name);
         }
         debug
-            .field("state", self.handle.shown())
+            .field("state", self.cell().shown())
             .field("spawned_at", &format_args!("{}", self.spawned_at()))
             .finish()
     }

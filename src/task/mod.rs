@@ -53,24 +53,21 @@ pub use combine::{
     AsCompleted, AsCompletedIter, JoinAll, Race, SharedTask, Timeout, TryJoinAll, Until, Wait,
     as_completed, join_all, race, timeout, try_join_all, wait,
 };
-pub use completer::Completer;
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
-pub use handle::{CancelOnDrop, Task};
+pub use handle::CancelOnDrop;
 pub use id::TaskId;
 pub use panic::{Panic, PanicLocation};
+pub use raw::{Completer, Task};
 pub use shutdown::Shutdown;
 pub use unobserved::{TaskReport, on_unobserved};
 
-pub(crate) use completer::promise;
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
-pub(crate) use raw::cell::{closure, future, local_future};
+pub(crate) use raw::cell::{closure, future, local_future, promise};
 #[cfg(loom)]
 pub(crate) use raw::inbox_fault;
-pub(crate) use raw::{
-    Inbox, OnCancel, Origin, Pushed, Queued, Ran, Runnable, Schedule, Sleep, TaskRef,
-};
+pub(crate) use raw::{Inbox, OnCancel, Origin, Pushed, Ran, Runnable, Schedule, Sleep, TaskRef};
 pub(crate) use unobserved::Hook;
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the

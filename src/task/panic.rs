@@ -2,7 +2,7 @@
 //!
 //! `catch_unwind` gives the payload, but not the place. The place is known only
 //! to a panic hook, so the first executor puts one in ([`install_hook`]): it
-//! notes the location in a thread-local while this thread is inside [`catch`],
+//! notes the location in a thread-local
 //! and then calls the hook that was there before, always. A host that replaces
 //! the hook afterwards loses the location, nothing else.
 //!
@@ -15,7 +15,7 @@
 //! `Sync`; the first to resume gets it, later resumers get the message.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
 // A payload is taken once: no protocol.
@@ -111,14 +111,12 @@ impl Panic {
     /// # Panics
     /// Always: that is its job.
     pub fn resume_unwind(self) -> ! {
-        if is_ours() {
-            // No hook is called, which would note it.
-            note(Some(Place {
-                task: current::id(),
-                location: self.0.location.clone(),
-                worker: Some(self.0.worker.clone()),
-            }));
-        }
+        // No hook is called, which would note it.
+        note(Some(Place {
+            task: current::id(),
+            location: self.0.location.clone(),
+            worker: Some(self.0.worker.clone()),
+        }));
         let payload = self.0.payload.lock();
         let payload = payload.unwrap_or_else(PoisonError::into_inner).take();
         panic::resume_unwind(payload.unwrap_or_else(|| Box::new(self.0.message.clone())))
@@ -196,13 +194,7 @@ impl fmt::Display for PanicLocation {
 }
 
 crate::loom::per_thread! {
-    /// How many [`catch`]es this thread is inside of. The hook notes nothing for
-    /// panics that are none of ours: outside of these and of tasks.
-    static CATCHING: Cell<u32> = Cell::new(0);
-}
-
-crate::loom::per_thread! {
-    /// Where the last panic inside a [`catch`] on this thread began.
+    /// Where the last panic on this thread began.
     static PLACE: RefCell<Option<Place>> = RefCell::new(None);
 }
 
@@ -233,42 +225,28 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if is_ours() {
-                note(Some(Place {
-                    task: current::id(),
-                    location: info.location().map(PanicLocation::from),
-                    worker: None,
-                }));
-            }
+            note(Some(Place {
+                task: current::id(),
+                location: info.location().map(PanicLocation::from),
+                worker: None,
+            }));
             before(info);
         }));
     });
 }
 
-/// A panic that begins here now is one that we will catch.
-fn is_ours() -> bool {
-    current::id().is_some() || CATCHING.try_with(|depth| depth.get() > 0).unwrap_or(false)
-}
-
-/// As [`catch`], where a task has been entered: the hook knows by that.
+/// As [`catch`], where a task has been entered: the place is known by that.
 #[inline]
 pub(super) fn catch_in_task<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught)
 }
 
-/// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload.
+/// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload. A place that was noted before is put
+/// back: `f` may run in the middle of another unwinding.
 #[inline]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
-    noting(|| panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught))
-}
-
-/// The hook notes places while `f` runs. A place noted before is put back: `f` may run
-/// in the middle of another unwinding.
-fn noting<R>(f: impl FnOnce() -> R) -> R {
     let before = note(None);
-    let _ = CATCHING.try_with(|depth| depth.set(depth.get() + 1));
-    let result = f();
-    let _ = CATCHING.try_with(|depth| depth.set(depth.get() - 1));
+    let result = catch_in_task(f);
     note(before);
     result
 }

@@ -1,58 +1,28 @@
 //! Every atomic transition of a task, and nothing else.
 //!
-//! One word holds a task's flags and its reference count. The rest of the stem
-//! calls the verbs below and acts on what they return; no other file compares
-//! and exchanges a task's state.
+//! One word holds a task's flags and its reference count. The rest of the stem calls the verbs below and acts on what they
+//! return; no other file compares and exchanges a task's state. `docs/MODELS.md` has a picture of the
+//! transitions, whose numbers the verbs have.
 //!
-//! ```text
-//!                    start (1)                    finish (4)
-//!      SCHEDULED ───────────────▶ RUNNING ───────────────────────▶ DONE
-//!        ▲   ▲  │   claim (2)       │  ▲                            ▲
-//!        │   │  └───────────────────┼──┘                            │
-//!   wake │   └──── suspend: again ──┤        begin_complete (5)     │
-//!    (3) │                          │ suspend    ┌──────────────────┤
-//!        │                          ▼            │ (a promise)      │
-//!        └─────────────────────── idle ──────────┘                  │
-//!                                   └── cancel (6): claims, then ───┘
-//! ```
-//!
-//! 1. The holder of a queue entry runs the task; or goes on with one that has yielded (T16).
-//! 2. A waiter (or a canceller) takes a queued closure out of the executor's
-//!    hands, or a waiter a queued future for one poll; the entry left in the queue is *stale*.
-//! 3. A waker schedules a suspended future.
-//! 4. The output is in place and becomes visible.
-//! 5. A promise is about to be completed.
-//! 6. Cancelling a queued closure or a pending promise claims it and finishes
-//!    it on the spot; a future is marked, and finished by its executor.
-//!
-//! # Invariants
-//!
-//! - **T1** At most one thread is between a transition that sets `RUNNING` and
-//!   the one that clears it. Only that thread touches the work, and only it
-//!   writes the output.
-//! - **T2** The transition that sets `DONE` releases the output; a thread that saw
-//!   `DONE` with acquire may read it. `DONE` is never cleared. If `HANDLE` was
-//!   set at that moment the handle owns the output, else the finisher does.
-//! - **T3** The consumer slot belongs to the handle while `WAITING` is clear.
-//!   Setting `WAITING` lends it to the finisher; the handle gets it back by
-//!   clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot
-//!   is the finisher's for good.
-//! - **T4** The count in the upper bits is the number of owners: the handle,
-//!   each waker, each queue entry or runner, each promise, each `TaskRef`. The thread
-//!   that drops the last one destroys the cell.
-//! - **T5** A wake-up on a task that is scheduled or running still performs a
-//!   read-modify-write: it publishes what the waking thread wrote before to the
-//!   thread that will poll next. Without it a wake-up could be lost.
+//! - **T1** At most one thread is between a transition that sets `RUNNING` and the one that clears it. Only that thread
+//!   touches the work, and only it writes the output.
+//! - **T2** The transition that sets `DONE` releases the output; a thread that saw `DONE` with acquire may read it. `DONE` is
+//!   never cleared. If `HANDLE` was set at that moment the handle owns the output, else the finisher does.
+//! - **T3** The consumer slot belongs to the handle while `WAITING` is clear. Setting `WAITING` lends it to the finisher; the
+//!   handle gets it back by clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot is the finisher's for good.
+//! - **T4** The count in the upper bits is the number of owners: the handle, each waker, each queue entry or runner, each
+//!   promise, each `TaskRef`. The thread that drops the last one destroys the cell.
+//! - **T5** A wake-up on a task that is scheduled or running still performs a read-modify-write: it publishes what the waking
+//!   thread wrote before to the thread that will poll next. Without it a wake-up could be lost.
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
-//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Queued`, which is not copied, and
+//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Runnable`, which is not copied, and
 //!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
 //! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed: from
 //!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`]
 //!   and [`State::claim`] add none. `docs/MODELS.md` has the proof.
 //!
-//! Orderings: every transition is `AcqRel` on success unless its doc says why
-//! less is enough. Checked by the models in `checks/tests/models.rs`, which also
-//! contain twins whose `lend`, and whose full count, are broken on purpose.
+//! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the models in
+//! `checks/tests/models.rs`, and by their twins whose `lend`, and whose full count, are broken on purpose.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 
@@ -125,8 +95,7 @@ pub(super) enum Finish {
     Overruled,
 }
 
-/// What [`State::cancel_queued`], [`State::cancel_future`] and
-/// [`State::cancel_promise`] ask of their caller.
+/// What [`State::cancel_idle`] and [`State::cancel_future`] ask of their caller.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cancel {
@@ -221,27 +190,20 @@ impl State {
         })
     }
 
-    /// (1) The holder of a task that has yielded (T16) goes on with it. False: it was cancelled
-    /// meanwhile; it is still running.
+    /// (1) The holder of the entry of a task that has yielded (T16) goes on with it; it is still running.
     ///
     /// Mostly a load is enough: a wake-up that is not seen here is seen when the task suspends.
     #[inline]
-    pub(super) fn resume(&self) -> bool {
+    pub(super) fn resume(&self) -> Start {
         let s = self.0.load(Ordering::Acquire);
         if s & CANCELLED != 0 {
-            return false;
+            return Start::Cancelled;
         }
         if s & SCHEDULED != 0 {
             // This poll is what its wakers want (T5).
             self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
         }
-        true
-    }
-
-    /// For the holder of a queue entry: [`start`](Self::start) would say `Stale`.
-    #[inline]
-    pub(super) fn is_stale(&self) -> bool {
-        self.0.load(Ordering::Acquire) & (SCHEDULED | RUNNING) != SCHEDULED
+        Start::Run
     }
 
     /// (2) A waiter wants to run a queued closure itself, or to poll a queued future. On
@@ -353,9 +315,9 @@ impl State {
 
     // ----------------------------------------------------------------- cancel
 
-    /// (6) For closures: one that is queued is claimed; a running one is marked
-    /// for its token.
-    pub(super) fn cancel_queued(&self) -> Cancel {
+    /// (6) For closures and promises: one that no thread runs or completes just now is claimed; else it is
+    /// marked, for its token.
+    pub(super) fn cancel_idle(&self) -> Cancel {
         self.transition(|s| {
             if s & DONE != 0 {
                 (None, Cancel::No)
@@ -380,17 +342,6 @@ impl State {
                 (Some(s | CANCELLED), Cancel::Marked)
             } else {
                 (Some((s | CANCELLED | SCHEDULED) + REF), Cancel::Schedule)
-            }
-        })
-    }
-
-    /// (6) For promises: ended on the spot, unless it is just being completed.
-    pub(super) fn cancel_promise(&self) -> Cancel {
-        self.transition(|s| {
-            if s & (DONE | RUNNING) != 0 {
-                (None, Cancel::No)
-            } else {
-                (Some((s | RUNNING | CANCELLED) + REF), Cancel::Claimed)
             }
         })
     }

@@ -7,10 +7,10 @@
 //! Tests: those of `CancelToken` and `SharedTask`, in `checks/tests/models.rs` and `tests/task/`.
 
 use std::collections::BTreeMap;
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use crate::helper::contain;
-use crate::loom::Mutex;
+use crate::loom::{Arc, Mutex};
 
 #[derive(Default)]
 pub(super) struct Waiters(Mutex<List>);
@@ -48,5 +48,12 @@ impl Waiters {
         for waker in wakers.into_values() {
             contain(|| waker.wake()); // the others count on us
         }
+    }
+}
+
+/// What happens is the end of a task, whose one consumer this is.
+impl Wake for Waiters {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
     }
 }

@@ -5,19 +5,19 @@
 //! user should not have to say it. So the pool looks: how much processor time has the thread used? (Where it is known,
 //! [`ThreadPool::blocking`](super::ThreadPool::blocking) says it at once, and costs less.)
 //!
-//! **Protocol.** 1. [`run`] notes in the worker's `Lending` that a call is in progress, tells `sleep`, and looks into the queues: if
-//! there is something and all places are taken, a thread is to watch. 2. The watcher comes every `STALL`. If nothing
+//! **Protocol.** 1. [`run`] notes in the worker's `Call` that a call is in progress, tells `sleep`, and looks into the queues: if
+//! there is something and as many run as should, a thread is to watch. 2. The watcher comes every `STALL`. If nothing
 //! is queued, it goes to sleep: it would gain nothing. Else it reads the clocks of all threads that are in the same call
-//! as at its last look (`watch.rs`). One that has run for less than an eighth of the time, and does not want to run just now, *waits*,
-//! and its place is lent. The others *compute*; on a machine with too much to do, they may wait for a processor. 3. When its call ends, it is counted
-//! as running again, which may be one too many: `sleep` sees to that. 4. A thousand calls that wait would still begin
+//! as at its last look (`watch.rs`). One that has run for less than an eighth of the time, and does not want to run just now, *waits*.
+//! The others *compute*; on a machine with too much to do, they may wait for a processor. 3. The pool is made *wider* by as many calls
+//! as wait: so many more threads run. 4. A thousand calls that wait would still begin
 //! one by one, each after its predecessor has been seen to wait. So for each one that is seen to wait for the first time, less those that
-//! compute, some calls may begin as if it had been seen already (*on trust*). Trust ends with the next look. A call vouches once.
-//! 5. While no thread is blocked but in calls whose places are lent, and as many calls compute as the pool is wide,
-//! the stall rule does not apply.
+//! compute, the pool is made wider by a few more (*on trust*), until the next look but one has seen what those do.
+//! 5. A call that ends takes its part of the width along: the pool is never wider by more than there are calls in progress, but for
+//! the trust of a watcher. Threads that are too many go to sleep (`sleep`).
 //!
-//! A call waits in its turn for tasks (`join`): then it is blocked of its own. Only the outermost call of a thread counts, and
-//! only if that thread is not inside a wait already.
+//! A call waits in its turn for tasks (`join`): then its thread is blocked, and it is no call meanwhile. Only the outermost call of a thread
+//! counts, and only if that thread is not inside a wait already.
 //!
 //! **Rejected.** A thread for each call, up to some hundreds, as tokio has it (ten thousand calls that compute
 //! become five hundred threads that take turns); the stall rule alone (a call that computes for a second moves nothing
@@ -60,15 +60,10 @@ impl Worker {
             return false;
         }
         self.in_call.set(true);
-        let (registry, slot) = (self.registry(), self.slot());
+        let registry = self.registry();
         registry.sleep.call_begins();
-        let trusted = registry.calls.on_trust();
-        if trusted {
-            slot.post.leave();
-            registry.block();
-        }
-        slot.lending.begin(trusted);
-        if !trusted && registry.sleep.is_unwatched() && registry.has_tasks() {
+        self.slot().call.begin();
+        if registry.sleep.is_unwatched() && registry.has_tasks() {
             registry.published();
         }
         true
@@ -76,16 +71,14 @@ impl Worker {
 
     fn end_call(&self) {
         self.in_call.set(false);
-        self.take_place_back();
+        self.pause_call();
         self.registry().sleep.call_ends();
     }
 
-    /// Its call ends, or waits for a task: it counts as a runner again.
-    pub(super) fn take_place_back(&self) {
-        let registry = self.registry();
-        if self.slot().lending.end(|| registry.sleep.unblock()) {
-            self.slot().post.come_back();
-            registry.calls.give_back();
-        }
+    /// Its call ends, or waits for a task.
+    pub(super) fn pause_call(&self) {
+        self.slot().call.end();
+        // The watcher may have said that it is away.
+        self.slot().post.come_back();
     }
 }

@@ -11,11 +11,10 @@
 //! crate, or ended, or refused by the system, may be taken by any worker: its stand-in
 //! acts for the place. A thread that is merely busy is waited for.
 //!
-//! **Protocol.** 1. The caller puts each share into its post, and counts it in the
-//! registry. 2. It summons each place's thread: one that is asleep is woken (`sleep`). 3. A fence, and then a look
-//! whether any post is open to all; if so, it recruits as for a push. 4. A thread that goes away says so in its post, a
-//! fence, *then* looks whether there is something, and recruits. So, by 3 and 4, what is in the post of one
-//! a thread that is away has a worker coming for it. 5. A thread that comes back says that first. It looks into its
+//! **Protocol.** 1. The caller puts each share into its post; or, if the place's thread is away, into the injector. 2. It summons
+//! each place's thread: one that is asleep is woken (`sleep`). 3. It looks whether there is something in the injector, and recruits
+//! as for a push. 4. A thread that goes away says so in its post, takes out what lies there, and puts it into the injector.
+//! 5. A thread that comes back says that first. It looks into its
 //! own post before every turn, and again when it has lain down.
 //! 6. A caller that is a worker runs its own share itself, and its wait
 //! keeps the width like any other.
@@ -27,15 +26,16 @@
 //! run inside of waits (a stranger, under the waiter's locks); taking over from a busy thread, too, after a
 //! moment (a cache would be left unfilled because its owner had a long task).
 //!
-//! Tests: `tests/thread/resize.rs`; 3 and 4 in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
 use super::latch::Latch;
+use super::queue::Work;
 use super::raw::current;
-use super::raw::share::{self, Share, Turn};
+use super::raw::lent::{Entry, Lent};
+use super::raw::scope::{Shared, open};
 use super::registry::Registry;
 use super::slot::Slot;
 use super::worker::Worker;
-use crate::loom::atomic::Ordering;
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
 
@@ -48,14 +48,29 @@ struct Call<'f, F, R> {
     results: Box<[Returned<R>]>,
 }
 
-impl<F, R> Turn for Call<'_, F, R>
+impl<F, R> Call<'_, F, R>
 where
-    F: Fn(usize) -> R + Sync,
-    R: Send,
+    F: Fn(usize) -> R,
 {
     fn take(&self, index: usize) {
         let result = catch(|| (self.f)(index));
         *self.results[index].lock() = Some(result);
+    }
+}
+
+/// One worker's turn.
+struct Share<'c, 'f, F, R> {
+    call: &'c Call<'f, F, R>,
+    index: usize,
+}
+
+impl<F, R> Entry for Share<'_, '_, F, R>
+where
+    F: Fn(usize) -> R + Sync,
+    R: Send,
+{
+    fn run(&self) {
+        self.call.take(self.index);
     }
 }
 
@@ -68,10 +83,10 @@ where
     // In a forked child there are none of its threads.
     let slots = (!registry.is_foreign()).then(|| registry.own_slots());
     let width = slots.as_ref().map_or(registry.sleep.width(), Vec::len);
-    let call = Arc::new(Call {
+    let call = Call {
         f,
         results: (0..width).map(|_| Mutex::new(None)).collect(),
-    });
+    };
     if let Some(slots) = slots {
         ask_all(registry, &slots, &call);
     }
@@ -85,7 +100,7 @@ where
 }
 
 /// Returns when each worker has had its turn, or the pool has refused the round.
-fn ask_all<F, R>(registry: &Arc<Registry>, slots: &[Arc<Slot>], call: &Arc<Call<'_, F, R>>)
+fn ask_all<F, R>(registry: &Arc<Registry>, slots: &[Arc<Slot>], call: &Call<'_, F, R>)
 where
     F: Fn(usize) -> R + Sync,
     R: Send,
@@ -95,44 +110,47 @@ where
             .map(Worker::index)
     });
     let mine = home.filter(|&index| index < slots.len());
-    let others: Vec<usize> = (0..slots.len()).filter(|&i| Some(i) != mine).collect();
-    let here = || {
-        if let Some(index) = mine {
-            call.take(index);
-        }
-    };
-    let turn: Arc<dyn Turn + '_> = call.clone();
     registry.with_waiter(home.is_some(), |waiter| {
-        let deliver = |shares| deliver(registry, home.is_some(), slots, shares);
-        let wait = |latch: &Latch| waiter.wait_for(latch);
-        let handle = &waiter.slot().wake_handle;
-        let ran = share::round(handle, &turn, &others, deliver, here, wait);
-        ran.unwrap_or_else(|panic| panic.resume_unwind());
+        let handle = waiter.slot().wake_handle.clone();
+        let wait = |latch: &Latch, _: &Shared| waiter.wait_for(latch);
+        open(
+            registry,
+            handle,
+            |scope| {
+                let share = |index| (index, scope.lend(Arc::new(Share { call, index })));
+                let others = (0..slots.len()).filter(|&index| Some(index) != mine);
+                deliver(registry, home.is_some(), slots, others.map(share).collect());
+                if let Some(index) = mine {
+                    call.take(index);
+                }
+            },
+            wait,
+        );
     });
 }
 
 /// Puts shares into the posts of `slots`, where their places are, and has their threads come;
 /// drops them if the pool does not accept them. `counted`: the caller is a worker that
 /// is at work.
-fn deliver(registry: &Arc<Registry>, counted: bool, slots: &[Arc<Slot>], shares: Vec<Share>) {
-    let places: Vec<usize> = shares.iter().map(Share::index).collect();
+fn deliver(
+    registry: &Arc<Registry>,
+    counted: bool,
+    slots: &[Arc<Slot>],
+    shares: Vec<(usize, Lent)>,
+) {
+    let places: Vec<usize> = shares.iter().map(|(place, _)| *place).collect();
     let mut shares = shares.into_iter();
     registry.injector.admit(counted, || {
-        registry.posted.fetch_add(places.len(), Ordering::Relaxed);
-        for share in shares.by_ref() {
-            slots[share.index()].post.put(share);
-        }
+        let put = |(place, share): (usize, Lent)| slots[place].post.put(share).err();
+        shares.by_ref().filter_map(put).map(Work::Share).collect()
     });
     if shares.next().is_some() {
         return; // refused; the others are dropped with the iterator
     }
     for place in places {
-        if registry.sleep.summon(&slots[place]) {
-            slots[place].wake_handle.wake();
-        }
+        registry.sleep.summon(&slots[place].sleeper);
     }
     // Step 3.
-    registry.sleep.settle();
     registry.recheck();
 }
 

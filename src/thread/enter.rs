@@ -24,7 +24,7 @@ use super::queue::{Mode, Work};
 use super::raw::current;
 use super::registry::Registry;
 use super::worker::Worker;
-use crate::record::{self, Part};
+use crate::record;
 
 /// An outside thread's place, given back when it leaves, also by unwinding.
 struct Lease(Option<Worker>);
@@ -74,15 +74,13 @@ impl Registry {
     /// gives it back.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         current::with_home(|home| match home {
-            Some(home) if self.is(home.registry()) && !home.is_in_hook() => {
-                match self.injector.mode() {
-                    Mode::Open | Mode::Draining => {
-                        home.push_task(work);
-                        Ok(())
-                    }
-                    Mode::Cancelling | Mode::Closed => Err(work),
+            Some(home) if self.is(home.registry()) => match self.injector.mode() {
+                Mode::Open | Mode::Draining => {
+                    home.push_task(work);
+                    Ok(())
                 }
-            }
+                Mode::Cancelling | Mode::Closed => Err(work),
+            },
             _ => self.inject(work),
         })
     }
@@ -156,7 +154,7 @@ impl Registry {
         }
         self.seated_or(f, |f| {
             let _helping = self.wake_policy.outsider();
-            let _noted = record::part(Part::Region);
+            let _noted = record::part("region");
             Lease::new(self).with(f)
         })
     }

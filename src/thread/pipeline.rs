@@ -11,8 +11,8 @@
 //! 2. The feeder makes a task of each item, adds its handle to the tasks (in order) or to the group
 //!    (in any order), and queues it in the pool. A pool that has been shut down refuses it: the
 //!    feeder runs it.
-//!    Where the system gives no thread, a worker of the pool feeds, and does not wait for room. Until one does, a
-//!    consumer that has nothing to wait for pulls one item itself, and in any order it runs one itself that has not been
+//!    Where the system gives no thread for the feeder, a consumer that has nothing to wait for pulls one item itself (one that is
+//!    polled has the pool do so); and where it gives none for the pool, a consumer in any order runs one itself that has not been
 //!    begun: what the sequential program would do there. That the system gives no thread another thread may
 //!    learn later than the consumer has begun to wait, so the consumer looks again, each time after twice as long.
 //! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does: it
@@ -58,16 +58,6 @@ type Source<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>
 /// What the next call gives: how an item has ended, or the iterator's panic; `None` at the end.
 pub(super) type Given<R> = Option<Outcome<R>>;
 
-/// After an item has been pulled.
-enum After<R> {
-    /// There is room for the next one.
-    Go(Source<R>),
-    /// The source is in its place.
-    Wait,
-    /// It has been dropped.
-    End,
-}
-
 /// What the feeder and the consumer share.
 struct Pipeline<R> {
     registry: Arc<Registry>,
@@ -88,8 +78,8 @@ struct State<R> {
     feeding: bool,
     /// The feeder that was started last.
     feeder: Option<Task<()>>,
-    /// The system gave no thread for it, so the pool is to run it.
-    pooled: bool,
+    /// The system gave no thread for it.
+    refused: bool,
     buffer: u64,
     /// Items pulled, or just being pulled, and results taken.
     pulled: u64,
@@ -106,14 +96,14 @@ impl<R> State<R> {
         self.buffer.saturating_sub(self.pulled - self.taken)
     }
 
-    /// Keeps a place for the next item; or, if there is no room, puts the source into its place.
-    fn reserve(&mut self, source: Source<R>) -> Option<Source<R>> {
+    /// The source, with a place kept for its next item, if it is in its place and there is room.
+    fn reserve(&mut self) -> Option<Source<R>> {
         if self.room() == 0 {
-            self.source = Some(source);
             return None;
         }
-        self.pulled += 1;
-        Some(source)
+        let source = self.source.take();
+        self.pulled += u64::from(source.is_some());
+        source
     }
 
     /// How much room is worth waking the feeder for it.
@@ -136,25 +126,72 @@ impl<R: Send + 'static> Pipeline<R> {
             return;
         }
         drop(state);
-        let feeder = |linger| {
-            let this = Arc::clone(self);
-            task::closure(move || this.feed(linger), false)
-        };
-        let (runnable, mut task) = feeder(LINGER);
+        let this = Arc::clone(self);
+        let (runnable, task) = task::closure(move || this.feed(), false);
         let stack = self.registry.config.stack_bytes();
-        let pooled = helper::start_with(stack, move || _ = runnable.run()).is_err();
-        if pooled {
-            // A worker does it, or a pool that has been shut down this thread, and does not wait for room.
-            let _closed = task.try_join();
-            let (runnable, other) = feeder(Duration::ZERO);
-            task = other;
-            self.run(runnable);
-        }
+        let refused = helper::start_with(stack, move || _ = runnable.run()).is_err();
         let mut state = self.state.lock();
-        state.pooled = pooled;
+        if refused {
+            state.feeding = false;
+        }
+        state.refused = refused;
         let before = state.feeder.replace(task);
         drop(state);
         drop(before); // its destructor, outside of the lock
+    }
+
+    /// Steps 1 and 2, on a helper.
+    fn feed(&self) {
+        while let Some(source) = self.wait_for_room() {
+            self.pull(source);
+        }
+    }
+
+    /// The source, when there is room for an item. `None`: it has been dropped, or there was no room for long.
+    fn wait_for_room(&self) -> Option<Source<R>> {
+        let mut state = self.state.lock();
+        let (mut deadline, mut late) = (None, false);
+        while state.source.is_some() && state.room() == 0 && !late {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + LINGER);
+            (state, late) = self.room.wait_until(state, deadline);
+        }
+        let source = state.reserve();
+        state.feeding = source.is_some();
+        source
+    }
+
+    /// Makes a task of the next item, for which a place is kept, and puts the source into its place.
+    fn pull(&self, mut source: Source<R>) {
+        let (runnable, task) = match panic::catch(&mut source) {
+            Ok(Some(pair)) => pair,
+            Ok(None) => return self.end(panic::catch(|| drop(source)).err()),
+            Err(panic) => {
+                contain(|| drop(source));
+                return self.end(Some(panic));
+            }
+        };
+        let mut state = self.state.lock();
+        if state.over {
+            drop(state);
+            task.cancel();
+            return contain(|| drop(source));
+        }
+        match &state.group {
+            // It has not begun, so no waker is called under the lock.
+            Some(group) => _ = group.add(task),
+            None => state.tasks.push_back(task),
+        }
+        state.source = Some(source);
+        let waker = state.waker.take();
+        drop(state);
+        self.run(runnable);
+        wake(waker);
+    }
+
+    /// The same where the system has given no thread for it.
+    fn feed_one(&self, source: Source<R>) {
+        let _blocked = Blocked::begin();
+        self.pull(source);
     }
 
     /// Has the pool run it, or, if that has been shut down, this thread.
@@ -162,97 +199,6 @@ impl<R: Send + 'static> Pipeline<R> {
         if let Err(Work::Item(runnable)) = self.registry.submit(Work::Item(runnable)) {
             self.registry.seated(|_| runnable.run());
         }
-    }
-
-    /// Steps 1 and 2, on a helper.
-    fn feed(&self, linger: Duration) {
-        // It counts only where the system gives no thread, and a worker has to do it.
-        let _blocked = Blocked::begin();
-        let mut next = self.wait_for_room(linger);
-        while let Some(source) = next {
-            next = match self.pull(source, State::reserve) {
-                After::Go(source) => Some(source),
-                After::Wait => self.wait_for_room(linger),
-                After::End => None,
-            };
-        }
-    }
-
-    /// The system has given no thread for the feeder, or for the pool.
-    fn lacks_threads(&self) -> bool {
-        self.registry.lacks_threads() || self.state.lock().pooled
-    }
-
-    /// The consumer has nothing to wait for. It pulls one item itself if no thread is there to do it; true: it did.
-    fn feed_one(&self) -> bool {
-        if !self.lacks_threads() {
-            return false;
-        }
-        let mut state = self.state.lock();
-        let source = state.source.take();
-        let Some(source) = source.and_then(|source| state.reserve(source)) else {
-            return false;
-        };
-        drop(state);
-        let _blocked = Blocked::begin();
-        // A feeder that comes meanwhile finds no source, and ends.
-        self.pull(source, |state, source| {
-            state.source = Some(source);
-            None
-        });
-        true
-    }
-
-    /// Makes a task of the next item, for which a place is kept; `next` says, under the lock, whether to go on.
-    fn pull(
-        &self,
-        mut source: Source<R>,
-        next: impl FnOnce(&mut State<R>, Source<R>) -> Option<Source<R>>,
-    ) -> After<R> {
-        let (runnable, task) = match panic::catch(&mut source) {
-            Ok(Some(pair)) => pair,
-            Ok(None) => {
-                self.end(panic::catch(|| drop(source)).err());
-                return After::End;
-            }
-            Err(panic) => {
-                contain(|| drop(source));
-                self.end(Some(panic));
-                return After::End;
-            }
-        };
-        let mut state = self.state.lock();
-        if state.over {
-            drop(state);
-            task.cancel();
-            contain(|| drop(source));
-            return After::End;
-        }
-        match &state.group {
-            // It has not begun, so no waker is called under the lock.
-            Some(group) => _ = group.add(task),
-            None => state.tasks.push_back(task),
-        }
-        let waker = state.waker.take();
-        let next = next(&mut state, source);
-        drop(state);
-        self.run(runnable);
-        wake(waker);
-        next.map_or(After::Wait, After::Go)
-    }
-
-    /// The source, when there is room for an item. `None`: it has been dropped, or there was no room for long.
-    fn wait_for_room(&self, linger: Duration) -> Option<Source<R>> {
-        let mut state = self.state.lock();
-        let (mut deadline, mut late) = (None, false);
-        while state.source.is_some() && state.room() == 0 && !late {
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + linger);
-            (state, late) = self.room.wait_until(state, deadline);
-        }
-        let source = state.source.take();
-        let source = source.and_then(|source| state.reserve(source));
-        state.feeding = source.is_some();
-        source
     }
 
     /// The source has ended, and been dropped.
@@ -322,7 +268,7 @@ where
         ending: None,
         feeding: false,
         feeder: None,
-        pooled: false,
+        refused: false,
         buffer: 4 * registry.sleep.width() as u64 + 16,
         pulled: 0,
         taken: 0,
@@ -345,32 +291,47 @@ where
 
 impl<R: Send + 'static> Consumer<R> {
     /// Ready: there is a task to wait for, or, if it says false, the end. Else it leaves the waker.
-    fn poll_next_task(&mut self, waker: Option<&Waker>) -> Poll<bool> {
+    /// Where the system gives no thread for the feeder, this pulls an item itself, if it `may_block`; else it has the pool do so.
+    fn poll_next_task(&mut self, waker: &Waker, may_block: bool) -> Poll<bool> {
         self.pipeline.registry.insist();
         if self.front.is_some() {
             return Poll::Ready(true);
         }
         // To clone it runs code of the user's: not under the lock.
-        let waker = waker.cloned();
-        let mut state = self.pipeline.state.lock();
-        if !state.feeding {
-            self.pipeline.tend(state);
-            state = self.pipeline.state.lock();
-        }
-        let found = match &self.group {
-            Some(group) => !group.is_empty(),
-            None => {
-                self.front = state.tasks.pop_front();
-                self.front.is_some()
+        let waker = waker.clone();
+        loop {
+            let mut state = self.pipeline.state.lock();
+            if !state.feeding {
+                self.pipeline.tend(state);
+                state = self.pipeline.state.lock();
             }
-        };
-        if found || state.over && state.taken == state.pulled {
-            return Poll::Ready(found);
+            let found = match &self.group {
+                Some(group) => !group.is_empty(),
+                None => {
+                    self.front = state.tasks.pop_front();
+                    self.front.is_some()
+                }
+            };
+            if found || state.over && state.taken == state.pulled {
+                return Poll::Ready(found);
+            }
+            let source = if state.refused { state.reserve() } else { None };
+            if may_block && let Some(source) = source {
+                drop(state);
+                self.pipeline.feed_one(source);
+                continue;
+            }
+            let before = state.waker.replace(waker);
+            drop(state);
+            drop(before);
+            if let Some(source) = source {
+                let pipeline = Arc::clone(&self.pipeline);
+                let (runnable, task) = task::closure(move || pipeline.feed_one(source), false);
+                self.pipeline.run(runnable);
+                task.detach();
+            }
+            return Poll::Pending;
         }
-        let before = std::mem::replace(&mut state.waker, waker);
-        drop(state);
-        drop(before);
-        Poll::Pending
     }
 
     fn poll_task(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
@@ -399,9 +360,14 @@ impl<R: Send + 'static> Consumer<R> {
         })
     }
 
+    /// The system has given no thread for the feeder, or for the pool.
+    fn lacks_threads(&self) -> bool {
+        self.pipeline.registry.lacks_threads() || self.pipeline.state.lock().refused
+    }
+
     /// In any order: runs an item that no thread has begun if the pool lacks a thread for it; true: it did.
     fn run_one(&self) -> bool {
-        self.pipeline.lacks_threads() && self.group.as_ref().is_some_and(TaskGroup::run_one)
+        self.lacks_threads() && self.group.as_ref().is_some_and(TaskGroup::run_one)
     }
 
     fn end(&self) -> Given<R> {
@@ -427,15 +393,9 @@ fn wait_patiently<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
 
 impl<R: Send + 'static> Results<R> for Consumer<R> {
     fn next(&mut self) -> Given<R> {
-        let found = match self.poll_next_task(None) {
+        let found = match self.poll_next_task(Waker::noop(), true) {
             Poll::Ready(found) => found,
-            Poll::Pending => wait_patiently(|waker| {
-                let mut found = self.poll_next_task(Some(waker));
-                if found.is_pending() && self.pipeline.feed_one() {
-                    found = self.poll_next_task(Some(waker));
-                }
-                found
-            }),
+            Poll::Pending => wait_patiently(|waker| self.poll_next_task(waker, true)),
         };
         if !found {
             return self.end();
@@ -453,7 +413,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
-        match ready!(self.poll_next_task(Some(cx.waker()))) {
+        match ready!(self.poll_next_task(cx.waker(), false)) {
             true => self.poll_task(cx),
             false => Poll::Ready(self.end()),
         }

@@ -4,7 +4,7 @@
 //! still in its deque or its post. All of them change under one lock.
 //!
 //! - **P14** A handle is in `handles` from the start of its thread until one caller
-//!   has taken it out to join it.
+//!   has taken it out to join it, or until that thread has ended.
 //!
 //! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
 
@@ -52,27 +52,12 @@ impl Place {
     /// The seat, if no thread has it: for a thread that is about to start.
     pub(super) fn take(&mut self) -> Option<Seat> {
         let seat = self.seat.take()?;
-        welcome(&self.slot);
+        self.slot.post.come_back();
         Some(seat)
     }
 }
 
-/// There is a thread in this slot, or will be.
-pub(super) fn welcome(slot: &Slot) {
-    slot.wake_cell.dismiss(false);
-    slot.post.come_back();
-}
-
 impl Threads {
-    /// Joins threads that have ended already, but for the destructors of thread-locals: those are the user's, and may
-    /// wait for locks of a thread that spawns, or waits. So only a thread that is ending itself does this.
-    pub(super) fn join_ended(&self) {
-        let mut handles = self.handles.lock();
-        while let Some(at) = handles.running.iter().position(JoinHandle::is_finished) {
-            handles = self.join_one(handles, at);
-        }
-    }
-
     /// Joins what no other thread joins, and waits for the threads that do. `inside`: one of those that are themselves inside `shutdown`,
     /// which are not waited for.
     pub(super) fn join_threads(&self, inside: bool) {

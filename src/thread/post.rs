@@ -1,47 +1,59 @@
 //! Where shares of broadcasts lie for one place of the pool.
 //!
-//! - **P32** A share is in one post or has been taken, by one thread: posts change under their lock.
+//! - **P32** A share is in one post or has been taken out, by one thread; and none lies in the post of a thread that is away: both change
+//!   under the post's lock.
 //!
 //! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.
 
 use std::collections::VecDeque;
 
-use super::raw::share::Share;
+use super::raw::lent::Lent;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicUsize, Ordering};
 
 /// Where shares lie for one place.
-pub(super) struct Post<S = Share> {
-    shares: Mutex<VecDeque<S>>,
+pub(super) struct Post<S = Lent> {
+    state: Mutex<State<S>>,
     /// How many: read without the lock, written under it.
     len: AtomicUsize,
+}
+
+struct State<S> {
+    shares: VecDeque<S>,
     /// No thread of this place will look here soon.
-    away: AtomicBool,
+    away: bool,
 }
 
 impl<S> Post<S> {
     /// That of a place without a thread.
     pub(super) fn new() -> Self {
         Self {
-            shares: Mutex::new(VecDeque::new()),
+            state: Mutex::new(State {
+                shares: VecDeque::new(),
+                away: true,
+            }),
             len: AtomicUsize::new(0),
-            away: AtomicBool::new(true),
         }
     }
 
-    pub(super) fn put(&self, share: S) {
-        let mut shares = self.shares.lock();
-        shares.push_back(share);
-        self.len.store(shares.len(), Ordering::Relaxed);
+    /// Gives it back if the thread is away.
+    pub(super) fn put(&self, share: S) -> Result<(), S> {
+        let mut state = self.state.lock();
+        if state.away {
+            return Err(share);
+        }
+        state.shares.push_back(share);
+        self.len.store(state.shares.len(), Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) fn take(&self) -> Option<S> {
         if self.is_empty() {
             return None;
         }
-        let mut shares = self.shares.lock();
-        let share = shares.pop_front();
-        self.len.store(shares.len(), Ordering::Relaxed);
+        let mut state = self.state.lock();
+        let share = state.shares.pop_front();
+        self.len.store(state.shares.len(), Ordering::Relaxed);
         share
     }
 
@@ -50,20 +62,19 @@ impl<S> Post<S> {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// There is something in it, and any worker may take it.
-    pub(super) fn is_open(&self) -> bool {
-        self.away.load(Ordering::Relaxed) && !self.is_empty()
-    }
-
-    /// Its thread goes away; afterwards the caller must look (step 4).
-    pub(super) fn leave(&self) {
-        self.away.store(true, Ordering::Relaxed);
-        // Between the store and the look; pairs with the one of step 3.
-        fence(Ordering::SeqCst);
+    /// If it `is_away`, its thread has gone away: what lies here is for any worker now.
+    pub(super) fn leave(&self, is_away: impl FnOnce() -> bool) -> VecDeque<S> {
+        let mut state = self.state.lock();
+        if !is_away() {
+            return VecDeque::new();
+        }
+        state.away = true;
+        self.len.store(0, Ordering::Relaxed);
+        std::mem::take(&mut state.shares)
     }
 
     /// Its thread is back, or on its way.
     pub(super) fn come_back(&self) {
-        self.away.store(false, Ordering::Relaxed);
+        self.state.lock().away = false;
     }
 }

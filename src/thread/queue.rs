@@ -36,8 +36,8 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
 use super::join::raw_deque::{self, Owner, Thief};
 use super::join::raw_job::JobRef;
-use super::raw::scope_queue::ScopeQueue;
-use super::raw::share::Share;
+use super::raw::lent::Lent;
+use super::scope_queue::ScopeQueue;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
@@ -52,8 +52,8 @@ pub(super) enum Work {
     Job(JobRef),
     /// "Run one task of this scope, if there is one left."
     Ticket(Arc<ScopeQueue>),
-    /// A worker's turn in a broadcast; in posts, not in queues.
-    Share(Share),
+    /// The turn in a broadcast of a worker that is away.
+    Share(Lent),
 }
 
 /// The owner's ends of a worker's deques.
@@ -101,7 +101,7 @@ impl Work {
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
-            Work::Ticket(scope) => scope.is_over(),
+            Work::Ticket(scope) => scope.lender.is_over(),
             Work::Job(_) | Work::Share(_) => false,
         }
     }
@@ -291,16 +291,17 @@ impl Injector {
     }
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or, `inside`, if
-    /// its own tasks may still bring some. Decided here, like all of it (P7).
-    pub(super) fn admit(&self, inside: bool, put: impl FnOnce()) {
-        let _queue = self.queue.lock();
+    /// its own tasks may still bring some. Decided here, like all of it (P7). What `put` returns is queued here.
+    pub(super) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
+        let mut queue = self.queue.lock();
         let open = match self.mode() {
             Mode::Open => true,
             Mode::Draining | Mode::Cancelling => inside,
             Mode::Closed => false,
         };
         if open {
-            put();
+            queue.work.extend(put());
+            self.len.store(queue.work.len(), Ordering::Relaxed);
         }
     }
 

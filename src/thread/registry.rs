@@ -16,14 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::config::Config;
 use super::futures::Futures;
 use super::join::wake_policy::WakePolicy;
-use super::lending::Calls;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::raw::share::Share;
-use super::sleep::{Need, Recruit, STALL, Sleep, WakeReason};
+use super::sleep::{STALL, Sleep, WakeReason};
 use super::slot::{Seat, Slot};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -53,6 +53,8 @@ pub(super) const NO_PLACE: usize = usize::MAX;
 /// Starts one more thread of a pool. False: the system has refused it.
 pub(super) type StartSpare = fn(&Arc<Registry>, WakeReason) -> bool;
 
+/// What every spawn and every worker writes has cache lines of its own: beside what all of them read, a
+/// spawn from outside takes twice as long while the workers run.
 pub(super) struct Registry {
     /// What marks this pool's tasks and workers as belonging together; not 0, and without [`OUTSIDERS`].
     pub(super) tag: u32,
@@ -60,17 +62,14 @@ pub(super) struct Registry {
     born: u32,
     pub(super) config: Config,
     start_spare: StartSpare,
-    pub(super) sleep: Sleep<Arc<Slot>>,
+    pub(super) sleep: CachePadded<Sleep>,
     pub(super) wake_policy: WakePolicy,
-    pub(super) calls: Calls,
-    pub(super) injector: Injector,
+    pub(super) injector: CachePadded<Injector>,
     /// The futures that have not ended.
     pub(super) futures: Futures,
     slots: Mutex<Slots<Slot>>,
     num_slots: AtomicUsize,
     pub(super) threads: Threads,
-    /// How many shares of broadcasts lie in posts.
-    pub(super) posted: AtomicUsize,
     /// Seats that outside threads have used.
     outside_seats: Mutex<Vec<Seat>>,
     /// The system has given no thread for work that is queued.
@@ -81,15 +80,13 @@ impl Registry {
     /// Of a pool whose `config.threads` threads are about to start.
     pub(super) fn new(config: Config, start_spare: StartSpare) -> Arc<Self> {
         let registry = Arc::new(Self {
-            sleep: Sleep::new(config.threads),
+            sleep: CachePadded::new(Sleep::new(config.threads)),
             wake_policy: WakePolicy::default(),
-            calls: Calls::default(),
-            injector: Injector::new(),
+            injector: CachePadded::new(Injector::new()),
             futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
             num_slots: AtomicUsize::new(0),
             threads: Threads::default(),
-            posted: AtomicUsize::new(0),
             outside_seats: Mutex::new(Vec::new()),
             refused: AtomicBool::new(false),
             tag: next_tag(),
@@ -205,9 +202,7 @@ impl Registry {
 
     /// Something that its owner does not take back is queued.
     pub(super) fn has_tasks(&self) -> bool {
-        !self.injector.is_empty()
-            || self.slots().iter().any(|slot| slot.public.has_tasks())
-            || self.has_open_post()
+        !self.injector.is_empty() || self.slots().iter().any(|slot| slot.public.has_tasks())
     }
 
     /// A half of a join is on offer.
@@ -218,24 +213,12 @@ impl Registry {
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(super) fn takers(&self) -> u32 {
-        self.sleep.idlers(self.wake_policy.stand_ins()) + self.wake_policy.waiting()
+        self.sleep.idlers(self.wake_policy.stand_ins())
     }
 
-    pub(super) fn has_open_post(&self) -> bool {
-        self.has_post() && self.slots().iter().any(|slot| slot.post.is_open())
-    }
-
-    /// Shares lie in posts: a hint, exact once a fence of the protocol has been passed.
-    #[inline]
-    pub(super) fn has_post(&self) -> bool {
-        self.posted.load(Ordering::Relaxed) > 0
-    }
-
-    /// Takes what lies in the post of `slot`.
-    pub(super) fn take_share(&self, slot: &Slot) -> Option<Share> {
-        let share = slot.post.take()?;
-        self.posted.fetch_sub(1, Ordering::Relaxed);
-        Some(share)
+    /// Shares lie in posts.
+    pub(super) fn has_posts(&self) -> bool {
+        self.slots().iter().any(|slot| !slot.post.is_empty())
     }
 
     /// How much has been taken from the queues so far.
@@ -258,9 +241,8 @@ impl Registry {
     /// After a push.
     #[inline]
     pub(super) fn published(self: &Arc<Self>) {
-        let need = self.sleep.publish();
-        if need != Need::Nothing {
-            self.recruit(need);
+        if let Some(reason) = self.sleep.publish() {
+            self.recruit(reason);
         }
     }
 
@@ -275,10 +257,13 @@ impl Registry {
         self.has_tasks() || (self.takers() > 0 && self.has_jobs())
     }
 
-    /// After the thread of a place has gone away: what lies in its post may be taken by any worker.
-    pub(super) fn recheck_posts(self: &Arc<Self>) {
-        if self.has_post() {
-            self.recheck();
+    /// If it `is_away`, the thread of a place has gone away: any worker may take what lies in its post.
+    pub(super) fn leave(self: &Arc<Self>, slot: &Slot, is_away: impl FnOnce() -> bool) {
+        let shares = slot.post.leave(is_away);
+        if !shares.is_empty() {
+            let shares = shares.into_iter().map(Work::Share);
+            shares.for_each(|share| self.injector.put_back(share));
+            self.published();
         }
     }
 
@@ -310,17 +295,10 @@ impl Registry {
     }
 
     #[cold]
-    pub(super) fn recruit(self: &Arc<Self>, need: Need) {
-        if self.is_foreign() {
-            return;
-        }
-        match self.sleep.recruit(need) {
-            Recruit::Nothing => {}
-            Recruit::Wake(slot) => slot.wake_handle.wake(),
-            Recruit::Start(reason) => {
-                let refused = !(self.start_spare)(self, reason);
-                self.refused.store(refused, Ordering::Relaxed);
-            }
+    pub(super) fn recruit(self: &Arc<Self>, reason: WakeReason) {
+        if !self.is_foreign() && self.sleep.recruit(reason) {
+            let refused = !(self.start_spare)(self, reason);
+            self.refused.store(refused, Ordering::Relaxed);
         }
     }
 

@@ -18,7 +18,7 @@
 //! waiter has run itself in the meantime; the ticket serves for the next.
 //!
 //! A task is begun once because beginning it takes its closure out of a slot
-//! behind a lock. A panic is kept in a cell that the handle and the scope share: whichever
+//! behind a lock. A panic is kept in the scope's list: whichever
 //! comes first, `join` or the end of the scope, takes it.
 //!
 //! **Promised.** The end of a scope runs only that scope's tasks. All tasks have
@@ -33,8 +33,8 @@ use std::sync::Arc;
 
 use super::latch::Latch;
 use super::queue::Work;
-use super::raw::scope::{PanicCell, Scope, Shared, open};
-use super::raw::scope_queue::Entry;
+use super::raw::lent::Entry;
+use super::raw::scope::{Scope, Shared, open};
 use super::registry::Registry;
 use super::wake::WakeHandle;
 use crate::loom::Mutex;
@@ -56,7 +56,8 @@ struct Scoped<'scope, F, T> {
 }
 
 struct Ending<T> {
-    result: Mutex<Option<Result<T, PanicCell>>>,
+    /// An error: which of the scope's panics.
+    result: Mutex<Option<Result<T, usize>>>,
     latch: Latch,
     waiter: Mutex<Option<WakeHandle>>,
 }
@@ -64,7 +65,6 @@ struct Ending<T> {
 /// A task as its handle sees it.
 trait Handle<T>: Entry {
     fn ending(&self) -> &Ending<T>;
-    fn as_entry(&self) -> &dyn Entry;
 }
 
 impl<F, T> Entry for Scoped<'_, F, T>
@@ -77,9 +77,9 @@ where
             return;
         };
         let result = panic::catch(closure).map_err(|panic| {
-            let cell = Arc::new(Mutex::new(Some(panic)));
-            self.scope.panics.lock().push(Arc::clone(&cell));
-            cell
+            let mut panics = self.scope.panics.lock();
+            panics.push(Some(panic));
+            panics.len() - 1
         });
         *self.ending.result.lock() = Some(result);
         if self.ending.latch.set() {
@@ -102,10 +102,6 @@ where
 {
     fn ending(&self) -> &Ending<T> {
         &self.ending
-    }
-
-    fn as_entry(&self) -> &dyn Entry {
-        self
     }
 }
 
@@ -139,7 +135,8 @@ impl<'scope> Scope<'scope, '_> {
             },
             scope,
         });
-        if self.lend(task.clone()) {
+        let lent = self.lend(task.clone());
+        if scope.queue.push(lent, scope.registry.sleep.width()) {
             let ticket = Work::Ticket(Arc::clone(&scope.queue));
             if scope.registry.present().submit(ticket).is_err() {
                 scope.orphaned.store(true, Ordering::Relaxed);
@@ -192,7 +189,7 @@ impl<T> ScopedTask<'_, T> {
         let registry = self.scope.registry.present();
         if !ending.latch.is_set() && may_help(self.scope) {
             // Inside of its pool, wherever its waiter is.
-            registry.seated(|_| self.scope.run_here(self.task.as_entry()));
+            registry.seated(|_| self.scope.run_here(&*self.task));
         }
         if !ending.latch.is_set() {
             registry.seated(|worker| {
@@ -207,7 +204,7 @@ impl<T> ScopedTask<'_, T> {
         let result = ending.result.lock().take();
         match result {
             Some(Ok(value)) => Ok(value),
-            Some(Err(cell)) => match cell.lock().take() {
+            Some(Err(which)) => match self.scope.panics.lock()[which].take() {
                 Some(panic) => Err(TaskError::Panicked(Box::new(panic))),
                 None => Err(TaskError::Closed),
             },
@@ -234,12 +231,11 @@ where
             let help = || may_help(scope) && scope.queue.run_next();
             worker.wait(|| latch.is_set(), || latch.park(), help);
         });
-        let unheard = panics.iter().find_map(|cell| cell.lock().take());
+        let mut unheard = panics.into_iter().flatten();
+        let first = unheard.next();
         // One by one: the payloads' own destructors may panic.
-        for cell in panics {
-            panic::contain(|| drop(cell));
-        }
-        match unheard {
+        unheard.for_each(|panic| panic::contain(|| drop(panic)));
+        match first {
             Some(panic) => {
                 panic::contain(|| drop(result));
                 panic.resume_unwind()

@@ -19,11 +19,9 @@
 use std::sync::Arc;
 
 use super::queue::{Mode, Work};
-use super::raw::current;
 use super::registry::Registry;
 use super::sleep::STALL;
 use super::wait::Blocked;
-use super::worker::Worker;
 use crate::loom::thread;
 use crate::task::{Shutdown, TaskError};
 
@@ -39,33 +37,27 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
         registry.futures.wake_all();
     }
     registry.sleep.closing();
-    let home = current::with_home(|home| {
-        home.filter(|home| registry.is(home.registry()))
-            .map(Worker::is_in_hook)
-    });
+    let inside = registry.is_home();
     let me = thread::current().id();
-    if home.is_some() {
+    if inside {
         registry.threads.handles.lock().leaving.push(me);
-    }
-    if home == Some(false) {
         registry.sleep.leave();
     }
     let _blocked = Blocked::begin();
     loop {
         // Halves of joins on offer now are those of outside threads, which take them back themselves.
-        let idle = || !registry.has_tasks() && !registry.has_post();
+        let idle = || !registry.has_tasks() && !registry.has_posts();
         // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
         let close = || registry.injector.set_mode(Mode::Closed);
-        if let Some(sleepers) = registry.sleep.wait_quiet(idle, close) {
-            sleepers.iter().for_each(|slot| slot.wake_handle.wake());
+        if registry.sleep.wait_quiet(idle, close) {
             break;
         }
         // Work is queued, and the system gives no thread for it. Ask again.
         registry.recheck();
         std::thread::sleep(STALL);
     }
-    if home.is_some() || !registry.threads.handles.lock().has(me) {
-        registry.threads.join_threads(home.is_some());
+    if inside || !registry.threads.handles.lock().has(me) {
+        registry.threads.join_threads(inside);
     }
     // Futures that were polled elsewhere than on this pool's threads, and those that were woken last.
     registry.futures.close(&registry.injector, &reason);

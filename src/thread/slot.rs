@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::lending::Lending;
+use super::call::Call;
 use super::post::Post;
 use super::queue::{Local, Public};
-use super::sleep::{Sleeper, WakeCell};
+use super::sleep::Sleeper;
 use super::wake::WakeHandle;
 use crate::loom::Parker;
 use crate::loom::atomic::{AtomicU64, Ordering};
@@ -17,20 +17,26 @@ pub(super) struct Slot {
     pub(super) public: Public,
     /// Wakes its thread from a park.
     pub(super) wake_handle: WakeHandle,
-    pub(super) wake_cell: WakeCell,
+    /// The same, as the sleep protocol sees it.
+    pub(super) sleeper: Arc<Sleeper>,
     /// How many things this worker has taken from queues: progress, for the
     /// stall rule. Written by the worker alone.
     taken: AtomicU64,
     /// Its number in the registry's list.
     pub(super) number: usize,
-    /// The place of its thread, which is a worker's index; an outside thread has none.
-    pub(super) index: usize,
     /// Its shares of broadcasts.
     pub(super) post: Post,
-    pub(super) lending: Lending,
+    /// The call that its thread is in.
+    pub(super) call: Call,
 }
 
 impl Slot {
+    /// The place of its thread, which is a worker's index; an outside thread has none.
+    #[inline]
+    pub(super) fn index(&self) -> usize {
+        self.sleeper.index
+    }
+
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
@@ -38,18 +44,6 @@ impl Slot {
     /// The worker has taken something from a queue.
     pub(super) fn count_taken(&self) {
         self.taken.store(self.taken() + 1, Ordering::Relaxed);
-    }
-}
-
-impl Sleeper for Arc<Slot> {
-    fn wake_cell(&self) -> &WakeCell {
-        &self.wake_cell
-    }
-    fn index(&self) -> usize {
-        self.index
-    }
-    fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self, other)
     }
 }
 
@@ -66,15 +60,15 @@ impl Seat {
     pub(super) fn new(pool: u32, number: usize, index: usize) -> Self {
         let (local, public) = Local::new();
         let parker = Parker::new();
+        let wake_handle = WakeHandle::new(parker.unparker().clone(), pool, number);
         let slot = Slot {
             public,
-            wake_handle: WakeHandle::new(parker.unparker().clone(), pool, number),
-            wake_cell: WakeCell::default(),
+            sleeper: Sleeper::new(index, wake_handle.clone()),
+            wake_handle,
             taken: AtomicU64::new(0),
             number,
-            index,
             post: Post::new(),
-            lending: Lending::default(),
+            call: Call::default(),
         };
         Self {
             slot: Arc::new(slot),

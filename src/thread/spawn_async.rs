@@ -57,7 +57,7 @@ impl Home {
                 };
                 let turn = home.next_random().is_multiple_of(TURN);
                 let closed = home.registry().injector.mode() == Mode::Closed;
-                if !turn && !home.is_in_hook() && !closed {
+                if !turn && !closed {
                     entry
                         .take()
                         .into_iter()

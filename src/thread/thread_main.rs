@@ -6,9 +6,8 @@
 //!
 //! **Hooks.** While its `on_start` runs, a thread is a runner but no searcher: the hook
 //! may take its time or wait for others, and no other thread must rely on this one to find
-//! anything meanwhile. While its `on_exit` runs, it is no runner any more: its waits are
-//! not counted, and what it spawns goes to the injector, which may refuse it, because
-//! no thread waits for this one's own deque to be empty. The same holds for the `on_start` of a thread that
+//! anything meanwhile. While its `on_exit` runs, it is no runner any more, and counts as blocked: others run what it spawns, and the
+//! pool does not end before it. The same holds for the `on_start` of a thread that
 //! is to watch.
 //!
 //! Rejected: a loop of its own for spares (they differ in their index and in that
@@ -20,15 +19,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::join::wake_policy::PAUSE;
 use super::queue::Work;
 use super::raw::current;
 use super::registry::Registry;
-use super::sleep::{KEEP_SPARE, Retire, STALL, WakeReason};
+use super::sleep::{KEEP_SPARE, STALL, WakeReason};
 use super::slot::Seat;
 use super::wait;
 use super::watch::Watch;
 use super::worker::Worker;
-use crate::loom::{hint, thread};
+use crate::loom::hint;
 use crate::record;
 use crate::task::{Runnable, context, panic};
 
@@ -36,19 +36,17 @@ use crate::task::{Runnable, context, panic};
 const SEARCH_ROUNDS: u32 = 16;
 
 impl Worker {
-    /// Runs the user's `hook` on a thread that is not counted as a runner: its waits
-    /// cost the pool no runner.
-    fn uncounted(&self, hook: impl FnOnce()) {
-        let depth = self.blocked.replace(self.blocked.get() + 1);
-        self.in_hook.set(true);
-        self.slot().post.leave();
-        self.registry().recheck_posts();
+    /// Runs the user's `hook` on a thread that is no runner: it counts as blocked, so that its waits
+    /// cost the pool no runner, and the pool does not end before it.
+    fn while_blocked(&self, hook: impl FnOnce()) {
+        let (registry, depth) = (self.registry(), self.blocked.get());
+        registry.sleep.hook_begins();
+        self.blocked.set(depth + 1);
+        registry.leave(self.slot(), || true);
         panic::contain(hook);
-        self.in_hook.set(false);
-        if !self.ending.get() {
-            self.slot().post.come_back();
-        }
         self.blocked.set(depth);
+        registry.sleep.hook_ends();
+        registry.recheck();
     }
 
     /// `on_start`; then turn after turn, until it is told to end; then `on_exit`.
@@ -61,17 +59,16 @@ impl Worker {
                 self.found();
                 panic::contain(|| hook(index));
             } else {
-                self.uncounted(|| hook(index));
+                self.while_blocked(|| hook(index));
+                self.slot().post.come_back();
             }
         }
         self.work(reason, searching);
         // It may have been told to end while it was up to look.
         self.findings.stop_polling(&self.registry().wake_policy);
-        self.ending.set(true);
-        self.slot().post.leave();
-        self.registry().recheck_posts();
+        self.registry().leave(self.slot(), || true);
         if let Some(hook) = &config.on_exit {
-            self.uncounted(|| hook(index));
+            self.while_blocked(|| hook(index));
             self.end_child();
         }
     }
@@ -100,14 +97,8 @@ impl Worker {
     fn take_turns(&self, mut searching: bool) -> WakeReason {
         let sleep = &self.registry().sleep;
         loop {
-            if !searching {
-                if self.slot().wake_cell.is_dismissed() && sleep.quit(self.slot()) {
-                    self.registry().recheck();
-                    return WakeReason::End;
-                }
-                if sleep.fall_asleep_if_surplus(self.slot()) {
-                    return self.sleep();
-                }
+            if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
+                return self.sleep();
             }
             let mut work = self.find();
             if work.is_none() {
@@ -149,14 +140,14 @@ impl Worker {
 
     fn lie_down(&self, searching: bool) -> WakeReason {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
-        if !sleep.fall_asleep(self.slot(), searching) {
+        if !sleep.fall_asleep(&self.slot().sleeper, searching) {
             registry.recheck();
             return WakeReason::End;
         }
         // Step 4: the look after the subtraction.
         let polls = self.findings.start_polling(&registry.wake_policy);
         let seen = registry.has_tasks() || !polls && registry.has_jobs();
-        if seen && sleep.get_up(self.slot()) {
+        if seen && sleep.get_up(&self.slot().sleeper) {
             return WakeReason::Work;
         }
         let _noted = record::sleeps();
@@ -168,13 +159,13 @@ impl Worker {
 
     /// Asleep (P2), as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
-        while let Some(pause) = self.findings.next_pause(&self.registry().wake_policy) {
-            if let Some(reason) = self.rest_until(Some(Instant::now() + pause)) {
+        while self.findings.polls_on(&self.registry().wake_policy) {
+            if let Some(reason) = self.rest_until(Some(Instant::now() + PAUSE)) {
                 self.findings.stop_polling(&self.registry().wake_policy);
                 return reason;
             }
             // While it searches, it counts as a taker: then halves are offered.
-            if self.registry().sleep.get_up(self.slot()) {
+            if self.registry().sleep.get_up(&self.slot().sleeper) {
                 return WakeReason::Work;
             }
         }
@@ -189,16 +180,14 @@ impl Worker {
     /// Asleep (P2): until it is told why it is woken.
     fn rest(&self) -> WakeReason {
         let sleep = &self.registry().sleep;
-        let is_spare = sleep.is_spare(self.slot());
-        let mut until = is_spare.then(|| Instant::now() + KEEP_SPARE);
         loop {
+            let is_spare = sleep.is_spare(&self.slot().sleeper);
+            let until = is_spare.then(|| Instant::now() + KEEP_SPARE);
             if let Some(reason) = self.rest_until(until) {
                 return reason;
             }
-            match sleep.retire(self.slot()) {
-                Retire::Ended => return WakeReason::End,
-                Retire::Stays => until = None,
-                Retire::Recruited => thread::yield_now(),
+            if sleep.retire(&self.slot().sleeper) {
+                return WakeReason::End;
             }
         }
     }
@@ -206,11 +195,11 @@ impl Worker {
     /// The same for some time.
     fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
         // Step 7: after it has gone to sleep.
-        if !self.slot().post.is_empty() && self.registry().sleep.rise(self.slot()) {
+        if !self.slot().post.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
             return Some(WakeReason::Work);
         }
         loop {
-            if let Some(reason) = self.slot().wake_cell.take() {
+            if let Some(reason) = self.slot().sleeper.take() {
                 return Some(reason);
             }
             match until {
@@ -238,24 +227,24 @@ impl Worker {
             }
             let mut steps_in = !self.slot().post.is_empty();
             if !steps_in && sleep.needs_watcher() && registry.has_work() {
-                let at_work = sleep.has_calls() && calls.look(registry);
+                calls.look(registry);
                 if look < next {
                     continue;
                 }
                 next = Instant::now() + sleep.patience();
                 let progress = registry.progress();
-                steps_in = progress == before && sleep.counts().blocked() > 0 && !at_work;
+                steps_in = progress == before && sleep.counts().blocked() > 0;
                 before = progress;
                 if !steps_in {
                     continue;
                 }
             }
-            registry.calls.trust(0);
+            sleep.end_trust();
             if steps_in {
                 sleep.step_in();
                 return WakeReason::Work;
             }
-            if !sleep.stop_watching(self.slot()) {
+            if !sleep.stop_watching(&self.slot().sleeper) {
                 registry.recheck();
                 return WakeReason::End;
             }
@@ -267,7 +256,7 @@ impl Worker {
     }
 }
 
-/// See [`context::set_take`].
+/// See [`context::begin_worker`].
 fn take_newest(address: usize) -> Option<Runnable> {
     current::with_home(|home| {
         let home = home?;
@@ -286,19 +275,16 @@ fn take_newest(address: usize) -> Option<Runnable> {
 
 /// What a thread of the pool runs. What is left is its seat.
 pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> Seat {
-    context::set_stack(registry.config.stack_bytes());
-    context::set_home(registry.tag);
-    seat.slot.lending.occupy();
+    context::begin_worker(registry.config.stack_bytes(), registry.tag, take_newest);
+    seat.slot.call.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
-    context::set_take(Some(take_newest));
     let _role = record::role(record::Role::Worker {
         pool: registry.tag,
         slot: seat.slot.number as u32,
-        index: seat.slot.index as u32,
+        index: seat.slot.index() as u32,
     });
     let worker = Worker::new(Arc::clone(registry), seat);
     current::at_home(&worker, || worker.live(reason));
     context::set_blocker(None);
-    context::set_take(None);
     worker.into_parts().1
 }

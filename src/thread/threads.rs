@@ -1,22 +1,21 @@
 //! The threads of a pool: where they are, how they start, and how a pool is made wider and narrower.
 //!
 //! Every thread has a place, the lowest that was free. Those below the width make its
-//! thread one of the pool's own, so that *resizing* moves none: 1. the thread of a place that
-//! is gone is dismissed; 2. the width changes; those asleep in such places end; 3. places
-//! that are new and have no thread get one; 4. a look into the queues. A thread that is busy ends
-//! after what it runs, and what is in its deque is stolen. One that is on its way out
+//! thread one of the pool's own, so that *resizing* moves none: 1. the width changes; those asleep in places that are gone
+//! end; 2. places that are new and have no thread get one; 3. a look into the queues. A thread that is busy in a place that is gone
+//! is a spare from then on: it sleeps when it is one too many, and ends when it has slept for a while. One that is on its way out
 //! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
 //! there is work for it.
 //!
 //! Rejected: indices given out anew at each change (a worker's index would change in the middle of
-//! its task); waiting in `resize` for dismissed threads (from one of the pool's own tasks, it would wait for itself).
+//! its task); waiting in `resize` for threads to end (from one of the pool's own tasks, it would wait for itself).
 //!
 //! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
 
 use std::io;
 use std::sync::Arc;
 
-use super::places::{Place, welcome};
+use super::places::Place;
 use super::queue::Mode;
 use super::registry::Registry;
 use super::sleep::WakeReason;
@@ -54,9 +53,9 @@ impl Registry {
         }));
     }
 
-    fn put_back(&self, seat: Seat) {
-        seat.slot.post.leave();
-        let index = seat.slot.index;
+    fn put_back(self: &Arc<Self>, seat: Seat) {
+        self.leave(&seat.slot, || true);
+        let index = seat.slot.index();
         self.threads.places.lock()[index].seat = Some(seat);
     }
 
@@ -79,7 +78,7 @@ impl Registry {
     /// Starts a thread in one of the pool's own places, if it still is one. False: the
     /// system has refused it.
     fn employ(self: &Arc<Self>, seat: Seat) -> bool {
-        if !self.sleep.hire(seat.slot.index) {
+        if !self.sleep.hire(seat.slot.index()) {
             self.put_back(seat);
             return true;
         }
@@ -89,7 +88,7 @@ impl Registry {
     /// Starts a thread that has been counted; if there is none to be had, it is counted off.
     fn start(self: &Arc<Self>, seat: Seat, reason: WakeReason) -> io::Result<()> {
         let builder = Builder::new()
-            .name(format!("{}-{}", self.config.name, seat.slot.index))
+            .name(format!("{}-{}", self.config.name, seat.slot.index()))
             .stack_size(self.config.stack_bytes());
         let registry = Arc::clone(self);
         // The seat lies in a cradle, so that it survives if there is no thread.
@@ -98,6 +97,7 @@ impl Registry {
         // Under the lock: a thread that joins must not miss the handle (P14). A watcher is not waited
         // for by a pool that ends, which then does not wait for its handle either.
         let mut handles = self.threads.handles.lock();
+        handles.running.retain(|handle| !handle.is_finished());
         let late = reason == WakeReason::Watch && self.injector.mode() == Mode::Closed;
         let started = match late {
             true => Err(io::ErrorKind::Other.into()),
@@ -121,7 +121,7 @@ impl Registry {
         result
     }
 
-    fn not_started(&self, seat: Seat, reason: WakeReason) {
+    fn not_started(self: &Arc<Self>, seat: Seat, reason: WakeReason) {
         self.put_back(seat);
         self.sleep.not_started(reason);
     }
@@ -132,16 +132,12 @@ impl Registry {
             return;
         }
         let mut places = self.threads.places.lock();
-        for (index, place) in places.iter().enumerate() {
-            place.slot.wake_cell.dismiss(index >= width);
-        }
         self.furnish(&mut places, width);
-        let Some(surplus) = self.sleep.resize(width) else {
+        if !self.sleep.resize(width) {
             return;
-        };
+        }
         let vacant: Vec<Seat> = places[..width].iter_mut().filter_map(Place::take).collect();
         drop(places);
-        surplus.iter().for_each(|slot| slot.wake_handle.wake());
         let mut refused = false;
         for seat in vacant {
             if refused {
@@ -156,16 +152,15 @@ impl Registry {
     /// A thread of the pool ends.
     fn retired(self: &Arc<Self>, seat: Seat) {
         let mut places = self.threads.places.lock();
-        let index = seat.slot.index;
+        let index = seat.slot.index();
         if index < self.sleep.width() && self.injector.mode() != Mode::Closed {
             // The pool has grown again. The lock: see `resize`, which has left this place alone.
-            welcome(&seat.slot);
+            seat.slot.post.come_back();
             drop(places);
             self.employ(seat);
         } else {
             places[index].seat = Some(seat);
             drop(places);
         }
-        self.threads.join_ended();
     }
 }

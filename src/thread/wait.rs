@@ -103,9 +103,9 @@ impl Worker {
             return;
         }
         if self.in_call.get() {
-            self.take_place_back();
+            self.pause_call();
         }
-        self.slot().post.leave();
+        self.registry().leave(self.slot(), || true);
         self.registry().block();
     }
 
@@ -118,20 +118,14 @@ impl Worker {
         self.slot().post.come_back();
         self.registry().sleep.unblock();
         if self.in_call.get() {
-            self.slot().lending.go_on();
+            self.slot().call.begin();
         }
     }
 
     /// Waits for the stolen half of a join: leapfrogging.
     pub(super) fn wait_for_thief(&self, stolen: &StackJob<'_>) {
         let latch = stolen.latch();
-        // Once this wait has proved not to be short, the thief had better offer something.
-        let (mut looked, mut waiting) = (0, None);
         let help = || {
-            looked += 1;
-            if looked == ROUNDS {
-                waiting = Some(self.registry().wake_policy.waiter());
-            }
             let Some(thief) = stolen.thief() else {
                 return false;
             };
@@ -139,8 +133,6 @@ impl Worker {
                 return false;
             };
             record::stolen(0, thief);
-            // What follows may wait itself, and is no waiting.
-            (looked, waiting) = (0, None);
             if latch.is_set() {
                 // The thief may have gone on to something else: a stranger, perhaps.
                 self.registry().injector.put_back(Work::Job(job));

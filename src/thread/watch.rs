@@ -1,4 +1,4 @@
-//! What a watcher sees of the calls that may block; see `blocking.rs`.
+//! How many of the calls that may block wait: what a watcher sees; see `blocking.rs`.
 //!
 //! Tests: `tests/thread/blocking.rs`.
 
@@ -6,9 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::lending::Sample;
+use super::call::Sample;
 use super::registry::Registry;
 use super::slot::Slot;
+
+/// By so many threads a pool is made wider at most.
+const MOST: usize = 512;
 
 /// For each call that is seen to wait, so many may begin on trust.
 const TRUST: usize = 3;
@@ -18,71 +21,57 @@ pub(super) struct Watch {
     at: Instant,
     /// By the number of the slot.
     seen: HashMap<usize, Sample>,
+    /// So many calls that began since then may be taken to wait.
+    trust: usize,
+}
+
+/// All calls in progress, by the number of the slot.
+fn samples(registry: &Registry) -> HashMap<usize, Sample> {
+    let slots = registry.slots();
+    let sample = |slot: &Arc<Slot>| Some((slot.number, slot.call.sample()?));
+    slots.iter().filter_map(sample).collect()
 }
 
 impl Watch {
-    pub(super) fn begin(registry: &Arc<Registry>) -> Self {
-        let mut watch = Self {
+    pub(super) fn begin(registry: &Registry) -> Self {
+        Self {
             at: Instant::now(),
-            seen: HashMap::new(),
-        };
-        watch.look(registry);
-        watch
+            seen: samples(registry),
+            trust: 0,
+        }
     }
 
-    /// Lends the places of the calls that wait. To be called while something is queued. True: no thread is stuck (step 5).
-    pub(super) fn look(&mut self, registry: &Arc<Registry>) -> bool {
-        if registry.calls.is_full() {
-            registry.calls.trust(0);
-            self.seen.clear();
-            return false;
-        }
+    /// Makes the pool wider by as many calls as wait. To be called while something is queued.
+    pub(super) fn look(&mut self, registry: &Arc<Registry>) {
         let now = Instant::now();
         let least = (now - self.at) / 8;
-        let (mut vouching, mut computing, mut lent) = (0_usize, 0, false);
-        let (mut at_work, mut away) = (0, 0);
-        let mut seen = HashMap::new();
+        let (mut waiting, mut new, mut computing, mut unknown) = (0, 0_usize, 0, 0);
+        let mut seen = samples(registry);
         for slot in registry.slots().iter() {
-            let Some(mut sample) = slot.lending.sample() else {
+            let Some(sample) = seen.get_mut(&slot.number) else {
                 continue;
             };
-            away += usize::from(sample.lent);
-            let before = self.seen.get(&slot.number);
-            if let Some(before) = before.filter(|before| before.call == sample.call) {
-                sample.waits = sample.is_waiting(before, least);
-                if sample.waits {
-                    vouching += usize::from(slot.lending.vouch(sample.call));
-                    if !sample.lent && lend(registry, slot, sample.call) {
-                        lent = true;
-                        away += 1;
+            match self.seen.get(&slot.number) {
+                Some(before) if before.call == sample.call => {
+                    sample.waits = sample.is_waiting(before, least);
+                    if sample.waits {
+                        waiting += 1;
+                        new += usize::from(slot.call.vouch(sample.call));
+                        registry.leave(slot, || slot.call.is_in(sample.call));
+                    } else {
+                        computing += 1;
                     }
-                } else {
-                    computing += 1;
-                    at_work += usize::from(!sample.lent);
                 }
+                _ => unknown += 1,
             }
-            seen.insert(slot.number, sample);
         }
-        let trust = TRUST * vouching.saturating_sub(computing);
-        registry.calls.trust(trust);
-        if lent {
-            registry.recheck();
-        }
-        *self = Self { at: now, seen };
-        at_work >= registry.sleep.width() && away >= registry.sleep.counts().blocked()
+        let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
+        registry.sleep.widen((waiting + trust).min(MOST));
+        registry.recheck();
+        *self = Self {
+            at: now,
+            seen,
+            trust,
+        };
     }
-}
-
-fn lend(registry: &Registry, slot: &Slot, call: u64) -> bool {
-    if !registry.calls.admit() {
-        return false;
-    }
-    let lent = slot.lending.lend(call, || {
-        slot.post.leave();
-        registry.sleep.block();
-    });
-    if !lent {
-        registry.calls.give_back();
-    }
-    lent
 }

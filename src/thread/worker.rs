@@ -22,7 +22,7 @@ use super::join::wake_policy::{Findings, TINY};
 use super::queue::{Mode, Slots, Work};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
-use crate::record::{self, Part};
+use crate::record;
 use crate::sys::ticks;
 use crate::task::{TaskError, context};
 
@@ -42,10 +42,6 @@ pub(super) struct Worker {
     pub(super) blocked: Cell<u32>,
     /// It runs a call that may block, and that counts; see `blocking.rs`.
     pub(super) in_call: Cell<bool>,
-    /// It has been told to end.
-    pub(super) ending: Cell<bool>,
-    /// It is in a hook of the user's, and not counted meanwhile.
-    pub(super) in_hook: Cell<bool>,
 }
 
 impl Worker {
@@ -59,11 +55,9 @@ impl Worker {
             seen: RefCell::new(None),
             random,
             policy,
-            findings: Findings::new(),
+            findings: Findings::default(),
             blocked: Cell::new(0),
             in_call: Cell::new(false),
-            ending: Cell::new(false),
-            in_hook: Cell::new(false),
         }
     }
 
@@ -93,24 +87,18 @@ impl Worker {
 
     /// Its place among the pool's threads.
     pub(super) fn index(&self) -> usize {
-        self.seat.slot.index
+        self.seat.slot.index()
     }
 
     /// It runs the pool's work now, so that the pool cannot end before that does.
     pub(super) fn is_counted(&self) -> bool {
-        self.blocked.get() == 0 && !self.ending.get()
+        self.blocked.get() == 0
     }
 
     /// This thread may run the pool's work: it is its own, or an outside thread that helps.
     #[inline]
     pub(super) fn may_run(&self) -> bool {
         self.index() != NO_PLACE || self.registry.config.caller_helps
-    }
-
-    /// It is in a hook and no runner meanwhile, so that its pool may end before the hook does: what it
-    /// queued in its own deque might stay there, and no thread waits for it to come back.
-    pub(super) fn is_in_hook(&self) -> bool {
-        self.in_hook.get()
     }
 
     // ---- pushing ---------------------------------------------------------
@@ -147,9 +135,8 @@ impl Worker {
         let injector = &self.registry.injector;
         let turn = self.next_random();
         let fair = turn.is_multiple_of(FAIRNESS);
-        let posted = self.registry.has_post();
-        let own_share = || self.registry.take_share(self.slot()).map(Work::Share);
-        let work = (posted.then(own_share).flatten())
+        let own_share = self.slot().post.take().map(Work::Share);
+        let work = own_share
             .or_else(|| fair.then(|| injector.pop()).flatten())
             .or_else(|| self.seat.local.tasks.pop())
             .or_else(|| self.fetch())
@@ -162,8 +149,7 @@ impl Worker {
                         .chain(before)
                         .find_map(|slot| self.steal_from(slot))
                 })
-            })
-            .or_else(|| posted.then(|| self.open_share()).flatten())?;
+            })?;
         self.findings.stop_polling(&self.registry.wake_policy);
         self.seat.slot.count_taken();
         Some(work)
@@ -192,15 +178,6 @@ impl Worker {
         Some(first)
     }
 
-    /// The share of a thread that is away.
-    fn open_share(&self) -> Option<Work> {
-        self.with_slots(|slots| {
-            let mut open = slots.iter().filter(|slot| slot.post.is_open());
-            open.find_map(|slot| self.registry.take_share(slot))
-        })
-        .map(Work::Share)
-    }
-
     // ---- running ---------------------------------------------------------
 
     pub(super) fn run(&self, work: Work) {
@@ -221,12 +198,12 @@ impl Worker {
                 return self.findings.ran(ticks::since(began) < TINY);
             }
             Work::Ticket(scope) => {
-                let _noted = record::part(Part::Scope);
+                let _noted = record::part("part of a scope");
                 let another = || self.push_task(Work::Ticket(Arc::clone(&scope)));
                 scope.redeem(self.registry.sleep.width(), another);
             }
             Work::Share(share) => {
-                let _noted = record::part(Part::Broadcast);
+                let _noted = record::part("broadcast");
                 share.run();
             }
         }
@@ -240,7 +217,7 @@ impl Worker {
     }
 
     fn run_half(&self, job: JobRef) {
-        let _noted = record::part(Part::Half);
+        let _noted = record::part("part of a join or map");
         job.run(self.seat.slot.number);
     }
 }

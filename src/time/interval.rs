@@ -48,7 +48,7 @@ pub fn interval(period: Duration) -> Interval {
     Interval {
         period,
         missed: MissedTick::default(),
-        next: Next::First,
+        next: None,
         bound: None,
         sleep: None,
     }
@@ -59,19 +59,12 @@ pub fn interval(period: Duration) -> Interval {
 pub struct Interval {
     period: Duration,
     missed: MissedTick,
-    next: Next,
+    /// When the next tick is due; the first: when it is asked for.
+    next: Option<Instant>,
     /// The loop that it ticks on, once it has been asked for a tick.
     bound: Option<Arc<Shared>>,
     /// The wait for it, once it has begun.
     sleep: Option<Sleep>,
-}
-
-/// When the next tick is due.
-#[derive(Debug, Clone, Copy)]
-enum Next {
-    /// When it is asked for.
-    First,
-    At(Instant),
 }
 
 /// What becomes of ticks whose time has passed before they were asked for.
@@ -149,10 +142,7 @@ impl Interval {
              ask it there, or make a new one here"
         );
         let mut now = local.now();
-        let due = match self.next {
-            Next::First => now,
-            Next::At(due) => due,
-        };
+        let due = self.next.unwrap_or(now);
         if now < due {
             let sleep = self.sleep.get_or_insert_with(|| sleep_until(due));
             ready!(Pin::new(sleep).poll(cx));
@@ -161,7 +151,7 @@ impl Interval {
             ready!(local.poll_budget(cx));
         }
         self.sleep = None;
-        self.next = Next::At(self.missed.after(due, now, self.period));
+        self.next = Some(self.missed.after(due, now, self.period));
         Poll::Ready(due)
     }
 

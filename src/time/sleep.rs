@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::alarm::{Span, Timekeeper, TimerKey, end};
-use crate::event_loop::{Shared, current};
+use crate::event_loop::{Local, Shared, current};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
      EventLoop::block_on(..), on the loop's own thread (trefoil::timeout works anywhere)";
@@ -104,60 +104,18 @@ impl Sleep {
         (self.deadline < end(self.deadline)).then_some(self.deadline)
     }
 
-    /// The first poll; `None` outside of a loop.
+    /// The first poll.
     #[inline]
-    fn begin(&mut self, span: Option<Span>, cx: &Context<'_>) -> Option<Stage> {
+    fn begin(&mut self, span: Option<Span>, local: &Local, cx: &Context<'_>) -> Stage {
         self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
-        // Not cloned or dropped while the loop is borrowed (L4).
-        let mut waker = Some(cx.waker().clone());
-        let stage = current::with(|local| {
-            let over = match span {
-                Some(span) => span.is_zero(),
-                None => self.deadline <= local.now(),
-            };
-            let link = local.shared.clone();
-            if over {
-                return Stage::Yielding(link);
-            }
-            let waker = waker.take().expect("it is taken once");
-            Stage::Armed(link, local.arm(self.deadline, waker))
-        })?;
-        if let Stage::Yielding(_) = stage {
+        let over = span.map_or_else(|| self.deadline <= local.now(), Span::is_zero);
+        let shared = local.shared.clone();
+        if over {
             cx.waker().wake_by_ref(); // by reference: that is how a task yields
+            return Stage::Yielding(shared);
         }
-        Some(stage)
+        Stage::Armed(shared, local.arm(self.deadline, cx.waker().clone()))
     }
-
-    /// A later poll.
-    #[inline]
-    fn look(&self, cx: &Context<'_>) -> Look {
-        let looked = current::with(|local| match &self.stage {
-            Stage::Yielding(shared) | Stage::Armed(shared, _)
-                if !Arc::ptr_eq(shared, &local.shared) =>
-            {
-                Look::Elsewhere
-            }
-            Stage::Armed(_, key) => match local.is_armed(*key, cx.waker()) {
-                None => Look::Over,
-                Some(true) => Look::Pending,
-                Some(false) => Look::Moved(*key),
-            },
-            Stage::New(_) | Stage::Yielding(_) | Stage::Done => Look::Over,
-        });
-        looked.unwrap_or(Look::Outside)
-    }
-}
-
-/// What a later poll finds.
-enum Look {
-    Over,
-    Pending,
-    /// Pending, and another waker is to be woken.
-    Moved(TimerKey),
-    /// This is not the loop of the first poll.
-    Elsewhere,
-    /// This is no loop.
-    Outside,
 }
 
 impl Future for Sleep {
@@ -165,26 +123,26 @@ impl Future for Sleep {
 
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::New(span) = self.stage {
-            self.stage = self.begin(span, cx).expect(NO_LOOP);
-            return Poll::Pending;
-        }
-        match self.look(cx) {
-            Look::Pending => Poll::Pending,
-            Look::Moved(key)
-                if current::local().is_some_and(|local| local.refresh(key, cx.waker())) =>
-            {
+        let local = current::local().expect(NO_LOOP);
+        match &self.stage {
+            Stage::New(span) => {
+                let span = *span;
+                self.stage = self.begin(span, &local, cx);
                 Poll::Pending
             }
-            Look::Over | Look::Moved(_) => {
+            Stage::Yielding(shared) | Stage::Armed(shared, _)
+                if !Arc::ptr_eq(shared, &local.shared) =>
+            {
+                panic!(
+                    "this sleep was first polled on another event loop, whose timers will wake it: \
+                     await it there, or make a new one here"
+                )
+            }
+            Stage::Armed(_, key) if local.refresh(*key, cx.waker()) => Poll::Pending,
+            Stage::Armed(..) | Stage::Yielding(_) | Stage::Done => {
                 self.stage = Stage::Done;
                 Poll::Ready(())
             }
-            Look::Elsewhere => panic!(
-                "this sleep was first polled on another event loop, whose timers will wake it: \
-                 await it there, or make a new one here"
-            ),
-            Look::Outside => panic!("{NO_LOOP}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **Job.** One object for each event, written one by one: nothing of the whole is kept in memory as text.
 //!
-//! 1. Metadata (`M`): names of processes and threads, and their order.
+//! 1. The program's name, and for each track its name and its place among the others (metadata, `M`).
 //! 2. For each track its slices as complete events (`X`), outer before inner, and its marks as slices of a nanosecond,
 //!    which arrows can begin at.
 //! 3. Arrows as flow events: `s` right behind the mark where it begins, `f` (bound to the enclosing slice) right behind
@@ -19,208 +19,155 @@ use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::story::{Arrow, Body, Mark, Owner, Slice, Story, Track};
-use crate::record::{Role, What};
+use super::story::{Arrow, Body, Outcome, Slice, Story, Track};
+use crate::record::{Event, Role, What};
 
 /// What stands on a track at one moment.
 enum Item<'a> {
     Slice(&'a Slice),
-    Mark(&'a Mark),
+    Mark(What),
     Arrow(&'a Arrow),
 }
 
 pub(super) fn write(story: &Story, out: &mut impl Write) -> io::Result<()> {
-    let mut page = Page {
-        out,
-        story,
-        first: true,
-    };
-    page.out
-        .write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
-    page.names()?;
-    for track in &story.tracks {
-        page.track(track)?;
+    writeln!(out, "{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default();
+    let program = program.to_string_lossy();
+    let first = metadata("process_name", (story.pid, 0), "name", Text(&program));
+    write!(out, "{first}")?;
+    let mut tracks: Vec<&Track> = story.tracks.iter().collect();
+    tracks.sort_by_key(|track| track.role);
+    for (place, track) in tracks.into_iter().enumerate() {
+        let line = (track.pid, track.tid);
+        if let Role::Process { pool } = track.role {
+            let name = format!("worker of process pool {pool}");
+            let name = metadata("process_name", line, "name", Text(&name));
+            write!(out, ",\n{name}")?;
+        }
+        let name = metadata("thread_name", line, "name", Text(&track.name));
+        let order = metadata("thread_sort_index", line, "sort_index", place);
+        write!(out, ",\n{name},\n{order}")?;
+        write_track(story, track, out)?;
     }
     let about = Object::new()
         .text("recorder", concat!("trefoil ", env!("CARGO_PKG_VERSION")))
         .put("events", story.events)
         .put("lost", story.lost);
-    writeln!(page.out, "\n],\"otherData\":{about}}}")
+    writeln!(out, "\n],\"otherData\":{about}}}")
 }
 
-struct Page<'a, W> {
-    out: &'a mut W,
-    story: &'a Story,
-    first: bool,
+/// Says something about a process, or a thread.
+fn metadata(what: &str, (pid, tid): (u32, u32), key: &str, value: impl Display) -> Object {
+    let object = Object::new().text("ph", "M").text("name", what);
+    let object = object.put("pid", pid).put("tid", tid);
+    object.put("args", Object::new().put(key, value))
 }
 
-impl<W: Write> Page<'_, W> {
-    fn object(&mut self, object: &Object) -> io::Result<()> {
-        let before = if self.first { "\n" } else { ",\n" };
-        self.first = false;
-        write!(self.out, "{before}{object}")
-    }
-
-    fn metadata(&mut self, name: &str, pid: u32, tid: u32, args: Object) -> io::Result<()> {
-        let object = Object::new().text("ph", "M").text("name", name);
-        self.object(&object.put("pid", pid).put("tid", tid).put("args", args))
-    }
-
-    fn names(&mut self) -> io::Result<()> {
-        let own = self.story.pid;
-        let program = std::env::args_os().next();
-        let name = program
-            .as_deref()
-            .and_then(|path| Path::new(path).file_name());
-        let name = name.map_or("this process".into(), |name| name.to_string_lossy());
-        self.metadata("process_name", own, 0, Object::new().text("name", &name))?;
-        self.metadata(
-            "process_sort_index",
-            own,
-            0,
-            Object::new().put("sort_index", 0),
-        )?;
-        let mut tracks: Vec<&Track> = self.story.tracks.iter().collect();
-        tracks.sort_by_key(|track| track.owner);
-        for (place, track) in tracks.into_iter().enumerate() {
-            let (pid, tid) = (track.pid, track.tid);
-            if let Owner::Process { pool } = track.owner {
-                let name = format!("worker of process pool {pool}");
-                self.metadata("process_name", pid, tid, Object::new().text("name", &name))?;
-                self.metadata(
-                    "process_sort_index",
-                    pid,
-                    tid,
-                    Object::new().put("sort_index", pool),
-                )?;
+fn write_track(story: &Story, track: &Track, out: &mut impl Write) -> io::Result<()> {
+    let slices = track.slices.iter().map(|one| (one.at, Item::Slice(one)));
+    let marks = track.marks.iter();
+    let marks = marks.map(|&Event { at, what }| (at, Item::Mark(what)));
+    let arrows = |ends| {
+        let arrows = track.arrows.iter().filter(move |one| one.ends == ends);
+        arrows.map(|one| (one.at, Item::Arrow(one)))
+    };
+    let mut items: Vec<(u64, Item<'_>)> = slices.chain(marks).collect();
+    items.extend(arrows(true).chain(arrows(false)));
+    items.sort_by_key(|(at, _)| *at); // it is stable
+    for (place, (at, item)) in items.iter().enumerate() {
+        let event = match item {
+            Item::Slice(slice) => show_slice(story, slice),
+            Item::Mark(what) => {
+                // A nanosecond, if nothing begins in it.
+                let mut rest = items[place + 1..].iter();
+                let next = rest.find(|(_, item)| !matches!(item, Item::Arrow(_)));
+                let length = next.is_none_or(|(next, _)| next > at);
+                show_mark(story, what, u64::from(length))
             }
-            self.metadata(
-                "thread_name",
-                pid,
-                tid,
-                Object::new().text("name", &track.name),
-            )?;
-            self.metadata(
-                "thread_sort_index",
-                pid,
-                tid,
-                Object::new().put("sort_index", place),
-            )?;
-        }
-        Ok(())
-    }
-
-    fn track(&mut self, track: &Track) -> io::Result<()> {
-        let slices = track.slices.iter().map(|one| (one.at, Item::Slice(one)));
-        let marks = track.marks.iter().map(|one| (one.at, Item::Mark(one)));
-        let arrows = |ends| {
-            let arrows = track.arrows.iter().filter(move |one| one.ends == ends);
-            arrows.map(|one| (one.at, Item::Arrow(one)))
+            Item::Arrow(Arrow { id, name, ends, .. }) => {
+                let phase = if *ends { "f" } else { "s" };
+                let arrow = Object::new().text("ph", phase).text("bp", "e");
+                arrow.text("cat", "flow").text("name", name).put("id", id)
+            }
         };
-        let mut items: Vec<(u64, Item<'_>)> = slices.chain(marks).collect();
-        items.extend(arrows(true).chain(arrows(false)));
-        items.sort_by_key(|(at, _)| *at); // it is stable
-        for (place, (at, item)) in items.iter().enumerate() {
-            let event = match item {
-                Item::Slice(slice) => self.slice(slice),
-                Item::Mark(mark) => {
-                    // A nanosecond, if nothing begins in it.
-                    let mut rest = items[place + 1..].iter();
-                    let next = rest.find(|(_, item)| !matches!(item, Item::Arrow(_)));
-                    let length = next.is_none_or(|(next, _)| next > at);
-                    self.mark(mark, u64::from(length))
-                }
-                Item::Arrow(arrow) => {
-                    let Arrow { id, name, .. } = arrow;
-                    let phase = if arrow.ends { "f" } else { "s" };
-                    let arrow = Object::new().text("ph", phase).text("bp", "e");
-                    arrow.text("cat", "flow").text("name", name).put("id", id)
-                }
+        let event = event.put("pid", track.pid).put("tid", track.tid);
+        write!(out, ",\n{}", event.put("ts", Micros(*at)))?;
+    }
+    Ok(())
+}
+
+fn show_slice(story: &Story, slice: &Slice) -> Object {
+    let named;
+    let args = Object::new();
+    let (category, name, args) = match slice.body {
+        Body::Run { task, how } => {
+            named = story.label(task);
+            let ends = how.map_or("unknown", |how| how.name());
+            ("task", &*named, about(story, task, args.text("ends", ends)))
+        }
+        Body::Part(part) => ("part", part, args),
+        Body::Wait { task } => ("wait", "waits", about(story, task, args)),
+        Body::Sleep if slice.role == Role::Loop => ("idle", "waits for events", args),
+        Body::Sleep => ("idle", "asleep", args),
+        Body::Frame(frame, outcome) => {
+            let name = match (frame.job, frame.items) {
+                (0, _) => "initializer",
+                (_, 1) => "call",
+                _ => "frame",
             };
-            let event = event.put("pid", track.pid).put("tid", track.tid);
-            self.object(&event.put("ts", Micros(*at)))?;
+            let args = args.put("job", frame.job).put("items", frame.items);
+            let args = match outcome {
+                Outcome::Ran(nanos) => args.put("ran_us", Micros(nanos)),
+                Outcome::Died => args.text("worker", "died"),
+                Outcome::Unknown => args,
+            };
+            ("process", name, args)
         }
-        Ok(())
-    }
+    };
+    complete(category, name, slice.length(), args)
+}
 
-    fn slice(&self, slice: &Slice) -> Object {
-        let named;
-        let (category, name, args) = match slice.body {
-            Body::Run { task, kind, how } => {
-                named = self.story.label(task);
-                let ends = how.map_or("unknown", |how| how.name());
-                let args = Object::new().text("kind", kind.name()).text("ends", ends);
-                ("task", &*named, self.about(task, args))
-            }
-            Body::Part(part) => ("part", part.name(), Object::new()),
-            Body::Wait { task } => ("wait", "waits", self.about(task, Object::new())),
-            Body::Sleep if slice.role == Role::Loop => ("idle", "waits for events", Object::new()),
-            Body::Sleep => ("idle", "asleep", Object::new()),
-            Body::Frame {
-                job,
-                items,
-                ran,
-                died,
-                ..
-            } => {
-                let name = match (job, items) {
-                    (0, _) => "initializer",
-                    (_, 1) => "call",
-                    _ => "frame",
-                };
-                let mut args = Object::new().put("job", job).put("items", items);
-                if let Some(ran) = ran {
-                    args = args.put("ran_us", Micros(ran));
-                }
-                if died {
-                    args = args.text("worker", "died");
-                }
-                ("process", name, args)
-            }
-        };
-        complete(category, name, slice.until - slice.at, args)
-    }
+fn show_mark(story: &Story, what: &What, length: u64) -> Object {
+    let args = Object::new();
+    let (category, name, task, args) = match *what {
+        What::Spawned { task, .. } => ("spawn", "spawn", task, args),
+        What::Woken { task } => ("wake", "wake", task, args),
+        What::Stolen { task, from } => ("steal", "steal", task, args.put("from_slot", from)),
+        What::Roused { slot, .. } => ("wake", "wake thread", 0, args.put("slot", slot)),
+        What::Called { pool, job, task } => {
+            let args = args.put("pool", pool).put("job", job);
+            ("process", "call", task, args)
+        }
+        What::Settled { task, how } => ("end", how.name(), task, args),
+        _ => ("mark", "mark", 0, args),
+    };
+    complete(category, name, length, about(story, task, args))
+}
 
-    fn mark(&self, mark: &Mark, length: u64) -> Object {
-        let args = Object::new();
-        let (category, name, task, args) = match mark.what {
-            What::Spawned { task, kind, .. } => {
-                ("spawn", "spawn", task, args.text("kind", kind.name()))
-            }
-            What::Woken { task } => ("wake", "wake", task, args),
-            What::Stolen { task, from } => ("steal", "steal", task, args.put("from_slot", from)),
-            What::Roused { slot, .. } => ("wake", "wake thread", 0, args.put("slot", slot)),
-            What::Called { pool, job, task } => {
-                let args = args.put("pool", pool).put("job", job);
-                ("process", "call", task, args)
-            }
-            What::Settled { task, how } => ("end", how.name(), task, args),
-            _ => ("mark", "mark", 0, args),
-        };
-        complete(category, name, length, self.about(task, args))
+/// What is known of a task, as further arguments; 0 is none.
+fn about(story: &Story, task: u64, mut args: Object) -> Object {
+    if task == 0 {
+        return args;
     }
-
-    /// What is known of a task, as further arguments; 0 is none.
-    fn about(&self, task: u64, mut args: Object) -> Object {
-        if task == 0 {
-            return args;
-        }
-        args = args.put("task", task);
-        let Some(story) = self.story.tasks.get(&task) else {
-            return args;
-        };
-        if let Some(name) = &story.name {
-            args = args.text("task_name", name);
-        }
-        if let Some(parent) = story.parent {
-            args = args.put("parent", parent);
-        }
-        if let Some(site) = story.site {
-            let site = format!("{}:{}", site.file(), site.line());
-            args = args.text("spawned_at", &site);
-        }
-        args
+    args = args.put("task", task);
+    let Some(story) = story.tasks.get(&task) else {
+        return args;
+    };
+    if let Some(name) = &story.name {
+        args = args.text("task_name", name);
     }
+    if let Some(kind) = story.kind {
+        args = args.text("kind", kind.name());
+    }
+    if let Some(parent) = story.parent {
+        args = args.put("parent", parent);
+    }
+    if let Some(site) = story.site {
+        let site = format!("{}:{}", site.file(), site.line());
+        args = args.text("spawned_at", &site);
+    }
+    args
 }
 
 /// An event with a beginning and a length.

@@ -49,9 +49,8 @@
 //!
 //! Checked by `tests/trace/`; the price by `benches/benches/trace.rs`.
 
-mod causes;
 mod chrome;
-mod frames;
+mod reader;
 mod story;
 mod summary;
 
@@ -61,6 +60,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::session::{self, Session};
+use reader::Reader;
 use story::Story;
 
 pub use summary::{ExecutorSummary, SlowTask, Summary};
@@ -137,8 +137,9 @@ impl Recording {
     /// # Ok::<_, trefoil::trace::AlreadyRecording>(())
     /// ```
     pub fn stop(self) -> Trace {
+        let (logs, length) = self.session.stop();
         Trace {
-            story: Story::of(self.session.stop()),
+            story: Reader::read(logs, length),
         }
     }
 }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::story::{Body, Owner, Slice, Story, TaskStory, Track};
+use super::story::{Body, Outcome, Slice, Story, TaskStory, Track};
 use crate::record::{Ending, Role};
 
 /// How many of the slowest tasks are told of.
@@ -71,45 +71,35 @@ pub struct SlowTask {
     queued: Duration,
 }
 
-/// Which row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Row {
-    Threads(u32),
-    Loop(usize),
-    Processes(u32),
-    Offload,
-    Outside,
+/// Which row a slice counts for; rows are shown in this order.
+fn row(slice: &Slice, track: usize) -> (u8, usize) {
+    match slice.role {
+        Role::Worker { pool, .. } => (0, pool as usize),
+        Role::Loop => (1, track),
+        Role::Process { pool } => (2, pool as usize),
+        Role::Offload => (3, 0),
+        Role::Outside | Role::Driver { .. } => (4, 0),
+    }
 }
 
-impl Row {
-    fn of(slice: &Slice, track: usize) -> Self {
-        match (slice.body, slice.role) {
-            (Body::Frame { pool, .. }, _) => Self::Processes(pool),
-            (_, Role::Worker { pool, .. }) => Self::Threads(pool),
-            (_, Role::Loop) => Self::Loop(track),
-            (_, Role::Offload) => Self::Offload,
-            (_, Role::Outside | Role::Driver { .. }) => Self::Outside,
+/// What that row is called.
+fn row_name(slice: &Slice, track: &Track) -> String {
+    match slice.role {
+        // "name-3", without its number.
+        Role::Worker { .. } => {
+            let (pool, _) = track.name.rsplit_once('-').unwrap_or((&track.name, ""));
+            format!("thread pool {pool}")
         }
-    }
-
-    fn name(self, track: &Track) -> String {
-        match self {
-            // "name-3", without its number.
-            Self::Threads(_) => {
-                let (pool, _) = track.name.rsplit_once('-').unwrap_or((&track.name, ""));
-                format!("thread pool {pool}")
-            }
-            Self::Loop(_) => format!("event loop on {}", track.name),
-            Self::Processes(pool) => format!("process pool {pool}"),
-            Self::Offload => "blocking calls".to_owned(),
-            Self::Outside => "other threads".to_owned(),
-        }
+        Role::Loop => format!("event loop on {}", track.name),
+        Role::Process { pool } => format!("process pool {pool}"),
+        Role::Offload => "blocking calls".to_owned(),
+        Role::Outside | Role::Driver { .. } => "other threads".to_owned(),
     }
 }
 
 impl ExecutorSummary {
     fn add(&mut self, slice: &Slice) {
-        let own = Duration::from_nanos(slice.own);
+        let own = Duration::from_nanos(slice.length().saturating_sub(slice.inside));
         match slice.body {
             Body::Run { how, .. } => {
                 self.busy += own;
@@ -118,12 +108,10 @@ impl ExecutorSummary {
             Body::Part(_) => self.busy += own,
             Body::Wait { .. } => self.waiting += own,
             Body::Sleep => self.asleep += own,
-            Body::Frame {
-                items, ran, job, ..
-            } => {
-                self.busy += ran.map_or(own, Duration::from_nanos);
-                if job != 0 && ran.is_some() {
-                    self.tasks += u64::from(items);
+            Body::Frame(frame, outcome) => {
+                self.busy += Duration::from_nanos(slice.ran());
+                if frame.job != 0 && matches!(outcome, Outcome::Ran(_)) {
+                    self.tasks += u64::from(frame.items);
                 }
             }
         }
@@ -133,13 +121,13 @@ impl ExecutorSummary {
 
 impl Summary {
     pub(super) fn of(story: &Story) -> Self {
-        let mut rows: BTreeMap<Row, ExecutorSummary> = BTreeMap::new();
+        let mut rows: BTreeMap<(u8, usize), ExecutorSummary> = BTreeMap::new();
         for (number, track) in story.tracks.iter().enumerate() {
             let mut seen = HashSet::new();
             for slice in &track.slices {
-                let place = Row::of(slice, number);
+                let place = row(slice, number);
                 let row = rows.entry(place).or_insert_with(|| ExecutorSummary {
-                    name: place.name(track),
+                    name: row_name(slice, track),
                     ..ExecutorSummary::default()
                 });
                 row.threads += usize::from(seen.insert(place));
@@ -157,7 +145,7 @@ impl Summary {
             }
         }
         let threads = story.tracks.iter();
-        let threads = threads.filter(|track| matches!(track.owner, Owner::Thread(_)));
+        let threads = threads.filter(|track| track.pid == story.pid);
         Self {
             length: Duration::from_nanos(story.length),
             threads: threads.count(),
@@ -189,10 +177,11 @@ fn slowest(story: &Story) -> Vec<SlowTask> {
     tasks.sort_unstable_by_key(|(id, task)| (Reverse(task.ran), **id));
     tasks.truncate(SLOWEST);
     let slow = |(&id, task): (&u64, &TaskStory)| {
-        let call = if task.is_call { " (in processes)" } else { "" };
+        let call = story.calls.values().any(|&call| call == id);
+        let place = if call { " (in processes)" } else { "" };
         SlowTask {
             id,
-            label: format!("{}{call}", story.label(id)),
+            label: format!("{}{place}", story.label(id)),
             ran: Duration::from_nanos(task.ran),
             runs: task.runs,
             queued: Duration::from_nanos(task.queued),
@@ -282,32 +271,19 @@ impl SlowTask {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            length,
-            threads,
-            events,
-            ..
-        } = self;
         let lost = match self.lost {
             0 => "none lost".to_owned(),
             lost => format!("{lost} LOST for want of room"),
         };
         writeln!(
             f,
-            "{length:.2?} recorded: {threads} threads, {events} events, {lost}\n\n\
+            "{:.2?} recorded: {} threads, {} events, {lost}\n\n\
              executor                     threads     tasks            busy   waiting    asleep   \
-             queued: median, 99 %, longest"
+             queued: median, 99 %, longest",
+            self.length, self.threads, self.events
         )?;
         for row in &self.executors {
-            let ExecutorSummary {
-                name,
-                threads,
-                tasks,
-                waiting,
-                asleep,
-                ..
-            } = row;
-            let whole = length.as_secs_f64() * row.threads as f64;
+            let whole = self.length.as_secs_f64() * row.threads as f64;
             let part = row.busy.as_secs_f64() * 100.0 / whole.max(1e-9);
             let busy = format!("{:.2?} {part:>3.0} %", row.busy);
             let [median, most, longest] = [0.5, 0.99, 1.0].map(|part| {
@@ -316,8 +292,8 @@ impl fmt::Display for Summary {
             });
             writeln!(
                 f,
-                "{name:<28} {threads:>7} {tasks:>9} {busy:>15} {waiting:>9.2?} {asleep:>9.2?} \
-                 {median:>11} {most:>9} {longest:>9}"
+                "{:<28} {:>7} {:>9} {busy:>15} {:>9.2?} {:>9.2?} {median:>11} {most:>9} {longest:>9}",
+                row.name, row.threads, row.tasks, row.waiting, row.asleep
             )?;
         }
         if !self.slowest.is_empty() {
@@ -327,17 +303,11 @@ impl fmt::Display for Summary {
             )?;
         }
         for task in &self.slowest {
-            let SlowTask {
-                id,
-                label,
-                ran,
-                runs,
-                queued,
-            } = task;
-            let id = format!("#{id}");
+            let id = format!("#{}", task.id);
             writeln!(
                 f,
-                "{label:<36} {id:>9} {ran:>9.2?} {runs:>9} {queued:>9.2?}"
+                "{:<36} {id:>9} {:>9.2?} {:>9} {:>9.2?}",
+                task.label, task.ran, task.runs, task.queued
             )?;
         }
         Ok(())

@@ -53,7 +53,6 @@ const TABLE: [(&str, &[&str]); 17] = [
         &[
             "loom",
             "sys",
-            "helper",
             "record",
             "sync",
             "alarm",

@@ -5,7 +5,7 @@
 //!
 //! Checked by `adapters/tests/wrapped.rs`.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -14,6 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use pin_project_lite::pin_project;
 
 use crate::adapters::raw_fill;
+use crate::adapters::writes::writes;
 
 pin_project! {
     /// Speaks hyper's `Read` and `Write` for what speaks futures-io, and the other way round.
@@ -78,34 +79,6 @@ impl<T: AsyncRead> Read for FuturesIo<T> {
     }
 }
 
-impl<T: AsyncWrite> Write for FuturesIo<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.project().inner.poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().inner.poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().inner.poll_close(cx)
-    }
-
-    // Whether the inner one has more than the default for it cannot be asked, so hyper is not
-    // told that it has.
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.project().inner.poll_write_vectored(cx, slices)
-    }
-}
-
 impl<T: Read> AsyncRead for FuturesIo<T> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -118,28 +91,13 @@ impl<T: Read> AsyncRead for FuturesIo<T> {
     }
 }
 
-impl<T: Write> AsyncWrite for FuturesIo<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.project().inner.poll_write(cx, bytes)
-    }
+// Whether the inner one has more than the default for several slices cannot be asked, so hyper is not told that it has.
+writes! {
+    impl [T: AsyncWrite] Write, poll_shutdown for FuturesIo<T>;
+    by AsyncWrite, poll_close of this => this.project().inner;
+}
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.project().inner.poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().inner.poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().inner.poll_shutdown(cx)
-    }
+writes! {
+    impl [T: Write] AsyncWrite, poll_close for FuturesIo<T>;
+    by Write, poll_shutdown of this => this.project().inner;
 }

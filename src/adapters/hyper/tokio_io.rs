@@ -5,7 +5,7 @@
 //!
 //! Checked by `adapters/tests/wrapped.rs`.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::adapters::raw_fill;
+use crate::adapters::writes::writes;
 
 pin_project! {
     /// Speaks hyper's `Read` and `Write` for what speaks tokio's `AsyncRead` and `AsyncWrite` (a TLS stream
@@ -101,40 +102,18 @@ impl<T: Read> AsyncRead for TokioIo<T> {
     }
 }
 
-/// The two writing traits have the same methods.
-macro_rules! writes {
-    ($theirs:ident for $ours:ident) => {
-        impl<T: $ours> $theirs for TokioIo<T> {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                self.project().inner.poll_write(cx, bytes)
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.project().inner.poll_flush(cx)
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.project().inner.poll_shutdown(cx)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                self.inner.is_write_vectored()
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                slices: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.project().inner.poll_write_vectored(cx, slices)
-            }
-        }
-    };
+writes! {
+    impl [T: AsyncWrite] Write, poll_shutdown for TokioIo<T>;
+    by AsyncWrite, poll_shutdown of this => this.project().inner;
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
 }
 
-writes!(Write for AsyncWrite);
-writes!(AsyncWrite for Write);
+writes! {
+    impl [T: Write] AsyncWrite, poll_shutdown for TokioIo<T>;
+    by Write, poll_shutdown of this => this.project().inner;
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}

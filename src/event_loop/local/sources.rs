@@ -7,10 +7,10 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::super::reactor::{Direction, SourceKey};
+use super::super::reactor::{Asked, Direction, SourceKey};
 use super::super::task_table::{READ, WRITE};
 use super::Local;
 use crate::task::panic::contain;
@@ -18,13 +18,15 @@ use crate::task::panic::contain;
 impl Local {
     /// `writable`: a write may be tried before the kernel has said so.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
-        let poller = &self.poller;
-        let registered = self.reactor.borrow_mut().register(poller, fd, writable);
-        match registered {
+        let register = |again| {
+            let mut reactor = self.reactor.borrow_mut();
+            reactor.register(&self.poller, fd, writable, again)
+        };
+        match register(false) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // A source that was dropped elsewhere is gone only once its note is read.
                 self.follow_notes();
-                self.reactor.borrow_mut().take_over(poller, fd, writable)
+                register(true)
             }
             registered => registered,
         }
@@ -39,23 +41,23 @@ impl Local {
         number: u64,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        {
+        let asked = {
             let mut reactor = self.reactor.borrow_mut();
-            if reactor.is_ready(key, direction) {
-                return Poll::Ready(());
-            }
-            if reactor.is_ready_next(key, direction) {
-                drop(reactor);
+            reactor.ask(key, direction, number, cx.waker())
+        };
+        match asked {
+            Asked::Ready => return Poll::Ready(()),
+            Asked::Next => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.waits_for(match direction {
+            Asked::Waits | Asked::Wait => self.waits_for(match direction {
                 Direction::Read => READ,
                 Direction::Write => WRITE,
-            });
-            if reactor.is_waiting(key, direction, number, cx.waker()) {
-                return Poll::Pending;
-            }
+            }),
+        }
+        if let Asked::Waits = asked {
+            return Poll::Pending;
         }
         if let Some(outside) = &self.outside {
             outside.stir();
@@ -99,12 +101,9 @@ impl Local {
         number
     }
 
-    /// Waits in the kernel; wakers of what happened go to `woken`.
-    pub(in crate::event_loop) fn turn_reactor(
-        &self,
-        timeout: Option<Duration>,
-        woken: &mut Vec<Waker>,
-    ) -> io::Result<()> {
+    /// Waits in the kernel; the wakers of what happened are then on their way.
+    pub(in crate::event_loop) fn turn_reactor(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let woken = &mut self.woken.borrow_mut();
         self.reactor.borrow_mut().turn(timeout, woken)
     }
 

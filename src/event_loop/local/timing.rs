@@ -28,20 +28,14 @@ impl Local {
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
-    /// A timer is pending, and wakes as this waker does; `None`: it is gone.
-    #[inline]
-    pub(crate) fn is_armed(&self, key: TimerKey, waker: &Waker) -> Option<bool> {
-        self.waits_for(TIMER);
-        let mut timers = self.timers.borrow_mut();
-        Some(timers.get_mut(key)?.will_wake(waker))
-    }
-
     /// The waker in place of the earlier one; false if the timer is gone.
+    #[inline]
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        match self.is_armed(key, waker) {
+        self.waits_for(TIMER);
+        match self.timers.borrow_mut().get_mut(key) {
             None => return false,
-            Some(true) => return true,
-            Some(false) => {}
+            Some(current) if current.will_wake(waker) => return true,
+            Some(_) => {}
         }
         let mut fresh = waker.clone();
         let armed = match self.timers.borrow_mut().get_mut(key) {
@@ -76,11 +70,18 @@ impl Local {
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Moves the wakers of all timers that are due to `woken`.
-    pub(in crate::event_loop) fn take_due(&self, woken: &mut Vec<Waker>) {
+    /// Wakes whose timers are due. False: none are.
+    pub(in crate::event_loop) fn wake_due(&self) -> bool {
         let mut timers = self.timers.borrow_mut();
-        if !timers.is_empty() {
-            woken.extend(timers.due(self.now()));
+        if timers.is_empty() {
+            return false;
         }
+        self.woken.borrow_mut().extend(timers.due(self.now()));
+        drop(timers);
+        let any = !self.woken.borrow().is_empty();
+        if any {
+            self.wake_all();
+        }
+        any
     }
 }

@@ -1,26 +1,43 @@
 //! An open file, off the loop.
 //!
-//! What depends on the file's position goes through its `Cursor`, one call after the other, and
-//! takes `&mut self`. What does not (its metadata, reads and writes at a place of their own)
-//! takes `&self` and may run side by side.
+//! What depends on the file's position takes `&mut self`, and is one call after the other. What does not (its metadata,
+//! reads and writes at a place of their own) takes `&self` and may run side by side.
+//!
+//! A call runs on another thread, so it has buffers of its own, and there is at most one at a
+//! time: a file has one position.
+//!
+//! 1. A read is begun with a buffer as long as the caller's (within [`MOST`]). What it gives stays
+//!    here until it is taken: so a read whose future is dropped loses nothing, and the next
+//!    read begins with it.
+//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error is the result of the
+//!    next write, flush or seek. The inherent methods flush, so that they tell their own.
+//! 3. Whatever begins waits for what runs. Before a write, or a seek from the current position,
+//!    the position is put back by what was read and not taken.
+//!
+//! Nothing is read ahead of what was asked for: others may share the position (a child that
+//! has inherited it).
 //!
 //! Checked by `tests/event_loop/`.
 
 use std::fs::{File as Inner, Metadata, Permissions};
 use std::future::poll_fn;
-use std::io::{self, IoSlice, SeekFrom};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
-use super::cursor::Cursor;
 use super::{OpenOptions, off, owned};
 use crate::io::read_write;
+use crate::offload;
+use crate::task::Task;
+
+/// How many bytes are moved by one call, at most.
+const MOST: usize = 1024 * 1024;
 
 /// An open file.
 ///
@@ -46,7 +63,30 @@ use crate::io::read_write;
 /// ```
 #[derive(Debug)]
 pub struct File {
-    cursor: Cursor,
+    file: Arc<Inner>,
+    running: Option<Running>,
+    /// Read and not yet taken, from `taken` on.
+    bytes: Vec<u8>,
+    taken: usize,
+    /// Of a write that was accepted.
+    failed: Option<io::Error>,
+}
+
+/// A call that has the bytes while it runs, and gives them back with its result.
+#[derive(Debug)]
+struct Running {
+    call: Call,
+    task: Task<(Vec<u8>, Ended)>,
+}
+
+/// How a call ended: a count, or a position.
+type Ended = io::Result<u64>;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Call {
+    Read,
+    Write,
+    Seek(SeekFrom),
 }
 
 impl File {
@@ -156,7 +196,11 @@ impl File {
     #[must_use]
     pub fn from_std(file: Inner) -> Self {
         Self {
-            cursor: Cursor::new(Arc::new(file)),
+            file: Arc::new(file),
+            running: None,
+            bytes: Vec::new(),
+            taken: 0,
+            failed: None,
         }
     }
 
@@ -184,7 +228,7 @@ impl File {
         {
             return Err(error);
         }
-        match Arc::try_unwrap(self.cursor.into_file()) {
+        match Arc::try_unwrap(self.file) {
             Ok(file) => Ok(file),
             // A read at a place of its own goes on, without its future.
             Err(shared) => shared.try_clone(),
@@ -386,7 +430,7 @@ impl File {
     pub async fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
         // One that was given up may be under way to the same place, and be done.
         self.flush().await?;
-        poll_fn(|cx| self.cursor.poll_seek(cx, position)).await
+        poll_fn(|cx| Pin::new(&mut *self).poll_seek(cx, position)).await
     }
 
     /// Reads at a place of its own; the position stays. Reads may run side by side.
@@ -409,7 +453,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let (file, wanted) = (self.cursor.file().clone(), buffer.len());
+        let (file, wanted) = (self.file.clone(), buffer.len());
         let bytes = off(move || {
             let mut bytes = vec![0; wanted];
             let count = file.read_at(&mut bytes, offset)?;
@@ -442,7 +486,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let (file, bytes) = (self.cursor.file().clone(), bytes.to_vec());
+        let (file, bytes) = (self.file.clone(), bytes.to_vec());
         off(move || file.write_at(&bytes, offset)).await
     }
 
@@ -520,7 +564,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        let file = self.cursor.file().clone();
+        let file = self.file.clone();
         off(move || file.metadata()).await
     }
 
@@ -542,7 +586,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
-        let file = self.cursor.file().clone();
+        let file = self.file.clone();
         off(move || file.set_permissions(permissions)).await
     }
 
@@ -551,8 +595,54 @@ impl File {
         call: impl FnOnce(&Inner) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         self.flush().await?;
-        let file = self.cursor.file().clone();
+        let file = self.file.clone();
         off(move || call(&file)).await
+    }
+}
+
+impl File {
+    fn begin(
+        &mut self,
+        call: Call,
+        f: impl FnOnce(&Inner, &mut Vec<u8>) -> Ended + Send + 'static,
+    ) {
+        let (file, mut bytes) = (self.file.clone(), std::mem::take(&mut self.bytes));
+        self.taken = 0;
+        let task = offload::run(move || {
+            let result = f(&file, &mut bytes);
+            (bytes, result)
+        });
+        self.running = Some(Running { call, task });
+    }
+
+    /// Waits for the call that runs. The result of a read or a seek.
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(Call, Ended)>>> {
+        let Some(running) = &mut self.running else {
+            return Poll::Ready(Ok(None));
+        };
+        let call = running.call;
+        let done = ready!(Pin::new(&mut running.task).poll(cx)).map_err(offload::in_words);
+        self.running = None;
+        let (bytes, result) = done?;
+        self.bytes = bytes;
+        if call == Call::Write {
+            self.bytes.clear();
+            self.failed = self.failed.take().or(result.err());
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Ok(Some((call, result))))
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Forgets what was read and not taken; gives its length.
+    fn give_back(&mut self) -> i64 {
+        let left = self.left() as i64;
+        self.bytes.clear();
+        self.taken = 0;
+        left
     }
 }
 
@@ -562,17 +652,47 @@ impl AsyncRead for File {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.cursor.poll_read(cx, buffer)
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            let ended = match ready!(self.poll_settle(cx))? {
+                Some((Call::Read, result)) => result.map(|_| true)?,
+                _ => false,
+            };
+            let count = self.left().min(buffer.len());
+            if count > 0 {
+                let end = self.taken + count;
+                buffer[..count].copy_from_slice(&self.bytes[self.taken..end]);
+                self.taken = end;
+                return Poll::Ready(Ok(count));
+            }
+            if ended {
+                return Poll::Ready(Ok(0));
+            }
+            let wanted = buffer.len().min(MOST);
+            self.begin(Call::Read, move |mut file, bytes| {
+                bytes.resize(wanted, 0);
+                let result = loop {
+                    match file.read(bytes) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        result => break result,
+                    }
+                };
+                bytes.truncate(*result.as_ref().unwrap_or(&0));
+                result.map(|count| count as u64)
+            });
+        }
     }
 }
 
 impl AsyncWrite for File {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.cursor.poll_write(cx, &[IoSlice::new(bytes)])
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -580,15 +700,35 @@ impl AsyncWrite for File {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.cursor.poll_write(cx, slices)
+        ready!(self.as_mut().poll_flush(cx))?;
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        let back = self.give_back();
+        for slice in slices {
+            let room = MOST - self.bytes.len();
+            self.bytes
+                .extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        let count = self.bytes.len();
+        self.begin(Call::Write, move |mut file, bytes| {
+            if back != 0 {
+                file.seek(SeekFrom::Current(-back))?;
+            }
+            file.write_all(bytes).map(|()| 0)
+        });
+        Poll::Ready(Ok(count))
     }
 
+    /// Until what was accepted is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.cursor.poll_flush(cx)
+        // The error of a read whose future was dropped is not reported: the next read meets it.
+        ready!(self.poll_settle(cx))?;
+        Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.cursor.poll_flush(cx)
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
     }
 }
 
@@ -598,7 +738,21 @@ impl AsyncSeek for File {
         cx: &mut Context<'_>,
         position: SeekFrom,
     ) -> Poll<io::Result<u64>> {
-        self.cursor.poll_seek(cx, position)
+        loop {
+            // A seek to somewhere else was given up by its caller.
+            if let Some((call, result)) = ready!(self.poll_settle(cx))?
+                && call == Call::Seek(position)
+            {
+                return Poll::Ready(result);
+            }
+            ready!(self.as_mut().poll_flush(cx))?;
+            let back = self.give_back();
+            let target = match position {
+                SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub(back)),
+                absolute => absolute,
+            };
+            self.begin(Call::Seek(position), move |mut file, _| file.seek(target));
+        }
     }
 }
 
@@ -610,7 +764,7 @@ impl From<Inner> for File {
 
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.cursor.file().as_fd()
+        self.file.as_fd()
     }
 }
 

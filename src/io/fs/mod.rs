@@ -29,7 +29,6 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-mod cursor;
 mod file;
 mod open_options;
 mod read_dir;
@@ -38,7 +37,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(super) use cursor::Cursor;
 pub use file::File;
 pub use open_options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir, read_dir};

@@ -12,28 +12,28 @@
 //!
 //! **Protocol.**
 //! 1. An item is encoded. One that does not fit into a record goes into the file, into
-//!    pages that nobody else gets (the tail only grows).
+//!    pages that no other item gets (the tail only grows).
 //! 2. The sender takes a place (`places`) and writes the record, which the kernel takes
 //!    and hands out in one piece.
-//! 3. A receiver reads a record, gives its place back, rings the bell if somebody waits for one, and
+//! 3. A receiver reads a record, gives its place back, rings the bell if a sender waits for one, and
 //!    takes the item out of the file, whose pages are given back.
-//! 4. Who finds no place counts himself as waiting, quiets the bell, looks again and sleeps until
-//!    the bell rings. Who gets a place and sees another rings it again.
+//! 4. A sender that finds no place counts itself as waiting, quiets the bell, looks again and sleeps until
+//!    the bell rings. One that gets a place and sees another rings it again.
 //!
 //! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel says
 //! when all peers are gone, however they went.
 //!
-//! Who writes where nobody reads gets a signal besides, which may be deadly; it is held off (`sys::broken_pipe`) if it was
+//! A write to a pipe without readers raises a signal, too, which may be deadly; it is held off (`sys::broken_pipe`) if it was
 //! when the end was made.
 //!
-//! So nobody keeps an end that he does not use: an argument with ends travels alone, to an idle worker, and
+//! So no process keeps an end that it does not use: an argument with ends travels alone, to an idle worker, and
 //! the parent closes its copies when it has arrived (`attachments`, W25, W26).
 //!
 //! **Deaths.** Between a place taken and its record written, or a record read and its place given back, a
-//! killed process leaves the two counters of places too far apart. Who finds no place, and fewer records in
-//! the pipe than places taken, and nothing moved for ten milliseconds, looks who of those at it is
-//! dead (`owner`), and gives their places back; who is only stopped keeps his. A bell that
-//! rang for somebody dead is made up for by looking again after some time, ever more rarely.
+//! killed process leaves the two counters of places too far apart. A sender that finds no place, and fewer records in
+//! the pipe than places taken, and nothing moved for a second, gives the missing places back. A process that was only
+//! stopped for so long between these two steps then has one place too many, once. A bell that
+//! rang for a process that is dead is made up for by looking again after some time, ever more rarely.
 //! Payload pages of the dead are freed with the channel.
 //!
 //! **Invariants.**
@@ -42,8 +42,8 @@
 //! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and places are checked
 //!   against the file before they are used, and what cannot be decoded is an error.
 //!
-//! **Rejected.** Tokens in a second pipe, one for each place: who dies with a token in his hand takes it
-//! along. A ring in shared memory: who dies inside of it leaves it broken. Sockets that keep messages
+//! **Rejected.** Tokens in a second pipe, one for each place: a process that dies while it has a token takes it
+//! along. A ring in shared memory: a process that dies while it writes there leaves it broken. Sockets that keep messages
 //! apart: they hold some two hundred, whatever the capacity.
 //!
 //! Tests: `tests/process/channel.rs`; `checks/tests/channel_models.rs` (under loom).
@@ -52,7 +52,6 @@
 #[doc(hidden)]
 #[path = "../../../checks/inside/channel_model.rs"]
 pub mod model;
-mod owner;
 mod pipe;
 mod places;
 mod receiver;
@@ -82,8 +81,9 @@ use pipe::Pipe;
 ///
 /// Costs four descriptors here and three in each other process that has an end. A small item takes two
 /// system calls and about a microsecond while both sides are busy; one larger than 63 bytes about five calls
-/// and some microseconds. Who waits for a place looks again twice a second, in case that who should have told
-/// him was killed.
+/// and some microseconds. A sender that waits for a place looks again twice a second, in case that the receiver that should have
+/// told it was killed. The place of a sender that was killed in the middle of sending is found again after a second in which
+/// the full channel stands still. (A process that is stopped there for a second, and goes on, sends one item above the capacity.)
 ///
 /// # Errors
 /// If the system refuses a descriptor or memory; [`InvalidInput`](io::ErrorKind::InvalidInput) if it has no room

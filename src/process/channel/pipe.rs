@@ -1,11 +1,12 @@
-//! One end of a channel, without types: bytes in, bytes out, and who has to wait.
+//! One end of a channel, without types: bytes in, bytes out, and when to wait.
 //!
-//! The protocol, and what happens when somebody dies in it, is told in the module above.
+//! The module above describes the protocol, and what happens when a process dies in the middle of it.
 //!
 //! Tests: `tests/process/channel.rs`.
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,8 @@ use rustix::fs::{FallocateFlags, FileType, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use super::owner;
-use super::places::{Count, Places, TAIL, Waits};
-use crate::helper::watch::Interest;
+use super::places::{Count, Places, TAIL, WORDS};
+use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::payload::attachments::Attachment;
@@ -41,9 +41,10 @@ const COMMON: usize = 1 << 20;
 /// The largest that anybody may have.
 const LARGEST: usize = 1 << 31;
 
-/// How long counters that do not fit the pipe must stand still before somebody looks who is dead.
-pub(super) const QUIET: Duration = Duration::from_millis(10);
-/// How long who waits for a place sleeps at most until he looks again.
+/// How long counters that do not fit the pipe must stand still until the process that was to change them is taken for dead.
+const STILL: Duration = Duration::from_secs(1);
+/// How long a sender that waits for a place sleeps at first, and at most, until it looks again.
+const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(500);
 
 /// How long the records of such a channel are.
@@ -73,8 +74,17 @@ pub(super) struct Pipe {
     capacity: u64,
     /// A write that nobody can read would end this process, when this end was made.
     is_deadly: bool,
-    /// The counters as they were when they first did not fit the pipe, and when that was.
-    suspicion: Mutex<Option<(Count, Instant)>>,
+    suspicion: Mutex<Option<Suspicion>>,
+}
+
+/// More places are taken than there are records.
+#[derive(Debug)]
+struct Suspicion {
+    /// The counters, which have not moved `since`.
+    count: Count,
+    since: Instant,
+    /// How many places too many, at all looks.
+    lost: u64,
 }
 
 /// Why there is nothing now.
@@ -88,11 +98,8 @@ pub(super) enum Refused {
     Broken(String),
 }
 
-/// An item on its way into the pipe.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    record: [u8; LONG],
-}
+/// An item on its way into the pipe: itself, or where in the file it is.
+pub(super) type Record = [u8; LONG];
 
 impl Pipe {
     /// Both ends of a new one.
@@ -203,7 +210,7 @@ impl Pipe {
     }
 
     fn words(&self) -> &[AtomicU64] {
-        self.counters.words(0, PAGE).unwrap_or_default()
+        self.counters.words(0, 8 * WORDS).unwrap_or_default()
     }
 
     fn places(&self) -> Places<'_> {
@@ -237,12 +244,12 @@ impl Pipe {
     }
 
     /// Puts the bytes of an item where receivers will find them.
-    pub(super) fn pack(&self, item: &[u8]) -> Result<Outgoing, Refused> {
+    pub(super) fn pack(&self, item: &[u8]) -> Result<Record, Refused> {
         let mut record = [0; LONG];
         if item.len() < record_length(self.capacity) {
             record[0] = item.len() as u8;
             record[1..][..item.len()].copy_from_slice(item);
-            return Ok(Outgoing { record });
+            return Ok(record);
         }
         let pages = item.len().div_ceil(PAGE) as u64;
         let page = self.words()[TAIL].fetch_add(pages, Ordering::Relaxed);
@@ -250,26 +257,17 @@ impl Pipe {
         let place = page * PAGE as u64;
         record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
         record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
-        let outgoing = Outgoing { record };
-        let mut at = 0;
-        while at < item.len() {
-            match rustix::io::pwrite(&self.file, &item[at..], place + at as u64) {
-                Ok(count) if count > 0 => at += count,
-                Err(Errno::INTR) => {}
-                result => {
-                    self.discard(&outgoing);
-                    let why = result.err().unwrap_or(Errno::NOSPC);
-                    return Err(Refused::Broken(format!("there is no memory for it: {why}")));
-                }
-            }
+        if let Err(why) = self.file.file().write_all_at(item, place) {
+            self.discard(&record);
+            return Err(Refused::Broken(format!("there is no memory for it: {why}")));
         }
-        Ok(outgoing)
+        Ok(record)
     }
 
     /// An item that will not be sent: gives its memory back.
-    pub(super) fn discard(&self, outgoing: &Outgoing) {
-        if outgoing.record[0] == ELSEWHERE {
-            let (place, length) = elsewhere(&outgoing.record);
+    pub(super) fn discard(&self, record: &Record) {
+        if record[0] == ELSEWHERE {
+            let (place, length) = elsewhere(record);
             self.release(place, length);
         }
     }
@@ -281,10 +279,10 @@ impl Pipe {
     }
 
     /// Sends an item if there is a place.
-    pub(super) fn send(&self, outgoing: &Outgoing) -> Result<(), Refused> {
-        let mut sent = self.put(outgoing);
+    pub(super) fn send(&self, record: &Record) -> Result<(), Refused> {
+        let mut sent = self.put(record);
         if sent.is_none() && self.mend() {
-            sent = self.put(outgoing);
+            sent = self.put(record);
         }
         match sent {
             Some(Ok(())) => {}
@@ -300,8 +298,8 @@ impl Pipe {
         Ok(())
     }
 
-    fn put(&self, outgoing: &Outgoing) -> Option<Result<(), Errno>> {
-        let record = &outgoing.record[..record_length(self.capacity)];
+    fn put(&self, record: &Record) -> Option<Result<(), Errno>> {
+        let record = &record[..record_length(self.capacity)];
         let write = || {
             loop {
                 match rustix::io::write(&self.pipe, record) {
@@ -310,65 +308,53 @@ impl Pipe {
                 }
             }
         };
-        self.places().send(owner::own(), || match self.is_deadly {
+        self.places().send(|| match self.is_deadly {
             true => broken_pipe::quietly(write),
             false => write(),
         })
     }
 
     /// There is no place, by the counters. Puts them right if the dead have left them
-    /// wrong; true if there may be a place now.
+    /// wrong; true if there is a place now.
     fn mend(&self) -> bool {
         let places = self.places();
         let count = places.count();
-        let mut suspicion = self.suspicion.lock();
+        let lost = count.held().saturating_sub(self.length() as u64);
         let now = Instant::now();
-        if self.length() as u64 >= count.held() {
-            *suspicion = None;
-            return false;
-        }
-        match *suspicion {
-            Some((then, since)) if then == count => {
-                if now < since + QUIET {
-                    return false;
-                }
-                *suspicion = Some((count, now)); // not more often than that
-            }
-            _ => {
-                *suspicion = Some((count, now));
-                return false;
-            }
-        }
-        places.mend(count, || self.length() as u64, owner::lives)
+        let mut suspicion = self.suspicion.lock();
+        let (since, lost) = match &*suspicion {
+            // (A process that has been between two steps since then is missing at both looks.)
+            Some(before) if before.count == count => (before.since, lost.min(before.lost)),
+            _ => (now, lost),
+        };
+        *suspicion = (lost > 0).then_some(Suspicion { count, since, lost });
+        lost > 0 && now >= since + STILL && places.mend(count, lost)
     }
 
     /// Counts as waiting until it is dropped; the bell will ring for what happens from now on.
     pub(super) fn wait_for_place(&self) -> WaitsForPlace<'_> {
-        let waits = Some(self.places().wait());
+        self.places().wait();
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
-        WaitsForPlace { pipe: self, waits }
+        WaitsForPlace(self)
     }
 
     /// How long to sleep before the next look, the `round`th.
     pub(super) fn patience(round: u32) -> Duration {
-        LONGEST.min(QUIET * 2u32.saturating_pow(round.min(10)))
+        LONGEST.min(SHORTEST * 2u32.saturating_pow(round.min(10)))
     }
 }
 
-/// Somebody waits for a place.
+/// A sender that waits for a place.
 #[derive(Debug)]
-pub(super) struct WaitsForPlace<'a> {
-    pipe: &'a Pipe,
-    waits: Option<Waits<'a>>,
-}
+pub(super) struct WaitsForPlace<'a>(&'a Pipe);
 
 impl Drop for WaitsForPlace<'_> {
     fn drop(&mut self) {
-        self.waits = None;
+        let places = self.0.places();
+        places.end_wait();
         // The bell may have rung for this one.
-        let places = self.pipe.places();
         if places.are_awaited() && !places.seem_full() {
-            self.pipe.ring();
+            self.0.ring();
         }
     }
 }
@@ -379,7 +365,7 @@ impl Pipe {
     pub(super) fn receive(&self) -> Result<Vec<u8>, Refused> {
         let mut record = [0; LONG];
         let length = record_length(self.capacity);
-        let read = || {
+        let mut read = || {
             loop {
                 match rustix::io::read(&self.pipe, &mut record[..length]) {
                     Err(Errno::INTR) => {}
@@ -390,7 +376,8 @@ impl Pipe {
             }
         };
         let places = self.places();
-        let count = places.receive(owner::own(), read)?;
+        let count = read()?;
+        places.give_back();
         if places.are_awaited() {
             self.ring();
         }
@@ -417,26 +404,18 @@ impl Pipe {
 
     fn read(&self, place: u64, length: u64) -> Result<Vec<u8>, Refused> {
         let broken = |why: String| Refused::Broken(format!("it cannot be read: {why}"));
-        let mut item = Vec::new();
-        item.try_reserve_exact(length as usize)
+        let (mut item, length) = (Vec::new(), length as usize);
+        item.try_reserve_exact(length)
             .map_err(|error| broken(error.to_string()))?;
-        while item.len() < length as usize {
-            let at = place + item.len() as u64;
-            let room = rustix::buffer::spare_capacity(&mut item);
-            match rustix::io::pread(&self.file, room, at) {
-                Ok(count) if count > 0 => {}
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(broken(error.to_string())),
-                Ok(_) => return Err(broken("its file is too short".to_owned())),
-            }
-        }
-        item.truncate(length as usize);
+        item.resize(length, 0);
+        let read = self.file.file().read_exact_at(&mut item, place);
+        read.map_err(|error| broken(error.to_string()))?;
         Ok(item)
     }
 }
 
 /// Where the item is, and how long.
-fn elsewhere(record: &[u8; LONG]) -> (u64, u64) {
+fn elsewhere(record: &Record) -> (u64, u64) {
     let number = |at: usize| {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&record[at..at + 8]);

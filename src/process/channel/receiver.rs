@@ -1,7 +1,7 @@
 //! The end of a channel that items come out of.
 //!
 //! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
-//! that blocks, in `watch` for a future. Nothing is taken out before it is given to somebody.
+//! that blocks, in `watch` for a future. An item is taken out only when it is given to a caller.
 //!
 //! Tests: `tests/process/channel.rs`.
 
@@ -15,8 +15,8 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pipe::{Pipe, Refused, Side};
-use crate::helper::watch::Ready;
-use crate::process::job::sink::undecodable;
+use crate::alarm::Ready;
+use crate::process::job::decoder::undecodable;
 use crate::process::payload::codec::decode;
 use crate::process::payload::portable::Portable;
 use crate::task::{TaskError, context};

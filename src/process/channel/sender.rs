@@ -14,10 +14,12 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::pipe::{Outgoing, Pipe, Refused, Side, WaitsForPlace};
-use crate::helper::watch::Ready;
-use crate::process::parent::client::pack;
+use super::pipe::{Pipe, Record, Refused, Side, WaitsForPlace};
+use crate::alarm::Ready;
+use crate::process::parent::client::push;
+use crate::process::payload::chunk::Chunk;
 use crate::process::payload::portable::Portable;
+use crate::process::wire::Reader;
 use crate::task::{CodecDirection, CodecError, TaskError, context};
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.
@@ -106,15 +108,17 @@ impl<T: Portable> Sender<T> {
     }
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
-        let packed = pack(item, None)?;
-        if !packed.attachments.is_empty() {
+        let mut chunk = Chunk::default();
+        push(&mut chunk, item)?;
+        if chunk.is_laden() {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));
         }
-        let packed = self.pipe.pack(&packed.bytes).map_err(error::<T>)?;
+        let bytes = Reader(chunk.bytes()).bytes().unwrap_or_default();
+        let packed = self.pipe.pack(bytes).map_err(error::<T>)?;
         Ok(Packed {
             pipe: &self.pipe,
-            outgoing: Some(packed),
+            record: Some(packed),
             round: 0,
             waits: None,
         })
@@ -137,7 +141,7 @@ fn error<T>(refused: Refused) -> TaskError {
 /// An item that has not been sent.
 struct Packed<'a> {
     pipe: &'a Pipe,
-    outgoing: Option<Outgoing>,
+    record: Option<Record>,
     /// How often there was no place.
     round: u32,
     waits: Option<WaitsForPlace<'a>>,
@@ -145,10 +149,10 @@ struct Packed<'a> {
 
 impl Packed<'_> {
     fn send(&mut self) -> Result<(), Refused> {
-        if let Some(outgoing) = &self.outgoing {
-            self.pipe.send(outgoing)?;
+        if let Some(record) = &self.record {
+            self.pipe.send(record)?;
         }
-        self.outgoing = None;
+        self.record = None;
         Ok(())
     }
 
@@ -176,8 +180,8 @@ impl Packed<'_> {
 
 impl Drop for Packed<'_> {
     fn drop(&mut self) {
-        if let Some(outgoing) = &self.outgoing {
-            self.pipe.discard(outgoing);
+        if let Some(record) = &self.record {
+            self.pipe.discard(record);
         }
     }
 }

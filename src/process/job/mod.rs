@@ -21,120 +21,83 @@
 //!
 //! Tests: `sched::sim`.
 
+pub(super) mod decoder;
 pub(super) mod reading;
-pub(super) mod results;
 pub(super) mod sink;
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::payload::attachments::Packed;
 use super::payload::chunk::Piece;
-use super::payload::shared_buffer::Lending;
+use super::payload::portable::Portable;
 use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::task::{TaskError, panic};
-
-/// Decoded values: a `Vec` of the job's results.
-pub(crate) type Values = Box<dyn Any + Send>;
-
-/// Decodes the value records at the front of some bytes, so many at most; elsewhere for as long as a slice of time lasts. Stops
-/// behind the first that cannot be decoded.
-pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
-
-/// Where values are decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Where they are received: that takes no time, and runs nobody's code.
-    Here,
-    /// By a caller, or by a reader (`readers`).
-    Elsewhere,
-}
-
-/// What the results of one job go into.
-pub(crate) trait Sink: Send {
-    /// How and where the values at the front of `bytes` are decoded, of whose first is missing what is `lent`.
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place);
-
-    /// Takes `count` values, the results of the items from `index` on. Returns what nobody wants.
-    fn take(&mut self, index: usize, values: Values, count: usize) -> Option<Values>;
-
-    /// It has values whose destructors are the user's.
-    fn holds(&self) -> bool {
-        false
-    }
-
-    /// The item at `index` has ended in `error`, and only it. Where [`Work::each`] is false
-    /// the scheduler does not call this.
-    fn error(&mut self, index: usize, error: TaskError) {
-        let _ = index;
-        panic::contain(|| drop(error));
-    }
-
-    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that nobody wants.
-    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
-}
+use crate::task::{Task, TaskError, panic};
+use decoder::{Decoder, Values};
+use sink::Sink;
 
 /// What `map_with` sends to a worker before its first item.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) packed: Arc<Packed>,
+    /// One item.
+    pub(crate) piece: Piece,
     pub(crate) type_name: &'static str,
-}
-
-impl Context {
-    pub(crate) fn has_ends(&self) -> bool {
-        self.packed.has_ends()
-    }
 }
 
 /// How many items of a job have ended, for a progress bar.
 pub(crate) type Counter = Arc<AtomicU64>;
 
+/// How a call wants to be run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    /// How long one item may run.
+    pub(crate) timeout: Option<Duration>,
+    /// How many more times an item is started whose worker has died.
+    pub(crate) retry: u32,
+    /// How many items go into a frame, if the caller has said so.
+    pub(crate) chunk: Option<usize>,
+    pub(crate) name: Option<String>,
+    /// Of the progress bar that watches it.
+    pub(crate) counter: Option<Counter>,
+}
+
+impl Wishes {
+    pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
+        match &self.name {
+            Some(name) => task.named(name.clone()),
+            None => task,
+        }
+    }
+}
+
 /// What is to be done, and how.
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
+    pub(crate) decoder: Decoder,
     pub(crate) sink: Box<dyn Sink>,
     /// The names of the types of argument and result.
     pub(crate) types: (&'static str, &'static str),
     /// Every item has a result of its own.
     pub(crate) each: bool,
-    /// How long one item may run.
-    pub(crate) timeout: Option<Duration>,
-    /// How many more times an item is started whose worker has died.
-    pub(crate) retry: u32,
-    /// How many items go into a frame, if somebody has said so.
-    pub(crate) chunk: Option<usize>,
+    pub(crate) wishes: Wishes,
     pub(crate) context: Option<Context>,
-    pub(crate) counter: Option<Counter>,
 }
 
 impl Work {
-    /// Of calls with an `A` that give an `R`, without any wishes.
-    pub(crate) fn new<A, R>(code: CodeRef, sink: Box<dyn Sink>) -> Self {
+    /// Of calls with an `A` that give an `R`.
+    pub(crate) fn new<A, R: Portable>(code: CodeRef, sink: Box<dyn Sink>, wishes: Wishes) -> Self {
         Self {
             code,
+            decoder: Decoder::new::<R>(),
             sink,
             types: (type_name::<A>(), type_name::<R>()),
             each: false,
-            timeout: None,
-            retry: 0,
-            chunk: None,
+            wishes,
             context: None,
-            counter: None,
         }
     }
-}
-
-/// What was decoded.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    pub(crate) used: usize,
-    pub(crate) count: usize,
-    /// Why the last of them is none.
-    pub(crate) error: Option<TaskError>,
 }
 
 /// One call of `spawn`, `map` or `imap`.
@@ -218,18 +181,18 @@ impl Job {
     /// The item at `index` was running when its worker died: how often it has been started,
     /// and whether it may be once more.
     pub(crate) fn struck(&mut self, index: usize) -> (u32, bool) {
-        if self.work.retry == 0 {
+        if self.work.wishes.retry == 0 {
             return (1, false);
         }
         let starts = self.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
-        (*starts, *starts <= self.work.retry)
+        (*starts, *starts <= self.work.wishes.retry)
     }
 
     /// So many items have ended, in a value or in an error that is only theirs.
     pub(crate) fn answer(&mut self, items: u64) {
         self.answered += items;
-        if let Some(counter) = &self.work.counter {
+        if let Some(counter) = &self.work.wishes.counter {
             counter.fetch_add(items, Ordering::Relaxed);
         }
     }
@@ -259,7 +222,8 @@ impl Job {
     /// The next item that waits brings ends along, or its context does.
     pub(crate) fn has_ends(&self) -> bool {
         let context = self.work.context.as_ref();
-        context.is_some_and(Context::has_ends) || self.waiting.front().is_some_and(Piece::has_ends)
+        context.is_some_and(|context| context.piece.has_ends())
+            || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
     /// The lowest index that waits or has yet to be fed.
@@ -298,7 +262,12 @@ impl Job {
         self.failure.is_some()
     }
 
-    /// Ends the task. Returns the values that nobody wants: their destructors are the user's.
+    /// It has values whose destructors are the user's.
+    pub(crate) fn holds(&self) -> bool {
+        !self.work.decoder.is_plain && self.work.sink.holds()
+    }
+
+    /// Ends the task. Returns the values that are not part of the result: their destructors are the user's.
     pub(crate) fn finish(self) -> Option<Values> {
         let failure = self.failure.map(|(_, error)| error);
         let mut unwanted = None;

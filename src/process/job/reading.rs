@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Place, Read, Values};
+use super::decoder::{Place, Read, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::{Arrivals, Bag};
 use crate::process::payload::scope;

@@ -1,152 +1,34 @@
-//! Where the results of a job go: decoded, and then into a task.
+//! Where the results of a job go: into a task when all are there ([`Collect`]), or to an `imap` as they come ([`Each`]).
 //!
-//! The only place on the parent's side that knows the types. What takes no time, and runs nobody's code, is
-//! decoded on the driver's thread; everything else elsewhere ([`Decoder`]; `readers`). A panic in a `Deserialize` is the
-//! item's failure.
-//!
-//! Tests: below; `tests/process/pool.rs`.
+//! Tests: `tests/process/pool.rs`, `tests/process/imap.rs`.
 
-use std::any::type_name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-
-use super::{Place, Read, Sink, Taken, Values};
+use super::decoder::{Values, own};
 use crate::loom::Mutex;
-use crate::process::payload::bulk::Bulk;
-use crate::process::payload::codec::decode;
-use crate::process::payload::shared_buffer::Lending;
-use crate::process::wire;
-use crate::sys::ticks;
-use crate::task::{CodecDirection, CodecError, Completer, TaskError, panic};
+use crate::sync::channel::Sender;
+use crate::task::{Completer, TaskError, panic};
 
-/// Takes the value records at the front of `bytes`, `most` at most, and hands
-/// the bytes of each to `take` until one fails.
-#[inline]
-pub(crate) fn take_values(
-    bytes: &[u8],
-    most: usize,
-    mut take: impl FnMut(usize, &[u8]) -> Result<(), TaskError>,
-    enough: impl Fn() -> bool,
-) -> Taken {
-    let mut taken = Taken::default();
-    let whole = panic::catch(|| {
-        while taken.count < most {
-            let Some((value, length)) = wire::value(&bytes[taken.used..]) else {
-                break;
-            };
-            taken.used += length;
-            taken.count += 1;
-            if let Err(error) = take(taken.count - 1, value) {
-                taken.error = Some(error);
-                break;
-            }
-            if enough() {
-                break;
-            }
-        }
-    });
-    if let Err(panic) = whole {
-        taken.error = Some(panic.into());
-    }
-    taken
-}
+/// What the results of one job go into.
+pub(crate) trait Sink: Send {
+    /// Takes the results of the items from `index` on. Returns what the caller does not want any more.
+    fn take(&mut self, index: usize, values: Values) -> Option<Values>;
 
-/// Passes over values that nobody wants.
-pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
-    take_values(bytes, most, |_, _| Ok(()), || false)
-}
-
-/// What is longer is decoded elsewhere, whatever it is. So the driver decodes for a millisecond or a few at most.
-const LONG: usize = 64 << 10;
-
-/// A name of this length has at most so many numbers that each byte of `Vec<Option<..>>` stands for some hundreds in memory.
-const SHORT_NAME: usize = 120;
-
-/// For how long values are decoded until they are handed over.
-const SLICE: u64 = 1_000 * ticks::MICROSECOND;
-
-/// How results of one type are decoded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Decoder {
-    read: Read,
-    /// That takes no time, and runs nobody's code.
-    pub(crate) is_plain: bool,
-}
-
-impl Decoder {
-    pub(crate) fn new<R: DeserializeOwned + Send + 'static>() -> Self {
-        Self {
-            read: read::<R>,
-            is_plain: is_plain(type_name::<R>()),
-        }
+    /// It has values.
+    fn holds(&self) -> bool {
+        false
     }
 
-    /// The values at the front of `bytes`, of whose first is missing what is `lent`.
-    #[inline]
-    pub(crate) fn of(self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
-        let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
-        let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
-        match self.is_plain && is_short {
-            true => (self.read, Place::Here),
-            false => (self.read, Place::Elsewhere),
-        }
+    /// The item at `index` has ended in `error`, and only it. Where items have no results of their own the scheduler does not
+    /// call this.
+    fn error(&mut self, index: usize, error: TaskError) {
+        let _ = index;
+        panic::contain(|| drop(error));
     }
-}
 
-/// Decoding a type of this name takes a time and a memory that its bytes bound: it runs nobody's code but serde's and ours, is no
-/// recursion, and no element takes less than a byte, or much more in memory than that. So it is made of numbers, text, [`Bulk`]s, and
-/// of `Vec`, `Option`, `Result`, `Box` and tuples of these, and not of `[T; N]`, nor of other collections. (A name is enough: nobody
-/// else's type has one of these, and what comes of a name that lies is a result decoded where it holds up others.)
-fn is_plain(name: &str) -> bool {
-    let (bulk, _) = type_name::<Bulk<u8>>().split_once('<').unwrap_or_default();
-    let word =
-        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':' || !byte.is_ascii();
-    let mut words = name.as_bytes().split(|byte| !word(*byte));
-    let known = words.all(|word| match word {
-        b"" | b"u8" | b"u16" | b"u32" | b"u64" | b"u128" | b"usize" => true,
-        b"i8" | b"i16" | b"i32" | b"i64" | b"i128" | b"isize" => true,
-        b"f32" | b"f64" | b"bool" | b"char" | b"str" | b"alloc::string::String" => true,
-        b"alloc::vec::Vec" | b"alloc::boxed::Box" => true,
-        b"core::option::Option" | b"core::result::Result" => true,
-        _ => word == bulk.as_bytes(),
-    });
-    // (How many nothings there are, no bytes bound; nor how large a tuple is that may be missing, unless its name is short.)
-    let nothings = name.contains("()") && name.contains("Vec<");
-    known && !nothings && !name.contains('[') && name.len() <= SHORT_NAME
-}
-
-fn read<R: DeserializeOwned + Send + 'static>(
-    bytes: &[u8],
-    most: usize,
-    place: Place,
-) -> (Taken, Values) {
-    let mut values: Vec<R> = Vec::new();
-    let begin = ticks::now();
-    let push = |_, value: &[u8]| {
-        values.push(decode(value).map_err(undecodable::<R>)?);
-        Ok(())
-    };
-    let enough = || place == Place::Elsewhere && ticks::since(begin) > SLICE;
-    let taken = take_values(bytes, most, push, enough);
-    (taken, Box::new(values))
-}
-
-/// What `read` has given.
-pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
-    values
-        .downcast()
-        .map_or_else(|_| Vec::new(), |values| *values)
-}
-
-#[cold]
-pub(crate) fn undecodable<R>(detail: String) -> TaskError {
-    TaskError::Codec(Box::new(CodecError::new(
-        type_name::<R>(),
-        CodecDirection::DecodeResult,
-        detail,
-    )))
+    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that are not part of the result.
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
 }
 
 /// What completes a task.
@@ -155,48 +37,86 @@ pub(crate) type End = Box<dyn FnOnce() + Send>;
 /// Where what completes a task is kept, until it may be completed.
 pub(crate) type Held = Arc<Mutex<Option<End>>>;
 
-/// The result of one `spawn`.
-pub(crate) struct One<R> {
-    completer: Completer<R>,
-    result: Option<R>,
-    decoder: Decoder,
-    /// `None`: the task ends as soon as its result is there.
+/// All results of one `spawn` or `map`, in order: those without a gap before them, and runs of others, each
+/// by the index of its first.
+pub(crate) struct Collect<R, T> {
+    completer: Completer<T>,
+    front: Vec<R>,
+    behind: BTreeMap<usize, Vec<R>>,
+    /// What they are together.
+    whole: fn(Vec<R>) -> Option<T>,
+    /// `None`: the task ends as soon as they are there.
     held: Option<Held>,
 }
 
-impl<R: DeserializeOwned + Send + 'static> One<R> {
-    pub(crate) fn new(completer: Completer<R>, held: Option<Held>) -> Self {
+/// How much room is made in advance for results, in bytes.
+const ADVANCE: usize = 128 << 20;
+
+impl<R> Collect<R, R> {
+    /// The result of one item.
+    pub(crate) fn one(completer: Completer<R>, held: Option<Held>) -> Self {
         Self {
             completer,
-            result: None,
-            decoder: Decoder::new::<R>(),
+            front: Vec::new(),
+            behind: BTreeMap::new(),
+            whole: |mut results| results.pop(),
             held,
         }
     }
 }
 
-impl<R: DeserializeOwned + Send + 'static> Sink for One<R> {
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
-        self.decoder.of(bytes, lent)
+impl<R> Collect<R, Vec<R>> {
+    /// The results of about `count` items.
+    pub(crate) fn many(completer: Completer<Vec<R>>, count: usize) -> Self {
+        let mut front = Vec::new();
+        // It costs nothing until it is used; and what is not to be had is not needed yet.
+        let _ = front.try_reserve(count.min(ADVANCE / size_of::<R>().max(1)));
+        Self {
+            completer,
+            front,
+            behind: BTreeMap::new(),
+            whole: Some,
+            held: None,
+        }
     }
+}
 
-    fn take(&mut self, _: usize, values: Values, _: usize) -> Option<Values> {
-        self.result = own(values).pop();
+impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
+    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
+        let mut values = own(values);
+        let before = self.behind.range_mut(..=index).next_back();
+        match before {
+            _ if index == self.front.len() => self.front.append(&mut values),
+            Some((start, run)) if start + run.len() == index => run.append(&mut values),
+            _ => drop(self.behind.insert(index, values)),
+        }
+        while let Some(mut run) = self.behind.remove(&self.front.len()) {
+            self.front.append(&mut run);
+        }
         None
     }
 
     fn holds(&self) -> bool {
-        // (Nobody else's work waits for the thread on which one that is held is dropped.)
-        !self.decoder.is_plain && self.result.is_some() && self.held.is_none()
+        // (One that is held is dropped on a thread that no other work waits for.)
+        self.held.is_none() && !(self.front.is_empty() && self.behind.is_empty())
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
+        let Self {
+            completer,
+            front,
+            behind,
+            whole,
+            held,
+        } = *self;
         let (result, unwanted) = match failure {
-            Some(error) => (Err(error), self.result),
-            None => (self.result.ok_or(TaskError::Closed), None),
+            None if behind.is_empty() => (whole(front).ok_or(TaskError::Closed), None),
+            failure => (
+                Err(failure.unwrap_or(TaskError::Closed)),
+                Some((front, behind)),
+            ),
         };
-        let completer = self.completer;
-        let Some(held) = self.held else {
+        let Some(held) = held else {
             completer.complete(result);
             return Some(Box::new(unwanted?));
         };
@@ -208,107 +128,46 @@ impl<R: DeserializeOwned + Send + 'static> Sink for One<R> {
     }
 }
 
-/// The results of one `map`, in order: those without a gap before them, and runs of others, each
-/// by the index of its first.
-pub(crate) struct Many<R> {
-    completer: Completer<Vec<R>>,
-    front: Vec<R>,
-    behind: BTreeMap<usize, Vec<R>>,
-    decoder: Decoder,
+/// Some results of an `imap`, or why there are no more.
+pub(crate) enum Run<R> {
+    /// Of the items from an index on.
+    Answers(usize, Vec<Result<R, TaskError>>),
+    End(TaskError),
 }
 
-/// How much room is made in advance for results, in bytes.
-const ADVANCE: usize = 128 << 20;
+/// The results of one `imap`, as they come. Dropping it says that nothing more comes.
+pub(crate) struct Each<R>(pub(crate) Sender<Run<R>>);
 
-impl<R: DeserializeOwned + Send + 'static> Many<R> {
-    /// Of about `count` results.
-    pub(crate) fn new(completer: Completer<Vec<R>>, count: usize) -> Self {
-        let mut front = Vec::new();
-        // It costs nothing until it is used; and what is not to be had is not needed yet.
-        let _ = front.try_reserve(count.min(ADVANCE / size_of::<R>().max(1)));
-        Self {
-            completer,
-            front,
-            behind: BTreeMap::new(),
-            decoder: Decoder::new::<R>(),
-        }
-    }
-}
-
-impl<R: DeserializeOwned + Send + 'static> Sink for Many<R> {
-    fn reader(&self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
-        self.decoder.of(bytes, lent)
-    }
-
-    fn take(&mut self, index: usize, values: Values, _: usize) -> Option<Values> {
-        let mut values = own(values);
-        let before = self.behind.range_mut(..=index).next_back();
-        match before {
-            Some((start, run)) if start + run.len() == index => run.append(&mut values),
-            _ => drop(self.behind.insert(index, values)),
-        }
-        while let Some(mut run) = self.behind.remove(&self.front.len()) {
-            self.front.append(&mut run);
-        }
-        None
-    }
-
-    fn holds(&self) -> bool {
-        !(self.decoder.is_plain || self.front.is_empty() && self.behind.is_empty())
-    }
-
-    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
-        let Self {
-            completer,
-            front,
-            behind,
-            ..
-        } = *self;
-        let (result, unwanted) = match failure {
-            None if behind.is_empty() => (Ok(front), None),
-            failure => (
-                Err(failure.unwrap_or(TaskError::Closed)),
-                Some((front, behind)),
-            ),
-        };
-        completer.complete(result);
+impl<R: Send + 'static> Each<R> {
+    /// Returns the run if the `imap` is gone.
+    fn say(&self, run: Run<R>) -> Option<Values> {
+        let mut unwanted = None;
+        // (It may wake a task, and wakers are the user's code.)
+        panic::contain(|| unwanted = self.0.try_send(run).err());
         Some(Box::new(unwanted?))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::LinkedList;
-    use std::marker::PhantomData;
+impl<R: Send + 'static> Sink for Each<R> {
+    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
+        let answers = own(values).into_iter().map(Ok);
+        self.say(Run::Answers(index, answers.collect()))
+    }
 
-    use super::*;
+    fn error(&mut self, index: usize, error: TaskError) {
+        let unwanted = self.say(Run::Answers(index, vec![Err(error)]));
+        panic::contain(|| drop(unwanted));
+    }
 
-    #[test]
-    fn what_is_quick_to_decode_is_known_by_its_name() {
-        struct Theirs;
-        let quick = [
-            type_name::<()>(),
-            type_name::<u64>(),
-            type_name::<Option<(String, Vec<Vec<f32>>)>>(),
-            type_name::<Result<(), Box<str>>>(),
-            type_name::<Option<(u8, Vec<Bulk<f64>>)>>(),
-        ];
-        let slow = [
-            type_name::<Theirs>(),
-            type_name::<Vec<(u8, Theirs)>>(),
-            type_name::<Box<dyn Send>>(),
-            type_name::<(Bulk<u8>, Theirs)>(),
-            type_name::<crate::process::channel::Sender<u8>>(),
-            // A few bytes say that there are billions.
-            type_name::<Vec<()>>(),
-            type_name::<Vec<(Vec<u8>, ((), ()))>>(),
-            type_name::<LinkedList<()>>(),
-            type_name::<Vec<PhantomData<u8>>>(),
-            // A byte stands for kilobytes.
-            type_name::<Vec<Option<[[u128; 32]; 32]>>>(),
-        ];
-        assert!(type_name::<Option<(u128, u128, u128, u128)>>().len() <= SHORT_NAME);
-        assert!(quick.iter().all(|name| is_plain(name)));
-        assert!(!slow.iter().any(|name| is_plain(name)));
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
+        self.say(Run::End(failure?))
+    }
+}
+
+impl<R> Drop for Each<R> {
+    fn drop(&mut self) {
+        panic::contain(|| {
+            self.0.close();
+        });
     }
 }

@@ -10,20 +10,17 @@
 use std::any::type_name;
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::driver::Shared;
 use super::mailbox::Mail;
-use crate::process::job::sink::{Many, One};
-use crate::process::job::{Context, Counter, Work};
-use crate::process::payload::attachments::Packed;
-use crate::process::payload::chunk::Chunk;
-use crate::process::payload::codec::{self, explain};
+use crate::process::job::sink::Collect;
+use crate::process::job::{Context, Wishes, Work};
+use crate::process::payload::chunk::{Chunk, Piece};
+use crate::process::payload::codec::explain;
 use crate::process::payload::portable::Portable;
-use crate::process::payload::scope::{self, Encoding};
 use crate::process::sched::Initializer;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call;
@@ -32,36 +29,6 @@ use crate::task::{
     CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
     context, panic, promise,
 };
-
-/// How a call wants to be run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Wishes {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retry: u32,
-    pub(crate) chunk: Option<usize>,
-    pub(crate) name: Option<String>,
-    /// Who watches it.
-    pub(crate) counter: Option<Counter>,
-}
-
-impl Wishes {
-    pub(crate) fn apply(&self, work: Work) -> Work {
-        Work {
-            timeout: self.timeout,
-            retry: self.retry,
-            chunk: self.chunk,
-            counter: self.counter.clone(),
-            ..work
-        }
-    }
-
-    pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
-        match &self.name {
-            Some(name) => task.named(name.clone()),
-            None => task,
-        }
-    }
-}
 
 /// A pool, as its callers need it.
 #[derive(Clone)]
@@ -85,9 +52,10 @@ impl Client {
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, chunk)) => {
-                let work = Work::new::<A, R>(code, Box::new(One::new(completer, None)));
+                let sink = Box::new(Collect::one(completer, None));
+                let work = Work::new::<A, R>(code, sink, wishes.clone());
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self.shared.leave(mail(id, wishes.apply(work), chunk));
+                let _ = self.shared.leave(mail(id, work, chunk));
             }
         }
         task
@@ -116,13 +84,10 @@ impl Client {
                 return task;
             }
         };
-        let sink = Many::new(completer, items.size_hint().0);
-        let mut work = Work::new::<I::Item, R>(code, Box::new(sink));
+        let sink = Collect::many(completer, items.size_hint().0);
+        let mut work = Work::new::<I::Item, R>(code, Box::new(sink), wishes.clone());
         work.context = common;
-        let submit = Mail::Submit {
-            id,
-            work: wishes.apply(work),
-        };
+        let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
         if self.shared.mailbox.push([submit]).is_ok()
             && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())
@@ -167,12 +132,13 @@ impl Client {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let encoding = match self.shared.fast {
-            Some(_) => None,
-            None => Encoding::plain(),
+        let mut chunk = match self.shared.fast {
+            Some(_) => Chunk::default(),
+            None => Chunk::plain(),
         };
+        push(&mut chunk, common)?;
         let common = Context {
-            packed: Arc::new(pack(common, encoding)?),
+            piece: Piece::whole(Arc::new(chunk), 0),
             type_name: type_name::<C>(),
         };
         let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
@@ -296,7 +262,7 @@ pub(crate) fn encode<A: Portable, R: Portable>(
 
 /// Appends an argument. A panic in its `Serialize` is its error, as one in its `Deserialize` will be.
 #[inline]
-pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
+pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
     match panic::catch(|| chunk.push(argument)) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unencodable::<A>(error)),
@@ -305,18 +271,6 @@ pub(crate) fn push<A: Portable>(chunk: &mut Chunk, argument: &A) -> Result<(), T
             Err(panic.into())
         }
     }
-}
-
-/// Encodes what is no item of a pool; a panic is an error, as there.
-pub(crate) fn pack<T: Serialize>(
-    value: &T,
-    mut encoding: Option<Box<Encoding>>,
-) -> Result<Packed, TaskError> {
-    let mut bytes = Vec::new();
-    let encode = || scope::encoding(&mut encoding, || codec::encode(value, &mut bytes));
-    panic::catch(encode)?.map_err(unencodable::<T>)?;
-    let attachments = encoding.map_or_else(Vec::new, |own| own.attachments);
-    Ok(Packed { bytes, attachments })
 }
 
 /// A job of one chunk, for the driver.

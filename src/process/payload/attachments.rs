@@ -28,6 +28,7 @@
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -49,7 +50,7 @@ const MOST_ARRIVALS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Attachment {
     id: u64,
-    descriptor: OwnedFd,
+    descriptor: File,
     end: OnceLock<()>,
 }
 
@@ -59,21 +60,25 @@ impl Attachment {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let end = OnceLock::new();
         Arc::new(Self {
             id,
-            descriptor,
-            end,
+            descriptor: descriptor.into(),
+            end: OnceLock::new(),
         })
     }
 
-    /// Somebody waits until all copies of it are closed.
+    /// The other side waits until all copies of it are closed.
     pub(crate) fn set_end(&self) {
         let _ = self.end.set(());
     }
 
     pub(crate) fn is_end(&self) -> bool {
         self.end.get().is_some()
+    }
+
+    /// As the file that it may be.
+    pub(crate) fn file(&self) -> &File {
+        &self.descriptor
     }
 
     /// Its number in this process; a receiver has another for the same thing.
@@ -85,22 +90,6 @@ impl Attachment {
 impl AsFd for Attachment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
-    }
-}
-
-/// Some bytes, and what belongs to them.
-#[derive(Debug, Default)]
-pub(crate) struct Packed {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) attachments: Vec<Arc<Attachment>>,
-}
-
-impl Packed {
-    /// It brings ends along.
-    pub(crate) fn has_ends(&self) -> bool {
-        self.attachments
-            .iter()
-            .any(|attachment| attachment.is_end())
     }
 }
 
@@ -179,7 +168,7 @@ impl Arrivals {
             .map(|(_, attachment)| attachment)
     }
 
-    /// The message `BAG` with these numbers: its descriptors are the first that nobody has claimed.
+    /// The message `BAG` with these numbers: its descriptors are the first that have not been claimed.
     pub(crate) fn bag(&mut self, numbers: &[u64]) -> Bag {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
         let attachments = descriptors.into_iter().map(Attachment::new);

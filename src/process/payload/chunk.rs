@@ -16,15 +16,17 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::attachments::{Attachment, MOST};
-use super::codec::encode;
-use super::scope::{self, Encoding};
+use super::codec::encode_beside;
+use super::scope::Encoding;
 use super::shared_buffer::{Lent, SharedBuffer};
 use crate::loom::Mutex;
-use crate::process::wire;
+use crate::process::wire::{self, Reader};
 
 /// How many items and how many bytes a chunk holds before it is handed over.
 const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 512 << 10;
+/// How many items there are from one mark to the next.
+const STEP: usize = 64;
 /// How much room the first item finds.
 const FIRST: usize = 32;
 
@@ -32,8 +34,9 @@ const FIRST: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
-    /// Where each item ends.
-    ends: Vec<usize>,
+    count: usize,
+    /// Where every [`STEP`]th item begins: the others are found by their lengths.
+    marks: Vec<usize>,
     /// How many bytes the last item's length took.
     width: usize,
     /// Which item brings what along, in their order.
@@ -66,7 +69,6 @@ impl Chunk {
     /// Takes out what there is. What comes next is probably about as large as that, or `more` times as large.
     pub(crate) fn take(&mut self, more: usize) -> Self {
         let next = Self {
-            ends: Vec::with_capacity((more * self.ends.len()).min(MOST_ITEMS)),
             bytes: Vec::with_capacity((more * self.bytes.len()).min(MOST_BYTES) + FIRST),
             encoding: self.encoding.take(),
             ..Self::default()
@@ -78,58 +80,61 @@ impl Chunk {
     #[inline]
     pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
         let start = self.bytes.len();
-        // As much room for the length as the item before needed, and plenty for the
+        // As much room for the length as the item before needed, and most for the
         // first: a large item does not move.
         let left = match self.width {
             0 => {
                 self.bytes.reserve(FIRST);
-                5
+                9
             }
             width => width,
         };
         match left {
             1 => self.bytes.push(0),
-            _ => self.bytes.extend_from_slice(&[0; 10][..left]),
+            _ => self.bytes.extend_from_slice(&[0; 9]),
         }
         let from = self.bytes.len();
         let Self {
             bytes, encoding, ..
         } = self;
-        if let Err(error) = scope::encoding(encoding, || encode(argument, bytes)) {
+        if let Err(error) = encode_beside(argument, bytes, encoding) {
             self.tidy();
             return Err(error);
         }
         let length = self.bytes.len() - from;
-        self.width = match length {
-            0..0x80 => 1,
-            length => wire::width(length as u64),
-        };
-        if self.width > left {
-            self.bytes.resize(self.bytes.len() + self.width - left, 0);
+        self.width = wire::width(length);
+        let item = start + self.width;
+        let end = item + length;
+        if self.width != left {
+            self.bytes.resize(end.max(self.bytes.len()), 0);
+            self.bytes.copy_within(from..from + length, item);
+            self.bytes.truncate(end);
         }
-        let end = wire::prefix(&mut self.bytes, start, left, length);
-        debug_assert_eq!(end, self.bytes.len());
+        wire::put_length(length, &mut self.bytes[start..item]);
         if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
             // It was encoded at one place, and lies at another.
-            let (item, moved) = (self.ends.len(), end - length);
+            let (index, moved) = (self.count, item);
             self.laden |= !encoding.attachments.is_empty();
             let attachments = encoding
                 .attachments
                 .drain(..)
-                .map(|attachment| (item, attachment));
+                .map(|attachment| (index, attachment));
             self.attached.lock().extend(attachments);
             self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
                 at: lent.at - from + moved,
                 ..lent
             }));
         }
-        self.ends.push(end);
+        if self.count.is_multiple_of(STEP) {
+            self.marks.push(start);
+        }
+        self.count += 1;
         Ok(())
     }
 
     /// Removes what a `Serialize` that panicked has left behind the last whole item.
     pub(crate) fn tidy(&mut self) {
-        self.bytes.truncate(self.end(self.ends.len()));
+        self.bytes.truncate(self.end(self.count));
         if let Some(encoding) = &mut self.encoding {
             encoding.clear();
         }
@@ -137,26 +142,37 @@ impl Chunk {
 
     /// Where the first `count` items end.
     fn end(&self, count: usize) -> usize {
-        count.checked_sub(1).map_or(0, |last| self.ends[last])
+        let last = count.saturating_sub(1);
+        // (Of no items, or in a chunk without its bytes.)
+        let Some(&mark) = self.marks.get(last / STEP).filter(|_| count > 0) else {
+            return 0;
+        };
+        let mut items = Reader(&self.bytes[mark..]);
+        for _ in 0..=last % STEP {
+            let _item = items.bytes();
+        }
+        self.bytes.len() - items.0.len()
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.count
+    }
+
+    /// Some item has brought attachments along.
+    pub(crate) fn is_laden(&self) -> bool {
+        self.laden
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.count == 0
     }
 
     /// It is time to hand the chunk over and to begin the next.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
-        self.ends.len() >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
-    }
-
-    /// Some item brings descriptors along.
-    pub(crate) fn is_laden(&self) -> bool {
-        self.laden
+        self.count >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -177,8 +193,8 @@ impl Chunk {
         look(&attached[place(items.start)..place(items.end)])
     }
 
-    /// How many of the items may go together: one at least. One bag must be large enough for all, and who
-    /// has ends goes alone.
+    /// How many of the items may go together: one at least. One bag must be large enough for all, and an
+    /// item with ends goes alone.
     fn fits_a_bag(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
         self.attached(items, |attached| {
@@ -236,7 +252,7 @@ impl Piece {
     /// The same items without their bytes and attachments: for what is sent once and never again.
     pub(crate) fn hollow(&self) -> Self {
         let chunk = Chunk {
-            ends: self.chunk.ends.clone(),
+            count: self.chunk.count,
             ..Chunk::default()
         };
         Self {
@@ -249,10 +265,18 @@ impl Piece {
     /// Cuts off and returns the front: at most `most` items and about `most_bytes`
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
-        let start = self.chunk.span(0..self.items.start).end;
-        let end = start.saturating_add(most_bytes);
-        let fits = self.chunk.ends[self.items.clone()].partition_point(|one| *one <= end);
-        let count = fits.min(most).max(1).min(self.len());
+        let limit = self.chunk.end(self.items.start).saturating_add(most_bytes);
+        let fits = |count| self.chunk.end(self.items.start + count) <= limit;
+        let mut count = most.clamp(1, self.len());
+        if !fits(count) {
+            // At least one goes, and fewer than `count`.
+            let mut less = 1;
+            while count - less > 1 {
+                let half = less.midpoint(count);
+                *(if fits(half) { &mut less } else { &mut count }) = half;
+            }
+            count = less;
+        }
         let count = self
             .chunk
             .fits_a_bag(self.items.start..self.items.start + count);
@@ -274,7 +298,11 @@ impl Piece {
 
     /// What is missing in its bytes.
     fn missing(&self) -> &[Lent] {
-        let (span, lent) = (self.span(), &self.chunk.lent);
+        let lent = &self.chunk.lent;
+        if lent.is_empty() {
+            return lent;
+        }
+        let span = self.span();
         // (Something is missing behind a byte of the item, so not at its beginning, and perhaps at its end.)
         let place = |at| lent.partition_point(|lent| lent.at <= at);
         &lent[place(span.start)..place(span.end)]
@@ -317,6 +345,7 @@ impl Piece {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::process::payload::scope;
     use serde::ser::{Error, Serializer};
 
     /// Brings a descriptor along.
@@ -363,7 +392,7 @@ mod tests {
     }
 
     fn items(piece: &Piece) -> Vec<Vec<u8>> {
-        let mut reader = wire::Reader(&piece.chunk.bytes()[piece.span()]);
+        let mut reader = Reader(&piece.chunk.bytes()[piece.span()]);
         std::iter::from_fn(|| reader.bytes().map(<[u8]>::to_vec)).collect()
     }
 

@@ -4,7 +4,7 @@
 //! [`SharedAtomics`](crate::process::SharedAtomics)) holds a [`Mapped`]: the mapping, and the descriptor that
 //! travels. Memory that comes back, or comes to a worker for the tenth time, is found here instead of
 //! being mapped again: a file has one number as long as it is open anywhere. The table holds
-//! weakly; who drops the last handle unmaps and closes.
+//! weakly; the drop of the last handle unmaps and closes.
 //!
 //! Tests: below; `tests/process/shared.rs`.
 
@@ -15,8 +15,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::attachments::Attachment;
 use crate::loom::Mutex;
-use crate::sys::mapping::Mapping;
-use crate::sys::segment::{self, Kind};
+use crate::sys::mapping::{Access, Mapping};
+use crate::sys::segment;
 
 /// A file, as long as it is open.
 type Key = (u64, u64);
@@ -69,11 +69,11 @@ impl Mapped {
         if let Some(known) = known {
             return known.as_grain(grain);
         }
-        let kind = match grain {
-            0 => Kind::Fixed,
-            _ => Kind::Live,
+        let access = match grain {
+            0 => Access::Fixed,
+            _ => Access::Write,
         };
-        let mapping = segment::open(attachment.as_fd(), kind)?;
+        let mapping = segment::open(attachment.as_fd(), access)?;
         Self::keep(mapping, attachment, key, grain)
     }
 

@@ -9,7 +9,7 @@
 //!
 //! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to whatever serializer there is, and only if that is the
 //! call's own does it see that these are the bytes on offer, and lends them ([`lend`]). What another serializer makes of
-//! them may be read at any time, so it gets the numbers. Who decodes an empty string finds numbers only where the encoder has
+//! them may be read at any time, so it gets the numbers. The decoder of an empty string finds numbers only where the encoder has
 //! left them out ([`find`]). What is left out must be read as a `Bulk` again, or it is an error ([`is_unread`]).
 //!
 //! Tests: below; `tests/process/bulk.rs`, `tests/process/shared.rs`.
@@ -249,7 +249,7 @@ pub(crate) fn is_unread(bytes: &[u8]) -> bool {
     with_decoding(look).flatten().is_some()
 }
 
-/// Keeps words for whoever explains the error: the codec's errors have none.
+/// Keeps words for the code that explains the error: the codec's errors have none.
 pub(crate) fn said(words: &str) -> String {
     SCOPE.with(|scope| scope.words.set(Some(words.into())));
     words.to_owned()

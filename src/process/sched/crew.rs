@@ -77,9 +77,6 @@ const LATE: u32 = 50;
 pub(crate) trait Gated: Send + Sync {
     fn gate(&self, index: usize) -> &Gate;
 
-    /// Both sides have the fences that a gate needs to be quick.
-    fn is_swift(&self) -> bool;
-
     /// The worker says what it begins, and is asked for what it has not begun: it does not see these gates.
     fn are_told(&self) -> bool;
 }
@@ -98,10 +95,6 @@ impl Gated for ToldGates {
         &self.0[index % GATES]
     }
 
-    fn is_swift(&self) -> bool {
-        false
-    }
-
     fn are_told(&self) -> bool {
         true
     }
@@ -109,11 +102,7 @@ impl Gated for ToldGates {
 
 impl Gated for Ledger {
     fn gate(&self, index: usize) -> &Gate {
-        Self::gate(self, index)
-    }
-
-    fn is_swift(&self) -> bool {
-        Self::is_swift(self)
+        (**self).gate(index)
     }
 
     fn are_told(&self) -> bool {
@@ -332,8 +321,8 @@ impl Worker {
     pub(crate) fn launch(&mut self, mut flight: Flight, now: Instant) -> u64 {
         flight.sequence = self.next_sequence;
         self.next_sequence += 1;
-        if let (Some(gate), Some(gates)) = (self.gate(flight.sequence), &self.gates) {
-            gate.open(flight.end, gates.is_swift());
+        if let Some(gate) = self.gate(flight.sequence) {
+            gate.open(flight.end);
         }
         if self.window.is_empty() {
             self.front_since = now;

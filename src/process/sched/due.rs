@@ -146,7 +146,7 @@ impl Sched {
         let worker = &self.workers[index];
         let flight = &worker.window[place];
         let job = self.jobs.get(&flight.job).filter(|_| flight.is_wanted())?;
-        let timeout = job.work.timeout?;
+        let timeout = job.work.wishes.timeout?;
         let begun = worker.begun(place);
         if begun == flight.done {
             // What begins later has its time from then on.

@@ -13,8 +13,8 @@ use std::time::Instant;
 use super::crew::{INITIALIZE, State};
 use super::late::Late;
 use super::{Action, Body, How, Sched, Stop};
+use crate::process::job::decoder::{Place, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
-use crate::process::job::{Context, Place, Taken, Values};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 
@@ -208,7 +208,7 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
             return;
         };
-        let holds = job.work.sink.holds();
+        let holds = job.holds();
         if holds && !job.has_failed() && self.ending.is_none() {
             // Whoever hands over values may be the one who drops them.
             job.readings.push(0);
@@ -235,7 +235,7 @@ impl Sched {
     pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
         let foreign = |id: &u64| {
             let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());
-            *id != job && context.is_some_and(Context::has_ends)
+            *id != job && context.is_some_and(|context| context.piece.has_ends())
         };
         let worker = &mut self.workers[index];
         for id in worker.contexts.extract_if(foreign) {

@@ -13,9 +13,9 @@ use std::time::Instant;
 use super::crew::{Flight, INITIALIZE, State, Worker};
 use super::late::Late;
 use super::{SIGKILL, Sched};
+use crate::process::job::Job;
+use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Extras, Part, Reading};
-use crate::process::job::sink;
-use crate::process::job::{Job, Place, Values};
 use crate::process::payload::scope;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
@@ -97,7 +97,7 @@ impl Sched {
         };
         // Only the gate says whether the item may be sent again (W3).
         let job = self.jobs.get(&flight.job);
-        let kept = job.is_some_and(|job| job.work.retry > 0);
+        let kept = job.is_some_and(|job| job.work.wishes.retry > 0);
         if !kept && worker.begun(0) == flight.end {
             flight.piece.let_go();
         }
@@ -126,7 +126,7 @@ impl Sched {
         };
         let lent = extras.lending();
         let mut here = None;
-        let taken = match job.map(|job| (job.work.sink.reader(bytes, &lent), job)) {
+        let taken = match job.map(|job| (job.work.decoder.of(bytes, &lent), job)) {
             Some(((read, Place::Here), _)) => {
                 let missing = lent.missing(bytes);
                 let (taken, values) = scope::reading(missing, || read(bytes, most, Place::Here));
@@ -134,7 +134,7 @@ impl Sched {
                 taken
             }
             Some(((read, Place::Elsewhere), job)) => {
-                let taken = sink::skip(bytes, most);
+                let taken = decoder::skip(bytes, most);
                 if taken.count > 0 {
                     job.readings.push(at);
                     let (owner, from) = match owner {
@@ -147,7 +147,7 @@ impl Sched {
                 }
                 taken
             }
-            None => sink::skip(bytes, most),
+            None => decoder::skip(bytes, most),
         };
         if taken.count == 0 {
             return 0;
@@ -180,7 +180,7 @@ impl Sched {
         let job = self.jobs.get_mut(&id)?;
         job.answer(count as u64);
         match count > 0 && at < job.limit() {
-            true => job.work.sink.take(at, values, count),
+            true => job.work.sink.take(at, values),
             false => Some(values),
         }
     }

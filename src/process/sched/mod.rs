@@ -64,7 +64,7 @@ use self::crew::{Flight, Gated, INITIALIZE, Kind, State, UNKNOWN, Wanted, Worker
 use self::stats::Counters;
 use super::job::reading::Chore;
 use super::job::{Job, Work};
-use super::payload::attachments::{Attachment, Packed};
+use super::payload::attachments::Attachment;
 use super::payload::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
@@ -87,7 +87,6 @@ const SIGKILL: i32 = 9;
 pub(crate) enum Body {
     None,
     Items(Piece),
-    Context(Arc<Packed>),
 }
 
 impl Body {
@@ -95,7 +94,6 @@ impl Body {
         match self {
             Self::None => &[],
             Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
-            Self::Context(packed) => &packed.bytes,
         }
     }
 
@@ -103,7 +101,7 @@ impl Body {
     pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
         match self {
             Self::Items(piece) => piece.home(),
-            Self::None | Self::Context(_) => None,
+            Self::None => None,
         }
     }
 
@@ -111,7 +109,6 @@ impl Body {
         match self {
             Self::None => Vec::new(),
             Self::Items(piece) => piece.attachments(),
-            Self::Context(packed) => packed.attachments.clone(),
         }
     }
 }
@@ -230,7 +227,8 @@ impl Sched {
     }
 
     pub(crate) fn submit(&mut self, id: u64, mut work: Work, now: Instant) {
-        work.timeout = work.timeout.map(|timeout| timeout.min(FOR_EVER));
+        let timeout = &mut work.wishes.timeout;
+        *timeout = timeout.map(|timeout| timeout.min(FOR_EVER));
         self.jobs.insert(id, Job::new(work));
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -384,7 +382,7 @@ impl Sched {
             let code = job.work.code;
             let most = match self.workers[index].is_plain() && job.work.each {
                 // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
-                true if job.work.timeout.is_some() => 1,
+                true if job.work.wishes.timeout.is_some() => 1,
                 _ => frame_size(pace, job, ready),
             };
             let most = most.min(self.workers[index].left(self.policy.most_tasks));
@@ -402,7 +400,7 @@ impl Sched {
                 true => Kind::Brief,
                 false => Kind::Usual,
             };
-            flight.check_at = job.work.timeout.map(|timeout| now + timeout);
+            flight.check_at = job.work.wishes.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep open what it has brought along.
                 flight.piece = piece.hollow();
@@ -416,8 +414,8 @@ impl Sched {
             {
                 self.actions.push(Action::Send {
                     worker: index,
-                    head: Frame::Context { id, bytes: &[] }.head(context.packed.bytes.len()),
-                    body: Body::Context(context.packed.clone()),
+                    head: Frame::Context { id, bytes: &[] }.head(context.piece.span().len()),
+                    body: Body::Items(context.piece.clone()),
                 });
             }
             self.launch(index, flight, code, piece, now);
@@ -610,7 +608,7 @@ fn cost(pace: f64, items: usize) -> u64 {
 
 /// How many items the next frame of `job` should have.
 fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
-    if let Some(chunk) = job.work.chunk {
+    if let Some(chunk) = job.work.wishes.chunk {
         return chunk.clamp(1, MOST_ITEMS);
     }
     let Some(pace) = pace else { return 1 };

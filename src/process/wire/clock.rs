@@ -8,14 +8,11 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::sys::clock;
 
 /// Nanoseconds of the clock that all processes of this machine share.
 pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    (time.tv_sec as u64)
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(time.tv_nsec as u64)
+    clock::monotonic().as_nanos() as u64
 }
 
 /// One moment in both forms.

@@ -11,8 +11,7 @@
 //!          | MESSAGE, length, Record
 //! ```
 //!
-//! Every number is a LEB128 `u64`, so lengths have 64 bits and small things are small; a number may be
-//! padded, for a writer that must leave room for it before it is known.
+//! A length is one byte, or the byte 255 and eight more for what is not shorter than that.
 //!
 //! The records of a frame's items come in the order of the items and name no
 //! index: position says it. `End` closes a frame. A bag or a list of what is missing belongs to the frame or value right
@@ -20,7 +19,7 @@
 //!
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was
-//!   given, allocates no more than a mebibyte for a number it has merely read, and answers with an
+//!   given, allocates no more than a mebibyte for a length it has merely read, and answers with an
 //!   item, with "more bytes are needed", or with a [`Broken`].
 //!
 //! **Rejected.** A checksum: a socket pair does not lose bytes,
@@ -47,82 +46,55 @@ type Decoded<T> = Result<Option<(T, usize)>, Broken>;
 const MESSAGE: u8 = 1;
 const VALUE: u8 = 2;
 
-/// Appends a number.
-pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
+/// The first byte of a length that takes nine bytes.
+const LONG: u8 = u8::MAX;
 
-/// How many bytes a number takes.
-pub(crate) fn width(number: u64) -> usize {
-    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
-}
-
-/// Writes `length` as a prefix in front of the `length` bytes at `start + left`, for
-/// which `left` bytes have been left. A prefix that is shorter is padded; for one
-/// that is longer the bytes move. Returns the end. `out` must reach 9 bytes past the end
-/// of the bytes, unless the prefix fits.
+/// How many bytes a length takes.
 #[inline]
-pub(crate) fn prefix(out: &mut [u8], start: usize, left: usize, length: usize) -> usize {
-    if left == 1 && length < 0x80 {
-        out[start] = length as u8;
-        return start + 1 + length;
-    }
-    prefix_any(out, start, left, length)
+pub(crate) fn width(length: usize) -> usize {
+    if length < usize::from(LONG) { 1 } else { 9 }
 }
 
-fn prefix_any(out: &mut [u8], start: usize, left: usize, length: usize) -> usize {
-    let width = width(length as u64).max(left);
-    if width > left {
-        out.copy_within(start + left..start + left + length, start + width);
+/// Writes `length` to as many bytes as it takes.
+#[inline]
+pub(crate) fn put_length(length: usize, room: &mut [u8]) {
+    match room {
+        [short] => *short = length as u8,
+        [long, number @ ..] => {
+            *long = LONG;
+            number.copy_from_slice(&(length as u64).to_le_bytes());
+        }
+        [] => {}
     }
-    let mut number = length;
-    for byte in &mut out[start..start + width - 1] {
-        *byte = number as u8 | 0x80;
-        number >>= 7;
-    }
-    out[start + width - 1] = number as u8;
-    start + width + length
 }
 
-/// Reads numbers and slices from the front of some bytes.
+/// Appends a length.
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    let start = out.len();
+    out.resize(start + width(length), 0);
+    put_length(length, &mut out[start..]);
+}
+
+/// Reads lengths and what they announce from the front of some bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     #[inline]
-    pub(crate) fn number(&mut self) -> Option<u64> {
+    fn length(&mut self) -> Option<usize> {
         let (&first, rest) = self.0.split_first()?;
-        if first < 0x80 {
-            self.0 = rest;
+        self.0 = rest;
+        if first < LONG {
             return Some(first.into());
         }
-        self.long_number().ok().flatten()
-    }
-
-    /// `Ok(None)`: the number goes on behind the end.
-    fn long_number(&mut self) -> Result<Option<u64>, Broken> {
-        let mut number = 0u64;
-        for (index, &byte) in self.0.iter().enumerate() {
-            let bits = u64::from(byte & 0x7f);
-            if index == 9 && byte > 1 {
-                return Err(Broken);
-            }
-            number |= bits << (7 * index);
-            if byte < 0x80 {
-                self.0 = &self.0[index + 1..];
-                return Ok(Some(number));
-            }
-        }
-        Ok(None)
+        let (number, rest) = rest.split_first_chunk()?;
+        self.0 = rest;
+        usize::try_from(u64::from_le_bytes(*number)).ok()
     }
 
     #[inline]
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
+        let length = self.length()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes)
@@ -139,23 +111,14 @@ fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
         return Err(Broken);
     }
     let mut reader = Reader(rest);
-    let Some(length) = reader.long_number()? else {
-        return Ok(None);
-    };
-    let Ok(length) = usize::try_from(length) else {
-        return Err(Broken);
-    };
-    let head = bytes.len() - reader.0.len();
-    let Some(payload) = reader.0.get(..length) else {
-        return Ok(None);
-    };
-    Ok(Some(((kind, payload), head + length)))
+    let payload = reader.bytes();
+    Ok(payload.map(|payload| ((kind, payload), bytes.len() - reader.0.len())))
 }
 
 /// How many bytes the frame or record at the front has in all, if its head is there.
 pub(crate) fn announced(bytes: &[u8]) -> Option<usize> {
     let mut reader = Reader(bytes.get(1..)?);
-    let length = usize::try_from(reader.long_number().ok()??).ok()?;
+    let length = reader.length()?;
     (bytes.len() - reader.0.len()).checked_add(length)
 }
 
@@ -163,9 +126,9 @@ pub(crate) fn announced(bytes: &[u8]) -> Option<usize> {
 fn message(message: &impl Serialize, length: usize) -> Vec<u8> {
     // (Here is nothing that the codec refuses.)
     let payload = postcard::to_stdvec(message).unwrap_or_default();
-    let mut out = Vec::with_capacity(payload.len() + 11);
+    let mut out = Vec::with_capacity(payload.len() + 10);
     out.push(MESSAGE);
-    put(&mut out, (payload.len() + length) as u64);
+    push_length(&mut out, payload.len() + length);
     out.extend_from_slice(&payload);
     out
 }
@@ -175,7 +138,6 @@ fn message(message: &impl Serialize, length: usize) -> Vec<u8> {
 pub(crate) struct CodeRef {
     pub(crate) trampoline: u64,
     pub(crate) function: u64,
-    pub(crate) check: u64,
 }
 
 /// What a batch is, but for its items.
@@ -323,22 +285,13 @@ pub(crate) enum CodecOf {
     Context,
 }
 
-/// The kind of a [`Record::Value`], for who writes one in place.
+/// The kind of a [`Record::Value`], for the code that writes one in place.
 pub(crate) const VALUE_KIND: u8 = VALUE;
 
 /// The value at the front of `bytes`, if one stands there whole, and where it ends. (Almost all records are
 /// small values.)
 #[inline]
 pub(crate) fn value(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    if let [VALUE, length @ 0..0x80, rest @ ..] = bytes {
-        let length = usize::from(*length);
-        return rest.get(..length).map(|value| (value, 2 + length));
-    }
-    long_value(bytes)
-}
-
-#[cold]
-fn long_value(bytes: &[u8]) -> Option<(&[u8], usize)> {
     match envelope(bytes) {
         Ok(Some(((VALUE, value), end))) => Some((value, end)),
         _ => None,
@@ -348,6 +301,6 @@ fn long_value(bytes: &[u8]) -> Option<(&[u8], usize)> {
 /// What stands before the bytes of a value.
 pub(crate) fn value_head(length: usize) -> Vec<u8> {
     let mut head = vec![VALUE];
-    put(&mut head, length as u64);
+    push_length(&mut head, length);
     head
 }

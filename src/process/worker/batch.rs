@@ -29,7 +29,7 @@ use super::context::Contexts;
 use super::memory::Memory;
 use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
-use crate::process::payload::codec::encode;
+use crate::process::payload::codec::encode_beside;
 use crate::process::payload::scope::{self, Encoding};
 use crate::process::payload::shared_buffer::{Due, SharedBuffer};
 use crate::process::wire::clock;
@@ -66,7 +66,7 @@ const PATIENCE: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Outlet {
     socket: OwnedFd,
-    pages: Pages,
+    pub(crate) pages: Pages,
     /// A plain worker's: nobody else sees the pages, and whoever says something holds this until it is whole.
     plain: Option<Arc<Mutex<()>>>,
     /// Large results that the parent may not have copied yet.
@@ -110,7 +110,8 @@ impl Outlet {
     /// Sends everything.
     pub(crate) fn flush(&mut self) {
         let _whole = self.plain.as_ref().map(|plain| plain.lock());
-        send_all(&self.socket, &self.pages.room()[..self.length]);
+        // (Without attachments nothing is refused.)
+        let _ = send(&self.socket, &self.pages.room()[..self.length], &[]);
         self.pages.sent(self.length as u64);
         self.length = 0;
     }
@@ -137,25 +138,10 @@ impl Outlet {
         }
     }
 
-    /// Until when somebody looks for results in the ledger, and whether with this processor.
-    pub(crate) fn watched(&self) -> (u64, bool) {
-        self.pages.watched()
-    }
-
-    /// Somebody does.
+    /// A caller looks for results in the ledger.
     pub(crate) fn is_watched(&self) -> bool {
-        let (until, _) = self.watched();
+        let (until, _) = self.pages.watched();
         until != 0 && clock::now() <= until
-    }
-
-    /// How often the parent has sent something.
-    pub(crate) fn deliveries(&self) -> u64 {
-        self.pages.deliveries()
-    }
-
-    /// The parent knows everything, sent or not.
-    pub(crate) fn is_heard(&self) -> bool {
-        self.pages.is_heard()
     }
 
     /// It is time to send.
@@ -163,16 +149,17 @@ impl Outlet {
         self.length > ROOM / 2
     }
 
-    /// A whole record, through the ledger if it fits.
-    pub(crate) fn record(&mut self, record: &[u8]) {
-        if record.len() > ROOM - self.length {
+    /// Some whole records, through the ledger if they fit.
+    pub(crate) fn record(&mut self, records: &[u8]) {
+        if records.len() > ROOM - self.length {
             self.flush();
         }
-        if record.len() > ROOM {
-            return self.around(&[record]);
+        if records.len() > ROOM {
+            let _ = self.around(&[], [records, &[]]);
+            return;
         }
-        self.pages.room()[self.length..][..record.len()].copy_from_slice(record);
-        self.commit(self.length + record.len());
+        self.pages.room()[self.length..][..records.len()].copy_from_slice(records);
+        self.commit(self.length + records.len());
     }
 
     #[inline]
@@ -181,15 +168,18 @@ impl Outlet {
         self.pages.commit(length);
     }
 
-    /// Sends what does not fit into the ledger, which is empty. A death in here leaves
-    /// a part of a record, which counts as none.
-    fn around(&mut self, parts: &[&[u8]]) {
+    /// Sends what does not fit into the ledger, which is empty, and `attachments` with its first byte. A death in here leaves
+    /// a part of a record, which counts as none. After an error nothing was said.
+    fn around(
+        &mut self,
+        attachments: &[Arc<Attachment>],
+        [first, second]: [&[u8]; 2],
+    ) -> Result<(), postcard::Error> {
         let _whole = self.plain.as_ref().map(|plain| plain.lock());
-        for part in parts {
-            send_all(&self.socket, part);
-        }
-        self.pages
-            .sent(parts.iter().map(|part| part.len() as u64).sum());
+        send(&self.socket, first, attachments)?;
+        send(&self.socket, second, &[])?;
+        self.pages.sent((first.len() + second.len()) as u64);
+        Ok(())
     }
 
     /// A value record, through the ledger if it fits; around it if it brings descriptors along. After an error nothing was said.
@@ -200,7 +190,7 @@ impl Outlet {
             encoding, scratch, ..
         } = self;
         scratch.clear();
-        let encoded = scope::encoding(encoding, || encode(value, scratch));
+        let encoded = encode_beside(value, scratch, encoding);
         let is_plain = self.encoding.as_ref().is_none_or(|own| own.is_empty());
         if encoded.is_ok() && is_plain && self.scratch.len() < SHORT {
             self.short_value();
@@ -226,38 +216,42 @@ impl Outlet {
 
     #[cold]
     fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
-        let mut own = self.encoding.take();
+        let mut own = self.encoding.take().unwrap_or_default();
         let mut bytes = std::mem::take(&mut self.scratch);
-        let said = encoded.and_then(|()| {
-            let lent = own.iter().flat_map(|own| &own.lent);
-            let lent: Vec<u64> = lent.flat_map(|lent| lent.numbers(0)).collect();
-            let mut head = match lent.is_empty() {
-                true => Vec::new(),
-                false => Record::Lent(lent).bytes(),
-            };
-            head.extend(wire::value_head(bytes.len()));
-            match own.as_ref().filter(|own| !own.attachments.is_empty()) {
-                Some(own) => self.with_attachments(&own.attachments, &[&head, &bytes]),
-                None => {
-                    self.long_value(&head, &bytes);
-                    Ok(())
-                }
-            }
-        });
-        if let Some(own) = &mut own {
-            if said.is_ok() {
-                let position = self.pages.position();
-                let blocks = own.lent.drain(..).map(|lent| lent.block);
-                blocks.for_each(|block| self.lent.push(position, block));
-            }
-            own.clear();
+        let said = encoded.and_then(|()| self.long_value(&own, &bytes));
+        if said.is_ok() {
+            let position = self.pages.position();
+            let blocks = own.lent.drain(..).map(|lent| lent.block);
+            blocks.for_each(|block| self.lent.push(position, block));
         }
-        self.encoding = own;
+        own.clear();
+        self.encoding = Some(own);
         if bytes.capacity() <= KEPT {
             bytes.clear();
             self.scratch = bytes;
         }
         said
+    }
+
+    /// A value and what is beside it.
+    fn long_value(&mut self, beside: &Encoding, bytes: &[u8]) -> Result<(), postcard::Error> {
+        let mut head = Vec::new();
+        let attachments = &beside.attachments;
+        if !attachments.is_empty() {
+            let numbers = attachments.iter().map(|attachment| attachment.id());
+            head.extend(Record::Bag(numbers.collect()).bytes());
+        }
+        if !beside.lent.is_empty() {
+            let lent = beside.lent.iter().flat_map(|lent| lent.numbers(0));
+            head.extend(Record::Lent(lent.collect()).bytes());
+        }
+        head.extend(wire::value_head(bytes.len()));
+        if attachments.is_empty() && head.len() + bytes.len() <= ROOM {
+            self.record(&[&head, bytes].concat());
+            return Ok(());
+        }
+        self.flush();
+        self.around(attachments, [&head, bytes])
     }
 
     /// What the last encoding has attached and lent does not travel.
@@ -266,84 +260,45 @@ impl Outlet {
             own.clear();
         }
     }
-
-    fn long_value(&mut self, head: &[u8], bytes: &[u8]) {
-        if head.len() + bytes.len() <= ROOM {
-            return self.record(&[head, bytes].concat());
-        }
-        self.flush();
-        self.around(&[head, bytes]);
-    }
 }
 
-impl Outlet {
-    /// Sends a value that brings something along. A death in here leaves a part
-    /// of it, which counts as none. After an error nothing was said.
-    #[cold]
-    fn with_attachments(
-        &mut self,
-        attachments: &[Arc<Attachment>],
-        value: &[&[u8]],
-    ) -> Result<(), postcard::Error> {
-        self.flush();
-        let numbers: Vec<u64> = attachments
-            .iter()
-            .map(|attachment| attachment.id())
-            .collect();
-        let bag = Record::Bag(numbers).bytes();
-        let sent = send_attachments(&self.socket, &bag, attachments)?;
-        send_all(&self.socket, &bag[sent..]);
-        self.pages.sent(bag.len() as u64);
-        self.around(value);
-        Ok(())
-    }
-}
-
-/// Sends some of `bag`, and `attachments` with it.
-fn send_attachments(
+/// Sends all of `bytes`, and `attachments` with the first of them, waiting as long as it takes: the parent always reads. An error:
+/// the kernel takes no descriptors, and nothing was sent.
+pub(crate) fn send(
     socket: &OwnedFd,
-    bag: &[u8],
-    attachments: &[Arc<Attachment>],
-) -> Result<usize, postcard::Error> {
-    for _ in 0..PATIENCE {
-        match attachments::send(
-            socket,
-            &[IoSlice::new(bag)],
-            attachments,
-            SendFlags::NOSIGNAL,
-        ) {
-            Ok(sent) => return Ok(sent),
+    mut bytes: &[u8],
+    mut attachments: &[Arc<Attachment>],
+) -> Result<(), postcard::Error> {
+    let mut patience = PATIENCE;
+    while !bytes.is_empty() {
+        let flags = SendFlags::NOSIGNAL;
+        let sent = match attachments {
+            [] => rustix::net::send(socket, bytes, flags),
+            _ => attachments::send(socket, &[IoSlice::new(bytes)], attachments, flags),
+        };
+        match sent {
+            Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),
             Err(Errno::INTR) => {}
-            // Until others have taken theirs, or the kernel has memory again: nothing tells when.
+            // Until others have taken theirs, or the kernel has memory again: nothing tells when. (The watcher of the socket
+            // ends this if the parent ends.)
             Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
                 let _ = rustix::thread::nanosleep(&CROWDED);
-            }
-            Err(_) => std::process::exit(1),
-        }
-    }
-    scope::said(
-        "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
-    );
-    Err(postcard::Error::SerdeSerCustom)
-}
-
-/// Sends all of `bytes`, waiting as long as it takes: the parent always reads.
-pub(crate) fn send_all(socket: &OwnedFd, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
-            Ok(sent) => bytes = &bytes[sent..],
-            Err(Errno::INTR) => {}
-            // The kernel has no memory just now. (Who watches the socket ends this if the parent does.)
-            Err(Errno::NOBUFS | Errno::NOMEM) => {
-                let _ = rustix::thread::nanosleep(&CROWDED);
+                patience = patience.saturating_sub(1);
+                if patience == 0 && !attachments.is_empty() {
+                    scope::said(
+                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
+                    );
+                    return Err(postcard::Error::SerdeSerCustom);
+                }
             }
             Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS)) => {
                 ends("answer", &refused("sendto")(error))
             }
-            // The parent is gone, and nobody is left to tell.
+            // The parent is gone.
             Err(_) => std::process::exit(1),
         }
     }
+    Ok(())
 }
 
 /// What a worker keeps from frame to frame.
@@ -402,11 +357,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The parent's fingerprint of the types.
-    pub(crate) fn check(&self) -> u64 {
-        self.head.code.check
-    }
-
     /// How many items have begun.
     pub(crate) fn begun(&self) -> u64 {
         self.begun
@@ -462,7 +412,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Says so at once: somebody may wait until the parent has closed its copies (W26).
+    /// Says so at once: another process may wait until the parent has closed its copies (W26).
     #[cold]
     fn taken(&mut self) {
         self.desk.outlet.record(&Record::Taken.bytes());

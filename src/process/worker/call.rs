@@ -120,7 +120,7 @@ impl Canceller {
     /// Of a plain worker: a frame of `count` items comes.
     pub(crate) fn open(&self, sequence: u64, count: u64) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.gates.gate(sequence as usize).open(count, false);
+        self.gates.gate(sequence as usize).open(count);
     }
 
     /// The bell was rung: cancels what runs, if it is meant.

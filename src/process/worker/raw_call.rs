@@ -22,8 +22,6 @@
 //! Tests: `tests/process/pool.rs`, in debug, release and with link-time optimisation.
 #![allow(unsafe_code)]
 
-use std::any::type_name;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -42,7 +40,7 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
-    place(run::<A, R>, function as usize, check::<fn(A) -> R>())
+    place(run::<A, R>, function as usize)
 }
 
 /// The same for a function that borrows a context.
@@ -52,15 +50,13 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
-    let check = check::<fn(&C, A) -> R>();
-    place(run_with::<C, A, R>, function as usize, check)
+    place(run_with::<C, A, R>, function as usize)
 }
 
-fn place(trampoline: Trampoline, function: usize, check: u64) -> Option<CodeRef> {
+fn place(trampoline: Trampoline, function: usize) -> Option<CodeRef> {
     Some(CodeRef {
         trampoline: image().offset_of(trampoline as usize)?,
         function: image().offset_of(function)?,
-        check,
     })
 }
 
@@ -87,9 +83,6 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
 /// # Safety
 /// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
 unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
-    if batch.check() != check::<fn(A) -> R>() {
-        return; // answers nothing, which the parent takes for the broken protocol that it is
-    }
     let function = std::ptr::with_exposed_provenance::<()>(function);
     // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
     // the address of this very instance of `run`.
@@ -107,9 +100,6 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
-    if batch.check() != check::<fn(&C, A) -> R>() {
-        return;
-    }
     let function = std::ptr::with_exposed_provenance::<()>(function);
     // SAFETY: W6, W7: the address is that of a `fn(&C, A) -> R`, made together with
     // the address of this very instance of `run_with`.
@@ -160,14 +150,4 @@ where
             }
         }
     }
-}
-
-/// A fingerprint of the function's type: a second look at what the image's name already
-/// promises. FNV-1a.
-fn check<F>() -> u64 {
-    type_name::<F>()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
 }

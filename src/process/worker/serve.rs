@@ -27,31 +27,30 @@
 //! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
 use std::ffi::CString;
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::exit;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::batch::{Batch, Desk, Outlet, QUICK, send_all};
+use super::batch::{Batch, Desk, Outlet, QUICK, send};
 use super::call::{Calls, Canceller, calls};
 use super::memory::Memory;
 use super::raw_call;
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::tray::Tray;
-use crate::process::payload::attachments::{Arrivals, Bag};
+use crate::process::payload::attachments::{Arrivals, Attachment, Bag};
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, Source, View};
 use crate::process::wire::invitation::is_child_of;
-use crate::process::wire::{self, BatchHead, Frame, Record};
+use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
@@ -70,7 +69,7 @@ const ROOM: usize = 64 << 10;
 /// How much memory for frames is kept while there is none.
 const KEPT: usize = 4 << 20;
 
-/// Whoever awaits a token is woken on the watcher, and wakers are anybody's code.
+/// A task that awaits a token is woken on the watcher, and wakers are the user's code.
 const WATCHER_STACK: usize = 256 << 10;
 
 /// Serves the parent, which handed on its descriptors `theirs`; the end of this process.
@@ -121,7 +120,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     fork::watch();
 
     let mut inlet = Inlet::new(socket);
-    let descriptors = inlet.first()?;
+    inlet.first()?;
     let copy = image().name().as_bytes();
     let (limit, plain) = match inlet.frame() {
         Frame::Welcome {
@@ -135,7 +134,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     let plain = plain.then(|| Arc::new(Mutex::new(())));
     let (inlet, pages, calls) = match &plain {
         Some(whole) => alone(inlet, whole.clone())?,
-        None => beside(inlet, descriptors)?,
+        None => beside(inlet)?,
     };
     panic::install_hook();
     let mut outlet = Outlet::new(socket, pages, plain);
@@ -146,23 +145,22 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     Ok((inlet, Desk::new(outlet, calls, memory)))
 }
 
-/// With the fast path, whose `descriptors` have come with the first frame.
-fn beside(mut inlet: Inlet, descriptors: Vec<OwnedFd>) -> io::Result<(Inlet, Pages, Calls)> {
-    let [memory, bell, lifeline] = <[OwnedFd; 3]>::try_from(descriptors)
-        .map_err(|_| io::Error::other("the parent sent too few descriptors"))?;
-    inlet._lifeline = Some(lifeline);
-    let pages = Pages::map(&memory)?;
-    pages.register();
-    inlet.front = Some(pages.front());
-    let (calls, canceller) = calls(pages.front());
-    watch(inlet.socket.try_clone()?, bell, canceller)?;
+/// With the fast path, whose descriptors have come with the first frame.
+fn beside(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
+    let come = inlet.arrivals.bag(&[0, 1, 2]);
+    let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
+    inlet._lifeline = Some(lifeline?);
+    let pages = Pages::map(&*memory?)?;
+    inlet.front = Some((*pages).clone());
+    let (calls, canceller) = calls((*pages).clone());
+    watch(inlet.socket.try_clone()?, bell?, canceller)?;
     Ok((inlet, pages, calls))
 }
 
 /// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
 fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, Calls)> {
     let pages = Pages::alone()?;
-    let (calls, canceller) = calls(pages.front());
+    let (calls, canceller) = calls((*pages).clone());
     let (hand_on, relayed) = mpsc::channel();
     let mut relay = Inlet::new(inlet.socket.try_clone()?);
     let answers = inlet.socket.try_clone()?;
@@ -176,7 +174,7 @@ fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, C
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
                     let _whole = whole.lock();
-                    send_all(&answers, &record);
+                    let _ = send(&answers, &record, &[]); // without attachments nothing is refused
                     continue;
                 }
                 Ok(Some((Frame::Batch { batch, .. }, _))) => {
@@ -204,7 +202,10 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             }
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
-            Frame::Context { id, bytes } => desk.contexts.keep(id, bytes, bag),
+            Frame::Context { id, bytes } => {
+                let bytes = Reader(bytes).bytes().unwrap_or_default();
+                desk.contexts.keep(id, bytes, bag);
+            }
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, lent, items } => {
                 desk.outlet.release();
@@ -224,18 +225,13 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                     nanos,
                 };
                 desk.outlet.record(&end.bytes());
-                // (Before or after others hear of the end, whichever holds them up less.)
-                let (marks, is_watched) = (nanos >= QUICK, desk.outlet.is_watched());
-                if marks && is_watched {
+                if nanos >= QUICK {
                     desk.outlet.mark();
                 }
-                let later =
-                    inlet.has_brief() || inlet.lingers(&desk.outlet) && desk.outlet.is_heard();
+                let later = inlet.has_brief()
+                    || inlet.lingers(&desk.outlet) && desk.outlet.pages.is_heard();
                 if !later {
                     desk.outlet.flush();
-                }
-                if marks && !is_watched {
-                    desk.outlet.mark();
                 }
             }
         }
@@ -244,7 +240,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
 
 /// Kills this process and its group as soon as the parent's end of `socket` closes, and
 /// cancels what runs when `bell` is rung.
-fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()> {
+fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Result<()> {
     start_watcher(move || {
         loop {
             let mut fds = [
@@ -252,7 +248,7 @@ fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()>
                 PollFd::new(&bell, PollFlags::IN),
             ];
             match poll(&mut fds, None) {
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 Err(_) => die(),
                 Ok(_) => {}
             }
@@ -266,7 +262,7 @@ fn watch(socket: OwnedFd, bell: OwnedFd, canceller: Canceller) -> io::Result<()>
                     canceller.look();
                 }
                 nothing if nothing.is_empty() => {}
-                _ => die(), // somebody has closed what was ours
+                _ => die(), // an item has closed what was ours
             }
         }
     })
@@ -298,12 +294,10 @@ fn die() -> ! {
 /// What the parent says, frame by frame.
 struct Inlet {
     socket: OwnedFd,
-    /// What has been received.
+    /// Room for what is received: from `start` to `end` it has not been used.
     bytes: Vec<u8>,
-    /// How much of it has been used.
     start: usize,
-    /// Where what comes with descriptors is received.
-    room: Vec<u8>,
+    end: usize,
     arrivals: Arrivals,
     /// What the next frame brings along.
     bag: Bag,
@@ -319,7 +313,7 @@ struct Inlet {
     /// Where the next letter begins.
     head: u64,
     /// Its being open is what matters (`sys::lifeline`).
-    _lifeline: Option<OwnedFd>,
+    _lifeline: Option<Arc<Attachment>>,
     /// Of a plain worker: frames that its other thread has heard.
     relayed: Option<mpsc::Receiver<Vec<u8>>>,
 }
@@ -328,9 +322,9 @@ impl Inlet {
     fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
-            bytes: Vec::new(),
+            bytes: vec![0; ROOM],
             start: 0,
-            room: vec![0; ROOM],
+            end: 0,
             arrivals: Arrivals::default(),
             bag: Bag::default(),
             deliveries: 0,
@@ -344,55 +338,39 @@ impl Inlet {
         }
     }
 
-    /// The first bytes, and the descriptors that come with them.
-    fn first(&mut self) -> io::Result<Vec<OwnedFd>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        self.bytes.resize(ROOM, 0);
-        let mut parts = [IoSliceMut::new(&mut self.bytes)];
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = loop {
-            match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
-                Err(rustix::io::Errno::INTR) => {}
-                result => break result.map_err(refused("recvmsg"))?,
-            }
+    /// The first bytes. Should the system refuse to receive any, it can still be said.
+    fn first(&mut self) -> io::Result<()> {
+        let receive = || {
+            self.arrivals
+                .receive(&self.socket, &mut self.bytes, RecvFlags::empty())
         };
-        self.bytes.truncate(received.bytes);
-        let descriptors = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors.collect()),
-            _ => None,
-        });
-        Ok(descriptors.unwrap_or_default())
+        let received = rustix::io::retry_on_intr(receive);
+        self.end = received.map_err(refused("recvmsg"))?;
+        Ok(())
     }
 
     /// A batch is here that takes no time: what there is to say can wait until after it.
     fn has_brief(&mut self) -> bool {
         let next = match self.takes_letter() {
             true => Frame::decode(&self.letter),
-            false => Frame::decode(&self.bytes[self.start..]),
+            false => Frame::decode(&self.bytes[self.start..self.end]),
         };
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
-    /// Where somebody looks for the results: looks for the next frame, for a moment. True: it is here.
+    /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
         if !outlet.is_watched() || outlet.is_half_full() {
             return false;
         }
-        let (_, yields) = outlet.watched();
+        let (_, yields) = outlet.pages.watched();
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
-        while self.bytes.is_empty() && !self.takes_letter() {
-            let deliveries = outlet.deliveries();
+        while self.end == 0 && !self.takes_letter() {
+            let deliveries = outlet.pages.deliveries();
             if deliveries != self.deliveries {
                 self.deliveries = deliveries;
-                let flags = RecvFlags::DONTWAIT;
-                match self.arrivals.receive(&self.socket, &mut self.room, flags) {
-                    Ok(0) => die(),
-                    Ok(count) => self.bytes.extend_from_slice(&self.room[..count]),
-                    Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                    Err(_) => die(),
-                }
+                self.take(RecvFlags::DONTWAIT);
             }
             if looks.are_over() {
                 break;
@@ -402,7 +380,7 @@ impl Inlet {
                 false => hint::spin_loop(),
             }
         }
-        !self.bytes.is_empty() || self.has_letter
+        self.end > 0 || self.has_letter
     }
 
     fn tray(&self) -> Option<Tray<'_>> {
@@ -440,7 +418,7 @@ impl Inlet {
                 self.has_letter = false;
                 return &self.letter;
             }
-            match Frame::decode(&self.bytes[self.start..]) {
+            match Frame::decode(&self.bytes[self.start..self.end]) {
                 Ok(Some((_, used))) => {
                     let at = self.start;
                     self.start += used;
@@ -456,80 +434,53 @@ impl Inlet {
     /// Waits for more bytes.
     fn receive(&mut self) {
         self.tidy();
-        let have = self.bytes.len();
-        let want = wire::announced(&self.bytes).map_or(0, |length| length.saturating_sub(have));
-        if want > ROOM {
-            return self.receive_large(want);
-        }
-        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
-            self.bytes = Vec::new(); // one large frame does not cost its memory for ever
+        let want = wire::announced(&self.bytes[..self.end]).unwrap_or(0);
+        if want > self.bytes.len() || self.end == 0 && self.bytes.len() > KEPT {
+            // As much room as there will be bytes. (One large frame does not cost its memory for ever.)
+            let mut exact = Vec::with_capacity(want.max(ROOM));
+            large_pages::advise(&mut exact);
+            exact.extend_from_slice(&self.bytes[..self.end]);
+            exact.resize(want.max(ROOM), 0);
+            self.bytes = exact;
         }
         // In the middle of a frame the rest of it is on its way.
-        let sleeps = have == 0 && self.tray().is_none_or(|tray| tray.falls_asleep(self.head));
+        let sleeps = self.end == 0 && self.tray().is_none_or(|tray| tray.falls_asleep(self.head));
         let mut flags = RecvFlags::empty();
-        if have == 0 && !sleeps {
+        if self.end == 0 && !sleeps {
             if self.takes_letter() {
                 return;
             }
             // One whose turn has not come stands behind bytes that have been sent.
             flags = RecvFlags::DONTWAIT;
         }
-        let count = loop {
-            match self.arrivals.receive(&self.socket, &mut self.room, flags) {
-                Ok(0) => die(),
-                Ok(count) => break count,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => exit(1), // somebody has written over it
-                Err(_) => die(),
-            }
-        };
+        if !self.take(flags) {
+            exit(1); // an item has written over it
+        }
         if let (true, Some(tray)) = (sleeps, self.tray()) {
             tray.wakes();
         }
-        self.bytes.extend_from_slice(&self.room[..count]);
+    }
+
+    /// Receives some bytes behind those that are here; false: none now.
+    fn take(&mut self, flags: RecvFlags) -> bool {
+        loop {
+            let room = &mut self.bytes[self.end..];
+            match self.arrivals.receive(&self.socket, room, flags) {
+                Ok(count @ 1..) => {
+                    self.end += count;
+                    return true;
+                }
+                Err(Errno::AGAIN) => return false,
+                Err(Errno::INTR) => {}
+                Ok(0) | Err(_) => die(),
+            }
+        }
     }
 
     /// Forgets what has been used.
     fn tidy(&mut self) {
-        self.bytes.drain(..self.start);
-        self.start = 0;
-        self.arrivals.used(self.bytes.len());
-    }
-
-    /// Waits for some of the `want` bytes that are missing from the frame that has begun: nothing
-    /// comes with these, since descriptors come with a first byte.
-    fn receive_large(&mut self, want: usize) {
-        if self.bytes.capacity() != self.bytes.len() + want {
-            // As much room as there may be bytes, and no more.
-            let mut exact = Vec::with_capacity(self.bytes.len() + want);
-            large_pages::advise(&mut exact);
-            exact.extend_from_slice(&self.bytes);
-            self.bytes = exact;
-        }
-        let exact = self.bytes.capacity() == self.bytes.len() + want;
-        loop {
-            let received = match exact {
-                true => {
-                    let room = spare_capacity(&mut self.bytes);
-                    rustix::net::recv(&self.socket, room, RecvFlags::empty()).map(|(_, n)| n)
-                }
-                // Not in this allocator.
-                false => {
-                    let most = want.min(ROOM);
-                    let room = &mut self.room[..most];
-                    let received = rustix::net::recv(&self.socket, room, RecvFlags::empty());
-                    received.map(|(count, _)| {
-                        self.bytes.extend_from_slice(&self.room[..count]);
-                        count
-                    })
-                }
-            };
-            match received {
-                Ok(0) => die(),
-                Ok(count) => return self.arrivals.plain(count),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => die(),
-            }
-        }
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        self.arrivals.used(self.end);
     }
 }

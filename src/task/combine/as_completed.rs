@@ -13,8 +13,7 @@ use futures_core::Stream;
 
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
-use crate::task::raw::Ready;
+use crate::task::raw::{Ready, Task};
 
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///
@@ -139,9 +138,6 @@ impl<T> Iterator for AsCompletedIter<T> {
 }
 
 impl<T> ExactSizeIterator for AsCompletedIter<T> {}
-
-// Nothing in them is pinned.
-impl<T> Unpin for AsCompleted<T> {}
 
 impl<T> fmt::Debug for AsCompleted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

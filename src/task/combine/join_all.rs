@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
+use crate::task::raw::Task;
 
 /// Waits for all `tasks`, from any mixture of executors; gives every result, in
 /// their order.
@@ -70,9 +70,6 @@ impl<T> Future for JoinAll<T> {
         Poll::Ready(tasks.map(Task::join).collect())
     }
 }
-
-// Nothing in it is pinned.
-impl<T> Unpin for JoinAll<T> {}
 
 impl<T> fmt::Debug for JoinAll<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

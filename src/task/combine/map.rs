@@ -5,13 +5,12 @@
 //! executor was to keep the promise in the end: in a forked child none does.
 
 use crate::loom::Mutex;
-use crate::task::completer::promise;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
 use crate::task::id::TaskId;
 use crate::task::nested;
 use crate::task::panic::catch;
-use crate::task::raw::{OnCancel, Origin, TaskRef};
+use crate::task::raw::cell::promise;
+use crate::task::raw::{OnCancel, Origin, Task, TaskRef};
 
 /// Passes a cancellation on to the task that the value was to come from.
 struct CancelSource {

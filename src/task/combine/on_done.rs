@@ -10,8 +10,8 @@ use std::task::{Wake, Waker};
 
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
 use crate::task::nested;
+use crate::task::raw::Task;
 
 struct Callback<T, F> {
     armed: Mutex<Option<(Task<T>, F)>>,

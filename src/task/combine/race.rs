@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::handle::{Task, cancel_all};
+use crate::task::handle::cancel_all;
+use crate::task::raw::Task;
 
 /// Waits for the first of `tasks` to end, well or badly, and gives its result; the
 /// others are cancelled.
@@ -72,9 +73,6 @@ impl<T> Future for Race<T> {
         Poll::Ready(result)
     }
 }
-
-// Nothing in it is pinned.
-impl<T> Unpin for Race<T> {}
 
 impl<T> fmt::Debug for Race<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

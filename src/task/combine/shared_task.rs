@@ -9,15 +9,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 use crate::task::awaited;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
 use crate::task::id::TaskId;
-use crate::task::raw::TaskRef;
+use crate::task::raw::{Task, TaskRef};
 use crate::task::waiters::Waiters;
 
 /// A task whose result many may await or join; see [`Task::shared`].
@@ -46,17 +45,7 @@ struct Shared<T> {
     to_cancel: TaskRef,
     task: Mutex<Task<T>>,
     result: OnceLock<Result<T, TaskError>>,
-    waiting: Arc<FanOut>,
-}
-
-/// The task's one consumer: wakes all waiters.
-#[derive(Default)]
-struct FanOut(Waiters);
-
-impl Wake for FanOut {
-    fn wake(self: Arc<Self>) {
-        self.0.wake_all();
-    }
+    waiting: Arc<Waiters>,
 }
 
 impl<T> Task<T> {
@@ -67,7 +56,7 @@ impl<T> Task<T> {
         T: Clone,
     {
         let mut task = self;
-        let waiting = Arc::new(FanOut::default());
+        let waiting = Arc::new(Waiters::default());
         let _ended_already = !task.register(Waker::from(waiting.clone()));
         SharedTask {
             shared: Arc::new(Shared {
@@ -147,7 +136,7 @@ impl<T: Clone> Future for SharedTask<T> {
             return Poll::Ready(result);
         }
         let this = &mut *self;
-        this.shared.waiting.0.leave(&mut this.place, cx.waker());
+        this.shared.waiting.leave(&mut this.place, cx.waker());
         awaited::note(&self.shared.to_cancel);
         // Left, then looked: a result that comes after the look finds the waker.
         self.try_join().map_or(Poll::Pending, Poll::Ready)
@@ -165,12 +154,9 @@ impl<T> Clone for SharedTask<T> {
 
 impl<T> Drop for SharedTask<T> {
     fn drop(&mut self) {
-        self.shared.waiting.0.forget(self.place);
+        self.shared.waiting.forget(self.place);
     }
 }
-
-// Nothing in it is pinned.
-impl<T> Unpin for SharedTask<T> {}
 
 impl<T> fmt::Debug for SharedTask<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

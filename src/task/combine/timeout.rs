@@ -1,7 +1,7 @@
 //! A deadline around any future.
 //!
 //! It needs no loop of ours: the alarm registers with the loop of the thread that
-//! polls it first, or else with one timer thread that ends when it is not needed.
+//! polls it first, or else with one helper thread that ends when it is not needed.
 //! The future is polled before the clock is asked, so a result that is there at the
 //! deadline is not lost.
 

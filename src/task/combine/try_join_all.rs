@@ -8,11 +8,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::helper::contain;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::handle::{Task, cancel_all};
-use crate::task::raw::Ready;
+use crate::task::handle::cancel_all;
+use crate::task::raw::{Ready, Task};
 
 /// Waits for all `tasks`, from any mixture of executors; gives their values, in
 /// their order, or the first failure, and then cancels the rest.
@@ -34,13 +33,12 @@ use crate::task::raw::Ready;
 /// The first failure in time.
 ///
 /// # Cancel safety
-/// Dropping it half-way detaches the tasks that have not ended; the values that it has
-/// collected are dropped with it.
+/// Dropping it half-way detaches the tasks that have not ended; the values of the others
+/// are dropped with it.
 pub fn try_join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> TryJoinAll<T> {
     let mut tasks: Vec<_> = tasks.into_iter().collect();
     TryJoinAll {
         ready: Ready::of(&mut tasks),
-        values: tasks.iter().map(|_| None).collect(),
         left: tasks.len(),
         tasks,
     }
@@ -50,8 +48,6 @@ pub fn try_join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> TryJoinAll<T
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct TryJoinAll<T> {
     tasks: Vec<Task<T>>,
-    /// Of the tasks that have ended.
-    values: Vec<Option<T>>,
     ready: Ready,
     left: usize,
 }
@@ -64,17 +60,9 @@ impl<T> TryJoinAll<T> {
     /// one has not ended, [`TaskError::WouldBlock`], and the rest are cancelled.
     pub fn wait(mut self) -> Result<Vec<T>, TaskError> {
         block_on(&mut self).unwrap_or_else(|| {
-            self.cancel_rest();
+            cancel_all(std::mem::take(&mut self.tasks));
             Err(TaskError::WouldBlock)
         })
-    }
-
-    fn cancel_rest(&mut self) {
-        self.left = 0;
-        cancel_all(std::mem::take(&mut self.tasks));
-        for value in std::mem::take(&mut self.values) {
-            contain(|| drop(value));
-        }
     }
 }
 
@@ -85,25 +73,20 @@ impl<T> Future for TryJoinAll<T> {
         let this = &mut *self;
         while this.left > 0 {
             let key = ready!(this.ready.poll_next(cx));
-            match this.tasks[key].try_join() {
-                Some(Ok(value)) => {
-                    this.values[key] = Some(value);
-                    this.left -= 1;
-                }
-                Some(Err(error)) => {
-                    this.cancel_rest();
-                    return Poll::Ready(Err(error));
-                }
-                None => {}
+            this.left -= 1;
+            if this.tasks[key].error().is_some() {
+                this.left = 0;
+                let mut rest = std::mem::take(&mut this.tasks);
+                let failed = rest.swap_remove(key);
+                cancel_all(rest);
+                return Poll::Ready(failed.join().map(|_| Vec::new()));
             }
         }
-        let values = std::mem::take(&mut this.values);
-        Poll::Ready(Ok(values.into_iter().flatten().collect()))
+        let tasks = std::mem::take(&mut this.tasks).into_iter();
+        // They have ended, so joining does not wait.
+        Poll::Ready(tasks.map(Task::join).collect())
     }
 }
-
-// Nothing in it is pinned.
-impl<T> Unpin for TryJoinAll<T> {}
 
 impl<T> fmt::Debug for TryJoinAll<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,8 +12,7 @@ use std::time::Duration;
 use crate::alarm::Alarm;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
-use crate::task::raw::Ready;
+use crate::task::raw::{Ready, Task};
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,9 +115,6 @@ impl<T> Future for Wait<T> {
         }
     }
 }
-
-// Nothing in it is pinned.
-impl<T> Unpin for Wait<T> {}
 
 impl<T> fmt::Debug for Wait<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

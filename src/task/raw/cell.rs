@@ -15,19 +15,17 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use super::current::{self, Birth};
-use super::handle::Handle;
-use super::header::{Header, Kind, OnCancel, Queued, Ran, Runnable, Schedule, TaskRef, VTable};
-use super::promise::Promise;
+use super::handle::Task;
+use super::header::{Header, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
+use super::promise::Completer;
 use super::run::destroy_unfinished;
 use super::side::SidePointer;
 use super::{free_list, waker};
 use crate::helper::contain;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
-use crate::record::{self, Ending};
+use crate::record::{self, Ending, Kind};
 use crate::task::error::TaskError;
-use crate::task::handle::Task;
-use crate::task::panic;
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -44,6 +42,14 @@ union Payload<W, T> {
     output: ManuallyDrop<Result<T, TaskError>>,
 }
 
+impl<W, T> Payload<W, T> {
+    fn of(work: W) -> Self {
+        Self {
+            work: ManuallyDrop::new(work),
+        }
+    }
+}
+
 /// The `S` of a cell that is never scheduled again: closures, and values that
 /// were ready from the start.
 struct Never;
@@ -55,16 +61,13 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    fn make<F: FnOnce() -> T, T>(f: F, claimable: bool, birth: Birth) -> NonNull<Header> {
-        let payload = Payload::<F, T> {
-            work: ManuallyDrop::new(f),
-        };
-        record::spawned(birth.id.get(), birth.site, record::Kind::Closure);
-        let state = State::scheduled(claimable);
-        allocate(state, &Make::<F, T, Never>::CLOSURE, Never, payload, birth)
-    }
-    let birth = Birth::at(Location::caller());
-    let cell = make(traced::closure(f, birth), claimable, birth);
+    let state = State::scheduled(claimable);
+    let cell = allocate(
+        state,
+        &Make::<F, T, Never>::CLOSURE,
+        Never,
+        Payload::<F, T>::of(f),
+    );
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
     unsafe { halves(cell) }
 }
@@ -77,9 +80,9 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
-    let birth = Birth::at(Location::caller());
-    let future = traced::future(future, birth, false);
-    let cell = allocate_future::<_, _, false>(future, schedule, claimable, birth);
+    let vtable = &Make::<F, F::Output, S>::FUTURE;
+    let state = State::scheduled(claimable);
+    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
     unsafe { halves(cell) }
 }
@@ -93,36 +96,29 @@ where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
-    let birth = Birth::at(Location::caller());
-    let future = traced::future(future, birth, true);
-    let cell = allocate_future::<_, _, true>(future, schedule, false, birth);
+    let vtable = &Make::<F, F::Output, S>::LOCAL;
+    let state = State::scheduled(false);
+    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
     // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
     unsafe { halves(cell) }
 }
 
-/// The two sides of a promise.
+/// The two sides of a promise, whose cancellation `hook` hears of.
 #[track_caller]
-pub(in crate::task) fn promise<T, H>(hook: H) -> (Promise<T>, Task<T>)
+pub(crate) fn promise<T, H>(hook: H) -> (Completer<T>, Task<T>)
 where
     T: Send + 'static,
     H: OnCancel,
 {
-    let payload = Payload::<(), T> {
-        work: ManuallyDrop::new(()),
-    };
-    let birth = Birth::at(Location::caller());
-    record::spawned(birth.id.get(), birth.site, record::Kind::Promise);
     let vtable = &Make::<(), T, H>::PROMISE;
-    let cell = allocate(State::promised(), vtable, hook, payload, birth);
+    let cell = allocate(State::promised(), vtable, hook, Payload::<(), T>::of(()));
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let producer = unsafe { TaskRef::from_raw(cell) };
+    record::spawned(producer.id().get(), producer.spawned_at(), Kind::Promise);
     // SAFETY: T7: it is a promise's cell with this `T`.
-    let promise = unsafe { Promise::from_ref(producer) };
+    let completer = unsafe { Completer::from_ref(producer) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
-    (
-        promise,
-        Task::from_handle(unsafe { Handle::from_raw(cell) }),
-    )
+    (completer, unsafe { Task::from_raw(cell) })
 }
 
 /// A task that has ended in `value`.
@@ -132,10 +128,9 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
         output: ManuallyDrop::new(Ok(value)),
     };
     let vtable = &Make::<(), T, Never>::READY;
-    let birth = Birth::at(Location::caller());
-    let cell = allocate(State::done(), vtable, Never, payload, birth);
+    let cell = allocate(State::done(), vtable, Never, payload);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
-    Task::from_handle(unsafe { Handle::from_raw(cell) })
+    unsafe { Task::from_raw(cell) }
 }
 
 /// # Safety
@@ -144,46 +139,23 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
 unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
     // SAFETY: T6, T11: SCHEDULED was set at birth, and this is the entry for it, with its count.
     let entry = unsafe { entry(cell) };
+    let kind = entry.header().vtable.kind;
+    record::spawned(entry.id().get(), entry.spawned_at(), kind);
+    traced::spawned(&entry, kind);
     // SAFETY: T6, T7: the handle's count, and the caller's promise.
-    (entry, Task::from_handle(unsafe { Handle::from_raw(cell) }))
+    (entry, unsafe { Task::from_raw(cell) })
 }
 
-/// `LOCAL`: only `schedule`'s thread may touch it (T9), so no waiter may claim it. Else `F` and its output are `Send`.
-#[inline]
-fn allocate_future<F: Future, S: Schedule, const LOCAL: bool>(
-    future: F,
-    schedule: S,
-    claimable: bool,
-    birth: Birth,
-) -> NonNull<Header> {
-    let payload = Payload::<F, F::Output> {
-        work: ManuallyDrop::new(future),
-    };
-    record::spawned(birth.id.get(), birth.site, future_kind::<LOCAL>());
-    let vtable = if LOCAL {
-        &Make::<F, F::Output, S>::LOCAL
-    } else {
-        &Make::<F, F::Output, S>::FUTURE
-    };
-    allocate(
-        State::scheduled(claimable),
-        vtable,
-        schedule,
-        payload,
-        birth,
-    )
-}
-
+#[track_caller]
 #[inline]
 fn allocate<W, T, S>(
     state: State,
     vtable: &'static VTable,
     schedule: S,
     payload: Payload<W, T>,
-    birth: Birth,
 ) -> NonNull<Header> {
     let header = Header {
-        birth,
+        birth: Birth::at(Location::caller()),
         state,
         tag: AtomicU32::new(0),
         vtable,
@@ -207,14 +179,6 @@ fn allocate<W, T, S>(
     cell.cast()
 }
 
-const fn future_kind<const LOCAL: bool>() -> record::Kind {
-    if LOCAL {
-        record::Kind::Local
-    } else {
-        record::Kind::Future
-    }
-}
-
 /// The vtables for one choice of types.
 struct Make<W, T, S>(PhantomData<(W, T, S)>);
 
@@ -227,8 +191,7 @@ impl<W, T, S> Make<W, T, S> {
         write_error: write_error::<W, T, S>,
         drop_output: drop_output::<W, T, S>,
         schedule: no_schedule,
-        is_owner_thread: anywhere,
-        needs_this_thread: nobody,
+        is_owner_thread: no_owner,
         hook: no_hook,
         free: free::<W, T, S>,
     };
@@ -251,13 +214,12 @@ impl<F: Future, S: Schedule> Make<F, F::Output, S> {
         kind: Kind::Future,
         run: run_future::<F, S, false>,
         schedule: schedule::<F, F::Output, S>,
-        needs_this_thread: needs_this_thread::<F, F::Output, S>,
+        is_owner_thread: is_owner_thread::<F, F::Output, S>,
         ..Self::BASE
     };
     const LOCAL: VTable = VTable {
         kind: Kind::Local,
         run: run_future::<F, S, true>,
-        is_owner_thread: is_owner_thread::<F, F::Output, S>,
         ..Self::FUTURE
     };
 }
@@ -290,8 +252,9 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     let work = unsafe { payload.cast::<F>().read() };
     // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is entered in between.
     let entered = unsafe { current::enter(runner.mark()) };
-    runner.header().note_begun(record::Kind::Closure);
-    let result = panic::catch_in_task(work).map_err(TaskError::from);
+    runner.header().note_begun();
+    let side = &runner.header().side;
+    let result = traced::run(side, true, work).map_err(TaskError::from);
     runner.header().note_ended(ending(&result));
     drop(entered);
     runner.header().touch_payload();
@@ -321,41 +284,45 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference away; the poll's own marks
         // are left inside.
         let _entered = unsafe { current::enter(runner.mark()) };
-        runner.header().note_begun(future_kind::<LOCAL>());
-        let polled = S::RUNNER_QUEUES.then(|| current::poll_begins(runner.address()));
-        let poll = panic::catch_in_task(|| {
+        runner.header().note_begun();
+        let polled_before = S::RUNNER_QUEUES.then(|| current::replace_polled(runner.address()));
+        let side = &runner.header().side;
+        let poll = || {
             // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches it; T9: on a thread that may: asserted above where it
             // matters.
             let future = unsafe { payload.cast::<F>().as_mut() };
             // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
             let future = unsafe { Pin::new_unchecked(future) };
-            // The runner's reference outlives this borrowed waker.
-            let waker = waker::borrow(&runner);
+            // SAFETY: T6: it is used for the length of this call, and `runner` stays.
+            let waker = unsafe { waker::borrow(&runner) };
             future.poll(&mut Context::from_waker(&waker))
-        });
-        if let Some(polled) = polled {
-            woke_itself = polled.woke_itself();
-        }
-        let ended = match poll {
-            Ok(Poll::Pending) => None,
-            // The future goes before its output is visible; if its destructor
-            // panics, that is how the task ends.
-            Ok(Poll::Ready(value)) => match panic::catch_in_task(|| {
-                // SAFETY: T1, T8, T9: as for the poll; it is not touched again: what follows writes over it.
-                unsafe { payload.cast::<F>().drop_in_place() }
-            }) {
-                Ok(()) => Some(Ok(value)),
-                Err(panic) => {
-                    contain(|| drop(value));
-                    Some(Err(TaskError::from(panic)))
-                }
-            },
-            Err(panic) => {
-                // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again.
-                contain(|| unsafe { runner.drop_work() });
-                Some(Err(panic.into()))
-            }
         };
+        let poll = traced::run(side, false, poll);
+        if let Some(before) = polled_before {
+            woke_itself = current::has_woken(current::replace_polled(before));
+        }
+        let result = match poll {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(value)) => Some(Ok(value)),
+            Err(panic) => Some(Err(TaskError::from(panic))),
+        };
+        // The future goes before its output is visible; if its destructor
+        // panics, that is how the task ends, unless it has panicked before.
+        let ended = result.map(|result| {
+            // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what follows writes over it.
+            let drop_future = || unsafe { payload.cast::<F>().drop_in_place() };
+            match traced::run(side, true, drop_future) {
+                Err(panic) if result.is_ok() => {
+                    contain(|| drop(result));
+                    Err(panic.into())
+                }
+                Err(second) => {
+                    contain(|| drop(second));
+                    result
+                }
+                Ok(()) => result,
+            }
+        });
         let how = ended.as_ref().map_or(Ending::Pending, ending);
         runner.header().note_ended(how);
         ended
@@ -371,7 +338,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     if woke_itself && !runner.header().state.is_cancelled() {
         runner.header().note_woken();
         // SAFETY: T16: RUNNING is ours, and the future is there: both go along.
-        return Ran::Again(unsafe { Queued::yielded(runner) });
+        return Ran::Again(unsafe { Runnable::yielded(runner) });
     }
     match runner.header().state.suspend() {
         Suspend::Idle => {
@@ -384,7 +351,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the runner's reference becomes its own (T6).
             let entry = unsafe { Runnable::from_ref(runner) };
             if keeps_schedule.is_none() {
-                return Ran::Again(Queued::woken(entry));
+                return Ran::Again(entry);
             }
             // SAFETY: T6, T7: the cell's vtable has led here; T10: `keeps_schedule` keeps it for as long as `schedule` is used.
             let schedule = unsafe { half::<F, F::Output, S>(ptr) };
@@ -471,11 +438,6 @@ unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
     unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
 }
 
-unsafe fn needs_this_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
-    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
-    unsafe { half::<W, T, S>(ptr) }.needs_this_thread()
-}
-
 unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
     // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
     unsafe { half::<(), T, H>(ptr) }
@@ -499,11 +461,7 @@ unsafe fn no_schedule(_: NonNull<Header>) {
     unreachable!("trefoil: only futures are scheduled again")
 }
 
-unsafe fn anywhere(_: NonNull<Header>) -> bool {
-    true
-}
-
-unsafe fn nobody(_: NonNull<Header>) -> bool {
+unsafe fn no_owner(_: NonNull<Header>) -> bool {
     false
 }
 

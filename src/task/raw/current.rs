@@ -12,7 +12,6 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
 use std::panic::Location;
 
 use crate::loom::per_thread;
@@ -77,54 +76,33 @@ impl Drop for Entered {
 per_thread! {
     /// The future that is polled on this thread, if its executor takes it back when it has woken itself: the address of its
     /// header, which is only compared, never followed; with the lowest bit set once it has.
-    static POLLING: Cell<usize> = Cell::new(0);
+    static POLLED: Cell<usize> = Cell::new(0);
 }
 
 const WOKEN: usize = 1;
 const _: () = assert!(align_of::<Birth>() > WOKEN);
 
-/// A poll that goes on, until it is dropped.
-pub(super) struct Polled {
-    before: usize,
-}
-
-/// The task at this address is polled now: if it wakes itself by reference, that is only noted here (T16).
+/// The task at this address is polled now: if it wakes itself by reference, that is only noted here (T16). The one that was
+/// polled before, to be put back after the poll, which does not unwind.
 #[inline]
-pub(super) fn poll_begins(task: usize) -> Polled {
-    Polled {
-        before: replace_polling(task),
-    }
+pub(super) fn replace_polled(task: usize) -> usize {
+    POLLED.try_with(|now| now.replace(task)).unwrap_or(0)
 }
 
+/// The task that was polled has woken itself.
 #[inline]
-fn replace_polling(polling: usize) -> usize {
-    POLLING.try_with(|now| now.replace(polling)).unwrap_or(0)
-}
-
-impl Polled {
-    /// The poll is over. True: it has woken itself.
-    #[inline]
-    pub(super) fn woke_itself(self) -> bool {
-        let polled = ManuallyDrop::new(self);
-        replace_polling(polled.before) & WOKEN != 0
-    }
-}
-
-impl Drop for Polled {
-    #[inline]
-    fn drop(&mut self) {
-        replace_polling(self.before);
-    }
+pub(super) fn has_woken(polled: usize) -> bool {
+    polled & WOKEN != 0
 }
 
 /// The task at this address is woken. True: by itself, and its runner will see to it.
 #[inline]
 pub(super) fn wakes_itself(task: *const ()) -> bool {
-    POLLING
-        .try_with(|polling| {
-            let itself = polling.get() & !WOKEN == task.addr();
+    POLLED
+        .try_with(|polled| {
+            let itself = polled.get() & !WOKEN == task.addr();
             if itself {
-                polling.set(task.addr() | WOKEN);
+                polled.set(task.addr() | WOKEN);
             }
             itself
         })

@@ -4,32 +4,30 @@
 //! a thread finds them at once; the rest costs some 150 instructions for each allocation, and as many to free it. And where
 //! one thread spawns and another runs, it takes its lock and reads and writes its books for each cell on both sides.
 //!
-//! 1. A thread keeps the memory of cells that it has freed in a list for each size, and takes new ones from there. A full
-//!    list has [`LIST`] bytes.
+//! 1. A thread keeps the memory of cells that it has freed in a list for each size, and takes new ones from there. The blocks of
+//!    a full list have [`LIST`] bytes.
 //! 2. When it is full, it goes to the shelf, which all threads share, and the next one begins. A thread whose list is empty takes
 //!    one from there, before it asks the allocator: so memory comes back from the threads that run tasks to those that spawn them.
-//! 3. The [shelf](super::shelf) has [`PLACES`] places for each size. If all are taken the list goes back to the allocator, and
-//!    what was used last is what stays.
+//! 3. The shelf has [`PLACES`] places for each size. If all are taken the list goes back to the allocator, and
+//!    what was used last is what stays. So it does, and an empty one stays empty, where another thread has the shelf's lock
+//!    just then, or had it when this process was forked: no thread waits for it.
 //! 4. What a thread keeps it gives back to the allocator when it ends. What lies on the shelf stays there.
 //!
-//! - **T17** A block in a list is not in use: it came from the global allocator with the layout of its class ([`of_class`]), or
-//!   for a cell of that class, which is the same; and its first word is the link to the next, null at the end. A list belongs to one
-//!   thread, or lies on the shelf. One on the shelf has exactly as many blocks as a full one of its class.
+//! - **T17** A block in a list is not in use, and came from the global allocator with the layout of its class ([`of_class`]), or
+//!   for a cell of that class, which is the same.
 //!
-//! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks (`docs/DESIGN.md` has the figures).
+//! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks for each exchange (`docs/DESIGN.md` has the figures).
 //!
 //! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
 //! where thread-locals are the model's. Miri runs with it and without.
 //!
-//! Tests: below, `tests/allocations.rs`; the shelf has a model.
+//! Tests: below, `tests/allocations.rs`.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::Cell;
-use std::ptr::{self, NonNull};
-
-use super::shelf::Shelf;
-use crate::sys::prefetch;
+use std::cell::RefCell;
+use std::ptr::NonNull;
+use std::sync::Mutex; // only tried, never waited for: no protocol
 
 /// So many bytes a full list has, or a little less.
 const LIST: usize = 64 << 10;
@@ -42,36 +40,21 @@ const PLACES: usize = 4;
 const STEP: usize = 16;
 const CLASSES: usize = 64;
 
-/// What one thread keeps.
-struct FreeLists([Kept; CLASSES]);
+/// Blocks of one class.
+struct List(Vec<NonNull<u8>>);
 
-/// Of one class.
-struct Kept {
-    first: Cell<*mut Block>,
-    /// How many there are behind `first`.
-    count: Cell<usize>,
-}
+// SAFETY: T17: nothing is in the blocks, and memory may be used and given back on any thread.
+unsafe impl Send for List {}
 
-struct Block {
-    next: *mut Block,
-}
+/// What one thread keeps: a list for each class.
+struct FreeLists([RefCell<List>; CLASSES]);
 
 thread_local! {
-    static FREE: FreeLists = const { FreeLists([const { Kept::new() }; CLASSES]) };
+    static FREE: FreeLists = const { FreeLists([const { RefCell::new(List(Vec::new())) }; CLASSES]) };
 }
 
-/// Full lists of this class that belong to no thread.
-#[cfg(not(loom))]
-fn shelf(class: usize) -> &'static Shelf<Block, PLACES> {
-    static SHELVES: [Shelf<Block, PLACES>; CLASSES] = [const { Shelf::new() }; CLASSES];
-    &SHELVES[class]
-}
-
-/// Nothing is kept under loom.
-#[cfg(loom)]
-fn shelf(_: usize) -> Shelf<Block, PLACES> {
-    Shelf::new()
-}
+/// Full lists of each class that belong to no thread.
+static SHELF: [Mutex<Vec<List>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 
 /// The class for such blocks; `None`: none is kept.
 #[inline(always)]
@@ -104,8 +87,14 @@ pub(super) fn take(layout: Layout) -> NonNull<u8> {
     let Some(class) = class(layout) else {
         return new(layout);
     };
-    FREE.try_with(|lists| lists.0[class].take(class))
-        .unwrap_or_else(|_| new(of_class(class)))
+    let kept = FREE.try_with(|lists| {
+        let mut list = lists.0[class].borrow_mut();
+        if list.0.is_empty() {
+            refill(&mut list, class);
+        }
+        list.0.pop()
+    });
+    kept.ok().flatten().unwrap_or_else(|| new(of_class(class)))
 }
 
 /// Memory that is not used any more, to this thread's lists, or back.
@@ -117,8 +106,13 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     let layout = match class(layout) {
         None => layout,
         Some(class) => {
-            // SAFETY: T17: the caller gives it away, and `take` chose the same class for its layout.
-            let kept = FREE.try_with(|lists| unsafe { lists.0[class].give(class, memory) });
+            let kept = FREE.try_with(|lists| {
+                let mut list = lists.0[class].borrow_mut();
+                if list.0.len() == full(class) {
+                    put_away(&mut list, class);
+                }
+                list.0.push(memory); // T17: the caller gives it away, and `take` chose the same class for its layout
+            });
             if kept.is_ok() {
                 return;
             }
@@ -138,93 +132,46 @@ fn new(layout: Layout) -> NonNull<u8> {
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-impl Kept {
-    const fn new() -> Self {
-        Self {
-            first: Cell::new(ptr::null_mut()),
-            count: Cell::new(0),
-        }
+/// The list is empty: one from the shelf, if there is one.
+#[cold]
+#[inline(never)]
+fn refill(list: &mut List, class: usize) {
+    if let Ok(mut shelf) = SHELF[class].try_lock()
+        && let Some(full) = shelf.pop()
+    {
+        *list = full;
     }
+}
 
-    #[inline]
-    fn take(&self, class: usize) -> NonNull<u8> {
-        let Some(block) = NonNull::new(self.first.get()) else {
-            return self.take_more(class);
-        };
-        // SAFETY: T17: what our list begins with is a block that `give` has written, and only this thread's until it is taken out, below.
-        let next = unsafe { block.as_ref() }.next;
-        // Perhaps another processor has had it, as a cell.
-        fetch(next.cast());
-        self.first.set(next);
-        self.count.set(self.count.get() - 1);
-        block.cast()
-    }
-
-    /// The list is empty: one from the shelf, or a new block.
-    #[cold]
-    #[inline(never)]
-    fn take_more(&self, class: usize) -> NonNull<u8> {
-        let Some(list) = shelf(class).take() else {
-            return new(of_class(class));
-        };
-        self.first.set(list.as_ptr());
-        self.count.set(full(class)); // T17
-        self.take(class)
-    }
-
-    /// # Safety
-    /// T17: `memory` came from the allocator with the layout of this class, which is that of this list, and is not in use any more.
-    #[inline]
-    unsafe fn give(&self, class: usize, memory: NonNull<u8>) {
-        if self.count.get() == full(class) {
-            self.put_away(class);
-        }
-        let block = memory.cast::<Block>();
-        let next = self.first.replace(block.as_ptr());
-        // SAFETY: T17: it is not in use, and each class has room for a word, and its alignment.
-        unsafe { block.write(Block { next }) };
-        self.count.set(self.count.get() + 1);
-    }
-
-    /// The list is full: the next one begins. What was freed last is kept.
-    #[cold]
-    #[inline(never)]
-    fn put_away(&self, class: usize) {
-        let list = self.first.replace(ptr::null_mut());
-        self.count.set(0);
-        if !shelf(class).put(list) {
-            // SAFETY: T17: it was this thread's, which has it no more, and has blocks of this class.
-            unsafe { free(class, list) };
-        }
+/// The list is full: the next one begins. What was freed last is kept.
+#[cold]
+#[inline(never)]
+fn put_away(list: &mut List, class: usize) {
+    let full = std::mem::replace(list, List(Vec::with_capacity(full(class))));
+    match SHELF[class].try_lock() {
+        Ok(mut shelf) if shelf.len() < PLACES => shelf.push(full),
+        // SAFETY: T17: a list of this class.
+        _ => unsafe { free(full, class) },
     }
 }
 
 /// Back to the allocator.
 ///
 /// # Safety
-/// T17: the list has blocks of this class, and is the caller's.
-unsafe fn free(class: usize, mut list: *mut Block) {
-    while let Some(block) = NonNull::new(list) {
-        // SAFETY: T17: a block of the caller's list, which `give` has written.
-        list = unsafe { block.as_ref() }.next;
-        // SAFETY: T17: it is in the list no more, and came from the allocator with the layout of the list's class.
-        unsafe { dealloc(block.as_ptr().cast(), of_class(class)) };
+/// T17: the list has blocks of this class.
+unsafe fn free(list: List, class: usize) {
+    for block in list.0 {
+        // SAFETY: T17: it is in no list any more, and came from the allocator with the layout of the list's class.
+        unsafe { dealloc(block.as_ptr(), of_class(class)) };
     }
-}
-
-/// Fetches as much of the memory at `cell` as a usual cell takes, which another processor may have.
-#[inline(always)]
-pub(super) fn fetch(cell: *const ()) {
-    const LINE: usize = 64;
-    prefetch::to_write(cell);
-    prefetch::to_write(cell.wrapping_byte_add(LINE));
 }
 
 impl Drop for FreeLists {
     fn drop(&mut self) {
-        for (class, kept) in self.0.iter().enumerate() {
-            // SAFETY: T17: this thread's, which does not have it any more, of that class.
-            unsafe { free(class, kept.first.replace(ptr::null_mut())) };
+        for (class, list) in self.0.iter_mut().enumerate() {
+            let list = List(std::mem::take(&mut list.get_mut().0));
+            // SAFETY: T17: this thread's, of that class.
+            unsafe { free(list, class) };
         }
     }
 }
@@ -250,7 +197,7 @@ mod tests {
 
     /// How many blocks of this class a thread keeps.
     fn kept(class: usize) -> usize {
-        FREE.with(|lists| lists.0[class].count.get())
+        FREE.with(|lists| lists.0[class].borrow().0.len())
     }
 
     /// Makes so many, of a size that no other test of this process has, and gives them away.
@@ -277,10 +224,10 @@ mod tests {
             // SAFETY: T17: it was just taken, and is not used.
             unsafe { give(last, layout) };
             let mut lists = 0;
-            while let Some(list) = shelf(class).take() {
+            for list in std::mem::take(&mut *SHELF[class].lock().unwrap()) {
                 lists += 1;
-                // SAFETY: T17, T24: it was on the shelf of this class, and is this thread's now.
-                unsafe { free(class, list.as_ptr()) };
+                // SAFETY: T17: it was on the shelf of this class.
+                unsafe { free(list, class) };
             }
             assert_eq!(lists, PLACES);
         })

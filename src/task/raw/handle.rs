@@ -1,13 +1,12 @@
 //! The consumer's reference: it owns the output and lends the slot.
 //!
-//! There is one [`Handle`] per task. `&mut` on it is the right to fill, lend and
+//! There is one [`Task`] per task. `&mut` on it is the right to fill, lend and
 //! take back the consumer slot (T3) and to take the output (T2), so those
 //! methods take `&mut self`; what takes `&self` is atomic.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
 use std::ptr::NonNull;
 use std::task::Waker;
 
@@ -21,18 +20,46 @@ use crate::task::state::Look;
 /// How many times a waiter polls a future that yields, before it parks.
 const CLAIMS: u32 = 16;
 
-/// The handle's half of a task with output `T`.
-pub(in crate::task) struct Handle<T> {
+/// Work that was started and will end: the one handle of all executors.
+///
+/// Await it in async code on any runtime, or [`join`](Task::join) it in blocking
+/// code; both give `Result<T, TaskError>`. **Dropping it detaches it**: the work
+/// goes on. It is one pointer in size, and the whole task is one allocation.
+///
+/// A task's end becomes visible only after its closure or future has been
+/// dropped, so whatever they captured is free again. A future that panicked is dropped once the panic has been caught: its
+/// destructors do not find themselves unwinding (`std::thread::panicking()` is false; a `std` lock that it had kept is not
+/// poisoned), as they do on tokio, and one that panics in its turn is shown by the panic hook and goes no further. So does a
+/// destructor of a result that was never taken and that is dropped with its `Task`.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let task = pool.spawn(|| (1..=20u64).product::<u64>());
+/// assert_eq!(task.join().unwrap(), 2_432_902_008_176_640_000);
+/// ```
+///
+/// It is `Send` and `Sync` if its result is `Send`, and otherwise stays where it is:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// send(trefoil::Task::ready(std::rc::Rc::new(1)));
+/// ```
+///
+/// # Cancel safety
+/// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, the
+/// task can be awaited or joined again.
+#[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
+pub struct Task<T> {
     cell: ManuallyDrop<TaskRef>,
     _output: PhantomData<T>,
 }
 
 // SAFETY: T2, T9: what a handle gives to another thread is the output, a `T`.
-unsafe impl<T: Send> Send for Handle<T> {}
-// SAFETY: T1 to T4: `&Handle` gives no access to the `T`, only atomic transitions.
-unsafe impl<T: Send> Sync for Handle<T> {}
+unsafe impl<T: Send> Send for Task<T> {}
+// SAFETY: T1 to T4: `&Task` gives no access to the `T`, only atomic transitions.
+unsafe impl<T: Send> Sync for Task<T> {}
 
-impl<T> Handle<T> {
+impl<T> Task<T> {
     /// Takes over the handle's count.
     ///
     /// # Safety
@@ -47,11 +74,19 @@ impl<T> Handle<T> {
         }
     }
 
+    pub(in crate::task) fn cell(&self) -> &TaskRef {
+        &self.cell
+    }
+
+    pub(in crate::task) fn task_ref(&self) -> TaskRef {
+        self.cell.task_ref()
+    }
+
     /// What the handle may do next. The output of a task that is lost in a forked child is as one that
     /// was taken before.
     #[inline]
     fn look(&self) -> Look {
-        match self.header().state.look() {
+        match self.cell.header().state.look() {
             Look::Pending | Look::Lent if self.cell.is_lost() => Look::Taken,
             look => look,
         }
@@ -70,7 +105,10 @@ impl<T> Handle<T> {
 
     /// As [`take`](Self::take), and where there is no output yet, has `waker` woken when there is.
     #[inline]
-    pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Option<Option<Result<T, TaskError>>> {
+    pub(in crate::task) fn poll_output(
+        &mut self,
+        waker: &Waker,
+    ) -> Option<Option<Result<T, TaskError>>> {
         let look = self.look();
         match look {
             // SAFETY: T2: `look` has just said so.
@@ -93,7 +131,7 @@ impl<T> Handle<T> {
     unsafe fn move_out(&mut self) -> Result<T, TaskError> {
         // SAFETY: T2: the caller's promise; it is marked as taken next, with nothing in between.
         let output = unsafe { self.read_output() };
-        self.header().state.set_taken();
+        self.cell.header().state.set_taken();
         output
     }
 
@@ -121,7 +159,7 @@ impl<T> Handle<T> {
     /// T2: `look` has just said `Output`; the caller marks it taken next, or drops the count alone.
     #[inline]
     unsafe fn read_output(&mut self) -> Result<T, TaskError> {
-        self.header().touch_payload();
+        self.cell.header().touch_payload();
         // SAFETY: T2, T8: DONE and not taken (the caller's promise), so an output is there and ours, and the caller sees to it that
         // it is not read again; T7: it is of type `T`.
         unsafe { self.cell.output().read() }
@@ -132,7 +170,7 @@ impl<T> Handle<T> {
     pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
         match self.look() {
             Look::Output | Look::Taken => return false,
-            Look::Lent if self.header().state.unlend().is_none() => return false,
+            Look::Lent if self.cell.header().state.unlend().is_none() => return false,
             // SAFETY: T3: `unlend` has just given it back.
             Look::Lent => unsafe { self.empty_slot() },
             Look::Pending => {}
@@ -145,11 +183,12 @@ impl<T> Handle<T> {
     #[inline]
     fn lend_clone(&mut self, waker: &Waker, lent: bool) -> bool {
         if lent {
-            if self.header().state.unlend().is_none() {
+            if self.cell.header().state.unlend().is_none() {
                 return false;
             }
             // SAFETY: T3: taken back, so the slot is ours.
             let same = self
+                .cell
                 .header()
                 .consumer
                 .with(|slot| unsafe { &*slot }.as_ref().map(|old| old.will_wake(waker)));
@@ -166,7 +205,8 @@ impl<T> Handle<T> {
     #[inline]
     fn lend(&mut self, waker: Waker) -> bool {
         // SAFETY: T3: our callers found it not lent, or took it back and emptied it: it is ours, and nothing is overwritten but a `None`.
-        self.header()
+        self.cell
+            .header()
             .consumer
             .with_mut(|slot| unsafe { slot.write(Some(waker)) });
         self.lend_again()
@@ -175,7 +215,7 @@ impl<T> Handle<T> {
     /// Lends the filled slot.
     #[inline]
     fn lend_again(&mut self) -> bool {
-        if self.header().state.lend() {
+        if self.cell.header().state.lend() {
             awaited::note(&self.cell);
             return true;
         }
@@ -184,12 +224,15 @@ impl<T> Handle<T> {
         false
     }
 
-    /// The error, if the output is there and is one.
+    /// The error in which it has ended: `Closed`, if the output was taken before.
     pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
-        if self.header().state.look() != Look::Output {
-            return None;
+        static TAKEN: TaskError = TaskError::Closed;
+        match self.look() {
+            Look::Pending | Look::Lent => return None,
+            Look::Taken => return Some(&TAKEN),
+            Look::Output => {}
         }
-        self.header().touch_payload();
+        self.cell.header().touch_payload();
         // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours, and stays while we have
         // `&mut self`; T7: it is of type `T`.
         unsafe { self.cell.output::<T>().as_ref() }.as_ref().err()
@@ -197,7 +240,7 @@ impl<T> Handle<T> {
 
     /// Takes the registered waker back, if the task has not ended.
     pub(in crate::task) fn unregister(&mut self) {
-        if self.header().state.unlend() == Some(true) {
+        if self.cell.header().state.unlend() == Some(true) {
             // SAFETY: T3: `unlend` has just given it back.
             unsafe { self.empty_slot() };
         }
@@ -210,6 +253,7 @@ impl<T> Handle<T> {
     unsafe fn empty_slot(&self) {
         // SAFETY: T3: no other thread touches it while it is ours (the caller's promise).
         let waker = self
+            .cell
             .header()
             .consumer
             .with_mut(|slot| unsafe { (*slot).take() });
@@ -266,16 +310,7 @@ impl TaskRef {
     }
 }
 
-impl<T> Deref for Handle<T> {
-    type Target = TaskRef;
-
-    #[inline]
-    fn deref(&self) -> &TaskRef {
-        &self.cell
-    }
-}
-
-impl<T> Drop for Handle<T> {
+impl<T> Drop for Task<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: T6: the count leaves with the field, which is not used again: `self`

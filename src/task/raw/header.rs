@@ -4,11 +4,11 @@
 //!
 //! **Which thread may touch what** (T1 to T5 are declared at `task/state.rs`):
 //!
-//! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Handle` or a waker points to
+//! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Task` or a waker points to
 //!   a live cell made by `cell::allocate`, with provenance over the whole
 //!   allocation, and owns one count (T4).
 //! - **T7** The vtable of a cell was made for that cell's own `W`, `T` and `S`, so
-//!   its functions and offsets fit it, and a `Handle<T>` or `Completer<T>` has
+//!   its functions and offsets fit it, and a `Task<T>` or `Completer<T>` has
 //!   the same `T`.
 //! - **T8** The payload holds the work from birth until the thread that has
 //!   `RUNNING` (T1) drops or consumes it, and an output from before `DONE`
@@ -20,8 +20,8 @@
 //!   `T` is.
 //! - **T10** `S` is shared by reference only, and stays until the cell is
 //!   destroyed; a caller of its functions holds a count meanwhile.
-//! - **T18** The pointer of a [`Queued`] is that of an entry's reference (T6), or, with the lowest bit set, that of a task that has
-//!   yielded, with its right (T16); a header's address has that bit clear.
+//! - **T18** `next` is [`YIELDED`] while the task's one entry is that of a task that has yielded, and comes with its right (T16):
+//!   from the making of that entry until it is consumed. Such an entry never goes into an inbox.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -33,18 +33,13 @@ use super::current::Birth;
 use super::side::SidePointer;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::record::Kind;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::state::State;
 
-/// What kind of work a cell was made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Closure,
-    Future,
-    Local,
-    Promise,
-}
+/// In the place of a link: the task has yielded. No header has this address.
+pub(super) const YIELDED: *mut Header = std::ptr::without_provenance_mut(1);
 
 /// The part of a cell that all tasks share.
 #[repr(C)]
@@ -55,7 +50,7 @@ pub(super) struct Header {
     /// A word for the executor (the event loop: the task's place in its table).
     pub(super) tag: AtomicU32,
     pub(super) vtable: &'static VTable,
-    /// The link of an `Inbox`.
+    /// The link of an `Inbox`, or that the task has yielded (T18).
     pub(super) next: AtomicPtr<Header>,
     /// Filled while `WAITING` is set or the handle is at work (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
@@ -83,10 +78,8 @@ pub(super) struct VTable {
     /// Hands a new `Runnable`, which takes over one reference, to `S`: that of the transition that has just set SCHEDULED (T11). The
     /// caller holds another one (T10).
     pub(super) schedule: unsafe fn(NonNull<Header>),
-    /// This is the thread on which the work may be touched (T9).
+    /// No other thread than this one can ever poll the future; so local work may be touched here (T9).
     pub(super) is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
-    /// No other thread than this one can ever poll the future.
-    pub(super) needs_this_thread: unsafe fn(NonNull<Header>) -> bool,
     /// `S` of a promise; valid while the caller has a reference.
     pub(super) hook: unsafe fn(NonNull<Header>) -> *const dyn OnCancel,
     /// Drops `S` and frees the memory. Demands that no reference is left and
@@ -156,15 +149,6 @@ impl Runnable {
     }
 }
 
-/// An entry, or a task that has yielded (T16), in one pointer: an executor's queue can be long, and is read and written for
-/// every poll. Dropped, its task ends in `Closed`.
-pub(crate) struct Queued(pub(super) NonNull<Header>);
-
-// SAFETY: T18: it is a counted reference with the rights of an entry or of a task that yielded, all of which are `Send` (see `TaskRef`).
-unsafe impl Send for Queued {}
-// SAFETY: T18: as above; `&Queued` gives a look at atomics only.
-unsafe impl Sync for Queued {}
-
 /// What became of a task that was run.
 #[derive(Debug)]
 pub(crate) enum Ran {
@@ -173,7 +157,7 @@ pub(crate) enum Ran {
     /// It waits: its waker will make a new entry.
     Pending,
     /// It was woken meanwhile, by itself or by others: queue it, after the others. Only where [`Schedule::RUNNER_QUEUES`] says so.
-    Again(Queued),
+    Again(Runnable),
 }
 
 /// Where a woken future goes.
@@ -188,14 +172,8 @@ pub(crate) trait Schedule: Send + Sync + 'static {
         self.schedule(runnable);
     }
 
-    /// For local futures: this is the one thread on which they may be polled
-    /// and dropped.
+    /// Only this thread can ever poll the futures, so it must not wait for them; local ones may be polled and dropped.
     fn is_owner_thread(&self) -> bool {
-        true
-    }
-
-    /// For all futures: only this thread can ever poll them, so it must not wait for them.
-    fn needs_this_thread(&self) -> bool {
         false
     }
 

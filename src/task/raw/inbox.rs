@@ -1,15 +1,5 @@
-//! A queue that any thread pushes to and one thread drains, made of the tasks
-//! themselves; and whether that thread sleeps, in the same word.
-//!
-//! ```text
-//!                 lie_down (2)                        close (5)
-//!     EMPTY ───────────────────▶ ASLEEP or PARKED              CLOSED
-//!      ▲ │ ◀─── get_up, ring (4) ──────┘ │           ┌──────────▶
-//!      │ │ push (1)                      │ push (1): its thread wakes the drainer
-//!      │ ▼                               ▼           │
-//!     the newest entry ◀─────────────────┴───────────┘
-//!      └── drain (3): all of them
-//! ```
+//! A queue that any thread pushes to and one thread drains, made of the tasks themselves; and whether that thread sleeps, in
+//! the same word. `docs/MODELS.md` has a picture.
 //!
 //! **Protocol.** A Treiber stack over the headers' `next` links.
 //!
@@ -22,20 +12,12 @@
 //! 4. `ring` takes the mark away, for a thread that has left something elsewhere; so does the drainer itself.
 //! 5. `close` takes the last entries in the step after which none can follow.
 //!
-//! Beside the stack, pushers leave hints for the drainer's memory accesses, in the [`Trail`].
-//!
-//! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only
-//!   entry of its task (`SCHEDULED` is set once per entry), and it is consumed by
-//!   `push`. So `next` has one writer at a time. A future that waiters may claim can have more, stale
-//!   ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
-//! - **T23** The word is null, a mark, which is never followed, or the pointer of an entry; a `next` is null or the pointer of
-//!   an entry. A header's address is above the marks.
-//! - **T25** No wake-up is lost. Entries: all is one word, so either the mark comes first, and the push finds it, or
-//!   the entry does, and there is no mark. What is left elsewhere comes before the fence in
-//!   `ring`, and is looked for after the fence in `lie_down`: of two sequentially consistent fences one is first, so
-//!   either the drainer sees it, or `ring` sees the mark (or what another thread has put in its place, which then wakes the drainer).
-//!
-//! At most one wake-up for each sleep; none while the drainer is awake.
+//! - **T11** A cell is in at most one inbox at a time: a `Runnable` is the only entry of its task (`SCHEDULED` is set once per
+//!   entry), and it is consumed by `push`. So `next` has one writer at a time. A future that waiters may claim can have more,
+//!   stale ones, and never goes into an inbox: its executor queues `Runnable`s themselves.
+//! - **T23** The word is null, a mark, which is never followed, or the pointer of an entry; the `next` of an entry in it is
+//!   null or the pointer of another. A header's address is above the marks.
+//! - **T25** No wake-up is lost, and there is at most one for each sleep: `docs/MODELS.md` has the proof.
 //!
 //! **Rejected.** A bell in a word of its own (a fence for each push); an array of pointers in segments (`docs/DESIGN.md`).
 //!
@@ -46,7 +28,6 @@
 use std::ptr::{self, NonNull};
 
 use super::header::{Header, Runnable, TaskRef};
-use super::trail::Trail;
 use crate::loom::atomic::{AtomicPtr, Ordering, fence};
 
 /// How the drainer sleeps.
@@ -101,21 +82,18 @@ fn entry(word: *mut Header) -> Option<NonNull<Header>> {
 /// A lock-free multi-producer queue of runnables that never allocates.
 pub(crate) struct Inbox {
     newest: AtomicPtr<Header>,
-    trail: Trail,
 }
 
 impl Inbox {
     pub(crate) fn new() -> Self {
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
-            trail: Trail::new(),
         }
     }
 
     /// (1) Adds one. Releases what this thread did before.
     pub(crate) fn push(&self, runnable: Runnable) -> Pushed {
         let new = runnable.into_ref().into_raw();
-        self.trail.leave(new);
         let mut newest = self.guess();
         loop {
             if newest.addr() == CLOSED {
@@ -159,25 +137,7 @@ impl Inbox {
             return Drain { oldest: None };
         }
         let newest = self.newest.swap(ptr::null_mut(), Ordering::AcqRel);
-        self.turn_round(newest)
-    }
-
-    /// The entries from this one back.
-    fn turn_round(&self, newest: *mut Header) -> Drain {
-        let mut newest = entry(newest);
-        let mut oldest: *mut Header = ptr::null_mut();
-        let mut trail = self.trail.follow();
-        while let Some(cell) = newest {
-            trail.step();
-            // SAFETY: T6: the entry, now ours, keeps the cell.
-            let header = unsafe { cell.as_ref() };
-            newest = NonNull::new(header.next.load(Ordering::Relaxed)); // T23
-            header.next.store(oldest, Ordering::Relaxed); // T11
-            oldest = cell.as_ptr();
-        }
-        Drain {
-            oldest: NonNull::new(oldest),
-        }
+        Drain::from(newest)
     }
 
     /// (2) The drainer, before it looks a last time and sleeps. False: something is here.
@@ -240,7 +200,7 @@ impl Inbox {
     /// (5) The drainer: takes what is left; nothing follows.
     pub(crate) fn close(&self) -> Drain {
         let newest = self.newest.swap(mark(CLOSED), Ordering::AcqRel);
-        self.turn_round(newest)
+        Drain::from(newest)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -273,6 +233,24 @@ pub(crate) struct Drain {
 
 // SAFETY: T6: it owns counted references only, which are `Send` (see `Ref`).
 unsafe impl Send for Drain {}
+
+impl Drain {
+    /// The entries of a stack that was taken out of an inbox, from this one back.
+    fn from(newest: *mut Header) -> Self {
+        let mut newest = entry(newest);
+        let mut oldest: *mut Header = ptr::null_mut();
+        while let Some(cell) = newest {
+            // SAFETY: T6: the entry, now ours, keeps the cell.
+            let header = unsafe { cell.as_ref() };
+            newest = NonNull::new(header.next.load(Ordering::Relaxed)); // T23
+            header.next.store(oldest, Ordering::Relaxed); // T11
+            oldest = cell.as_ptr();
+        }
+        Self {
+            oldest: NonNull::new(oldest),
+        }
+    }
+}
 
 impl Iterator for Drain {
     type Item = Runnable;

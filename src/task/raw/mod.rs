@@ -38,18 +38,14 @@ mod promise;
 mod queued;
 mod ready;
 mod run;
-pub(in crate::task) mod shelf;
 pub(in crate::task) mod side;
-mod trail;
 mod waker;
 
 pub(crate) use current::{Inherited, inherit};
-pub(super) use handle::Handle;
-pub(crate) use header::{OnCancel, Origin, Queued, Ran, Runnable, Schedule, TaskRef};
+pub use handle::Task;
+pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, Pushed, Sleep};
-pub(super) use promise::Promise;
+pub use promise::Completer;
 pub(super) use ready::{Ready, Watch};
-#[cfg(feature = "tracing")]
-pub(super) use run::with_name;

@@ -4,36 +4,62 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 use super::header::TaskRef;
 use crate::record::{self, Ending};
 use crate::task::error::TaskError;
 
-/// The producer's reference to a promise with output `T`.
-pub(in crate::task) struct Promise<T> {
-    cell: TaskRef,
+/// Completes a [`Task`](crate::Task) by hand: the bridge from any callback API.
+///
+/// Dropping it without completing ends the task in
+/// [`TaskError::Closed`]. One allocation makes both halves.
+///
+/// ```
+/// use trefoil::{Completer, Task};
+///
+/// fn ask(question: &'static str) -> Task<usize> {
+///     let (completer, task) = Completer::new();
+///     std::thread::spawn(move || completer.complete(Ok(question.len())));
+///     task
+/// }
+/// assert_eq!(ask("how long is this?").join().unwrap(), 17);
+/// ```
+#[must_use = "a dropped completer ends its task in `Closed`"]
+pub struct Completer<T> {
+    cell: ManuallyDrop<TaskRef>,
     _input: PhantomData<fn(T)>,
 }
 
-impl<T> Promise<T> {
+impl<T> Completer<T> {
     /// # Safety
     /// T7: the cell was made by `cell::promise` with this `T`.
     #[inline]
     pub(super) unsafe fn from_ref(cell: TaskRef) -> Self {
         Self {
-            cell,
+            cell: ManuallyDrop::new(cell),
             _input: PhantomData,
         }
     }
 
-    #[inline]
     pub(in crate::task) fn cell(&self) -> &TaskRef {
         &self.cell
     }
 
-    /// Writes `result`, unless it was cancelled.
-    pub(in crate::task) fn complete(self, result: Result<T, TaskError>) {
-        let cell = self.cell;
+    /// Ends the task in `result` and wakes its waiter. If the task was
+    /// cancelled before, `result` is dropped.
+    pub fn complete(self, result: Result<T, TaskError>) {
+        // SAFETY: T6: `self` is forgotten, so its count is given away once.
+        unsafe { ManuallyDrop::new(self).end(result) };
+    }
+
+    /// Writes `result`, unless the task was cancelled.
+    ///
+    /// # Safety
+    /// T6: it is called once, and `self` is not used again.
+    unsafe fn end(&mut self, result: Result<T, TaskError>) {
+        // SAFETY: T6: the caller's promise: the count becomes ours.
+        let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
         if !cell.header().state.begin_complete() {
             return;
         }
@@ -47,5 +73,12 @@ impl<T> Promise<T> {
         unsafe { cell.output().write(result) }
         // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
         unsafe { cell.finish(false) };
+    }
+}
+
+impl<T> Drop for Completer<T> {
+    fn drop(&mut self) {
+        // SAFETY: T6: `self` is not used again; `complete` forgets what it has ended.
+        unsafe { self.end(Err(TaskError::Closed)) };
     }
 }

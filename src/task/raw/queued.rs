@@ -10,23 +10,65 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::ptr::NonNull;
+use std::ptr;
 
-use super::header::{Header, Queued, Ran, Runnable, TaskRef};
+use super::header::{Header, Ran, Runnable, TaskRef, YIELDED};
+use crate::loom::atomic::Ordering;
 use crate::task::error::TaskError;
+use crate::task::state::Start;
 
 impl Runnable {
+    /// Of a task that is still running, as far as others see: it has woken itself, and wants to go on when those had their turn
+    /// that are ready now.
+    ///
+    /// # Safety
+    /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor keeps the entry itself.
+    #[inline]
+    pub(super) unsafe fn yielded(cell: TaskRef) -> Self {
+        cell.header().next.store(YIELDED, Ordering::Relaxed);
+        // SAFETY: T11, T16: it has the rights of an entry, and there is no other one while the task is running.
+        unsafe { Self::from_ref(cell) }
+    }
+
+    /// The reference of this entry, and what its holder is to do.
+    #[inline]
+    fn start(self) -> (TaskRef, Start) {
+        let cell = self.into_ref();
+        let Header { next, state, .. } = cell.header();
+        let start = if next.load(Ordering::Relaxed) == YIELDED {
+            next.store(ptr::null_mut(), Ordering::Relaxed); // T18
+            state.resume()
+        } else {
+            state.start()
+        };
+        (cell, start)
+    }
+
     /// Calls the closure, or polls the future once. Never unwinds.
     #[inline]
     pub(crate) fn run(self) -> Ran {
-        self.into_ref().run()
+        match self.start() {
+            // SAFETY: T1: `start` has just set RUNNING, for us, or it came with the entry (T16); the work is there (T8).
+            (cell, Start::Run) => unsafe { cell.run_started() },
+            (cell, Start::Cancelled) => {
+                // SAFETY: T1: as above.
+                unsafe { cell.abandon(TaskError::Cancelled) };
+                Ran::Done
+            }
+            (_, Start::Stale) => Ran::Done,
+        }
     }
 
-    /// Drops the work unrun; the task ends in `reason`.
+    /// Drops the work unrun; the task ends in `reason`, unless another thread has seen to it.
     pub(crate) fn discard(self, reason: TaskError) {
-        self.into_ref().discard(reason);
+        match self.start() {
+            // SAFETY: T1: as in `run`.
+            (cell, Start::Run) => unsafe { cell.abandon(reason) },
+            // SAFETY: T1: as in `run`; the work is left to drop here, too.
+            (cell, Start::Cancelled) => unsafe { cell.abandon(TaskError::Cancelled) },
+            (_, Start::Stale) => {}
+        }
     }
 
     /// The task has ended without this entry: running it does nothing.
@@ -46,100 +88,14 @@ impl Deref for Runnable {
 
 impl Drop for Runnable {
     fn drop(&mut self) {
-        if !self.cell().header().state.is_stale() {
-            self.cell().clone().discard(TaskError::Closed);
-        }
+        // SAFETY: T11: this entry's right goes to the new one; `self` is not used again, and only its reference is left.
+        let entry = unsafe { Self::from_ref(self.cell().clone()) };
+        entry.discard(TaskError::Closed);
     }
 }
 
 impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Runnable").field(&self.id()).finish()
-    }
-}
-
-const YIELDED: usize = 1;
-const _: () = assert!(align_of::<Header>() > YIELDED);
-
-impl Queued {
-    /// A new task, or one that was woken.
-    #[inline]
-    pub(crate) fn woken(entry: Runnable) -> Self {
-        Self(entry.into_ref().into_raw())
-    }
-
-    /// A task that is still running, as far as others see: it has woken itself, and wants to go on when those had their turn
-    /// that are ready now.
-    ///
-    /// # Safety
-    /// T16: the caller has RUNNING and gives it away, and the future is in place.
-    #[inline]
-    pub(super) unsafe fn yielded(cell: TaskRef) -> Self {
-        Self(cell.into_raw().map_addr(|address| address | YIELDED))
-    }
-
-    #[inline]
-    fn has_yielded(&self) -> bool {
-        self.0.addr().get() & YIELDED != 0
-    }
-
-    /// A look at the cell, without its count.
-    #[inline]
-    fn cell(&self) -> ManuallyDrop<TaskRef> {
-        let cell = self.0.as_ptr().map_addr(|address| address & !YIELDED);
-        // SAFETY: T18: without the bit it is a header's address, which is not null.
-        let cell = unsafe { NonNull::new_unchecked(cell) };
-        // SAFETY: T18: `self` has a count of that cell, and what is returned is not dropped while `self` has it.
-        ManuallyDrop::new(unsafe { TaskRef::from_raw(cell) })
-    }
-
-    /// The cell with its count, and whether it has yielded.
-    #[inline]
-    fn into_parts(self) -> (TaskRef, bool) {
-        let queued = ManuallyDrop::new(self);
-        let cell = ManuallyDrop::into_inner(queued.cell()); // T18: `queued` is not dropped
-        (cell, queued.has_yielded())
-    }
-
-    /// As [`Runnable::run`].
-    #[inline]
-    pub(crate) fn run(self) -> Ran {
-        match self.into_parts() {
-            (cell, false) => cell.run(),
-            // SAFETY: T16, T18: the bit says that reference and right are those of a task that has yielded.
-            (cell, true) => unsafe { cell.resume() },
-        }
-    }
-
-    /// As [`Runnable::discard`].
-    pub(crate) fn discard(self, reason: TaskError) {
-        match self.into_parts() {
-            (cell, false) => cell.discard(reason),
-            // SAFETY: T16, T18: as in `run`.
-            (cell, true) => unsafe { cell.give_up(reason) },
-        }
-    }
-
-    /// As [`TaskRef::tag`].
-    #[inline]
-    pub(crate) fn tag(&self) -> u32 {
-        self.cell().tag()
-    }
-
-    /// As [`TaskRef::task_ref`].
-    pub(crate) fn task_ref(&self) -> TaskRef {
-        self.cell().task_ref()
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        Self(self.0).discard(TaskError::Closed); // T18: `self` is not used again
-    }
-}
-
-impl fmt::Debug for Queued {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Queued").field(&self.cell().id()).finish()
     }
 }

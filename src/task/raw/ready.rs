@@ -5,7 +5,7 @@
 //! same, however many tasks there are, and none is polled twice.
 //!
 //! **Protocol.** 1. [`Ready::waker`] makes a [`Node`] and a waker of
-//! it. 2. Waking pushes the node on a Treiber stack, once until it is drained, and if
+//! it. 2. Waking pushes the node on a Treiber stack, and if
 //! the stack was empty wakes the consumer. 3. The consumer drains: takes the
 //! whole stack and turns it round, so numbers come in the order of completion.
 //! 4. Finding nothing, it leaves its waker and looks again: a push before the look is
@@ -14,8 +14,8 @@
 //! - **T12** Nodes lie in chunks that [`Shared`] owns and never moves or frees before it
 //!   is dropped; every waker of a node counts as one owner of its `Shared`. So a
 //!   node that a waker points to is alive.
-//! - **T13** A node is in the stack at most once: the push that sets `queued`
-//!   puts it there, the drain that takes it out clears `queued` after it has read its link.
+//! - **T13** A node is in the stack at most once. Its waker is in the slot of a task, which consumes it, by waking or by dropping it,
+//!   and neither clones it nor wakes it by reference; and a number gets another waker only once it has been drained.
 //!
 //! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
 //! more counts per task. A locked list of numbers: the completing threads meet.
@@ -25,18 +25,16 @@
 
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 
+use super::handle::Task;
 use crate::helper::contain;
-use crate::loom::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::loom::atomic::{AtomicPtr, Ordering};
 use crate::loom::{Arc, Mutex};
-use crate::task::handle::Task;
 
 /// The consumer's side.
 pub(in crate::task) struct Ready {
     shared: Arc<Shared>,
-    /// Where each chunk begins, for the consumer alone.
-    chunks: Vec<NonNull<Node>>,
     nodes: usize,
     /// Numbers of tasks that have ended, oldest first.
     ended: VecDeque<usize>,
@@ -48,13 +46,12 @@ pub(in crate::task) struct Watch(Arc<Shared>);
 struct Shared {
     newest: AtomicPtr<Node>,
     consumer: Mutex<Option<Waker>>,
-    /// Keeps the nodes; locked only to add.
+    /// Keeps the nodes; the consumer's.
     chunks: Mutex<Vec<Box<[Node]>>>,
 }
 
 struct Node {
     next: AtomicPtr<Node>,
-    queued: AtomicBool,
     key: usize,
     shared: *const Shared,
 }
@@ -64,10 +61,6 @@ struct Node {
 unsafe impl Send for Node {}
 // SAFETY: T12, T13: `&Node` gives its atomics, its key, which does not change, and the pointer, as above.
 unsafe impl Sync for Node {}
-// SAFETY: T12: the chunk pointers are to nodes that `shared` keeps alive.
-unsafe impl Send for Ready {}
-// SAFETY: T12: `&Ready` gives access to atomics and locks only.
-unsafe impl Sync for Ready {}
 
 /// The first chunk has this many nodes, each later one twice as many.
 const FIRST: usize = if cfg!(loom) { 2 } else { 16 };
@@ -82,7 +75,6 @@ impl Ready {
         };
         let mut ready = Self {
             shared: Arc::new(shared),
-            chunks: Vec::new(),
             nodes: 0,
             ended: VecDeque::new(),
         };
@@ -105,25 +97,18 @@ impl Ready {
 
     fn grow(&mut self) {
         let shared = Arc::as_ptr(&self.shared);
-        let length = FIRST << self.chunks.len();
-        let chunk: Box<[Node]> = (self.nodes..self.nodes + length)
-            .map(|key| Node {
-                next: AtomicPtr::new(ptr::null_mut()),
-                queued: AtomicBool::new(false),
-                key,
-                shared,
-            })
-            .collect();
         let mut chunks = self.shared.chunks.lock();
-        chunks.push(chunk);
-        if let Some(chunk) = chunks.last() {
-            // Of the whole chunk, not of its first node: `waker` goes on from here.
-            self.chunks.push(NonNull::from(&**chunk).cast());
-        }
+        let length = FIRST << chunks.len();
+        let chunk = (self.nodes..self.nodes + length).map(|key| Node {
+            next: AtomicPtr::new(ptr::null_mut()),
+            key,
+            shared,
+        });
+        chunks.push(chunk.collect());
         self.nodes += length;
     }
 
-    /// A waker that puts `key` into the queue. Keys are dense: from 0, growing by
+    /// A waker that puts `key` into the queue, for a task's slot. Keys are dense: from 0, growing by
     /// one; one that is used again must have been drained or never woken.
     pub(in crate::task) fn waker(&mut self, key: usize) -> Waker {
         while key >= self.nodes {
@@ -132,11 +117,10 @@ impl Ready {
         // Chunk `c` begins at FIRST * (2^c - 1).
         let chunk = (key / FIRST + 1).ilog2() as usize;
         let offset = key - FIRST * ((1 << chunk) - 1);
-        // SAFETY: T12: chunk `c` has FIRST * 2^c nodes, and `offset` is below that.
-        let node = unsafe { self.chunks[chunk].add(offset) };
+        let node = &raw const self.shared.chunks.lock()[chunk][offset];
         std::mem::forget(Arc::clone(&self.shared)); // T12: the waker's share
         // SAFETY: T12: the table's functions take a pointer to a live node and own a share.
-        unsafe { Waker::new(node.as_ptr().cast_const().cast(), &NODE) }
+        unsafe { Waker::new(node.cast(), &NODE) }
     }
 
     /// The number of the task that has ended first, among those that were not given yet.
@@ -171,7 +155,6 @@ impl Ready {
             let node = unsafe { node.as_ref() };
             newest = NonNull::new(node.next.load(Ordering::Relaxed));
             self.ended.push_front(node.key); // the stack gives the newest first
-            node.queued.store(false, Ordering::Release); // T13: after its link was read
         }
     }
 
@@ -200,13 +183,10 @@ impl Shared {
     }
 
     /// # Safety
-    /// T12: the node is of this queue, and the caller has a share of it.
+    /// T12, T13: the node is of this queue, not in the stack, and the caller has a share of it.
     unsafe fn push(&self, node: NonNull<Node>) {
         // SAFETY: T12: the caller's share keeps the queue, and so the node, until this returns.
         let fields = unsafe { node.as_ref() };
-        if fields.queued.swap(true, Ordering::AcqRel) {
-            return; // T13
-        }
         let mut newest = ptr::null_mut();
         loop {
             fields.next.store(newest, Ordering::Relaxed);
@@ -229,58 +209,34 @@ impl Shared {
     }
 }
 
-static NODE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+static NODE: RawWakerVTable = RawWakerVTable::new(
+    |_| unreachable!("T13: a task's slot is not cloned"),
+    wake,
+    |_| unreachable!("T13: a task's slot is not woken by reference"),
+    drop_waker,
+);
 
-/// # Safety
-/// T12: `data` is that of a waker with our table.
-unsafe fn node(data: *const ()) -> NonNull<Node> {
-    // SAFETY: T12: such data is the address of a node, never null.
-    unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
-}
-
-/// The queue that a live node belongs to, as the pointer that `Arc` gave: the
-/// count lies beside the queue, out of the reach of a reference to it.
+/// The node of a waker that is consumed, and the waker's share of its queue.
 ///
 /// # Safety
-/// T12: the caller has a share.
-unsafe fn shared(node: NonNull<Node>) -> *const Shared {
-    // SAFETY: T12: the node lies in what the caller has a share of.
-    unsafe { node.as_ref() }.shared
-}
-
-unsafe fn clone(data: *const ()) -> RawWaker {
-    // SAFETY: T12: it is the data of a waker with our table.
-    let node = unsafe { node(data) };
-    // SAFETY: T12: the waker that is cloned has a share, and outlives this call.
-    let shared = unsafe { shared(node) };
-    // SAFETY: T12: the pointer is `Arc`'s, and its count is at least one.
-    unsafe { Arc::increment_strong_count(shared) };
-    RawWaker::new(data, &NODE)
+/// T12: `data` is that of a waker with our table, which is not used again.
+unsafe fn consume(data: *const ()) -> (NonNull<Node>, Arc<Shared>) {
+    // SAFETY: T12: such data is the address of a node, never null.
+    let node = unsafe { NonNull::new_unchecked(data.cast_mut().cast::<Node>()) };
+    // SAFETY: T12: the node lies in what the waker has a share of.
+    let shared = unsafe { node.as_ref() }.shared;
+    // SAFETY: T12: the pointer is `Arc`'s, and `Ready::waker` counted this share for the waker.
+    (node, unsafe { Arc::from_raw(shared) })
 }
 
 unsafe fn wake(data: *const ()) {
-    // SAFETY: T12: the waker that is consumed has a share until the next line.
-    unsafe { wake_by_ref(data) };
-    // SAFETY: T12: the caller gives the waker's share away.
-    unsafe { drop_waker(data) };
-}
-
-unsafe fn wake_by_ref(data: *const ()) {
-    // SAFETY: T12: it is the data of a waker with our table.
-    let node = unsafe { node(data) };
-    // SAFETY: T12: the waker has a share, and outlives this call.
-    let shared = unsafe { shared(node) };
-    // SAFETY: T12: so the queue is alive until this call ends.
-    let shared = unsafe { &*shared };
-    // SAFETY: T12: it is the node's own queue, of which the waker has a share.
+    // SAFETY: T12: the waker is consumed.
+    let (node, shared) = unsafe { consume(data) };
+    // SAFETY: T12, T13: it is the node's own queue, and this is its only waker.
     unsafe { shared.push(node) };
 }
 
 unsafe fn drop_waker(data: *const ()) {
-    // SAFETY: T12: it is the data of a waker with our table.
-    let node = unsafe { node(data) };
-    // SAFETY: T12: the waker still has its share here.
-    let shared = unsafe { shared(node) };
-    // SAFETY: T12: the share that `Ready::waker` or `clone` counted for this waker.
-    unsafe { Arc::decrement_strong_count(shared) };
+    // SAFETY: T12: the waker is consumed.
+    drop(unsafe { consume(data) });
 }

@@ -11,16 +11,17 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::current;
-use super::header::{Header, Kind, OnCancel, Origin, Ran, TaskRef};
+use super::header::{Header, OnCancel, Origin, Ran, TaskRef};
 use super::side::Side;
 use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
-use crate::record::{self, Ending};
+use crate::record::{self, Ending, Kind};
 use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::state::{Cancel, Finish, Start};
+use crate::task::state::{Cancel, Finish};
+use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
 
 impl TaskRef {
@@ -39,51 +40,6 @@ impl TaskRef {
         self.header().tag.store(tag, Ordering::Relaxed);
     }
 
-    /// Runs a queue entry, if it is not stale.
-    #[inline]
-    pub(super) fn run(self) -> Ran {
-        match self.header().state.start() {
-            // SAFETY: T1: `start` has just set RUNNING, for us.
-            Start::Run => unsafe { self.run_started() },
-            Start::Cancelled => {
-                // SAFETY: T1: as above; the work has not been touched since.
-                unsafe { self.abandon(TaskError::Cancelled) };
-                Ran::Done
-            }
-            Start::Stale => Ran::Done,
-        }
-    }
-
-    /// Goes on with a task that has yielded.
-    ///
-    /// # Safety
-    /// T16: the reference and its right are those of a task that has yielded, and are used once.
-    #[inline]
-    pub(super) unsafe fn resume(self) -> Ran {
-        if self.header().state.resume() {
-            // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
-            return unsafe { self.run_started() };
-        }
-        // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
-        unsafe { self.abandon(TaskError::Cancelled) };
-        Ran::Done
-    }
-
-    /// A task that has yielded will not go on: it ends in `reason`, unless it was cancelled.
-    ///
-    /// # Safety
-    /// As [`resume`](Self::resume).
-    pub(super) unsafe fn give_up(self, reason: TaskError) {
-        let cancelled = self.header().state.is_cancelled();
-        let reason = if cancelled {
-            TaskError::Cancelled
-        } else {
-            reason
-        };
-        // SAFETY: T16: the task that yielded had RUNNING, which is ours now (T1), and its future is there still (T8).
-        unsafe { self.abandon(reason) };
-    }
-
     /// This reference becomes the runner's.
     ///
     /// # Safety
@@ -94,18 +50,6 @@ impl TaskRef {
         // SAFETY: T7: the function is from this cell's own vtable; RUNNING is ours to give (the caller's promise), and our
         // count goes with the pointer (T6).
         unsafe { run(self.into_raw()) }
-    }
-
-    /// A queue entry is dropped: the work is dropped here, the task ends in
-    /// `reason`, unless another thread has seen to it.
-    pub(super) fn discard(self, reason: TaskError) {
-        match self.header().state.start() {
-            // SAFETY: T1: `start` has just set RUNNING, for us; the work has not been touched since.
-            Start::Run => unsafe { self.abandon(reason) },
-            // SAFETY: T1: `start` has set RUNNING here, too, and left the work for us to drop.
-            Start::Cancelled => unsafe { self.abandon(TaskError::Cancelled) },
-            Start::Stale => {}
-        }
     }
 
     /// Drops the work, writes the error, finishes.
@@ -121,7 +65,7 @@ impl TaskRef {
             return;
         }
         // SAFETY: T8: the work is there and ours (the caller's promise), on a thread that may touch it (T9: just asked).
-        contain(|| unsafe { self.drop_work() });
+        contain(|| unsafe { drop_work(self.0) });
         // SAFETY: T8: RUNNING is ours still, and the place is empty now.
         unsafe { self.end(error) };
     }
@@ -163,15 +107,7 @@ impl TaskRef {
 
     fn is_of_this_thread(&self) -> bool {
         // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
-        self.runs_here() || unsafe { (self.header().vtable.needs_this_thread)(self.0) }
-    }
-
-    /// # Safety
-    /// T1, T8, T9: the caller has RUNNING, the work is in place, and this thread may touch it. It is gone afterwards.
-    pub(super) unsafe fn drop_work(&self) {
-        self.header().touch_payload();
-        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
-        unsafe { (self.header().vtable.drop_work)(self.0) }
+        self.runs_here() || unsafe { (self.header().vtable.is_owner_thread)(self.0) }
     }
 
     /// Drops the output; an error comes back, to be reported.
@@ -253,9 +189,8 @@ impl TaskRef {
     pub(crate) fn cancel(&self) -> bool {
         let header = self.header();
         let action = match header.vtable.kind {
-            Kind::Closure => header.state.cancel_queued(),
-            Kind::Future | Kind::Local => header.state.cancel_future(),
-            Kind::Promise => header.state.cancel_promise(),
+            Kind::Closure | Kind::Promise => header.state.cancel_idle(),
+            _ => header.state.cancel_future(),
         };
         self.cancel_own_token();
         match action {
@@ -303,7 +238,7 @@ impl TaskRef {
     pub(crate) fn origin(&self) -> Origin {
         match self.header().vtable.kind {
             Kind::Promise => self.hook().origin(),
-            Kind::Closure | Kind::Future | Kind::Local => Origin::Work,
+            _ => Origin::Work,
         }
     }
 
@@ -401,6 +336,7 @@ impl TaskRef {
     }
 
     /// It has ended, or never will, in a forked child.
+    #[inline]
     pub(crate) fn is_finished(&self) -> bool {
         self.header().state.is_done() || self.is_lost()
     }
@@ -499,12 +435,6 @@ impl CancelToken {
     }
 }
 
-/// Shows the name of the task that runs here, if it has one.
-#[cfg(feature = "tracing")]
-pub(in crate::task) fn with_name(f: impl FnOnce(&str)) {
-    running(|header| header.side.get()?.name.get().map(|name| f(name)));
-}
-
 impl Clone for TaskRef {
     fn clone(&self) -> Self {
         self.header().state.retain();
@@ -534,9 +464,9 @@ impl fmt::Debug for TaskRef {
 impl Header {
     /// Its code begins to run on this thread.
     #[inline(always)]
-    pub(super) fn note_begun(&self, kind: record::Kind) {
+    pub(super) fn note_begun(&self) {
         if record::is_on() {
-            record::begun(self.birth.id.get(), self.birth.site, kind);
+            record::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
             if let Some(name) = self.side.get().and_then(|side| side.name.get()) {
                 record::named(self.birth.id.get(), name);
             }
@@ -563,6 +493,19 @@ impl Header {
     }
 }
 
+/// Drops the work of a task that has not ended.
+///
+/// # Safety
+/// T1, T8, T9: the caller has RUNNING, or there is no other reference; the work is in place, and this thread may touch it. It is
+/// gone afterwards.
+unsafe fn drop_work(ptr: NonNull<Header>) {
+    // SAFETY: T6: the caller keeps the cell.
+    let header = unsafe { ptr.as_ref() };
+    header.touch_payload();
+    // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise.
+    traced::drop_work(&header.side, || unsafe { (header.vtable.drop_work)(ptr) });
+}
+
 /// As [`destroy`], where the work is still there.
 ///
 /// # Safety
@@ -576,9 +519,8 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
     if header.vtable.kind == Kind::Local && !unsafe { (header.vtable.is_owner_thread)(ptr) } {
         return; // T9: leaked rather than dropped on the wrong thread.
     }
-    header.touch_payload();
     // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
-    contain(|| unsafe { (header.vtable.drop_work)(ptr) });
+    contain(|| unsafe { drop_work(ptr) });
     // SAFETY: T4: as above, and the work is gone.
     unsafe { free(ptr) };
 }

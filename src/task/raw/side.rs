@@ -1,4 +1,4 @@
-//! What most tasks never have: a name, a hook, a token.
+//! What most tasks never have: a name, a hook, a token, a span.
 //!
 //! One pointer in the header, null until it is asked for. The record is made by
 //! the first to ask and freed with the cell.
@@ -22,10 +22,13 @@ pub(in crate::task) struct Side {
     pub(in crate::task) hook: OnceLock<Hook>,
     /// What the task's own code polls to learn that it should end.
     pub(in crate::task) token: OnceLock<CancelToken>,
+    /// While a subscriber listens to it, and the work is there.
+    #[cfg(feature = "tracing")]
+    pub(in crate::task) span: crate::loom::Mutex<Option<tracing::Span>>,
 }
 
 /// Where it hangs.
-pub(super) struct SidePointer(AtomicPtr<Side>);
+pub(in crate::task) struct SidePointer(AtomicPtr<Side>);
 
 impl SidePointer {
     #[inline]
@@ -34,7 +37,7 @@ impl SidePointer {
     }
 
     #[inline]
-    pub(super) fn get(&self) -> Option<&Side> {
+    pub(in crate::task) fn get(&self) -> Option<&Side> {
         // SAFETY: T14: null, or a record that lives as long as `self`.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }

@@ -5,7 +5,6 @@
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -17,27 +16,13 @@ use crate::task::state::Wake;
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
 /// A waker for as long as a poll takes: it borrows the runner's reference.
-pub(super) struct Borrowed<'a> {
-    waker: ManuallyDrop<Waker>,
-    _runner: &'a TaskRef,
-}
-
-pub(super) fn borrow(runner: &TaskRef) -> Borrowed<'_> {
+///
+/// # Safety
+/// T6: `runner` outlives it.
+pub(super) unsafe fn borrow(runner: &TaskRef) -> ManuallyDrop<Waker> {
     // SAFETY: T6: the table's functions take a pointer to a live cell; never dropped, so the
-    // count stays the runner's, which outlives the borrow.
-    let waker = ManuallyDrop::new(unsafe { Waker::new(runner.0.as_ptr().cast(), &WAKER) });
-    Borrowed {
-        waker,
-        _runner: runner,
-    }
-}
-
-impl Deref for Borrowed<'_> {
-    type Target = Waker;
-
-    fn deref(&self) -> &Waker {
-        &self.waker
-    }
+    // count stays the runner's, which outlives it (the caller's promise).
+    ManuallyDrop::new(unsafe { Waker::new(runner.0.as_ptr().cast(), &WAKER) })
 }
 
 /// # Safety

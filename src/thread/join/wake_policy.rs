@@ -8,13 +8,13 @@
 //! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to
 //! sleep, and the last thing that it ran was a half shorter than
 //! [`TINY`], it becomes the *poller*, unless there is one: it sleeps for a short
-//! time only ([`FIRST_PAUSE`], then twice as long each time), takes what is on offer, and
+//! time only ([`PAUSE`]), takes what is on offer, and
 //! sleeps again. 3. While there is a poller, joins wake no thread, and
 //! threads that are asleep do not count as takers. 4. While the poller runs something there is none. It ends its
-//! watch when that took longer, or when it has found nothing for [`GIVE_UP`].
+//! watch when that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
-//! So a program of tiny joins runs at the speed of one thread, disturbed some hundred times
-//! in a second; one that turns from tiny to long joins has its first helper within [`LONGEST_PAUSE`]; and an idle
+//! So a program of tiny joins runs at the speed of one thread, disturbed a thousand times
+//! in a second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an idle
 //! pool sleeps without a timer.
 //!
 //! Likewise, outside threads that take part are taken for workers: a pool of two that one such thread
@@ -38,14 +38,11 @@ use crate::sys::ticks;
 /// A half shorter than this is not worth its theft.
 pub(in crate::thread) const TINY: u64 = 2 * ticks::MICROSECOND;
 
-/// How long a poller sleeps at first.
-pub(in crate::thread) const FIRST_PAUSE: Duration = Duration::from_micros(100);
+/// How long a poller sleeps.
+pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long it sleeps at most.
-pub(in crate::thread) const LONGEST_PAUSE: Duration = Duration::from_millis(2);
-
-/// When it has found nothing for so long, it goes to sleep like all others.
-pub(in crate::thread) const GIVE_UP: Duration = Duration::from_millis(20);
+/// When it has found nothing so many times, it goes to sleep like all others.
+const IN_VAIN: u32 = 20;
 
 /// A pool's only poller.
 #[derive(Debug, Default)]
@@ -53,22 +50,13 @@ pub(in crate::thread) struct WakePolicy {
     polled: AtomicBool,
     /// How many outside threads work along.
     outsiders: AtomicU32,
-    /// How many threads wait for the thief of a half, and would help it.
-    waiting: AtomicU32,
 }
 
-/// Counts this thread while it lives.
+/// An outside thread that works along while this lives.
 #[must_use]
-pub(in crate::thread) struct Counted<'a>(&'a AtomicU32);
+pub(in crate::thread) struct Outsider<'a>(&'a AtomicU32);
 
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
+impl Drop for Outsider<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -94,19 +82,9 @@ impl WakePolicy {
     }
 
     /// An outside thread works along until the guard is dropped.
-    pub(in crate::thread) fn outsider(&self) -> Counted<'_> {
-        Counted::new(&self.outsiders)
-    }
-
-    /// This thread waits for a thief until the guard is dropped.
-    pub(in crate::thread) fn waiter(&self) -> Counted<'_> {
-        Counted::new(&self.waiting)
-    }
-
-    /// How many threads wait for a thief: they would take what it offers.
-    #[inline]
-    pub(in crate::thread) fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
+    pub(in crate::thread) fn outsider(&self) -> Outsider<'_> {
+        self.outsiders.fetch_add(1, Ordering::Relaxed);
+        Outsider(&self.outsiders)
     }
 
     /// The caller becomes the poller. False: there is one.
@@ -121,26 +99,15 @@ impl WakePolicy {
 }
 
 /// What one worker knows of the halves that it has stolen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::thread) struct Findings {
-    /// What it ran last was a tiny half.
-    tiny: Cell<bool>,
     /// It is the poller.
     polls: Cell<bool>,
-    pause: Cell<Duration>,
-    in_vain: Cell<Duration>,
+    /// How many times it may look for more: none, unless what it ran last was a tiny half.
+    looks: Cell<u32>,
 }
 
 impl Findings {
-    pub(in crate::thread) fn new() -> Self {
-        Self {
-            tiny: Cell::new(false),
-            polls: Cell::new(false),
-            pause: Cell::new(FIRST_PAUSE),
-            in_vain: Cell::new(Duration::ZERO),
-        }
-    }
-
     /// It has found something to do, or is told to look for it: it is no poller meanwhile.
     #[inline]
     pub(in crate::thread) fn stop_polling(&self, policy: &WakePolicy) {
@@ -151,31 +118,24 @@ impl Findings {
 
     /// It has run something.
     pub(in crate::thread) fn ran(&self, tiny: bool) {
-        self.tiny.set(tiny);
-        self.in_vain.set(Duration::ZERO);
-        if !tiny {
-            self.pause.set(FIRST_PAUSE);
-        }
+        self.looks.set(if tiny { IN_VAIN } else { 0 });
     }
 
     /// It goes to sleep. True: as the poller.
     pub(in crate::thread) fn start_polling(&self, policy: &WakePolicy) -> bool {
-        if !self.polls.get() && self.tiny.get() && policy.post() {
+        if !self.polls.get() && self.looks.get() > 0 && policy.post() {
             self.polls.set(true);
         }
         self.polls.get()
     }
 
-    /// How long the poller sleeps now. `None`: it has been in vain for too long, its watch has ended.
-    pub(in crate::thread) fn next_pause(&self, policy: &WakePolicy) -> Option<Duration> {
-        let (pause, in_vain) = (self.pause.get(), self.in_vain.get());
-        if in_vain >= GIVE_UP {
-            self.ran(false);
+    /// The poller is about to sleep once more. False: it has been in vain for too long, its watch has ended.
+    pub(in crate::thread) fn polls_on(&self, policy: &WakePolicy) -> bool {
+        let looks = self.looks.get();
+        self.looks.set(looks.saturating_sub(1));
+        if looks == 0 {
             self.stop_polling(policy);
-            return None;
         }
-        self.pause.set((pause * 2).min(LONGEST_PAUSE));
-        self.in_vain.set(in_vain + pause);
-        Some(pause)
+        looks > 0
     }
 }

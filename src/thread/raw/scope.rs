@@ -1,4 +1,4 @@
-//! A scope: the right to lend to its queue what lives for `'scope`.
+//! A scope: the right to lend to its pool what lives for `'scope`.
 //!
 //! - **P16** [`open`] ends only when nothing is lent any more, and nothing is lent outside of it: the only [`Scope`] is
 //!   the one that it passes to the body, and `'scope`, during which that is borrowed, ends with what the body has lent.
@@ -9,16 +9,14 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::scope_queue::{Entry, ScopeQueue};
+use super::lent::{Entry, Lent};
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
 use crate::thread::latch::Latch;
 use crate::thread::registry::Registry;
+use crate::thread::scope_queue::ScopeQueue;
 use crate::thread::wake::WakeHandle;
-
-/// A task's panic, which its handle and the scope share.
-pub(in crate::thread) type PanicCell = Arc<Mutex<Option<Panic>>>;
 
 /// Where the tasks of a [`scope`](crate::thread::ThreadPool::scope) are spawned.
 ///
@@ -35,8 +33,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 pub(in crate::thread) struct Shared {
     pub(in crate::thread) registry: Arc<Registry>,
     pub(in crate::thread) queue: Arc<ScopeQueue>,
-    /// The panics of tasks, in the order in which they happened.
-    pub(in crate::thread) panics: Mutex<Vec<PanicCell>>,
+    /// The panics of tasks, in the order in which they happened; `None`: a `join` has taken it.
+    pub(in crate::thread) panics: Mutex<Vec<Option<Panic>>>,
     /// The pool has refused a ticket: only waiters can run what is left.
     pub(in crate::thread) orphaned: AtomicBool,
     /// Only [`open`] makes one.
@@ -44,13 +42,13 @@ pub(in crate::thread) struct Shared {
 }
 
 /// Runs `body` with a scope, and then `wait`, until nothing is left that was lent: `wait` returns when the latch is set. What `body`
-/// has returned, and the panics of tasks.
+/// has returned, and the panics of tasks that no `join` has taken.
 pub(in crate::thread) fn open<'env, F, R>(
     registry: &Arc<Registry>,
     waiter: WakeHandle,
     body: F,
     wait: impl FnOnce(&Latch, &Shared),
-) -> (R, Vec<PanicCell>)
+) -> (R, Vec<Option<Panic>>)
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
@@ -67,19 +65,20 @@ where
     };
     let shared = &scope.shared;
     let body = || body(&scope);
-    let result = shared.queue.end_after(body, |latch| wait(latch, shared));
+    let result = shared
+        .queue
+        .lender
+        .end_after(body, |latch| wait(latch, shared));
     let panics = std::mem::take(&mut *shared.panics.lock());
     (result, panics)
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Queues an entry that borrows for `'scope`. True: a ticket must be queued
-    /// for it.
-    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> bool {
-        let width = self.shared.registry.sleep.width();
+    /// Lends an entry that borrows for `'scope`.
+    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> Lent {
         // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside of `end_after`, and what the entry borrows
         // outlives that.
-        unsafe { self.shared.queue.lend(entry, width) }
+        unsafe { self.shared.queue.lender.lend(entry) }
     }
 }
 
@@ -88,6 +87,6 @@ impl Shared {
     /// its scope is in, whatever else runs here.
     pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {
         // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended.
-        unsafe { self.queue.run(task) };
+        unsafe { self.queue.lender.run(task) };
     }
 }

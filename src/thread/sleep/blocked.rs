@@ -16,6 +16,7 @@
 //! an outside thread that waits for a busy pool would otherwise widen it. The watcher also looks after calls that may block
 //! (`blocking.rs`). While no worker is blocked or nothing is queued, no thread watches: there is no ticker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::counts::{BLOCKED, Counts, RUNNING, SEARCHING, WATCHED};
@@ -25,7 +26,7 @@ use crate::loom::atomic::{Ordering, fence};
 /// How long queued work may stand still while a worker waits.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
-impl<S: Sleeper> Sleep<S> {
+impl Sleep {
     /// A runner is about to park in a wait. Afterwards it must look into the
     /// queues, and recruit as for a push if there is something.
     pub(in crate::thread) fn block(&self) {
@@ -47,6 +48,18 @@ impl<S: Sleeper> Sleep<S> {
         }
     }
 
+    /// A thread that is no runner runs a hook of the user's.
+    pub(in crate::thread) fn hook_begins(&self) {
+        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
+    }
+
+    /// Afterwards it must look into the queues, and recruit as for a push if there is something.
+    pub(in crate::thread) fn hook_ends(&self) {
+        self.subtract(BLOCKED);
+        // Between the subtraction and the caller's look: step 5.
+        fence(Ordering::SeqCst);
+    }
+
     /// A runner begins a call that may block. Afterwards it must look into the queues, if no thread
     /// watches, and recruit as for a push if there is something.
     pub(in crate::thread) fn call_begins(&self) {
@@ -61,9 +74,34 @@ impl<S: Sleeper> Sleep<S> {
         self.calls.store(1, Ordering::Relaxed);
     }
 
-    /// The call has ended.
+    /// The call has ended: the pool is not wider by more than those that are left.
     pub(in crate::thread) fn call_ends(&self) {
-        self.calls.fetch_sub(1, Ordering::Relaxed);
+        // SeqCst, then the look at `extra`: pairs with `widen`.
+        let left = self.calls.fetch_sub(1, Ordering::SeqCst) - 1;
+        if self.extra.load(Ordering::SeqCst) > left {
+            self.extra.fetch_min(left, Ordering::SeqCst);
+        }
+    }
+
+    /// The watcher has seen how many calls wait. Afterwards it must look into the queues, as after a change of the width.
+    pub(in crate::thread) fn widen(&self, by: usize) {
+        self.extra.store(by, Ordering::SeqCst);
+        // The store, then this look: either it sees that the last call has ended, or that call sees the store.
+        if self.calls.load(Ordering::SeqCst) == 0 {
+            self.extra.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// For a twin of the model.
+    #[cfg(loom)]
+    pub(in crate::thread) fn widen_blindly(&self, by: usize) {
+        self.extra.store(by, Ordering::SeqCst);
+    }
+
+    /// No thread watches any more: the pool is not wider by more than there are calls.
+    pub(in crate::thread) fn end_trust(&self) {
+        let calls = self.calls.load(Ordering::SeqCst);
+        self.extra.fetch_min(calls, Ordering::SeqCst);
     }
 
     /// Calls that may block are in progress.
@@ -85,7 +123,7 @@ impl<S: Sleeper> Sleep<S> {
     /// How long the queues may stand still now: longer, the more runners there are
     /// too many already, because they may be busy and not stuck.
     pub(in crate::thread) fn patience(&self) -> Duration {
-        let surplus = self.counts().running().saturating_sub(self.width());
+        let surplus = self.counts().running().saturating_sub(self.target());
         STALL * (1 << surplus.min(4))
     }
 
@@ -96,7 +134,7 @@ impl<S: Sleeper> Sleep<S> {
     }
 
     /// A watcher is not needed and goes to sleep; like [`fall_asleep`](Self::fall_asleep).
-    pub(in crate::thread) fn stop_watching(&self, sleeper: &S) -> bool {
+    pub(in crate::thread) fn stop_watching(&self, sleeper: &Arc<Sleeper>) -> bool {
         self.lie_down(sleeper, WATCHED)
     }
 }

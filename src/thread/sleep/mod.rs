@@ -30,5 +30,5 @@ mod sleep;
 mod width;
 
 pub(super) use blocked::STALL;
-pub(super) use sleep::{Need, Recruit, Sleep, Sleeper, WakeCell, WakeReason};
-pub(super) use width::{KEEP_SPARE, Retire};
+pub(super) use sleep::{Sleep, Sleeper, WakeReason};
+pub(super) use width::KEEP_SPARE;

@@ -6,10 +6,10 @@
 //! 3. Then, under the lock, the pool is closed (P3), and all sleepers are told to end.
 
 use super::counts::{CLOSING, Counts, RUNNING};
-use super::sleep::{Sleep, Sleeper, WakeReason};
+use super::sleep::{Sleep, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
-impl<S: Sleeper> Sleep<S> {
+impl Sleep {
     /// From now on [`wait_quiet`](Self::wait_quiet) is told.
     pub(in crate::thread) fn closing(&self) {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
@@ -39,24 +39,20 @@ impl<S: Sleeper> Sleep<S> {
     }
 
     /// Waits until no thread runs and none but the leaving is blocked. If `idle`
-    /// then says that nothing is queued, closes the pool (P3), calls `close`, and returns
-    /// the sleepers, which are told to end. `None`: work is queued and there is no thread
+    /// then says that nothing is queued, closes the pool (P3), calls `close`, and has
+    /// the sleepers end. False: work is queued and there is no thread
     /// to run it, because the system has refused one.
-    pub(in crate::thread) fn wait_quiet(
-        &self,
-        idle: impl Fn() -> bool,
-        close: impl Fn(),
-    ) -> Option<Vec<S>> {
+    pub(in crate::thread) fn wait_quiet(&self, idle: impl Fn() -> bool, close: impl Fn()) -> bool {
         let mut asleep = self.asleep.lock();
         loop {
             if asleep.closed {
-                return Some(Vec::new());
+                return true;
             }
             let counts = || Counts(self.word.load(Ordering::SeqCst));
             let now = counts();
             if now.running() == 0 && now.blocked() == asleep.leaving {
                 if !idle() {
-                    return None;
+                    return false;
                 }
                 // Nor has work been taken out to be looked at meanwhile (`hold`).
                 if counts().running() == 0 {
@@ -67,11 +63,9 @@ impl<S: Sleeper> Sleep<S> {
         }
         asleep.closed = true;
         close();
-        let mut all = std::mem::take(&mut asleep.own);
-        all.append(&mut asleep.spare);
-        for sleeper in &all {
-            sleeper.wake_cell().give(WakeReason::End);
+        for sleeper in asleep.sleepers.drain(..) {
+            sleeper.wake(WakeReason::End);
         }
-        Some(all)
+        true
     }
 }

@@ -25,9 +25,12 @@
 //! coldest). Sources: Go's `proc.go` (the fence on both sides), tokio (the last searcher wakes the next), rayon's sleep module
 //! (what may be overlooked), `ForkJoinPool` (spares for blocked workers).
 
+use std::sync::Arc;
+
 use super::counts::{Counts, RUNNING, SEARCHING, WATCHED};
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
+use crate::thread::wake::WakeHandle;
 
 /// What a thread is woken, or started, for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,65 +43,35 @@ pub(in crate::thread) enum WakeReason {
     End,
 }
 
-/// What a thread that has published work should do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(in crate::thread) enum Need {
-    /// Nothing: it will be found.
-    Nothing,
-    /// Recruit a worker.
-    Worker,
-    /// Recruit a watcher.
-    Watcher,
-}
-
-/// Which thread [`Sleep::recruit`] found.
-#[must_use]
-pub(in crate::thread) enum Recruit<S> {
-    /// No thread is needed any more.
-    Nothing,
-    /// This sleeper: its reason has been set, wake it.
-    Wake(S),
-    /// All are awake: start a thread for this. It is counted already; give it
-    /// back with [`Sleep::not_started`] if there is none to be had.
-    Start(WakeReason),
-}
-
-/// One thread that may sleep.
-pub(in crate::thread) trait Sleeper: Clone {
-    fn wake_cell(&self) -> &WakeCell;
+/// One thread that may sleep, as the others see it.
+pub(in crate::thread) struct Sleeper {
     /// Its thread's place.
-    fn index(&self) -> usize;
-    fn same(&self, other: &Self) -> bool;
+    pub(in crate::thread) index: usize,
+    /// Why it was woken; 0: it has been told.
+    reason: AtomicU32,
+    handle: WakeHandle,
 }
 
-/// The word through which a sleeper learns why it was woken, and a runner that it
-/// is not wanted any more.
-#[derive(Debug, Default)]
-pub(in crate::thread) struct WakeCell(AtomicU32, AtomicBool);
-
-impl WakeCell {
-    /// The thread shall end when it comes to its next turn, unless the pool has grown by then; or
-    /// it shall stay.
-    pub(in crate::thread) fn dismiss(&self, leave: bool) {
-        self.1.store(leave, Ordering::Relaxed);
+impl Sleeper {
+    pub(in crate::thread) fn new(index: usize, handle: WakeHandle) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            reason: AtomicU32::new(0),
+            handle,
+        })
     }
 
-    #[inline]
-    pub(in crate::thread) fn is_dismissed(&self) -> bool {
-        self.1.load(Ordering::Relaxed)
-    }
-
-    pub(in crate::thread) fn give(&self, reason: WakeReason) {
+    pub(in crate::thread) fn wake(&self, reason: WakeReason) {
         // Release: pairs with `take`; what the recruiter wrote is seen. A swap,
         // because loom does not order a plain store against the sleeper's swaps.
-        self.0.swap(reason as u32 + 1, Ordering::AcqRel);
+        self.reason.swap(reason as u32 + 1, Ordering::AcqRel);
+        self.handle.wake();
     }
 
     /// The reason, once: `None` is a wake-up meant for something else.
     pub(in crate::thread) fn take(&self) -> Option<WakeReason> {
-        // Acquire: pairs with `give`.
-        match self.0.swap(0, Ordering::AcqRel) {
+        // Acquire: pairs with `wake`.
+        match self.reason.swap(0, Ordering::AcqRel) {
             1 => Some(WakeReason::Work),
             2 => Some(WakeReason::Watch),
             3 => Some(WakeReason::End),
@@ -108,10 +81,9 @@ impl WakeCell {
 }
 
 /// The sleepers, and what changes under their lock.
-pub(super) struct Asleep<S> {
+pub(super) struct Asleep {
     /// Newest last: the warmest thread is woken first.
-    pub(super) own: Vec<S>,
-    pub(super) spare: Vec<S>,
+    pub(super) sleepers: Vec<Arc<Sleeper>>,
     pub(super) closed: bool,
     /// Those with places below it are not spares.
     pub(super) width: usize,
@@ -119,57 +91,68 @@ pub(super) struct Asleep<S> {
     pub(super) leaving: usize,
 }
 
-impl<S: Sleeper> Asleep<S> {
-    fn of(&mut self, sleeper: &S) -> &mut Vec<S> {
-        match sleeper.index() < self.width {
-            true => &mut self.own,
-            false => &mut self.spare,
+impl Asleep {
+    /// Puts it to sleep, unless the pool is closed.
+    pub(super) fn add(&mut self, sleeper: &Arc<Sleeper>) -> bool {
+        if !self.closed {
+            self.sleepers.push(Arc::clone(sleeper));
         }
+        !self.closed
     }
 
-    /// Puts it to sleep, unless the pool is closed or its place gone.
-    pub(super) fn add(&mut self, sleeper: &S) -> bool {
-        let gone = sleeper.wake_cell().is_dismissed() && sleeper.index() >= self.width;
-        let open = !self.closed && !gone;
-        if open {
-            self.of(sleeper).push(sleeper.clone());
-        }
-        open
+    fn position(&self, sleeper: &Arc<Sleeper>) -> Option<usize> {
+        let mut sleepers = self.sleepers.iter();
+        sleepers.rposition(|other| Arc::ptr_eq(other, sleeper))
     }
 
-    fn position(&mut self, sleeper: &S) -> Option<usize> {
-        let mut sleepers = self.of(sleeper).iter();
-        sleepers.rposition(|other| other.same(sleeper))
-    }
-
-    pub(super) fn remove(&mut self, sleeper: &S) -> bool {
+    pub(super) fn remove(&mut self, sleeper: &Arc<Sleeper>) -> bool {
         let at = self.position(sleeper);
-        at.map(|at| self.of(sleeper).remove(at)).is_some()
+        at.map(|at| self.sleepers.remove(at)).is_some()
+    }
+
+    /// The newest of the pool's own threads, or else of the spares.
+    fn pop(&mut self) -> Option<Arc<Sleeper>> {
+        let is_own = |sleeper: &Arc<Sleeper>| sleeper.index < self.width;
+        match self.sleepers.iter().rposition(is_own) {
+            Some(at) => Some(self.sleepers.remove(at)),
+            None => self.sleepers.pop(),
+        }
+    }
+}
+
+/// What a thread that is woken or started for this adds to the word.
+fn counted(reason: WakeReason) -> u64 {
+    match reason {
+        WakeReason::Work => RUNNING + SEARCHING,
+        WakeReason::Watch => WATCHED,
+        WakeReason::End => 0,
     }
 }
 
 /// See the module.
-pub(in crate::thread) struct Sleep<S> {
+pub(in crate::thread) struct Sleep {
     pub(super) word: AtomicU64,
     /// A copy of `Asleep::width`, read without the lock.
     pub(super) width: AtomicUsize,
     /// How many calls that may block are in progress; see `blocking.rs`.
     pub(super) calls: AtomicUsize,
-    pub(super) asleep: Mutex<Asleep<S>>,
+    /// How many more than the width should run, because as many calls wait.
+    pub(super) extra: AtomicUsize,
+    pub(super) asleep: Mutex<Asleep>,
     /// Told when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
 }
 
-impl<S: Sleeper> Sleep<S> {
+impl Sleep {
     /// A pool whose `width` threads are about to start, as searchers.
     pub(in crate::thread) fn new(width: usize) -> Self {
         Self {
             word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
             width: AtomicUsize::new(width),
             calls: AtomicUsize::new(0),
+            extra: AtomicUsize::new(0),
             asleep: Mutex::new(Asleep {
-                own: Vec::new(),
-                spare: Vec::new(),
+                sleepers: Vec::new(),
                 closed: false,
                 width,
                 leaving: 0,
@@ -178,10 +161,16 @@ impl<S: Sleeper> Sleep<S> {
         }
     }
 
-    /// How many should run.
+    /// How wide the pool is.
     #[inline]
     pub(in crate::thread) fn width(&self) -> usize {
         self.width.load(Ordering::Relaxed)
+    }
+
+    /// How many should run, with those that are in calls that wait.
+    #[inline]
+    pub(in crate::thread) fn target(&self) -> usize {
+        self.width() + self.extra.load(Ordering::Relaxed)
     }
 
     pub(in crate::thread) fn counts(&self) -> Counts {
@@ -193,22 +182,19 @@ impl<S: Sleeper> Sleep<S> {
         counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
     }
 
-    fn need(&self, counts: Counts) -> Need {
-        if counts.running() < self.width() {
-            match counts.searching() {
-                0 => Need::Worker,
-                _ => Need::Nothing,
-            }
-        } else if !counts.is_watched() && self.may_stall(counts) {
-            Need::Watcher
+    /// What a thread is needed for. `None`: what is queued will be found.
+    fn need(&self, counts: Counts) -> Option<WakeReason> {
+        if counts.running() < self.target() {
+            (counts.searching() == 0).then_some(WakeReason::Work)
         } else {
-            Need::Nothing
+            let unwatched = !counts.is_watched() && self.may_stall(counts);
+            unwatched.then_some(WakeReason::Watch)
         }
     }
 
-    /// After a push of work that no other thread would run.
+    /// After a push of work that no other thread would run: what to [`recruit`](Self::recruit) a thread for.
     #[inline]
-    pub(in crate::thread) fn publish(&self) -> Need {
+    pub(in crate::thread) fn publish(&self) -> Option<WakeReason> {
         // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
         fence(Ordering::SeqCst);
         self.need(self.counts())
@@ -217,7 +203,7 @@ impl<S: Sleeper> Sleep<S> {
     /// After a push of work that the pusher takes back if no thread comes. Without a fence: what may be overlooked is a
     /// chance of parallelism, never work.
     #[inline]
-    pub(in crate::thread) fn publish_hint(&self) -> Need {
+    pub(in crate::thread) fn publish_hint(&self) -> Option<WakeReason> {
         self.need(self.counts())
     }
 
@@ -227,7 +213,7 @@ impl<S: Sleeper> Sleep<S> {
     pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
         let counts = self.counts();
         let busy = counts.running().saturating_add(stand_ins);
-        (counts.searching() + self.width().saturating_sub(busy)) as u32
+        (counts.searching() + self.target().saturating_sub(busy)) as u32
     }
 
     /// Changes the word if `change` says to what.
@@ -239,34 +225,27 @@ impl<S: Sleeper> Sleep<S> {
         updated.is_ok()
     }
 
-    /// Finds a thread for what [`publish`](Self::publish) asked for.
+    /// Wakes a thread for what [`publish`](Self::publish) asked for, if it still is needed. True: all are awake, a thread must be
+    /// started. It is counted already; give it back with [`not_started`](Self::not_started) if there is none to be had.
     #[cold]
-    pub(in crate::thread) fn recruit(&self, need: Need) -> Recruit<S> {
-        let (reason, add) = match need {
-            Need::Nothing => return Recruit::Nothing,
-            Need::Worker => (WakeReason::Work, RUNNING + SEARCHING),
-            Need::Watcher => (WakeReason::Watch, WATCHED),
-        };
+    pub(in crate::thread) fn recruit(&self, reason: WakeReason) -> bool {
         let mut asleep = self.asleep.lock();
-        if asleep.closed || !self.update(|now| (self.need(now) == need).then_some(now.0 + add)) {
-            return Recruit::Nothing;
+        let needed =
+            |now: Counts| (self.need(now) == Some(reason)).then_some(now.0 + counted(reason));
+        if asleep.closed || !self.update(needed) {
+            return false;
         }
-        match asleep.own.pop().or_else(|| asleep.spare.pop()) {
-            Some(sleeper) => {
-                sleeper.wake_cell().give(reason);
-                Recruit::Wake(sleeper)
-            }
-            None => Recruit::Start(reason),
+        let sleeper = asleep.pop();
+        drop(asleep);
+        if let Some(sleeper) = &sleeper {
+            sleeper.wake(reason);
         }
+        sleeper.is_none()
     }
 
-    /// The system gave no thread for [`Recruit::Start`].
+    /// The system gave no thread for this.
     pub(in crate::thread) fn not_started(&self, reason: WakeReason) {
-        match reason {
-            WakeReason::Work => self.subtract(RUNNING + SEARCHING),
-            WakeReason::Watch => self.subtract(WATCHED),
-            WakeReason::End => {}
-        }
+        self.subtract(counted(reason));
     }
 
     pub(super) fn subtract(&self, what: u64) {
@@ -286,7 +265,7 @@ impl<S: Sleeper> Sleep<S> {
 
     /// A runner begins to search, unless enough do.
     pub(in crate::thread) fn search(&self) -> bool {
-        if self.counts().searching() * 2 >= self.width().max(2) {
+        if self.counts().searching() * 2 >= self.target().max(2) {
             return false;
         }
         self.word.fetch_add(SEARCHING, Ordering::SeqCst);
@@ -303,13 +282,13 @@ impl<S: Sleeper> Sleep<S> {
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep.
     /// After `true`, it must look into every queue, and [`get_up`](Self::get_up)
-    /// if there is something. `false`: the pool is closed, or its place is gone: it must look, too,
+    /// if there is something. `false`: the pool is closed: it must look, too,
     /// recruit if there is something, and end.
-    pub(in crate::thread) fn fall_asleep(&self, sleeper: &S, searching: bool) -> bool {
+    pub(in crate::thread) fn fall_asleep(&self, sleeper: &Arc<Sleeper>, searching: bool) -> bool {
         self.lie_down(sleeper, RUNNING + u64::from(searching) * SEARCHING)
     }
 
-    pub(super) fn lie_down(&self, sleeper: &S, counted: u64) -> bool {
+    pub(super) fn lie_down(&self, sleeper: &Arc<Sleeper>, counted: u64) -> bool {
         let mut asleep = self.asleep.lock();
         let open = asleep.add(sleeper);
         if self.leaves_none(counted) {
@@ -323,16 +302,16 @@ impl<S: Sleeper> Sleep<S> {
 
     /// A sleeper saw work. True: it is a searcher again. False: it has been
     /// recruited, or enough run; it must wait until it is told why.
-    pub(in crate::thread) fn get_up(&self, sleeper: &S) -> bool {
+    pub(in crate::thread) fn get_up(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
-        let enough = |now: Counts| now.running() >= self.width();
+        let enough = |now: Counts| now.running() >= self.target();
         let up = asleep.position(sleeper).is_some()
             && self.update(|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
         up && asleep.remove(sleeper)
     }
 
     /// A sleeper sees work that is for it alone. True: it is a searcher again. False: it has been recruited.
-    pub(in crate::thread) fn rise(&self, sleeper: &S) -> bool {
+    pub(in crate::thread) fn rise(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         let slept = asleep.remove(sleeper);
         if slept {
@@ -341,30 +320,27 @@ impl<S: Sleeper> Sleep<S> {
         slept
     }
 
-    /// There is work for this thread alone (step 7). True: wake it; it sleeps, or it may.
-    pub(in crate::thread) fn summon(&self, sleeper: &S) -> bool {
+    /// There is work for this thread alone (step 7): wakes it if it sleeps, or may.
+    pub(in crate::thread) fn summon(&self, sleeper: &Arc<Sleeper>) {
         if self.rise(sleeper) {
-            sleeper.wake_cell().give(WakeReason::Work);
-            return true;
+            sleeper.wake(WakeReason::Work);
+        } else if Counts(self.word.load(Ordering::SeqCst)).is_watched() {
+            // One that watches sleeps, too, and is not among the sleepers.
+            sleeper.handle.wake();
         }
-        // One that watches sleeps, too, and is not among the sleepers.
-        Counts(self.word.load(Ordering::SeqCst)).is_watched()
-    }
-
-    /// A fence between what the caller has written and the look that follows.
-    pub(in crate::thread) fn settle(&self) {
-        fence(Ordering::SeqCst);
     }
 }
 
-impl<S: Sleeper> std::fmt::Debug for Sleep<S> {
+impl std::fmt::Debug for Sleep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = self.counts();
+        // One that waits in a call is blocked, whatever the word says.
+        let waiting = self.extra.load(Ordering::Relaxed).min(counts.running());
         f.debug_struct("Sleep")
             .field("width", &self.width())
-            .field("running", &counts.running())
+            .field("running", &(counts.running() - waiting))
             .field("searching", &counts.searching())
-            .field("blocked", &counts.blocked())
+            .field("blocked", &(counts.blocked() + waiting))
             .finish()
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Each thread has a *place*. Those with places below the pool's width are its
 //! own, the others are spares: so a pool that grows makes spares its own, and one that
-//! shrinks makes spares of its own threads, and *dismisses* them. Spares that have slept
-//! for a while end.
+//! shrinks makes spares of its own threads. Spares that have slept for a while end.
 //!
 //! **Protocol**, step 6. The thread that changes the width stores it, fence, and then looks into the queues like
-//! step 5 (`blocked.rs`). So does a runner that has been dismissed, after it has taken itself off the word, and ends.
+//! step 5 (`blocked.rs`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::counts::{RUNNING, SEARCHING};
@@ -17,28 +17,17 @@ use crate::loom::atomic::{Ordering, fence};
 /// How long a spare sleeps before it ends.
 pub(in crate::thread) const KEEP_SPARE: Duration = Duration::from_secs(5);
 
-/// What became of a spare that has slept long enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::thread) enum Retire {
-    /// It is no sleeper any more and must end.
-    Ended,
-    /// It is no spare any more, because the pool has grown.
-    Stays,
-    /// It has been recruited and is about to be told why.
-    Recruited,
-}
-
-impl<S: Sleeper> Sleep<S> {
+impl Sleep {
     /// A runner (not a searcher) goes to sleep if it is one too many.
-    pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &S) -> bool {
-        if self.counts().running() <= self.width() {
+    pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &Arc<Sleeper>) -> bool {
+        if self.counts().running() <= self.target() {
             return false;
         }
         let mut asleep = self.asleep.lock();
         if !asleep.add(sleeper) {
             return false;
         }
-        let surplus = self.update(|now| (now.running() > self.width()).then_some(now.0 - RUNNING));
+        let surplus = self.update(|now| (now.running() > self.target()).then_some(now.0 - RUNNING));
         if !surplus {
             asleep.remove(sleeper);
         }
@@ -46,60 +35,34 @@ impl<S: Sleeper> Sleep<S> {
     }
 
     /// It has a place beyond those of the pool's own threads.
-    pub(in crate::thread) fn is_spare(&self, sleeper: &S) -> bool {
-        sleeper.index() >= self.width()
+    pub(in crate::thread) fn is_spare(&self, sleeper: &Arc<Sleeper>) -> bool {
+        sleeper.index >= self.width()
     }
 
-    /// A spare has slept long enough.
-    pub(in crate::thread) fn retire(&self, sleeper: &S) -> Retire {
+    /// A spare has slept long enough. True: it must end. False: it is no spare any more, or has been recruited and is about to
+    /// be told why.
+    pub(in crate::thread) fn retire(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
-        if sleeper.index() < asleep.width {
-            Retire::Stays
-        } else if asleep.remove(sleeper) {
-            Retire::Ended
-        } else {
-            Retire::Recruited
-        }
+        sleeper.index >= asleep.width && asleep.remove(sleeper)
     }
 
-    /// A runner (not a searcher) that has been dismissed comes to its next turn. True: it is off the word,
-    /// and must look into the queues, recruit if there is something, and end. False: its place
-    /// is there again.
-    #[cold]
-    pub(in crate::thread) fn quit(&self, sleeper: &S) -> bool {
-        let asleep = self.asleep.lock();
-        if sleeper.index() < asleep.width || !sleeper.wake_cell().is_dismissed() {
-            return false;
-        }
-        drop(asleep);
-        self.subtract(RUNNING);
-        // Between the subtraction and the caller's look: step 5.
-        fence(Ordering::SeqCst);
-        true
-    }
-
-    /// Changes the width. `None`: the pool is closed. Otherwise the threads that were
-    /// asleep in places that are gone, which are told to end; the caller wakes them, and must
-    /// look into the queues (step 6).
-    pub(in crate::thread) fn resize(&self, width: usize) -> Option<Vec<S>> {
+    /// Changes the width, and has those end that sleep in places that are gone; the caller must
+    /// look into the queues (step 6). False: the pool is closed.
+    pub(in crate::thread) fn resize(&self, width: usize) -> bool {
         let mut asleep = self.asleep.lock();
         if asleep.closed {
-            return None;
+            return false;
         }
         asleep.width = width;
         self.width.store(width, Ordering::Relaxed);
-        let mut all = std::mem::take(&mut asleep.spare);
-        all.append(&mut asleep.own);
-        let (own, surplus): (Vec<S>, Vec<S>) =
-            all.into_iter().partition(|sleeper| sleeper.index() < width);
-        asleep.own = own;
-        for sleeper in &surplus {
-            sleeper.wake_cell().give(WakeReason::End);
-        }
+        let surplus = asleep
+            .sleepers
+            .extract_if(.., |sleeper| sleeper.index >= width);
+        surplus.for_each(|sleeper| sleeper.wake(WakeReason::End));
         drop(asleep);
         // Between the store and the caller's look: step 6.
         fence(Ordering::SeqCst);
-        Some(surplus)
+        true
     }
 
     /// A thread is about to start in one of the pool's own places. True: it is counted as a

@@ -1,0 +1,293 @@
+//! Waits for deadlines and descriptors where there is no loop to do it: on one helper thread for the whole process.
+//!
+//! **Job.** It is the timekeeper of every thread that has no loop. A future that waits for an item of another process may be polled
+//! on any runtime, and a child that was dropped is to be fetched when it ends: these wait for descriptors ([`Interest`]), too.
+//!
+//! **Protocol.**
+//! 1. [`enter`] notes the deadline, the waker, and perhaps descriptors under the same key. It starts the job if that does
+//!    not run, else it rings the job's bell if there is something new to poll, or the job would wake up too late.
+//! 2. The job polls all descriptors until the earliest deadline. Of what is ready or late the timer is removed, and the waker called.
+//! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so leaving rings the bell.)
+//! 4. With nothing entered the job waits [`LINGER`] for more, and ends. `running` changes only under the lock, in the same critical
+//!    section that finds the timers empty or not, so nothing is left to a job that has ended.
+//!
+//! Should the system refuse the thread, the waiting task is woken at once: it looks at the clock itself and asks again. That is
+//! a busy wait, but it ends, and it is no hang. Should it refuse the bell, the job looks at what is entered every [`BLIND`].
+//!
+//! Wakers are code of the user's: they are cloned, called and dropped outside the lock (A2), and one that panics does not take
+//! the thread along.
+//!
+//! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread, `children.rs`) and
+//! `tests/process/channel.rs`.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+
+use super::{Timekeeper, TimerKey, Timers};
+use crate::helper::{self, contain};
+use crate::loom::Mutex;
+use crate::sys::fork::PerProcess;
+use crate::sys::poll::poll_patiently;
+
+/// How long the idle job stays: to start it takes longer than to ring.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How often the job looks at what is entered if it has no bell.
+const BLIND: Duration = Duration::from_millis(10);
+
+/// How often to look at what no descriptor tells.
+pub(crate) const RARELY: Duration = Duration::from_millis(100);
+
+/// A wait for descriptors without a deadline has one, too: in some thirty years.
+const FAR: Duration = Duration::from_secs(1 << 30);
+
+/// A descriptor, open for as long as it is waited for.
+pub(crate) type Source = Arc<dyn AsFd + Send + Sync>;
+
+/// Descriptors to wait for, and what for.
+#[derive(Clone)]
+pub(crate) struct Interest(pub(crate) [Option<(Source, PollFlags)>; 2]);
+
+impl Interest {
+    pub(crate) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let fds = self.0.iter().flatten();
+        fds.map(|(source, flags)| PollFd::from_borrowed_fd(source.as_fd(), *flags))
+    }
+}
+
+pub(super) struct Waiter(Mutex<State>);
+
+struct State {
+    timers: Timers<Waker>,
+    /// The descriptors that some of the timers wait for besides.
+    watched: HashMap<TimerKey, Interest>,
+    running: bool,
+    /// The job's, while it runs.
+    bell: Option<Arc<OwnedFd>>,
+    /// Until when the job polls if it is not rung for.
+    until: Instant,
+}
+
+/// That of this process.
+pub(super) fn waiter() -> &'static Arc<Waiter> {
+    // A forked child has none of its parent's threads, and starts one of its own.
+    static WAITER: PerProcess<Arc<Waiter>> = PerProcess::new();
+    WAITER.get_or_init(|| {
+        Arc::new(Waiter(Mutex::new(State {
+            timers: Timers::new(),
+            watched: HashMap::new(),
+            running: false,
+            bell: None,
+            until: Instant::now(),
+        })))
+    })
+}
+
+fn ring(bell: Option<Arc<OwnedFd>>) {
+    if let Some(bell) = bell {
+        let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+    }
+}
+
+/// Has `waker` called once one of these is ready, or it is late. An error: there is no thread to wait.
+pub(crate) fn enter(
+    interest: Interest,
+    until: Option<Instant>,
+    waker: Waker,
+) -> Result<TimerKey, Waker> {
+    let until = until.unwrap_or_else(|| Instant::now() + FAR);
+    waiter().enter(until, Some(interest), waker)
+}
+
+impl Waiter {
+    fn enter(
+        &self,
+        deadline: Instant,
+        interest: Option<Interest>,
+        waker: Waker,
+    ) -> Result<TimerKey, Waker> {
+        let mut state = self.0.lock();
+        if !state.running {
+            if helper::start(|| waiter().run()).is_err() {
+                return Err(waker);
+            }
+            state.running = true;
+        }
+        let rings = interest.is_some() || deadline < state.until;
+        let key = state.timers.insert(deadline, waker);
+        if let Some(interest) = interest {
+            state.watched.insert(key, interest);
+        }
+        let bell = state.bell.clone();
+        drop(state);
+        ring(bell.filter(|_| rings));
+        Ok(key)
+    }
+
+    /// The job.
+    fn run(&self) {
+        let (mut bell, mut ready, mut lingers) = (None, Vec::new(), false);
+        loop {
+            if bell.is_none() {
+                let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+                bell = eventfd(0, flags).ok().map(Arc::new);
+            }
+            let mut state = self.0.lock();
+            let State {
+                timers, watched, ..
+            } = &mut *state;
+            let mut woken: Vec<Waker> = mem::take(&mut ready)
+                .into_iter()
+                .filter_map(|key| timers.remove(key))
+                .collect();
+            woken.extend(timers.due(Instant::now()));
+            let left: Vec<_> = watched
+                .extract_if(|key, _| timers.get_mut(*key).is_none())
+                .collect();
+            let watched: Vec<(TimerKey, Interest)> = watched
+                .iter()
+                .map(|(key, interest)| (*key, interest.clone()))
+                .collect();
+            let next = timers.next();
+            let idle = next.is_none() && woken.is_empty();
+            if idle && lingers {
+                state.running = false;
+                state.bell = None;
+                return;
+            }
+            lingers = idle;
+            let most = match (&bell, next) {
+                (None, _) => BLIND,
+                (Some(_), None) => LINGER,
+                (Some(_), Some(_)) => FAR,
+            };
+            let most = Instant::now() + most;
+            let until = next.map_or(most, |next| next.min(most));
+            (state.until, state.bell) = (until, bell.clone());
+            drop(state);
+            drop(left); // first: the woken code may look at what is left
+            for waker in woken {
+                contain(|| waker.wake());
+            }
+            ready = look(bell.as_deref(), &watched, until);
+        }
+    }
+}
+
+/// Waits for the bell and these descriptors until then; gives those that are ready.
+fn look(bell: Option<&OwnedFd>, watched: &[(TimerKey, Interest)], until: Instant) -> Vec<TimerKey> {
+    let mut fds: Vec<PollFd<'_>> = bell
+        .map(|bell| PollFd::new(bell, PollFlags::IN))
+        .into_iter()
+        .collect();
+    // Each descriptor once, however many wait for it: the kernel polls no more than may be open.
+    let mut places = HashMap::new();
+    let mut needs = Vec::with_capacity(watched.len());
+    for (key, interest) in watched {
+        for ((source, flags), fd) in interest.0.iter().flatten().zip(interest.fds()) {
+            let name = (source.as_fd().as_raw_fd(), *flags);
+            let place = *places.entry(name).or_insert_with(|| {
+                fds.push(fd);
+                fds.len() - 1
+            });
+            needs.push((*key, place));
+        }
+    }
+    let pause = until.saturating_duration_since(Instant::now());
+    poll_patiently(&mut fds, Some(pause));
+    if let Some(bell) = bell
+        && !fds[0].revents().is_empty()
+    {
+        let _ = rustix::io::read(bell, &mut [0; 8]);
+    }
+    needs.retain(|(_, place)| !fds[*place].revents().is_empty());
+    needs.into_iter().map(|(key, _)| key).collect()
+}
+
+impl Timekeeper for Waiter {
+    fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
+        let entered = self.enter(deadline, None, waker);
+        entered.unwrap_or_else(|waker| {
+            contain(|| waker.wake());
+            TimerKey::STALE
+        })
+    }
+
+    fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        let mut state = self.0.lock();
+        let Some(current) = state.timers.get_mut(key) else {
+            return false;
+        };
+        if current.will_wake(waker) {
+            return true;
+        }
+        drop(state);
+        let mut fresh = waker.clone();
+        let mut state = self.0.lock();
+        let current = state.timers.get_mut(key);
+        let armed = current.map(|current| mem::swap(current, &mut fresh));
+        drop(state);
+        drop(fresh);
+        armed.is_some()
+    }
+
+    fn disarm(&self, key: TimerKey) {
+        let mut state = self.0.lock();
+        let waker = state.timers.remove(key);
+        let interest = state.watched.remove(&key);
+        let bell = state.bell.clone();
+        drop(state);
+        ring(bell.filter(|_| interest.is_some()));
+        contain(|| drop((waker, interest)));
+    }
+}
+
+/// Done when something may have happened, or it is late.
+pub(crate) struct Ready {
+    interest: Option<Interest>,
+    until: Option<Instant>,
+    key: Option<TimerKey>,
+}
+
+impl Ready {
+    pub(crate) fn new(interest: Interest, until: Option<Instant>) -> Self {
+        Self {
+            interest: Some(interest),
+            until,
+            key: None,
+        }
+    }
+}
+
+impl Future for Ready {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(interest) = self.interest.take() {
+            let entered = enter(interest, self.until, cx.waker().clone());
+            // No thread: it looks and asks again.
+            self.key = entered.map_err(Waker::wake).ok();
+            return Poll::Pending;
+        }
+        match self.key {
+            Some(key) if waiter().refresh(key, cx.waker()) => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            waiter().disarm(key);
+        }
+    }
+}

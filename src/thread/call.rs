@@ -1,0 +1,82 @@
+//! The call of `spawn_blocking` that a thread is in, as the watcher sees it; see `blocking.rs`.
+//!
+//! Tests: `tests/thread/blocking.rs`; loom models in `checks/tests/blocking.rs`.
+
+use std::time::Duration;
+
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::sys::thread_clock::ThreadClock;
+
+/// Which call a thread is in, and the thread's clock.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    /// Odd while a call is in progress. Written by the thread alone.
+    number: AtomicU64,
+    /// The last call that was seen to wait. Written by the watcher alone.
+    known: AtomicU64,
+    clock: Mutex<Option<ThreadClock>>,
+}
+
+/// A call in progress.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) call: u64,
+    clock: Option<ThreadClock>,
+    /// What its thread has used of a processor, if that can be told.
+    used: Option<Duration>,
+    /// It has been seen to wait for something else than a processor.
+    pub(super) waits: bool,
+}
+
+impl Call {
+    /// The calling thread takes the place over.
+    pub(super) fn occupy(&self) {
+        *self.clock.lock() = ThreadClock::mine();
+    }
+
+    /// A call begins, or goes on after it has waited for a task.
+    pub(super) fn begin(&self) {
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The call ends, or waits for a task.
+    pub(super) fn end(&self) {
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The thread is in this call.
+    pub(super) fn is_in(&self, call: u64) -> bool {
+        self.number.load(Ordering::Relaxed) == call
+    }
+
+    /// This call has been seen to wait. True: for the first time.
+    pub(super) fn vouch(&self, call: u64) -> bool {
+        self.known.swap(call, Ordering::Relaxed) != call
+    }
+
+    pub(super) fn sample(&self) -> Option<Sample> {
+        let call = self.number.load(Ordering::Relaxed);
+        if call.is_multiple_of(2) {
+            return None;
+        }
+        let clock = *self.clock.lock();
+        Some(Sample {
+            call,
+            clock,
+            used: clock.and_then(ThreadClock::read),
+            waits: false,
+        })
+    }
+}
+
+impl Sample {
+    /// It has waited since it was as `before`, at least for all but `least` of the time. Where there are no such clocks,
+    /// all wait.
+    pub(super) fn is_waiting(&self, before: &Self, least: Duration) -> bool {
+        let (Some(clock), Some(now), Some(earlier)) = (self.clock, self.used, before.used) else {
+            return true;
+        };
+        now.saturating_sub(earlier) <= least && (before.waits || clock.wants_to_run() != Some(true))
+    }
+}
