@@ -90,44 +90,55 @@ where
     let mut run = || first = a.take().map(|a| a());
     let mut lent = || second = b.take().map(|b| b());
     let offered = offer_in(place, &mut run, &mut lent);
+    finish(offered, &mut first, &mut second);
+    if let Some(b) = b {
+        second = Some(b());
+    }
+    both(first, second)
+}
+
+/// The same in the pool of `worker`, which this thread is. Each half is told on which worker
+/// it runs, and the second whether it has been stolen.
+#[inline(never)]
+pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce(&Worker) -> RA,
+    B: FnOnce(&Worker, bool) -> RB + Send,
+    RB: Send,
+{
+    let (mut a, mut b) = (Some(a), Some(b));
+    let (mut first, mut second) = (None, None);
+    let mut run = || first = a.take().map(|a| a(worker));
+    let mut lent = || {
+        // A thief runs it inside of the pool.
+        second = current::with(|thief| Some(b.take()?(thief?, true)));
+    };
+    let offered = offer(worker, &mut run, &mut lent);
+    finish(offered, &mut first, &mut second);
+    if let Some(b) = b {
+        second = Some(b(worker, false));
+    }
+    both(first, second)
+}
+
+/// Goes on with the panic of a half, after what either has returned has been dropped.
+fn finish<RA, RB>(offered: Result<bool, Stopped>, first: &mut Option<RA>, second: &mut Option<RB>) {
     if let Err(stopped) = offered {
-        // What either has returned is dropped before the panic goes on.
-        contain(|| drop(first));
-        contain(|| drop(second));
+        contain(|| drop(first.take()));
+        contain(|| drop(second.take()));
         match stopped {
             Stopped::Here(payload) => resume_unwind(payload),
             Stopped::There(panic) => panic.resume_unwind(),
         }
     }
-    if let Some(b) = b {
-        second = Some(b());
-    }
+}
+
+/// The results of a join whose halves have both been called.
+fn both<RA, RB>(first: Option<RA>, second: Option<RB>) -> (RA, RB) {
     match (first, second) {
         (Some(first), Some(second)) => (first, second),
         _ => unreachable!("a join calls both halves"),
     }
-}
-
-/// The same in the pool of `worker`, which this thread is. Each half is told on which worker
-/// it runs, and the second whether it has been stolen.
-pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
-where
-    A: FnOnce(&Worker) -> RA + Send,
-    B: FnOnce(&Worker, bool) -> RB + Send,
-    RA: Send,
-    RB: Send,
-{
-    let owner = worker.slot().number;
-    let second = |worker: &Worker| b(worker, worker.slot().number != owner);
-    let place = Place::In(worker.registry());
-    join_offered(place, || on_this_worker(a), || on_this_worker(second))
-}
-
-fn on_this_worker<R>(f: impl FnOnce(&Worker) -> R) -> R {
-    current::with(|worker| match worker {
-        Some(worker) => f(worker),
-        None => unreachable!("a half runs inside of its pool"),
-    })
 }
 
 type Half<'a> = &'a mut (dyn FnMut() + Send);
