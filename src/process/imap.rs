@@ -402,8 +402,9 @@ impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
     }
 }
 
-// The input is never pinned: an iterator has nothing that could be.
+// The input is never pinned: an iterator has nothing that could be. And results only pass through.
 impl<I: Iterator, R> Unpin for ImapStream<I, R> {}
+impl<I: Iterator, R> Unpin for Imap<I, R> {}
 
 impl<I, R> Stream for ImapStream<I, R>
 where
