@@ -36,7 +36,7 @@
 //! **Who runs `main`?** A pool of a copy is made after that copy's `enter` has returned in the parent, on the first thread. A worker
 //! is the same image with the same arguments, so its `main` gets there, too, unless it looks at something that has changed
 //! in between; and a copy in a library makes no pools. So it is certain that some copy takes an invitation, and that each copy
-//! can pass on those of others. A `main` that does lead elsewhere makes no pools, and is killed as one that is too late (`crew`).
+//! can pass on those of others. A `main` that does lead elsewhere makes no pools, and is killed as one that is too late (`sched::workers`).
 //!
 //! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads, rights, orphans), `tests/auto.rs`,
 //! `checks/tests/copies.rs` (two copies, a library).

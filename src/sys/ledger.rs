@@ -35,13 +35,13 @@
 //! runs anything if `heard` is short of it.
 //!
 //! *Words of standard error*: how many bytes of it the parent has read, and how many there were when the worker's
-//! last item ended: `process::forward`.
+//! last item ended: `process::parent::forward`.
 //!
 //! *Tray*: words in which small frames lie for a worker that is awake; what they mean is the process
-//! pool's affair (`process::tray`).
+//! pool's affair (`process::fast::tray`).
 //!
 //! *Area*: behind the results, room for large results, which records only name ([`Pages::area`]); how long a block of it is lent
-//! is the process pool's affair (`process::shared_buffer`). It is sparse: nothing of it is there until it is used.
+//! is the process pool's affair (`process::payload::shared_buffer`). It is sparse: nothing of it is there until it is used.
 //! Where files may not be so long, or the parent has no room for its mapping, there is none.
 //!
 //! **Invariants.**
@@ -145,7 +145,7 @@ impl Front {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
-    /// How far in the worker's stream everything has been understood: see `process::shared_buffer`.
+    /// How far in the worker's stream everything has been understood: see `process::payload::shared_buffer`.
     pub(crate) fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
     }

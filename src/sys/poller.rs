@@ -45,8 +45,8 @@ pub(crate) const WAKE_TOKEN: usize = usize::MAX;
 pub(crate) struct Readiness {
     /// A call would not block.
     pub(crate) now: bool,
-    /// Nor, after one that came out short, need the next block or an event follow: the peer has closed, the source has
-    /// failed, or a read stopped at a mark of urgent data.
+    /// A call that did less than was asked for does not mean that nothing is left: the next one may not block either, and no
+    /// event may follow. (The peer has closed, the source has failed, or a read stopped at a mark of urgent data.)
     pub(crate) on: bool,
 }
 

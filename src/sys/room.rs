@@ -11,7 +11,7 @@
 
 use std::io;
 
-/// How much may be asked for unasked: the answer costs as much as filling this.
+/// Requests up to this size are not checked: to read `/proc/meminfo` costs as much as to fill them.
 const LITTLE: u64 = 1 << 20;
 
 /// An error if there is no room for `length` bytes.

@@ -74,9 +74,8 @@ pub(crate) fn since(then: u64) -> u64 {
     now().saturating_sub(then)
 }
 
-/// For who looks again and again for so many ticks at most. It ends whatever the counter does: when that jumps, and, where
-/// it stands still, after as many looks as never fit into the time: to read the counter alone takes more than [`AT_LEAST`]
-/// ticks.
+/// A bounded spin: it is over after `span` ticks. Should the counter stand still or jump, it is over all the same, after as
+/// many looks as never fit into that time: to read the counter alone takes more than [`AT_LEAST`] ticks.
 #[derive(Debug)]
 pub(crate) struct Looks {
     began: u64,

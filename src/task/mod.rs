@@ -15,7 +15,7 @@
 //! ```
 //!
 //! **Reading order.** [`state`](self) (private): every atomic transition, with the invariants
-//! T1 to T5. `raw`: the cell, with T6 to T15, the only unsafe code. Then what
+//! T1 to T5. `raw`: the cell, with T6 and the following, the only unsafe code. Then what
 //! executors use (`raw/queued.rs`, `completer`), what callers use (`handle`,
 //! `combine`, `group`), and what both share (`error`, `panic`, `context`,
 //! `id`, `shutdown`).

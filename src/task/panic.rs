@@ -91,7 +91,8 @@ impl Panic {
     }
 
     /// Where the panic began. `None` if the host put in a panic hook of its own
-    /// after the first executor was made, or if there was no hook yet.
+    /// after the first executor was made, if there was no hook yet, or if the panic was none of a `panic!`, but went on by
+    /// `std::panic::resume_unwind`, which calls no hook.
     #[must_use]
     pub fn location(&self) -> Option<&PanicLocation> {
         self.0.location.as_ref()

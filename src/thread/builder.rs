@@ -116,7 +116,7 @@ impl ThreadPoolBuilder {
     }
 
     /// Whether a thread outside the pool that waits may run the awaited work
-    /// itself. Default: yes, unless there is a `stack_size` or an `on_start`.
+    /// itself. Default: yes. With a `stack_size` or an `on_start` it never does, whatever is chosen here.
     pub fn caller_helps(mut self, helps: bool) -> Self {
         self.helps = Some(helps);
         self

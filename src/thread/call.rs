@@ -71,8 +71,8 @@ impl Call {
 }
 
 impl Sample {
-    /// It has waited since it was as `before`, at least for all but `least` of the time. Where there are no such clocks,
-    /// all wait.
+    /// Since `before` its thread has used no more than `least` of processor time, so it counts as blocked. Where threads have no
+    /// clocks, all count as blocked.
     pub(super) fn is_waiting(&self, before: &Self, least: Duration) -> bool {
         let (Some(clock), Some(now), Some(earlier)) = (self.clock, self.used, before.used) else {
             return true;

@@ -1,7 +1,7 @@
 //! `ThreadPool`: the public face.
 //!
 //! **Job.** Names, documentation and bounds; the work is done by the files below. What
-//! each call rests on: `join` on `raw/job.rs`, `scope` on `scope.rs`, `map` and
+//! each call rests on: `join` on `join/raw_job.rs`, `scope` on `scope.rs`, `map` and
 //! its siblings on `region.rs` over `items.rs`, `spawn` on the stem's cell, all of
 //! them on `worker.rs` for waiting and on `registry.rs` for threads.
 //!

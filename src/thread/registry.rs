@@ -47,7 +47,7 @@ fn all() -> &'static All {
     ALL.get_or_init(Mutex::default)
 }
 
-/// The place of an outside thread is no place.
+/// Stands for the index of an outside thread, which has none in the pool.
 pub(super) const NO_PLACE: usize = usize::MAX;
 
 /// Starts one more thread of a pool. False: the system has refused it.

@@ -167,7 +167,7 @@ impl Drop for Blocked {
     }
 }
 
-/// What the stem calls around its own parks on a worker.
+/// Called by `task` before and after a worker parks in a wait, so that the pool can put another thread in its place.
 pub(super) struct Compensate;
 
 impl context::Blocker for Compensate {

@@ -23,9 +23,9 @@
 //! 3. Who finds the worker asleep takes that word back and owes it something through the socket: the
 //!    frame, or, if that is a letter already, a `NUDGE`, which says nothing. From then
 //!    on the worker counts as awake.
-//! 4. Where each side stands it knows from its own memory: `tail` and `head` are written for the other, and what
-//!    is written over them is put right by the next letter. Who counts as awake and does not begin gets a `NUDGE`, and `tail`
-//!    once more ([`Tray::remind`]), in case that it sleeps. A letter stands there
+//! 4. Each side knows its own position from its own memory: `tail` and `head` are copies for the other side, and the next
+//!    letter puts right what an item has written over them. A worker that counts as awake and does not begin gets a `NUDGE`, and
+//!    `tail` once more ([`Tray::remind`]), in case that it sleeps. A letter stands there
 //!    only after the bytes before its place have been sent: a worker that has read all that
 //!    has come, and finds a letter whose turn it is not, ends, because somebody has written over it.
 //!

@@ -82,7 +82,8 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
 /// What is longer is decoded elsewhere, whatever it is. So the driver decodes for a millisecond or a few at most.
 const LONG: usize = 64 << 10;
 
-/// A name of this length has at most so many numbers that each byte of `Vec<Option<..>>` stands for some hundreds in memory.
+/// Types with longer names are decoded elsewhere. Their length bounds how much nests in them, and so how much memory one byte of
+/// a result can stand for: some hundreds of bytes.
 const SHORT_NAME: usize = 120;
 
 /// For how long values are decoded until they are handed over.

@@ -26,7 +26,7 @@ pub(crate) struct Child {
     /// `None` if somebody else reaped the child before it could be opened.
     pub(crate) process: Option<Arc<OwnedFd>>,
     pub(crate) socket: Arc<OwnedFd>,
-    /// What the process hangs by, as long as this lives.
+    /// Our end of the lifeline: when this is dropped, the kernel kills the process.
     pub(crate) lifeline: Option<Lifeline>,
 }
 

@@ -409,7 +409,7 @@ impl Driver {
             if self.sched.workers[index].is_starting()
                 && let Some(why) = link.looks.look(link.child.pid, now)
             {
-                self.sched.late(index, why, now);
+                self.sched.failed_to_start(index, why, now);
             }
             if link.let_go_at.is_some_and(|at| at <= now) {
                 self.let_go(index, now);

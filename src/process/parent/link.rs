@@ -48,7 +48,7 @@ use crate::process::job::reading::Extras;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::Body;
-use crate::process::sched::crew::{Gated, LEAVE_LIMIT, ToldGates};
+use crate::process::sched::workers::{Gated, LEAVE_LIMIT, ToldGates};
 use crate::process::wire::invitation::{self, VARIABLE};
 use crate::process::wire::{self, Frame};
 use crate::sys::image::image;

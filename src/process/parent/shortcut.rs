@@ -47,8 +47,8 @@ use crate::sys::ticks;
 
 /// [`LOOK`] in nanoseconds, with time for the way.
 const WATCH: u64 = 40_000;
-/// The same where all have one processor: there a worker often runs before whoever has called it can say that
-/// he looks, so what he has said before counts for longer.
+/// The same on one processor: there a worker often runs before the caller can say that it looks for the result, so what it
+/// has said before counts for longer.
 const WATCH_ONE: u64 = 400_000;
 
 /// How often to look for what comes in an instant.

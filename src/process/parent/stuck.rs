@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::param::clock_ticks_per_second;
 
-use crate::process::sched::late::{Late, MOST};
+use crate::process::sched::startup::{MOST, StartFailure};
 
 /// How often to look.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Looks {
     }
 
     /// Looks at the process `pid`, which has not been reaped, if it is time. Whether it is stuck.
-    pub(crate) fn look(&mut self, pid: u32, now: Instant) -> Option<Late> {
+    pub(crate) fn look(&mut self, pid: u32, now: Instant) -> Option<StartFailure> {
         if now < self.next {
             return None;
         }
@@ -53,7 +53,7 @@ impl Looks {
     }
 
     /// What the kernel says of it now.
-    fn judge(&mut self, stat: String, second: u64) -> Option<Late> {
+    fn judge(&mut self, stat: String, second: u64) -> Option<StartFailure> {
         let waits = fields(&stat).next().is_some_and(|s| s == "S" || s == "T");
         self.same = match waits && stat == self.stat {
             true => self.same + 1,
@@ -62,9 +62,9 @@ impl Looks {
         self.ticks += used(&stat).saturating_sub(used(&self.stat)).min(second);
         self.stat = stat;
         if self.same >= LOOKS {
-            return Some(Late::Waits);
+            return Some(StartFailure::Waits);
         }
-        (self.ticks >= MOST * second).then_some(Late::Computes)
+        (self.ticks >= MOST * second).then_some(StartFailure::Computes)
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
             format!("7 (a) S) R 1 2 3 0 -1 4 5 6 7 8 {own} {kernels} 0 0")
         };
         (1..100).find(|n| match looks.judge(stat(*n), 100) {
-            Some(why) => why == Late::Computes,
+            Some(why) => why == StartFailure::Computes,
             None => false,
         })
     }

@@ -27,7 +27,7 @@ const MOST_ITEMS: usize = 1 << 16;
 const MOST_BYTES: usize = 512 << 10;
 /// How many items there are from one mark to the next.
 const STEP: usize = 64;
-/// How much room the first item finds.
+/// Room for the first item, in bytes.
 const FIRST: usize = 32;
 
 /// The arguments of consecutive items.
@@ -41,9 +41,9 @@ pub(crate) struct Chunk {
     width: usize,
     /// Which item brings what along, in their order.
     attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
-    /// There is or was some.
+    /// Some item has brought attachments along; they may have been let go of since.
     laden: bool,
-    /// Which items' numbers lie elsewhere, in their order; where they are missing counts from the beginning of all bytes.
+    /// Numbers that lie elsewhere, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
     /// For the items to come.
     encoding: Option<Box<Encoding>>,

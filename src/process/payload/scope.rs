@@ -236,7 +236,7 @@ pub(crate) fn leave() {
     drop(SCOPE.with(|scope| scope.decoding.take()));
 }
 
-/// The numbers that are missing where these `bytes` end, which are none.
+/// The numbers that an empty placeholder stands for: the one whose (no) bytes are `bytes`.
 pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
     let found = with_decoding(|own| own.missing.as_mut()?.find(bytes))??;
     Some(found.map_err(said))

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::Sched;
-use super::crew::Worker;
+use super::workers::Worker;
 use crate::process::job::reading::{Chore, Reading};
 
 impl Sched {

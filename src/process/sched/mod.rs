@@ -19,7 +19,7 @@
 //!    front of the job.
 //! 5. A running item was cancelled: its worker is told at once, and after the grace period
 //!    everything else is taken back from it, and it is killed if it still runs that item. The
-//!    same for an item that has run longer than it may (`due`).
+//!    same for an item that has run longer than it may (`deadlines`).
 //! 6. A new worker runs the initializer, if there is one, as a frame of one item that belongs to
 //!    no job; it gets nothing else before that has ended.
 //! 7. A job's context goes to a worker before the job's first frame does, and is forgotten
@@ -45,23 +45,23 @@
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process/pool.rs`.
 
-pub(super) mod crew;
-mod due;
+mod deadlines;
 mod easy;
-mod ending;
-mod hearing;
-pub(super) mod late;
+mod replies;
+mod shutdown;
 #[cfg(test)]
 #[path = "../../../checks/inside/sched_simulated.rs"]
 mod sim;
+pub(super) mod startup;
 pub(super) mod stats;
+pub(super) mod workers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::crew::{Flight, Gated, INITIALIZE, Kind, State, UNKNOWN, Wanted, Worker};
 use self::stats::Counters;
+use self::workers::{Gated, INITIALIZE, InFlight, Kind, State, UNKNOWN, Wanted, Worker};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
 use super::payload::attachments::Attachment;
@@ -294,7 +294,7 @@ impl Sched {
         };
         worker.state = State::Preparing;
         let piece = Piece::whole(initializer.chunk, 0);
-        let mut flight = Flight::new(INITIALIZE, initializer.code.function, piece.clone());
+        let mut flight = InFlight::new(INITIALIZE, initializer.code.function, piece.clone());
         flight.wanted = Wanted::Nothing; // of no job
         self.launch(index, flight, initializer.code, piece, now);
     }
@@ -390,7 +390,7 @@ impl Sched {
                 continue;
             };
             job.frames += 1;
-            let mut flight = Flight::new(id, code.function, piece.clone());
+            let mut flight = InFlight::new(id, code.function, piece.clone());
             flight.cost = pace.map_or(UNKNOWN, |pace| self::cost(pace, piece.len()));
             if job.work.each {
                 flight.wanted = Wanted::Each;
@@ -424,7 +424,14 @@ impl Sched {
     }
 
     /// Sends a frame.
-    fn launch(&mut self, index: usize, flight: Flight, code: CodeRef, piece: Piece, now: Instant) {
+    fn launch(
+        &mut self,
+        index: usize,
+        flight: InFlight,
+        code: CodeRef,
+        piece: Piece,
+        now: Instant,
+    ) {
         let (id, timed) = (flight.job, flight.check_at.is_some());
         let brief = flight.kind == Kind::Brief;
         let worker = &mut self.workers[index];

@@ -1,7 +1,7 @@
 //! The worker's side: a process that hears frames, runs their items and says what became of them.
 //!
-//! `serve` is the process; `batch` the items of one frame, and where their results go; `raw_call` makes a function of a number
-//! again, and is the other side's way to such a number, too.
+//! `serve` is the process; `batch` the items of one frame, and where their results go; `raw_call` turns
+//! functions into offsets within the program's image, and back.
 
 pub(super) mod batch;
 pub(super) mod call;

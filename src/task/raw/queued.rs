@@ -19,8 +19,8 @@ use crate::task::error::TaskError;
 use crate::task::state::Start;
 
 impl Runnable {
-    /// Of a task that is still running, as far as others see: it has woken itself, and wants to go on when those had their turn
-    /// that are ready now.
+    /// The entry of a task that has woken itself during its poll: others still see it as running, and it goes on when those that are
+    /// ready now have had their turn.
     ///
     /// # Safety
     /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor keeps the entry itself.

@@ -89,8 +89,8 @@ impl TaskRef {
         vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
     }
 
-    /// Only this thread can bring it, or what it comes from, to its end: that is the one whose code this thread
-    /// runs, or one of a loop of this thread.
+    /// To wait for it here would be a deadlock: the task, or one that it comes from, is the one that this thread runs, or belongs to a
+    /// loop of this thread.
     pub(in crate::task) fn needs_this_thread(&self) -> bool {
         if self.is_of_this_thread() {
             return true;

@@ -32,7 +32,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::late::Late;
+use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
 use crate::sys::ledger::{GATES, Gate, Ledger};
 
@@ -49,7 +49,7 @@ pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a worker may be at a frame until its other items are taken over.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 
-/// How long a worker may sleep that should have begun.
+/// How long a worker may leave its first frame unbegun before it is nudged.
 const DEAF: Duration = Duration::from_millis(10);
 
 /// How long a worker may keep the ends of channels that came with what was taken back from it.
@@ -111,7 +111,7 @@ impl Gated for Ledger {
 }
 
 /// A frame that has been sent and whose `END` has not come.
-pub(crate) struct Flight {
+pub(crate) struct InFlight {
     pub(crate) sequence: u64,
     pub(crate) job: u64,
     /// Whose items these are, for the pace.
@@ -151,7 +151,7 @@ pub(crate) enum Wanted {
     Each,
 }
 
-impl Flight {
+impl InFlight {
     /// The items of `piece`, all at once or not at all.
     pub(crate) fn new(job: u64, function: u64, piece: Piece) -> Self {
         Self {
@@ -194,12 +194,12 @@ pub(crate) enum State {
     Dying(Instant),
 }
 
-/// One place in the crew and who fills it.
+/// One place in the pool, and the worker that has it.
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
     gates: Option<Arc<dyn Gated>>,
-    pub(crate) window: VecDeque<Flight>,
+    pub(crate) window: VecDeque<InFlight>,
     /// What the frames in the window should take, all together.
     cost: u64,
     next_sequence: u64,
@@ -212,7 +212,7 @@ pub(crate) struct Worker {
     /// How many items it has run, those in the window not counted.
     pub(crate) served: u64,
     /// Why it was not waited for any longer: it has not said hello.
-    pub(crate) late: Option<Late>,
+    pub(crate) late: Option<StartFailure>,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
     /// Fruitless deaths in a row, and their weight.
@@ -307,7 +307,7 @@ impl Worker {
 
     /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
     pub(crate) fn is_through(&self) -> bool {
-        self.condemned.is_none() && !self.window.iter().any(Flight::is_wanted)
+        self.condemned.is_none() && !self.window.iter().any(InFlight::is_wanted)
     }
 
     /// How many more items it may have, if `most` is all that it may ever have.
@@ -318,7 +318,7 @@ impl Worker {
     }
 
     /// Opens a gate for `flight` and puts it into the window; gives it its sequence number.
-    pub(crate) fn launch(&mut self, mut flight: Flight, now: Instant) -> u64 {
+    pub(crate) fn launch(&mut self, mut flight: InFlight, now: Instant) -> u64 {
         flight.sequence = self.next_sequence;
         self.next_sequence += 1;
         if let Some(gate) = self.gate(flight.sequence) {
@@ -333,7 +333,7 @@ impl Worker {
     }
 
     /// The first frame has ended.
-    pub(crate) fn land(&mut self, now: Instant) -> Option<Flight> {
+    pub(crate) fn land(&mut self, now: Instant) -> Option<InFlight> {
         let flight = self.window.pop_front()?;
         self.cost -= flight.cost;
         self.front_since = now;
@@ -409,8 +409,8 @@ impl Worker {
         } else {
             self.failures = self.failures.saturating_add(1);
             let weight = match self.late {
-                Some(Late::Computes) => GIVE_UP,
-                Some(Late::Waits | Late::Slow | Late::Foreign) => LATE,
+                Some(StartFailure::Computes) => GIVE_UP,
+                Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
                 None if killed => KILLED,
                 None => ENDED,
             };

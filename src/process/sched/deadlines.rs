@@ -24,7 +24,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::crew::{ENDS_LIMIT, Kind, PATIENCE, State, Wanted, Worker};
+use super::workers::{ENDS_LIMIT, Kind, PATIENCE, State, Wanted, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
@@ -171,7 +171,7 @@ impl Sched {
             return Some(now + AGAIN); // it has just ended
         }
         if each && worker.window[place].end > begun {
-            // Nothing can be taken back (`gate`, 4.) but from who is gone: nobody else's item may be lost with it.
+            // What lies behind it could not be taken back: a worker that is gone gives it up, and no other item is lost with it.
             worker.fruitful = true;
             self.kill(index, now);
             return None;

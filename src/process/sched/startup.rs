@@ -1,13 +1,13 @@
-//! Why a process that was started is not waited for: it has not got to `init`. What tells so looks at it (`parent::stuck`).
+//! Why a worker that never reached `init` is given up. What finds that out is `parent::stuck`.
 
 use std::fmt;
 
 /// How many seconds it may compute.
 pub(crate) const MOST: u64 = 10;
 
-/// Why a worker that has not got to `init` is not waited for.
+/// Why a worker that never reached `init` is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Late {
+pub(crate) enum StartFailure {
     Waits,
     Computes,
     Slow,
@@ -15,7 +15,7 @@ pub(crate) enum Late {
     Foreign,
 }
 
-impl fmt::Display for Late {
+impl fmt::Display for StartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Foreign = self {
             return f.write_str("it runs another build of this program");

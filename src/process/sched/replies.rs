@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::crew::{Flight, INITIALIZE, State, Worker};
-use super::late::Late;
+use super::startup::StartFailure;
+use super::workers::{INITIALIZE, InFlight, State, Worker};
 use super::{SIGKILL, Sched};
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
@@ -24,8 +24,8 @@ use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
 
 impl Sched {
-    /// Takes the whole records at the front of `bytes`, and returns how many bytes these are. `owner`: what these bytes are,
-    /// if that may be kept.
+    /// Takes the whole records at the front of `bytes`, and returns how many bytes these are. `owner`: a
+    /// shared buffer that has these bytes, if a reference to it may be kept instead of a copy.
     pub(crate) fn receive(
         &mut self,
         worker: usize,
@@ -48,7 +48,7 @@ impl Sched {
                 Record::Hello { copy } if copy == image().name().as_bytes() => {
                     self.hello(worker, now);
                 }
-                Record::Hello { .. } => self.late(worker, Late::Foreign, now),
+                Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
                 Record::Bag(numbers) => extras.bring(&numbers),
                 Record::Lent(list) => extras.lend(list),
                 Record::End {
@@ -305,7 +305,7 @@ impl Sched {
         now: Instant,
     ) -> Result<(), Broken> {
         let worker = &mut self.workers[index];
-        let asked = |flight: &Flight| flight.asked && flight.sequence == sequence;
+        let asked = |flight: &InFlight| flight.asked && flight.sequence == sequence;
         if !worker.window.front().is_some_and(asked) {
             return Ok(());
         }
@@ -362,7 +362,7 @@ impl Sched {
             .collect();
         let window = std::mem::take(&mut worker.window);
         let runs =
-            |(flight, begun): (&Flight, &u32)| flight.done < *begun && flight.job != INITIALIZE;
+            |(flight, begun): (&InFlight, &u32)| flight.done < *begun && flight.job != INITIALIZE;
         let running = window.iter().zip(&begun).any(runs);
         if let (true, false, Some(front)) = (exit.out_of_memory, running, window.front())
             && front.is_wanted()
@@ -389,7 +389,7 @@ impl Sched {
     }
 
     /// `flight` will not come back; `begun` of its items have begun.
-    fn lost(&mut self, flight: &Flight, begun: u32, exit: &WorkerExit, now: Instant) {
+    fn lost(&mut self, flight: &InFlight, begun: u32, exit: &WorkerExit, now: Instant) {
         let stopped = self.is_stopped();
         let id = flight.job;
         let Some(job) = self.jobs.get_mut(&id) else {

@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::crew::{INITIALIZE, State};
-use super::late::Late;
+use super::startup::StartFailure;
+use super::workers::{INITIALIZE, State};
 use super::{Action, Body, How, Sched, Stop};
 use crate::process::job::decoder::{Place, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
@@ -140,13 +140,13 @@ impl Sched {
                 *since = now;
                 self.actions.push(Action::Kill(index));
             }
-            State::Starting(_) => self.late(index, Late::Slow, now),
+            State::Starting(_) => self.failed_to_start(index, StartFailure::Slow, now),
             _ => self.kill(index, now),
         }
     }
 
     /// It has not got to `init`, and will not.
-    pub(crate) fn late(&mut self, index: usize, why: Late, now: Instant) {
+    pub(crate) fn failed_to_start(&mut self, index: usize, why: StartFailure, now: Instant) {
         self.workers[index].late = Some(why);
         self.kill(index, now);
     }
