@@ -226,6 +226,13 @@ impl Local {
         }
     }
 
+    /// A new root future begins: what has woken the last one does not hold its place in the queue.
+    pub(super) fn forget_root_wake(&self) {
+        if self.root_woken.replace(false) {
+            self.ready.borrow_mut().retain(Option::is_some);
+        }
+    }
+
     /// The root future, which has begun or ended.
     pub(super) fn set_root(&self, root: Option<Root>) {
         self.with_table(|table| table.root = root);

@@ -75,6 +75,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let mut root = pin!(root);
     // The first poll comes before everything that was spawned earlier, and whatever wakes the root future then after it.
     local.take_in();
+    local.forget_root_wake();
     let mut is_due = true;
     loop {
         if is_due {

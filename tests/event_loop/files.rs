@@ -276,3 +276,20 @@ fn a_large_directory_and_one_that_is_given_up() {
         },
     );
 }
+
+/// A read was given up, and what it has read is not lost because a seek is refused.
+#[test]
+fn a_seek_that_fails_loses_nothing() {
+    let place = Place::new("seek");
+    let path = place.at("numbers");
+    std::fs::write(&path, (0..=255_u8).collect::<Vec<_>>()).unwrap();
+    run(async {
+        let mut file = File::open(&path).await.unwrap();
+        let mut buffer = [0; 100];
+        assert!(poll_once(&mut Box::pin(file.read(&mut buffer))).is_pending());
+        assert!(file.seek(SeekFrom::Current(-1000)).await.is_err());
+        let mut byte = [1; 1];
+        file.read(&mut byte).await.unwrap();
+        assert_eq!(byte, [0], "what was read and not taken is lost");
+    });
+}

@@ -184,3 +184,24 @@ fn wake_ups_from_elsewhere_while_it_yields_are_not_lost() {
         assert_eq!(rung.load(Ordering::SeqCst), ROUNDS);
     });
 }
+
+/// The last root future was woken in its last poll: that is no wake-up of the next one.
+#[test]
+fn a_wake_of_the_last_root_future_gives_the_next_one_no_place() {
+    let event_loop = EventLoop::new().unwrap();
+    let ran = Rc::new(Cell::new(false));
+    let runs = ran.clone();
+    event_loop.block_on(async move {
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(())
+        })
+        .await;
+        spawn(async move { runs.set(true) }).detach();
+    });
+    assert!(!ran.get());
+    event_loop.block_on(async {
+        yield_now().await;
+        assert!(ran.get(), "what was ready has not run");
+    });
+}

@@ -623,7 +623,11 @@ impl File {
         let call = running.call;
         let done = ready!(Pin::new(&mut running.task).poll(cx)).map_err(offload::in_words);
         self.running = None;
-        let (bytes, result) = done?;
+        let (bytes, result) = match done {
+            // What was accepted is not written, and a read that comes next is not to hear of it.
+            Err(error) if call == Call::Write => (Vec::new(), Err(error)),
+            done => done?,
+        };
         self.bytes = bytes;
         if call == Call::Write {
             self.bytes.clear();
@@ -751,7 +755,14 @@ impl AsyncSeek for File {
                 SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub(back)),
                 absolute => absolute,
             };
-            self.begin(Call::Seek(position), move |mut file, _| file.seek(target));
+            self.begin(Call::Seek(position), move |mut file, _| {
+                let sought = file.seek(target);
+                if sought.is_err() && back != 0 {
+                    // What was read and not taken is read again.
+                    let _ = file.seek(SeekFrom::Current(-back));
+                }
+                sought
+            });
         }
     }
 }
