@@ -149,8 +149,8 @@ impl ProcessPoolBuilder {
 
     /// Whether workers are *plain*: nothing but a framed stream of bytes, as on other systems and machines. Default: no.
     ///
-    /// No memory is shared with a plain worker, and no descriptor is sent to it. What the pool promises it keeps; it is
-    /// slower, some tens of microseconds for a call and about two for a short item of a `map`. What is different:
+    /// No memory is shared with a plain worker, and no descriptor is sent to it. What the pool promises it keeps, but for
+    /// what follows; and it is slower, since a worker says of each item when it begins:
     ///
     /// - [`Shared`](crate::process::Shared), [`SharedAtomics`](crate::process::SharedAtomics) and the ends of a
     ///   [`channel`](crate::process::channel()) cannot travel: a call with one ends in [`TaskError::Codec`], and a
@@ -158,7 +158,9 @@ impl ProcessPoolBuilder {
     ///   with the other bytes.
     /// - What a worker has been sent it gives back only when asked. One that has been stopped from outside keeps the items of its
     ///   frame until it goes on or is killed.
-    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items.
+    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items, and so may what
+    ///   says that it was [out of memory](crate::WorkerExit::out_of_memory).
+    /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};

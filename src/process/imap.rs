@@ -123,6 +123,7 @@ where
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
     ) -> Self {
+        let items = items.into_iter(); // it may panic, and then there is no job
         let shared = client.shared.clone();
         let (id, workers) = (shared.mailbox.id(), shared.places);
         let (sender, results) = unbounded();
@@ -140,7 +141,7 @@ where
         Self {
             id,
             shared,
-            items: Some(items.into_iter()),
+            items: Some(items),
             panicked: None,
             chunk: client.shared.chunk(),
             base: 0,

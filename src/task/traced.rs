@@ -71,18 +71,23 @@ pub(super) fn run<R>(side: &SidePointer, last: bool, f: impl FnOnce() -> R) -> R
             true => side.span.lock().take(),
             false => side.span.lock().clone(),
         });
-        let _inside = span.as_ref().map(Span::enter);
-        panic::catch_in_task(f).unwrap_or_else(|panic| {
+        let mut inside = None;
+        let entered = panic::catch_in_task(|| inside = span.as_ref().map(Span::enter));
+        // Whatever the subscriber does, the work is done, or dropped.
+        let ended = panic::catch_in_task(f).unwrap_or_else(|panic| {
             contain(|| tell(&panic));
             panic.resume_unwind()
-        })
+        });
+        entered.unwrap_or_else(|panic| panic.resume_unwind());
+        ended
     })
 }
 
 /// Drops the work of a task that has not ended, inside its span.
 pub(super) fn drop_work(side: &SidePointer, f: impl FnOnce()) {
     let span = side.get().and_then(|side| side.span.lock().take());
-    let _inside = span.as_ref().map(Span::enter);
+    let mut inside = None;
+    contain(|| inside = span.as_ref().map(Span::enter));
     if span.is_some() {
         contain(|| trace!(target: TARGET, "task dropped before its end"));
     }

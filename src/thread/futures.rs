@@ -96,6 +96,7 @@ impl Futures {
         for work in injector.take_all() {
             match work {
                 Work::Task(task) => end(task),
+                Work::Share(share) => drop(share), // its caller runs it
                 other => injector.put_back(other),
             }
         }

@@ -127,12 +127,13 @@ impl<R: Send + 'static> Pipeline<R> {
         }
         drop(state);
         let this = Arc::clone(self);
-        let (runnable, task) = task::closure(move || this.feed(), false);
+        let (runnable, mut task) = task::closure(move || this.feed(), false);
         let stack = self.registry.config.stack_bytes();
         let refused = helper::start_with(stack, move || _ = runnable.run()).is_err();
         let mut state = self.state.lock();
         if refused {
             state.feeding = false;
+            let _closed = task.try_join(); // that is no failure: the consumer pulls
         }
         state.refused = refused;
         let before = state.feeder.replace(task);
@@ -190,6 +191,10 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// The same where the system has given no thread for it.
     fn feed_one(&self, source: Source<R>) {
+        let over = self.state.lock().over;
+        if over {
+            return contain(|| drop(source)); // the consumer has gone
+        }
         let _blocked = Blocked::begin();
         self.pull(source);
     }

@@ -262,7 +262,8 @@ impl Registry {
         let shares = slot.post.leave(is_away);
         if !shares.is_empty() {
             let shares = shares.into_iter().map(Work::Share);
-            shares.for_each(|share| self.injector.put_back(share));
+            // One that no thread will take any more is dropped: its caller runs it.
+            shares.for_each(|share| drop(self.injector.push_woken(share)));
             self.published();
         }
     }

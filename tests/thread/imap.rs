@@ -840,6 +840,8 @@ fn without_a_thread_a_worker_feeds_or_the_consumer() {
         "imap::without_a_thread_a_worker_feeds_or_the_consumer",
         "",
         || {
+            static LOST: AtomicUsize = AtomicUsize::new(0);
+            trefoil::on_unobserved(|_| _ = LOST.fetch_add(1, Ordering::Relaxed));
             let pool = last_worker();
             sums(&pool);
             let inner = Arc::clone(&pool);
@@ -847,6 +849,11 @@ fn without_a_thread_a_worker_feeds_or_the_consumer() {
                 inner.shutdown(Shutdown::Wait);
                 sums(&inner);
             });
+            assert_eq!(
+                LOST.load(Ordering::Relaxed),
+                0,
+                "no task of the caller's has failed"
+            );
         },
     );
 }

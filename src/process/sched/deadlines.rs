@@ -170,12 +170,6 @@ impl Sched {
         if worker.begun(place) != begun {
             return Some(now + AGAIN); // it has just ended
         }
-        if each && worker.window[place].end > begun {
-            // What lies behind it could not be taken back: a worker that is gone gives it up, and no other item is lost with it.
-            worker.fruitful = true;
-            self.kill(index, now);
-            return None;
-        }
         self.counters.lock().timed_out += 1;
         if each {
             // Nothing else is left of this frame.

@@ -416,6 +416,10 @@ impl Sched {
         for (at, error) in blamed.into_iter().rev() {
             self.item_error(id, at, error, now);
         }
+        if stopped {
+            // A plain worker may die before it has said what it has not begun.
+            self.fail_waiting(id, &TaskError::Cancelled, now);
+        }
         self.finish_if_settled(id);
     }
 }

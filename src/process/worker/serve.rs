@@ -168,8 +168,9 @@ fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, C
     inlet.relayed = Some(relayed);
     start_watcher(move || {
         loop {
-            let bytes = relay.next();
-            match Frame::decode(bytes) {
+            let length = relay.next().len();
+            let frame = relay.start - length..relay.start;
+            match Frame::decode(&relay.bytes[frame.clone()]) {
                 Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
@@ -182,7 +183,14 @@ fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, C
                 }
                 _ => {}
             }
-            if hand_on.send(bytes.to_vec()).is_err() {
+            // What fills the room, as large frames do, goes as it is.
+            let bytes = if frame == (0..relay.bytes.len()) {
+                (relay.start, relay.end) = (0, 0);
+                std::mem::replace(&mut relay.bytes, vec![0; ROOM])
+            } else {
+                relay.bytes[frame].to_vec()
+            };
+            if hand_on.send(bytes).is_err() {
                 return;
             }
         }
@@ -410,6 +418,7 @@ impl Inlet {
     /// The bytes of the next frame, whole.
     fn next(&mut self) -> &[u8] {
         if let Some(relayed) = &self.relayed {
+            self.letter = Vec::new(); // one large frame does not cost its memory until the next
             self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
             return &self.letter;
         }
