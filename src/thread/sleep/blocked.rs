@@ -76,8 +76,9 @@ impl Sleep {
 
     /// The call has ended: the pool is not wider by more than those that are left.
     pub(in crate::thread) fn call_ends(&self) {
-        // SeqCst, then the look at `extra`: pairs with `widen`.
         let left = self.calls.fetch_sub(1, Ordering::SeqCst) - 1;
+        // Between the subtraction and the look at `extra`: pairs with `widen`.
+        fence(Ordering::SeqCst);
         if self.extra.load(Ordering::SeqCst) > left {
             self.extra.fetch_min(left, Ordering::SeqCst);
         }
@@ -86,7 +87,8 @@ impl Sleep {
     /// The watcher has seen how many calls wait. Afterwards it must look into the queues, as after a change of the width.
     pub(in crate::thread) fn widen(&self, by: usize) {
         self.extra.store(by, Ordering::SeqCst);
-        // The store, then this look: either it sees that the last call has ended, or that call sees the store.
+        // Between the store and this look: either it sees that the last call has ended, or that call sees the store.
+        fence(Ordering::SeqCst);
         if self.calls.load(Ordering::SeqCst) == 0 {
             self.extra.store(0, Ordering::SeqCst);
         }
