@@ -1,12 +1,14 @@
 //! Plain workers, which are nothing but a framed stream of bytes: what other modules test of a pool holds with these, too.
 
-use crate::support::{self, Test, pool, tests};
+use crate::support::{self, Scratch, Test, pool, signal, tests, until};
 use crate::{calls, imap, limits, pool as pools};
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use trefoil::process::channel;
-use trefoil::{Bulk, PoolError, Shared, TaskError};
+use trefoil::{Bulk, PoolError, Shared, Shutdown, TaskError};
 
 /// While it lives, pools are made of plain workers; if the test fails, it says which one it was.
 struct Plain(&'static str);
@@ -100,5 +102,47 @@ tests! {
         let numbers: Bulk<u64> = (0..1 << 20).collect::<Vec<u64>>().into();
         let back = pool(2).spawn(numbers.clone(), |numbers: Bulk<u64>| numbers).join().unwrap();
         assert!(back == numbers);
+    }
+
+    fn what_had_not_begun_ends_with_the_pool() {
+        let _plain = Plain::new("this");
+        let scratch = Scratch::new("plain-stop");
+        let procs = pool(1);
+        let items = (0..5).map({ let path = scratch.text(); move |n| (path.clone(), n) });
+        let stops = |(path, n): (String, u64)| {
+            support::note(&path, u64::from(std::process::id()));
+            if n == 0 {
+                signal(std::process::id(), Signal::STOP);
+            }
+            n
+        };
+        let results = procs.call(stops).chunk(5).imap(items);
+        std::thread::scope(|s| {
+            let results = s.spawn(|| results.collect::<Vec<_>>());
+            until(|| !scratch.notes().is_empty());
+            s.spawn(|| procs.shutdown_timeout(Shutdown::CancelPending, Duration::from_secs(60)));
+            until(|| {
+                let mut late = procs.spawn(0, |n: u64| n);
+                matches!(late.try_join(), Some(Err(TaskError::Closed)))
+            });
+            signal(scratch.notes()[0] as u32, Signal::KILL);
+            let results = results.join().unwrap();
+            assert!(matches!(results[0], Err(TaskError::WorkerDied(_) | TaskError::Cancelled)), "{results:?}");
+            assert!(!results.iter().any(Result::is_ok), "{results:?}");
+        });
+        assert_eq!(scratch.notes().len(), 1, "an item has begun in a pool that ends");
+    }
+
+    fn an_idle_worker_keeps_no_large_frame() {
+        let _plain = Plain::new("this");
+        let procs = pool(1);
+        let large = Bulk::from(vec![1_u8; 128 << 20]);
+        assert_eq!(procs.spawn(large, |bytes: Bulk<u8>| bytes.len()).join().unwrap(), 128 << 20);
+        let statm = format!("/proc/{}/statm", procs.worker_pids()[0]);
+        until(|| {
+            let text = std::fs::read_to_string(&statm).unwrap();
+            let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+            pages * 4096 < 64 << 20
+        });
     }
 }
