@@ -32,7 +32,7 @@ struct Lease(Option<Worker>);
 impl Lease {
     fn new(registry: &Arc<Registry>) -> Self {
         let seat = registry.take_outside_seat();
-        Self(Some(Worker::new(Arc::clone(registry), seat)))
+        Self(Some(Worker::new(Arc::clone(registry), seat, false)))
     }
 
     fn with<R>(&self, f: impl FnOnce(&Worker) -> R) -> R {

@@ -89,7 +89,7 @@ impl ThreadPool {
     /// Makes the pool run `threads` tasks at once from now on; 0 is as [`new`](Self::new).
     ///
     /// Returns at once, from any thread, a worker of this pool included.
-    /// A pool that becomes narrower loses no work: surplus workers that sleep end now, others some seconds after what they run, and what
+    /// A pool that becomes narrower loses no work: surplus workers that sleep end now, others after what they run, and what
     /// they have queued is taken by the others. One that becomes wider starts its threads now; if the system
     /// refuses one, the pool asks again when there is work for it, and until then fewer run. After
     /// [`shutdown`](Self::shutdown) nothing changes.

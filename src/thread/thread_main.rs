@@ -17,7 +17,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::join::wake_policy::PAUSE;
 use super::queue::Work;
@@ -182,7 +182,12 @@ impl Worker {
         let sleep = &self.registry().sleep;
         loop {
             let is_spare = sleep.is_spare(&self.slot().sleeper);
-            let until = is_spare.then(|| Instant::now() + KEEP_SPARE);
+            // A place that is gone since the pool has become narrower is not kept.
+            let keep = match self.is_own.replace(!is_spare) {
+                true => Duration::ZERO,
+                false => KEEP_SPARE,
+            };
+            let until = is_spare.then(|| Instant::now() + keep);
             if let Some(reason) = self.rest_until(until) {
                 return reason;
             }
@@ -274,7 +279,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
 }
 
 /// What a thread of the pool runs. What is left is its seat.
-pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> Seat {
+pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason, is_own: bool) -> Seat {
     context::begin_worker(registry.config.stack_bytes(), registry.tag, take_newest);
     seat.slot.call.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
@@ -283,7 +288,7 @@ pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason) -> 
         slot: seat.slot.number as u32,
         index: seat.slot.index() as u32,
     });
-    let worker = Worker::new(Arc::clone(registry), seat);
+    let worker = Worker::new(Arc::clone(registry), seat, is_own);
     current::at_home(&worker, || worker.live(reason));
     context::set_blocker(None);
     worker.into_parts().1

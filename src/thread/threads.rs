@@ -3,7 +3,7 @@
 //! Every thread has a place, the lowest that was free. Those below the width make its
 //! thread one of the pool's own, so that *resizing* moves none: 1. the width changes; those asleep in places that are gone
 //! end; 2. places that are new and have no thread get one; 3. a look into the queues. A thread that is busy in a place that is gone
-//! is a spare from then on: it sleeps when it is one too many, and ends when it has slept for a while. One that is on its way out
+//! is a spare from then on, which ends when it is one too many: others, which stand in for threads that wait, are kept for a while. One that is on its way out
 //! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
 //! there is work for it.
 //!
@@ -91,6 +91,7 @@ impl Registry {
             .name(format!("{}-{}", self.config.name, seat.slot.index()))
             .stack_size(self.config.stack_bytes());
         let registry = Arc::clone(self);
+        let is_own = seat.slot.index() < self.sleep.width();
         // The seat lies in a cradle, so that it survives if there is no thread.
         let cradle = Arc::new(Mutex::new(Some(seat)));
         let theirs = Arc::clone(&cradle);
@@ -104,7 +105,7 @@ impl Registry {
             false => builder.spawn(move || {
                 let seat = theirs.lock().take();
                 if let Some(seat) = seat {
-                    let seat = thread_main::main(&registry, seat, reason);
+                    let seat = thread_main::main(&registry, seat, reason, is_own);
                     registry.retired(seat);
                 }
             }),

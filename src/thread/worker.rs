@@ -38,6 +38,8 @@ pub(super) struct Worker {
     random: Cell<u32>,
     policy: Policy,
     pub(super) findings: Findings,
+    /// Its place was one of the pool's own when it began, or last went to sleep.
+    pub(super) is_own: Cell<bool>,
     /// How many waits this thread is parked in, one inside another; see `wait.rs`.
     pub(super) blocked: Cell<u32>,
     /// It runs a call that may block, and that counts; see `blocking.rs`.
@@ -46,7 +48,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// The place of one of the pool's own threads, or of an outside thread.
-    pub(super) fn new(registry: Arc<Registry>, seat: Seat) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, seat: Seat, is_own: bool) -> Self {
         let policy = Policy::new(registry.sleep.width());
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
@@ -56,6 +58,7 @@ impl Worker {
             random,
             policy,
             findings: Findings::default(),
+            is_own: Cell::new(is_own),
             blocked: Cell::new(0),
             in_call: Cell::new(false),
         }
