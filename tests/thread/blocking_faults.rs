@@ -74,7 +74,9 @@ fn those_who_wait_do_not_vouch_for_those_who_compute() {
         let pool = pool("vouch", 2);
         let (tell, tasks) = waiters(&pool, 60);
         let most = most_at_once(&pool, 80, 25);
-        assert!(most <= 10, "{most} at once");
+        // (If they did, all of them: a machine that is itself stopped for a moment makes some of those
+        // who compute look as if they waited.)
+        assert!(most <= 20, "{most} at once");
         drop(tell);
         join_detached(tasks);
         comes_to_rest(&pool);
