@@ -447,12 +447,14 @@ fn an_iterator_that_blocks_can_ask_for_its_token() {
             if std::mem::take(&mut first) {
                 return Some(1);
             }
+            tell.send(()).unwrap();
             CancelToken::current().cancelled().wait().unwrap();
             let _ = tell.send(());
             None
         });
         let mut results = pool.imap(input, |n| n);
         assert_eq!(results.next(), Some(1));
+        told.recv().unwrap();
         drop(results);
         told.recv().unwrap();
     });
