@@ -109,10 +109,10 @@ impl Wire {
         direction: Direction,
         wanted: usize,
     ) -> impl Future<Output = io::Result<usize>> + Unpin {
-        self.source.operate(direction, move |_| match direction {
+        Box::pin(self.source.operate(direction, move |_| match direction {
             Direction::Read => self.read(wanted),
             Direction::Write => self.write(wanted),
-        })
+        }))
     }
 
     // What the kernel does.

@@ -24,10 +24,9 @@
 mod simulated;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -38,11 +37,12 @@ use rustix::io::{Errno, ioctl_fionbio};
 use crate::event_loop::{Direction, Local, SHARED, Shared, SourceKey, current};
 
 /// Something with a descriptor, in non-blocking mode.
-pub(super) struct Source<T: AsFd> {
+pub(crate) struct Source<T: AsFd> {
     bound: OnceLock<Bound>,
     /// The descriptor may outlive the source.
     lent: bool,
-    io: T,
+    /// `None` once it was taken out of a source that is about to be dropped.
+    io: Option<T>,
 }
 
 struct Bound {
@@ -89,7 +89,7 @@ impl<T: AsFd> Source<T> {
         Self {
             bound: OnceLock::new(),
             lent: false,
-            io,
+            io: Some(io),
         }
     }
 
@@ -113,11 +113,17 @@ impl<T: AsFd> Source<T> {
     }
 
     pub(super) fn get_ref(&self) -> &T {
-        &self.io
+        self.io.as_ref().expect("it was not taken out")
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {
-        &mut self.io
+        self.io.as_mut().expect("it was not taken out")
+    }
+
+    /// The descriptor, which this loop watches no longer.
+    pub(super) fn into_inner(mut self) -> T {
+        self.release();
+        self.io.take().expect("it was not taken out")
     }
 
     /// An operation has had to wait, so that a loop asks the kernel about it.
@@ -126,29 +132,30 @@ impl<T: AsFd> Source<T> {
         bound.is_some_and(|bound| bound.key.get().is_some())
     }
 
-    /// As new: it belongs to no loop.
-    pub(super) fn release(&mut self) {
+    /// Takes its registration out.
+    fn release(&mut self) {
         if let Some(bound) = self.bound.take()
             && let Some(&key) = bound.key.get()
         {
             if self.lent {
-                bound.shared.unwatch(self.io.as_fd());
+                bound.shared.unwatch(self.get_ref().as_fd());
             }
             bound.shared.remove_source(key);
         }
     }
 
-    /// Tries `op` until it does not block.
-    pub(super) fn operate<R, F>(&self, direction: Direction, op: F) -> Operation<'_, T, F>
-    where
-        F: FnMut(&T) -> io::Result<Outcome<R>>,
-    {
-        Operation {
+    /// Tries `op` until it does not block. Dropping the future leaves nothing behind.
+    pub(super) async fn operate<R>(
+        &self,
+        direction: Direction,
+        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    ) -> io::Result<R> {
+        let mut operation = Operation {
             source: self,
             direction,
             number: SHARED,
-            op,
-        }
+        };
+        poll_fn(|cx| operation.poll(cx, &mut op)).await
     }
 
     /// Calls `op`, which reads, until it does not say `WouldBlock`. What it gives tells nothing about the next call.
@@ -216,7 +223,7 @@ impl<T: AsFd> Source<T> {
         bound: &Bound,
         direction: Direction,
     ) -> io::Result<SourceKey> {
-        let fd = self.io.as_fd();
+        let fd = self.get_ref().as_fd();
         let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
         let key = local.register(fd, writable);
         let key = key.map_err(|error| in_words(fd.as_raw_fd(), error))?;
@@ -245,7 +252,7 @@ impl<T: AsFd> Source<T> {
                 local.refund_budget();
                 return Poll::Pending;
             }
-            match op(&self.io) {
+            match op(self.get_ref()) {
                 Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
                 Ok(Outcome::Short(value)) => {
                     bound.come_short(local, direction, true);
@@ -302,46 +309,36 @@ fn in_words(fd: RawFd, error: io::Error) -> io::Error {
     io::Error::new(kind, format!("descriptor {fd} {why}"))
 }
 
-/// One operation; a future that leaves nothing behind when it is dropped.
-#[must_use = "futures do nothing unless they are awaited"]
-pub(super) struct Operation<'a, T: AsFd, F> {
+/// A task's entry among the waiters of a source; taken away when it is dropped.
+struct Operation<'a, T: AsFd> {
     source: &'a Source<T>,
     direction: Direction,
-    /// Its own entry among the waiters of the source's loop; `SHARED` until it has one.
-    /// Another loop's number would be another future's entry there.
+    /// The entry's own number at the source's loop; `SHARED` while there is none.
+    /// Another loop's number would be another task's entry there.
     number: u64,
-    op: F,
 }
 
-// Nothing in it is ever pinned.
-impl<T: AsFd, F> Unpin for Operation<'_, T, F> {}
-
-impl<T, F, R> Future for Operation<'_, T, F>
-where
-    T: AsFd,
-    F: FnMut(&T) -> io::Result<Outcome<R>>,
-{
-    type Output = io::Result<R>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let (local, bound) = this.source.bind()?;
-        if this.number == SHARED {
-            this.number = local.next_number();
+impl<T: AsFd> Operation<'_, T> {
+    fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    ) -> Poll<io::Result<R>> {
+        let (local, bound) = self.source.bind()?;
+        if self.number == SHARED {
+            self.number = local.next_number();
         }
-        let (direction, number) = (this.direction, this.number);
-        let polled = this
-            .source
-            .poll_as(cx, &local, bound, direction, number, &mut this.op);
+        let (direction, number) = (self.direction, self.number);
+        let polled = (self.source).poll_as(cx, &local, bound, direction, number, op);
         if polled.is_ready() {
             // What makes a direction ready takes all its entries out: there is none to forget.
-            this.number = SHARED;
+            self.number = SHARED;
         }
         polled
     }
 }
 
-impl<T: AsFd, F> Drop for Operation<'_, T, F> {
+impl<T: AsFd> Drop for Operation<'_, T> {
     fn drop(&mut self) {
         if self.number != SHARED
             && let Some(bound) = self.source.bound.get()
@@ -360,7 +357,7 @@ impl<T: AsFd> Drop for Source<T> {
 
 impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.fmt(f)
+        self.get_ref().fmt(f)
     }
 }
 
