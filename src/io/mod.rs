@@ -49,7 +49,7 @@
 
 // `source` joins a descriptor and its loop; everything else
 // is a thin layer over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
-// between addresses, `uninit` reading for the adapters, and `reaper` the children that are not waited for.
+// between addresses, and `reaper` the children that are not waited for.
 // Checked by `tests/event_loop/`.
 
 mod accept;
@@ -70,15 +70,13 @@ mod stdio;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
-#[cfg(any(feature = "hyper", feature = "tokio-io"))]
-mod uninit;
 mod unix_address;
 mod unix_datagram;
 mod unix_listener;
 mod unix_stream;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
-pub(crate) use uninit::ReadUninit;
+pub(crate) use bytes::Stream;
 
 pub use async_fd::AsyncFd;
 pub use child::Child;

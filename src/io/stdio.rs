@@ -432,8 +432,6 @@ struct Device {
 }
 
 impl Bytes for Device {
-    const DRAINS: bool = false;
-
     fn is_socket(&self) -> bool {
         self.socket
     }

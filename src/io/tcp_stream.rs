@@ -358,10 +358,6 @@ impl TcpStream {
 
 impl Bytes for Socket {
     const DRAINS: bool = true;
-
-    fn is_socket(&self) -> bool {
-        true
-    }
 }
 
 impl Stream for TcpStream {

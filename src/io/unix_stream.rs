@@ -227,13 +227,7 @@ impl UnixStream {
     }
 }
 
-impl Bytes for Socket {
-    const DRAINS: bool = false;
-
-    fn is_socket(&self) -> bool {
-        true
-    }
-}
+impl Bytes for Socket {}
 
 impl Stream for UnixStream {
     type Io = Socket;
