@@ -73,10 +73,11 @@ struct Source {
     halves: [Half; 2],
 }
 
+/// One direction of a source.
 #[derive(Default)]
-struct Half {
+pub(super) struct Half {
     ready: Readiness,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
 }
 
 /// What a future learns that wants to try an operation.
@@ -141,68 +142,9 @@ impl Reactor {
         }
     }
 
-    /// May an operation be tried? (Also where the source is gone: the operation itself then says so.)
-    pub(super) fn ask(
-        &mut self,
-        key: SourceKey,
-        direction: Direction,
-        number: u64,
-        waker: &Waker,
-    ) -> Asked {
-        let Some(half) = self.half(key, direction) else {
-            return Asked::Ready;
-        };
-        if half.ready.now {
-            return Asked::Ready;
-        }
-        if half.ready.on {
-            half.ready.now = true;
-            return Asked::Next;
-        }
-        match half.waiters.find(number) {
-            Some(current) if current.will_wake(waker) => Asked::Waits,
-            _ => Asked::Wait,
-        }
-    }
-
-    /// Enters `number` with this waker; gives back what is no longer wanted.
-    pub(super) fn set_waiter(
-        &mut self,
-        key: SourceKey,
-        direction: Direction,
-        number: u64,
-        waker: Waker,
-    ) -> Option<Waker> {
-        match self.half(key, direction) {
-            Some(half) => half.waiters.set(number, waker),
-            None => Some(waker),
-        }
-    }
-
-    /// The operation would have blocked.
-    pub(super) fn clear(&mut self, key: SourceKey, direction: Direction) {
-        if let Some(half) = self.half(key, direction) {
-            half.ready = Readiness::default();
-        }
-    }
-
-    /// The operation did less than it was asked to. `drained`: so the next would block, unless the
-    /// kernel has said that no edge will follow.
-    pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction, drained: bool) {
-        if let Some(half) = self.half(key, direction) {
-            half.ready.now = false;
-            half.ready.on |= !drained;
-        }
-    }
-
-    /// Takes a waiter away whose future is dropped.
-    pub(super) fn forget(
-        &mut self,
-        key: SourceKey,
-        direction: Direction,
-        number: u64,
-    ) -> Option<Waker> {
-        self.half(key, direction)?.waiters.remove(number)
+    /// One direction of a source, unless that is gone.
+    pub(super) fn half(&mut self, key: SourceKey, direction: Direction) -> Option<&mut Half> {
+        Some(&mut self.get(key)?.halves[direction as usize])
     }
 
     /// Waits for events and moves the wakers of those concerned to `woken`.
@@ -270,9 +212,34 @@ impl Reactor {
             .get_mut(key.index as usize)
             .filter(|source| source.generation == key.generation)
     }
+}
 
-    fn half(&mut self, key: SourceKey, direction: Direction) -> Option<&mut Half> {
-        Some(&mut self.get(key)?.halves[direction as usize])
+impl Half {
+    /// May an operation be tried?
+    pub(super) fn ask(&mut self, number: u64, waker: &Waker) -> Asked {
+        if self.ready.now {
+            return Asked::Ready;
+        }
+        if self.ready.on {
+            self.ready.now = true;
+            return Asked::Next;
+        }
+        match self.waiters.find(number) {
+            Some(current) if current.will_wake(waker) => Asked::Waits,
+            _ => Asked::Wait,
+        }
+    }
+
+    /// The operation would have blocked.
+    pub(super) fn clear(&mut self) {
+        self.ready = Readiness::default();
+    }
+
+    /// The operation did less than it was asked to. `drained`: so the next would block, unless the
+    /// kernel has said that no edge will follow.
+    pub(super) fn clear_short(&mut self, drained: bool) {
+        self.ready.now = false;
+        self.ready.on |= !drained;
     }
 }
 

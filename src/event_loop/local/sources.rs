@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::super::reactor::{Asked, Direction, SourceKey};
+use super::super::reactor::{Asked, Direction, Half, SourceKey};
 use super::super::task_table::{READ, WRITE};
 use super::Local;
 use crate::task::panic::contain;
@@ -41,48 +41,56 @@ impl Local {
         number: u64,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        let asked = {
-            let mut reactor = self.reactor.borrow_mut();
-            reactor.ask(key, direction, number, cx.waker())
-        };
+        let asked = self.with_half(key, direction, |half| half.ask(number, cx.waker()));
         match asked {
-            Asked::Ready => return Poll::Ready(()),
-            Asked::Next => {
+            // Also where the source is gone: the operation itself then says so.
+            Some(Asked::Ready) | None => return Poll::Ready(()),
+            Some(Asked::Next) => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Asked::Waits | Asked::Wait => self.waits_for(match direction {
+            Some(Asked::Waits | Asked::Wait) => self.waits_for(match direction {
                 Direction::Read => READ,
                 Direction::Write => WRITE,
             }),
         }
-        if let Asked::Waits = asked {
+        if let Some(Asked::Waits) = asked {
             return Poll::Pending;
         }
         if let Some(outside) = &self.outside {
             outside.stir();
         }
         let waker = cx.waker().clone();
-        let old = self
-            .reactor
-            .borrow_mut()
-            .set_waiter(key, direction, number, waker);
-        drop(old);
+        let earlier = self.with_half(key, direction, |half| half.waiters.set(number, waker));
+        drop(earlier);
         Poll::Pending
     }
 
     pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
-        self.reactor.borrow_mut().clear(key, direction);
+        self.with_half(key, direction, Half::clear);
     }
 
     pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction, drained: bool) {
-        let mut reactor = self.reactor.borrow_mut();
-        reactor.clear_short(key, direction, drained);
+        self.with_half(key, direction, |half| half.clear_short(drained));
     }
 
+    /// Takes a waiter away whose future is dropped.
     pub(crate) fn forget(&self, key: SourceKey, direction: Direction, number: u64) {
-        let waker = self.reactor.borrow_mut().forget(key, direction, number);
+        let waker = self.with_half(key, direction, |half| half.waiters.remove(number));
         drop(waker);
+    }
+
+    /// What `f` gives for one direction of a source; `None`: that is gone. `f` runs no code of a user's, nor does it drop
+    /// any (L4).
+    fn with_half<R>(
+        &self,
+        key: SourceKey,
+        direction: Direction,
+        f: impl FnOnce(&mut Half) -> R,
+    ) -> Option<R> {
+        // Where it is gone `f` is dropped after `reactor`, as parameters are, with the waker that it may hold.
+        let mut reactor = self.reactor.borrow_mut();
+        Some(f(reactor.half(key, direction)?))
     }
 
     pub(crate) fn remove(&self, key: SourceKey) {
