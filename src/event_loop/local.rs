@@ -343,7 +343,7 @@ impl Local {
     // Notes and the end.
 
     /// Does what dropping elsewhere could not do.
-    pub(super) fn follow_notes(&self) {
+    fn follow_notes(&self) {
         for note in self.shared.take_notes() {
             // A waker's destructor is user code: a panic in it must not end the loop.
             contain(|| match note {

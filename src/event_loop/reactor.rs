@@ -24,22 +24,18 @@
 //! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of
 //!   the loop is borrowed: all three can run user code.
 //!
-//! A source is not deregistered: closing its descriptor does that. Where a duplicate
-//! of it lives on (a child's standard input, say), what happens there still wakes the
-//! loop, each time for nothing (L3); and should that duplicate come back under the number that
-//! was closed, the system still has its entry, which the new source then takes over. The exception are descriptors that are lent and
-//! stay open: those are deregistered at once, on whichever thread, because their number
-//! may be registered again by the time that a note would be read.
+//! A source that goes is deregistered at once, by the thread that drops it and before its descriptor is closed: a duplicate
+//! may stay open (a child's standard input, say), and the number of one that is lent may be registered again by the time that
+//! a note would be read.
 //!
 //! Checked by `tests/event_loop/`.
 
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::task::Waker;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use slab::Slab;
 
 use super::waiters::Waiters;
@@ -68,7 +64,6 @@ pub(super) struct Reactor {
 
 struct Source {
     generation: NonZeroU32,
-    fd: RawFd,
     /// By [`Direction`].
     halves: [Half; 2],
 }
@@ -101,34 +96,23 @@ impl Reactor {
         }
     }
 
-    /// `writable`: a write may be tried before the kernel has said so. `again`: the system has said that it has the
-    /// descriptor already, which is an error if a source here has it, and none if that one is gone.
+    /// `writable`: a write may be tried before the kernel has said so.
     pub(super) fn register(
         &mut self,
         poller: &Poller,
         fd: BorrowedFd<'_>,
         writable: bool,
-        again: bool,
     ) -> io::Result<SourceKey> {
-        let number = fd.as_raw_fd();
-        if again && self.sources.iter().any(|(_, source)| source.fd == number) {
-            return Err(Errno::EXIST.into());
-        }
         let vacant = self.sources.vacant_entry();
         let key = SourceKey {
             index: u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?,
             generation: self.generation,
         };
-        if again {
-            poller.register_again(fd, key.token())?;
-        } else {
-            poller.register(fd, key.token())?;
-        }
+        poller.register(fd, key.token())?;
         let mut halves = [Half::default(), Half::default()];
         halves[Direction::Write as usize].ready.now = writable;
         vacant.insert(Source {
             generation: self.generation,
-            fd: number,
             halves,
         });
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);

@@ -210,7 +210,7 @@ impl Shared {
         }
     }
 
-    /// A descriptor that stays open is not watched any longer; from any thread.
+    /// A descriptor is not watched any longer; from any thread.
     pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
         if let Some(poller) = self.poller.upgrade() {
             poller.unwatch(fd);

@@ -7,7 +7,7 @@
 //!    by the loop only, after the task has been entered (see `event_loop::reactor`). Until that edge
 //!    the kernel is not asked again, only whether the descriptor is still open: of one that is
 //!    closed no edge would ever come.
-//! 3. The descriptor is lent: it may stay open when the `AsyncFd` goes, so its registration is
+//! 3. The descriptor may stay open when the `AsyncFd` goes, so its registration is
 //!    taken out at once, on whichever thread.
 //!
 //! Rejected: to make the descriptor non-blocking. The flag belongs to the open file,
@@ -100,7 +100,7 @@ impl<T: AsFd> AsyncFd<T> {
             ));
         }
         Ok(Self {
-            source: Source::lent(inner),
+            source: Source::new(inner),
         })
     }
 

@@ -28,8 +28,7 @@ impl Bytes for File {
 /// A pipe's end that does not block.
 fn nonblocking(fd: OwnedFd) -> io::Result<Source<File>> {
     fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-    // Another child may get it, too; what happens there is none of our concern.
-    Ok(Source::lent(File::from(fd)))
+    Ok(Source::new(File::from(fd)))
 }
 
 /// The same end for another child: blocking, as most programs expect.

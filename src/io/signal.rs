@@ -93,8 +93,7 @@ impl Signal {
     fn of(signum: i32, subscription: Arc<Subscription>) -> Self {
         Self {
             signum,
-            // All subscriptions have duplicates of one descriptor, and it stays open.
-            source: Source::lent(subscription),
+            source: Source::new(subscription),
         }
     }
 

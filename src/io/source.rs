@@ -10,9 +10,8 @@
 //!    came in between is missed. Where no edge will follow (see the reactor) the next one waits for the loop's
 //!    next turn. So a task has its chance to do something else between the last bytes and the end that came with them:
 //!    a server, to answer a request before it hears that its client says no more.
-//! 4. Dropping the source takes its registration out, on whichever thread, and then closes
-//!    the descriptor, which ends the kernel's part. A source whose descriptor is lent
-//!    (it may stay open) ends that part itself.
+//! 4. Dropping the source takes its registration out, here and in the kernel, on whichever thread; then it closes
+//!    the descriptor, of which there may be duplicates that stay open.
 //!
 //! Operations take a shared reference: the kernel takes care of readers and
 //! writers, and the loop of any number of waiting tasks in each direction.
@@ -39,8 +38,6 @@ use crate::event_loop::{Direction, Local, SHARED, Shared, SourceKey, current};
 /// Something with a descriptor, in non-blocking mode.
 pub(crate) struct Source<T: AsFd> {
     bound: OnceLock<Bound>,
-    /// The descriptor may outlive the source.
-    lent: bool,
     /// `None` once it was taken out of a source that is about to be dropped.
     io: Option<T>,
 }
@@ -85,31 +82,18 @@ pub(super) async fn fairly() {
 }
 
 impl<T: AsFd> Source<T> {
+    /// Of a descriptor that does not block.
     pub(super) fn new(io: T) -> Self {
         Self {
             bound: OnceLock::new(),
-            lent: false,
             io: Some(io),
         }
     }
 
-    /// For a descriptor that may stay open when the source is gone.
-    pub(super) fn lent(io: T) -> Self {
-        let mut source = Self::new(io);
-        source.lent = true;
-        source
-    }
-
-    /// Makes a descriptor non-blocking that is ours alone.
-    pub(super) fn owned(io: T) -> io::Result<Self> {
+    /// Makes the descriptor non-blocking.
+    pub(super) fn nonblocking(io: T) -> io::Result<Self> {
         ioctl_fionbio(&io, true)?;
         Ok(Self::new(io))
-    }
-
-    /// Makes a descriptor non-blocking of which there may be a duplicate.
-    pub(super) fn taken_over(io: T) -> io::Result<Self> {
-        ioctl_fionbio(&io, true)?;
-        Ok(Self::lent(io))
     }
 
     pub(super) fn get_ref(&self) -> &T {
@@ -137,9 +121,7 @@ impl<T: AsFd> Source<T> {
         if let Some(bound) = self.bound.take()
             && let Some(&key) = bound.key.get()
         {
-            if self.lent {
-                bound.shared.unwatch(self.get_ref().as_fd());
-            }
+            bound.shared.unwatch(self.get_ref().as_fd());
             bound.shared.remove_source(key);
         }
     }
@@ -369,7 +351,7 @@ macro_rules! socket {
             type Error = std::io::Error;
 
             fn try_from(socket: $std) -> std::io::Result<Self> {
-                let source = Source::taken_over(socket)?;
+                let source = Source::nonblocking(socket)?;
                 Ok(Self { source })
             }
         }

@@ -418,7 +418,7 @@ fn open_again(number: RawFd) -> io::Result<Standard> {
     Ok(match again {
         Some((fd, socket)) => {
             let file = File::from(fd);
-            Standard::Source(Source::lent(Device { file, socket }))
+            Standard::Source(Source::new(Device { file, socket }))
         }
         None => Standard::File(File::from(fd.try_clone_to_owned()?).into()),
     })

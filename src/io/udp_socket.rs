@@ -54,7 +54,7 @@ impl UdpSocket {
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         fairly().await;
         let bound = first(lookup_host(address).await?, Socket::bind)?;
-        let source = Source::owned(bound)?;
+        let source = Source::nonblocking(bound)?;
         Ok(Self { source })
     }
 

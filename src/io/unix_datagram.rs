@@ -115,7 +115,7 @@ impl UnixDatagram {
     }
 
     fn ours(socket: Socket) -> io::Result<Self> {
-        let source = Source::owned(socket)?;
+        let source = Source::nonblocking(socket)?;
         Ok(Self { source })
     }
 

@@ -18,18 +18,8 @@ use crate::task::panic::contain;
 impl Local {
     /// `writable`: a write may be tried before the kernel has said so.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
-        let register = |again| {
-            let mut reactor = self.reactor.borrow_mut();
-            reactor.register(&self.poller, fd, writable, again)
-        };
-        match register(false) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // A source that was dropped elsewhere is gone only once its note is read.
-                self.follow_notes();
-                register(true)
-            }
-            registered => registered,
-        }
+        let mut reactor = self.reactor.borrow_mut();
+        reactor.register(&self.poller, fd, writable)
     }
 
     /// `Ready` once an operation may be tried; until then the task is entered
