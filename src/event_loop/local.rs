@@ -235,12 +235,12 @@ impl Local {
 
     /// The root future, which has begun or ended.
     pub(super) fn set_root(&self, root: Option<Root>) {
-        self.with_table(|table| table.root = root);
+        self.with_table(|table| table.set_root(root));
     }
 
     /// Every task that has not ended.
     pub(super) fn tasks(&self) -> Vec<TaskRef> {
-        self.with_table(|table| table.tasks().map(|(entry, _)| entry.task.clone()).collect())
+        self.with_table(|table| table.tasks().cloned().collect())
     }
 
     /// A task is one of this loop's.

@@ -245,7 +245,6 @@ impl<'a> Turns<'a> {
             id,
             site,
             noted: Noted::default(),
-            spent: Duration::ZERO,
         }));
         Self {
             local,
