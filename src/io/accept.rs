@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::source::Source;
-use super::unix_address::pause;
+use super::backoff::pause;
 use crate::alarm;
 use crate::sys::refused::refused;
 

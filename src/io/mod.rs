@@ -70,7 +70,7 @@ mod stdio;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
-mod unix_address;
+mod backoff;
 mod unix_datagram;
 mod unix_listener;
 mod unix_stream;
