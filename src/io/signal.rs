@@ -15,7 +15,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::source::{Outcome, Source};
 use crate::event_loop::{Direction, current};
@@ -256,10 +256,7 @@ impl Future for CtrlC {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &self.signal {
-            Some(Ok(signal)) => match signal.poll_recv(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => result,
-            },
+            Some(Ok(signal)) => ready!(signal.poll_recv(cx)),
             Some(Err(_)) => Ok(()),
             None => panic!("CtrlC was polled again after it had ended"),
         };
