@@ -18,14 +18,12 @@
 //! - after the wires have closed, every actor ends, and no waiter and no task is left.
 //!
 //! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one that is never tried again, an
-//! event that wakes only the first waiter or only one direction, a generation that is not looked
-//! at, readiness that is never set, a waiter that keeps its first waker, shares its number
+//! event that wakes only the first waiter or only one direction, readiness that is never set, a waiter that keeps its first waker, shares its number
 //! or stays when it is dropped) it fails within the first few dozen.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -313,10 +311,6 @@ impl World {
     fn new(seed: u64) -> Self {
         let random = Random(Rc::new(Cell::new(seed)));
         let event_loop = EventLoop::builder().virtual_time().build().unwrap();
-        if random.one_in(4) {
-            // Soon the generations begin anew.
-            event_loop.skip_to_generation(NonZeroU32::new(u32::MAX - 2).unwrap());
-        }
         let mut world = Self {
             event_loop,
             random,
@@ -376,8 +370,8 @@ impl World {
                 let gone = self.gone.len();
                 if gone > 0 {
                     let key = self.gone[self.random.below(gone)];
-                    let woken = self.event_loop.inject(key, [Readiness::new(true, true); 2]);
-                    assert_eq!(woken, 0, "it was meant for another");
+                    // Another may have its place by now: a lie, to that one.
+                    self.event_loop.inject(key, [Readiness::new(true, true); 2]);
                 }
             }
             18 => {

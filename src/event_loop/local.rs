@@ -347,7 +347,7 @@ impl Local {
         for note in self.shared.take_notes() {
             // A waker's destructor is user code: a panic in it must not end the loop.
             contain(|| match note {
-                Note::Disarm(key) => self.disarm(key),
+                Note::Disarm(key) => drop(self.take_timer(key)),
                 Note::Remove(key) => self.remove(key),
                 Note::Forget(key, direction, number) => self.forget(key, direction, number),
             });

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::source::Source;
 use super::backoff::pause;
+use super::source::Source;
 use crate::alarm;
 use crate::sys::refused::refused;
 

@@ -54,6 +54,7 @@
 
 mod accept;
 mod async_fd;
+mod backoff;
 mod bytes;
 mod child;
 mod child_pipes;
@@ -70,7 +71,6 @@ mod stdio;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
-mod backoff;
 mod unix_datagram;
 mod unix_listener;
 mod unix_stream;

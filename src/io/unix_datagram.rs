@@ -12,8 +12,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
 use std::path::Path;
 
-use super::source::{Source, fairly, socket};
 use super::backoff::with_backoff;
+use super::source::{Source, fairly, socket};
 
 /// A Unix socket of datagrams.
 ///

@@ -11,10 +11,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
+use super::backoff::with_backoff;
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::halves::{ReadHalf, WriteHalf, split};
 use super::source::{Source, socket};
-use super::backoff::with_backoff;
 use crate::sys::peer::peer;
 
 /// A Unix connection.
