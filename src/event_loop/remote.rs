@@ -80,7 +80,7 @@ impl Schedule for Arc<Shared> {
 
     #[inline]
     fn is_owner_thread(&self) -> bool {
-        self.is_here() || self.owner == this_thread()
+        self.is_here() || self.owner.id() == this_thread()
     }
 
     /// Straight into the queue of the loop, which runs it.

@@ -26,7 +26,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
-use std::thread::ThreadId;
+use std::thread::{Thread, ThreadId};
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
@@ -37,7 +37,6 @@ use crate::alarm::{Clock, TimerKey};
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard};
 use crate::sync::marker;
-use crate::sys::berth::Berth;
 use crate::sys::poller::Poller;
 use crate::task::{Hook, Inbox, Pushed, Runnable, Sleep};
 
@@ -55,13 +54,12 @@ pub(crate) struct Shared {
     notes: Mutex<Vec<Note>>,
     /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
     poller: Weak<Poller>,
-    /// Where the loop sleeps while it watches no descriptor.
-    pub(super) berth: Berth,
     /// The loop has begun to end: it takes no new tasks.
     closing: AtomicBool,
     /// True once shut; see L5.
     gate: Mutex<bool>,
-    pub(super) owner: ThreadId,
+    /// Its thread.
+    pub(super) owner: Thread,
     /// What to do with a failure that was not taken, in place of the process's hook.
     hook: Option<Hook>,
     /// The virtual clock, if it has one.
@@ -92,10 +90,9 @@ impl Shared {
             left: AtomicU32::new(0),
             notes: Mutex::new(Vec::new()),
             poller,
-            berth: Berth::new(),
             closing: AtomicBool::new(false),
             gate: Mutex::new(false),
-            owner: this_thread(),
+            owner: std::thread::current(),
             hook,
             clock,
             table: SharedTable::new(watched),
@@ -201,7 +198,7 @@ impl Shared {
     /// Ends the loop's sleep.
     fn wake_up(&self, sleep: Sleep) {
         match sleep {
-            Sleep::Parked => self.berth.wake(),
+            Sleep::Parked => self.owner.unpark(),
             Sleep::Asleep => {
                 if let Some(poller) = self.poller.upgrade() {
                     poller.wake();
@@ -221,7 +218,7 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("owner", &self.owner)
+            .field("owner", &self.owner.id())
             .finish_non_exhaustive()
     }
 }

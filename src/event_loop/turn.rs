@@ -10,8 +10,8 @@
 //!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::shared`]) and waits until the next
-//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a
-//!    [`berth`](crate::sys::berth), which is faster at both ends.
+//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, parked, which
+//!    is faster at both ends.
 //!
 //! An idle loop is woken by nothing.
 //!
@@ -43,6 +43,7 @@ use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::current;
@@ -336,9 +337,7 @@ impl<'a> Turns<'a> {
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
         // A descriptor is needed only for what others do to descriptors.
-        let parks = shared.berth.is_there() && self.local.watches_nothing();
-        let how = if parks {
-            shared.berth.make();
+        let how = if self.local.watches_nothing() {
             Sleep::Parked
         } else {
             Sleep::Asleep
@@ -348,8 +347,10 @@ impl<'a> Turns<'a> {
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
                 self.local.put_table(None);
-                let result = if parks {
-                    shared.berth.sleep(timeout.map(slack::less_of_futex));
+                // Nothing in between may park: it would take the wake-up.
+                let result = if how == Sleep::Parked {
+                    let timeout = timeout.map_or(Duration::MAX, slack::less_of_futex);
+                    thread::park_timeout(timeout);
                     Ok(())
                 } else {
                     let timeout = timeout.map(slack::less_of_poll);
