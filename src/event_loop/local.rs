@@ -114,7 +114,7 @@ impl Local {
     /// A new task of this thread's. A loop that ends drops it, and its future with it, which is a user's code.
     #[inline]
     pub(super) fn admit(&self, runnable: Runnable) {
-        self.shared.mark(&runnable);
+        self.shared.set_hook(&runnable);
         if self.shared.is_closing() {
             drop(runnable); // it ends in `Closed`
         } else {
@@ -142,11 +142,11 @@ impl Local {
                 _ => self.enqueue(runnable),
             }
         }
-        let left = self.shared.take_left();
-        if left & ROOT_WOKEN != 0 {
+        let flags = self.shared.take_flags();
+        if flags & ROOT_WOKEN != 0 {
             self.wake_root();
         }
-        if left & NOTES != 0 {
+        if flags & NOTES != 0 {
             self.follow_notes();
         }
     }

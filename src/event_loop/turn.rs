@@ -68,7 +68,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let site = Location::caller();
     let mut turns = Turns::new(local, Some(site));
     if let Some(outside) = &local.outside {
-        outside.come_back();
+        outside.end_wait();
     }
     let waker = Waker::from(local.shared.clone());
     let mut cx = Context::from_waker(&waker);
@@ -108,7 +108,7 @@ impl Drop for EndPoll<'_> {
 /// Turns the loop once, without waiting. True: there is more to do.
 pub(super) fn once(local: &Local) -> bool {
     let mut turns = Turns::new(local, None);
-    turns.come_back();
+    turns.end_wait();
     turns.turn_once();
     if is_idle(local) && !jump(local) {
         // From here on a thread that brings something makes the descriptor ready (L1).
@@ -116,7 +116,7 @@ pub(super) fn once(local: &Local) -> bool {
             if let Some(outside) = &local.outside
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
-                outside.leave();
+                outside.begin_wait();
             }
             return false;
         }
@@ -256,13 +256,13 @@ impl<'a> Turns<'a> {
     }
 
     /// The loop has waited, or the one that drives it: a virtual clock goes on.
-    fn come_back(&mut self) {
+    fn end_wait(&mut self) {
         if let Some(outside) = &self.local.outside
-            && outside.come_back()
+            && outside.end_wait()
         {
             self.look();
             if !is_idle(self.local) {
-                outside.came();
+                outside.note_arrival();
             }
         }
     }
@@ -304,9 +304,9 @@ impl<'a> Turns<'a> {
         // What has happened comes before what the clock would say.
         self.look();
         if is_idle(self.local) && !jump(self.local) {
-            outside.leave();
+            outside.begin_wait();
             self.sleep(timeout.map(|timeout| timeout.min(pace(self.local).unwrap_or(timeout))));
-            self.come_back();
+            self.end_wait();
         }
     }
 

@@ -233,7 +233,7 @@ impl CtrlC {
     }
 
     /// To the loop that runs here, if one does.
-    fn leave(&self) {
+    fn give_to_loop(&self) {
         if let Some(Ok(signal)) = &self.signal
             && let Some(local) = current::local()
             && let Some(before) = local.keep_ctrl_c(Some(signal.source.get_ref().clone()))
@@ -247,7 +247,7 @@ impl CtrlC {
 /// It has not come.
 impl Drop for CtrlC {
     fn drop(&mut self) {
-        self.leave();
+        self.give_to_loop();
     }
 }
 
@@ -261,7 +261,7 @@ impl Future for CtrlC {
             None => panic!("CtrlC was polled again after it had ended"),
         };
         if self.keep {
-            self.leave();
+            self.give_to_loop();
         }
         match self.signal.take() {
             Some(Err(error)) => Poll::Ready(Err(error)),

@@ -48,7 +48,7 @@ impl Local {
             return Poll::Pending;
         }
         if let Some(outside) = &self.outside {
-            outside.stir();
+            outside.note_activity();
         }
         let waker = cx.waker().clone();
         let earlier = self.with_half(key, direction, |half| half.waiters.set(number, waker));
