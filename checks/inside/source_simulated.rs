@@ -202,10 +202,7 @@ impl Wire {
         if self.random.one_in(6) {
             self.arrive(1); // before anybody can say that the next read would block
         }
-        Ok(match Outcome::of(wanted, count) {
-            Outcome::Short(count) if self.stops => Outcome::Stopped(count),
-            outcome => outcome,
-        })
+        Ok(Outcome::of(wanted, count, !self.stops))
     }
 
     fn write(&self, wanted: usize) -> io::Result<Outcome<usize>> {
@@ -225,7 +222,7 @@ impl Wire {
         if self.random.one_in(6) {
             self.drain(1);
         }
-        Ok(Outcome::of(wanted, count))
+        Ok(Outcome::of(wanted, count, true))
     }
 }
 

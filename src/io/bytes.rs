@@ -72,14 +72,6 @@ const SLICES: usize = 1024;
 /// `read_to_end` asks for at least as many bytes at once.
 const CHUNK: usize = 8 * 1024;
 
-/// One read that gave `count` bytes, of the `wanted` ones.
-fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
-    match Outcome::of(wanted, count) {
-        Outcome::Short(count) if !T::DRAINS => Outcome::Stopped(count),
-        outcome => outcome,
-    }
-}
-
 /// One system call: reads.
 #[inline]
 fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
@@ -103,7 +95,7 @@ fn reading<T: Bytes>(
             [buffer] => receive(io, &mut **buffer)?,
             several => readv(io, several)?,
         };
-        Ok(read_of::<T>(wanted, count))
+        Ok(Outcome::of(wanted, count, T::DRAINS))
     })
 }
 
@@ -122,7 +114,7 @@ fn writing<T: Bytes>(
             _ if io.is_socket() => sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?,
             _ => writev(io, slices)?,
         };
-        Ok(Outcome::of(wanted, count))
+        Ok(Outcome::of(wanted, count, true))
     })
 }
 
@@ -162,7 +154,8 @@ impl<T: Bytes> Source<T> {
             let more = self.operate(Direction::Read, |io| {
                 bytes.reserve(CHUNK);
                 let room = bytes.capacity() - bytes.len();
-                Ok(read_of::<T>(room, receive(io, spare_capacity(bytes))?))
+                let count = receive(io, spare_capacity(bytes))?;
+                Ok(Outcome::of(room, count, T::DRAINS))
             });
             if more.await? == 0 {
                 return Ok(bytes.len() - start);
@@ -201,7 +194,7 @@ impl<T: Bytes> Source<T> {
         }
         self.poll(cx, Direction::Read, |io| {
             let (filled, _) = receive(io, &mut *buffer)?;
-            Ok(read_of::<T>(wanted, filled.len()))
+            Ok(Outcome::of(wanted, filled.len(), T::DRAINS))
         })
     }
 

@@ -54,17 +54,15 @@ struct Bound {
 pub(super) enum Outcome<R> {
     /// As it was asked to.
     Full(R),
-    /// It read or wrote less than it could have: the next would block.
-    Short(R),
-    /// It read less than it could have, but that may be because it stopped at a mark.
-    Stopped(R),
+    /// It read or wrote less than it could have. True: so the next would block; false: it may have stopped at a mark.
+    Short(R, bool),
 }
 
 impl Outcome<usize> {
-    /// Of `wanted` bytes, `count` were read or written.
-    pub(super) fn of(wanted: usize, count: usize) -> Self {
+    /// Of `wanted` bytes, `count` were read or written. `drains`: a short count leaves nothing behind.
+    pub(super) fn of(wanted: usize, count: usize, drains: bool) -> Self {
         if count > 0 && count < wanted {
-            Self::Short(count)
+            Self::Short(count, drains)
         } else {
             Self::Full(count)
         }
@@ -236,12 +234,8 @@ impl<T: AsFd> Source<T> {
             }
             match op(self.get_ref()) {
                 Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
-                Ok(Outcome::Short(value)) => {
-                    bound.come_short(local, direction, true);
-                    return Poll::Ready(Ok(value));
-                }
-                Ok(Outcome::Stopped(value)) => {
-                    bound.come_short(local, direction, false);
+                Ok(Outcome::Short(value, drained)) => {
+                    bound.come_short(local, direction, drained);
                     return Poll::Ready(Ok(value));
                 }
                 Err(error) => match error.kind() {
