@@ -69,8 +69,6 @@ pub(super) enum Asked {
     Ready,
     /// From the next turn on it may.
     Next,
-    /// It waits already, with a waker as good as this one.
-    Waits,
     /// It has to wait.
     Wait,
 }
@@ -168,17 +166,14 @@ impl Reactor {
 
 impl Half {
     /// May an operation be tried?
-    pub(super) fn ask(&mut self, number: u64, waker: &Waker) -> Asked {
+    pub(super) fn ask(&mut self) -> Asked {
         if self.ready.now {
-            return Asked::Ready;
-        }
-        if self.ready.on {
+            Asked::Ready
+        } else if self.ready.on {
             self.ready.now = true;
-            return Asked::Next;
-        }
-        match self.waiters.find(number) {
-            Some(current) if current.will_wake(waker) => Asked::Waits,
-            _ => Asked::Wait,
+            Asked::Next
+        } else {
+            Asked::Wait
         }
     }
 

@@ -31,27 +31,25 @@ impl Local {
         number: u64,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        let asked = self.with_half(key, direction, |half| half.ask(number, cx.waker()));
-        match asked {
+        match self.with_half(key, direction, Half::ask) {
             // Also where the source is gone: the operation itself then says so.
             Some(Asked::Ready) | None => return Poll::Ready(()),
             Some(Asked::Next) => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Some(Asked::Waits | Asked::Wait) => self.waits_for(match direction {
+            Some(Asked::Wait) => self.waits_for(match direction {
                 Direction::Read => READ,
                 Direction::Write => WRITE,
             }),
         }
-        if let Some(Asked::Waits) = asked {
-            return Poll::Pending;
-        }
-        if let Some(outside) = &self.outside {
-            outside.note_activity();
-        }
         let waker = cx.waker().clone();
         let earlier = self.with_half(key, direction, |half| half.waiters.set(number, waker));
+        if let Some(outside) = &self.outside
+            && matches!(earlier, Some(None))
+        {
+            outside.note_activity(); // it has not waited before
+        }
         drop(earlier);
         Poll::Pending
     }
