@@ -49,7 +49,7 @@
 
 // `source` joins a descriptor and its loop; everything else
 // is a thin layer over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
-// between addresses, and `reaper` the children that are not waited for.
+// between addresses, `backoff` what the kernel has no event for, and `reaper` the children that are not waited for.
 // Checked by `tests/event_loop/`.
 
 mod accept;
