@@ -17,9 +17,9 @@
 //! - each byte was read once;
 //! - after the wires have closed, every actor ends, and no waiter and no task is left.
 //!
-//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one that is never tried again, an
-//! event that wakes only the first waiter or only one direction, readiness that is never set, a waiter that keeps its first waker, shares its number
-//! or stays when it is dropped) it fails within the first few dozen.
+//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one that is never tried
+//! again, an event that wakes only the first waiter or only one direction, readiness that is never set, a waiter that
+//! keeps its first waker, shares its number or stays when it is dropped) it fails within the first few dozen.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

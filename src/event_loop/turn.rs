@@ -23,16 +23,6 @@
 //! as before a wait of its own, so that whatever is brought makes its descriptor ready. A virtual
 //! clock goes on by what the other loop has waited meanwhile, where it goes at the real pace.
 //!
-//! # The end
-//!
-//! [`close`] refuses new tasks, cancels all tasks that have not ended, and runs what is ready
-//! until none is left: a cancelled future is dropped at its next run. Then it
-//! closes the inbox, which ends what other threads have brought meanwhile, and
-//! wakes the futures that still wait for a timer or a source of this loop, which will find
-//! that it is gone. No destructor waits, so this takes as long as the destructors run; only
-//! an entry that another thread is just bringing is waited for, at most
-//! [`PATIENCE`].
-//!
 //! Rejected: a slot for the task woken last, as multi-threaded runtimes have
 //! it: on one thread it saves nothing and starves the rest.
 //!
@@ -144,6 +134,13 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
 }
 
 /// Ends the loop. Its thread must be this one.
+///
+/// It refuses new tasks, cancels all tasks that have not ended, and runs what is ready
+/// until none is left: a cancelled future is dropped at its next run. Then it
+/// closes the inbox, which ends what other threads have brought meanwhile, and
+/// wakes the futures that still wait for a timer or a source of this loop, which will find
+/// that it is gone. No destructor waits, so this takes as long as the destructors run; only
+/// an entry that another thread is just bringing is waited for, at most [`PATIENCE`].
 pub(super) fn close(local: &Rc<Local>) {
     let _entered = current::enter(local);
     let mut turns = Turns::new(local, None);

@@ -47,9 +47,9 @@
 //! the task wait. So a server that answers a request makes three calls in all:
 //! one that waits, one that reads, one that writes.
 
-// `source` joins a descriptor and its loop; everything else
-// is a thin layer over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
-// between addresses, `backoff` what the kernel has no event for, and `reaper` the children that are not waited for.
+// `source` joins a descriptor and its loop; everything else is a thin layer over it. `bytes` has what all streams have
+// in common, `read_write` what files and standard streams have, `connect` the choice between addresses, `backoff` what
+// the kernel has no event for, and `reaper` the children that are not waited for.
 // Checked by `tests/event_loop/`.
 
 mod accept;
