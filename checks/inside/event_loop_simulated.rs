@@ -5,7 +5,6 @@
 //! the (virtual) clock moves only when it is [told to](EventLoop::advance). The test that does so is the
 //! one beside `io::source`.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{EventLoop, SourceKey, current, turn};
@@ -35,12 +34,6 @@ impl EventLoop {
     pub(crate) fn advance(&self, by: Duration) {
         let clock = self.local.shared.clock();
         clock.expect("it has a virtual clock").advance(by);
-    }
-
-    /// The next source is the one with this generation.
-    pub(crate) fn skip_to_generation(&self, generation: NonZeroU32) {
-        let mut reactor = self.local.reactor.borrow_mut();
-        reactor.skip_to_generation(generation);
     }
 
     /// How many wait for descriptors.

@@ -17,15 +17,13 @@
 //! - each byte was read once;
 //! - after the wires have closed, every actor ends, and no waiter and no task is left.
 //!
-//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one that is never tried again, an
-//! event that wakes only the first waiter or only one direction, a generation that is not looked
-//! at, readiness that is never set, a waiter that keeps its first waker, shares its number
-//! or stays when it is dropped) it fails within the first few dozen.
+//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one that is never tried
+//! again, an event that wakes only the first waiter or only one direction, readiness that is never set, a waiter that
+//! keeps its first waker, shares its number or stays when it is dropped) it fails within the first few dozen.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -109,10 +107,10 @@ impl Wire {
         direction: Direction,
         wanted: usize,
     ) -> impl Future<Output = io::Result<usize>> + Unpin {
-        self.source.operate(direction, move |_| match direction {
+        Box::pin(self.source.operate(direction, move |_| match direction {
             Direction::Read => self.read(wanted),
             Direction::Write => self.write(wanted),
-        })
+        }))
     }
 
     // What the kernel does.
@@ -204,10 +202,7 @@ impl Wire {
         if self.random.one_in(6) {
             self.arrive(1); // before anybody can say that the next read would block
         }
-        Ok(match Outcome::of(wanted, count) {
-            Outcome::Short(count) if self.stops => Outcome::Stopped(count),
-            outcome => outcome,
-        })
+        Ok(Outcome::of(wanted, count, !self.stops))
     }
 
     fn write(&self, wanted: usize) -> io::Result<Outcome<usize>> {
@@ -227,7 +222,7 @@ impl Wire {
         if self.random.one_in(6) {
             self.drain(1);
         }
-        Ok(Outcome::of(wanted, count))
+        Ok(Outcome::of(wanted, count, true))
     }
 }
 
@@ -313,10 +308,6 @@ impl World {
     fn new(seed: u64) -> Self {
         let random = Random(Rc::new(Cell::new(seed)));
         let event_loop = EventLoop::builder().virtual_time().build().unwrap();
-        if random.one_in(4) {
-            // Soon the generations begin anew.
-            event_loop.skip_to_generation(NonZeroU32::new(u32::MAX - 2).unwrap());
-        }
         let mut world = Self {
             event_loop,
             random,
@@ -376,8 +367,8 @@ impl World {
                 let gone = self.gone.len();
                 if gone > 0 {
                     let key = self.gone[self.random.below(gone)];
-                    let woken = self.event_loop.inject(key, [Readiness::new(true, true); 2]);
-                    assert_eq!(woken, 0, "it was meant for another");
+                    // Another may have its place by now: a lie, to that one.
+                    self.event_loop.inject(key, [Readiness::new(true, true); 2]);
                 }
             }
             18 => {

@@ -4,7 +4,7 @@
 //! filled has been written. To keep that promise without writing zeros first takes
 //! `unsafe`, so it is all here.
 //!
-//! - **D1** Memory without a value goes to [`ReadUninit`] only, which writes to it or leaves it,
+//! - **D1** Memory without a value goes to `poll_read_uninit` only, which writes to it or leaves it,
 //!   and is never read. It gives the number of bytes at the front that have been
 //!   written (I1), which is what is said to be filled.
 //! - **D2** Memory that is lent to any other reader has been written before, with zeros if need be.
@@ -19,19 +19,19 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use crate::io::ReadUninit;
+use crate::io::Stream;
 
 /// Reads from one of our streams into hyper's buffer.
 #[cfg(feature = "hyper")]
 #[inline]
 pub(super) fn hyper_from(
-    stream: &impl ReadUninit,
+    stream: &impl Stream,
     cx: &mut Context<'_>,
     mut buffer: ::hyper::rt::ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
-    // SAFETY: D1: what may have no value goes to a `ReadUninit`, which does not read it, and writes values only.
+    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and writes values only.
     let memory = unsafe { buffer.as_mut() };
-    let count = ready!(stream.poll_read_uninit(cx, memory))?;
+    let count = ready!(stream.source().poll_read_uninit(cx, memory))?;
     // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
     unsafe { buffer.advance(count) };
     Poll::Ready(Ok(()))
@@ -59,13 +59,13 @@ pub(super) fn hyper_with(
 #[cfg(feature = "tokio-io")]
 #[inline]
 pub(super) fn tokio_from(
-    stream: &impl ReadUninit,
+    stream: &impl Stream,
     cx: &mut Context<'_>,
     buffer: &mut tokio::io::ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
-    // SAFETY: D1: what may have no value goes to a `ReadUninit`, which does not read it, and writes values only.
+    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and writes values only.
     let memory = unsafe { buffer.unfilled_mut() };
-    let count = ready!(stream.poll_read_uninit(cx, memory))?;
+    let count = ready!(stream.source().poll_read_uninit(cx, memory))?;
     // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
     unsafe { buffer.assume_init(count) };
     buffer.advance(count);

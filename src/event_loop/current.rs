@@ -59,7 +59,7 @@ pub(super) fn enter(local: &Rc<Local>) -> Entered {
         keeps_all: awaited::keep_all(local.outside.is_some()),
         _timekeeper: alarm::install(local.shared.clone()),
         _no_blocking: refuse_blocking(),
-        mark: marker::replace_loop(local.shared.mark_of_thread()),
+        mark: marker::replace_loop(local.shared.identity()),
     }
 }
 

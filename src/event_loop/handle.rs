@@ -99,9 +99,9 @@ impl LoopHandle {
             local.admit(runnable);
             return task;
         }
-        self.shared.mark(&runnable);
+        self.shared.set_hook(&runnable);
         if !self.shared.is_closing() {
-            self.shared.bring(runnable);
+            self.shared.push(runnable);
         }
         task
     }
@@ -145,12 +145,12 @@ impl LoopHandle {
             // In its place one that may end here, in `Closed`.
             let never = std::future::pending::<F::Output>();
             let (runnable, task) = task::future(never, self.shared.clone(), false);
-            self.shared.mark(&runnable);
+            self.shared.set_hook(&runnable);
             return task;
         };
         let (runnable, task) = task::local_future(future, self.shared.clone());
-        self.shared.mark(&runnable);
-        self.shared.bring(runnable);
+        self.shared.set_hook(&runnable);
+        self.shared.push(runnable);
         drop(gate); // L5
         task
     }

@@ -114,7 +114,7 @@ impl Local {
     /// A new task of this thread's. A loop that ends drops it, and its future with it, which is a user's code.
     #[inline]
     pub(super) fn admit(&self, runnable: Runnable) {
-        self.shared.mark(&runnable);
+        self.shared.set_hook(&runnable);
         if self.shared.is_closing() {
             drop(runnable); // it ends in `Closed`
         } else {
@@ -142,11 +142,11 @@ impl Local {
                 _ => self.enqueue(runnable),
             }
         }
-        let left = self.shared.take_left();
-        if left & ROOT_WOKEN != 0 {
+        let flags = self.shared.take_flags();
+        if flags & ROOT_WOKEN != 0 {
             self.wake_root();
         }
-        if left & NOTES != 0 {
+        if flags & NOTES != 0 {
             self.follow_notes();
         }
     }
@@ -235,12 +235,12 @@ impl Local {
 
     /// The root future, which has begun or ended.
     pub(super) fn set_root(&self, root: Option<Root>) {
-        self.with_table(|table| table.root = root);
+        self.with_table(|table| table.set_root(root));
     }
 
     /// Every task that has not ended.
     pub(super) fn tasks(&self) -> Vec<TaskRef> {
-        self.with_table(|table| table.tasks().map(|(entry, _)| entry.task.clone()).collect())
+        self.with_table(|table| table.tasks().cloned().collect())
     }
 
     /// A task is one of this loop's.
@@ -343,11 +343,11 @@ impl Local {
     // Notes and the end.
 
     /// Does what dropping elsewhere could not do.
-    pub(super) fn follow_notes(&self) {
+    fn follow_notes(&self) {
         for note in self.shared.take_notes() {
             // A waker's destructor is user code: a panic in it must not end the loop.
             contain(|| match note {
-                Note::Disarm(key) => self.disarm(key),
+                Note::Disarm(key) => drop(self.take_timer(key)),
                 Note::Remove(key) => self.remove(key),
                 Note::Forget(key, direction, number) => self.forget(key, direction, number),
             });

@@ -49,10 +49,10 @@ pub(super) struct Outside {
     /// Taken out while it is looked at: a task that is dropped then may run code of a user's (L4).
     awaited: Cell<Awaited>,
     /// When something came, or a task began to wait for it; `None`: the clock has jumped since.
-    stirred: Cell<Option<Instant>>,
+    last_activity: Cell<Option<Instant>>,
     patience: Cell<Duration>,
     /// Since when the loop waits, or the one that drives it, while the clock goes at the real pace.
-    left: Cell<Option<Instant>>,
+    waiting_since: Cell<Option<Instant>>,
 }
 
 /// The tasks that were waited for and are not this loop's.
@@ -111,35 +111,35 @@ impl Outside {
         Self {
             clock,
             awaited: Cell::default(),
-            stirred: Cell::new(None),
+            last_activity: Cell::new(None),
             patience: Cell::new(PATIENCE),
-            left: Cell::new(None),
+            waiting_since: Cell::new(None),
         }
     }
 
     /// The loop waits, or the one that drives it, and the clock goes at the real pace meanwhile.
-    pub(super) fn leave(&self) {
-        self.left.set(Some(Instant::now()));
+    pub(super) fn begin_wait(&self) {
+        self.waiting_since.set(Some(Instant::now()));
     }
 
     /// It has waited: the clock goes on by as much. False: it did not wait at that pace.
-    pub(super) fn come_back(&self) -> bool {
-        let left = self.left.take();
-        if let Some(since) = left {
+    pub(super) fn end_wait(&self) -> bool {
+        let began = self.waiting_since.take();
+        if let Some(since) = began {
             self.clock.advance(since.elapsed());
         }
-        left.is_some()
+        began.is_some()
     }
 
     /// A task begins to wait for a descriptor or a promise.
-    pub(super) fn stir(&self) {
-        self.stirred.set(Some(Instant::now()));
+    pub(super) fn note_activity(&self) {
+        self.last_activity.set(Some(Instant::now()));
     }
 
     /// Something came while the clock went at the real pace.
-    pub(super) fn came(&self) {
+    pub(super) fn note_arrival(&self) {
         self.patience.set(PATIENCE);
-        self.stir();
+        self.note_activity();
     }
 
     /// After a poll: for what it waits. `has`: a task is of this loop.
@@ -148,8 +148,8 @@ impl Outside {
         for task in awaited::take_all() {
             let ended = task.is_finished();
             match awaited.add(task, &has) {
-                true if ended => self.came(),
-                true => self.stir(),
+                true if ended => self.note_arrival(),
+                true => self.note_activity(),
                 false => {}
             }
         }
@@ -160,16 +160,16 @@ impl Outside {
     /// waits for one.
     pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, descriptors: bool) -> Duration {
         if self.clock.is_held_anew() {
-            self.stir();
+            self.note_activity();
         }
         let mut awaited = self.awaited.take();
         let before = awaited.kind;
         let kind = awaited.look(&has);
         self.awaited.set(awaited);
         if before == Kind::Work && kind != before {
-            self.came(); // its waiter is being told
+            self.note_arrival(); // its waiter is being told
         }
-        match self.stirred.get() {
+        match self.last_activity.get() {
             _ if kind == Kind::Work => Duration::MAX,
             Some(at) if kind == Kind::Silent || self.is_silent(descriptors) => {
                 self.patience.get().saturating_sub(at.elapsed())
@@ -188,7 +188,7 @@ impl Outside {
     pub(super) fn jump(&self, deadline: Instant, descriptors: bool) {
         let mut awaited = self.awaited.take();
         if (self.is_silent(descriptors) || !awaited.tasks.is_empty())
-            && self.stirred.take().is_some()
+            && self.last_activity.take().is_some()
         {
             self.patience.set((self.patience.get() / 2).max(LEAST));
             awaited.tasks.retain(|_, task| !task.is_finished());

@@ -18,39 +18,30 @@
 //! clearing that follows no event can be taken in, so none is overwritten; that is
 //! what runtimes with several threads need ticks for.
 //!
-//! - **L3** An event reaches only the source it was meant for: its token carries
-//!   the generation of the slot (where a pointer has 64 bits; elsewhere a
-//!   mistaken event costs one operation that would block).
+//! - **L3** An event reaches only the source it was meant for: a source is deregistered before its slot is given away, and an
+//!   event is taken in as soon as it was fetched. (Should one go astray, it costs an operation that would block.)
 //! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of
 //!   the loop is borrowed: all three can run user code.
 //!
-//! A source is not deregistered: closing its descriptor does that. Where a duplicate
-//! of it lives on (a child's standard input, say), what happens there still wakes the
-//! loop, each time for nothing (L3); and should that duplicate come back under the number that
-//! was closed, the system still has its entry, which the new source then takes over. The exception are descriptors that are lent and
-//! stay open: those are deregistered at once, on whichever thread, because their number
-//! may be registered again by the time that a note would be read.
+//! A source that goes is deregistered at once, by the thread that drops it and before its descriptor is closed: a duplicate
+//! may stay open (a child's standard input, say), and the number of one that is lent may be registered again by the time that
+//! a note would be read.
 //!
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::task::Waker;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use slab::Slab;
 
 use super::waiters::Waiters;
 use crate::sys::poller::{Poller, Readiness, WAKE_TOKEN, Wait};
 
-/// Names one registered source; stale after the source was removed.
+/// Names one registered source, until it is removed; its token, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SourceKey {
-    index: u32,
-    generation: NonZeroU32,
-}
+pub(crate) struct SourceKey(usize);
 
 /// Which half of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,23 +51,16 @@ pub(crate) enum Direction {
 }
 
 pub(super) struct Reactor {
-    sources: Slab<Source>,
-    /// The next source's generation; never zero, so that no token is zero.
-    generation: NonZeroU32,
+    /// Each source's two halves, by [`Direction`].
+    sources: Slab<[Half; 2]>,
     wait: Wait,
 }
 
-struct Source {
-    generation: NonZeroU32,
-    fd: RawFd,
-    /// By [`Direction`].
-    halves: [Half; 2],
-}
-
+/// One direction of a source.
 #[derive(Default)]
-struct Half {
+pub(super) struct Half {
     ready: Readiness,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
 }
 
 /// What a future learns that wants to try an operation.
@@ -85,8 +69,6 @@ pub(super) enum Asked {
     Ready,
     /// From the next turn on it may.
     Next,
-    /// It waits already, with a waker as good as this one.
-    Waits,
     /// It has to wait.
     Wait,
 }
@@ -95,114 +77,36 @@ impl Reactor {
     pub(super) fn new(wait: Wait) -> Self {
         Self {
             sources: Slab::new(),
-            generation: NonZeroU32::MIN,
             wait,
         }
     }
 
-    /// `writable`: a write may be tried before the kernel has said so. `again`: the system has said that it has the
-    /// descriptor already, which is an error if a source here has it, and none if that one is gone.
+    /// `writable`: a write may be tried before the kernel has said so.
     pub(super) fn register(
         &mut self,
         poller: &Poller,
         fd: BorrowedFd<'_>,
         writable: bool,
-        again: bool,
     ) -> io::Result<SourceKey> {
-        let number = fd.as_raw_fd();
-        if again && self.sources.iter().any(|(_, source)| source.fd == number) {
-            return Err(Errno::EXIST.into());
-        }
         let vacant = self.sources.vacant_entry();
-        let key = SourceKey {
-            index: u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?,
-            generation: self.generation,
-        };
-        if again {
-            poller.register_again(fd, key.token())?;
-        } else {
-            poller.register(fd, key.token())?;
-        }
+        let key = SourceKey(vacant.key());
+        poller.register(fd, key.0)?;
         let mut halves = [Half::default(), Half::default()];
         halves[Direction::Write as usize].ready.now = writable;
-        vacant.insert(Source {
-            generation: self.generation,
-            fd: number,
-            halves,
-        });
-        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        vacant.insert(halves);
         Ok(key)
     }
 
     /// Forgets a source; its waiters go to `woken`, to be dropped or woken.
     pub(super) fn remove(&mut self, key: SourceKey, woken: &mut Vec<Waker>) {
-        if self.get(key).is_some() {
-            self.sources.remove(key.index as usize).take_all(woken);
+        if let Some(mut halves) = self.sources.try_remove(key.0) {
+            take_all(&mut halves, woken);
         }
     }
 
-    /// May an operation be tried? (Also where the source is gone: the operation itself then says so.)
-    pub(super) fn ask(
-        &mut self,
-        key: SourceKey,
-        direction: Direction,
-        number: u64,
-        waker: &Waker,
-    ) -> Asked {
-        let Some(half) = self.half(key, direction) else {
-            return Asked::Ready;
-        };
-        if half.ready.now {
-            return Asked::Ready;
-        }
-        if half.ready.on {
-            half.ready.now = true;
-            return Asked::Next;
-        }
-        match half.waiters.find(number) {
-            Some(current) if current.will_wake(waker) => Asked::Waits,
-            _ => Asked::Wait,
-        }
-    }
-
-    /// Enters `number` with this waker; gives back what is no longer wanted.
-    pub(super) fn set_waiter(
-        &mut self,
-        key: SourceKey,
-        direction: Direction,
-        number: u64,
-        waker: Waker,
-    ) -> Option<Waker> {
-        match self.half(key, direction) {
-            Some(half) => half.waiters.set(number, waker),
-            None => Some(waker),
-        }
-    }
-
-    /// The operation would have blocked.
-    pub(super) fn clear(&mut self, key: SourceKey, direction: Direction) {
-        if let Some(half) = self.half(key, direction) {
-            half.ready = Readiness::default();
-        }
-    }
-
-    /// The operation did less than it was asked to. `drained`: so the next would block, unless the
-    /// kernel has said that no edge will follow.
-    pub(super) fn clear_short(&mut self, key: SourceKey, direction: Direction, drained: bool) {
-        if let Some(half) = self.half(key, direction) {
-            half.ready.now = false;
-            half.ready.on |= !drained;
-        }
-    }
-
-    /// Takes a waiter away whose future is dropped.
-    pub(super) fn forget(
-        &mut self,
-        key: SourceKey,
-        direction: Direction,
-        number: u64,
-    ) -> Option<Waker> {
-        self.half(key, direction)?.waiters.remove(number)
+    /// One direction of a source, unless that is gone.
+    pub(super) fn half(&mut self, key: SourceKey, direction: Direction) -> Option<&mut Half> {
+        Some(&mut self.sources.get_mut(key.0)?[direction as usize])
     }
 
     /// Waits for events and moves the wakers of those concerned to `woken`.
@@ -229,20 +133,14 @@ impl Reactor {
         ready: [Readiness; 2],
         woken: &mut Vec<Waker>,
     ) {
-        deliver(&mut self.sources, key.token(), ready, woken);
-    }
-
-    /// The next source gets this generation.
-    #[cfg(all(test, not(loom)))]
-    pub(super) fn skip_to_generation(&mut self, generation: NonZeroU32) {
-        self.generation = generation;
+        deliver(&mut self.sources, key.0, ready, woken);
     }
 
     #[cfg(all(test, not(loom)))]
     pub(super) fn count_waiters(&self) -> usize {
         let sources = self.sources.iter();
         sources
-            .flat_map(|(_, source)| &source.halves)
+            .flat_map(|(_, halves)| halves)
             .map(|half| half.waiters.len())
             .sum()
     }
@@ -254,48 +152,53 @@ impl Reactor {
 
     /// A task waits.
     pub(super) fn has_waiters(&self) -> bool {
-        let mut halves = self.sources.iter().flat_map(|(_, source)| &source.halves);
+        let mut halves = self.sources.iter().flat_map(|(_, halves)| halves);
         halves.any(|half| !half.waiters.is_empty())
     }
 
     /// All waiters.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
-        for (_, source) in &mut self.sources {
-            source.take_all(woken);
+        for (_, halves) in &mut self.sources {
+            take_all(halves, woken);
         }
-    }
-
-    fn get(&mut self, key: SourceKey) -> Option<&mut Source> {
-        self.sources
-            .get_mut(key.index as usize)
-            .filter(|source| source.generation == key.generation)
-    }
-
-    fn half(&mut self, key: SourceKey, direction: Direction) -> Option<&mut Half> {
-        Some(&mut self.get(key)?.halves[direction as usize])
     }
 }
 
-/// An event: the source that it is meant for is ready, and its waiters go to `woken`.
+impl Half {
+    /// May an operation be tried?
+    pub(super) fn ask(&mut self) -> Asked {
+        if self.ready.now {
+            Asked::Ready
+        } else if self.ready.on {
+            self.ready.now = true;
+            Asked::Next
+        } else {
+            Asked::Wait
+        }
+    }
+
+    /// The operation would have blocked.
+    pub(super) fn clear(&mut self) {
+        self.ready = Readiness::default();
+    }
+
+    /// The operation did less than it was asked to. `drained`: so the next would block, unless the
+    /// kernel has said that no edge will follow.
+    pub(super) fn clear_short(&mut self, drained: bool) {
+        self.ready.now = false;
+        self.ready.on |= !drained;
+    }
+}
+
+/// An event: its source is ready, and the waiters of that go to `woken`.
 fn deliver(
-    sources: &mut Slab<Source>,
+    sources: &mut Slab<[Half; 2]>,
     token: usize,
     ready: [Readiness; 2],
     woken: &mut Vec<Waker>,
 ) {
-    // The lower half of a token is the index.
-    let index = token as u32;
-    let Some(source) = sources.get_mut(index as usize) else {
-        return;
-    };
-    let key = SourceKey {
-        index,
-        generation: source.generation,
-    };
-    if key.token() != token {
-        return; // L3: it was meant for an earlier source
-    }
-    for (half, ready) in source.halves.iter_mut().zip(ready) {
+    let halves = sources.get_mut(token).into_iter().flatten();
+    for (half, ready) in halves.zip(ready) {
         half.ready.on |= ready.on;
         if ready.now {
             half.ready.now = true;
@@ -304,17 +207,8 @@ fn deliver(
     }
 }
 
-impl Source {
-    fn take_all(&mut self, woken: &mut Vec<Waker>) {
-        for half in &mut self.halves {
-            half.waiters.take_all(woken);
-        }
-    }
-}
-
-impl SourceKey {
-    /// Where a pointer has 64 bits: the generation above the index.
-    fn token(self) -> usize {
-        ((u64::from(self.generation.get()) << 32) | u64::from(self.index)) as usize
+fn take_all(halves: &mut [Half; 2], woken: &mut Vec<Waker>) {
+    for half in halves {
+        half.waiters.take_all(woken);
     }
 }

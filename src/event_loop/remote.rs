@@ -1,7 +1,7 @@
 //! From any thread to a loop.
 //!
 //! Each way in asks which loop runs on this thread ([`current`]). Where it is the one that is meant, the work
-//! goes straight into its cells; from elsewhere it is brought, or a note is left (see [`super::shared`]).
+//! goes straight into its cells; from elsewhere it goes into the inbox, or a note is sent (see [`super::shared`]).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -33,7 +33,7 @@ impl Shared {
     pub(super) fn deliver(&self, runnable: Runnable) {
         match current::local_of(self) {
             Some(local) => local.enqueue(runnable),
-            None => self.bring(runnable),
+            None => self.push(runnable),
         }
     }
 
@@ -41,7 +41,7 @@ impl Shared {
     pub(super) fn wake_root(&self) {
         match current::local_of(self) {
             Some(local) => local.wake_root(),
-            None => self.leave(ROOT_WOKEN),
+            None => self.raise(ROOT_WOKEN),
         }
     }
 
@@ -49,7 +49,7 @@ impl Shared {
     pub(crate) fn remove_source(&self, key: SourceKey) {
         match current::local_of(self) {
             Some(local) => local.remove(key),
-            None => self.leave_note(Note::Remove(key)),
+            None => self.send_note(Note::Remove(key)),
         }
     }
 
@@ -57,7 +57,7 @@ impl Shared {
     pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
         match current::local_of(self) {
             Some(local) => local.forget(key, direction, number),
-            None => self.leave_note(Note::Forget(key, direction, number)),
+            None => self.send_note(Note::Forget(key, direction, number)),
         }
     }
 }
@@ -80,7 +80,7 @@ impl Schedule for Arc<Shared> {
 
     #[inline]
     fn is_owner_thread(&self) -> bool {
-        self.is_here() || self.owner == this_thread()
+        self.is_here() || self.owner.id() == this_thread()
     }
 
     /// Straight into the queue of the loop, which runs it.
@@ -104,7 +104,7 @@ impl Timekeeper for Shared {
         if self.is_here() {
             drop(current::with(|local| local.take_timer(key)));
         } else {
-            self.leave_note(Note::Disarm(key));
+            self.send_note(Note::Disarm(key));
         }
     }
 }

@@ -5,8 +5,8 @@
 //! the loop for as long as any of them is left. How they reach it from which thread is in [`remote`](super::remote).
 //!
 //! 1. Any thread puts an entry into the lock-free [`Inbox`]; if the loop was asleep, that thread wakes it.
-//! 2. What is no entry (the root future was woken; a note about a source or a timer that was dropped) is left beside
-//!    the inbox, with a bit in one word that says so, and then the thread rings. A note takes a lock; no wake-up does.
+//! 2. What is no entry (the root future was woken; a note about a source or a timer that was dropped) sets a flag beside
+//!    the inbox, and then the thread rings. A note takes a lock; no wake-up does.
 //! 3. The loop takes all that is there, whenever it likes. Before it sleeps it lies down, which fails where an
 //!    entry is there, and looks at that word once more.
 //! 4. When the loop closes it takes the last of the entries in the same step. What is brought from then on is
@@ -26,7 +26,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
-use std::thread::ThreadId;
+use std::thread::{Thread, ThreadId};
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
@@ -37,31 +37,29 @@ use crate::alarm::{Clock, TimerKey};
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard};
 use crate::sync::marker;
-use crate::sys::berth::Berth;
 use crate::sys::poller::Poller;
 use crate::task::{Hook, Inbox, Pushed, Runnable, Sleep};
 
-/// Left beside the inbox: the root future was woken.
+/// A flag: the root future was woken.
 pub(super) const ROOT_WOKEN: u32 = 1;
-/// Left beside the inbox: there are notes.
+/// A flag: there are notes.
 pub(super) const NOTES: u32 = 2;
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
     /// By itself in its lines of the cache: others write there while the loop looks at the rest.
     pub(super) inbox: CachePadded<Inbox>,
-    /// What lies beside the inbox, as bits.
-    left: AtomicU32,
+    /// What the loop is to look at beside the inbox.
+    flags: AtomicU32,
     notes: Mutex<Vec<Note>>,
     /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
     poller: Weak<Poller>,
-    /// Where the loop sleeps while it watches no descriptor.
-    pub(super) berth: Berth,
     /// The loop has begun to end: it takes no new tasks.
     closing: AtomicBool,
     /// True once shut; see L5.
     gate: Mutex<bool>,
-    pub(super) owner: ThreadId,
+    /// Its thread.
+    pub(super) owner: Thread,
     /// What to do with a failure that was not taken, in place of the process's hook.
     hook: Option<Hook>,
     /// The virtual clock, if it has one.
@@ -89,13 +87,12 @@ impl Shared {
     ) -> Self {
         Self {
             inbox: CachePadded::new(Inbox::new()),
-            left: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
             notes: Mutex::new(Vec::new()),
             poller,
-            berth: Berth::new(),
             closing: AtomicBool::new(false),
             gate: Mutex::new(false),
-            owner: this_thread(),
+            owner: std::thread::current(),
             hook,
             clock,
             table: SharedTable::new(watched),
@@ -118,14 +115,14 @@ impl Shared {
 
     /// A new task, before any other thread knows of it: its failure is this loop's.
     #[inline]
-    pub(super) fn mark(&self, runnable: &Runnable) {
+    pub(super) fn set_hook(&self, runnable: &Runnable) {
         if let Some(hook) = &self.hook {
             runnable.set_hook(hook.clone());
         }
     }
 
     /// (1) Any thread but the loop's: an entry, of a new task or of one that was woken.
-    pub(super) fn bring(&self, runnable: Runnable) {
+    pub(super) fn push(&self, runnable: Runnable) {
         match self.inbox.push(runnable) {
             Pushed::Heard => {}
             Pushed::Wake(sleep) => self.wake_up(sleep),
@@ -133,39 +130,39 @@ impl Shared {
         }
     }
 
-    /// (2) Any thread: this lies beside the inbox.
-    pub(super) fn leave(&self, what: u32) {
-        // Partner: the `Acquire` in `take_left`.
-        self.left.fetch_or(what, Ordering::Release);
+    /// (2) Any thread: sets a flag.
+    pub(super) fn raise(&self, flag: u32) {
+        // Partner: the `Acquire` in `take_flags`.
+        self.flags.fetch_or(flag, Ordering::Release);
         if let Some(sleep) = self.inbox.ring() {
             self.wake_up(sleep);
         }
     }
 
     /// (2) Any thread: a note for the loop; nothing is done if it has ended.
-    pub(super) fn leave_note(&self, note: Note) {
+    pub(super) fn send_note(&self, note: Note) {
         if !self.inbox.is_closed() {
             self.notes.lock().push(note);
-            self.leave(NOTES);
+            self.raise(NOTES);
         }
     }
 
     /// (3) The loop: no other thread has left anything to do.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
-        self.inbox.is_empty() && self.left.load(Ordering::Relaxed) == 0
+        self.inbox.is_empty() && self.flags.load(Ordering::Relaxed) == 0
     }
 
-    /// (3) The loop: what lies beside the inbox.
+    /// (3) The loop: the flags that were set.
     #[inline]
-    pub(super) fn take_left(&self) -> u32 {
-        match self.left.load(Ordering::Relaxed) {
+    pub(super) fn take_flags(&self) -> u32 {
+        match self.flags.load(Ordering::Relaxed) {
             0 => 0,
-            _ => self.left.swap(0, Ordering::Acquire),
+            _ => self.flags.swap(0, Ordering::Acquire),
         }
     }
 
-    /// (3) The loop: the notes left since the last call.
+    /// (3) The loop: the notes sent since the last call.
     pub(super) fn take_notes(&self) -> Vec<Note> {
         std::mem::take(&mut *self.notes.lock())
     }
@@ -184,14 +181,14 @@ impl Shared {
 
     /// What its thread is marked with while it runs: only compared. It is the data of the root future's waker, too.
     #[inline]
-    pub(super) fn mark_of_thread(&self) -> *const () {
+    pub(super) fn identity(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
 
     /// It runs on this thread.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        marker::current_loop() == self.mark_of_thread()
+        marker::current_loop() == self.identity()
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -201,7 +198,7 @@ impl Shared {
     /// Ends the loop's sleep.
     fn wake_up(&self, sleep: Sleep) {
         match sleep {
-            Sleep::Parked => self.berth.wake(),
+            Sleep::Parked => self.owner.unpark(),
             Sleep::Asleep => {
                 if let Some(poller) = self.poller.upgrade() {
                     poller.wake();
@@ -210,7 +207,7 @@ impl Shared {
         }
     }
 
-    /// A descriptor that stays open is not watched any longer; from any thread.
+    /// A descriptor is not watched any longer; from any thread.
     pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
         if let Some(poller) = self.poller.upgrade() {
             poller.unwatch(fd);
@@ -221,7 +218,7 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("owner", &self.owner)
+            .field("owner", &self.owner.id())
             .finish_non_exhaustive()
     }
 }

@@ -100,15 +100,9 @@ impl SlowPoll {
 
     /// Of the poll that goes on.
     fn of(inner: &Inner, tag: u32, elapsed: Duration) -> Option<Self> {
-        let root = tag == 0;
-        let task = if root {
-            TaskInfo::of_root(inner.table.root.as_ref()?, Some(tag), None)
-        } else {
-            TaskInfo::of(inner.table.get(tag)?, Some(tag), None)
-        };
         Some(Self {
-            task,
-            root,
+            task: TaskInfo::of(&inner.table, tag, Some(tag))?,
+            root: tag == 0,
             elapsed,
         })
     }

@@ -14,8 +14,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::task_table::{Entry, Noted, READ, Root, TIMER, Table, WRITE};
-use crate::task::TaskId;
+use super::task_table::{Entry, Noted, READ, TIMER, Table, WRITE};
+use crate::task::{TaskId, TaskRef};
 
 /// How many levels are drawn as such.
 const DEEPEST: usize = 24;
@@ -122,12 +122,11 @@ impl Snapshot {
     pub(super) fn of(table: &Table, running: Option<u32>) -> Self {
         let tasks = table.tasks();
         let mut tasks: Vec<TaskInfo> = tasks
-            .map(|(entry, time)| TaskInfo::of(entry, running, time))
+            .filter_map(|task| TaskInfo::of(table, task.tag(), running))
             .collect();
         tasks.sort_by_key(TaskInfo::id);
-        let root = table.root();
         Self {
-            root: root.map(|(root, time)| TaskInfo::of_root(root, running, time)),
+            root: TaskInfo::of(table, 0, running),
             tasks,
             complete: true,
         }
@@ -165,44 +164,32 @@ impl Snapshot {
 }
 
 impl TaskInfo {
-    pub(super) fn of(entry: &Entry, running: Option<u32>, time: Option<Duration>) -> Self {
-        let Entry { task, noted } = entry;
-        let state = if running == Some(task.tag()) {
-            TaskState::Running
-        } else if task.is_cancelled() {
-            TaskState::Cancelled
-        } else if task.is_scheduled() || task.is_running() {
-            // One that has yielded runs still, as far as it knows.
-            TaskState::Queued
+    /// Of the task with this tag, or of the root future, which has tag 0. `running`: whose code runs.
+    pub(super) fn of(table: &Table, tag: u32, running: Option<u32>) -> Option<Self> {
+        let (task, id, site, noted) = if tag == 0 {
+            let root = table.root.as_ref()?;
+            (None, root.id, root.site, root.noted)
         } else {
-            TaskState::Waiting
+            let Entry { task, noted } = table.get(tag)?;
+            (Some(task), task.id(), task.spawned_at(), *noted)
         };
-        Self {
-            id: task.id(),
-            name: task.name().map(Box::from),
-            parent: task.parent(),
-            site: task.spawned_at(),
+        let state = match task {
+            _ if running == Some(tag) => TaskState::Running,
+            Some(task) if task.is_cancelled() => TaskState::Cancelled,
+            // One that has yielded runs still, as far as it knows.
+            Some(task) if task.is_scheduled() || task.is_running() => TaskState::Queued,
+            _ => TaskState::Waiting,
+        };
+        Some(Self {
+            id,
+            name: task.and_then(TaskRef::name).map(Box::from),
+            parent: task.and_then(TaskRef::parent),
+            site,
             state,
-            waits_for: WaitsFor::of(*noted),
+            waits_for: WaitsFor::of(noted),
             polls: noted.polls.into(),
-            time,
-        }
-    }
-
-    pub(super) fn of_root(root: &Root, running: Option<u32>, time: Option<Duration>) -> Self {
-        Self {
-            id: root.id,
-            name: None,
-            parent: None,
-            site: root.site,
-            state: match running {
-                Some(0) => TaskState::Running,
-                _ => TaskState::Waiting,
-            },
-            waits_for: WaitsFor::of(root.noted),
-            polls: root.noted.polls.into(),
-            time,
-        }
+            time: table.time(tag),
+        })
     }
 
     /// The task's id.

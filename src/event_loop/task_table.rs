@@ -8,6 +8,7 @@
 //!
 //! Checked by `tests/event_loop/snapshot.rs`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use slab::Slab;
@@ -59,8 +60,6 @@ pub(super) struct Root {
     pub(super) id: TaskId,
     pub(super) site: &'static std::panic::Location<'static>,
     pub(super) noted: Noted,
-    /// Time in its polls, on a loop that is watched.
-    pub(super) spent: Duration,
 }
 
 /// The tasks of one loop.
@@ -68,15 +67,15 @@ pub(super) struct Root {
 pub(super) struct Table {
     tasks: Slab<Entry>,
     pub(super) root: Option<Root>,
-    /// Time in polls by key, on a loop that is watched.
-    spent: Option<Vec<Duration>>,
+    /// Time in polls by tag, on a loop that is watched.
+    spent: Option<HashMap<u32, Duration>>,
 }
 
 impl Table {
     /// `watched`: the time in polls is kept, too.
     pub(super) fn new(watched: bool) -> Self {
         Self {
-            spent: watched.then(Vec::new),
+            spent: watched.then(HashMap::new),
             ..Self::default()
         }
     }
@@ -96,11 +95,8 @@ impl Table {
 
     #[inline]
     pub(super) fn remove(&mut self, tag: u32) -> Option<TaskRef> {
-        let key = key(tag);
-        let entry = self.tasks.try_remove(key)?;
-        if let Some(spent) = self.spent.as_mut().and_then(|spent| spent.get_mut(key)) {
-            *spent = Duration::ZERO;
-        }
+        let entry = self.tasks.try_remove(key(tag))?;
+        self.forget_time(tag);
         Some(entry.task)
     }
 
@@ -116,36 +112,33 @@ impl Table {
         }
     }
 
+    /// The future that runs from now on, if one does.
+    pub(super) fn set_root(&mut self, root: Option<Root>) {
+        self.root = root;
+        self.forget_time(0);
+    }
+
+    fn forget_time(&mut self, tag: u32) {
+        if let Some(spent) = &mut self.spent {
+            spent.remove(&tag);
+        }
+    }
+
     /// Adds to the time that it has spent in polls; tag 0 is the root future.
     pub(super) fn charge(&mut self, tag: u32, time: Duration) {
-        if tag == 0 {
-            if let Some(root) = &mut self.root {
-                root.spent += time;
-            }
-            return;
-        }
-        let key = key(tag);
-        if let Some(spent) = &mut self.spent
-            && self.tasks.contains(key)
-        {
-            spent.resize(spent.len().max(key + 1), Duration::ZERO);
-            spent[key] += time;
+        if let Some(spent) = &mut self.spent {
+            *spent.entry(tag).or_default() += time;
         }
     }
 
-    /// Each task, and the time in its polls, if that is kept.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = (&Entry, Option<Duration>)> {
-        self.tasks.iter().map(|(key, entry)| {
-            let spent = self.spent.as_ref();
-            let spent = spent.map(|spent| spent.get(key).copied().unwrap_or_default());
-            (entry, spent)
-        })
+    /// The time in its polls, if that is kept.
+    pub(super) fn time(&self, tag: u32) -> Option<Duration> {
+        let spent = self.spent.as_ref()?;
+        Some(spent.get(&tag).copied().unwrap_or_default())
     }
 
-    /// The root future, and the time in its polls, if that is kept.
-    pub(super) fn root(&self) -> Option<(&Root, Option<Duration>)> {
-        let root = self.root.as_ref()?;
-        Some((root, self.spent.is_some().then_some(root.spent)))
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &TaskRef> {
+        self.tasks.iter().map(|(_, entry)| &entry.task)
     }
 
     pub(super) fn is_empty(&self) -> bool {

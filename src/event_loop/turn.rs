@@ -10,8 +10,8 @@
 //!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::shared`]) and waits until the next
-//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a
-//!    [`berth`](crate::sys::berth), which is faster at both ends.
+//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, parked, which
+//!    is faster at both ends.
 //!
 //! An idle loop is woken by nothing.
 //!
@@ -23,16 +23,6 @@
 //! as before a wait of its own, so that whatever is brought makes its descriptor ready. A virtual
 //! clock goes on by what the other loop has waited meanwhile, where it goes at the real pace.
 //!
-//! # The end
-//!
-//! [`close`] refuses new tasks, cancels all tasks that have not ended, and runs what is ready
-//! until none is left: a cancelled future is dropped at its next run. Then it
-//! closes the inbox, which ends what other threads have brought meanwhile, and
-//! wakes the futures that still wait for a timer or a source of this loop, which will find
-//! that it is gone. No destructor waits, so this takes as long as the destructors run; only
-//! an entry that another thread is just bringing is waited for, at most
-//! [`PATIENCE`].
-//!
 //! Rejected: a slot for the task woken last, as multi-threaded runtimes have
 //! it: on one thread it saves nothing and starves the rest.
 //!
@@ -43,6 +33,7 @@ use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::current;
@@ -67,7 +58,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let site = Location::caller();
     let mut turns = Turns::new(local, Some(site));
     if let Some(outside) = &local.outside {
-        outside.come_back();
+        outside.end_wait();
     }
     let waker = Waker::from(local.shared.clone());
     let mut cx = Context::from_waker(&waker);
@@ -107,7 +98,7 @@ impl Drop for EndPoll<'_> {
 /// Turns the loop once, without waiting. True: there is more to do.
 pub(super) fn once(local: &Local) -> bool {
     let mut turns = Turns::new(local, None);
-    turns.come_back();
+    turns.end_wait();
     turns.turn_once();
     if is_idle(local) && !jump(local) {
         // From here on a thread that brings something makes the descriptor ready (L1).
@@ -115,7 +106,7 @@ pub(super) fn once(local: &Local) -> bool {
             if let Some(outside) = &local.outside
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
-                outside.leave();
+                outside.begin_wait();
             }
             return false;
         }
@@ -143,6 +134,13 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
 }
 
 /// Ends the loop. Its thread must be this one.
+///
+/// It refuses new tasks, cancels all tasks that have not ended, and runs what is ready
+/// until none is left: a cancelled future is dropped at its next run. Then it
+/// closes the inbox, which ends what other threads have brought meanwhile, and
+/// wakes the futures that still wait for a timer or a source of this loop, which will find
+/// that it is gone. No destructor waits, so this takes as long as the destructors run; only
+/// an entry that another thread is just bringing is waited for, at most [`PATIENCE`].
 pub(super) fn close(local: &Rc<Local>) {
     let _entered = current::enter(local);
     let mut turns = Turns::new(local, None);
@@ -245,7 +243,6 @@ impl<'a> Turns<'a> {
             id,
             site,
             noted: Noted::default(),
-            spent: Duration::ZERO,
         }));
         Self {
             local,
@@ -256,13 +253,13 @@ impl<'a> Turns<'a> {
     }
 
     /// The loop has waited, or the one that drives it: a virtual clock goes on.
-    fn come_back(&mut self) {
+    fn end_wait(&mut self) {
         if let Some(outside) = &self.local.outside
-            && outside.come_back()
+            && outside.end_wait()
         {
             self.look();
             if !is_idle(self.local) {
-                outside.came();
+                outside.note_arrival();
             }
         }
     }
@@ -304,9 +301,9 @@ impl<'a> Turns<'a> {
         // What has happened comes before what the clock would say.
         self.look();
         if is_idle(self.local) && !jump(self.local) {
-            outside.leave();
+            outside.begin_wait();
             self.sleep(timeout.map(|timeout| timeout.min(pace(self.local).unwrap_or(timeout))));
-            self.come_back();
+            self.end_wait();
         }
     }
 
@@ -337,9 +334,7 @@ impl<'a> Turns<'a> {
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
         // A descriptor is needed only for what others do to descriptors.
-        let parks = shared.berth.is_there() && self.local.watches_nothing();
-        let how = if parks {
-            shared.berth.make();
+        let how = if self.local.watches_nothing() {
             Sleep::Parked
         } else {
             Sleep::Asleep
@@ -349,8 +344,10 @@ impl<'a> Turns<'a> {
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
                 self.local.put_table(None);
-                let result = if parks {
-                    shared.berth.sleep(timeout.map(slack::less_of_futex));
+                // Nothing in between may park: it would take the wake-up.
+                let result = if how == Sleep::Parked {
+                    let timeout = timeout.map_or(Duration::MAX, slack::less_of_futex);
+                    thread::park_timeout(timeout);
                     Ok(())
                 } else {
                     let timeout = timeout.map(slack::less_of_poll);

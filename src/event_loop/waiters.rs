@@ -24,14 +24,6 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    /// The waker under `number`, if it waits.
-    pub(super) fn find(&self, number: u64) -> Option<&Waker> {
-        match &self.first {
-            Some((waiting, waker)) if *waiting == number => Some(waker),
-            _ => self.rest.get(&number),
-        }
-    }
-
     /// Sets the waker under `number`; gives the earlier one back.
     pub(super) fn set(&mut self, number: u64, waker: Waker) -> Option<Waker> {
         match &mut self.first {
@@ -46,14 +38,11 @@ impl Waiters {
 
     /// Takes `number`'s entry away.
     pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
-        if self
-            .first
-            .as_ref()
-            .is_some_and(|(waiting, _)| *waiting == number)
-        {
-            return self.first.take().map(|(_, waker)| waker);
+        let first = self.first.take_if(|(waiting, _)| *waiting == number);
+        match first {
+            Some((_, waker)) => Some(waker),
+            None => self.rest.remove(&number),
         }
-        self.rest.remove(&number)
     }
 
     #[cfg(all(test, not(loom)))]
@@ -95,11 +84,10 @@ mod tests {
         }
         assert!(waiters.remove(7).is_some());
         assert!(waiters.remove(7).is_none());
-        assert!(waiters.find(SHARED).is_some());
         let mut woken = Vec::new();
         waiters.take_all(&mut woken);
         assert_eq!(woken.len(), 2);
-        assert!(waiters.find(3).is_none());
+        assert!(waiters.remove(3).is_none());
         // No future has two places, also where the first has gone before the rest.
         for number in [5, 6] {
             assert!(waiters.set(number, Waker::noop().clone()).is_none());

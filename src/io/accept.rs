@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::backoff::pause;
 use super::source::Source;
-use super::unix_address::pause;
 use crate::alarm;
 use crate::sys::refused::refused;
 
@@ -29,7 +29,7 @@ pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
     // std lets 128 connections wait, and the system drops those beyond: the clients of a burst would hang for a
     // second. Listening again changes the limit.
     rustix::net::listen(&listener, BACKLOG)?;
-    Source::owned(listener)
+    Source::nonblocking(listener)
 }
 
 /// Accepts by `op`.

@@ -7,11 +7,8 @@
 //!    by the loop only, after the task has been entered (see `event_loop::reactor`). Until that edge
 //!    the kernel is not asked again, only whether the descriptor is still open: of one that is
 //!    closed no edge would ever come.
-//! 3. The descriptor is lent: it may stay open when the `AsyncFd` goes, so its registration is
+//! 3. The descriptor may stay open when the `AsyncFd` goes, so its registration is
 //!    taken out at once, on whichever thread.
-//!
-//! The value inside is an `Option` only so that it can be taken out of a source that is
-//! dropped; it is `Some` up to that moment.
 //!
 //! Rejected: to make the descriptor non-blocking. The flag belongs to the open file,
 //! which other processes may share (a terminal, say).
@@ -60,22 +57,7 @@ use crate::sys::poll::poll;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct AsyncFd<T: AsFd> {
-    source: Source<Lent<T>>,
-}
-
-/// `None` only while it is taken apart.
-struct Lent<T>(Option<T>);
-
-impl<T> Lent<T> {
-    fn get(&self) -> &T {
-        self.0.as_ref().expect("there until it is taken apart")
-    }
-}
-
-impl<T: AsFd> AsFd for Lent<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.get().as_fd()
-    }
+    source: Source<T>,
 }
 
 impl<T: AsFd> AsyncFd<T> {
@@ -118,7 +100,7 @@ impl<T: AsFd> AsyncFd<T> {
             ));
         }
         Ok(Self {
-            source: Source::lent(Lent(Some(inner))),
+            source: Source::new(inner),
         })
     }
 
@@ -153,8 +135,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
-        self.refuse_closed()?;
-        self.source.operate(Direction::Read, would_not_read).await
+        self.ready(Direction::Read).await
     }
 
     /// Waits until a write would not block: there is room, or the other end is closed, or an
@@ -181,8 +162,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
-        self.refuse_closed()?;
-        self.source.operate(Direction::Write, would_not_write).await
+        self.ready(Direction::Write).await
     }
 
     /// [`readable`](Self::readable) for a future written by hand; the latest caller is
@@ -205,8 +185,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.refuse_closed()?;
-        self.source.poll(cx, Direction::Read, would_not_read)
+        self.poll_ready(cx, Direction::Read)
     }
 
     /// [`writable`](Self::writable) for a future written by hand; the latest caller is
@@ -228,8 +207,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.refuse_closed()?;
-        self.source.poll(cx, Direction::Write, would_not_write)
+        self.poll_ready(cx, Direction::Write)
     }
 
     /// Calls `op` until it does not say `WouldBlock`, and waits to be readable in between. The
@@ -260,8 +238,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn read_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.source.reading(|lent| op(lent.get())).await
+    pub async fn read_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.source.reading(op).await
     }
 
     /// Calls `op` until it does not say `WouldBlock`, and waits to be writable in between. The
@@ -289,8 +267,20 @@ impl<T: AsFd> AsyncFd<T> {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.source.writing(|lent| op(lent.get())).await
+    pub async fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.source.writing(op).await
+    }
+
+    async fn ready(&self, direction: Direction) -> io::Result<()> {
+        self.refuse_closed()?;
+        let op = |fd: &T| would_not_block(fd.as_fd(), direction);
+        self.source.operate(direction, op).await
+    }
+
+    fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
+        self.refuse_closed()?;
+        let op = |fd: &T| would_not_block(fd.as_fd(), direction);
+        self.source.poll(cx, direction, op)
     }
 
     /// Before a wait on a descriptor that the loop may have been watching already: if it has been closed
@@ -315,7 +305,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn get_ref(&self) -> &T {
-        self.source.get_ref().get()
+        self.source.get_ref()
     }
 
     /// What is inside. It must keep its descriptor.
@@ -329,8 +319,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn get_mut(&mut self) -> &mut T {
-        let inner = self.source.get_mut().0.as_mut();
-        inner.expect("there until it is taken apart")
+        self.source.get_mut()
     }
 
     /// Gives it back; no loop watches it any longer.
@@ -341,38 +330,24 @@ impl<T: AsFd> AsyncFd<T> {
     /// let reader: std::io::PipeReader = fd.into_inner();
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn into_inner(mut self) -> T {
-        self.source.release();
-        let inner = self.source.get_mut().0.take();
-        inner.expect("taken apart once")
+    pub fn into_inner(self) -> T {
+        self.source.into_inner()
     }
-}
-
-fn would_not_read(fd: &impl AsFd) -> io::Result<Outcome<()>> {
-    would_not_block(fd.as_fd(), PollFlags::IN)
-}
-
-fn would_not_write(fd: &impl AsFd) -> io::Result<Outcome<()>> {
-    would_not_block(fd.as_fd(), PollFlags::OUT)
 }
 
 /// `WouldBlock` if it would. An error that waits to be fetched, or a peer that is gone, does
 /// not block.
-fn would_not_block(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<Outcome<()>> {
-    let number = fd.as_raw_fd();
-    let mut asked = [PollFd::from_borrowed_fd(fd, flags)];
-    let count = poll(
-        &mut asked,
-        Some(&Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        }),
-    )?;
-    if count == 0 {
+fn would_not_block(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Outcome<()>> {
+    let event = match direction {
+        Direction::Read => PollFlags::IN,
+        Direction::Write => PollFlags::OUT,
+    };
+    let mut asked = [PollFd::from_borrowed_fd(fd, event)];
+    if poll(&mut asked, Some(&Timespec::default()))? == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     if asked[0].revents().contains(PollFlags::NVAL) {
-        return Err(closed(number));
+        return Err(closed(fd.as_raw_fd()));
     }
     Ok(Outcome::Full(()))
 }

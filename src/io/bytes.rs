@@ -6,17 +6,25 @@
 //!
 //! A short count tells that the next call would block, which saves that call. Not everywhere,
 //! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
-//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next turn. And a count
-//! says nothing where the system itself stopped short of the request, with more slices than it takes at once (see
-//! `wanted`). Empty ones in front are not shown to it: had it room for no others, its 0 would
-//! look like the end.
+//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next turn. Of a list of
+//! slices the system is shown as many as it takes at once, without empty ones in front: had it room for no others,
+//! its 0 would look like the end.
+//!
+//! hyper and tokio give their readers memory that has no value yet. To fill it with zeros first costs as much as a copy
+//! of what could arrive. The system writes into such memory as into any other, and rustix hands back the part
+//! that has been written, as bytes.
+//!
+//! - **I1** `poll_read_uninit` gives a count only after the system has written that many
+//!   bytes to the front of the buffer.
 //!
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
 //! nothing but the type.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/event_loop/`, `adapters/tests/tokio_io.rs`, `adapters/tests/http1.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut};
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
@@ -31,17 +39,19 @@ use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 
 /// A descriptor of bytes.
-pub(super) trait Bytes: AsFd {
+pub(crate) trait Bytes: AsFd {
     /// A short read leaves nothing behind.
-    const DRAINS: bool;
+    const DRAINS: bool = false;
 
     /// A socket can be asked not to wait in each call, whatever its open file says, and to raise no `SIGPIPE`, which
     /// a host may have set to end the process. Other descriptors must not block by themselves.
-    fn is_socket(&self) -> bool;
+    fn is_socket(&self) -> bool {
+        true
+    }
 }
 
 /// What is read and written through a source.
-pub(super) trait Stream {
+pub(crate) trait Stream {
     type Io: Bytes;
 
     fn source(&self) -> &Source<Self::Io>;
@@ -56,33 +66,15 @@ impl<S: Stream> Stream for &S {
     }
 }
 
-/// More slices are refused.
+/// The system takes so many slices at once, and `sendmsg` refuses more (`UIO_MAXIOV`).
 const SLICES: usize = 1024;
 
 /// `read_to_end` asks for at least as many bytes at once.
 const CHUNK: usize = 8 * 1024;
 
-/// How many bytes the system surely tries to move. It takes only so many buffers at
-/// once (16 everywhere), and a count that ended there says nothing.
-fn wanted(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
-    if lengths.len() <= 16 {
-        lengths.sum()
-    } else {
-        0
-    }
-}
-
-/// One read that gave `count` bytes, of the `wanted` ones.
-pub(super) fn read_of<T: Bytes>(wanted: usize, count: usize) -> Outcome<usize> {
-    match Outcome::of(wanted, count) {
-        Outcome::Short(count) if !T::DRAINS => Outcome::Stopped(count),
-        outcome => outcome,
-    }
-}
-
 /// One system call: reads.
 #[inline]
-pub(super) fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
+fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
     if io.is_socket() {
         Ok(recv(io, buffer, RecvFlags::DONTWAIT)?.0)
     } else {
@@ -97,13 +89,13 @@ fn reading<T: Bytes>(
     let first = buffers.iter().position(|buffer| !buffer.is_empty())?;
     let most = buffers.len().min(first + SLICES);
     let buffers = &mut buffers[first..most];
-    let wanted = wanted(buffers.iter().map(|buffer| buffer.len()));
+    let wanted = buffers.iter().map(|buffer| buffer.len()).sum();
     Some(move |io: &T| {
         let count = match &mut *buffers {
             [buffer] => receive(io, &mut **buffer)?,
             several => readv(io, several)?,
         };
-        Ok(read_of::<T>(wanted, count))
+        Ok(Outcome::of(wanted, count, T::DRAINS))
     })
 }
 
@@ -113,7 +105,7 @@ fn writing<T: Bytes>(
 ) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
     let first = slices.iter().position(|slice| !slice.is_empty())?;
     let slices = &slices[first..slices.len().min(first + SLICES)];
-    let wanted = wanted(slices.iter().map(|slice| slice.len()));
+    let wanted = slices.iter().map(|slice| slice.len()).sum();
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Some(move |io: &T| {
         let count = match slices {
@@ -122,7 +114,7 @@ fn writing<T: Bytes>(
             _ if io.is_socket() => sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?,
             _ => writev(io, slices)?,
         };
-        Ok(Outcome::of(wanted, count))
+        Ok(Outcome::of(wanted, count, true))
     })
 }
 
@@ -162,7 +154,8 @@ impl<T: Bytes> Source<T> {
             let more = self.operate(Direction::Read, |io| {
                 bytes.reserve(CHUNK);
                 let room = bytes.capacity() - bytes.len();
-                Ok(read_of::<T>(room, receive(io, spare_capacity(bytes))?))
+                let count = receive(io, spare_capacity(bytes))?;
+                Ok(Outcome::of(room, count, T::DRAINS))
             });
             if more.await? == 0 {
                 return Ok(bytes.len() - start);
@@ -185,6 +178,24 @@ impl<T: Bytes> Source<T> {
             Some(op) => self.poll(cx, Direction::Read, op),
             None => Poll::Ready(self.nothing()),
         }
+    }
+
+    /// As `poll_read`, into memory that may have no value yet (I1).
+    #[cfg(any(feature = "hyper", feature = "tokio-io"))]
+    #[inline]
+    pub(crate) fn poll_read_uninit(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        let wanted = buffer.len();
+        if wanted == 0 {
+            return Poll::Ready(self.nothing());
+        }
+        self.poll(cx, Direction::Read, |io| {
+            let (filled, _) = receive(io, &mut *buffer)?;
+            Ok(Outcome::of(wanted, filled.len(), T::DRAINS))
+        })
     }
 
     pub(super) async fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

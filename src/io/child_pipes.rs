@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionbio;
 
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::source::{Source, descriptor};
@@ -25,17 +25,10 @@ impl Bytes for File {
     }
 }
 
-/// A pipe's end that does not block.
-fn nonblocking(fd: OwnedFd) -> io::Result<Source<File>> {
-    fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-    // Another child may get it, too; what happens there is none of our concern.
-    Ok(Source::lent(File::from(fd)))
-}
-
 /// The same end for another child: blocking, as most programs expect.
 fn blocking(pipe: &Source<File>) -> io::Result<Stdio> {
     let fd = pipe.get_ref().as_fd().try_clone_to_owned()?;
-    fcntl_setfl(&fd, fcntl_getfl(&fd)? - OFlags::NONBLOCK)?;
+    ioctl_fionbio(&fd, false)?;
     Ok(fd.into())
 }
 
@@ -49,7 +42,7 @@ macro_rules! pipe_end {
 
         impl $name {
             pub(super) fn new(end: $std) -> io::Result<Self> {
-                let source = nonblocking(end.into())?;
+                let source = Source::nonblocking(File::from(OwnedFd::from(end)))?;
                 Ok(Self { source })
             }
 

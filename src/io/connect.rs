@@ -7,7 +7,7 @@
 //! 3. The first that is connected wins; the rest are dropped, which closes them. Once
 //!    all have failed, the last failure is the result.
 //!
-//! One address needs no race, no timer and no allocation.
+//! One address needs no race and no timer.
 //!
 //! Rejected: separate queries for the two families, as the RFC would have them. The
 //! system's resolver asks both at once and knows its own rules of preference.
@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use super::lookup::{Addresses, ToSocketAddrs, addresses_of, no_address};
+use super::lookup::{Seal, Target, ToSocketAddrs, no_address};
 use crate::alarm::Alarm;
 
 /// The "Connection Attempt Delay" of the RFC.
@@ -33,11 +33,12 @@ where
     A: ToSocketAddrs,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    let addresses = match addresses_of(host).await? {
-        Addresses::One(address) => return connect(address).await,
-        Addresses::Listed(addresses) => addresses,
-        Addresses::Named(addresses) => interleaved(addresses),
-    };
+    let target = host.target(Seal)?;
+    let named = matches!(target, Target::Name(..));
+    let mut addresses = target.addresses().await?;
+    if named {
+        addresses = interleaved(addresses);
+    }
     if let [address] = addresses[..] {
         return connect(address).await;
     }

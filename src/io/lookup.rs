@@ -9,7 +9,6 @@
 use std::io;
 use std::net::ToSocketAddrs as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::slice;
 
 use crate::offload;
 
@@ -35,55 +34,22 @@ use crate::offload;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Vec<SocketAddr>> {
-    Ok(match addresses_of(host).await? {
-        Addresses::One(address) => vec![address],
-        Addresses::Listed(addresses) | Addresses::Named(addresses) => addresses,
-    })
+    host.target(Seal)?.addresses().await
 }
 
-/// What a host turned out to be.
-pub(super) enum Addresses {
-    One(SocketAddr),
-    /// In the caller's order.
-    Listed(Vec<SocketAddr>),
-    /// Those of a name, which are for us to order.
-    Named(Vec<SocketAddr>),
-}
-
-impl Addresses {
-    /// What `call` gives for the first address that it succeeds with; else the last one's error.
-    pub(super) fn first<R>(&self, call: impl FnMut(SocketAddr) -> io::Result<R>) -> io::Result<R> {
-        let mut results = self.as_slice().iter().copied().map(call);
-        let mut result = results.next().unwrap_or_else(|| Err(no_address()));
-        while result.is_err()
-            && let Some(next) = results.next()
-        {
-            result = next;
-        }
-        result
-    }
-
-    pub(super) fn as_slice(&self) -> &[SocketAddr] {
-        match self {
-            Self::One(address) => slice::from_ref(address),
-            Self::Listed(addresses) | Self::Named(addresses) => addresses,
+/// What `call` gives for the first address that it succeeds with; else the last one's error.
+pub(super) fn first<R>(
+    addresses: Vec<SocketAddr>,
+    mut call: impl FnMut(SocketAddr) -> io::Result<R>,
+) -> io::Result<R> {
+    let mut result = Err(no_address());
+    for address in addresses {
+        result = call(address);
+        if result.is_ok() {
+            break;
         }
     }
-}
-
-/// Looks a host up, if it is a name.
-pub(super) async fn addresses_of<A: ToSocketAddrs>(host: A) -> io::Result<Addresses> {
-    match host.target(Seal)? {
-        Target::One(address) => Ok(Addresses::One(address)),
-        Target::Known(addresses) => Ok(Addresses::Listed(addresses)),
-        Target::Name(name, port) => {
-            let found = offload::run(move || {
-                let found = (name.as_str(), port).to_socket_addrs()?;
-                Ok::<_, io::Error>(found.collect())
-            });
-            Ok(Addresses::Named(found.await.map_err(offload::in_words)??))
-        }
-    }
+    result
 }
 
 /// What can be connected or bound to: addresses, `(host, port)`, `"host:port"`.
@@ -108,7 +74,7 @@ pub trait ToSocketAddrs {
     fn target(&self, _: Seal) -> io::Result<Target>;
 }
 
-/// Only this module can make one, so only it can call `target`.
+/// Only this crate can make one, so only it can call `target`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Seal;
@@ -118,11 +84,25 @@ pub struct Seal;
 #[derive(Debug)]
 pub enum Target {
     /// Nothing.
-    One(SocketAddr),
-    /// Nothing either.
     Known(Vec<SocketAddr>),
     /// A lookup.
     Name(String, u16),
+}
+
+impl Target {
+    /// Looks it up, if it is a name.
+    pub(super) async fn addresses(self) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Known(addresses) => Ok(addresses),
+            Self::Name(name, port) => {
+                let found = offload::run(move || {
+                    let found = (name.as_str(), port).to_socket_addrs()?;
+                    Ok::<_, io::Error>(found.collect())
+                });
+                found.await.map_err(offload::in_words)?
+            }
+        }
+    }
 }
 
 macro_rules! one_address {
@@ -130,7 +110,7 @@ macro_rules! one_address {
         $(
             impl ToSocketAddrs for $type {
                 fn target(&self, _: Seal) -> io::Result<Target> {
-                    Ok(Target::One(SocketAddr::from(*self)))
+                    Ok(Target::Known(vec![SocketAddr::from(*self)]))
                 }
             }
         )*
@@ -211,9 +191,9 @@ mod tests {
     fn numbers_are_known_and_names_are_not() {
         for text in ["127.0.0.1:80", "[::1]:80"] {
             let target = text.target(Seal).unwrap();
-            assert!(matches!(target, Target::One(known) if known == text.parse().unwrap()));
+            assert!(matches!(target, Target::Known(known) if known == [text.parse().unwrap()]));
         }
-        assert!(matches!(("::1", 8).target(Seal), Ok(Target::One(_))));
+        assert!(matches!(("::1", 8).target(Seal), Ok(Target::Known(_))));
         assert!(
             matches!("a.example:8".target(Seal), Ok(Target::Name(name, 8)) if name == "a.example")
         );

@@ -47,13 +47,14 @@
 //! the task wait. So a server that answers a request makes three calls in all:
 //! one that waits, one that reads, one that writes.
 
-// `source` joins a descriptor and its loop; everything else
-// is a thin layer over it. `bytes` has what all streams have in common, `read_write` what files and standard streams have, `connect` the choice
-// between addresses, `uninit` reading for the adapters, and `reaper` the children that are not waited for.
+// `source` joins a descriptor and its loop; everything else is a thin layer over it. `bytes` has what all streams have
+// in common, `read_write` what files and standard streams have, `connect` the choice between addresses, `backoff` what
+// the kernel has no event for, and `reaper` the children that are not waited for.
 // Checked by `tests/event_loop/`.
 
 mod accept;
 mod async_fd;
+mod backoff;
 mod bytes;
 mod child;
 mod child_pipes;
@@ -70,15 +71,12 @@ mod stdio;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
-#[cfg(any(feature = "hyper", feature = "tokio-io"))]
-mod uninit;
-mod unix_address;
 mod unix_datagram;
 mod unix_listener;
 mod unix_stream;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
-pub(crate) use uninit::ReadUninit;
+pub(crate) use bytes::Stream;
 
 pub use async_fd::AsyncFd;
 pub use child::Child;

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::source::{Outcome, Source};
 use crate::event_loop::{Direction, current};
@@ -93,8 +93,7 @@ impl Signal {
     fn of(signum: i32, subscription: Arc<Subscription>) -> Self {
         Self {
             signum,
-            // All subscriptions have duplicates of one descriptor, and it stays open.
-            source: Source::lent(subscription),
+            source: Source::new(subscription),
         }
     }
 
@@ -234,7 +233,7 @@ impl CtrlC {
     }
 
     /// To the loop that runs here, if one does.
-    fn leave(&self) {
+    fn give_to_loop(&self) {
         if let Some(Ok(signal)) = &self.signal
             && let Some(local) = current::local()
             && let Some(before) = local.keep_ctrl_c(Some(signal.source.get_ref().clone()))
@@ -248,7 +247,7 @@ impl CtrlC {
 /// It has not come.
 impl Drop for CtrlC {
     fn drop(&mut self) {
-        self.leave();
+        self.give_to_loop();
     }
 }
 
@@ -257,15 +256,12 @@ impl Future for CtrlC {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &self.signal {
-            Some(Ok(signal)) => match signal.poll_recv(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => result,
-            },
+            Some(Ok(signal)) => ready!(signal.poll_recv(cx)),
             Some(Err(_)) => Ok(()),
             None => panic!("CtrlC was polled again after it had ended"),
         };
         if self.keep {
-            self.leave();
+            self.give_to_loop();
         }
         match self.signal.take() {
             Some(Err(error)) => Poll::Ready(Err(error)),

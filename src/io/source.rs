@@ -10,9 +10,8 @@
 //!    came in between is missed. Where no edge will follow (see the reactor) the next one waits for the loop's
 //!    next turn. So a task has its chance to do something else between the last bytes and the end that came with them:
 //!    a server, to answer a request before it hears that its client says no more.
-//! 4. Dropping the source takes its registration out, on whichever thread, and then closes
-//!    the descriptor, which ends the kernel's part. A source whose descriptor is lent
-//!    (it may stay open) ends that part itself.
+//! 4. Dropping the source takes its registration out, here and in the kernel, on whichever thread; then it closes
+//!    the descriptor, of which there may be duplicates that stay open.
 //!
 //! Operations take a shared reference: the kernel takes care of readers and
 //! writers, and the loop of any number of waiting tasks in each direction.
@@ -24,10 +23,9 @@
 mod simulated;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -38,11 +36,10 @@ use rustix::io::{Errno, ioctl_fionbio};
 use crate::event_loop::{Direction, Local, SHARED, Shared, SourceKey, current};
 
 /// Something with a descriptor, in non-blocking mode.
-pub(super) struct Source<T: AsFd> {
+pub(crate) struct Source<T: AsFd> {
     bound: OnceLock<Bound>,
-    /// The descriptor may outlive the source.
-    lent: bool,
-    io: T,
+    /// `None` once it was taken out of a source that is about to be dropped.
+    io: Option<T>,
 }
 
 struct Bound {
@@ -57,17 +54,15 @@ struct Bound {
 pub(super) enum Outcome<R> {
     /// As it was asked to.
     Full(R),
-    /// It read or wrote less than it could have: the next would block.
-    Short(R),
-    /// It read less than it could have, but that may be because it stopped at a mark.
-    Stopped(R),
+    /// It read or wrote less than it could have. True: so the next would block; false: it may have stopped at a mark.
+    Short(R, bool),
 }
 
 impl Outcome<usize> {
-    /// Of `wanted` bytes, `count` were read or written.
-    pub(super) fn of(wanted: usize, count: usize) -> Self {
+    /// Of `wanted` bytes, `count` were read or written. `drains`: a short count leaves nothing behind.
+    pub(super) fn of(wanted: usize, count: usize, drains: bool) -> Self {
         if count > 0 && count < wanted {
-            Self::Short(count)
+            Self::Short(count, drains)
         } else {
             Self::Full(count)
         }
@@ -85,39 +80,32 @@ pub(super) async fn fairly() {
 }
 
 impl<T: AsFd> Source<T> {
+    /// Of a descriptor that does not block.
     pub(super) fn new(io: T) -> Self {
         Self {
             bound: OnceLock::new(),
-            lent: false,
-            io,
+            io: Some(io),
         }
     }
 
-    /// For a descriptor that may stay open when the source is gone.
-    pub(super) fn lent(io: T) -> Self {
-        let mut source = Self::new(io);
-        source.lent = true;
-        source
-    }
-
-    /// Makes a descriptor non-blocking that is ours alone.
-    pub(super) fn owned(io: T) -> io::Result<Self> {
+    /// Makes the descriptor non-blocking.
+    pub(super) fn nonblocking(io: T) -> io::Result<Self> {
         ioctl_fionbio(&io, true)?;
         Ok(Self::new(io))
     }
 
-    /// Makes a descriptor non-blocking of which there may be a duplicate.
-    pub(super) fn taken_over(io: T) -> io::Result<Self> {
-        ioctl_fionbio(&io, true)?;
-        Ok(Self::lent(io))
-    }
-
     pub(super) fn get_ref(&self) -> &T {
-        &self.io
+        self.io.as_ref().expect("it was not taken out")
     }
 
     pub(super) fn get_mut(&mut self) -> &mut T {
-        &mut self.io
+        self.io.as_mut().expect("it was not taken out")
+    }
+
+    /// The descriptor, which this loop watches no longer.
+    pub(super) fn into_inner(mut self) -> T {
+        self.release();
+        self.io.take().expect("it was not taken out")
     }
 
     /// An operation has had to wait, so that a loop asks the kernel about it.
@@ -126,29 +114,28 @@ impl<T: AsFd> Source<T> {
         bound.is_some_and(|bound| bound.key.get().is_some())
     }
 
-    /// As new: it belongs to no loop.
-    pub(super) fn release(&mut self) {
+    /// Takes its registration out.
+    fn release(&mut self) {
         if let Some(bound) = self.bound.take()
             && let Some(&key) = bound.key.get()
         {
-            if self.lent {
-                bound.shared.unwatch(self.io.as_fd());
-            }
+            bound.shared.unwatch(self.get_ref().as_fd());
             bound.shared.remove_source(key);
         }
     }
 
-    /// Tries `op` until it does not block.
-    pub(super) fn operate<R, F>(&self, direction: Direction, op: F) -> Operation<'_, T, F>
-    where
-        F: FnMut(&T) -> io::Result<Outcome<R>>,
-    {
-        Operation {
+    /// Tries `op` until it does not block. Dropping the future leaves nothing behind.
+    pub(super) async fn operate<R>(
+        &self,
+        direction: Direction,
+        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    ) -> io::Result<R> {
+        let mut operation = Operation {
             source: self,
             direction,
             number: SHARED,
-            op,
-        }
+        };
+        poll_fn(|cx| operation.poll(cx, &mut op)).await
     }
 
     /// Calls `op`, which reads, until it does not say `WouldBlock`. What it gives tells nothing about the next call.
@@ -216,7 +203,7 @@ impl<T: AsFd> Source<T> {
         bound: &Bound,
         direction: Direction,
     ) -> io::Result<SourceKey> {
-        let fd = self.io.as_fd();
+        let fd = self.get_ref().as_fd();
         let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
         let key = local.register(fd, writable);
         let key = key.map_err(|error| in_words(fd.as_raw_fd(), error))?;
@@ -245,14 +232,10 @@ impl<T: AsFd> Source<T> {
                 local.refund_budget();
                 return Poll::Pending;
             }
-            match op(&self.io) {
+            match op(self.get_ref()) {
                 Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
-                Ok(Outcome::Short(value)) => {
-                    bound.come_short(local, direction, true);
-                    return Poll::Ready(Ok(value));
-                }
-                Ok(Outcome::Stopped(value)) => {
-                    bound.come_short(local, direction, false);
+                Ok(Outcome::Short(value, drained)) => {
+                    bound.come_short(local, direction, drained);
                     return Poll::Ready(Ok(value));
                 }
                 Err(error) => match error.kind() {
@@ -302,46 +285,36 @@ fn in_words(fd: RawFd, error: io::Error) -> io::Error {
     io::Error::new(kind, format!("descriptor {fd} {why}"))
 }
 
-/// One operation; a future that leaves nothing behind when it is dropped.
-#[must_use = "futures do nothing unless they are awaited"]
-pub(super) struct Operation<'a, T: AsFd, F> {
+/// A task's entry among the waiters of a source; taken away when it is dropped.
+struct Operation<'a, T: AsFd> {
     source: &'a Source<T>,
     direction: Direction,
-    /// Its own entry among the waiters of the source's loop; `SHARED` until it has one.
-    /// Another loop's number would be another future's entry there.
+    /// The entry's own number at the source's loop; `SHARED` while there is none.
+    /// Another loop's number would be another task's entry there.
     number: u64,
-    op: F,
 }
 
-// Nothing in it is ever pinned.
-impl<T: AsFd, F> Unpin for Operation<'_, T, F> {}
-
-impl<T, F, R> Future for Operation<'_, T, F>
-where
-    T: AsFd,
-    F: FnMut(&T) -> io::Result<Outcome<R>>,
-{
-    type Output = io::Result<R>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let (local, bound) = this.source.bind()?;
-        if this.number == SHARED {
-            this.number = local.next_number();
+impl<T: AsFd> Operation<'_, T> {
+    fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+    ) -> Poll<io::Result<R>> {
+        let (local, bound) = self.source.bind()?;
+        if self.number == SHARED {
+            self.number = local.next_number();
         }
-        let (direction, number) = (this.direction, this.number);
-        let polled = this
-            .source
-            .poll_as(cx, &local, bound, direction, number, &mut this.op);
+        let (direction, number) = (self.direction, self.number);
+        let polled = (self.source).poll_as(cx, &local, bound, direction, number, op);
         if polled.is_ready() {
             // What makes a direction ready takes all its entries out: there is none to forget.
-            this.number = SHARED;
+            self.number = SHARED;
         }
         polled
     }
 }
 
-impl<T: AsFd, F> Drop for Operation<'_, T, F> {
+impl<T: AsFd> Drop for Operation<'_, T> {
     fn drop(&mut self) {
         if self.number != SHARED
             && let Some(bound) = self.source.bound.get()
@@ -360,7 +333,7 @@ impl<T: AsFd> Drop for Source<T> {
 
 impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.fmt(f)
+        self.get_ref().fmt(f)
     }
 }
 
@@ -372,7 +345,7 @@ macro_rules! socket {
             type Error = std::io::Error;
 
             fn try_from(socket: $std) -> std::io::Result<Self> {
-                let source = Source::taken_over(socket)?;
+                let source = Source::nonblocking(socket)?;
                 Ok(Self { source })
             }
         }

@@ -20,9 +20,10 @@
 //!
 //! Checked by `tests/event_loop/`.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -61,7 +62,7 @@ use super::source::Source;
 pub struct Stdin {
     stream: Standard,
     /// Read by `read_line` and not yet taken.
-    ahead: Vec<u8>,
+    ahead: VecDeque<u8>,
 }
 
 /// The standard input; see [`Stdin`].
@@ -72,7 +73,7 @@ pub struct Stdin {
 pub fn stdin() -> Stdin {
     Stdin {
         stream: Standard::New(0),
-        ahead: Vec::new(),
+        ahead: VecDeque::new(),
     }
 }
 
@@ -122,10 +123,8 @@ impl Stdin {
     pub async fn read_line(&mut self, line: &mut String) -> io::Result<usize> {
         let mut searched = 0;
         let length = loop {
-            let newline = self.ahead[searched..]
-                .iter()
-                .position(|byte| *byte == b'\n');
-            if let Some(at) = newline {
+            let mut unsearched = self.ahead.range(searched..);
+            if let Some(at) = unsearched.position(|byte| *byte == b'\n') {
                 break searched + at + 1;
             }
             searched = self.ahead.len();
@@ -134,7 +133,7 @@ impl Stdin {
             if count == 0 {
                 break searched;
             }
-            self.ahead.extend_from_slice(&piece[..count]);
+            self.ahead.extend(&piece[..count]);
         };
         append(line, self.ahead.drain(..length).collect())
     }
@@ -186,10 +185,7 @@ impl Stdin {
         if self.ahead.is_empty() {
             return self.stream.poll_read(cx, buffer);
         }
-        let count = self.ahead.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.ahead[..count]);
-        self.ahead.drain(..count);
-        Poll::Ready(Ok(count))
+        Poll::Ready(self.ahead.read(buffer))
     }
 }
 
@@ -418,7 +414,7 @@ fn open_again(number: RawFd) -> io::Result<Standard> {
     Ok(match again {
         Some((fd, socket)) => {
             let file = File::from(fd);
-            Standard::Source(Source::lent(Device { file, socket }))
+            Standard::Source(Source::new(Device { file, socket }))
         }
         None => Standard::File(File::from(fd.try_clone_to_owned()?).into()),
     })
@@ -432,8 +428,6 @@ struct Device {
 }
 
 impl Bytes for Device {
-    const DRAINS: bool = false;
-
     fn is_socket(&self) -> bool {
         self.socket
     }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::accept::{accept, listen};
-use super::lookup::{ToSocketAddrs, addresses_of};
+use super::lookup::{ToSocketAddrs, first, lookup_host};
 use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;
 
@@ -53,9 +53,8 @@ impl TcpListener {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         fairly().await;
-        let source = addresses_of(address)
-            .await?
-            .first(|address| listen(Socket::bind(address)?))?;
+        let addresses = lookup_host(address).await?;
+        let source = first(addresses, |address| listen(Socket::bind(address)?))?;
         Ok(Self { source })
     }
 

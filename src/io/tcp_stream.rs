@@ -10,8 +10,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream as Socket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::sockopt;
 
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::connect::first_to_answer;
@@ -90,17 +89,7 @@ impl TcpStream {
     /// Connects to this one address.
     pub(super) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
         fairly().await;
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-        match connect(&socket, &address) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stream = Self::from_nonblocking(socket);
+        let stream = Self::from_nonblocking(mio::net::TcpStream::connect(address)?.into());
         stream
             .source
             .writing(|socket| match socket.peer_addr() {
@@ -358,10 +347,6 @@ impl TcpStream {
 
 impl Bytes for Socket {
     const DRAINS: bool = true;
-
-    fn is_socket(&self) -> bool {
-        true
-    }
 }
 
 impl Stream for TcpStream {

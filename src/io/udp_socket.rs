@@ -12,7 +12,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
 use std::os::fd::OwnedFd;
 
-use super::lookup::{ToSocketAddrs, addresses_of, no_address};
+use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::source::{Source, fairly, socket};
 
 /// A UDP socket.
@@ -53,8 +53,8 @@ impl UdpSocket {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         fairly().await;
-        let bound = addresses_of(address).await?.first(Socket::bind)?;
-        let source = Source::owned(bound)?;
+        let bound = first(lookup_host(address).await?, Socket::bind)?;
+        let source = Source::nonblocking(bound)?;
         Ok(Self { source })
     }
 
@@ -82,8 +82,8 @@ impl UdpSocket {
     /// ```
     pub async fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
         fairly().await;
-        let addresses = addresses_of(address).await?;
-        addresses.first(|address| self.source.get_ref().connect(address))
+        let addresses = lookup_host(address).await?;
+        first(addresses, |address| self.source.get_ref().connect(address))
     }
 
     /// Sends one datagram to the first of `target`'s addresses that the system takes; gives the
@@ -109,7 +109,7 @@ impl UdpSocket {
     /// ```
     pub async fn send_to<A: ToSocketAddrs>(&self, bytes: &[u8], target: A) -> io::Result<usize> {
         let mut refused = None;
-        for &address in addresses_of(target).await?.as_slice() {
+        for address in lookup_host(target).await? {
             let send = |socket: &Socket| socket.send_to(bytes, address);
             match self.source.writing(send).await {
                 Ok(count) => return Ok(count),

@@ -1,7 +1,7 @@
 //! A Unix socket of datagrams: reliable, in order, between processes of one machine.
 //!
 //! Sending to a socket that is not this one's peer may meet a full queue, for which the kernel
-//! has no event; see `unix_address`. All else is as with UDP: one system call on one
+//! has no event; see `backoff`. All else is as with UDP: one system call on one
 //! datagram, and no count is a hint.
 //!
 //! Checked by `tests/event_loop/`.
@@ -12,8 +12,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
 use std::path::Path;
 
+use super::backoff::with_backoff;
 use super::source::{Source, fairly, socket};
-use super::unix_address::patiently;
 
 /// A Unix socket of datagrams.
 ///
@@ -115,7 +115,7 @@ impl UnixDatagram {
     }
 
     fn ours(socket: Socket) -> io::Result<Self> {
-        let source = Source::owned(socket)?;
+        let source = Source::nonblocking(socket)?;
         Ok(Self { source })
     }
 
@@ -203,7 +203,7 @@ impl UnixDatagram {
     pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         self.source.nothing()?;
         let socket = self.source.get_ref();
-        patiently(|| socket.send_to_addr(bytes, address)).await
+        with_backoff(|| socket.send_to_addr(bytes, address)).await
     }
 
     /// Receives one datagram; gives its length and where it comes from. What does not fit

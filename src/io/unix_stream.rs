@@ -11,12 +11,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
+use super::backoff::with_backoff;
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::halves::{ReadHalf, WriteHalf, split};
 use super::source::{Source, socket};
-use super::unix_address::connect_to;
 use crate::sys::peer::peer;
 
 /// A Unix connection.
@@ -103,7 +101,8 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
-        Ok(Self::from_nonblocking(connect_to(address).await?))
+        let socket = with_backoff(|| mio::net::UnixStream::connect_addr(address)).await?;
+        Ok(Self::from_nonblocking(socket.into()))
     }
 
     /// Two sockets that are connected to each other. Not `async`: there is nothing to wait
@@ -119,9 +118,9 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        Ok((Self::from_nonblocking(near), Self::from_nonblocking(far)))
+        let (near, far) = mio::net::UnixStream::pair()?;
+        let streams = [near, far].map(|end| Self::from_nonblocking(end.into()));
+        Ok(streams.into())
     }
 
     /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
@@ -227,13 +226,7 @@ impl UnixStream {
     }
 }
 
-impl Bytes for Socket {
-    const DRAINS: bool = false;
-
-    fn is_socket(&self) -> bool {
-        true
-    }
-}
+impl Bytes for Socket {}
 
 impl Stream for UnixStream {
     type Io = Socket;

@@ -24,6 +24,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use super::fork;
 use super::poll::poll;
 use super::refused::refused;
 
@@ -61,6 +62,8 @@ impl Readiness {
 pub(crate) struct Poller {
     registry: Registry,
     waker: Waker,
+    /// The process that made it.
+    generation: u32,
 }
 
 impl Poller {
@@ -73,7 +76,13 @@ impl Poller {
         let mut wait = Wait { poll, found };
         // A system that refuses to wait says so here, where it is an error.
         wait.wait(Some(Duration::ZERO))?;
-        Ok((Self { registry, waker }, wait))
+        fork::watch();
+        let poller = Self {
+            registry,
+            waker,
+            generation: fork::generation(),
+        };
+        Ok((poller, wait))
     }
 
     /// Ends the wait that goes on, or the next one.
@@ -82,21 +91,19 @@ impl Poller {
         debug_assert!(woken.is_ok(), "the loop's wake-up descriptor: {woken:?}");
     }
 
-    /// Watches `fd` until it is closed, both directions, edge-triggered. What is
+    /// Watches `fd`, both directions, edge-triggered. What is
     /// ready already is reported by the next wait.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
         self.registry
             .register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
-    /// As `register`, for a descriptor that is watched already: under this token from now on.
-    pub(crate) fn register_again(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
-        self.registry
-            .reregister(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
-    }
-
-    /// `fd`, which stays open, is no longer watched. That it never was is no error.
+    /// `fd` is no longer watched. That it never was is no error. A forked child has its parent's set, and changes
+    /// nothing in it.
     pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
+        if self.generation != fork::generation() {
+            return;
+        }
         let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }
 }

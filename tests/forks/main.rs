@@ -1,4 +1,4 @@
-//! Forked children, and the pools of their parents.
+//! Forked children, and the pools and loops of their parents.
 //!
 //! A program of its own: no test may start or end a thread beside another, so one runs after the other.
 #![allow(
@@ -9,6 +9,7 @@
 )] // a program, not the crate
 
 mod children;
+mod event_loop;
 mod process;
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,5 +17,5 @@ mod thread;
 
 fn main() {
     trefoil::init();
-    support::main(&[thread::TESTS, process::TESTS]);
+    support::main(&[thread::TESTS, process::TESTS, event_loop::TESTS]);
 }

@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::super::reactor::{Asked, Direction, SourceKey};
+use super::super::reactor::{Asked, Direction, Half, SourceKey};
 use super::super::task_table::{READ, WRITE};
 use super::Local;
 use crate::task::panic::contain;
@@ -18,18 +18,8 @@ use crate::task::panic::contain;
 impl Local {
     /// `writable`: a write may be tried before the kernel has said so.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
-        let register = |again| {
-            let mut reactor = self.reactor.borrow_mut();
-            reactor.register(&self.poller, fd, writable, again)
-        };
-        match register(false) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // A source that was dropped elsewhere is gone only once its note is read.
-                self.follow_notes();
-                register(true)
-            }
-            registered => registered,
-        }
+        let mut reactor = self.reactor.borrow_mut();
+        reactor.register(&self.poller, fd, writable)
     }
 
     /// `Ready` once an operation may be tried; until then the task is entered
@@ -41,48 +31,54 @@ impl Local {
         number: u64,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        let asked = {
-            let mut reactor = self.reactor.borrow_mut();
-            reactor.ask(key, direction, number, cx.waker())
-        };
-        match asked {
-            Asked::Ready => return Poll::Ready(()),
-            Asked::Next => {
+        match self.with_half(key, direction, Half::ask) {
+            // Also where the source is gone: the operation itself then says so.
+            Some(Asked::Ready) | None => return Poll::Ready(()),
+            Some(Asked::Next) => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Asked::Waits | Asked::Wait => self.waits_for(match direction {
+            Some(Asked::Wait) => self.waits_for(match direction {
                 Direction::Read => READ,
                 Direction::Write => WRITE,
             }),
         }
-        if let Asked::Waits = asked {
-            return Poll::Pending;
-        }
-        if let Some(outside) = &self.outside {
-            outside.stir();
-        }
         let waker = cx.waker().clone();
-        let old = self
-            .reactor
-            .borrow_mut()
-            .set_waiter(key, direction, number, waker);
-        drop(old);
+        let earlier = self.with_half(key, direction, |half| half.waiters.set(number, waker));
+        if let Some(outside) = &self.outside
+            && matches!(earlier, Some(None))
+        {
+            outside.note_activity(); // it has not waited before
+        }
+        drop(earlier);
         Poll::Pending
     }
 
     pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
-        self.reactor.borrow_mut().clear(key, direction);
+        self.with_half(key, direction, Half::clear);
     }
 
     pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction, drained: bool) {
-        let mut reactor = self.reactor.borrow_mut();
-        reactor.clear_short(key, direction, drained);
+        self.with_half(key, direction, |half| half.clear_short(drained));
     }
 
+    /// Takes a waiter away whose future is dropped.
     pub(crate) fn forget(&self, key: SourceKey, direction: Direction, number: u64) {
-        let waker = self.reactor.borrow_mut().forget(key, direction, number);
+        let waker = self.with_half(key, direction, |half| half.waiters.remove(number));
         drop(waker);
+    }
+
+    /// What `f` gives for one direction of a source; `None`: that is gone. `f` runs no code of a user's, nor does it drop
+    /// any (L4).
+    fn with_half<R>(
+        &self,
+        key: SourceKey,
+        direction: Direction,
+        f: impl FnOnce(&mut Half) -> R,
+    ) -> Option<R> {
+        // Where it is gone `f` is dropped after `reactor`, as parameters are, with the waker that it may hold.
+        let mut reactor = self.reactor.borrow_mut();
+        Some(f(reactor.half(key, direction)?))
     }
 
     pub(crate) fn remove(&self, key: SourceKey) {

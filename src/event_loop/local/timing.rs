@@ -5,6 +5,7 @@
 //!
 //! Checked by `tests/event_loop/`, the timers themselves by their own tests.
 
+use std::mem;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -38,19 +39,10 @@ impl Local {
             Some(_) => {}
         }
         let mut fresh = waker.clone();
-        let armed = match self.timers.borrow_mut().get_mut(key) {
-            Some(current) => {
-                std::mem::swap(current, &mut fresh);
-                true
-            }
-            None => false,
-        };
+        let timers = &self.timers;
+        let set = (timers.borrow_mut().get_mut(key)).map(|current| mem::swap(current, &mut fresh));
         drop(fresh); // L4: whichever it is now
-        armed
-    }
-
-    pub(crate) fn disarm(&self, key: TimerKey) {
-        drop(self.take_timer(key));
+        set.is_some()
     }
 
     /// Forgets it; its waker is the caller's to drop.

@@ -19,6 +19,7 @@
 //!
 //! Checked by `tests/event_loop/`.
 
+use std::collections::VecDeque;
 use std::fs::{File as Inner, Metadata, Permissions};
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
+use rustix::io::retry_on_intr;
 
 use super::{OpenOptions, off, owned};
 use crate::io::read_write;
@@ -64,20 +66,15 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct File {
     file: Arc<Inner>,
-    running: Option<Running>,
-    /// Read and not yet taken, from `taken` on.
-    bytes: Vec<u8>,
-    taken: usize,
+    running: Option<(Call, Running)>,
+    /// Read and not yet taken.
+    bytes: VecDeque<u8>,
     /// Of a write that was accepted.
     failed: Option<io::Error>,
 }
 
-/// A call that has the bytes while it runs, and gives them back with its result.
-#[derive(Debug)]
-struct Running {
-    call: Call,
-    task: Task<(Vec<u8>, Ended)>,
-}
+/// A call has the bytes while it runs, and gives them back with its result.
+type Running = Task<(Vec<u8>, Ended)>;
 
 /// How a call ended: a count, or a position.
 type Ended = io::Result<u64>;
@@ -198,8 +195,7 @@ impl File {
         Self {
             file: Arc::new(file),
             running: None,
-            bytes: Vec::new(),
-            taken: 0,
+            bytes: VecDeque::new(),
             failed: None,
         }
     }
@@ -606,46 +602,38 @@ impl File {
         call: Call,
         f: impl FnOnce(&Inner, &mut Vec<u8>) -> Ended + Send + 'static,
     ) {
-        let (file, mut bytes) = (self.file.clone(), std::mem::take(&mut self.bytes));
-        self.taken = 0;
+        let file = self.file.clone();
+        let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
         let task = offload::run(move || {
             let result = f(&file, &mut bytes);
             (bytes, result)
         });
-        self.running = Some(Running { call, task });
+        self.running = Some((call, task));
     }
 
     /// Waits for the call that runs. The result of a read or a seek.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(Call, Ended)>>> {
-        let Some(running) = &mut self.running else {
-            return Poll::Ready(Ok(None));
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
+        let Some((call, task)) = &mut self.running else {
+            return Poll::Ready(None);
         };
-        let call = running.call;
-        let done = ready!(Pin::new(&mut running.task).poll(cx)).map_err(offload::in_words);
+        let call = *call;
+        let done = ready!(Pin::new(task).poll(cx)).map_err(offload::in_words);
         self.running = None;
-        let (bytes, result) = match done {
-            // What was accepted is not written, and a read that comes next is not to hear of it.
-            Err(error) if call == Call::Write => (Vec::new(), Err(error)),
-            done => done?,
-        };
-        self.bytes = bytes;
+        let (bytes, result) = done.unwrap_or_else(|error| (Vec::new(), Err(error)));
+        self.bytes = bytes.into();
         if call == Call::Write {
             self.bytes.clear();
+            // A read that comes next is not to hear of it.
             self.failed = self.failed.take().or(result.err());
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(None);
         }
-        Poll::Ready(Ok(Some((call, result))))
-    }
-
-    fn left(&self) -> usize {
-        self.bytes.len() - self.taken
+        Poll::Ready(Some((call, result)))
     }
 
     /// Forgets what was read and not taken; gives its length.
     fn give_back(&mut self) -> i64 {
-        let left = self.left() as i64;
+        let left = self.bytes.len() as i64;
         self.bytes.clear();
-        self.taken = 0;
         left
     }
 }
@@ -660,31 +648,20 @@ impl AsyncRead for File {
             return Poll::Ready(Ok(0));
         }
         loop {
-            let ended = match ready!(self.poll_settle(cx))? {
+            let ended = match ready!(self.poll_settle(cx)) {
                 Some((Call::Read, result)) => result.map(|_| true)?,
                 _ => false,
             };
-            let count = self.left().min(buffer.len());
-            if count > 0 {
-                let end = self.taken + count;
-                buffer[..count].copy_from_slice(&self.bytes[self.taken..end]);
-                self.taken = end;
+            let count = self.bytes.read(buffer)?;
+            if count > 0 || ended {
                 return Poll::Ready(Ok(count));
             }
-            if ended {
-                return Poll::Ready(Ok(0));
-            }
             let wanted = buffer.len().min(MOST);
-            self.begin(Call::Read, move |mut file, bytes| {
+            self.begin(Call::Read, move |file, bytes| {
                 bytes.resize(wanted, 0);
-                let result = loop {
-                    match file.read(bytes) {
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        result => break result,
-                    }
-                };
-                bytes.truncate(*result.as_ref().unwrap_or(&0));
-                result.map(|count| count as u64)
+                let result = retry_on_intr(|| rustix::io::read(file, &mut **bytes));
+                bytes.truncate(result.unwrap_or(0));
+                Ok(result? as u64)
             });
         }
     }
@@ -711,8 +688,7 @@ impl AsyncWrite for File {
         let back = self.give_back();
         for slice in slices {
             let room = MOST - self.bytes.len();
-            self.bytes
-                .extend_from_slice(&slice[..slice.len().min(room)]);
+            self.bytes.extend(&slice[..slice.len().min(room)]);
         }
         let count = self.bytes.len();
         self.begin(Call::Write, move |mut file, bytes| {
@@ -727,7 +703,7 @@ impl AsyncWrite for File {
     /// Until what was accepted is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The error of a read whose future was dropped is not reported: the next read meets it.
-        ready!(self.poll_settle(cx))?;
+        let _read_or_sought = ready!(self.poll_settle(cx));
         Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }
 
@@ -744,7 +720,7 @@ impl AsyncSeek for File {
     ) -> Poll<io::Result<u64>> {
         loop {
             // A seek to somewhere else was given up by its caller.
-            if let Some((call, result)) = ready!(self.poll_settle(cx))?
+            if let Some((call, result)) = ready!(self.poll_settle(cx))
                 && call == Call::Seek(position)
             {
                 return Poll::Ready(result);

@@ -1,7 +1,6 @@
-//! Where a Unix socket is: a path, an abstract name, or nowhere.
+//! What the kernel has no event for, tried again and again.
 //!
-//! To connect is the one thing that `std` can only do blocking, so it is done here. A
-//! connection to a listener whose queue is full is refused with "try again", and the kernel
+//! A connection to a Unix listener whose queue is full is refused with "try again", and the kernel
 //! has no event for the moment when there is room. So it is tried again, after
 //! pauses of 1 ms that double up to [`LONGEST`]. The same holds for a datagram to a socket that
 //! is not connected: the kernel reports room for a socket's own peer only.
@@ -10,12 +9,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::SocketAddr;
 use std::time::Duration;
-
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::source::fairly;
 use crate::alarm::{self, Alarm};
@@ -23,26 +17,8 @@ use crate::alarm::{self, Alarm};
 /// Between two attempts, at most.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// Connects a new socket that does not block.
-pub(super) async fn connect_to(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let target = if let Some(path) = address.as_pathname() {
-        SocketAddrUnix::new(path)?
-    } else if let Some(name) = address.as_abstract_name() {
-        SocketAddrUnix::new_abstract_name(name)?
-    } else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a Unix socket without a name cannot be connected to",
-        ));
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    patiently(|| Ok(connect(&socket, &target)?)).await?;
-    Ok(socket)
-}
-
 /// Tries `op` again and again while it would block, for what the kernel has no event.
-pub(super) async fn patiently<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
     let mut held = None;
     fairly().await;

@@ -1,0 +1,37 @@
+//! A forked child and the event loop of its parent: they share the set of watched descriptors, and the child changes
+//! nothing in it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use std::time::Duration;
+
+use crate::children::in_child;
+use crate::support::{Test, tests};
+use trefoil::io::UnixStream;
+use trefoil::{EventLoop, spawn, timeout, yield_now};
+
+tests! {
+    fn a_child_that_drops_a_socket_leaves_its_parents_watched() {
+        let event_loop = EventLoop::new().unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        event_loop.block_on(async {
+            let mut room = [0];
+            let waited = timeout(Duration::from_millis(1), near.read(&mut room)).await;
+            assert!(waited.is_err(), "the loop watches it from now on");
+        });
+        let mut near = Some(near);
+        in_child(|| drop(near.take()));
+        let near = near.unwrap();
+        event_loop.block_on(async {
+            let reading = spawn(async move { near.read(&mut [0; 8]).await });
+            yield_now().await;
+            far.write_all(b"abc").await.unwrap();
+            let read = timeout(Duration::from_secs(30), reading).await;
+            assert_eq!(read.unwrap().unwrap().unwrap(), 3);
+        });
+    }
+}
