@@ -53,9 +53,9 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// Large numbers may go to the `lender`.
-    pub(crate) fn new(lender: Option<Arc<SharedBuffer>>) -> Option<Box<Self>> {
+    pub(crate) fn lending(lender: Arc<SharedBuffer>) -> Option<Box<Self>> {
         Some(Box::new(Self {
-            lender,
+            lender: Some(lender),
             ..Self::default()
         }))
     }
@@ -98,9 +98,7 @@ pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce()
             self.exchange();
         }
     }
-    if own.is_none() {
-        *own = Encoding::new(None);
-    }
+    own.get_or_insert_default().clear(); // of what an encoding has left that has failed
     drop(words());
     let mut exchanged = Exchanged(own);
     exchanged.exchange();

@@ -51,13 +51,13 @@ const LONG: u8 = u8::MAX;
 
 /// How many bytes a length takes.
 #[inline]
-pub(crate) fn width(length: usize) -> usize {
+fn width(length: usize) -> usize {
     if length < usize::from(LONG) { 1 } else { 9 }
 }
 
 /// Writes `length` to as many bytes as it takes.
 #[inline]
-pub(crate) fn put_length(length: usize, room: &mut [u8]) {
+fn put_length(length: usize, room: &mut [u8]) {
     match room {
         [short] => *short = length as u8,
         [long, number @ ..] => {
@@ -73,6 +73,22 @@ fn push_length(out: &mut Vec<u8>, length: usize) {
     let start = out.len();
     out.resize(start + width(length), 0);
     put_length(length, &mut out[start..]);
+}
+
+/// The end of `out`, from `from` on, is an item, and before it is room for its length, from `start` on. Writes the length, and
+/// moves the item if that takes more or less room. Returns where it begins now.
+#[inline]
+pub(crate) fn close_item(out: &mut Vec<u8>, start: usize, from: usize) -> usize {
+    let length = out.len() - from;
+    let item = start + width(length);
+    if item != from {
+        out.reserve_exact(item.saturating_sub(from));
+        out.resize(out.len().max(item + length), 0);
+        out.copy_within(from..from + length, item);
+        out.truncate(item + length);
+    }
+    put_length(length, &mut out[start..item]);
+    item
 }
 
 /// Reads lengths and what they announce from the front of some bytes.

@@ -80,11 +80,9 @@ pub(crate) struct Outlet {
 
 impl Outlet {
     pub(crate) fn new(socket: OwnedFd, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
-        let lending = || Encoding::new(Some(Arc::new(SharedBuffer::over(pages.area()))));
-        let encoding = if plain.is_some() {
-            Encoding::plain()
-        } else {
-            lending()
+        let encoding = match &plain {
+            Some(_) => Encoding::plain(),
+            None => Encoding::lending(Arc::new(SharedBuffer::over(pages.area()))),
         };
         Self {
             socket,
