@@ -25,7 +25,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::mapped::Mapped;
-use super::raw_plain::{Plain, PlainAtomic, View, bytes_of};
+use super::raw_plain::{Number, Plain, PlainAtomic, View, bytes_of};
 use super::scope;
 
 /// Where the elements are.
@@ -33,6 +33,48 @@ enum Home<T> {
     Shared(View<T>),
     /// Here only, since there was no shared memory.
     Own(Arc<Vec<T>>),
+}
+
+impl<T: Number> Home<T> {
+    /// What travels: which of the descriptors, and how many bytes. Those that are here only are shared `again`, if that works now.
+    fn serialize<S: Serializer>(
+        &self,
+        serializer: S,
+        again: impl FnOnce(&[T]) -> io::Result<Arc<Mapped>>,
+    ) -> Result<S::Ok, S::Error> {
+        let number = match self {
+            Self::Shared(view) => scope::attach(view.mapped().attachment()),
+            Self::Own(own) => match again(own) {
+                Ok(mapped) => scope::attach(mapped.attachment()),
+                Err(error) => Err(scope::said(&format!(
+                    "there was no memory to share: {error}"
+                ))),
+            },
+        };
+        let number = number.map_err(S::Error::custom)?;
+        (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
+    }
+
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (number, bytes): (u64, u64) = Deserialize::deserialize(deserializer)?;
+        let open = || {
+            let mapped = Mapped::open(scope::attached(number)?, T::GRAIN);
+            let mapped = mapped.map_err(|error| scope::said(&error.to_string()))?;
+            View::new(mapped, bytes).map_err(scope::said)
+        };
+        open().map(Self::Shared).map_err(D::Error::custom)
+    }
+}
+
+impl<T: Number> Deref for Home<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Shared(view) => view.elements(),
+            Self::Own(own) => own,
+        }
+    }
 }
 
 impl<T> Clone for Home<T> {
@@ -81,40 +123,30 @@ impl<T> Clone for Home<T> {
 /// numbers in this process, and sending them, where it fails again, is the call's error.
 pub struct Shared<T: Plain>(Home<T>);
 
-impl<T: Plain> Shared<T> {
-    fn copy(numbers: &[T]) -> io::Result<View<T>> {
-        let bytes = bytes_of(numbers);
-        let mapped = Mapped::fixed(bytes)?;
-        View::new(mapped, bytes.len() as u64).map_err(io::Error::other)
-    }
+fn copy<T: Plain>(numbers: &[T]) -> io::Result<View<T>> {
+    let bytes = bytes_of(numbers);
+    View::new(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
 }
 
 impl<T: Plain> Deref for Shared<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        match &self.0 {
-            Home::Shared(view) => view.numbers(),
-            Home::Own(own) => own,
-        }
+        &self.0
     }
 }
 
 impl<T: Plain> From<Vec<T>> for Shared<T> {
     fn from(numbers: Vec<T>) -> Self {
-        match Self::copy(&numbers) {
-            Ok(view) => Self(Home::Shared(view)),
-            Err(_) => Self(Home::Own(Arc::new(numbers))),
-        }
+        let shared = copy(&numbers);
+        Self(shared.map_or_else(|_| Home::Own(Arc::new(numbers)), Home::Shared))
     }
 }
 
 impl<T: Plain> From<&[T]> for Shared<T> {
     fn from(numbers: &[T]) -> Self {
-        match Self::copy(numbers) {
-            Ok(view) => Self(Home::Shared(view)),
-            Err(_) => Self(Home::Own(Arc::new(numbers.to_vec()))),
-        }
+        let own = |_| Home::Own(Arc::new(numbers.to_vec()));
+        Self(copy(numbers).map_or_else(own, Home::Shared))
     }
 }
 
@@ -167,23 +199,14 @@ impl<T: Plain> fmt::Debug for Shared<T> {
 
 impl<T: Plain> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = match &self.0 {
-            Home::Shared(view) => scope::attach(view.mapped().attachment()),
-            Home::Own(own) => match Mapped::fixed(bytes_of(own)) {
-                Ok(mapped) => scope::attach(mapped.attachment()),
-                Err(error) => Err(no_memory(&error)),
-            },
-        };
-        let number = number.map_err(S::Error::custom)?;
-        (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
+        let again = |own: &[T]| Mapped::fixed(bytes_of(own));
+        self.0.serialize(serializer, again)
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Deserialize::deserialize(deserializer)?;
-        let view = open(names, 0).map_err(D::Error::custom)?;
-        Ok(Self(Home::Shared(view)))
+        Home::deserialize(deserializer).map(Self)
     }
 }
 
@@ -237,10 +260,7 @@ impl<A: PlainAtomic> Deref for SharedAtomics<A> {
     type Target = [A];
 
     fn deref(&self) -> &[A] {
-        match &self.0 {
-            Home::Shared(view) => view.atomics(),
-            Home::Own(own) => own,
-        }
+        &self.0
     }
 }
 
@@ -307,31 +327,14 @@ impl<A: PlainAtomic> fmt::Debug for SharedAtomics<A> {
 
 impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = match &self.0 {
-            Home::Shared(view) => scope::attach(view.mapped().attachment()),
-            Home::Own(_) => Err(no_memory(&io::ErrorKind::OutOfMemory.into())),
-        };
-        let number = number.map_err(S::Error::custom)?;
-        (number, size_of_val::<[A]>(self) as u64).serialize(serializer)
+        // (A copy would be other words.)
+        let again = |_: &[A]| Err(io::ErrorKind::OutOfMemory.into());
+        self.0.serialize(serializer, again)
     }
 }
 
 impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Deserialize::deserialize(deserializer)?;
-        let view = open(names, size_of::<A>()).map_err(D::Error::custom)?;
-        Ok(Self(Home::Shared(view)))
+        Home::deserialize(deserializer).map(Self)
     }
-}
-
-/// What came as a number, with so many bytes: for atomics of `grain` bytes, or what never changes (0).
-fn open<T>((number, bytes): (u64, u64), grain: usize) -> Result<View<T>, String> {
-    let attachment = scope::attached(number)?;
-    let mapped =
-        Mapped::open(attachment, grain).map_err(|error| scope::said(&error.to_string()))?;
-    View::new(mapped, bytes).map_err(scope::said)
-}
-
-fn no_memory(error: &io::Error) -> String {
-    scope::said(&format!("there was no memory to share: {error}"))
 }
