@@ -13,6 +13,7 @@ use rustix::event::EventfdFlags;
 
 pub(crate) use super::tray::Posted;
 use super::tray::Tray;
+use crate::process::payload::shared_buffer::View;
 use crate::sys::ledger::Ledger;
 use crate::sys::refused::refused;
 
@@ -41,6 +42,12 @@ impl FastPath {
     /// What the worker needs of it.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.ledger.memory(), self.bell.as_fd()]
+    }
+
+    /// Where the worker lends its large results, if it can.
+    pub(crate) fn view(&self) -> Option<View> {
+        let (mapping, area) = self.ledger.area()?;
+        Some(View::Mapped(mapping, area.start))
     }
 
     /// Puts a frame of two parts where the worker looks, behind `place` bytes of the socket's.

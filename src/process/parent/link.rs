@@ -204,7 +204,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            extras: Extras::new(fast.as_ref().map(|fast| fast.ledger.clone())),
+            extras: Extras::new(fast.as_ref().and_then(FastPath::view)),
             words,
             output,
             fast,

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::attachments::{Attachment, MOST};
 use super::codec::encode_beside;
 use super::scope::Encoding;
-use super::shared_buffer::{Lent, SharedBuffer};
+use super::shared_buffer::{Lent, LentList, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
 
@@ -256,10 +256,10 @@ impl Piece {
     }
 
     /// The same, as it travels.
-    pub(crate) fn lent(&self) -> Vec<u64> {
+    pub(crate) fn lent(&self) -> LentList {
         let start = self.span().start;
         let missing = self.missing().iter();
-        missing.flat_map(|lent| lent.numbers(start)).collect()
+        missing.map(|lent| lent.numbers(start)).collect()
     }
 
     /// What a worker must have mapped to decode its items.

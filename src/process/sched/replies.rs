@@ -124,9 +124,9 @@ impl Sched {
         } else {
             None
         };
-        let lent = extras.lending();
+        let lent = &extras.lending;
         let mut here = None;
-        let taken = match job.map(|job| (job.work.decoder.of(bytes, &lent), job)) {
+        let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
             Some(((read, Place::Here), _)) => {
                 let missing = lent.missing(bytes);
                 let (taken, values) = scope::reading(missing, || read(bytes, most, Place::Here));

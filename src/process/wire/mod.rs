@@ -192,7 +192,7 @@ pub(crate) enum Frame<'a> {
     Batch {
         batch: BatchHead,
         /// What is missing in the items.
-        lent: Vec<u64>,
+        lent: Vec<[u64; 3]>,
         #[serde(skip)]
         items: &'a [u8],
     },
@@ -270,7 +270,7 @@ pub(crate) enum Record<'a> {
     /// The ends that the item has brought are open, and need not be kept for it.
     Taken,
     /// What is missing in the next value.
-    Lent(Vec<u64>),
+    Lent(Vec<[u64; 3]>),
     /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and none for reading.)
     #[serde(skip)]
     Value(&'a [u8]),

@@ -240,7 +240,7 @@ impl Outlet {
             head.extend(Record::Bag(numbers.collect()).bytes());
         }
         if !beside.lent.is_empty() {
-            let lent = beside.lent.iter().flat_map(|lent| lent.numbers(0));
+            let lent = beside.lent.iter().map(|lent| lent.numbers(0));
             head.extend(Record::Lent(lent.collect()).bytes());
         }
         head.extend(wire::value_head(bytes.len()));

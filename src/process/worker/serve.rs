@@ -48,7 +48,7 @@ use crate::process::fast::look::LOOK;
 use crate::process::fast::tray::Tray;
 use crate::process::payload::attachments::{Arrivals, Attachment, Bag};
 use crate::process::payload::scope;
-use crate::process::payload::shared_buffer::{Missing, Source, View};
+use crate::process::payload::shared_buffer::{Missing, View};
 use crate::process::wire::invitation::is_child_of;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
@@ -206,7 +206,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
             Frame::Nudge => {}
             Frame::Home => {
-                home = inlet.arrivals.one().map(View::new);
+                home = inlet.arrivals.one().map(View::of);
             }
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
@@ -220,7 +220,7 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);
-                let missing = Missing::new(&lent, items, || Source::Home(home.clone()));
+                let missing = Missing::new(&lent, items, home.as_ref());
                 let call = || raw_call::call(code, &mut batch);
                 if !scope::decoding(bag, missing, call).0 {
                     exit(1);
