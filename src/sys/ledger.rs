@@ -287,7 +287,7 @@ impl Pages {
 
     /// A plain worker's, which nobody else sees: it opens its gates itself, and there is no area.
     pub(crate) fn alone() -> io::Result<Self> {
-        Ok(Self(Front(Arc::new(Mapping::alone(SIZE)?))))
+        Self::map(mapping::create_sealed("trefoil-ledger", SIZE)?)
     }
 
     /// The results.

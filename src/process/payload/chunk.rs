@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::attachments::{Attachment, MOST};
-use super::codec::encode_beside;
+use super::codec::encode;
 use super::scope::Encoding;
 use super::shared_buffer::{Lent, LentList, SharedBuffer};
 use crate::loom::Mutex;
@@ -87,7 +87,7 @@ impl Chunk {
             self.bytes.push(0);
         }
         let from = self.bytes.len();
-        encode_beside(argument, &mut self.bytes, &mut self.encoding)?;
+        encode(argument, &mut self.bytes, &mut self.encoding)?;
         let item = wire::close_item(&mut self.bytes, start, from);
         self.end = self.bytes.len();
         self.ends.push(u32::try_from(self.end).unwrap_or(u32::MAX));

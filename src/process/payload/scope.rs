@@ -81,36 +81,50 @@ impl Encoding {
     }
 }
 
-/// Encodes something, and leaves in `own` what travels beside it.
+/// A part of the scope.
+type Slot<T> = fn(&Scope) -> &Cell<Option<Box<T>>>;
+
+/// Runs `act` with `own` in the slot. Meanwhile, in a panic, too, what was there before is in `own`.
 #[inline]
-pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce() -> T) -> T {
-    /// Meanwhile what was there before is here.
-    struct Exchanged<'a>(&'a mut Option<Box<Encoding>>);
-    impl Exchanged<'_> {
+fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R) -> R {
+    struct Exchanged<'a, T>(Slot<T>, &'a mut Option<Box<T>>);
+    impl<T> Exchanged<'_, T> {
         #[inline]
         fn exchange(&mut self) {
-            SCOPE.with(|scope| *self.0 = scope.encoding.replace(self.0.take()));
+            SCOPE.with(|scope| *self.1 = self.0(scope).replace(self.1.take()));
         }
     }
-    impl Drop for Exchanged<'_> {
+    impl<T> Drop for Exchanged<'_, T> {
         #[inline]
         fn drop(&mut self) {
             self.exchange();
         }
     }
+    let mut exchanged = Exchanged(slot, own);
+    exchanged.exchange();
+    act()
+}
+
+/// Looks at what is in the slot, if anything is.
+#[inline]
+fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
+    let mut own = SCOPE.with(|scope| slot(scope).take())?;
+    let seen = look(&mut own);
+    SCOPE.with(|scope| slot(scope).set(Some(own)));
+    Some(seen)
+}
+
+/// Encodes something, and leaves in `own` what travels beside it.
+#[inline]
+pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce() -> T) -> T {
     own.get_or_insert_default().clear(); // of what an encoding has left that has failed
     drop(words());
-    let mut exchanged = Exchanged(own);
-    exchanged.exchange();
-    encode()
+    within(|scope| &scope.encoding, own, encode)
 }
 
 /// What is being encoded, if anything is.
 fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
-    let mut own = SCOPE.with(|scope| scope.encoding.take())?;
-    let seen = look(&mut own);
-    SCOPE.with(|scope| scope.encoding.set(Some(own)));
-    Some(seen)
+    with(|scope| &scope.encoding, look)
 }
 
 /// Why a plain worker gets no descriptors, and gives none.
@@ -185,18 +199,8 @@ pub(crate) fn decoding<T>(
     missing: Option<Missing>,
     decode: impl FnOnce() -> T,
 ) -> (T, Bag) {
-    struct Before(Option<Box<Decoding>>);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            let before = self.0.take();
-            drop(SCOPE.with(|scope| scope.decoding.replace(before)));
-        }
-    }
-    let own = Some(Box::new(Decoding { bag, missing }));
-    let before = Before(SCOPE.with(|scope| scope.decoding.replace(own)));
-    let decoded = decode();
-    let own = SCOPE.with(|scope| scope.decoding.take());
-    drop(before);
+    let mut own = Some(Box::new(Decoding { bag, missing }));
+    let decoded = within(|scope| &scope.decoding, &mut own, decode);
     (decoded, own.map_or_else(Bag::default, |own| own.bag))
 }
 
@@ -212,10 +216,7 @@ pub(crate) fn reading<T>(missing: Option<Missing>, decode: impl FnOnce() -> T) -
 /// What is being decoded, if anything is.
 #[inline]
 fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
-    let mut own = SCOPE.with(|scope| scope.decoding.take())?;
-    let seen = look(&mut own);
-    SCOPE.with(|scope| scope.decoding.set(Some(own)));
-    Some(seen)
+    with(|scope| &scope.decoding, look)
 }
 
 /// The attachment that the sender calls `id`, while something is decoded that it came with.

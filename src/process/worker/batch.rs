@@ -29,7 +29,7 @@ use super::context::Contexts;
 use super::memory::Memory;
 use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
-use crate::process::payload::codec::encode_beside;
+use crate::process::payload::codec::encode;
 use crate::process::payload::scope::{self, Encoding};
 use crate::process::payload::shared_buffer::{Due, SharedBuffer};
 use crate::process::wire::clock;
@@ -188,7 +188,7 @@ impl Outlet {
             encoding, scratch, ..
         } = self;
         scratch.clear();
-        let encoded = encode_beside(value, scratch, encoding);
+        let encoded = encode(value, scratch, encoding);
         let is_plain = self.encoding.as_ref().is_none_or(|own| own.is_empty());
         if encoded.is_ok() && is_plain && self.scratch.len() < SHORT {
             self.short_value();
