@@ -11,7 +11,6 @@
 //! Tests: `tests/process/shared.rs`, `tests/process/memory.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
-use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -123,17 +122,11 @@ impl<T> Clone for Home<T> {
 /// numbers in this process, and sending them, where it fails again, is the call's error.
 pub struct Shared<T: Plain>(Home<T>);
 
+as_slice!(Shared<T: Plain>);
+
 fn copy<T: Plain>(numbers: &[T]) -> io::Result<View<T>> {
     let bytes = bytes_of(numbers);
     View::new(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
-}
-
-impl<T: Plain> Deref for Shared<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
 }
 
 impl<T: Plain> From<Vec<T>> for Shared<T> {
@@ -162,21 +155,6 @@ impl<T: Plain, const N: usize> From<[T; N]> for Shared<T> {
     }
 }
 
-impl<'a, T: Plain> IntoIterator for &'a Shared<T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<T: Plain> AsRef<[T]> for Shared<T> {
-    fn as_ref(&self) -> &[T] {
-        self
-    }
-}
-
 impl<T: Plain> Clone for Shared<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -190,12 +168,6 @@ impl<T: Plain> PartialEq for Shared<T> {
 }
 
 impl<T: Plain + Eq> Eq for Shared<T> {}
-
-impl<T: Plain> fmt::Debug for Shared<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
 
 impl<T: Plain> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -241,6 +213,8 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// copy would be other words. ([`new`](Self::new) tells at once.)
 pub struct SharedAtomics<A: PlainAtomic>(Home<A>);
 
+as_slice!(SharedAtomics<A: PlainAtomic>);
+
 impl<A: PlainAtomic> SharedAtomics<A> {
     /// `len` atomics, all zero.
     ///
@@ -253,14 +227,6 @@ impl<A: PlainAtomic> SharedAtomics<A> {
         let mapped = Mapped::live(bytes, size_of::<A>())?;
         let view = View::new(mapped, bytes as u64).map_err(io::Error::other)?;
         Ok(Self(Home::Shared(view)))
-    }
-}
-
-impl<A: PlainAtomic> Deref for SharedAtomics<A> {
-    type Target = [A];
-
-    fn deref(&self) -> &[A] {
-        &self.0
     }
 }
 
@@ -298,30 +264,9 @@ from_values!(
     AtomicI8: i8, AtomicI16: i16, AtomicI32: i32, AtomicI64: i64, AtomicIsize: isize
 );
 
-impl<'a, A: PlainAtomic> IntoIterator for &'a SharedAtomics<A> {
-    type Item = &'a A;
-    type IntoIter = std::slice::Iter<'a, A>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<A: PlainAtomic> AsRef<[A]> for SharedAtomics<A> {
-    fn as_ref(&self) -> &[A] {
-        self
-    }
-}
-
 impl<A: PlainAtomic> Clone for SharedAtomics<A> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
-    }
-}
-
-impl<A: PlainAtomic> fmt::Debug for SharedAtomics<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
     }
 }
 
