@@ -42,10 +42,10 @@ use crate::sys::ticks;
 use crate::sys::worker::ends;
 use crate::task::panic::Panic;
 
-/// What is shorter has one byte for its length, and is copied byte by byte.
-const SHORT: usize = 32;
-/// With less than this free, the ledger is sent before a short value is written to it.
-const MARGIN: usize = 64;
+/// What is shorter has one byte for its length.
+const SHORT: usize = 255;
+/// What is shorter is copied byte by byte: a call of `memcpy` costs more.
+const TINY: usize = 32;
 /// How much memory for results is kept while there are none.
 const KEPT: usize = 1 << 20;
 
@@ -199,15 +199,19 @@ impl Outlet {
 
     #[inline]
     fn short_value(&mut self) {
-        if ROOM - self.length < MARGIN {
+        let length = self.scratch.len();
+        if ROOM - self.length < length + 2 {
             self.flush();
         }
-        let length = self.scratch.len();
         let room = &mut self.pages.room()[self.length..][..length + 2];
         room[0] = wire::VALUE_KIND;
         room[1] = length as u8;
-        for (to, from) in room[2..].iter_mut().zip(&self.scratch) {
-            *to = *from; // (A call of `memcpy` costs more.)
+        if length < TINY {
+            for (to, from) in room[2..].iter_mut().zip(&self.scratch) {
+                *to = *from;
+            }
+        } else {
+            room[2..].copy_from_slice(&self.scratch);
         }
         self.commit(self.length + length + 2);
     }
