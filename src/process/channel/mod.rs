@@ -62,7 +62,7 @@ use pipe::Pipe;
 /// brought along stays open until the call, the pool or the `map_with` has ended.
 ///
 /// Costs four descriptors here and three in each other process that has an end. A small item takes five
-/// system calls and one or two microseconds while both sides are busy; one larger than 63 bytes about nine calls
+/// system calls and about two microseconds while both sides are busy; one larger than 63 bytes about nine calls
 /// and some microseconds. A sender that waits for room looks twice a second whether somebody was killed in the middle of
 /// sending or receiving: the room for one item that such a process had is found again after a second in which
 /// the channel stands still. (A process that is stopped there for a second, and goes on, sends one item above the capacity.)
