@@ -44,7 +44,7 @@ fn messages() -> Vec<Record<'static>> {
         },
         Record::Retire,
         Record::Taken,
-        Record::Bag(vec![7, 300]),
+        Record::Descriptors(vec![7, 300]),
         Record::Lent(vec![[1, 1 << 60, 5]]),
     ]
 }
@@ -122,7 +122,7 @@ fn frames_come_out_as_they_went_in() {
             cancel: true,
         },
         Frame::Forget { id: 300 },
-        Frame::Bag(vec![1, 1 << 40]),
+        Frame::Descriptors(vec![1, 1 << 40]),
         Frame::Nudge,
         Frame::Home,
         Frame::Bye,

@@ -48,7 +48,7 @@
 //! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The
 //!   parent copies them out through a mapping of its own, word by word as atomics: whatever is in
 //!   them then are some numbers. It believes what it got only if the worker is gone or `base` has not moved meanwhile.
-//! - **Y84** The area is written by the worker alone, through the one `Home` that it has (Y81).
+//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81).
 //!   The parent copies out of it as it does out of the results, word by word as atomics: whatever is in them then.
 //!
 //! **Rejected.** Sending after every item: a system call of about a microsecond
@@ -144,7 +144,7 @@ impl Front {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
-    /// Where large results lie, if there is such a place. One `Home` alone may be made over it (Y84).
+    /// Where large results lie, if there is such a place. One `Arena` alone may be made over it (Y84).
     pub(crate) fn area(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
         let place = SIZE..SIZE + AREA;
         (self.0.length() >= place.end).then(|| (self.0.clone(), place))
@@ -360,7 +360,7 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arena::Home;
+    use super::super::arena::Arena;
     use super::*;
 
     fn pair() -> (Ledger, Pages) {
@@ -376,7 +376,7 @@ mod tests {
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let resident = || rustix::fs::fstat(&memory).unwrap().st_blocks as usize * 512;
         let (mapping, place) = pages.area().unwrap();
-        let area = Arc::new(Home::over(mapping, place));
+        let area = Arc::new(Arena::over(mapping, place));
         let bytes: Vec<u8> = (0..3_000_001u32).map(|n| n as u8).collect();
         let front = area.lend(b"front").unwrap();
         let block = area.lend(&bytes).unwrap();

@@ -30,7 +30,7 @@
 //! **Invariants.**
 //! - **W21** A record is written and read by one system call each, and its size divides a page: readers
 //!   never see parts of two.
-//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and places are checked
+//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and offsets are checked
 //!   against the file before they are used, and what cannot be decoded is an error.
 //!
 //! Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.

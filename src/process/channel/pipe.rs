@@ -231,11 +231,11 @@ impl Pipe {
             |why: io::Error| Refused::Broken(format!("there is no memory for it: {why}"));
         let room = item.len().next_multiple_of(PAGE) as u64;
         let end = rustix::fs::seek(&self.file, SeekFrom::Current(room as i64));
-        let place = end.map_err(|error| no_memory(error.into()))? - room;
-        let page = place / PAGE as u64;
+        let offset = end.map_err(|error| no_memory(error.into()))? - room;
+        let page = offset / PAGE as u64;
         record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
         record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
-        if let Err(why) = self.file.file().write_all_at(item, place) {
+        if let Err(why) = self.file.file().write_all_at(item, offset) {
             self.discard(&record);
             return Err(no_memory(why));
         }
@@ -245,15 +245,15 @@ impl Pipe {
     /// An item that will not be sent: gives its memory back.
     pub(super) fn discard(&self, record: &Record) {
         if record[0] == ELSEWHERE {
-            let (place, length) = elsewhere(record);
-            self.release(place, length);
+            let (offset, length) = elsewhere(record);
+            self.release(offset, length);
         }
     }
 
-    fn release(&self, place: u64, length: u64) {
+    fn release(&self, offset: u64, length: u64) {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let pages = length.next_multiple_of(PAGE as u64);
-        let _ = rustix::fs::fallocate(&self.file, flags, place, pages);
+        let _ = rustix::fs::fallocate(&self.file, flags, offset, pages);
     }
 
     /// Sends an item if there is a credit for it.
@@ -350,24 +350,24 @@ impl Pipe {
                 .map(<[u8]>::to_vec)
                 .ok_or_else(|| broken("its length is wrong"));
         }
-        let (place, length) = elsewhere(&record);
+        let (offset, length) = elsewhere(&record);
         let size = rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_size as u64);
-        let inside = place.checked_add(length).is_some_and(|end| end <= size);
+        let inside = offset.checked_add(length).is_some_and(|end| end <= size);
         if !inside {
             return Err(broken("it lies nowhere"));
         }
-        let item = self.read(place, length);
-        self.release(place, length);
+        let item = self.read(offset, length);
+        self.release(offset, length);
         item
     }
 
-    fn read(&self, place: u64, length: u64) -> Result<Vec<u8>, Refused> {
+    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, Refused> {
         let broken = |why: String| Refused::Broken(format!("it cannot be read: {why}"));
         let (mut item, length) = (Vec::new(), length as usize);
         item.try_reserve_exact(length)
             .map_err(|error| broken(error.to_string()))?;
         item.resize(length, 0);
-        let read = self.file.file().read_exact_at(&mut item, place);
+        let read = self.file.file().read_exact_at(&mut item, offset);
         read.map_err(|error| broken(error.to_string()))?;
         Ok(item)
     }
@@ -380,8 +380,8 @@ fn elsewhere(record: &Record) -> (u64, u64) {
         bytes.copy_from_slice(&record[at..at + 8]);
         u64::from_le_bytes(bytes)
     };
-    let place = (number(0) >> 8).saturating_mul(PAGE as u64);
-    (place, number(8))
+    let offset = (number(0) >> 8).saturating_mul(PAGE as u64);
+    (offset, number(8))
 }
 
 // Waiting.

@@ -50,9 +50,9 @@ impl FastPath {
         Some(View::Mapped(mapping, area.start))
     }
 
-    /// Puts a frame of two parts where the worker looks, behind `place` bytes of the socket's.
-    pub(crate) fn post(&mut self, place: u64, parts: [&[u8]; 2]) -> Posted {
-        Tray::new(self.ledger.tray()).post(&mut self.tail, place, parts)
+    /// Puts a frame of two parts where the worker looks, behind `position` bytes of the socket's.
+    pub(crate) fn post(&mut self, position: u64, parts: [&[u8]; 2]) -> Posted {
+        Tray::new(self.ledger.tray()).post(&mut self.tail, position, parts)
     }
 
     /// Before the worker is woken, because it may sleep although it says that it does not.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::decoder::{Place, Read, Values};
 use crate::loom::Mutex;
-use crate::process::payload::attachments::{Arrivals, Bag};
+use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Lending, LentList, View};
 use crate::task::TaskError;
@@ -28,7 +28,7 @@ pub(crate) enum Chore {
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
     /// What the next value brings along.
-    bag: Bag,
+    descriptors: Descriptors,
     /// What is missing in the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
     /// Others have it while they decode out of what the worker has lent.
@@ -44,7 +44,7 @@ impl Extras {
 
     /// The next value brings along what came under these numbers.
     pub(crate) fn bring(&mut self, numbers: &[u64]) {
-        self.bag = self.arrivals.bag(numbers);
+        self.descriptors = self.arrivals.claim(numbers);
     }
 
     /// In the next value is missing what is in the list.
@@ -55,7 +55,7 @@ impl Extras {
     /// The value has come that it was for.
     #[inline]
     pub(crate) fn forget(&mut self) {
-        self.bag = Bag::default();
+        self.descriptors = Descriptors::default();
         self.lending.list.clear();
     }
 
@@ -63,7 +63,7 @@ impl Extras {
     pub(crate) fn take(&mut self) -> Self {
         Self {
             arrivals: Arrivals::default(),
-            bag: std::mem::take(&mut self.bag),
+            descriptors: std::mem::take(&mut self.descriptors),
             lending: Lending {
                 list: std::mem::take(&mut self.lending.list),
                 view: self.lending.view.clone(),
@@ -132,9 +132,9 @@ impl Reading {
             None => read(),
             Some((_, extras)) => {
                 let missing = extras.lending.missing(bytes);
-                let bag = std::mem::take(&mut extras.bag);
-                let (read, bag) = scope::decoding(bag, missing, read);
-                extras.bag = bag;
+                let descriptors = std::mem::take(&mut extras.descriptors);
+                let (read, descriptors) = scope::decoding(descriptors, missing, read);
+                extras.descriptors = descriptors;
                 extras.lending.list.clear();
                 read
             }

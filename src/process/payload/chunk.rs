@@ -154,9 +154,9 @@ impl Chunk {
         look(&attached[place(items.start)..place(items.end)])
     }
 
-    /// How many of the items may go together: one at least. One bag must be large enough for all, and an
+    /// How many of the items may go together: one at least. One message must carry the descriptors of all, and an
     /// item with ends goes alone.
-    fn fits_a_bag(&self, items: Range<usize>) -> usize {
+    fn fits_one_message(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
         self.attached(items, |attached| {
             let mut distinct = HashSet::new();
@@ -226,7 +226,7 @@ impl Piece {
         let limit = self.chunk.end(first).saturating_add(most_bytes);
         let ends = &self.chunk.ends[first..first + most.min(self.len())];
         let fit = ends.partition_point(|end| *end as usize <= limit);
-        let count = self.chunk.fits_a_bag(first..first + fit.max(1));
+        let count = self.chunk.fits_one_message(first..first + fit.max(1));
         let front = self.part(0, count);
         self.items.start += count;
         front

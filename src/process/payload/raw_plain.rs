@@ -9,7 +9,7 @@
 //! - **W30** The types that are `Plain` or `PlainAtomic` are those listed here: numbers of the
 //!   standard library, without padding, for which every pattern of bits is a value, aligned to a
 //!   power of two that is no more than 16, which divides the size of a page.
-//! - **W31** A [`View`] holds a mapping of the right kind, at least as long as its `len`
+//! - **W31** A [`MappedSlice`] holds a mapping of the right kind, at least as long as its `len`
 //!   elements, which is checked when it is made; neither changes afterwards. A process has one
 //!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there.
 //! - **W52** What lies in memory that another process may write to is never borrowed as numbers or bytes. It is copied,
@@ -189,13 +189,13 @@ unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
 }
 
 /// Shared memory as some elements: numbers that never change, or atomics.
-pub(crate) struct View<T> {
+pub(crate) struct MappedSlice<T> {
     mapped: Arc<Mapped>,
     len: usize,
     _elements: PhantomData<fn() -> T>,
 }
 
-impl<T: Number> View<T> {
+impl<T: Number> MappedSlice<T> {
     /// The first `bytes` bytes of `mapped`, if they are whole elements of this kind and there are so many.
     pub(crate) fn new(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -224,7 +224,7 @@ impl<T: Number> View<T> {
     }
 }
 
-impl<T> Clone for View<T> {
+impl<T> Clone for MappedSlice<T> {
     fn clone(&self) -> Self {
         Self {
             mapped: self.mapped.clone(),
@@ -271,10 +271,10 @@ mod tests {
     #[test]
     fn a_view_is_inside_of_its_memory() {
         let mapped = Mapped::fixed(bytes_of(&[1u32, 2, 3])).unwrap();
-        let view = View::<u32>::new(mapped.clone(), 8).unwrap();
-        assert_eq!(view.clone().elements(), [1, 2]);
-        assert!(View::<u32>::new(mapped.clone(), 13).is_err());
-        assert!(View::<u32>::new(mapped.clone(), u64::MAX).is_err());
-        assert!(View::<u32>::new(mapped, 7).is_err());
+        let slice = MappedSlice::<u32>::new(mapped.clone(), 8).unwrap();
+        assert_eq!(slice.clone().elements(), [1, 2]);
+        assert!(MappedSlice::<u32>::new(mapped.clone(), 13).is_err());
+        assert!(MappedSlice::<u32>::new(mapped.clone(), u64::MAX).is_err());
+        assert!(MappedSlice::<u32>::new(mapped, 7).is_err());
     }
 }

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Bag, MOST};
+use super::attachments::{Attachment, Descriptors, MOST};
 use super::raw_plain::Plain;
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
@@ -189,27 +189,33 @@ pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
 /// What came beside some bytes.
 #[derive(Debug)]
 struct Decoding {
-    bag: Bag,
+    descriptors: Descriptors,
     missing: Option<Missing>,
 }
 
-/// Decodes something that `bag` came with, and in which something may be `missing`; gives back the bag.
+/// Decodes something that `descriptors` came with, and in which something may be `missing`; gives back what is left of those.
 pub(crate) fn decoding<T>(
-    bag: Bag,
+    descriptors: Descriptors,
     missing: Option<Missing>,
     decode: impl FnOnce() -> T,
-) -> (T, Bag) {
-    let mut own = Some(Box::new(Decoding { bag, missing }));
+) -> (T, Descriptors) {
+    let mut own = Some(Box::new(Decoding {
+        descriptors,
+        missing,
+    }));
     let decoded = within(|scope| &scope.decoding, &mut own, decode);
-    (decoded, own.map_or_else(Bag::default, |own| own.bag))
+    (
+        decoded,
+        own.map_or_else(Descriptors::default, |own| own.descriptors),
+    )
 }
 
-/// The same without a bag, and for nothing if nothing is missing.
+/// The same without descriptors, and for nothing if nothing is missing.
 #[inline]
 pub(crate) fn reading<T>(missing: Option<Missing>, decode: impl FnOnce() -> T) -> T {
     match missing {
         None => decode(),
-        missing => decoding(Bag::default(), missing, decode).0,
+        missing => decoding(Descriptors::default(), missing, decode).0,
     }
 }
 
@@ -221,7 +227,7 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
 
 /// The attachment that the sender calls `id`, while something is decoded that it came with.
 pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
-    match with_decoding(|own| own.bag.find(id)) {
+    match with_decoding(|own| own.descriptors.find(id)) {
         Some(found) => found.map_err(said),
         None => {
             Err("it can be read as (a part of) an argument or a result of a call only".to_owned())

@@ -24,17 +24,17 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::mapped::Mapped;
-use super::raw_plain::{Number, Plain, PlainAtomic, View, bytes_of};
+use super::raw_plain::{MappedSlice, Number, Plain, PlainAtomic, bytes_of};
 use super::scope;
 
 /// Where the elements are.
-enum Home<T> {
-    Shared(View<T>),
+enum Storage<T> {
+    Shared(MappedSlice<T>),
     /// Here only, since there was no shared memory.
     Own(Arc<Vec<T>>),
 }
 
-impl<T: Number> Home<T> {
+impl<T: Number> Storage<T> {
     /// What travels: which of the descriptors, and how many bytes. Those that are here only are shared `again`, if that works now.
     fn serialize<S: Serializer>(
         &self,
@@ -42,7 +42,7 @@ impl<T: Number> Home<T> {
         again: impl FnOnce(&[T]) -> io::Result<Arc<Mapped>>,
     ) -> Result<S::Ok, S::Error> {
         let number = match self {
-            Self::Shared(view) => scope::attach(view.mapped().attachment()),
+            Self::Shared(slice) => scope::attach(slice.mapped().attachment()),
             Self::Own(own) => match again(own) {
                 Ok(mapped) => scope::attach(mapped.attachment()),
                 Err(error) => Err(scope::said(&format!(
@@ -59,27 +59,27 @@ impl<T: Number> Home<T> {
         let open = || {
             let mapped = Mapped::open(scope::attached(number)?, T::GRAIN);
             let mapped = mapped.map_err(|error| scope::said(&error.to_string()))?;
-            View::new(mapped, bytes).map_err(scope::said)
+            MappedSlice::new(mapped, bytes).map_err(scope::said)
         };
         open().map(Self::Shared).map_err(D::Error::custom)
     }
 }
 
-impl<T: Number> Deref for Home<T> {
+impl<T: Number> Deref for Storage<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
         match self {
-            Self::Shared(view) => view.elements(),
+            Self::Shared(slice) => slice.elements(),
             Self::Own(own) => own,
         }
     }
 }
 
-impl<T> Clone for Home<T> {
+impl<T> Clone for Storage<T> {
     fn clone(&self) -> Self {
         match self {
-            Self::Shared(view) => Self::Shared(view.clone()),
+            Self::Shared(slice) => Self::Shared(slice.clone()),
             Self::Own(own) => Self::Own(own.clone()),
         }
     }
@@ -120,26 +120,26 @@ impl<T> Clone for Home<T> {
 /// serializer's, in words: there it is nothing but a number. One argument or result can bring 253 of
 /// them along. If the system has no descriptor or no memory to share, `from` keeps the
 /// numbers in this process, and sending them, where it fails again, is the call's error.
-pub struct Shared<T: Plain>(Home<T>);
+pub struct Shared<T: Plain>(Storage<T>);
 
 as_slice!(Shared<T: Plain>);
 
-fn copy<T: Plain>(numbers: &[T]) -> io::Result<View<T>> {
+fn copy<T: Plain>(numbers: &[T]) -> io::Result<MappedSlice<T>> {
     let bytes = bytes_of(numbers);
-    View::new(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
+    MappedSlice::new(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
 }
 
 impl<T: Plain> From<Vec<T>> for Shared<T> {
     fn from(numbers: Vec<T>) -> Self {
         let shared = copy(&numbers);
-        Self(shared.map_or_else(|_| Home::Own(Arc::new(numbers)), Home::Shared))
+        Self(shared.map_or_else(|_| Storage::Own(Arc::new(numbers)), Storage::Shared))
     }
 }
 
 impl<T: Plain> From<&[T]> for Shared<T> {
     fn from(numbers: &[T]) -> Self {
-        let own = |_| Home::Own(Arc::new(numbers.to_vec()));
-        Self(copy(numbers).map_or_else(own, Home::Shared))
+        let own = |_| Storage::Own(Arc::new(numbers.to_vec()));
+        Self(copy(numbers).map_or_else(own, Storage::Shared))
     }
 }
 
@@ -178,7 +178,7 @@ impl<T: Plain> Serialize for Shared<T> {
 
 impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Home::deserialize(deserializer).map(Self)
+        Storage::deserialize(deserializer).map(Self)
     }
 }
 
@@ -211,7 +211,7 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// # Errors
 /// As [`Shared`]'s. If `from` has found no memory to share, sending the atomics is the call's error: a
 /// copy would be other words. ([`new`](Self::new) tells at once.)
-pub struct SharedAtomics<A: PlainAtomic>(Home<A>);
+pub struct SharedAtomics<A: PlainAtomic>(Storage<A>);
 
 as_slice!(SharedAtomics<A: PlainAtomic>);
 
@@ -225,15 +225,15 @@ impl<A: PlainAtomic> SharedAtomics<A> {
         let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
         let mapped = Mapped::live(bytes, size_of::<A>())?;
-        let view = View::new(mapped, bytes as u64).map_err(io::Error::other)?;
-        Ok(Self(Home::Shared(view)))
+        let slice = MappedSlice::new(mapped, bytes as u64).map_err(io::Error::other)?;
+        Ok(Self(Storage::Shared(slice)))
     }
 }
 
 impl<A: PlainAtomic> From<Vec<A>> for SharedAtomics<A> {
     fn from(atomics: Vec<A>) -> Self {
         let Ok(shared) = Self::new(atomics.len()) else {
-            return Self(Home::Own(Arc::new(atomics)));
+            return Self(Storage::Own(Arc::new(atomics)));
         };
         for (word, atomic) in shared.iter().zip(atomics) {
             word.set(atomic.value());
@@ -280,6 +280,6 @@ impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
 
 impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Home::deserialize(deserializer).map(Self)
+        Storage::deserialize(deserializer).map(Self)
     }
 }

@@ -37,7 +37,7 @@ use super::attachments::Attachment;
 use super::raw_plain::{Plain, numbers_from};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::wire;
-use crate::sys::arena::{self, Block, Home};
+use crate::sys::arena::{self, Arena, Block};
 use crate::sys::fork;
 use crate::sys::mapping::{Access, Mapping};
 
@@ -64,7 +64,7 @@ impl Lent {
 }
 
 /// A home, and its descriptor if that travels.
-type Memory = (Arc<Home>, Option<Arc<Attachment>>);
+type Memory = (Arc<Arena>, Option<Arc<Attachment>>);
 
 /// The memory that a pool lends its arguments in, or a worker its results.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl SharedBuffer {
     /// A worker's.
     pub(crate) fn over(area: Option<(Arc<Mapping>, Range<usize>)>) -> Self {
         let buffer = Self::new();
-        let memory = area.map(|(map, place)| (Arc::new(Home::over(map, place)), None));
+        let memory = area.map(|(map, place)| (Arc::new(Arena::over(map, place)), None));
         let _ = buffer.memory.set(memory);
         buffer
     }
@@ -99,7 +99,7 @@ impl SharedBuffer {
             return None; // the fork may have come while it was being made
         }
         let make = || {
-            let (home, reader) = Home::new().ok()?;
+            let (home, reader) = Arena::new().ok()?;
             Some((Arc::new(home), Some(Attachment::new(reader))))
         };
         let (home, attachment) = self.memory.get_or_init(make).as_ref()?;
@@ -225,37 +225,37 @@ pub(crate) struct Missing {
     /// `None`: the descriptor has not arrived.
     view: Option<Arc<View>>,
     /// At which address, where in the view, how many bytes; whether it was read.
-    places: Vec<(u64, [u64; 2], bool)>,
+    pieces: Vec<(u64, [u64; 2], bool)>,
 }
 
 impl Missing {
     /// What is in `list`, which counts from the beginning of `bytes`.
     pub(crate) fn new(list: &[[u64; 3]], bytes: &[u8], view: Option<&Arc<View>>) -> Option<Self> {
         let start = bytes.as_ptr().addr() as u64;
-        let place =
+        let piece =
             |[at, offset, length]: &[u64; 3]| (start.wrapping_add(*at), [*offset, *length], false);
         (!list.is_empty()).then(|| Self {
             view: view.cloned(),
-            places: list.iter().map(place).collect(),
+            pieces: list.iter().map(piece).collect(),
         })
     }
 
     /// The numbers that are missing where these `bytes` end, which are none.
     pub(crate) fn find<T: Plain>(&mut self, bytes: &[u8]) -> Option<Result<Vec<T>, &'static str>> {
         let at = bytes.as_ptr_range().end.addr() as u64;
-        let place = self.places.iter_mut().find(|place| place.0 == at)?;
-        place.2 = true;
+        let piece = self.pieces.iter_mut().find(|piece| piece.0 == at)?;
+        piece.2 = true;
         let view = self.view.as_ref();
         let view = view.ok_or("this process may not open the memory that it lies in");
-        Some(view.and_then(|view| view.copy(place.1)))
+        Some(view.and_then(|view| view.copy(piece.1)))
     }
 
     /// Some that are missing in `bytes` were not asked for.
     pub(crate) fn is_unread(&self, bytes: &[u8]) -> bool {
         let range = bytes.as_ptr_range();
         let range = range.start.addr() as u64..=range.end.addr() as u64;
-        let mut places = self.places.iter();
-        places.any(|(at, _, read)| !read && range.contains(at))
+        let mut pieces = self.pieces.iter();
+        pieces.any(|(at, _, read)| !read && range.contains(at))
     }
 }
 
@@ -263,7 +263,7 @@ impl Missing {
 mod tests {
     use super::*;
     use crate::process::Bulk;
-    use crate::process::payload::attachments::Bag;
+    use crate::process::payload::attachments::Descriptors;
     use crate::process::payload::chunk::Chunk;
     use crate::process::payload::codec::decode;
     use crate::process::payload::scope;
@@ -272,7 +272,7 @@ mod tests {
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
         let bytes = [0];
         let missing = Missing::new(&[list], &bytes, Some(view));
-        scope::decoding(Bag::default(), missing, || decode(&bytes)).0
+        scope::decoding(Descriptors::default(), missing, || decode(&bytes)).0
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Sched {
                     self.hello(worker, now);
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
-                Record::Bag(numbers) => extras.bring(&numbers),
+                Record::Descriptors(numbers) => extras.bring(&numbers),
                 Record::Lent(list) => extras.lend(list),
                 Record::End {
                     sequence,

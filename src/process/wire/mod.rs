@@ -14,7 +14,7 @@
 //! A length is one byte, or the byte 255 and eight more for what is not shorter than that.
 //!
 //! The records of a frame's items come in the order of the items and name no
-//! index: position says it. `End` closes a frame. A bag or a list of what is missing belongs to the frame or value right
+//! index: position says it. `End` closes a frame. A list of descriptors or of what is missing belongs to the frame or value right
 //! behind it (`attachments`, `shared_buffer`).
 //!
 //! **Invariants.**
@@ -206,7 +206,7 @@ pub(crate) enum Frame<'a> {
         id: u64,
     },
     /// What the next frame brings along: the numbers of the descriptors that come with the first byte of this one.
-    Bag(Vec<u64>),
+    Descriptors(Vec<u64>),
     /// There is a letter in the tray.
     Nudge,
     /// The descriptor of where large arguments lie (`shared_buffer`) comes with its first byte.
@@ -266,7 +266,7 @@ pub(crate) enum Record<'a> {
     /// The worker wants to be replaced, and begins nothing more of this frame.
     Retire,
     /// What the next value brings along: the numbers of the descriptors that come with the first byte of this.
-    Bag(Vec<u64>),
+    Descriptors(Vec<u64>),
     /// The ends that the item has brought are open, and need not be kept for it.
     Taken,
     /// What is missing in the next value.

@@ -241,7 +241,7 @@ impl Outlet {
         let attachments = &beside.attachments;
         if !attachments.is_empty() {
             let numbers = attachments.iter().map(|attachment| attachment.id());
-            head.extend(Record::Bag(numbers.collect()).bytes());
+            head.extend(Record::Descriptors(numbers.collect()).bytes());
         }
         if !beside.lent.is_empty() {
             let lent = beside.lent.iter().map(|lent| lent.numbers(0));
