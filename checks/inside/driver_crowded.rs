@@ -38,7 +38,7 @@ fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
         let null = || std::fs::File::open("/dev/null").unwrap();
         let brought = (n == 3).then(|| Attachment::new(null().into()));
         if let Some(brought) = &brought {
-            all.extend(Frame::Bag(vec![brought.id()]).head(0));
+            all.extend(Frame::Descriptors(vec![brought.id()]).head(0));
         }
         let mut chunk = Chunk::default();
         let bytes = vec![n; 5_000 + usize::from(n)];

@@ -501,7 +501,7 @@ impl World {
                     self.ring(worker);
                 }
             }
-            Frame::Welcome { .. } | Frame::Bag(_) | Frame::Nudge | Frame::Home => {
+            Frame::Welcome { .. } | Frame::Descriptors(_) | Frame::Nudge | Frame::Home => {
                 unreachable!()
             }
         }

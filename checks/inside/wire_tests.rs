@@ -44,8 +44,8 @@ fn messages() -> Vec<Record<'static>> {
         },
         Record::Retire,
         Record::Taken,
-        Record::Bag(vec![7, 300]),
-        Record::Lent(vec![1, 1 << 60, 5]),
+        Record::Descriptors(vec![7, 300]),
+        Record::Lent(vec![[1, 1 << 60, 5]]),
     ]
 }
 
@@ -95,7 +95,7 @@ fn frames_come_out_as_they_went_in() {
         ends: true,
         context: 1 << 20,
     };
-    let lent = vec![7, 1 << 40, 3];
+    let lent = vec![[7, 1 << 40, 3]];
     let frame = |items| Frame::Batch {
         batch,
         lent: lent.clone(),
@@ -122,7 +122,7 @@ fn frames_come_out_as_they_went_in() {
             cancel: true,
         },
         Frame::Forget { id: 300 },
-        Frame::Bag(vec![1, 1 << 40]),
+        Frame::Descriptors(vec![1, 1 << 40]),
         Frame::Nudge,
         Frame::Home,
         Frame::Bye,

@@ -2,14 +2,14 @@
 //!
 //! **Job.** A large argument that goes through a socket is copied into the kernel and out of it again, and
 //! new memory for it costs a page fault for every few kibibytes. Here it is copied once, into a [`Block`] of its
-//! sender's [`Home`], which the receiver has mapped, and from there to where the receiver wants it.
+//! sender's [`Arena`], which the receiver has mapped, and from there to where the receiver wants it.
 //! The pages stay, so the next one finds them there. Large results go the same way back.
 //!
 //! **Protocol.**
-//! 1. A `Home` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another ([`Home::over`]). Others get a
+//! 1. An `Arena` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another ([`Arena::over`]). Others get a
 //!    descriptor that is open for reading only, so no other process maps it to write by accident. (A process that wants to can
 //!    open it anew, by its name in `/proc`.)
-//! 2. [`Home::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
+//! 2. [`Arena::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
 //!    first room that is large enough; reserves what has never been used of it
 //!    (where the machine has no memory left that is an error here, and not a signal later), and fills it. Dropping
 //!    the block gives the room back. When the last one is back, what lies behind the first [`KEPT`] bytes is given back
@@ -115,16 +115,16 @@ impl Blocks {
 
 /// Memory that this process lends to others.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct Arena {
     map: Arc<Mapping>,
     /// Where in the mapping.
-    place: Range<usize>,
+    range: Range<usize>,
     blocks: Mutex<Blocks>,
     /// The generation of forks that it belongs to.
     born: u32,
 }
 
-impl Home {
+impl Arena {
     /// A new one, and what receivers map: a descriptor that is open for reading only.
     pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
         let memory = mapping::create_sealed("trefoil-home", CAPACITY)?;
@@ -135,20 +135,20 @@ impl Home {
         Ok((Self::over(Arc::new(map), 0..CAPACITY), reader))
     }
 
-    /// The `place` in a mapping, whole pages, which nothing else in this process writes to (Y81).
-    pub(crate) fn over(map: Arc<Mapping>, place: Range<usize>) -> Self {
+    /// The `range` of a mapping, whole pages, which nothing else in this process writes to (Y81).
+    pub(crate) fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
         fork::watch();
         Self {
             blocks: Mutex::default(),
             map,
-            place,
+            range,
             born: fork::generation(),
         }
     }
 
     /// Where the byte at `offset` is.
     fn at(&self, offset: usize) -> *mut u8 {
-        self.map.at(self.place.start + offset)
+        self.map.at(self.range.start + offset)
     }
 
     /// A block with a copy of `bytes`; `None` if there is no room for it.
@@ -159,7 +159,7 @@ impl Home {
         let whole = bytes.len().next_multiple_of(rustix::param::page_size());
         let offset = {
             let mut blocks = self.blocks.lock();
-            let offset = blocks.find(whole, self.place.len())?;
+            let offset = blocks.find(whole, self.range.len())?;
             let end = offset + whole;
             // (No gap begins behind `touched`: what is out there has been reserved.)
             if end > blocks.touched {
@@ -202,10 +202,10 @@ impl Home {
     }
 }
 
-/// A part of a [`Home`], filled.
+/// A part of an [`Arena`], filled.
 #[derive(Debug)]
 pub(crate) struct Block {
-    home: Arc<Home>,
+    home: Arc<Arena>,
     offset: usize,
 }
 
@@ -230,8 +230,8 @@ mod tests {
         rustix::param::page_size()
     }
 
-    fn home() -> (Arc<Home>, OwnedFd) {
-        let (home, reader) = Home::new().unwrap();
+    fn home() -> (Arc<Arena>, OwnedFd) {
+        let (home, reader) = Arena::new().unwrap();
         (Arc::new(home), reader)
     }
 

@@ -48,7 +48,7 @@
 //! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The
 //!   parent copies them out through a mapping of its own, word by word as atomics: whatever is in
 //!   them then are some numbers. It believes what it got only if the worker is gone or `base` has not moved meanwhile.
-//! - **Y84** The area is written by the worker alone, through the one `Home` that it has (Y81).
+//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81).
 //!   The parent copies out of it as it does out of the results, word by word as atomics: whatever is in them then.
 //!
 //! **Rejected.** Sending after every item: a system call of about a microsecond
@@ -60,13 +60,12 @@
 #![allow(clippy::disallowed_types)] // shared with another process: never loom's
 
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::arena::Home;
 pub(crate) use super::gate::Gate;
 use super::mapping::{self, Access, Mapping};
 use super::room;
@@ -143,6 +142,12 @@ impl Front {
     #[inline]
     pub(crate) fn tray(&self) -> &[Word] {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
+    }
+
+    /// Where large results lie, if there is such a place. One `Arena` alone may be made over it (Y84).
+    pub(crate) fn area(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
+        let place = SIZE..SIZE + AREA;
+        (self.0.length() >= place.end).then(|| (self.0.clone(), place))
     }
 
     /// How far in the worker's stream everything has been understood: see `process::payload::shared_buffer`.
@@ -256,13 +261,6 @@ impl Ledger {
         base.wrapping_add(head.length.load(Ordering::Acquire)) > known
     }
 
-    /// The words that hold `length` bytes at `offset` of the area, whatever a worker has written there; `None` if that
-    /// is not in the area.
-    pub(crate) fn area(&self, offset: u64, length: u64) -> Option<&[Word]> {
-        let [offset, length] = [offset, length].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        self.0.words(SIZE.checked_add(offset)?, length)
-    }
-
     /// More than the first `known` bytes of the worker's stream have been sent.
     pub(crate) fn has_sent(&self, known: u64) -> bool {
         self.head().base.load(Ordering::Acquire) > known
@@ -289,14 +287,7 @@ impl Pages {
 
     /// A plain worker's, which nobody else sees: it opens its gates itself, and there is no area.
     pub(crate) fn alone() -> io::Result<Self> {
-        Ok(Self(Front(Arc::new(Mapping::alone(SIZE)?))))
-    }
-
-    /// Where large results lie, if there is such a place. For one alone (Y84).
-    pub(crate) fn area(&self) -> Option<Home> {
-        let place = SIZE..SIZE + AREA;
-        let map = &self.0.0;
-        (map.length() >= place.end).then(|| Home::over(map.clone(), place))
+        Self::map(mapping::create_sealed("trefoil-ledger", SIZE)?)
     }
 
     /// The results.
@@ -369,6 +360,7 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arena::Arena;
     use super::*;
 
     fn pair() -> (Ledger, Pages) {
@@ -383,11 +375,13 @@ mod tests {
         let (ledger, pages) = pair();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let resident = || rustix::fs::fstat(&memory).unwrap().st_blocks as usize * 512;
-        let area = Arc::new(pages.area().unwrap());
+        let (mapping, place) = pages.area().unwrap();
+        let area = Arc::new(Arena::over(mapping, place));
         let bytes: Vec<u8> = (0..3_000_001u32).map(|n| n as u8).collect();
         let front = area.lend(b"front").unwrap();
         let block = area.lend(&bytes).unwrap();
-        let words = ledger.area(block.offset() as u64, 3_000_001).unwrap();
+        let (seen, at) = ledger.area().unwrap();
+        let words = seen.words(at.start + block.offset(), 3_000_001).unwrap();
         let copy = words
             .iter()
             .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
@@ -398,17 +392,6 @@ mod tests {
         drop((front, block, rest));
         assert!(resident() < AREA / 2 + (1 << 20));
         assert_eq!(area.lend(&vec![2; AREA]).unwrap().offset(), 0);
-        let all = AREA as u64;
-        for (offset, length) in [
-            (4, 8),
-            (all, 8),
-            (all - 8, 9),
-            (u64::MAX - 7, 1),
-            (8, u64::MAX),
-        ] {
-            assert!(ledger.area(offset, length).is_none(), "{offset} {length}");
-        }
-        assert_eq!(ledger.area(all - 8, 8).unwrap().len(), 1);
         pages.taken().unwrap().store(7, Ordering::Release);
         assert_eq!(ledger.taken().unwrap().load(Ordering::Acquire), 7);
     }

@@ -1,7 +1,7 @@
 //! A mapped range of a memory file whose size is sealed.
 //!
 //! **Job.** All memory that processes share is mapped here: the journal of a worker, the memory that large numbers are
-//! lent in, shared numbers, the counters of a channel. A memory file (`memfd`) may come from another process, so nothing is
+//! lent in, shared numbers. A memory file (`memfd`) may come from another process, so nothing is
 //! believed of it: before it is mapped the kernel is asked for its seals and its size. Seals cannot be taken off, so an
 //! access through a mapping never finds that the memory is gone (`SIGBUS`).
 //!
@@ -80,15 +80,6 @@ impl Mapping {
         let (hint, length, from) = (std::ptr::null_mut(), range.len(), range.start as u64);
         // SAFETY: Y22: a fresh mapping, at an address that the kernel chooses, aliases no other memory of this process.
         let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, file, from) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, length })
-    }
-
-    /// Memory of this process alone, all zero.
-    pub(crate) fn alone(length: usize) -> io::Result<Self> {
-        let (hint, access) = (std::ptr::null_mut(), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: Y22: a fresh mapping, at an address that the kernel chooses, aliases no other memory of this process.
-        let start = unsafe { rustix::mm::mmap_anonymous(hint, length, access, MapFlags::PRIVATE) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, length })
     }

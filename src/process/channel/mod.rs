@@ -7,53 +7,35 @@
 //! ```text
 //!   Sender ──record──► pipe ──record──► Receiver
 //!     │   └─payload──► file ──payload──┘   │
-//!     └──── waits ◄─── bell ◄──── rings ───┘         places: on the file's first page
+//!     └───────────── credits ◄─────────────┘
 //! ```
 //!
-//! **Protocol.**
+//! **Protocol.** The credits are a semaphore of the kernel's (an `eventfd`), which begins with the capacity.
 //! 1. An item is encoded. One that does not fit into a record goes into the file, into
 //!    pages that no other item gets (the tail only grows).
-//! 2. The sender takes a place (`places`) and writes the record, which the kernel takes
-//!    and hands out in one piece.
-//! 3. A receiver reads a record, gives its place back, rings the bell if a sender waits for one, and
-//!    takes the item out of the file, whose pages are given back.
-//! 4. A sender that finds no place counts itself as waiting, quiets the bell, looks again and sleeps until
-//!    the bell rings. One that gets a place and sees another rings it again.
+//! 2. The sender takes a credit, or waits until there is one, and writes the record, which the kernel takes and hands out
+//!    in one piece.
+//! 3. A receiver reads a record, gives a credit, and takes the item out of the file, whose pages are given back.
 //!
 //! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel says
-//! when all peers are gone, however they went.
+//! when all peers are gone, however they went. A write to a pipe without readers raises a signal, too, which may be deadly;
+//! it is held off (`sys::broken_pipe`) if it was when the end was made. No process keeps an end that it does not use (W25, W26).
 //!
-//! A write to a pipe without readers raises a signal, too, which may be deadly; it is held off (`sys::broken_pipe`) if it was
-//! when the end was made.
-//!
-//! So no process keeps an end that it does not use: an argument with ends travels alone, to an idle worker, and
-//! the parent closes its copies when it has arrived (`attachments`, W25, W26).
-//!
-//! **Deaths.** Between a place taken and its record written, or a record read and its place given back, a
-//! killed process leaves the two counters of places too far apart. A sender that finds no place, and fewer records in
-//! the pipe than places taken, and nothing moved for a second, gives the missing places back. A process that was only
-//! stopped for so long between these two steps then has one place too many, once. A bell that
-//! rang for a process that is dead is made up for by looking again after some time, ever more rarely.
-//! Payload pages of the dead are freed with the channel.
+//! **Deaths.** A process that is killed with a credit in hand (a sender between 2's two steps, a receiver between 3's) takes it
+//! along. A sender that for a second has found no credit, and always the same number of items, fewer than the capacity,
+//! writes its record without one; the receiver gives a credit for it as for any other. Only one sender does that at a time. If a
+//! process was only stopped between the two steps, there is a credit too many: who takes one while the channel is full
+//! drops it. Payload pages of the dead are freed with the channel.
 //!
 //! **Invariants.**
 //! - **W21** A record is written and read by one system call each, and its size divides a page: readers
 //!   never see parts of two.
-//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and places are checked
+//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and offsets are checked
 //!   against the file before they are used, and what cannot be decoded is an error.
 //!
-//! **Rejected.** Tokens in a second pipe, one for each place: a process that dies while it has a token takes it
-//! along. A ring in shared memory: a process that dies while it writes there leaves it broken. Sockets that keep messages
-//! apart: they hold some two hundred, whatever the capacity.
-//!
-//! Tests: `tests/process/channel.rs`; `checks/tests/channel_models.rs` (under loom).
+//! Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.
 
-#[cfg(loom)]
-#[doc(hidden)]
-#[path = "../../../checks/inside/channel_model.rs"]
-pub mod model;
 mod pipe;
-mod places;
 mod receiver;
 mod sender;
 
@@ -79,11 +61,11 @@ use pipe::Pipe;
 /// are dropped as usual; what a call with `retry`, an initializer or the context of a `map_with` has
 /// brought along stays open until the call, the pool or the `map_with` has ended.
 ///
-/// Costs four descriptors here and three in each other process that has an end. A small item takes two
-/// system calls and about a microsecond while both sides are busy; one larger than 63 bytes about five calls
-/// and some microseconds. A sender that waits for a place looks again twice a second, in case that the receiver that should have
-/// told it was killed. The place of a sender that was killed in the middle of sending is found again after a second in which
-/// the full channel stands still. (A process that is stopped there for a second, and goes on, sends one item above the capacity.)
+/// Costs four descriptors here and three in each other process that has an end. A small item takes five
+/// system calls and about two microseconds while both sides are busy; one larger than 63 bytes about nine calls
+/// and some microseconds. A sender that waits for room looks twice a second whether somebody was killed in the middle of
+/// sending or receiving: the room for one item that such a process had is found again after a second in which
+/// the channel stands still. (A process that is stopped there for a second, and goes on, sends one item above the capacity.)
 ///
 /// # Errors
 /// If the system refuses a descriptor or memory; [`InvalidInput`](io::ErrorKind::InvalidInput) if it has no room

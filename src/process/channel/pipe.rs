@@ -5,27 +5,25 @@
 //! Tests: `tests/process/channel.rs`.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::fs::{FallocateFlags, FileType, OFlags, SealFlags};
+use rustix::fs::{FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use super::places::{Count, Places, TAIL, WORDS};
 use crate::alarm::Interest;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::scope;
 use crate::sys::broken_pipe;
-use crate::sys::mapping::{self, Access, Mapping};
+use crate::sys::mapping;
 use crate::sys::poll::poll;
 
-/// The counters have so many bytes at the beginning of the file (`places`); behind them lie large items.
+/// Large items begin at multiples of this in the file.
 const PAGE: usize = 4096;
 
 /// How long a record is, and how long in a channel of very many (W21).
@@ -41,15 +39,16 @@ const COMMON: usize = 1 << 20;
 /// The largest that anybody may have.
 const LARGEST: usize = 1 << 31;
 
-/// How long counters that do not fit the pipe must stand still until the process that was to change them is taken for dead.
+/// How long a channel must stand still until the credits that are missing are taken for lost, and how many looks at least
+/// must have found it so.
 const STILL: Duration = Duration::from_secs(1);
-/// How long a sender that waits for a place sleeps at first, and at most, until it looks again.
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_millis(500);
+const STILL_LOOKS: u32 = 3;
+/// How often a sender that waits looks whether the channel stands still.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// How long the records of such a channel are.
-fn record_length(capacity: u64) -> usize {
-    match capacity <= ((COMMON - PAGE) / LONG) as u64 {
+fn record_length(capacity: usize) -> usize {
+    match capacity <= (COMMON - PAGE) / LONG {
         true => LONG,
         false => SHORT,
     }
@@ -67,24 +66,23 @@ pub(super) enum Side {
 pub(super) struct Pipe {
     side: Side,
     pipe: Arc<Attachment>,
+    /// Where large items lie. Its position, which all ends share, is where the next one begins.
     file: Arc<Attachment>,
-    bell: Arc<Attachment>,
-    /// The first page of the file.
-    counters: Mapping,
-    capacity: u64,
+    /// A semaphore: how many items may be sent now.
+    credits: Arc<Attachment>,
+    capacity: usize,
     /// A write that nobody can read would end this process, when this end was made.
     is_deadly: bool,
-    suspicion: Mutex<Option<Suspicion>>,
+    standstill: Mutex<Option<Standstill>>,
 }
 
-/// More places are taken than there are records.
+/// There is no credit, although there are fewer items than there may be.
 #[derive(Debug)]
-struct Suspicion {
-    /// The counters, which have not moved `since`.
-    count: Count,
+struct Standstill {
+    /// How many items, at all looks.
+    length: usize,
     since: Instant,
-    /// How many places too many, at all looks.
-    lost: u64,
+    looks: u32,
 }
 
 /// Why there is nothing now.
@@ -106,16 +104,16 @@ impl Pipe {
     pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         let (read, write) = rustix::pipe::pipe_with(flags)?;
-        let capacity = capacity.max(1) as u64;
-        let record = record_length(capacity) as u64;
-        let needed = capacity.saturating_mul(record).saturating_add(PAGE as u64);
+        let capacity = capacity.max(1);
+        let needed = capacity
+            .saturating_mul(record_length(capacity))
+            .saturating_add(PAGE);
         let too_large = || {
             let words = format!(
                 "the system has no room for {capacity} items in a channel between processes"
             );
             io::Error::new(io::ErrorKind::InvalidInput, words)
         };
-        let needed = usize::try_from(needed).map_err(|_| too_large())?;
         let has = || rustix::pipe::fcntl_getpipe_size(&write);
         if needed > LARGEST
             || has()? < needed && {
@@ -126,54 +124,45 @@ impl Pipe {
         {
             return Err(too_large());
         }
-        let file = mapping::create("trefoil-channel", PAGE)?;
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, PAGE as u64)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::SEAL)?;
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (file, bell) = (Attachment::new(file), Attachment::new(bell));
+        let file = Attachment::new(mapping::create("trefoil-channel", 0)?);
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
+        let credits = Attachment::new(rustix::event::eventfd(capacity as u32, flags)?);
         let end = |side, pipe| {
-            Self::new(
-                side,
-                Attachment::new(pipe),
-                file.clone(),
-                bell.clone(),
-                capacity,
-            )
+            let (file, credits) = (file.clone(), credits.clone());
+            Self::new(side, Attachment::new(pipe), file, credits, capacity)
         };
-        Ok((end(Side::Sends, write)?, end(Side::Receives, read)?))
+        Ok((end(Side::Sends, write), end(Side::Receives, read)))
     }
 
     fn new(
         side: Side,
         pipe: Arc<Attachment>,
         file: Arc<Attachment>,
-        bell: Arc<Attachment>,
-        capacity: u64,
-    ) -> io::Result<Arc<Self>> {
-        let counters = Mapping::new(file.as_fd(), 0..PAGE, Access::Write)?;
+        credits: Arc<Attachment>,
+        capacity: usize,
+    ) -> Arc<Self> {
         pipe.set_end();
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             side,
             pipe,
             file,
-            bell,
-            counters,
+            credits,
             capacity,
             is_deadly: side == Side::Sends && broken_pipe::is_deadly(),
-            suspicion: Mutex::new(None),
-        }))
+            standstill: Mutex::new(None),
+        })
     }
 
     /// Takes it along with what is being encoded; how it is called there.
     pub(super) fn load(&self) -> Result<(u64, u64, u64, u64), String> {
-        let [pipe, file, bell] = [&self.pipe, &self.file, &self.bell].map(scope::attach);
-        Ok((pipe?, file?, bell?, self.capacity))
+        let [pipe, file, credits] = [&self.pipe, &self.file, &self.credits].map(scope::attach);
+        Ok((pipe?, file?, credits?, self.capacity as u64))
     }
 
     /// The end that came along as `names`. Nothing is believed of it.
     pub(super) fn unload(side: Side, names: (u64, u64, u64, u64)) -> Result<Arc<Self>, String> {
-        let [pipe, file, bell] = [names.0, names.1, names.2].map(scope::attached);
-        let (pipe, file, bell) = (pipe?, file?, bell?);
+        let [pipe, file, credits] = [names.0, names.1, names.2].map(scope::attached);
+        let (pipe, file, credits) = (pipe?, file?, credits?);
         let wrong = || scope::said("what came along is no end of a channel");
         let mode = match side {
             Side::Sends => OFlags::WRONLY,
@@ -185,12 +174,12 @@ impl Pipe {
         if !is_pipe || flags & OFlags::ACCMODE != mode {
             return Err(wrong());
         }
-        for quick in [&pipe, &bell] {
+        for quick in [&pipe, &credits] {
             let flags = rustix::fs::fcntl_getfl(quick).map_err(|_| wrong())?;
             rustix::fs::fcntl_setfl(quick, flags | OFlags::NONBLOCK).map_err(|_| wrong())?;
         }
-        let capacity = names.3.clamp(1, LARGEST as u64);
-        Self::new(side, pipe, file, bell, capacity).map_err(|_| wrong())
+        let capacity = names.3.clamp(1, LARGEST as u64) as usize;
+        Ok(Self::new(side, pipe, file, credits, capacity))
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -200,26 +189,13 @@ impl Pipe {
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.capacity as usize
+        self.capacity
     }
 
     /// How many records there are.
     pub(super) fn length(&self) -> usize {
         let bytes = rustix::io::ioctl_fionread(&self.pipe).unwrap_or(0);
         bytes as usize / record_length(self.capacity)
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        self.counters.words(0, 8 * WORDS).unwrap_or_default()
-    }
-
-    fn places(&self) -> Places<'_> {
-        Places::new(self.words(), self.capacity)
-    }
-
-    fn ring(&self) {
-        // A counter that is full rings, too.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
     /// All peers are gone.
@@ -240,7 +216,7 @@ impl Pipe {
         if self.is_hung_up() {
             return Some(Refused::Closed);
         }
-        (self.places().seem_full() && !self.mend()).then_some(Refused::Wait)
+        (self.length() >= self.capacity).then_some(Refused::Wait)
     }
 
     /// Puts the bytes of an item where receivers will find them.
@@ -251,15 +227,17 @@ impl Pipe {
             record[1..][..item.len()].copy_from_slice(item);
             return Ok(record);
         }
-        let pages = item.len().div_ceil(PAGE) as u64;
-        let page = self.words()[TAIL].fetch_add(pages, Ordering::Relaxed);
-        let page = page.wrapping_add(1) % (i64::MAX as u64 / PAGE as u64);
-        let place = page * PAGE as u64;
+        let no_memory =
+            |why: io::Error| Refused::Broken(format!("there is no memory for it: {why}"));
+        let room = item.len().next_multiple_of(PAGE) as u64;
+        let end = rustix::fs::seek(&self.file, SeekFrom::Current(room as i64));
+        let offset = end.map_err(|error| no_memory(error.into()))? - room;
+        let page = offset / PAGE as u64;
         record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
         record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
-        if let Err(why) = self.file.file().write_all_at(item, place) {
+        if let Err(why) = self.file.file().write_all_at(item, offset) {
             self.discard(&record);
-            return Err(Refused::Broken(format!("there is no memory for it: {why}")));
+            return Err(no_memory(why));
         }
         Ok(record)
     }
@@ -267,95 +245,85 @@ impl Pipe {
     /// An item that will not be sent: gives its memory back.
     pub(super) fn discard(&self, record: &Record) {
         if record[0] == ELSEWHERE {
-            let (place, length) = elsewhere(record);
-            self.release(place, length);
+            let (offset, length) = elsewhere(record);
+            self.release(offset, length);
         }
     }
 
-    fn release(&self, place: u64, length: u64) {
+    fn release(&self, offset: u64, length: u64) {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let pages = length.next_multiple_of(PAGE as u64);
-        let _ = rustix::fs::fallocate(&self.file, flags, place, pages);
+        let _ = rustix::fs::fallocate(&self.file, flags, offset, pages);
     }
 
-    /// Sends an item if there is a place.
+    /// Sends an item if there is a credit for it.
     pub(super) fn send(&self, record: &Record) -> Result<(), Refused> {
-        let mut sent = self.put(record);
-        if sent.is_none() && self.mend() {
-            sent = self.put(record);
+        let has_credit = rustix::io::read(&self.credits, &mut [0; 8]) == Ok(8);
+        let length = self.length();
+        // (A credit beyond the capacity is one too many, and is not given back.)
+        let sent = if length >= self.capacity {
+            Err(Errno::AGAIN)
+        } else if has_credit {
+            self.write(record)
+        } else {
+            self.write_without_credit(record, length)
+        };
+        if has_credit || length >= self.capacity {
+            *self.standstill.lock() = None;
         }
         match sent {
-            Some(Ok(())) => {}
-            Some(Err(Errno::AGAIN)) => return Err(Refused::Wait),
-            Some(Err(_)) => return Err(Refused::Closed),
-            None if self.is_hung_up() => return Err(Refused::Closed),
-            None => return Err(Refused::Wait),
+            Ok(()) => Ok(()),
+            Err(Errno::AGAIN) if !self.is_hung_up() => Err(Refused::Wait),
+            Err(_) => Err(Refused::Closed),
         }
-        let places = self.places();
-        if places.are_awaited() && !places.seem_full() {
-            self.ring(); // there is another place, and the bell rang for both
-        }
-        Ok(())
     }
 
-    fn put(&self, record: &Record) -> Option<Result<(), Errno>> {
+    fn write(&self, record: &Record) -> Result<(), Errno> {
         let record = &record[..record_length(self.capacity)];
-        let write = || {
-            loop {
-                match rustix::io::write(&self.pipe, record) {
-                    Err(Errno::INTR) => {}
-                    result => return result.map(drop),
-                }
-            }
-        };
-        self.places().send(|| match self.is_deadly {
+        let write = || rustix::io::retry_on_intr(|| rustix::io::write(&self.pipe, record));
+        match self.is_deadly {
             true => broken_pipe::quietly(write),
             false => write(),
-        })
-    }
-
-    /// There is no place, by the counters. Puts them right if the dead have left them
-    /// wrong; true if there is a place now.
-    fn mend(&self) -> bool {
-        let places = self.places();
-        let count = places.count();
-        let lost = count.held().saturating_sub(self.length() as u64);
-        let now = Instant::now();
-        let mut suspicion = self.suspicion.lock();
-        let (since, lost) = match &*suspicion {
-            // (A process that has been between two steps since then is missing at both looks.)
-            Some(before) if before.count == count => (before.since, lost.min(before.lost)),
-            _ => (now, lost),
-        };
-        *suspicion = (lost > 0).then_some(Suspicion { count, since, lost });
-        lost > 0 && now >= since + STILL && places.mend(count, lost)
-    }
-
-    /// Counts as waiting until it is dropped; the bell will ring for what happens from now on.
-    pub(super) fn wait_for_place(&self) -> WaitsForPlace<'_> {
-        self.places().wait();
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
-        WaitsForPlace(self)
-    }
-
-    /// How long to sleep before the next look, the `round`th.
-    pub(super) fn patience(round: u32) -> Duration {
-        LONGEST.min(SHORTEST * 2u32.saturating_pow(round.min(10)))
-    }
-}
-
-/// A sender that waits for a place.
-#[derive(Debug)]
-pub(super) struct WaitsForPlace<'a>(&'a Pipe);
-
-impl Drop for WaitsForPlace<'_> {
-    fn drop(&mut self) {
-        let places = self.0.places();
-        places.end_wait();
-        // The bell may have rung for this one.
-        if places.are_awaited() && !places.seem_full() {
-            self.0.ring();
         }
+        .map(drop)
+    }
+
+    /// There are `length` items, fewer than there may be. If it has been so for long, the dead have taken credits along, and
+    /// an item may go without: its receiver gives a credit for it, as for any other.
+    fn write_without_credit(&self, record: &Record, length: usize) -> Result<(), Errno> {
+        if !self.stands_still(length) {
+            return Err(Errno::AGAIN);
+        }
+        let _only = self.only_one()?;
+        match self.length() == length {
+            true => self.write(record),
+            false => Err(Errno::AGAIN), // another sender was faster
+        }
+    }
+
+    /// A look has found no credit and `length` items, as others have for some time.
+    fn stands_still(&self, length: usize) -> bool {
+        let now = Instant::now();
+        let mut standstill = self.standstill.lock();
+        let (since, looks) = match &*standstill {
+            Some(before) if before.length == length => (before.since, before.looks + 1),
+            _ => (now, 1),
+        };
+        *standstill = Some(Standstill {
+            length,
+            since,
+            looks,
+        });
+        looks >= STILL_LOOKS && now >= since + STILL
+    }
+
+    /// Of all senders one alone has this at a time. The kernel takes it back from the dead.
+    fn only_one(&self) -> Result<OwnedFd, Errno> {
+        // (A lock belongs to an open file, and the ends share one.)
+        let path = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
     }
 }
 
@@ -365,22 +333,13 @@ impl Pipe {
     pub(super) fn receive(&self) -> Result<Vec<u8>, Refused> {
         let mut record = [0; LONG];
         let length = record_length(self.capacity);
-        let mut read = || {
-            loop {
-                match rustix::io::read(&self.pipe, &mut record[..length]) {
-                    Err(Errno::INTR) => {}
-                    Err(Errno::AGAIN) => return Err(Refused::Wait),
-                    Err(_) | Ok(0) => return Err(Refused::Closed),
-                    Ok(count) => return Ok(count),
-                }
-            }
+        let read = || rustix::io::read(&self.pipe, &mut record[..length]);
+        let count = match rustix::io::retry_on_intr(read) {
+            Ok(count @ 1..) => count,
+            Err(Errno::AGAIN) => return Err(Refused::Wait),
+            Ok(0) | Err(_) => return Err(Refused::Closed),
         };
-        let places = self.places();
-        let count = read()?;
-        places.give_back();
-        if places.are_awaited() {
-            self.ring();
-        }
+        let _ = rustix::io::write(&self.credits, &1u64.to_ne_bytes());
         let broken = |what: &str| Refused::Broken(format!("what arrived is no item: {what}"));
         if count != length {
             return Err(broken("it is not whole"));
@@ -391,24 +350,24 @@ impl Pipe {
                 .map(<[u8]>::to_vec)
                 .ok_or_else(|| broken("its length is wrong"));
         }
-        let (place, length) = elsewhere(&record);
+        let (offset, length) = elsewhere(&record);
         let size = rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_size as u64);
-        let inside = place.checked_add(length).is_some_and(|end| end <= size);
-        if !inside || place < PAGE as u64 || place % PAGE as u64 != 0 {
+        let inside = offset.checked_add(length).is_some_and(|end| end <= size);
+        if !inside {
             return Err(broken("it lies nowhere"));
         }
-        let item = self.read(place, length);
-        self.release(place, length);
+        let item = self.read(offset, length);
+        self.release(offset, length);
         item
     }
 
-    fn read(&self, place: u64, length: u64) -> Result<Vec<u8>, Refused> {
+    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, Refused> {
         let broken = |why: String| Refused::Broken(format!("it cannot be read: {why}"));
         let (mut item, length) = (Vec::new(), length as usize);
         item.try_reserve_exact(length)
             .map_err(|error| broken(error.to_string()))?;
         item.resize(length, 0);
-        let read = self.file.file().read_exact_at(&mut item, place);
+        let read = self.file.file().read_exact_at(&mut item, offset);
         read.map_err(|error| broken(error.to_string()))?;
         Ok(item)
     }
@@ -421,21 +380,21 @@ fn elsewhere(record: &Record) -> (u64, u64) {
         bytes.copy_from_slice(&record[at..at + 8]);
         u64::from_le_bytes(bytes)
     };
-    let place = (number(0) >> 8).saturating_mul(PAGE as u64);
-    (place, number(8))
+    let offset = (number(0) >> 8).saturating_mul(PAGE as u64);
+    (offset, number(8))
 }
 
 // Waiting.
 impl Pipe {
-    /// What to wait for: an item, or a place; the end in any case.
+    /// What to wait for: an item, or a credit; the end in any case.
     pub(super) fn interest(&self) -> Interest {
         let pipe = self.pipe.clone();
         match self.side {
             Side::Receives => Interest([Some((pipe, PollFlags::IN)), None]),
             Side::Sends => {
-                let bell = self.bell.clone();
+                let credits = self.credits.clone();
                 Interest([
-                    Some((bell, PollFlags::IN)),
+                    Some((credits, PollFlags::IN)),
                     Some((pipe, PollFlags::empty())),
                 ])
             }
@@ -452,5 +411,80 @@ impl Pipe {
         let interest = self.interest();
         let mut fds: Vec<PollFd<'_>> = interest.fds().collect();
         poll(&mut fds, limit.as_ref()) != Ok(0)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const ITEM: Record = [1; LONG];
+
+    fn sends(pipe: &Pipe) -> bool {
+        match pipe.send(&ITEM) {
+            Ok(()) => true,
+            Err(Refused::Wait) => false,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn fill(pipe: &Pipe) -> usize {
+        std::iter::repeat_with(|| sends(pipe))
+            .take_while(|sent| *sent)
+            .count()
+    }
+
+    #[test]
+    fn a_lost_credit_is_made_up_for_after_a_second() {
+        let (tx, rx) = Pipe::pair(2).unwrap();
+        // As by a sender that is killed now.
+        assert_eq!(rustix::io::read(&tx.credits, &mut [0; 8]), Ok(8));
+        assert_eq!(fill(&tx), 1);
+        let begin = Instant::now();
+        while !sends(&tx) {
+            assert_eq!(tx.length(), 1);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(begin.elapsed() >= STILL);
+        assert_eq!((fill(&tx), tx.length()), (0, 2), "and no more than one");
+        (0..2).for_each(|_| drop(rx.receive().unwrap()));
+        assert_eq!((fill(&tx), tx.length()), (2, 2));
+    }
+
+    #[test]
+    fn only_one_sender_makes_up_for_it() {
+        let (tx, _rx) = Pipe::pair(3).unwrap();
+        assert_eq!(fill(&tx), 3);
+        let first = tx.only_one().unwrap();
+        assert_eq!(tx.only_one().unwrap_err(), Errno::AGAIN);
+        drop(first);
+        assert!(tx.only_one().is_ok());
+        // Who was behind finds another length than it has seen.
+        for _ in 0..STILL_LOOKS {
+            assert!(!tx.stands_still(2), "not before a second is over");
+        }
+        tx.standstill.lock().as_mut().unwrap().since -= STILL;
+        assert_eq!(tx.write_without_credit(&ITEM, 2), Err(Errno::AGAIN));
+        assert_eq!(tx.length(), 3);
+    }
+
+    #[test]
+    fn what_moves_does_not_stand_still() {
+        let (tx, _rx) = Pipe::pair(3).unwrap();
+        for length in [0, 1, 0, 1, 0] {
+            assert!(!tx.stands_still(length));
+            tx.standstill.lock().as_mut().unwrap().since -= STILL;
+        }
+        assert!(!tx.stands_still(0), "two looks are not enough");
+        assert!(tx.stands_still(0));
+    }
+
+    #[test]
+    fn a_credit_too_many_is_dropped() {
+        let (tx, rx) = Pipe::pair(2).unwrap();
+        rustix::io::write(&tx.credits, &1u64.to_ne_bytes()).unwrap();
+        assert_eq!((fill(&tx), tx.length()), (2, 2));
+        drop(rx.receive().unwrap());
+        assert_eq!((fill(&tx), tx.length()), (1, 2));
     }
 }

@@ -14,7 +14,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::pipe::{Pipe, Record, Refused, Side, WaitsForPlace};
+use super::pipe::{LOOK, Pipe, Record, Refused, Side};
 use crate::alarm::Ready;
 use crate::process::parent::client::push;
 use crate::process::payload::chunk::Chunk;
@@ -73,10 +73,15 @@ impl<T: Portable> Sender<T> {
     pub async fn send(&self, item: T) -> Result<(), TaskError> {
         let mut packed = self.pack(&item)?;
         drop(item);
-        while let Some(until) = packed.attempt().map_err(error::<T>)? {
-            Ready::new(self.pipe.interest(), Some(until)).await;
+        loop {
+            match packed.send() {
+                Err(Refused::Wait) => {
+                    let look = Instant::now() + LOOK;
+                    Ready::new(self.pipe.interest(), Some(look)).await;
+                }
+                sent => return sent.map_err(error::<T>),
+            }
         }
-        Ok(())
     }
 
     /// As [`send`](Self::send), blocking this thread.
@@ -87,16 +92,17 @@ impl<T: Portable> Sender<T> {
     pub fn send_blocking(&self, item: T) -> Result<(), TaskError> {
         let mut packed = self.pack(&item)?;
         drop(item);
-        while let Some(until) = packed.attempt().map_err(error::<T>)? {
-            if context::blocking_refused() {
-                return Err(TaskError::WouldBlock);
+        loop {
+            match packed.send() {
+                Err(Refused::Wait) if !context::blocking_refused() => {
+                    self.pipe.block(Some(Instant::now() + LOOK));
+                }
+                sent => return sent.map_err(error::<T>),
             }
-            self.pipe.block(Some(until));
         }
-        Ok(())
     }
 
-    /// Sends an item if there is a place for it now.
+    /// Sends an item if there is room for it now.
     ///
     /// # Errors
     /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`send`](Self::send).
@@ -119,8 +125,6 @@ impl<T: Portable> Sender<T> {
         Ok(Packed {
             pipe: &self.pipe,
             record: Some(packed),
-            round: 0,
-            waits: None,
         })
     }
 }
@@ -142,9 +146,6 @@ fn error<T>(refused: Refused) -> TaskError {
 struct Packed<'a> {
     pipe: &'a Pipe,
     record: Option<Record>,
-    /// How often there was no place.
-    round: u32,
-    waits: Option<WaitsForPlace<'a>>,
 }
 
 impl Packed<'_> {
@@ -154,27 +155,6 @@ impl Packed<'_> {
         }
         self.record = None;
         Ok(())
-    }
-
-    /// Sends it, or gives the time until when to wait for a place. From the first failure on it counts as waiting; each time
-    /// the bell is quieted before the last look, or the wait would end at once.
-    fn attempt(&mut self) -> Result<Option<Instant>, Refused> {
-        let mut sent = match self.round {
-            0 => self.send(),
-            _ => Err(Refused::Wait),
-        };
-        if let Err(Refused::Wait) = sent {
-            drop(self.waits.take());
-            self.waits = Some(self.pipe.wait_for_place());
-            sent = self.send();
-        }
-        let until = Instant::now() + Pipe::patience(self.round);
-        self.round = self.round.saturating_add(1);
-        match sent {
-            Ok(()) => Ok(None),
-            Err(Refused::Wait) => Ok(Some(until)),
-            Err(refused) => Err(refused),
-        }
     }
 }
 

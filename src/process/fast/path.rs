@@ -13,6 +13,7 @@ use rustix::event::EventfdFlags;
 
 pub(crate) use super::tray::Posted;
 use super::tray::Tray;
+use crate::process::payload::shared_buffer::View;
 use crate::sys::ledger::Ledger;
 use crate::sys::refused::refused;
 
@@ -43,9 +44,15 @@ impl FastPath {
         [self.ledger.memory(), self.bell.as_fd()]
     }
 
-    /// Puts a frame of two parts where the worker looks, behind `place` bytes of the socket's.
-    pub(crate) fn post(&mut self, place: u64, parts: [&[u8]; 2]) -> Posted {
-        Tray::new(self.ledger.tray()).post(&mut self.tail, place, parts)
+    /// Where the worker lends its large results, if it can.
+    pub(crate) fn view(&self) -> Option<View> {
+        let (mapping, area) = self.ledger.area()?;
+        Some(View::Mapped(mapping, area.start))
+    }
+
+    /// Puts a frame of two parts where the worker looks, behind `position` bytes of the socket's.
+    pub(crate) fn post(&mut self, position: u64, parts: [&[u8]; 2]) -> Posted {
+        Tray::new(self.ledger.tray()).post(&mut self.tail, position, parts)
     }
 
     /// Before the worker is woken, because it may sleep although it says that it does not.

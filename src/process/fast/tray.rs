@@ -7,13 +7,13 @@
 //! ```text
 //!        0      ...   8      9         ...  16                                      WORDS
 //!        ┌────────────┬──────┬──────────────┬────────────────────────────────────────┐
-//!        │ tail       │ head │ asleep       │ place, length, bytes ... | place, ...   │
+//!        │ tail       │ head │ asleep       │ position, length, bytes ... | position ...│
 //!        └────────────┴──────┴──────────────┴────────────────────────────────────────┘
 //!          the parent's  the worker's         letters: a ring, written by the parent
 //! ```
 //!
 //! **Protocol.** Frames are one stream, whichever way each of them goes.
-//! 1. A letter is one whole frame, put down only while nothing waits for the socket. Its *place* is how
+//! 1. A letter is one whole frame, put down only while nothing waits for the socket. Its *position* is how
 //!    many bytes the parent had sent through the socket before. The worker takes it when it has used as
 //!    many: so each frame is read in its turn.
 //! 2. The worker, before it sleeps in `recv`, says so in `asleep`, and then looks for a letter once more
@@ -26,7 +26,7 @@
 //! 4. Each side knows its own position from its own memory: `tail` and `head` are copies for the other side, and the next
 //!    letter puts right what an item has written over them. A worker that counts as awake and does not begin gets a `NUDGE`, and
 //!    `tail` once more ([`Tray::remind`]), in case that it sleeps. A letter stands there
-//!    only after the bytes before its place have been sent: a worker that has read all that
+//!    only after the bytes before its position have been sent: a worker that has read all that
 //!    has come, and finds a letter whose turn it is not, ends, because somebody has written over it.
 //!
 //! **Invariants.**
@@ -93,9 +93,9 @@ impl<'a> Tray<'a> {
 
 /// The parent's side.
 impl Tray<'_> {
-    /// Puts down a frame of two parts, behind `place` bytes of the socket's. `tail` is where the next letter
+    /// Puts down a frame of two parts, behind `position` bytes of the socket's. `tail` is where the next letter
     /// begins, and only the parent's own memory knows.
-    pub(crate) fn post(&self, tail: &mut u64, place: u64, parts: [&[u8]; 2]) -> Posted {
+    pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
         if length > MOST || words > ROOM || self.claim() {
@@ -106,7 +106,7 @@ impl Tray<'_> {
         if used > (ROOM - words) as u64 {
             return Posted::No; // or it is no number that a worker would write
         }
-        self.letters(*tail).store(place, Ordering::Relaxed);
+        self.letters(*tail).store(position, Ordering::Relaxed);
         self.letters(*tail + 1)
             .store(length as u64, Ordering::Relaxed);
         self.write(*tail + 2, parts);
@@ -144,13 +144,13 @@ impl Tray<'_> {
 
 /// The worker's side.
 impl Tray<'_> {
-    /// Reads the next letter into `letter`, if there is one and its turn has come: `place` bytes of the socket's
+    /// Reads the next letter into `letter`, if there is one and its turn has come: `position` bytes of the socket's
     /// have been used. `at` is where it begins, and only the worker's own memory knows.
-    pub(crate) fn read(&self, at: &mut u64, place: u64, letter: &mut Vec<u8>) -> bool {
+    pub(crate) fn read(&self, at: &mut u64, position: u64, letter: &mut Vec<u8>) -> bool {
         let head = *at;
         // Acquire: the letter is written before it counts.
         if head == self.0[TAIL].load(Ordering::Acquire)
-            || self.letters(head).load(Ordering::Relaxed) != place
+            || self.letters(head).load(Ordering::Relaxed) != position
         {
             return false;
         }
@@ -238,8 +238,8 @@ mod tests {
             tray.post(&mut tail, count, [&long[..800], &[]]),
             Posted::Yes
         );
-        for place in 1..=count {
-            assert!(tray.read(&mut head, place, &mut letter) && letter == long[..800]);
+        for position in 1..=count {
+            assert!(tray.read(&mut head, position, &mut letter) && letter == long[..800]);
         }
     }
 

@@ -110,7 +110,7 @@ impl Decoder {
 
     /// The values at the front of `bytes`, of whose first is missing what is `lent`.
     #[inline]
-    pub(crate) fn of(self, bytes: &[u8], lent: &Lending<'_>) -> (Read, Place) {
+    pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, Place) {
         let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
         let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
         match self.is_plain && is_short {

@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::decoder::{Place, Read, Values};
 use crate::loom::Mutex;
-use crate::process::payload::attachments::{Arrivals, Bag};
+use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::scope;
-use crate::process::payload::shared_buffer::Lending;
-use crate::sys::ledger::Ledger;
+use crate::process::payload::shared_buffer::{Lending, LentList, View};
 use crate::task::TaskError;
 
 /// What is not the driver's to do.
@@ -29,54 +28,46 @@ pub(crate) enum Chore {
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
     /// What the next value brings along.
-    bag: Bag,
-    /// What is missing in the next value.
-    lent: Vec<u64>,
-    /// Where that lies; a plain worker lends nothing.
-    ledger: Option<Arc<Ledger>>,
+    descriptors: Descriptors,
+    /// What is missing in the next value. (A plain worker lends nothing.)
+    pub(crate) lending: Lending,
     /// Others have it while they decode out of what the worker has lent.
     pub(crate) hold: Arc<()>,
 }
 
 impl Extras {
-    pub(crate) fn new(ledger: Option<Arc<Ledger>>) -> Self {
-        Self {
-            ledger,
-            ..Self::default()
-        }
+    pub(crate) fn new(view: Option<View>) -> Self {
+        let mut extras = Self::default();
+        extras.lending.view = view.map(Arc::new);
+        extras
     }
 
     /// The next value brings along what came under these numbers.
     pub(crate) fn bring(&mut self, numbers: &[u64]) {
-        self.bag = self.arrivals.bag(numbers);
+        self.descriptors = self.arrivals.claim(numbers);
     }
 
     /// In the next value is missing what is in the list.
-    pub(crate) fn lend(&mut self, list: Vec<u64>) {
-        self.lent = list;
-    }
-
-    pub(crate) fn lending(&self) -> Lending<'_> {
-        Lending {
-            list: &self.lent,
-            ledger: self.ledger.as_ref(),
-        }
+    pub(crate) fn lend(&mut self, list: LentList) {
+        self.lending.list = list;
     }
 
     /// The value has come that it was for.
     #[inline]
     pub(crate) fn forget(&mut self) {
-        self.bag = Bag::default();
-        self.lent.clear();
+        self.descriptors = Descriptors::default();
+        self.lending.list.clear();
     }
 
     /// For whoever decodes the value that has come.
     pub(crate) fn take(&mut self) -> Self {
         Self {
             arrivals: Arrivals::default(),
-            bag: std::mem::take(&mut self.bag),
-            lent: std::mem::take(&mut self.lent),
-            ledger: self.ledger.clone(),
+            descriptors: std::mem::take(&mut self.descriptors),
+            lending: Lending {
+                list: std::mem::take(&mut self.lending.list),
+                view: self.lending.view.clone(),
+            },
             hold: self.hold.clone(),
         }
     }
@@ -140,11 +131,11 @@ impl Reading {
         let (taken, values) = match &mut self.extras {
             None => read(),
             Some((_, extras)) => {
-                let missing = extras.lending().missing(bytes);
-                let bag = std::mem::take(&mut extras.bag);
-                let (read, bag) = scope::decoding(bag, missing, read);
-                extras.bag = bag;
-                extras.lent.clear();
+                let missing = extras.lending.missing(bytes);
+                let descriptors = std::mem::take(&mut extras.descriptors);
+                let (read, descriptors) = scope::decoding(descriptors, missing, read);
+                extras.descriptors = descriptors;
+                extras.lending.list.clear();
                 read
             }
         };

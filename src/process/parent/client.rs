@@ -196,10 +196,7 @@ impl Client {
             Ok(Ok(false)) => return Ok(()),
             Ok(Err(error)) => Some(error),
             // As in `push`.
-            Err(panic) if encoding.get() => {
-                chunk.tidy();
-                Some(panic.into())
-            }
+            Err(panic) if encoding.get() => Some(panic.into()),
             Err(panic) => return Err(panic),
         };
         send(chunk, true, failure);
@@ -266,10 +263,7 @@ pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), 
     match panic::catch(|| chunk.push(argument)) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unencodable::<A>(error)),
-        Err(panic) => {
-            chunk.tidy();
-            Err(panic.into())
-        }
+        Err(panic) => Err(panic.into()),
     }
 }
 

@@ -204,7 +204,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            extras: Extras::new(fast.as_ref().map(|fast| fast.ledger.clone())),
+            extras: Extras::new(fast.as_ref().and_then(FastPath::view)),
             words,
             output,
             fast,
@@ -304,8 +304,8 @@ impl Link {
         }
         if !attachments.is_empty() {
             let numbers = attachments.iter().map(|attachment| attachment.id());
-            let bag = Frame::Bag(numbers.collect()).head(0);
-            self.wait(attachments, bag, Body::None);
+            let descriptors = Frame::Descriptors(numbers.collect()).head(0);
+            self.wait(attachments, descriptors, Body::None);
         }
         if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
             match fast.post(self.place, [&head, body.bytes()]) {

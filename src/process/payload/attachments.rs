@@ -6,15 +6,15 @@
 //! ([`scope::attached`](super::scope::attached)). Here is how descriptors get from one process to another.
 //!
 //! **Protocol.**
-//! 1. Both directions of the socket have a message `Bag` ([`wire`](crate::process::wire)) with the numbers of some descriptors.
+//! 1. Both directions of the socket have a message `Descriptors` ([`wire`](crate::process::wire)) with the numbers of some descriptors.
 //!    The descriptors themselves come with the message's first byte, in the kernel's hands
 //!    (`SCM_RIGHTS`), so they survive a sender that dies. They belong to the frame or value right
 //!    behind the message. Such values go around the ledger, which cannot hold descriptors.
 //! 2. The receiver collects descriptors in the order of arrival ([`Arrivals`]). The kernel
 //!    hands over at most one message's descriptors at a time, with bytes that end no later
-//!    than that message does. The message `Bag` gives them their numbers ([`Arrivals::bag`]).
+//!    than that message does. That message gives them their numbers ([`Arrivals::claim`]).
 //!
-//! What no `Deserialize` asks for is closed with the bag. What arrives without a message that claims
+//! What no `Deserialize` asks for is closed once the value has been decoded. What arrives without a message that claims
 //! it is closed once all bytes that came before and with it have been used ([`Arrivals::used`]).
 //! Nothing is believed of a descriptor because of its number: its user looks at what it is.
 //!
@@ -95,13 +95,13 @@ impl AsFd for Attachment {
 
 /// The attachments that came with some bytes, by the sender's numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Bag {
+pub(crate) struct Descriptors {
     attachments: Vec<(u64, Arc<Attachment>)>,
     /// There were more, which this process could not take.
     lost: bool,
 }
 
-impl Bag {
+impl Descriptors {
     /// The attachment that the sender calls `id`.
     pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &'static str> {
         match self.attachments.iter().find(|(number, _)| *number == id) {
@@ -162,17 +162,17 @@ impl Arrivals {
 
     /// The one descriptor that came with a message, if it could be taken.
     pub(crate) fn one(&mut self) -> Option<Arc<Attachment>> {
-        self.bag(&[0])
+        self.claim(&[0])
             .attachments
             .pop()
             .map(|(_, attachment)| attachment)
     }
 
-    /// The message `BAG` with these numbers: its descriptors are the first that have not been claimed.
-    pub(crate) fn bag(&mut self, numbers: &[u64]) -> Bag {
+    /// The message `Descriptors` with these numbers: its descriptors are the first that have not been claimed.
+    pub(crate) fn claim(&mut self, numbers: &[u64]) -> Descriptors {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
         let attachments = descriptors.into_iter().map(Attachment::new);
-        Bag {
+        Descriptors {
             attachments: numbers.iter().copied().zip(attachments).collect(),
             lost,
         }
@@ -236,10 +236,10 @@ mod tests {
             have += some.unwrap();
         }
         assert_eq!(&buffer[..9], b"abcdefghi");
-        let bag = arrivals.bag(&[7, 8]);
-        let found = bag.find(7);
-        assert!(bag.find(8).is_err() && found.is_ok());
-        drop(bag);
+        let descriptors = arrivals.claim(&[7, 8]);
+        let found = descriptors.find(7);
+        assert!(descriptors.find(8).is_err() && found.is_ok());
+        drop(descriptors);
         arrivals.used(9);
         assert_eq!(arrivals.queue.len(), 1, "nothing has been used");
         arrivals.used(3);

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::DerefMut;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -56,6 +56,8 @@ use crate::sys::large_pages;
 /// Numbers that many calls only read are better [`Shared`](crate::Shared).
 #[derive(PartialEq, Eq, Default, Hash)]
 pub struct Bulk<T: Plain>(Vec<T>);
+
+as_slice!(Bulk<T: Plain>);
 
 impl<T: Plain> Bulk<T> {
     /// The numbers as a vector, without a copy.
@@ -116,15 +118,6 @@ impl<T: Plain> IntoIterator for Bulk<T> {
     }
 }
 
-impl<'a, T: Plain> IntoIterator for &'a Bulk<T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
 impl<'a, T: Plain> IntoIterator for &'a mut Bulk<T> {
     type Item = &'a mut T;
     type IntoIter = std::slice::IterMut<'a, T>;
@@ -134,29 +127,9 @@ impl<'a, T: Plain> IntoIterator for &'a mut Bulk<T> {
     }
 }
 
-impl<T: Plain> Deref for Bulk<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
 impl<T: Plain> DerefMut for Bulk<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0
-    }
-}
-
-impl<T: Plain> AsRef<[T]> for Bulk<T> {
-    fn as_ref(&self) -> &[T] {
-        self
-    }
-}
-
-impl<T: Plain> fmt::Debug for Bulk<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
     }
 }
 

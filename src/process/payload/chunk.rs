@@ -16,17 +16,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::attachments::{Attachment, MOST};
-use super::codec::encode_beside;
+use super::codec::encode;
 use super::scope::Encoding;
-use super::shared_buffer::{Lent, SharedBuffer};
+use super::shared_buffer::{Lent, LentList, SharedBuffer};
 use crate::loom::Mutex;
-use crate::process::wire::{self, Reader};
+use crate::process::wire;
 
-/// How many items and how many bytes a chunk holds before it is handed over.
-const MOST_ITEMS: usize = 1 << 16;
-const MOST_BYTES: usize = 512 << 10;
-/// How many items there are from one mark to the next.
-const STEP: usize = 64;
+/// With so many items or so many bytes a chunk is handed over.
+const FULL_ITEMS: usize = 1 << 16;
+const FULL_BYTES: usize = 512 << 10;
 /// Room for the first item, in bytes.
 const FIRST: usize = 32;
 
@@ -34,11 +32,10 @@ const FIRST: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
-    count: usize,
-    /// Where every [`STEP`]th item begins: the others are found by their lengths.
-    marks: Vec<usize>,
-    /// How many bytes the last item's length took.
-    width: usize,
+    /// Where each item ends. (An end that 32 bits do not hold is the last one's: the chunk is full.)
+    ends: Vec<u32>,
+    /// Where the last item ends. Behind it may lie what is left of one that could not be encoded.
+    end: usize,
     /// Which item brings what along, in their order.
     attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
     /// Some item has brought attachments along; they may have been let go of since.
@@ -53,7 +50,7 @@ impl Chunk {
     /// One whose large numbers are lent: for a pool's calls.
     pub(crate) fn lending(buffer: &Arc<SharedBuffer>) -> Self {
         Self {
-            encoding: Encoding::new(Some(buffer.clone())),
+            encoding: Encoding::lending(buffer.clone()),
             ..Self::default()
         }
     }
@@ -69,7 +66,8 @@ impl Chunk {
     /// Takes out what there is. What comes next is probably about as large as that, or `more` times as large.
     pub(crate) fn take(&mut self, more: usize) -> Self {
         let next = Self {
-            bytes: Vec::with_capacity((more * self.bytes.len()).min(MOST_BYTES) + FIRST),
+            bytes: Vec::with_capacity((more * self.end).min(FULL_BYTES) + FIRST),
+            ends: Vec::with_capacity((more * self.len()).min(FULL_ITEMS)),
             encoding: self.encoding.take(),
             ..Self::default()
         };
@@ -79,84 +77,47 @@ impl Chunk {
     /// Appends an argument. After an error the chunk is as before.
     #[inline]
     pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
-        let start = self.bytes.len();
-        // As much room for the length as the item before needed, and most for the
-        // first: a large item does not move.
-        let left = match self.width {
-            0 => {
-                self.bytes.reserve(FIRST);
-                9
-            }
-            width => width,
-        };
-        match left {
-            1 => self.bytes.push(0),
-            _ => self.bytes.extend_from_slice(&[0; 9]),
+        let start = self.end;
+        self.bytes.truncate(start);
+        // Room for the length: most for the first item, since a large one is alone and so does not move.
+        if start == 0 {
+            self.bytes.reserve(FIRST);
+            self.bytes.extend_from_slice(&[0; 9]);
+        } else {
+            self.bytes.push(0);
         }
         let from = self.bytes.len();
-        let Self {
-            bytes, encoding, ..
-        } = self;
-        if let Err(error) = encode_beside(argument, bytes, encoding) {
-            self.tidy();
-            return Err(error);
-        }
-        let length = self.bytes.len() - from;
-        self.width = wire::width(length);
-        let item = start + self.width;
-        let end = item + length;
-        if self.width != left {
-            self.bytes.resize(end.max(self.bytes.len()), 0);
-            self.bytes.copy_within(from..from + length, item);
-            self.bytes.truncate(end);
-        }
-        wire::put_length(length, &mut self.bytes[start..item]);
+        encode(argument, &mut self.bytes, &mut self.encoding)?;
+        let item = wire::close_item(&mut self.bytes, start, from);
+        self.end = self.bytes.len();
+        self.ends.push(u32::try_from(self.end).unwrap_or(u32::MAX));
         if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
-            // It was encoded at one place, and lies at another.
-            let (index, moved) = (self.count, item);
+            let index = self.ends.len() - 1;
             self.laden |= !encoding.attachments.is_empty();
-            let attachments = encoding
-                .attachments
-                .drain(..)
-                .map(|attachment| (index, attachment));
+            let attachments = encoding.attachments.drain(..);
+            let attachments = attachments.map(|attachment| (index, attachment));
             self.attached.lock().extend(attachments);
+            // (It was encoded at one place, and lies at another.)
             self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
-                at: lent.at - from + moved,
+                at: lent.at - from + item,
                 ..lent
             }));
         }
-        if self.count.is_multiple_of(STEP) {
-            self.marks.push(start);
-        }
-        self.count += 1;
         Ok(())
-    }
-
-    /// Removes what a `Serialize` that panicked has left behind the last whole item.
-    pub(crate) fn tidy(&mut self) {
-        self.bytes.truncate(self.end(self.count));
-        if let Some(encoding) = &mut self.encoding {
-            encoding.clear();
-        }
     }
 
     /// Where the first `count` items end.
     fn end(&self, count: usize) -> usize {
-        let last = count.saturating_sub(1);
-        // (Of no items, or in a chunk without its bytes.)
-        let Some(&mark) = self.marks.get(last / STEP).filter(|_| count > 0) else {
-            return 0;
-        };
-        let mut items = Reader(&self.bytes[mark..]);
-        for _ in 0..=last % STEP {
-            let _item = items.bytes();
+        match count.checked_sub(1) {
+            None => 0,
+            Some(last) if last + 1 == self.len() => self.end,
+            Some(last) => self.ends.get(last).map_or(0, |end| *end as usize), // (0: without its bytes)
         }
-        self.bytes.len() - items.0.len()
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.count
+        self.ends.len()
     }
 
     /// Some item has brought attachments along.
@@ -165,14 +126,14 @@ impl Chunk {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.ends.is_empty()
     }
 
     /// It is time to hand the chunk over and to begin the next.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
-        self.count >= MOST_ITEMS || self.bytes.len() + lent() >= MOST_BYTES
+        self.len() >= FULL_ITEMS || self.end + lent() >= FULL_BYTES
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -193,9 +154,9 @@ impl Chunk {
         look(&attached[place(items.start)..place(items.end)])
     }
 
-    /// How many of the items may go together: one at least. One bag must be large enough for all, and an
+    /// How many of the items may go together: one at least. One message must carry the descriptors of all, and an
     /// item with ends goes alone.
-    fn fits_a_bag(&self, items: Range<usize>) -> usize {
+    fn fits_one_message(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
         self.attached(items, |attached| {
             let mut distinct = HashSet::new();
@@ -251,12 +212,8 @@ impl Piece {
 
     /// The same items without their bytes and attachments: for what is sent once and never again.
     pub(crate) fn hollow(&self) -> Self {
-        let chunk = Chunk {
-            count: self.chunk.count,
-            ..Chunk::default()
-        };
         Self {
-            chunk: Arc::new(chunk),
+            chunk: Arc::default(),
             base: self.base,
             items: self.items.clone(),
         }
@@ -265,21 +222,11 @@ impl Piece {
     /// Cuts off and returns the front: at most `most` items and about `most_bytes`
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
-        let limit = self.chunk.end(self.items.start).saturating_add(most_bytes);
-        let fits = |count| self.chunk.end(self.items.start + count) <= limit;
-        let mut count = most.clamp(1, self.len());
-        if !fits(count) {
-            // At least one goes, and fewer than `count`.
-            let mut less = 1;
-            while count - less > 1 {
-                let half = less.midpoint(count);
-                *(if fits(half) { &mut less } else { &mut count }) = half;
-            }
-            count = less;
-        }
-        let count = self
-            .chunk
-            .fits_a_bag(self.items.start..self.items.start + count);
+        let first = self.items.start;
+        let limit = self.chunk.end(first).saturating_add(most_bytes);
+        let ends = &self.chunk.ends[first..first + most.min(self.len())];
+        let fit = ends.partition_point(|end| *end as usize <= limit);
+        let count = self.chunk.fits_one_message(first..first + fit.max(1));
         let front = self.part(0, count);
         self.items.start += count;
         front
@@ -309,10 +256,10 @@ impl Piece {
     }
 
     /// The same, as it travels.
-    pub(crate) fn lent(&self) -> Vec<u64> {
+    pub(crate) fn lent(&self) -> LentList {
         let start = self.span().start;
         let missing = self.missing().iter();
-        missing.flat_map(|lent| lent.numbers(start)).collect()
+        missing.map(|lent| lent.numbers(start)).collect()
     }
 
     /// What a worker must have mapped to decode its items.
@@ -346,6 +293,7 @@ impl Piece {
 mod tests {
     use super::*;
     use crate::process::payload::scope;
+    use crate::process::wire::Reader;
     use serde::ser::{Error, Serializer};
 
     /// Brings a descriptor along.

@@ -54,7 +54,30 @@ impl Mapped {
     fn made((memory, mapping): (OwnedFd, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
         let attachment = Attachment::new(memory);
         let key = key(&attachment)?;
-        Self::keep(mapping, attachment, key, grain)
+        Ok(Self::keep(
+            &mut table().lock(),
+            mapping,
+            attachment,
+            key,
+            grain,
+        ))
+    }
+
+    fn keep(
+        table: &mut HashMap<Key, Weak<Self>>,
+        mapping: Mapping,
+        attachment: Arc<Attachment>,
+        key: Key,
+        grain: Grain,
+    ) -> Arc<Self> {
+        let new = Arc::new(Self {
+            mapping,
+            attachment,
+            key,
+            grain,
+        });
+        table.insert(key, Arc::downgrade(&new));
+        new
     }
 
     /// What travels.
@@ -62,53 +85,28 @@ impl Mapped {
         &self.attachment
     }
 
-    /// What came with `attachment`: something for atomics of `grain` bytes, or what never changes (0).
+    /// What came with `attachment`: something for atomics of `grain` bytes, or what never changes (0). Atomics of two sizes
+    /// in one place have no meaning in the language.
     pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
         let key = key(&attachment)?;
-        let known = table().lock().get(&key).and_then(Weak::upgrade);
-        if let Some(known) = known {
-            return known.as_grain(grain);
-        }
-        let access = match grain {
-            0 => Access::Fixed,
-            _ => Access::Write,
-        };
-        let mapping = segment::open(attachment.as_fd(), access)?;
-        Self::keep(mapping, attachment, key, grain)
-    }
-
-    fn keep(
-        mapping: Mapping,
-        attachment: Arc<Attachment>,
-        key: Key,
-        grain: Grain,
-    ) -> io::Result<Arc<Self>> {
-        let new = Arc::new(Self {
-            mapping,
-            attachment,
-            key,
-            grain,
-        });
         let mut table = table().lock();
-        // Another thread may have been faster.
-        let known = table.get(&key).and_then(Weak::upgrade);
-        if known.is_none() {
-            table.insert(key, Arc::downgrade(&new));
+        let mapped = match table.get(&key).and_then(Weak::upgrade) {
+            Some(known) => known,
+            None => {
+                let access = match grain {
+                    0 => Access::Fixed,
+                    _ => Access::Write,
+                };
+                let mapping = segment::open(attachment.as_fd(), access)?;
+                Self::keep(&mut table, mapping, attachment, key, grain)
+            }
+        };
+        drop(table); // before `mapped`, whose destructor takes the lock
+        if mapped.grain != grain {
+            let words = "this process has the same memory as elements of another size";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
-        drop(table); // before `new`, whose destructor takes the lock
-        known.unwrap_or(new).as_grain(grain)
-    }
-
-    /// Itself, if it is what it is taken for. Atomics of two sizes in one place have no
-    /// meaning in the language.
-    fn as_grain(self: Arc<Self>, grain: Grain) -> io::Result<Arc<Self>> {
-        match self.grain == grain {
-            true => Ok(self),
-            false => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "this process has the same memory as elements of another size",
-            )),
-        }
+        Ok(mapped)
     }
 
     pub(crate) fn mapping(&self) -> &Mapping {

@@ -4,6 +4,40 @@
 //! descriptors (`attachments`), of which memory is one kind (`mapped`, `shared`), and large numbers (`bulk`), which are lent
 //! (`shared_buffer`).
 
+/// What numbers that travel can do as slices, alike for all types that hold them.
+macro_rules! as_slice {
+    ($name:ident<$element:ident: $kind:ident>) => {
+        impl<$element: $kind> std::ops::Deref for $name<$element> {
+            type Target = [$element];
+
+            fn deref(&self) -> &[$element] {
+                &self.0
+            }
+        }
+
+        impl<'a, $element: $kind> IntoIterator for &'a $name<$element> {
+            type Item = &'a $element;
+            type IntoIter = std::slice::Iter<'a, $element>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                self.iter()
+            }
+        }
+
+        impl<$element: $kind> AsRef<[$element]> for $name<$element> {
+            fn as_ref(&self) -> &[$element] {
+                self
+            }
+        }
+
+        impl<$element: $kind> std::fmt::Debug for $name<$element> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&**self, f)
+            }
+        }
+    };
+}
+
 pub(super) mod attachments;
 pub(super) mod bulk;
 pub(super) mod chunk;

@@ -9,8 +9,8 @@
 //! - **W30** The types that are `Plain` or `PlainAtomic` are those listed here: numbers of the
 //!   standard library, without padding, for which every pattern of bits is a value, aligned to a
 //!   power of two that is no more than 16, which divides the size of a page.
-//! - **W31** A [`View`] holds a mapping of the right kind, at least as long as its `len`
-//!   elements, which is checked when it is made or used; neither changes afterwards. A process has one
+//! - **W31** A [`MappedSlice`] holds a mapping of the right kind, at least as long as its `len`
+//!   elements, which is checked when it is made; neither changes afterwards. A process has one
 //!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there.
 //! - **W52** What lies in memory that another process may write to is never borrowed as numbers or bytes. It is copied,
 //!   and becomes numbers in memory of our own: by an instruction that the compiler does not look into (x86-64), or word by
@@ -39,24 +39,26 @@ use crate::sys::large_pages;
 mod sealed {
     /// # Safety
     /// W30.
-    pub unsafe trait Number {}
+    pub unsafe trait Number {
+        /// How large the elements are as which others write to it meanwhile; 0 for what never changes.
+        const GRAIN: usize;
+    }
 }
+
+pub(crate) use sealed::Number;
 
 /// The plain numbers: `u8` to `u128`, `i8` to `i128`, `usize`, `isize`, `f32` and `f64`.
 ///
 /// Their memory is their value, whatever it contains, so arrays of them can travel and be shared
 /// as they lie. Nobody can implement it for other types.
-pub trait Plain:
-    Copy + PartialEq + Debug + Default + Send + Sync + 'static + sealed::Number
-{
-}
+pub trait Plain: Copy + PartialEq + Debug + Default + Send + Sync + 'static + Number {}
 
 /// The atomic numbers: `AtomicU8` to `AtomicU64`, `AtomicI8` to `AtomicI64`, `AtomicUsize` and
 /// `AtomicIsize`.
 ///
 /// Not `AtomicBool`: all but two of the values of its byte are undefined behaviour, and another process's mistake would be
 /// enough. `AtomicU8` does the same. Nobody can implement it for other types.
-pub trait PlainAtomic: Debug + Send + Sync + 'static + sealed::Number {
+pub trait PlainAtomic: Debug + Send + Sync + 'static + Number {
     /// What it holds.
     type Value: Plain;
 
@@ -70,7 +72,9 @@ pub trait PlainAtomic: Debug + Send + Sync + 'static + sealed::Number {
 macro_rules! plain {
     ($($type:ty),*) => {$(
         // SAFETY: W30: it is one of them.
-        unsafe impl sealed::Number for $type {}
+        unsafe impl Number for $type {
+            const GRAIN: usize = 0;
+        }
         impl Plain for $type {}
         const _: () = assert!(align_of::<$type>() <= 16);
     )*};
@@ -79,7 +83,9 @@ macro_rules! plain {
 macro_rules! atomic {
     ($($type:ty: $value:ty),*) => {$(
         // SAFETY: W30: it is one of them, with the representation of its number.
-        unsafe impl sealed::Number for $type {}
+        unsafe impl Number for $type {
+            const GRAIN: usize = 0;
+        }
         impl PlainAtomic for $type {
             type Value = $value;
 
@@ -112,32 +118,37 @@ pub(crate) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
 
 /// The numbers whose memory `bytes` is a copy of; `None` if these are not a whole number of them.
 pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
-    if !bytes.len().is_multiple_of(size_of::<T>()) {
-        return None;
-    }
-    let count = bytes.len() / size_of::<T>();
-    let mut numbers = Vec::<T>::with_capacity(count);
-    large_pages::advise(&mut numbers);
-    let start = numbers.as_mut_ptr().cast::<u8>();
-    // SAFETY: W30: `count` elements of room are these many bytes, and new, so not part of `bytes`.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
-    // SAFETY: W30: all of them were just written, and whatever was written is a number.
-    unsafe { numbers.set_len(count) };
-    Some(numbers)
+    // SAFETY: W30: the room is as long as `bytes`, and new, so not part of them.
+    let fill = |room| unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len()) };
+    // SAFETY: W30: `fill` writes all of it.
+    unsafe { filled(bytes.len(), fill) }
 }
 
 /// The numbers whose memory the first `length` bytes of `words` are, whatever these are just now; `None` if these are
 /// not a whole number of them, or there are not so many.
 pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Vec<T>> {
-    if !length.is_multiple_of(size_of::<T>()) || length > size_of_val(words) {
+    if length > size_of_val(words) {
+        return None;
+    }
+    // SAFETY: W52: `words` are at least `length` bytes, and so is the room, which is new.
+    let fill = |room| unsafe { copy(words, length, room) };
+    // SAFETY: W30: `fill` writes all of it.
+    unsafe { filled(length, fill) }
+}
+
+/// The numbers that are `length` bytes of memory, which `fill` writes; `None` if that is not a whole number of them.
+///
+/// # Safety
+/// `fill` writes so many bytes from the address on that it gets.
+unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<Vec<T>> {
+    if !length.is_multiple_of(size_of::<T>()) {
         return None;
     }
     let count = length / size_of::<T>();
     let mut numbers = Vec::<T>::with_capacity(count);
     large_pages::advise(&mut numbers);
-    // SAFETY: W52: `words` are at least `length` bytes, and so is the room, which is new.
-    unsafe { copy(words, length, numbers.as_mut_ptr().cast()) };
-    // SAFETY: W30: all of them were just written, and whatever was written is a number.
+    fill(numbers.as_mut_ptr().cast());
+    // SAFETY: W30: the caller says that all of them were just written, and whatever was written is a number.
     unsafe { numbers.set_len(count) };
     Some(numbers)
 }
@@ -178,20 +189,20 @@ unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
 }
 
 /// Shared memory as some elements: numbers that never change, or atomics.
-pub(crate) struct View<T> {
+pub(crate) struct MappedSlice<T> {
     mapped: Arc<Mapped>,
     len: usize,
     _elements: PhantomData<fn() -> T>,
 }
 
-impl<T> View<T> {
-    /// The first `bytes` bytes of `mapped`, if they are whole elements and there are so many.
+impl<T: Number> MappedSlice<T> {
+    /// The first `bytes` bytes of `mapped`, if they are whole elements of this kind and there are so many.
     pub(crate) fn new(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > mapped.mapping().length() {
             return Err("there is less shared memory than it says");
         }
-        if !bytes.is_multiple_of(size_of::<T>()) {
+        if !bytes.is_multiple_of(size_of::<T>()) || mapped.grain() != T::GRAIN {
             return Err("there is no whole number of elements in its memory");
         }
         Ok(Self {
@@ -204,29 +215,16 @@ impl<T> View<T> {
     pub(crate) fn mapped(&self) -> &Mapped {
         &self.mapped
     }
-}
 
-impl<T: Plain> View<T> {
-    pub(crate) fn numbers(&self) -> &[T] {
-        assert_eq!(self.mapped.grain(), 0, "it is live");
+    pub(crate) fn elements(&self) -> &[T] {
         let start = self.mapped.mapping().at(0).cast::<T>();
-        // SAFETY: W30, W31, Y22, Y61: mapped, long enough, aligned, never changed, and mapped as
-        // long as `self` is borrowed.
+        // SAFETY: W30, W31, Y22: mapped, long enough, aligned, and mapped as long as `self` is borrowed. Y61, Y23: numbers
+        // (grain 0) never change, and everything else is only accessed as atomics.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 }
 
-impl<A: PlainAtomic> View<A> {
-    pub(crate) fn atomics(&self) -> &[A] {
-        assert_eq!(self.mapped.grain(), size_of::<A>(), "it is something else");
-        let start = self.mapped.mapping().at(0).cast::<A>();
-        // SAFETY: W30, W31, Y22, Y23: mapped, long enough, aligned, only accessed as atomics, and
-        // mapped as long as `self` is borrowed.
-        unsafe { std::slice::from_raw_parts(start, self.len) }
-    }
-}
-
-impl<T> Clone for View<T> {
+impl<T> Clone for MappedSlice<T> {
     fn clone(&self) -> Self {
         Self {
             mapped: self.mapped.clone(),
@@ -273,10 +271,10 @@ mod tests {
     #[test]
     fn a_view_is_inside_of_its_memory() {
         let mapped = Mapped::fixed(bytes_of(&[1u32, 2, 3])).unwrap();
-        let view = View::<u32>::new(mapped.clone(), 8).unwrap();
-        assert_eq!(view.clone().numbers(), [1, 2]);
-        assert!(View::<u32>::new(mapped.clone(), 13).is_err());
-        assert!(View::<u32>::new(mapped.clone(), u64::MAX).is_err());
-        assert!(View::<u32>::new(mapped, 7).is_err());
+        let slice = MappedSlice::<u32>::new(mapped.clone(), 8).unwrap();
+        assert_eq!(slice.clone().elements(), [1, 2]);
+        assert!(MappedSlice::<u32>::new(mapped.clone(), 13).is_err());
+        assert!(MappedSlice::<u32>::new(mapped.clone(), u64::MAX).is_err());
+        assert!(MappedSlice::<u32>::new(mapped, 7).is_err());
     }
 }

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Bag, MOST};
+use super::attachments::{Attachment, Descriptors, MOST};
 use super::raw_plain::Plain;
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
@@ -53,9 +53,9 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// Large numbers may go to the `lender`.
-    pub(crate) fn new(lender: Option<Arc<SharedBuffer>>) -> Option<Box<Self>> {
+    pub(crate) fn lending(lender: Arc<SharedBuffer>) -> Option<Box<Self>> {
         Some(Box::new(Self {
-            lender,
+            lender: Some(lender),
             ..Self::default()
         }))
     }
@@ -81,38 +81,50 @@ impl Encoding {
     }
 }
 
-/// Encodes something, and leaves in `own` what travels beside it.
+/// A part of the scope.
+type Slot<T> = fn(&Scope) -> &Cell<Option<Box<T>>>;
+
+/// Runs `act` with `own` in the slot. Meanwhile, in a panic, too, what was there before is in `own`.
 #[inline]
-pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce() -> T) -> T {
-    /// Meanwhile what was there before is here.
-    struct Exchanged<'a>(&'a mut Option<Box<Encoding>>);
-    impl Exchanged<'_> {
+fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R) -> R {
+    struct Exchanged<'a, T>(Slot<T>, &'a mut Option<Box<T>>);
+    impl<T> Exchanged<'_, T> {
         #[inline]
         fn exchange(&mut self) {
-            SCOPE.with(|scope| *self.0 = scope.encoding.replace(self.0.take()));
+            SCOPE.with(|scope| *self.1 = self.0(scope).replace(self.1.take()));
         }
     }
-    impl Drop for Exchanged<'_> {
+    impl<T> Drop for Exchanged<'_, T> {
         #[inline]
         fn drop(&mut self) {
             self.exchange();
         }
     }
-    if own.is_none() {
-        *own = Encoding::new(None);
-    }
-    drop(words());
-    let mut exchanged = Exchanged(own);
+    let mut exchanged = Exchanged(slot, own);
     exchanged.exchange();
-    encode()
+    act()
+}
+
+/// Looks at what is in the slot, if anything is.
+#[inline]
+fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
+    let mut own = SCOPE.with(|scope| slot(scope).take())?;
+    let seen = look(&mut own);
+    SCOPE.with(|scope| slot(scope).set(Some(own)));
+    Some(seen)
+}
+
+/// Encodes something, and leaves in `own` what travels beside it.
+#[inline]
+pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce() -> T) -> T {
+    own.get_or_insert_default().clear(); // of what an encoding has left that has failed
+    drop(words());
+    within(|scope| &scope.encoding, own, encode)
 }
 
 /// What is being encoded, if anything is.
 fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
-    let mut own = SCOPE.with(|scope| scope.encoding.take())?;
-    let seen = look(&mut own);
-    SCOPE.with(|scope| scope.encoding.set(Some(own)));
-    Some(seen)
+    with(|scope| &scope.encoding, look)
 }
 
 /// Why a plain worker gets no descriptors, and gives none.
@@ -177,52 +189,45 @@ pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
 /// What came beside some bytes.
 #[derive(Debug)]
 struct Decoding {
-    bag: Bag,
+    descriptors: Descriptors,
     missing: Option<Missing>,
 }
 
-/// Decodes something that `bag` came with, and in which something may be `missing`; gives back the bag.
+/// Decodes something that `descriptors` came with, and in which something may be `missing`; gives back what is left of those.
 pub(crate) fn decoding<T>(
-    bag: Bag,
+    descriptors: Descriptors,
     missing: Option<Missing>,
     decode: impl FnOnce() -> T,
-) -> (T, Bag) {
-    struct Before(Option<Box<Decoding>>);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            let before = self.0.take();
-            drop(SCOPE.with(|scope| scope.decoding.replace(before)));
-        }
-    }
-    let own = Some(Box::new(Decoding { bag, missing }));
-    let before = Before(SCOPE.with(|scope| scope.decoding.replace(own)));
-    let decoded = decode();
-    let own = SCOPE.with(|scope| scope.decoding.take());
-    drop(before);
-    (decoded, own.map_or_else(Bag::default, |own| own.bag))
+) -> (T, Descriptors) {
+    let mut own = Some(Box::new(Decoding {
+        descriptors,
+        missing,
+    }));
+    let decoded = within(|scope| &scope.decoding, &mut own, decode);
+    (
+        decoded,
+        own.map_or_else(Descriptors::default, |own| own.descriptors),
+    )
 }
 
-/// The same without a bag, and for nothing if nothing is missing.
+/// The same without descriptors, and for nothing if nothing is missing.
 #[inline]
 pub(crate) fn reading<T>(missing: Option<Missing>, decode: impl FnOnce() -> T) -> T {
     match missing {
         None => decode(),
-        missing => decoding(Bag::default(), missing, decode).0,
+        missing => decoding(Descriptors::default(), missing, decode).0,
     }
 }
 
 /// What is being decoded, if anything is.
 #[inline]
 fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
-    let mut own = SCOPE.with(|scope| scope.decoding.take())?;
-    let seen = look(&mut own);
-    SCOPE.with(|scope| scope.decoding.set(Some(own)));
-    Some(seen)
+    with(|scope| &scope.decoding, look)
 }
 
 /// The attachment that the sender calls `id`, while something is decoded that it came with.
 pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
-    match with_decoding(|own| own.bag.find(id)) {
+    match with_decoding(|own| own.descriptors.find(id)) {
         Some(found) => found.map_err(said),
         None => {
             Err("it can be read as (a part of) an argument or a result of a call only".to_owned())

@@ -11,7 +11,6 @@
 //! Tests: `tests/process/shared.rs`, `tests/process/memory.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
-use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -25,20 +24,62 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::mapped::Mapped;
-use super::raw_plain::{Plain, PlainAtomic, View, bytes_of};
+use super::raw_plain::{MappedSlice, Number, Plain, PlainAtomic, bytes_of};
 use super::scope;
 
 /// Where the elements are.
-enum Home<T> {
-    Shared(View<T>),
+enum Storage<T> {
+    Shared(MappedSlice<T>),
     /// Here only, since there was no shared memory.
     Own(Arc<Vec<T>>),
 }
 
-impl<T> Clone for Home<T> {
+impl<T: Number> Storage<T> {
+    /// What travels: which of the descriptors, and how many bytes. Those that are here only are shared `again`, if that works now.
+    fn serialize<S: Serializer>(
+        &self,
+        serializer: S,
+        again: impl FnOnce(&[T]) -> io::Result<Arc<Mapped>>,
+    ) -> Result<S::Ok, S::Error> {
+        let number = match self {
+            Self::Shared(slice) => scope::attach(slice.mapped().attachment()),
+            Self::Own(own) => match again(own) {
+                Ok(mapped) => scope::attach(mapped.attachment()),
+                Err(error) => Err(scope::said(&format!(
+                    "there was no memory to share: {error}"
+                ))),
+            },
+        };
+        let number = number.map_err(S::Error::custom)?;
+        (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
+    }
+
+    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (number, bytes): (u64, u64) = Deserialize::deserialize(deserializer)?;
+        let open = || {
+            let mapped = Mapped::open(scope::attached(number)?, T::GRAIN);
+            let mapped = mapped.map_err(|error| scope::said(&error.to_string()))?;
+            MappedSlice::new(mapped, bytes).map_err(scope::said)
+        };
+        open().map(Self::Shared).map_err(D::Error::custom)
+    }
+}
+
+impl<T: Number> Deref for Storage<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Shared(slice) => slice.elements(),
+            Self::Own(own) => own,
+        }
+    }
+}
+
+impl<T> Clone for Storage<T> {
     fn clone(&self) -> Self {
         match self {
-            Self::Shared(view) => Self::Shared(view.clone()),
+            Self::Shared(slice) => Self::Shared(slice.clone()),
             Self::Own(own) => Self::Own(own.clone()),
         }
     }
@@ -79,42 +120,26 @@ impl<T> Clone for Home<T> {
 /// serializer's, in words: there it is nothing but a number. One argument or result can bring 253 of
 /// them along. If the system has no descriptor or no memory to share, `from` keeps the
 /// numbers in this process, and sending them, where it fails again, is the call's error.
-pub struct Shared<T: Plain>(Home<T>);
+pub struct Shared<T: Plain>(Storage<T>);
 
-impl<T: Plain> Shared<T> {
-    fn copy(numbers: &[T]) -> io::Result<View<T>> {
-        let bytes = bytes_of(numbers);
-        let mapped = Mapped::fixed(bytes)?;
-        View::new(mapped, bytes.len() as u64).map_err(io::Error::other)
-    }
-}
+as_slice!(Shared<T: Plain>);
 
-impl<T: Plain> Deref for Shared<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        match &self.0 {
-            Home::Shared(view) => view.numbers(),
-            Home::Own(own) => own,
-        }
-    }
+fn copy<T: Plain>(numbers: &[T]) -> io::Result<MappedSlice<T>> {
+    let bytes = bytes_of(numbers);
+    MappedSlice::new(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
 }
 
 impl<T: Plain> From<Vec<T>> for Shared<T> {
     fn from(numbers: Vec<T>) -> Self {
-        match Self::copy(&numbers) {
-            Ok(view) => Self(Home::Shared(view)),
-            Err(_) => Self(Home::Own(Arc::new(numbers))),
-        }
+        let shared = copy(&numbers);
+        Self(shared.map_or_else(|_| Storage::Own(Arc::new(numbers)), Storage::Shared))
     }
 }
 
 impl<T: Plain> From<&[T]> for Shared<T> {
     fn from(numbers: &[T]) -> Self {
-        match Self::copy(numbers) {
-            Ok(view) => Self(Home::Shared(view)),
-            Err(_) => Self(Home::Own(Arc::new(numbers.to_vec()))),
-        }
+        let own = |_| Storage::Own(Arc::new(numbers.to_vec()));
+        Self(copy(numbers).map_or_else(own, Storage::Shared))
     }
 }
 
@@ -127,21 +152,6 @@ impl<T: Plain> FromIterator<T> for Shared<T> {
 impl<T: Plain, const N: usize> From<[T; N]> for Shared<T> {
     fn from(numbers: [T; N]) -> Self {
         Self::from(&numbers[..])
-    }
-}
-
-impl<'a, T: Plain> IntoIterator for &'a Shared<T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<T: Plain> AsRef<[T]> for Shared<T> {
-    fn as_ref(&self) -> &[T] {
-        self
     }
 }
 
@@ -159,31 +169,16 @@ impl<T: Plain> PartialEq for Shared<T> {
 
 impl<T: Plain + Eq> Eq for Shared<T> {}
 
-impl<T: Plain> fmt::Debug for Shared<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
-
 impl<T: Plain> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = match &self.0 {
-            Home::Shared(view) => scope::attach(view.mapped().attachment()),
-            Home::Own(own) => match Mapped::fixed(bytes_of(own)) {
-                Ok(mapped) => scope::attach(mapped.attachment()),
-                Err(error) => Err(no_memory(&error)),
-            },
-        };
-        let number = number.map_err(S::Error::custom)?;
-        (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
+        let again = |own: &[T]| Mapped::fixed(bytes_of(own));
+        self.0.serialize(serializer, again)
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Deserialize::deserialize(deserializer)?;
-        let view = open(names, 0).map_err(D::Error::custom)?;
-        Ok(Self(Home::Shared(view)))
+        Storage::deserialize(deserializer).map(Self)
     }
 }
 
@@ -216,7 +211,9 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// # Errors
 /// As [`Shared`]'s. If `from` has found no memory to share, sending the atomics is the call's error: a
 /// copy would be other words. ([`new`](Self::new) tells at once.)
-pub struct SharedAtomics<A: PlainAtomic>(Home<A>);
+pub struct SharedAtomics<A: PlainAtomic>(Storage<A>);
+
+as_slice!(SharedAtomics<A: PlainAtomic>);
 
 impl<A: PlainAtomic> SharedAtomics<A> {
     /// `len` atomics, all zero.
@@ -228,26 +225,15 @@ impl<A: PlainAtomic> SharedAtomics<A> {
         let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
         let mapped = Mapped::live(bytes, size_of::<A>())?;
-        let view = View::new(mapped, bytes as u64).map_err(io::Error::other)?;
-        Ok(Self(Home::Shared(view)))
-    }
-}
-
-impl<A: PlainAtomic> Deref for SharedAtomics<A> {
-    type Target = [A];
-
-    fn deref(&self) -> &[A] {
-        match &self.0 {
-            Home::Shared(view) => view.atomics(),
-            Home::Own(own) => own,
-        }
+        let slice = MappedSlice::new(mapped, bytes as u64).map_err(io::Error::other)?;
+        Ok(Self(Storage::Shared(slice)))
     }
 }
 
 impl<A: PlainAtomic> From<Vec<A>> for SharedAtomics<A> {
     fn from(atomics: Vec<A>) -> Self {
         let Ok(shared) = Self::new(atomics.len()) else {
-            return Self(Home::Own(Arc::new(atomics)));
+            return Self(Storage::Own(Arc::new(atomics)));
         };
         for (word, atomic) in shared.iter().zip(atomics) {
             word.set(atomic.value());
@@ -278,60 +264,22 @@ from_values!(
     AtomicI8: i8, AtomicI16: i16, AtomicI32: i32, AtomicI64: i64, AtomicIsize: isize
 );
 
-impl<'a, A: PlainAtomic> IntoIterator for &'a SharedAtomics<A> {
-    type Item = &'a A;
-    type IntoIter = std::slice::Iter<'a, A>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<A: PlainAtomic> AsRef<[A]> for SharedAtomics<A> {
-    fn as_ref(&self) -> &[A] {
-        self
-    }
-}
-
 impl<A: PlainAtomic> Clone for SharedAtomics<A> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<A: PlainAtomic> fmt::Debug for SharedAtomics<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
-
 impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = match &self.0 {
-            Home::Shared(view) => scope::attach(view.mapped().attachment()),
-            Home::Own(_) => Err(no_memory(&io::ErrorKind::OutOfMemory.into())),
-        };
-        let number = number.map_err(S::Error::custom)?;
-        (number, size_of_val::<[A]>(self) as u64).serialize(serializer)
+        // (A copy would be other words.)
+        let again = |_: &[A]| Err(io::ErrorKind::OutOfMemory.into());
+        self.0.serialize(serializer, again)
     }
 }
 
 impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Deserialize::deserialize(deserializer)?;
-        let view = open(names, size_of::<A>()).map_err(D::Error::custom)?;
-        Ok(Self(Home::Shared(view)))
+        Storage::deserialize(deserializer).map(Self)
     }
-}
-
-/// What came as a number, with so many bytes: for atomics of `grain` bytes, or what never changes (0).
-fn open<T>((number, bytes): (u64, u64), grain: usize) -> Result<View<T>, String> {
-    let attachment = scope::attached(number)?;
-    let mapped =
-        Mapped::open(attachment, grain).map_err(|error| scope::said(&error.to_string()))?;
-    View::new(mapped, bytes).map_err(scope::said)
-}
-
-fn no_memory(error: &io::Error) -> String {
-    scope::said(&format!("there was no memory to share: {error}"))
 }

@@ -29,6 +29,7 @@
 //! `docs/DESIGN.md`.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
@@ -36,9 +37,8 @@ use super::attachments::Attachment;
 use super::raw_plain::{Plain, numbers_from};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::wire;
-use crate::sys::arena::{self, Block, Home};
+use crate::sys::arena::{self, Arena, Block};
 use crate::sys::fork;
-use crate::sys::ledger::Ledger;
 use crate::sys::mapping::{Access, Mapping};
 
 /// What is shorter travels in the bytes.
@@ -64,7 +64,7 @@ impl Lent {
 }
 
 /// A home, and its descriptor if that travels.
-type Memory = (Arc<Home>, Option<Arc<Attachment>>);
+type Memory = (Arc<Arena>, Option<Arc<Attachment>>);
 
 /// The memory that a pool lends its arguments in, or a worker its results.
 #[derive(Debug)]
@@ -86,9 +86,9 @@ impl SharedBuffer {
     }
 
     /// A worker's.
-    pub(crate) fn over(area: Option<Home>) -> Self {
+    pub(crate) fn over(area: Option<(Arc<Mapping>, Range<usize>)>) -> Self {
         let buffer = Self::new();
-        let memory = area.map(|home| (Arc::new(home), None));
+        let memory = area.map(|(map, place)| (Arc::new(Arena::over(map, place)), None));
         let _ = buffer.memory.set(memory);
         buffer
     }
@@ -99,7 +99,7 @@ impl SharedBuffer {
             return None; // the fork may have come while it was being made
         }
         let make = || {
-            let (home, reader) = Home::new().ok()?;
+            let (home, reader) = Arena::new().ok()?;
             Some((Arc::new(home), Some(Attachment::new(reader))))
         };
         let (home, attachment) = self.memory.get_or_init(make).as_ref()?;
@@ -154,128 +154,108 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
     bytes.len() >= LEAST
 }
 
-/// What a worker sees of its parent's home.
+/// What this process sees of the memory that another one lends.
 #[derive(Debug)]
-pub(crate) struct View {
-    attachment: Arc<Attachment>,
+pub(crate) enum View {
+    /// A mapping that has it, from so many bytes on.
+    Mapped(Arc<Mapping>, usize),
     /// Without room for all of it each block is mapped by itself.
-    whole: Option<Mapping>,
+    Blocks(Arc<Attachment>),
 }
 
 impl View {
-    pub(crate) fn new(attachment: Arc<Attachment>) -> Arc<Self> {
-        let whole = Mapping::new(attachment.as_fd(), 0..arena::CAPACITY, Access::Read).ok();
-        Arc::new(Self { attachment, whole })
+    /// Of a home whose descriptor has come along.
+    pub(crate) fn of(home: Arc<Attachment>) -> Arc<Self> {
+        let whole = Mapping::new(home.as_fd(), 0..arena::CAPACITY, Access::Read);
+        Arc::new(match whole {
+            Ok(whole) => Self::Mapped(Arc::new(whole), 0),
+            Err(_) => Self::Blocks(home),
+        })
     }
 
-    fn copy<T: Plain>(&self, offset: usize, length: usize) -> Result<Option<Vec<T>>, &'static str> {
-        let part;
-        let (mapping, offset) = match &self.whole {
-            Some(whole) => (whole, offset),
-            None => {
+    fn copy<T: Plain>(&self, place: [u64; 2]) -> Result<Vec<T>, &'static str> {
+        let [offset, length] = place.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let block;
+        let (mapping, offset) = match self {
+            Self::Mapped(mapping, start) => (&**mapping, start.saturating_add(offset)),
+            Self::Blocks(home) => {
                 let end = offset.saturating_add(length).saturating_add(7) & !7;
-                part = Mapping::new(self.attachment.as_fd(), offset..end, Access::Read)
+                block = Mapping::new(home.as_fd(), offset..end, Access::Read)
                     .map_err(|_| "this process could not map the memory that it lies in")?;
-                (&part, 0)
+                (&block, 0)
             }
         };
         let words = mapping.words(offset, length);
         let words = words.ok_or("its place is not in the memory that was lent")?;
-        Ok(numbers_from(words, length))
+        numbers_from(words, length).ok_or("its bytes are no whole number of elements")
     }
 }
 
-/// The memory in which numbers lie.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// The parent's, if its descriptor has arrived.
-    Home(Option<Arc<View>>),
-    /// A worker's.
-    Area(Arc<Ledger>),
-}
+/// Where numbers are missing in some bytes, and where they lie: after how many bytes, at which offset, how many bytes.
+pub(crate) type LentList = Vec<[u64; 3]>;
 
-impl Source {
-    fn copy<T: Plain>(&self, offset: u64, length: u64) -> Result<Vec<T>, &'static str> {
-        let numbers = match self {
-            Self::Home(view) => {
-                let view = view.as_ref();
-                let view = view.ok_or("this process may not open the memory that it lies in")?;
-                let places = [offset, length].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-                view.copy(places[0], places[1])?
-            }
-            Self::Area(ledger) => {
-                let words = ledger.area(offset, length);
-                let words = words.ok_or("its place is not in the memory that the worker lends")?;
-                numbers_from(words, length as usize)
-            }
-        };
-        numbers.ok_or("its bytes are no whole number of elements")
-    }
-}
-
-/// What is missing in a worker's next value, if anything is, and of whom.
-#[derive(Debug)]
-pub(crate) struct Lending<'a> {
-    pub(crate) list: &'a [u64],
-    pub(crate) ledger: Option<&'a Arc<Ledger>>,
+/// What is missing in a worker's next value, if anything is, and what is seen of its memory.
+#[derive(Debug, Default)]
+pub(crate) struct Lending {
+    pub(crate) list: LentList,
+    pub(crate) view: Option<Arc<View>>,
 }
 
 /// How many pieces are few.
 const FEW: usize = 16;
 
-impl Lending<'_> {
+impl Lending {
     /// It is no more than `bytes` in few pieces.
     pub(crate) fn is_within(&self, bytes: usize) -> bool {
-        let pieces = self.list.as_chunks::<3>().0;
-        let lengths = pieces.iter().take(FEW).map(|[_, _, length]| *length);
+        let lengths = self.list.iter().take(FEW).map(|[_, _, length]| *length);
         let sum = lengths.fold(0, u64::saturating_add);
-        pieces.len() <= FEW && sum <= bytes as u64
+        self.list.len() <= FEW && sum <= bytes as u64
     }
 
     /// The same for whoever decodes the value at the front of `bytes`.
     pub(crate) fn missing(&self, bytes: &[u8]) -> Option<Missing> {
-        let ledger = self.ledger.filter(|_| !self.list.is_empty())?;
         let (value, _) = wire::value(bytes)?;
-        Missing::new(self.list, value, || Source::Area(ledger.clone()))
+        Missing::new(&self.list, value, self.view.as_ref())
     }
 }
 
 /// What is missing in some bytes.
 #[derive(Debug)]
 pub(crate) struct Missing {
-    source: Source,
-    /// At which address, where in the source, how many bytes; whether it was read.
-    places: Vec<(u64, [u64; 2], bool)>,
+    /// `None`: the descriptor has not arrived.
+    view: Option<Arc<View>>,
+    /// At which address, where in the view, how many bytes; whether it was read.
+    pieces: Vec<(u64, [u64; 2], bool)>,
 }
 
 impl Missing {
     /// What is in `list`, which counts from the beginning of `bytes`.
-    pub(crate) fn new(list: &[u64], bytes: &[u8], source: impl FnOnce() -> Source) -> Option<Self> {
+    pub(crate) fn new(list: &[[u64; 3]], bytes: &[u8], view: Option<&Arc<View>>) -> Option<Self> {
         let start = bytes.as_ptr().addr() as u64;
-        let place =
+        let piece =
             |[at, offset, length]: &[u64; 3]| (start.wrapping_add(*at), [*offset, *length], false);
-        let places: Vec<_> = list.as_chunks().0.iter().map(place).collect();
-        (!places.is_empty()).then(|| Self {
-            source: source(),
-            places,
+        (!list.is_empty()).then(|| Self {
+            view: view.cloned(),
+            pieces: list.iter().map(piece).collect(),
         })
     }
 
     /// The numbers that are missing where these `bytes` end, which are none.
     pub(crate) fn find<T: Plain>(&mut self, bytes: &[u8]) -> Option<Result<Vec<T>, &'static str>> {
         let at = bytes.as_ptr_range().end.addr() as u64;
-        let place = self.places.iter_mut().find(|place| place.0 == at)?;
-        place.2 = true;
-        let [offset, length] = place.1;
-        Some(self.source.copy(offset, length))
+        let piece = self.pieces.iter_mut().find(|piece| piece.0 == at)?;
+        piece.2 = true;
+        let view = self.view.as_ref();
+        let view = view.ok_or("this process may not open the memory that it lies in");
+        Some(view.and_then(|view| view.copy(piece.1)))
     }
 
     /// Some that are missing in `bytes` were not asked for.
     pub(crate) fn is_unread(&self, bytes: &[u8]) -> bool {
         let range = bytes.as_ptr_range();
         let range = range.start.addr() as u64..=range.end.addr() as u64;
-        let mut places = self.places.iter();
-        places.any(|(at, _, read)| !read && range.contains(at))
+        let mut pieces = self.pieces.iter();
+        pieces.any(|(at, _, read)| !read && range.contains(at))
     }
 }
 
@@ -283,45 +263,50 @@ impl Missing {
 mod tests {
     use super::*;
     use crate::process::Bulk;
-    use crate::process::payload::attachments::Bag;
+    use crate::process::payload::attachments::Descriptors;
     use crate::process::payload::chunk::Chunk;
     use crate::process::payload::codec::decode;
     use crate::process::payload::scope;
-    use crate::sys::ledger::AREA;
+    use crate::sys::ledger::{AREA, Ledger};
 
-    fn numbers(list: [u64; 3], ledger: &Arc<Ledger>) -> Result<Bulk<u16>, String> {
+    fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
         let bytes = [0];
-        let missing = Missing::new(&list, &bytes, || Source::Area(ledger.clone()));
-        scope::decoding(Bag::default(), missing, || decode(&bytes)).0
+        let missing = Missing::new(&[list], &bytes, Some(view));
+        scope::decoding(Descriptors::default(), missing, || decode(&bytes)).0
     }
 
     #[test]
     fn a_parent_believes_nothing() {
-        let ledger = Arc::new(Ledger::new().unwrap());
+        let ledger = Ledger::new().unwrap();
+        let (mapping, area) = ledger.area().unwrap();
+        let view = Arc::new(View::Mapped(mapping, area.start));
         let area = AREA as u64;
         for (offset, length) in [(area, 8), (0, area + 2), (u64::MAX - 7, 16), (4, 2), (0, 3)] {
             assert!(
-                numbers([1, offset, length], &ledger).is_err(),
+                numbers([1, offset, length], &view).is_err(),
                 "{offset} {length}"
             );
         }
-        assert_eq!(numbers([1, 8, 16], &ledger).unwrap().len(), 8);
-        assert_eq!(numbers([1, 0, area], &ledger).unwrap().len(), AREA / 2);
+        assert_eq!(numbers([1, 8, 16], &view).unwrap().len(), 8);
+        assert_eq!(numbers([1, 0, area], &view).unwrap().len(), AREA / 2);
         for elsewhere in [2, u64::MAX] {
-            assert!(numbers([elsewhere, 8, 16], &ledger).unwrap().is_empty());
+            assert!(numbers([elsewhere, 8, 16], &view).unwrap().is_empty());
         }
-        assert!(numbers([0, 8, 16], &ledger).is_err(), "nobody has read it");
+        assert!(numbers([0, 8, 16], &view).is_err(), "nobody has read it");
     }
 
     #[test]
     fn little_that_is_lent_is_few_bytes_in_few_pieces() {
-        let within = |list: &[u64]| {
-            let lent = Lending { list, ledger: None };
-            lent.is_within(100)
+        let within = |list: &[[u64; 3]]| {
+            let lending = Lending {
+                list: list.to_vec(),
+                view: None,
+            };
+            lending.is_within(100)
         };
-        assert!(within(&[]) && within(&[1, 0, 100]) && within(&[1, 0, 50, 2, 50, 50]));
-        assert!(!within(&[1, 0, 101]) && !within(&[1, 0, 1, 2, 8, u64::MAX]));
-        assert!(!within(&[0; 3 * (FEW + 1)]));
+        assert!(within(&[]) && within(&[[1, 0, 100]]) && within(&[[1, 0, 50], [2, 50, 50]]));
+        assert!(!within(&[[1, 0, 101]]) && !within(&[[1, 0, 1], [2, 8, u64::MAX]]));
+        assert!(!within(&[[0; 3]; FEW + 1]));
     }
 
     #[test]

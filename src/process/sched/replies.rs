@@ -49,7 +49,7 @@ impl Sched {
                     self.hello(worker, now);
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
-                Record::Bag(numbers) => extras.bring(&numbers),
+                Record::Descriptors(numbers) => extras.bring(&numbers),
                 Record::Lent(list) => extras.lend(list),
                 Record::End {
                     sequence,
@@ -124,9 +124,9 @@ impl Sched {
         } else {
             None
         };
-        let lent = extras.lending();
+        let lent = &extras.lending;
         let mut here = None;
-        let taken = match job.map(|job| (job.work.decoder.of(bytes, &lent), job)) {
+        let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
             Some(((read, Place::Here), _)) => {
                 let missing = lent.missing(bytes);
                 let (taken, values) = scope::reading(missing, || read(bytes, most, Place::Here));

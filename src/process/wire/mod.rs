@@ -14,7 +14,7 @@
 //! A length is one byte, or the byte 255 and eight more for what is not shorter than that.
 //!
 //! The records of a frame's items come in the order of the items and name no
-//! index: position says it. `End` closes a frame. A bag or a list of what is missing belongs to the frame or value right
+//! index: position says it. `End` closes a frame. A list of descriptors or of what is missing belongs to the frame or value right
 //! behind it (`attachments`, `shared_buffer`).
 //!
 //! **Invariants.**
@@ -51,13 +51,13 @@ const LONG: u8 = u8::MAX;
 
 /// How many bytes a length takes.
 #[inline]
-pub(crate) fn width(length: usize) -> usize {
+fn width(length: usize) -> usize {
     if length < usize::from(LONG) { 1 } else { 9 }
 }
 
 /// Writes `length` to as many bytes as it takes.
 #[inline]
-pub(crate) fn put_length(length: usize, room: &mut [u8]) {
+fn put_length(length: usize, room: &mut [u8]) {
     match room {
         [short] => *short = length as u8,
         [long, number @ ..] => {
@@ -73,6 +73,22 @@ fn push_length(out: &mut Vec<u8>, length: usize) {
     let start = out.len();
     out.resize(start + width(length), 0);
     put_length(length, &mut out[start..]);
+}
+
+/// The end of `out`, from `from` on, is an item, and before it is room for its length, from `start` on. Writes the length, and
+/// moves the item if that takes more or less room. Returns where it begins now.
+#[inline]
+pub(crate) fn close_item(out: &mut Vec<u8>, start: usize, from: usize) -> usize {
+    let length = out.len() - from;
+    let item = start + width(length);
+    if item != from {
+        out.reserve_exact(item.saturating_sub(from));
+        out.resize(out.len().max(item + length), 0);
+        out.copy_within(from..from + length, item);
+        out.truncate(item + length);
+    }
+    put_length(length, &mut out[start..item]);
+    item
 }
 
 /// Reads lengths and what they announce from the front of some bytes.
@@ -176,7 +192,7 @@ pub(crate) enum Frame<'a> {
     Batch {
         batch: BatchHead,
         /// What is missing in the items.
-        lent: Vec<u64>,
+        lent: Vec<[u64; 3]>,
         #[serde(skip)]
         items: &'a [u8],
     },
@@ -190,7 +206,7 @@ pub(crate) enum Frame<'a> {
         id: u64,
     },
     /// What the next frame brings along: the numbers of the descriptors that come with the first byte of this one.
-    Bag(Vec<u64>),
+    Descriptors(Vec<u64>),
     /// There is a letter in the tray.
     Nudge,
     /// The descriptor of where large arguments lie (`shared_buffer`) comes with its first byte.
@@ -250,11 +266,11 @@ pub(crate) enum Record<'a> {
     /// The worker wants to be replaced, and begins nothing more of this frame.
     Retire,
     /// What the next value brings along: the numbers of the descriptors that come with the first byte of this.
-    Bag(Vec<u64>),
+    Descriptors(Vec<u64>),
     /// The ends that the item has brought are open, and need not be kept for it.
     Taken,
     /// What is missing in the next value.
-    Lent(Vec<u64>),
+    Lent(Vec<[u64; 3]>),
     /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and none for reading.)
     #[serde(skip)]
     Value(&'a [u8]),

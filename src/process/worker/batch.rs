@@ -29,7 +29,7 @@ use super::context::Contexts;
 use super::memory::Memory;
 use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
-use crate::process::payload::codec::encode_beside;
+use crate::process::payload::codec::encode;
 use crate::process::payload::scope::{self, Encoding};
 use crate::process::payload::shared_buffer::{Due, SharedBuffer};
 use crate::process::wire::clock;
@@ -42,10 +42,10 @@ use crate::sys::ticks;
 use crate::sys::worker::ends;
 use crate::task::panic::Panic;
 
-/// What is shorter has one byte for its length, and is copied byte by byte.
-const SHORT: usize = 32;
-/// With less than this free, the ledger is sent before a short value is written to it.
-const MARGIN: usize = 64;
+/// What is shorter has one byte for its length.
+const SHORT: usize = 255;
+/// What is shorter is copied byte by byte: a call of `memcpy` costs more.
+const TINY: usize = 32;
 /// How much memory for results is kept while there are none.
 const KEPT: usize = 1 << 20;
 
@@ -80,11 +80,9 @@ pub(crate) struct Outlet {
 
 impl Outlet {
     pub(crate) fn new(socket: OwnedFd, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
-        let lending = || Encoding::new(Some(Arc::new(SharedBuffer::over(pages.area()))));
-        let encoding = if plain.is_some() {
-            Encoding::plain()
-        } else {
-            lending()
+        let encoding = match &plain {
+            Some(_) => Encoding::plain(),
+            None => Encoding::lending(Arc::new(SharedBuffer::over(pages.area()))),
         };
         Self {
             socket,
@@ -190,7 +188,7 @@ impl Outlet {
             encoding, scratch, ..
         } = self;
         scratch.clear();
-        let encoded = encode_beside(value, scratch, encoding);
+        let encoded = encode(value, scratch, encoding);
         let is_plain = self.encoding.as_ref().is_none_or(|own| own.is_empty());
         if encoded.is_ok() && is_plain && self.scratch.len() < SHORT {
             self.short_value();
@@ -201,15 +199,19 @@ impl Outlet {
 
     #[inline]
     fn short_value(&mut self) {
-        if ROOM - self.length < MARGIN {
+        let length = self.scratch.len();
+        if ROOM - self.length < length + 2 {
             self.flush();
         }
-        let length = self.scratch.len();
         let room = &mut self.pages.room()[self.length..][..length + 2];
         room[0] = wire::VALUE_KIND;
         room[1] = length as u8;
-        for (to, from) in room[2..].iter_mut().zip(&self.scratch) {
-            *to = *from; // (A call of `memcpy` costs more.)
+        if length < TINY {
+            for (to, from) in room[2..].iter_mut().zip(&self.scratch) {
+                *to = *from;
+            }
+        } else {
+            room[2..].copy_from_slice(&self.scratch);
         }
         self.commit(self.length + length + 2);
     }
@@ -239,10 +241,10 @@ impl Outlet {
         let attachments = &beside.attachments;
         if !attachments.is_empty() {
             let numbers = attachments.iter().map(|attachment| attachment.id());
-            head.extend(Record::Bag(numbers.collect()).bytes());
+            head.extend(Record::Descriptors(numbers.collect()).bytes());
         }
         if !beside.lent.is_empty() {
-            let lent = beside.lent.iter().flat_map(|lent| lent.numbers(0));
+            let lent = beside.lent.iter().map(|lent| lent.numbers(0));
             head.extend(Record::Lent(lent.collect()).bytes());
         }
         head.extend(wire::value_head(bytes.len()));

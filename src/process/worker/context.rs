@@ -14,14 +14,14 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::process::payload::attachments::Bag;
+use crate::process::payload::attachments::Descriptors;
 use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
 use crate::task::panic::{self, Panic};
 
 /// One of them.
 enum Context {
-    Encoded(Vec<u8>, Bag),
+    Encoded(Vec<u8>, Descriptors),
     Value(Box<dyn Any>),
     Broken(String),
     Panicked(Panic),
@@ -33,8 +33,9 @@ pub(crate) struct Contexts(HashMap<u64, Context>);
 
 impl Contexts {
     /// Keeps an encoded context.
-    pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], bag: Bag) {
-        self.0.insert(id, Context::Encoded(bytes.to_vec(), bag));
+    pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], descriptors: Descriptors) {
+        self.0
+            .insert(id, Context::Encoded(bytes.to_vec(), descriptors));
     }
 
     /// Drops one, whose destructor is the user's.
@@ -47,9 +48,10 @@ impl Contexts {
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
         let missing = || "the parent has not sent it".to_owned();
         let context = self.0.get_mut(&id).ok_or_else(missing)?;
-        if let Context::Encoded(bytes, bag) = context {
-            let bag = std::mem::take(bag);
-            let decoded = panic::catch(|| scope::decoding(bag, None, || decode::<C>(bytes)).0);
+        if let Context::Encoded(bytes, descriptors) = context {
+            let descriptors = std::mem::take(descriptors);
+            let decoded =
+                panic::catch(|| scope::decoding(descriptors, None, || decode::<C>(bytes)).0);
             *context = match decoded {
                 Ok(Ok(value)) => Context::Value(Box::new(value)),
                 Ok(Err(detail)) => Context::Broken(detail),
@@ -97,8 +99,8 @@ mod tests {
         }
     }
 
-    /// A bag with a socket under the number 7, as it comes to a worker; the socket's other end.
-    fn bag() -> (Bag, UnixStream) {
+    /// A socket under the number 7, as it comes to a worker; its other end.
+    fn descriptors() -> (Descriptors, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (kept, travels) = UnixStream::pair().unwrap();
         let attachments = [Attachment::new(travels.into())];
@@ -112,15 +114,15 @@ mod tests {
         let mut arrivals = Arrivals::default();
         let received = arrivals.receive(&theirs, &mut [0; 8], RecvFlags::empty());
         assert_eq!(received, Ok(1));
-        (arrivals.bag(&[7]), kept)
+        (arrivals.claim(&[7]), kept)
     }
 
     #[test]
     fn a_decoder_that_panics_does_so_for_each_item() {
         panic::install_hook();
-        let (bag, kept) = bag();
+        let (descriptors, kept) = descriptors();
         let mut contexts = Contexts::default();
-        contexts.keep(3, &[7], bag);
+        contexts.keep(3, &[7], descriptors);
         let panics: Vec<Panic> = (0..3)
             .map(|_| panic::catch(|| contexts.get::<Fragile>(3).map(|_| ())).unwrap_err())
             .collect();
@@ -139,9 +141,9 @@ mod tests {
 
     #[test]
     fn what_nobody_asks_for_is_closed_with_the_context() {
-        let (bag, kept) = bag();
+        let (descriptors, kept) = descriptors();
         let mut contexts = Contexts::default();
-        contexts.keep(3, &[1], bag);
+        contexts.keep(3, &[1], descriptors);
         let end = || {
             let read = rustix::net::recv(&kept, &mut [0u8; 1][..], RecvFlags::DONTWAIT);
             read.map(|(_, count)| count)

@@ -46,9 +46,9 @@ use super::raw_call;
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::tray::Tray;
-use crate::process::payload::attachments::{Arrivals, Attachment, Bag};
+use crate::process::payload::attachments::{Arrivals, Attachment, Descriptors};
 use crate::process::payload::scope;
-use crate::process::payload::shared_buffer::{Missing, Source, View};
+use crate::process::payload::shared_buffer::{Missing, View};
 use crate::process::wire::invitation::is_child_of;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
@@ -147,7 +147,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
 
 /// With the fast path, whose descriptors have come with the first frame.
 fn beside(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
-    let come = inlet.arrivals.bag(&[0, 1, 2]);
+    let come = inlet.arrivals.claim(&[0, 1, 2]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
     inlet._lifeline = Some(lifeline?);
     let pages = Pages::map(&*memory?)?;
@@ -201,18 +201,18 @@ fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, C
 fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
     let mut home = None;
     loop {
-        let bag = std::mem::take(&mut inlet.bag);
+        let descriptors = std::mem::take(&mut inlet.descriptors);
         match inlet.frame() {
-            Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
+            Frame::Descriptors(numbers) => inlet.descriptors = inlet.arrivals.claim(&numbers),
             Frame::Nudge => {}
             Frame::Home => {
-                home = inlet.arrivals.one().map(View::new);
+                home = inlet.arrivals.one().map(View::of);
             }
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => {
                 let bytes = Reader(bytes).bytes().unwrap_or_default();
-                desk.contexts.keep(id, bytes, bag);
+                desk.contexts.keep(id, bytes, descriptors);
             }
             Frame::Forget { id } => desk.contexts.forget(id),
             Frame::Batch { batch, lent, items } => {
@@ -220,9 +220,9 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, desk);
-                let missing = Missing::new(&lent, items, || Source::Home(home.clone()));
+                let missing = Missing::new(&lent, items, home.as_ref());
                 let call = || raw_call::call(code, &mut batch);
-                if !scope::decoding(bag, missing, call).0 {
+                if !scope::decoding(descriptors, missing, call).0 {
                     exit(1);
                 }
                 let begun = batch.begun();
@@ -308,7 +308,7 @@ struct Inlet {
     end: usize,
     arrivals: Arrivals,
     /// What the next frame brings along.
-    bag: Bag,
+    descriptors: Descriptors,
     /// How often the parent had sent something, when that was last looked at.
     deliveries: u64,
     /// Where small frames lie.
@@ -334,7 +334,7 @@ impl Inlet {
             start: 0,
             end: 0,
             arrivals: Arrivals::default(),
-            bag: Bag::default(),
+            descriptors: Descriptors::default(),
             deliveries: 0,
             front: None,
             letter: Vec::new(),
