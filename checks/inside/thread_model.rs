@@ -313,6 +313,8 @@ pub fn break_countdown() {
 /// A scope's end: parts that end on other threads, and the one thread that waits for them.
 pub struct Scope {
     left: countdown::Countdown,
+    latch: latch::Latch,
+    waiter: WakeHandle,
     parker: Parker,
 }
 
@@ -321,7 +323,9 @@ impl Default for Scope {
         let parker = Parker::new();
         let waiter = handle(&parker);
         Self {
-            left: countdown::Countdown::new(1, waiter),
+            left: countdown::Countdown::new(),
+            latch: latch::Latch::new(),
+            waiter,
             parker,
         }
     }
@@ -335,15 +339,17 @@ impl Scope {
 
     /// A part has ended.
     pub fn end_part(&self) {
-        self.left.off();
+        if self.left.off(1) && self.latch.set() {
+            self.waiter.wake();
+        }
     }
 
     /// The body has ended: returns when all parts have.
     pub fn end(&self) {
-        if self.left.off() || !self.left.latch().park() {
+        if self.left.off(1) || !self.latch.park() {
             return;
         }
-        while !self.left.latch().is_set() {
+        while !self.latch.is_set() {
             self.parker.park();
         }
     }

@@ -56,7 +56,7 @@ pub struct PanicLocation {
 }
 
 impl Panic {
-    fn local(payload: Payload, place: Option<Place>) -> Self {
+    fn local(payload: Payload, place: Option<Box<Place>>) -> Self {
         let message = match payload.downcast_ref::<&'static str>() {
             Some(text) => (*text).to_owned(),
             None => match payload.downcast_ref::<String>() {
@@ -113,11 +113,11 @@ impl Panic {
     /// Always: that is its job.
     pub fn resume_unwind(self) -> ! {
         // No hook is called, which would note it.
-        note(Some(Place {
+        note(Some(Box::new(Place {
             task: current::id(),
             location: self.0.location.clone(),
             worker: Some(self.0.worker.clone()),
-        }));
+        })));
         let payload = self.0.payload.lock();
         let payload = payload.unwrap_or_else(PoisonError::into_inner).take();
         panic::resume_unwind(payload.unwrap_or_else(|| Box::new(self.0.message.clone())))
@@ -195,8 +195,8 @@ impl fmt::Display for PanicLocation {
 }
 
 crate::loom::per_thread! {
-    /// Where the last panic on this thread began.
-    static PLACE: RefCell<Option<Place>> = RefCell::new(None);
+    /// Where the last panic on this thread began. Boxed: [`catch`] moves it out and in.
+    static PLACE: RefCell<Option<Box<Place>>> = RefCell::new(None);
 }
 
 /// Where a panic began.
@@ -209,7 +209,7 @@ struct Place {
 }
 
 /// Notes a place on this thread, or none; the one before.
-fn note(place: Option<Place>) -> Option<Place> {
+fn note(place: Option<Box<Place>>) -> Option<Box<Place>> {
     PLACE
         .try_with(|slot| slot.replace(place))
         .unwrap_or_default()
@@ -226,11 +226,11 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            note(Some(Place {
+            note(Some(Box::new(Place {
                 task: current::id(),
                 location: info.location().map(PanicLocation::from),
                 worker: None,
-            }));
+            })));
             before(info);
         }));
     });
@@ -253,7 +253,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 }
 
 /// The place of the panic that has just been caught, if the hook has noted it.
-fn take_place() -> Option<Place> {
+fn take_place() -> Option<Box<Place>> {
     note(None).filter(|place| place.task == current::id())
 }
 

@@ -1,9 +1,9 @@
-//! How many parts of some work have not ended, and the wait for the last.
+//! How many parts of some work have not ended.
 //!
-//! **Protocol.** 1. It begins with a count, of which one is the waiter's own. 2. A thread that adds a part counts it *before*
+//! **Protocol.** 1. It begins with one, the waiter's own. 2. A thread that adds a part counts it *before*
 //! others can see it, and is counted itself, so the count cannot be zero then. 3. A thread that has ended a part, and dropped all
-//! that it borrowed, counts it off; the last one sets the latch, and wakes the waiter if that is parked.
-//! 4. The waiter counts itself off and waits for the latch, unless it was the last.
+//! that it borrowed, counts it off, and does not touch the count any more: it may be gone. The last one sets a latch, and wakes the
+//! waiter if that is parked. 4. The waiter counts itself off and waits for the latch, unless it was the last.
 //!
 //! - **P33** What was done before any part was counted off is visible to the thread that was the last, and to the waiter
 //!   that has seen the latch (P4): each subtraction releases what its thread did, and the last acquires from
@@ -13,55 +13,32 @@
 //!
 //! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (scopes).
 
-use super::latch::Latch;
-use super::wake::WakeHandle;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
-pub(super) struct Countdown {
-    count: AtomicUsize,
-    latch: Latch,
-    waiter: WakeHandle,
-}
+pub(super) struct Countdown(AtomicUsize);
 
 impl Countdown {
-    /// So many parts, one of them the waiter's own.
-    pub(super) fn new(parts: usize, waiter: WakeHandle) -> Self {
-        Self {
-            count: AtomicUsize::new(parts),
-            latch: Latch::new(),
-            waiter,
-        }
+    /// The waiter's own part.
+    pub(super) fn new() -> Self {
+        Self(AtomicUsize::new(1))
     }
 
     /// One more, added by one that is counted.
     #[inline]
     pub(super) fn add(&self) {
         // Relaxed: the count cannot be zero, the caller is counted itself.
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less. True: it was the last.
-    pub(super) fn off(&self) -> bool {
+    /// So many less. True: they were the last.
+    #[inline]
+    pub(super) fn off(&self, parts: usize) -> bool {
         // Release: what was done before is visible to the last; Acquire: for the last (P33).
         #[cfg(not(loom))]
         let order = Ordering::AcqRel;
         #[cfg(loom)]
         let order = fault::order();
-        let last = self.count.fetch_sub(1, order) == 1;
-        if last && self.latch.set() {
-            self.waiter.wake();
-        }
-        last
-    }
-
-    /// For the waiter; set by the last.
-    pub(super) fn latch(&self) -> &Latch {
-        &self.latch
-    }
-
-    /// Has the waiter look again at what it waits for.
-    pub(super) fn stir(&self) {
-        self.waiter.wake();
+        self.0.fetch_sub(parts, order) == parts
     }
 }
 

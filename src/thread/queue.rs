@@ -62,6 +62,8 @@ pub(super) struct Local {
     pub(super) tasks: Deque<Work>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
+    /// How many pushes there were.
+    pub(super) pushes: Cell<u64>,
 }
 
 /// The thieves' ends.
@@ -83,6 +85,7 @@ impl Local {
                 jobs,
                 tasks,
                 sweep: Cell::new((SWEEP, SWEEP)),
+                pushes: Cell::new(0),
             },
             public,
         )
@@ -122,6 +125,7 @@ impl Local {
     /// of them inline, must not leave a million stale entries: now and then
     /// the newest entries are looked through, less often where it was in vain.
     pub(super) fn push_task(&self, work: Work) {
+        self.pushes.set(self.pushes.get() + 1);
         let (left, period) = self.sweep.get();
         if left > 0 {
             self.sweep.set((left - 1, period));

@@ -7,8 +7,8 @@
 //! **Protocol.** 1. `spawn` puts the task into the scope's own queue, and a *ticket* into the pool's queues, unless there are as
 //! many as the pool is wide. 2. A worker that
 //! finds a ticket takes the oldest task of that scope, if one is left, and before it runs it puts another
-//! ticket into its own queue, if there is more to do. 3. A thread that waits for a task
-//! runs it, if it has not been begun. 4. The scope's end runs what is left in the
+//! ticket into its own queue, if there is more to do. If that is what it would find next, it goes on with the next task at once.
+//! 3. A thread that waits for a task runs it, if it has not been begun. 4. The scope's end runs what is left in the
 //! queue, then waits for what others run.
 //!
 //! A pool that is being shut down refuses tickets. What they were for is left to the
@@ -17,8 +17,7 @@
 //! Tickets are worth any task of their scope, so it does not matter which one a
 //! waiter has run itself in the meantime; the ticket serves for the next.
 //!
-//! A task is begun once because beginning it takes its closure out of a slot
-//! behind a lock. A panic is kept in the scope's list: whichever
+//! A task is begun once: `raw/stage.rs`. A panic is kept in the scope's list: whichever
 //! comes first, `join` or the end of the scope, takes it.
 //!
 //! **Promised.** The end of a scope runs only that scope's tasks. All tasks have
@@ -35,8 +34,9 @@ use super::latch::Latch;
 use super::queue::Work;
 use super::raw::lent::Entry;
 use super::raw::scope::{Scope, Shared, open};
+use super::raw::stage::Stage;
 use super::registry::Registry;
-use super::wake::WakeHandle;
+use super::slot::Slot;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, context, panic};
@@ -48,23 +48,24 @@ fn may_help(scope: &Shared) -> bool {
         || ((registry.config.caller_helps || registry.is_home()) && context::stack_left())
 }
 
-/// A spawned task: closure, then result.
+/// A spawned task: closure, then result. An error: which of the scope's panics.
 struct Scoped<'scope, F, T> {
-    closure: Mutex<Option<F>>,
-    ending: Ending<T>,
+    stage: Stage<F, Result<T, usize>>,
+    ending: Ending,
     scope: &'scope Shared,
 }
 
-struct Ending<T> {
-    /// An error: which of the scope's panics.
-    result: Mutex<Option<Result<T, usize>>>,
+struct Ending {
     latch: Latch,
-    waiter: Mutex<Option<WakeHandle>>,
+    /// The worker that waits for it.
+    waiter: Mutex<Option<Arc<Slot>>>,
 }
 
 /// A task as its handle sees it.
 trait Handle<T>: Entry {
-    fn ending(&self) -> &Ending<T>;
+    fn ending(&self) -> &Ending;
+    /// The result, once it is there.
+    fn take(&self) -> Option<Result<T, usize>>;
 }
 
 impl<F, T> Entry for Scoped<'_, F, T>
@@ -73,25 +74,23 @@ where
     T: Send,
 {
     fn run(&self) {
-        let Some(closure) = self.closure.lock().take() else {
-            return;
+        let call = |closure| {
+            panic::catch(closure).map_err(|panic| {
+                let mut panics = self.scope.panics.lock();
+                panics.push(Some(panic));
+                panics.len() - 1
+            })
         };
-        let result = panic::catch(closure).map_err(|panic| {
-            let mut panics = self.scope.panics.lock();
-            panics.push(Some(panic));
-            panics.len() - 1
-        });
-        *self.ending.result.lock() = Some(result);
-        if self.ending.latch.set() {
+        if self.stage.run(call) && self.ending.latch.set() {
             let waiter = self.ending.waiter.lock().take();
             if let Some(waiter) = waiter {
-                waiter.wake();
+                waiter.wake_handle.wake();
             }
         }
     }
 
     fn is_taken(&self) -> bool {
-        self.closure.lock().is_none()
+        self.stage.is_begun()
     }
 }
 
@@ -100,8 +99,12 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    fn ending(&self) -> &Ending<T> {
+    fn ending(&self) -> &Ending {
         &self.ending
+    }
+
+    fn take(&self) -> Option<Result<T, usize>> {
+        self.stage.take()
     }
 }
 
@@ -127,9 +130,8 @@ impl<'scope> Scope<'scope, '_> {
     {
         let scope = &self.shared;
         let task = Arc::new(Scoped {
-            closure: Mutex::new(Some(f)),
+            stage: Stage::new(f),
             ending: Ending {
-                result: Mutex::new(None),
                 latch: Latch::new(),
                 waiter: Mutex::new(None),
             },
@@ -195,14 +197,13 @@ impl<T> ScopedTask<'_, T> {
             registry.seated(|worker| {
                 let park = || {
                     self.scope.registry.insist();
-                    *ending.waiter.lock() = Some(worker.slot().wake_handle.clone());
+                    *ending.waiter.lock() = Some(Arc::clone(worker.slot()));
                     ending.latch.park()
                 };
                 worker.wait(|| ending.latch.is_set(), park, || false);
             });
         }
-        let result = ending.result.lock().take();
-        match result {
+        match self.task.take() {
             Some(Ok(value)) => Ok(value),
             Some(Err(which)) => match self.scope.panics.lock()[which].take() {
                 Some(panic) => Err(TaskError::Panicked(Box::new(panic))),

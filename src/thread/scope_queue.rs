@@ -3,15 +3,15 @@
 //! Tests: `tests/thread/pool.rs` (scopes).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::raw::lent::{Lender, Lent};
 use super::wake::WakeHandle;
 use crate::loom::Mutex;
 
 pub(super) struct ScopeQueue {
-    pub(super) lender: Arc<Lender>,
+    /// Before the lender, to which the entries that a forked child drops unrun refer (P15).
     queue: Mutex<Queue>,
+    pub(super) lender: Lender,
 }
 
 struct Queue {
@@ -71,19 +71,24 @@ impl ScopeQueue {
         entry.map(Lent::run).is_some()
     }
 
-    /// The same for a worker that has found a ticket. If there is more for the `width` workers to do than there
-    /// are tickets, calls `another` before.
-    pub(super) fn redeem(&self, width: usize, another: impl FnOnce()) {
+    /// The same for a worker that has found a ticket; and once more, as long as it `stays`. If there is more for the `width` workers
+    /// to do than there are tickets, calls `another` before.
+    pub(super) fn redeem(&self, width: usize, another: impl Fn(), stays: impl Fn() -> bool) {
+        // Counted off when it leaves, and no lock is held: a scope of many tiny tasks would pass the count to and fro for each.
+        let mut ended = None;
         let mut queue = self.queue.lock();
         queue.tickets -= 1;
-        let entry = queue.entries.pop_front();
-        let needed = queue.needs_ticket(width);
-        drop(queue);
-        if needed {
-            another();
-        }
-        if let Some(entry) = entry {
-            entry.run();
+        while let Some(entry) = queue.entries.pop_front() {
+            let needed = queue.needs_ticket(width);
+            drop(queue);
+            if needed {
+                another();
+            }
+            ended = Some(entry.run().and(ended));
+            if !stays() {
+                return;
+            }
+            queue = self.queue.lock();
         }
     }
 }

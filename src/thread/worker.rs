@@ -202,15 +202,40 @@ impl Worker {
             }
             Work::Ticket(scope) => {
                 let _noted = record::part("part of a scope");
-                let another = || self.push_task(Work::Ticket(Arc::clone(&scope)));
-                scope.redeem(self.registry.sleep.width(), another);
+                let local = &self.seat.local;
+                let queued = Cell::new(None);
+                let another = || {
+                    self.push_task(Work::Ticket(Arc::clone(&scope)));
+                    queued.set(Some(local.pushes.get()));
+                };
+                scope.redeem(self.registry.sleep.width(), another, || {
+                    // Thieves take the oldest: if its own ticket is not the newest, nothing is left.
+                    let comes_next =
+                        queued.get() == Some(local.pushes.get()) || local.tasks.is_empty();
+                    comes_next && self.stays_in_scope()
+                });
             }
             Work::Share(share) => {
                 let _noted = record::part("broadcast");
-                share.run();
+                drop(share.run());
             }
         }
         self.findings.ran(false);
+    }
+
+    /// Between two tasks of a scope whose ticket is the next task of its own: nothing else comes before that.
+    fn stays_in_scope(&self) -> bool {
+        let (registry, sleep) = (&self.registry, &self.registry.sleep);
+        let stays = !registry.is_foreign()
+            && self.slot().post.is_empty()
+            && registry.injector.is_empty()
+            && sleep.counts().running() <= sleep.target()
+            && !sleep.is_unwatched();
+        if stays {
+            self.policy.reset();
+            self.seat.slot.count_taken();
+        }
+        stays
     }
 
     /// Runs the half of another worker's join in the middle of a wait.

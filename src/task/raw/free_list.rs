@@ -28,6 +28,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::Mutex; // only tried, never waited for: no protocol
+use std::sync::atomic::{AtomicUsize, Ordering}; // a hint: no protocol
 
 /// So many bytes a full list has, or a little less.
 const LIST: usize = 64 << 10;
@@ -55,6 +56,9 @@ thread_local! {
 
 /// Full lists of each class that belong to no thread.
 static SHELF: [Mutex<Vec<List>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
+
+/// How many lie there: a burst of new cells does not take the lock for each to find none.
+static SHELVED: [AtomicUsize; CLASSES] = [const { AtomicUsize::new(0) }; CLASSES];
 
 /// The class for such blocks; `None`: none is kept.
 #[inline(always)]
@@ -136,9 +140,11 @@ fn new(layout: Layout) -> NonNull<u8> {
 #[cold]
 #[inline(never)]
 fn refill(list: &mut List, class: usize) {
-    if let Ok(mut shelf) = SHELF[class].try_lock()
+    if SHELVED[class].load(Ordering::Relaxed) > 0
+        && let Ok(mut shelf) = SHELF[class].try_lock()
         && let Some(full) = shelf.pop()
     {
+        SHELVED[class].store(shelf.len(), Ordering::Relaxed);
         *list = full;
     }
 }
@@ -149,7 +155,10 @@ fn refill(list: &mut List, class: usize) {
 fn put_away(list: &mut List, class: usize) {
     let full = std::mem::replace(list, List(Vec::with_capacity(full(class))));
     match SHELF[class].try_lock() {
-        Ok(mut shelf) if shelf.len() < PLACES => shelf.push(full),
+        Ok(mut shelf) if shelf.len() < PLACES => {
+            shelf.push(full);
+            SHELVED[class].store(shelf.len(), Ordering::Relaxed);
+        }
         // SAFETY: T17: a list of this class.
         _ => unsafe { free(full, class) },
     }

@@ -4,22 +4,27 @@
 //! for `'scope`. Here that lifetime is forgotten, and made up for by counting.
 //!
 //! **Protocol.** 1. [`Lender::lend`] counts an entry; what it returns is the right to run it, and goes into some queue. 2. The thread
-//! that takes it from there runs the entry, or does not (the pool is closed), drops it, and only then counts it off.
+//! that takes it from there runs the entry, or does not (the pool is closed), drops it, and only then counts it off, perhaps together with
+//! others that it has run since.
 //! 3. [`Lender::end_after`] runs the body of the scope and does not return, nor
-//! unwind, before the count is zero.
+//! unwind, before the count is zero. 4. The thread that has counted off the last one sets the latch that `end_after` waits for. After
+//! that the lender may be gone, so it knows before which thread to wake (as P5).
 //!
-//! - **P15** The references that have lost their lifetime are inside of [`Lent`]; each is counted until it has been dropped.
+//! - **P15** The references that have lost their lifetime are inside of [`Lent`]: those of the entry, and the pointer to the lender. Each
+//!   `Lent` is counted until its entry has been dropped, and the lender lives until the last one has set the latch.
 //!
 //! Rejected: boxed closures in the pool itself (a waiter could not
 //! tell its own from strangers'); dropping finished results with the handle, which
 //! may be dropped later than the scope (they are dropped with the entry); a job with a latch for each share of a
-//! broadcast (as many wake-ups of the waiter).
+//! broadcast (as many wake-ups of the waiter); a counted reference to the lender in each (two writes more to the line that all
+//! threads share, for each entry).
 //!
 //! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs` (broadcasts), also under Miri.
 #![allow(unsafe_code)]
 
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::task::context::{Inherited, inherit};
@@ -42,6 +47,10 @@ pub(in crate::thread) trait Entry: Send + Sync {
 pub(in crate::thread) struct Lender {
     /// Entries not yet dropped, and one for the body.
     left: Countdown,
+    /// Set by the last.
+    latch: Latch,
+    /// The thread that waits for it.
+    waiter: WakeHandle,
     /// The task that the lender is in.
     inherited: Inherited,
 }
@@ -49,25 +58,38 @@ pub(in crate::thread) struct Lender {
 /// The right to run an entry, once. Dropping it counts the entry off.
 pub(in crate::thread) struct Lent {
     entry: Option<Arc<dyn Entry>>,
-    lender: Arc<Lender>,
+    lender: NonNull<Lender>,
+}
+
+// SAFETY: P15: entries are `Send` and `Sync`, and so is the lender, of which only what many threads may use at once is used.
+unsafe impl Send for Lent {}
+
+/// So many entries of one lender that have been dropped, and are still counted. Dropping it counts them off.
+pub(in crate::thread) struct Ended {
+    entries: usize,
+    lender: NonNull<Lender>,
 }
 
 impl Lender {
     /// One whose end `waiter` will wait for.
-    pub(in crate::thread) fn new(waiter: WakeHandle) -> Arc<Self> {
-        Arc::new(Self {
-            left: Countdown::new(1, waiter),
+    pub(in crate::thread) fn new(waiter: WakeHandle) -> Self {
+        Self {
+            left: Countdown::new(),
+            latch: Latch::new(),
+            waiter,
             inherited: Inherited::current(),
-        })
+        }
     }
 
     /// Runs `body`, and then `wait`, until nothing is left that was lent: `wait` returns when the latch is set. Called once.
     pub(super) fn end_after<R>(&self, body: impl FnOnce() -> R, wait: impl FnOnce(&Latch)) -> R {
         // P16: between here and the end of the wait nothing unwinds, but in a forked child, where no thread is that has the rest.
         let result = catch_unwind(AssertUnwindSafe(body));
-        if !self.left.off() {
-            wait(self.left.latch());
-            assert!(self.left.latch().is_set(), "P16: something is lent");
+        if self.left.off(1) {
+            let _no_waiter = self.latch.set();
+        } else {
+            wait(&self.latch);
+            assert!(self.latch.is_set(), "P16: something is lent");
         }
         result.unwrap_or_else(|payload| resume_unwind(payload))
     }
@@ -76,14 +98,14 @@ impl Lender {
     ///
     /// # Safety
     /// Called inside of [`end_after`](Self::end_after), and what `entry` borrows outlives that.
-    pub(super) unsafe fn lend<'scope>(self: &Arc<Self>, entry: Arc<dyn Entry + 'scope>) -> Lent {
+    pub(super) unsafe fn lend<'scope>(&self, entry: Arc<dyn Entry + 'scope>) -> Lent {
         // SAFETY: P15: only the lifetime changes. The reference is dropped before the count is zero, and `end_after` waits for
         // that before it ends: until then, the caller promises, what it borrows is there.
         let entry = unsafe { mem::transmute::<Arc<dyn Entry + 'scope>, Arc<dyn Entry>>(entry) };
         self.left.add();
         Lent {
             entry: Some(entry),
-            lender: Arc::clone(self),
+            lender: NonNull::from(self),
         }
     }
 
@@ -99,21 +121,35 @@ impl Lender {
 
     /// Nothing is left that was lent, nor will be.
     pub(in crate::thread) fn is_over(&self) -> bool {
-        self.left.latch().is_set()
+        self.latch.is_set()
     }
 
     /// Has the waiter look again at what it waits for.
     pub(in crate::thread) fn stir(&self) {
-        self.left.stir();
+        self.waiter.wake();
     }
 }
 
 impl Lent {
-    /// Runs the entry. Never unwinds.
-    pub(in crate::thread) fn run(self) {
-        if let Some(entry) = &self.entry {
-            // SAFETY: P15: the entry is counted until this is dropped.
-            unsafe { self.lender.run(&**entry) };
+    /// Runs the entry, and drops it. Never unwinds.
+    pub(in crate::thread) fn run(self) -> Ended {
+        let mut lent = ManuallyDrop::new(self);
+        if let Some(entry) = &lent.entry {
+            // SAFETY: P15: this is counted until it is dropped, so the lender is there.
+            let lender = unsafe { lent.lender.as_ref() };
+            // SAFETY: P15: as above: `end_after` has not ended.
+            unsafe { lender.run(&**entry) };
+        }
+        lent.end()
+    }
+
+    /// P15: drops the entry, which is still counted. Called once.
+    fn end(&mut self) -> Ended {
+        let entry = self.entry.take();
+        contain(|| drop(entry));
+        Ended {
+            entries: 1,
+            lender: self.lender,
         }
     }
 
@@ -124,10 +160,37 @@ impl Lent {
 }
 
 impl Drop for Lent {
-    /// P15: first dropped, then counted off.
     fn drop(&mut self) {
-        let entry = self.entry.take();
-        contain(|| drop(entry));
-        self.lender.left.off();
+        drop(self.end());
+    }
+}
+
+impl Ended {
+    /// Together with those before.
+    pub(in crate::thread) fn and(mut self, before: Option<Self>) -> Self {
+        if let Some(mut before) = before.filter(|before| before.lender == self.lender) {
+            self.entries += mem::take(&mut before.entries);
+        }
+        self
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if self.entries == 0 {
+            return;
+        }
+        let lender = self.lender.as_ptr();
+        // SAFETY: P15: they are counted still. What follows borrows the count alone, which `off` does not touch once it has counted.
+        let left = unsafe { &(*lender).left };
+        if left.off(self.entries) {
+            // SAFETY: P15: they were the last, and have not set the latch.
+            let waiter = unsafe { &(*lender).waiter }.clone();
+            // SAFETY: P15: as above; this borrows the latch alone, which `set` does not touch after its swap (P5).
+            let latch = unsafe { &(*lender).latch };
+            if latch.set() {
+                waiter.wake();
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the thread pool does that the compiler cannot check, beside the jobs and their deque in `join`.
 //!
-//! The pools that this thread works for ([`current`]); what is [`lent`] to the pool for a while, and the [`scope`] that it may be lent for;
+//! The pools that this thread works for ([`current`]); what is [`lent`] to the pool for a while, the [`scope`] that it may be lent for, and
+//! what a task of a scope holds ([`stage`]);
 //! the elements of a vector on their way out ([`drain`]); and results on their way in ([`fill`]).
 
 pub(super) mod current;
@@ -8,3 +9,4 @@ pub(super) mod drain;
 pub(super) mod fill;
 pub(super) mod lent;
 pub(super) mod scope;
+pub(super) mod stage;

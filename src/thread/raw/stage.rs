@@ -1,0 +1,93 @@
+//! What a task of a scope holds: its closure, and later what that has returned.
+//!
+//! - **P34** The place belongs to the thread that has made the state [`BEGUN`], until that makes it [`ENDED`]; then to the thread that has
+//!   made it [`TAKEN`]. In between no thread touches it.
+//!
+//! Tests: `tests/thread/pool.rs` (scopes), also under Miri.
+#![allow(unsafe_code)]
+
+use std::mem;
+
+use crate::loom::UnsafeCell;
+use crate::loom::atomic::{AtomicU32, Ordering};
+
+const QUEUED: u32 = 0;
+const BEGUN: u32 = 1;
+const ENDED: u32 = 2;
+const TAKEN: u32 = 3;
+
+/// See the module.
+pub(in crate::thread) struct Stage<F, T> {
+    state: AtomicU32,
+    place: UnsafeCell<Place<F, T>>,
+}
+
+enum Place<F, T> {
+    Closure(F),
+    Value(T),
+    Empty,
+}
+
+// SAFETY: P34: what is in the place goes from thread to thread, and is never touched by two at once.
+unsafe impl<F: Send, T: Send> Sync for Stage<F, T> {}
+
+impl<F, T> Stage<F, T> {
+    pub(in crate::thread) fn new(closure: F) -> Self {
+        Self {
+            state: AtomicU32::new(QUEUED),
+            place: UnsafeCell::new(Place::Closure(closure)),
+        }
+    }
+
+    /// A thread has begun it, and perhaps ended.
+    pub(in crate::thread) fn is_begun(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != QUEUED
+    }
+
+    /// Has `call` run the closure, and keeps the value. False: it had been begun before. `call` does not unwind.
+    pub(in crate::thread) fn run(&self, call: impl FnOnce(F) -> T) -> bool {
+        // Relaxed: no thread has touched the place since the task was made known to this one.
+        if !self.change(QUEUED, BEGUN, Ordering::Relaxed) {
+            return false;
+        }
+        // SAFETY: P34: this thread has made it BEGUN.
+        if let Place::Closure(closure) = unsafe { self.put(Place::Empty) } {
+            let value = call(closure);
+            // SAFETY: P34: as above.
+            unsafe { self.put(Place::Value(value)) };
+        }
+        // Release: pairs with `take`.
+        self.state.store(ENDED, Ordering::Release);
+        true
+    }
+
+    /// The value, once it is there, and once.
+    pub(in crate::thread) fn take(&self) -> Option<T> {
+        // Acquire: pairs with `run`.
+        if !self.change(ENDED, TAKEN, Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: P34: this thread has made it TAKEN.
+        match unsafe { self.put(Place::Empty) } {
+            Place::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Puts something into the place: what was there before.
+    ///
+    /// # Safety
+    /// P34: the place is the caller's.
+    unsafe fn put(&self, place: Place<F, T>) -> Place<F, T> {
+        // SAFETY: P34: no other thread touches it, the caller's promise.
+        self.place
+            .with_mut(|at| mem::replace(unsafe { &mut *at }, place))
+    }
+
+    fn change(&self, from: u32, to: u32, order: Ordering) -> bool {
+        let changed = self
+            .state
+            .compare_exchange(from, to, order, Ordering::Relaxed);
+        changed.is_ok()
+    }
+}
