@@ -24,18 +24,12 @@ impl Entry {
 }
 
 /// A queue that any thread may push to, shared by a model's executor and wakers.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Queue(Arc<Inbox>);
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Queue")
-    }
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self(Arc::new(Inbox::new()))
     }
 }
 
@@ -48,7 +42,9 @@ impl Queue {
     }
 
     pub fn drain(&self) -> Vec<Entry> {
-        self.0.drain().map(Entry).collect()
+        let mut entries = Vec::new();
+        self.0.drain(&mut entries);
+        entries.into_iter().map(Entry).collect()
     }
 }
 
@@ -145,7 +141,9 @@ impl Default for Ring {
 impl Ring {
     /// What others have brought.
     pub fn drain(&self) -> Vec<Turn> {
-        self.0.0.drain().map(Turn).collect()
+        let mut entries = Vec::new();
+        self.0.0.drain(&mut entries);
+        entries.into_iter().map(Turn).collect()
     }
 }
 

@@ -38,6 +38,7 @@ mod error;
 mod group;
 mod handle;
 mod id;
+mod inbox;
 mod nested;
 pub(crate) mod panic;
 mod raw;
@@ -66,8 +67,9 @@ pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
 pub(crate) use raw::cell::{closure, future, local_future, promise};
 #[cfg(loom)]
-pub(crate) use raw::inbox_fault;
-pub(crate) use raw::{Inbox, OnCancel, Origin, Pushed, Ran, Runnable, Schedule, Sleep, TaskRef};
+pub(crate) use inbox::fault as inbox_fault;
+pub(crate) use inbox::{Inbox, Pushed, Sleep};
+pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the

@@ -23,7 +23,7 @@ use super::side::SidePointer;
 use super::{free_list, waker};
 use crate::helper::contain;
 use crate::loom::UnsafeCell;
-use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::loom::atomic::{AtomicBool, AtomicU32};
 use crate::record::{self, Ending, Kind};
 use crate::task::error::TaskError;
 use crate::task::state::{State, Suspend};
@@ -159,7 +159,7 @@ fn allocate<W, T, S>(
         state,
         tag: AtomicU32::new(0),
         vtable,
-        next: AtomicPtr::new(std::ptr::null_mut()),
+        yielded: AtomicBool::new(false),
         consumer: UnsafeCell::new(None),
         side: SidePointer::new(),
         #[cfg(loom)]

@@ -11,9 +11,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::ptr;
 
-use super::header::{Header, Ran, Runnable, TaskRef, YIELDED};
+use super::header::{Header, Ran, Runnable, TaskRef};
 use crate::loom::atomic::Ordering;
 use crate::task::error::TaskError;
 use crate::task::state::Start;
@@ -26,7 +25,7 @@ impl Runnable {
     /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor keeps the entry itself.
     #[inline]
     pub(super) unsafe fn yielded(cell: TaskRef) -> Self {
-        cell.header().next.store(YIELDED, Ordering::Relaxed);
+        cell.header().yielded.store(true, Ordering::Relaxed);
         // SAFETY: T11, T16: it has the rights of an entry, and there is no other one while the task is running.
         unsafe { Self::from_ref(cell) }
     }
@@ -35,9 +34,9 @@ impl Runnable {
     #[inline]
     fn start(self) -> (TaskRef, Start) {
         let cell = self.into_ref();
-        let Header { next, state, .. } = cell.header();
-        let start = if next.load(Ordering::Relaxed) == YIELDED {
-            next.store(ptr::null_mut(), Ordering::Relaxed); // T18
+        let Header { yielded, state, .. } = cell.header();
+        let start = if yielded.load(Ordering::Relaxed) {
+            yielded.store(false, Ordering::Relaxed); // T18
             state.resume()
         } else {
             state.start()
