@@ -9,6 +9,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::task::Waker;
 
 use super::current;
 use super::header::{Header, OnCancel, Origin, Ran, TaskRef};
@@ -166,10 +167,7 @@ impl TaskRef {
             Finish::Handed => unreachable!("the reference is gone"),
             Finish::Consumer => {
                 // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does not touch the slot any more.
-                let consumer = self
-                    .header()
-                    .consumer
-                    .with_mut(|slot| unsafe { (*slot).take() });
+                let consumer = unsafe { self.take_consumer() };
                 if let Some(waker) = consumer {
                     contain(|| waker.wake());
                 }
@@ -183,6 +181,16 @@ impl TaskRef {
                 unsafe { self.end(TaskError::Cancelled) };
             }
         }
+    }
+
+    /// Empties the consumer slot.
+    ///
+    /// # Safety
+    /// T3: it is the caller's: the handle's while it is not lent, or the finisher's.
+    pub(super) unsafe fn take_consumer(&self) -> Option<Waker> {
+        // SAFETY: T3: no other thread touches it while it is the caller's.
+        let take = |slot: *mut Option<Waker>| unsafe { (*slot).take() };
+        self.header().consumer.with_mut(take)
     }
 
     /// Asks for the end; see `Task::cancel`.
