@@ -43,6 +43,7 @@ mod nested;
 pub(crate) mod panic;
 mod raw;
 mod shutdown;
+mod side;
 mod state;
 #[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
 mod traced;

@@ -19,13 +19,13 @@ use super::handle::Task;
 use super::header::{Header, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
-use super::side::SidePointer;
 use super::{free_list, waker};
 use crate::helper::contain;
 use crate::loom::UnsafeCell;
-use crate::loom::atomic::{AtomicBool, AtomicU32};
+use crate::loom::atomic::AtomicU32;
 use crate::record::{self, Ending, Kind};
 use crate::task::error::TaskError;
+use crate::task::side::SideSlot;
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -159,9 +159,8 @@ fn allocate<W, T, S>(
         state,
         tag: AtomicU32::new(0),
         vtable,
-        yielded: AtomicBool::new(false),
         consumer: UnsafeCell::new(None),
-        side: SidePointer::new(),
+        side: SideSlot::new(),
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };

@@ -11,7 +11,6 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::header::{Header, TaskRef};
-use crate::loom::atomic::Ordering;
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
@@ -179,7 +178,7 @@ impl TaskRef {
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
     /// threads whose home has its tag, or, if the tag says so or is 0, by any thread.
     fn claim_and_run(&self) -> bool {
-        let tag = self.header().tag.load(Ordering::Relaxed);
+        let tag = self.tag();
         let at_home = tag == 0 || tag & !OUTSIDERS == context::home();
         if !at_home && tag & OUTSIDERS == 0 {
             return false;

@@ -22,7 +22,7 @@
 //!   destroyed; a caller of its functions holds a count meanwhile.
 //! - **T11** A [`Runnable`] is the entry that the transition which set `SCHEDULED` has asked for, and the only one that was made for it;
 //!   it is consumed once. A future that waiters may claim can have more, stale ones.
-//! - **T18** `yielded` is set while the task's one entry is that of a task that has yielded, and comes with its right (T16):
+//! - **T18** [`YIELDED`] is set in `tag` while the task's one entry is that of a task that has yielded, and comes with its right (T16):
 //!   from the making of that entry until it is consumed. Such an entry stays with its executor's thread.
 #![allow(unsafe_code)]
 
@@ -32,13 +32,16 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::current::Birth;
-use super::side::SidePointer;
 use crate::loom::UnsafeCell;
-use crate::loom::atomic::{AtomicBool, AtomicU32};
+use crate::loom::atomic::AtomicU32;
 use crate::record::Kind;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::side::SideSlot;
 use crate::task::state::State;
+
+/// In a task's tag: its entry is that of a task that has yielded (T18).
+pub(super) const YIELDED: u32 = 1 << 31;
 
 /// The part of a cell that all tasks share.
 #[repr(C)]
@@ -46,14 +49,12 @@ pub(super) struct Header {
     /// First: the mark of the task that runs on a thread points here (T15).
     pub(super) birth: Birth,
     pub(super) state: State,
-    /// A word for the executor (the event loop: the task's place in its table).
+    /// A word for the executor (the event loop: the task's place in its table), but for one bit: [`YIELDED`].
     pub(super) tag: AtomicU32,
     pub(super) vtable: &'static VTable,
-    /// Its entry is that of a task that has yielded (T18).
-    pub(super) yielded: AtomicBool,
     /// Filled while `WAITING` is set or the handle is at work (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
-    pub(super) side: SidePointer,
+    pub(super) side: SideSlot,
     /// Under loom the payload's accesses are seen through this.
     #[cfg(loom)]
     pub(super) payload: UnsafeCell<()>,

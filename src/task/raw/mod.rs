@@ -6,10 +6,10 @@
 //!
 //! ```text
 //!   Task<T> ──┐
-//!   Waker ────┤   ┌────────────────────┬───────┬─────┬────────┬──────┬──────────┬──────┐ ┌───┬─────────────────┐
-//!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ yielded │ consumer │ side │ │ S │ work  OR output │
-//!   Completer ┤   │       birth        │       │     │        │      │ a Waker  │      │ │   │                 │
-//!   TaskRef ──┘   └────────────────────┴───────┴─────┴────────┴──────┴──────────┴──────┘ └───┴─────────────────┘
+//!   Waker ────┤   ┌────────────────────┬───────┬─────┬────────┬──────────┬──────┐ ┌───┬─────────────────┐
+//!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ consumer │ side │ │ S │ work  OR output │
+//!   Completer ┤   │       birth        │       │     │        │ a Waker  │      │ │   │                 │
+//!   TaskRef ──┘   └────────────────────┴───────┴─────┴────────┴──────────┴──────┘ └───┴─────────────────┘
 //!                                        Header: 72 bytes
 //! ```
 //!
@@ -37,7 +37,6 @@ mod promise;
 mod queued;
 mod ready;
 mod run;
-pub(in crate::task) mod side;
 mod waker;
 
 pub(crate) use current::{Inherited, inherit};

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use super::header::{Header, Ran, Runnable, TaskRef};
+use super::header::{Header, Ran, Runnable, TaskRef, YIELDED};
 use crate::loom::atomic::Ordering;
 use crate::task::error::TaskError;
 use crate::task::state::Start;
@@ -25,7 +25,8 @@ impl Runnable {
     /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor keeps the entry itself.
     #[inline]
     pub(super) unsafe fn yielded(cell: TaskRef) -> Self {
-        cell.header().yielded.store(true, Ordering::Relaxed);
+        let tag = &cell.header().tag;
+        tag.store(tag.load(Ordering::Relaxed) | YIELDED, Ordering::Relaxed);
         // SAFETY: T11, T16: it has the rights of an entry, and there is no other one while the task is running.
         unsafe { Self::from_ref(cell) }
     }
@@ -34,9 +35,10 @@ impl Runnable {
     #[inline]
     fn start(self) -> (TaskRef, Start) {
         let cell = self.into_ref();
-        let Header { yielded, state, .. } = cell.header();
-        let start = if yielded.load(Ordering::Relaxed) {
-            yielded.store(false, Ordering::Relaxed); // T18
+        let Header { tag, state, .. } = cell.header();
+        let word = tag.load(Ordering::Relaxed);
+        let start = if word & YIELDED != 0 {
+            tag.store(word & !YIELDED, Ordering::Relaxed); // T18
             state.resume()
         } else {
             state.start()

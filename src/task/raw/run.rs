@@ -12,8 +12,7 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::current;
-use super::header::{Header, OnCancel, Origin, Ran, TaskRef};
-use super::side::Side;
+use super::header::{Header, OnCancel, Origin, Ran, TaskRef, YIELDED};
 use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::record::{self, Ending, Kind};
@@ -21,6 +20,7 @@ use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::side::Side;
 use crate::task::state::{Cancel, Finish};
 use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
@@ -34,10 +34,12 @@ impl TaskRef {
 
     /// The executor's word for this task; 0 at first.
     pub(crate) fn tag(&self) -> u32 {
-        self.header().tag.load(Ordering::Relaxed)
+        self.header().tag.load(Ordering::Relaxed) & !YIELDED
     }
 
+    /// Before the task is first run; below [`YIELDED`].
     pub(crate) fn set_tag(&self, tag: u32) {
+        debug_assert!(tag < YIELDED);
         self.header().tag.store(tag, Ordering::Relaxed);
     }
 
@@ -308,12 +310,12 @@ impl TaskRef {
     /// The record of what most tasks do not have, if there is one.
     #[inline]
     pub(in crate::task) fn side(&self) -> Option<&Side> {
-        self.header().side.get()
+        self.header().side.get().map(|side| &**side)
     }
 
     /// That record, made if need be.
     pub(in crate::task) fn side_or_make(&self) -> &Side {
-        self.header().side.get_or_make()
+        self.header().side.get_or_init(Box::default)
     }
 
     /// The hook that its executor has instead of the process's.
@@ -412,7 +414,7 @@ impl TaskRef {
 fn token(header: &Header) -> CancelToken {
     let token = header
         .side
-        .get_or_make()
+        .get_or_init(Box::default)
         .token
         .get_or_init(CancelToken::new);
     // Pairs with the fence in `cancel_own_token`: either it sees the token,
