@@ -27,7 +27,7 @@ use slab::Slab;
 
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::{Ready, Task, TaskRef, Watch};
+use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -49,7 +49,7 @@ use crate::sync::block_on;
 pub struct TaskGroup<T> {
     shared: Arc<Mutex<Members<T>>>,
     /// Where the one that waits leaves its waker.
-    watch: Watch,
+    ready: Arc<ReadyShared>,
     joined: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct GroupHandle<T> {
 
 struct Members<T> {
     tasks: Slab<Member<T>>,
-    ready: Ready,
+    ready: ReadyQueue,
     added: usize,
     /// Why no member may go on.
     ending: Option<Ending>,
@@ -150,14 +150,14 @@ impl<T> TaskGroup<T> {
     pub fn new() -> Self {
         let members = Members {
             tasks: Slab::new(),
-            ready: Ready::new(0),
+            ready: ReadyQueue::default(),
             added: 0,
             ending: None,
             collected: Vec::new(),
             named: 0,
         };
         Self {
-            watch: members.ready.watch(),
+            ready: members.ready.shared(),
             shared: Arc::new(Mutex::new(members)),
             joined: false,
         }
@@ -256,7 +256,7 @@ impl<T> TaskGroup<T> {
                     return Poll::Ready(None);
                 }
             }
-            if !self.watch.register(cx.waker()) {
+            if !self.ready.register(cx.waker()) {
                 return Poll::Pending;
             }
         }
@@ -341,22 +341,16 @@ impl<T> GroupJoin<'_, T> {
         if let Some(result) = block_on(&mut self) {
             return result;
         }
-        let group = &mut *self.group;
-        let (left, _queue, collected) = {
-            let mut members = group.shared.lock();
-            // What is taken out has wakers of the old queue.
-            let queue = std::mem::replace(&mut members.ready, Ready::new(0));
-            group.watch = members.ready.watch();
-            let tasks = std::mem::take(&mut members.tasks);
-            (tasks, queue, std::mem::take(&mut members.collected))
-        };
-        group.joined = true;
+        // The members that are left end with the group that they are in: it is dropped here.
+        let ended = std::mem::take(self.group);
+        self.group.joined = true;
+        let mut members = ended.shared.lock();
+        let collected = std::mem::take(&mut members.collected);
+        let left: Vec<TaskId> = members.tasks.iter().map(|(_, m)| m.task.id()).collect();
+        drop(members);
         let mut error = results(collected).err().unwrap_or(GroupError::CANCELLED);
-        for (_, member) in left {
-            member.task.cancel();
-            let refused = (member.task.id(), TaskError::WouldBlock);
-            error.errors.push(refused);
-        }
+        let refused = left.into_iter().map(|id| (id, TaskError::WouldBlock));
+        error.errors.extend(refused);
         Err(error)
     }
 }

@@ -66,10 +66,10 @@ pub use unobserved::{TaskReport, on_unobserved};
 
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
-pub(crate) use raw::cell::{closure, future, local_future, promise};
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, Pushed, Sleep};
+pub(crate) use raw::cell::{closure, future, local_future, promise};
 pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
 

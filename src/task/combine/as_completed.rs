@@ -1,7 +1,7 @@
 //! Results in the order in which they come.
 //!
 //! Each task is registered once, with a waker that puts its number into a ready
-//! queue (`raw/ready.rs`); so a completion costs the same however many tasks there
+//! queue (`raw/ready_queue.rs`); so a completion costs the same however many tasks there
 //! are, and a million tasks take linear time.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use futures_core::Stream;
 
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::raw::{Ready, Task};
+use crate::task::raw::{ReadyQueue, Task};
 
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///
@@ -38,7 +38,7 @@ use crate::task::raw::{Ready, Task};
 pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
     let mut tasks: Vec<_> = tasks.into_iter().collect();
     AsCompleted {
-        ready: Ready::of(&mut tasks),
+        ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),
         tasks: tasks.into_iter().map(Some).collect(),
         next_refused: 0,
@@ -49,7 +49,7 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
 #[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
-    ready: Ready,
+    ready: ReadyQueue,
     left: usize,
     /// Where the search for a task to refuse goes on.
     next_refused: usize,

@@ -35,7 +35,7 @@ mod handle;
 pub(in crate::task) mod header;
 mod promise;
 mod queued;
-mod ready;
+mod ready_queue;
 mod run;
 mod waker;
 
@@ -43,4 +43,4 @@ pub(crate) use current::{Inherited, inherit};
 pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
-pub(super) use ready::{Ready, Watch};
+pub(super) use ready_queue::{ReadyQueue, Shared as ReadyShared};
