@@ -22,6 +22,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::mem;
 use std::time::Instant;
 
 use slab::Slab;
@@ -103,6 +104,15 @@ impl<T> Timers<T> {
     pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
         let timer = self.pending.get_mut(key.slot as usize)?;
         (timer.created as u32 == key.created).then_some(&mut timer.payload)
+    }
+
+    /// Gives the earlier payload back, or this one if the timer is gone.
+    #[inline]
+    pub(crate) fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
+        match self.get_mut(key) {
+            Some(current) => Ok(mem::replace(current, payload)),
+            None => Err(payload),
+        }
     }
 
     #[inline]

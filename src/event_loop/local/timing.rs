@@ -32,21 +32,9 @@ impl Local {
     #[inline]
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
         self.waits_for(TIMER);
-        match self.timers.borrow_mut().get_mut(key) {
-            None => return false,
-            Some(current) if current.will_wake(waker) => return true,
-            Some(_) => {}
-        }
-        let mut fresh = waker.clone();
-        let armed = match self.timers.borrow_mut().get_mut(key) {
-            Some(current) => {
-                std::mem::swap(current, &mut fresh);
-                true
-            }
-            None => false,
-        };
-        drop(fresh); // L4: whichever it is now
-        armed
+        let waker = waker.clone();
+        let replaced = self.timers.borrow_mut().replace(key, waker);
+        replaced.is_ok() // L4: whichever is dropped now is dropped with no cell borrowed
     }
 
     pub(crate) fn disarm(&self, key: TimerKey) {
