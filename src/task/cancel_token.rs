@@ -215,6 +215,7 @@ impl Drop for Node {
 }
 
 /// What [`CancelToken::cancelled`] returns.
+#[derive(Debug)]
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct Cancelled {
     token: CancelToken,
@@ -259,11 +260,5 @@ impl Future for Cancelled {
 impl Drop for Cancelled {
     fn drop(&mut self) {
         self.token.node.waiters.unregister(self.key);
-    }
-}
-
-impl fmt::Debug for Cancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cancelled").field(&self.token).finish()
     }
 }

@@ -185,13 +185,13 @@ impl<W, T, S> Make<W, T, S> {
     const BASE: VTable = VTable {
         kind: Kind::Promise,
         output: offset_of!(Cell<W, T, S>, payload),
-        run: no_run,
+        run: |_| unreachable!("trefoil: a promise has nothing to run"),
         drop_work: drop_work::<W, T, S>,
         write_error: write_error::<W, T, S>,
         drop_output: drop_output::<W, T, S>,
-        schedule: no_schedule,
-        is_owner_thread: no_owner,
-        hook: no_hook,
+        schedule: |_| unreachable!("trefoil: only futures are scheduled again"),
+        is_owner_thread: |_| false,
+        hook: |_| unreachable!("trefoil: only promises have a producer to tell"),
         free: free::<W, T, S>,
     };
 }
@@ -450,22 +450,6 @@ unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
     let layout = Layout::new::<Cell<W, T, S>>();
     // SAFETY: T4: there is no other reference to the memory, and what was in it is gone; T7: `allocate` took it from a free list, with this layout.
     unsafe { free_list::give(cell.cast(), layout) };
-}
-
-unsafe fn no_run(_: NonNull<Header>) -> Ran {
-    unreachable!("trefoil: a promise has nothing to run")
-}
-
-unsafe fn no_schedule(_: NonNull<Header>) {
-    unreachable!("trefoil: only futures are scheduled again")
-}
-
-unsafe fn no_owner(_: NonNull<Header>) -> bool {
-    false
-}
-
-unsafe fn no_hook(_: NonNull<Header>) -> *const dyn OnCancel {
-    unreachable!("trefoil: only promises have a producer to tell")
 }
 
 #[cfg(all(test, not(loom)))]
