@@ -41,7 +41,6 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
         ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),
         tasks: tasks.into_iter().map(Some).collect(),
-        next_refused: 0,
     }
 }
 
@@ -51,17 +50,14 @@ pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
     ready: ReadyQueue,
     left: usize,
-    /// Where the search for a task to refuse goes on.
-    next_refused: usize,
 }
 
 impl<T> AsCompleted<T> {
     /// The result of the task with this number, which has ended; `None`: it was refused before.
     fn take(&mut self, key: usize) -> Option<Result<T, TaskError>> {
-        let result = self.tasks[key].as_mut().and_then(Task::try_join)?;
-        self.tasks[key] = None;
+        let mut task = self.tasks.get_mut(key)?.take()?;
         self.left -= 1;
-        Some(result)
+        task.try_join()
     }
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
@@ -76,14 +72,9 @@ impl<T> AsCompleted<T> {
 
     /// Gives up one task that has not ended, on a thread that must not block.
     fn refuse_one(&mut self) -> Option<Result<T, TaskError>> {
-        while let Some(task) = self.tasks.get_mut(self.next_refused) {
-            self.next_refused += 1;
-            if task.take().is_some() {
-                self.left -= 1;
-                return Some(Err(TaskError::WouldBlock));
-            }
-        }
-        None
+        let _refused = std::iter::from_fn(|| self.tasks.pop()).flatten().next()?;
+        self.left -= 1;
+        Some(Err(TaskError::WouldBlock))
     }
 }
 
