@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{self, Inbox, Pushed, Runnable, Sleep, Task, inbox_fault};
+use crate::task::{self, Inbox, Runnable, Sleep, Task, inbox_fault};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -67,9 +67,9 @@ impl Mail {
     pub fn post(&self, entry: Entry) {
         let parts = &*self.0;
         match parts.inbox.push(entry.0) {
-            Pushed::Heard => {}
-            Pushed::Wake(sleep) => parts.wake(sleep),
-            Pushed::Closed(refused) => drop(refused),
+            Ok(None) => {}
+            Ok(Some(sleep)) => parts.wake(sleep),
+            Err(refused) => drop(refused),
         }
     }
 

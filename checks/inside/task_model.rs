@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::raw;
 #[cfg(loom)]
 use super::state;
-use super::{Inbox, Pushed, Ran, Runnable, Schedule, Task};
+use super::{Inbox, Ran, Runnable, Schedule, Task};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ impl std::fmt::Debug for Queue {
 impl Queue {
     pub fn push(&self, entry: Entry) {
         match self.0.push(entry.0) {
-            Pushed::Heard => {}
-            other => unreachable!("nobody sleeps here: {other:?}"),
+            Ok(None) => {}
+            other => unreachable!("the drainer never sleeps: {other:?}"),
         }
     }
 

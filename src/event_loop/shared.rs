@@ -39,7 +39,7 @@ use crate::loom::{Mutex, MutexGuard};
 use crate::sync::marker;
 use crate::sys::berth::Berth;
 use crate::sys::poller::Poller;
-use crate::task::{Hook, Inbox, Pushed, Runnable, Sleep};
+use crate::task::{Hook, Inbox, Runnable, Sleep};
 
 /// Left beside the inbox: the root future was woken.
 pub(super) const ROOT_WOKEN: u32 = 1;
@@ -127,9 +127,9 @@ impl Shared {
     /// (1) Any thread but the loop's: an entry, of a new task or of one that was woken.
     pub(super) fn bring(&self, runnable: Runnable) {
         match self.inbox.push(runnable) {
-            Pushed::Heard => {}
-            Pushed::Wake(sleep) => self.wake_up(sleep),
-            Pushed::Closed(refused) => drop(refused),
+            Ok(None) => {}
+            Ok(Some(sleep)) => self.wake_up(sleep),
+            Err(refused) => drop(refused),
         }
     }
 

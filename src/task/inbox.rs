@@ -33,18 +33,6 @@ pub(crate) enum Sleep {
     Parked,
 }
 
-/// What a thread that has put something in must still do.
-#[must_use]
-#[derive(Debug)]
-pub(crate) enum Pushed {
-    /// Nothing: the drainer looks by itself, or another thread wakes it.
-    Heard,
-    /// Wake the drainer, which sleeps so.
-    Wake(Sleep),
-    /// It will not be drained: here it is again.
-    Closed(Runnable),
-}
-
 /// A multi-producer queue of runnables.
 #[derive(Default)]
 pub(crate) struct Inbox {
@@ -62,15 +50,15 @@ struct State {
 }
 
 impl Inbox {
-    /// (1) Adds one.
-    pub(crate) fn push(&self, runnable: Runnable) -> Pushed {
+    /// (1) Adds one: how the drainer sleeps, if this thread must wake it. An inbox that is closed gives the entry back.
+    pub(crate) fn push(&self, runnable: Runnable) -> Result<Option<Sleep>, Runnable> {
         let mut state = self.state.lock();
         if state.closed {
-            return Pushed::Closed(runnable);
+            return Err(runnable);
         }
         state.entries.push(runnable);
         self.filled.store(true, Ordering::Relaxed);
-        state.sleep.take().map_or(Pushed::Heard, Pushed::Wake)
+        Ok(state.sleep.take())
     }
 
     /// Nothing is in it: a hint, unless the drainer asks that has just lain down.

@@ -61,15 +61,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let state = State::scheduled(claimable);
-    let cell = allocate(
-        state,
-        &Make::<F, T, Never>::CLOSURE,
-        Never,
-        Payload::<F, T>::of(f),
-    );
-    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
-    unsafe { halves(cell) }
+    // SAFETY: T7: the vtable is for these types.
+    unsafe { queued(&Make::<F, T, Never>::CLOSURE, Never, f, claimable) }
 }
 
 /// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own thread while it is queued.
@@ -80,11 +73,15 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
-    let vtable = &Make::<F, F::Output, S>::FUTURE;
-    let state = State::scheduled(claimable);
-    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
-    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell) }
+    // SAFETY: T7: the vtable is for these types.
+    unsafe {
+        queued(
+            &Make::<F, F::Output, S>::FUTURE,
+            schedule,
+            future,
+            claimable,
+        )
+    }
 }
 
 /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it. On another
@@ -96,11 +93,8 @@ where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
-    let vtable = &Make::<F, F::Output, S>::LOCAL;
-    let state = State::scheduled(false);
-    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
-    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell) }
+    // SAFETY: T7: the vtable is for these types.
+    unsafe { queued(&Make::<F, F::Output, S>::LOCAL, schedule, future, false) }
 }
 
 /// The two sides of a promise, whose cancellation `hook` hears of.
@@ -133,16 +127,25 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
     unsafe { Task::from_raw(cell) }
 }
 
+/// A task that is queued from birth.
+///
 /// # Safety
-/// T6, T7: `cell` came from `allocate` with output `T`; the counts of an entry and of the handle are the caller's to give away.
+/// T7: `vtable` was made for these types.
+#[track_caller]
 #[inline]
-unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
-    // SAFETY: T6, T11: SCHEDULED was set at birth, and this is the entry for it, with its count.
+unsafe fn queued<W, T, S>(
+    vtable: &'static VTable,
+    schedule: S,
+    work: W,
+    claimable: bool,
+) -> (Runnable, Task<T>) {
+    let state = State::scheduled(claimable);
+    let cell = allocate(state, vtable, schedule, Payload::<W, T>::of(work));
+    // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the entry's is the first.
     let entry = unsafe { entry(cell) };
-    let kind = entry.header().vtable.kind;
-    record::spawned(entry.id().get(), entry.spawned_at(), kind);
-    traced::spawned(&entry, kind);
-    // SAFETY: T6, T7: the handle's count, and the caller's promise.
+    record::spawned(entry.id().get(), entry.spawned_at(), vtable.kind);
+    traced::spawned(&entry, vtable.kind);
+    // SAFETY: T6: the second count is the handle's; T7: the cell has this `T`.
     (entry, unsafe { Task::from_raw(cell) })
 }
 
