@@ -41,7 +41,7 @@ pub(in crate::task) struct ReadyQueue {
 #[derive(Default)]
 pub(in crate::task) struct Shared {
     woken: Mutex<Woken>,
-    chunks: Mutex<Vec<Box<[Node; CHUNK]>>>,
+    chunks: Mutex<Vec<Box<[Node]>>>,
 }
 
 #[derive(Default)]
@@ -81,10 +81,8 @@ impl ReadyQueue {
         while number >= chunks.len() * CHUNK {
             let first = chunks.len() * CHUNK;
             let shared = Arc::as_ptr(&self.shared);
-            chunks.push(Box::new(std::array::from_fn(|at| Node {
-                number: first + at,
-                shared,
-            })));
+            let nodes = (first..first + CHUNK).map(|number| Node { number, shared });
+            chunks.push(nodes.collect());
         }
         let node = &raw const chunks[number / CHUNK][number % CHUNK];
         mem::forget(Arc::clone(&self.shared)); // T12: the waker's share
