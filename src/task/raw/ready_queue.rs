@@ -119,14 +119,11 @@ impl ReadyQueue {
 impl Shared {
     /// Leaves `waker` to be woken by the next task that ends. True: one has ended already; ask for it again.
     pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
-        // Cloning and dropping a waker are calls of the user's code: not under the lock.
+        // Cloning and dropping a waker are calls of the user's code: not under the lock, and before the look.
         let waker = waker.clone();
-        let mut woken = self.woken.lock();
-        let replaced = woken.consumer.replace(waker);
-        let has_ended = !woken.ended.is_empty();
-        drop(woken);
+        let replaced = self.woken.lock().consumer.replace(waker);
         drop(replaced);
-        has_ended
+        !self.woken.lock().ended.is_empty()
     }
 
     fn push(&self, number: usize) {
