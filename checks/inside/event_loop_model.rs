@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{self, Inbox, Pushed, Runnable, Sleep, Task, inbox_fault};
+use crate::task::{self, Inbox, Runnable, Sleep, Task, inbox_fault};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Mail {
 impl Default for Mail {
     fn default() -> Self {
         Self(Arc::new(Parts {
-            inbox: Inbox::new(),
+            inbox: Inbox::default(),
             written: [Mutex::new(false), Mutex::new(false)],
             waits: [Condvar::new(), Condvar::new()],
             noted: AtomicBool::new(false),
@@ -67,9 +67,9 @@ impl Mail {
     pub fn post(&self, entry: Entry) {
         let parts = &*self.0;
         match parts.inbox.push(entry.0) {
-            Pushed::Heard => {}
-            Pushed::Wake(sleep) => parts.wake(sleep),
-            Pushed::Closed(refused) => drop(refused),
+            Ok(None) => {}
+            Ok(Some(sleep)) => parts.wake(sleep),
+            Err(refused) => drop(refused),
         }
     }
 
@@ -90,7 +90,9 @@ impl Mail {
 
     /// The loop: the entries.
     pub fn collect(&self) -> Vec<Entry> {
-        self.0.inbox.drain().map(Entry).collect()
+        let mut entries = Vec::new();
+        self.0.inbox.drain(&mut entries);
+        entries.into_iter().map(Entry).collect()
     }
 
     /// The loop: as `turn.rs` sleeps; `parks`: in the other way.
@@ -116,11 +118,6 @@ impl Mail {
     pub fn close(&self) {
         drop(self.0.inbox.close());
     }
-}
-
-/// Leaves the fence out of `lie_down` (or puts it back).
-pub fn break_fence(on: bool) {
-    inbox_fault::break_fence(on);
 }
 
 /// Makes `lie_down` a look and a store (or one step again).

@@ -3,22 +3,22 @@
 //! It exists under `--cfg loom` only.
 #![allow(missing_docs)]
 
-use super::notices;
+use super::condvar::Condvar;
 
 #[derive(Debug, Default)]
-pub struct Notices(notices::Notices);
+pub struct Notices(Condvar);
 
 impl Notices {
     pub fn new() -> Self {
-        Self(notices::Notices::new())
+        Self(Condvar::new())
     }
 
     pub async fn wait<G, L: Future>(&self, guard: G, lock: impl FnOnce() -> L) -> L::Output {
-        self.0.wait(guard, lock).await
+        self.0.wait_by(guard, lock).await
     }
 
     pub fn wait_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
-        self.0.wait_blocking(guard, lock)
+        self.0.wait_by_blocking(guard, lock)
     }
 
     pub fn notify_one(&self) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::raw;
 #[cfg(loom)]
 use super::state;
-use super::{Inbox, Pushed, Ran, Runnable, Schedule, Task};
+use super::{Inbox, Ran, Runnable, Schedule, Task};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Entry {
 }
 
 /// A queue that any thread may push to, shared by a model's executor and wakers.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Queue(Arc<Inbox>);
 
 impl std::fmt::Debug for Queue {
@@ -33,22 +33,18 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self(Arc::new(Inbox::new()))
-    }
-}
-
 impl Queue {
     pub fn push(&self, entry: Entry) {
         match self.0.push(entry.0) {
-            Pushed::Heard => {}
-            other => unreachable!("nobody sleeps here: {other:?}"),
+            Ok(None) => {}
+            other => unreachable!("the drainer never sleeps: {other:?}"),
         }
     }
 
     pub fn drain(&self) -> Vec<Entry> {
-        self.0.drain().map(Entry).collect()
+        let mut entries = Vec::new();
+        self.0.drain(&mut entries);
+        entries.into_iter().map(Entry).collect()
     }
 }
 
@@ -145,7 +141,9 @@ impl Default for Ring {
 impl Ring {
     /// What others have brought.
     pub fn drain(&self) -> Vec<Turn> {
-        self.0.0.drain().map(Turn).collect()
+        let mut entries = Vec::new();
+        self.0.0.drain(&mut entries);
+        entries.into_iter().map(Turn).collect()
     }
 }
 

@@ -20,8 +20,9 @@
 //!
 //! Checked below against a sorted list, with seeded random operations.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::mem;
 use std::time::Instant;
 
 use slab::Slab;
@@ -31,7 +32,7 @@ use slab::Slab;
 pub(crate) struct Timers<T> {
     pending: Slab<Pending<T>>,
     /// One entry for each pending timer, and leftovers.
-    order: BinaryHeap<Entry>,
+    order: BinaryHeap<Reverse<Entry>>,
     /// How many timers there have been.
     created: u64,
 }
@@ -58,29 +59,8 @@ impl TimerKey {
     };
 }
 
-/// A timer in the order; a leftover if its slot is vacant or has another timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    deadline: Instant,
-    created: u64,
-    slot: u32,
-}
-
-/// The earlier one is the greater: the heap gives its greatest first.
-impl Ord for Entry {
-    #[inline]
-    fn cmp(&self, other: &Self) -> Ordering {
-        let later = other.deadline.cmp(&self.deadline);
-        later.then_with(|| other.created.cmp(&self.created))
-    }
-}
-
-impl PartialOrd for Entry {
-    #[inline]
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+/// A timer in the order: its deadline, when it was created, its slot. A leftover if its slot is vacant or has another timer.
+type Entry = (Instant, u64, u32);
 
 /// So many leftovers are always allowed.
 const FEW: usize = 64;
@@ -102,7 +82,7 @@ impl<T> Timers<T> {
     /// The earliest deadline.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Instant> {
-        Some(self.first()?.deadline)
+        self.first().map(|(deadline, ..)| deadline)
     }
 
     /// # Panics
@@ -113,11 +93,7 @@ impl<T> Timers<T> {
         self.created += 1;
         let slot = self.pending.insert(Pending { created, payload });
         let slot = u32::try_from(slot).expect("fewer than 2^32 timers");
-        self.order.push(Entry {
-            deadline,
-            created,
-            slot,
-        });
+        self.order.push(Reverse((deadline, created, slot)));
         TimerKey {
             slot,
             created: created as u32,
@@ -128,6 +104,15 @@ impl<T> Timers<T> {
     pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
         let timer = self.pending.get_mut(key.slot as usize)?;
         (timer.created as u32 == key.created).then_some(&mut timer.payload)
+    }
+
+    /// Gives the earlier payload back, or this one if the timer is gone.
+    #[inline]
+    pub(crate) fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
+        match self.get_mut(key) {
+            Some(current) => Ok(mem::replace(current, payload)),
+            None => Err(payload),
+        }
     }
 
     #[inline]
@@ -141,7 +126,7 @@ impl<T> Timers<T> {
     pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
         std::iter::from_fn(move || {
             let first = self.first()?;
-            (first.deadline <= now).then(|| self.take(first))
+            (first.0 <= now).then(|| self.take(first))
         })
     }
 
@@ -155,8 +140,8 @@ impl<T> Timers<T> {
     #[inline]
     fn first(&mut self) -> Option<Entry> {
         loop {
-            let first = *self.order.peek()?;
-            if is_pending(&self.pending, &first) {
+            let Reverse(first) = *self.order.peek()?;
+            if is_pending(&self.pending, first) {
                 return Some(first);
             }
             self.order.pop();
@@ -165,9 +150,9 @@ impl<T> Timers<T> {
 
     /// Ends the timer of the earliest entry.
     #[inline]
-    fn take(&mut self, first: Entry) -> T {
+    fn take(&mut self, (.., slot): Entry) -> T {
         self.order.pop();
-        self.end(first.slot)
+        self.end(slot)
     }
 
     /// Empties the slot of a pending timer, and removes the leftovers if they have become too many.
@@ -175,16 +160,17 @@ impl<T> Timers<T> {
     fn end(&mut self, slot: u32) -> T {
         let timer = self.pending.remove(slot as usize);
         if self.order.len() > 2 * self.pending.len() + FEW {
-            self.order.retain(|entry| is_pending(&self.pending, entry));
+            let is_pending = |entry: &Reverse<Entry>| is_pending(&self.pending, entry.0);
+            self.order.retain(is_pending);
         }
         timer.payload
     }
 }
 
 #[inline]
-fn is_pending<T>(pending: &Slab<Pending<T>>, entry: &Entry) -> bool {
-    let timer = pending.get(entry.slot as usize);
-    timer.is_some_and(|timer| timer.created == entry.created)
+fn is_pending<T>(pending: &Slab<Pending<T>>, (_, created, slot): Entry) -> bool {
+    let timer = pending.get(slot as usize);
+    timer.is_some_and(|timer| timer.created == created)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -222,21 +222,9 @@ impl Timekeeper for Waiter {
     }
 
     fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        let mut state = self.0.lock();
-        let Some(current) = state.timers.get_mut(key) else {
-            return false;
-        };
-        if current.will_wake(waker) {
-            return true;
-        }
-        drop(state);
-        let mut fresh = waker.clone();
-        let mut state = self.0.lock();
-        let current = state.timers.get_mut(key);
-        let armed = current.map(|current| mem::swap(current, &mut fresh));
-        drop(state);
-        drop(fresh);
-        armed.is_some()
+        let waker = waker.clone();
+        let replaced = self.0.lock().timers.replace(key, waker);
+        replaced.is_ok()
     }
 
     fn disarm(&self, key: TimerKey) {

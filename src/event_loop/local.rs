@@ -57,6 +57,8 @@ pub(crate) struct Local {
     /// `None`: the root future was woken. That is there once at most.
     ready: RefCell<VecDeque<Option<Runnable>>>,
     root_woken: Cell<bool>,
+    /// Memory for what is taken out of the inbox.
+    brought: Cell<Vec<Runnable>>,
     /// The table, unless it lies where others see it ([`super::shared_table`]).
     table: RefCell<Table>,
     table_lent: Cell<bool>,
@@ -88,6 +90,7 @@ impl Local {
             shared,
             ready: RefCell::new(VecDeque::new()),
             root_woken: Cell::new(false),
+            brought: Cell::default(),
             table: RefCell::default(),
             table_lent: Cell::new(true),
             outside,
@@ -136,12 +139,16 @@ impl Local {
         if self.shared.is_quiet() {
             return;
         }
-        for runnable in self.shared.inbox.drain() {
+        let mut brought = self.brought.take();
+        self.shared.inbox.drain(&mut brought);
+        for runnable in brought.drain(..) {
             match runnable.tag() {
                 NEW => self.keep(runnable),
                 _ => self.enqueue(runnable),
             }
         }
+        brought.shrink_to(CAPACITY);
+        self.brought.set(brought);
         let flags = self.shared.take_flags();
         if flags & ROOT_WOKEN != 0 {
             self.wake_root();

@@ -4,15 +4,15 @@
 //! threads: all of them reach the loop through one [`Shared`], which outlives
 //! the loop for as long as any of them is left. How they reach it from which thread is in [`remote`](super::remote).
 //!
-//! 1. Any thread puts an entry into the lock-free [`Inbox`]; if the loop was asleep, that thread wakes it.
+//! 1. Any thread puts an entry into the [`Inbox`]; if the loop was asleep, that thread wakes it.
 //! 2. What is no entry (the root future was woken; a note about a source or a timer that was dropped) sets a flag beside
-//!    the inbox, and then the thread rings. A note takes a lock; no wake-up does.
+//!    the inbox, and then the thread rings.
 //! 3. The loop takes all that is there, whenever it likes. Before it sleeps it lies down, which fails where an
 //!    entry is there, and looks at that word once more.
 //! 4. When the loop closes it takes the last of the entries in the same step. What is brought from then on is
 //!    dropped by the thread that brings it, so that its task ends in `Closed`.
 //!
-//! - **L1** No wake-up is lost: for entries and rings alike the inbox sees to it (T25).
+//! - **L1** No wake-up is lost: for entries and rings alike the inbox sees to it.
 //! - **L2** No work is left behind: an entry is taken by the loop, when it closes at the latest, or refused.
 //! - **L5** A future that is not `Send` is never refused by a closed loop, to be dropped elsewhere:
 //!   `spawn_with` brings its factory in while it holds `gate`, which the loop
@@ -20,7 +20,7 @@
 //!   which the loop drops before it closes.
 //!
 //! Checked by `checks/tests/loop_models.rs`, which drives the inbox exactly so, with loom's condition variable in
-//! the kernel's place and with twins that lack a step or a fence; and by `tests/event_loop/`.
+//! the kernel's place and with a twin that lies down in two steps; and by `tests/event_loop/`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -38,7 +38,7 @@ use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard};
 use crate::sync::marker;
 use crate::sys::poller::Poller;
-use crate::task::{Hook, Inbox, Pushed, Runnable, Sleep};
+use crate::task::{Hook, Inbox, Runnable, Sleep};
 
 /// A flag: the root future was woken.
 pub(super) const ROOT_WOKEN: u32 = 1;
@@ -86,7 +86,7 @@ impl Shared {
         watched: bool,
     ) -> Self {
         Self {
-            inbox: CachePadded::new(Inbox::new()),
+            inbox: CachePadded::new(Inbox::default()),
             flags: AtomicU32::new(0),
             notes: Mutex::new(Vec::new()),
             poller,
@@ -124,9 +124,9 @@ impl Shared {
     /// (1) Any thread but the loop's: an entry, of a new task or of one that was woken.
     pub(super) fn push(&self, runnable: Runnable) {
         match self.inbox.push(runnable) {
-            Pushed::Heard => {}
-            Pushed::Wake(sleep) => self.wake_up(sleep),
-            Pushed::Closed(refused) => drop(refused),
+            Ok(None) => {}
+            Ok(Some(sleep)) => self.wake_up(sleep),
+            Err(refused) => drop(refused),
         }
     }
 

@@ -1,14 +1,22 @@
 //! A condition that is waited for under a [`Mutex`]: Python's `threading.Condition`.
 //!
-//! The protocol is in `notices`; this is its public face, over the locks of this module.
+//! 1. A waiter enters the list while it has the lock, and only then lets go of it. So a thread that
+//!    changes the condition under the lock and then notifies finds it: no notification is lost.
+//! 2. Notified, it takes the lock again. Until it has it, the notification is not used: a waiter that is
+//!    dropped in between passes it on ([`Unused`]), and one that is dropped while it is still in the
+//!    list does so, too (`event_listener`).
+//!
 //! Waking may be spurious in neither form, but the condition may have changed again
 //! by the time the lock is had: use the `_while` forms.
+//!
+//! The protocol ([`Condvar::wait_by`]) has the lock of its callers: a guard to drop, and a way to take it again. So the models have loom's.
+//!
+//! Checked by `checks/tests/conditions.rs`, every interleaving, with a twin that lets go of the lock first;
+//! and by `tests/task/sync.rs` and `checks/tests/cancel_safety.rs`.
 
-use std::fmt;
-
+#[cfg(not(loom))]
 use async_lock::{Mutex, MutexGuard};
-
-use super::notices::Notices;
+use event_listener::{Event as Listeners, IntoNotification, Listener};
 
 /// A condition variable for [`Mutex`], for threads and tasks.
 ///
@@ -29,34 +37,77 @@ use super::notices::Notices;
 /// }
 /// assert_eq!(thread.join().unwrap(), 3);
 /// ```
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Condvar {
-    notices: Notices,
+    listeners: Listeners,
 }
 
 impl Condvar {
     /// A condition without waiters.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            notices: Notices::new(),
-        }
+        Self::default()
     }
 
+    /// Wakes one that waits, if one does: the one that has waited longest.
+    pub fn notify_one(&self) {
+        self.listeners.notify(1.additional());
+    }
+
+    /// Wakes all that wait.
+    pub fn notify_all(&self) {
+        self.listeners.notify(usize::MAX);
+    }
+
+    /// Lets go of the lock by dropping `guard`, waits, and takes it again.
+    pub(super) async fn wait_by<G, L: Future>(
+        &self,
+        guard: G,
+        lock: impl FnOnce() -> L,
+    ) -> L::Output {
+        let listener = self.listeners.listen();
+        drop(guard);
+        listener.await;
+        let unused = Unused(self);
+        let guard = lock().await;
+        std::mem::forget(unused);
+        guard
+    }
+
+    /// As `wait_by`, blocking this thread.
+    pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
+        let listener = self.listeners.listen();
+        drop(guard);
+        listener.wait();
+        lock()
+    }
+}
+
+/// A notification that has been had and not used yet.
+struct Unused<'a>(&'a Condvar);
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[cfg(not(loom))]
+impl Condvar {
     /// Lets go of the lock, waits for a notification, and takes the lock again.
     ///
     /// Cancel safe: dropping it half-way has let go of the lock, and a notification that it
     /// had got goes to the next that waits.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
-        self.notices.wait(guard, || mutex.lock()).await
+        self.wait_by(guard, || mutex.lock()).await
     }
 
     /// As [`wait`](Condvar::wait), blocking this thread.
     #[must_use]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
-        self.notices.wait_blocking(guard, || mutex.lock_blocking())
+        self.wait_by_blocking(guard, || mutex.lock_blocking())
     }
 
     /// Waits as long as `condition` holds.
@@ -82,21 +133,5 @@ impl Condvar {
             guard = self.wait_blocking(guard);
         }
         guard
-    }
-
-    /// Wakes one that waits, if one does: the one that has waited longest.
-    pub fn notify_one(&self) {
-        self.notices.notify_one();
-    }
-
-    /// Wakes all that wait.
-    pub fn notify_all(&self) {
-        self.notices.notify_all();
-    }
-}
-
-impl fmt::Debug for Condvar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Condvar")
     }
 }

@@ -3,8 +3,6 @@
 //! A bool and a list of listeners. A waiter listens first and then looks at the
 //! flag, `set` sets the flag first and then notifies: so one of the two sees the other.
 
-use std::fmt;
-
 use event_listener::{Event as Listeners, EventListener, Listener};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
@@ -22,6 +20,7 @@ use crate::loom::atomic::{AtomicBool, Ordering};
 /// thread.join().unwrap();
 /// assert!(ready.is_set());
 /// ```
+#[derive(Debug, Default)]
 pub struct Event {
     set: AtomicBool,
     listeners: Listeners,
@@ -31,10 +30,7 @@ impl Event {
     /// An event that is not set.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            set: AtomicBool::new(false),
-            listeners: Listeners::new(),
-        }
+        Self::default()
     }
 
     /// Sets the flag and wakes all waiters. Idempotent.
@@ -84,19 +80,5 @@ impl Event {
     pub fn wait_timeout(&self, time: std::time::Duration) -> bool {
         self.listen()
             .is_none_or(|listener| listener.wait_timeout(time).is_some())
-    }
-}
-
-impl Default for Event {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
-            .field("is_set", &self.is_set())
-            .finish()
     }
 }

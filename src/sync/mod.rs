@@ -25,7 +25,6 @@
 
 pub(crate) mod block_on;
 pub mod channel;
-#[cfg(not(loom))]
 mod condvar;
 mod event;
 pub(crate) mod marker;
@@ -34,7 +33,6 @@ pub(crate) mod marker;
 #[doc(hidden)]
 #[path = "../../checks/inside/sync_model.rs"]
 pub mod model;
-mod notices;
 pub(crate) mod park;
 mod raw_reentrant;
 
@@ -46,7 +44,6 @@ pub use async_lock::{
     Barrier, BarrierWaitResult, Mutex, MutexGuard, MutexGuardArc, RwLock, RwLockReadGuard,
     RwLockUpgradableReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard, SemaphoreGuardArc,
 };
-#[cfg(not(loom))]
 pub use condvar::Condvar;
 pub use event::Event;
 pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};

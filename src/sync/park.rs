@@ -121,17 +121,17 @@ impl Drop for Waits {
 ///
 /// `ready` runs at least once, also where blocking is refused.
 pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool) -> Waited {
-    wait_if(|| !blocking_refused(), deadline, ready)
+    wait_if(false, deadline, ready)
 }
 
 /// As [`wait`]; it blocks an event loop's thread, too.
 #[allow(dead_code)] // the thread pool's
 pub(crate) fn wait_anyway(deadline: Instant, ready: impl FnMut(&Waker) -> bool) {
-    wait_if(|| true, Some(deadline), ready);
+    wait_if(true, Some(deadline), ready);
 }
 
 fn wait_if(
-    allowed: impl Fn() -> bool,
+    anyway: bool,
     deadline: Option<Instant>,
     mut ready: impl FnMut(&Waker) -> bool,
 ) -> Waited {
@@ -148,7 +148,7 @@ fn wait_if(
         if ready(&parking.waker) {
             break Waited::Ready;
         }
-        if !allowed() {
+        if !anyway && blocking_refused() {
             break Waited::Refused;
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

@@ -103,6 +103,7 @@ impl Owner {
 /// drop(inner);
 /// assert_eq!(outer.get(), 2);
 /// ```
+#[derive(Default)]
 pub struct ReentrantMutex<T> {
     held: Mutex<Option<Owner>>,
     listeners: Listeners,
@@ -244,12 +245,6 @@ impl<T> Drop for ReentrantMutexGuard<'_, T> {
                 drop(owner); // its waker's destructor is code of the user's
             }
         }
-    }
-}
-
-impl<T: Default> Default for ReentrantMutex<T> {
-    fn default() -> Self {
-        Self::new(T::default())
     }
 }
 

@@ -10,7 +10,7 @@
 //! wakes the waiters: so a waiter that is woken, and a thread that has cancelled the same token meanwhile, finds all flags
 //! set (a list that is gone is one whose children have theirs), no lock is held while anything of the user's
 //! runs, and no two locks at once. Since the flag is set before the list is
-//! read, a child that is entered later sees it. 3. A waiter leaves its waker and then looks at the flag
+//! read, a child that is entered later sees it. 3. A waiter registers its waker and then looks at the flag
 //! (`waiters.rs`), so `cancel` finds the waker or the waiter sees the flag.
 //!
 //! **Deadlines.** The effective one is the nearest of a token and its ancestors,
@@ -63,7 +63,7 @@ struct Node {
     cancelled: AtomicBool,
     /// The nearest deadline of this token and its ancestors.
     deadline: Option<Instant>,
-    /// Kept alive by its children, with this token's place in its list.
+    /// Kept alive by its children, with this token's key in its list.
     parent: Option<(CancelToken, usize)>,
     children: Mutex<Slab<Weak<Node>>>,
     waiters: Waiters,
@@ -173,7 +173,7 @@ impl CancelToken {
         Cancelled {
             alarm: self.node.deadline.map(Alarm::new),
             token: self.clone(),
-            place: None,
+            key: None,
         }
     }
 }
@@ -215,12 +215,13 @@ impl Drop for Node {
 }
 
 /// What [`CancelToken::cancelled`] returns.
+#[derive(Debug)]
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct Cancelled {
     token: CancelToken,
     alarm: Option<Alarm>,
-    /// The place of our waker.
-    place: Option<u64>,
+    /// That of our waker.
+    key: Option<u64>,
 }
 
 impl Cancelled {
@@ -244,8 +245,8 @@ impl Future for Cancelled {
             fence(Ordering::Acquire); // what the canceller did before is seen by what awaits it
             return Poll::Ready(());
         }
-        this.token.node.waiters.leave(&mut this.place, cx.waker());
-        // Left, then looked: a cancellation after the look finds the waker.
+        this.token.node.waiters.register(&mut this.key, cx.waker());
+        // Registered, then looked: a cancellation after the look finds the waker.
         if this.token.node.cancelled.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
@@ -258,12 +259,6 @@ impl Future for Cancelled {
 
 impl Drop for Cancelled {
     fn drop(&mut self) {
-        self.token.node.waiters.forget(self.place);
-    }
-}
-
-impl fmt::Debug for Cancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cancelled").field(&self.token).finish()
+        self.token.node.waiters.unregister(self.key);
     }
 }

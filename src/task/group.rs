@@ -5,7 +5,7 @@
 //! the group itself cancelled is not. Dropping it cancels what is left.
 //!
 //! **Protocol.** Members are kept in a slab, each registered with the group's
-//! ready queue under its place; so a completion costs the same in a large
+//! ready queue under its key; so a completion costs the same in a large
 //! group as in a small one. Handles ([`GroupHandle`]) add under the same lock, from
 //! any thread, also from members; one that has ended before it is added goes through the queue,
 //! too, so that the owner wakes. The group's owner is the only one that takes results out. The lock is
@@ -21,13 +21,14 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Weak;
 use std::task::{Context, Poll, Waker, ready};
 
 use slab::Slab;
 
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::{Ready, Task, TaskRef, Watch};
+use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
@@ -49,21 +50,21 @@ use crate::sync::block_on;
 pub struct TaskGroup<T> {
     shared: Arc<Mutex<Members<T>>>,
     /// Where the one that waits leaves its waker.
-    watch: Watch,
+    ready: Arc<ReadyShared>,
     joined: bool,
 }
 
 /// Adds members to a [`TaskGroup`] from anywhere; see [`TaskGroup::handle`].
 pub struct GroupHandle<T> {
-    shared: Arc<Mutex<Members<T>>>,
+    shared: Weak<Mutex<Members<T>>>,
 }
 
 struct Members<T> {
     tasks: Slab<Member<T>>,
-    ready: Ready,
+    ready: ReadyQueue,
     added: usize,
-    /// Why no member may go on.
-    ending: Option<Ending>,
+    /// A member failed, or `cancel` was called, or the group is gone: no member may go on.
+    cancelled: bool,
     /// The members that a join has taken out so far, in the order of completion.
     collected: Vec<Member<T>>,
     /// A blocking `next` on a loop's thread has named the members with smaller numbers.
@@ -76,14 +77,6 @@ struct Member<T> {
     number: usize,
     /// The group cancelled it: its `Cancelled` is not a failure.
     cancelled_by_group: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// A member failed, or `cancel` was called.
-    Cancelled,
-    /// The group is gone.
-    Gone,
 }
 
 impl<T> Members<T> {
@@ -106,8 +99,8 @@ impl<T> Members<T> {
 
     /// Marks all members as cancelled by the group; the caller cancels them
     /// after it has let go of the lock.
-    fn begin_ending(&mut self, ending: Ending) -> Vec<TaskRef> {
-        self.ending = Some(ending);
+    fn begin_cancel(&mut self) -> Vec<TaskRef> {
+        self.cancelled = true;
         self.tasks
             .iter_mut()
             .map(|(_, member)| {
@@ -131,7 +124,7 @@ impl<T> Members<T> {
             Some(_) => true,
         };
         self.collected.push(member);
-        has_failed && self.ending.is_none()
+        has_failed && !self.cancelled
     }
 
     /// The next member that a blocking `next`, which cannot wait, names as one that has
@@ -150,14 +143,14 @@ impl<T> TaskGroup<T> {
     pub fn new() -> Self {
         let members = Members {
             tasks: Slab::new(),
-            ready: Ready::new(0),
+            ready: ReadyQueue::default(),
             added: 0,
-            ending: None,
+            cancelled: false,
             collected: Vec::new(),
             named: 0,
         };
         Self {
-            watch: members.ready.watch(),
+            ready: members.ready.shared(),
             shared: Arc::new(Mutex::new(members)),
             joined: false,
         }
@@ -173,7 +166,7 @@ impl<T> TaskGroup<T> {
     #[must_use]
     pub fn handle(&self) -> GroupHandle<T> {
         GroupHandle {
-            shared: self.shared.clone(),
+            shared: Arc::downgrade(&self.shared),
         }
     }
 
@@ -191,7 +184,7 @@ impl<T> TaskGroup<T> {
 
     /// Asks all members to end, and those that are added later.
     pub fn cancel(&self) {
-        let members = self.shared.lock().begin_ending(Ending::Cancelled);
+        let members = self.shared.lock().begin_cancel();
         for member in members {
             member.cancel();
         }
@@ -256,7 +249,7 @@ impl<T> TaskGroup<T> {
                     return Poll::Ready(None);
                 }
             }
-            if !self.watch.register(cx.waker()) {
+            if !self.ready.register(cx.waker()) {
                 return Poll::Pending;
             }
         }
@@ -267,21 +260,12 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     let id = task.id();
     task.unregister(); // a waker of before is dropped here, not under the lock
     let mut members = shared.lock();
-    let ended = match members.ending {
-        None => members.add(task, false),
-        Some(Ending::Cancelled) => {
-            let member = task.task_ref();
-            let ended = members.add(task, true);
-            drop(members);
-            member.cancel();
-            ended
-        }
-        Some(Ending::Gone) => {
-            drop(members);
-            task.cancel();
-            return id;
-        }
-    };
+    let to_cancel = members.cancelled.then(|| task.task_ref());
+    let ended = members.add(task, to_cancel.is_some());
+    drop(members);
+    if let Some(member) = to_cancel {
+        member.cancel();
+    }
     if let Some(waker) = ended {
         waker.wake();
     }
@@ -291,7 +275,11 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
 impl<T> GroupHandle<T> {
     /// As [`TaskGroup::add`]. After the group is gone, `task` is cancelled.
     pub fn add(&self, task: Task<T>) -> TaskId {
-        add(&self.shared, task)
+        if let Some(shared) = self.shared.upgrade() {
+            return add(&shared, task);
+        }
+        task.cancel();
+        task.id()
     }
 }
 
@@ -310,18 +298,9 @@ impl<T> Default for TaskGroup<T> {
 }
 
 impl<T> Drop for TaskGroup<T> {
+    /// The members are dropped then, by this thread or by a handle's that is adding one.
     fn drop(&mut self) {
-        let (members, _tasks, _collected) = {
-            let mut members = self.shared.lock();
-            (
-                members.begin_ending(Ending::Gone),
-                std::mem::take(&mut members.tasks),
-                std::mem::take(&mut members.collected),
-            )
-        };
-        for member in members {
-            member.cancel();
-        }
+        self.cancel();
     }
 }
 
@@ -341,22 +320,16 @@ impl<T> GroupJoin<'_, T> {
         if let Some(result) = block_on(&mut self) {
             return result;
         }
-        let group = &mut *self.group;
-        let (left, _queue, collected) = {
-            let mut members = group.shared.lock();
-            // What is taken out has wakers of the old queue.
-            let queue = std::mem::replace(&mut members.ready, Ready::new(0));
-            group.watch = members.ready.watch();
-            let tasks = std::mem::take(&mut members.tasks);
-            (tasks, queue, std::mem::take(&mut members.collected))
-        };
-        group.joined = true;
+        // The members that are left end with the group that they are in: it is dropped here.
+        let ended = std::mem::take(self.group);
+        self.group.joined = true;
+        let mut members = ended.shared.lock();
+        let collected = std::mem::take(&mut members.collected);
+        let left: Vec<TaskId> = members.tasks.iter().map(|(_, m)| m.task.id()).collect();
+        drop(members);
         let mut error = results(collected).err().unwrap_or(GroupError::CANCELLED);
-        for (_, member) in left {
-            member.task.cancel();
-            let refused = (member.task.id(), TaskError::WouldBlock);
-            error.errors.push(refused);
-        }
+        let refused = left.into_iter().map(|id| (id, TaskError::WouldBlock));
+        error.errors.extend(refused);
         Err(error)
     }
 }

@@ -45,10 +45,8 @@ impl<T> Task<T> {
     /// [`TaskError::Closed`] if its result was taken before, or if this process was forked since: the pool
     /// that was to run it is the parent's.
     pub fn join(self) -> Result<T, TaskError> {
-        match self.into_output() {
-            Ok(output) => output.unwrap_or(Err(TaskError::Closed)),
-            Err(mut task) => task.wait(None),
-        }
+        let mut task = self;
+        task.try_join().unwrap_or_else(|| task.wait(None))
     }
 
     /// As [`join`](Task::join), for at most `timeout`. The task stays usable.
@@ -67,7 +65,6 @@ impl<T> Task<T> {
     /// before is `Some(Err(Closed))`.
     pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
         self.take()
-            .map(|output| output.unwrap_or(Err(TaskError::Closed)))
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<T, TaskError> {
@@ -209,9 +206,12 @@ impl<T> Future for Task<T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.poll_output(cx.waker()) {
-            Some(output) => Poll::Ready(output.unwrap_or(Err(TaskError::Closed))),
-            None => Poll::Pending,
+        if let Some(result) = self.try_join() {
+            return Poll::Ready(result);
+        }
+        match self.register(cx.waker().clone()) {
+            true => Poll::Pending,
+            false => self.try_join().map_or(Poll::Pending, Poll::Ready),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::sys::fork;
 /// let b = trefoil::Task::ready(2);
 /// assert_ne!(a.id(), b.id());
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(NonZeroU64);
 
 impl TaskId {
@@ -49,12 +49,6 @@ impl TaskId {
     #[must_use]
     pub fn get(self) -> u64 {
         self.0.get()
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskId({})", self.0)
     }
 }
 

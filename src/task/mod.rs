@@ -38,10 +38,12 @@ mod error;
 mod group;
 mod handle;
 mod id;
+mod inbox;
 mod nested;
 pub(crate) mod panic;
 mod raw;
 mod shutdown;
+mod side;
 mod state;
 #[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
 mod traced;
@@ -64,10 +66,11 @@ pub use unobserved::{TaskReport, on_unobserved};
 
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
-pub(crate) use raw::cell::{closure, future, local_future, promise};
 #[cfg(loom)]
-pub(crate) use raw::inbox_fault;
-pub(crate) use raw::{Inbox, OnCancel, Origin, Pushed, Ran, Runnable, Schedule, Sleep, TaskRef};
+pub(crate) use inbox::fault as inbox_fault;
+pub(crate) use inbox::{Inbox, Sleep};
+pub(crate) use raw::cell::{closure, future, local_future, promise};
+pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the

@@ -114,10 +114,8 @@ pub(super) enum Cancel {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// Not ended; the slot is the handle's.
+    /// Not ended.
     Pending,
-    /// Not ended (yet); the slot is lent.
-    Lent,
     /// Ended; the output is the handle's.
     Output,
     /// Ended; the output was taken.
@@ -387,11 +385,7 @@ impl State {
     pub(super) fn look(&self) -> Look {
         let s = self.0.load(Ordering::Acquire);
         if s & DONE == 0 {
-            if s & WAITING == 0 {
-                Look::Pending
-            } else {
-                Look::Lent
-            }
+            Look::Pending
         } else if s & TAKEN == 0 {
             Look::Output
         } else {

@@ -22,7 +22,7 @@ use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::current;
-use super::raw::side::{Side, SidePointer};
+use super::side::{Side, SideSlot};
 use crate::helper::contain;
 use crate::record::Kind;
 
@@ -64,7 +64,7 @@ pub(super) fn named(side: &Side, name: &str) {
 }
 
 /// Runs the task's code inside its span, and catches and tells of its panic; `last`: it is not run again.
-pub(super) fn run<R>(side: &SidePointer, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(super) fn run<R>(side: &SideSlot, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     // A subscriber may panic, too.
     panic::catch_in_task(|| {
         let span = side.get().and_then(|side| match last {
@@ -84,7 +84,7 @@ pub(super) fn run<R>(side: &SidePointer, last: bool, f: impl FnOnce() -> R) -> R
 }
 
 /// Drops the work of a task that has not ended, inside its span.
-pub(super) fn drop_work(side: &SidePointer, f: impl FnOnce()) {
+pub(super) fn drop_work(side: &SideSlot, f: impl FnOnce()) {
     let span = side.get().and_then(|side| side.span.lock().take());
     let mut inside = None;
     contain(|| inside = span.as_ref().map(Span::enter));

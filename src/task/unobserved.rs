@@ -19,6 +19,7 @@ use crate::helper::contain;
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
 
 /// A failure that was never taken: what the hook gets.
+#[derive(Debug)]
 pub struct TaskReport {
     pub(super) id: TaskId,
     pub(super) name: Option<Box<str>>,
@@ -49,17 +50,6 @@ impl TaskReport {
     #[must_use]
     pub fn error(&self) -> &TaskError {
         &self.error
-    }
-}
-
-impl fmt::Debug for TaskReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskReport")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .field("spawned_at", &format_args!("{}", self.site))
-            .field("error", &self.error)
-            .finish()
     }
 }
 

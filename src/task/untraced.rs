@@ -2,7 +2,7 @@
 
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
-use super::raw::side::{Side, SidePointer};
+use super::side::{Side, SideSlot};
 use crate::record::Kind;
 
 #[inline(always)]
@@ -12,11 +12,11 @@ pub(super) fn spawned(_: &TaskRef, _: Kind) {}
 pub(super) fn named(_: &Side, _: &str) {}
 
 #[inline(always)]
-pub(super) fn run<R>(_: &SidePointer, _last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(super) fn run<R>(_: &SideSlot, _last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_in_task(f)
 }
 
 #[inline(always)]
-pub(super) fn drop_work(_: &SidePointer, f: impl FnOnce()) {
+pub(super) fn drop_work(_: &SideSlot, f: impl FnOnce()) {
     f();
 }

@@ -1,6 +1,6 @@
 //! Many that wait for one event, each with a waker.
 //!
-//! A waiter first leaves its waker, and then looks whether the event has happened. The event happens first, and then its waiters
+//! A waiter first registers its waker, and then looks whether the event has happened. The event happens first, and then its waiters
 //! are woken. Both pass through one lock, so one of the two sees the other. No waker is cloned, woken or dropped under the lock,
 //! since that is code of the user's.
 //!
@@ -17,28 +17,28 @@ pub(super) struct Waiters(Mutex<List>);
 
 #[derive(Default)]
 struct List {
-    /// How many places were given out.
-    places: u64,
+    /// The last key that was given out.
+    last: u64,
     wakers: BTreeMap<u64, Waker>,
 }
 
 impl Waiters {
-    /// Leaves `waker` in this place, instead of the one left there before. `None` becomes a new place.
-    pub(super) fn leave(&self, place: &mut Option<u64>, waker: &Waker) {
+    /// Registers `waker` under this key, instead of the one before. `None` becomes a new key.
+    pub(super) fn register(&self, key: &mut Option<u64>, waker: &Waker) {
         let waker = waker.clone();
         let mut list = self.0.lock();
-        let place = *place.get_or_insert_with(|| {
-            list.places += 1;
-            list.places
+        let key = *key.get_or_insert_with(|| {
+            list.last += 1;
+            list.last
         });
-        let replaced = list.wakers.insert(place, waker);
+        let replaced = list.wakers.insert(key, waker);
         drop(list);
         drop(replaced);
     }
 
     /// Takes the waker back, if it has not been woken.
-    pub(super) fn forget(&self, place: Option<u64>) {
-        let waker = place.and_then(|place| self.0.lock().wakers.remove(&place));
+    pub(super) fn unregister(&self, key: Option<u64>) {
+        let waker = key.and_then(|key| self.0.lock().wakers.remove(&key));
         drop(waker);
     }
 

@@ -5,7 +5,6 @@
 //!
 //! Checked by `tests/event_loop/`, the timers themselves by their own tests.
 
-use std::mem;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -33,16 +32,9 @@ impl Local {
     #[inline]
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
         self.waits_for(TIMER);
-        match self.timers.borrow_mut().get_mut(key) {
-            None => return false,
-            Some(current) if current.will_wake(waker) => return true,
-            Some(_) => {}
-        }
-        let mut fresh = waker.clone();
-        let timers = &self.timers;
-        let set = (timers.borrow_mut().get_mut(key)).map(|current| mem::swap(current, &mut fresh));
-        drop(fresh); // L4: whichever it is now
-        set.is_some()
+        let waker = waker.clone();
+        let replaced = self.timers.borrow_mut().replace(key, waker);
+        replaced.is_ok() // L4: whichever is dropped now is dropped with no cell borrowed
     }
 
     /// Forgets it; its waker is the caller's to drop.

@@ -1,7 +1,7 @@
 //! Results in the order in which they come.
 //!
 //! Each task is registered once, with a waker that puts its number into a ready
-//! queue (`raw/ready.rs`); so a completion costs the same however many tasks there
+//! queue (`raw/ready_queue.rs`); so a completion costs the same however many tasks there
 //! are, and a million tasks take linear time.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use futures_core::Stream;
 
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::raw::{Ready, Task};
+use crate::task::raw::{ReadyQueue, Task};
 
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///
@@ -38,10 +38,9 @@ use crate::task::raw::{Ready, Task};
 pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
     let mut tasks: Vec<_> = tasks.into_iter().collect();
     AsCompleted {
-        ready: Ready::of(&mut tasks),
+        ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),
         tasks: tasks.into_iter().map(Some).collect(),
-        next_refused: 0,
     }
 }
 
@@ -49,19 +48,16 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
 #[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
-    ready: Ready,
+    ready: ReadyQueue,
     left: usize,
-    /// Where the search for a task to refuse goes on.
-    next_refused: usize,
 }
 
 impl<T> AsCompleted<T> {
     /// The result of the task with this number, which has ended; `None`: it was refused before.
     fn take(&mut self, key: usize) -> Option<Result<T, TaskError>> {
-        let result = self.tasks[key].as_mut().and_then(Task::try_join)?;
-        self.tasks[key] = None;
+        let mut task = self.tasks.get_mut(key)?.take()?;
         self.left -= 1;
-        Some(result)
+        task.try_join()
     }
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
@@ -76,14 +72,9 @@ impl<T> AsCompleted<T> {
 
     /// Gives up one task that has not ended, on a thread that must not block.
     fn refuse_one(&mut self) -> Option<Result<T, TaskError>> {
-        while let Some(task) = self.tasks.get_mut(self.next_refused) {
-            self.next_refused += 1;
-            if task.take().is_some() {
-                self.left -= 1;
-                return Some(Err(TaskError::WouldBlock));
-            }
-        }
-        None
+        let _refused = std::iter::from_fn(|| self.tasks.pop()).flatten().next()?;
+        self.left -= 1;
+        Some(Err(TaskError::WouldBlock))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The callback owns the handle, and sits in the slot of the task that the handle
 //! belongs to: a cycle that the task's end breaks, and every task ends. It is
-//! run by the caller that empties [`Callback::armed`]: the waker, or `register` if the task
+//! run by the caller that empties it: the waker, or `on_done` if the task
 //! ended while it was being armed. A lock decides, so it runs once.
 
 use std::sync::Arc;
@@ -13,31 +13,19 @@ use crate::task::error::TaskError;
 use crate::task::nested;
 use crate::task::raw::Task;
 
-struct Callback<T, F> {
-    armed: Mutex<Option<(Task<T>, F)>>,
-}
+/// What takes the result and calls the closure, once it is armed.
+struct Callback(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
-impl<T, F> Callback<T, F>
-where
-    T: Send + 'static,
-    F: FnOnce(Result<T, TaskError>) + Send + 'static,
-{
+impl Callback {
     fn fire(&self) {
-        let armed = self.armed.lock().take();
-        if let Some((mut task, f)) = armed
-            && let Some(result) = task.try_join()
-        {
-            drop(task);
-            nested::run(move || f(result));
+        let armed = self.0.lock().take();
+        if let Some(call) = armed {
+            nested::run(call);
         }
     }
 }
 
-impl<T, F> Wake for Callback<T, F>
-where
-    T: Send + 'static,
-    F: FnOnce(Result<T, TaskError>) + Send + 'static,
-{
+impl Wake for Callback {
     fn wake(self: Arc<Self>) {
         self.fire();
     }
@@ -59,17 +47,17 @@ impl<T> Task<T> {
         T: Send + 'static,
     {
         let mut task = self;
-        let callback = Arc::new(Callback {
-            armed: Mutex::new(None),
-        });
+        let cell = task.task_ref();
+        let callback = Arc::new(Callback(Mutex::new(None)));
         let registered = task.register(Waker::from(callback.clone()));
-        let ended_meanwhile = {
-            let mut armed = callback.armed.lock();
-            let (task, _) = armed.insert((task, f));
-            !registered || task.is_finished()
-        };
+        *callback.0.lock() = Some(Box::new(move || {
+            if let Some(result) = task.try_join() {
+                drop(task);
+                f(result);
+            }
+        }));
         // Armed, then looked: an end after the look finds it armed.
-        if ended_meanwhile {
+        if !registered || cell.is_finished() {
             callback.fire();
         }
     }

@@ -36,8 +36,8 @@ use crate::task::waiters::Waiters;
 #[must_use = "dropping every one of them detaches the task"]
 pub struct SharedTask<T> {
     shared: Arc<Shared<T>>,
-    /// The place of our waker.
-    place: Option<u64>,
+    /// That of our waker.
+    key: Option<u64>,
 }
 
 struct Shared<T> {
@@ -65,7 +65,7 @@ impl<T> Task<T> {
                 result: OnceLock::new(),
                 waiting,
             }),
-            place: None,
+            key: None,
         }
     }
 }
@@ -136,9 +136,9 @@ impl<T: Clone> Future for SharedTask<T> {
             return Poll::Ready(result);
         }
         let this = &mut *self;
-        this.shared.waiting.leave(&mut this.place, cx.waker());
+        this.shared.waiting.register(&mut this.key, cx.waker());
         awaited::note(&self.shared.to_cancel);
-        // Left, then looked: a result that comes after the look finds the waker.
+        // Registered, then looked: a result that comes after the look finds the waker.
         self.try_join().map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -147,14 +147,14 @@ impl<T> Clone for SharedTask<T> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
-            place: None,
+            key: None,
         }
     }
 }
 
 impl<T> Drop for SharedTask<T> {
     fn drop(&mut self) {
-        self.shared.waiting.forget(self.place);
+        self.shared.waiting.unregister(self.key);
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
-use crate::task::raw::{Ready, Task};
+use crate::task::raw::{ReadyQueue, Task};
 
 /// Waits for all `tasks`, from any mixture of executors; gives their values, in
 /// their order, or the first failure, and then cancels the rest.
@@ -38,7 +38,7 @@ use crate::task::raw::{Ready, Task};
 pub fn try_join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> TryJoinAll<T> {
     let mut tasks: Vec<_> = tasks.into_iter().collect();
     TryJoinAll {
-        ready: Ready::of(&mut tasks),
+        ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),
         tasks,
     }
@@ -48,7 +48,7 @@ pub fn try_join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> TryJoinAll<T
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct TryJoinAll<T> {
     tasks: Vec<Task<T>>,
-    ready: Ready,
+    ready: ReadyQueue,
     left: usize,
 }
 

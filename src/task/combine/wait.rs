@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::alarm::Alarm;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::raw::{Ready, Task};
+use crate::task::raw::{ReadyQueue, Task};
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub fn wait<T>(
 ) -> Wait<T> {
     let mut tasks: Vec<_> = tasks.into_iter().collect();
     Wait {
-        ready: Ready::of(&mut tasks),
+        ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),
         tasks,
         until,
@@ -62,7 +62,7 @@ pub fn wait<T>(
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct Wait<T> {
     tasks: Vec<Task<T>>,
-    ready: Ready,
+    ready: ReadyQueue,
     left: usize,
     until: Until,
     alarm: Option<Alarm>,

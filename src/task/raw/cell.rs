@@ -19,13 +19,13 @@ use super::handle::Task;
 use super::header::{Header, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
-use super::side::SidePointer;
 use super::{free_list, waker};
 use crate::helper::contain;
 use crate::loom::UnsafeCell;
-use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::loom::atomic::AtomicU32;
 use crate::record::{self, Ending, Kind};
 use crate::task::error::TaskError;
+use crate::task::side::SideSlot;
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -61,15 +61,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let state = State::scheduled(claimable);
-    let cell = allocate(
-        state,
-        &Make::<F, T, Never>::CLOSURE,
-        Never,
-        Payload::<F, T>::of(f),
-    );
-    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this `T`.
-    unsafe { halves(cell) }
+    // SAFETY: T7: the vtable is for these types.
+    unsafe { queued(&Make::<F, T, Never>::CLOSURE, Never, f, claimable) }
 }
 
 /// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own thread while it is queued.
@@ -80,11 +73,15 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
-    let vtable = &Make::<F, F::Output, S>::FUTURE;
-    let state = State::scheduled(claimable);
-    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
-    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell) }
+    // SAFETY: T7: the vtable is for these types.
+    unsafe {
+        queued(
+            &Make::<F, F::Output, S>::FUTURE,
+            schedule,
+            future,
+            claimable,
+        )
+    }
 }
 
 /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it. On another
@@ -96,11 +93,8 @@ where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
-    let vtable = &Make::<F, F::Output, S>::LOCAL;
-    let state = State::scheduled(false);
-    let cell = allocate(state, vtable, schedule, Payload::<F, F::Output>::of(future));
-    // SAFETY: T6, T7: `scheduled` counts two: an entry, and the handle, of a cell with this output.
-    unsafe { halves(cell) }
+    // SAFETY: T7: the vtable is for these types.
+    unsafe { queued(&Make::<F, F::Output, S>::LOCAL, schedule, future, false) }
 }
 
 /// The two sides of a promise, whose cancellation `hook` hears of.
@@ -133,16 +127,25 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
     unsafe { Task::from_raw(cell) }
 }
 
+/// A task that is queued from birth.
+///
 /// # Safety
-/// T6, T7: `cell` came from `allocate` with output `T`; the counts of an entry and of the handle are the caller's to give away.
+/// T7: `vtable` was made for these types.
+#[track_caller]
 #[inline]
-unsafe fn halves<T>(cell: NonNull<Header>) -> (Runnable, Task<T>) {
-    // SAFETY: T6, T11: SCHEDULED was set at birth, and this is the entry for it, with its count.
+unsafe fn queued<W, T, S>(
+    vtable: &'static VTable,
+    schedule: S,
+    work: W,
+    claimable: bool,
+) -> (Runnable, Task<T>) {
+    let state = State::scheduled(claimable);
+    let cell = allocate(state, vtable, schedule, Payload::<W, T>::of(work));
+    // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the entry's is the first.
     let entry = unsafe { entry(cell) };
-    let kind = entry.header().vtable.kind;
-    record::spawned(entry.id().get(), entry.spawned_at(), kind);
-    traced::spawned(&entry, kind);
-    // SAFETY: T6, T7: the handle's count, and the caller's promise.
+    record::spawned(entry.id().get(), entry.spawned_at(), vtable.kind);
+    traced::spawned(&entry, vtable.kind);
+    // SAFETY: T6: the second count is the handle's; T7: the cell has this `T`.
     (entry, unsafe { Task::from_raw(cell) })
 }
 
@@ -159,9 +162,8 @@ fn allocate<W, T, S>(
         state,
         tag: AtomicU32::new(0),
         vtable,
-        next: AtomicPtr::new(std::ptr::null_mut()),
         consumer: UnsafeCell::new(None),
-        side: SidePointer::new(),
+        side: SideSlot::new(),
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
@@ -186,13 +188,13 @@ impl<W, T, S> Make<W, T, S> {
     const BASE: VTable = VTable {
         kind: Kind::Promise,
         output: offset_of!(Cell<W, T, S>, payload),
-        run: no_run,
+        run: |_| unreachable!("trefoil: a promise has nothing to run"),
         drop_work: drop_work::<W, T, S>,
         write_error: write_error::<W, T, S>,
         drop_output: drop_output::<W, T, S>,
-        schedule: no_schedule,
-        is_owner_thread: no_owner,
-        hook: no_hook,
+        schedule: |_| unreachable!("trefoil: only futures are scheduled again"),
+        is_owner_thread: |_| false,
+        hook: |_| unreachable!("trefoil: only promises have a producer to tell"),
         free: free::<W, T, S>,
     };
 }
@@ -451,22 +453,6 @@ unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
     let layout = Layout::new::<Cell<W, T, S>>();
     // SAFETY: T4: there is no other reference to the memory, and what was in it is gone; T7: `allocate` took it from a free list, with this layout.
     unsafe { free_list::give(cell.cast(), layout) };
-}
-
-unsafe fn no_run(_: NonNull<Header>) -> Ran {
-    unreachable!("trefoil: a promise has nothing to run")
-}
-
-unsafe fn no_schedule(_: NonNull<Header>) {
-    unreachable!("trefoil: only futures are scheduled again")
-}
-
-unsafe fn no_owner(_: NonNull<Header>) -> bool {
-    false
-}
-
-unsafe fn no_hook(_: NonNull<Header>) -> *const dyn OnCancel {
-    unreachable!("trefoil: only promises have a producer to tell")
 }
 
 #[cfg(all(test, not(loom)))]

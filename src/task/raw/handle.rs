@@ -11,7 +11,6 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::header::{Header, TaskRef};
-use crate::loom::atomic::Ordering;
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
@@ -87,148 +86,64 @@ impl<T> Task<T> {
     #[inline]
     fn look(&self) -> Look {
         match self.cell.header().state.look() {
-            Look::Pending | Look::Lent if self.cell.is_lost() => Look::Taken,
+            Look::Pending if self.cell.is_lost() => Look::Taken,
             look => look,
         }
     }
 
-    /// The output, once it is there: `Some(None)` if it was taken before.
+    /// The output, once it is there: `Closed` if it was taken before.
     #[inline]
-    pub(in crate::task) fn take(&mut self) -> Option<Option<Result<T, TaskError>>> {
+    pub(in crate::task) fn take(&mut self) -> Option<Result<T, TaskError>> {
         match self.look() {
-            Look::Pending | Look::Lent => None,
-            Look::Taken => Some(None),
-            // SAFETY: T2: `look` has just said so.
-            Look::Output => Some(Some(unsafe { self.move_out() })),
+            Look::Pending => return None,
+            Look::Taken => return Some(Err(TaskError::Closed)),
+            Look::Output => {}
         }
-    }
-
-    /// As [`take`](Self::take), and where there is no output yet, has `waker` woken when there is.
-    #[inline]
-    pub(in crate::task) fn poll_output(
-        &mut self,
-        waker: &Waker,
-    ) -> Option<Option<Result<T, TaskError>>> {
-        let look = self.look();
-        match look {
-            // SAFETY: T2: `look` has just said so.
-            Look::Output => return Some(Some(unsafe { self.move_out() })),
-            Look::Taken => return Some(None),
-            Look::Pending | Look::Lent => {}
-        }
-        if self.lend_clone(waker, look == Look::Lent) {
-            None
-        } else {
-            self.take()
-        }
-    }
-
-    /// Moves the output out and marks it taken.
-    ///
-    /// # Safety
-    /// T2: `look` has just said `Output`.
-    #[inline]
-    unsafe fn move_out(&mut self) -> Result<T, TaskError> {
-        // SAFETY: T2: the caller's promise; it is marked as taken next, with nothing in between.
-        let output = unsafe { self.read_output() };
-        self.cell.header().state.set_taken();
-        output
-    }
-
-    /// The output, for a handle that is not used again. `Err`: not there yet.
-    #[inline]
-    pub(in crate::task) fn into_output(mut self) -> Result<Option<Result<T, TaskError>>, Self> {
-        match self.look() {
-            Look::Pending | Look::Lent => Err(self),
-            Look::Taken => Ok(None),
-            Look::Output => {
-                // SAFETY: T2: `look` has just said so; what follows drops the count alone.
-                let output = unsafe { self.read_output() };
-                let mut this = ManuallyDrop::new(self);
-                // SAFETY: T6: `this` is not used again; the output was moved out, so the
-                // count is all that is left of it.
-                drop(unsafe { ManuallyDrop::take(&mut this.cell) });
-                Ok(Some(output))
-            }
-        }
-    }
-
-    /// Moves the output out.
-    ///
-    /// # Safety
-    /// T2: `look` has just said `Output`; the caller marks it taken next, or drops the count alone.
-    #[inline]
-    unsafe fn read_output(&mut self) -> Result<T, TaskError> {
         self.cell.header().touch_payload();
-        // SAFETY: T2, T8: DONE and not taken (the caller's promise), so an output is there and ours, and the caller sees to it that
-        // it is not read again; T7: it is of type `T`.
-        unsafe { self.cell.output().read() }
+        // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours; it is marked as taken
+        // next, with nothing in between, so it is not read again; T7: it is of type `T`.
+        let output = unsafe { self.cell.output().read() };
+        self.cell.header().state.set_taken();
+        Some(output)
     }
 
     /// Has `waker` woken at the end, in place of any other before. False: the
     /// task has ended already; nothing is registered.
+    #[inline]
     pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
-        match self.look() {
-            Look::Output | Look::Taken => return false,
-            Look::Lent if self.cell.header().state.unlend().is_none() => return false,
-            // SAFETY: T3: `unlend` has just given it back.
-            Look::Lent => unsafe { self.empty_slot() },
-            Look::Pending => {}
+        if self.cell.is_lost() || !self.unregister() {
+            return false;
         }
-        self.lend(waker)
-    }
-
-    /// As [`register`](Self::register), by reference; `lent`: a waker is
-    /// registered, which may be the same.
-    #[inline]
-    fn lend_clone(&mut self, waker: &Waker, lent: bool) -> bool {
-        if lent {
-            if self.cell.header().state.unlend().is_none() {
-                return false;
-            }
-            // SAFETY: T3: taken back, so the slot is ours.
-            let same = self
-                .cell
-                .header()
-                .consumer
-                .with(|slot| unsafe { &*slot }.as_ref().map(|old| old.will_wake(waker)));
-            if same == Some(true) {
-                return self.lend_again();
-            }
-            // SAFETY: T3: taken back above, and not lent since.
-            unsafe { self.empty_slot() };
-        }
-        self.lend(waker.clone())
-    }
-
-    /// Fills the empty slot and lends it.
-    #[inline]
-    fn lend(&mut self, waker: Waker) -> bool {
-        // SAFETY: T3: our callers found it not lent, or took it back and emptied it: it is ours, and nothing is overwritten but a `None`.
+        // SAFETY: T3: not lent, as `unregister` says, so the slot is ours, and empty: nothing is overwritten but a `None`.
         self.cell
             .header()
             .consumer
             .with_mut(|slot| unsafe { slot.write(Some(waker)) });
-        self.lend_again()
-    }
-
-    /// Lends the filled slot.
-    #[inline]
-    fn lend_again(&mut self) -> bool {
         if self.cell.header().state.lend() {
             awaited::note(&self.cell);
             return true;
         }
         // SAFETY: T3: `lend` says that the task is done, and the slot still ours.
-        unsafe { self.empty_slot() };
+        drop(unsafe { self.cell.take_consumer() });
         false
+    }
+
+    /// Takes a registered waker back. False: the task has ended.
+    #[inline]
+    pub(in crate::task) fn unregister(&mut self) -> bool {
+        let lent = self.cell.header().state.unlend();
+        if lent == Some(true) {
+            // SAFETY: T3: `unlend` has just given it back.
+            drop(unsafe { self.cell.take_consumer() });
+        }
+        lent.is_some()
     }
 
     /// The error in which it has ended: `Closed`, if the output was taken before.
     pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
         static TAKEN: TaskError = TaskError::Closed;
         match self.look() {
-            Look::Pending | Look::Lent => return None,
+            Look::Pending => return None,
             Look::Taken => return Some(&TAKEN),
             Look::Output => {}
         }
@@ -236,28 +151,6 @@ impl<T> Task<T> {
         // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours, and stays while we have
         // `&mut self`; T7: it is of type `T`.
         unsafe { self.cell.output::<T>().as_ref() }.as_ref().err()
-    }
-
-    /// Takes the registered waker back, if the task has not ended.
-    pub(in crate::task) fn unregister(&mut self) {
-        if self.cell.header().state.unlend() == Some(true) {
-            // SAFETY: T3: `unlend` has just given it back.
-            unsafe { self.empty_slot() };
-        }
-    }
-
-    /// Empties the slot.
-    ///
-    /// # Safety
-    /// T3: the slot is ours: not lent, taken back, or not lent because of DONE.
-    unsafe fn empty_slot(&self) {
-        // SAFETY: T3: no other thread touches it while it is ours (the caller's promise).
-        let waker = self
-            .cell
-            .header()
-            .consumer
-            .with_mut(|slot| unsafe { (*slot).take() });
-        drop(waker);
     }
 }
 
@@ -285,7 +178,7 @@ impl TaskRef {
     /// Runs the task here, if it is queued and may be claimed (a future: polls it once): by
     /// threads whose home has its tag, or, if the tag says so or is 0, by any thread.
     fn claim_and_run(&self) -> bool {
-        let tag = self.header().tag.load(Ordering::Relaxed);
+        let tag = self.tag();
         let at_home = tag == 0 || tag & !OUTSIDERS == context::home();
         if !at_home && tag & OUTSIDERS == 0 {
             return false;
@@ -322,14 +215,8 @@ impl<T> Drop for Task<T> {
         match cell.header().state.drop_handle() {
             // SAFETY: T2: done, and the output is the handle's; not taken, as `look` has said.
             None => unsafe { cell.drop_unobserved() },
-            Some(true) => {
-                // SAFETY: T3: taken back with WAITING set, so the slot is ours and filled.
-                let waker = cell
-                    .header()
-                    .consumer
-                    .with_mut(|slot| unsafe { (*slot).take() });
-                drop(waker);
-            }
+            // SAFETY: T3: taken back with WAITING set, so the slot is ours.
+            Some(true) => drop(unsafe { cell.take_consumer() }),
             Some(false) => {}
         }
     }

@@ -20,8 +20,10 @@
 //!   `T` is.
 //! - **T10** `S` is shared by reference only, and stays until the cell is
 //!   destroyed; a caller of its functions holds a count meanwhile.
-//! - **T18** `next` is [`YIELDED`] while the task's one entry is that of a task that has yielded, and comes with its right (T16):
-//!   from the making of that entry until it is consumed. Such an entry never goes into an inbox.
+//! - **T11** A [`Runnable`] is the entry that the transition which set `SCHEDULED` has asked for, and the only one that was made for it;
+//!   it is consumed once. A future that waiters may claim can have more, stale ones.
+//! - **T18** [`YIELDED`] is set in `tag` while the task's one entry is that of a task that has yielded, and comes with its right (T16):
+//!   from the making of that entry until it is consumed. Such an entry stays with its executor's thread.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -30,16 +32,16 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::current::Birth;
-use super::side::SidePointer;
 use crate::loom::UnsafeCell;
-use crate::loom::atomic::{AtomicPtr, AtomicU32};
+use crate::loom::atomic::AtomicU32;
 use crate::record::Kind;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::side::SideSlot;
 use crate::task::state::State;
 
-/// In the place of a link: the task has yielded. No header has this address.
-pub(super) const YIELDED: *mut Header = std::ptr::without_provenance_mut(1);
+/// In a task's tag: its entry is that of a task that has yielded (T18).
+pub(super) const YIELDED: u32 = 1 << 31;
 
 /// The part of a cell that all tasks share.
 #[repr(C)]
@@ -47,14 +49,12 @@ pub(super) struct Header {
     /// First: the mark of the task that runs on a thread points here (T15).
     pub(super) birth: Birth,
     pub(super) state: State,
-    /// A word for the executor (the event loop: the task's place in its table).
+    /// A word for the executor (the event loop: the task's place in its table), but for one bit: [`YIELDED`].
     pub(super) tag: AtomicU32,
     pub(super) vtable: &'static VTable,
-    /// The link of an `Inbox`, or that the task has yielded (T18).
-    pub(super) next: AtomicPtr<Header>,
     /// Filled while `WAITING` is set or the handle is at work (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
-    pub(super) side: SidePointer,
+    pub(super) side: SideSlot,
     /// Under loom the payload's accesses are seen through this.
     #[cfg(loom)]
     pub(super) payload: UnsafeCell<()>,

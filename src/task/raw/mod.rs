@@ -6,10 +6,10 @@
 //!
 //! ```text
 //!   Task<T> ──┐
-//!   Waker ────┤   ┌────────────────────┬───────┬─────┬────────┬──────┬──────────┬──────┐ ┌───┬─────────────────┐
-//!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ next │ consumer │ side │ │ S │ work  OR output │
-//!   Completer ┤   │       birth        │       │     │        │      │ a Waker  │      │ │   │                 │
-//!   TaskRef ──┘   └────────────────────┴───────┴─────┴────────┴──────┴──────────┴──────┘ └───┴─────────────────┘
+//!   Waker ────┤   ┌────────────────────┬───────┬─────┬────────┬──────────┬──────┐ ┌───┬─────────────────┐
+//!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ consumer │ side │ │ S │ work  OR output │
+//!   Completer ┤   │       birth        │       │     │        │ a Waker  │      │ │   │                 │
+//!   TaskRef ──┘   └────────────────────┴───────┴─────┴────────┴──────────┴──────┘ └───┴─────────────────┘
 //!                                        Header: 72 bytes
 //! ```
 //!
@@ -23,7 +23,7 @@
 //! wakers of our own. So there is one protocol for all consumers, and 16 bytes hold any of them.
 //!
 //! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a queue entry to the end), `cell` (what
-//! depends on types), `handle` and `promise` (the two sides), `queued` and `inbox` (how executors keep entries).
+//! depends on types), `handle` and `promise` (the two sides), `queued` (what executors do with entries).
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
 #![allow(unsafe_code)]
@@ -33,19 +33,14 @@ pub(in crate::task) mod current;
 mod free_list;
 mod handle;
 pub(in crate::task) mod header;
-mod inbox;
 mod promise;
 mod queued;
-mod ready;
+mod ready_queue;
 mod run;
-pub(in crate::task) mod side;
 mod waker;
 
 pub(crate) use current::{Inherited, inherit};
 pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
-#[cfg(loom)]
-pub(crate) use inbox::fault as inbox_fault;
-pub(crate) use inbox::{Inbox, Pushed, Sleep};
 pub use promise::Completer;
-pub(super) use ready::{Ready, Watch};
+pub(super) use ready_queue::{ReadyQueue, Shared as ReadyShared};

@@ -11,7 +11,6 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::ptr;
 
 use super::header::{Header, Ran, Runnable, TaskRef, YIELDED};
 use crate::loom::atomic::Ordering;
@@ -26,7 +25,8 @@ impl Runnable {
     /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor keeps the entry itself.
     #[inline]
     pub(super) unsafe fn yielded(cell: TaskRef) -> Self {
-        cell.header().next.store(YIELDED, Ordering::Relaxed);
+        let tag = &cell.header().tag;
+        tag.store(tag.load(Ordering::Relaxed) | YIELDED, Ordering::Relaxed);
         // SAFETY: T11, T16: it has the rights of an entry, and there is no other one while the task is running.
         unsafe { Self::from_ref(cell) }
     }
@@ -35,9 +35,10 @@ impl Runnable {
     #[inline]
     fn start(self) -> (TaskRef, Start) {
         let cell = self.into_ref();
-        let Header { next, state, .. } = cell.header();
-        let start = if next.load(Ordering::Relaxed) == YIELDED {
-            next.store(ptr::null_mut(), Ordering::Relaxed); // T18
+        let Header { tag, state, .. } = cell.header();
+        let word = tag.load(Ordering::Relaxed);
+        let start = if word & YIELDED != 0 {
+            tag.store(word & !YIELDED, Ordering::Relaxed); // T18
             state.resume()
         } else {
             state.start()

@@ -9,10 +9,10 @@
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::task::Waker;
 
 use super::current;
-use super::header::{Header, OnCancel, Origin, Ran, TaskRef};
-use super::side::Side;
+use super::header::{Header, OnCancel, Origin, Ran, TaskRef, YIELDED};
 use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::record::{self, Ending, Kind};
@@ -20,6 +20,7 @@ use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::side::Side;
 use crate::task::state::{Cancel, Finish};
 use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
@@ -33,10 +34,12 @@ impl TaskRef {
 
     /// The executor's word for this task; 0 at first.
     pub(crate) fn tag(&self) -> u32 {
-        self.header().tag.load(Ordering::Relaxed)
+        self.header().tag.load(Ordering::Relaxed) & !YIELDED
     }
 
+    /// Before the task is first run; below [`YIELDED`].
     pub(crate) fn set_tag(&self, tag: u32) {
+        debug_assert!(tag < YIELDED);
         self.header().tag.store(tag, Ordering::Relaxed);
     }
 
@@ -166,10 +169,7 @@ impl TaskRef {
             Finish::Handed => unreachable!("the reference is gone"),
             Finish::Consumer => {
                 // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does not touch the slot any more.
-                let consumer = self
-                    .header()
-                    .consumer
-                    .with_mut(|slot| unsafe { (*slot).take() });
+                let consumer = unsafe { self.take_consumer() };
                 if let Some(waker) = consumer {
                     contain(|| waker.wake());
                 }
@@ -183,6 +183,16 @@ impl TaskRef {
                 unsafe { self.end(TaskError::Cancelled) };
             }
         }
+    }
+
+    /// Empties the consumer slot.
+    ///
+    /// # Safety
+    /// T3: it is the caller's: the handle's while it is not lent, or the finisher's.
+    pub(super) unsafe fn take_consumer(&self) -> Option<Waker> {
+        // SAFETY: T3: no other thread touches it while it is the caller's.
+        let take = |slot: *mut Option<Waker>| unsafe { (*slot).take() };
+        self.header().consumer.with_mut(take)
     }
 
     /// Asks for the end; see `Task::cancel`.
@@ -300,12 +310,12 @@ impl TaskRef {
     /// The record of what most tasks do not have, if there is one.
     #[inline]
     pub(in crate::task) fn side(&self) -> Option<&Side> {
-        self.header().side.get()
+        self.header().side.get().map(|side| &**side)
     }
 
     /// That record, made if need be.
     pub(in crate::task) fn side_or_make(&self) -> &Side {
-        self.header().side.get_or_make()
+        self.header().side.get_or_init(Box::default)
     }
 
     /// The hook that its executor has instead of the process's.
@@ -404,7 +414,7 @@ impl TaskRef {
 fn token(header: &Header) -> CancelToken {
     let token = header
         .side
-        .get_or_make()
+        .get_or_init(Box::default)
         .token
         .get_or_init(CancelToken::new);
     // Pairs with the fence in `cancel_own_token`: either it sees the token,

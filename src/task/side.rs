@@ -1,0 +1,24 @@
+//! What most tasks never have: a name, a hook, a token, a span.
+//!
+//! One record beside the cell, made when it is first asked for and freed with the cell.
+
+use std::sync::OnceLock;
+
+use super::cancel_token::CancelToken;
+use super::unobserved::Hook;
+
+/// Where a cell keeps its record.
+pub(super) type SideSlot = OnceLock<Box<Side>>;
+
+/// The record.
+#[derive(Default)]
+pub(super) struct Side {
+    pub(super) name: OnceLock<Box<str>>,
+    /// What is told of a failure that was never taken, instead of the process's hook.
+    pub(super) hook: OnceLock<Hook>,
+    /// What the task's own code polls to learn that it should end.
+    pub(super) token: OnceLock<CancelToken>,
+    /// While a subscriber listens to it, and the work is there.
+    #[cfg(feature = "tracing")]
+    pub(super) span: crate::loom::Mutex<Option<tracing::Span>>,
+}
