@@ -35,9 +35,8 @@ use super::reactor::{Direction, SourceKey};
 use super::shared_table::SharedTable;
 use crate::alarm::{Clock, TimerKey};
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::loom::{Mutex, MutexGuard};
+use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::sync::marker;
-use crate::sys::berth::Berth;
 use crate::sys::poller::Poller;
 use crate::task::{Hook, Inbox, Pushed, Runnable, Sleep};
 
@@ -56,7 +55,7 @@ pub(crate) struct Shared {
     /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
     poller: Weak<Poller>,
     /// Where the loop sleeps while it watches no descriptor.
-    pub(super) berth: Berth,
+    unparker: Unparker,
     /// The loop has begun to end: it takes no new tasks.
     closing: AtomicBool,
     /// True once shut; see L5.
@@ -83,6 +82,7 @@ pub(super) enum Note {
 impl Shared {
     pub(super) fn new(
         poller: Weak<Poller>,
+        unparker: Unparker,
         hook: Option<Hook>,
         clock: Option<Arc<Clock>>,
         watched: bool,
@@ -92,7 +92,7 @@ impl Shared {
             left: AtomicU32::new(0),
             notes: Mutex::new(Vec::new()),
             poller,
-            berth: Berth::new(),
+            unparker,
             closing: AtomicBool::new(false),
             gate: Mutex::new(false),
             owner: this_thread(),
@@ -201,7 +201,7 @@ impl Shared {
     /// Ends the loop's sleep.
     fn wake_up(&self, sleep: Sleep) {
         match sleep {
-            Sleep::Parked => self.berth.wake(),
+            Sleep::Parked => self.unparker.unpark(),
             Sleep::Asleep => {
                 if let Some(poller) = self.poller.upgrade() {
                     poller.wake();

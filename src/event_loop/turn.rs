@@ -10,8 +10,8 @@
 //!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::shared`]) and waits until the next
-//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a
-//!    [`berth`](crate::sys::berth), which is faster at both ends.
+//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a parker, which is
+//!    faster at both ends. (A token that comes late ends the next sleep at once: the end of a sleep says nothing.)
 //!
 //! An idle loop is woken by nothing.
 //!
@@ -337,12 +337,10 @@ impl<'a> Turns<'a> {
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
         // A descriptor is needed only for what others do to descriptors.
-        let parks = shared.berth.is_there() && self.local.watches_nothing();
-        let how = if parks {
-            shared.berth.make();
-            Sleep::Parked
-        } else {
-            Sleep::Asleep
+        let parks = self.local.watches_nothing();
+        let how = match parks {
+            true => Sleep::Parked,
+            false => Sleep::Asleep,
         };
         if shared.inbox.lie_down(how) && shared.is_quiet() {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
@@ -350,7 +348,10 @@ impl<'a> Turns<'a> {
                 let _noted = record::sleeps();
                 self.local.put_table(None);
                 let result = if parks {
-                    shared.berth.sleep(timeout.map(slack::less_of_futex));
+                    match timeout.map(slack::less_of_futex) {
+                        Some(timeout) => self.local.parker.park_timeout(timeout),
+                        None => self.local.parker.park(),
+                    }
                     Ok(())
                 } else {
                     let timeout = timeout.map(slack::less_of_poll);

@@ -1,7 +1,6 @@
 //! All calls to the operating system that need `unsafe` or differ by platform.
 
 pub(crate) mod arena;
-pub(crate) mod berth;
 pub(crate) mod broken_pipe;
 pub(crate) mod clock;
 pub(crate) mod fork;
