@@ -133,8 +133,8 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     let socket = inlet.socket.try_clone()?;
     let plain = plain.then(|| Arc::new(Mutex::new(())));
     let (inlet, pages, calls) = match &plain {
-        Some(whole) => alone(inlet, whole.clone())?,
-        None => beside(inlet)?,
+        Some(whole) => plain_worker(inlet, whole.clone())?,
+        None => fast_worker(inlet)?,
     };
     panic::install_hook();
     let mut outlet = Outlet::new(socket, pages, plain);
@@ -146,10 +146,10 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
 }
 
 /// With the fast path, whose descriptors have come with the first frame.
-fn beside(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
+fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
     let come = inlet.arrivals.bag(&[0, 1, 2]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
-    inlet._lifeline = Some(lifeline?);
+    std::mem::forget(lifeline?); // its being open is what matters (`sys::lifeline`)
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls((*pages).clone());
@@ -158,24 +158,21 @@ fn beside(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
 }
 
 /// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
-fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, Calls)> {
+fn plain_worker(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, Calls)> {
     let pages = Pages::alone()?;
     let (calls, canceller) = calls((*pages).clone());
     let (hand_on, relayed) = mpsc::channel();
-    let mut relay = Inlet::new(inlet.socket.try_clone()?);
-    let answers = inlet.socket.try_clone()?;
-    std::mem::swap(&mut relay, &mut inlet); // with what it has received
-    inlet.relayed = Some(relayed);
+    let mut own = Inlet::new(inlet.socket.try_clone()?);
+    own.relayed = Some(relayed);
     start_watcher(move || {
         loop {
-            let length = relay.next().len();
-            let frame = relay.start - length..relay.start;
-            match Frame::decode(&relay.bytes[frame.clone()]) {
+            let frame = inlet.next().to_vec();
+            match Frame::decode(&frame) {
                 Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
                     let _whole = whole.lock();
-                    let _ = send(&answers, &record, &[]); // without attachments nothing is refused
+                    let _ = send(&inlet.socket, &record, &[]); // without attachments nothing is refused
                     continue;
                 }
                 Ok(Some((Frame::Batch { batch, .. }, _))) => {
@@ -183,31 +180,24 @@ fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, C
                 }
                 _ => {}
             }
-            // What fills the room, as large frames do, goes as it is.
-            let bytes = if frame == (0..relay.bytes.len()) {
-                (relay.start, relay.end) = (0, 0);
-                std::mem::replace(&mut relay.bytes, vec![0; ROOM])
-            } else {
-                relay.bytes[frame].to_vec()
-            };
-            if hand_on.send(bytes).is_err() {
+            if hand_on.send(frame).is_err() {
                 return;
             }
         }
     })?;
-    Ok((inlet, pages, calls))
+    Ok((own, pages, calls))
 }
 
 fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
     let mut home = None;
+    // What the next frame brings along.
+    let mut next_bag = Bag::default();
     loop {
-        let bag = std::mem::take(&mut inlet.bag);
+        let bag = std::mem::take(&mut next_bag);
         match inlet.frame() {
-            Frame::Bag(numbers) => inlet.bag = inlet.arrivals.bag(&numbers),
+            Frame::Bag(numbers) => next_bag = inlet.arrivals.bag(&numbers),
             Frame::Nudge => {}
-            Frame::Home => {
-                home = inlet.arrivals.one().map(View::new);
-            }
+            Frame::Home => home = inlet.arrivals.one().map(View::new),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => {
@@ -307,8 +297,6 @@ struct Inlet {
     start: usize,
     end: usize,
     arrivals: Arrivals,
-    /// What the next frame brings along.
-    bag: Bag,
     /// How often the parent had sent something, when that was last looked at.
     deliveries: u64,
     /// Where small frames lie.
@@ -320,8 +308,6 @@ struct Inlet {
     place: u64,
     /// Where the next letter begins.
     head: u64,
-    /// Its being open is what matters (`sys::lifeline`).
-    _lifeline: Option<Arc<Attachment>>,
     /// Of a plain worker: frames that its other thread has heard.
     relayed: Option<mpsc::Receiver<Vec<u8>>>,
 }
@@ -334,27 +320,20 @@ impl Inlet {
             start: 0,
             end: 0,
             arrivals: Arrivals::default(),
-            bag: Bag::default(),
             deliveries: 0,
             front: None,
             letter: Vec::new(),
             has_letter: false,
             place: 0,
             head: 0,
-            _lifeline: None,
             relayed: None,
         }
     }
 
     /// The first bytes. Should the system refuse to receive any, it can still be said.
     fn first(&mut self) -> io::Result<()> {
-        let receive = || {
-            self.arrivals
-                .receive(&self.socket, &mut self.bytes, RecvFlags::empty())
-        };
-        let received = rustix::io::retry_on_intr(receive);
-        self.end = received.map_err(refused("recvmsg"))?;
-        Ok(())
+        let received = self.take(RecvFlags::empty());
+        received.map(drop).map_err(refused("recvmsg"))
     }
 
     /// A batch is here that takes no time: what there is to say can wait until after it.
@@ -368,17 +347,16 @@ impl Inlet {
 
     /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
-        if !outlet.is_watched() || outlet.is_half_full() {
+        let Some(yields) = outlet.watched() else {
             return false;
-        }
-        let (_, yields) = outlet.pages.watched();
+        };
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
         while self.end == 0 && !self.takes_letter() {
             let deliveries = outlet.pages.deliveries();
             if deliveries != self.deliveries {
                 self.deliveries = deliveries;
-                self.take(RecvFlags::DONTWAIT);
+                self.take(RecvFlags::DONTWAIT).unwrap_or_else(|_| die());
             }
             if looks.are_over() {
                 break;
@@ -427,15 +405,14 @@ impl Inlet {
                 self.has_letter = false;
                 return &self.letter;
             }
-            match Frame::decode(&self.bytes[self.start..self.end]) {
-                Ok(Some((_, used))) => {
-                    let at = self.start;
-                    self.start += used;
-                    self.place += used as u64;
-                    return &self.bytes[at..at + used];
+            let here = &self.bytes[self.start..self.end];
+            match wire::announced(here).filter(|length| *length <= here.len()) {
+                Some(length) => {
+                    self.start += length;
+                    self.place += length as u64;
+                    return &self.bytes[self.start - length..self.start];
                 }
-                Ok(None) => self.receive(),
-                Err(_) => exit(1),
+                None => self.receive(),
             }
         }
     }
@@ -462,8 +439,10 @@ impl Inlet {
             // One whose turn has not come stands behind bytes that have been sent.
             flags = RecvFlags::DONTWAIT;
         }
-        if !self.take(flags) {
-            exit(1); // an item has written over it
+        match self.take(flags) {
+            Ok(true) => {}
+            Ok(false) => exit(1), // an item has written over it
+            Err(_) => die(),
         }
         if let (true, Some(tray)) = (sleeps, self.tray()) {
             tray.wakes();
@@ -471,17 +450,18 @@ impl Inlet {
     }
 
     /// Receives some bytes behind those that are here; false: none now.
-    fn take(&mut self, flags: RecvFlags) -> bool {
+    fn take(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
             let room = &mut self.bytes[self.end..];
             match self.arrivals.receive(&self.socket, room, flags) {
-                Ok(count @ 1..) => {
+                Ok(0) => die(),
+                Ok(count) => {
                     self.end += count;
-                    return true;
+                    return Ok(true);
                 }
-                Err(Errno::AGAIN) => return false,
+                Err(Errno::AGAIN) => return Ok(false),
                 Err(Errno::INTR) => {}
-                Ok(0) | Err(_) => die(),
+                Err(error) => return Err(error),
             }
         }
     }
