@@ -19,6 +19,7 @@ pub(crate) mod refused;
 pub(crate) mod room;
 pub(crate) mod segment;
 pub(crate) mod signal;
+mod signal_mask;
 pub(crate) mod slack;
 pub(crate) mod stack;
 pub(crate) mod thread_clock;

@@ -51,6 +51,7 @@ use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, Source, View};
 use crate::process::wire::invitation::is_child_of;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
+use crate::sys::broken_pipe;
 use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
@@ -58,7 +59,7 @@ use crate::sys::ledger::{Front, Pages};
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, ends, hear_all_signals, ignore_broken_pipes, leave};
+use crate::sys::worker::{close_inherited, ends, hear_all_signals, leave};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -116,7 +117,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
         maximum: Some(0),
     };
     let _ = rustix::process::setrlimit(Resource::Core, none);
-    ignore_broken_pipes();
+    broken_pipe::ignore();
     fork::watch();
 
     let mut inlet = Inlet::new(socket);
