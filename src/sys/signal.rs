@@ -203,7 +203,7 @@ fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<(
     let function = is_function(before).then_some(before.sa_sigaction as u64 | flag);
     slot.before.store(function.unwrap_or(0), SeqCst);
     // SAFETY: Y50: the handler is `handle`, and its flags say that it takes all three arguments.
-    unsafe { set(signum, &ours) }
+    unsafe { exchange(signum, Some(&ours)) }.map(drop)
 }
 
 /// Puts back what was there before, unless ours is not on top.
@@ -214,7 +214,7 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
     }
     let before = table.get(&signum).map(|entry| entry.before);
     // SAFETY: Y52: what the kernel has said was there before ours.
-    if before.is_some_and(|before| unsafe { set(signum, &before) }.is_ok()) {
+    if before.is_some_and(|before| unsafe { exchange(signum, Some(&before)) }.is_ok()) {
         clear(&SLOTS[signum as usize]);
         // Closes the bell: no handler has it any longer.
         table.remove(&signum);
@@ -235,26 +235,24 @@ fn is_function(action: &libc::sigaction) -> bool {
 
 /// What this signal does at present.
 pub(super) fn action(signum: c_int) -> io::Result<libc::sigaction> {
-    let mut action = MaybeUninit::uninit();
-    // SAFETY: Y50: nothing is installed; the pointer is valid for one `sigaction`.
-    let result = unsafe { libc::sigaction(signum, ptr::null(), action.as_mut_ptr()) };
-    if result != 0 {
+    // SAFETY: Y50: nothing is installed.
+    unsafe { exchange(signum, None) }
+}
+
+/// Installs `new`, if it is given. Returns what was there before.
+///
+/// # Safety
+/// Y50, Y52: it is the action of `handle`, or what was there before.
+unsafe fn exchange(signum: c_int, new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
+    let mut before = MaybeUninit::uninit();
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: Y50, Y52: a handler that may run at any time from now on (the caller's promise), or none; both pointers are good for
+    // the call.
+    if unsafe { libc::sigaction(signum, new, before.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: Y50: the call has succeeded, so it has filled it in.
-    Ok(unsafe { action.assume_init() })
-}
-
-/// # Safety
-/// Y50, Y52: the action is `handle`, or what was there before.
-unsafe fn set(signum: c_int, action: &libc::sigaction) -> io::Result<()> {
-    // SAFETY: Y50, Y52: a handler that may run at any time from now on (the caller's promise); both pointers are good for the call.
-    let result = unsafe { libc::sigaction(signum, action, ptr::null_mut()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    Ok(unsafe { before.assume_init() })
 }
 
 type Plain = extern "C" fn(c_int);
