@@ -300,7 +300,7 @@ pub(crate) fn send(
 
 /// What a worker keeps from frame to frame.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct WorkerState {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
     pub(crate) contexts: Contexts,
@@ -309,7 +309,7 @@ pub(crate) struct Desk {
     retiring: bool,
 }
 
-impl Desk {
+impl WorkerState {
     pub(crate) fn new(outlet: Outlet, calls: Calls, memory: Option<Memory>) -> Self {
         Self {
             outlet,
@@ -326,7 +326,7 @@ impl Desk {
 pub(crate) struct Batch<'a> {
     items: Reader<'a>,
     head: BatchHead,
-    desk: &'a mut Desk,
+    state: &'a mut WorkerState,
     begun: u64,
     open: bool,
     /// When the last item began, in ticks.
@@ -334,14 +334,14 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(head: BatchHead, items: &'a [u8], desk: &'a mut Desk) -> Self {
-        if desk.retiring {
-            desk.outlet.pages.gate(head.sequence as usize).close();
+    pub(crate) fn new(head: BatchHead, items: &'a [u8], state: &'a mut WorkerState) -> Self {
+        if state.retiring {
+            state.outlet.pages.gate(head.sequence as usize).close();
         }
         Self {
             items: Reader(items),
             head,
-            desk,
+            state,
             begun: 0,
             open: false,
             since: 0,
@@ -356,17 +356,17 @@ impl<'a> Batch<'a> {
     /// What the next items run as. An item that asks for its token is the last of its call.
     pub(crate) fn call(&mut self) -> Call {
         let index = self.head.sequence as usize;
-        let gate = self.desk.outlet.pages.gate(index);
-        self.desk.calls.cell(index, gate)
+        let gate = self.state.outlet.pages.gate(index);
+        self.state.calls.cell(index, gate)
     }
 
     /// The bytes of the next argument, which is herewith begun.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
-        if self.desk.memory.is_some() {
+        if self.state.memory.is_some() {
             self.weigh();
         }
-        let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
         if self.head.timed {
             gate.starts(clock::now());
         }
@@ -375,8 +375,8 @@ impl<'a> Batch<'a> {
         if self.head.count <= FEW {
             self.mark();
         }
-        if self.desk.outlet.plain.is_some() {
-            self.desk.outlet.announce(&Record::Begun); // the parent knows nothing else
+        if self.state.outlet.plain.is_some() {
+            self.state.outlet.announce(&Record::Begun); // the parent knows nothing else
         }
         self.begun += 1;
         self.open = true;
@@ -388,7 +388,7 @@ impl<'a> Batch<'a> {
     fn mark(&mut self) {
         let now = ticks::now();
         if self.begun > 0 && now.saturating_sub(self.since) >= QUICK * ticks::MICROSECOND / 1000 {
-            self.desk.outlet.mark();
+            self.state.outlet.mark();
         }
         self.since = now;
     }
@@ -401,31 +401,31 @@ impl<'a> Batch<'a> {
         }
         if self.head.ends {
             // Another process may wait until the parent has closed its copies (W26).
-            self.desk.outlet.announce(&Record::Taken);
+            self.state.outlet.announce(&Record::Taken);
         }
     }
 
     /// Asks to be replaced if this process has become too large.
     #[cold]
     fn weigh(&mut self) {
-        let fits = self.desk.memory.as_mut().is_none_or(Memory::fits);
-        if !fits && !std::mem::replace(&mut self.desk.retiring, true) {
-            let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        let fits = self.state.memory.as_mut().is_none_or(Memory::fits);
+        if !fits && !std::mem::replace(&mut self.state.retiring, true) {
+            let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
-            self.desk.outlet.record(&Record::Retire.bytes());
+            self.state.outlet.record(&Record::Retire.bytes());
         }
     }
 
     /// What the items of this frame have in common.
     pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
-        self.desk.contexts.get(self.head.context)
+        self.state.contexts.get(self.head.context)
     }
 
     /// The item's result. After an error nothing has been said.
     #[inline]
     pub(crate) fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         self.end_child();
-        self.desk.outlet.value(value)?;
+        self.state.outlet.value(value)?;
         self.open = false;
         Ok(())
     }
@@ -443,7 +443,7 @@ impl<'a> Batch<'a> {
         let place = panic
             .location()
             .map(|place| (place.file().to_owned(), place.line(), place.column()));
-        self.desk.outlet.abandon(); // what a `Serialize` has left behind
+        self.state.outlet.abandon(); // what a `Serialize` has left behind
         let message = panic.message().to_owned();
         self.answer(&Record::Panic { message, place }.bytes());
     }
@@ -460,7 +460,7 @@ impl<'a> Batch<'a> {
     fn answer(&mut self, record: &[u8]) {
         self.end_child();
         if std::mem::take(&mut self.open) {
-            self.desk.outlet.record(record);
+            self.state.outlet.record(record);
         }
     }
 }

@@ -39,7 +39,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::batch::{Batch, Desk, Outlet, QUICK, send};
+use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
 use super::memory::Memory;
 use super::raw_call;
@@ -78,7 +78,7 @@ pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
     hear_all_signals();
     set_name(name);
     match settle_in(parent, theirs) {
-        Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
+        Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
         Err(error) => ends("begin", &error),
     }
 }
@@ -99,7 +99,7 @@ fn set_name(name: &str) {
     }
 }
 
-fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
+fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, WorkerState)> {
     close_inherited(theirs);
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD);
     let socket = socket.map_err(refused("fcntl"))?;
@@ -143,7 +143,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     outlet.mark(); // what `main` has written so far is no item's
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
-    Ok((inlet, Desk::new(outlet, calls, memory)))
+    Ok((inlet, WorkerState::new(outlet, calls, memory)))
 }
 
 /// With the fast path, whose descriptors have come with the first frame.
@@ -189,7 +189,7 @@ fn plain_worker(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, P
     Ok((own, pages, calls))
 }
 
-fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
+fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
     // What the next frame brings along.
     let mut next_bag = Bag::default();
@@ -203,14 +203,14 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => {
                 let bytes = Reader(bytes).bytes().unwrap_or_default();
-                desk.contexts.keep(id, bytes, bag);
+                state.contexts.keep(id, bytes, bag);
             }
-            Frame::Forget { id } => desk.contexts.forget(id),
+            Frame::Forget { id } => state.contexts.forget(id),
             Frame::Batch { batch, lent, items } => {
-                desk.outlet.release();
+                state.outlet.release();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
-                let mut batch = Batch::new(batch, items, desk);
+                let mut batch = Batch::new(batch, items, state);
                 let missing = Missing::new(&lent, items, || Source::Home(home.clone()));
                 let call = || raw_call::call(code, &mut batch);
                 if !scope::decoding(bag, missing, call).0 {
@@ -223,14 +223,14 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                     begun,
                     nanos,
                 };
-                desk.outlet.record(&end.bytes());
+                state.outlet.record(&end.bytes());
                 if nanos >= QUICK {
-                    desk.outlet.mark();
+                    state.outlet.mark();
                 }
                 let later = inlet.has_brief()
-                    || inlet.lingers(&desk.outlet) && desk.outlet.pages.is_heard();
+                    || inlet.lingers(&state.outlet) && state.outlet.pages.is_heard();
                 if !later {
-                    desk.outlet.flush();
+                    state.outlet.flush();
                 }
             }
         }
