@@ -67,9 +67,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::arena::Home;
+use super::free_memory;
 pub(crate) use super::gate::Gate;
 use super::mapping::{self, Access, Mapping};
-use super::room;
 use crate::loom::atomic::AtomicU64 as Word;
 
 /// How many frames of work a worker has at once: gates and window.
@@ -175,7 +175,7 @@ impl Ledger {
             Ok(Self { memory, front })
         };
         make(SIZE + AREA).or_else(|_: io::Error| {
-            room::find(SIZE)?;
+            free_memory::check(SIZE)?;
             make(SIZE)
         })
     }
