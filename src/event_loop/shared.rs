@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     notes: Mutex<Vec<Note>>,
     /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
     poller: Weak<Poller>,
-    /// Where the loop sleeps while it watches no descriptor.
+    /// Wakes the loop where it sleeps while it watches no descriptor.
     unparker: Unparker,
     /// The loop has begun to end: it takes no new tasks.
     closing: AtomicBool,

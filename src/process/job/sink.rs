@@ -83,7 +83,11 @@ impl<R> Collect<R, Vec<R>> {
 
 impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
     fn take(&mut self, index: usize, values: Values) -> Option<Values> {
-        self.behind.insert(index, own(values));
+        let mut values = own(values);
+        match index == self.front.len() {
+            true => self.front.append(&mut values),
+            false => drop(self.behind.insert(index, values)),
+        }
         while let Some(mut run) = self.behind.remove(&self.front.len()) {
             self.front.append(&mut run);
         }
