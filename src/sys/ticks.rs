@@ -51,11 +51,7 @@ pub(crate) fn now() -> u64 {
 #[inline]
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 pub(crate) fn now() -> u64 {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-    static START: OnceLock<Instant> = OnceLock::new();
-    let nanos = START.get_or_init(Instant::now).elapsed().as_nanos() as u64;
-    nanos * MICROSECOND / 1000
+    super::clock::monotonic().as_nanos() as u64 * MICROSECOND / 1000
 }
 
 /// Ticks from `then` until now; 0 if the counter has gone back.

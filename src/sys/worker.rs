@@ -82,7 +82,13 @@ const MOST: usize = 4096;
 
 /// The descriptors that this process hands on to whatever it executes now, but for the three standard streams.
 pub(crate) fn handed_on() -> Vec<RawFd> {
-    let some = open().into_iter().filter(|number| is_handed_on(*number));
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+        return Vec::new();
+    };
+    let number =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let numbers = open.filter_map(number);
+    let some = numbers.filter(|number| is_handed_on(*number));
     some.take(MOST).collect()
 }
 
@@ -94,27 +100,16 @@ pub(crate) fn close_inherited(theirs: &[RawFd]) {
         return;
     }
     for &descriptor in theirs {
-        if descriptor > 2 && is_handed_on(descriptor) {
+        if is_handed_on(descriptor) {
             // SAFETY: Y25: at the entry nothing owns what came with `exec`; no other thread can have got the number.
             unsafe { rustix::io::close(descriptor) };
         }
     }
 }
 
-fn open() -> Vec<RawFd> {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
-        return Vec::new();
-    };
-    let number =
-        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    open.filter_map(number)
-        .filter(|number| *number > 2)
-        .collect()
-}
-
-/// It is open, without close-on-exec.
+/// It is open, without close-on-exec, and none of the three standard streams.
 fn is_handed_on(descriptor: RawFd) -> bool {
-    if descriptor < 0 {
+    if descriptor <= 2 {
         return false;
     }
     // SAFETY: Y26: the one call that it is borrowed for asks for its flags; of a number that is not open it says so.
