@@ -36,6 +36,7 @@ use super::shared_table::Poll as PollNow;
 use super::snapshot::Snapshot;
 use super::task_table::{Root, Table};
 use crate::alarm::{Clock, Timers};
+use crate::loom::Parker;
 use crate::sys::poller::Poller;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
@@ -71,6 +72,8 @@ pub(crate) struct Local {
     /// Wakers on their way from a borrowed cell to their tasks.
     woken: RefCell<Vec<Waker>>,
     pub(super) poller: Arc<Poller>,
+    /// Where it sleeps while it watches no descriptor.
+    pub(super) parker: Parker,
     pub(super) reactor: RefCell<Reactor>,
     budget: Cell<u32>,
     /// The number that the next waiting future gets.
@@ -84,7 +87,9 @@ impl Local {
         let (poller, wait) = Poller::new()?;
         let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
         let outside = clock.clone().map(Outside::new);
-        let shared = Shared::new(Arc::downgrade(&poller), hook, clock, watched);
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let shared = Shared::new(Arc::downgrade(&poller), unparker, hook, clock, watched);
         let shared = Arc::new(shared);
         Ok(Self {
             shared,
@@ -99,6 +104,7 @@ impl Local {
             timers: RefCell::new(Timers::new()),
             woken: RefCell::new(Vec::new()),
             poller,
+            parker,
             reactor: RefCell::new(Reactor::new(wait)),
             budget: Cell::new(BUDGET),
             numbers: Cell::new(1),

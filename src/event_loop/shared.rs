@@ -35,7 +35,7 @@ use super::reactor::{Direction, SourceKey};
 use super::shared_table::SharedTable;
 use crate::alarm::{Clock, TimerKey};
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::loom::{Mutex, MutexGuard};
+use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::sync::marker;
 use crate::sys::poller::Poller;
 use crate::task::{Hook, Inbox, Runnable, Sleep};
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     notes: Mutex<Vec<Note>>,
     /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
     poller: Weak<Poller>,
+    /// Wakes the loop where it sleeps while it watches no descriptor.
+    unparker: Unparker,
     /// The loop has begun to end: it takes no new tasks.
     closing: AtomicBool,
     /// True once shut; see L5.
@@ -81,6 +83,7 @@ pub(super) enum Note {
 impl Shared {
     pub(super) fn new(
         poller: Weak<Poller>,
+        unparker: Unparker,
         hook: Option<Hook>,
         clock: Option<Arc<Clock>>,
         watched: bool,
@@ -90,6 +93,7 @@ impl Shared {
             flags: AtomicU32::new(0),
             notes: Mutex::new(Vec::new()),
             poller,
+            unparker,
             closing: AtomicBool::new(false),
             gate: Mutex::new(false),
             owner: std::thread::current(),
@@ -198,7 +202,7 @@ impl Shared {
     /// Ends the loop's sleep.
     fn wake_up(&self, sleep: Sleep) {
         match sleep {
-            Sleep::Parked => self.owner.unpark(),
+            Sleep::Parked => self.unparker.unpark(),
             Sleep::Asleep => {
                 if let Some(poller) = self.poller.upgrade() {
                     poller.wake();

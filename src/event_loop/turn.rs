@@ -10,8 +10,8 @@
 //!    wait, and it is skipped until the slice is over, some 200 µs after
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::shared`]) and waits until the next
-//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, parked, which
-//!    is faster at both ends.
+//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a parker, which is
+//!    faster at both ends. (A token that comes late ends the next sleep at once: the end of a sleep says nothing.)
 //!
 //! An idle loop is woken by nothing.
 //!
@@ -33,7 +33,6 @@ use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::current;
@@ -334,20 +333,21 @@ impl<'a> Turns<'a> {
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
         // A descriptor is needed only for what others do to descriptors.
-        let how = if self.local.watches_nothing() {
-            Sleep::Parked
-        } else {
-            Sleep::Asleep
+        let parks = self.local.watches_nothing();
+        let how = match parks {
+            true => Sleep::Parked,
+            false => Sleep::Asleep,
         };
         if shared.inbox.lie_down(how) && shared.is_quiet() {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
                 self.local.put_table(None);
-                // Nothing in between may park: it would take the wake-up.
-                let result = if how == Sleep::Parked {
-                    let timeout = timeout.map_or(Duration::MAX, slack::less_of_futex);
-                    thread::park_timeout(timeout);
+                let result = if parks {
+                    match timeout.map(slack::less_of_futex) {
+                        Some(timeout) => self.local.parker.park_timeout(timeout),
+                        None => self.local.parker.park(),
+                    }
                     Ok(())
                 } else {
                     let timeout = timeout.map(slack::less_of_poll);

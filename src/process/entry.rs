@@ -88,7 +88,7 @@ static ROLE: OnceLock<Role> = OnceLock::new();
 /// }
 /// ```
 pub fn init() {
-    enter(place);
+    enter(check_threads);
 }
 
 /// What the constructor calls, which runs before `main` and thus in the right place, whatever threads libraries have started.
@@ -97,8 +97,8 @@ pub(super) fn init_before_main() {
     enter(|| Ok(()));
 }
 
-/// A worker may begin here; or why not.
-fn place() -> Result<(), &'static str> {
+/// A worker may begin on this thread, and beside those that there are; or why not.
+fn check_threads() -> Result<(), &'static str> {
     if rustix::thread::gettid() != rustix::process::getpid() {
         return Err("`trefoil::init()` must be called on the program's first thread");
     }
@@ -111,19 +111,19 @@ fn place() -> Result<(), &'static str> {
 }
 
 /// The one way in, for `init` and for the constructor.
-fn enter(place: fn() -> Result<(), &'static str>) {
+fn enter(check_threads: fn() -> Result<(), &'static str>) {
     if ROLE.get().is_some() {
         return;
     }
-    let place = place();
+    let threads = check_threads();
     let invitation = Invitation::read();
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
-    match (place, ours) {
+    match (threads, ours) {
         (Ok(()), None) => drop(ROLE.set(Role { depth })),
         (Err(_), None) => {}
-        (place, Some(ours)) => {
-            if let Err(why) = place.and_then(|()| acceptable()) {
+        (threads, Some(ours)) => {
+            if let Err(why) = threads.and_then(|()| acceptable()) {
                 sys::worker::ends("begin", &why);
             }
             if ROLE.set(Role { depth }).is_ok() {

@@ -41,7 +41,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mm::Advice;
 
 use super::mapping::{self, Access, Mapping};
-use super::{fork, room};
+use super::{fork, free_memory};
 use crate::loom::Mutex;
 
 /// How much can be lent at once.
@@ -181,7 +181,7 @@ impl Arena {
 
     /// Makes pages be there.
     fn reserve(&self, fresh: Range<usize>) -> io::Result<()> {
-        room::find(fresh.len())?;
+        free_memory::check(fresh.len())?;
         let start = self.at(fresh.start).cast();
         // SAFETY: Y22, Y81: our own room, whose content this does not change.
         unsafe { rustix::mm::madvise(start, fresh.len(), Advice::LinuxPopulateWrite) }?;

@@ -1,20 +1,27 @@
-//! The clock that all processes of a machine have in common.
+//! The kernel's clocks: the one that all processes of a machine have in common, and others by their numbers.
 //!
-//! `Instant` is made of it, but gives no number. rustix would; it reads the kernel's page of functions by
+//! `Instant` is made of the common one, but gives no number. rustix would; it reads the kernel's page of functions by
 //! itself, which is not there under Valgrind: a program that makes a process pool would crash.
 //!
-//! - **Y92** `clock_gettime` of the monotonic clock writes into a local, and has no other precondition.
+//! - **Y92** `clock_gettime` writes into a local, or fails for a number that names no clock; it has no other precondition.
 #![allow(unsafe_code)]
 
 use std::time::Duration;
 
+use libc::clockid_t;
+
 /// The time since some moment that is the same in every process.
 pub(crate) fn monotonic() -> Duration {
+    read(libc::CLOCK_MONOTONIC).unwrap_or_default()
+}
+
+/// The time on the clock with this number. `None`: there is none.
+pub(super) fn read(clock: clockid_t) -> Option<Duration> {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: Y92: what is written is in this frame.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (error == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }

@@ -56,15 +56,9 @@ extern "C" fn count() {
 
 /// Has `handler` called in each child, on its one thread, before `fork` returns (Y30).
 pub(crate) fn in_child(handler: extern "C" fn()) {
-    use std::ffi::c_int;
-    type Handler = Option<extern "C" fn()>;
-
-    unsafe extern "C" {
-        fn pthread_atfork(prepare: Handler, parent: Handler, child: Handler) -> c_int;
-    }
     // SAFETY: Y30: the handler is a function of this program, safe to call, for ever there. If
     // there is no memory to note it, children go unnoticed.
-    let _ = unsafe { pthread_atfork(None, None, Some(handler)) };
+    let _ = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
 
 /// How many forks inside of forks have places of their own.

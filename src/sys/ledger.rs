@@ -66,9 +66,9 @@ use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use super::free_memory;
 pub(crate) use super::gate::Gate;
 use super::mapping::{self, Access, Mapping};
-use super::room;
 use crate::loom::atomic::AtomicU64 as Word;
 
 /// How many frames of work a worker has at once: gates and window.
@@ -180,7 +180,7 @@ impl Ledger {
             Ok(Self { memory, front })
         };
         make(SIZE + AREA).or_else(|_: io::Error| {
-            room::find(SIZE)?;
+            free_memory::check(SIZE)?;
             make(SIZE)
         })
     }

@@ -6,15 +6,12 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
 use rustix::io::{Errno, Result};
-use rustix::process::Resource;
 
-use super::limits::limit;
-
-/// How long to sleep between two looks where one call cannot take all descriptors, or fails.
+/// How long to sleep where one call cannot take all descriptors, or fails.
 const NAP: Duration = Duration::from_millis(1);
 
 /// As `rustix::event::poll`.
@@ -25,41 +22,28 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result
     }
 }
 
-/// For threads that cannot do anything but wait: no error is theirs to deal with, and none makes them spin.
+/// For threads that cannot do anything but wait: no error is theirs to deal with, and none makes them spin. It may end early.
 pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    match poll(fds, limit.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(Errno::INVAL) => poll_by_parts(fds, timeout),
-        Err(_) => nap(NAP), // no memory, perhaps
+    let known = match poll(fds, limit.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => true,
+        Err(Errno::INVAL) => poll_each(fds),
+        Err(_) => false, // no memory, perhaps
+    };
+    let pause = timeout.map_or(NAP, |timeout| timeout.min(NAP));
+    if let (false, Ok(pause)) = (known, Timespec::try_from(pause)) {
+        let _ = rustix::thread::nanosleep(&pause);
     }
 }
 
 /// The kernel takes no more descriptors at once than this process may have, and that limit was lowered to
-/// less than what it has: looks at some after the others, again and again.
+/// less than what it has: looks at one after the other. False: nothing has happened.
 #[cold]
-fn poll_by_parts(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
-    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let limit = limit(Resource::Nofile).ok().and_then(|limit| limit.current);
-    let most = limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
+fn poll_each(fds: &mut [PollFd<'_>]) -> bool {
     let now = Timespec::default();
-    loop {
-        let parts = fds.chunks_mut(most.max(1));
-        let ready: usize = parts.map(|part| poll(part, Some(&now)).unwrap_or(0)).sum();
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        if ready > 0 || left.is_some_and(|left| left.is_zero()) {
-            return;
-        }
-        nap(left.map_or(NAP, |left| left.min(NAP)));
-    }
-}
-
-fn nap(pause: Duration) {
-    if let Ok(pause) = Timespec::try_from(pause) {
-        let _ = rustix::thread::nanosleep(&pause);
-    }
+    let each = fds.chunks_mut(1);
+    let ready = each.filter_map(|fd| poll(fd, Some(&now)).ok());
+    ready.sum::<usize>() > 0
 }
 
 #[cold]

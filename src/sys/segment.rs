@@ -7,7 +7,7 @@
 //! - *Live*: written by all processes that have it, so it is only ever accessed as atomics. Its pages are reserved when
 //!   it is made: no access finds that there is no memory left (`SIGBUS`).
 //!
-//! What cannot fit into this machine is refused before it is tried (`room`).
+//! What cannot fit into this machine is refused before it is tried (`free_memory`).
 //!
 //! **Invariants.**
 //! - **Y61** The file of a fixed segment is sealed against writing, from before it is mapped on. The
@@ -26,8 +26,8 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, SealFlags};
 
+use super::free_memory;
 use super::mapping::{self, Access, Mapping};
-use super::room;
 
 /// What no process may do to any segment.
 const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
@@ -60,7 +60,7 @@ pub(crate) fn open(file: BorrowedFd<'_>, access: Access) -> io::Result<Mapping> 
 }
 
 fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
-    room::find(length)?;
+    free_memory::check(length)?;
     mapping::create(name, length)
 }
 

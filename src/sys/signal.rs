@@ -24,7 +24,7 @@
 //! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and
 //!   one raw `write` to a descriptor that does not block. (The handler that it calls was
 //!   installed for the same signal.)
-//! - **Y51** What a handler has read from a slot stays valid until it has left `RUNNING`: who
+//! - **Y51** The bell that a handler has read from a slot stays open until the handler has left `RUNNING`: a thread that
 //!   takes it out of the slot waits, after that, until `RUNNING` was zero. All of these are
 //!   sequentially consistent.
 //! - **Y52** The handler that was there before is called with the arguments that its flags
@@ -38,14 +38,13 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Place;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 // Statics that a signal handler reads: no protocol that loom could model.
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use libc::{c_int, c_void, siginfo_t};
 use rustix::event::{EventfdFlags, eventfd};
@@ -59,17 +58,20 @@ struct Slot {
     count: AtomicU64,
     /// -1: there is none.
     bell: AtomicI32,
-    /// What was there before; null: nothing to call.
-    before: AtomicPtr<libc::sigaction>,
+    /// The function that was there before, as its address, with [`TAKES_INFO`] if it takes all three arguments; 0: nothing to call.
+    before: AtomicU64,
 }
 
 const SIGNALS: usize = 65;
+
+/// No function of a program has an address with this bit.
+const TAKES_INFO: u64 = 1 << 63;
 
 static SLOTS: [Slot; SIGNALS] = [const {
     Slot {
         count: AtomicU64::new(0),
         bell: AtomicI32::new(-1),
-        before: AtomicPtr::new(ptr::null_mut()),
+        before: AtomicU64::new(0),
     }
 }; SIGNALS];
 
@@ -93,6 +95,8 @@ extern "C" fn no_handler_runs() {
 struct Entry {
     bell: OwnedFd,
     subscribers: usize,
+    /// What was there before.
+    before: libc::sigaction,
 }
 
 /// Learns of one signal, until it is dropped.
@@ -105,42 +109,52 @@ pub(crate) struct Subscription {
 
 impl Subscription {
     pub(crate) fn new(signum: c_int) -> io::Result<Self> {
-        let slot = slot(signum)?;
-        let mut table = table().lock();
-        let before = current(signum)?;
-        let entry = match table.entry(signum) {
-            Place::Occupied(place) => {
-                if !is_function(&before) {
-                    install(signum, slot, before)?;
-                }
-                place.into_mut()
+        Self::subscribe(signum).map_err(|error| match error.kind() {
+            kind @ io::ErrorKind::InvalidInput => {
+                let what = format!("signal {signum} cannot be waited for: {error}");
+                io::Error::new(kind, what)
             }
-            Place::Vacant(place) => {
-                let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-                slot.bell.store(bell.as_raw_fd(), SeqCst);
-                install(signum, slot, before).inspect_err(|_| clear(slot))?;
-                place.insert(Entry {
-                    bell,
-                    subscribers: 0,
-                })
+            _ => error,
+        })
+    }
+
+    fn subscribe(signum: c_int) -> io::Result<Self> {
+        if let libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP = signum {
+            let what = "it tells of a fault on the spot";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let mut table = table().lock();
+        let present = action(signum)?; // an error for what is no signal
+        let slot = &SLOTS[signum as usize];
+        let bell = match table.get_mut(&signum) {
+            Some(entry) => {
+                let bell = entry.bell.try_clone()?;
+                if !is_function(&present) {
+                    install(signum, slot, &present)?;
+                    entry.before = present;
+                }
+                entry.subscribers += 1;
+                bell
+            }
+            None => {
+                let own = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+                let bell = own.try_clone()?;
+                slot.bell.store(own.as_raw_fd(), SeqCst);
+                install(signum, slot, &present).inspect_err(|_| clear(slot))?;
+                let entry = Entry {
+                    bell: own,
+                    subscribers: 1,
+                    before: present,
+                };
+                table.insert(signum, entry);
+                bell
             }
         };
-        match entry.bell.try_clone() {
-            Ok(bell) => {
-                entry.subscribers += 1;
-                Ok(Self {
-                    signum,
-                    bell,
-                    seen: AtomicU64::new(slot.count.load(SeqCst)),
-                })
-            }
-            Err(error) => {
-                if entry.subscribers == 0 {
-                    uninstall(&mut table, signum, slot);
-                }
-                Err(error)
-            }
-        }
+        Ok(Self {
+            signum,
+            bell,
+            seen: AtomicU64::new(slot.count.load(SeqCst)),
+        })
     }
 
     /// Whether the signal has come since the last call.
@@ -156,7 +170,7 @@ impl Drop for Subscription {
         if let Some(entry) = table.get_mut(&self.signum) {
             entry.subscribers -= 1;
             if entry.subscribers == 0 {
-                uninstall(&mut table, self.signum, &SLOTS[self.signum as usize]);
+                uninstall(&mut table, self.signum);
             }
         }
     }
@@ -168,29 +182,11 @@ impl AsFd for Subscription {
     }
 }
 
-/// An error in words for what is no signal, or not one to wait for.
-fn slot(signum: c_int) -> io::Result<&'static Slot> {
-    let bad = |why: &str| {
-        let what = format!("signal {signum} {why}");
-        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
-    };
-    match signum {
-        libc::SIGKILL | libc::SIGSTOP => bad("cannot be caught"),
-        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP => {
-            bad("tells of a fault on the spot: it cannot be waited for")
-        }
-        _ => match usize::try_from(signum).ok().and_then(|at| SLOTS.get(at)) {
-            Some(slot) if signum != 0 => Ok(slot),
-            _ => bad("does not exist"),
-        },
-    }
-}
-
 /// Puts our handler on top of `before`, which is the present one.
-fn install(signum: c_int, slot: &Slot, before: libc::sigaction) -> io::Result<()> {
-    let mut ours = before;
+fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<()> {
+    let mut ours = *before;
     ours.sa_sigaction = handle as *const () as usize;
-    if is_function(&before) {
+    if is_function(before) {
         // Called through ours, so its wishes go on: what it blocks, which calls go on.
         ours.sa_flags = (before.sa_flags | libc::SA_SIGINFO) & !libc::SA_RESETHAND;
     } else {
@@ -200,25 +196,26 @@ fn install(signum: c_int, slot: &Slot, before: libc::sigaction) -> io::Result<()
             ours.sa_flags |= libc::SA_NOCLDWAIT;
         }
     }
-    let kept = Box::into_raw(Box::new(before));
-    // SAFETY: Y51: it was just taken out of the slot.
-    unsafe { discard(slot.before.swap(kept, SeqCst)) };
+    let flag = match before.sa_flags & libc::SA_SIGINFO {
+        0 => 0,
+        _ => TAKES_INFO,
+    };
+    let function = is_function(before).then_some(before.sa_sigaction as u64 | flag);
+    slot.before.store(function.unwrap_or(0), SeqCst);
     // SAFETY: Y50: the handler is `handle`, and its flags say that it takes all three arguments.
-    unsafe { set(signum, &ours) }
+    unsafe { exchange(signum, Some(&ours)) }.map(drop)
 }
 
 /// Puts back what was there before, unless ours is not on top.
-fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int, slot: &Slot) {
+fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
     let ours = handle as *const () as usize;
-    if !current(signum).is_ok_and(|action| action.sa_sigaction == ours) {
+    if !action(signum).is_ok_and(|action| action.sa_sigaction == ours) {
         return;
     }
-    // SAFETY: Y51: the slot's pointer is valid until `install` takes it out; the lock of the
-    // table, which the caller holds, keeps other callers away.
-    let before = unsafe { slot.before.load(SeqCst).as_ref() };
+    let before = table.get(&signum).map(|entry| entry.before);
     // SAFETY: Y52: what the kernel has said was there before ours.
-    if before.is_some_and(|before| unsafe { set(signum, before) }.is_ok()) {
-        clear(slot);
+    if before.is_some_and(|before| unsafe { exchange(signum, Some(&before)) }.is_ok()) {
+        clear(&SLOTS[signum as usize]);
         // Closes the bell: no handler has it any longer.
         table.remove(&signum);
     }
@@ -227,26 +224,8 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int, slot: &Slot) {
 /// Takes the bell out of the slot, and waits until no handler has it.
 fn clear(slot: &Slot) {
     slot.bell.store(-1, SeqCst);
-    wait_for_handlers();
-}
-
-/// Afterwards no handler has what was taken out of a slot before the call.
-fn wait_for_handlers() {
     while RUNNING.load(SeqCst) != 0 {
         yield_now();
-    }
-}
-
-/// Waits until no handler has what was just taken out of a slot, and frees `before`.
-///
-/// # Safety
-/// Y51: it is null, or `install` put it into a slot, and the caller has just taken it out.
-unsafe fn discard(before: *mut libc::sigaction) {
-    wait_for_handlers();
-    if !before.is_null() {
-        // SAFETY: Y51: made by `Box::into_raw` in `install`, out of the slot, and no handler
-        // has it any longer.
-        drop(unsafe { Box::from_raw(before) });
     }
 }
 
@@ -254,28 +233,30 @@ fn is_function(action: &libc::sigaction) -> bool {
     !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
 }
 
-fn current(signum: c_int) -> io::Result<libc::sigaction> {
-    let mut action = MaybeUninit::uninit();
-    // SAFETY: Y50: nothing is installed; the pointer is valid for one `sigaction`.
-    let result = unsafe { libc::sigaction(signum, ptr::null(), action.as_mut_ptr()) };
-    if result != 0 {
+/// What this signal does at present.
+pub(super) fn action(signum: c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: Y50: nothing is installed.
+    unsafe { exchange(signum, None) }
+}
+
+/// Installs `new`, if it is given. Returns what was there before.
+///
+/// # Safety
+/// Y50, Y52: it is the action of `handle`, or what was there before.
+unsafe fn exchange(signum: c_int, new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
+    let mut before = MaybeUninit::uninit();
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: Y50, Y52: a handler that may run at any time from now on (the caller's promise), or none; both pointers are good for
+    // the call.
+    if unsafe { libc::sigaction(signum, new, before.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: Y50: the call has succeeded, so it has filled it in.
-    Ok(unsafe { action.assume_init() })
+    Ok(unsafe { before.assume_init() })
 }
 
-/// # Safety
-/// Y50, Y52: the action is `handle`, or what was there before.
-unsafe fn set(signum: c_int, action: &libc::sigaction) -> io::Result<()> {
-    // SAFETY: Y50, Y52: a handler that may run at any time from now on (the caller's promise); both pointers are good for the call.
-    let result = unsafe { libc::sigaction(signum, action, ptr::null_mut()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
+type Plain = extern "C" fn(c_int);
+type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
 /// The handler.
 extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) {
@@ -291,32 +272,18 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
         // A bell that cannot count further is ringing.
         let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
     }
-    // SAFETY: Y51: null, or valid until this handler has left `RUNNING`.
-    let before = unsafe { slot.before.load(SeqCst).as_ref() }.copied();
     RUNNING.fetch_sub(1, SeqCst);
-    if let Some(before) = before.filter(is_function) {
-        // SAFETY: Y52: it is what was there before ours, and a function: just looked; the arguments are the kernel's.
-        unsafe { pass_on(&before, signum, info, context) };
+    let before = slot.before.load(SeqCst);
+    let address = ptr::with_exposed_provenance::<()>((before & !TAKES_INFO) as usize);
+    if address.is_null() {
+        return;
     }
-}
-
-/// # Safety
-/// Y52: `before` was installed for this signal, and is a function; the rest is what the kernel gave our handler.
-unsafe fn pass_on(
-    before: &libc::sigaction,
-    signum: c_int,
-    info: *mut siginfo_t,
-    context: *mut c_void,
-) {
-    type Plain = extern "C" fn(c_int);
-    type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
-    let address = ptr::with_exposed_provenance::<()>(before.sa_sigaction);
-    if before.sa_flags & libc::SA_SIGINFO == 0 {
-        // SAFETY: Y52: a function, whose flags say that it takes the number only.
+    if before & TAKES_INFO == 0 {
+        // SAFETY: Y52: the function that was there before ours, which takes the number only.
         let function = unsafe { std::mem::transmute::<*const (), Plain>(address) };
         function(signum);
     } else {
-        // SAFETY: Y52: a function, whose flags say that it takes all three.
+        // SAFETY: Y52: the function that was there before ours, which takes all three.
         let function = unsafe { std::mem::transmute::<*const (), WithInfo>(address) };
         function(signum, info, context);
     }

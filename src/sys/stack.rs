@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 use crate::loom::per_thread;
 
@@ -34,42 +35,33 @@ pub(crate) fn here() -> usize {
 #[cold]
 pub(crate) fn floor() -> Option<usize> {
     let known = STACK.try_with(Cell::get).ok().flatten();
-    let (low, high) = known.or_else(imp::mine)?;
+    let (low, high) = known.or_else(mine)?;
     let _ = STACK.try_with(|stack| stack.set(Some((low, high))));
     (low..high)
         .contains(&here())
         .then(|| low + RESERVE.min((high - low) / 4))
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, miri))))]
-mod imp {
-    use std::mem::MaybeUninit;
-
-    pub(super) fn mine() -> Option<(usize, usize)> {
-        let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-        // SAFETY: Y98: it has no precondition.
-        let me = unsafe { libc::pthread_self() };
-        // SAFETY: Y98: this thread's, into a local that is as large as it must be.
-        let error = unsafe { libc::pthread_getattr_np(me, attributes.as_mut_ptr()) };
-        if error != 0 {
-            return None;
-        }
-        let (mut low, mut length) = (std::ptr::null_mut(), 0);
-        // SAFETY: Y98: they were made just now.
-        let error = unsafe {
-            libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut length)
-        };
-        // SAFETY: Y98: once, and nobody looks at them any more.
-        unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-        (error == 0).then(|| (low.addr(), low.addr().saturating_add(length)))
+/// Where this thread's stack begins and ends.
+fn mine() -> Option<(usize, usize)> {
+    if cfg!(any(loom, miri)) {
+        return None;
     }
-}
-
-#[cfg(not(all(target_os = "linux", not(any(loom, miri)))))]
-mod imp {
-    pub(super) fn mine() -> Option<(usize, usize)> {
-        None
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: Y98: it has no precondition.
+    let me = unsafe { libc::pthread_self() };
+    // SAFETY: Y98: this thread's, into a local that is as large as it must be.
+    let error = unsafe { libc::pthread_getattr_np(me, attributes.as_mut_ptr()) };
+    if error != 0 {
+        return None;
     }
+    let (mut low, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: Y98: they were made just now.
+    let error =
+        unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut length) };
+    // SAFETY: Y98: once, and nobody looks at them any more.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    (error == 0).then(|| (low.addr(), low.addr().saturating_add(length)))
 }
 
 #[cfg(all(test, target_os = "linux", not(any(loom, miri))))]

@@ -6,95 +6,46 @@
 //! clock of a thread that computes may stand still, too: then it [wants to run](ThreadClock::wants_to_run). To see that costs
 //! a file to read, some microseconds.
 //!
+//! The kernel makes the number of such a clock of the thread's, as does `pthread_getcpuclockid`, which wants the thread itself.
 //! Where a thread's clock cannot be read by others, there is none.
-//!
-//! - **Y90** `pthread_getcpuclockid` is asked for the calling thread, which is alive, and writes one number into a local.
-//! - **Y91** `clock_gettime` writes into a local, and answers with an error for a clock whose thread has ended.
 //!
 //! Rejected: the thread's state alone (a file to open for each look, and it tells of one moment only).
 //!
 //! Tests: below.
-#![allow(unsafe_code)]
 
 use std::time::Duration;
+
+use super::clock;
+
+/// In the number of a clock: the processor time of one thread (`CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED`).
+const OF_THREAD: i32 = 6;
 
 /// The clock of one thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadClock {
-    clock: imp::Id,
-    thread: u32,
+    thread: i32,
 }
 
 impl ThreadClock {
     /// The calling thread's.
     pub(crate) fn mine() -> Option<Self> {
-        let (clock, thread) = imp::mine()?;
-        Some(Self { clock, thread })
+        cfg!(all(target_os = "linux", not(any(loom, miri)))).then(|| Self {
+            thread: rustix::thread::gettid().as_raw_nonzero().get(),
+        })
     }
 
     /// How much processor time its thread has used. `None`: it has ended.
     pub(crate) fn read(self) -> Option<Duration> {
-        imp::read(self.clock)
+        clock::read(!self.thread << 3 | OF_THREAD)
     }
 
     /// Its thread is at work in this moment, or would be if a processor were free. `None`: that cannot be told.
     pub(crate) fn wants_to_run(self) -> Option<bool> {
-        imp::wants_to_run(self.thread)
-    }
-}
-
-#[cfg(all(target_os = "linux", not(any(loom, miri))))]
-mod imp {
-    use std::time::Duration;
-
-    pub(super) type Id = libc::clockid_t;
-
-    pub(super) fn mine() -> Option<(Id, u32)> {
-        // SAFETY: Y90: it has no precondition.
-        let me = unsafe { libc::pthread_self() };
-        let mut id = 0;
-        // SAFETY: Y90: the calling thread is alive, and the number that is written is in this frame.
-        let error = unsafe { libc::pthread_getcpuclockid(me, &raw mut id) };
-        let thread = rustix::thread::gettid().as_raw_nonzero().get();
-        (error == 0).then_some((id, thread.unsigned_abs()))
-    }
-
-    pub(super) fn wants_to_run(thread: u32) -> Option<bool> {
-        let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
+        let file = format!("/proc/self/task/{}/stat", self.thread);
+        let stat = std::fs::read_to_string(file).ok()?;
         // After the name, which stands in parentheses and may have some itself.
         let state = stat.rsplit_once(')')?.1.trim_start();
         Some(state.starts_with('R'))
-    }
-
-    pub(super) fn read(id: Id) -> Option<Duration> {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: Y91: what is written is in this frame; a clock that is none any more is an error, not a fault.
-        let error = unsafe { libc::clock_gettime(id, &raw mut time) };
-        let seconds = u64::try_from(time.tv_sec).ok()?;
-        let nanoseconds = u32::try_from(time.tv_nsec).ok()?;
-        (error == 0).then(|| Duration::new(seconds, nanoseconds))
-    }
-}
-
-#[cfg(any(not(target_os = "linux"), loom, miri))]
-mod imp {
-    use std::time::Duration;
-
-    pub(super) type Id = ();
-
-    pub(super) fn mine() -> Option<(Id, u32)> {
-        None
-    }
-
-    pub(super) fn wants_to_run(_: u32) -> Option<bool> {
-        None
-    }
-
-    pub(super) fn read((): Id) -> Option<Duration> {
-        None
     }
 }
 

@@ -15,6 +15,9 @@
 //! Tests: below.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "__bench")]
+use std::sync::atomic::{AtomicBool, Ordering}; // a switch of the benchmarks: no protocol
+
 /// How many ticks a microsecond has, roughly.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const MICROSECOND: u64 = 3000;
@@ -26,31 +29,18 @@ pub(crate) const MICROSECOND: u64 = 1000;
 /// For counts of instructions that must not depend on time: from now on, no time passes.
 #[cfg(feature = "__bench")]
 pub fn freeze() {
-    frozen::set();
+    FROZEN.store(true, Ordering::Relaxed);
 }
 
 #[cfg(feature = "__bench")]
-mod frozen {
-    // A switch of the benchmarks: no protocol.
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    static FROZEN: AtomicBool = AtomicBool::new(false);
-
-    pub(super) fn set() {
-        FROZEN.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn get() -> bool {
-        FROZEN.load(Ordering::Relaxed)
-    }
-}
+static FROZEN: AtomicBool = AtomicBool::new(false);
 
 /// Ticks since some moment.
 #[inline]
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(crate) fn now() -> u64 {
     #[cfg(feature = "__bench")]
-    if frozen::get() {
+    if FROZEN.load(Ordering::Relaxed) {
         return 1;
     }
     // SAFETY: Y40: every x86-64 processor has the instruction, and it touches no memory.
@@ -61,11 +51,7 @@ pub(crate) fn now() -> u64 {
 #[inline]
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 pub(crate) fn now() -> u64 {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-    static START: OnceLock<Instant> = OnceLock::new();
-    let nanos = START.get_or_init(Instant::now).elapsed().as_nanos() as u64;
-    nanos * MICROSECOND / 1000
+    super::clock::monotonic().as_nanos() as u64 * MICROSECOND / 1000
 }
 
 /// Ticks from `then` until now; 0 if the counter has gone back.

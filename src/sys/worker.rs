@@ -4,8 +4,6 @@
 //! **Invariants.**
 //! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where `is_alone` has just
 //!   said so: no other thread runs anything, and only this one could start another.
-//! - **Y36** To ignore a signal installs no handler, and any thread may ask for it at any time.
-//! - **Y37** To fill in, read or set a signal mask concerns a local set and the calling thread's own mask only, whatever other threads there are.
 //! - **Y93** `_exit` runs no code of this process.
 //! - **Y26** To ask for the flags of a descriptor changes nothing, whoever owns it.
 //!
@@ -13,18 +11,11 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
-use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::FdFlags;
 
-const SIGPIPE: c_int = 13;
-const SIG_IGN: usize = 1;
-
-unsafe extern "C" {
-    /// `signal(2)`, with the handler as a word.
-    fn signal(signum: c_int, handler: usize) -> usize;
-}
+use super::signal_mask;
 
 /// The kernel's mark on a thread that has begun to end, and comes back to no code of the program.
 const PF_EXITING: u32 = 4;
@@ -74,20 +65,10 @@ pub(crate) fn forget_variable(name: &str) {
     }
 }
 
-/// A write to a pipe without a reader is an error, not death: what `std` does
-/// before `main`, which a worker may not reach.
-pub(crate) fn ignore_broken_pipes() {
-    // SAFETY: Y36: it asks for nothing else.
-    unsafe { signal(SIGPIPE, SIG_IGN) };
-}
-
 /// No signal is blocked: the mask of the thread that started this process was not meant for it.
 pub(crate) fn hear_all_signals() {
-    let mut none = MaybeUninit::uninit();
-    // SAFETY: Y37: it fills in the set, a local.
-    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
-    // SAFETY: Y37: it reads the set, a local that was just filled in, and changes this thread's mask; a null is no place for the old one.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    let none = signal_mask::set(&[]);
+    none.and_then(|none| signal_mask::change(libc::SIG_SETMASK, &none));
 }
 
 /// Ends this process at once, with whatever it was about to do.
@@ -101,7 +82,13 @@ const MOST: usize = 4096;
 
 /// The descriptors that this process hands on to whatever it executes now, but for the three standard streams.
 pub(crate) fn handed_on() -> Vec<RawFd> {
-    let some = open().into_iter().filter(|number| is_handed_on(*number));
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+        return Vec::new();
+    };
+    let number =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let numbers = open.filter_map(number);
+    let some = numbers.filter(|number| is_handed_on(*number));
     some.take(MOST).collect()
 }
 
@@ -113,27 +100,16 @@ pub(crate) fn close_inherited(theirs: &[RawFd]) {
         return;
     }
     for &descriptor in theirs {
-        if descriptor > 2 && is_handed_on(descriptor) {
+        if is_handed_on(descriptor) {
             // SAFETY: Y25: at the entry nothing owns what came with `exec`; no other thread can have got the number.
             unsafe { rustix::io::close(descriptor) };
         }
     }
 }
 
-fn open() -> Vec<RawFd> {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
-        return Vec::new();
-    };
-    let number =
-        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    open.filter_map(number)
-        .filter(|number| *number > 2)
-        .collect()
-}
-
-/// It is open, without close-on-exec.
+/// It is open, without close-on-exec, and none of the three standard streams.
 fn is_handed_on(descriptor: RawFd) -> bool {
-    if descriptor < 0 {
+    if descriptor <= 2 {
         return false;
     }
     // SAFETY: Y26: the one call that it is borrowed for asks for its flags; of a number that is not open it says so.

@@ -294,7 +294,7 @@ tests! {
     }
 
     fn more_than_there_is_is_refused() {
-        // (What there is, but not free, is asked for where nothing would be taken: `sys::room`.)
+        // (What there is, but not free, is asked for where nothing would be taken: `sys::free_memory`.)
         for bytes in [1 << 46, 1 << 50, usize::MAX] {
             assert!(SharedAtomics::<AtomicU8>::new(bytes).is_err());
             assert!(SharedAtomics::<AtomicU64>::new(bytes).is_err());

@@ -105,16 +105,12 @@ pub(crate) struct Job {
     pub(crate) work: Work,
     /// What has not been sent, in the order in which it will be.
     waiting: VecDeque<Piece>,
-    /// How many items these are.
-    pub(crate) items: usize,
     /// How many frames are out whose results matter.
     pub(crate) frames: usize,
     /// The index behind the last item that has been fed.
     fed: usize,
-    /// How many items have been fed.
-    accepted: u64,
-    /// How many of them have ended in a value or an error.
-    pub(crate) answered: u64,
+    /// How many items have been fed and have not ended.
+    pub(crate) pending: u64,
     /// Nothing more will be fed.
     pub(crate) sealed: bool,
     /// It stands in the scheduler's queue.
@@ -131,11 +127,9 @@ impl Job {
         Self {
             work,
             waiting: VecDeque::new(),
-            items: 0,
             frames: 0,
             fed: 0,
-            accepted: 0,
-            answered: 0,
+            pending: 0,
             sealed: false,
             queued: false,
             failure: None,
@@ -154,21 +148,18 @@ impl Job {
     /// Adds items that were not sent before.
     pub(crate) fn feed(&mut self, piece: Piece) {
         self.fed = piece.first() + piece.len();
-        self.accepted += piece.len() as u64;
-        self.append(piece);
+        self.pending += piece.len() as u64;
+        self.waiting.extend(self.wanted(piece));
     }
 
-    fn append(&mut self, piece: Piece) {
-        if let Some(piece) = self.wanted(piece) {
-            self.items += piece.len();
-            self.waiting.push_back(piece);
-        }
+    /// How many items wait.
+    pub(crate) fn items(&self) -> usize {
+        self.waiting.iter().map(Piece::len).sum()
     }
 
     /// Puts back items that were sent and did not run.
     pub(crate) fn put_back(&mut self, piece: Piece) {
         if let Some(piece) = self.wanted(piece) {
-            self.items += piece.len();
             self.waiting.push_front(piece);
         }
     }
@@ -180,7 +171,7 @@ impl Job {
 
     /// The item at `index` was running when its worker died: how often it has been started,
     /// and whether it may be once more.
-    pub(crate) fn struck(&mut self, index: usize) -> (u32, bool) {
+    pub(crate) fn attempted(&mut self, index: usize) -> (u32, bool) {
         if self.work.wishes.retry == 0 {
             return (1, false);
         }
@@ -191,7 +182,7 @@ impl Job {
 
     /// So many items have ended, in a value or in an error that is only theirs.
     pub(crate) fn answer(&mut self, items: u64) {
-        self.answered += items;
+        self.pending = self.pending.saturating_sub(items);
         if let Some(counter) = &self.work.wishes.counter {
             counter.fetch_add(items, Ordering::Relaxed);
         }
@@ -199,13 +190,7 @@ impl Job {
 
     /// Takes out everything that waits: it will not be sent.
     pub(crate) fn abandon(&mut self) -> Vec<Piece> {
-        self.items = 0;
         self.waiting.drain(..).collect()
-    }
-
-    /// How many items have been fed and have not ended.
-    pub(crate) fn pending(&self) -> u64 {
-        self.accepted.saturating_sub(self.answered)
     }
 
     /// Takes out what goes into the next frame.
@@ -215,7 +200,6 @@ impl Job {
         if front.len() == 0 {
             self.waiting.pop_front();
         }
-        self.items -= piece.len();
         Some(piece)
     }
 
@@ -241,11 +225,8 @@ impl Job {
         let before = self.failure.replace((index, error));
         // The payload of a panic while a result was decoded may have a destructor.
         panic::contain(|| drop(before));
-        let waiting = std::mem::take(&mut self.waiting);
-        self.items = 0;
-        for piece in waiting {
-            self.append(piece);
-        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.filter_map(|piece| self.wanted(piece)).collect();
         true
     }
 

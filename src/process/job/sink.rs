@@ -84,11 +84,9 @@ impl<R> Collect<R, Vec<R>> {
 impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
     fn take(&mut self, index: usize, values: Values) -> Option<Values> {
         let mut values = own(values);
-        let before = self.behind.range_mut(..=index).next_back();
-        match before {
-            _ if index == self.front.len() => self.front.append(&mut values),
-            Some((start, run)) if start + run.len() == index => run.append(&mut values),
-            _ => drop(self.behind.insert(index, values)),
+        match index == self.front.len() {
+            true => self.front.append(&mut values),
+            false => drop(self.behind.insert(index, values)),
         }
         while let Some(mut run) = self.behind.remove(&self.front.len()) {
             self.front.append(&mut run);

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::scope::{self, Encoding};
 use super::shared_buffer::is_large;
-use crate::sys::{large_pages, room, stack};
+use crate::sys::{free_memory, large_pages, stack};
 
 /// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than encoding them.)
 const LONG: usize = 16;
@@ -103,7 +103,7 @@ impl Tail<'_> {
             scope::said(&format!("{length} bytes of it in one piece: {words}"));
             Error::SerializeBufferFull
         };
-        room::find(length).map_err(|error| refused(&error.to_string()))?;
+        free_memory::check(length).map_err(|error| refused(&error.to_string()))?;
         let reserved = self.0.try_reserve(length);
         reserved.map_err(|error| refused(&error.to_string()))
     }

@@ -537,7 +537,7 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        if job.items == 0 || std::mem::replace(&mut job.queued, true) {
+        if job.items() == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
         match first {
@@ -553,7 +553,7 @@ impl Sched {
         };
         self.counters.count(0, 1);
         if !job.work.each {
-            job.answered += 1;
+            job.pending = job.pending.saturating_sub(1);
             return self.fail(id, at, error, now);
         }
         job.answer(1);
@@ -622,7 +622,7 @@ fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
     let fits = (TARGET / pace.max(1.0)) as usize;
     // A frame of an endless job is no larger than what the others get of what there is.
     let tail = match job.sealed || job.work.each {
-        true => job.items.div_ceil(2 * workers.max(1)),
+        true => job.items().div_ceil(2 * workers.max(1)),
         false => usize::MAX,
     };
     fits.min(tail).clamp(1, MOST_ITEMS)

@@ -402,7 +402,7 @@ impl Sched {
         let mut blamed = Vec::new();
         for item in (flight.done..begun).rev() {
             let at = flight.piece.first() + item as usize;
-            let (attempts, again) = job.struck(at);
+            let (attempts, again) = job.attempted(at);
             if again && !stopped {
                 job.put_back(flight.piece.part(item as usize, item as usize + 1));
                 self.counters.lock().retried += 1;

@@ -189,7 +189,7 @@ impl Sched {
         let jobs = &mut self.jobs;
         self.queue.retain(|id| {
             jobs.get_mut(id).is_some_and(|job| {
-                job.queued = job.items > 0;
+                job.queued = job.items() > 0;
                 job.queued
             })
         });
@@ -220,7 +220,7 @@ impl Sched {
         let Some(job) = self.jobs.remove(&id) else {
             return;
         };
-        self.counters.dropped(job.pending());
+        self.counters.dropped(job.pending);
         self.count_busy(); // who has the result finds that its worker has nothing to do
         if job.work.context.is_some() {
             self.forget_context(id);

@@ -114,10 +114,10 @@ impl Outlet {
         self.length = 0;
     }
 
-    /// Says of a plain worker that it begins an item, together with all results before it: the parent knows nothing else.
+    /// Says this, and all that was to be said before it, at once.
     #[cold]
-    fn begins(&mut self) {
-        self.record(&Record::Begun.bytes());
+    fn announce(&mut self, record: &Record<'_>) {
+        self.record(&record.bytes());
         self.flush();
     }
 
@@ -136,28 +136,16 @@ impl Outlet {
         }
     }
 
-    /// A caller looks for results in the ledger.
-    pub(crate) fn is_watched(&self) -> bool {
-        let (until, _) = self.pages.watched();
-        until != 0 && clock::now() <= until
+    /// A caller looks for results in the ledger, which has room for more: whether both have one processor.
+    pub(crate) fn watched(&self) -> Option<bool> {
+        let (until, yields) = self.pages.watched();
+        let watched = until != 0 && clock::now() <= until && self.length <= ROOM / 2;
+        watched.then_some(yields)
     }
 
-    /// It is time to send.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.length > ROOM / 2
-    }
-
-    /// Some whole records, through the ledger if they fit.
-    pub(crate) fn record(&mut self, records: &[u8]) {
-        if records.len() > ROOM - self.length {
-            self.flush();
-        }
-        if records.len() > ROOM {
-            let _ = self.around(&[], [records, &[]]);
-            return;
-        }
-        self.pages.room()[self.length..][..records.len()].copy_from_slice(records);
-        self.commit(self.length + records.len());
+    /// A whole record.
+    pub(crate) fn record(&mut self, record: &[u8]) {
+        let _ = self.say([record, &[]], &[]); // without attachments nothing is refused
     }
 
     #[inline]
@@ -166,21 +154,34 @@ impl Outlet {
         self.pages.commit(length);
     }
 
-    /// Sends what does not fit into the ledger, which is empty, and `attachments` with its first byte. A death in here leaves
-    /// a part of a record, which counts as none. After an error nothing was said.
-    fn around(
+    /// Whole records in two parts, through the ledger if they fit; around it if `attachments` go with their first byte. A death in
+    /// here leaves a part of a record, which counts as none. After an error nothing was said.
+    fn say(
         &mut self,
+        parts: [&[u8]; 2],
         attachments: &[Arc<Attachment>],
-        [first, second]: [&[u8]; 2],
     ) -> Result<(), postcard::Error> {
+        let length = parts[0].len() + parts[1].len();
+        let fits = attachments.is_empty() && length <= ROOM;
+        if !fits || length > ROOM - self.length {
+            self.flush();
+        }
+        if fits {
+            let (first, second) =
+                self.pages.room()[self.length..][..length].split_at_mut(parts[0].len());
+            first.copy_from_slice(parts[0]);
+            second.copy_from_slice(parts[1]);
+            self.commit(self.length + length);
+            return Ok(());
+        }
         let _whole = self.plain.as_ref().map(|plain| plain.lock());
-        send(&self.socket, first, attachments)?;
-        send(&self.socket, second, &[])?;
-        self.pages.sent((first.len() + second.len()) as u64);
+        send(&self.socket, parts[0], attachments)?;
+        send(&self.socket, parts[1], &[])?;
+        self.pages.sent(length as u64);
         Ok(())
     }
 
-    /// A value record, through the ledger if it fits; around it if it brings descriptors along. After an error nothing was said.
+    /// A value record. After an error nothing was said.
     #[inline]
     fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         self.release();
@@ -219,8 +220,11 @@ impl Outlet {
     #[cold]
     fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
         let mut own = self.encoding.take().unwrap_or_default();
-        let mut bytes = std::mem::take(&mut self.scratch);
-        let said = encoded.and_then(|()| self.long_value(&own, &bytes));
+        let bytes = std::mem::take(&mut self.scratch);
+        let said = encoded.and_then(|()| {
+            let head = value_head(&own, bytes.len());
+            self.say([&head, &bytes], &own.attachments)
+        });
         if said.is_ok() {
             let position = self.pages.position();
             let blocks = own.lent.drain(..).map(|lent| lent.block);
@@ -229,31 +233,9 @@ impl Outlet {
         own.clear();
         self.encoding = Some(own);
         if bytes.capacity() <= KEPT {
-            bytes.clear();
             self.scratch = bytes;
         }
         said
-    }
-
-    /// A value and what is beside it.
-    fn long_value(&mut self, beside: &Encoding, bytes: &[u8]) -> Result<(), postcard::Error> {
-        let mut head = Vec::new();
-        let attachments = &beside.attachments;
-        if !attachments.is_empty() {
-            let numbers = attachments.iter().map(|attachment| attachment.id());
-            head.extend(Record::Descriptors(numbers.collect()).bytes());
-        }
-        if !beside.lent.is_empty() {
-            let lent = beside.lent.iter().map(|lent| lent.numbers(0));
-            head.extend(Record::Lent(lent.collect()).bytes());
-        }
-        head.extend(wire::value_head(bytes.len()));
-        if attachments.is_empty() && head.len() + bytes.len() <= ROOM {
-            self.record(&[&head, bytes].concat());
-            return Ok(());
-        }
-        self.flush();
-        self.around(attachments, [&head, bytes])
     }
 
     /// What the last encoding has attached and lent does not travel.
@@ -262,6 +244,21 @@ impl Outlet {
             own.clear();
         }
     }
+}
+
+/// What comes before a value of `length` bytes: what is beside it, and the head of its record.
+fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
+    let mut head = Vec::new();
+    if !beside.attachments.is_empty() {
+        let numbers = beside.attachments.iter().map(|attachment| attachment.id());
+        head.extend(Record::Descriptors(numbers.collect()).bytes());
+    }
+    if !beside.lent.is_empty() {
+        let lent = beside.lent.iter().map(|lent| lent.numbers(0));
+        head.extend(Record::Lent(lent.collect()).bytes());
+    }
+    head.extend(wire::value_head(length));
+    head
 }
 
 /// Sends all of `bytes`, and `attachments` with the first of them, waiting as long as it takes: the parent always reads. An error:
@@ -305,18 +302,16 @@ pub(crate) fn send(
 
 /// What a worker keeps from frame to frame.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct WorkerState {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
     pub(crate) contexts: Contexts,
     pub(crate) memory: Option<Memory>,
     /// It has asked to be replaced.
     retiring: bool,
-    /// Of which generation of forks it is.
-    born: u32,
 }
 
-impl Desk {
+impl WorkerState {
     pub(crate) fn new(outlet: Outlet, calls: Calls, memory: Option<Memory>) -> Self {
         Self {
             outlet,
@@ -324,7 +319,6 @@ impl Desk {
             contexts: Contexts::default(),
             memory,
             retiring: false,
-            born: fork::generation(),
         }
     }
 }
@@ -334,7 +328,7 @@ impl Desk {
 pub(crate) struct Batch<'a> {
     items: Reader<'a>,
     head: BatchHead,
-    desk: &'a mut Desk,
+    state: &'a mut WorkerState,
     begun: u64,
     open: bool,
     /// When the last item began, in ticks.
@@ -342,17 +336,14 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(head: BatchHead, items: &'a [u8], desk: &'a mut Desk) -> Self {
-        let index = head.sequence as usize;
-        let gate = desk.outlet.pages.gate(index);
-        if desk.retiring {
-            gate.close();
+    pub(crate) fn new(head: BatchHead, items: &'a [u8], state: &'a mut WorkerState) -> Self {
+        if state.retiring {
+            state.outlet.pages.gate(head.sequence as usize).close();
         }
-        desk.calls.begin(index, gate);
         Self {
             items: Reader(items),
             head,
-            desk,
+            state,
             begun: 0,
             open: false,
             since: 0,
@@ -366,17 +357,18 @@ impl<'a> Batch<'a> {
 
     /// What the next items run as. An item that asks for its token is the last of its call.
     pub(crate) fn call(&mut self) -> Call {
-        let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
-        self.desk.calls.next(gate)
+        let index = self.head.sequence as usize;
+        let gate = self.state.outlet.pages.gate(index);
+        self.state.calls.cell(index, gate)
     }
 
     /// The bytes of the next argument, which is herewith begun.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
-        if self.desk.memory.is_some() {
+        if self.state.memory.is_some() {
             self.weigh();
         }
-        let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
         if self.head.timed {
             gate.starts(clock::now());
         }
@@ -385,8 +377,8 @@ impl<'a> Batch<'a> {
         if self.head.count <= FEW {
             self.mark();
         }
-        if self.desk.outlet.plain.is_some() {
-            self.desk.outlet.begins();
+        if self.state.outlet.plain.is_some() {
+            self.state.outlet.announce(&Record::Begun); // the parent knows nothing else
         }
         self.begun += 1;
         self.open = true;
@@ -398,7 +390,7 @@ impl<'a> Batch<'a> {
     fn mark(&mut self) {
         let now = ticks::now();
         if self.begun > 0 && now.saturating_sub(self.since) >= QUICK * ticks::MICROSECOND / 1000 {
-            self.desk.outlet.mark();
+            self.state.outlet.mark();
         }
         self.since = now;
     }
@@ -410,38 +402,32 @@ impl<'a> Batch<'a> {
             scope::leave();
         }
         if self.head.ends {
-            self.taken();
+            // Another process may wait until the parent has closed its copies (W26).
+            self.state.outlet.announce(&Record::Taken);
         }
-    }
-
-    /// Says so at once: another process may wait until the parent has closed its copies (W26).
-    #[cold]
-    fn taken(&mut self) {
-        self.desk.outlet.record(&Record::Taken.bytes());
-        self.desk.outlet.flush();
     }
 
     /// Asks to be replaced if this process has become too large.
     #[cold]
     fn weigh(&mut self) {
-        let fits = self.desk.memory.as_mut().is_none_or(Memory::fits);
-        if !fits && !std::mem::replace(&mut self.desk.retiring, true) {
-            let gate = self.desk.outlet.pages.gate(self.head.sequence as usize);
+        let fits = self.state.memory.as_mut().is_none_or(Memory::fits);
+        if !fits && !std::mem::replace(&mut self.state.retiring, true) {
+            let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
-            self.desk.outlet.record(&Record::Retire.bytes());
+            self.state.outlet.record(&Record::Retire.bytes());
         }
     }
 
     /// What the items of this frame have in common.
     pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
-        self.desk.contexts.get(self.head.context)
+        self.state.contexts.get(self.head.context)
     }
 
     /// The item's result. After an error nothing has been said.
     #[inline]
     pub(crate) fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         self.end_child();
-        self.desk.outlet.value(value)?;
+        self.state.outlet.value(value)?;
         self.open = false;
         Ok(())
     }
@@ -459,7 +445,7 @@ impl<'a> Batch<'a> {
         let place = panic
             .location()
             .map(|place| (place.file().to_owned(), place.line(), place.column()));
-        self.desk.outlet.abandon(); // what a `Serialize` has left behind
+        self.state.outlet.abandon(); // what a `Serialize` has left behind
         let message = panic.message().to_owned();
         self.answer(&Record::Panic { message, place }.bytes());
     }
@@ -468,7 +454,7 @@ impl<'a> Batch<'a> {
     /// with the parent is the worker's.
     #[inline]
     fn end_child(&self) {
-        if self.desk.born != fork::generation() {
+        if fork::generation() != 0 {
             std::process::exit(0);
         }
     }
@@ -476,7 +462,7 @@ impl<'a> Batch<'a> {
     fn answer(&mut self, record: &[u8]) {
         self.end_child();
         if std::mem::take(&mut self.open) {
-            self.desk.outlet.record(record);
+            self.state.outlet.record(record);
         }
     }
 }

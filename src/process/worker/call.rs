@@ -67,26 +67,12 @@ pub(crate) fn calls(gates: Front) -> (Calls, Canceller) {
 }
 
 impl Calls {
-    /// A frame begins, whose gate is `gate`, the one with the number `index`.
-    pub(crate) fn begin(&mut self, index: usize, gate: &Gate) {
-        self.turn(Some(index), gate);
-    }
-
-    /// The cell of the next items.
-    pub(crate) fn next(&mut self, gate: &Gate) -> Call {
-        if self.call.has_token() {
-            self.turn(None, gate);
-        }
-        self.call.clone()
-    }
-
-    fn turn(&mut self, frame: Option<usize>, gate: &Gate) {
+    /// The cell of the next items of the frame with the number `index`, whose gate is `gate`.
+    pub(crate) fn cell(&mut self, index: usize, gate: &Gate) -> Call {
         let mut running = self.running.lock();
-        if let Some(frame) = frame {
-            running.gate = frame;
-        }
+        running.gate = index;
         if !running.cancelled && !self.call.has_token() {
-            return;
+            return self.call.clone();
         }
         let (call, task) = Completer::new();
         let before = std::mem::replace(&mut self.call, Rc::new(call));
@@ -101,6 +87,7 @@ impl Calls {
             before.complete(Ok(()));
         }
         drop(task_before);
+        self.call.clone()
     }
 }
 

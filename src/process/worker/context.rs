@@ -22,9 +22,8 @@ use crate::task::panic::{self, Panic};
 /// One of them.
 enum Context {
     Encoded(Vec<u8>, Descriptors),
-    Value(Box<dyn Any>),
-    Broken(String),
-    Panicked(Panic),
+    /// What the one attempt gave: the value, why it is none, or a panic.
+    Decoded(Result<Result<Box<dyn Any>, String>, Panic>),
 }
 
 /// All that this worker has.
@@ -46,25 +45,21 @@ impl Contexts {
 
     /// The context `id`, decoded once. Goes on with the panic of its decoder, if that has panicked.
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
-        let missing = || "the parent has not sent it".to_owned();
-        let context = self.0.get_mut(&id).ok_or_else(missing)?;
+        let context = self.0.get_mut(&id).ok_or("the parent has not sent it")?;
         if let Context::Encoded(bytes, descriptors) = context {
             let descriptors = std::mem::take(descriptors);
-            let decoded =
-                panic::catch(|| scope::decoding(descriptors, None, || decode::<C>(bytes)).0);
-            *context = match decoded {
-                Ok(Ok(value)) => Context::Value(Box::new(value)),
-                Ok(Err(detail)) => Context::Broken(detail),
-                Err(panic) => Context::Panicked(panic),
-            };
+            let decode = || scope::decoding(descriptors, None, || decode::<C>(bytes)).0;
+            let boxed = |value| Box::new(value) as Box<dyn Any>;
+            let decoded = panic::catch(decode).map(|decoded| decoded.map(boxed));
+            *context = Context::Decoded(decoded);
         }
         match context {
-            Context::Value(value) => value
-                .downcast_ref()
-                .ok_or_else(|| "it is of another type".to_owned()),
-            Context::Broken(detail) => Err(detail.clone()),
-            Context::Panicked(panic) => panic.clone().resume_unwind(),
-            Context::Encoded(..) => Err(missing()),
+            Context::Decoded(Ok(Ok(value))) => {
+                Ok(value.downcast_ref().ok_or("it is of another type")?)
+            }
+            Context::Decoded(Ok(Err(detail))) => Err(detail.clone()),
+            Context::Decoded(Err(panic)) => panic.clone().resume_unwind(),
+            Context::Encoded(..) => Err("it was not decoded".to_owned()),
         }
     }
 }

@@ -97,27 +97,26 @@ fn lift_for_panics() {
     /// How many threads report a panic, and what the limit was before the first of them.
     type Lifted = (u32, Option<Rlimit>);
     let lifted: Mutex<Lifted> = Mutex::new((0, None));
+    let lift = |limits: &Rlimit| {
+        let most = Rlimit {
+            current: limits.maximum,
+            ..*limits
+        };
+        setrlimit(Resource::Data, most).is_ok()
+    };
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let enter = |(reports, before): &mut Lifted| {
             *reports += 1;
-            let Ok(Rlimit { current, maximum }) = limit(Resource::Data) else {
-                return;
-            };
-            let most = Rlimit {
-                current: maximum,
-                maximum,
-            };
-            if *reports == 1 && setrlimit(Resource::Data, most).is_ok() {
-                *before = Some(Rlimit { current, maximum });
+            if *reports == 1 {
+                *before = limit(Resource::Data).ok().filter(lift);
             }
         };
         let leave = |(reports, before): &mut Lifted| {
             *reports -= 1;
-            if *reports > 0 {
-                return;
-            }
-            if let Some(before) = before.take() {
+            if *reports == 0
+                && let Some(before) = before.take()
+            {
                 let _ = setrlimit(Resource::Data, before);
             }
         };

@@ -40,7 +40,7 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
-    place(run::<A, R>, function as usize)
+    code_ref(run::<A, R>, function as usize)
 }
 
 /// The same for a function that borrows a context.
@@ -50,10 +50,10 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
-    place(run_with::<C, A, R>, function as usize)
+    code_ref(run_with::<C, A, R>, function as usize)
 }
 
-fn place(trampoline: Trampoline, function: usize) -> Option<CodeRef> {
+fn code_ref(trampoline: Trampoline, function: usize) -> Option<CodeRef> {
     Some(CodeRef {
         trampoline: image().offset_of(trampoline as usize)?,
         function: image().offset_of(function)?,
@@ -63,17 +63,17 @@ fn place(trampoline: Trampoline, function: usize) -> Option<CodeRef> {
 /// Runs the items of `batch` with the function that `code` names.
 /// False if `code` names nothing here: the parent is not what it seems.
 pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
-    let places = (
+    let addresses = (
         image().address_at(code.trampoline),
         image().address_at(code.function),
     );
-    let (Some(trampoline), Some(function)) = places else {
+    let (Some(trampoline), Some(function)) = addresses else {
         return false;
     };
     let trampoline = std::ptr::with_exposed_provenance::<()>(trampoline);
     // SAFETY: W6, W7: the address is that of a trampoline in this image.
     let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
-    // SAFETY: W6, W7: the parent sent both addresses together, and they were made together, by `place`.
+    // SAFETY: W6, W7: the parent sent both addresses together, and they were made together, by `code_ref`.
     unsafe { trampoline(function, batch) };
     true
 }

@@ -39,7 +39,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::batch::{Batch, Desk, Outlet, QUICK, send};
+use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
 use super::memory::Memory;
 use super::raw_call;
@@ -51,6 +51,7 @@ use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, View};
 use crate::process::wire::invitation::is_child_of;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
+use crate::sys::broken_pipe;
 use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
@@ -58,7 +59,7 @@ use crate::sys::ledger::{Front, Pages};
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, ends, hear_all_signals, ignore_broken_pipes, leave};
+use crate::sys::worker::{close_inherited, ends, hear_all_signals, leave};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -77,7 +78,7 @@ pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
     hear_all_signals();
     set_name(name);
     match settle_in(parent, theirs) {
-        Ok((mut inlet, mut desk)) => work(&mut inlet, &mut desk),
+        Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
         Err(error) => ends("begin", &error),
     }
 }
@@ -98,7 +99,7 @@ fn set_name(name: &str) {
     }
 }
 
-fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
+fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, WorkerState)> {
     close_inherited(theirs);
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD);
     let socket = socket.map_err(refused("fcntl"))?;
@@ -116,7 +117,7 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
         maximum: Some(0),
     };
     let _ = rustix::process::setrlimit(Resource::Core, none);
-    ignore_broken_pipes();
+    broken_pipe::ignore();
     fork::watch();
 
     let mut inlet = Inlet::new(socket);
@@ -133,8 +134,8 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     let socket = inlet.socket.try_clone()?;
     let plain = plain.then(|| Arc::new(Mutex::new(())));
     let (inlet, pages, calls) = match &plain {
-        Some(whole) => alone(inlet, whole.clone())?,
-        None => beside(inlet)?,
+        Some(whole) => plain_worker(inlet, whole.clone())?,
+        None => fast_worker(inlet)?,
     };
     panic::install_hook();
     let mut outlet = Outlet::new(socket, pages, plain);
@@ -142,14 +143,14 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, Desk)> {
     outlet.mark(); // what `main` has written so far is no item's
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
-    Ok((inlet, Desk::new(outlet, calls, memory)))
+    Ok((inlet, WorkerState::new(outlet, calls, memory)))
 }
 
 /// With the fast path, whose descriptors have come with the first frame.
-fn beside(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
+fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
     let come = inlet.arrivals.claim(&[0, 1, 2]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
-    inlet._lifeline = Some(lifeline?);
+    std::mem::forget(lifeline?); // its being open is what matters (`sys::lifeline`)
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls((*pages).clone());
@@ -158,24 +159,21 @@ fn beside(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
 }
 
 /// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
-fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, Calls)> {
+fn plain_worker(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, Calls)> {
     let pages = Pages::alone()?;
     let (calls, canceller) = calls((*pages).clone());
     let (hand_on, relayed) = mpsc::channel();
-    let mut relay = Inlet::new(inlet.socket.try_clone()?);
-    let answers = inlet.socket.try_clone()?;
-    std::mem::swap(&mut relay, &mut inlet); // with what it has received
-    inlet.relayed = Some(relayed);
+    let mut own = Inlet::new(inlet.socket.try_clone()?);
+    own.relayed = Some(relayed);
     start_watcher(move || {
         loop {
-            let length = relay.next().len();
-            let frame = relay.start - length..relay.start;
-            match Frame::decode(&relay.bytes[frame.clone()]) {
+            let frame = inlet.next().to_vec();
+            match Frame::decode(&frame) {
                 Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
                     let _whole = whole.lock();
-                    let _ = send(&answers, &record, &[]); // without attachments nothing is refused
+                    let _ = send(&inlet.socket, &record, &[]); // without attachments nothing is refused
                     continue;
                 }
                 Ok(Some((Frame::Batch { batch, .. }, _))) => {
@@ -183,43 +181,36 @@ fn alone(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, C
                 }
                 _ => {}
             }
-            // What fills the room, as large frames do, goes as it is.
-            let bytes = if frame == (0..relay.bytes.len()) {
-                (relay.start, relay.end) = (0, 0);
-                std::mem::replace(&mut relay.bytes, vec![0; ROOM])
-            } else {
-                relay.bytes[frame].to_vec()
-            };
-            if hand_on.send(bytes).is_err() {
+            if hand_on.send(frame).is_err() {
                 return;
             }
         }
     })?;
-    Ok((inlet, pages, calls))
+    Ok((own, pages, calls))
 }
 
-fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
+fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
+    // What the next frame brings along.
+    let mut next_descriptors = Descriptors::default();
     loop {
-        let descriptors = std::mem::take(&mut inlet.descriptors);
+        let descriptors = std::mem::take(&mut next_descriptors);
         match inlet.frame() {
-            Frame::Descriptors(numbers) => inlet.descriptors = inlet.arrivals.claim(&numbers),
+            Frame::Descriptors(numbers) => next_descriptors = inlet.arrivals.claim(&numbers),
             Frame::Nudge => {}
-            Frame::Home => {
-                home = inlet.arrivals.one().map(View::of);
-            }
+            Frame::Home => home = inlet.arrivals.one().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => {
                 let bytes = Reader(bytes).bytes().unwrap_or_default();
-                desk.contexts.keep(id, bytes, descriptors);
+                state.contexts.keep(id, bytes, descriptors);
             }
-            Frame::Forget { id } => desk.contexts.forget(id),
+            Frame::Forget { id } => state.contexts.forget(id),
             Frame::Batch { batch, lent, items } => {
-                desk.outlet.release();
+                state.outlet.release();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
-                let mut batch = Batch::new(batch, items, desk);
+                let mut batch = Batch::new(batch, items, state);
                 let missing = Missing::new(&lent, items, home.as_ref());
                 let call = || raw_call::call(code, &mut batch);
                 if !scope::decoding(descriptors, missing, call).0 {
@@ -232,14 +223,14 @@ fn work(inlet: &mut Inlet, desk: &mut Desk) -> ! {
                     begun,
                     nanos,
                 };
-                desk.outlet.record(&end.bytes());
+                state.outlet.record(&end.bytes());
                 if nanos >= QUICK {
-                    desk.outlet.mark();
+                    state.outlet.mark();
                 }
                 let later = inlet.has_brief()
-                    || inlet.lingers(&desk.outlet) && desk.outlet.pages.is_heard();
+                    || inlet.lingers(&state.outlet) && state.outlet.pages.is_heard();
                 if !later {
-                    desk.outlet.flush();
+                    state.outlet.flush();
                 }
             }
         }
@@ -307,8 +298,6 @@ struct Inlet {
     start: usize,
     end: usize,
     arrivals: Arrivals,
-    /// What the next frame brings along.
-    descriptors: Descriptors,
     /// How often the parent had sent something, when that was last looked at.
     deliveries: u64,
     /// Where small frames lie.
@@ -320,8 +309,6 @@ struct Inlet {
     place: u64,
     /// Where the next letter begins.
     head: u64,
-    /// Its being open is what matters (`sys::lifeline`).
-    _lifeline: Option<Arc<Attachment>>,
     /// Of a plain worker: frames that its other thread has heard.
     relayed: Option<mpsc::Receiver<Vec<u8>>>,
 }
@@ -334,27 +321,20 @@ impl Inlet {
             start: 0,
             end: 0,
             arrivals: Arrivals::default(),
-            descriptors: Descriptors::default(),
             deliveries: 0,
             front: None,
             letter: Vec::new(),
             has_letter: false,
             place: 0,
             head: 0,
-            _lifeline: None,
             relayed: None,
         }
     }
 
     /// The first bytes. Should the system refuse to receive any, it can still be said.
     fn first(&mut self) -> io::Result<()> {
-        let receive = || {
-            self.arrivals
-                .receive(&self.socket, &mut self.bytes, RecvFlags::empty())
-        };
-        let received = rustix::io::retry_on_intr(receive);
-        self.end = received.map_err(refused("recvmsg"))?;
-        Ok(())
+        let received = self.take(RecvFlags::empty());
+        received.map(drop).map_err(refused("recvmsg"))
     }
 
     /// A batch is here that takes no time: what there is to say can wait until after it.
@@ -368,17 +348,16 @@ impl Inlet {
 
     /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
-        if !outlet.is_watched() || outlet.is_half_full() {
+        let Some(yields) = outlet.watched() else {
             return false;
-        }
-        let (_, yields) = outlet.pages.watched();
+        };
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
         while self.end == 0 && !self.takes_letter() {
             let deliveries = outlet.pages.deliveries();
             if deliveries != self.deliveries {
                 self.deliveries = deliveries;
-                self.take(RecvFlags::DONTWAIT);
+                self.take(RecvFlags::DONTWAIT).unwrap_or_else(|_| die());
             }
             if looks.are_over() {
                 break;
@@ -427,15 +406,14 @@ impl Inlet {
                 self.has_letter = false;
                 return &self.letter;
             }
-            match Frame::decode(&self.bytes[self.start..self.end]) {
-                Ok(Some((_, used))) => {
-                    let at = self.start;
-                    self.start += used;
-                    self.place += used as u64;
-                    return &self.bytes[at..at + used];
+            let here = &self.bytes[self.start..self.end];
+            match wire::announced(here).filter(|length| *length <= here.len()) {
+                Some(length) => {
+                    self.start += length;
+                    self.place += length as u64;
+                    return &self.bytes[self.start - length..self.start];
                 }
-                Ok(None) => self.receive(),
-                Err(_) => exit(1),
+                None => self.receive(),
             }
         }
     }
@@ -462,8 +440,10 @@ impl Inlet {
             // One whose turn has not come stands behind bytes that have been sent.
             flags = RecvFlags::DONTWAIT;
         }
-        if !self.take(flags) {
-            exit(1); // an item has written over it
+        match self.take(flags) {
+            Ok(true) => {}
+            Ok(false) => exit(1), // an item has written over it
+            Err(_) => die(),
         }
         if let (true, Some(tray)) = (sleeps, self.tray()) {
             tray.wakes();
@@ -471,17 +451,18 @@ impl Inlet {
     }
 
     /// Receives some bytes behind those that are here; false: none now.
-    fn take(&mut self, flags: RecvFlags) -> bool {
+    fn take(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
             let room = &mut self.bytes[self.end..];
             match self.arrivals.receive(&self.socket, room, flags) {
-                Ok(count @ 1..) => {
+                Ok(0) => die(),
+                Ok(count) => {
                     self.end += count;
-                    return true;
+                    return Ok(true);
                 }
-                Err(Errno::AGAIN) => return false,
+                Err(Errno::AGAIN) => return Ok(false),
                 Err(Errno::INTR) => {}
-                Ok(0) | Err(_) => die(),
+                Err(error) => return Err(error),
             }
         }
     }

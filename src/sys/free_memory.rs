@@ -2,7 +2,7 @@
 //!
 //! **Job.** The kernel promises memory that it does not have, and when the pages are written to, it kills
 //! a process to get them: this one, a worker, or another program. Code that is about to fill a
-//! large piece asks first ([`find`]), so that what cannot fit is an error of the call that wants it.
+//! large piece asks first ([`check`]), so that what cannot fit is an error of the call that wants it.
 //!
 //! What others take at the same time cannot be known, and a limit of a group of processes is not
 //! looked at (the kernel kills within the group then): a guard against the impossible, not a reservation.
@@ -15,7 +15,7 @@ use std::io;
 const LITTLE: u64 = 1 << 20;
 
 /// An error if there is no room for `length` bytes.
-pub(crate) fn find(length: usize) -> io::Result<()> {
+pub(crate) fn check(length: usize) -> io::Result<()> {
     if length as u64 <= LITTLE || length as u64 <= left() {
         return Ok(());
     }
@@ -25,14 +25,10 @@ pub(crate) fn find(length: usize) -> io::Result<()> {
     ))
 }
 
-/// How many bytes there are.
+/// How many bytes there are, as far as that can be read.
 fn left() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").ok();
-    text.as_deref().and_then(available).unwrap_or_else(|| {
-        // No more than all of it, then.
-        let memory = rustix::system::sysinfo();
-        (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit))
-    })
+    text.as_deref().and_then(available).unwrap_or(u64::MAX)
 }
 
 /// What a new program could have, by what `/proc/meminfo` says.
@@ -63,8 +59,8 @@ mod tests {
     fn there_is_never_all_of_it() {
         let memory = rustix::system::sysinfo();
         let all = (memory.totalram + memory.totalswap) as usize * memory.mem_unit as usize;
-        assert_eq!(find(all).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
-        assert!(find(usize::MAX).is_err());
-        assert!(find(2 << 20).is_ok() && find(0).is_ok());
+        assert_eq!(check(all).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert!(check(usize::MAX).is_err());
+        assert!(check(2 << 20).is_ok() && check(0).is_ok());
     }
 }
