@@ -16,7 +16,6 @@ use super::*;
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::scope;
-use crate::process::sched::Body;
 use crate::process::wire::Frame;
 
 /// Brings something along, perhaps.
@@ -32,7 +31,7 @@ impl Serialize for Brings {
 }
 
 /// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
-fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
+fn frames() -> (Vec<(Vec<u8>, Option<Piece>)>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {
         let null = || std::fs::File::open("/dev/null").unwrap();
@@ -46,7 +45,7 @@ fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
         let head = vec![100 + n; 9];
         all.extend_from_slice(&head);
         all.extend_from_slice(chunk.bytes());
-        (head, Body::Items(Piece::whole(Arc::new(chunk), 0)))
+        (head, Some(Piece::whole(Arc::new(chunk), 0)))
     };
     let frames = (1..6).map(frame).collect();
     (frames, all)

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::process::job::sink::{Collect, Each, Run};
 use crate::process::job::{Wishes, Work};
-use crate::process::payload::chunk::Chunk;
+use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sync::channel::{Receiver, unbounded};
 use crate::sys::image::image;
@@ -152,8 +152,8 @@ impl World {
                     peer.says.extend(Record::Hello { copy }.bytes());
                     self.peer = Some(peer);
                 }
-                Action::Send { mut head, body, .. } => {
-                    head.extend_from_slice(body.bytes());
+                Action::Send(_, mut head, items) => {
+                    head.extend_from_slice(items.as_ref().map_or(&[], Piece::bytes));
                     self.work(&head);
                 }
                 Action::Ring(_) | Action::Nudge(_) => {}

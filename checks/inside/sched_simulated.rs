@@ -394,12 +394,8 @@ impl World {
                         frozen: false,
                     });
                 }
-                Action::Send {
-                    worker,
-                    mut head,
-                    body,
-                } => {
-                    head.extend_from_slice(body.bytes());
+                Action::Send(worker, mut head, items) => {
+                    head.extend_from_slice(items.as_ref().map_or(&[], Piece::bytes));
                     self.send(worker, &head);
                 }
                 Action::Ring(index) => self.ring(index),

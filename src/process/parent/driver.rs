@@ -293,11 +293,11 @@ impl Driver {
     fn act(&mut self, action: Action, speakers: &mut Vec<usize>) {
         match action {
             Action::Spawn(index) => self.start(index),
-            Action::Send { worker, head, body } => {
-                if let Some(link) = &mut self.links[worker]
-                    && link.queue(head, body)
+            Action::Send(index, head, items) => {
+                if let Some(link) = &mut self.links[index]
+                    && link.queue(head, items)
                 {
-                    speakers.push(worker);
+                    speakers.push(index);
                 }
             }
             Action::Ring(index) => {

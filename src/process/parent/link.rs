@@ -46,8 +46,8 @@ use crate::loom::atomic::{Ordering, fence};
 use crate::process::fast::path::{FastPath, Posted};
 use crate::process::job::reading::Extras;
 use crate::process::payload::attachments::{self, Attachment};
+use crate::process::payload::chunk::Piece;
 use crate::process::payload::shared_buffer::took;
-use crate::process::sched::Body;
 use crate::process::sched::workers::{Gated, LEAVE_LIMIT, ToldGates};
 use crate::process::wire::invitation::{self, VARIABLE};
 use crate::process::wire::{self, Frame};
@@ -76,8 +76,13 @@ struct Outgoing {
     /// What goes with the first byte.
     attachments: Vec<Arc<Attachment>>,
     head: Vec<u8>,
-    body: Body,
+    items: Option<Piece>,
     sent: usize,
+}
+
+/// What follows the head of a frame, where it lies.
+fn item_bytes(items: &Option<Piece>) -> &[u8] {
+    items.as_ref().map_or(&[], Piece::bytes)
 }
 
 /// One worker process.
@@ -295,35 +300,35 @@ impl Link {
 
     /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
     /// that stands there, so nobody waits for room in the socket.
-    pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut body: Body) -> bool {
+    pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();
-        let attachments = body.attachments();
-        if let (Some(home), false) = (body.home(), self.has_home) {
+        let attachments = items.as_ref().map_or_else(Vec::new, Piece::attachments);
+        if let (Some(home), false) = (items.as_ref().and_then(Piece::home), self.has_home) {
             self.has_home = true;
-            self.wait(vec![home.clone()], Frame::Home.head(0), Body::None);
+            self.wait(vec![home.clone()], Frame::Home.head(0), None);
         }
         if !attachments.is_empty() {
             let numbers = attachments.iter().map(|attachment| attachment.id());
             let bag = Frame::Bag(numbers.collect()).head(0);
-            self.wait(attachments, bag, Body::None);
+            self.wait(attachments, bag, None);
         }
         if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
-            match fast.post(self.place, [&head, body.bytes()]) {
+            match fast.post(self.place, [&head, item_bytes(&items)]) {
                 Posted::Yes => return false,
-                Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::None),
+                Posted::Asleep => (head, items) = (Frame::Nudge.head(0), None),
                 Posted::No => {}
             }
         }
-        self.wait(Vec::new(), head, body);
+        self.wait(Vec::new(), head, items);
         first
     }
 
     /// Puts a frame before the socket.
-    fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, body: Body) {
+    fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, items: Option<Piece>) {
         self.outgoing.push_back(Outgoing {
             attachments,
             head,
-            body,
+            items,
             sent: 0,
         });
     }
@@ -334,7 +339,7 @@ impl Link {
             return false; // what waits will wake it
         };
         fast.remind();
-        self.wait(Vec::new(), Frame::Nudge.head(0), Body::None);
+        self.wait(Vec::new(), Frame::Nudge.head(0), None);
         true
     }
 
@@ -366,7 +371,7 @@ impl Link {
                 count += 2;
                 let head = frame.sent.min(frame.head.len());
                 parts[0] = IoSlice::new(&frame.head[head..]);
-                parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
+                parts[1] = IoSlice::new(&item_bytes(&frame.items)[frame.sent - head..]);
             }
             #[cfg(test)]
             let fault = self.faults.pop_front();
@@ -406,7 +411,7 @@ impl Link {
 
     fn sent(&mut self, mut bytes: usize) {
         while let Some(frame) = self.outgoing.front_mut() {
-            let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
+            let left = frame.head.len() + item_bytes(&frame.items).len() - frame.sent;
             if left > bytes {
                 frame.sent += bytes;
                 return;

@@ -64,7 +64,6 @@ use self::stats::Counters;
 use self::workers::{Gated, INITIALIZE, InFlight, Kind, State, UNKNOWN, Wanted, Worker};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
-use super::payload::attachments::Attachment;
 use super::payload::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
@@ -83,44 +82,11 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 const SIGKILL: i32 = 9;
 
-/// What follows the head of a frame, not copied.
-pub(crate) enum Body {
-    None,
-    Items(Piece),
-}
-
-impl Body {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
-        }
-    }
-
-    /// What the worker must have mapped for it.
-    pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
-        match self {
-            Self::Items(piece) => piece.home(),
-            Self::None => None,
-        }
-    }
-
-    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
-        match self {
-            Self::None => Vec::new(),
-            Self::Items(piece) => piece.attachments(),
-        }
-    }
-}
-
 /// What the driver is to do.
 pub(crate) enum Action {
     Spawn(usize),
-    Send {
-        worker: usize,
-        head: Vec<u8>,
-        body: Body,
-    },
+    /// Send a worker the head of a frame, and behind it these items.
+    Send(usize, Vec<u8>, Option<Piece>),
     /// Make the worker look at its gates: something that it runs is unwanted.
     Ring(usize),
     /// Wake the worker, if it sleeps.
@@ -412,11 +378,9 @@ impl Sched {
             if let Some(context) = &job.work.context
                 && self.workers[index].contexts.insert(id)
             {
-                self.actions.push(Action::Send {
-                    worker: index,
-                    head: Frame::Context { id, bytes: &[] }.head(context.piece.span().len()),
-                    body: Body::Items(context.piece.clone()),
-                });
+                let head = Frame::Context { id, bytes: &[] }.head(context.piece.span().len());
+                let piece = Some(context.piece.clone());
+                self.actions.push(Action::Send(index, head, piece));
             }
             self.launch(index, flight, code, piece, now);
             self.enqueue(id, false);
@@ -451,11 +415,7 @@ impl Sched {
         }
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
-        self.actions.push(Action::Send {
-            worker: index,
-            head,
-            body: Body::Items(piece),
-        });
+        self.actions.push(Action::Send(index, head, Some(piece)));
     }
 
     /// Idle workers take over what others have not begun and will not soon.
@@ -525,11 +485,13 @@ impl Sched {
             return;
         }
         let sequence = flight.sequence;
-        self.actions.push(Action::Send {
-            worker,
-            head: Frame::Recall { sequence, cancel }.head(0),
-            body: Body::None,
-        });
+        self.say(worker, &Frame::Recall { sequence, cancel });
+    }
+
+    /// Sends a worker a frame without items.
+    fn say(&mut self, worker: usize, frame: &Frame<'_>) {
+        let action = Action::Send(worker, frame.head(0), None);
+        self.actions.push(action);
     }
 
     /// Puts a job with waiting items into the queue, if it does not stand there.

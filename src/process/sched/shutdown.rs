@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
-use super::{Action, Body, How, Sched, Stop};
+use super::{Action, How, Sched, Stop};
 use crate::process::job::decoder::{Place, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::wire::Frame;
@@ -126,11 +126,7 @@ impl Sched {
 
     fn leave(&mut self, index: usize, now: Instant) {
         self.workers[index].state = State::Leaving(now);
-        self.actions.push(Action::Send {
-            worker: index,
-            head: Frame::Bye.head(0),
-            body: Body::None,
-        });
+        self.say(index, &Frame::Bye);
     }
 
     /// The time of a worker is up in the state that it is in.
@@ -237,24 +233,17 @@ impl Sched {
             let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());
             *id != job && context.is_some_and(|context| context.piece.has_ends())
         };
-        let worker = &mut self.workers[index];
-        for id in worker.contexts.extract_if(foreign) {
-            self.actions.push(Action::Send {
-                worker: index,
-                head: Frame::Forget { id }.head(0),
-                body: Body::None,
-            });
+        let contexts = &mut self.workers[index].contexts;
+        for id in contexts.extract_if(foreign).collect::<Vec<_>>() {
+            self.say(index, &Frame::Forget { id });
         }
     }
 
     fn forget_context(&mut self, id: u64) {
-        for (index, worker) in self.workers.iter_mut().enumerate() {
+        for index in 0..self.workers.len() {
+            let worker = &mut self.workers[index];
             if worker.contexts.remove(&id) && worker.is_serving() {
-                self.actions.push(Action::Send {
-                    worker: index,
-                    head: Frame::Forget { id }.head(0),
-                    body: Body::None,
-                });
+                self.say(index, &Frame::Forget { id });
             }
         }
     }
