@@ -109,7 +109,7 @@ impl World {
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer, None)), wishes)
+            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer)), wishes)
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);

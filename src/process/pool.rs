@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use super::job::Wishes;
-use super::parent::client::Client;
+use super::parent::client::{Client, code_of_with};
 use super::parent::driver::is_a_driver;
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
@@ -25,6 +25,7 @@ use super::payload::portable::Portable;
 use super::sched::{How, Stop};
 use super::{PoolError, ProcessCall, ProcessStats};
 use crate::loom::Mutex;
+use crate::sync::park::blocking_refused;
 use crate::task::{Hook, Shutdown, Task, TaskError};
 
 /// How long tasks may still run when a pool is dropped.
@@ -67,7 +68,7 @@ pub struct ProcessPool {
 
 impl ProcessPool {
     pub(super) fn start(settings: Settings, unobserved: Option<Hook>) -> Result<Self, PoolError> {
-        let (shared, driver) = driving::start(settings, || {})?;
+        let (shared, driver) = driving::start(settings)?;
         Ok(Self {
             client: Client { shared, unobserved },
             driver: Mutex::new(Some(driver)),
@@ -93,7 +94,7 @@ impl ProcessPool {
     /// loaded at run time.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
-        self.client.spawn(&Wishes::default(), arg, f)
+        self.call(f).spawn(arg)
     }
 
     /// Calls of `f` with options: see [`ProcessCall`].
@@ -132,7 +133,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        self.client.map(&Wishes::default(), items, f)
+        self.call(f).map(items)
     }
 
     /// As [`map`](Self::map), with something that all calls borrow: `context` is encoded once,
@@ -168,7 +169,14 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        self.client.map_with(context, items, f)
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let common = self.client.common(context)?;
+        let task =
+            self.client
+                .map_task(&Wishes::default(), code_of_with(f), Some(common), items);
+        task.join()
     }
 
     /// Runs `f` on the items of an iterator, endless ones included, and gives the results in the
@@ -190,7 +198,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, &Wishes::default(), f, items, true)
+        self.call(f).imap(items)
     }
 
     /// As [`imap`](Self::imap), with each result as soon as it is there.
@@ -200,7 +208,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, &Wishes::default(), f, items, false)
+        self.call(f).imap_unordered(items)
     }
 
     /// The process ids of the workers that there are now.

@@ -1,7 +1,6 @@
-//! Calls with options.
+//! Calls of one function: `spawn`, `map`, `imap`, with or without options.
 //!
-//! A function, a pool and [`Wishes`], on the way to one of the ways of starting work, all of
-//! which `client` and `imap` do.
+//! A function, a pool and [`Wishes`]; `client` and `imap` do the work.
 //!
 //! Tests: `tests/process/calls.rs`.
 
@@ -10,8 +9,9 @@ use std::time::Duration;
 
 use super::imap::Imap;
 use super::job::Wishes;
-use super::parent::client::{Client, code_of};
+use super::parent::client::{Client, code_of, encode};
 use super::payload::portable::Portable;
+use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -105,7 +105,8 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn).
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
-        self.client.spawn(&self.wishes, arg, self.f)
+        let call = encode(&arg, self.f, self.client.shared.chunk());
+        self.client.submit::<A, R>(&self.wishes, call)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
@@ -117,7 +118,10 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, TaskError> {
-        self.client.map(&self.wishes, items, self.f)
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        self.map_task(items).join()
     }
 
     /// As [`map`](Self::map), without waiting: one task for all items, which are taken from the

@@ -1,7 +1,6 @@
 //! What callers do: encode, hand over, and keep the other end of the promise.
 //!
-//! Everything that starts work in a pool ends here: `spawn`, `map`, `map_with`, `imap`, with or
-//! without [`Wishes`]. The arguments are encoded on the caller's thread, many to a chunk;
+//! The arguments are encoded on the caller's thread, many to a chunk;
 //! the driver's mailbox takes the job first, then its items, chunk by chunk while the
 //! caller goes on. A job whose items cannot all be encoded fails there.
 //!
@@ -27,7 +26,7 @@ use crate::process::worker::raw_call;
 use crate::record;
 use crate::task::{
     CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
-    context, panic, promise,
+    panic, promise,
 };
 
 /// A pool, as its callers need it.
@@ -38,24 +37,29 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// One call.
+    /// One call of a function from `A` to `R`, which has been encoded.
     #[track_caller]
-    pub(crate) fn spawn<A: Portable, R: Portable>(
+    pub(crate) fn submit<A, R: Portable>(
         &self,
         wishes: &Wishes,
-        arg: A,
-        f: fn(A) -> R,
+        call: Result<(CodeRef, Chunk), TaskError>,
     ) -> Task<R> {
-        let call = encode(&arg, f, self.shared.chunk());
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, chunk)) => {
-                let sink = Box::new(Collect::one(completer, None));
+                let sink = Box::new(Collect::one(completer));
                 let work = Work::new::<A, R>(code, sink, wishes.clone());
+                let feed = Mail::Feed {
+                    id,
+                    base: 0,
+                    chunk: Arc::new(chunk),
+                    sealed: true,
+                    failure: None,
+                };
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self.shared.leave(mail(id, work, chunk));
+                let _ = self.shared.leave([Mail::Submit { id, work }, feed]);
             }
         }
         task
@@ -98,52 +102,17 @@ impl Client {
         task
     }
 
-    /// Many calls, waited for.
-    #[track_caller]
-    pub(crate) fn map<I, R>(
-        &self,
-        wishes: &Wishes,
-        items: I,
-        f: fn(I::Item) -> R,
-    ) -> Result<Vec<R>, TaskError>
-    where
-        I: IntoIterator<Item: Portable>,
-        R: Portable,
-    {
-        if context::blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
-        self.map_task(wishes, code_of(f), None, items).join()
-    }
-
-    /// Many calls that have `common` in common, waited for.
-    #[track_caller]
-    pub(crate) fn map_with<C, I, R>(
-        &self,
-        common: &C,
-        items: I,
-        f: fn(&C, I::Item) -> R,
-    ) -> Result<Vec<R>, TaskError>
-    where
-        C: Serialize + DeserializeOwned + 'static,
-        I: IntoIterator<Item: Portable>,
-        R: Portable,
-    {
-        if context::blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
+    /// What all calls of a `map_with` have in common.
+    pub(crate) fn common<C: Serialize>(&self, common: &C) -> Result<Context, TaskError> {
         let mut chunk = match self.shared.fast {
             Some(_) => Chunk::default(),
             None => Chunk::plain(),
         };
         push(&mut chunk, common)?;
-        let common = Context {
+        Ok(Context {
             piece: Piece::whole(Arc::new(chunk), 0),
             type_name: type_name::<C>(),
-        };
-        let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
-        self.map_task(&Wishes::default(), code, Some(common), items)
-            .join()
+        })
     }
 
     /// Encodes and sends `items`, chunk by chunk, until `over` says that nobody wants more. A panic of their iterator
@@ -207,7 +176,7 @@ impl Client {
     }
 
     #[track_caller]
-    pub(crate) fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
+    fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
         let id = self.shared.mailbox.id();
         let (completer, task) = promise(Recall {
             shared: Arc::downgrade(&self.shared),
@@ -273,18 +242,6 @@ pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), 
     }
 }
 
-/// A job of one chunk, for the driver.
-pub(crate) fn mail(id: u64, work: Work, chunk: Chunk) -> [Mail; 2] {
-    let feed = Mail::Feed {
-        id,
-        base: 0,
-        chunk: Arc::new(chunk),
-        sealed: true,
-        failure: None,
-    };
-    [Mail::Submit { id, work }, feed]
-}
-
 /// What `ProcessPoolBuilder::initializer` is told.
 pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
     let (code, chunk) = encode(arg, f, Chunk::default())?;
@@ -298,6 +255,16 @@ pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer,
 /// How a worker finds `f`.
 pub(crate) fn code_of<A: Portable, R: Portable>(f: fn(A) -> R) -> Result<CodeRef, TaskError> {
     raw_call::code_of(f).ok_or_else(not_ours::<fn(A) -> R>)
+}
+
+/// The same with a context.
+pub(crate) fn code_of_with<C, A, R>(f: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
+where
+    C: DeserializeOwned + 'static,
+    A: Portable,
+    R: Portable,
+{
+    raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, A) -> R>)
 }
 
 #[cold]

@@ -158,6 +158,8 @@ pub(crate) struct Sched {
     actions: Vec<Action>,
     /// What is to be done elsewhere.
     pub(crate) chores: Vec<Chore>,
+    /// The job of the only process, which ends when that has been reaped.
+    pub(crate) held: Option<Job>,
     /// Somebody hands over what was decoded, and ends the job that this ends.
     ending: Option<Option<Job>>,
 }
@@ -183,6 +185,7 @@ impl Sched {
             broken: None,
             actions: Vec::new(),
             chores: Vec::new(),
+            held: None,
             ending: None,
         }
     }

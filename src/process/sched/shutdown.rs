@@ -204,8 +204,8 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
             return;
         };
-        let holds = job.holds();
-        if holds && !job.has_failed() && self.ending.is_none() {
+        let only = self.policy.only.is_some();
+        if !only && job.holds() && !job.has_failed() && self.ending.is_none() {
             // Whoever hands over values may be the one who drops them.
             job.readings.push(0);
             let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
@@ -222,6 +222,7 @@ impl Sched {
             self.forget_context(id);
         }
         match &mut self.ending {
+            _ if only => self.held = Some(job),
             Some(ending) => *ending = Some(job),
             None => self.chores.extend(job.finish().map(Chore::Drop)),
         }
