@@ -29,7 +29,6 @@ use std::process::{self, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, shutdown, sockopt,
@@ -50,17 +49,13 @@ use crate::process::payload::chunk::Piece;
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::workers::{Gated, LEAVE_LIMIT, ToldGates};
 use crate::process::wire::invitation::{self, VARIABLE};
-use crate::process::wire::{self, Frame};
+use crate::process::wire::Frame;
 use crate::sys::image::image;
-use crate::sys::large_pages;
 use crate::sys::ledger::GATES;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::refused::refused;
 use crate::sys::worker::handed_on;
 use crate::task::WorkerExit;
-
-/// How much must be missing from a record for it to be received where it stays.
-const LARGE: usize = 256 << 10;
 
 /// How long to wait at first, and at most, until the kernel may take what it has refused: it does not tell.
 const CROWDED: Duration = Duration::from_millis(2);
@@ -90,8 +85,6 @@ pub(crate) struct Link {
     pub(crate) child: Arc<Child>,
     /// What has been received and is not a whole record yet.
     pub(crate) partial: Vec<u8>,
-    /// How many bytes have ever been received.
-    received: u64,
     /// How many bytes of what it says have been handed on: more than were received, if
     /// some were read from the ledger before they were sent.
     heard: u64,
@@ -201,7 +194,6 @@ impl Link {
         Self {
             child: Arc::new(child),
             partial: Vec::new(),
-            received: 0,
             heard: 0,
             outgoing: VecDeque::new(),
             place: 0,
@@ -421,62 +413,16 @@ impl Link {
         }
     }
 
-    /// How many bytes are missing from a record that has begun, if it is large.
-    fn missing(&self) -> Option<usize> {
-        let missing = wire::announced(&self.partial)?.checked_sub(self.partial.len())?;
-        // Large records are never in the ledger.
-        (missing > LARGE && self.heard == self.received).then_some(missing)
-    }
-
-    /// Receives more of a large record, straight to where it will be whole. Nothing comes with it,
-    /// since descriptors come with a first byte. `None`: there is no such record, or no room for it.
-    fn receive_large(&mut self) -> Option<Received> {
-        let missing = self.missing()?;
-        let have = self.partial.len();
-        if self.partial.capacity() == have {
-            // What is announced is not believed: no more room than twice of what has come.
-            let more = missing.min(have.max(16 << 20));
-            self.partial.try_reserve_exact(more).ok()?;
-            large_pages::advise(&mut self.partial);
-        }
-        if self.partial.capacity() - have > missing {
-            return None; // what comes behind the record is not its own
-        }
-        loop {
-            let room = spare_capacity(&mut self.partial);
-            match rustix::net::recv(&self.child.socket, room, RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Some(Received::End),
-                Ok((_, count)) => {
-                    self.extras.arrivals.plain(count);
-                    self.received += count as u64;
-                    self.heard = self.received;
-                    return Some(Received::Some(count, count));
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Some(Received::None),
-                Err(error) => return Some(self.is_mute("recvfrom", error)),
-            }
-        }
-    }
-
-    /// Receives without waiting: into `buffer`, or, if it is known already what these bytes are, to
-    /// where they belong.
+    /// Receives without waiting.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
-        if let Some(received) = self.receive_large() {
-            return received;
-        }
+        let arrivals = &mut self.extras.arrivals;
         loop {
-            let received =
-                self.extras
-                    .arrivals
-                    .receive(&self.child.socket, buffer, RecvFlags::DONTWAIT);
-            match received {
+            match arrivals.receive(&self.child.socket, buffer, RecvFlags::DONTWAIT) {
                 Ok(0) => return Received::End,
                 Ok(count) => {
-                    let known = self.heard.saturating_sub(self.received);
-                    self.received += count as u64;
-                    self.heard = self.heard.max(self.received);
-                    return Received::Some(count, known.min(count as u64) as usize);
+                    let new = arrivals.received.saturating_sub(self.heard);
+                    self.heard = self.heard.max(arrivals.received);
+                    return Received::Some(count, count.saturating_sub(new as usize));
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
