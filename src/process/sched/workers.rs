@@ -215,8 +215,7 @@ pub(crate) struct Worker {
     pub(crate) late: Option<StartFailure>,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
-    /// Fruitless deaths in a row, and their weight.
-    failures: u32,
+    /// Of the fruitless deaths in a row.
     weight: u32,
 }
 
@@ -235,7 +234,6 @@ impl Worker {
             served: 0,
             late: None,
             fruitful: false,
-            failures: 0,
             weight: 0,
         }
     }
@@ -405,9 +403,8 @@ impl Worker {
     pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
         // Of this process: one that cannot be started in its place has done nothing.
         if std::mem::take(&mut self.fruitful) {
-            (self.failures, self.weight) = (0, 0);
+            self.weight = 0;
         } else {
-            self.failures = self.failures.saturating_add(1);
             let weight = match self.late {
                 Some(StartFailure::Computes) => GIVE_UP,
                 Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
@@ -416,7 +413,7 @@ impl Worker {
             };
             self.weight = self.weight.saturating_add(weight);
         }
-        self.state = State::Down(Some(now + pause(self.failures, killed)));
+        self.state = State::Down(Some(now + pause(self.weight, killed)));
         self.gates = None;
         self.condemned = None;
         self.contexts.clear();
@@ -439,9 +436,13 @@ impl Worker {
     }
 }
 
-fn pause(failures: u32, killed: bool) -> Duration {
-    let most = if killed { 50 } else { 1000 };
-    match failures {
+/// How long after a death the place is filled again, if the fruitless ones in a row have that weight.
+fn pause(weight: u32, killed: bool) -> Duration {
+    let (deaths, most) = match killed {
+        true => (weight / KILLED, 50),
+        false => (weight / ENDED, 1000),
+    };
+    match deaths {
         0 | 1 => Duration::ZERO,
         n => Duration::from_millis(4u64.saturating_pow(n - 1).min(most)),
     }
