@@ -86,9 +86,8 @@ pub struct Imap<I: Iterator, R> {
     /// `None`: it has ended.
     items: Option<I>,
     panicked: Option<Panic>,
+    /// The last of those that were taken.
     chunk: Chunk,
-    /// The index of the first item in `chunk`.
-    base: usize,
     taken: usize,
     given: usize,
     ordered: bool,
@@ -144,7 +143,6 @@ where
             items: Some(items),
             panicked: None,
             chunk: client.shared.chunk(),
-            base: 0,
             taken: 0,
             given: 0,
             ordered,
@@ -314,13 +312,14 @@ where
 
     fn push(&mut self, item: &I::Item) {
         let pushed = push(&mut self.chunk, item);
-        self.taken += 1;
         if let Err(error) = pushed {
             self.send(false);
-            self.base = self.taken;
-            let run = vec![Err(error)];
-            self.come.lock().runs.insert(self.taken - 1, run);
-        } else if self.chunk.is_full() {
+            self.come.lock().runs.insert(self.taken, vec![Err(error)]);
+            self.taken += 1;
+            return;
+        }
+        self.taken += 1;
+        if self.chunk.is_full() {
             self.send(false);
         }
     }
@@ -328,8 +327,7 @@ where
     /// Sends what has been encoded; `sealed`: the last of it.
     fn send(&mut self, sealed: bool) {
         let chunk = self.chunk.take(1);
-        let base = self.base;
-        self.base += chunk.len();
+        let base = self.taken - chunk.len();
         if chunk.is_empty() && !sealed {
             return;
         }
