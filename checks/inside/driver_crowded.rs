@@ -73,9 +73,9 @@ fn what_the_kernel_refuses_is_sent_later() {
             assert!(until >= last + pause, "it tries too early");
             let sleep = driver.rest();
             assert!(sleep.timeout.unwrap() <= pause, "it would oversleep");
-            let waits_for_room = |(_, events): &(_, PollFlags)| events.contains(PollFlags::OUT);
-            assert!(!sleep.descriptors.iter().any(waits_for_room), "it spins");
-            let news = sleep.sleep(driver.shared.clone().mailbox.bell());
+            let waits_for_room = |(_, _, events): &(_, _, PollFlags)| events.contains(PollFlags::OUT);
+            assert!(!sleep.sources.iter().any(waits_for_room), "it spins");
+            let news = sleep.sleep();
             let now = Instant::now();
             driver.take_in(news);
             if crowded(&driver) != Some(until) {

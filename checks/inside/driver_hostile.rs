@@ -52,10 +52,8 @@ struct World {
 
 /// Of one worker, and without it.
 pub(super) fn driver() -> Driver {
-    let settings = Settings {
-        grace: Duration::ZERO,
-        ..Settings::new()
-    };
+    let mut settings = Settings::new();
+    settings.policy.grace = Duration::ZERO;
     Driver::new(Arc::new(Shared::new(1, false).unwrap()), settings)
 }
 

@@ -1,16 +1,14 @@
 //! Callers, the driver and one worker for the models: who does what, and who is woken for it.
 //!
-//! What they drive is `mailbox.rs` and [`leave`] as they are, and beside them the order in which a driver takes its turns
+//! What they drive is `mailbox.rs` as it is, and beside them the order in which a driver takes its turns
 //! and a caller looks for its result. The engine is a number of jobs that wait, and of those that the worker has; its ledger
 //! is a number of results, and how many of them are heard. What wakes a driver rings its bell. It sleeps at first.
 //! Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use super::parent::mailbox::{Mail, Mailbox};
-use super::parent::shortcut::leave;
 use super::payload::chunk::Chunk;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Condvar, Mutex};
@@ -23,15 +21,6 @@ pub enum Broken {
     NoWake,
     /// A caller that has taken a result does not say that the worker could have the next job.
     Silent,
-}
-
-std::thread_local! {
-    static WAKELESS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// All of a model's threads run on one of the system's.
-pub(super) fn wakes_nobody() -> bool {
-    WAKELESS.with(Cell::get)
 }
 
 #[derive(Default)]
@@ -59,7 +48,6 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(broken: Broken, width: u64) -> Self {
-        WAKELESS.with(|cell| cell.set(broken == Broken::NoWake));
         let mailbox = Mailbox::new().expect("a bell");
         assert!(mailbox.may_sleep());
         Self {
@@ -115,14 +103,18 @@ impl Pool {
             sealed: true,
             failure: None,
         };
-        let hand_out = |engine: &mut Engine| {
-            let mail = self.mailbox.take_plain();
-            let plain = mail.is_some();
-            Self::read(engine, mail.unwrap_or_default());
-            self.dispatch(engine);
-            plain
+        // As `Shared::leave`.
+        let hand_out = || match self.engine.try_lock().as_deref_mut() {
+            Some(Some(engine)) => {
+                let mail = self.mailbox.take_plain();
+                let plain = mail.is_some();
+                Self::read(engine, mail.unwrap_or_default());
+                self.dispatch(engine);
+                plain
+            }
+            _ => self.broken == Broken::NoWake,
         };
-        assert!(leave(&self.mailbox, &self.engine, [mail], hand_out).is_ok());
+        assert!(self.mailbox.leave([mail], hand_out).is_ok());
     }
 
     /// A caller: looks for a result.

@@ -143,7 +143,7 @@ impl ProcessPoolBuilder {
 
     /// Replaces a worker after so many items: for code that leaks. At least one.
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
-        self.settings.most_tasks = Some(tasks.max(1) as u64);
+        self.settings.policy.most_tasks = Some(tasks.max(1) as u64);
         self
     }
 
@@ -224,7 +224,7 @@ impl ProcessPoolBuilder {
     /// Its [token](crate::CancelToken::current) is set at once. An item that ends in this time
     /// because it has looked at it leaves its worker alive.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.settings.grace = grace;
+        self.settings.policy.grace = grace;
         self
     }
 
@@ -281,8 +281,8 @@ impl ProcessPoolBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, words).into());
         }
         let initializer = self.initializer.transpose();
-        settings.initializer = initializer.map_err(PoolError::Initializer)?;
-        if let (true, Some(initializer)) = (settings.plain, &settings.initializer)
+        settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
+        if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_laden()
         {
             let (name, direction) = (initializer.type_name, CodecDirection::EncodeArgument);
@@ -323,10 +323,10 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("physical_cores", &self.physical_cores)
             .field("variables", &self.settings.variables)
             .field("stdout", &self.settings.stdout)
-            .field("grace", &self.settings.grace)
+            .field("grace", &self.settings.policy.grace)
             .field("initializer", &self.initializer.is_some())
             .field("memory_limit", &self.settings.memory)
-            .field("max_tasks_per_worker", &self.settings.most_tasks)
+            .field("max_tasks_per_worker", &self.settings.policy.most_tasks)
             .field("plain_workers", &self.settings.plain)
             .finish_non_exhaustive()
     }

@@ -283,6 +283,7 @@ impl ProcessBuilder {
         let (mut settings, unobserved) = self.pool.settings()?;
         let call = encode(&arg, f, Chunk::default()).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
+        settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());
         let (shared, driver) = driving::start(settings)?;
         let client = Client { shared, unobserved };

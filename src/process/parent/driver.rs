@@ -34,7 +34,7 @@ mod strays;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ use crate::process::job::reading::{Chore, Part, Readers, Reading};
 use crate::process::payload::chunk::Chunk;
 use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::stats::Counters;
-use crate::process::sched::{Action, Policy, Sched};
+use crate::process::sched::{Action, Sched};
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::poll::poll_patiently;
@@ -177,8 +177,7 @@ pub(super) const LIVELY: Duration = Duration::from_millis(2);
 
 /// What the thread sleeps on, while the engine is free for others.
 pub(super) struct Sleep {
-    sources: Vec<Source>,
-    descriptors: Vec<(Arc<OwnedFd>, PollFlags)>,
+    sources: Vec<(Source, Arc<OwnedFd>, PollFlags)>,
     /// Something waits to be written to standard error.
     stderr: bool,
     pub(super) timeout: Option<Duration>,
@@ -186,17 +185,15 @@ pub(super) struct Sleep {
 
 impl Sleep {
     /// Until something comes.
-    pub(super) fn sleep(self, bell: BorrowedFd<'_>) -> Vec<(Source, PollFlags)> {
+    pub(super) fn sleep(self) -> Vec<(Source, PollFlags)> {
         let stderr = io::stderr();
-        let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
-        if self.stderr {
-            fds.push(PollFd::new(&stderr, PollFlags::OUT));
-        }
-        let others = self.descriptors.iter();
-        fds.extend(others.map(|(descriptor, events)| PollFd::new(descriptor, *events)));
+        let sources = self.sources.iter();
+        let sources = sources.map(|(_, descriptor, events)| PollFd::new(descriptor, *events));
+        let stderr = self.stderr.then(|| PollFd::new(&stderr, PollFlags::OUT));
+        let mut fds: Vec<_> = sources.chain(stderr).collect();
         poll_patiently(&mut fds, self.timeout);
-        let events = fds.iter().map(PollFd::revents);
-        let all = self.sources.into_iter().zip(events);
+        let all = self.sources.iter().zip(&fds);
+        let all = all.map(|((source, ..), fd)| (*source, fd.revents()));
         all.filter(|(_, events)| !events.is_empty()).collect()
     }
 }
@@ -205,7 +202,6 @@ impl Sleep {
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Bell,
-    Stderr,
     Socket(usize),
     Process(usize),
     Words(usize),
@@ -220,14 +216,8 @@ impl Driver {
             instant: Instant::now(),
             nanos: clock::now(),
         };
-        let policy = Policy {
-            grace: settings.grace,
-            initializer: settings.initializer.clone(),
-            most_tasks: settings.most_tasks,
-            only: settings.own.as_ref().map(|own| own.name.clone()),
-        };
         Self {
-            sched: Sched::new(workers, policy, shared.counters.clone(), epoch),
+            sched: Sched::new(workers, settings.policy.clone(), shared.counters.clone(), epoch),
             shared,
             settings,
             links: (0..workers).map(|_| None).collect(),
@@ -387,18 +377,10 @@ impl Driver {
         self.sleep_on(timeout)
     }
 
-    /// The driver's thread sleeps longer than it may.
-    pub(super) fn oversleeps(&self) -> bool {
-        match (self.sleeps_until, self.sched.deadline()) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(until), Some(due)) => until > due + BEAT,
-        }
-    }
-
     /// Something has come, or it is time.
     fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
         let now = Instant::now();
+        self.forward.pump();
         for index in 0..self.links.len() {
             let Some(link) = &mut self.links[index] else {
                 continue;
@@ -427,7 +409,6 @@ impl Driver {
                         link.output.read();
                     }
                 }
-                Source::Stderr => self.forward.pump(),
                 Source::Words(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.words.read(&mut self.forward);
@@ -450,13 +431,10 @@ impl Driver {
     }
 
     fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
-        let stderr = self.forward.is_waiting();
-        let mut sources = vec![Source::Bell];
-        sources.extend(stderr.then_some(Source::Stderr));
-        let mut descriptors = Vec::new();
+        let bell = self.shared.mailbox.bell().clone();
+        let mut sources = vec![(Source::Bell, bell, PollFlags::IN)];
         let mut add = |source, descriptor: &Arc<OwnedFd>, events| {
-            sources.push(source);
-            descriptors.push((descriptor.clone(), events));
+            sources.push((source, descriptor.clone(), events));
         };
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
@@ -487,8 +465,7 @@ impl Driver {
         }
         Sleep {
             sources,
-            descriptors,
-            stderr,
+            stderr: self.forward.is_waiting(),
             timeout,
         }
     }
@@ -591,9 +568,7 @@ impl Driver {
             link.understood();
         }
         self.telling += usize::from(ended.is_some());
-        if self.oversleeps() || self.sched.needs_driver(now) {
-            self.shared.mailbox.wake();
-        }
+        self.wake_if_needed();
         (unwanted, ended, over)
     }
 

@@ -122,6 +122,6 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
             let left = due.saturating_duration_since(Instant::now());
             sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
         }
-        news = sleep.sleep(shared.mailbox.bell());
+        news = sleep.sleep();
     }
 }

@@ -16,7 +16,7 @@
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::EventfdFlags;
@@ -60,7 +60,7 @@ struct Queue {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
-    bell: OwnedFd,
+    bell: Arc<OwnedFd>,
     /// What a model's driver sleeps on.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
@@ -82,7 +82,7 @@ impl Mailbox {
         Ok(Self {
             queue: Mutex::new(queue),
             next_id: AtomicU64::new(1),
-            bell,
+            bell: Arc::new(bell),
             #[cfg(loom)]
             rung: (Mutex::new(false), crate::loom::Condvar::new()),
             born: fork::generation(),
@@ -103,15 +103,15 @@ impl Mailbox {
     /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then
     /// it comes back, to be dropped outside of the lock.
     pub(crate) fn push<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        if self.leave(mail)? {
-            self.wake();
-        }
-        Ok(())
+        self.leave(mail, || false)
     }
 
-    /// As [`push`](Self::push), but wakes nobody. True: the driver sleeps, so the caller must
-    /// do its work or [`wake`](Self::wake) it.
-    pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<bool, Vec<Mail>> {
+    /// As [`push`](Self::push). If the driver sleeps, `hand_out` may do its work instead; false: it must be woken.
+    pub(crate) fn leave<const N: usize>(
+        &self,
+        mail: [Mail; N],
+        hand_out: impl FnOnce() -> bool,
+    ) -> Result<(), Vec<Mail>> {
         if self.is_foreign() {
             return Err(mail.into());
         }
@@ -121,7 +121,12 @@ impl Mailbox {
             return Err(mail.into());
         }
         queue.mail.extend(mail);
-        Ok(queue.asleep)
+        let asleep = queue.asleep;
+        drop(queue);
+        if asleep && !hand_out() {
+            self.wake();
+        }
+        Ok(())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -203,8 +208,8 @@ impl Mailbox {
     }
 
     /// Driver: readable when the bell was rung.
-    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(crate) fn bell(&self) -> &Arc<OwnedFd> {
+        &self.bell
     }
 }
 

@@ -36,10 +36,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{Deputy, Driver, Fast, LIVELY, Shared};
+use super::driver::{BEAT, Deputy, Driver, Fast, LIVELY, Shared};
 use super::link::Link;
-use super::mailbox::{Mail, Mailbox};
-use crate::loom::{Mutex, hint};
+use super::mailbox::Mail;
+use crate::loom::hint;
 use crate::process::fast::look::{LOOK, Watching};
 use crate::process::wire::clock;
 use crate::sys::ledger::Ledger;
@@ -54,38 +54,14 @@ const WATCH_ONE: u64 = 400_000;
 /// How often to look for what comes in an instant.
 const SOON: u32 = 50;
 
-/// Delivers `mail`. If the driver sleeps, and nobody else is at work, that is handed out here; the driver is woken if there is more to
-/// do than `hand_out` does (false).
-pub(crate) fn leave<E, const N: usize>(
-    mailbox: &Mailbox,
-    engine: &Mutex<Option<E>>,
-    mail: [Mail; N],
-    hand_out: impl FnOnce(&mut E) -> bool,
-) -> Result<(), Vec<Mail>> {
-    if mailbox.leave(mail)? {
-        let mut engine = engine.try_lock();
-        let done = match engine.as_deref_mut() {
-            Some(Some(engine)) => hand_out(engine),
-            #[cfg(loom)]
-            _ => crate::process::shortcut_model::wakes_nobody(),
-            #[cfg(not(loom))]
-            _ => false,
-        };
-        drop(engine);
-        if !done {
-            mailbox.wake();
-        }
-    }
-    Ok(())
-}
-
 impl Shared {
-    /// Delivers new work, and does what is to be done for it if the driver sleeps.
+    /// Delivers new work. If the driver sleeps, and no other caller is at work, it is handed out here.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        match self.fast {
-            Some(_) => leave(&self.mailbox, &self.engine, mail, Driver::hand_out),
-            None => self.mailbox.push(mail),
-        }
+        self.mailbox.leave(mail, || {
+            let mut engine = self.fast.as_ref().and_then(|_| self.engine.try_lock());
+            let driver = engine.as_deref_mut().and_then(Option::as_mut);
+            driver.is_some_and(Driver::hand_out)
+        })
     }
 
     /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
@@ -110,7 +86,7 @@ impl Shared {
                 && let Some(mut engine) = self.engine.try_lock()
             {
                 // (It may have gone on elsewhere, and what comes from here is another's.)
-                let is_here = |engine: &&mut Driver| engine.sched.sole(id) == Some(index);
+                let is_here = |driver: &&mut Driver| driver.sched.sole(id) == Some(index);
                 let Some(driver) = engine.as_mut().filter(is_here) else {
                     return; // somebody else was quicker
                 };
@@ -124,25 +100,21 @@ impl Shared {
                     false => Vec::new(),
                 };
                 if !readings.is_empty() {
-                    if driver.oversleeps() || driver.sched.needs_driver(Instant::now()) {
-                        self.mailbox.wake(); // it should not wait until this is decoded
-                    }
+                    driver.wake_if_needed(); // what is left should not wait until this is decoded
                     drop(engine);
                     readings.into_iter().for_each(|reading| self.read(reading));
                     engine = self.engine.lock();
                 }
-                let Some(engine) = engine.as_mut() else {
+                let Some(driver) = engine.as_mut() else {
                     return;
                 };
-                known = engine.links[index].as_ref().map_or(u64::MAX, Link::known);
+                known = driver.links[index].as_ref().map_or(u64::MAX, Link::known);
                 let is_over = done();
                 if is_over {
-                    engine.see_end(index);
+                    driver.see_end(index);
                 }
-                engine.sched.count_busy();
-                if engine.oversleeps() || engine.sched.needs_driver(Instant::now()) {
-                    self.mailbox.wake(); // it has heard nothing of what was taken in here
-                }
+                driver.sched.count_busy();
+                driver.wake_if_needed(); // it has heard nothing of what was taken in here
                 if is_over {
                     watch(); // the next call may follow
                     return;
@@ -218,10 +190,25 @@ impl Driver {
         self.sched.hand_out(now);
         self.carry_out();
         self.lively = now + LIVELY;
-        let links = || self.links.iter().flatten();
-        let sends = links().any(Link::is_sending);
-        let left = self.sched.has_leavers() || !self.sched.chores.is_empty();
-        !(sends || left || self.oversleeps())
+        let sends = self.links.iter().flatten().any(Link::is_sending);
+        !sends && !self.is_needed()
+    }
+
+    /// Something is left that only the driver's thread does, or is due before it looks by itself.
+    fn is_needed(&self) -> bool {
+        let oversleeps = match (self.sleeps_until, self.sched.deadline()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(until), Some(due)) => until > due + BEAT,
+        };
+        oversleeps || self.sched.needs_driver(Instant::now())
+    }
+
+    /// Another thread has been at work: wakes the driver's if that is needed.
+    pub(super) fn wake_if_needed(&self) {
+        if self.is_needed() {
+            self.shared.mailbox.wake();
+        }
     }
 
     /// The worker that has the job `id` and nothing else, with its ledger and how much of that is known.

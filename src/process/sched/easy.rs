@@ -13,19 +13,23 @@ use crate::process::job::reading::{Chore, Reading};
 impl Sched {
     /// Nothing is due, and work is handed out as ever.
     pub(crate) fn is_calm(&self, now: Instant) -> bool {
-        let calm = self.stop.is_none() && self.broken.is_none();
-        calm && self.deadline().is_none_or(|due| due > now)
+        !self.is_ending() && self.deadline().is_none_or(|due| due > now)
+    }
+
+    /// Its end, or its breakdown, is the driver's.
+    fn is_ending(&self) -> bool {
+        self.stop.is_some() || self.broken.is_some()
     }
 
     /// There is something that only the driver may do, or that nobody else will: a worker that waits for what stands
     /// in the queue or in another's window, a pool that ends, a process to be started or told to go.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        !self.is_calm(now)
+        self.is_ending()
             || !self.actions.is_empty()
             || !self.chores.is_empty()
             || !self.queue.is_empty()
-            || self.has_leavers()
+            || self.workers.iter().any(Worker::is_leaver)
             || takes_over()
     }
 
@@ -38,11 +42,6 @@ impl Sched {
             Chore::Drop(_) => None,
         })
         .collect()
-    }
-
-    /// A worker is to be told to go.
-    pub(crate) fn has_leavers(&self) -> bool {
-        self.workers.iter().any(Worker::is_leaver)
     }
 
     /// Hands out work, and does nothing else of what `tick` does: no task can end.

@@ -104,7 +104,7 @@ pub(crate) struct Initializer {
 }
 
 /// The settings that decisions depend on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
     pub(crate) initializer: Option<Initializer>,
