@@ -24,7 +24,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::workers::{ENDS_LIMIT, Kind, PATIENCE, State, Wanted, Worker};
+use super::frame::SentFrame;
+use super::workers::{ENDS_LIMIT, PATIENCE, State, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
@@ -37,7 +38,7 @@ impl Sched {
     pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
         let late = move |worker: &Worker| {
             let condemned = worker.condemned.is_some_and(|(at, _)| at <= now);
-            let mut checks = worker.window.iter().filter_map(|flight| flight.check_at);
+            let mut checks = worker.frames.iter().filter_map(|frame| frame.check_at);
             condemned
                 || checks.any(|at| at <= now)
                 || worker.hurries_at().is_some_and(|at| at <= now)
@@ -60,12 +61,12 @@ impl Sched {
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }
-            for flight in &worker.window {
-                due(flight.check_at);
+            for frame in &worker.frames {
+                due(frame.check_at);
             }
-            let ripe = news(Some(worker.ripe()));
-            if waits && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end) {
-                due(ripe);
+            let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
+            if waits && worker.frames.iter().any(unbegun) {
+                due(news(Some(worker.ripe())));
             }
         }
         first
@@ -82,18 +83,16 @@ impl Sched {
         self.take_all_back(index, now);
         let worker = &mut self.workers[index];
         worker.condemned = None;
-        let position = worker
-            .window
-            .iter()
-            .position(|flight| flight.sequence == sequence);
-        let Some(position) = position else { return };
-        let runs = |worker: &Worker, place: usize| worker.window[place].done < worker.begun(place);
-        let wanted = |place: usize| place != position && worker.window[place].is_wanted();
-        let innocent = (0..worker.window.len()).any(|place| wanted(place) && runs(worker, place));
-        if innocent {
+        let mut frames = worker.frames.iter();
+        let Some(frame) = frames.find(|frame| frame.sequence == sequence) else {
+            return;
+        };
+        let innocent =
+            |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
+        if worker.frames.iter().any(innocent) {
             // Its end is on the way: nothing runs beside the condemned.
             worker.condemned = Some((now + PATIENCE, sequence));
-        } else if runs(worker, position) || worker.window[position].end == 0 || worker.is_plain() {
+        } else if frame.runs() || frame.end == 0 || worker.is_plain() {
             // (It may have to be killed because it has not begun: its ends are open as long as it lives. A plain one
             // has nothing else, and may not have said what it has begun.)
             worker.fruitful = true;
@@ -101,27 +100,23 @@ impl Sched {
         }
     }
 
-    /// What runs of the flight at `place` is told that nobody wants it, and has its grace.
+    /// What runs of the frame at `place` is told that nobody wants it, and has its grace.
     pub(super) fn condemn(&mut self, index: usize, place: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        let sequence = worker.window[place].sequence;
-        let known = worker.condemned.is_some_and(|(_, frame)| frame == sequence);
+        let (plain, frame) = (worker.is_plain(), &worker.frames[place]);
+        let sequence = frame.sequence;
+        if worker.condemned.is_some_and(|(_, frame)| frame == sequence) {
+            return;
+        }
         // What a plain worker has got it may have begun.
-        let begun = match worker.is_plain() {
-            true => worker.window[place].end,
-            false => worker.begun(place),
-        };
-        if !known && worker.window[place].done < begun {
+        if frame.runs() || plain && frame.done < frame.end {
             worker.condemned = Some((now + self.policy.grace, sequence));
-            worker.disown(place);
-            match worker.is_plain() {
+            frame.gate().disown();
+            match plain {
                 true => self.ask_back(index, place, true),
                 false => self.actions.push(Action::Ring(index)),
             }
-        } else if !known
-            && worker.window[place].kind == Kind::WithEnds
-            && worker.window[place].end == 0
-        {
+        } else if frame.ends && frame.end == 0 {
             // It closes them when it hears of the frame, and others wait for that.
             worker.condemned = Some((now + ENDS_LIMIT, sequence));
         }
@@ -129,51 +124,43 @@ impl Sched {
 
     /// Ends what has run for too long.
     pub(super) fn expire(&mut self, index: usize, now: Instant) {
-        for place in 0..self.workers[index].window.len() {
-            let flight = &self.workers[index].window[place];
-            if flight.check_at.is_none_or(|at| at > now) {
-                continue;
-            }
-            let next = self.judge(index, place, now);
-            if let Some(flight) = self.workers[index].window.get_mut(place) {
-                flight.check_at = next;
+        for place in 0..self.workers[index].frames.len() {
+            let frame = &self.workers[index].frames[place];
+            if frame.check_at.is_some_and(|at| at <= now) {
+                let next = self.judge(index, place, now);
+                self.workers[index].frames[place].check_at = next;
             }
         }
     }
 
-    /// Whether what runs of the flight at `place` has run for too long; when to look again.
+    /// Whether what runs of the frame at `place` has run for too long; when to look again.
     fn judge(&mut self, index: usize, place: usize, now: Instant) -> Option<Instant> {
-        let worker = &self.workers[index];
-        let flight = &worker.window[place];
-        let job = self.jobs.get(&flight.job).filter(|_| flight.is_wanted())?;
+        let frame = &self.workers[index].frames[place];
+        let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let timeout = job.work.wishes.timeout?;
-        let begun = worker.begun(place);
-        if begun == flight.done {
+        let begun = frame.begun();
+        if begun == frame.done {
             // What begins later has its time from then on.
             return Some(now + timeout.max(AGAIN));
         }
-        let noted = self.epoch.instant(worker.started_at(place));
+        let noted = self.epoch.instant(frame.gate().started());
         let due = noted.map_or(now, |at| at.min(now)) + timeout;
         if due > now {
             return Some(due);
         }
-        if begun - flight.done > 1 {
+        if begun - frame.done > 1 {
             return Some(now + AGAIN); // results of others are on their way
         }
-        let (id, at, each) = (
-            flight.job,
-            flight.next_index(),
-            flight.wanted == Wanted::Each,
-        );
+        let (id, at) = (frame.job, frame.next_index());
         self.take_back(index, place, 0, now);
-        let worker = &mut self.workers[index];
-        if worker.begun(place) != begun {
+        let frame = &mut self.workers[index].frames[place];
+        if frame.begun() != begun {
             return Some(now + AGAIN); // it has just ended
         }
         self.counters.lock().timed_out += 1;
-        if each {
+        if frame.each {
             // Nothing else is left of this frame.
-            worker.window[place].wanted = Wanted::Nothing;
+            frame.wanted = false;
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.frames -= 1;
             }

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use super::Sched;
+use super::frame::SentFrame;
 use super::workers::Worker;
 use crate::process::job::reading::{Chore, Reading};
 
@@ -52,19 +53,14 @@ impl Sched {
 
     /// The worker that has the job `id` and nothing else.
     pub(crate) fn sole(&self, id: u64) -> Option<usize> {
-        self.workers.iter().position(|worker| {
-            let first = worker.window.front();
-            worker.window.len() == 1
-                && first.is_some_and(|flight| flight.job == id && flight.is_wanted())
-        })
+        let only = |frame: &SentFrame| frame.job == id && frame.wanted;
+        let mut workers = self.workers.iter();
+        workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
     }
 
     /// All that `worker` can have to say is that it is done.
     pub(crate) fn only_ends(&self, worker: usize) -> bool {
-        let window = &self.workers[worker].window;
-        window.len() == 1
-            && window
-                .front()
-                .is_some_and(|flight| flight.done == flight.end)
+        let frames = &self.workers[worker].frames;
+        frames.len() == 1 && frames[0].done == frames[0].end
     }
 }

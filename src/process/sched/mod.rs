@@ -47,6 +47,8 @@
 
 mod deadlines;
 mod easy;
+pub(super) mod frame;
+mod pace;
 mod replies;
 mod shutdown;
 #[cfg(test)]
@@ -61,7 +63,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::stats::Counters;
-use self::workers::{Gated, INITIALIZE, InFlight, Kind, State, UNKNOWN, Wanted, Worker};
+use self::frame::{Gated, SentFrame};
+use self::pace::{Pace, cost, frame_size};
+use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
 use super::payload::chunk::{Chunk, Piece};
@@ -71,11 +75,8 @@ use crate::record;
 use crate::sys::ledger::GATES;
 use crate::task::TaskError;
 
-/// How much work a frame should hold, in nanoseconds.
-const TARGET: f64 = 1e6;
-/// The most that a frame may hold.
-const MOST_ITEMS: usize = 1 << 16;
-const MOST_BYTES: usize = 1 << 20;
+/// About how many bytes a frame may hold.
+const FRAME_BYTES: usize = 1 << 20;
 
 /// No grace is longer: times behind it might not exist.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -145,8 +146,7 @@ pub(crate) struct Sched {
     /// Jobs with waiting items, each once.
     queue: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
-    /// Nanoseconds per item, by function.
-    pace: HashMap<u64, f64>,
+    pace: Pace,
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
@@ -176,7 +176,7 @@ impl Sched {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
-            pace: HashMap::new(),
+            pace: Pace::default(),
             policy,
             epoch,
             counters,
@@ -263,9 +263,9 @@ impl Sched {
         };
         worker.state = State::Preparing;
         let piece = Piece::whole(initializer.chunk, 0);
-        let mut flight = InFlight::new(INITIALIZE, initializer.code.function, piece.clone());
-        flight.wanted = Wanted::Nothing; // of no job
-        self.launch(index, flight, initializer.code, piece, now);
+        let mut frame = worker.next_frame(INITIALIZE, initializer.code.function, piece.clone());
+        frame.wanted = false; // of no job
+        self.send_frame(index, frame, initializer.code, piece, now);
     }
 
     fn ready(&mut self, index: usize) {
@@ -321,58 +321,49 @@ impl Sched {
     /// Counts the workers whose items have not all been answered.
     pub(crate) fn count_busy(&self) {
         let is_busy =
-            |worker: &&Worker| worker.window.iter().any(|flight| flight.done < flight.end);
+            |worker: &&Worker| worker.frames.iter().any(|frame| frame.done < frame.end);
         self.counters.lock().busy = self.workers.iter().filter(is_busy).count();
     }
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
         while let Some(&id) = self.queue.front() {
-            let job = self.jobs.get(&id);
-            let pace = job.and_then(|job| self.pace.get(&job.work.code.function).copied());
-            let cost = pace.map_or(UNKNOWN, |pace| cost(pace, 1));
-            let ends = job.is_some_and(Job::has_ends);
+            let Some(job) = self.jobs.get_mut(&id) else {
+                self.queue.pop_front();
+                continue;
+            };
+            let code = job.work.code;
+            let pace = self.pace.of(code.function);
+            let ends = job.has_ends();
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
-                worker.has_room(cost, now) && (!ends || worker.window.is_empty())
+                worker.has_room(cost(pace, 1), now) && (!ends || worker.frames.is_empty())
             });
-            let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.window.len()) else {
+            let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.frames.len()) else {
                 return;
             };
             self.queue.pop_front();
-            let ready = self
-                .workers
-                .iter()
-                .filter(|worker| worker.is_serving())
-                .count();
-            let Some(job) = self.jobs.get_mut(&id) else {
-                continue;
-            };
+            let serving = self.workers.iter().filter(|worker| worker.is_serving());
             job.queued = false;
-            let code = job.work.code;
             let most = match self.workers[index].is_plain() && job.work.each {
                 // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
                 true if job.work.wishes.timeout.is_some() => 1,
-                _ => frame_size(pace, job, ready),
+                _ => frame_size(pace, job, serving.count()),
             };
             let most = most.min(self.workers[index].left(self.policy.most_tasks));
-            let Some(piece) = job.cut(most, MOST_BYTES) else {
+            let Some(piece) = job.cut(most, FRAME_BYTES) else {
                 continue;
             };
             job.frames += 1;
-            let mut flight = InFlight::new(id, code.function, piece.clone());
-            flight.cost = pace.map_or(UNKNOWN, |pace| self::cost(pace, piece.len()));
-            if job.work.each {
-                flight.wanted = Wanted::Each;
-            }
-            flight.kind = match self.workers[index].is_brief(flight.cost, now) {
-                _ if ends => Kind::WithEnds,
-                true => Kind::Brief,
-                false => Kind::Usual,
-            };
-            flight.check_at = job.work.wishes.timeout.map(|timeout| now + timeout);
+            let worker = &self.workers[index];
+            let mut frame = worker.next_frame(id, code.function, piece.clone());
+            frame.cost = cost(pace, piece.len());
+            frame.each = job.work.each;
+            frame.ends = ends;
+            frame.brief = !ends && worker.is_brief(frame.cost, now);
+            frame.check_at = job.work.wishes.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep open what it has brought along.
-                flight.piece = piece.hollow();
+                frame.piece = piece.hollow();
             }
             self.forget_ends(index, id);
             let Some(job) = self.jobs.get(&id) else {
@@ -385,32 +376,32 @@ impl Sched {
                 let piece = Some(context.piece.clone());
                 self.actions.push(Action::Send(index, head, piece));
             }
-            self.launch(index, flight, code, piece, now);
+            self.send_frame(index, frame, code, piece, now);
             self.enqueue(id, false);
         }
     }
 
-    /// Sends a frame.
-    fn launch(
+    /// Sends a frame. Its own piece may be without the bytes.
+    fn send_frame(
         &mut self,
         index: usize,
-        flight: InFlight,
+        frame: SentFrame,
         code: CodeRef,
         piece: Piece,
         now: Instant,
     ) {
-        let (id, timed) = (flight.job, flight.check_at.is_some());
-        let brief = flight.kind == Kind::Brief;
+        let id = frame.job;
         let worker = &mut self.workers[index];
         let batch = BatchHead {
-            sequence: worker.launch(flight, now),
+            sequence: frame.sequence,
             code,
             count: piece.len() as u64,
-            timed,
-            brief,
+            timed: frame.check_at.is_some(),
+            brief: frame.brief,
             ends: piece.has_ends(),
             context: if worker.contexts.contains(&id) { id } else { 0 },
         };
+        worker.push_frame(frame, now);
         let pool = self.counters.pool;
         record::sent(pool, worker.pid, batch.sequence, id, piece.len());
         if id != INITIALIZE && worker.left(self.policy.most_tasks) == 0 {
@@ -429,50 +420,46 @@ impl Sched {
             if !self.queue.is_empty() || !self.workers.iter().any(Worker::is_idle) {
                 return;
             }
-            let Some((worker, flight, from)) = self.victim(now) else {
+            let Some((worker, position, from)) = self.victim(now) else {
                 return;
             };
-            self.take_back(worker, flight, from, now);
+            self.take_back(worker, position, from, now);
             self.dispatch(now);
         }
     }
 
-    /// The flight with the most items that have not begun, and what to leave of it.
+    /// The frame with the most items that have not begun, and what to leave of it.
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
             if worker.ripe() > now {
                 continue;
             }
-            for (place, flight) in worker
-                .window
-                .iter()
-                .enumerate()
-                .filter(|(_, flight)| flight.is_wanted() && !flight.asked)
-            {
-                let begun = worker.begun(place);
-                let left = flight.end - begun;
+            for (position, frame) in worker.frames.iter().enumerate() {
+                let begun = frame.begun();
+                let left = frame.end - begun;
                 let from = if begun == 0 { 0 } else { begun + left / 2 };
-                if left > 0 && best.is_none_or(|(most, _)| most < left) {
-                    best = Some((left, (index, place, from)));
+                let more = left > 0 && best.is_none_or(|(most, _)| most < left);
+                if more && frame.wanted && !frame.asked {
+                    best = Some((left, (index, position, from)));
                 }
             }
         }
         best.map(|(_, victim)| victim)
     }
 
-    /// Takes back what has not begun of a flight, and puts it first in the queue. A plain worker is asked for
+    /// Takes back what has not begun of a frame, and puts it first in the queue. A plain worker is asked for
     /// all of it, and says how far it got (`give_back`).
     fn take_back(&mut self, worker: usize, place: usize, from: u32, now: Instant) {
         if self.workers[worker].is_plain() {
             return self.ask_back(worker, place, false);
         }
-        let Some(piece) = self.workers[worker].recall(place, from) else {
-            return;
-        };
-        let flight = &self.workers[worker].window[place];
-        if let (true, Some(job)) = (flight.is_wanted(), self.jobs.get_mut(&flight.job)) {
-            let id = flight.job;
+        let frame = &mut self.workers[worker].frames[place];
+        let (id, wanted) = (frame.job, frame.wanted);
+        if let Some(piece) = frame.recall(from)
+            && wanted
+            && let Some(job) = self.jobs.get_mut(&id)
+        {
             job.put_back(piece);
             self.settle(worker, place, now);
             self.enqueue(id, true);
@@ -481,13 +468,11 @@ impl Sched {
 
     /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs is unwanted.
     fn ask_back(&mut self, worker: usize, place: usize, cancel: bool) {
-        let Some(flight) = self.workers[worker].window.get_mut(place) else {
-            return;
-        };
-        if std::mem::replace(&mut flight.asked, true) && !cancel {
+        let frame = &mut self.workers[worker].frames[place];
+        if std::mem::replace(&mut frame.asked, true) && !cancel {
             return;
         }
-        let sequence = flight.sequence;
+        let sequence = frame.sequence;
         self.say(worker, &Frame::Recall { sequence, cancel });
     }
 
@@ -536,14 +521,11 @@ impl Sched {
         };
         if job.fail(at, error) {
             for worker in 0..self.workers.len() {
-                for place in 0..self.workers[worker].window.len() {
-                    let flight = &self.workers[worker].window[place];
-                    if flight.job == id && flight.is_wanted() {
-                        let keep = at.saturating_sub(flight.piece.first());
-                        drop(
-                            self.workers[worker]
-                                .recall(place, u32::try_from(keep).unwrap_or(u32::MAX)),
-                        );
+                for place in 0..self.workers[worker].frames.len() {
+                    let frame = &mut self.workers[worker].frames[place];
+                    if frame.job == id && frame.wanted {
+                        let keep = at.saturating_sub(frame.piece.first());
+                        drop(frame.recall(u32::try_from(keep).unwrap_or(u32::MAX)));
                         self.settle(worker, place, now);
                     }
                 }
@@ -552,43 +534,23 @@ impl Sched {
         self.finish_if_settled(id);
     }
 
-    /// A flight from which nothing more comes that matters does not count any
+    /// A frame from which nothing more comes that matters does not count any
     /// more; what it runs is condemned.
     fn settle(&mut self, index: usize, place: usize, now: Instant) {
-        let Some(flight) = self.workers[index].window.get_mut(place) else {
+        let Some(frame) = self.workers[index].frames.get_mut(place) else {
             return;
         };
-        let Some(job) = self.jobs.get_mut(&flight.job) else {
+        let Some(job) = self.jobs.get_mut(&frame.job) else {
             return;
         };
-        let more = flight.done < flight.end && flight.next_index() < job.limit();
-        if !flight.is_wanted() || more {
+        let more = frame.done < frame.end && frame.next_index() < job.limit();
+        if !frame.wanted || more {
             return;
         }
-        flight.wanted = Wanted::Nothing;
+        frame.wanted = false;
         job.frames -= 1;
-        let id = flight.job;
+        let id = frame.job;
         self.condemn(index, place, now);
         self.finish_if_settled(id);
     }
-}
-
-/// How many nanoseconds so many items should take.
-fn cost(pace: f64, items: usize) -> u64 {
-    ((pace * items as f64) as u64).min(UNKNOWN)
-}
-
-/// How many items the next frame of `job` should have.
-fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
-    if let Some(chunk) = job.work.wishes.chunk {
-        return chunk.clamp(1, MOST_ITEMS);
-    }
-    let Some(pace) = pace else { return 1 };
-    let fits = (TARGET / pace.max(1.0)) as usize;
-    // A frame of an endless job is no larger than what the others get of what there is.
-    let tail = match job.sealed || job.work.each {
-        true => job.items.div_ceil(2 * workers.max(1)),
-        false => usize::MAX,
-    };
-    fits.min(tail).clamp(1, MOST_ITEMS)
 }

@@ -193,8 +193,8 @@ impl Sched {
 
     /// Takes back whatever a worker has not begun.
     pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
-        for place in (0..self.workers[index].window.len()).rev() {
-            if self.workers[index].window[place].job != INITIALIZE {
+        for place in (0..self.workers[index].frames.len()).rev() {
+            if self.workers[index].frames[place].job != INITIALIZE {
                 self.take_back(index, place, 0, now);
             }
         }
