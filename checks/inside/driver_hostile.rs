@@ -54,7 +54,7 @@ struct World {
 pub(super) fn driver() -> Driver {
     let mut settings = Settings::new();
     settings.policy.grace = Duration::ZERO;
-    Driver::new(Arc::new(Shared::new(1, false).unwrap()), settings)
+    Driver::new(Arc::new(Shared::new(&settings).unwrap()), settings)
 }
 
 impl World {

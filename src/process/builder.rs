@@ -17,7 +17,7 @@ use super::payload::scope::PLAIN;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
 use crate::sys::processors;
-use crate::task::{CodecDirection, CodecError, Hook, TaskError, TaskReport};
+use crate::task::{CodecDirection, CodecError, TaskError, TaskReport};
 
 /// More are a mistake: descriptors run out before.
 const MOST_WORKERS: usize = 1 << 16;
@@ -45,7 +45,6 @@ pub struct ProcessPoolBuilder {
     workers: Option<usize>,
     physical_cores: bool,
     initializer: Option<Result<Initializer, TaskError>>,
-    unobserved: Option<Hook>,
     settings: Settings,
 }
 
@@ -55,7 +54,6 @@ impl ProcessPoolBuilder {
             workers: None,
             physical_cores: false,
             initializer: None,
-            unobserved: None,
             settings: Settings::new(),
         }
     }
@@ -249,7 +247,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
-        self.unobserved = Some(Arc::new(hook));
+        self.settings.unobserved = Some(Arc::new(hook));
         self
     }
 
@@ -261,11 +259,10 @@ impl ProcessPoolBuilder {
     /// # Errors
     /// See [`PoolError`]. Nothing is left behind then.
     pub fn build(self) -> Result<ProcessPool, PoolError> {
-        let (settings, unobserved) = self.settings()?;
-        ProcessPool::start(settings, unobserved)
+        ProcessPool::start(self.settings()?)
     }
 
-    pub(super) fn settings(self) -> Result<(Settings, Option<Hook>), PoolError> {
+    pub(super) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
         settings.role = entry::role()?;
         settings.workers = match self.workers {
@@ -289,7 +286,7 @@ impl ProcessPoolBuilder {
             let error = CodecError::new(name, direction, PLAIN.to_owned());
             return Err(PoolError::Initializer(TaskError::Codec(Box::new(error))));
         }
-        Ok((settings, self.unobserved))
+        Ok(settings)
     }
 }
 

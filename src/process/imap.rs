@@ -31,7 +31,7 @@ use futures_core::Stream;
 
 use super::job::sink::{Each, Run, Sink};
 use super::job::{Wishes, Work};
-use super::parent::client::{Client, code_of, push};
+use super::parent::client::{code_of, push};
 use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
@@ -116,15 +116,15 @@ where
     R: Portable,
 {
     pub(super) fn new(
-        client: &Client,
+        shared: &Arc<Shared>,
         wishes: &Wishes,
         f: fn(I::Item) -> R,
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
     ) -> Self {
         let items = items.into_iter(); // it may panic, and then there is no job
-        let shared = client.shared.clone();
-        let (id, workers) = (shared.mailbox.id(), shared.places);
+        let shared = shared.clone();
+        let id = shared.mailbox.id();
         let (sender, results) = unbounded();
         let sink = Box::new(Each(sender));
         match code_of(f) {
@@ -139,10 +139,9 @@ where
         }
         Self {
             id,
-            shared,
             items: Some(items),
             panicked: None,
-            chunk: client.shared.chunk(),
+            chunk: shared.chunk(),
             taken: 0,
             given: 0,
             ordered,
@@ -152,9 +151,10 @@ where
                 runs: BTreeMap::new(),
             }),
             ended: None,
-            buffer: 4 * workers,
+            buffer: 4 * shared.width,
             grows: Some((0, Instant::now())),
             over: false,
+            shared,
         }
     }
 

@@ -28,7 +28,7 @@ use rustix::process::Signal;
 
 use super::job::Wishes;
 use super::parent::child::Own;
-use super::parent::client::{Client, encode};
+use super::parent::client::encode;
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::WorkerStdout;
@@ -145,11 +145,8 @@ impl<R> Process<R> {
     pub fn is_alive(&self) -> bool {
         let ended = self.own.with_child(|child| {
             let process = child.process.as_ref()?;
-            let now = Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
-            Some(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)) == Ok(1))
+            let mut fds = [PollFd::new(process, PollFlags::IN)];
+            Some(poll(&mut fds, Some(&Timespec::default())) == Ok(1))
         });
         ended.flatten() == Some(false)
     }
@@ -280,20 +277,19 @@ impl ProcessBuilder {
         arg: A,
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
-        let (mut settings, unobserved) = self.pool.settings()?;
+        let mut settings = self.pool.settings()?;
         let call = encode(&arg, f, Chunk::default()).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());
         let (shared, driver) = driving::start(settings)?;
-        let client = Client { shared, unobserved };
         let wishes = Wishes {
             name: Some(own.name.to_string()),
             ..Wishes::default()
         };
         // The driver has no other reason to end than the second letter, so it is there.
-        let task = client.submit::<A, R>(&wishes, Ok(call));
-        let _ = client.shared.mailbox.push([Mail::Stop(How::Wait.into())]);
+        let task = shared.submit::<A, R>(&wishes, Ok(call));
+        let _ = shared.mailbox.push([Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! Tests: `tests/process/pool.rs`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -16,8 +17,8 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use super::job::Wishes;
-use super::parent::client::{Client, code_of_with};
-use super::parent::driver::is_a_driver;
+use super::parent::client::code_of_with;
+use super::parent::driver::{Shared, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::Settings;
@@ -26,7 +27,7 @@ use super::sched::{How, Stop};
 use super::{PoolError, ProcessCall, ProcessStats};
 use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;
-use crate::task::{Hook, Shutdown, Task, TaskError};
+use crate::task::{Shutdown, Task, TaskError};
 
 /// How long tasks may still run when a pool is dropped.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
@@ -62,15 +63,15 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// }
 /// ```
 pub struct ProcessPool {
-    client: Client,
+    shared: Arc<Shared>,
     driver: Mutex<Option<Driving>>,
 }
 
 impl ProcessPool {
-    pub(super) fn start(settings: Settings, unobserved: Option<Hook>) -> Result<Self, PoolError> {
+    pub(super) fn start(settings: Settings) -> Result<Self, PoolError> {
         let (shared, driver) = driving::start(settings)?;
         Ok(Self {
-            client: Client { shared, unobserved },
+            shared,
             driver: Mutex::new(Some(driver)),
         })
     }
@@ -78,7 +79,7 @@ impl ProcessPool {
     /// How many workers it has, those that are just being replaced included.
     #[must_use]
     pub fn num_workers(&self) -> usize {
-        self.client.shared.places
+        self.shared.width
     }
 
     /// Runs `f(arg)` in a worker.
@@ -111,7 +112,7 @@ impl ProcessPool {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn call<A: Portable, R: Portable>(&self, f: fn(A) -> R) -> ProcessCall<'_, A, R> {
-        ProcessCall::new(&self.client, f)
+        ProcessCall::new(&self.shared, f)
     }
 
     /// Runs `f` on every item, and returns the results in the order of the items.
@@ -172,10 +173,9 @@ impl ProcessPool {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let common = self.client.common(context)?;
-        let task =
-            self.client
-                .map_task(&Wishes::default(), code_of_with(f), Some(common), items);
+        let (code, common) = (code_of_with(f), self.shared.common(context)?);
+        let all = Wishes::default();
+        let task = self.shared.map_task(&all, code, Some(common), items);
         task.join()
     }
 
@@ -216,19 +216,17 @@ impl ProcessPool {
     /// A worker that has died is missing until it has been replaced, usually for a millisecond.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        let shared = &self.client.shared;
-        if shared.mailbox.is_foreign() {
+        if self.shared.mailbox.is_foreign() {
             return Vec::new();
         }
-        let pids = shared.pids.lock();
+        let pids = self.shared.pids.lock();
         pids.iter().copied().filter(|pid| *pid != 0).collect()
     }
 
     /// What the pool has done so far.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
-        let counters = &self.client.shared.counters;
-        counters.read(self.worker_pids().len())
+        self.shared.counters.read(self.worker_pids().len())
     }
 
     /// Ends the pool and waits until all of its processes are gone.
@@ -278,7 +276,7 @@ impl ProcessPool {
     }
 
     fn end(&self, stop: Stop) {
-        let mailbox = &self.client.shared.mailbox;
+        let mailbox = &self.shared.mailbox;
         if mailbox.is_foreign() {
             return;
         }

@@ -25,22 +25,15 @@ use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call;
 use crate::record;
 use crate::task::{
-    CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
+    CodecDirection, CodecError, Completer, OnCancel, Origin, Task, TaskError, TaskId,
     panic, promise,
 };
 
-/// A pool, as its callers need it.
-#[derive(Clone)]
-pub(crate) struct Client {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) unobserved: Option<Hook>,
-}
-
-impl Client {
+impl Shared {
     /// One call of a function from `A` to `R`, which has been encoded.
     #[track_caller]
     pub(crate) fn submit<A, R: Portable>(
-        &self,
+        self: &Arc<Self>,
         wishes: &Wishes,
         call: Result<(CodeRef, Chunk), TaskError>,
     ) -> Task<R> {
@@ -59,7 +52,7 @@ impl Client {
                     failure: None,
                 };
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self.shared.leave([Mail::Submit { id, work }, feed]);
+                let _ = self.leave([Mail::Submit { id, work }, feed]);
             }
         }
         task
@@ -68,7 +61,7 @@ impl Client {
     /// Many calls, one task for all.
     #[track_caller]
     pub(crate) fn map_task<I, R>(
-        &self,
+        self: &Arc<Self>,
         wishes: &Wishes,
         code: Result<CodeRef, TaskError>,
         common: Option<Context>,
@@ -93,7 +86,7 @@ impl Client {
         work.context = common;
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
-        if self.shared.mailbox.push([submit]).is_ok()
+        if self.mailbox.push([submit]).is_ok()
             && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())
         {
             task.cancel();
@@ -104,7 +97,7 @@ impl Client {
 
     /// What all calls of a `map_with` have in common.
     pub(crate) fn common<C: Serialize>(&self, common: &C) -> Result<Context, TaskError> {
-        let mut chunk = match self.shared.fast {
+        let mut chunk = match self.fast {
             Some(_) => Chunk::default(),
             None => Chunk::plain(),
         };
@@ -127,7 +120,7 @@ impl Client {
         let mut base = 0;
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
-            let _ = self.shared.leave([Mail::Feed {
+            let _ = self.leave([Mail::Feed {
                 id,
                 base,
                 chunk: Arc::new(chunk),
@@ -136,7 +129,7 @@ impl Client {
             }]);
             base = next;
         };
-        let mut chunk = self.shared.chunk();
+        let mut chunk = self.chunk();
         // The first chunks are small: the workers should not wait for the whole.
         // (And the later ones no larger than what is still in the cache when it is sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
@@ -176,16 +169,16 @@ impl Client {
     }
 
     #[track_caller]
-    fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
-        let id = self.shared.mailbox.id();
+    fn promise<T: Send + 'static>(self: &Arc<Self>) -> (u64, Completer<T>, Task<T>) {
+        let id = self.mailbox.id();
         let (completer, task) = promise(Recall {
-            shared: Arc::downgrade(&self.shared),
+            shared: Arc::downgrade(self),
             id,
         });
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
         }
-        record::called(self.shared.counters.pool, id, task.id().get());
+        record::called(self.counters.pool, id, task.id().get());
         (id, completer, task)
     }
 }

@@ -58,7 +58,7 @@ use crate::process::sched::{Action, Sched};
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::poll::poll_patiently;
-use crate::task::{WorkerExit, context};
+use crate::task::{Hook, WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
@@ -95,13 +95,15 @@ impl Drop for Deputy {
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
-    /// How many places for workers there are.
-    pub(crate) places: usize,
-    /// By place; 0: none.
+    /// How many workers there should be.
+    pub(crate) width: usize,
+    /// Of the workers; 0: there is none.
     pub(crate) pids: Mutex<Vec<u32>>,
     /// None before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) readers: Readers,
+    /// What hears of a failure that nobody takes, if not the process's hook.
+    pub(crate) unobserved: Option<Hook>,
     /// What callers need of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
 }
@@ -115,7 +117,7 @@ pub(crate) struct Fast {
 }
 
 impl Shared {
-    pub(crate) fn new(workers: usize, plain: bool) -> io::Result<Self> {
+    pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         let fast = || Fast {
             watching: Watching::new(),
             buffer: Arc::new(SharedBuffer::new()),
@@ -123,11 +125,12 @@ impl Shared {
         Ok(Self {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
-            places: workers,
-            pids: Mutex::new(vec![0; workers]),
+            width: settings.workers,
+            pids: Mutex::new(vec![0; settings.workers]),
             engine: Mutex::new(None),
             readers: Readers::default(),
-            fast: (!plain).then(fast),
+            unobserved: settings.unobserved.clone(),
+            fast: (!settings.plain).then(fast),
         })
     }
 

@@ -55,7 +55,7 @@ impl Drop for Driving {
 pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolError> {
     panic::install_hook();
     fork::watch();
-    let shared = Arc::new(Shared::new(settings.workers, settings.plain)?);
+    let shared = Arc::new(Shared::new(&settings)?);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());

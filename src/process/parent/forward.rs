@@ -89,12 +89,7 @@ impl Forward {
         let mut written = 0;
         while written < self.waiting.len() {
             let mut fds = [PollFd::new(&self.stderr, PollFlags::OUT)];
-            let now = Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
-            let ready = poll(&mut fds, Some(&now)).is_ok_and(|count| count > 0);
-            if !ready {
+            if poll(&mut fds, Some(&Timespec::default())) != Ok(1) {
                 break;
             }
             let end = self.waiting.len().min(written + PAGE);

@@ -12,6 +12,7 @@ use super::child::Own;
 use super::output::OutputHook;
 use crate::process::sched::Policy;
 use crate::process::wire::invitation::Role;
+use crate::task::Hook;
 
 /// What becomes of a worker's standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
+    pub(crate) unobserved: Option<Hook>,
     pub(crate) policy: Policy,
     /// In bytes.
     pub(crate) memory: Option<u64>,
@@ -51,6 +53,7 @@ impl Settings {
             variables: Vec::new(),
             stdout: WorkerStdout::Inherit,
             on_output: None,
+            unobserved: None,
             policy: Policy {
                 grace: Duration::from_millis(20),
                 ..Policy::default()

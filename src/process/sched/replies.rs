@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::startup::StartFailure;
 use super::frame::SentFrame;
 use super::workers::{INITIALIZE, State, Worker};
-use super::{SIGKILL, Sched};
+use super::{Initializer, SIGKILL, Sched};
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Extras, Part, Reading};
@@ -241,13 +241,13 @@ impl Sched {
     fn codec_error(&self, worker: usize, of: CodecOf, detail: String) -> TaskError {
         let frame = self.workers[worker].frames.front();
         let job = frame.and_then(|frame| self.jobs.get(&frame.job));
-        let initializer = self.policy.initializer.as_ref();
-        let (argument, result) = match (frame, job, initializer) {
-            (_, Some(job), _) => job.work.types,
-            (Some(frame), _, Some(initializer)) if frame.job == INITIALIZE => {
-                (initializer.type_name, "()")
+        let (argument, result) = match (job, &self.policy.initializer) {
+            (Some(job), _) => job.work.types,
+            // (Of a job that has ended nobody is told.)
+            (None, initializer) => {
+                let name = |initializer: &Initializer| initializer.type_name;
+                (initializer.as_ref().map_or("an argument", name), "()")
             }
-            _ => ("an argument", "a result"),
         };
         let context = job.and_then(|job| job.work.context.as_ref());
         let (name, direction) = match of {

@@ -135,12 +135,6 @@ impl Worker {
         self.state = State::Starting(now);
         self.pid = pid;
         self.gates = gates;
-        self.next_sequence = 0;
-        self.condemned = None;
-        self.contexts.clear();
-        self.served = 0;
-        self.late = None;
-        self.fruitful = false;
     }
 
     /// It is nothing but a stream: it has one frame at a time, says what it begins, and is asked for what it has not begun.
@@ -252,24 +246,20 @@ impl Worker {
 
     /// The process is gone: the place is empty, and filled again after a pause.
     pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
-        // Of this process: one that cannot be started in its place has done nothing.
-        if std::mem::take(&mut self.fruitful) {
-            self.weight = 0;
-        } else {
-            let weight = match self.late {
-                Some(StartFailure::Computes) => GIVE_UP,
-                Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
-                None if killed => KILLED,
-                None => ENDED,
-            };
-            self.weight = self.weight.saturating_add(weight);
-        }
-        self.state = State::Down(Some(now + pause(self.weight, killed)));
-        self.gates = Arc::new(ToldGates::new());
-        self.condemned = None;
-        self.contexts.clear();
-        self.frames.clear();
-        self.cost = 0;
+        let more = match self.late {
+            _ if self.fruitful => 0,
+            Some(StartFailure::Computes) => GIVE_UP,
+            Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
+            None if killed => KILLED,
+            None => ENDED,
+        };
+        let before = if self.fruitful { 0 } else { self.weight };
+        let weight = before.saturating_add(more);
+        *self = Self {
+            state: State::Down(Some(now + pause(weight, killed))),
+            weight,
+            ..Self::new(now)
+        };
     }
 
     /// Whatever is put into this place does not live.
