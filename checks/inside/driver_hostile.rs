@@ -16,6 +16,7 @@ use super::*;
 use crate::process::job::sink::{Collect, Each, Run};
 use crate::process::job::{Wishes, Work};
 use crate::process::payload::chunk::{Chunk, Piece};
+use crate::process::sched::Feed;
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sync::channel::{Receiver, unbounded};
 use crate::sys::image::image;
@@ -116,9 +117,14 @@ impl World {
         let now = self.now();
         work.each = each;
         self.driver.sched.submit(id, work, now);
-        self.driver
-            .sched
-            .feed(id, 0, Arc::new(chunk), true, None, now);
+        let feed = Feed {
+            id,
+            base: 0,
+            chunk: Arc::new(chunk),
+            sealed: true,
+            failure: None,
+        };
+        self.driver.sched.feed(feed, now);
     }
 
     /// Does what the scheduler wants.

@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Action, How, Initializer, Policy, Sched};
+use super::{Action, Feed, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::job::decoder::Values;
@@ -343,14 +343,14 @@ impl World {
                 chunk.push(&item).unwrap();
             }
         }
-        self.sched.feed(
+        let feed = Feed {
             id,
-            from as usize,
-            Arc::new(chunk),
-            to == size,
-            None,
-            self.now,
-        );
+            base: from as usize,
+            chunk: Arc::new(chunk),
+            sealed: to == size,
+            failure: None,
+        };
+        self.sched.feed(feed, self.now);
         self.open[open].1 = to;
         if to == size {
             self.open.swap_remove(open);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::parent::mailbox::{Mail, Mailbox};
 use super::payload::chunk::Chunk;
+use super::sched::Feed;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Condvar, Mutex};
 
@@ -65,7 +66,7 @@ impl Pool {
     fn read(engine: &mut Engine, mail: Vec<Mail>) {
         for mail in mail {
             match mail {
-                Mail::Feed { .. } => engine.waiting += 1,
+                Mail::Feed(_) => engine.waiting += 1,
                 _ => engine.over = true,
             }
         }
@@ -96,13 +97,13 @@ impl Pool {
     pub fn call(&self) {
         let mut chunk = Chunk::default();
         chunk.push(&0u8).expect("a byte");
-        let mail = Mail::Feed {
+        let mail = Mail::Feed(Feed {
             id: 1,
             base: 0,
             chunk: Arc::new(chunk),
             sealed: true,
             failure: None,
-        };
+        });
         // As `Shared::leave`.
         let hand_out = || match self.engine.try_lock().as_deref_mut() {
             Some(Some(engine)) => {

@@ -36,6 +36,7 @@ use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
+use super::sched::Feed;
 use crate::loom::Mutex;
 use crate::record;
 use crate::sync::block_on;
@@ -208,20 +209,18 @@ where
             self.refill();
         }
         let next = self.poll_result(cx);
-        if next.is_ready() {
+        if next.is_ready() || self.items.is_none() || self.free() == 0 {
             return next;
         }
-        if self.items.is_some() && self.free() > 0 {
-            self.refill();
-        }
-        if self.taken == self.given && self.items.is_none() {
-            return Poll::Ready(self.end());
-        }
+        self.refill();
         self.poll_result(cx)
     }
 
     /// The result that is due.
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R, TaskError>>> {
+        if self.taken == self.given && self.items.is_none() {
+            return Poll::Ready(self.end());
+        }
         loop {
             let mut come = self.come.lock();
             if let Some(answer) = come.front.next() {
@@ -331,13 +330,13 @@ where
         if chunk.is_empty() && !sealed {
             return;
         }
-        let _ = self.shared.mailbox.push([Mail::Feed {
+        let _ = self.shared.mailbox.push([Mail::Feed(Feed {
             id: self.id,
             base,
             chunk: Arc::new(chunk),
             sealed,
             failure: None,
-        }]);
+        })]);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::process::job::{Context, Wishes, Work};
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::explain;
 use crate::process::payload::portable::Portable;
-use crate::process::sched::Initializer;
+use crate::process::sched::{Feed, Initializer};
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call;
 use crate::record;
@@ -44,13 +44,13 @@ impl Shared {
             Ok((code, chunk)) => {
                 let sink = Box::new(Collect::one(completer));
                 let work = Work::new::<A, R>(code, sink, wishes.clone());
-                let feed = Mail::Feed {
+                let feed = Mail::Feed(Feed {
                     id,
                     base: 0,
                     chunk: Arc::new(chunk),
                     sealed: true,
                     failure: None,
-                };
+                });
                 // Refused mail is dropped here, and its task ends in `Closed`.
                 let _ = self.leave([Mail::Submit { id, work }, feed]);
             }
@@ -120,13 +120,13 @@ impl Shared {
         let mut base = 0;
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
-            let _ = self.leave([Mail::Feed {
+            let _ = self.leave([Mail::Feed(Feed {
                 id,
                 base,
                 chunk: Arc::new(chunk),
                 sealed,
                 failure,
-            }]);
+            })]);
             base = next;
         };
         let mut chunk = self.chunk();

@@ -239,7 +239,7 @@ impl Driver {
     /// All there is to do; `None`: for ever.
     pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
         self.take_in(news);
-        self.mail();
+        self.read(self.shared.mailbox.take(), Instant::now());
         self.turn();
         // (A task that is just being told has not ended; whoever tells it wakes this thread then.)
         if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
@@ -287,11 +287,9 @@ impl Driver {
         match action {
             Action::Spawn(index) => self.start(index),
             Action::Send(index, head, items) => {
-                if let Some(link) = &mut self.links[index]
-                    && link.queue(head, items)
-                {
-                    speakers.push(index);
-                }
+                let link = self.links[index].as_mut();
+                let speaks = link.is_some_and(|link| link.queue(head, items));
+                speakers.extend(speaks.then_some(index));
             }
             Action::Ring(index) => {
                 if let Some(link) = &self.links[index] {
@@ -299,11 +297,8 @@ impl Driver {
                 }
             }
             Action::Nudge(index) => {
-                if let Some(link) = &mut self.links[index]
-                    && link.nudge()
-                {
-                    speakers.push(index);
-                }
+                let speaks = self.links[index].as_mut().is_some_and(Link::nudge);
+                speakers.extend(speaks.then_some(index));
             }
             Action::Kill(index) => {
                 if let Some(link) = &mut self.links[index] {
@@ -334,24 +329,11 @@ impl Driver {
         }
     }
 
-    fn mail(&mut self) {
-        let mail = self.shared.mailbox.take();
-        self.read(mail, Instant::now());
-    }
-
     pub(super) fn read(&mut self, mail: Vec<Mail>, now: Instant) {
         for mail in mail {
             match mail {
                 Mail::Submit { id, work } => self.sched.submit(id, work, now),
-                Mail::Feed {
-                    id,
-                    base,
-                    chunk,
-                    sealed,
-                    failure,
-                } => {
-                    self.sched.feed(id, base, chunk, sealed, failure, now);
-                }
+                Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
             }

@@ -88,7 +88,7 @@ pub(crate) struct Link {
     pub(crate) partial: Vec<u8>,
     /// How many bytes of what it says have been handed on: more than were received, if
     /// some were read from the ledger before they were sent.
-    heard: u64,
+    pub(super) heard: u64,
     outgoing: VecDeque<Outgoing>,
     /// How many bytes the socket has ever taken.
     place: u64,
@@ -470,11 +470,6 @@ impl Link {
     pub(crate) fn has_more(&self) -> bool {
         let fast = self.fast.as_ref();
         fast.is_some_and(|fast| fast.ledger.has_more(self.heard))
-    }
-
-    /// How far that is, for who looks again.
-    pub(crate) fn known(&self) -> u64 {
-        self.heard
     }
 
     /// Something that the worker runs is unwanted, and its gate says so.

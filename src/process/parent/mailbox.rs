@@ -24,24 +24,17 @@ use rustix::event::EventfdFlags;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::job::Work;
-use crate::process::payload::chunk::Chunk;
-use crate::process::sched::Stop;
+use crate::process::sched::{Feed, Stop};
 use crate::sys::fork;
 use crate::sys::refused::refused;
-use crate::task::{TaskError, context};
+use crate::task::context;
 
 /// One thing to tell the driver.
 pub(crate) enum Mail {
     /// A new job.
     Submit { id: u64, work: Work },
-    /// Items of a job, from index `base` on.
-    Feed {
-        id: u64,
-        base: usize,
-        chunk: Arc<Chunk>,
-        sealed: bool,
-        failure: Option<TaskError>,
-    },
+    /// Items of a job.
+    Feed(Feed),
     /// The task of a job was cancelled.
     Cancel(u64),
     /// The pool is to end.
@@ -146,7 +139,7 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         let plain = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
-            Mail::Feed { chunk, failure, .. } => failure.is_none() && !chunk.is_empty(),
+            Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
             Mail::Cancel(_) | Mail::Stop(_) => false,
         };
         let all = queue.mail.iter().all(plain);

@@ -108,7 +108,7 @@ impl Shared {
                 let Some(driver) = engine.as_mut() else {
                     return;
                 };
-                known = driver.links[index].as_ref().map_or(u64::MAX, Link::known);
+                known = driver.links[index].as_ref().map_or(u64::MAX, |link| link.heard);
                 let is_over = done();
                 if is_over {
                     driver.see_end(index);
@@ -218,6 +218,6 @@ impl Driver {
         // (Where there is nothing to tell of its death, the end of its words does.)
         let watched = !link.output.is_captured() && link.process().is_some();
         let fast = link.fast.as_ref().filter(|_| watched)?;
-        Some((index, fast.ledger.clone(), link.known()))
+        Some((index, fast.ledger.clone(), link.heard))
     }
 }

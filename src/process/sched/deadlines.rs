@@ -37,11 +37,8 @@ impl Sched {
     /// heard before `tick`.
     pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
         let late = move |worker: &Worker| {
-            let condemned = worker.condemned.is_some_and(|(at, _)| at <= now);
-            let mut checks = worker.frames.iter().filter_map(|frame| frame.check_at);
-            condemned
-                || checks.any(|at| at <= now)
-                || worker.hurries_at().is_some_and(|at| at <= now)
+            let due = worker.judged_at().into_iter().chain(worker.hurries_at());
+            due.min().is_some_and(|at| at <= now)
         };
         (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
     }
@@ -55,14 +52,11 @@ impl Sched {
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());
-            due(worker.condemned.map(|(at, _)| at));
+            due(worker.judged_at());
             due(worker.hurries_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.deaf_at()));
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
-            }
-            for frame in &worker.frames {
-                due(frame.check_at);
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
             if waits && worker.frames.iter().any(unbegun) {

@@ -115,6 +115,18 @@ pub(crate) struct Policy {
     pub(crate) only: Option<Arc<str>>,
 }
 
+/// More items of a job.
+pub(crate) struct Feed {
+    pub(crate) id: u64,
+    /// The index of the first.
+    pub(crate) base: usize,
+    pub(crate) chunk: Arc<Chunk>,
+    /// These are the last.
+    pub(crate) sealed: bool,
+    /// The error of the item behind them.
+    pub(crate) failure: Option<TaskError>,
+}
+
 /// How much is still run when a pool ends; later ones are stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum How {
@@ -204,16 +216,14 @@ impl Sched {
         }
     }
 
-    /// More items of a job, from index `base` on; `failure` is the error of the item behind them.
-    pub(crate) fn feed(
-        &mut self,
-        id: u64,
-        base: usize,
-        chunk: Arc<Chunk>,
-        sealed: bool,
-        failure: Option<TaskError>,
-        now: Instant,
-    ) {
+    pub(crate) fn feed(&mut self, feed: Feed, now: Instant) {
+        let Feed {
+            id,
+            base,
+            chunk,
+            sealed,
+            failure,
+        } = feed;
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };

@@ -26,11 +26,10 @@ impl Sched {
             how: before.how.max(stop.how),
             limit: before.limit.into_iter().chain(stop.limit).min(),
         });
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
         match stop.how {
             How::Wait => {
                 // Whoever feeds these may be the one who waits for the end.
-                for id in ids {
+                for id in self.ids() {
                     if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.work.each) {
                         job.sealed = true;
                     }
@@ -41,12 +40,12 @@ impl Sched {
                 for worker in 0..self.workers.len() {
                     self.take_all_back(worker, now);
                 }
-                for id in ids {
+                for id in self.ids() {
                     self.fail_waiting(id, &TaskError::Cancelled, now);
                 }
             }
             How::Kill => {
-                for id in ids {
+                for id in self.ids() {
                     self.fail(id, 0, TaskError::Cancelled, now);
                 }
                 for index in 0..self.workers.len() {
@@ -54,6 +53,10 @@ impl Sched {
                 }
             }
         }
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.jobs.keys().copied().collect()
     }
 
     /// Nothing new begins.
@@ -165,8 +168,7 @@ impl Sched {
     /// A worker's initializer has failed: everything fails, now and later.
     pub(super) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.broken.get_or_insert_with(|| error.clone());
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.fail(id, 0, error.clone(), now);
         }
         for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
@@ -177,8 +179,7 @@ impl Sched {
     /// No worker lives long enough to do anything: what waits fails.
     pub(super) fn give_up(&mut self, exit: &WorkerExit, now: Instant) {
         let error = TaskError::WorkerDied(Box::new(exit.clone()));
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.fail_waiting(id, &error, now);
         }
         // What stands in the queue with nothing that waits would be a reason to try again.

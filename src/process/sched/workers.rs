@@ -233,6 +233,12 @@ impl Worker {
         waits.then_some(self.front_since + DEAF)
     }
 
+    /// When to see whether it is to be killed, or an item of it has run for too long.
+    pub(crate) fn judged_at(&self) -> Option<Instant> {
+        let checks = self.frames.iter().filter_map(|frame| frame.check_at);
+        checks.chain(self.condemned.map(|(at, _)| at)).min()
+    }
+
     /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is
     /// waited for, or of one that was to be brief.
     pub(crate) fn hurries_at(&self) -> Option<Instant> {
