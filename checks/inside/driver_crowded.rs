@@ -13,6 +13,7 @@ use serde::ser::{Error, Serialize, Serializer};
 
 use super::hostile::driver;
 use super::*;
+use crate::process::parent::link::CROWDED;
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::scope;
@@ -66,13 +67,12 @@ fn what_the_kernel_refuses_is_sent_later() {
         let mut last = Instant::now();
         link.send();
         driver.links[0] = Some(link);
-        let crowded = |driver: &Driver| driver.links[0].as_ref().and_then(Link::crowded_until);
+        let crowded = |driver: &Driver| driver.links[0].as_ref().and_then(|link| link.crowded_until);
         let mut tries = 1;
         while let Some(until) = crowded(&driver) {
-            let pause = Duration::from_millis(1 << tries);
-            assert!(until >= last + pause, "it tries too early");
+            assert!(until >= last + CROWDED, "it tries too early");
             let sleep = driver.rest();
-            assert!(sleep.timeout.unwrap() <= pause, "it would oversleep");
+            assert!(sleep.timeout.unwrap() <= CROWDED, "it would oversleep");
             let waits_for_room = |(_, _, events): &(_, _, PollFlags)| events.contains(PollFlags::OUT);
             assert!(!sleep.sources.iter().any(waits_for_room), "it spins");
             let news = sleep.sleep();

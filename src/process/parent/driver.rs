@@ -352,7 +352,7 @@ impl Driver {
         let soon = links.filter_map(|(link, worker)| {
             let link = link.as_ref()?;
             let look = worker.is_starting().then_some(link.looks.next);
-            let times = [link.crowded_until(), link.let_go_at, look];
+            let times = [link.crowded_until, link.let_go_at, look];
             times.into_iter().flatten().min()
         });
         let soon = soon.min().map(|at| at.saturating_duration_since(now));
@@ -370,7 +370,7 @@ impl Driver {
             let Some(link) = &mut self.links[index] else {
                 continue;
             };
-            if link.crowded_until().is_some_and(|at| at <= now) {
+            if link.crowded_until.is_some_and(|at| at <= now) {
                 link.send();
             }
             if self.sched.workers[index].is_starting()
@@ -424,7 +424,7 @@ impl Driver {
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
             if !link.at_end {
-                let out = if link.is_sending() && link.crowded_until().is_none() {
+                let out = if link.is_sending() && link.crowded_until.is_none() {
                     PollFlags::OUT
                 } else {
                     PollFlags::empty()

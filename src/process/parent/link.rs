@@ -6,7 +6,7 @@
 //! worker's end blocks as it should. Small frames for a worker that is awake go another way (`fast`).
 //!
 //! What the kernel refuses because it has no memory, or too many descriptors are on their way, stays where it is, and is
-//! sent after a pause, which grows until it works: nothing tells when that will be.
+//! sent after a pause, again and again until it works: nothing tells when that will be.
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this
@@ -58,9 +58,8 @@ use crate::sys::refused::refused;
 use crate::sys::worker::handed_on;
 use crate::task::WorkerExit;
 
-/// How long to wait at first, and at most, until the kernel may take what it has refused: it does not tell.
-const CROWDED: Duration = Duration::from_millis(2);
-const MOST_CROWDED: Duration = Duration::from_millis(32);
+/// How long to wait until the kernel may take what it has refused: it does not tell.
+pub(super) const CROWDED: Duration = Duration::from_millis(5);
 
 /// How many bytes should be on their way at once.
 const SOCKET: usize = 1 << 20;
@@ -91,9 +90,9 @@ pub(crate) struct Link {
     pub(super) heard: u64,
     outgoing: VecDeque<Outgoing>,
     /// How many bytes the socket has ever taken.
-    place: u64,
-    /// Since the kernel did not take the first frame: when to try again, and after which pause.
-    crowded: Option<(Instant, Duration)>,
+    sent_bytes: u64,
+    /// The kernel has no room for the first frame, memory or descriptors, and nothing tells when: when to try again.
+    pub(super) crowded_until: Option<Instant>,
     /// What the kernel says next, if a test wants it.
     #[cfg(test)]
     pub(crate) faults: VecDeque<Errno>,
@@ -197,8 +196,8 @@ impl Link {
             partial: Vec::new(),
             heard: 0,
             outgoing: VecDeque::new(),
-            place: 0,
-            crowded: None,
+            sent_bytes: 0,
+            crowded_until: None,
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
@@ -269,7 +268,7 @@ impl Link {
             flags,
         ) {
             Ok(sent) => {
-                self.place += sent as u64;
+                self.sent_bytes += sent as u64;
                 Ok(())
             }
             // Gone already: its death is told like any other.
@@ -306,7 +305,7 @@ impl Link {
             self.wait(attachments, bag, None);
         }
         if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
-            match fast.post(self.place, [&head, item_bytes(&items)]) {
+            match fast.post(self.sent_bytes, [&head, item_bytes(&items)]) {
                 Posted::Yes => return false,
                 Posted::Asleep => (head, items) = (Frame::Nudge.head(0), None),
                 Posted::No => {}
@@ -341,15 +340,10 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
-    /// Frames wait for the kernel to have room for them, memory or descriptors, and nothing tells when: when to try again.
-    pub(crate) fn crowded_until(&self) -> Option<Instant> {
-        self.crowded.map(|(until, _)| until)
-    }
-
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let mut crowded = self.crowded.take();
+        self.crowded_until = None;
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
             let mut attachments: &[Arc<Attachment>] = &[];
@@ -374,18 +368,16 @@ impl Link {
                 || attachments::send(&self.child.socket, &parts[..count], attachments, flags);
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
-                    self.place += sent as u64;
+                    self.sent_bytes += sent as u64;
                     if let Some(fast) = &self.fast {
                         fast.ledger.sent();
                     }
                     self.sent(sent);
-                    crowded = None;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
-                    let pause = crowded.map_or(CROWDED, |(_, last)| MOST_CROWDED.min(2 * last));
-                    self.crowded = Some((Instant::now() + pause, pause));
+                    self.crowded_until = Some(Instant::now() + CROWDED);
                     return;
                 }
                 // It cannot hear us any more; that it is gone we learn elsewhere.
