@@ -1,6 +1,6 @@
 //! What is due: the scheduler's clock.
 //!
-//! 1. A *condemned* item (cancelled, out of time, or of a job that has failed) has been told so by
+//! 1. An item that is *cancelled* (by its caller, out of time, or of a job that has failed) is told so by
 //!    its token; if it still runs after the grace period its worker is killed, everything else
 //!    having been taken back from it (W4).
 //! 2. An item with a *timeout* has its time from when it starts, which its worker notes
@@ -8,7 +8,7 @@
 //!    again when the item that it finds running then is due: one look per timeout
 //!    and frame, not one per item. What the worker has finished is read first, so an
 //!    item that ended in time is never blamed.
-//!    A frame with ends of channels that was taken back before it had begun condemns its worker, too, with a grace of its own:
+//!    A frame with ends of channels that was taken back before it had begun may cost its worker, too, with a grace of its own:
 //!    the ends are open until the worker hears of it, and one that has been stopped never does (W25).
 //! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
 //!    that is not, the results of a frame that takes longer than it should are
@@ -16,9 +16,9 @@
 //!    the item that runs: nothing that is done waits for what is not.
 //! 4. A worker that does not begin its first frame is nudged, once: it may sleep although it says that it does not (`fast`).
 //!
-//! **Cost.** What is due next is looked for in the windows, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
+//! **Cost.** What is due next is looked for in all frames that have been sent, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
 //! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
-//! deadline yet. A heap would have to be told of each frame that comes, lands or is judged, which is more than what it saves.
+//! deadline yet. A heap would have to be told of each frame that is sent, ends or is checked, which is more than what it saves.
 //!
 //! Tests: `sim`, `tests/process/calls.rs`.
 
@@ -33,11 +33,11 @@ use crate::task::TaskError;
 const AGAIN: Duration = Duration::from_millis(1);
 
 impl Sched {
-    /// Who may be about to be judged: what these have done meanwhile, sent or not, should be
+    /// Workers of which something is due: what these have done meanwhile, sent or not, should be
     /// heard before `tick`.
     pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
         let late = move |worker: &Worker| {
-            let due = worker.judged_at().into_iter().chain(worker.hurries_at());
+            let due = worker.next_check().into_iter().chain(worker.take_back_at());
             due.min().is_some_and(|at| at <= now)
         };
         (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
@@ -52,23 +52,23 @@ impl Sched {
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());
-            due(worker.judged_at());
-            due(worker.hurries_at().map(|at| at.max(self.ticked + AGAIN)));
-            due(news(worker.deaf_at()));
+            due(worker.next_check());
+            due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
+            due(news(worker.nudge_at()));
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
             if waits && worker.frames.iter().any(unbegun) {
-                due(news(Some(worker.ripe())));
+                due(news(Some(worker.stealable_at())));
             }
         }
         first
     }
 
-    /// A condemned item has had its time: its worker dies, and nobody else with it (W4).
-    pub(super) fn execute_condemned(&mut self, index: usize, now: Instant) {
-        let Some((at, sequence)) = self.workers[index].condemned else {
+    /// An item that was cancelled has had its grace: its worker is killed, and no other item with it (W4).
+    pub(super) fn kill_overdue(&mut self, index: usize, now: Instant) {
+        let Some((at, sequence)) = self.workers[index].kill_at else {
             return;
         };
         if at > now {
@@ -76,7 +76,7 @@ impl Sched {
         }
         self.take_all_back(index, now);
         let worker = &mut self.workers[index];
-        worker.condemned = None;
+        worker.kill_at = None;
         let mut frames = worker.frames.iter();
         let Some(frame) = frames.find(|frame| frame.sequence == sequence) else {
             return;
@@ -84,8 +84,8 @@ impl Sched {
         let innocent =
             |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
         if worker.frames.iter().any(innocent) {
-            // Its end is on the way: nothing runs beside the condemned.
-            worker.condemned = Some((now + PATIENCE, sequence));
+            // Its end is on the way: nothing runs beside it.
+            worker.kill_at = Some((now + PATIENCE, sequence));
         } else if frame.runs() || frame.end == 0 || worker.is_plain() {
             // (It may have to be killed because it has not begun: its ends are open as long as it lives. A plain one
             // has nothing else, and may not have said what it has begun.)
@@ -94,42 +94,42 @@ impl Sched {
         }
     }
 
-    /// What runs of the frame at `place` is told that nobody wants it, and has its grace.
-    pub(super) fn condemn(&mut self, index: usize, place: usize, now: Instant) {
+    /// What runs of the frame at `position` is told that nobody wants it, and has its grace.
+    pub(super) fn cancel_running(&mut self, index: usize, position: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        let (plain, frame) = (worker.is_plain(), &worker.frames[place]);
+        let (plain, frame) = (worker.is_plain(), &worker.frames[position]);
         let sequence = frame.sequence;
-        if worker.condemned.is_some_and(|(_, frame)| frame == sequence) {
+        if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
         }
         // What a plain worker has got it may have begun.
         if frame.runs() || plain && frame.done < frame.end {
-            worker.condemned = Some((now + self.policy.grace, sequence));
+            worker.kill_at = Some((now + self.policy.grace, sequence));
             frame.gate().disown();
             match plain {
-                true => self.ask_back(index, place, true),
+                true => self.ask_back(index, position, true),
                 false => self.actions.push(Action::Ring(index)),
             }
         } else if frame.ends && frame.end == 0 {
             // It closes them when it hears of the frame, and others wait for that.
-            worker.condemned = Some((now + ENDS_LIMIT, sequence));
+            worker.kill_at = Some((now + ENDS_LIMIT, sequence));
         }
     }
 
     /// Ends what has run for too long.
-    pub(super) fn expire(&mut self, index: usize, now: Instant) {
-        for place in 0..self.workers[index].frames.len() {
-            let frame = &self.workers[index].frames[place];
+    pub(super) fn check_timeouts(&mut self, index: usize, now: Instant) {
+        for position in 0..self.workers[index].frames.len() {
+            let frame = &self.workers[index].frames[position];
             if frame.check_at.is_some_and(|at| at <= now) {
-                let next = self.judge(index, place, now);
-                self.workers[index].frames[place].check_at = next;
+                let next = self.check_timeout(index, position, now);
+                self.workers[index].frames[position].check_at = next;
             }
         }
     }
 
-    /// Whether what runs of the frame at `place` has run for too long; when to look again.
-    fn judge(&mut self, index: usize, place: usize, now: Instant) -> Option<Instant> {
-        let frame = &self.workers[index].frames[place];
+    /// Whether what runs of the frame at `position` has run for too long; when to look again.
+    fn check_timeout(&mut self, index: usize, position: usize, now: Instant) -> Option<Instant> {
+        let frame = &self.workers[index].frames[position];
         let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let timeout = job.work.wishes.timeout?;
         let begun = frame.begun();
@@ -146,8 +146,8 @@ impl Sched {
             return Some(now + AGAIN); // results of others are on their way
         }
         let (id, at) = (frame.job, frame.next_index());
-        self.take_back(index, place, 0, now);
-        let frame = &mut self.workers[index].frames[place];
+        self.take_back(index, position, 0, now);
+        let frame = &mut self.workers[index].frames[position];
         if frame.begun() != begun {
             return Some(now + AGAIN); // it has just ended
         }
@@ -158,7 +158,7 @@ impl Sched {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.frames -= 1;
             }
-            self.condemn(index, place, now);
+            self.cancel_running(index, position, now);
         }
         self.item_error(id, at, TaskError::TimedOut, now);
         self.finish_if_settled(id);

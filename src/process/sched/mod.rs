@@ -7,7 +7,7 @@
 //!
 //! **Protocol.**
 //! 1. Jobs with waiting items stand in one queue. The first gives a frame to the
-//!    worker with the emptiest window and goes to the end: a long `map` does not hold up
+//!    worker that has the fewest and goes to the end: a long `map` does not hold up
 //!    what comes after it.
 //! 2. A frame has as many items as take about a millisecond, by the time that this
 //!    function's items took before; one, if that is not known. Near the end
@@ -45,8 +45,8 @@
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs
 //! twice, blame is exact), `tests/process/pool.rs`.
 
+mod callers;
 mod deadlines;
-mod easy;
 pub(super) mod frame;
 mod pace;
 mod replies;
@@ -294,12 +294,12 @@ impl Sched {
             self.stop(How::Kill.into(), now);
         }
         for index in 0..self.workers.len() {
-            self.execute_condemned(index, now);
-            self.expire(index, now);
-            if self.workers[index].hurries_at().is_some_and(|at| at <= now) {
+            self.kill_overdue(index, now);
+            self.check_timeouts(index, now);
+            if self.workers[index].take_back_at().is_some_and(|at| at <= now) {
                 self.take_all_back(index, now); // items begin in their order where they can
             }
-            if news(self.workers[index].deaf_at()) {
+            if news(self.workers[index].nudge_at()) {
                 self.actions.push(Action::Nudge(index));
             }
             self.retire(index, now);
@@ -321,7 +321,7 @@ impl Sched {
         self.count_busy();
     }
 
-    /// A process should stand in this place: always, unless the pool ends or such processes
+    /// There should be a process in this slot: always, unless the pool ends or such processes
     /// do not live.
     fn wants(&self, index: usize) -> bool {
         let idle = self.stop.is_none() && !self.workers[index].is_given_up();
@@ -442,7 +442,7 @@ impl Sched {
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
-            if worker.ripe() > now {
+            if worker.stealable_at() > now {
                 continue;
             }
             for (position, frame) in worker.frames.iter().enumerate() {
@@ -460,25 +460,25 @@ impl Sched {
 
     /// Takes back what has not begun of a frame, and puts it first in the queue. A plain worker is asked for
     /// all of it, and says how far it got (`give_back`).
-    fn take_back(&mut self, worker: usize, place: usize, from: u32, now: Instant) {
+    fn take_back(&mut self, worker: usize, position: usize, from: u32, now: Instant) {
         if self.workers[worker].is_plain() {
-            return self.ask_back(worker, place, false);
+            return self.ask_back(worker, position, false);
         }
-        let frame = &mut self.workers[worker].frames[place];
+        let frame = &mut self.workers[worker].frames[position];
         let (id, wanted) = (frame.job, frame.wanted);
         if let Some(piece) = frame.recall(from)
             && wanted
             && let Some(job) = self.jobs.get_mut(&id)
         {
             job.put_back(piece);
-            self.settle(worker, place, now);
+            self.settle(worker, position, now);
             self.enqueue(id, true);
         }
     }
 
     /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs is unwanted.
-    fn ask_back(&mut self, worker: usize, place: usize, cancel: bool) {
-        let frame = &mut self.workers[worker].frames[place];
+    fn ask_back(&mut self, worker: usize, position: usize, cancel: bool) {
+        let frame = &mut self.workers[worker].frames[position];
         if std::mem::replace(&mut frame.asked, true) && !cancel {
             return;
         }
@@ -524,19 +524,19 @@ impl Sched {
     }
 
     /// The item at `at` has ended in `error`: what is behind it does not matter
-    /// any more, and what of it runs is condemned.
+    /// any more, and what of it runs is cancelled.
     fn fail(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         if job.fail(at, error) {
             for worker in 0..self.workers.len() {
-                for place in 0..self.workers[worker].frames.len() {
-                    let frame = &mut self.workers[worker].frames[place];
+                for position in 0..self.workers[worker].frames.len() {
+                    let frame = &mut self.workers[worker].frames[position];
                     if frame.job == id && frame.wanted {
                         let keep = at.saturating_sub(frame.piece.first());
                         drop(frame.recall(u32::try_from(keep).unwrap_or(u32::MAX)));
-                        self.settle(worker, place, now);
+                        self.settle(worker, position, now);
                     }
                 }
             }
@@ -545,9 +545,9 @@ impl Sched {
     }
 
     /// A frame from which nothing more comes that matters does not count any
-    /// more; what it runs is condemned.
-    fn settle(&mut self, index: usize, place: usize, now: Instant) {
-        let Some(frame) = self.workers[index].frames.get_mut(place) else {
+    /// more; what it runs is cancelled.
+    fn settle(&mut self, index: usize, position: usize, now: Instant) {
+        let Some(frame) = self.workers[index].frames.get_mut(position) else {
             return;
         };
         let Some(job) = self.jobs.get_mut(&frame.job) else {
@@ -560,7 +560,7 @@ impl Sched {
         frame.wanted = false;
         job.frames -= 1;
         let id = frame.job;
-        self.condemn(index, place, now);
+        self.cancel_running(index, position, now);
         self.finish_if_settled(id);
     }
 }

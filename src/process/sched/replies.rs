@@ -1,6 +1,6 @@
 //! What the workers say, and their deaths.
 //!
-//! Records belong to the frame at the front of their worker's window, and within it to the
+//! Records belong to the first of the frames that their worker has, and within it to the
 //! next item: position says it all. A record that does not fit there is not
 //! the protocol's ([`Broken`]), and of a worker that sends one nothing is believed any
 //! more: its items count as begun, and fail.
@@ -281,8 +281,8 @@ impl Sched {
         record::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
         let (function, id) = (frame.function, frame.job);
-        if worker.condemned.is_some_and(|(_, frame)| frame == sequence) {
-            worker.condemned = None;
+        if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
+            worker.kill_at = None;
         }
         if worker.state == State::Preparing && id == INITIALIZE {
             worker.served = 0;
@@ -353,7 +353,7 @@ impl Sched {
         }
         worker.fruitful |= running;
         record::fell(worker.pid);
-        worker.fell(exit.signal == Some(SIGKILL), now);
+        worker.died(exit.signal == Some(SIGKILL), now);
         for (begun, frame) in frames.into_iter().rev() {
             if frame.wanted {
                 self.lost(&frame, begun, exit, now);
@@ -381,7 +381,7 @@ impl Sched {
         let mut blamed = Vec::new();
         for item in (frame.done..begun).rev() {
             let at = frame.piece.first() + item as usize;
-            let (attempts, again) = job.struck(at);
+            let (attempts, again) = job.lost_worker(at);
             if again && !stopped {
                 job.put_back(frame.piece.part(item as usize, item as usize + 1));
                 self.counters.lock().retried += 1;

@@ -194,9 +194,9 @@ impl Sched {
 
     /// Takes back whatever a worker has not begun.
     pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
-        for place in (0..self.workers[index].frames.len()).rev() {
-            if self.workers[index].frames[place].job != INITIALIZE {
-                self.take_back(index, place, 0, now);
+        for position in (0..self.workers[index].frames.len()).rev() {
+            if self.workers[index].frames[position].job != INITIALIZE {
+                self.take_back(index, position, 0, now);
             }
         }
     }

@@ -11,17 +11,17 @@
 //!
 //! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
 //! many items as it may, or that asks to be replaced, is `Retiring`: it gets nothing more, leaves
-//! when nothing in its window is wanted any more, and its place is filled again. It is not waited for until it has said that it
+//! when nothing that it has been sent is wanted any more, and another takes its slot. It is not waited for until it has said that it
 //! is done with what was taken back: one that has been stopped never would.
 //!
-//! **Window.** A worker has the frame that it runs and the next, so that it does not wait for the
+//! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait for the
 //! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
 //! up to [`GATES`], and sends what they gave together; when one of them
 //! turns out not to be brief, those behind it are taken back.
 //!
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
-//! *fruitless*. A worker's place is filled again at once after the first, and
-//! ever later after each further one, up to a second. After five in a row the place is
+//! *fruitless*. A worker's slot is filled again at once after the first, and
+//! ever later after each further one, up to a second. After five in a row the slot is
 //! given up until there is work; when all are, what waits fails. So it is after the second in a row that never got
 //! to `init`, or the first that computed all that time. Workers that were killed by somebody
 //! else get more patience: that is not a program that cannot start.
@@ -51,7 +51,7 @@ pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long a worker may leave its first frame unbegun before it is nudged.
-const DEAF: Duration = Duration::from_millis(10);
+const NUDGE_AFTER: Duration = Duration::from_millis(10);
 
 /// How long a worker may keep the ends of channels that came with what was taken back from it.
 pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ const HURRY: Duration = Duration::from_millis(2);
 /// How many nanoseconds of work a worker has at once in many frames.
 const BRIEF: u64 = 200_000;
 
-/// After fruitless deaths of this weight in a row a place is given up for now.
+/// After fruitless deaths of this weight in a row a slot is given up for now.
 const GIVE_UP: u32 = 100;
 /// What a fruitless death weighs: much, if the worker ended by itself; little, if
 /// somebody else killed it, who may be done with that some time.
@@ -86,7 +86,7 @@ pub(crate) enum State {
     Dying(Instant),
 }
 
-/// One place in the pool, and the worker that has it.
+/// One slot of the pool, and the worker that has it.
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
@@ -99,7 +99,7 @@ pub(crate) struct Worker {
     /// Since when the first frame is the first.
     pub(crate) front_since: Instant,
     /// The frame, cancelled or taken back, for whose sake to kill the worker, and when.
-    pub(crate) condemned: Option<(Instant, u64)>,
+    pub(crate) kill_at: Option<(Instant, u64)>,
     /// The contexts that it has.
     pub(crate) contexts: HashSet<u64>,
     /// How many items it has run, those in `frames` not counted.
@@ -122,7 +122,7 @@ impl Worker {
             cost: 0,
             next_sequence: 0,
             front_since: now,
-            condemned: None,
+            kill_at: None,
             contexts: HashSet::new(),
             served: 0,
             late: None,
@@ -154,7 +154,7 @@ impl Worker {
     /// It can have another frame, which should take `cost` nanoseconds.
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
-            && self.condemned.is_none()
+            && self.kill_at.is_none()
             && (self.frames.is_empty() || !self.is_plain())
             && (self.frames.len() < 2 || self.frames.len() < GATES && self.is_brief(cost, now))
     }
@@ -165,7 +165,7 @@ impl Worker {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Ready && self.condemned.is_none() && self.frames.is_empty()
+        self.state == State::Ready && self.kill_at.is_none() && self.frames.is_empty()
     }
 
     /// It has yet to say hello.
@@ -185,7 +185,7 @@ impl Worker {
 
     /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
     pub(crate) fn is_through(&self) -> bool {
-        self.condemned.is_none() && !self.frames.iter().any(|frame| frame.wanted)
+        self.kill_at.is_none() && !self.frames.iter().any(|frame| frame.wanted)
     }
 
     /// How many more items it may have, if `most` is all that it may ever have.
@@ -221,27 +221,27 @@ impl Worker {
 
     /// From when on somebody else may take over what this worker has not begun. A large
     /// frame takes its time to arrive, and would elsewhere, too.
-    pub(crate) fn ripe(&self) -> Instant {
+    pub(crate) fn stealable_at(&self) -> Instant {
         let arriving = self.frames.front().filter(|frame| frame.begun() == 0);
         let bytes = arriving.map_or(0, |frame| frame.piece.span().len() as u64);
         self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
     }
 
     /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`fast`).
-    pub(crate) fn deaf_at(&self) -> Option<Instant> {
+    pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let waits = self.frames.front().is_some_and(|frame| frame.begun() == 0);
-        waits.then_some(self.front_since + DEAF)
+        waits.then_some(self.front_since + NUDGE_AFTER)
     }
 
     /// When to see whether it is to be killed, or an item of it has run for too long.
-    pub(crate) fn judged_at(&self) -> Option<Instant> {
+    pub(crate) fn next_check(&self) -> Option<Instant> {
         let checks = self.frames.iter().filter_map(|frame| frame.check_at);
-        checks.chain(self.condemned.map(|(at, _)| at)).min()
+        checks.chain(self.kill_at.map(|(at, _)| at)).min()
     }
 
     /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is
     /// waited for, or of one that was to be brief.
-    pub(crate) fn hurries_at(&self) -> Option<Instant> {
+    pub(crate) fn take_back_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
         let waited_for =
             front.wanted && front.each && !front.asked && front.end - front.done > 1;
@@ -250,8 +250,8 @@ impl Worker {
         holds_up.then_some(self.front_since + HURRY)
     }
 
-    /// The process is gone: the place is empty, and filled again after a pause.
-    pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
+    /// The process is gone: the slot is empty, and filled again after a pause.
+    pub(crate) fn died(&mut self, killed: bool, now: Instant) {
         let more = match self.late {
             _ if self.fruitful => 0,
             Some(StartFailure::Computes) => GIVE_UP,
@@ -268,7 +268,7 @@ impl Worker {
         };
     }
 
-    /// Whatever is put into this place does not live.
+    /// Whatever is put into this slot does not live.
     pub(crate) fn is_given_up(&self) -> bool {
         self.weight >= GIVE_UP
     }
@@ -283,7 +283,7 @@ impl Worker {
     }
 }
 
-/// How long after a death the place is filled again, if the fruitless ones in a row have that weight.
+/// How long after a death the slot is filled again, if the fruitless ones in a row have that weight.
 fn pause(weight: u32, killed: bool) -> Duration {
     let (deaths, most) = match killed {
         true => (weight / KILLED, 50),

@@ -1,4 +1,4 @@
-//! What a caller may do in the driver's place: hand out work, where nothing else is to be done.
+//! What a caller may do for the driver: hand out work, where nothing else is to be done.
 //!
 //! `shortcut` asks these questions under the engine's lock; none of the answers runs anybody's code.
 //!
@@ -23,7 +23,7 @@ impl Sched {
     }
 
     /// There is something that only the driver may do, or that nobody else will: a worker that waits for what stands
-    /// in the queue or in another's window, a pool that ends, a process to be started or told to go.
+    /// in the queue or with another, a pool that ends, a process to be started or told to go.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
         self.is_ending()
