@@ -31,8 +31,11 @@ impl Serialize for Brings {
     }
 }
 
+/// The head of a frame, and its items.
+type HeadAndItems = (Vec<u8>, Option<Piece>);
+
 /// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
-fn frames() -> (Vec<(Vec<u8>, Option<Piece>)>, Vec<u8>) {
+fn frames() -> (Vec<HeadAndItems>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {
         let null = || std::fs::File::open("/dev/null").unwrap();
@@ -67,13 +70,15 @@ fn what_the_kernel_refuses_is_sent_later() {
         let mut last = Instant::now();
         link.send();
         driver.links[0] = Some(link);
-        let crowded = |driver: &Driver| driver.links[0].as_ref().and_then(|link| link.crowded_until);
+        let crowded =
+            |driver: &Driver| driver.links[0].as_ref().and_then(|link| link.crowded_until);
         let mut tries = 1;
         while let Some(until) = crowded(&driver) {
             assert!(until >= last + CROWDED, "it tries too early");
             let sleep = driver.rest();
             assert!(sleep.timeout.unwrap() <= CROWDED, "it would oversleep");
-            let waits_for_room = |(_, _, events): &(_, _, PollFlags)| events.contains(PollFlags::OUT);
+            let waits_for_room =
+                |(_, _, events): &(_, _, PollFlags)| events.contains(PollFlags::OUT);
             assert!(!sleep.sources.iter().any(waits_for_room), "it spins");
             let news = sleep.sleep();
             let now = Instant::now();

@@ -25,8 +25,8 @@ use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call;
 use crate::record;
 use crate::task::{
-    CodecDirection, CodecError, Completer, OnCancel, Origin, Task, TaskError, TaskId,
-    panic, promise,
+    CodecDirection, CodecError, Completer, OnCancel, Origin, Task, TaskError, TaskId, panic,
+    promise,
 };
 
 impl Shared {

@@ -220,7 +220,12 @@ impl Driver {
             nanos: clock::now(),
         };
         Self {
-            sched: Sched::new(workers, settings.policy.clone(), shared.counters.clone(), epoch),
+            sched: Sched::new(
+                workers,
+                settings.policy.clone(),
+                shared.counters.clone(),
+                epoch,
+            ),
             shared,
             settings,
             links: (0..workers).map(|_| None).collect(),
@@ -272,7 +277,20 @@ impl Driver {
         let some = !actions.is_empty();
         let mut speakers = Vec::new();
         for action in actions {
-            self.act(action, &mut speakers);
+            match action {
+                Action::Spawn(index) => self.start(index),
+                Action::Send(index, head, items) => {
+                    let link = self.links[index].as_mut();
+                    let speaks = link.is_some_and(|link| link.queue(head, items));
+                    speakers.extend(speaks.then_some(index));
+                }
+                Action::Nudge(index) => {
+                    let speaks = self.links[index].as_mut().is_some_and(Link::nudge);
+                    speakers.extend(speaks.then_some(index));
+                }
+                Action::Ring(index) => self.links[index].iter().for_each(Link::ring),
+                Action::Kill(index) => self.links[index].iter_mut().for_each(Link::kill),
+            }
         }
         // What there is for one worker goes at once.
         for index in speakers {
@@ -281,31 +299,6 @@ impl Driver {
             }
         }
         some
-    }
-
-    fn act(&mut self, action: Action, speakers: &mut Vec<usize>) {
-        match action {
-            Action::Spawn(index) => self.start(index),
-            Action::Send(index, head, items) => {
-                let link = self.links[index].as_mut();
-                let speaks = link.is_some_and(|link| link.queue(head, items));
-                speakers.extend(speaks.then_some(index));
-            }
-            Action::Ring(index) => {
-                if let Some(link) = &self.links[index] {
-                    link.ring();
-                }
-            }
-            Action::Nudge(index) => {
-                let speaks = self.links[index].as_mut().is_some_and(Link::nudge);
-                speakers.extend(speaks.then_some(index));
-            }
-            Action::Kill(index) => {
-                if let Some(link) = &mut self.links[index] {
-                    link.kill();
-                }
-            }
-        }
     }
 
     fn start(&mut self, index: usize) {

@@ -108,7 +108,9 @@ impl Shared {
                 let Some(driver) = engine.as_mut() else {
                     return;
                 };
-                known = driver.links[index].as_ref().map_or(u64::MAX, |link| link.heard);
+                known = driver.links[index]
+                    .as_ref()
+                    .map_or(u64::MAX, |link| link.heard);
                 let is_over = done();
                 if is_over {
                     driver.see_end(index);

@@ -62,9 +62,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::stats::Counters;
 use self::frame::{Gated, SentFrame};
 use self::pace::{Pace, cost, frame_size};
+use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
@@ -296,7 +296,10 @@ impl Sched {
         for index in 0..self.workers.len() {
             self.kill_overdue(index, now);
             self.check_timeouts(index, now);
-            if self.workers[index].take_back_at().is_some_and(|at| at <= now) {
+            if self.workers[index]
+                .take_back_at()
+                .is_some_and(|at| at <= now)
+            {
                 self.take_all_back(index, now); // items begin in their order where they can
             }
             if news(self.workers[index].nudge_at()) {
@@ -330,8 +333,7 @@ impl Sched {
 
     /// Counts the workers whose items have not all been answered.
     pub(crate) fn count_busy(&self) {
-        let is_busy =
-            |worker: &&Worker| worker.frames.iter().any(|frame| frame.done < frame.end);
+        let is_busy = |worker: &&Worker| worker.frames.iter().any(|frame| frame.done < frame.end);
         self.counters.lock().busy = self.workers.iter().filter(is_busy).count();
     }
 

@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::startup::StartFailure;
 use super::frame::SentFrame;
+use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State, Worker};
 use super::{Initializer, SIGKILL, Sched};
 use crate::process::job::Job;
@@ -155,33 +155,40 @@ impl Sched {
         worker.fruitful |= frame.job != INITIALIZE;
         frame.done += taken.count as u32;
         let id = frame.job;
-        let count = taken.count - usize::from(taken.error.is_some());
         if let Some(values) = here {
-            drop(self.answered(id, at, values, count));
-        }
-        if let Some(error) = taken.error {
-            self.item_error(id, at + taken.count - 1, error, now);
+            let part = Part {
+                first: at,
+                count: taken.count,
+                values,
+                error: taken.error,
+            };
+            drop(self.deliver(id, part, now));
         }
         self.settle(index, 0, now);
         taken.used
     }
 
-    /// Hands `count` values, of the items from `at` on, to their job. A caller that takes one of them finds it in `stats`.
-    /// Returns what is not wanted.
-    fn answered(&mut self, id: u64, at: usize, values: Values, count: usize) -> Option<Values> {
+    /// Hands some values, and the error of the last of them if it is none, to their job. A caller that takes one of them
+    /// finds it in `stats`. Returns what is not wanted.
+    fn deliver(&mut self, id: u64, part: Part, now: Instant) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
-            return Some(values);
+            return Some(part.values);
         };
+        let count = part.count - usize::from(part.error.is_some());
         self.counters.count(count as u64, 0);
         if job.work.each {
             self.count_busy();
         }
         let job = self.jobs.get_mut(&id)?;
         job.answer(count as u64);
-        match count > 0 && at < job.limit() {
-            true => job.work.sink.take(at, values),
-            false => Some(values),
+        let unwanted = match count > 0 && part.first < job.limit() {
+            true => job.work.sink.take(part.first, part.values),
+            false => Some(part.values),
+        };
+        if let Some(error) = part.error {
+            self.item_error(id, part.first + part.count - 1, error, now);
         }
+        unwanted
     }
 
     /// Some values of `reading` have been decoded. Returns what nobody wants, and a job that whoever decodes is to end.
@@ -192,20 +199,14 @@ impl Sched {
         now: Instant,
     ) -> (Option<Values>, Option<Job>) {
         let id = reading.job;
-        let values = part.count - usize::from(part.error.is_some());
-        let unwanted = self.answered(id, part.first, part.values, values);
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return (unwanted, None);
-        };
         if reading.is_over()
-            && let Some(place) = job.readings.iter().position(|at| *at == reading.first)
+            && let Some(job) = self.jobs.get_mut(&id)
+            && let Some(one) = job.readings.iter().position(|at| *at == reading.first)
         {
-            job.readings.swap_remove(place);
+            job.readings.swap_remove(one);
         }
         self.ending = Some(None);
-        if let Some(error) = part.error {
-            self.item_error(id, part.first + part.count - 1, error, now);
-        }
+        let unwanted = self.deliver(id, part, now);
         self.finish_if_settled(id);
         (unwanted, self.ending.take().flatten())
     }
@@ -272,10 +273,7 @@ impl Sched {
         self.give_back(index, sequence, begun, now)?;
         let worker = &mut self.workers[index];
         let frame = worker.frames.front().ok_or(Broken)?;
-        if frame.sequence != sequence
-            || frame.done != frame.end
-            || u64::from(frame.end) != begun
-        {
+        if frame.sequence != sequence || frame.done != frame.end || u64::from(frame.end) != begun {
             return Err(Broken);
         }
         record::answered(worker.pid, sequence, begun, nanos);

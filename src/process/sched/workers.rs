@@ -243,8 +243,7 @@ impl Worker {
     /// waited for, or of one that was to be brief.
     pub(crate) fn take_back_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
-        let waited_for =
-            front.wanted && front.each && !front.asked && front.end - front.done > 1;
+        let waited_for = front.wanted && front.each && !front.asked && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
         let holds_up = waited_for || behind.any(|frame| frame.brief && frame.end > 0);
         holds_up.then_some(self.front_since + HURRY)
