@@ -8,11 +8,11 @@
 //! 2. `Policy::only`: a process that dies is never replaced, and whatever of its call has not
 //!    ended then ends in its death, begun or not.
 //! 3. The task ends when the process has been reaped (`Sched::held`), not when the result is
-//!    there: who has joined it finds no process any more.
-//! 4. The driver's thread belongs to nobody and ends with its process. It cannot be shared: the
+//!    there: a caller that has joined it finds no process any more.
+//! 4. The driver's thread belongs to no other pool and ends with its process. It cannot be shared: the
 //!    kernel's parent-death signal comes when the thread that started a child ends.
 //!
-//! **Rejected.** To send signals through the driver: who calls `kill` should find the signal sent
+//! **Rejected.** To send signals through the driver: a caller of `kill` should find the signal sent
 //! when it returns. A pool behind the scenes for many processes: each has an environment and an
 //! output of its own.
 //!

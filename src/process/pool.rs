@@ -5,7 +5,7 @@
 //!
 //! **Ending.** Everything that ends the pool is a letter to the driver; then the caller waits for the
 //! thread, which ends when all processes are reaped. Only on a driver's thread
-//! (a task's callback drops the pool) nobody waits, and the pool ends by itself.
+//! (a task's callback drops the pool) the caller does not wait, and the pool ends by itself.
 //!
 //! Tests: `tests/process/pool.rs`.
 
@@ -285,7 +285,7 @@ impl ProcessPool {
         if is_a_driver() {
             return;
         }
-        // Whoever comes second waits here for the first.
+        // A second caller waits here for the first.
         let mut driver = self.driver.lock();
         if let Some(driver) = driver.take() {
             driver.join();

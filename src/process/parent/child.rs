@@ -23,7 +23,7 @@ use crate::sys::lifeline::Lifeline;
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: u32,
-    /// `None` if somebody else reaped the child before it could be opened.
+    /// `None` if other code of this program reaped the child before it could be opened.
     pub(crate) process: Option<Arc<OwnedFd>>,
     pub(crate) socket: Arc<OwnedFd>,
     /// Our end of the lifeline: when this is dropped, the kernel kills the process.
@@ -59,7 +59,7 @@ impl Child {
         }
     }
 
-    /// How it has ended. Somebody else may have reaped it; then nobody knows.
+    /// How it has ended. Other code of this program may have reaped it; then that is not known.
     pub(crate) fn reap(&self) -> Option<WaitIdStatus> {
         let process = self.process.as_ref()?;
         wait(process).ok().flatten()

@@ -108,7 +108,7 @@ impl Shared {
         })
     }
 
-    /// Encodes and sends `items`, chunk by chunk, until `over` says that nobody wants more. A panic of their iterator
+    /// Encodes and sends `items`, chunk by chunk, until `over` says that no more is wanted. A panic of their iterator
     /// comes back.
     fn feed<A: Portable>(
         &self,

@@ -246,7 +246,7 @@ impl Driver {
         self.take_in(news);
         self.read(self.shared.mailbox.take(), Instant::now());
         self.turn();
-        // (A task that is just being told has not ended; whoever tells it wakes this thread then.)
+        // (A task that is just being told has not ended; the thread that tells it wakes this one then.)
         if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
             self.forward.finish();
             self.reap_strays();
@@ -527,7 +527,7 @@ impl Driver {
         }
     }
 
-    /// Takes some values of `reading` that have been decoded elsewhere. Returns what nobody wants, what job ends
+    /// Takes some values of `reading` that have been decoded elsewhere. Returns what is not wanted, what job ends
     /// with them, and whether that was all.
     pub(super) fn hand_over(
         &mut self,
@@ -550,7 +550,7 @@ impl Driver {
         (unwanted, ended, over)
     }
 
-    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that nobody wants.
+    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that is not wanted.
     pub(super) fn told(&mut self, unwanted: Option<Values>) {
         self.telling -= 1;
         self.sched.chores.extend(unwanted.map(Chore::Drop));

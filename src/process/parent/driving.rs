@@ -80,7 +80,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
     Ok((shared, driving))
 }
 
-/// Nobody waits for a driver that is gone, for whatever reason.
+/// No caller waits for a driver that is gone, for whatever reason.
 struct Abandon(Arc<Shared>);
 
 impl Drop for Abandon {

@@ -168,7 +168,7 @@ impl Link {
         drop(command); // and with it our copy of the child's end of the socket
         let link = Self::attach(&mut child, socket, fast, settings);
         if link.is_err() {
-            // Without its descriptors it is of no use, and nobody would end it later.
+            // Without its descriptors it is of no use, and it would not be ended later.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -291,7 +291,7 @@ impl Link {
     }
 
     /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
-    /// that stands there, so nobody waits for room in the socket.
+    /// that stands there, so nothing waits for room in the socket.
     pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();
         let attachments = items.as_ref().map_or_else(Vec::new, Piece::attachments);

@@ -5,8 +5,8 @@
 //! 2. The driver, before it sleeps, looks under the same lock: the queue is
 //!    empty and from now on it counts as asleep, or there is mail and it stays awake.
 //!
-//! Who finds the driver asleep may also do the driver's work for once (`shortcut`), if it is the
-//! ordinary kind ([`Mailbox::take_plain`]); then nobody is woken.
+//! A caller that finds the driver asleep may also do its work for once (`shortcut`), if it is the
+//! ordinary kind ([`Mailbox::take_plain`]); then it is not woken.
 //!
 //! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
 //! In a forked child, which has no driver and maybe locks that are held for ever, everything is returned to sender.

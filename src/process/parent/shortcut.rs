@@ -1,8 +1,7 @@
-//! Callers who do the driver's work.
+//! Callers that do the driver's work.
 //!
-//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver and
-//! back to the caller: four threads are woken, one after the other, and each wake-up costs more than all the
-//! rest. Where calls follow closely, none of that is needed.
+//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver and back to the caller: four
+//! wake-ups, each of which costs more than all the rest. Where calls follow closely, none of that is needed.
 //!
 //! **Protocol.**
 //! 1. *There.* A caller that finds the driver asleep hands out the new work itself
@@ -14,24 +13,21 @@
 //!    heard, and goes to sleep as ever (`worker`).
 //! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks ahead.
 //!    When it is sent at last, it is known and passed over. A result that was sent before the worker knew that
-//!    somebody looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
+//!    a caller looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
 //!    the caller's to do, the caller wakes the driver.
 //!
-//! **Whose code runs.** Under the engine's lock a caller does only what runs nobody's
+//! **Whose code runs.** Under the engine's lock a caller does only what runs no
 //! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
 //! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
-//! output is captured, its hook would run, so there nobody looks. Its own result a caller decodes without the
+//! output is captured, its hook would run, so there no caller looks. Its own result a caller decodes without the
 //! lock (`readers`), and only if it waits without a limit.
 //!
-//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer. An idle pool has
-//! no part in it.
+//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer, and nothing in an idle pool.
 //!
-//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on the same socket and
-//! would be woken, too. A caller that is the driver's deputy until its task has ended: then
-//! nobody looks at the others' clock, unless deputies hand over to one another.
+//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on it, too, and would be woken. A caller that is
+//! the driver's deputy until its task has ended: then no thread looks at the others' clock.
 //!
-//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`, `sys::ledger`, and whatever else
-//! calls.
+//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`, `sys::ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -88,11 +84,11 @@ impl Shared {
                 // (It may have gone on elsewhere, and what comes from here is another's.)
                 let is_here = |driver: &&mut Driver| driver.sched.sole(id) == Some(index);
                 let Some(driver) = engine.as_mut().filter(is_here) else {
-                    return; // somebody else was quicker
+                    return; // another thread was quicker
                 };
                 let _deputy = Deputy::new();
                 if ledger.has_sent(known) {
-                    driver.receive(index, false); // before it knew that somebody looks
+                    driver.receive(index, false); // before it knew that a caller looks
                 }
                 driver.look_ahead(index);
                 let readings = match patient {

@@ -22,7 +22,7 @@ impl Sched {
         self.stop.is_some() || self.broken.is_some()
     }
 
-    /// There is something that only the driver may do, or that nobody else will: a worker that waits for what stands
+    /// There is something that only the driver may do, or that no caller will: a worker that waits for what stands
     /// in the queue or with another, a pool that ends, a process to be started or told to go.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();

@@ -94,7 +94,7 @@ impl Sched {
         }
     }
 
-    /// What runs of the frame at `position` is told that nobody wants it, and has its grace.
+    /// What runs of the frame at `position` is told that it is not wanted, and has its grace.
     pub(super) fn cancel_running(&mut self, index: usize, position: usize, now: Instant) {
         let worker = &mut self.workers[index];
         let (plain, frame) = (worker.is_plain(), &worker.frames[position]);

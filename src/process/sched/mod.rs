@@ -1,49 +1,31 @@
-//! Who runs what: the pool's decisions, without any I/O.
+//! Which worker runs what: the pool's decisions, without any I/O.
 //!
-//! **Job.** A state machine. The driver tells it what happened (a job was
-//! submitted, bytes came, a worker died, time passed) and carries out what it asks
-//! for ([`Action`]). It knows no socket, no process and no clock, so that a
-//! simulation can drive it through millions of accidents.
+//! **Job.** A state machine. The driver tells it what happened (a job was submitted, bytes came, a worker died, time passed) and
+//! carries out what it asks for ([`Action`]). It knows no socket, no process and no clock, so that a simulation can drive it.
 //!
 //! **Protocol.**
-//! 1. Jobs with waiting items stand in one queue. The first gives a frame to the
-//!    worker that has the fewest and goes to the end: a long `map` does not hold up
-//!    what comes after it.
-//! 2. A frame has as many items as take about a millisecond, by the time that this
-//!    function's items took before; one, if that is not known. Near the end
-//!    of a job frames get smaller, so that the workers end together.
-//! 3. An idle worker takes over what another has not begun, if that one has been at
-//!    its frame for a millisecond: no item waits behind a long one
-//!    while a worker is free.
-//! 4. A worker died: the item that it was running fails, the rest goes back to the
-//!    front of the job.
-//! 5. A running item was cancelled: its worker is told at once, and after the grace period
-//!    everything else is taken back from it, and it is killed if it still runs that item. The
-//!    same for an item that has run longer than it may (`deadlines`).
-//! 6. A new worker runs the initializer, if there is one, as a frame of one item that belongs to
-//!    no job; it gets nothing else before that has ended.
-//! 7. A job's context goes to a worker before the job's first frame does, and is forgotten
-//!    when the job has ended.
-//! 8. An item that brings ends of channels along goes alone, to an idle worker (W25); so does
-//!    a frame whose context does, and that context is forgotten before the worker
-//!    gets a frame of another job. When the worker says that it has decoded such an item, our
-//!    copies of its ends are closed (W26).
+//! 1. Jobs with waiting items stand in one queue. The first gives a frame to the worker that has the fewest and goes to the end: a
+//!    long `map` does not hold up what comes after it. Near the end of a job frames get smaller (`pace`).
+//! 2. An idle worker takes over what another has not begun, if that one has been at its frame for a millisecond.
+//! 3. A worker died: the item that it was running fails, the rest goes back to the front of the job.
+//! 4. A running item was cancelled: its worker is told at once, and after the grace period everything else is taken back from it,
+//!    and it is killed if it still runs that item. The same for an item that has run longer than it may (`deadlines`).
+//! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no job, and gets nothing else before.
+//! 6. A job's context goes to a worker before the job's first frame does, and is forgotten when the job has ended.
+//! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a frame whose context does, and that
+//!    context is forgotten before the worker gets a frame of another job. When the worker says that it has decoded such an
+//!    item, our copies of its ends are closed (W26).
 //!
 //! **Invariants.**
-//! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again
-//!   only after it was recalled through the gate, or after its worker is gone and the gate
-//!   says that it had not begun. So no item runs twice, unless it is one that has cost a worker and
+//! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only after it was recalled through the gate,
+//!   or after its worker is gone and the gate says that it had not begun. So no item runs twice, unless it has cost a worker and
 //!   may be retried.
-//! - **W4** A worker is killed for the sake of a cancelled item only while all its other gates
-//!   are closed: no innocent item dies with it.
+//! - **W4** A worker is killed for the sake of a cancelled item only while all its other gates are closed: no innocent item dies with it.
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds
-//! the lock wedges all, and nobody knows who has what. Batches by
-//! count: a factor of a million lies between a tiny item and a long one.
+//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the lock wedges all.
 //!
-//! Tests: `sim` (seeded simulation: every job ends once, no item runs
-//! twice, blame is exact), `tests/process/pool.rs`.
+//! Tests: `sim` (seeded simulation: every job ends once, no item runs twice, blame is exact), `tests/process/pool.rs`.
 
 mod callers;
 mod deadlines;
@@ -172,7 +154,7 @@ pub(crate) struct Sched {
     pub(crate) chores: Vec<Chore>,
     /// The job of the only process, which ends when that has been reaped.
     pub(crate) held: Option<Job>,
-    /// Somebody hands over what was decoded, and ends the job that this ends.
+    /// While another thread hands over what it has decoded: the job that ends with that, which this thread is to finish.
     ending: Option<Option<Job>>,
 }
 

@@ -191,7 +191,7 @@ impl Sched {
         unwanted
     }
 
-    /// Some values of `reading` have been decoded. Returns what nobody wants, and a job that whoever decodes is to end.
+    /// Some values of `reading` have been decoded. Returns what is not wanted, and a job that the thread which decodes is to end.
     pub(crate) fn decoded(
         &mut self,
         reading: &Reading,
@@ -244,7 +244,7 @@ impl Sched {
         let job = frame.and_then(|frame| self.jobs.get(&frame.job));
         let (argument, result) = match (job, &self.policy.initializer) {
             (Some(job), _) => job.work.types,
-            // (Of a job that has ended nobody is told.)
+            // (An error of a job that has ended goes nowhere.)
             (None, initializer) => {
                 let name = |initializer: &Initializer| initializer.type_name;
                 (initializer.as_ref().map_or("an argument", name), "()")

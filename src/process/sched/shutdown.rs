@@ -28,7 +28,7 @@ impl Sched {
         });
         match stop.how {
             How::Wait => {
-                // Whoever feeds these may be the one who waits for the end.
+                // The thread that feeds these may be the one that waits for the end.
                 for id in self.ids() {
                     if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.work.each) {
                         job.sealed = true;
@@ -64,7 +64,7 @@ impl Sched {
         self.stop.is_some_and(|stop| stop.how >= How::CancelPending)
     }
 
-    /// Nobody waits for anything any more.
+    /// No caller waits for anything any more.
     pub(crate) fn is_killed(&self) -> bool {
         self.stop.is_some_and(|stop| stop.how == How::Kill)
     }
@@ -207,7 +207,7 @@ impl Sched {
         };
         let only = self.policy.only.is_some();
         if !only && job.holds() && !job.has_failed() && self.ending.is_none() {
-            // Whoever hands over values may be the one who drops them.
+            // The thread that hands over values may be the one that drops them.
             job.readings.push(0);
             let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
             let reading = Reading::new(id, 0, 0, nothing, Arc::default(), 0);
@@ -218,7 +218,7 @@ impl Sched {
             return;
         };
         self.counters.dropped(job.pending());
-        self.count_busy(); // who has the result finds that its worker has nothing to do
+        self.count_busy(); // a caller that has the result finds that its worker has nothing to do
         if job.work.context.is_some() {
             self.forget_context(id);
         }

@@ -23,8 +23,8 @@
 //! *fruitless*. A worker's slot is filled again at once after the first, and
 //! ever later after each further one, up to a second. After five in a row the slot is
 //! given up until there is work; when all are, what waits fails. So it is after the second in a row that never got
-//! to `init`, or the first that computed all that time. Workers that were killed by somebody
-//! else get more patience: that is not a program that cannot start.
+//! to `init`, or the first that computed all that time. Workers that were killed from
+//! outside get more patience: that is not a program that cannot start.
 //!
 //! Tests: `sched::sim`.
 
@@ -65,7 +65,7 @@ const BRIEF: u64 = 200_000;
 /// After fruitless deaths of this weight in a row a slot is given up for now.
 const GIVE_UP: u32 = 100;
 /// What a fruitless death weighs: much, if the worker ended by itself; little, if
-/// somebody else killed it, who may be done with that some time.
+/// it was killed from outside, which may end some time.
 const ENDED: u32 = 20;
 const KILLED: u32 = 1;
 /// One that never got to `init` would take its time again, and the next as well.
@@ -219,7 +219,7 @@ impl Worker {
         }
     }
 
-    /// From when on somebody else may take over what this worker has not begun. A large
+    /// From when on another worker may take over what this one has not begun. A large
     /// frame takes its time to arrive, and would elsewhere, too.
     pub(crate) fn stealable_at(&self) -> Instant {
         let arriving = self.frames.front().filter(|frame| frame.begun() == 0);
