@@ -32,6 +32,7 @@ use std::time::Instant;
 
 use super::driver::{Deputy, Shared};
 use crate::helper;
+use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
 
@@ -86,7 +87,11 @@ impl Shared {
             let mut engine = self.engine.lock();
             let handed = match engine.as_mut() {
                 Some(engine) => engine.hand_over(&mut reading, part),
-                None => (Some(part.values), None, true),
+                None => (
+                    Some(Box::new((part.values, part.error)) as Values),
+                    None,
+                    true,
+                ),
             };
             drop(engine);
             let (unwanted, ended, over) = handed;

@@ -172,7 +172,8 @@ impl Sched {
     /// finds it in `stats`. Returns what is not wanted.
     fn deliver(&mut self, id: u64, part: Part, now: Instant) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
-            return Some(part.values);
+            // The payload of a panic while it was decoded may have a destructor, too.
+            return Some(Box::new((part.values, part.error)));
         };
         let count = part.count - usize::from(part.error.is_some());
         self.counters.count(count as u64, 0);
