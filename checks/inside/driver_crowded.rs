@@ -13,10 +13,10 @@ use serde::ser::{Error, Serialize, Serializer};
 
 use super::hostile::driver;
 use super::*;
+use crate::process::parent::link::CROWDED;
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::scope;
-use crate::process::sched::Body;
 use crate::process::wire::Frame;
 
 /// Brings something along, perhaps.
@@ -31,8 +31,11 @@ impl Serialize for Brings {
     }
 }
 
+/// The head of a frame, and its items.
+type HeadAndItems = (Vec<u8>, Option<Piece>);
+
 /// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
-fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
+fn frames() -> (Vec<HeadAndItems>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {
         let null = || std::fs::File::open("/dev/null").unwrap();
@@ -46,7 +49,7 @@ fn frames() -> (Vec<(Vec<u8>, Body)>, Vec<u8>) {
         let head = vec![100 + n; 9];
         all.extend_from_slice(&head);
         all.extend_from_slice(chunk.bytes());
-        (head, Body::Items(Piece::whole(Arc::new(chunk), 0)))
+        (head, Some(Piece::whole(Arc::new(chunk), 0)))
     };
     let frames = (1..6).map(frame).collect();
     (frames, all)
@@ -67,16 +70,17 @@ fn what_the_kernel_refuses_is_sent_later() {
         let mut last = Instant::now();
         link.send();
         driver.links[0] = Some(link);
-        let crowded = |driver: &Driver| driver.links[0].as_ref().and_then(Link::crowded_until);
+        let crowded =
+            |driver: &Driver| driver.links[0].as_ref().and_then(|link| link.crowded_until);
         let mut tries = 1;
         while let Some(until) = crowded(&driver) {
-            let pause = Duration::from_millis(1 << tries);
-            assert!(until >= last + pause, "it tries too early");
+            assert!(until >= last + CROWDED, "it tries too early");
             let sleep = driver.rest();
-            assert!(sleep.timeout.unwrap() <= pause, "it would oversleep");
-            let waits_for_room = |(_, events): &(_, PollFlags)| events.contains(PollFlags::OUT);
-            assert!(!sleep.descriptors.iter().any(waits_for_room), "it spins");
-            let news = sleep.sleep(driver.shared.clone().mailbox.bell());
+            assert!(sleep.timeout.unwrap() <= CROWDED, "it would oversleep");
+            let waits_for_room =
+                |(_, _, events): &(_, _, PollFlags)| events.contains(PollFlags::OUT);
+            assert!(!sleep.sources.iter().any(waits_for_room), "it spins");
+            let news = sleep.sleep();
             let now = Instant::now();
             driver.take_in(news);
             if crowded(&driver) != Some(until) {

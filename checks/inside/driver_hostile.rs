@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::process::job::sink::{Collect, Each, Run};
 use crate::process::job::{Wishes, Work};
-use crate::process::payload::chunk::Chunk;
+use crate::process::payload::chunk::{Chunk, Piece};
+use crate::process::sched::Feed;
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sync::channel::{Receiver, unbounded};
 use crate::sys::image::image;
@@ -52,11 +53,9 @@ struct World {
 
 /// Of one worker, and without it.
 pub(super) fn driver() -> Driver {
-    let settings = Settings {
-        grace: Duration::ZERO,
-        ..Settings::new()
-    };
-    Driver::new(Arc::new(Shared::new(1, false).unwrap()), settings)
+    let mut settings = Settings::new();
+    settings.policy.grace = Duration::ZERO;
+    Driver::new(Arc::new(Shared::new(&settings).unwrap()), settings)
 }
 
 impl World {
@@ -109,7 +108,7 @@ impl World {
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer, None)), wishes)
+            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer)), wishes)
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
@@ -118,9 +117,14 @@ impl World {
         let now = self.now();
         work.each = each;
         self.driver.sched.submit(id, work, now);
-        self.driver
-            .sched
-            .feed(id, 0, Arc::new(chunk), true, None, now);
+        let feed = Feed {
+            id,
+            base: 0,
+            chunk: Arc::new(chunk),
+            sealed: true,
+            failure: None,
+        };
+        self.driver.sched.feed(feed, now);
     }
 
     /// Does what the scheduler wants.
@@ -152,8 +156,8 @@ impl World {
                     peer.says.extend(Record::Hello { copy }.bytes());
                     self.peer = Some(peer);
                 }
-                Action::Send { mut head, body, .. } => {
-                    head.extend_from_slice(body.bytes());
+                Action::Send(_, mut head, items) => {
+                    head.extend_from_slice(items.as_ref().map_or(&[], Piece::bytes));
                     self.work(&head);
                 }
                 Action::Ring(_) | Action::Nudge(_) => {}

@@ -22,7 +22,7 @@ fn one_that_ends_wakes_the_driver_and_is_reaped() {
     for left in [1, 0] {
         drop(children[left].stdin.take());
         let sleep = driver.sleep_on(Some(Duration::from_secs(30)));
-        let news = sleep.sleep(driver.shared.mailbox.bell());
+        let news = sleep.sleep();
         let stray = |(source, _): &(Source, PollFlags)| matches!(source, Source::Stray);
         assert!(news.iter().any(stray), "it sleeps on");
         driver.take_in(news);

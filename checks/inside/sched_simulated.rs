@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Action, How, Initializer, Policy, Sched};
+use super::{Action, Feed, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::job::decoder::Values;
@@ -32,8 +32,9 @@ use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
+use crate::process::sched::frame::{Gated, ToldGates};
 use crate::process::sched::stats::Counters;
-use crate::process::sched::workers::{Gated, INITIALIZE, ToldGates};
+use crate::process::sched::workers::INITIALIZE;
 use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
 use crate::sys::ledger::{GATES, Gate};
@@ -342,14 +343,14 @@ impl World {
                 chunk.push(&item).unwrap();
             }
         }
-        self.sched.feed(
+        let feed = Feed {
             id,
-            from as usize,
-            Arc::new(chunk),
-            to == size,
-            None,
-            self.now,
-        );
+            base: from as usize,
+            chunk: Arc::new(chunk),
+            sealed: to == size,
+            failure: None,
+        };
+        self.sched.feed(feed, self.now);
         self.open[open].1 = to;
         if to == size {
             self.open.swap_remove(open);
@@ -394,12 +395,8 @@ impl World {
                         frozen: false,
                     });
                 }
-                Action::Send {
-                    worker,
-                    mut head,
-                    body,
-                } => {
-                    head.extend_from_slice(body.bytes());
+                Action::Send(worker, mut head, items) => {
+                    head.extend_from_slice(items.as_ref().map_or(&[], Piece::bytes));
                     self.send(worker, &head);
                 }
                 Action::Ring(index) => self.ring(index),

@@ -1,17 +1,16 @@
 //! Callers, the driver and one worker for the models: who does what, and who is woken for it.
 //!
-//! What they drive is `mailbox.rs` and [`leave`] as they are, and beside them the order in which a driver takes its turns
+//! What they drive is `mailbox.rs` as it is, and beside them the order in which a driver takes its turns
 //! and a caller looks for its result. The engine is a number of jobs that wait, and of those that the worker has; its ledger
 //! is a number of results, and how many of them are heard. What wakes a driver rings its bell. It sleeps at first.
 //! Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use super::parent::mailbox::{Mail, Mailbox};
-use super::parent::shortcut::leave;
 use super::payload::chunk::Chunk;
+use super::sched::Feed;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Condvar, Mutex};
 
@@ -23,15 +22,6 @@ pub enum Broken {
     NoWake,
     /// A caller that has taken a result does not say that the worker could have the next job.
     Silent,
-}
-
-std::thread_local! {
-    static WAKELESS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// All of a model's threads run on one of the system's.
-pub(super) fn wakes_nobody() -> bool {
-    WAKELESS.with(Cell::get)
 }
 
 #[derive(Default)]
@@ -59,7 +49,6 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(broken: Broken, width: u64) -> Self {
-        WAKELESS.with(|cell| cell.set(broken == Broken::NoWake));
         let mailbox = Mailbox::new().expect("a bell");
         assert!(mailbox.may_sleep());
         Self {
@@ -77,7 +66,7 @@ impl Pool {
     fn read(engine: &mut Engine, mail: Vec<Mail>) {
         for mail in mail {
             match mail {
-                Mail::Feed { .. } => engine.waiting += 1,
+                Mail::Feed(_) => engine.waiting += 1,
                 _ => engine.over = true,
             }
         }
@@ -108,21 +97,25 @@ impl Pool {
     pub fn call(&self) {
         let mut chunk = Chunk::default();
         chunk.push(&0u8).expect("a byte");
-        let mail = Mail::Feed {
+        let mail = Mail::Feed(Feed {
             id: 1,
             base: 0,
             chunk: Arc::new(chunk),
             sealed: true,
             failure: None,
+        });
+        // As `Shared::leave`.
+        let hand_out = || match self.engine.try_lock().as_deref_mut() {
+            Some(Some(engine)) => {
+                let mail = self.mailbox.take_plain();
+                let plain = mail.is_some();
+                Self::read(engine, mail.unwrap_or_default());
+                self.dispatch(engine);
+                plain
+            }
+            _ => self.broken == Broken::NoWake,
         };
-        let hand_out = |engine: &mut Engine| {
-            let mail = self.mailbox.take_plain();
-            let plain = mail.is_some();
-            Self::read(engine, mail.unwrap_or_default());
-            self.dispatch(engine);
-            plain
-        };
-        assert!(leave(&self.mailbox, &self.engine, [mail], hand_out).is_ok());
+        assert!(self.mailbox.leave([mail], hand_out).is_ok());
     }
 
     /// A caller: looks for a result.

@@ -17,7 +17,7 @@ use super::payload::scope::PLAIN;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
 use crate::sys::processors;
-use crate::task::{CodecDirection, CodecError, Hook, TaskError, TaskReport};
+use crate::task::{CodecDirection, CodecError, TaskError, TaskReport};
 
 /// More are a mistake: descriptors run out before.
 const MOST_WORKERS: usize = 1 << 16;
@@ -45,7 +45,6 @@ pub struct ProcessPoolBuilder {
     workers: Option<usize>,
     physical_cores: bool,
     initializer: Option<Result<Initializer, TaskError>>,
-    unobserved: Option<Hook>,
     settings: Settings,
 }
 
@@ -55,7 +54,6 @@ impl ProcessPoolBuilder {
             workers: None,
             physical_cores: false,
             initializer: None,
-            unobserved: None,
             settings: Settings::new(),
         }
     }
@@ -143,7 +141,7 @@ impl ProcessPoolBuilder {
 
     /// Replaces a worker after so many items: for code that leaks. At least one.
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
-        self.settings.most_tasks = Some(tasks.max(1) as u64);
+        self.settings.policy.most_tasks = Some(tasks.max(1) as u64);
         self
     }
 
@@ -224,7 +222,7 @@ impl ProcessPoolBuilder {
     /// Its [token](crate::CancelToken::current) is set at once. An item that ends in this time
     /// because it has looked at it leaves its worker alive.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.settings.grace = grace;
+        self.settings.policy.grace = grace;
         self
     }
 
@@ -249,7 +247,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
-        self.unobserved = Some(Arc::new(hook));
+        self.settings.unobserved = Some(Arc::new(hook));
         self
     }
 
@@ -261,11 +259,10 @@ impl ProcessPoolBuilder {
     /// # Errors
     /// See [`PoolError`]. Nothing is left behind then.
     pub fn build(self) -> Result<ProcessPool, PoolError> {
-        let (settings, unobserved) = self.settings()?;
-        ProcessPool::start(settings, unobserved)
+        ProcessPool::start(self.settings()?)
     }
 
-    pub(super) fn settings(self) -> Result<(Settings, Option<Hook>), PoolError> {
+    pub(super) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
         settings.role = entry::role()?;
         settings.workers = match self.workers {
@@ -281,15 +278,15 @@ impl ProcessPoolBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, words).into());
         }
         let initializer = self.initializer.transpose();
-        settings.initializer = initializer.map_err(PoolError::Initializer)?;
-        if let (true, Some(initializer)) = (settings.plain, &settings.initializer)
+        settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
+        if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_laden()
         {
             let (name, direction) = (initializer.type_name, CodecDirection::EncodeArgument);
             let error = CodecError::new(name, direction, PLAIN.to_owned());
             return Err(PoolError::Initializer(TaskError::Codec(Box::new(error))));
         }
-        Ok((settings, self.unobserved))
+        Ok(settings)
     }
 }
 
@@ -323,10 +320,10 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("physical_cores", &self.physical_cores)
             .field("variables", &self.settings.variables)
             .field("stdout", &self.settings.stdout)
-            .field("grace", &self.settings.grace)
+            .field("grace", &self.settings.policy.grace)
             .field("initializer", &self.initializer.is_some())
             .field("memory_limit", &self.settings.memory)
-            .field("max_tasks_per_worker", &self.settings.most_tasks)
+            .field("max_tasks_per_worker", &self.settings.policy.most_tasks)
             .field("plain_workers", &self.settings.plain)
             .finish_non_exhaustive()
     }

@@ -31,11 +31,12 @@ use futures_core::Stream;
 
 use super::job::sink::{Each, Run, Sink};
 use super::job::{Wishes, Work};
-use super::parent::client::{Client, code_of, push};
+use super::parent::client::{code_of, push};
 use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
+use super::sched::Feed;
 use crate::loom::Mutex;
 use crate::record;
 use crate::sync::block_on;
@@ -86,9 +87,8 @@ pub struct Imap<I: Iterator, R> {
     /// `None`: it has ended.
     items: Option<I>,
     panicked: Option<Panic>,
+    /// The last of those that were taken.
     chunk: Chunk,
-    /// The index of the first item in `chunk`.
-    base: usize,
     taken: usize,
     given: usize,
     ordered: bool,
@@ -117,15 +117,15 @@ where
     R: Portable,
 {
     pub(super) fn new(
-        client: &Client,
+        shared: &Arc<Shared>,
         wishes: &Wishes,
         f: fn(I::Item) -> R,
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
     ) -> Self {
         let items = items.into_iter(); // it may panic, and then there is no job
-        let shared = client.shared.clone();
-        let (id, workers) = (shared.mailbox.id(), shared.places);
+        let shared = shared.clone();
+        let id = shared.mailbox.id();
         let (sender, results) = unbounded();
         let sink = Box::new(Each(sender));
         match code_of(f) {
@@ -140,11 +140,9 @@ where
         }
         Self {
             id,
-            shared,
             items: Some(items),
             panicked: None,
-            chunk: client.shared.chunk(),
-            base: 0,
+            chunk: shared.chunk(),
             taken: 0,
             given: 0,
             ordered,
@@ -154,9 +152,10 @@ where
                 runs: BTreeMap::new(),
             }),
             ended: None,
-            buffer: 4 * workers,
+            buffer: 4 * shared.width,
             grows: Some((0, Instant::now())),
             over: false,
+            shared,
         }
     }
 
@@ -210,20 +209,18 @@ where
             self.refill();
         }
         let next = self.poll_result(cx);
-        if next.is_ready() {
+        if next.is_ready() || self.items.is_none() || self.free() == 0 {
             return next;
         }
-        if self.items.is_some() && self.free() > 0 {
-            self.refill();
-        }
-        if self.taken == self.given && self.items.is_none() {
-            return Poll::Ready(self.end());
-        }
+        self.refill();
         self.poll_result(cx)
     }
 
     /// The result that is due.
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R, TaskError>>> {
+        if self.taken == self.given && self.items.is_none() {
+            return Poll::Ready(self.end());
+        }
         loop {
             let mut come = self.come.lock();
             if let Some(answer) = come.front.next() {
@@ -314,13 +311,14 @@ where
 
     fn push(&mut self, item: &I::Item) {
         let pushed = push(&mut self.chunk, item);
-        self.taken += 1;
         if let Err(error) = pushed {
             self.send(false);
-            self.base = self.taken;
-            let run = vec![Err(error)];
-            self.come.lock().runs.insert(self.taken - 1, run);
-        } else if self.chunk.is_full() {
+            self.come.lock().runs.insert(self.taken, vec![Err(error)]);
+            self.taken += 1;
+            return;
+        }
+        self.taken += 1;
+        if self.chunk.is_full() {
             self.send(false);
         }
     }
@@ -328,18 +326,17 @@ where
     /// Sends what has been encoded; `sealed`: the last of it.
     fn send(&mut self, sealed: bool) {
         let chunk = self.chunk.take(1);
-        let base = self.base;
-        self.base += chunk.len();
+        let base = self.taken - chunk.len();
         if chunk.is_empty() && !sealed {
             return;
         }
-        let _ = self.shared.mailbox.push([Mail::Feed {
+        let _ = self.shared.mailbox.push([Mail::Feed(Feed {
             id: self.id,
             base,
             chunk: Arc::new(chunk),
             sealed,
             failure: None,
-        }]);
+        })]);
     }
 }
 

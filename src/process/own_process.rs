@@ -7,12 +7,12 @@
 //! 1. The pool has one place and is told to end when its one job has ended, as soon as it has got it.
 //! 2. `Policy::only`: a process that dies is never replaced, and whatever of its call has not
 //!    ended then ends in its death, begun or not.
-//! 3. The task ends when the process has been reaped ([`Held`]), not when the result is
-//!    there: who has joined it finds no process any more.
-//! 4. The driver's thread belongs to nobody and ends with its process. It cannot be shared: the
+//! 3. The task ends when the process has been reaped (`Sched::held`), not when the result is
+//!    there: a caller that has joined it finds no process any more.
+//! 4. The driver's thread belongs to no other pool and ends with its process. It cannot be shared: the
 //!    kernel's parent-death signal comes when the thread that started a child ends.
 //!
-//! **Rejected.** To send signals through the driver: who calls `kill` should find the signal sent
+//! **Rejected.** To send signals through the driver: a caller of `kill` should find the signal sent
 //! when it returns. A pool behind the scenes for many processes: each has an environment and an
 //! output of its own.
 //!
@@ -26,10 +26,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
-use super::job::sink::{Collect, Held};
-use super::job::{Wishes, Work};
+use super::job::Wishes;
 use super::parent::child::Own;
-use super::parent::client::{self, Client};
+use super::parent::client::encode;
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::WorkerStdout;
@@ -146,11 +145,8 @@ impl<R> Process<R> {
     pub fn is_alive(&self) -> bool {
         let ended = self.own.with_child(|child| {
             let process = child.process.as_ref()?;
-            let now = Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
-            Some(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)) == Ok(1))
+            let mut fds = [PollFd::new(process, PollFlags::IN)];
+            Some(poll(&mut fds, Some(&Timespec::default())) == Ok(1))
         });
         ended.flatten() == Some(false)
     }
@@ -281,31 +277,19 @@ impl ProcessBuilder {
         arg: A,
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
-        let (mut settings, unobserved) = self.pool.settings()?;
-        let (code, chunk) =
-            client::encode(&arg, f, Chunk::default()).map_err(PoolError::Argument)?;
+        let mut settings = self.pool.settings()?;
+        let call = encode(&arg, f, Chunk::default()).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
+        settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());
-        let held = Held::default();
-        let theirs = held.clone();
-        let (shared, driver) = driving::start(settings, move || {
-            let end = theirs.lock().take();
-            end.into_iter().for_each(|end| end());
-        })?;
-        let client = Client { shared, unobserved };
-
-        let (id, completer, task) = client.promise::<R>();
+        let (shared, driver) = driving::start(settings)?;
         let wishes = Wishes {
             name: Some(own.name.to_string()),
             ..Wishes::default()
         };
-        let task = wishes.named(task);
-        let one = Collect::one(completer, Some(held));
-        let work = Work::new::<A, R>(code, Box::new(one), wishes);
-        let [submit, feed] = client::mail(id, work, chunk);
-        let mailbox = &client.shared.mailbox;
-        // The driver has no other reason to end, so it is there.
-        let _ = mailbox.push([submit, feed, Mail::Stop(How::Wait.into())]);
+        // The driver has no other reason to end than the second letter, so it is there.
+        let task = shared.submit::<A, R>(&wishes, Ok(call));
+        let _ = shared.mailbox.push([Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })
     }
 }

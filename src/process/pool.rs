@@ -5,10 +5,11 @@
 //!
 //! **Ending.** Everything that ends the pool is a letter to the driver; then the caller waits for the
 //! thread, which ends when all processes are reaped. Only on a driver's thread
-//! (a task's callback drops the pool) nobody waits, and the pool ends by itself.
+//! (a task's callback drops the pool) the caller does not wait, and the pool ends by itself.
 //!
 //! Tests: `tests/process/pool.rs`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -16,8 +17,8 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use super::job::Wishes;
-use super::parent::client::Client;
-use super::parent::driver::is_a_driver;
+use super::parent::client::code_of_with;
+use super::parent::driver::{Shared, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::Settings;
@@ -25,7 +26,8 @@ use super::payload::portable::Portable;
 use super::sched::{How, Stop};
 use super::{PoolError, ProcessCall, ProcessStats};
 use crate::loom::Mutex;
-use crate::task::{Hook, Shutdown, Task, TaskError};
+use crate::sync::park::blocking_refused;
+use crate::task::{Shutdown, Task, TaskError};
 
 /// How long tasks may still run when a pool is dropped.
 const DROP_LIMIT: Duration = Duration::from_secs(1);
@@ -61,15 +63,15 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// }
 /// ```
 pub struct ProcessPool {
-    client: Client,
+    shared: Arc<Shared>,
     driver: Mutex<Option<Driving>>,
 }
 
 impl ProcessPool {
-    pub(super) fn start(settings: Settings, unobserved: Option<Hook>) -> Result<Self, PoolError> {
-        let (shared, driver) = driving::start(settings, || {})?;
+    pub(super) fn start(settings: Settings) -> Result<Self, PoolError> {
+        let (shared, driver) = driving::start(settings)?;
         Ok(Self {
-            client: Client { shared, unobserved },
+            shared,
             driver: Mutex::new(Some(driver)),
         })
     }
@@ -77,7 +79,7 @@ impl ProcessPool {
     /// How many workers it has, those that are just being replaced included.
     #[must_use]
     pub fn num_workers(&self) -> usize {
-        self.client.shared.places
+        self.shared.width
     }
 
     /// Runs `f(arg)` in a worker.
@@ -93,7 +95,7 @@ impl ProcessPool {
     /// loaded at run time.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
-        self.client.spawn(&Wishes::default(), arg, f)
+        self.call(f).spawn(arg)
     }
 
     /// Calls of `f` with options: see [`ProcessCall`].
@@ -110,7 +112,7 @@ impl ProcessPool {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn call<A: Portable, R: Portable>(&self, f: fn(A) -> R) -> ProcessCall<'_, A, R> {
-        ProcessCall::new(&self.client, f)
+        ProcessCall::new(&self.shared, f)
     }
 
     /// Runs `f` on every item, and returns the results in the order of the items.
@@ -132,7 +134,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        self.client.map(&Wishes::default(), items, f)
+        self.call(f).map(items)
     }
 
     /// As [`map`](Self::map), with something that all calls borrow: `context` is encoded once,
@@ -168,7 +170,13 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        self.client.map_with(context, items, f)
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let (code, common) = (code_of_with(f), self.shared.common(context)?);
+        let all = Wishes::default();
+        let task = self.shared.map_task(&all, code, Some(common), items);
+        task.join()
     }
 
     /// Runs `f` on the items of an iterator, endless ones included, and gives the results in the
@@ -190,7 +198,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, &Wishes::default(), f, items, true)
+        self.call(f).imap(items)
     }
 
     /// As [`imap`](Self::imap), with each result as soon as it is there.
@@ -200,7 +208,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        Imap::new(&self.client, &Wishes::default(), f, items, false)
+        self.call(f).imap_unordered(items)
     }
 
     /// The process ids of the workers that there are now.
@@ -208,19 +216,17 @@ impl ProcessPool {
     /// A worker that has died is missing until it has been replaced, usually for a millisecond.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        let shared = &self.client.shared;
-        if shared.mailbox.is_foreign() {
+        if self.shared.mailbox.is_foreign() {
             return Vec::new();
         }
-        let pids = shared.pids.lock();
+        let pids = self.shared.pids.lock();
         pids.iter().copied().filter(|pid| *pid != 0).collect()
     }
 
     /// What the pool has done so far.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
-        let counters = &self.client.shared.counters;
-        counters.read(self.worker_pids().len())
+        self.shared.counters.read(self.worker_pids().len())
     }
 
     /// Ends the pool and waits until all of its processes are gone.
@@ -270,7 +276,7 @@ impl ProcessPool {
     }
 
     fn end(&self, stop: Stop) {
-        let mailbox = &self.client.shared.mailbox;
+        let mailbox = &self.shared.mailbox;
         if mailbox.is_foreign() {
             return;
         }
@@ -279,7 +285,7 @@ impl ProcessPool {
         if is_a_driver() {
             return;
         }
-        // Whoever comes second waits here for the first.
+        // A second caller waits here for the first.
         let mut driver = self.driver.lock();
         if let Some(driver) = driver.take() {
             driver.join();

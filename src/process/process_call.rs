@@ -1,17 +1,19 @@
-//! Calls with options.
+//! Calls of one function: `spawn`, `map`, `imap`, with or without options.
 //!
-//! A function, a pool and [`Wishes`], on the way to one of the ways of starting work, all of
-//! which `client` and `imap` do.
+//! A function, a pool and [`Wishes`]; `client` and `imap` do the work.
 //!
 //! Tests: `tests/process/calls.rs`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::imap::Imap;
 use super::job::Wishes;
-use super::parent::client::{Client, code_of};
+use super::parent::client::{code_of, encode};
+use super::parent::driver::Shared;
 use super::payload::portable::Portable;
+use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -35,15 +37,15 @@ use crate::task::{Task, TaskError};
 /// ```
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct ProcessCall<'a, A, R> {
-    client: &'a Client,
+    pool: &'a Arc<Shared>,
     f: fn(A) -> R,
     wishes: Wishes,
 }
 
 impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
-    pub(super) fn new(client: &'a Client, f: fn(A) -> R) -> Self {
+    pub(super) fn new(pool: &'a Arc<Shared>, f: fn(A) -> R) -> Self {
         Self {
-            client,
+            pool,
             f,
             wishes: Wishes::default(),
         }
@@ -105,7 +107,8 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn).
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
-        self.client.spawn(&self.wishes, arg, self.f)
+        let call = encode(&arg, self.f, self.pool.chunk());
+        self.pool.submit::<A, R>(&self.wishes, call)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
@@ -117,7 +120,10 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, TaskError> {
-        self.client.map(&self.wishes, items, self.f)
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        self.map_task(items).join()
     }
 
     /// As [`map`](Self::map), without waiting: one task for all items, which are taken from the
@@ -137,18 +143,18 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
-        self.client
+        self.pool
             .map_task(&self.wishes, code_of(self.f), None, items)
     }
 
     /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.client, &self.wishes, self.f, items, true)
+        Imap::new(self.pool, &self.wishes, self.f, items, true)
     }
 
     /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.client, &self.wishes, self.f, items, false)
+        Imap::new(self.pool, &self.wishes, self.f, items, false)
     }
 }
 

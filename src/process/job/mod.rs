@@ -16,8 +16,8 @@
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in
-//!   one flight, or settled. Pieces move between the first two and flights by
-//!   value; a flight gives back exactly the items that its gate says were recalled.
+//!   one frame that was sent, or settled. Pieces move between the first two and frames by
+//!   value; a frame gives back exactly the items that its gate says were recalled.
 //!
 //! Tests: `sched::sim`.
 
@@ -171,7 +171,7 @@ impl Job {
 
     /// The item at `index` was running when its worker died: how often it has been started,
     /// and whether it may be once more.
-    pub(crate) fn attempted(&mut self, index: usize) -> (u32, bool) {
+    pub(crate) fn lost_worker(&mut self, index: usize) -> (u32, bool) {
         if self.work.wishes.retry == 0 {
             return (1, false);
         }

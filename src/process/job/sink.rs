@@ -3,10 +3,8 @@
 //! Tests: `tests/process/pool.rs`, `tests/process/imap.rs`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::decoder::{Values, own};
-use crate::loom::Mutex;
 use crate::sync::channel::Sender;
 use crate::task::{Completer, TaskError, panic};
 
@@ -31,12 +29,6 @@ pub(crate) trait Sink: Send {
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
 }
 
-/// What completes a task.
-pub(crate) type End = Box<dyn FnOnce() + Send>;
-
-/// Where what completes a task is kept, until it may be completed.
-pub(crate) type Held = Arc<Mutex<Option<End>>>;
-
 /// All results of one `spawn` or `map`, in order: those without a gap before them, and runs of others, each
 /// by the index of its first.
 pub(crate) struct Collect<R, T> {
@@ -45,8 +37,6 @@ pub(crate) struct Collect<R, T> {
     behind: BTreeMap<usize, Vec<R>>,
     /// What they are together.
     whole: fn(Vec<R>) -> Option<T>,
-    /// `None`: the task ends as soon as they are there.
-    held: Option<Held>,
 }
 
 /// How much room is made in advance for results, in bytes.
@@ -54,13 +44,12 @@ const ADVANCE: usize = 128 << 20;
 
 impl<R> Collect<R, R> {
     /// The result of one item.
-    pub(crate) fn one(completer: Completer<R>, held: Option<Held>) -> Self {
+    pub(crate) fn one(completer: Completer<R>) -> Self {
         Self {
             completer,
             front: Vec::new(),
             behind: BTreeMap::new(),
             whole: |mut results| results.pop(),
-            held,
         }
     }
 }
@@ -76,7 +65,6 @@ impl<R> Collect<R, Vec<R>> {
             front,
             behind: BTreeMap::new(),
             whole: Some,
-            held: None,
         }
     }
 }
@@ -95,8 +83,7 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
     }
 
     fn holds(&self) -> bool {
-        // (One that is held is dropped on a thread that no other work waits for.)
-        self.held.is_none() && !(self.front.is_empty() && self.behind.is_empty())
+        !(self.front.is_empty() && self.behind.is_empty())
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
@@ -105,7 +92,6 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
             front,
             behind,
             whole,
-            held,
         } = *self;
         let (result, unwanted) = match failure {
             None if behind.is_empty() => (whole(front).ok_or(TaskError::Closed), None),
@@ -114,15 +100,8 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
                 Some((front, behind)),
             ),
         };
-        let Some(held) = held else {
-            completer.complete(result);
-            return Some(Box::new(unwanted?));
-        };
-        *held.lock() = Some(Box::new(move || {
-            completer.complete(result);
-            drop(unwanted);
-        }));
-        None
+        completer.complete(result);
+        Some(Box::new(unwanted?))
     }
 }
 

@@ -11,7 +11,7 @@
 //! Tests: `tests/process/one.rs`, `tests/process/host.rs`.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
@@ -23,7 +23,7 @@ use crate::sys::lifeline::Lifeline;
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: u32,
-    /// `None` if somebody else reaped the child before it could be opened.
+    /// `None` if other code of this program reaped the child before it could be opened.
     pub(crate) process: Option<Arc<OwnedFd>>,
     pub(crate) socket: Arc<OwnedFd>,
     /// Our end of the lifeline: when this is dropped, the kernel kills the process.
@@ -59,7 +59,7 @@ impl Child {
         }
     }
 
-    /// How it has ended. Somebody else may have reaped it; then nobody knows.
+    /// How it has ended. Other code of this program may have reaped it; then that is not known.
     pub(crate) fn reap(&self) -> Option<WaitIdStatus> {
         let process = self.process.as_ref()?;
         wait(process).ok().flatten()
@@ -80,14 +80,9 @@ pub(crate) fn runs(process: &OwnedFd) -> bool {
 #[derive(Debug)]
 pub(crate) struct Own {
     pub(crate) name: Arc<str>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    pid: u32,
+    pid: OnceLock<u32>,
     /// W20.
-    child: Option<Arc<Child>>,
+    child: Mutex<Option<Arc<Child>>>,
 }
 
 impl Own {
@@ -98,29 +93,28 @@ impl Own {
         let unnamed = || format!("process-{}", NUMBERS.fetch_add(1, Ordering::Relaxed));
         Self {
             name: name.unwrap_or_else(unnamed).into(),
-            state: Mutex::default(),
+            pid: OnceLock::new(),
+            child: Mutex::default(),
         }
     }
 
     /// It has been started.
     pub(crate) fn runs(&self, child: &Arc<Child>) {
-        *self.state.lock() = State {
-            pid: child.pid,
-            child: Some(child.clone()),
-        };
+        let _ = self.pid.set(child.pid);
+        *self.child.lock() = Some(child.clone());
     }
 
     /// It has ended and is about to be reaped.
     pub(crate) fn ended(&self) {
-        self.state.lock().child = None;
+        *self.child.lock() = None;
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.state.lock().pid
+        self.pid.get().copied().unwrap_or_default()
     }
 
     /// Looks at the process, if it has not been reaped.
     pub(crate) fn with_child<T>(&self, look: impl FnOnce(&Child) -> T) -> Option<T> {
-        self.state.lock().child.as_deref().map(look)
+        self.child.lock().as_deref().map(look)
     }
 }

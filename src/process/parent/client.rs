@@ -1,7 +1,6 @@
 //! What callers do: encode, hand over, and keep the other end of the promise.
 //!
-//! Everything that starts work in a pool ends here: `spawn`, `map`, `map_with`, `imap`, with or
-//! without [`Wishes`]. The arguments are encoded on the caller's thread, many to a chunk;
+//! The arguments are encoded on the caller's thread, many to a chunk;
 //! the driver's mailbox takes the job first, then its items, chunk by chunk while the
 //! caller goes on. A job whose items cannot all be encoded fails there.
 //!
@@ -21,41 +20,39 @@ use crate::process::job::{Context, Wishes, Work};
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::explain;
 use crate::process::payload::portable::Portable;
-use crate::process::sched::Initializer;
+use crate::process::sched::{Feed, Initializer};
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call;
 use crate::record;
 use crate::task::{
-    CodecDirection, CodecError, Completer, Hook, OnCancel, Origin, Task, TaskError, TaskId,
-    context, panic, promise,
+    CodecDirection, CodecError, Completer, OnCancel, Origin, Task, TaskError, TaskId, panic,
+    promise,
 };
 
-/// A pool, as its callers need it.
-#[derive(Clone)]
-pub(crate) struct Client {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) unobserved: Option<Hook>,
-}
-
-impl Client {
-    /// One call.
+impl Shared {
+    /// One call of a function from `A` to `R`, which has been encoded.
     #[track_caller]
-    pub(crate) fn spawn<A: Portable, R: Portable>(
-        &self,
+    pub(crate) fn submit<A, R: Portable>(
+        self: &Arc<Self>,
         wishes: &Wishes,
-        arg: A,
-        f: fn(A) -> R,
+        call: Result<(CodeRef, Chunk), TaskError>,
     ) -> Task<R> {
-        let call = encode(&arg, f, self.shared.chunk());
         let (id, completer, task) = self.promise::<R>();
         let task = wishes.named(task);
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, chunk)) => {
-                let sink = Box::new(Collect::one(completer, None));
+                let sink = Box::new(Collect::one(completer));
                 let work = Work::new::<A, R>(code, sink, wishes.clone());
+                let feed = Mail::Feed(Feed {
+                    id,
+                    base: 0,
+                    chunk: Arc::new(chunk),
+                    sealed: true,
+                    failure: None,
+                });
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self.shared.leave(mail(id, work, chunk));
+                let _ = self.leave([Mail::Submit { id, work }, feed]);
             }
         }
         task
@@ -64,7 +61,7 @@ impl Client {
     /// Many calls, one task for all.
     #[track_caller]
     pub(crate) fn map_task<I, R>(
-        &self,
+        self: &Arc<Self>,
         wishes: &Wishes,
         code: Result<CodeRef, TaskError>,
         common: Option<Context>,
@@ -89,7 +86,7 @@ impl Client {
         work.context = common;
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
-        if self.shared.mailbox.push([submit]).is_ok()
+        if self.mailbox.push([submit]).is_ok()
             && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())
         {
             task.cancel();
@@ -98,55 +95,20 @@ impl Client {
         task
     }
 
-    /// Many calls, waited for.
-    #[track_caller]
-    pub(crate) fn map<I, R>(
-        &self,
-        wishes: &Wishes,
-        items: I,
-        f: fn(I::Item) -> R,
-    ) -> Result<Vec<R>, TaskError>
-    where
-        I: IntoIterator<Item: Portable>,
-        R: Portable,
-    {
-        if context::blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
-        self.map_task(wishes, code_of(f), None, items).join()
-    }
-
-    /// Many calls that have `common` in common, waited for.
-    #[track_caller]
-    pub(crate) fn map_with<C, I, R>(
-        &self,
-        common: &C,
-        items: I,
-        f: fn(&C, I::Item) -> R,
-    ) -> Result<Vec<R>, TaskError>
-    where
-        C: Serialize + DeserializeOwned + 'static,
-        I: IntoIterator<Item: Portable>,
-        R: Portable,
-    {
-        if context::blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
-        let mut chunk = match self.shared.fast {
+    /// What all calls of a `map_with` have in common.
+    pub(crate) fn common<C: Serialize>(&self, common: &C) -> Result<Context, TaskError> {
+        let mut chunk = match self.fast {
             Some(_) => Chunk::default(),
             None => Chunk::plain(),
         };
         push(&mut chunk, common)?;
-        let common = Context {
+        Ok(Context {
             piece: Piece::whole(Arc::new(chunk), 0),
             type_name: type_name::<C>(),
-        };
-        let code = raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, I::Item) -> R>);
-        self.map_task(&Wishes::default(), code, Some(common), items)
-            .join()
+        })
     }
 
-    /// Encodes and sends `items`, chunk by chunk, until `over` says that nobody wants more. A panic of their iterator
+    /// Encodes and sends `items`, chunk by chunk, until `over` says that no more is wanted. A panic of their iterator
     /// comes back.
     fn feed<A: Portable>(
         &self,
@@ -158,16 +120,16 @@ impl Client {
         let mut base = 0;
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
-            let _ = self.shared.leave([Mail::Feed {
+            let _ = self.leave([Mail::Feed(Feed {
                 id,
                 base,
                 chunk: Arc::new(chunk),
                 sealed,
                 failure,
-            }]);
+            })]);
             base = next;
         };
-        let mut chunk = self.shared.chunk();
+        let mut chunk = self.chunk();
         // The first chunks are small: the workers should not wait for the whole.
         // (And the later ones no larger than what is still in the cache when it is sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
@@ -204,16 +166,16 @@ impl Client {
     }
 
     #[track_caller]
-    pub(crate) fn promise<T: Send + 'static>(&self) -> (u64, Completer<T>, Task<T>) {
-        let id = self.shared.mailbox.id();
+    fn promise<T: Send + 'static>(self: &Arc<Self>) -> (u64, Completer<T>, Task<T>) {
+        let id = self.mailbox.id();
         let (completer, task) = promise(Recall {
-            shared: Arc::downgrade(&self.shared),
+            shared: Arc::downgrade(self),
             id,
         });
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
         }
-        record::called(self.shared.counters.pool, id, task.id().get());
+        record::called(self.counters.pool, id, task.id().get());
         (id, completer, task)
     }
 }
@@ -267,18 +229,6 @@ pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), 
     }
 }
 
-/// A job of one chunk, for the driver.
-pub(crate) fn mail(id: u64, work: Work, chunk: Chunk) -> [Mail; 2] {
-    let feed = Mail::Feed {
-        id,
-        base: 0,
-        chunk: Arc::new(chunk),
-        sealed: true,
-        failure: None,
-    };
-    [Mail::Submit { id, work }, feed]
-}
-
 /// What `ProcessPoolBuilder::initializer` is told.
 pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
     let (code, chunk) = encode(arg, f, Chunk::default())?;
@@ -292,6 +242,16 @@ pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer,
 /// How a worker finds `f`.
 pub(crate) fn code_of<A: Portable, R: Portable>(f: fn(A) -> R) -> Result<CodeRef, TaskError> {
     raw_call::code_of(f).ok_or_else(not_ours::<fn(A) -> R>)
+}
+
+/// The same with a context.
+pub(crate) fn code_of_with<C, A, R>(f: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
+where
+    C: DeserializeOwned + 'static,
+    A: Portable,
+    R: Portable,
+{
+    raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, A) -> R>)
 }
 
 #[cold]

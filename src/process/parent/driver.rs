@@ -34,7 +34,7 @@ mod strays;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,11 +54,11 @@ use crate::process::job::reading::{Chore, Part, Readers, Reading};
 use crate::process::payload::chunk::Chunk;
 use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::stats::Counters;
-use crate::process::sched::{Action, Policy, Sched};
+use crate::process::sched::{Action, Sched};
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::poll::poll_patiently;
-use crate::task::{WorkerExit, context};
+use crate::task::{Hook, WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
@@ -95,13 +95,15 @@ impl Drop for Deputy {
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
-    /// How many places for workers there are.
-    pub(crate) places: usize,
-    /// By place; 0: none.
+    /// How many workers there should be.
+    pub(crate) width: usize,
+    /// Of the workers; 0: there is none.
     pub(crate) pids: Mutex<Vec<u32>>,
     /// None before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) readers: Readers,
+    /// What hears of a failure that nobody takes, if not the process's hook.
+    pub(crate) unobserved: Option<Hook>,
     /// What callers need of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
 }
@@ -115,7 +117,7 @@ pub(crate) struct Fast {
 }
 
 impl Shared {
-    pub(crate) fn new(workers: usize, plain: bool) -> io::Result<Self> {
+    pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         let fast = || Fast {
             watching: Watching::new(),
             buffer: Arc::new(SharedBuffer::new()),
@@ -123,11 +125,12 @@ impl Shared {
         Ok(Self {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
-            places: workers,
-            pids: Mutex::new(vec![0; workers]),
+            width: settings.workers,
+            pids: Mutex::new(vec![0; settings.workers]),
             engine: Mutex::new(None),
             readers: Readers::default(),
-            fast: (!plain).then(fast),
+            unobserved: settings.unobserved.clone(),
+            fast: (!settings.plain).then(fast),
         })
     }
 
@@ -177,8 +180,7 @@ pub(super) const LIVELY: Duration = Duration::from_millis(2);
 
 /// What the thread sleeps on, while the engine is free for others.
 pub(super) struct Sleep {
-    sources: Vec<Source>,
-    descriptors: Vec<(Arc<OwnedFd>, PollFlags)>,
+    sources: Vec<(Source, Arc<OwnedFd>, PollFlags)>,
     /// Something waits to be written to standard error.
     stderr: bool,
     pub(super) timeout: Option<Duration>,
@@ -186,17 +188,15 @@ pub(super) struct Sleep {
 
 impl Sleep {
     /// Until something comes.
-    pub(super) fn sleep(self, bell: BorrowedFd<'_>) -> Vec<(Source, PollFlags)> {
+    pub(super) fn sleep(self) -> Vec<(Source, PollFlags)> {
         let stderr = io::stderr();
-        let mut fds = vec![PollFd::from_borrowed_fd(bell, PollFlags::IN)];
-        if self.stderr {
-            fds.push(PollFd::new(&stderr, PollFlags::OUT));
-        }
-        let others = self.descriptors.iter();
-        fds.extend(others.map(|(descriptor, events)| PollFd::new(descriptor, *events)));
+        let sources = self.sources.iter();
+        let sources = sources.map(|(_, descriptor, events)| PollFd::new(descriptor, *events));
+        let stderr = self.stderr.then(|| PollFd::new(&stderr, PollFlags::OUT));
+        let mut fds: Vec<_> = sources.chain(stderr).collect();
         poll_patiently(&mut fds, self.timeout);
-        let events = fds.iter().map(PollFd::revents);
-        let all = self.sources.into_iter().zip(events);
+        let all = self.sources.iter().zip(&fds);
+        let all = all.map(|((source, ..), fd)| (*source, fd.revents()));
         all.filter(|(_, events)| !events.is_empty()).collect()
     }
 }
@@ -205,7 +205,6 @@ impl Sleep {
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Bell,
-    Stderr,
     Socket(usize),
     Process(usize),
     Words(usize),
@@ -220,14 +219,13 @@ impl Driver {
             instant: Instant::now(),
             nanos: clock::now(),
         };
-        let policy = Policy {
-            grace: settings.grace,
-            initializer: settings.initializer.clone(),
-            most_tasks: settings.most_tasks,
-            only: settings.own.as_ref().map(|own| own.name.clone()),
-        };
         Self {
-            sched: Sched::new(workers, policy, shared.counters.clone(), epoch),
+            sched: Sched::new(
+                workers,
+                settings.policy.clone(),
+                shared.counters.clone(),
+                epoch,
+            ),
             shared,
             settings,
             links: (0..workers).map(|_| None).collect(),
@@ -246,9 +244,9 @@ impl Driver {
     /// All there is to do; `None`: for ever.
     pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
         self.take_in(news);
-        self.mail();
+        self.read(self.shared.mailbox.take(), Instant::now());
         self.turn();
-        // (A task that is just being told has not ended; whoever tells it wakes this thread then.)
+        // (A task that is just being told has not ended; the thread that tells it wakes this one then.)
         if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
             self.forward.finish();
             self.reap_strays();
@@ -279,7 +277,20 @@ impl Driver {
         let some = !actions.is_empty();
         let mut speakers = Vec::new();
         for action in actions {
-            self.act(action, &mut speakers);
+            match action {
+                Action::Spawn(index) => self.start(index),
+                Action::Send(index, head, items) => {
+                    let link = self.links[index].as_mut();
+                    let speaks = link.is_some_and(|link| link.queue(head, items));
+                    speakers.extend(speaks.then_some(index));
+                }
+                Action::Nudge(index) => {
+                    let speaks = self.links[index].as_mut().is_some_and(Link::nudge);
+                    speakers.extend(speaks.then_some(index));
+                }
+                Action::Ring(index) => self.links[index].iter().for_each(Link::ring),
+                Action::Kill(index) => self.links[index].iter_mut().for_each(Link::kill),
+            }
         }
         // What there is for one worker goes at once.
         for index in speakers {
@@ -288,36 +299,6 @@ impl Driver {
             }
         }
         some
-    }
-
-    fn act(&mut self, action: Action, speakers: &mut Vec<usize>) {
-        match action {
-            Action::Spawn(index) => self.start(index),
-            Action::Send { worker, head, body } => {
-                if let Some(link) = &mut self.links[worker]
-                    && link.queue(head, body)
-                {
-                    speakers.push(worker);
-                }
-            }
-            Action::Ring(index) => {
-                if let Some(link) = &self.links[index] {
-                    link.ring();
-                }
-            }
-            Action::Nudge(index) => {
-                if let Some(link) = &mut self.links[index]
-                    && link.nudge()
-                {
-                    speakers.push(index);
-                }
-            }
-            Action::Kill(index) => {
-                if let Some(link) = &mut self.links[index] {
-                    link.kill();
-                }
-            }
-        }
     }
 
     fn start(&mut self, index: usize) {
@@ -341,24 +322,11 @@ impl Driver {
         }
     }
 
-    fn mail(&mut self) {
-        let mail = self.shared.mailbox.take();
-        self.read(mail, Instant::now());
-    }
-
     pub(super) fn read(&mut self, mail: Vec<Mail>, now: Instant) {
         for mail in mail {
             match mail {
                 Mail::Submit { id, work } => self.sched.submit(id, work, now),
-                Mail::Feed {
-                    id,
-                    base,
-                    chunk,
-                    sealed,
-                    failure,
-                } => {
-                    self.sched.feed(id, base, chunk, sealed, failure, now);
-                }
+                Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
             }
@@ -377,7 +345,7 @@ impl Driver {
         let soon = links.filter_map(|(link, worker)| {
             let link = link.as_ref()?;
             let look = worker.is_starting().then_some(link.looks.next);
-            let times = [link.crowded_until(), link.let_go_at, look];
+            let times = [link.crowded_until, link.let_go_at, look];
             times.into_iter().flatten().min()
         });
         let soon = soon.min().map(|at| at.saturating_duration_since(now));
@@ -387,23 +355,15 @@ impl Driver {
         self.sleep_on(timeout)
     }
 
-    /// The driver's thread sleeps longer than it may.
-    pub(super) fn oversleeps(&self) -> bool {
-        match (self.sleeps_until, self.sched.deadline()) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(until), Some(due)) => until > due + BEAT,
-        }
-    }
-
     /// Something has come, or it is time.
     fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
         let now = Instant::now();
+        self.forward.pump();
         for index in 0..self.links.len() {
             let Some(link) = &mut self.links[index] else {
                 continue;
             };
-            if link.crowded_until().is_some_and(|at| at <= now) {
+            if link.crowded_until.is_some_and(|at| at <= now) {
                 link.send();
             }
             if self.sched.workers[index].is_starting()
@@ -427,7 +387,6 @@ impl Driver {
                         link.output.read();
                     }
                 }
-                Source::Stderr => self.forward.pump(),
                 Source::Words(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.words.read(&mut self.forward);
@@ -450,18 +409,15 @@ impl Driver {
     }
 
     fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
-        let stderr = self.forward.is_waiting();
-        let mut sources = vec![Source::Bell];
-        sources.extend(stderr.then_some(Source::Stderr));
-        let mut descriptors = Vec::new();
+        let bell = self.shared.mailbox.bell().clone();
+        let mut sources = vec![(Source::Bell, bell, PollFlags::IN)];
         let mut add = |source, descriptor: &Arc<OwnedFd>, events| {
-            sources.push(source);
-            descriptors.push((descriptor.clone(), events));
+            sources.push((source, descriptor.clone(), events));
         };
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
             if !link.at_end {
-                let out = if link.is_sending() && link.crowded_until().is_none() {
+                let out = if link.is_sending() && link.crowded_until.is_none() {
                     PollFlags::OUT
                 } else {
                     PollFlags::empty()
@@ -487,8 +443,7 @@ impl Driver {
         }
         Sleep {
             sources,
-            descriptors,
-            stderr,
+            stderr: self.forward.is_waiting(),
             timeout,
         }
     }
@@ -572,7 +527,7 @@ impl Driver {
         }
     }
 
-    /// Takes some values of `reading` that have been decoded elsewhere. Returns what nobody wants, what job ends
+    /// Takes some values of `reading` that have been decoded elsewhere. Returns what is not wanted, what job ends
     /// with them, and whether that was all.
     pub(super) fn hand_over(
         &mut self,
@@ -591,13 +546,11 @@ impl Driver {
             link.understood();
         }
         self.telling += usize::from(ended.is_some());
-        if self.oversleeps() || self.sched.needs_driver(now) {
-            self.shared.mailbox.wake();
-        }
+        self.wake_if_needed();
         (unwanted, ended, over)
     }
 
-    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that nobody wants.
+    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that is not wanted.
     pub(super) fn told(&mut self, unwanted: Option<Values>) {
         self.telling -= 1;
         self.sched.chores.extend(unwanted.map(Chore::Drop));

@@ -1,6 +1,7 @@
 //! The one thread of a pool in the parent, on which its driver lives.
 //!
-//! It starts with the pool, and ends when all processes have been reaped. While it runs, blocking waits on it are refused: callbacks of
+//! It starts with the pool, and ends when all processes have been reaped; the task of a [`Process`](crate::process::Process) ends then,
+//! and not before. While it runs, blocking waits on it are refused: callbacks of
 //! tasks (`on_done`, destructors of results) run here, and a pool cannot wait for itself.
 //!
 //! A forked child has the handle and not the thread: there, nothing may be waited for or given back, since
@@ -19,6 +20,7 @@ use super::readers;
 use super::settings::Settings;
 use crate::helper::STACK;
 use crate::loom::thread::{Builder, JoinHandle};
+use crate::process::job::Job;
 use crate::process::sched::How;
 use crate::record;
 use crate::sys::fork;
@@ -49,21 +51,19 @@ impl Drop for Driving {
     }
 }
 
-/// Starts the processes, and the thread that serves them; calls `after` at its end. After an error nothing is left.
-pub(crate) fn start(
-    settings: Settings,
-    after: impl FnOnce() + Send + 'static,
-) -> Result<(Arc<Shared>, Driving), PoolError> {
+/// Starts the processes, and the thread that serves them. After an error nothing is left.
+pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolError> {
     panic::install_hook();
     fork::watch();
-    let shared = Arc::new(Shared::new(settings.workers, settings.plain)?);
+    let shared = Arc::new(Shared::new(&settings)?);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
         let _deputy = Deputy::new();
-        run(Driver::new(theirs, settings), &ready);
-        panic::contain(after); // what hears of it is the user's
+        let held = run(Driver::new(theirs, settings), &ready);
+        // What hears of it is the user's, and so is a result that is not wanted.
+        panic::contain(|| drop(held.and_then(Job::finish)));
     })?;
     let driving = Driving {
         thread: Some(thread),
@@ -80,7 +80,7 @@ pub(crate) fn start(
     Ok((shared, driving))
 }
 
-/// Nobody waits for a driver that is gone, for whatever reason.
+/// No caller waits for a driver that is gone, for whatever reason.
 struct Abandon(Arc<Shared>);
 
 impl Drop for Abandon {
@@ -91,8 +91,8 @@ impl Drop for Abandon {
     }
 }
 
-/// Serves until the pool has ended. Says first whether all workers could be started.
-fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) {
+/// Serves until the pool has ended. Says first whether all workers could be started. Returns the job that ends only now.
+fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
     let _role = record::role(record::Role::Driver { pool });
@@ -110,19 +110,18 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) {
     *shared.engine.lock() = Some(driver);
     let mut news = Vec::new();
     loop {
-        let (sleep, chores) = match &mut *shared.engine.lock() {
-            Some(engine) => {
-                let sleep = engine.work(std::mem::take(&mut news));
-                (sleep, std::mem::take(&mut engine.sched.chores))
-            }
-            None => return,
-        };
+        let mut engine = shared.engine.lock();
+        let driver = engine.as_mut()?;
+        let sleep = driver.work(std::mem::take(&mut news));
+        let chores = std::mem::take(&mut driver.sched.chores);
+        let held = driver.sched.held.take_if(|_| sleep.is_none());
+        drop(engine);
         readers::add(&shared, chores);
-        let Some(mut sleep) = sleep else { return };
+        let Some(mut sleep) = sleep else { return held };
         if let Some(due) = shared.readers.due() {
             let left = due.saturating_duration_since(Instant::now());
             sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
         }
-        news = sleep.sleep(shared.mailbox.bell());
+        news = sleep.sleep();
     }
 }

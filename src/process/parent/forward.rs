@@ -1,12 +1,12 @@
 //! The workers' standard error, on its way to the parent's.
 //!
 //! It goes through the parent so that the last words of a worker that died can be part of
-//! the error. The driver must not wait for whoever reads the parent's standard error: it
+//! the error. The driver must not wait for the reader of the parent's standard error: it
 //! writes only what `poll` says will be taken, a page at a time, and while too much is waiting
 //! it stops reading from the workers, who then wait as they would without a pool. Only when all
 //! workers are gone it waits for a slow reader, for a second in all.
 //!
-//! **Whose words.** What an item that has ended wrote is not why the next one died. Nobody counts what is written: a
+//! **Whose words.** What an item that has ended wrote is not why the next one died. What is written is not counted: a
 //! library in C writes, and children do. But a pipe knows how much waits in it. So a worker, between two items, adds
 //! that to what its parent has read, and notes the sum in the ledger ([`Ledger::marked`]); after its death the
 //! words before it are left out. It asks only after what took long enough to have written something. (Items of which a
@@ -32,7 +32,7 @@ use crate::sys::poll::poll;
 const MOST: usize = 64 << 10;
 /// What a pipe that is ready takes without waiting.
 const PAGE: usize = 4096;
-/// How long the end of a pool waits for who reads standard error.
+/// How long the end of a pool waits for the reader of standard error.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
@@ -69,7 +69,7 @@ impl Forward {
         self.pump();
     }
 
-    /// The workers are gone: writes the rest, if somebody reads it in time.
+    /// The workers are gone: writes the rest, if it is read in time.
     pub(crate) fn finish(&mut self) {
         let end = Instant::now() + PATIENCE;
         self.pump();
@@ -89,19 +89,14 @@ impl Forward {
         let mut written = 0;
         while written < self.waiting.len() {
             let mut fds = [PollFd::new(&self.stderr, PollFlags::OUT)];
-            let now = Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
-            let ready = poll(&mut fds, Some(&now)).is_ok_and(|count| count > 0);
-            if !ready {
+            if poll(&mut fds, Some(&Timespec::default())) != Ok(1) {
                 break;
             }
             let end = self.waiting.len().min(written + PAGE);
             match rustix::io::write(&self.stderr, &self.waiting[written..end]) {
                 Ok(count) => written += count,
                 Err(Errno::INTR | Errno::AGAIN) => break,
-                // Closed, or nobody reads any more: nobody misses it.
+                // Closed, or not read any more: it is not missed.
                 Err(_) => written = self.waiting.len(),
             }
         }

@@ -6,7 +6,7 @@
 //! worker's end blocks as it should. Small frames for a worker that is awake go another way (`fast`).
 //!
 //! What the kernel refuses because it has no memory, or too many descriptors are on their way, stays where it is, and is
-//! sent after a pause, which grows until it works: nothing tells when that will be.
+//! sent after a pause, again and again until it works: nothing tells when that will be.
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this
@@ -29,7 +29,6 @@ use std::process::{self, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, shutdown, sockopt,
@@ -46,25 +45,21 @@ use crate::loom::atomic::{Ordering, fence};
 use crate::process::fast::path::{FastPath, Posted};
 use crate::process::job::reading::Extras;
 use crate::process::payload::attachments::{self, Attachment};
+use crate::process::payload::chunk::Piece;
 use crate::process::payload::shared_buffer::took;
-use crate::process::sched::Body;
-use crate::process::sched::workers::{Gated, LEAVE_LIMIT, ToldGates};
+use crate::process::sched::frame::{Gated, ToldGates};
+use crate::process::sched::workers::LEAVE_LIMIT;
+use crate::process::wire::Frame;
 use crate::process::wire::invitation::{self, VARIABLE};
-use crate::process::wire::{self, Frame};
 use crate::sys::image::image;
-use crate::sys::large_pages;
 use crate::sys::ledger::GATES;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::refused::refused;
 use crate::sys::worker::handed_on;
 use crate::task::WorkerExit;
 
-/// How much must be missing from a record for it to be received where it stays.
-const LARGE: usize = 256 << 10;
-
-/// How long to wait at first, and at most, until the kernel may take what it has refused: it does not tell.
-const CROWDED: Duration = Duration::from_millis(2);
-const MOST_CROWDED: Duration = Duration::from_millis(32);
+/// How long to wait until the kernel may take what it has refused: it does not tell.
+pub(super) const CROWDED: Duration = Duration::from_millis(5);
 
 /// How many bytes should be on their way at once.
 const SOCKET: usize = 1 << 20;
@@ -76,8 +71,13 @@ struct Outgoing {
     /// What goes with the first byte.
     attachments: Vec<Arc<Attachment>>,
     head: Vec<u8>,
-    body: Body,
+    items: Option<Piece>,
     sent: usize,
+}
+
+/// What follows the head of a frame, where it lies.
+fn item_bytes(items: &Option<Piece>) -> &[u8] {
+    items.as_ref().map_or(&[], Piece::bytes)
 }
 
 /// One worker process.
@@ -85,16 +85,14 @@ pub(crate) struct Link {
     pub(crate) child: Arc<Child>,
     /// What has been received and is not a whole record yet.
     pub(crate) partial: Vec<u8>,
-    /// How many bytes have ever been received.
-    received: u64,
     /// How many bytes of what it says have been handed on: more than were received, if
     /// some were read from the ledger before they were sent.
-    heard: u64,
+    pub(super) heard: u64,
     outgoing: VecDeque<Outgoing>,
     /// How many bytes the socket has ever taken.
-    place: u64,
-    /// Since the kernel did not take the first frame: when to try again, and after which pause.
-    crowded: Option<(Instant, Duration)>,
+    sent_bytes: u64,
+    /// The kernel has no room for the first frame, memory or descriptors, and nothing tells when: when to try again.
+    pub(super) crowded_until: Option<Instant>,
     /// What the kernel says next, if a test wants it.
     #[cfg(test)]
     pub(crate) faults: VecDeque<Errno>,
@@ -170,7 +168,7 @@ impl Link {
         drop(command); // and with it our copy of the child's end of the socket
         let link = Self::attach(&mut child, socket, fast, settings);
         if link.is_err() {
-            // Without its descriptors it is of no use, and nobody would end it later.
+            // Without its descriptors it is of no use, and it would not be ended later.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -196,11 +194,10 @@ impl Link {
         Self {
             child: Arc::new(child),
             partial: Vec::new(),
-            received: 0,
             heard: 0,
             outgoing: VecDeque::new(),
-            place: 0,
-            crowded: None,
+            sent_bytes: 0,
+            crowded_until: None,
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
@@ -271,7 +268,7 @@ impl Link {
             flags,
         ) {
             Ok(sent) => {
-                self.place += sent as u64;
+                self.sent_bytes += sent as u64;
                 Ok(())
             }
             // Gone already: its death is told like any other.
@@ -294,36 +291,36 @@ impl Link {
     }
 
     /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
-    /// that stands there, so nobody waits for room in the socket.
-    pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut body: Body) -> bool {
+    /// that stands there, so nothing waits for room in the socket.
+    pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();
-        let attachments = body.attachments();
-        if let (Some(home), false) = (body.home(), self.has_home) {
+        let attachments = items.as_ref().map_or_else(Vec::new, Piece::attachments);
+        if let (Some(home), false) = (items.as_ref().and_then(Piece::home), self.has_home) {
             self.has_home = true;
-            self.wait(vec![home.clone()], Frame::Home.head(0), Body::None);
+            self.wait(vec![home.clone()], Frame::Home.head(0), None);
         }
         if !attachments.is_empty() {
             let numbers = attachments.iter().map(|attachment| attachment.id());
             let descriptors = Frame::Descriptors(numbers.collect()).head(0);
-            self.wait(attachments, descriptors, Body::None);
+            self.wait(attachments, descriptors, None);
         }
         if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
-            match fast.post(self.place, [&head, body.bytes()]) {
+            match fast.post(self.sent_bytes, [&head, item_bytes(&items)]) {
                 Posted::Yes => return false,
-                Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::None),
+                Posted::Asleep => (head, items) = (Frame::Nudge.head(0), None),
                 Posted::No => {}
             }
         }
-        self.wait(Vec::new(), head, body);
+        self.wait(Vec::new(), head, items);
         first
     }
 
     /// Puts a frame before the socket.
-    fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, body: Body) {
+    fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, items: Option<Piece>) {
         self.outgoing.push_back(Outgoing {
             attachments,
             head,
-            body,
+            items,
             sent: 0,
         });
     }
@@ -334,7 +331,7 @@ impl Link {
             return false; // what waits will wake it
         };
         fast.remind();
-        self.wait(Vec::new(), Frame::Nudge.head(0), Body::None);
+        self.wait(Vec::new(), Frame::Nudge.head(0), None);
         true
     }
 
@@ -343,15 +340,10 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
-    /// Frames wait for the kernel to have room for them, memory or descriptors, and nothing tells when: when to try again.
-    pub(crate) fn crowded_until(&self) -> Option<Instant> {
-        self.crowded.map(|(until, _)| until)
-    }
-
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let mut crowded = self.crowded.take();
+        self.crowded_until = None;
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
             let mut attachments: &[Arc<Attachment>] = &[];
@@ -366,7 +358,7 @@ impl Link {
                 count += 2;
                 let head = frame.sent.min(frame.head.len());
                 parts[0] = IoSlice::new(&frame.head[head..]);
-                parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
+                parts[1] = IoSlice::new(&item_bytes(&frame.items)[frame.sent - head..]);
             }
             #[cfg(test)]
             let fault = self.faults.pop_front();
@@ -376,18 +368,16 @@ impl Link {
                 || attachments::send(&self.child.socket, &parts[..count], attachments, flags);
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
-                    self.place += sent as u64;
+                    self.sent_bytes += sent as u64;
                     if let Some(fast) = &self.fast {
                         fast.ledger.sent();
                     }
                     self.sent(sent);
-                    crowded = None;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
-                    let pause = crowded.map_or(CROWDED, |(_, last)| MOST_CROWDED.min(2 * last));
-                    self.crowded = Some((Instant::now() + pause, pause));
+                    self.crowded_until = Some(Instant::now() + CROWDED);
                     return;
                 }
                 // It cannot hear us any more; that it is gone we learn elsewhere.
@@ -406,7 +396,7 @@ impl Link {
 
     fn sent(&mut self, mut bytes: usize) {
         while let Some(frame) = self.outgoing.front_mut() {
-            let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
+            let left = frame.head.len() + item_bytes(&frame.items).len() - frame.sent;
             if left > bytes {
                 frame.sent += bytes;
                 return;
@@ -416,62 +406,16 @@ impl Link {
         }
     }
 
-    /// How many bytes are missing from a record that has begun, if it is large.
-    fn missing(&self) -> Option<usize> {
-        let missing = wire::announced(&self.partial)?.checked_sub(self.partial.len())?;
-        // Large records are never in the ledger.
-        (missing > LARGE && self.heard == self.received).then_some(missing)
-    }
-
-    /// Receives more of a large record, straight to where it will be whole. Nothing comes with it,
-    /// since descriptors come with a first byte. `None`: there is no such record, or no room for it.
-    fn receive_large(&mut self) -> Option<Received> {
-        let missing = self.missing()?;
-        let have = self.partial.len();
-        if self.partial.capacity() == have {
-            // What is announced is not believed: no more room than twice of what has come.
-            let more = missing.min(have.max(16 << 20));
-            self.partial.try_reserve_exact(more).ok()?;
-            large_pages::advise(&mut self.partial);
-        }
-        if self.partial.capacity() - have > missing {
-            return None; // what comes behind the record is not its own
-        }
-        loop {
-            let room = spare_capacity(&mut self.partial);
-            match rustix::net::recv(&self.child.socket, room, RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Some(Received::End),
-                Ok((_, count)) => {
-                    self.extras.arrivals.plain(count);
-                    self.received += count as u64;
-                    self.heard = self.received;
-                    return Some(Received::Some(count, count));
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Some(Received::None),
-                Err(error) => return Some(self.is_mute("recvfrom", error)),
-            }
-        }
-    }
-
-    /// Receives without waiting: into `buffer`, or, if it is known already what these bytes are, to
-    /// where they belong.
+    /// Receives without waiting.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
-        if let Some(received) = self.receive_large() {
-            return received;
-        }
+        let arrivals = &mut self.extras.arrivals;
         loop {
-            let received =
-                self.extras
-                    .arrivals
-                    .receive(&self.child.socket, buffer, RecvFlags::DONTWAIT);
-            match received {
+            match arrivals.receive(&self.child.socket, buffer, RecvFlags::DONTWAIT) {
                 Ok(0) => return Received::End,
                 Ok(count) => {
-                    let known = self.heard.saturating_sub(self.received);
-                    self.received += count as u64;
-                    self.heard = self.heard.max(self.received);
-                    return Received::Some(count, known.min(count as u64) as usize);
+                    let new = arrivals.received.saturating_sub(self.heard);
+                    self.heard = self.heard.max(arrivals.received);
+                    return Received::Some(count, count.saturating_sub(new as usize));
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
@@ -518,11 +462,6 @@ impl Link {
     pub(crate) fn has_more(&self) -> bool {
         let fast = self.fast.as_ref();
         fast.is_some_and(|fast| fast.ledger.has_more(self.heard))
-    }
-
-    /// How far that is, for who looks again.
-    pub(crate) fn known(&self) -> u64 {
-        self.heard
     }
 
     /// Something that the worker runs is unwanted, and its gate says so.

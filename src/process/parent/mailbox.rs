@@ -5,8 +5,8 @@
 //! 2. The driver, before it sleeps, looks under the same lock: the queue is
 //!    empty and from now on it counts as asleep, or there is mail and it stays awake.
 //!
-//! Who finds the driver asleep may also do the driver's work for once (`shortcut`), if it is the
-//! ordinary kind ([`Mailbox::take_plain`]); then nobody is woken.
+//! A caller that finds the driver asleep may also do its work for once (`shortcut`), if it is the
+//! ordinary kind ([`Mailbox::take_plain`]); then it is not woken.
 //!
 //! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
 //! In a forked child, which has no driver and maybe locks that are held for ever, everything is returned to sender.
@@ -16,7 +16,7 @@
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::EventfdFlags;
@@ -24,24 +24,17 @@ use rustix::event::EventfdFlags;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::job::Work;
-use crate::process::payload::chunk::Chunk;
-use crate::process::sched::Stop;
+use crate::process::sched::{Feed, Stop};
 use crate::sys::fork;
 use crate::sys::refused::refused;
-use crate::task::{TaskError, context};
+use crate::task::context;
 
 /// One thing to tell the driver.
 pub(crate) enum Mail {
     /// A new job.
     Submit { id: u64, work: Work },
-    /// Items of a job, from index `base` on.
-    Feed {
-        id: u64,
-        base: usize,
-        chunk: Arc<Chunk>,
-        sealed: bool,
-        failure: Option<TaskError>,
-    },
+    /// Items of a job.
+    Feed(Feed),
     /// The task of a job was cancelled.
     Cancel(u64),
     /// The pool is to end.
@@ -60,7 +53,7 @@ struct Queue {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
-    bell: OwnedFd,
+    bell: Arc<OwnedFd>,
     /// What a model's driver sleeps on.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
@@ -82,7 +75,7 @@ impl Mailbox {
         Ok(Self {
             queue: Mutex::new(queue),
             next_id: AtomicU64::new(1),
-            bell,
+            bell: Arc::new(bell),
             #[cfg(loom)]
             rung: (Mutex::new(false), crate::loom::Condvar::new()),
             born: fork::generation(),
@@ -103,15 +96,15 @@ impl Mailbox {
     /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then
     /// it comes back, to be dropped outside of the lock.
     pub(crate) fn push<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        if self.leave(mail)? {
-            self.wake();
-        }
-        Ok(())
+        self.leave(mail, || false)
     }
 
-    /// As [`push`](Self::push), but wakes nobody. True: the driver sleeps, so the caller must
-    /// do its work or [`wake`](Self::wake) it.
-    pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<bool, Vec<Mail>> {
+    /// As [`push`](Self::push). If the driver sleeps, `hand_out` may do its work instead; false: it must be woken.
+    pub(crate) fn leave<const N: usize>(
+        &self,
+        mail: [Mail; N],
+        hand_out: impl FnOnce() -> bool,
+    ) -> Result<(), Vec<Mail>> {
         if self.is_foreign() {
             return Err(mail.into());
         }
@@ -121,7 +114,12 @@ impl Mailbox {
             return Err(mail.into());
         }
         queue.mail.extend(mail);
-        Ok(queue.asleep)
+        let asleep = queue.asleep;
+        drop(queue);
+        if asleep && !hand_out() {
+            self.wake();
+        }
+        Ok(())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -141,7 +139,7 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         let plain = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
-            Mail::Feed { chunk, failure, .. } => failure.is_none() && !chunk.is_empty(),
+            Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
             Mail::Cancel(_) | Mail::Stop(_) => false,
         };
         let all = queue.mail.iter().all(plain);
@@ -203,8 +201,8 @@ impl Mailbox {
     }
 
     /// Driver: readable when the bell was rung.
-    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(crate) fn bell(&self) -> &Arc<OwnedFd> {
+        &self.bell
     }
 }
 

@@ -92,7 +92,7 @@ impl Output {
         count > 0
     }
 
-    /// Hands over what there is now. A pipe holds 64 KiB; who writes for ever does not keep
+    /// Hands over what there is now. A pipe holds 64 KiB; a worker that writes for ever does not keep
     /// us here.
     pub(crate) fn drain(&mut self) {
         for _ in 0..16 {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use super::child::Own;
 use super::output::OutputHook;
-use crate::process::sched::Initializer;
+use crate::process::sched::Policy;
 use crate::process::wire::invitation::Role;
+use crate::task::Hook;
 
 /// What becomes of a worker's standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,11 +34,10 @@ pub(crate) struct Settings {
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
-    pub(crate) grace: Duration,
-    pub(crate) initializer: Option<Initializer>,
+    pub(crate) unobserved: Option<Hook>,
+    pub(crate) policy: Policy,
     /// In bytes.
     pub(crate) memory: Option<u64>,
-    pub(crate) most_tasks: Option<u64>,
     /// Workers are nothing but a stream of bytes: there is no fast path.
     pub(crate) plain: bool,
     pub(crate) role: Role,
@@ -53,10 +53,12 @@ impl Settings {
             variables: Vec::new(),
             stdout: WorkerStdout::Inherit,
             on_output: None,
-            grace: Duration::from_millis(20),
-            initializer: None,
+            unobserved: None,
+            policy: Policy {
+                grace: Duration::from_millis(20),
+                ..Policy::default()
+            },
             memory: None,
-            most_tasks: None,
             plain: false,
             role: Role { depth: 0 },
             own: None,

@@ -1,8 +1,7 @@
-//! Callers who do the driver's work.
+//! Callers that do the driver's work.
 //!
-//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver and
-//! back to the caller: four threads are woken, one after the other, and each wake-up costs more than all the
-//! rest. Where calls follow closely, none of that is needed.
+//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver and back to the caller: four
+//! wake-ups, each of which costs more than all the rest. Where calls follow closely, none of that is needed.
 //!
 //! **Protocol.**
 //! 1. *There.* A caller that finds the driver asleep hands out the new work itself
@@ -14,32 +13,29 @@
 //!    heard, and goes to sleep as ever (`worker`).
 //! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks ahead.
 //!    When it is sent at last, it is known and passed over. A result that was sent before the worker knew that
-//!    somebody looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
+//!    a caller looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
 //!    the caller's to do, the caller wakes the driver.
 //!
-//! **Whose code runs.** Under the engine's lock a caller does only what runs nobody's
+//! **Whose code runs.** Under the engine's lock a caller does only what runs no
 //! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
 //! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
-//! output is captured, its hook would run, so there nobody looks. Its own result a caller decodes without the
+//! output is captured, its hook would run, so there no caller looks. Its own result a caller decodes without the
 //! lock (`readers`), and only if it waits without a limit.
 //!
-//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer. An idle pool has
-//! no part in it.
+//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer, and nothing in an idle pool.
 //!
-//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on the same socket and
-//! would be woken, too. A caller that is the driver's deputy until its task has ended: then
-//! nobody looks at the others' clock, unless deputies hand over to one another.
+//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on it, too, and would be woken. A caller that is
+//! the driver's deputy until its task has ended: then no thread looks at the others' clock.
 //!
-//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`, `sys::ledger`, and whatever else
-//! calls.
+//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`, `sys::ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{Deputy, Driver, Fast, LIVELY, Shared};
+use super::driver::{BEAT, Deputy, Driver, Fast, LIVELY, Shared};
 use super::link::Link;
-use super::mailbox::{Mail, Mailbox};
-use crate::loom::{Mutex, hint};
+use super::mailbox::Mail;
+use crate::loom::hint;
 use crate::process::fast::look::{LOOK, Watching};
 use crate::process::wire::clock;
 use crate::sys::ledger::Ledger;
@@ -54,38 +50,14 @@ const WATCH_ONE: u64 = 400_000;
 /// How often to look for what comes in an instant.
 const SOON: u32 = 50;
 
-/// Delivers `mail`. If the driver sleeps, and nobody else is at work, that is handed out here; the driver is woken if there is more to
-/// do than `hand_out` does (false).
-pub(crate) fn leave<E, const N: usize>(
-    mailbox: &Mailbox,
-    engine: &Mutex<Option<E>>,
-    mail: [Mail; N],
-    hand_out: impl FnOnce(&mut E) -> bool,
-) -> Result<(), Vec<Mail>> {
-    if mailbox.leave(mail)? {
-        let mut engine = engine.try_lock();
-        let done = match engine.as_deref_mut() {
-            Some(Some(engine)) => hand_out(engine),
-            #[cfg(loom)]
-            _ => crate::process::shortcut_model::wakes_nobody(),
-            #[cfg(not(loom))]
-            _ => false,
-        };
-        drop(engine);
-        if !done {
-            mailbox.wake();
-        }
-    }
-    Ok(())
-}
-
 impl Shared {
-    /// Delivers new work, and does what is to be done for it if the driver sleeps.
+    /// Delivers new work. If the driver sleeps, and no other caller is at work, it is handed out here.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        match self.fast {
-            Some(_) => leave(&self.mailbox, &self.engine, mail, Driver::hand_out),
-            None => self.mailbox.push(mail),
-        }
+        self.mailbox.leave(mail, || {
+            let mut engine = self.fast.as_ref().and_then(|_| self.engine.try_lock());
+            let driver = engine.as_deref_mut().and_then(Option::as_mut);
+            driver.is_some_and(Driver::hand_out)
+        })
     }
 
     /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
@@ -110,13 +82,13 @@ impl Shared {
                 && let Some(mut engine) = self.engine.try_lock()
             {
                 // (It may have gone on elsewhere, and what comes from here is another's.)
-                let is_here = |engine: &&mut Driver| engine.sched.sole(id) == Some(index);
+                let is_here = |driver: &&mut Driver| driver.sched.sole(id) == Some(index);
                 let Some(driver) = engine.as_mut().filter(is_here) else {
-                    return; // somebody else was quicker
+                    return; // another thread was quicker
                 };
                 let _deputy = Deputy::new();
                 if ledger.has_sent(known) {
-                    driver.receive(index, false); // before it knew that somebody looks
+                    driver.receive(index, false); // before it knew that a caller looks
                 }
                 driver.look_ahead(index);
                 let readings = match patient {
@@ -124,25 +96,23 @@ impl Shared {
                     false => Vec::new(),
                 };
                 if !readings.is_empty() {
-                    if driver.oversleeps() || driver.sched.needs_driver(Instant::now()) {
-                        self.mailbox.wake(); // it should not wait until this is decoded
-                    }
+                    driver.wake_if_needed(); // what is left should not wait until this is decoded
                     drop(engine);
                     readings.into_iter().for_each(|reading| self.read(reading));
                     engine = self.engine.lock();
                 }
-                let Some(engine) = engine.as_mut() else {
+                let Some(driver) = engine.as_mut() else {
                     return;
                 };
-                known = engine.links[index].as_ref().map_or(u64::MAX, Link::known);
+                known = driver.links[index]
+                    .as_ref()
+                    .map_or(u64::MAX, |link| link.heard);
                 let is_over = done();
                 if is_over {
-                    engine.see_end(index);
+                    driver.see_end(index);
                 }
-                engine.sched.count_busy();
-                if engine.oversleeps() || engine.sched.needs_driver(Instant::now()) {
-                    self.mailbox.wake(); // it has heard nothing of what was taken in here
-                }
+                driver.sched.count_busy();
+                driver.wake_if_needed(); // it has heard nothing of what was taken in here
                 if is_over {
                     watch(); // the next call may follow
                     return;
@@ -218,10 +188,25 @@ impl Driver {
         self.sched.hand_out(now);
         self.carry_out();
         self.lively = now + LIVELY;
-        let links = || self.links.iter().flatten();
-        let sends = links().any(Link::is_sending);
-        let left = self.sched.has_leavers() || !self.sched.chores.is_empty();
-        !(sends || left || self.oversleeps())
+        let sends = self.links.iter().flatten().any(Link::is_sending);
+        !sends && !self.is_needed()
+    }
+
+    /// Something is left that only the driver's thread does, or is due before it looks by itself.
+    fn is_needed(&self) -> bool {
+        let oversleeps = match (self.sleeps_until, self.sched.deadline()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(until), Some(due)) => until > due + BEAT,
+        };
+        oversleeps || self.sched.needs_driver(Instant::now())
+    }
+
+    /// Another thread has been at work: wakes the driver's if that is needed.
+    pub(super) fn wake_if_needed(&self) {
+        if self.is_needed() {
+            self.shared.mailbox.wake();
+        }
     }
 
     /// The worker that has the job `id` and nothing else, with its ledger and how much of that is known.
@@ -231,6 +216,6 @@ impl Driver {
         // (Where there is nothing to tell of its death, the end of its words does.)
         let watched = !link.output.is_captured() && link.process().is_some();
         let fast = link.fast.as_ref().filter(|_| watched)?;
-        Some((index, fast.ledger.clone(), link.known()))
+        Some((index, fast.ledger.clone(), link.heard))
     }
 }

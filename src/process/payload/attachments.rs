@@ -120,7 +120,7 @@ pub(crate) struct Arrivals {
     /// Those of one message each; whether some were lost; how many bytes had been received with them.
     queue: VecDeque<(Vec<OwnedFd>, bool, u64)>,
     /// How many bytes have been received.
-    received: u64,
+    pub(crate) received: u64,
 }
 
 impl Arrivals {
@@ -153,11 +153,6 @@ impl Arrivals {
             }
         }
         Ok(received.bytes)
-    }
-
-    /// Bytes that were received in another way, and brought nothing.
-    pub(crate) fn plain(&mut self, bytes: usize) {
-        self.received += bytes as u64;
     }
 
     /// The one descriptor that came with a message, if it could be taken.

@@ -283,6 +283,11 @@ impl Piece {
         }
     }
 
+    /// Its items, as they travel.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.chunk.bytes()[self.span()]
+    }
+
     /// Where its bytes lie in the chunk.
     pub(crate) fn span(&self) -> Range<usize> {
         self.chunk.span(self.items.clone())

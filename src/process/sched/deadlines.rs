@@ -1,6 +1,6 @@
 //! What is due: the scheduler's clock.
 //!
-//! 1. A *condemned* item (cancelled, out of time, or of a job that has failed) has been told so by
+//! 1. An item that is *cancelled* (by its caller, out of time, or of a job that has failed) is told so by
 //!    its token; if it still runs after the grace period its worker is killed, everything else
 //!    having been taken back from it (W4).
 //! 2. An item with a *timeout* has its time from when it starts, which its worker notes
@@ -8,7 +8,7 @@
 //!    again when the item that it finds running then is due: one look per timeout
 //!    and frame, not one per item. What the worker has finished is read first, so an
 //!    item that ended in time is never blamed.
-//!    A frame with ends of channels that was taken back before it had begun condemns its worker, too, with a grace of its own:
+//!    A frame with ends of channels that was taken back before it had begun may cost its worker, too, with a grace of its own:
 //!    the ends are open until the worker hears of it, and one that has been stopped never does (W25).
 //! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
 //!    that is not, the results of a frame that takes longer than it should are
@@ -16,15 +16,16 @@
 //!    the item that runs: nothing that is done waits for what is not.
 //! 4. A worker that does not begin its first frame is nudged, once: it may sleep although it says that it does not (`fast`).
 //!
-//! **Cost.** What is due next is looked for in the windows, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
+//! **Cost.** What is due next is looked for in all frames that have been sent, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
 //! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
-//! deadline yet. A heap would have to be told of each frame that comes, lands or is judged, which is more than what it saves.
+//! deadline yet. A heap would have to be told of each frame that is sent, ends or is checked, which is more than what it saves.
 //!
 //! Tests: `sim`, `tests/process/calls.rs`.
 
 use std::time::{Duration, Instant};
 
-use super::workers::{ENDS_LIMIT, Kind, PATIENCE, State, Wanted, Worker};
+use super::frame::SentFrame;
+use super::workers::{ENDS_LIMIT, PATIENCE, State, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
@@ -32,15 +33,12 @@ use crate::task::TaskError;
 const AGAIN: Duration = Duration::from_millis(1);
 
 impl Sched {
-    /// Who may be about to be judged: what these have done meanwhile, sent or not, should be
+    /// Workers of which something is due: what these have done meanwhile, sent or not, should be
     /// heard before `tick`.
     pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
         let late = move |worker: &Worker| {
-            let condemned = worker.condemned.is_some_and(|(at, _)| at <= now);
-            let mut checks = worker.window.iter().filter_map(|flight| flight.check_at);
-            condemned
-                || checks.any(|at| at <= now)
-                || worker.hurries_at().is_some_and(|at| at <= now)
+            let due = worker.next_check().into_iter().chain(worker.take_back_at());
+            due.min().is_some_and(|at| at <= now)
         };
         (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
     }
@@ -54,26 +52,23 @@ impl Sched {
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());
-            due(worker.condemned.map(|(at, _)| at));
-            due(worker.hurries_at().map(|at| at.max(self.ticked + AGAIN)));
-            due(news(worker.deaf_at()));
+            due(worker.next_check());
+            due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
+            due(news(worker.nudge_at()));
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }
-            for flight in &worker.window {
-                due(flight.check_at);
-            }
-            let ripe = news(Some(worker.ripe()));
-            if waits && (0..worker.window.len()).any(|f| worker.begun(f) < worker.window[f].end) {
-                due(ripe);
+            let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
+            if waits && worker.frames.iter().any(unbegun) {
+                due(news(Some(worker.stealable_at())));
             }
         }
         first
     }
 
-    /// A condemned item has had its time: its worker dies, and nobody else with it (W4).
-    pub(super) fn execute_condemned(&mut self, index: usize, now: Instant) {
-        let Some((at, sequence)) = self.workers[index].condemned else {
+    /// An item that was cancelled has had its grace: its worker is killed, and no other item with it (W4).
+    pub(super) fn kill_overdue(&mut self, index: usize, now: Instant) {
+        let Some((at, sequence)) = self.workers[index].kill_at else {
             return;
         };
         if at > now {
@@ -81,19 +76,17 @@ impl Sched {
         }
         self.take_all_back(index, now);
         let worker = &mut self.workers[index];
-        worker.condemned = None;
-        let position = worker
-            .window
-            .iter()
-            .position(|flight| flight.sequence == sequence);
-        let Some(position) = position else { return };
-        let runs = |worker: &Worker, place: usize| worker.window[place].done < worker.begun(place);
-        let wanted = |place: usize| place != position && worker.window[place].is_wanted();
-        let innocent = (0..worker.window.len()).any(|place| wanted(place) && runs(worker, place));
-        if innocent {
-            // Its end is on the way: nothing runs beside the condemned.
-            worker.condemned = Some((now + PATIENCE, sequence));
-        } else if runs(worker, position) || worker.window[position].end == 0 || worker.is_plain() {
+        worker.kill_at = None;
+        let mut frames = worker.frames.iter();
+        let Some(frame) = frames.find(|frame| frame.sequence == sequence) else {
+            return;
+        };
+        let innocent =
+            |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
+        if worker.frames.iter().any(innocent) {
+            // Its end is on the way: nothing runs beside it.
+            worker.kill_at = Some((now + PATIENCE, sequence));
+        } else if frame.runs() || frame.end == 0 || worker.is_plain() {
             // (It may have to be killed because it has not begun: its ends are open as long as it lives. A plain one
             // has nothing else, and may not have said what it has begun.)
             worker.fruitful = true;
@@ -101,83 +94,71 @@ impl Sched {
         }
     }
 
-    /// What runs of the flight at `place` is told that nobody wants it, and has its grace.
-    pub(super) fn condemn(&mut self, index: usize, place: usize, now: Instant) {
+    /// What runs of the frame at `position` is told that it is not wanted, and has its grace.
+    pub(super) fn cancel_running(&mut self, index: usize, position: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        let sequence = worker.window[place].sequence;
-        let known = worker.condemned.is_some_and(|(_, frame)| frame == sequence);
+        let (plain, frame) = (worker.is_plain(), &worker.frames[position]);
+        let sequence = frame.sequence;
+        if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
+            return;
+        }
         // What a plain worker has got it may have begun.
-        let begun = match worker.is_plain() {
-            true => worker.window[place].end,
-            false => worker.begun(place),
-        };
-        if !known && worker.window[place].done < begun {
-            worker.condemned = Some((now + self.policy.grace, sequence));
-            worker.disown(place);
-            match worker.is_plain() {
-                true => self.ask_back(index, place, true),
+        if frame.runs() || plain && frame.done < frame.end {
+            worker.kill_at = Some((now + self.policy.grace, sequence));
+            frame.gate().disown();
+            match plain {
+                true => self.ask_back(index, position, true),
                 false => self.actions.push(Action::Ring(index)),
             }
-        } else if !known
-            && worker.window[place].kind == Kind::WithEnds
-            && worker.window[place].end == 0
-        {
+        } else if frame.ends && frame.end == 0 {
             // It closes them when it hears of the frame, and others wait for that.
-            worker.condemned = Some((now + ENDS_LIMIT, sequence));
+            worker.kill_at = Some((now + ENDS_LIMIT, sequence));
         }
     }
 
     /// Ends what has run for too long.
-    pub(super) fn expire(&mut self, index: usize, now: Instant) {
-        for place in 0..self.workers[index].window.len() {
-            let flight = &self.workers[index].window[place];
-            if flight.check_at.is_none_or(|at| at > now) {
-                continue;
-            }
-            let next = self.judge(index, place, now);
-            if let Some(flight) = self.workers[index].window.get_mut(place) {
-                flight.check_at = next;
+    pub(super) fn check_timeouts(&mut self, index: usize, now: Instant) {
+        for position in 0..self.workers[index].frames.len() {
+            let frame = &self.workers[index].frames[position];
+            if frame.check_at.is_some_and(|at| at <= now) {
+                let next = self.check_timeout(index, position, now);
+                self.workers[index].frames[position].check_at = next;
             }
         }
     }
 
-    /// Whether what runs of the flight at `place` has run for too long; when to look again.
-    fn judge(&mut self, index: usize, place: usize, now: Instant) -> Option<Instant> {
-        let worker = &self.workers[index];
-        let flight = &worker.window[place];
-        let job = self.jobs.get(&flight.job).filter(|_| flight.is_wanted())?;
+    /// Whether what runs of the frame at `position` has run for too long; when to look again.
+    fn check_timeout(&mut self, index: usize, position: usize, now: Instant) -> Option<Instant> {
+        let frame = &self.workers[index].frames[position];
+        let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let timeout = job.work.wishes.timeout?;
-        let begun = worker.begun(place);
-        if begun == flight.done {
+        let begun = frame.begun();
+        if begun == frame.done {
             // What begins later has its time from then on.
             return Some(now + timeout.max(AGAIN));
         }
-        let noted = self.epoch.instant(worker.started_at(place));
+        let noted = self.epoch.instant(frame.gate().started());
         let due = noted.map_or(now, |at| at.min(now)) + timeout;
         if due > now {
             return Some(due);
         }
-        if begun - flight.done > 1 {
+        if begun - frame.done > 1 {
             return Some(now + AGAIN); // results of others are on their way
         }
-        let (id, at, each) = (
-            flight.job,
-            flight.next_index(),
-            flight.wanted == Wanted::Each,
-        );
-        self.take_back(index, place, 0, now);
-        let worker = &mut self.workers[index];
-        if worker.begun(place) != begun {
+        let (id, at) = (frame.job, frame.next_index());
+        self.take_back(index, position, 0, now);
+        let frame = &mut self.workers[index].frames[position];
+        if frame.begun() != begun {
             return Some(now + AGAIN); // it has just ended
         }
         self.counters.lock().timed_out += 1;
-        if each {
+        if frame.each {
             // Nothing else is left of this frame.
-            worker.window[place].wanted = Wanted::Nothing;
+            frame.wanted = false;
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.frames -= 1;
             }
-            self.condemn(index, place, now);
+            self.cancel_running(index, position, now);
         }
         self.item_error(id, at, TaskError::TimedOut, now);
         self.finish_if_settled(id);

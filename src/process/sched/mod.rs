@@ -1,52 +1,36 @@
-//! Who runs what: the pool's decisions, without any I/O.
+//! Which worker runs what: the pool's decisions, without any I/O.
 //!
-//! **Job.** A state machine. The driver tells it what happened (a job was
-//! submitted, bytes came, a worker died, time passed) and carries out what it asks
-//! for ([`Action`]). It knows no socket, no process and no clock, so that a
-//! simulation can drive it through millions of accidents.
+//! **Job.** A state machine. The driver tells it what happened (a job was submitted, bytes came, a worker died, time passed) and
+//! carries out what it asks for ([`Action`]). It knows no socket, no process and no clock, so that a simulation can drive it.
 //!
 //! **Protocol.**
-//! 1. Jobs with waiting items stand in one queue. The first gives a frame to the
-//!    worker with the emptiest window and goes to the end: a long `map` does not hold up
-//!    what comes after it.
-//! 2. A frame has as many items as take about a millisecond, by the time that this
-//!    function's items took before; one, if that is not known. Near the end
-//!    of a job frames get smaller, so that the workers end together.
-//! 3. An idle worker takes over what another has not begun, if that one has been at
-//!    its frame for a millisecond: no item waits behind a long one
-//!    while a worker is free.
-//! 4. A worker died: the item that it was running fails, the rest goes back to the
-//!    front of the job.
-//! 5. A running item was cancelled: its worker is told at once, and after the grace period
-//!    everything else is taken back from it, and it is killed if it still runs that item. The
-//!    same for an item that has run longer than it may (`deadlines`).
-//! 6. A new worker runs the initializer, if there is one, as a frame of one item that belongs to
-//!    no job; it gets nothing else before that has ended.
-//! 7. A job's context goes to a worker before the job's first frame does, and is forgotten
-//!    when the job has ended.
-//! 8. An item that brings ends of channels along goes alone, to an idle worker (W25); so does
-//!    a frame whose context does, and that context is forgotten before the worker
-//!    gets a frame of another job. When the worker says that it has decoded such an item, our
-//!    copies of its ends are closed (W26).
+//! 1. Jobs with waiting items stand in one queue. The first gives a frame to the worker that has the fewest and goes to the end: a
+//!    long `map` does not hold up what comes after it. Near the end of a job frames get smaller (`pace`).
+//! 2. An idle worker takes over what another has not begun, if that one has been at its frame for a millisecond.
+//! 3. A worker died: the item that it was running fails, the rest goes back to the front of the job.
+//! 4. A running item was cancelled: its worker is told at once, and after the grace period everything else is taken back from it,
+//!    and it is killed if it still runs that item. The same for an item that has run longer than it may (`deadlines`).
+//! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no job, and gets nothing else before.
+//! 6. A job's context goes to a worker before the job's first frame does, and is forgotten when the job has ended.
+//! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a frame whose context does, and that
+//!    context is forgotten before the worker gets a frame of another job. When the worker says that it has decoded such an
+//!    item, our copies of its ends are closed (W26).
 //!
 //! **Invariants.**
-//! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again
-//!   only after it was recalled through the gate, or after its worker is gone and the gate
-//!   says that it had not begun. So no item runs twice, unless it is one that has cost a worker and
+//! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only after it was recalled through the gate,
+//!   or after its worker is gone and the gate says that it had not begun. So no item runs twice, unless it has cost a worker and
 //!   may be retried.
-//! - **W4** A worker is killed for the sake of a cancelled item only while all its other gates
-//!   are closed: no innocent item dies with it.
+//! - **W4** A worker is killed for the sake of a cancelled item only while all its other gates are closed: no innocent item dies with it.
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds
-//! the lock wedges all, and nobody knows who has what. Batches by
-//! count: a factor of a million lies between a tiny item and a long one.
+//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the lock wedges all.
 //!
-//! Tests: `sim` (seeded simulation: every job ends once, no item runs
-//! twice, blame is exact), `tests/process/pool.rs`.
+//! Tests: `sim` (seeded simulation: every job ends once, no item runs twice, blame is exact), `tests/process/pool.rs`.
 
+mod callers;
 mod deadlines;
-mod easy;
+pub(super) mod frame;
+mod pace;
 mod replies;
 mod shutdown;
 #[cfg(test)]
@@ -60,11 +44,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::frame::{Gated, SentFrame};
+use self::pace::{Pace, cost, frame_size};
 use self::stats::Counters;
-use self::workers::{Gated, INITIALIZE, InFlight, Kind, State, UNKNOWN, Wanted, Worker};
+use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
-use super::payload::attachments::Attachment;
 use super::payload::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
@@ -72,55 +57,19 @@ use crate::record;
 use crate::sys::ledger::GATES;
 use crate::task::TaskError;
 
-/// How much work a frame should hold, in nanoseconds.
-const TARGET: f64 = 1e6;
-/// The most that a frame may hold.
-const MOST_ITEMS: usize = 1 << 16;
-const MOST_BYTES: usize = 1 << 20;
+/// About how many bytes a frame may hold.
+const FRAME_BYTES: usize = 1 << 20;
 
 /// No grace is longer: times behind it might not exist.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 const SIGKILL: i32 = 9;
 
-/// What follows the head of a frame, not copied.
-pub(crate) enum Body {
-    None,
-    Items(Piece),
-}
-
-impl Body {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Items(piece) => &piece.chunk.bytes()[piece.span()],
-        }
-    }
-
-    /// What the worker must have mapped for it.
-    pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
-        match self {
-            Self::Items(piece) => piece.home(),
-            Self::None => None,
-        }
-    }
-
-    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
-        match self {
-            Self::None => Vec::new(),
-            Self::Items(piece) => piece.attachments(),
-        }
-    }
-}
-
 /// What the driver is to do.
 pub(crate) enum Action {
     Spawn(usize),
-    Send {
-        worker: usize,
-        head: Vec<u8>,
-        body: Body,
-    },
+    /// Send a worker the head of a frame, and behind it these items.
+    Send(usize, Vec<u8>, Option<Piece>),
     /// Make the worker look at its gates: something that it runs is unwanted.
     Ring(usize),
     /// Wake the worker, if it sleeps.
@@ -138,7 +87,7 @@ pub(crate) struct Initializer {
 }
 
 /// The settings that decisions depend on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
     pub(crate) initializer: Option<Initializer>,
@@ -146,6 +95,18 @@ pub(crate) struct Policy {
     pub(crate) most_tasks: Option<u64>,
     /// There is one process, of this name, and never another.
     pub(crate) only: Option<Arc<str>>,
+}
+
+/// More items of a job.
+pub(crate) struct Feed {
+    pub(crate) id: u64,
+    /// The index of the first.
+    pub(crate) base: usize,
+    pub(crate) chunk: Arc<Chunk>,
+    /// These are the last.
+    pub(crate) sealed: bool,
+    /// The error of the item behind them.
+    pub(crate) failure: Option<TaskError>,
 }
 
 /// How much is still run when a pool ends; later ones are stronger.
@@ -179,8 +140,7 @@ pub(crate) struct Sched {
     /// Jobs with waiting items, each once.
     queue: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
-    /// Nanoseconds per item, by function.
-    pace: HashMap<u64, f64>,
+    pace: Pace,
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
@@ -192,7 +152,9 @@ pub(crate) struct Sched {
     actions: Vec<Action>,
     /// What is to be done elsewhere.
     pub(crate) chores: Vec<Chore>,
-    /// Somebody hands over what was decoded, and ends the job that this ends.
+    /// The job of the only process, which ends when that has been reaped.
+    pub(crate) held: Option<Job>,
+    /// While another thread hands over what it has decoded: the job that ends with that, which this thread is to finish.
     ending: Option<Option<Job>>,
 }
 
@@ -208,7 +170,7 @@ impl Sched {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
-            pace: HashMap::new(),
+            pace: Pace::default(),
             policy,
             epoch,
             counters,
@@ -217,6 +179,7 @@ impl Sched {
             broken: None,
             actions: Vec::new(),
             chores: Vec::new(),
+            held: None,
             ending: None,
         }
     }
@@ -235,16 +198,14 @@ impl Sched {
         }
     }
 
-    /// More items of a job, from index `base` on; `failure` is the error of the item behind them.
-    pub(crate) fn feed(
-        &mut self,
-        id: u64,
-        base: usize,
-        chunk: Arc<Chunk>,
-        sealed: bool,
-        failure: Option<TaskError>,
-        now: Instant,
-    ) {
+    pub(crate) fn feed(&mut self, feed: Feed, now: Instant) {
+        let Feed {
+            id,
+            base,
+            chunk,
+            sealed,
+            failure,
+        } = feed;
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
@@ -294,9 +255,9 @@ impl Sched {
         };
         worker.state = State::Preparing;
         let piece = Piece::whole(initializer.chunk, 0);
-        let mut flight = InFlight::new(INITIALIZE, initializer.code.function, piece.clone());
-        flight.wanted = Wanted::Nothing; // of no job
-        self.launch(index, flight, initializer.code, piece, now);
+        let mut frame = worker.next_frame(INITIALIZE, initializer.code.function, piece.clone());
+        frame.wanted = false; // of no job
+        self.send_frame(index, frame, initializer.code, piece, now);
     }
 
     fn ready(&mut self, index: usize) {
@@ -315,12 +276,15 @@ impl Sched {
             self.stop(How::Kill.into(), now);
         }
         for index in 0..self.workers.len() {
-            self.execute_condemned(index, now);
-            self.expire(index, now);
-            if self.workers[index].hurries_at().is_some_and(|at| at <= now) {
+            self.kill_overdue(index, now);
+            self.check_timeouts(index, now);
+            if self.workers[index]
+                .take_back_at()
+                .is_some_and(|at| at <= now)
+            {
                 self.take_all_back(index, now); // items begin in their order where they can
             }
-            if news(self.workers[index].deaf_at()) {
+            if news(self.workers[index].nudge_at()) {
                 self.actions.push(Action::Nudge(index));
             }
             self.retire(index, now);
@@ -342,7 +306,7 @@ impl Sched {
         self.count_busy();
     }
 
-    /// A process should stand in this place: always, unless the pool ends or such processes
+    /// There should be a process in this slot: always, unless the pool ends or such processes
     /// do not live.
     fn wants(&self, index: usize) -> bool {
         let idle = self.stop.is_none() && !self.workers[index].is_given_up();
@@ -351,59 +315,49 @@ impl Sched {
 
     /// Counts the workers whose items have not all been answered.
     pub(crate) fn count_busy(&self) {
-        let is_busy =
-            |worker: &&Worker| worker.window.iter().any(|flight| flight.done < flight.end);
+        let is_busy = |worker: &&Worker| worker.frames.iter().any(|frame| frame.done < frame.end);
         self.counters.lock().busy = self.workers.iter().filter(is_busy).count();
     }
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
         while let Some(&id) = self.queue.front() {
-            let job = self.jobs.get(&id);
-            let pace = job.and_then(|job| self.pace.get(&job.work.code.function).copied());
-            let cost = pace.map_or(UNKNOWN, |pace| cost(pace, 1));
-            let ends = job.is_some_and(Job::has_ends);
+            let Some(job) = self.jobs.get_mut(&id) else {
+                self.queue.pop_front();
+                continue;
+            };
+            let code = job.work.code;
+            let pace = self.pace.of(code.function);
+            let ends = job.has_ends();
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
-                worker.has_room(cost, now) && (!ends || worker.window.is_empty())
+                worker.has_room(cost(pace, 1), now) && (!ends || worker.frames.is_empty())
             });
-            let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.window.len()) else {
+            let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.frames.len()) else {
                 return;
             };
             self.queue.pop_front();
-            let ready = self
-                .workers
-                .iter()
-                .filter(|worker| worker.is_serving())
-                .count();
-            let Some(job) = self.jobs.get_mut(&id) else {
-                continue;
-            };
+            let serving = self.workers.iter().filter(|worker| worker.is_serving());
             job.queued = false;
-            let code = job.work.code;
             let most = match self.workers[index].is_plain() && job.work.each {
                 // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
                 true if job.work.wishes.timeout.is_some() => 1,
-                _ => frame_size(pace, job, ready),
+                _ => frame_size(pace, job, serving.count()),
             };
             let most = most.min(self.workers[index].left(self.policy.most_tasks));
-            let Some(piece) = job.cut(most, MOST_BYTES) else {
+            let Some(piece) = job.cut(most, FRAME_BYTES) else {
                 continue;
             };
             job.frames += 1;
-            let mut flight = InFlight::new(id, code.function, piece.clone());
-            flight.cost = pace.map_or(UNKNOWN, |pace| self::cost(pace, piece.len()));
-            if job.work.each {
-                flight.wanted = Wanted::Each;
-            }
-            flight.kind = match self.workers[index].is_brief(flight.cost, now) {
-                _ if ends => Kind::WithEnds,
-                true => Kind::Brief,
-                false => Kind::Usual,
-            };
-            flight.check_at = job.work.wishes.timeout.map(|timeout| now + timeout);
+            let worker = &self.workers[index];
+            let mut frame = worker.next_frame(id, code.function, piece.clone());
+            frame.cost = cost(pace, piece.len());
+            frame.each = job.work.each;
+            frame.ends = ends;
+            frame.brief = !ends && worker.is_brief(frame.cost, now);
+            frame.check_at = job.work.wishes.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep open what it has brought along.
-                flight.piece = piece.hollow();
+                frame.piece = piece.hollow();
             }
             self.forget_ends(index, id);
             let Some(job) = self.jobs.get(&id) else {
@@ -412,38 +366,36 @@ impl Sched {
             if let Some(context) = &job.work.context
                 && self.workers[index].contexts.insert(id)
             {
-                self.actions.push(Action::Send {
-                    worker: index,
-                    head: Frame::Context { id, bytes: &[] }.head(context.piece.span().len()),
-                    body: Body::Items(context.piece.clone()),
-                });
+                let head = Frame::Context { id, bytes: &[] }.head(context.piece.span().len());
+                let piece = Some(context.piece.clone());
+                self.actions.push(Action::Send(index, head, piece));
             }
-            self.launch(index, flight, code, piece, now);
+            self.send_frame(index, frame, code, piece, now);
             self.enqueue(id, false);
         }
     }
 
-    /// Sends a frame.
-    fn launch(
+    /// Sends a frame. Its own piece may be without the bytes.
+    fn send_frame(
         &mut self,
         index: usize,
-        flight: InFlight,
+        frame: SentFrame,
         code: CodeRef,
         piece: Piece,
         now: Instant,
     ) {
-        let (id, timed) = (flight.job, flight.check_at.is_some());
-        let brief = flight.kind == Kind::Brief;
+        let id = frame.job;
         let worker = &mut self.workers[index];
         let batch = BatchHead {
-            sequence: worker.launch(flight, now),
+            sequence: frame.sequence,
             code,
             count: piece.len() as u64,
-            timed,
-            brief,
+            timed: frame.check_at.is_some(),
+            brief: frame.brief,
             ends: piece.has_ends(),
             context: if worker.contexts.contains(&id) { id } else { 0 },
         };
+        worker.push_frame(frame, now);
         let pool = self.counters.pool;
         record::sent(pool, worker.pid, batch.sequence, id, piece.len());
         if id != INITIALIZE && worker.left(self.policy.most_tasks) == 0 {
@@ -451,11 +403,7 @@ impl Sched {
         }
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
-        self.actions.push(Action::Send {
-            worker: index,
-            head,
-            body: Body::Items(piece),
-        });
+        self.actions.push(Action::Send(index, head, Some(piece)));
     }
 
     /// Idle workers take over what others have not begun and will not soon.
@@ -466,70 +414,66 @@ impl Sched {
             if !self.queue.is_empty() || !self.workers.iter().any(Worker::is_idle) {
                 return;
             }
-            let Some((worker, flight, from)) = self.victim(now) else {
+            let Some((worker, position, from)) = self.victim(now) else {
                 return;
             };
-            self.take_back(worker, flight, from, now);
+            self.take_back(worker, position, from, now);
             self.dispatch(now);
         }
     }
 
-    /// The flight with the most items that have not begun, and what to leave of it.
+    /// The frame with the most items that have not begun, and what to leave of it.
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
-            if worker.ripe() > now {
+            if worker.stealable_at() > now {
                 continue;
             }
-            for (place, flight) in worker
-                .window
-                .iter()
-                .enumerate()
-                .filter(|(_, flight)| flight.is_wanted() && !flight.asked)
-            {
-                let begun = worker.begun(place);
-                let left = flight.end - begun;
+            for (position, frame) in worker.frames.iter().enumerate() {
+                let begun = frame.begun();
+                let left = frame.end - begun;
                 let from = if begun == 0 { 0 } else { begun + left / 2 };
-                if left > 0 && best.is_none_or(|(most, _)| most < left) {
-                    best = Some((left, (index, place, from)));
+                let more = left > 0 && best.is_none_or(|(most, _)| most < left);
+                if more && frame.wanted && !frame.asked {
+                    best = Some((left, (index, position, from)));
                 }
             }
         }
         best.map(|(_, victim)| victim)
     }
 
-    /// Takes back what has not begun of a flight, and puts it first in the queue. A plain worker is asked for
+    /// Takes back what has not begun of a frame, and puts it first in the queue. A plain worker is asked for
     /// all of it, and says how far it got (`give_back`).
-    fn take_back(&mut self, worker: usize, place: usize, from: u32, now: Instant) {
+    fn take_back(&mut self, worker: usize, position: usize, from: u32, now: Instant) {
         if self.workers[worker].is_plain() {
-            return self.ask_back(worker, place, false);
+            return self.ask_back(worker, position, false);
         }
-        let Some(piece) = self.workers[worker].recall(place, from) else {
-            return;
-        };
-        let flight = &self.workers[worker].window[place];
-        if let (true, Some(job)) = (flight.is_wanted(), self.jobs.get_mut(&flight.job)) {
-            let id = flight.job;
+        let frame = &mut self.workers[worker].frames[position];
+        let (id, wanted) = (frame.job, frame.wanted);
+        if let Some(piece) = frame.recall(from)
+            && wanted
+            && let Some(job) = self.jobs.get_mut(&id)
+        {
             job.put_back(piece);
-            self.settle(worker, place, now);
+            self.settle(worker, position, now);
             self.enqueue(id, true);
         }
     }
 
     /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs is unwanted.
-    fn ask_back(&mut self, worker: usize, place: usize, cancel: bool) {
-        let Some(flight) = self.workers[worker].window.get_mut(place) else {
-            return;
-        };
-        if std::mem::replace(&mut flight.asked, true) && !cancel {
+    fn ask_back(&mut self, worker: usize, position: usize, cancel: bool) {
+        let frame = &mut self.workers[worker].frames[position];
+        if std::mem::replace(&mut frame.asked, true) && !cancel {
             return;
         }
-        let sequence = flight.sequence;
-        self.actions.push(Action::Send {
-            worker,
-            head: Frame::Recall { sequence, cancel }.head(0),
-            body: Body::None,
-        });
+        let sequence = frame.sequence;
+        self.say(worker, &Frame::Recall { sequence, cancel });
+    }
+
+    /// Sends a worker a frame without items.
+    fn say(&mut self, worker: usize, frame: &Frame<'_>) {
+        let action = Action::Send(worker, frame.head(0), None);
+        self.actions.push(action);
     }
 
     /// Puts a job with waiting items into the queue, if it does not stand there.
@@ -564,22 +508,19 @@ impl Sched {
     }
 
     /// The item at `at` has ended in `error`: what is behind it does not matter
-    /// any more, and what of it runs is condemned.
+    /// any more, and what of it runs is cancelled.
     fn fail(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         if job.fail(at, error) {
             for worker in 0..self.workers.len() {
-                for place in 0..self.workers[worker].window.len() {
-                    let flight = &self.workers[worker].window[place];
-                    if flight.job == id && flight.is_wanted() {
-                        let keep = at.saturating_sub(flight.piece.first());
-                        drop(
-                            self.workers[worker]
-                                .recall(place, u32::try_from(keep).unwrap_or(u32::MAX)),
-                        );
-                        self.settle(worker, place, now);
+                for position in 0..self.workers[worker].frames.len() {
+                    let frame = &mut self.workers[worker].frames[position];
+                    if frame.job == id && frame.wanted {
+                        let keep = at.saturating_sub(frame.piece.first());
+                        drop(frame.recall(u32::try_from(keep).unwrap_or(u32::MAX)));
+                        self.settle(worker, position, now);
                     }
                 }
             }
@@ -587,43 +528,23 @@ impl Sched {
         self.finish_if_settled(id);
     }
 
-    /// A flight from which nothing more comes that matters does not count any
-    /// more; what it runs is condemned.
-    fn settle(&mut self, index: usize, place: usize, now: Instant) {
-        let Some(flight) = self.workers[index].window.get_mut(place) else {
+    /// A frame from which nothing more comes that matters does not count any
+    /// more; what it runs is cancelled.
+    fn settle(&mut self, index: usize, position: usize, now: Instant) {
+        let Some(frame) = self.workers[index].frames.get_mut(position) else {
             return;
         };
-        let Some(job) = self.jobs.get_mut(&flight.job) else {
+        let Some(job) = self.jobs.get_mut(&frame.job) else {
             return;
         };
-        let more = flight.done < flight.end && flight.next_index() < job.limit();
-        if !flight.is_wanted() || more {
+        let more = frame.done < frame.end && frame.next_index() < job.limit();
+        if !frame.wanted || more {
             return;
         }
-        flight.wanted = Wanted::Nothing;
+        frame.wanted = false;
         job.frames -= 1;
-        let id = flight.job;
-        self.condemn(index, place, now);
+        let id = frame.job;
+        self.cancel_running(index, position, now);
         self.finish_if_settled(id);
     }
-}
-
-/// How many nanoseconds so many items should take.
-fn cost(pace: f64, items: usize) -> u64 {
-    ((pace * items as f64) as u64).min(UNKNOWN)
-}
-
-/// How many items the next frame of `job` should have.
-fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
-    if let Some(chunk) = job.work.wishes.chunk {
-        return chunk.clamp(1, MOST_ITEMS);
-    }
-    let Some(pace) = pace else { return 1 };
-    let fits = (TARGET / pace.max(1.0)) as usize;
-    // A frame of an endless job is no larger than what the others get of what there is.
-    let tail = match job.sealed || job.work.each {
-        true => job.items().div_ceil(2 * workers.max(1)),
-        false => usize::MAX,
-    };
-    fits.min(tail).clamp(1, MOST_ITEMS)
 }

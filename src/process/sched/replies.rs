@@ -1,6 +1,6 @@
 //! What the workers say, and their deaths.
 //!
-//! Records belong to the frame at the front of their worker's window, and within it to the
+//! Records belong to the first of the frames that their worker has, and within it to the
 //! next item: position says it all. A record that does not fit there is not
 //! the protocol's ([`Broken`]), and of a worker that sends one nothing is believed any
 //! more: its items count as begun, and fail.
@@ -10,9 +10,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::frame::SentFrame;
 use super::startup::StartFailure;
-use super::workers::{INITIALIZE, InFlight, State, Worker};
-use super::{SIGKILL, Sched};
+use super::workers::{INITIALIZE, State, Worker};
+use super::{Initializer, SIGKILL, Sched};
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Extras, Part, Reading};
@@ -91,15 +92,14 @@ impl Sched {
 
     /// What its item has brought along is open in the worker, and here it is closed (W26).
     fn has_taken(&self, index: usize) {
-        let worker = &self.workers[index];
-        let Some(flight) = worker.window.front() else {
+        let Some(frame) = self.workers[index].frames.front() else {
             return;
         };
         // Only the gate says whether the item may be sent again (W3).
-        let job = self.jobs.get(&flight.job);
+        let job = self.jobs.get(&frame.job);
         let kept = job.is_some_and(|job| job.work.wishes.retry > 0);
-        if !kept && worker.begun(0) == flight.end {
-            flight.piece.let_go();
+        if !kept && frame.begun() == frame.end {
+            frame.piece.let_go();
         }
     }
 
@@ -114,15 +114,14 @@ impl Sched {
     ) -> usize {
         let bytes = &whole[at_byte..];
         let worker = &mut self.workers[index];
-        let Some(flight) = worker.window.front_mut() else {
+        let Some(frame) = worker.frames.front_mut() else {
             return 0;
         };
-        let most = (flight.end - flight.done) as usize;
-        let at = flight.next_index();
-        let job = if flight.is_wanted() {
-            self.jobs.get_mut(&flight.job)
-        } else {
-            None
+        let most = (frame.end - frame.done) as usize;
+        let at = frame.next_index();
+        let job = match frame.wanted {
+            true => self.jobs.get_mut(&frame.job),
+            false => None,
         };
         let lent = &extras.lending;
         let mut here = None;
@@ -141,7 +140,7 @@ impl Sched {
                         Some(owner) => (owner.clone(), at_byte),
                         None => (Arc::new(bytes[..taken.used].to_vec()), 0),
                     };
-                    let mut reading = Reading::new(flight.job, at, taken.count, read, owner, from);
+                    let mut reading = Reading::new(frame.job, at, taken.count, read, owner, from);
                     reading.extras = Some((index, extras.take()));
                     self.chores.push(Chore::Read(reading));
                 }
@@ -153,39 +152,47 @@ impl Sched {
             return 0;
         }
         extras.forget();
-        worker.fruitful |= flight.job != INITIALIZE;
-        flight.done += taken.count as u32;
-        let id = flight.job;
-        let count = taken.count - usize::from(taken.error.is_some());
+        worker.fruitful |= frame.job != INITIALIZE;
+        frame.done += taken.count as u32;
+        let id = frame.job;
         if let Some(values) = here {
-            drop(self.answered(id, at, values, count));
-        }
-        if let Some(error) = taken.error {
-            self.item_error(id, at + taken.count - 1, error, now);
+            let part = Part {
+                first: at,
+                count: taken.count,
+                values,
+                error: taken.error,
+            };
+            drop(self.deliver(id, part, now));
         }
         self.settle(index, 0, now);
         taken.used
     }
 
-    /// Hands `count` values, of the items from `at` on, to their job. A caller that takes one of them finds it in `stats`.
-    /// Returns what is not wanted.
-    fn answered(&mut self, id: u64, at: usize, values: Values, count: usize) -> Option<Values> {
+    /// Hands some values, and the error of the last of them if it is none, to their job. A caller that takes one of them
+    /// finds it in `stats`. Returns what is not wanted.
+    fn deliver(&mut self, id: u64, part: Part, now: Instant) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
-            return Some(values);
+            // The payload of a panic while it was decoded may have a destructor, too.
+            return Some(Box::new((part.values, part.error)));
         };
+        let count = part.count - usize::from(part.error.is_some());
         self.counters.count(count as u64, 0);
         if job.work.each {
             self.count_busy();
         }
         let job = self.jobs.get_mut(&id)?;
         job.answer(count as u64);
-        match count > 0 && at < job.limit() {
-            true => job.work.sink.take(at, values),
-            false => Some(values),
+        let unwanted = match count > 0 && part.first < job.limit() {
+            true => job.work.sink.take(part.first, part.values),
+            false => Some(part.values),
+        };
+        if let Some(error) = part.error {
+            self.item_error(id, part.first + part.count - 1, error, now);
         }
+        unwanted
     }
 
-    /// Some values of `reading` have been decoded. Returns what nobody wants, and a job that whoever decodes is to end.
+    /// Some values of `reading` have been decoded. Returns what is not wanted, and a job that the thread which decodes is to end.
     pub(crate) fn decoded(
         &mut self,
         reading: &Reading,
@@ -193,20 +200,14 @@ impl Sched {
         now: Instant,
     ) -> (Option<Values>, Option<Job>) {
         let id = reading.job;
-        let values = part.count - usize::from(part.error.is_some());
-        let unwanted = self.answered(id, part.first, part.values, values);
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return (unwanted, None);
-        };
         if reading.is_over()
-            && let Some(place) = job.readings.iter().position(|at| *at == reading.first)
+            && let Some(job) = self.jobs.get_mut(&id)
+            && let Some(one) = job.readings.iter().position(|at| *at == reading.first)
         {
-            job.readings.swap_remove(place);
+            job.readings.swap_remove(one);
         }
         self.ending = Some(None);
-        if let Some(error) = part.error {
-            self.item_error(id, part.first + part.count - 1, error, now);
-        }
+        let unwanted = self.deliver(id, part, now);
         self.finish_if_settled(id);
         (unwanted, self.ending.take().flatten())
     }
@@ -214,12 +215,12 @@ impl Sched {
     /// The item whose turn it is has failed, and its worker lives.
     fn item_failed(&mut self, index: usize, error: TaskError, now: Instant) -> Result<(), Broken> {
         let worker = &mut self.workers[index];
-        let flight = worker.window.front_mut().ok_or(Broken)?;
-        if flight.done >= flight.end {
+        let frame = worker.frames.front_mut().ok_or(Broken)?;
+        if frame.done >= frame.end {
             return Err(Broken);
         }
-        let (id, at, wanted) = (flight.job, flight.next_index(), flight.is_wanted());
-        flight.done += 1;
+        let (id, at, wanted) = (frame.job, frame.next_index(), frame.wanted);
+        frame.done += 1;
         worker.fruitful = true;
         if id == INITIALIZE {
             self.break_down(&error, now);
@@ -240,15 +241,15 @@ impl Sched {
     }
 
     fn codec_error(&self, worker: usize, of: CodecOf, detail: String) -> TaskError {
-        let flight = self.workers[worker].window.front();
-        let job = flight.and_then(|flight| self.jobs.get(&flight.job));
-        let initializer = self.policy.initializer.as_ref();
-        let (argument, result) = match (flight, job, initializer) {
-            (_, Some(job), _) => job.work.types,
-            (Some(flight), _, Some(initializer)) if flight.job == INITIALIZE => {
-                (initializer.type_name, "()")
+        let frame = self.workers[worker].frames.front();
+        let job = frame.and_then(|frame| self.jobs.get(&frame.job));
+        let (argument, result) = match (job, &self.policy.initializer) {
+            (Some(job), _) => job.work.types,
+            // (An error of a job that has ended goes nowhere.)
+            (None, initializer) => {
+                let name = |initializer: &Initializer| initializer.type_name;
+                (initializer.as_ref().map_or("an argument", name), "()")
             }
-            _ => ("an argument", "a result"),
         };
         let context = job.and_then(|job| job.work.context.as_ref());
         let (name, direction) = match of {
@@ -272,26 +273,23 @@ impl Sched {
     ) -> Result<(), Broken> {
         self.give_back(index, sequence, begun, now)?;
         let worker = &mut self.workers[index];
-        let flight = worker.window.front().ok_or(Broken)?;
-        if flight.sequence != sequence
-            || flight.done != flight.end
-            || u64::from(flight.end) != begun
-        {
+        let frame = worker.frames.front().ok_or(Broken)?;
+        if frame.sequence != sequence || frame.done != frame.end || u64::from(frame.end) != begun {
             return Err(Broken);
         }
         record::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
-        let (function, id) = (flight.function, flight.job);
-        if worker.condemned.is_some_and(|(_, frame)| frame == sequence) {
-            worker.condemned = None;
+        let (function, id) = (frame.function, frame.job);
+        if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
+            worker.kill_at = None;
         }
         if worker.state == State::Preparing && id == INITIALIZE {
             worker.served = 0;
             self.ready(index);
         }
-        self.pace_of(function, begun, nanos);
+        self.pace.learn(function, begun, nanos);
         self.settle(index, 0, now);
-        self.workers[index].land(now);
+        self.workers[index].pop_frame(now);
         Ok(())
     }
 
@@ -304,21 +302,19 @@ impl Sched {
         end: u64,
         now: Instant,
     ) -> Result<(), Broken> {
-        let worker = &mut self.workers[index];
-        let asked = |flight: &InFlight| flight.asked && flight.sequence == sequence;
-        if !worker.window.front().is_some_and(asked) {
+        let front = self.workers[index].frames.front_mut();
+        let Some(frame) = front.filter(|frame| frame.asked && frame.sequence == sequence) else {
             return Ok(());
-        }
+        };
         let end = u32::try_from(end).unwrap_or(u32::MAX);
-        if end < worker.begun(0) {
+        if end < frame.begun() {
             return Err(Broken);
         }
-        let flight = worker.window.front_mut().ok_or(Broken)?;
-        let id = flight.job;
-        if end < flight.end {
-            let piece = flight.piece.part(end as usize, flight.end as usize);
-            flight.end = end;
-            if let (true, Some(job)) = (flight.is_wanted(), self.jobs.get_mut(&id)) {
+        let id = frame.job;
+        if end < frame.end {
+            let piece = frame.piece.part(end as usize, frame.end as usize);
+            frame.end = end;
+            if let (true, Some(job)) = (frame.wanted, self.jobs.get_mut(&id)) {
                 job.put_back(piece);
                 self.settle(index, 0, now);
                 self.enqueue(id, true);
@@ -330,20 +326,6 @@ impl Sched {
         Ok(())
     }
 
-    fn pace_of(&mut self, function: u64, items: u64, nanos: u64) {
-        if items == 0 {
-            return;
-        }
-        if self.pace.len() > 10_000 {
-            self.pace.clear(); // programs have fewer functions; this bounds it whatever they do
-        }
-        let seen = nanos as f64 / items as f64;
-        self.pace
-            .entry(function)
-            .and_modify(|pace| *pace = (*pace + seen) / 2.0)
-            .or_insert(seen);
-    }
-
     /// `worker` is gone, and all that it ever said has been received. `broken`: it
     /// broke the protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
@@ -351,33 +333,29 @@ impl Sched {
         if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
             self.counters.lock().died += 1;
         }
-        let mut begun: Vec<u32> = (0..worker.window.len())
-            .map(|flight| {
-                if broken {
-                    worker.window[flight].end
-                } else {
-                    worker.begun(flight)
-                }
-            })
-            .collect();
-        let window = std::mem::take(&mut worker.window);
+        let begun = |frame: SentFrame| match broken {
+            true => (frame.end, frame),
+            false => (frame.begun(), frame),
+        };
+        let mut frames: Vec<_> = worker.frames.drain(..).map(begun).collect();
         let runs =
-            |(flight, begun): (&InFlight, &u32)| flight.done < *begun && flight.job != INITIALIZE;
-        let running = window.iter().zip(&begun).any(runs);
-        if let (true, false, Some(front)) = (exit.out_of_memory, running, window.front())
-            && front.is_wanted()
+            |(begun, frame): &(u32, SentFrame)| frame.done < *begun && frame.job != INITIALIZE;
+        let running = frames.iter().any(runs);
+        if let (true, false, Some((begun, front))) =
+            (exit.out_of_memory, running, frames.first_mut())
+            && front.wanted
             && front.done < front.end
         {
             // An argument too large to be received is as good as one that was being run.
-            begun[0] += 1;
+            *begun += 1;
             worker.fruitful = true;
         }
         worker.fruitful |= running;
         record::fell(worker.pid);
-        worker.fell(exit.signal == Some(SIGKILL), now);
-        for (flight, begun) in window.into_iter().zip(begun).rev() {
-            if flight.is_wanted() {
-                self.lost(&flight, begun, exit, now);
+        worker.died(exit.signal == Some(SIGKILL), now);
+        for (begun, frame) in frames.into_iter().rev() {
+            if frame.wanted {
+                self.lost(&frame, begun, exit, now);
             }
         }
         if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
@@ -388,23 +366,23 @@ impl Sched {
         }
     }
 
-    /// `flight` will not come back; `begun` of its items have begun.
-    fn lost(&mut self, flight: &InFlight, begun: u32, exit: &WorkerExit, now: Instant) {
+    /// `frame` will not come back; `begun` of its items have begun.
+    fn lost(&mut self, frame: &SentFrame, begun: u32, exit: &WorkerExit, now: Instant) {
         let stopped = self.is_stopped();
-        let id = flight.job;
+        let id = frame.job;
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         job.frames -= 1;
-        if begun < flight.end {
-            job.put_back(flight.piece.part(begun as usize, flight.end as usize));
+        if begun < frame.end {
+            job.put_back(frame.piece.part(begun as usize, frame.end as usize));
         }
         let mut blamed = Vec::new();
-        for item in (flight.done..begun).rev() {
-            let at = flight.piece.first() + item as usize;
-            let (attempts, again) = job.attempted(at);
+        for item in (frame.done..begun).rev() {
+            let at = frame.piece.first() + item as usize;
+            let (attempts, again) = job.lost_worker(at);
             if again && !stopped {
-                job.put_back(flight.piece.part(item as usize, item as usize + 1));
+                job.put_back(frame.piece.part(item as usize, item as usize + 1));
                 self.counters.lock().retried += 1;
             } else {
                 let mut exit = exit.clone();

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
-use super::{Action, Body, How, Sched, Stop};
+use super::{Action, How, Sched, Stop};
 use crate::process::job::decoder::{Place, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::wire::Frame;
@@ -26,11 +26,10 @@ impl Sched {
             how: before.how.max(stop.how),
             limit: before.limit.into_iter().chain(stop.limit).min(),
         });
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
         match stop.how {
             How::Wait => {
-                // Whoever feeds these may be the one who waits for the end.
-                for id in ids {
+                // The thread that feeds these may be the one that waits for the end.
+                for id in self.ids() {
                     if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.work.each) {
                         job.sealed = true;
                     }
@@ -41,12 +40,12 @@ impl Sched {
                 for worker in 0..self.workers.len() {
                     self.take_all_back(worker, now);
                 }
-                for id in ids {
+                for id in self.ids() {
                     self.fail_waiting(id, &TaskError::Cancelled, now);
                 }
             }
             How::Kill => {
-                for id in ids {
+                for id in self.ids() {
                     self.fail(id, 0, TaskError::Cancelled, now);
                 }
                 for index in 0..self.workers.len() {
@@ -56,12 +55,16 @@ impl Sched {
         }
     }
 
+    fn ids(&self) -> Vec<u64> {
+        self.jobs.keys().copied().collect()
+    }
+
     /// Nothing new begins.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_some_and(|stop| stop.how >= How::CancelPending)
     }
 
-    /// Nobody waits for anything any more.
+    /// No caller waits for anything any more.
     pub(crate) fn is_killed(&self) -> bool {
         self.stop.is_some_and(|stop| stop.how == How::Kill)
     }
@@ -126,11 +129,7 @@ impl Sched {
 
     fn leave(&mut self, index: usize, now: Instant) {
         self.workers[index].state = State::Leaving(now);
-        self.actions.push(Action::Send {
-            worker: index,
-            head: Frame::Bye.head(0),
-            body: Body::None,
-        });
+        self.say(index, &Frame::Bye);
     }
 
     /// The time of a worker is up in the state that it is in.
@@ -169,8 +168,7 @@ impl Sched {
     /// A worker's initializer has failed: everything fails, now and later.
     pub(super) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.broken.get_or_insert_with(|| error.clone());
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.fail(id, 0, error.clone(), now);
         }
         for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
@@ -181,8 +179,7 @@ impl Sched {
     /// No worker lives long enough to do anything: what waits fails.
     pub(super) fn give_up(&mut self, exit: &WorkerExit, now: Instant) {
         let error = TaskError::WorkerDied(Box::new(exit.clone()));
-        let ids: Vec<u64> = self.jobs.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.fail_waiting(id, &error, now);
         }
         // What stands in the queue with nothing that waits would be a reason to try again.
@@ -197,9 +194,9 @@ impl Sched {
 
     /// Takes back whatever a worker has not begun.
     pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
-        for place in (0..self.workers[index].window.len()).rev() {
-            if self.workers[index].window[place].job != INITIALIZE {
-                self.take_back(index, place, 0, now);
+        for position in (0..self.workers[index].frames.len()).rev() {
+            if self.workers[index].frames[position].job != INITIALIZE {
+                self.take_back(index, position, 0, now);
             }
         }
     }
@@ -208,9 +205,9 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
             return;
         };
-        let holds = job.holds();
-        if holds && !job.has_failed() && self.ending.is_none() {
-            // Whoever hands over values may be the one who drops them.
+        let only = self.policy.only.is_some();
+        if !only && job.holds() && !job.has_failed() && self.ending.is_none() {
+            // The thread that hands over values may be the one that drops them.
             job.readings.push(0);
             let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
             let reading = Reading::new(id, 0, 0, nothing, Arc::default(), 0);
@@ -221,11 +218,12 @@ impl Sched {
             return;
         };
         self.counters.dropped(job.pending);
-        self.count_busy(); // who has the result finds that its worker has nothing to do
+        self.count_busy(); // a caller that has the result finds that its worker has nothing to do
         if job.work.context.is_some() {
             self.forget_context(id);
         }
         match &mut self.ending {
+            _ if only => self.held = Some(job),
             Some(ending) => *ending = Some(job),
             None => self.chores.extend(job.finish().map(Chore::Drop)),
         }
@@ -237,24 +235,17 @@ impl Sched {
             let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());
             *id != job && context.is_some_and(|context| context.piece.has_ends())
         };
-        let worker = &mut self.workers[index];
-        for id in worker.contexts.extract_if(foreign) {
-            self.actions.push(Action::Send {
-                worker: index,
-                head: Frame::Forget { id }.head(0),
-                body: Body::None,
-            });
+        let contexts = &mut self.workers[index].contexts;
+        for id in contexts.extract_if(foreign).collect::<Vec<_>>() {
+            self.say(index, &Frame::Forget { id });
         }
     }
 
     fn forget_context(&mut self, id: u64) {
-        for (index, worker) in self.workers.iter_mut().enumerate() {
+        for index in 0..self.workers.len() {
+            let worker = &mut self.workers[index];
             if worker.contexts.remove(&id) && worker.is_serving() {
-                self.actions.push(Action::Send {
-                    worker: index,
-                    head: Frame::Forget { id }.head(0),
-                    body: Body::None,
-                });
+                self.say(index, &Frame::Forget { id });
             }
         }
     }

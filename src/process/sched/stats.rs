@@ -1,6 +1,6 @@
 //! What a pool has done so far, in numbers.
 //!
-//! The scheduler counts, anybody reads. The items of a task are counted before it ends, so who has its result finds
+//! The scheduler counts, any thread reads. The items of a task are counted before it ends, so a caller that has its result finds
 //! them here.
 //!
 //! Tests: `tests/process/calls.rs`.

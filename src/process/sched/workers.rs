@@ -11,20 +11,20 @@
 //!
 //! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
 //! many items as it may, or that asks to be replaced, is `Retiring`: it gets nothing more, leaves
-//! when nothing in its window is wanted any more, and its place is filled again. It is not waited for until it has said that it
+//! when nothing that it has been sent is wanted any more, and another takes its slot. It is not waited for until it has said that it
 //! is done with what was taken back: one that has been stopped never would.
 //!
-//! **Window.** A worker has the frame that it runs and the next, so that it does not wait for the
+//! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait for the
 //! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
 //! up to [`GATES`], and sends what they gave together; when one of them
 //! turns out not to be brief, those behind it are taken back.
 //!
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
-//! *fruitless*. A worker's place is filled again at once after the first, and
-//! ever later after each further one, up to a second. After five in a row the place is
+//! *fruitless*. A worker's slot is filled again at once after the first, and
+//! ever later after each further one, up to a second. After five in a row the slot is
 //! given up until there is work; when all are, what waits fails. So it is after the second in a row that never got
-//! to `init`, or the first that computed all that time. Workers that were killed by somebody
-//! else get more patience: that is not a program that cannot start.
+//! to `init`, or the first that computed all that time. Workers that were killed from
+//! outside get more patience: that is not a program that cannot start.
 //!
 //! Tests: `sched::sim`.
 
@@ -32,9 +32,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::frame::{Gated, SentFrame, ToldGates};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
-use crate::sys::ledger::{GATES, Gate, Ledger};
+use crate::sys::ledger::GATES;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
@@ -50,7 +51,7 @@ pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long a worker may leave its first frame unbegun before it is nudged.
-const DEAF: Duration = Duration::from_millis(10);
+const NUDGE_AFTER: Duration = Duration::from_millis(10);
 
 /// How long a worker may keep the ends of channels that came with what was taken back from it.
 pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
@@ -61,123 +62,14 @@ const HURRY: Duration = Duration::from_millis(2);
 /// How many nanoseconds of work a worker has at once in many frames.
 const BRIEF: u64 = 200_000;
 
-/// A frame of unknown cost takes an hour.
-pub(crate) const UNKNOWN: u64 = 3_600_000_000_000;
-
-/// After fruitless deaths of this weight in a row a place is given up for now.
+/// After fruitless deaths of this weight in a row a slot is given up for now.
 const GIVE_UP: u32 = 100;
 /// What a fruitless death weighs: much, if the worker ended by itself; little, if
-/// somebody else killed it, who may be done with that some time.
+/// it was killed from outside, which may end some time.
 const ENDED: u32 = 20;
 const KILLED: u32 = 1;
 /// One that never got to `init` would take its time again, and the next as well.
 const LATE: u32 = 50;
-
-/// Where a worker's gates are: in memory that it shares with its parent, or here.
-pub(crate) trait Gated: Send + Sync {
-    fn gate(&self, index: usize) -> &Gate;
-
-    /// The worker says what it begins, and is asked for what it has not begun: it does not see these gates.
-    fn are_told(&self) -> bool;
-}
-
-/// The gates of a plain worker: what it has said.
-pub(crate) struct ToldGates([Gate; GATES]);
-
-impl ToldGates {
-    pub(crate) fn new() -> Self {
-        Self(std::array::from_fn(|_| Gate::new()))
-    }
-}
-
-impl Gated for ToldGates {
-    fn gate(&self, index: usize) -> &Gate {
-        &self.0[index % GATES]
-    }
-
-    fn are_told(&self) -> bool {
-        true
-    }
-}
-
-impl Gated for Ledger {
-    fn gate(&self, index: usize) -> &Gate {
-        (**self).gate(index)
-    }
-
-    fn are_told(&self) -> bool {
-        false
-    }
-}
-
-/// A frame that has been sent and whose `END` has not come.
-pub(crate) struct InFlight {
-    pub(crate) sequence: u64,
-    pub(crate) job: u64,
-    /// Whose items these are, for the pace.
-    pub(crate) function: u64,
-    pub(crate) piece: Piece,
-    /// How many results have come.
-    pub(crate) done: u32,
-    /// How many items it has, less those taken back.
-    pub(crate) end: u32,
-    /// How many nanoseconds it should take; [`UNKNOWN`], if that is not known.
-    pub(crate) cost: u64,
-    pub(crate) kind: Kind,
-    pub(crate) wanted: Wanted,
-    /// A plain worker was asked for what it has not begun.
-    pub(crate) asked: bool,
-    /// When to see whether an item has run for longer than it may.
-    pub(crate) check_at: Option<Instant>,
-}
-
-/// What is special about a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Usual,
-    /// The worker need not send what came before this frame before it begins with it.
-    Brief,
-    /// Its one item brings ends of channels along, or their context does.
-    WithEnds,
-}
-
-/// What is wanted of a frame's results. If anything is, the frame counts in `Job::frames`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    Nothing,
-    /// They are wanted together.
-    All,
-    /// Each is waited for by itself.
-    Each,
-}
-
-impl InFlight {
-    /// The items of `piece`, all at once or not at all.
-    pub(crate) fn new(job: u64, function: u64, piece: Piece) -> Self {
-        Self {
-            sequence: 0,
-            job,
-            function,
-            end: piece.len() as u32,
-            piece,
-            done: 0,
-            cost: UNKNOWN,
-            kind: Kind::Usual,
-            wanted: Wanted::All,
-            asked: false,
-            check_at: None,
-        }
-    }
-
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted != Wanted::Nothing
-    }
-
-    /// The index in the job of the item whose result comes next.
-    pub(crate) fn next_index(&self) -> usize {
-        self.piece.first() + self.done as usize
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -194,29 +86,29 @@ pub(crate) enum State {
     Dying(Instant),
 }
 
-/// One place in the pool, and the worker that has it.
+/// One slot of the pool, and the worker that has it.
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    gates: Option<Arc<dyn Gated>>,
-    pub(crate) window: VecDeque<InFlight>,
-    /// What the frames in the window should take, all together.
+    gates: Arc<dyn Gated>,
+    /// What it has been sent, the frame that it runs first.
+    pub(crate) frames: VecDeque<SentFrame>,
+    /// What these should take, all together.
     cost: u64,
     next_sequence: u64,
-    /// Since when the first frame of the window is the first.
+    /// Since when the first frame is the first.
     pub(crate) front_since: Instant,
     /// The frame, cancelled or taken back, for whose sake to kill the worker, and when.
-    pub(crate) condemned: Option<(Instant, u64)>,
+    pub(crate) kill_at: Option<(Instant, u64)>,
     /// The contexts that it has.
     pub(crate) contexts: HashSet<u64>,
-    /// How many items it has run, those in the window not counted.
+    /// How many items it has run, those in `frames` not counted.
     pub(crate) served: u64,
     /// Why it was not waited for any longer: it has not said hello.
     pub(crate) late: Option<StartFailure>,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
-    /// Fruitless deaths in a row, and their weight.
-    failures: u32,
+    /// Of the fruitless deaths in a row.
     weight: u32,
 }
 
@@ -225,17 +117,16 @@ impl Worker {
         Self {
             state: State::Down(Some(now)),
             pid: 0,
-            gates: None,
-            window: VecDeque::with_capacity(GATES),
+            gates: Arc::new(ToldGates::new()),
+            frames: VecDeque::with_capacity(GATES),
             cost: 0,
             next_sequence: 0,
             front_since: now,
-            condemned: None,
+            kill_at: None,
             contexts: HashSet::new(),
             served: 0,
             late: None,
             fruitful: false,
-            failures: 0,
             weight: 0,
         }
     }
@@ -243,31 +134,18 @@ impl Worker {
     pub(crate) fn started(&mut self, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
         self.state = State::Starting(now);
         self.pid = pid;
-        self.gates = Some(gates);
-        self.next_sequence = 0;
-        self.condemned = None;
-        self.contexts.clear();
-        self.served = 0;
-        self.late = None;
-        self.fruitful = false;
-    }
-
-    fn gate(&self, sequence: u64) -> Option<&Gate> {
-        self.gates
-            .as_ref()
-            .map(|gates| gates.gate(sequence as usize % GATES))
+        self.gates = gates;
     }
 
     /// It is nothing but a stream: it has one frame at a time, says what it begins, and is asked for what it has not begun.
     pub(crate) fn is_plain(&self) -> bool {
-        self.gates.as_ref().is_some_and(|gates| gates.are_told())
+        self.gates.are_told()
     }
 
     /// A plain worker begins the next item of its frame. False: there is none.
     pub(crate) fn begins(&self, nanos: u64) -> bool {
-        let front = self.window.front().filter(|_| self.is_plain());
-        let gate = front.and_then(|flight| self.gate(flight.sequence));
-        gate.is_some_and(|gate| {
+        let front = self.frames.front().filter(|_| self.is_plain());
+        front.map(SentFrame::gate).is_some_and(|gate| {
             gate.starts(nanos);
             gate.take().is_some()
         })
@@ -276,18 +154,18 @@ impl Worker {
     /// It can have another frame, which should take `cost` nanoseconds.
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
-            && self.condemned.is_none()
-            && (self.window.is_empty() || !self.is_plain())
-            && (self.window.len() < 2 || self.window.len() < GATES && self.is_brief(cost, now))
+            && self.kill_at.is_none()
+            && (self.frames.is_empty() || !self.is_plain())
+            && (self.frames.len() < 2 || self.frames.len() < GATES && self.is_brief(cost, now))
     }
 
     /// A frame that takes `cost` nanoseconds is done, with all before it, in no time.
     pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
-        self.cost + cost < BRIEF && (self.window.is_empty() || now < self.front_since + HURRY)
+        self.cost + cost < BRIEF && (self.frames.is_empty() || now < self.front_since + HURRY)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Ready && self.condemned.is_none() && self.window.is_empty()
+        self.state == State::Ready && self.kill_at.is_none() && self.frames.is_empty()
     }
 
     /// It has yet to say hello.
@@ -307,124 +185,89 @@ impl Worker {
 
     /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
     pub(crate) fn is_through(&self) -> bool {
-        self.condemned.is_none() && !self.window.iter().any(InFlight::is_wanted)
+        self.kill_at.is_none() && !self.frames.iter().any(|frame| frame.wanted)
     }
 
     /// How many more items it may have, if `most` is all that it may ever have.
     pub(crate) fn left(&self, most: Option<u64>) -> usize {
         let Some(most) = most else { return usize::MAX };
-        let out: u64 = self.window.iter().map(|flight| u64::from(flight.end)).sum();
+        let out: u64 = self.frames.iter().map(|frame| u64::from(frame.end)).sum();
         most.saturating_sub(self.served + out) as usize
     }
 
-    /// Opens a gate for `flight` and puts it into the window; gives it its sequence number.
-    pub(crate) fn launch(&mut self, mut flight: InFlight, now: Instant) -> u64 {
-        flight.sequence = self.next_sequence;
+    /// The next frame that is to be sent to it, with the items of `piece`.
+    pub(crate) fn next_frame(&self, job: u64, function: u64, piece: Piece) -> SentFrame {
+        SentFrame::new(self.next_sequence, job, function, piece, self.gates.clone())
+    }
+
+    /// `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
+    pub(crate) fn push_frame(&mut self, frame: SentFrame, now: Instant) {
         self.next_sequence += 1;
-        if let Some(gate) = self.gate(flight.sequence) {
-            gate.open(flight.end);
-        }
-        if self.window.is_empty() {
+        frame.gate().open(frame.end);
+        if self.frames.is_empty() {
             self.front_since = now;
         }
-        self.cost += flight.cost;
-        self.window.push_back(flight);
-        self.next_sequence - 1
+        self.cost += frame.cost;
+        self.frames.push_back(frame);
     }
 
     /// The first frame has ended.
-    pub(crate) fn land(&mut self, now: Instant) -> Option<InFlight> {
-        let flight = self.window.pop_front()?;
-        self.cost -= flight.cost;
-        self.front_since = now;
-        Some(flight)
+    pub(crate) fn pop_frame(&mut self, now: Instant) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.cost -= frame.cost;
+            self.front_since = now;
+        }
     }
 
-    /// When the last item of the flight at `index` that has begun did so, by the worker's clock.
-    pub(crate) fn started_at(&self, index: usize) -> u64 {
-        let flight = self.window.get(index);
-        let gate = flight.and_then(|flight| self.gate(flight.sequence));
-        gate.map_or(0, Gate::started)
-    }
-
-    /// How many items of the flight at `index` the worker has begun.
-    pub(crate) fn begun(&self, index: usize) -> u32 {
-        let Some(flight) = self.window.get(index) else {
-            return 0;
-        };
-        self.gate(flight.sequence)
-            .map_or(0, Gate::taken)
-            .clamp(flight.done, flight.end)
-    }
-
-    /// From when on somebody else may take over what this worker has not begun. A large
+    /// From when on another worker may take over what this one has not begun. A large
     /// frame takes its time to arrive, and would elsewhere, too.
-    pub(crate) fn ripe(&self) -> Instant {
-        let arriving = self.window.front().filter(|_| self.begun(0) == 0);
-        let bytes = arriving.map_or(0, |flight| flight.piece.span().len() as u64);
+    pub(crate) fn stealable_at(&self) -> Instant {
+        let arriving = self.frames.front().filter(|frame| frame.begun() == 0);
+        let bytes = arriving.map_or(0, |frame| frame.piece.span().len() as u64);
         self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
     }
 
     /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`fast`).
-    pub(crate) fn deaf_at(&self) -> Option<Instant> {
-        let waits = !self.window.is_empty() && self.begun(0) == 0;
-        waits.then_some(self.front_since + DEAF)
+    pub(crate) fn nudge_at(&self) -> Option<Instant> {
+        let waits = self.frames.front().is_some_and(|frame| frame.begun() == 0);
+        waits.then_some(self.front_since + NUDGE_AFTER)
+    }
+
+    /// When to see whether it is to be killed, or an item of it has run for too long.
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        let checks = self.frames.iter().filter_map(|frame| frame.check_at);
+        checks.chain(self.kill_at.map(|(at, _)| at)).min()
     }
 
     /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is
     /// waited for, or of one that was to be brief.
-    pub(crate) fn hurries_at(&self) -> Option<Instant> {
-        let front = self.window.front()?;
-        let waited_for = front.wanted == Wanted::Each && !front.asked && front.end - front.done > 1;
-        let mut behind = self.window.iter().skip(1);
-        let holds_up = waited_for || behind.any(|frame| frame.kind == Kind::Brief && frame.end > 0);
+    pub(crate) fn take_back_at(&self) -> Option<Instant> {
+        let front = self.frames.front()?;
+        let waited_for = front.wanted && front.each && !front.asked && front.end - front.done > 1;
+        let mut behind = self.frames.iter().skip(1);
+        let holds_up = waited_for || behind.any(|frame| frame.brief && frame.end > 0);
         holds_up.then_some(self.front_since + HURRY)
     }
 
-    /// Takes back what has not begun of the flight at `index`, from its item `from` on.
-    pub(crate) fn recall(&mut self, index: usize, from: u32) -> Option<Piece> {
-        let flight = self.window.get(index).filter(|_| !self.is_plain())?;
-        let end = self
-            .gate(flight.sequence)?
-            .recall(from.max(flight.done))
-            .clamp(flight.done, flight.end); // a worker gone wild may write to its gates
-        let flight = self.window.get_mut(index)?;
-        let before = std::mem::replace(&mut flight.end, end);
-        (end < before).then(|| flight.piece.part(end as usize, before as usize))
+    /// The process is gone: the slot is empty, and filled again after a pause.
+    pub(crate) fn died(&mut self, killed: bool, now: Instant) {
+        let more = match self.late {
+            _ if self.fruitful => 0,
+            Some(StartFailure::Computes) => GIVE_UP,
+            Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
+            None if killed => KILLED,
+            None => ENDED,
+        };
+        let before = if self.fruitful { 0 } else { self.weight };
+        let weight = before.saturating_add(more);
+        *self = Self {
+            state: State::Down(Some(now + pause(weight, killed))),
+            weight,
+            ..Self::new(now)
+        };
     }
 
-    /// Nobody wants what is left of the flight at `index`.
-    pub(crate) fn disown(&self, index: usize) {
-        let flight = self.window.get(index);
-        if let Some(gate) = flight.and_then(|flight| self.gate(flight.sequence)) {
-            gate.disown();
-        }
-    }
-
-    /// The process is gone: the place is empty, and filled again after a pause.
-    pub(crate) fn fell(&mut self, killed: bool, now: Instant) {
-        // Of this process: one that cannot be started in its place has done nothing.
-        if std::mem::take(&mut self.fruitful) {
-            (self.failures, self.weight) = (0, 0);
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            let weight = match self.late {
-                Some(StartFailure::Computes) => GIVE_UP,
-                Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
-                None if killed => KILLED,
-                None => ENDED,
-            };
-            self.weight = self.weight.saturating_add(weight);
-        }
-        self.state = State::Down(Some(now + pause(self.failures, killed)));
-        self.gates = None;
-        self.condemned = None;
-        self.contexts.clear();
-        self.window.clear();
-        self.cost = 0;
-    }
-
-    /// Whatever is put into this place does not live.
+    /// Whatever is put into this slot does not live.
     pub(crate) fn is_given_up(&self) -> bool {
         self.weight >= GIVE_UP
     }
@@ -439,9 +282,13 @@ impl Worker {
     }
 }
 
-fn pause(failures: u32, killed: bool) -> Duration {
-    let most = if killed { 50 } else { 1000 };
-    match failures {
+/// How long after a death the slot is filled again, if the fruitless ones in a row have that weight.
+fn pause(weight: u32, killed: bool) -> Duration {
+    let (deaths, most) = match killed {
+        true => (weight / KILLED, 50),
+        false => (weight / ENDED, 1000),
+    };
+    match deaths {
         0 | 1 => Duration::ZERO,
         n => Duration::from_millis(4u64.saturating_pow(n - 1).min(most)),
     }

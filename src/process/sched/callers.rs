@@ -1,4 +1,4 @@
-//! What a caller may do in the driver's place: hand out work, where nothing else is to be done.
+//! What a caller may do for the driver: hand out work, where nothing else is to be done.
 //!
 //! `shortcut` asks these questions under the engine's lock; none of the answers runs anybody's code.
 //!
@@ -7,25 +7,30 @@
 use std::time::Instant;
 
 use super::Sched;
+use super::frame::SentFrame;
 use super::workers::Worker;
 use crate::process::job::reading::{Chore, Reading};
 
 impl Sched {
     /// Nothing is due, and work is handed out as ever.
     pub(crate) fn is_calm(&self, now: Instant) -> bool {
-        let calm = self.stop.is_none() && self.broken.is_none();
-        calm && self.deadline().is_none_or(|due| due > now)
+        !self.is_ending() && self.deadline().is_none_or(|due| due > now)
     }
 
-    /// There is something that only the driver may do, or that nobody else will: a worker that waits for what stands
-    /// in the queue or in another's window, a pool that ends, a process to be started or told to go.
+    /// Its end, or its breakdown, is the driver's.
+    fn is_ending(&self) -> bool {
+        self.stop.is_some() || self.broken.is_some()
+    }
+
+    /// There is something that only the driver may do, or that no caller will: a worker that waits for what stands
+    /// in the queue or with another, a pool that ends, a process to be started or told to go.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        !self.is_calm(now)
+        self.is_ending()
             || !self.actions.is_empty()
             || !self.chores.is_empty()
             || !self.queue.is_empty()
-            || self.has_leavers()
+            || self.workers.iter().any(Worker::is_leaver)
             || takes_over()
     }
 
@@ -40,11 +45,6 @@ impl Sched {
         .collect()
     }
 
-    /// A worker is to be told to go.
-    pub(crate) fn has_leavers(&self) -> bool {
-        self.workers.iter().any(Worker::is_leaver)
-    }
-
     /// Hands out work, and does nothing else of what `tick` does: no task can end.
     pub(crate) fn hand_out(&mut self, now: Instant) {
         self.dispatch(now);
@@ -53,19 +53,14 @@ impl Sched {
 
     /// The worker that has the job `id` and nothing else.
     pub(crate) fn sole(&self, id: u64) -> Option<usize> {
-        self.workers.iter().position(|worker| {
-            let first = worker.window.front();
-            worker.window.len() == 1
-                && first.is_some_and(|flight| flight.job == id && flight.is_wanted())
-        })
+        let only = |frame: &SentFrame| frame.job == id && frame.wanted;
+        let mut workers = self.workers.iter();
+        workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
     }
 
     /// All that `worker` can have to say is that it is done.
     pub(crate) fn only_ends(&self, worker: usize) -> bool {
-        let window = &self.workers[worker].window;
-        window.len() == 1
-            && window
-                .front()
-                .is_some_and(|flight| flight.done == flight.end)
+        let frames = &self.workers[worker].frames;
+        frames.len() == 1 && frames[0].done == frames[0].end
     }
 }

@@ -1,0 +1,135 @@
+//! A frame that a worker has been sent, and the gates that say how much of it has begun.
+//!
+//! Tests: `sched::sim`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::process::payload::chunk::Piece;
+use crate::sys::ledger::{GATES, Gate, Ledger};
+
+/// A frame of unknown cost takes an hour.
+pub(crate) const UNKNOWN: u64 = 3_600_000_000_000;
+
+/// Where a worker's gates are: in memory that it shares with its parent, or here.
+pub(crate) trait Gated: Send + Sync {
+    fn gate(&self, index: usize) -> &Gate;
+
+    /// The worker says what it begins, and is asked for what it has not begun: it does not see these gates.
+    fn are_told(&self) -> bool;
+}
+
+/// The gates of a plain worker: what it has said.
+pub(crate) struct ToldGates([Gate; GATES]);
+
+impl ToldGates {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| Gate::new()))
+    }
+}
+
+impl Gated for ToldGates {
+    fn gate(&self, index: usize) -> &Gate {
+        &self.0[index % GATES]
+    }
+
+    fn are_told(&self) -> bool {
+        true
+    }
+}
+
+impl Gated for Ledger {
+    fn gate(&self, index: usize) -> &Gate {
+        (**self).gate(index)
+    }
+
+    fn are_told(&self) -> bool {
+        false
+    }
+}
+
+/// A frame that has been sent and whose `END` has not come.
+pub(crate) struct SentFrame {
+    pub(crate) sequence: u64,
+    pub(crate) job: u64,
+    /// Whose items these are, for the pace.
+    pub(crate) function: u64,
+    pub(crate) piece: Piece,
+    /// How many results have come.
+    pub(crate) done: u32,
+    /// How many items it has, less those taken back.
+    pub(crate) end: u32,
+    /// How many nanoseconds it should take; [`UNKNOWN`], if that is not known.
+    pub(crate) cost: u64,
+    /// The worker need not send what came before this frame before it begins with it.
+    pub(crate) brief: bool,
+    /// Its one item brings ends of channels along, or their context does.
+    pub(crate) ends: bool,
+    /// Its results are wanted; then it counts in `Job::frames`.
+    pub(crate) wanted: bool,
+    /// Each of its results is waited for by itself.
+    pub(crate) each: bool,
+    /// A plain worker was asked for what it has not begun.
+    pub(crate) asked: bool,
+    /// When to see whether an item has run for longer than it may.
+    pub(crate) check_at: Option<Instant>,
+    gates: Arc<dyn Gated>,
+}
+
+impl SentFrame {
+    /// The items of `piece`, all at once or not at all.
+    pub(crate) fn new(
+        sequence: u64,
+        job: u64,
+        function: u64,
+        piece: Piece,
+        gates: Arc<dyn Gated>,
+    ) -> Self {
+        Self {
+            sequence,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            cost: UNKNOWN,
+            brief: false,
+            ends: false,
+            wanted: true,
+            each: false,
+            asked: false,
+            check_at: None,
+            gates,
+        }
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        self.gates.gate(self.sequence as usize % GATES)
+    }
+
+    /// The index in the job of the item whose result comes next.
+    pub(crate) fn next_index(&self) -> usize {
+        self.piece.first() + self.done as usize
+    }
+
+    /// How many items the worker has begun.
+    pub(crate) fn begun(&self) -> u32 {
+        self.gate().taken().clamp(self.done, self.end)
+    }
+
+    /// Something has begun, and its result has not come.
+    pub(crate) fn runs(&self) -> bool {
+        self.done < self.begun()
+    }
+
+    /// Takes back what has not begun, from item `from` on. (Not from a plain worker.)
+    pub(crate) fn recall(&mut self, from: u32) -> Option<Piece> {
+        if self.gates.are_told() {
+            return None;
+        }
+        let end = self.gate().recall(from.max(self.done));
+        let end = end.clamp(self.done, self.end); // a worker gone wild may write to its gates
+        let before = std::mem::replace(&mut self.end, end);
+        (end < before).then(|| self.piece.part(end as usize, before as usize))
+    }
+}

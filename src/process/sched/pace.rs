@@ -1,0 +1,59 @@
+//! How many items go into a frame, by the time that items of the same function took before.
+//!
+//! Tests: `sched::sim`, `tests/process/pool.rs`.
+
+use std::collections::HashMap;
+
+use super::frame::UNKNOWN;
+use crate::process::job::Job;
+
+/// How much work a frame should hold, in nanoseconds.
+const TARGET: f64 = 1e6;
+/// The most items that a frame may hold.
+const FRAME_ITEMS: usize = 1 << 16;
+/// Programs have fewer functions; this bounds it whatever they do.
+const FUNCTIONS: usize = 10_000;
+
+/// Nanoseconds per item, by function.
+#[derive(Default)]
+pub(super) struct Pace(HashMap<u64, f64>);
+
+impl Pace {
+    /// So many items of a function took so many nanoseconds.
+    pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
+        if items == 0 {
+            return;
+        }
+        if self.0.len() > FUNCTIONS {
+            self.0.clear();
+        }
+        let seen = nanos as f64 / items as f64;
+        let pace = self.0.entry(function).or_insert(seen);
+        *pace = (*pace + seen) / 2.0;
+    }
+
+    /// How many nanoseconds one item of a function should take, if that is known.
+    pub(super) fn of(&self, function: u64) -> Option<f64> {
+        self.0.get(&function).copied()
+    }
+}
+
+/// How many nanoseconds so many items should take; [`UNKNOWN`], if that is not known.
+pub(super) fn cost(pace: Option<f64>, items: usize) -> u64 {
+    pace.map_or(UNKNOWN, |pace| ((pace * items as f64) as u64).min(UNKNOWN))
+}
+
+/// How many items the next frame of `job` should have, among so many `workers`.
+pub(super) fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
+    if let Some(chunk) = job.work.wishes.chunk {
+        return chunk.clamp(1, FRAME_ITEMS);
+    }
+    let Some(pace) = pace else { return 1 };
+    let fits = (TARGET / pace.max(1.0)) as usize;
+    // A frame of an endless job is no larger than what the others get of what there is.
+    let tail = match job.sealed || job.work.each {
+        true => job.items().div_ceil(2 * workers.max(1)),
+        false => usize::MAX,
+    };
+    fits.min(tail).clamp(1, FRAME_ITEMS)
+}
