@@ -69,12 +69,6 @@ pub mod model;
 #[path = "../../checks/inside/blocking_model.rs"]
 pub mod model_blocking;
 
-/// The same for the deque of joins.
-#[cfg(loom)]
-#[doc(hidden)]
-#[path = "../../checks/inside/deque_model.rs"]
-pub mod model_deque;
-
 #[cfg(feature = "indicatif")]
 pub(crate) use announce::Announced;
 pub use builder::ThreadPoolBuilder;

@@ -2,14 +2,13 @@
 //!
 //! **Job.** The seam between the pool's policy and the deques that implement
 //! it: push, pop, steal, inject.
-//! Each worker has two deques, because they have different rules:
+//! Each worker has two deques (`crossbeam-deque`), because they have different rules:
 //! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
 //!   nested: the newest belongs to the innermost join, so that the owner's pop
 //!   gives exactly the half that it is about to wait for, or nothing if that has
-//!   been stolen. Thieves take the oldest, which is the largest. Our own deque,
-//!   `join/raw_deque.rs`.
+//!   been stolen. Thieves take the oldest, which is the largest.
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
-//!   its warm cache; thieves take the oldest. `crossbeam-deque`.
+//!   its warm cache; thieves take the oldest.
 //!
 //! And there is one injector for all, first in first out, for work that comes
 //! from outside. It is behind a lock together with the word that says whether the
@@ -34,7 +33,6 @@ use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
-use super::join::raw_deque::{self, Owner, Thief};
 use super::join::raw_job::JobRef;
 use super::raw::lent::Lent;
 use super::scope_queue::ScopeQueue;
@@ -58,7 +56,7 @@ pub(super) enum Work {
 
 /// The owner's ends of a worker's deques.
 pub(super) struct Local {
-    pub(super) jobs: Owner<JobRef>,
+    pub(super) jobs: Deque<JobRef>,
     pub(super) tasks: Deque<Work>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
@@ -66,16 +64,15 @@ pub(super) struct Local {
 
 /// The thieves' ends.
 pub(super) struct Public {
-    jobs: Thief<JobRef>,
+    jobs: Stealer<JobRef>,
     tasks: Stealer<Work>,
 }
 
 impl Local {
     pub(super) fn new() -> (Self, Public) {
-        let (jobs, thief) = raw_deque::new();
-        let tasks = Deque::new_lifo();
+        let (jobs, tasks) = (Deque::new_lifo(), Deque::new_lifo());
         let public = Public {
-            jobs: thief,
+            jobs: jobs.stealer(),
             tasks: tasks.stealer(),
         };
         (
@@ -143,20 +140,21 @@ impl Local {
     }
 }
 
-fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
-    loop {
-        match steal() {
-            Steal::Success(work) => return Some(work),
-            Steal::Empty => return None,
-            Steal::Retry => std::hint::spin_loop(),
+fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
+    // `steal` costs more than this look, also where there is nothing.
+    while !deque.is_empty() {
+        if let Steal::Success(work) = deque.steal() {
+            return Some(work);
         }
+        std::hint::spin_loop();
     }
+    None
 }
 
 impl Public {
     /// The oldest of the second halves.
     pub(super) fn steal_job(&self) -> Option<JobRef> {
-        self.jobs.steal()
+        oldest(&self.jobs)
     }
 
     /// Anything; halves of joins first, because a thread waits for them.
@@ -169,11 +167,7 @@ impl Public {
 
     /// The oldest of the spawned tasks.
     pub(super) fn steal_task(&self) -> Option<Work> {
-        if self.tasks.is_empty() {
-            None
-        } else {
-            insist(|| self.tasks.steal())
-        }
+        oldest(&self.tasks)
     }
 
     pub(super) fn has_jobs(&self) -> bool {

@@ -15,8 +15,9 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use crossbeam_deque::Worker as Deque;
+
 use super::join::policy::Policy;
-use super::join::raw_deque::Owner;
 use super::join::raw_job::JobRef;
 use super::join::wake_policy::{Findings, TINY};
 use super::queue::{Mode, Slots, Work};
@@ -84,7 +85,7 @@ impl Worker {
 
     /// The halves of joins that it has on offer.
     #[inline]
-    pub(super) fn jobs(&self) -> &Owner<JobRef> {
+    pub(super) fn jobs(&self) -> &Deque<JobRef> {
         &self.seat.local.jobs
     }
 

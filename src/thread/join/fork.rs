@@ -10,7 +10,7 @@
 //! Rejected: to keep halves private while joins are tiny (the first long one after them strands all that
 //! its owner has on offer); to publish only when asked by a thief (an owner inside a long half does not hear it).
 //!
-//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `checks/tests/deque.rs`.
+//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `tests/thread/stress.rs`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -49,7 +49,7 @@ impl Worker {
     /// looking for work.
     #[inline]
     pub(in crate::thread) fn wanted(&self) -> bool {
-        self.registry().takers() > 0 && self.jobs().len() == 0
+        self.registry().takers() > 0 && self.jobs().is_empty()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the thread pool does that the compiler cannot check, beside the jobs and their deque in `join`.
+//! What the thread pool does that the compiler cannot check, beside the jobs in `join`.
 //!
 //! The pools that this thread works for ([`current`]); what is [`lent`] to the pool for a while, and the [`scope`] that it may be lent for;
 //! the elements of a vector on their way out ([`drain`]); and results on their way in ([`fill`]).
