@@ -24,7 +24,6 @@ use crate::task::TaskReport;
 pub struct ThreadPoolBuilder {
     config: Config,
     physical_cores: bool,
-    helps: Option<bool>,
 }
 
 impl ThreadPoolBuilder {
@@ -32,7 +31,6 @@ impl ThreadPoolBuilder {
         Self {
             config: Config::default(),
             physical_cores: false,
-            helps: None,
         }
     }
 
@@ -118,7 +116,7 @@ impl ThreadPoolBuilder {
     /// Whether a thread outside the pool that waits may run the awaited work
     /// itself. Default: yes. With a `stack_size` or an `on_start` it never does, whatever is chosen here.
     pub fn caller_helps(mut self, helps: bool) -> Self {
-        self.helps = Some(helps);
+        self.config.caller_helps = helps;
         self
     }
 
@@ -135,7 +133,7 @@ impl ThreadPoolBuilder {
             threads => width_of(threads)?,
         };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
-        config.caller_helps = self.helps.unwrap_or(true) && !own_threads_only;
+        config.caller_helps &= !own_threads_only;
         if config.name.contains('\0') {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

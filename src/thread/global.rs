@@ -55,30 +55,21 @@ impl ThreadPoolBuilder {
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) once there is one; or as
     /// [`build`](Self::build).
     pub fn build_global(self) -> io::Result<&'static ThreadPool> {
-        set(self)
-    }
-}
-
-/// Makes the global pool.
-fn set(builder: ThreadPoolBuilder) -> io::Result<&'static ThreadPool> {
-    let refused = || {
-        io::Error::new(
+        if GLOBAL.get().is_none() {
+            let pool = self.build()?;
+            let mut made = false;
+            let global = GLOBAL.get_or_init(|| {
+                made = true;
+                pool
+            });
+            if made {
+                return Ok(global);
+            }
+        }
+        Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             "there is a global thread pool already",
-        )
-    };
-    if GLOBAL.get().is_some() {
-        return Err(refused());
-    }
-    let mut pool = Some(builder.build()?);
-    let global = GLOBAL.get_or_init(|| match pool.take() {
-        Some(pool) => pool,
-        None => unreachable!("called once"),
-    });
-    if pool.is_some() {
-        Err(refused())
-    } else {
-        Ok(global)
+        ))
     }
 }
 
