@@ -75,7 +75,7 @@ impl Home {
         }
         match registry.injector.push_woken(work) {
             Ok(()) => registry.published(),
-            Err(Work::Task(refused)) => registry.futures.put_aside(refused),
+            Err(Work::Task(refused)) => registry.futures.put_aside(&registry.injector, refused),
             Err(_) => unreachable!("it gives back what it was given"),
         }
     }
