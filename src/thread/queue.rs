@@ -268,47 +268,51 @@ impl Injector {
     /// Puts back what was taken from a queue: accepted once, it stays accepted
     /// as long as the caller runs.
     pub(super) fn put_back(&self, work: Work) {
-        let mut queue = self.queue.lock();
-        queue.work.push_back(work);
-        self.len.store(queue.work.len(), Ordering::Relaxed);
+        self.change(|queue| queue.work.push_back(work));
     }
 
     fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
-        let mut queue = self.queue.lock();
-        if !accepts(self.mode()) {
-            return Err(work);
-        }
-        let stale = queue.swept(matches!(work, Work::Item(_)));
-        queue.work.push_back(work);
-        self.len.store(queue.work.len(), Ordering::Relaxed);
-        drop(queue);
+        let stale = self.change(|queue| {
+            if !accepts(self.mode()) {
+                return Err(work);
+            }
+            let stale = queue.swept(matches!(work, Work::Item(_)));
+            queue.work.push_back(work);
+            Ok(stale)
+        })?;
         drop(stale);
         Ok(())
+    }
+
+    /// Changes the queue, and the number that is read without the lock.
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
+        let mut queue = self.queue.lock();
+        let result = change(&mut queue);
+        self.len.store(queue.work.len(), Ordering::Relaxed);
+        result
     }
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or, `inside`, if
     /// its own tasks may still bring some. Decided here, like all of it (P7). What `put` returns is queued here.
     pub(super) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
-        let mut queue = self.queue.lock();
-        let open = match self.mode() {
-            Mode::Open => true,
-            Mode::Draining | Mode::Cancelling => inside,
-            Mode::Closed => false,
-        };
-        if open {
-            queue.work.extend(put());
-            self.len.store(queue.work.len(), Ordering::Relaxed);
-        }
+        self.change(|queue| {
+            let open = match self.mode() {
+                Mode::Open => true,
+                Mode::Draining | Mode::Cancelling => inside,
+                Mode::Closed => false,
+            };
+            if open {
+                queue.work.extend(put());
+            }
+        });
     }
 
     pub(super) fn pop(&self) -> Option<Work> {
         if self.is_empty() {
             return None;
         }
-        let mut queue = self.queue.lock();
-        let work = queue.work.pop_front();
-        self.len.store(queue.work.len(), Ordering::Relaxed);
-        work
+        self.change(|queue| queue.work.pop_front())
     }
 
     /// The oldest, and a fair share of the others, which go into `local` so that the
@@ -317,24 +321,22 @@ impl Injector {
         if self.is_empty() {
             return None;
         }
-        let mut queue = self.queue.lock();
-        let first = queue.work.pop_front()?;
-        let more = match first {
-            Work::Item(_) => 0, // their consumer waits for them in their order
-            _ => (queue.work.len() / (width + 1)).min(BATCH),
-        };
-        for work in queue.work.drain(..more).rev() {
-            local.push(work);
-        }
-        self.len.store(queue.work.len(), Ordering::Relaxed);
-        Some((first, more > 0))
+        self.change(|queue| {
+            let first = queue.work.pop_front()?;
+            let more = match first {
+                Work::Item(_) => 0, // their consumer waits for them in their order
+                _ => (queue.work.len() / (width + 1)).min(BATCH),
+            };
+            for work in queue.work.drain(..more).rev() {
+                local.push(work);
+            }
+            Some((first, more > 0))
+        })
     }
 
     /// Everything that is queued.
     pub(super) fn take_all(&self) -> VecDeque<Work> {
-        let mut queue = self.queue.lock();
-        self.len.store(0, Ordering::Relaxed);
-        std::mem::take(&mut queue.work)
+        self.change(|queue| std::mem::take(&mut queue.work))
     }
 
     /// How much is queued: a hint, as [`is_empty`](Self::is_empty).
