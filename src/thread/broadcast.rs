@@ -42,35 +42,10 @@ use crate::task::panic::{Panic, catch, contain};
 /// What one worker has returned, if it has.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;
 
-/// The closure and what it has returned.
-struct Call<'f, F, R> {
-    f: &'f F,
-    results: Box<[Returned<R>]>,
-}
-
-impl<F, R> Call<'_, F, R>
-where
-    F: Fn(usize) -> R,
-{
-    fn take(&self, index: usize) {
-        let result = catch(|| (self.f)(index));
-        *self.results[index].lock() = Some(result);
-    }
-}
-
-/// One worker's turn.
-struct Share<'c, 'f, F, R> {
-    call: &'c Call<'f, F, R>,
-    index: usize,
-}
-
-impl<F, R> Entry for Share<'_, '_, F, R>
-where
-    F: Fn(usize) -> R + Sync,
-    R: Send,
-{
+/// A worker's turn.
+impl<F: Fn() + Send + Sync> Entry for F {
     fn run(&self) {
-        self.call.take(self.index);
+        self();
     }
 }
 
@@ -83,28 +58,25 @@ where
     // In a forked child there are none of its threads.
     let slots = (!registry.is_foreign()).then(|| registry.own_slots());
     let width = slots.as_ref().map_or(registry.sleep.width(), Vec::len);
-    let call = Call {
-        f,
-        results: (0..width).map(|_| Mutex::new(None)).collect(),
+    let results: Vec<Returned<R>> = (0..width).map(|_| Mutex::new(None)).collect();
+    let take = |index: usize| {
+        let result = catch(|| f(index));
+        *results[index].lock() = Some(result);
     };
     if let Some(slots) = slots {
-        ask_all(registry, &slots, &call);
+        ask_all(registry, &slots, &take);
     }
     // What no worker could take.
-    for (index, result) in call.results.iter().enumerate() {
+    for (index, result) in results.iter().enumerate() {
         if result.lock().is_none() {
-            registry.present().seated(|_| call.take(index));
+            registry.present().seated(|_| take(index));
         }
     }
-    gather(&call.results)
+    gather(&results)
 }
 
 /// Returns when each worker has had its turn, or the pool has refused the round.
-fn ask_all<F, R>(registry: &Arc<Registry>, slots: &[Arc<Slot>], call: &Call<'_, F, R>)
-where
-    F: Fn(usize) -> R + Sync,
-    R: Send,
-{
+fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize) + Sync)) {
     let home = current::with_home(|home| {
         home.filter(|home| registry.is(home.registry()) && home.is_counted())
             .map(Worker::index)
@@ -117,11 +89,11 @@ where
             registry,
             handle,
             |scope| {
-                let share = |index| (index, scope.lend(Arc::new(Share { call, index })));
+                let share = |index| (index, scope.lend(Arc::new(move || take(index))));
                 let others = (0..slots.len()).filter(|&index| Some(index) != mine);
                 deliver(registry, home.is_some(), slots, others.map(share).collect());
                 if let Some(index) = mine {
-                    call.take(index);
+                    take(index);
                 }
             },
             wait,

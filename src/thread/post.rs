@@ -13,37 +13,29 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 
 /// Where shares lie for one place.
 pub(super) struct Post<S = Lent> {
-    state: Mutex<State<S>>,
+    /// `None`: the thread of this place is away, and will not look here soon.
+    shares: Mutex<Option<VecDeque<S>>>,
     /// How many: read without the lock, written under it.
     len: AtomicUsize,
-}
-
-struct State<S> {
-    shares: VecDeque<S>,
-    /// No thread of this place will look here soon.
-    away: bool,
 }
 
 impl<S> Post<S> {
     /// That of a place without a thread.
     pub(super) fn new() -> Self {
         Self {
-            state: Mutex::new(State {
-                shares: VecDeque::new(),
-                away: true,
-            }),
+            shares: Mutex::new(None),
             len: AtomicUsize::new(0),
         }
     }
 
     /// Gives it back if the thread is away.
     pub(super) fn put(&self, share: S) -> Result<(), S> {
-        let mut state = self.state.lock();
-        if state.away {
+        let mut shares = self.shares.lock();
+        let Some(shares) = &mut *shares else {
             return Err(share);
-        }
-        state.shares.push_back(share);
-        self.len.store(state.shares.len(), Ordering::Relaxed);
+        };
+        shares.push_back(share);
+        self.len.store(shares.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -51,9 +43,10 @@ impl<S> Post<S> {
         if self.is_empty() {
             return None;
         }
-        let mut state = self.state.lock();
-        let share = state.shares.pop_front();
-        self.len.store(state.shares.len(), Ordering::Relaxed);
+        let mut shares = self.shares.lock();
+        let shares = shares.as_mut()?;
+        let share = shares.pop_front();
+        self.len.store(shares.len(), Ordering::Relaxed);
         share
     }
 
@@ -64,17 +57,16 @@ impl<S> Post<S> {
 
     /// If it `is_away`, its thread has gone away: what lies here is for any worker now.
     pub(super) fn leave(&self, is_away: impl FnOnce() -> bool) -> VecDeque<S> {
-        let mut state = self.state.lock();
+        let mut shares = self.shares.lock();
         if !is_away() {
             return VecDeque::new();
         }
-        state.away = true;
         self.len.store(0, Ordering::Relaxed);
-        std::mem::take(&mut state.shares)
+        shares.take().unwrap_or_default()
     }
 
     /// Its thread is back, or on its way.
     pub(super) fn come_back(&self) {
-        self.state.lock().away = false;
+        self.shares.lock().get_or_insert_default();
     }
 }
