@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::post::Post;
-use super::sleep::{Sleep, Sleeper, WakeReason};
+use super::sleep::{Need, Sleep, Sleeper, WakeReason};
 use super::wake::WakeHandle;
 use super::{countdown, latch};
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -109,12 +109,12 @@ impl Pool {
             Broken::NoFence => self.sleep.publish_hint(),
             _ => self.sleep.publish(),
         };
-        // No watchers: in a model time does not pass, and the stall rule would
+        // No watch: in a model time does not pass, and the stall rule would
         // hide what these models look for.
-        if need == Some(WakeReason::Work) && self.sleep.recruit(WakeReason::Work) {
+        if need == Some(Need::Runner) && self.sleep.recruit() {
             match self.unborn.lock().take() {
                 Some(slot) => slot.sleeper.wake(WakeReason::Work),
-                None => self.sleep.not_started(WakeReason::Work),
+                None => self.sleep.not_started(),
             }
         }
     }

@@ -17,6 +17,7 @@
 //! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/overload.rs`,
 //! `tests/thread/current_pool.rs`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::join::raw_job;
@@ -26,30 +27,13 @@ use super::registry::Registry;
 use super::worker::Worker;
 use crate::record;
 
-/// An outside thread's place, given back when it leaves, also by unwinding.
-struct Lease(Option<Worker>);
-
-impl Lease {
-    fn new(registry: &Arc<Registry>) -> Self {
-        let seat = registry.take_outside_seat();
-        Self(Some(Worker::new(Arc::clone(registry), seat, false)))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&Worker) -> R) -> R {
-        match &self.0 {
-            Some(worker) => current::inside(worker, || f(worker)),
-            None => unreachable!("a lease has its worker until it is dropped"),
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(worker) = self.0.take() {
-            let (registry, seat) = worker.into_parts();
-            registry.put_outside_seat(seat);
-        }
-    }
+/// Runs `f` with a place in the pool that is lent to this thread for as long.
+fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
+    let worker = Worker::new(Arc::clone(registry), registry.take_outside_seat());
+    let run = || current::inside(&worker, || f(&worker));
+    let result = catch_unwind(AssertUnwindSafe(run));
+    registry.put_outside_seat(worker.seat);
+    result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// Calls `run` inside of the pool with this tag. See [`context::set_run_inside`](crate::task::context::set_run_inside).
@@ -89,7 +73,7 @@ impl Registry {
     /// or already inside, else one lent for as long as `f` runs.
     #[inline]
     pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
-        self.seated_or(f, |f| Lease::new(self).with(f))
+        self.seated_or(f, |f| as_outsider(self, f))
     }
 
     #[inline]
@@ -114,7 +98,7 @@ impl Registry {
         }
         let (mut f, mut result) = (Some(f), None);
         let mut run = || result = current::with(|worker| Some(f.take()?(worker?)));
-        let lent = Lease::new(self).with(|waiter| {
+        let lent = as_outsider(self, |waiter| {
             raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| match self
                 .inject(Work::Job(job))
             {
@@ -141,7 +125,7 @@ impl Registry {
     ) -> R {
         match counted {
             true => self.seated(f),
-            false => Lease::new(self).with(f),
+            false => as_outsider(self, f),
         }
     }
 
@@ -155,7 +139,7 @@ impl Registry {
         self.seated_or(f, |f| {
             let _helping = self.wake_policy.outsider();
             let _noted = record::part("region");
-            Lease::new(self).with(f)
+            as_outsider(self, f)
         })
     }
 }

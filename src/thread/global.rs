@@ -17,7 +17,7 @@ use std::io;
 
 use super::blocking;
 use super::builder::ThreadPoolBuilder;
-use super::join::fork::{self, Place};
+use super::join::fork::{self, Target};
 use super::join::policy;
 use super::join::raw_job::in_turn;
 use super::pool::{self, ThreadPool};
@@ -30,21 +30,16 @@ use crate::task::Task;
 
 static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
-/// The global pool; made now if there is none.
-fn get() -> &'static ThreadPool {
-    GLOBAL.get_or_init(|| {
-        let pool = ThreadPool::builder().build().or_else(|_| ThreadPool::builder().threads(1).build());
-        pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
-    })
-}
-
 impl ThreadPool {
     /// The pool for code that does not make its own, made at the first call.
     ///
     /// # Panics
     /// If the system refuses even one thread for it.
     pub fn global() -> &'static Self {
-        get()
+        GLOBAL.get_or_init(|| {
+            let pool = Self::builder().build().or_else(|_| Self::builder().threads(1).build());
+            pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
+        })
     }
 }
 
@@ -76,7 +71,7 @@ impl ThreadPoolBuilder {
 /// The pool that this thread is inside of, or else the global one.
 fn here() -> Arc<Registry> {
     let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
-    inside.unwrap_or_else(|| Arc::clone(get().registry()))
+    inside.unwrap_or_else(|| Arc::clone(ThreadPool::global().registry()))
 }
 
 /// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
@@ -109,7 +104,7 @@ where
     if policy::step() || fork::look(0) {
         return in_turn(a, b);
     }
-    fork::join_offered(Place::Here(|| get().registry()), a, b)
+    fork::join_offered(Target::Current(|| ThreadPool::global().registry()), a, b)
 }
 
 /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and

@@ -8,27 +8,20 @@
 //!
 //! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
 
-use std::sync::Arc;
 use std::thread::ThreadId;
 
-use super::slot::{Seat, Slot};
+use super::slot::Seat;
 use crate::loom::thread::JoinHandle;
 use crate::loom::{Condvar, Mutex, MutexGuard};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Threads {
-    /// At least as many as the pool is wide.
-    pub(super) places: Mutex<Vec<Place>>,
+    /// The seat of each place, while no thread has it. A place's number is that of its thread; there are at least as many as the
+    /// pool is wide.
+    pub(super) places: Mutex<Vec<Option<Seat>>>,
     pub(super) handles: Mutex<Handles>,
     joined: Condvar,
-}
-
-/// A place for a thread of the pool; its number is its index in the list.
-pub(super) struct Place {
-    pub(super) slot: Arc<Slot>,
-    /// While no thread has it.
-    pub(super) seat: Option<Seat>,
 }
 
 #[derive(Default)]
@@ -45,15 +38,6 @@ impl Handles {
     pub(super) fn has(&self, thread: ThreadId) -> bool {
         let mut running = self.running.iter().map(|handle| handle.thread().id());
         running.any(|running| running == thread) || self.joining.contains(&thread)
-    }
-}
-
-impl Place {
-    /// The seat, if no thread has it: for a thread that is about to start.
-    pub(super) fn take(&mut self) -> Option<Seat> {
-        let seat = self.seat.take()?;
-        self.slot.post.come_back();
-        Some(seat)
     }
 }
 

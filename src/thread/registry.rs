@@ -23,7 +23,7 @@ use super::futures::Futures;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{STALL, Sleep, WakeReason};
+use super::sleep::{Need, STALL, Sleep};
 use super::slot::{Seat, Slot};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,8 +50,8 @@ fn all() -> &'static All {
 /// Stands for the index of an outside thread, which has none in the pool.
 pub(super) const NO_PLACE: usize = usize::MAX;
 
-/// Starts one more thread of a pool. False: the system has refused it.
-pub(super) type StartSpare = fn(&Arc<Registry>, WakeReason) -> bool;
+/// Starts one more thread of a pool, or a watch over it. False: the system has refused the thread.
+pub(super) type Start = fn(&Arc<Registry>, Need) -> bool;
 
 /// What every spawn and every worker writes has cache lines of its own: beside what all of them read, a
 /// spawn from outside takes twice as long while the workers run.
@@ -61,7 +61,7 @@ pub(super) struct Registry {
     /// The process that made it; see `fork.rs`.
     born: u32,
     pub(super) config: Config,
-    start_spare: StartSpare,
+    start: Start,
     pub(super) sleep: CachePadded<Sleep>,
     pub(super) wake_policy: WakePolicy,
     pub(super) injector: CachePadded<Injector>,
@@ -78,7 +78,7 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Of a pool whose `config.threads` threads are about to start.
-    pub(super) fn new(config: Config, start_spare: StartSpare) -> Arc<Self> {
+    pub(super) fn new(config: Config, start: Start) -> Arc<Self> {
         let registry = Arc::new(Self {
             sleep: CachePadded::new(Sleep::new(config.threads)),
             wake_policy: WakePolicy::default(),
@@ -92,7 +92,7 @@ impl Registry {
             tag: next_tag(),
             born: fork::generation(),
             config,
-            start_spare,
+            start,
         });
         let weak = Arc::downgrade(&registry);
         all().lock().insert(registry.tag, weak);
@@ -129,7 +129,7 @@ impl Registry {
             return self;
         }
         BEREFT.get_or_init(|| {
-            let registry = Self::new(Config::default(), self.start_spare);
+            let registry = Self::new(Config::default(), self.start);
             // It has no thread, but a region wants to know how wide it is.
             let _none = registry.sleep.resize(1);
             registry.injector.set_mode(Mode::Closed);
@@ -241,8 +241,8 @@ impl Registry {
     /// After a push.
     #[inline]
     pub(super) fn published(self: &Arc<Self>) {
-        if let Some(reason) = self.sleep.publish() {
-            self.recruit(reason);
+        if let Some(need) = self.sleep.publish() {
+            self.meet(need);
         }
     }
 
@@ -295,12 +295,31 @@ impl Registry {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Wakes or starts what is needed for what is queued.
     #[cold]
-    pub(super) fn recruit(self: &Arc<Self>, reason: WakeReason) {
-        if !self.is_foreign() && self.sleep.recruit(reason) {
-            let refused = !(self.start_spare)(self, reason);
-            self.refused.store(refused, Ordering::Relaxed);
+    pub(super) fn meet(self: &Arc<Self>, need: Need) {
+        if self.is_foreign() {
+            return;
         }
+        let missing = match need {
+            Need::Runner => self.sleep.recruit(),
+            Need::Watch => self.sleep.begin_watch(),
+        };
+        if missing {
+            self.start(need);
+        }
+    }
+
+    /// Nothing moves: one thread more runs than should.
+    pub(super) fn recruit_more(self: &Arc<Self>) {
+        if self.sleep.recruit_more() {
+            self.start(Need::Runner);
+        }
+    }
+
+    fn start(self: &Arc<Self>, need: Need) {
+        let refused = !(self.start)(self, need);
+        self.refused.store(refused, Ordering::Relaxed);
     }
 
     // ---- identity --------------------------------------------------------

@@ -15,8 +15,6 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use crossbeam_deque::Worker as Deque;
-
 use super::join::policy::Policy;
 use super::join::raw_job::JobRef;
 use super::join::wake_policy::{Findings, TINY};
@@ -37,7 +35,7 @@ pub(super) struct Worker {
     /// The registry's slots as this worker last saw them.
     seen: RefCell<Option<Slots<Slot>>>,
     random: Cell<u32>,
-    policy: Policy,
+    pub(super) policy: Policy,
     pub(super) findings: Findings,
     /// Its place was one of the pool's own when it began, or last went to sleep.
     pub(super) is_own: Cell<bool>,
@@ -49,8 +47,9 @@ pub(super) struct Worker {
 
 impl Worker {
     /// The place of one of the pool's own threads, or of an outside thread.
-    pub(super) fn new(registry: Arc<Registry>, seat: Seat, is_own: bool) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, seat: Seat) -> Self {
         let policy = Policy::new(registry.sleep.width());
+        let is_own = Cell::new(!registry.sleep.is_spare(&seat.slot.sleeper));
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
             registry,
@@ -59,14 +58,10 @@ impl Worker {
             random,
             policy,
             findings: Findings::default(),
-            is_own: Cell::new(is_own),
+            is_own,
             blocked: Cell::new(0),
             in_call: Cell::new(false),
         }
-    }
-
-    pub(super) fn into_parts(self) -> (Arc<Registry>, Seat) {
-        (self.registry, self.seat)
     }
 
     #[inline]
@@ -77,16 +72,6 @@ impl Worker {
     #[inline]
     pub(super) fn slot(&self) -> &Arc<Slot> {
         &self.seat.slot
-    }
-
-    pub(super) fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// The halves of joins that it has on offer.
-    #[inline]
-    pub(super) fn jobs(&self) -> &Deque<JobRef> {
-        &self.seat.local.jobs
     }
 
     /// Its place among the pool's threads.
