@@ -9,9 +9,9 @@
 //! **Reading order.** `pool`, `builder` and `global` are the surface. Below them, from the ground up: `sleep`, how threads sleep
 //! and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
 //! see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
-//! work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
-//! these: `join`, `broadcast`, `scope` over `scope_queue`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
-//! may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P33.
+//! work; `wait`, what happens in a wait; `thread_main`, a thread's loop, `watch` (with `call`), what looks after threads that may be stuck, and
+//! `threads`, how either starts; `enter`, the ways into a pool; `shutdown`. On top of these: `join`, `broadcast`, `scope` over `scope_queue`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
+//! may block), and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P33.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where it is awaited, after all that
