@@ -62,7 +62,7 @@ impl Worker {
         self.in_call.set(true);
         let registry = self.registry();
         registry.sleep.call_begins();
-        self.slot().call.begin();
+        self.slot().call.begin_or_end();
         if registry.sleep.is_unwatched() && registry.has_tasks() {
             registry.published();
         }
@@ -77,7 +77,7 @@ impl Worker {
 
     /// Its call ends, or waits for a task.
     pub(super) fn pause_call(&self) {
-        self.slot().call.end();
+        self.slot().call.begin_or_end();
         // The watcher may have said that it is away.
         self.slot().post.come_back();
     }

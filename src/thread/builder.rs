@@ -23,17 +23,9 @@ use crate::task::TaskReport;
 #[must_use]
 pub struct ThreadPoolBuilder {
     config: Config,
-    physical_cores: bool,
 }
 
 impl ThreadPoolBuilder {
-    fn new() -> Self {
-        Self {
-            config: Config::default(),
-            physical_cores: false,
-        }
-    }
-
     /// How many tasks run at once. 0, the default: as many as there are
     /// processors for this process (by its affinity and its cgroup's quota; at least one), or what the
     /// environment variable `TREFOIL_THREADS` says, if that is a number from 1 to 4,096.
@@ -55,7 +47,7 @@ impl ThreadPoolBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn physical_cores(mut self, physical: bool) -> Self {
-        self.physical_cores = physical;
+        self.config.physical_cores = physical;
         self
     }
 
@@ -129,7 +121,7 @@ impl ThreadPoolBuilder {
         crate::task::panic::install_hook();
         let mut config = self.config;
         config.threads = match config.threads {
-            0 if self.physical_cores => width(processors::physical),
+            0 if config.physical_cores => width(processors::physical),
             threads => width_of(threads)?,
         };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
@@ -148,7 +140,7 @@ impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPoolBuilder")
             .field("threads", &self.config.threads)
-            .field("physical_cores", &self.physical_cores)
+            .field("physical_cores", &self.config.physical_cores)
             .field("name", &self.config.name)
             .field("stack_size", &self.config.stack_size)
             .finish_non_exhaustive()
@@ -183,7 +175,9 @@ impl ThreadPool {
 
     /// For names, hooks and sizes.
     pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder::new()
+        ThreadPoolBuilder {
+            config: Config::default(),
+        }
     }
 }
 

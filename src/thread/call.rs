@@ -34,13 +34,8 @@ impl Call {
         *self.clock.lock() = ThreadClock::mine();
     }
 
-    /// A call begins, or goes on after it has waited for a task.
-    pub(super) fn begin(&self) {
-        self.number.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The call ends, or waits for a task.
-    pub(super) fn end(&self) {
+    /// A call begins, or goes on after it has waited for a task; or it ends, or waits for one.
+    pub(super) fn begin_or_end(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -26,6 +26,7 @@ use super::raw::current;
 use super::registry::Registry;
 use super::worker::Worker;
 use crate::record;
+use crate::task::Runnable;
 
 /// Runs `f` with a place in the pool that is lent to this thread for as long.
 fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
@@ -51,6 +52,16 @@ impl Registry {
     /// This thread is a worker of this pool.
     pub(super) fn is_home(self: &Arc<Self>) -> bool {
         current::with_home(|home| home.is_some_and(|home| self.is(home.registry())))
+    }
+
+    /// Queues a new task, which those who wait for it may run if they are in the pool with this tag.
+    pub(super) fn spawn(self: &Arc<Self>, runnable: Runnable, tag: u32) {
+        runnable.set_tag(tag);
+        if let Some(hook) = &self.config.unobserved {
+            runnable.set_hook(Arc::clone(hook));
+        }
+        // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
+        drop(self.submit(Work::Task(runnable)));
     }
 
     /// Queues work: in this thread's own deque if it is a worker of this pool, so

@@ -18,7 +18,7 @@ use super::items::Items;
 use super::join::fork::{self, Target};
 use super::join::policy;
 use super::join::raw_job::in_turn;
-use super::queue::{self, Work};
+use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
 use super::reduce::MapReduce;
@@ -495,12 +495,7 @@ where
     T: Send + 'static,
 {
     let (runnable, task) = task::closure(f, true);
-    runnable.set_tag(registry.claim_tag());
-    if let Some(hook) = &registry.config.unobserved {
-        runnable.set_hook(Arc::clone(hook));
-    }
-    // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(registry.submit(Work::Task(runnable)));
+    registry.spawn(runnable, registry.claim_tag());
     task
 }
 

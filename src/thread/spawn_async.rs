@@ -156,11 +156,6 @@ where
     let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
     part.enlist(runnable.task_ref());
     // Only this pool's own workers may poll what they wait for.
-    runnable.set_tag(registry.tag);
-    if let Some(hook) = &registry.config.unobserved {
-        runnable.set_hook(Arc::clone(hook));
-    }
-    // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(registry.submit(Work::Task(runnable)));
+    registry.spawn(runnable, registry.tag);
     task
 }

@@ -66,28 +66,22 @@ impl Registry {
         self.threads.places.lock()[index] = Some(seat);
     }
 
-    /// Starts the threads that the pool begins with. An error: the first that the system gave; those after it have not been asked for.
+    /// Starts the threads that the pool begins with. An error: the first that the system gave.
     pub(super) fn start_all(self: &Arc<Self>) -> io::Result<()> {
         let seats = self.new_seats(0..self.sleep.width());
         *self.threads.places.lock() = seats.iter().map(|_| None).collect();
-        let mut result = Ok(());
-        for seat in seats {
-            match result {
-                Ok(()) => result = self.start_thread(seat),
-                Err(_) => self.not_started(seat),
-            }
-        }
-        result
+        let started = seats.into_iter().map(|seat| self.start_thread(seat));
+        started.fold(Ok(()), io::Result::and)
     }
 
-    /// Starts a thread in one of the pool's own places, if it still is one. False: the
-    /// system has refused it.
-    fn employ(self: &Arc<Self>, seat: Seat) -> bool {
-        if !self.sleep.hire(seat.slot.index()) {
+    /// Starts a thread in one of the pool's own places, if it still is one. If the system refuses it, it is asked for again when
+    /// there is work.
+    fn employ(self: &Arc<Self>, seat: Seat) {
+        if self.sleep.hire(seat.slot.index()) {
+            let _refused = self.start_thread(seat);
+        } else {
             self.put_back(seat);
-            return true;
         }
-        self.start_thread(seat).is_ok()
     }
 
     /// Starts a thread that has been counted; if there is none to be had, it is counted off.
@@ -115,14 +109,10 @@ impl Registry {
         if result.is_err()
             && let Some(seat) = cradle.lock().take()
         {
-            self.not_started(seat);
+            self.put_back(seat);
+            self.sleep.not_started();
         }
         result
-    }
-
-    fn not_started(self: &Arc<Self>, seat: Seat) {
-        self.put_back(seat);
-        self.sleep.not_started();
     }
 
     /// Makes the pool as wide as this; see the module. A closed pool stays as it is.
@@ -140,14 +130,7 @@ impl Registry {
             .filter_map(Option::take)
             .collect();
         drop(places);
-        let mut refused = false;
-        for seat in vacant {
-            if refused {
-                self.put_back(seat);
-            } else {
-                refused = !self.employ(seat);
-            }
-        }
+        vacant.into_iter().for_each(|seat| self.employ(seat));
         self.recheck();
     }
 

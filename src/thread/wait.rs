@@ -120,7 +120,7 @@ impl Worker {
         self.slot().post.come_back();
         self.registry().sleep.unblock();
         if self.in_call.get() {
-            self.slot().call.begin();
+            self.slot().call.begin_or_end();
         }
     }
 
