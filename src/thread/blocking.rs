@@ -79,6 +79,6 @@ impl Worker {
     pub(super) fn pause_call(&self) {
         self.slot().call.begin_or_end();
         // The watcher may have said that it is away.
-        self.slot().post.come_back();
+        self.slot().mailbox.open();
     }
 }

@@ -3,7 +3,7 @@
 //! For per-worker caches, counters and thread-locals.
 //!
 //! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, and each has a
-//! thread. Spares have none. A place's share lies in its `Post` until its thread
+//! thread. Spares have none. A place's share lies in its `Mailbox` until its thread
 //! takes it, between two turns. Two workers that broadcast at the same time wait
 //! for each other, and a task that broadcasts may be one that another worker waits for: if shares
 //! were for those threads alone, these would be deadlocks that the sequential program does not have.
@@ -11,11 +11,11 @@
 //! crate, or ended, or refused by the system, may be taken by any worker: its stand-in
 //! acts for the place. A thread that is merely busy is waited for.
 //!
-//! **Protocol.** 1. The caller puts each share into its post; or, if the place's thread is away, into the injector. 2. It summons
+//! **Protocol.** 1. The caller puts each share into its mailbox; or, if the place's thread is away, into the injector. 2. It summons
 //! each place's thread: one that is asleep is woken (`sleep`). 3. It looks whether there is something in the injector, and recruits
-//! as for a push. 4. A thread that goes away says so in its post, takes out what lies there, and puts it into the injector.
+//! as for a push. 4. A thread that goes away says so in its mailbox, takes out what lies there, and puts it into the injector.
 //! 5. A thread that comes back says that first. It looks into its
-//! own post before every turn, and again when it has lain down.
+//! own mailbox before every turn, and again when it has lain down.
 //! 6. A caller that is a worker runs its own share itself, and its wait
 //! keeps the width like any other.
 //!
@@ -101,7 +101,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
     });
 }
 
-/// Puts shares into the posts of `slots`, where their places are, and has their threads come;
+/// Puts shares into the mailboxes of `slots`, where their places are, and has their threads come;
 /// drops them if the pool does not accept them. `counted`: the caller is a worker that
 /// is at work.
 fn deliver(
@@ -113,7 +113,7 @@ fn deliver(
     let places: Vec<usize> = shares.iter().map(|(place, _)| *place).collect();
     let mut shares = shares.into_iter();
     registry.injector.admit(counted, || {
-        let put = |(place, share): (usize, Lent)| slots[place].post.put(share).err();
+        let put = |(place, share): (usize, Lent)| slots[place].mailbox.put(share).err();
         shares.by_ref().filter_map(put).map(Work::Share).collect()
     });
     if shares.next().is_some() {

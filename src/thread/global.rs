@@ -18,8 +18,8 @@ use std::io;
 use super::blocking;
 use super::builder::ThreadPoolBuilder;
 use super::join::fork::{self, Target};
-use super::join::policy;
 use super::join::raw_job::in_turn;
+use super::join::splitter;
 use super::pool::{self, ThreadPool};
 use super::raw::current;
 use super::raw::scope::Scope;
@@ -101,7 +101,7 @@ where
     RB: Send,
 {
     // The one function whose cost is counted in nanoseconds.
-    if policy::step() || fork::look(0) {
+    if splitter::step() || fork::look(0) {
         return in_turn(a, b);
     }
     fork::join_offered(Target::Current(|| ThreadPool::global().registry()), a, b)

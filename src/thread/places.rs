@@ -1,7 +1,7 @@
 //! The places of a pool's threads, and the handles to join them by.
 //!
 //! Places only grow in number; a place without a thread keeps its seat, and with it whatever is
-//! still in its deque or its post. All of them change under one lock.
+//! still in its deque or its mailbox. All of them change under one lock.
 //!
 //! - **P14** A handle is in `handles` from the start of its thread until one caller
 //!   has taken it out to join it, or until that thread has ended.
@@ -30,7 +30,7 @@ pub(super) struct Handles {
     /// Whose handles have been taken out and are being joined.
     joining: Vec<ThreadId>,
     /// Threads of the pool that have called `shutdown` themselves.
-    pub(super) leaving: Vec<ThreadId>,
+    pub(super) in_shutdown: Vec<ThreadId>,
 }
 
 impl Handles {
@@ -47,8 +47,9 @@ impl Threads {
     pub(super) fn join_threads(&self, inside: bool) {
         let mut handles = self.handles.lock();
         loop {
-            let mine =
-                |handles: &Handles, thread: ThreadId| !inside || !handles.leaving.contains(&thread);
+            let mine = |handles: &Handles, thread: ThreadId| {
+                !inside || !handles.in_shutdown.contains(&thread)
+            };
             let next = handles
                 .running
                 .iter()

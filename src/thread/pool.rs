@@ -16,8 +16,8 @@ use super::config::{self, Config};
 use super::imap::Imap;
 use super::items::Items;
 use super::join::fork::{self, Target};
-use super::join::policy;
 use super::join::raw_job::in_turn;
+use super::join::splitter;
 use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
@@ -171,7 +171,7 @@ impl ThreadPool {
         RB: Send,
     {
         let address = self.registry.address();
-        if policy::step_of(address) || fork::look(address) {
+        if splitter::step_of(address) || fork::look(address) {
             return in_turn(a, b);
         }
         fork::join_offered(Target::Pool(self.registry()), a, b)

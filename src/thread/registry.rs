@@ -216,9 +216,9 @@ impl Registry {
         self.sleep.idlers(self.wake_policy.stand_ins())
     }
 
-    /// Shares lie in posts.
-    pub(super) fn has_posts(&self) -> bool {
-        self.slots().iter().any(|slot| !slot.post.is_empty())
+    /// Shares lie in mailboxes.
+    pub(super) fn has_mail(&self) -> bool {
+        self.slots().iter().any(|slot| !slot.mailbox.is_empty())
     }
 
     /// How much has been taken from the queues so far.
@@ -257,9 +257,9 @@ impl Registry {
         self.has_tasks() || (self.takers() > 0 && self.has_jobs())
     }
 
-    /// If it `is_away`, the thread of a place has gone away: any worker may take what lies in its post.
-    pub(super) fn leave(self: &Arc<Self>, slot: &Slot, is_away: impl FnOnce() -> bool) {
-        let shares = slot.post.leave(is_away);
+    /// If it `is_away`, the thread of a place has gone away: any worker may take what lies in its mailbox.
+    pub(super) fn close_mailbox(self: &Arc<Self>, slot: &Slot, is_away: impl FnOnce() -> bool) {
+        let shares = slot.mailbox.close(is_away);
         if !shares.is_empty() {
             let shares = shares.into_iter().map(Work::Share);
             // One that no thread will take any more is dropped: its caller runs it.

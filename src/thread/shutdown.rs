@@ -41,8 +41,8 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     let inside = registry.is_home();
     let me = thread::current().id();
     if inside {
-        registry.threads.handles.lock().leaving.push(me);
-        registry.sleep.leave();
+        registry.threads.handles.lock().in_shutdown.push(me);
+        registry.sleep.enter_shutdown();
     }
     park::blocked(|| {
         end_threads(registry, inside, me);
@@ -55,7 +55,7 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
 fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
         // Halves of joins on offer now are those of outside threads, which take them back themselves.
-        let idle = || !registry.has_tasks() && !registry.has_posts();
+        let idle = || !registry.has_tasks() && !registry.has_mail();
         // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
         let close = || registry.injector.set_mode(Mode::Closed);
         if registry.sleep.wait_quiet(idle, close) {

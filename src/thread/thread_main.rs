@@ -48,7 +48,7 @@ impl Worker {
         }
         // It may have been told to end while it was up to look.
         self.findings.stop_polling(&registry.wake_policy);
-        registry.leave(self.slot(), || true);
+        registry.close_mailbox(self.slot(), || true);
         if let Some(hook) = &registry.config.on_exit {
             registry.sleep.hold();
             self.blocked.set(1);
@@ -175,7 +175,7 @@ impl Worker {
     /// The same for some time.
     fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
         // Step 7: after it has gone to sleep.
-        if !self.slot().post.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
+        if !self.slot().mailbox.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
             return Some(WakeReason::Work);
         }
         loop {

@@ -61,7 +61,7 @@ impl Registry {
 
     /// There is no thread in the place of this seat.
     fn put_back(self: &Arc<Self>, seat: Seat) {
-        self.leave(&seat.slot, || true);
+        self.close_mailbox(&seat.slot, || true);
         let index = seat.slot.index();
         self.threads.places.lock()[index] = Some(seat);
     }
@@ -86,7 +86,7 @@ impl Registry {
 
     /// Starts a thread that has been counted; if there is none to be had, it is counted off.
     fn start_thread(self: &Arc<Self>, seat: Seat) -> io::Result<()> {
-        seat.slot.post.come_back();
+        seat.slot.mailbox.open();
         let builder = Builder::new()
             .name(format!("{}-{}", self.config.name, seat.slot.index()))
             .stack_size(self.config.stack_bytes());

@@ -107,7 +107,7 @@ impl Worker {
         if self.in_call.get() {
             self.pause_call();
         }
-        self.registry().leave(self.slot(), || true);
+        self.registry().close_mailbox(self.slot(), || true);
         self.registry().block();
     }
 
@@ -117,7 +117,7 @@ impl Worker {
         if depth > 0 {
             return;
         }
-        self.slot().post.come_back();
+        self.slot().mailbox.open();
         self.registry().sleep.unblock();
         if self.in_call.get() {
             self.slot().call.begin_or_end();

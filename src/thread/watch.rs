@@ -120,7 +120,7 @@ impl Watch {
             if sample.waits {
                 waiting += 1;
                 new += usize::from(slot.call.vouch(sample.call));
-                registry.leave(slot, || slot.call.is_in(sample.call));
+                registry.close_mailbox(slot, || slot.call.is_in(sample.call));
             } else if before.is_some_and(|before| before.call == sample.call) {
                 computing += 1;
             } else {

@@ -1,6 +1,6 @@
 //! A join whose second half is offered to the other workers.
 //!
-//! **Job.** Between a join and the deque stands the policy. Which joins are offered at all is decided in `policy.rs`. What is
+//! **Job.** Which joins are offered at all is decided in `splitter.rs`. What is
 //! offered is public at once, whatever is known of its length: its owner may be inside a long half the next moment, and out
 //! of reach for as long as that takes, whereas a half that is not stolen costs two atomic operations on a line of its owner's.
 //!
@@ -30,7 +30,7 @@ impl Worker {
         // An outside thread that may not run the pool's work opens no window.
         self.may_run()
             && self
-                .policy
+                .splitter
                 .look(self.seat.local.jobs.len(), self.registry().takers())
     }
 
@@ -185,11 +185,11 @@ pub(in crate::thread) fn offer(
         first = catch_unwind(AssertUnwindSafe(&mut *a));
         // P6: the newest in the deque is this job's reference, or it is stolen.
         let back = worker.seat.local.jobs.pop();
-        worker.policy.came_back(back.is_none());
+        worker.splitter.came_back(back.is_none());
         if back.is_none() {
             worker.wait_for_thief(job);
             // What was run meanwhile says nothing about what follows.
-            worker.policy.reset();
+            worker.splitter.reset();
         }
         back
     });

@@ -34,12 +34,12 @@ impl Sleep {
 
     /// A worker of this pool is inside `shutdown`, for good: when that returns,
     /// the pool is closed.
-    pub(in crate::thread) fn leave(&self) {
-        self.asleep.lock().leaving += 1;
+    pub(in crate::thread) fn enter_shutdown(&self) {
+        self.asleep.lock().in_shutdown += 1;
         self.quiet.notify_all();
     }
 
-    /// Waits until no thread runs and none but the leaving is blocked. If `idle`
+    /// Waits until no thread runs and none but those inside `shutdown` is blocked. If `idle`
     /// then says that nothing is queued, closes the pool (P3), calls `close`, and has
     /// the sleepers end. False: work is queued and there is no thread
     /// to run it, because the system has refused one.
@@ -49,10 +49,10 @@ impl Sleep {
             if asleep.closed {
                 return true;
             }
-            let leaving = asleep.leaving;
+            let in_shutdown = asleep.in_shutdown;
             let quiet = || {
                 let now = Counts(self.word.load(Ordering::SeqCst));
-                now.running() == 0 && now.blocked() == leaving
+                now.running() == 0 && now.blocked() == in_shutdown
             };
             if quiet() {
                 if !idle() {

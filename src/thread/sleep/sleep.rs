@@ -92,7 +92,7 @@ pub(super) struct Asleep {
     pub(super) sleepers: Vec<Arc<Sleeper>>,
     pub(super) closed: bool,
     /// Workers of this pool that are inside its `shutdown`.
-    pub(super) leaving: usize,
+    pub(super) in_shutdown: usize,
 }
 
 impl Asleep {
@@ -149,7 +149,7 @@ impl Sleep {
             asleep: Mutex::new(Asleep {
                 sleepers: Vec::new(),
                 closed: false,
-                leaving: 0,
+                in_shutdown: 0,
             }),
             quiet: Condvar::new(),
         }

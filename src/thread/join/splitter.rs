@@ -93,7 +93,7 @@ fn open(joins: u32) -> u32 {
 
 /// What one worker knows of its joins.
 #[derive(Debug)]
-pub(in crate::thread) struct Policy {
+pub(in crate::thread) struct Splitter {
     /// How many halves are kept on offer, also while no thread would take them: the oldest, which are the largest.
     keep: u32,
     /// How wide the last window was; 0: joins are long, or nothing is known of them.
@@ -106,7 +106,7 @@ pub(in crate::thread) struct Policy {
     in_vain: Cell<u32>,
 }
 
-impl Policy {
+impl Splitter {
     /// For one of `width` workers.
     pub(in crate::thread) fn new(width: usize) -> Self {
         Self {

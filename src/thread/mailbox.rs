@@ -1,7 +1,7 @@
-//! Where shares of broadcasts lie for one place of the pool.
+//! The mailbox of a place of the pool: where its shares of broadcasts lie. (The word is that of Intel's TBB.)
 //!
-//! - **P32** A share is in one post or has been taken out, by one thread; and none lies in the post of a thread that is away: both change
-//!   under the post's lock.
+//! - **P32** A share is in one mailbox or has been taken out, by one thread; and none lies in the mailbox of a thread that is away: both change
+//!   under the mailbox's lock.
 //!
 //! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.
 
@@ -12,14 +12,14 @@ use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
 /// Where shares lie for one place.
-pub(super) struct Post<S = Lent> {
+pub(super) struct Mailbox<S = Lent> {
     /// `None`: the thread of this place is away, and will not look here soon.
     shares: Mutex<Option<VecDeque<S>>>,
     /// How many: read without the lock, written under it.
     len: AtomicUsize,
 }
 
-impl<S> Post<S> {
+impl<S> Mailbox<S> {
     /// That of a place without a thread.
     pub(super) fn new() -> Self {
         Self {
@@ -56,7 +56,7 @@ impl<S> Post<S> {
     }
 
     /// If it `is_away`, its thread has gone away: what lies here is for any worker now.
-    pub(super) fn leave(&self, is_away: impl FnOnce() -> bool) -> VecDeque<S> {
+    pub(super) fn close(&self, is_away: impl FnOnce() -> bool) -> VecDeque<S> {
         let mut shares = self.shares.lock();
         if !is_away() {
             return VecDeque::new();
@@ -66,7 +66,7 @@ impl<S> Post<S> {
     }
 
     /// Its thread is back, or on its way.
-    pub(super) fn come_back(&self) {
+    pub(super) fn open(&self) {
         self.shares.lock().get_or_insert_default();
     }
 }
