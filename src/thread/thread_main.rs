@@ -53,10 +53,10 @@ impl Worker {
             registry.sleep.hold();
             self.blocked.set(1);
             panic::contain(|| hook(index));
+            self.end_child();
             self.blocked.set(0);
             registry.sleep.release();
             registry.recheck();
-            self.end_child();
         }
     }
 
