@@ -28,6 +28,7 @@
 //!
 //! Tests: `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
+use super::enter::as_outsider;
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
@@ -82,7 +83,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
             .map(Worker::index)
     });
     let mine = home.filter(|&index| index < slots.len());
-    registry.with_waiter(home.is_some(), |waiter| {
+    let ask = |waiter: &Worker| {
         let handle = waiter.slot().wake_handle.clone();
         let wait = |latch: &Latch, _: &Shared| waiter.wait_for(latch);
         open(
@@ -98,7 +99,11 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
             },
             wait,
         );
-    });
+    };
+    match home {
+        Some(_) => registry.seated(ask),
+        None => as_outsider(registry, ask),
+    }
 }
 
 /// Puts shares into the mailboxes of `slots`, where their places are, and has their threads come;

@@ -29,7 +29,7 @@ use crate::record;
 use crate::task::Runnable;
 
 /// Runs `f` with a place in the pool that is lent to this thread for as long.
-fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
+pub(super) fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
     let worker = Worker::new(Arc::clone(registry), registry.take_outside_seat());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
@@ -123,21 +123,9 @@ impl Registry {
         match lent {
             Some(Err(panic)) => panic.resume_unwind(),
             Some(Ok(())) => {}
-            None => run_here(self, &mut run),
+            None => self.seated(|_| run()), // the pool has been shut down meanwhile
         }
         result.unwrap_or_else(|| unreachable!("it has been run"))
-    }
-
-    /// Runs `f` with a place to wait in: this thread's own, if it is a `counted` worker.
-    pub(super) fn with_waiter<R>(
-        self: &Arc<Self>,
-        counted: bool,
-        f: impl FnOnce(&Worker) -> R,
-    ) -> R {
-        match counted {
-            true => self.seated(f),
-            false => as_outsider(self, f),
-        }
     }
 
     /// Runs a region: here with the others' help, unless the pool wants its work
@@ -153,9 +141,4 @@ impl Registry {
             as_outsider(self, f)
         })
     }
-}
-
-/// The pool has been shut down meanwhile.
-fn run_here(registry: &Arc<Registry>, run: &mut dyn FnMut()) {
-    registry.seated(|_| run());
 }

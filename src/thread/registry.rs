@@ -176,12 +176,8 @@ impl Registry {
 
     /// A seat for an outside thread, used before or new.
     pub(super) fn take_outside_seat(&self) -> Seat {
-        let seat = self.outside_seats.lock().pop();
-        let mut new = || self.new_seats(std::iter::once(NO_PLACE)).pop();
-        match seat.or_else(&mut new) {
-            Some(seat) => seat,
-            None => unreachable!("one was asked for"),
-        }
+        let used = self.outside_seats.lock().pop();
+        used.unwrap_or_else(|| self.new_seats(std::iter::once(NO_PLACE)).remove(0))
     }
 
     pub(super) fn put_outside_seat(&self, seat: Seat) {
