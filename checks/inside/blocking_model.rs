@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::sleep::{Sleep, WakeReason};
+use super::sleep::{Need, Sleep};
 
 /// A step that a model leaves out, to see itself fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Caller {
 
     /// After a push. True: a watcher is wanted.
     pub fn published(&self) -> bool {
-        self.sleep.publish() == Some(WakeReason::Watch)
+        self.sleep.publish() == Some(Need::Watch)
     }
 
     /// How many threads should run.

@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use super::post::Post;
-use super::sleep::{Sleep, Sleeper, WakeReason};
+use super::mailbox::Mailbox;
+use super::sleep::{Need, Sleep, Sleeper, WakeReason};
 use super::wake::WakeHandle;
 use super::{countdown, latch};
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -25,15 +25,15 @@ pub enum Broken {
     NoFence,
     /// Step 6: the look after the width has changed.
     NoLookAfterResize,
-    /// Step 7: the look into its own post of one that has lain down.
-    NoLookIntoPost,
+    /// Step 7: the look into its own mailbox of one that has lain down.
+    NoLookIntoMailbox,
     /// `broadcast.rs`, step 4: the look of one that goes away.
     NoLookWhenAway,
 }
 
 struct Slot {
     sleeper: Arc<Sleeper>,
-    post: Post<()>,
+    mailbox: Mailbox<()>,
 }
 
 fn handle(parker: &Parker) -> WakeHandle {
@@ -76,9 +76,9 @@ impl Pool {
         let parker = Parker::new();
         let slot = Arc::new(Slot {
             sleeper: Sleeper::new(slots.len(), handle(&parker)),
-            post: Post::new(),
+            mailbox: Mailbox::new(),
         });
-        slot.post.come_back();
+        slot.mailbox.open();
         slots.push(Arc::clone(&slot));
         drop(slots);
         if spare {
@@ -109,12 +109,12 @@ impl Pool {
             Broken::NoFence => self.sleep.publish_hint(),
             _ => self.sleep.publish(),
         };
-        // No watchers: in a model time does not pass, and the stall rule would
+        // No watch: in a model time does not pass, and the stall rule would
         // hide what these models look for.
-        if need == Some(WakeReason::Work) && self.sleep.recruit(WakeReason::Work) {
+        if need == Some(Need::Runner) && self.sleep.recruit() {
             match self.unborn.lock().take() {
                 Some(slot) => slot.sleeper.wake(WakeReason::Work),
-                None => self.sleep.not_started(WakeReason::Work),
+                None => self.sleep.not_started(),
             }
         }
     }
@@ -131,10 +131,10 @@ impl Pool {
         }
     }
 
-    /// Puts a share into the post of this worker, as `Registry::deliver`.
+    /// Puts a share into the mailbox of this worker, as `Registry::deliver`.
     pub fn deliver(&self, index: usize) {
         let slot = Arc::clone(&self.slots.lock()[index]);
-        if slot.post.put(()).is_err() {
+        if slot.mailbox.put(()).is_err() {
             self.queued.fetch_add(1, Ordering::Release);
         }
         self.sleep.summon(&slot.sleeper);
@@ -194,14 +194,14 @@ impl Worker {
         if self.pool.sleep.found() {
             self.pool.recheck();
         }
-        let shares = self.slot.post.leave(|| true).len();
+        let shares = self.slot.mailbox.close(|| true).len();
         self.pool.queued.fetch_add(shares, Ordering::Release);
         self.pool.sleep.block();
         if self.pool.broken != Broken::NoLookWhenAway {
             self.pool.recheck();
         }
         wait();
-        self.slot.post.come_back();
+        self.slot.mailbox.open();
         self.pool.sleep.unblock();
     }
 }
@@ -217,7 +217,7 @@ impl Worker {
         };
         let mut searching = role == WakeReason::Work;
         while role == WakeReason::Work {
-            if self.slot.post.take().is_some() || self.pool.take() {
+            if self.slot.mailbox.take().is_some() || self.pool.take() {
                 if searching {
                     searching = false;
                     if sleep.found() {
@@ -250,8 +250,8 @@ impl Worker {
     }
 
     fn sleep(&self) -> WakeReason {
-        if self.pool.broken != Broken::NoLookIntoPost
-            && !self.slot.post.is_empty()
+        if self.pool.broken != Broken::NoLookIntoMailbox
+            && !self.slot.mailbox.is_empty()
             && self.pool.sleep.rise(&self.slot.sleeper)
         {
             return WakeReason::Work;

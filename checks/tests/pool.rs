@@ -276,7 +276,7 @@ fn the_models_catch_no_look_into_post() {
 #[test]
 #[ignore = "fails on purpose: run by the_models_catch_no_look_into_post"]
 fn no_look_into_post() {
-    loom::model(|| summon_vs_lie_down(Broken::NoLookIntoPost));
+    loom::model(|| summon_vs_lie_down(Broken::NoLookIntoMailbox));
 }
 
 #[test]

@@ -6,15 +6,15 @@
 //! [`ThreadPool::blocking`](super::ThreadPool::blocking) says it at once, and costs less.)
 //!
 //! **Protocol.** 1. [`run`] notes in the worker's `Call` that a call is in progress, tells `sleep`, and looks into the queues: if
-//! there is something and as many run as should, a thread is to watch. 2. The watcher comes every `STALL`. If nothing
-//! is queued, it goes to sleep: it would gain nothing. Else it reads the clocks of all threads that are in the same call
-//! as at its last look (`watch.rs`). One that has run for less than an eighth of the time, and does not want to run just now, *waits*.
+//! there is something and as many run as should, a watch begins (`watch.rs`). 2. It looks every `STALL`. If nothing
+//! is queued, it ends: it would gain nothing. Else it reads the clocks of all threads that are in the same call
+//! as at its last look. One that has run for less than an eighth of the time, and does not want to run just now, *waits*.
 //! The others *compute*; on a machine with too much to do, they may wait for a processor. 3. The pool is made *wider* by as many calls
 //! as wait: so many more threads run. 4. A thousand calls that wait would still begin
 //! one by one, each after its predecessor has been seen to wait. So for each one that is seen to wait for the first time, less those that
 //! compute, the pool is made wider by a few more (*on trust*), until the next look but one has seen what those do.
 //! 5. A call that ends takes its part of the width along: the pool is never wider by more than there are calls in progress, but for
-//! the trust of a watcher. Threads that are too many go to sleep (`sleep`).
+//! the trust of a watch. Threads that are too many go to sleep (`sleep`).
 //!
 //! A call waits in its turn for tasks (`join`): then its thread is blocked, and it is no call meanwhile. Only the outermost call of a thread
 //! counts, and only if that thread is not inside a wait already.
@@ -62,7 +62,7 @@ impl Worker {
         self.in_call.set(true);
         let registry = self.registry();
         registry.sleep.call_begins();
-        self.slot().call.begin();
+        self.slot().call.begin_or_end();
         if registry.sleep.is_unwatched() && registry.has_tasks() {
             registry.published();
         }
@@ -77,8 +77,8 @@ impl Worker {
 
     /// Its call ends, or waits for a task.
     pub(super) fn pause_call(&self) {
-        self.slot().call.end();
+        self.slot().call.begin_or_end();
         // The watcher may have said that it is away.
-        self.slot().post.come_back();
+        self.slot().mailbox.open();
     }
 }

@@ -3,7 +3,7 @@
 //! For per-worker caches, counters and thread-locals.
 //!
 //! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, and each has a
-//! thread. Spares have none. A place's share lies in its `Post` until its thread
+//! thread. Spares have none. A place's share lies in its `Mailbox` until its thread
 //! takes it, between two turns. Two workers that broadcast at the same time wait
 //! for each other, and a task that broadcasts may be one that another worker waits for: if shares
 //! were for those threads alone, these would be deadlocks that the sequential program does not have.
@@ -11,11 +11,11 @@
 //! crate, or ended, or refused by the system, may be taken by any worker: its stand-in
 //! acts for the place. A thread that is merely busy is waited for.
 //!
-//! **Protocol.** 1. The caller puts each share into its post; or, if the place's thread is away, into the injector. 2. It summons
+//! **Protocol.** 1. The caller puts each share into its mailbox; or, if the place's thread is away, into the injector. 2. It summons
 //! each place's thread: one that is asleep is woken (`sleep`). 3. It looks whether there is something in the injector, and recruits
-//! as for a push. 4. A thread that goes away says so in its post, takes out what lies there, and puts it into the injector.
+//! as for a push. 4. A thread that goes away says so in its mailbox, takes out what lies there, and puts it into the injector.
 //! 5. A thread that comes back says that first. It looks into its
-//! own post before every turn, and again when it has lain down.
+//! own mailbox before every turn, and again when it has lain down.
 //! 6. A caller that is a worker runs its own share itself, and its wait
 //! keeps the width like any other.
 //!
@@ -28,6 +28,7 @@
 //!
 //! Tests: `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
+use super::enter::as_outsider;
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
@@ -42,35 +43,10 @@ use crate::task::panic::{Panic, catch, contain};
 /// What one worker has returned, if it has.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;
 
-/// The closure and what it has returned.
-struct Call<'f, F, R> {
-    f: &'f F,
-    results: Box<[Returned<R>]>,
-}
-
-impl<F, R> Call<'_, F, R>
-where
-    F: Fn(usize) -> R,
-{
-    fn take(&self, index: usize) {
-        let result = catch(|| (self.f)(index));
-        *self.results[index].lock() = Some(result);
-    }
-}
-
-/// One worker's turn.
-struct Share<'c, 'f, F, R> {
-    call: &'c Call<'f, F, R>,
-    index: usize,
-}
-
-impl<F, R> Entry for Share<'_, '_, F, R>
-where
-    F: Fn(usize) -> R + Sync,
-    R: Send,
-{
+/// A worker's turn.
+impl<F: Fn() + Send + Sync> Entry for F {
     fn run(&self) {
-        self.call.take(self.index);
+        self();
     }
 }
 
@@ -83,53 +59,54 @@ where
     // In a forked child there are none of its threads.
     let slots = (!registry.is_foreign()).then(|| registry.own_slots());
     let width = slots.as_ref().map_or(registry.sleep.width(), Vec::len);
-    let call = Call {
-        f,
-        results: (0..width).map(|_| Mutex::new(None)).collect(),
+    let results: Vec<Returned<R>> = (0..width).map(|_| Mutex::new(None)).collect();
+    let take = |index: usize| {
+        let result = catch(|| f(index));
+        *results[index].lock() = Some(result);
     };
     if let Some(slots) = slots {
-        ask_all(registry, &slots, &call);
+        ask_all(registry, &slots, &take);
     }
     // What no worker could take.
-    for (index, result) in call.results.iter().enumerate() {
+    for (index, result) in results.iter().enumerate() {
         if result.lock().is_none() {
-            registry.present().seated(|_| call.take(index));
+            registry.present().seated(|_| take(index));
         }
     }
-    gather(&call.results)
+    gather(&results)
 }
 
 /// Returns when each worker has had its turn, or the pool has refused the round.
-fn ask_all<F, R>(registry: &Arc<Registry>, slots: &[Arc<Slot>], call: &Call<'_, F, R>)
-where
-    F: Fn(usize) -> R + Sync,
-    R: Send,
-{
+fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize) + Sync)) {
     let home = current::with_home(|home| {
         home.filter(|home| registry.is(home.registry()) && home.is_counted())
             .map(Worker::index)
     });
     let mine = home.filter(|&index| index < slots.len());
-    registry.with_waiter(home.is_some(), |waiter| {
+    let ask = |waiter: &Worker| {
         let handle = waiter.slot().wake_handle.clone();
         let wait = |latch: &Latch, _: &Shared| waiter.wait_for(latch);
         open(
             registry,
             handle,
             |scope| {
-                let share = |index| (index, scope.lend(Arc::new(Share { call, index })));
+                let share = |index| (index, scope.lend(Arc::new(move || take(index))));
                 let others = (0..slots.len()).filter(|&index| Some(index) != mine);
                 deliver(registry, home.is_some(), slots, others.map(share).collect());
                 if let Some(index) = mine {
-                    call.take(index);
+                    take(index);
                 }
             },
             wait,
         );
-    });
+    };
+    match home {
+        Some(_) => registry.seated(ask),
+        None => as_outsider(registry, ask),
+    }
 }
 
-/// Puts shares into the posts of `slots`, where their places are, and has their threads come;
+/// Puts shares into the mailboxes of `slots`, where their places are, and has their threads come;
 /// drops them if the pool does not accept them. `counted`: the caller is a worker that
 /// is at work.
 fn deliver(
@@ -141,7 +118,7 @@ fn deliver(
     let places: Vec<usize> = shares.iter().map(|(place, _)| *place).collect();
     let mut shares = shares.into_iter();
     registry.injector.admit(counted, || {
-        let put = |(place, share): (usize, Lent)| slots[place].post.put(share).err();
+        let put = |(place, share): (usize, Lent)| slots[place].mailbox.put(share).err();
         shares.by_ref().filter_map(put).map(Work::Share).collect()
     });
     if shares.next().is_some() {

@@ -23,19 +23,9 @@ use crate::task::TaskReport;
 #[must_use]
 pub struct ThreadPoolBuilder {
     config: Config,
-    physical_cores: bool,
-    helps: Option<bool>,
 }
 
 impl ThreadPoolBuilder {
-    fn new() -> Self {
-        Self {
-            config: Config::default(),
-            physical_cores: false,
-            helps: None,
-        }
-    }
-
     /// How many tasks run at once. 0, the default: as many as there are
     /// processors for this process (by its affinity and its cgroup's quota; at least one), or what the
     /// environment variable `TREFOIL_THREADS` says, if that is a number from 1 to 4,096.
@@ -57,7 +47,7 @@ impl ThreadPoolBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn physical_cores(mut self, physical: bool) -> Self {
-        self.physical_cores = physical;
+        self.config.physical_cores = physical;
         self
     }
 
@@ -118,7 +108,7 @@ impl ThreadPoolBuilder {
     /// Whether a thread outside the pool that waits may run the awaited work
     /// itself. Default: yes. With a `stack_size` or an `on_start` it never does, whatever is chosen here.
     pub fn caller_helps(mut self, helps: bool) -> Self {
-        self.helps = Some(helps);
+        self.config.caller_helps = helps;
         self
     }
 
@@ -131,11 +121,11 @@ impl ThreadPoolBuilder {
         crate::task::panic::install_hook();
         let mut config = self.config;
         config.threads = match config.threads {
-            0 if self.physical_cores => width(processors::physical),
+            0 if config.physical_cores => width(processors::physical),
             threads => width_of(threads)?,
         };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
-        config.caller_helps = self.helps.unwrap_or(true) && !own_threads_only;
+        config.caller_helps &= !own_threads_only;
         if config.name.contains('\0') {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -150,7 +140,7 @@ impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPoolBuilder")
             .field("threads", &self.config.threads)
-            .field("physical_cores", &self.physical_cores)
+            .field("physical_cores", &self.config.physical_cores)
             .field("name", &self.config.name)
             .field("stack_size", &self.config.stack_size)
             .finish_non_exhaustive()
@@ -185,7 +175,9 @@ impl ThreadPool {
 
     /// For names, hooks and sizes.
     pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder::new()
+        ThreadPoolBuilder {
+            config: Config::default(),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The call of `spawn_blocking` that a thread is in, as the watcher sees it; see `blocking.rs`.
+//! The call of `spawn_blocking` that a thread is in, as the watch sees it; see `blocking.rs`.
 //!
 //! Tests: `tests/thread/blocking.rs`; loom models in `checks/tests/blocking.rs`.
 
@@ -13,7 +13,7 @@ use crate::sys::thread_clock::ThreadClock;
 pub(super) struct Call {
     /// Odd while a call is in progress. Written by the thread alone.
     number: AtomicU64,
-    /// The last call that was seen to wait. Written by the watcher alone.
+    /// The last call that was seen to wait. Written by the watch alone.
     known: AtomicU64,
     clock: Mutex<Option<ThreadClock>>,
 }
@@ -22,7 +22,6 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) call: u64,
-    clock: Option<ThreadClock>,
     /// What its thread has used of a processor, if that can be told.
     used: Option<Duration>,
     /// It has been seen to wait for something else than a processor.
@@ -35,13 +34,8 @@ impl Call {
         *self.clock.lock() = ThreadClock::mine();
     }
 
-    /// A call begins, or goes on after it has waited for a task.
-    pub(super) fn begin(&self) {
-        self.number.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The call ends, or waits for a task.
-    pub(super) fn end(&self) {
+    /// A call begins, or goes on after it has waited for a task; or it ends, or waits for one.
+    pub(super) fn begin_or_end(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -55,28 +49,24 @@ impl Call {
         self.known.swap(call, Ordering::Relaxed) != call
     }
 
-    pub(super) fn sample(&self) -> Option<Sample> {
+    /// The call in progress. It waits if it was in progress `before`, and its thread has used no more than `least` of processor
+    /// time since. Where threads have no clocks, all wait.
+    pub(super) fn sample(&self, before: Option<&Sample>, least: Duration) -> Option<Sample> {
         let call = self.number.load(Ordering::Relaxed);
         if call.is_multiple_of(2) {
             return None;
         }
         let clock = *self.clock.lock();
-        Some(Sample {
-            call,
-            clock,
-            used: clock.and_then(ThreadClock::read),
-            waits: false,
-        })
-    }
-}
-
-impl Sample {
-    /// Since `before` its thread has used no more than `least` of processor time, so it counts as blocked. Where threads have no
-    /// clocks, all count as blocked.
-    pub(super) fn is_waiting(&self, before: &Self, least: Duration) -> bool {
-        let (Some(clock), Some(now), Some(earlier)) = (self.clock, self.used, before.used) else {
-            return true;
-        };
-        now.saturating_sub(earlier) <= least && (before.waits || clock.wants_to_run() != Some(true))
+        let used = clock.and_then(ThreadClock::read);
+        let waits = before
+            .filter(|before| before.call == call)
+            .is_some_and(|before| {
+                let (Some(clock), Some(now), Some(earlier)) = (clock, used, before.used) else {
+                    return true;
+                };
+                now.saturating_sub(earlier) <= least
+                    && (before.waits || clock.wants_to_run() != Some(true))
+            });
+        Some(Sample { call, used, waits })
     }
 }

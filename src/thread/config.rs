@@ -14,6 +14,8 @@ pub(super) type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
 pub(super) struct Config {
     pub(super) threads: usize,
+    /// How many threads there are if none is said.
+    pub(super) physical_cores: bool,
     pub(super) name: String,
     pub(super) stack_size: Option<usize>,
     pub(super) on_start: Option<Hook>,
@@ -33,6 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             threads: 0,
+            physical_cores: false,
             name: "trefoil".to_owned(),
             stack_size: None,
             on_start: None,

@@ -17,6 +17,7 @@
 //! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/overload.rs`,
 //! `tests/thread/current_pool.rs`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::join::raw_job;
@@ -25,31 +26,15 @@ use super::raw::current;
 use super::registry::Registry;
 use super::worker::Worker;
 use crate::record;
+use crate::task::Runnable;
 
-/// An outside thread's place, given back when it leaves, also by unwinding.
-struct Lease(Option<Worker>);
-
-impl Lease {
-    fn new(registry: &Arc<Registry>) -> Self {
-        let seat = registry.take_outside_seat();
-        Self(Some(Worker::new(Arc::clone(registry), seat, false)))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&Worker) -> R) -> R {
-        match &self.0 {
-            Some(worker) => current::inside(worker, || f(worker)),
-            None => unreachable!("a lease has its worker until it is dropped"),
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(worker) = self.0.take() {
-            let (registry, seat) = worker.into_parts();
-            registry.put_outside_seat(seat);
-        }
-    }
+/// Runs `f` with a place in the pool that is lent to this thread for as long.
+pub(super) fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
+    let worker = Worker::new(Arc::clone(registry), registry.take_outside_seat());
+    let run = || current::inside(&worker, || f(&worker));
+    let result = catch_unwind(AssertUnwindSafe(run));
+    registry.put_outside_seat(worker.seat);
+    result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// Calls `run` inside of the pool with this tag. See [`context::set_run_inside`](crate::task::context::set_run_inside).
@@ -67,6 +52,16 @@ impl Registry {
     /// This thread is a worker of this pool.
     pub(super) fn is_home(self: &Arc<Self>) -> bool {
         current::with_home(|home| home.is_some_and(|home| self.is(home.registry())))
+    }
+
+    /// Queues a new task, which those who wait for it may run if they are in the pool with this tag.
+    pub(super) fn spawn(self: &Arc<Self>, runnable: Runnable, tag: u32) {
+        runnable.set_tag(tag);
+        if let Some(hook) = &self.config.unobserved {
+            runnable.set_hook(Arc::clone(hook));
+        }
+        // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
+        drop(self.submit(Work::Task(runnable)));
     }
 
     /// Queues work: in this thread's own deque if it is a worker of this pool, so
@@ -89,7 +84,7 @@ impl Registry {
     /// or already inside, else one lent for as long as `f` runs.
     #[inline]
     pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
-        self.seated_or(f, |f| Lease::new(self).with(f))
+        self.seated_or(f, |f| as_outsider(self, f))
     }
 
     #[inline]
@@ -114,7 +109,7 @@ impl Registry {
         }
         let (mut f, mut result) = (Some(f), None);
         let mut run = || result = current::with(|worker| Some(f.take()?(worker?)));
-        let lent = Lease::new(self).with(|waiter| {
+        let lent = as_outsider(self, |waiter| {
             raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| match self
                 .inject(Work::Job(job))
             {
@@ -128,21 +123,9 @@ impl Registry {
         match lent {
             Some(Err(panic)) => panic.resume_unwind(),
             Some(Ok(())) => {}
-            None => run_here(self, &mut run),
+            None => self.seated(|_| run()), // the pool has been shut down meanwhile
         }
         result.unwrap_or_else(|| unreachable!("it has been run"))
-    }
-
-    /// Runs `f` with a place to wait in: this thread's own, if it is a `counted` worker.
-    pub(super) fn with_waiter<R>(
-        self: &Arc<Self>,
-        counted: bool,
-        f: impl FnOnce(&Worker) -> R,
-    ) -> R {
-        match counted {
-            true => self.seated(f),
-            false => Lease::new(self).with(f),
-        }
     }
 
     /// Runs a region: here with the others' help, unless the pool wants its work
@@ -155,12 +138,7 @@ impl Registry {
         self.seated_or(f, |f| {
             let _helping = self.wake_policy.outsider();
             let _noted = record::part("region");
-            Lease::new(self).with(f)
+            as_outsider(self, f)
         })
     }
-}
-
-/// The pool has been shut down meanwhile.
-fn run_here(registry: &Arc<Registry>, run: &mut dyn FnMut()) {
-    registry.seated(|_| run());
 }

@@ -20,14 +20,8 @@ const PARTS: usize = 8;
 /// The futures of one pool that have not ended.
 pub(super) struct Futures {
     parts: [CachePadded<Mutex<Slab<TaskRef>>>; PARTS],
-    late: Mutex<Late>,
-}
-
-/// Woken when no thread was there to run them.
-struct Late {
-    entries: Vec<Runnable>,
-    /// No thread looks here any more; what comes now ends in this.
-    over: Option<TaskError>,
+    /// No thread looks into the injector any more: what is woken now ends in this.
+    over: Mutex<Option<TaskError>>,
 }
 
 /// A part of the list, locked.
@@ -51,10 +45,7 @@ impl Futures {
     pub(super) fn new() -> Self {
         Self {
             parts: std::array::from_fn(|_| CachePadded::new(Mutex::new(Slab::new()))),
-            late: Mutex::new(Late {
-                entries: Vec::new(),
-                over: None,
-            }),
+            over: Mutex::new(None),
         }
     }
 
@@ -86,30 +77,30 @@ impl Futures {
     /// down: it ends when it returns).
     pub(super) fn close(&self, injector: &Injector, reason: &TaskError) {
         self.wake_all();
-        let mut late = self.late.lock();
-        late.over.get_or_insert_with(|| reason.clone());
-        let entries = std::mem::take(&mut late.entries);
-        drop(late);
-        let end = |entry: Runnable| entry.discard(reason.clone());
-        entries.into_iter().for_each(end);
-        // What was woken after the last look into the queues, and before the closing.
-        for work in injector.take_all() {
+        let mut over = self.over.lock();
+        over.get_or_insert_with(|| reason.clone());
+        // What was woken after the last look into the queues.
+        let left = injector.take_all();
+        drop(over);
+        for work in left {
             match work {
-                Work::Task(task) => end(task),
+                Work::Task(task) => task.discard(reason.clone()),
                 Work::Share(share) => drop(share), // its caller runs it
                 other => injector.put_back(other),
             }
         }
     }
 
-    /// Puts a wake-up aside, unless it is too late for that.
-    pub(super) fn put_aside(&self, entry: Runnable) {
-        let mut late = self.late.lock();
-        if let Some(reason) = late.over.clone() {
-            drop(late);
-            end_elsewhere(move || entry.discard(reason));
-        } else {
-            late.entries.push(entry);
+    /// Puts a future that was woken when no thread was there to run it where [`close`](Self::close) finds it, unless it is too
+    /// late for that.
+    pub(super) fn put_aside(&self, injector: &Injector, entry: Runnable) {
+        let over = self.over.lock();
+        match over.clone() {
+            None => injector.put_back(Work::Task(entry)),
+            Some(reason) => {
+                drop(over);
+                end_elsewhere(move || entry.discard(reason));
+            }
         }
     }
 }

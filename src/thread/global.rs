@@ -17,9 +17,9 @@ use std::io;
 
 use super::blocking;
 use super::builder::ThreadPoolBuilder;
-use super::join::fork::{self, Place};
-use super::join::policy;
+use super::join::fork::{self, Target};
 use super::join::raw_job::in_turn;
+use super::join::splitter;
 use super::pool::{self, ThreadPool};
 use super::raw::current;
 use super::raw::scope::Scope;
@@ -30,21 +30,16 @@ use crate::task::Task;
 
 static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
-/// The global pool; made now if there is none.
-fn get() -> &'static ThreadPool {
-    GLOBAL.get_or_init(|| {
-        let pool = ThreadPool::builder().build().or_else(|_| ThreadPool::builder().threads(1).build());
-        pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
-    })
-}
-
 impl ThreadPool {
     /// The pool for code that does not make its own, made at the first call.
     ///
     /// # Panics
     /// If the system refuses even one thread for it.
     pub fn global() -> &'static Self {
-        get()
+        GLOBAL.get_or_init(|| {
+            let pool = Self::builder().build().or_else(|_| Self::builder().threads(1).build());
+            pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
+        })
     }
 }
 
@@ -55,37 +50,28 @@ impl ThreadPoolBuilder {
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) once there is one; or as
     /// [`build`](Self::build).
     pub fn build_global(self) -> io::Result<&'static ThreadPool> {
-        set(self)
-    }
-}
-
-/// Makes the global pool.
-fn set(builder: ThreadPoolBuilder) -> io::Result<&'static ThreadPool> {
-    let refused = || {
-        io::Error::new(
+        if GLOBAL.get().is_none() {
+            let pool = self.build()?;
+            let mut made = false;
+            let global = GLOBAL.get_or_init(|| {
+                made = true;
+                pool
+            });
+            if made {
+                return Ok(global);
+            }
+        }
+        Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             "there is a global thread pool already",
-        )
-    };
-    if GLOBAL.get().is_some() {
-        return Err(refused());
-    }
-    let mut pool = Some(builder.build()?);
-    let global = GLOBAL.get_or_init(|| match pool.take() {
-        Some(pool) => pool,
-        None => unreachable!("called once"),
-    });
-    if pool.is_some() {
-        Err(refused())
-    } else {
-        Ok(global)
+        ))
     }
 }
 
 /// The pool that this thread is inside of, or else the global one.
 fn here() -> Arc<Registry> {
     let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
-    inside.unwrap_or_else(|| Arc::clone(get().registry()))
+    inside.unwrap_or_else(|| Arc::clone(ThreadPool::global().registry()))
 }
 
 /// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
@@ -115,10 +101,10 @@ where
     RB: Send,
 {
     // The one function whose cost is counted in nanoseconds.
-    if policy::step() || fork::look(0) {
+    if splitter::step() || fork::look(0) {
         return in_turn(a, b);
     }
-    fork::join_offered(Place::Here(|| get().registry()), a, b)
+    fork::join_offered(Target::Current(|| ThreadPool::global().registry()), a, b)
 }
 
 /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and

@@ -15,7 +15,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::ops::{Range, RangeInclusive};
-use std::slice;
 
 use self::sealed::{Callback, Producer, Source};
 use super::raw::drain::{Part, drain};
@@ -59,60 +58,39 @@ pub(super) mod sealed {
         fn call<P: Producer<Item = T>>(self, producer: P) -> Self::Output;
     }
 
-    /// A run of items that can be cut.
-    pub trait Producer: Send + Sized {
-        /// What it consists of.
-        type Item;
-        /// How they are gone through.
-        type Iter: Iterator<Item = Self::Item>;
+    /// A run of items that can be cut. As an iterator, it drops those that are not taken.
+    pub trait Producer: IntoIterator + Send + Sized {
         /// How many there are.
         fn len(&self) -> usize;
         /// The first `at` (at most `len`), and the others.
         fn split_at(self, at: usize) -> (Self, Self);
-        /// One after another. Drops those that are not taken.
-        fn into_iter(self) -> Self::Iter;
     }
 }
 
-impl<'a, T: Sync> Producer for &'a [T] {
-    type Item = &'a T;
-    type Iter = slice::Iter<'a, T>;
+impl<T: Sync> Producer for &[T] {
     fn len(&self) -> usize {
         <[T]>::len(self)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         <[T]>::split_at(self, at)
     }
-    fn into_iter(self) -> Self::Iter {
-        self.iter()
-    }
 }
 
-impl<'a, T: Send> Producer for &'a mut [T] {
-    type Item = &'a mut T;
-    type Iter = slice::IterMut<'a, T>;
+impl<T: Send> Producer for &mut [T] {
     fn len(&self) -> usize {
         <[T]>::len(self)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         self.split_at_mut(at)
     }
-    fn into_iter(self) -> Self::Iter {
-        self.iter_mut()
-    }
 }
 
 impl<T: Send> Producer for Part<'_, T> {
-    type Item = T;
-    type Iter = Self;
     fn len(&self) -> usize {
         Part::len(self)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         Part::split_at(self, at)
-    }
-    fn into_iter(self) -> Self {
-        self
     }
 }
 
@@ -263,8 +241,6 @@ pub(super) struct Span<T> {
 }
 
 impl<T: Int> Producer for Span<T> {
-    type Item = T;
-    type Iter = Self;
     fn len(&self) -> usize {
         self.len
     }
@@ -280,9 +256,6 @@ impl<T: Int> Producer for Span<T> {
                 len: self.len - at,
             },
         )
-    }
-    fn into_iter(self) -> Self {
-        self
     }
 }
 

@@ -9,9 +9,9 @@
 //! **Reading order.** `pool`, `builder` and `global` are the surface. Below them, from the ground up: `sleep`, how threads sleep
 //! and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
 //! see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
-//! work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
-//! these: `join`, `broadcast`, `scope` over `scope_queue`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
-//! may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P33.
+//! work; `wait`, what happens in a wait; `thread_main`, a thread's loop, `watch` (with `call`), what looks after threads that may be stuck, and
+//! `threads`, how either starts; `enter`, the ways into a pool; `shutdown`. On top of these: `join`, `broadcast`, `scope` over `scope_queue`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
+//! may block), and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P33.
 //!
 //! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
 //! no wake-ups. A panic of user code resumes where it is awaited, after all that
@@ -35,10 +35,10 @@ mod imap;
 mod items;
 mod join;
 mod latch;
+mod mailbox;
 mod pipeline;
 mod places;
 mod pool;
-mod post;
 mod queue;
 mod raw;
 mod reduce;
@@ -68,12 +68,6 @@ pub mod model;
 #[doc(hidden)]
 #[path = "../../checks/inside/blocking_model.rs"]
 pub mod model_blocking;
-
-/// The same for the deque of joins.
-#[cfg(loom)]
-#[doc(hidden)]
-#[path = "../../checks/inside/deque_model.rs"]
-pub mod model_deque;
 
 #[cfg(feature = "indicatif")]
 pub(crate) use announce::Announced;

@@ -4,9 +4,9 @@
 //! There is a picture in `docs/ARCHITECTURE.md`, and the reasons in `docs/DESIGN.md`.
 //!
 //! **Protocol.** One lock; no code of the user's runs under it.
-//! 1. Nothing happens before the first `next`. Then, whenever there is room and no feeder, the
-//!    consumer starts a *feeder*: a helper thread, outside the pool, that pulls items while there is room,
-//!    waits some time for more room, and leaves. While it waits, the iterator is in its place in the
+//! 1. Nothing happens before the first `next`. Then, whenever half of the buffer is free and there is no feeder, the
+//!    consumer starts a *feeder* on a helper thread, outside the pool, that pulls items while there is room. (A helper waits for its
+//!    next job for a while, so the next feeder costs a wake-up.) While there is none, the iterator is in its place in the
 //!    state, where a consumer that goes away finds and drops it.
 //! 2. The feeder makes a task of each item, adds its handle to the tasks (in order) or to the group
 //!    (in any order), and queues it in the pool. A pool that has been shut down refuses it: the
@@ -36,15 +36,11 @@ use std::time::{Duration, Instant};
 use super::queue::Work;
 use super::registry::Registry;
 use super::sleep::STALL;
-use super::wait::Blocked;
 use crate::helper;
-use crate::loom::{Condvar, Mutex, MutexGuard};
+use crate::loom::{Mutex, MutexGuard};
 use crate::sync::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
-
-/// How long a feeder waits for room before it leaves.
-const LINGER: Duration = Duration::from_millis(200);
 
 /// How long a consumer waits at most between two looks whether the system gives threads.
 const RARELY: Duration = Duration::from_secs(3600);
@@ -64,8 +60,6 @@ struct Pipeline<R> {
     /// What the iterator has promised at the start.
     promised: (usize, Option<usize>),
     state: Mutex<State<R>>,
-    /// Told of room, for the feeder.
-    room: Condvar,
 }
 
 struct State<R> {
@@ -106,7 +100,7 @@ impl<R> State<R> {
         source
     }
 
-    /// How much room is worth waking the feeder for it.
+    /// How much room is worth a feeder.
     fn enough(&self) -> u64 {
         (self.buffer / 2).max(1)
     }
@@ -115,16 +109,10 @@ impl<R> State<R> {
 impl<R: Send + 'static> Pipeline<R> {
     /// Has items pulled if there is room enough.
     fn tend(self: &Arc<Self>, mut state: MutexGuard<'_, State<R>>) {
-        if state.source.is_none() || state.room() < state.enough() {
+        if state.feeding || state.source.is_none() || state.room() < state.enough() {
             return;
         }
-        if std::mem::replace(&mut state.feeding, true) {
-            // It waits. Room only grows meanwhile, so to tell it once is enough.
-            if state.room() == state.enough() {
-                self.room.notify_one();
-            }
-            return;
-        }
+        state.feeding = true;
         drop(state);
         let this = Arc::clone(self);
         let (runnable, mut task) = task::closure(move || this.feed(), false);
@@ -143,22 +131,16 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// Steps 1 and 2, on a helper.
     fn feed(&self) {
-        while let Some(source) = self.wait_for_room() {
-            self.pull(source);
+        loop {
+            let mut state = self.state.lock();
+            let source = state.reserve();
+            state.feeding = source.is_some();
+            drop(state);
+            match source {
+                Some(source) => self.pull(source),
+                None => return,
+            }
         }
-    }
-
-    /// The source, when there is room for an item. `None`: it has been dropped, or there was no room for long.
-    fn wait_for_room(&self) -> Option<Source<R>> {
-        let mut state = self.state.lock();
-        let (mut deadline, mut late) = (None, false);
-        while state.source.is_some() && state.room() == 0 && !late {
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + LINGER);
-            (state, late) = self.room.wait_until(state, deadline);
-        }
-        let source = state.reserve();
-        state.feeding = source.is_some();
-        source
     }
 
     /// Makes a task of the next item, for which a place is kept, and puts the source into its place.
@@ -195,8 +177,7 @@ impl<R: Send + 'static> Pipeline<R> {
         if over {
             return contain(|| drop(source)); // the consumer has gone
         }
-        let _blocked = Blocked::begin();
-        self.pull(source);
+        park::blocked(|| self.pull(source));
     }
 
     /// Has the pool run it, or, if that has been shut down, this thread.
@@ -285,7 +266,6 @@ where
         registry: Arc::clone(registry),
         promised,
         state: Mutex::new(state),
-        room: Condvar::new(),
     });
     Box::new(Consumer {
         pipeline,
@@ -427,7 +407,6 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     fn set_buffer(&self, items: usize) {
         self.pipeline.registry.insist();
         self.pipeline.state.lock().buffer = items.max(1) as u64;
-        self.pipeline.room.notify_one();
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -468,7 +447,6 @@ impl<R> Drop for Consumer<R> {
         let waker = state.waker.take();
         let feeder = state.feeder.take();
         drop(state);
-        self.pipeline.room.notify_one();
         drop(feeder.map(Task::cancel_on_drop));
         cancel_all(self.front.take().into_iter().chain(tasks).collect());
         contain(|| drop(source));

@@ -1,34 +1,27 @@
 //! The places of a pool's threads, and the handles to join them by.
 //!
 //! Places only grow in number; a place without a thread keeps its seat, and with it whatever is
-//! still in its deque or its post. All of them change under one lock.
+//! still in its deque or its mailbox. All of them change under one lock.
 //!
 //! - **P14** A handle is in `handles` from the start of its thread until one caller
 //!   has taken it out to join it, or until that thread has ended.
 //!
 //! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
 
-use std::sync::Arc;
 use std::thread::ThreadId;
 
-use super::slot::{Seat, Slot};
+use super::slot::Seat;
 use crate::loom::thread::JoinHandle;
 use crate::loom::{Condvar, Mutex, MutexGuard};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Threads {
-    /// At least as many as the pool is wide.
-    pub(super) places: Mutex<Vec<Place>>,
+    /// The seat of each place, while no thread has it. A place's number is that of its thread; there are at least as many as the
+    /// pool is wide.
+    pub(super) places: Mutex<Vec<Option<Seat>>>,
     pub(super) handles: Mutex<Handles>,
     joined: Condvar,
-}
-
-/// A place for a thread of the pool; its number is its index in the list.
-pub(super) struct Place {
-    pub(super) slot: Arc<Slot>,
-    /// While no thread has it.
-    pub(super) seat: Option<Seat>,
 }
 
 #[derive(Default)]
@@ -37,7 +30,7 @@ pub(super) struct Handles {
     /// Whose handles have been taken out and are being joined.
     joining: Vec<ThreadId>,
     /// Threads of the pool that have called `shutdown` themselves.
-    pub(super) leaving: Vec<ThreadId>,
+    pub(super) in_shutdown: Vec<ThreadId>,
 }
 
 impl Handles {
@@ -48,23 +41,15 @@ impl Handles {
     }
 }
 
-impl Place {
-    /// The seat, if no thread has it: for a thread that is about to start.
-    pub(super) fn take(&mut self) -> Option<Seat> {
-        let seat = self.seat.take()?;
-        self.slot.post.come_back();
-        Some(seat)
-    }
-}
-
 impl Threads {
     /// Joins what no other thread joins, and waits for the threads that do. `inside`: one of those that are themselves inside `shutdown`,
     /// which are not waited for.
     pub(super) fn join_threads(&self, inside: bool) {
         let mut handles = self.handles.lock();
         loop {
-            let mine =
-                |handles: &Handles, thread: ThreadId| !inside || !handles.leaving.contains(&thread);
+            let mine = |handles: &Handles, thread: ThreadId| {
+                !inside || !handles.in_shutdown.contains(&thread)
+            };
             let next = handles
                 .running
                 .iter()

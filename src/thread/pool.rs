@@ -15,20 +15,20 @@ use super::broadcast::broadcast;
 use super::config::{self, Config};
 use super::imap::Imap;
 use super::items::Items;
-use super::join::fork::{self, Place};
-use super::join::policy;
+use super::join::fork::{self, Target};
 use super::join::raw_job::in_turn;
-use super::queue::{self, Work};
+use super::join::splitter;
+use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
 use super::reduce::MapReduce;
 use super::region::TryMap;
 use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
-use super::wait::Blocked;
 use super::{enter, scope, shutdown, threads};
 use crate::loom::Arc;
 use crate::record;
+use crate::sync::park;
 use crate::sys::fork as forks;
 use crate::task::{self, Shutdown, Task, context};
 
@@ -67,7 +67,7 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         let pool = Self {
-            registry: Registry::new(config, threads::start_spare),
+            registry: Registry::new(config, threads::start),
         };
         let started = pool.registry.start_all();
         started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
@@ -171,10 +171,10 @@ impl ThreadPool {
         RB: Send,
     {
         let address = self.registry.address();
-        if policy::step_of(address) || fork::look(address) {
+        if splitter::step_of(address) || fork::look(address) {
             return in_turn(a, b);
         }
-        fork::join_offered(Place::In(self.registry()), a, b)
+        fork::join_offered(Target::Pool(self.registry()), a, b)
     }
 
     /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
@@ -460,9 +460,10 @@ impl ThreadPool {
     where
         F: FnOnce() -> R,
     {
-        let _blocked = Blocked::begin();
-        let _noted = record::part("blocking");
-        f()
+        park::blocked(|| {
+            let _noted = record::part("blocking");
+            f()
+        })
     }
 
     /// Ends the pool: refuses what is spawned from now on, deals with what is
@@ -494,12 +495,7 @@ where
     T: Send + 'static,
 {
     let (runnable, task) = task::closure(f, true);
-    runnable.set_tag(registry.claim_tag());
-    if let Some(hook) = &registry.config.unobserved {
-        runnable.set_hook(Arc::clone(hook));
-    }
-    // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(registry.submit(Work::Task(runnable)));
+    registry.spawn(runnable, registry.claim_tag());
     task
 }
 

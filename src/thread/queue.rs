@@ -2,14 +2,13 @@
 //!
 //! **Job.** The seam between the pool's policy and the deques that implement
 //! it: push, pop, steal, inject.
-//! Each worker has two deques, because they have different rules:
+//! Each worker has two deques (`crossbeam-deque`), because they have different rules:
 //! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
 //!   nested: the newest belongs to the innermost join, so that the owner's pop
 //!   gives exactly the half that it is about to wait for, or nothing if that has
-//!   been stolen. Thieves take the oldest, which is the largest. Our own deque,
-//!   `join/raw_deque.rs`.
+//!   been stolen. Thieves take the oldest, which is the largest.
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
-//!   its warm cache; thieves take the oldest. `crossbeam-deque`.
+//!   its warm cache; thieves take the oldest.
 //!
 //! And there is one injector for all, first in first out, for work that comes
 //! from outside. It is behind a lock together with the word that says whether the
@@ -17,7 +16,7 @@
 //! one point, so shutdown can neither lose nor forget one.
 //!
 //! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
-//!   halves of the joins on its stack that were offered (`join/policy.rs`), from outer to inner, and nothing else.
+//!   halves of the joins on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
 //! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
 //!   that were accepted before are, when they are woken, until [`Mode::Closed`].
@@ -34,7 +33,6 @@ use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
-use super::join::raw_deque::{self, Owner, Thief};
 use super::join::raw_job::JobRef;
 use super::raw::lent::Lent;
 use super::scope_queue::ScopeQueue;
@@ -58,7 +56,7 @@ pub(super) enum Work {
 
 /// The owner's ends of a worker's deques.
 pub(super) struct Local {
-    pub(super) jobs: Owner<JobRef>,
+    pub(super) jobs: Deque<JobRef>,
     pub(super) tasks: Deque<Work>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
@@ -68,16 +66,15 @@ pub(super) struct Local {
 
 /// The thieves' ends.
 pub(super) struct Public {
-    jobs: Thief<JobRef>,
+    jobs: Stealer<JobRef>,
     tasks: Stealer<Work>,
 }
 
 impl Local {
     pub(super) fn new() -> (Self, Public) {
-        let (jobs, thief) = raw_deque::new();
-        let tasks = Deque::new_lifo();
+        let (jobs, tasks) = (Deque::new_lifo(), Deque::new_lifo());
         let public = Public {
-            jobs: thief,
+            jobs: jobs.stealer(),
             tasks: tasks.stealer(),
         };
         (
@@ -147,20 +144,21 @@ impl Local {
     }
 }
 
-fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
-    loop {
-        match steal() {
-            Steal::Success(work) => return Some(work),
-            Steal::Empty => return None,
-            Steal::Retry => std::hint::spin_loop(),
+fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
+    // `steal` costs more than this look, also where there is nothing.
+    while !deque.is_empty() {
+        if let Steal::Success(work) = deque.steal() {
+            return Some(work);
         }
+        std::hint::spin_loop();
     }
+    None
 }
 
 impl Public {
     /// The oldest of the second halves.
     pub(super) fn steal_job(&self) -> Option<JobRef> {
-        self.jobs.steal()
+        oldest(&self.jobs)
     }
 
     /// Anything; halves of joins first, because a thread waits for them.
@@ -173,11 +171,7 @@ impl Public {
 
     /// The oldest of the spawned tasks.
     pub(super) fn steal_task(&self) -> Option<Work> {
-        if self.tasks.is_empty() {
-            None
-        } else {
-            insist(|| self.tasks.steal())
-        }
+        oldest(&self.tasks)
     }
 
     pub(super) fn has_jobs(&self) -> bool {
@@ -278,45 +272,51 @@ impl Injector {
     /// Puts back what was taken from a queue: accepted once, it stays accepted
     /// as long as the caller runs.
     pub(super) fn put_back(&self, work: Work) {
-        let _accepted = self.push_if(|_| true, work);
+        self.change(|queue| queue.work.push_back(work));
     }
 
     fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
-        let mut queue = self.queue.lock();
-        if !accepts(self.mode()) {
-            return Err(work);
-        }
-        let stale = queue.swept(matches!(work, Work::Item(_)));
-        queue.work.push_back(work);
-        self.len.store(queue.work.len(), Ordering::Relaxed);
-        drop(queue);
+        let stale = self.change(|queue| {
+            if !accepts(self.mode()) {
+                return Err(work);
+            }
+            let stale = queue.swept(matches!(work, Work::Item(_)));
+            queue.work.push_back(work);
+            Ok(stale)
+        })?;
         drop(stale);
         Ok(())
+    }
+
+    /// Changes the queue, and the number that is read without the lock.
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
+        let mut queue = self.queue.lock();
+        let result = change(&mut queue);
+        self.len.store(queue.work.len(), Ordering::Relaxed);
+        result
     }
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or, `inside`, if
     /// its own tasks may still bring some. Decided here, like all of it (P7). What `put` returns is queued here.
     pub(super) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
-        let mut queue = self.queue.lock();
-        let open = match self.mode() {
-            Mode::Open => true,
-            Mode::Draining | Mode::Cancelling => inside,
-            Mode::Closed => false,
-        };
-        if open {
-            queue.work.extend(put());
-            self.len.store(queue.work.len(), Ordering::Relaxed);
-        }
+        self.change(|queue| {
+            let open = match self.mode() {
+                Mode::Open => true,
+                Mode::Draining | Mode::Cancelling => inside,
+                Mode::Closed => false,
+            };
+            if open {
+                queue.work.extend(put());
+            }
+        });
     }
 
     pub(super) fn pop(&self) -> Option<Work> {
         if self.is_empty() {
             return None;
         }
-        let mut queue = self.queue.lock();
-        let work = queue.work.pop_front();
-        self.len.store(queue.work.len(), Ordering::Relaxed);
-        work
+        self.change(|queue| queue.work.pop_front())
     }
 
     /// The oldest, and a fair share of the others, which go into `local` so that the
@@ -325,24 +325,22 @@ impl Injector {
         if self.is_empty() {
             return None;
         }
-        let mut queue = self.queue.lock();
-        let first = queue.work.pop_front()?;
-        let more = match first {
-            Work::Item(_) => 0, // their consumer waits for them in their order
-            _ => (queue.work.len() / (width + 1)).min(BATCH),
-        };
-        for work in queue.work.drain(..more).rev() {
-            local.push(work);
-        }
-        self.len.store(queue.work.len(), Ordering::Relaxed);
-        Some((first, more > 0))
+        self.change(|queue| {
+            let first = queue.work.pop_front()?;
+            let more = match first {
+                Work::Item(_) => 0, // their consumer waits for them in their order
+                _ => (queue.work.len() / (width + 1)).min(BATCH),
+            };
+            for work in queue.work.drain(..more).rev() {
+                local.push(work);
+            }
+            Some((first, more > 0))
+        })
     }
 
     /// Everything that is queued.
     pub(super) fn take_all(&self) -> VecDeque<Work> {
-        let mut queue = self.queue.lock();
-        self.len.store(0, Ordering::Relaxed);
-        std::mem::take(&mut queue.work)
+        self.change(|queue| std::mem::take(&mut queue.work))
     }
 
     /// How much is queued: a hint, as [`is_empty`](Self::is_empty).

@@ -23,7 +23,7 @@ use super::futures::Futures;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{STALL, Sleep, WakeReason};
+use super::sleep::{Need, STALL, Sleep};
 use super::slot::{Seat, Slot};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,8 +50,8 @@ fn all() -> &'static All {
 /// Stands for the index of an outside thread, which has none in the pool.
 pub(super) const NO_PLACE: usize = usize::MAX;
 
-/// Starts one more thread of a pool. False: the system has refused it.
-pub(super) type StartSpare = fn(&Arc<Registry>, WakeReason) -> bool;
+/// Starts one more thread of a pool, or a watch over it. False: the system has refused the thread.
+pub(super) type Start = fn(&Arc<Registry>, Need) -> bool;
 
 /// What every spawn and every worker writes has cache lines of its own: beside what all of them read, a
 /// spawn from outside takes twice as long while the workers run.
@@ -61,7 +61,7 @@ pub(super) struct Registry {
     /// The process that made it; see `fork.rs`.
     born: u32,
     pub(super) config: Config,
-    start_spare: StartSpare,
+    start: Start,
     pub(super) sleep: CachePadded<Sleep>,
     pub(super) wake_policy: WakePolicy,
     pub(super) injector: CachePadded<Injector>,
@@ -78,7 +78,7 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Of a pool whose `config.threads` threads are about to start.
-    pub(super) fn new(config: Config, start_spare: StartSpare) -> Arc<Self> {
+    pub(super) fn new(config: Config, start: Start) -> Arc<Self> {
         let registry = Arc::new(Self {
             sleep: CachePadded::new(Sleep::new(config.threads)),
             wake_policy: WakePolicy::default(),
@@ -92,7 +92,7 @@ impl Registry {
             tag: next_tag(),
             born: fork::generation(),
             config,
-            start_spare,
+            start,
         });
         let weak = Arc::downgrade(&registry);
         all().lock().insert(registry.tag, weak);
@@ -129,7 +129,7 @@ impl Registry {
             return self;
         }
         BEREFT.get_or_init(|| {
-            let registry = Self::new(Config::default(), self.start_spare);
+            let registry = Self::new(Config::default(), self.start);
             // It has no thread, but a region wants to know how wide it is.
             let _none = registry.sleep.resize(1);
             registry.injector.set_mode(Mode::Closed);
@@ -176,12 +176,8 @@ impl Registry {
 
     /// A seat for an outside thread, used before or new.
     pub(super) fn take_outside_seat(&self) -> Seat {
-        let seat = self.outside_seats.lock().pop();
-        let mut new = || self.new_seats(std::iter::once(NO_PLACE)).pop();
-        match seat.or_else(&mut new) {
-            Some(seat) => seat,
-            None => unreachable!("one was asked for"),
-        }
+        let used = self.outside_seats.lock().pop();
+        used.unwrap_or_else(|| self.new_seats(std::iter::once(NO_PLACE)).remove(0))
     }
 
     pub(super) fn put_outside_seat(&self, seat: Seat) {
@@ -216,9 +212,9 @@ impl Registry {
         self.sleep.idlers(self.wake_policy.stand_ins())
     }
 
-    /// Shares lie in posts.
-    pub(super) fn has_posts(&self) -> bool {
-        self.slots().iter().any(|slot| !slot.post.is_empty())
+    /// Shares lie in mailboxes.
+    pub(super) fn has_mail(&self) -> bool {
+        self.slots().iter().any(|slot| !slot.mailbox.is_empty())
     }
 
     /// How much has been taken from the queues so far.
@@ -241,8 +237,8 @@ impl Registry {
     /// After a push.
     #[inline]
     pub(super) fn published(self: &Arc<Self>) {
-        if let Some(reason) = self.sleep.publish() {
-            self.recruit(reason);
+        if let Some(need) = self.sleep.publish() {
+            self.meet(need);
         }
     }
 
@@ -257,9 +253,9 @@ impl Registry {
         self.has_tasks() || (self.takers() > 0 && self.has_jobs())
     }
 
-    /// If it `is_away`, the thread of a place has gone away: any worker may take what lies in its post.
-    pub(super) fn leave(self: &Arc<Self>, slot: &Slot, is_away: impl FnOnce() -> bool) {
-        let shares = slot.post.leave(is_away);
+    /// If it `is_away`, the thread of a place has gone away: any worker may take what lies in its mailbox.
+    pub(super) fn close_mailbox(self: &Arc<Self>, slot: &Slot, is_away: impl FnOnce() -> bool) {
+        let shares = slot.mailbox.close(is_away);
         if !shares.is_empty() {
             let shares = shares.into_iter().map(Work::Share);
             // One that no thread will take any more is dropped: its caller runs it.
@@ -295,12 +291,31 @@ impl Registry {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Wakes or starts what is needed for what is queued.
     #[cold]
-    pub(super) fn recruit(self: &Arc<Self>, reason: WakeReason) {
-        if !self.is_foreign() && self.sleep.recruit(reason) {
-            let refused = !(self.start_spare)(self, reason);
-            self.refused.store(refused, Ordering::Relaxed);
+    pub(super) fn meet(self: &Arc<Self>, need: Need) {
+        if self.is_foreign() {
+            return;
         }
+        let missing = match need {
+            Need::Runner => self.sleep.recruit(),
+            Need::Watch => self.sleep.begin_watch(),
+        };
+        if missing {
+            self.start(need);
+        }
+    }
+
+    /// Nothing moves: one thread more runs than should.
+    pub(super) fn recruit_more(self: &Arc<Self>) {
+        if self.sleep.recruit_more() {
+            self.start(Need::Runner);
+        }
+    }
+
+    fn start(self: &Arc<Self>, need: Need) {
+        let refused = !(self.start)(self, need);
+        self.refused.store(refused, Ordering::Relaxed);
     }
 
     // ---- identity --------------------------------------------------------

@@ -17,12 +17,13 @@
 //! Tests: `tests/thread/pool.rs` (census of threads, shutdown from everywhere).
 
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use super::queue::{Mode, Work};
 use super::registry::Registry;
 use super::sleep::STALL;
-use super::wait::Blocked;
 use crate::loom::thread;
+use crate::sync::park;
 use crate::task::{Shutdown, TaskError};
 
 /// See [`ThreadPool::shutdown`](super::ThreadPool::shutdown).
@@ -40,13 +41,21 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     let inside = registry.is_home();
     let me = thread::current().id();
     if inside {
-        registry.threads.handles.lock().leaving.push(me);
-        registry.sleep.leave();
+        registry.threads.handles.lock().in_shutdown.push(me);
+        registry.sleep.enter_shutdown();
     }
-    let _blocked = Blocked::begin();
+    park::blocked(|| {
+        end_threads(registry, inside, me);
+        // Futures that were polled elsewhere than on this pool's threads, and those that were woken last.
+        registry.futures.close(&registry.injector, &reason);
+    });
+}
+
+/// Returns when the pool is quiet, and closed, and its threads have ended.
+fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
         // Halves of joins on offer now are those of outside threads, which take them back themselves.
-        let idle = || !registry.has_tasks() && !registry.has_posts();
+        let idle = || !registry.has_tasks() && !registry.has_mail();
         // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
         let close = || registry.injector.set_mode(Mode::Closed);
         if registry.sleep.wait_quiet(idle, close) {
@@ -59,8 +68,6 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     if inside || !registry.threads.handles.lock().has(me) {
         registry.threads.join_threads(inside);
     }
-    // Futures that were polled elsewhere than on this pool's threads, and those that were woken last.
-    registry.futures.close(&registry.injector, &reason);
 }
 
 /// Cancels the tasks that are queued now; later ones are cancelled by the
@@ -78,19 +85,14 @@ fn cancel_pending(registry: &Arc<Registry>) {
 /// it. False: there is no next one.
 fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
     registry.sleep.hold();
-    let next = next();
+    let mut next = next();
     let found = next.is_some();
-    let task = match next {
-        Some(Work::Task(task)) => Some(task),
-        Some(other) => {
-            registry.injector.put_back(other);
-            None
-        }
-        None => None,
-    };
+    if let Some(other) = next.take_if(|work| !matches!(work, Work::Task(_))) {
+        registry.injector.put_back(other);
+    }
     registry.sleep.release();
     registry.recheck();
-    if let Some(task) = task {
+    if let Some(Work::Task(task)) = next {
         task.discard(TaskError::Cancelled);
     }
     found

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::call::Call;
-use super::post::Post;
+use super::mailbox::Mailbox;
 use super::queue::{Local, Public};
 use super::sleep::Sleeper;
 use super::wake::WakeHandle;
@@ -25,7 +25,7 @@ pub(super) struct Slot {
     /// Its number in the registry's list.
     pub(super) number: usize,
     /// Its shares of broadcasts.
-    pub(super) post: Post,
+    pub(super) mailbox: Mailbox,
     /// The call that its thread is in.
     pub(super) call: Call,
 }
@@ -67,7 +67,7 @@ impl Seat {
             wake_handle,
             taken: AtomicU64::new(0),
             number,
-            post: Post::new(),
+            mailbox: Mailbox::new(),
             call: Call::default(),
         };
         Self {

@@ -39,6 +39,7 @@ use super::futures;
 use super::queue::{Mode, Work};
 use super::raw::current;
 use super::registry::Registry;
+use super::worker::Worker;
 use crate::task::{self, Runnable, Schedule, Task};
 
 /// Of so many wake-ups of a worker, one goes to the end of the common queue.
@@ -49,23 +50,15 @@ struct Home(Weak<Registry>);
 
 impl Home {
     fn queue(&self, runnable: Runnable, behind: bool) {
-        let mut entry = Some(Work::Task(runnable));
-        if !behind {
-            current::with_home(|home| {
-                let Some(home) = home.filter(|home| is(&self.0, home.registry())) else {
-                    return;
-                };
-                let turn = home.next_random().is_multiple_of(TURN);
-                let closed = home.registry().injector.mode() == Mode::Closed;
-                if !turn && !closed {
-                    entry
-                        .take()
-                        .into_iter()
-                        .for_each(|work| home.push_task(work));
-                }
-            });
-        }
-        let Some(work) = entry else { return };
+        let work = Work::Task(runnable);
+        let left = current::with_home(|home| match home {
+            Some(home) if !behind && is(&self.0, home.registry()) && home.keeps_woken() => {
+                home.push_task(work);
+                None
+            }
+            _ => Some(work),
+        });
+        let Some(work) = left else { return };
         let Some(registry) = self.0.upgrade() else {
             return futures::end_elsewhere(move || drop(work)); // its task ends in Closed
         };
@@ -75,9 +68,17 @@ impl Home {
         }
         match registry.injector.push_woken(work) {
             Ok(()) => registry.published(),
-            Err(Work::Task(refused)) => registry.futures.put_aside(refused),
+            Err(Work::Task(refused)) => registry.futures.put_aside(&registry.injector, refused),
             Err(_) => unreachable!("it gives back what it was given"),
         }
+    }
+}
+
+impl Worker {
+    /// A future that this worker wakes goes into its own queue.
+    fn keeps_woken(&self) -> bool {
+        let turn = self.next_random().is_multiple_of(TURN);
+        !turn && self.registry().injector.mode() != Mode::Closed
     }
 }
 
@@ -155,11 +156,6 @@ where
     let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
     part.enlist(runnable.task_ref());
     // Only this pool's own workers may poll what they wait for.
-    runnable.set_tag(registry.tag);
-    if let Some(hook) = &registry.config.unobserved {
-        runnable.set_hook(Arc::clone(hook));
-    }
-    // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-    drop(registry.submit(Work::Task(runnable)));
+    registry.spawn(runnable, registry.tag);
     task
 }

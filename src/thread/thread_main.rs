@@ -7,8 +7,7 @@
 //! **Hooks.** While its `on_start` runs, a thread is a runner but no searcher: the hook
 //! may take its time or wait for others, and no other thread must rely on this one to find
 //! anything meanwhile. While its `on_exit` runs, it is no runner any more, and counts as blocked: others run what it spawns, and the
-//! pool does not end before it. The same holds for the `on_start` of a thread that
-//! is to watch.
+//! pool does not end before it.
 //!
 //! Rejected: a loop of its own for spares (they differ in their index and in that
 //! they end when they have slept long enough).
@@ -23,10 +22,9 @@ use super::join::wake_policy::PAUSE;
 use super::queue::Work;
 use super::raw::current;
 use super::registry::Registry;
-use super::sleep::{KEEP_SPARE, STALL, WakeReason};
+use super::sleep::{KEEP_SPARE, WakeReason};
 use super::slot::Seat;
 use super::wait;
-use super::watch::Watch;
 use super::worker::Worker;
 use crate::loom::hint;
 use crate::record;
@@ -36,40 +34,29 @@ use crate::task::{Runnable, context, panic};
 const SEARCH_ROUNDS: u32 = 16;
 
 impl Worker {
-    /// Runs the user's `hook` on a thread that is no runner: it counts as blocked, so that its waits
-    /// cost the pool no runner, and the pool does not end before it.
-    fn while_blocked(&self, hook: impl FnOnce()) {
-        let (registry, depth) = (self.registry(), self.blocked.get());
-        registry.sleep.hook_begins();
-        self.blocked.set(depth + 1);
-        registry.leave(self.slot(), || true);
-        panic::contain(hook);
-        self.blocked.set(depth);
-        registry.sleep.hook_ends();
-        registry.recheck();
-    }
-
     /// `on_start`; then turn after turn, until it is told to end; then `on_exit`.
-    fn live(&self, reason: WakeReason) {
-        let config = &self.registry().config;
-        let index = self.index();
-        let mut searching = reason == WakeReason::Work;
-        if let Some(hook) = &config.on_start {
-            if std::mem::take(&mut searching) {
-                self.found();
-                panic::contain(|| hook(index));
-            } else {
-                self.while_blocked(|| hook(index));
-                self.slot().post.come_back();
-            }
+    fn live(&self) {
+        let (registry, index) = (self.registry(), self.index());
+        let mut searching = true;
+        if let Some(hook) = &registry.config.on_start {
+            self.found();
+            searching = false;
+            panic::contain(|| hook(index));
         }
-        self.work(reason, searching);
+        while self.take_turns(searching) == WakeReason::Work {
+            searching = true;
+        }
         // It may have been told to end while it was up to look.
-        self.findings.stop_polling(&self.registry().wake_policy);
-        self.registry().leave(self.slot(), || true);
-        if let Some(hook) = &config.on_exit {
-            self.while_blocked(|| hook(index));
+        self.findings.stop_polling(&registry.wake_policy);
+        registry.close_mailbox(self.slot(), || true);
+        if let Some(hook) = &registry.config.on_exit {
+            registry.sleep.hold();
+            self.blocked.set(1);
+            panic::contain(|| hook(index));
             self.end_child();
+            self.blocked.set(0);
+            registry.sleep.release();
+            registry.recheck();
         }
     }
 
@@ -78,18 +65,6 @@ impl Worker {
     fn end_child(&self) {
         if self.registry().is_foreign() {
             std::process::exit(0);
-        }
-    }
-
-    /// Until it is told to end.
-    fn work(&self, mut reason: WakeReason, mut searching: bool) {
-        loop {
-            reason = match reason {
-                WakeReason::Work => self.take_turns(searching),
-                WakeReason::Watch => self.watch(),
-                WakeReason::End => return,
-            };
-            searching = true;
         }
     }
 
@@ -200,7 +175,7 @@ impl Worker {
     /// The same for some time.
     fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
         // Step 7: after it has gone to sleep.
-        if !self.slot().post.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
+        if !self.slot().mailbox.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
             return Some(WakeReason::Work);
         }
         loop {
@@ -212,51 +187,6 @@ impl Worker {
                 Some(until) if Instant::now() < until => self.seat.parker.park_deadline(until),
                 Some(_) => return None,
             }
-        }
-    }
-
-    /// The stall rule; see `sleep`.
-    fn watch(&self) -> WakeReason {
-        let (registry, sleep) = (self.registry(), &self.registry().sleep);
-        let mut before = registry.progress();
-        let mut next = Instant::now() + sleep.patience();
-        let mut calls = Watch::begin(registry);
-        loop {
-            let patience = match sleep.has_calls() {
-                true => STALL,
-                false => sleep.patience(),
-            };
-            let look = next.min(Instant::now() + patience);
-            while Instant::now() < look && self.slot().post.is_empty() {
-                self.seat.parker.park_deadline(look);
-            }
-            let mut steps_in = !self.slot().post.is_empty();
-            if !steps_in && sleep.needs_watcher() && registry.has_work() {
-                calls.look(registry);
-                if look < next {
-                    continue;
-                }
-                next = Instant::now() + sleep.patience();
-                let progress = registry.progress();
-                steps_in = progress == before && sleep.counts().blocked() > 0;
-                before = progress;
-                if !steps_in {
-                    continue;
-                }
-            }
-            sleep.end_trust();
-            if steps_in {
-                sleep.step_in();
-                return WakeReason::Work;
-            }
-            if !sleep.stop_watching(&self.slot().sleeper) {
-                registry.recheck();
-                return WakeReason::End;
-            }
-            if registry.has_work() {
-                registry.published();
-            }
-            return self.sleep();
         }
     }
 }
@@ -279,7 +209,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
 }
 
 /// What a thread of the pool runs. What is left is its seat.
-pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason, is_own: bool) -> Seat {
+pub(super) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
     context::begin_worker(registry.config.stack_bytes(), registry.tag, take_newest);
     seat.slot.call.occupy();
     context::set_blocker(Some(Rc::new(wait::Compensate)));
@@ -288,8 +218,8 @@ pub(super) fn main(registry: &Arc<Registry>, seat: Seat, reason: WakeReason, is_
         slot: seat.slot.number as u32,
         index: seat.slot.index() as u32,
     });
-    let worker = Worker::new(Arc::clone(registry), seat, is_own);
-    current::at_home(&worker, || worker.live(reason));
+    let worker = Worker::new(Arc::clone(registry), seat);
+    current::at_home(&worker, || worker.live());
     context::set_blocker(None);
-    worker.into_parts().1
+    worker.seat
 }

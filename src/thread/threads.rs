@@ -15,116 +15,104 @@
 use std::io;
 use std::sync::Arc;
 
-use super::places::Place;
 use super::queue::Mode;
 use super::registry::Registry;
-use super::sleep::WakeReason;
+use super::sleep::Need;
 use super::slot::{Seat, Slot};
-use super::thread_main;
+use super::{thread_main, watch};
 use crate::loom::Mutex;
 use crate::loom::thread::Builder;
 
-/// Starts a thread in the lowest place that has none. False: the system has refused it.
-pub(super) fn start_spare(registry: &Arc<Registry>, reason: WakeReason) -> bool {
+/// See [`Start`](super::registry::Start).
+pub(super) fn start(registry: &Arc<Registry>, need: Need) -> bool {
+    match need {
+        Need::Runner => start_spare(registry),
+        Need::Watch => watch::start(registry),
+    }
+}
+
+/// Starts a thread in the lowest place that has none.
+fn start_spare(registry: &Arc<Registry>) -> bool {
     let mut places = registry.threads.places.lock();
-    if places.iter().all(|place| place.seat.is_none()) {
+    if places.iter().all(Option::is_none) {
         let next = places.len() + 1;
         registry.furnish(&mut places, next);
     }
-    let seat = places.iter_mut().find_map(Place::take);
+    let seat = places.iter_mut().find_map(Option::take);
     drop(places);
-    seat.is_some_and(|seat| registry.start(seat, reason).is_ok())
+    seat.is_some_and(|seat| registry.start_thread(seat).is_ok())
 }
 
 impl Registry {
     /// The slots of the pool's own places.
     pub(super) fn own_slots(&self) -> Vec<Arc<Slot>> {
         let places = self.threads.places.lock();
-        let own = places[..self.sleep.width()].iter();
-        own.map(|place| Arc::clone(&place.slot)).collect()
+        let (width, slots) = (self.sleep.width(), self.slots());
+        drop(places);
+        let own = slots.iter().filter(|slot| slot.index() < width);
+        own.cloned().collect()
     }
 
     /// Adds places up to this width.
-    fn furnish(&self, places: &mut Vec<Place>, width: usize) {
+    fn furnish(&self, places: &mut Vec<Option<Seat>>, width: usize) {
         let seats = self.new_seats(places.len()..width);
-        places.extend(seats.into_iter().map(|seat| Place {
-            slot: Arc::clone(&seat.slot),
-            seat: Some(seat),
-        }));
+        places.extend(seats.into_iter().map(Some));
     }
 
+    /// There is no thread in the place of this seat.
     fn put_back(self: &Arc<Self>, seat: Seat) {
-        self.leave(&seat.slot, || true);
+        self.close_mailbox(&seat.slot, || true);
         let index = seat.slot.index();
-        self.threads.places.lock()[index].seat = Some(seat);
+        self.threads.places.lock()[index] = Some(seat);
     }
 
-    /// Starts the threads that the pool begins with. An error: the first that the system gave; those after it have not been asked for.
+    /// Starts the threads that the pool begins with. An error: the first that the system gave.
     pub(super) fn start_all(self: &Arc<Self>) -> io::Result<()> {
-        let mut places = self.threads.places.lock();
-        self.furnish(&mut places, self.sleep.width());
-        let seats: Vec<Seat> = places.iter_mut().filter_map(Place::take).collect();
-        drop(places);
-        let mut result = Ok(());
-        for seat in seats {
-            match result {
-                Ok(()) => result = self.start(seat, WakeReason::Work),
-                Err(_) => self.not_started(seat, WakeReason::Work),
-            }
-        }
-        result
+        let seats = self.new_seats(0..self.sleep.width());
+        *self.threads.places.lock() = seats.iter().map(|_| None).collect();
+        let started = seats.into_iter().map(|seat| self.start_thread(seat));
+        started.fold(Ok(()), io::Result::and)
     }
 
-    /// Starts a thread in one of the pool's own places, if it still is one. False: the
-    /// system has refused it.
-    fn employ(self: &Arc<Self>, seat: Seat) -> bool {
-        if !self.sleep.hire(seat.slot.index()) {
+    /// Starts a thread in one of the pool's own places, if it still is one. If the system refuses it, it is asked for again when
+    /// there is work.
+    fn employ(self: &Arc<Self>, seat: Seat) {
+        if self.sleep.hire(seat.slot.index()) {
+            let _refused = self.start_thread(seat);
+        } else {
             self.put_back(seat);
-            return true;
         }
-        self.start(seat, WakeReason::Work).is_ok()
     }
 
     /// Starts a thread that has been counted; if there is none to be had, it is counted off.
-    fn start(self: &Arc<Self>, seat: Seat, reason: WakeReason) -> io::Result<()> {
+    fn start_thread(self: &Arc<Self>, seat: Seat) -> io::Result<()> {
+        seat.slot.mailbox.open();
         let builder = Builder::new()
             .name(format!("{}-{}", self.config.name, seat.slot.index()))
             .stack_size(self.config.stack_bytes());
         let registry = Arc::clone(self);
-        let is_own = seat.slot.index() < self.sleep.width();
         // The seat lies in a cradle, so that it survives if there is no thread.
         let cradle = Arc::new(Mutex::new(Some(seat)));
         let theirs = Arc::clone(&cradle);
-        // Under the lock: a thread that joins must not miss the handle (P14). A watcher is not waited
-        // for by a pool that ends, which then does not wait for its handle either.
+        // Under the lock: a thread that joins must not miss the handle (P14).
         let mut handles = self.threads.handles.lock();
         handles.running.retain(|handle| !handle.is_finished());
-        let late = reason == WakeReason::Watch && self.injector.mode() == Mode::Closed;
-        let started = match late {
-            true => Err(io::ErrorKind::Other.into()),
-            false => builder.spawn(move || {
-                let seat = theirs.lock().take();
-                if let Some(seat) = seat {
-                    let seat = thread_main::main(&registry, seat, reason, is_own);
-                    registry.retired(seat);
-                }
-            }),
-        };
+        let started = builder.spawn(move || {
+            let seat = theirs.lock().take();
+            if let Some(seat) = seat {
+                let seat = thread_main::main(&registry, seat);
+                registry.retired(seat);
+            }
+        });
         let result = started.map(|handle| handles.running.push(handle));
         drop(handles);
-        let seat = match result {
-            Ok(()) => None,
-            Err(_) => cradle.lock().take(),
-        };
-        if let Some(seat) = seat {
-            self.not_started(seat, reason);
+        if result.is_err()
+            && let Some(seat) = cradle.lock().take()
+        {
+            self.put_back(seat);
+            self.sleep.not_started();
         }
         result
-    }
-
-    fn not_started(self: &Arc<Self>, seat: Seat, reason: WakeReason) {
-        self.put_back(seat);
-        self.sleep.not_started(reason);
     }
 
     /// Makes the pool as wide as this; see the module. A closed pool stays as it is.
@@ -137,16 +125,12 @@ impl Registry {
         if !self.sleep.resize(width) {
             return;
         }
-        let vacant: Vec<Seat> = places[..width].iter_mut().filter_map(Place::take).collect();
+        let vacant: Vec<Seat> = places[..width]
+            .iter_mut()
+            .filter_map(Option::take)
+            .collect();
         drop(places);
-        let mut refused = false;
-        for seat in vacant {
-            if refused {
-                self.put_back(seat);
-            } else {
-                refused = !self.employ(seat);
-            }
-        }
+        vacant.into_iter().for_each(|seat| self.employ(seat));
         self.recheck();
     }
 
@@ -156,12 +140,10 @@ impl Registry {
         let index = seat.slot.index();
         if index < self.sleep.width() && self.injector.mode() != Mode::Closed {
             // The pool has grown again. The lock: see `resize`, which has left this place alone.
-            seat.slot.post.come_back();
             drop(places);
             self.employ(seat);
         } else {
-            places[index].seat = Some(seat);
-            drop(places);
+            places[index] = Some(seat);
         }
     }
 }

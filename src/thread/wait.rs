@@ -36,6 +36,7 @@ use super::raw::current;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
 use crate::record;
+use crate::sync::park;
 use crate::sys::ticks;
 use crate::task::context;
 
@@ -75,12 +76,13 @@ impl Worker {
                 thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
-                let _blocked = Blocked::begin();
-                let _noted = record::waits();
-                match retry_after() {
-                    None => self.seat.parker.park(),
-                    Some(pause) => self.seat.parker.park_timeout(pause),
-                }
+                park::blocked(|| {
+                    let _noted = record::waits();
+                    match retry_after() {
+                        None => self.seat.parker.park(),
+                        Some(pause) => self.seat.parker.park_timeout(pause),
+                    }
+                });
             } else {
                 return;
             }
@@ -105,7 +107,7 @@ impl Worker {
         if self.in_call.get() {
             self.pause_call();
         }
-        self.registry().leave(self.slot(), || true);
+        self.registry().close_mailbox(self.slot(), || true);
         self.registry().block();
     }
 
@@ -115,10 +117,10 @@ impl Worker {
         if depth > 0 {
             return;
         }
-        self.slot().post.come_back();
+        self.slot().mailbox.open();
         self.registry().sleep.unblock();
         if self.in_call.get() {
-            self.slot().call.begin();
+            self.slot().call.begin_or_end();
         }
     }
 
@@ -151,32 +153,16 @@ fn retry_after() -> Option<Duration> {
     current::with_home(|home| home?.registry().retry_after())
 }
 
-/// This thread's home pool, if it has one, knows that it is blocked.
-pub(super) struct Blocked;
-
-impl Blocked {
-    pub(super) fn begin() -> Self {
-        current::with_home(|home| home.map(Worker::block));
-        Self
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        current::with_home(|home| home.map(Worker::unblock));
-    }
-}
-
-/// Called by `task` before and after a worker parks in a wait, so that the pool can put another thread in its place.
+/// Called before and after a worker parks in any wait of this crate, so that the pool can put another thread in its place.
 pub(super) struct Compensate;
 
 impl context::Blocker for Compensate {
     fn enter(&self) {
-        std::mem::forget(Blocked::begin());
+        current::with_home(|home| home.map(Worker::block));
     }
 
     fn leave(&self) {
-        drop(Blocked);
+        current::with_home(|home| home.map(Worker::unblock));
     }
 
     fn retry_after(&self) -> Option<Duration> {

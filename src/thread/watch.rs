@@ -1,14 +1,28 @@
-//! How many of the calls that may block wait: what a watcher sees; see `blocking.rs`.
+//! The watch over a pool whose runners may all be stuck: a look every [`STALL`], by a helper thread.
 //!
-//! Tests: `tests/thread/blocking.rs`.
+//! A worker that blocks, or a call that may (`blocking.rs`), makes a watch necessary as soon as something is queued that no thread
+//! is free for. There is at most one for a pool (a bit in its word). At each look, the watch
+//! 1. ends if no worker is blocked and no call in progress, or if nothing is queued;
+//! 2. reads the clocks of the threads that are in calls, and makes the pool wider by as many calls as wait;
+//! 3. counts what was taken from the queues. If that was nothing while a worker is blocked, one more thread runs: the *stall rule*
+//!    (`sleep/blocked.rs`).
+//!
+//! It holds the pool only while it looks, so a pool that is dropped is gone. It runs none of the user's code.
+//!
+//! Rejected: one of the pool's threads as the watcher (a third thing to be woken or started for, hooks that run on a thread that is no
+//! runner, and a thread that a broadcast and the pool's end must not wait for).
+//!
+//! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls).
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::thread::sleep;
 use std::time::Instant;
 
 use super::call::Sample;
 use super::registry::Registry;
-use super::slot::Slot;
+use super::sleep::STALL;
+use crate::helper;
 
 /// By so many threads a pool is made wider at most.
 const MOST: usize = 512;
@@ -16,62 +30,105 @@ const MOST: usize = 512;
 /// For each call that is seen to wait, so many may begin on trust.
 const TRUST: usize = 3;
 
-/// What a watcher has seen at its last look.
-pub(super) struct Watch {
+/// What has been seen at the last look.
+struct Watch {
     at: Instant,
+    /// When the queues have stood still for so long that another thread must run, if nothing is taken from them until then.
+    stalled: Instant,
+    /// How much had been taken then, or when the time was set.
+    progress: u64,
     /// By the number of the slot.
     seen: HashMap<usize, Sample>,
     /// So many calls that began since then may be taken to wait.
     trust: usize,
 }
 
-/// All calls in progress, by the number of the slot.
-fn samples(registry: &Registry) -> HashMap<usize, Sample> {
-    let slots = registry.slots();
-    let sample = |slot: &Arc<Slot>| Some((slot.number, slot.call.sample()?));
-    slots.iter().filter_map(sample).collect()
+/// Starts the watch over a pool. False: the system gives no thread for it.
+pub(super) fn start(registry: &Arc<Registry>) -> bool {
+    let watched = Arc::downgrade(registry);
+    let started = helper::start(move || watch(&watched)).is_ok();
+    if !started {
+        registry.sleep.end_watch();
+    }
+    started
+}
+
+fn watch(registry: &Weak<Registry>) {
+    let begun = registry.upgrade().as_ref().map(Watch::begin);
+    if let Some(mut watch) = begun {
+        while watch.goes_on(registry) {}
+    }
 }
 
 impl Watch {
-    pub(super) fn begin(registry: &Registry) -> Self {
-        Self {
+    fn begin(registry: &Arc<Registry>) -> Self {
+        let mut watch = Self {
             at: Instant::now(),
-            seen: samples(registry),
+            stalled: Instant::now() + registry.sleep.patience(),
+            progress: registry.progress(),
+            seen: HashMap::new(),
             trust: 0,
-        }
+        };
+        // None is known to wait yet.
+        watch.look_at_calls(registry);
+        watch
     }
 
-    /// Makes the pool wider by as many calls as wait. To be called while something is queued.
-    pub(super) fn look(&mut self, registry: &Arc<Registry>) {
+    /// Waits, and looks. False: no watch is needed any more.
+    fn goes_on(&mut self, registry: &Weak<Registry>) -> bool {
+        sleep(STALL);
+        let Some(registry) = registry.upgrade() else {
+            return false;
+        };
+        let needed = registry.sleep.needs_watch() && registry.has_work();
+        if needed {
+            registry.sleep.widen(self.look_at_calls(&registry));
+            registry.recheck();
+            self.look_at_queues(&registry);
+        } else {
+            registry.sleep.end_trust();
+            registry.sleep.end_watch();
+            registry.recheck();
+        }
+        needed
+    }
+
+    /// The stall rule.
+    fn look_at_queues(&mut self, registry: &Arc<Registry>) {
+        if Instant::now() < self.stalled {
+            return;
+        }
+        let before = std::mem::replace(&mut self.progress, registry.progress());
+        if self.progress == before && registry.sleep.counts().blocked() > 0 {
+            registry.recruit_more();
+        }
+        self.stalled = Instant::now() + registry.sleep.patience();
+    }
+
+    /// How many calls wait, with those that may begin on trust.
+    fn look_at_calls(&mut self, registry: &Arc<Registry>) -> usize {
         let now = Instant::now();
         let least = (now - self.at) / 8;
         let (mut waiting, mut new, mut computing, mut unknown) = (0, 0_usize, 0, 0);
-        let mut seen = samples(registry);
+        let mut seen = HashMap::new();
         for slot in registry.slots().iter() {
-            let Some(sample) = seen.get_mut(&slot.number) else {
+            let before = self.seen.get(&slot.number);
+            let Some(sample) = slot.call.sample(before, least) else {
                 continue;
             };
-            match self.seen.get(&slot.number) {
-                Some(before) if before.call == sample.call => {
-                    sample.waits = sample.is_waiting(before, least);
-                    if sample.waits {
-                        waiting += 1;
-                        new += usize::from(slot.call.vouch(sample.call));
-                        registry.leave(slot, || slot.call.is_in(sample.call));
-                    } else {
-                        computing += 1;
-                    }
-                }
-                _ => unknown += 1,
+            seen.insert(slot.number, sample);
+            if sample.waits {
+                waiting += 1;
+                new += usize::from(slot.call.vouch(sample.call));
+                registry.close_mailbox(slot, || slot.call.is_in(sample.call));
+            } else if before.is_some_and(|before| before.call == sample.call) {
+                computing += 1;
+            } else {
+                unknown += 1;
             }
         }
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
-        registry.sleep.widen((waiting + trust).min(MOST));
-        registry.recheck();
-        *self = Self {
-            at: now,
-            seen,
-            trust,
-        };
+        (self.at, self.seen, self.trust) = (now, seen, trust);
+        (waiting + trust).min(MOST)
     }
 }

@@ -15,9 +15,8 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::join::policy::Policy;
-use super::join::raw_deque::Owner;
 use super::join::raw_job::JobRef;
+use super::join::splitter::Splitter;
 use super::join::wake_policy::{Findings, TINY};
 use super::queue::{Mode, Slots, Work};
 use super::registry::{NO_PLACE, Registry};
@@ -36,7 +35,7 @@ pub(super) struct Worker {
     /// The registry's slots as this worker last saw them.
     seen: RefCell<Option<Slots<Slot>>>,
     random: Cell<u32>,
-    policy: Policy,
+    pub(super) splitter: Splitter,
     pub(super) findings: Findings,
     /// Its place was one of the pool's own when it began, or last went to sleep.
     pub(super) is_own: Cell<bool>,
@@ -48,24 +47,21 @@ pub(super) struct Worker {
 
 impl Worker {
     /// The place of one of the pool's own threads, or of an outside thread.
-    pub(super) fn new(registry: Arc<Registry>, seat: Seat, is_own: bool) -> Self {
-        let policy = Policy::new(registry.sleep.width());
+    pub(super) fn new(registry: Arc<Registry>, seat: Seat) -> Self {
+        let splitter = Splitter::new(registry.sleep.width());
+        let is_own = Cell::new(!registry.sleep.is_spare(&seat.slot.sleeper));
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         Self {
             registry,
             seat,
             seen: RefCell::new(None),
             random,
-            policy,
+            splitter,
             findings: Findings::default(),
-            is_own: Cell::new(is_own),
+            is_own,
             blocked: Cell::new(0),
             in_call: Cell::new(false),
         }
-    }
-
-    pub(super) fn into_parts(self) -> (Arc<Registry>, Seat) {
-        (self.registry, self.seat)
     }
 
     #[inline]
@@ -76,16 +72,6 @@ impl Worker {
     #[inline]
     pub(super) fn slot(&self) -> &Arc<Slot> {
         &self.seat.slot
-    }
-
-    pub(super) fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// The halves of joins that it has on offer.
-    #[inline]
-    pub(super) fn jobs(&self) -> &Owner<JobRef> {
-        &self.seat.local.jobs
     }
 
     /// Its place among the pool's threads.
@@ -138,7 +124,7 @@ impl Worker {
         let injector = &self.registry.injector;
         let turn = self.next_random();
         let fair = turn.is_multiple_of(FAIRNESS);
-        let own_share = self.slot().post.take().map(Work::Share);
+        let own_share = self.slot().mailbox.take().map(Work::Share);
         let work = own_share
             .or_else(|| fair.then(|| injector.pop()).flatten())
             .or_else(|| self.seat.local.tasks.pop())
@@ -185,7 +171,7 @@ impl Worker {
 
     pub(super) fn run(&self, work: Work) {
         // Nothing is known about it yet.
-        self.policy.reset();
+        self.splitter.reset();
         match work {
             Work::Task(task) => {
                 if self.registry.injector.mode() == Mode::Cancelling {
@@ -240,7 +226,7 @@ impl Worker {
 
     /// Runs the half of another worker's join in the middle of a wait.
     pub(super) fn run_job(&self, job: JobRef) {
-        self.policy.reset();
+        self.splitter.reset();
         self.run_half(job);
     }
 

@@ -1,6 +1,6 @@
 //! A join whose second half is offered to the other workers.
 //!
-//! **Job.** Between a join and the deque stands the policy. Which joins are offered at all is decided in `policy.rs`. What is
+//! **Job.** Which joins are offered at all is decided in `splitter.rs`. What is
 //! offered is public at once, whatever is known of its length: its owner may be inside a long half the next moment, and out
 //! of reach for as long as that takes, whereas a half that is not stolen costs two atomic operations on a line of its owner's.
 //!
@@ -10,7 +10,7 @@
 //! Rejected: to keep halves private while joins are tiny (the first long one after them strands all that
 //! its owner has on offer); to publish only when asked by a thief (an owner inside a long half does not hear it).
 //!
-//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `checks/tests/deque.rs`.
+//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `tests/thread/stress.rs`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,7 +20,7 @@ use super::raw_job::{JobRef, lend};
 use crate::task::panic::{Panic, catch, contain};
 use crate::thread::raw::current;
 use crate::thread::registry::Registry;
-use crate::thread::sleep::WakeReason;
+use crate::thread::sleep::Need;
 use crate::thread::worker::Worker;
 
 impl Worker {
@@ -30,18 +30,18 @@ impl Worker {
         // An outside thread that may not run the pool's work opens no window.
         self.may_run()
             && self
-                .policy()
-                .look(self.jobs().len(), self.registry().takers())
+                .splitter
+                .look(self.seat.local.jobs.len(), self.registry().takers())
     }
 
     /// Offers the second half of a join, and wakes a thread for it, if there is one to wake.
     #[inline]
     fn push_job(&self, job: JobRef) {
-        self.jobs().push(job);
+        self.seat.local.jobs.push(job);
         match self.registry().sleep.publish_hint() {
             None => {}
-            Some(WakeReason::Work) if self.registry().takers() == 0 => {}
-            Some(reason) => self.registry().recruit(reason),
+            Some(Need::Runner) if self.registry().takers() == 0 => {}
+            Some(need) => self.registry().meet(need),
         }
     }
 
@@ -49,7 +49,7 @@ impl Worker {
     /// looking for work.
     #[inline]
     pub(in crate::thread) fn wanted(&self) -> bool {
-        self.registry().takers() > 0 && self.jobs().len() == 0
+        self.registry().takers() > 0 && self.seat.local.jobs.is_empty()
     }
 }
 
@@ -66,10 +66,10 @@ pub(in crate::thread) fn look(pool: usize) -> bool {
 
 /// In which pool a join is.
 #[derive(Clone, Copy)]
-pub(in crate::thread) enum Place<'a> {
-    In(&'a Arc<Registry>),
-    /// The one that this thread is inside of, or else this one.
-    Here(fn() -> &'static Arc<Registry>),
+pub(in crate::thread) enum Target<'a> {
+    Pool(&'a Arc<Registry>),
+    /// The one that this thread is inside of, or else the global one.
+    Current(fn() -> &'static Arc<Registry>),
 }
 
 /// A join whose second half is offered to others.
@@ -78,7 +78,7 @@ pub(in crate::thread) enum Place<'a> {
 /// `join` little more than two calls, and has no reason not to inline them.
 #[cold]
 #[inline(never)]
-pub(in crate::thread) fn join_offered<A, B, RA, RB>(place: Place<'_>, a: A, b: B) -> (RA, RB)
+pub(in crate::thread) fn join_offered<A, B, RA, RB>(target: Target<'_>, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
     B: FnOnce() -> RB + Send,
@@ -89,12 +89,8 @@ where
     let (mut first, mut second) = (None, None);
     let mut run = || first = a.take().map(|a| a());
     let mut lent = || second = b.take().map(|b| b());
-    let offered = offer_in(place, &mut run, &mut lent);
-    finish(offered, &mut first, &mut second);
-    if let Some(b) = b {
-        second = Some(b());
-    }
-    both(first, second)
+    let offered = offer_in(target, &mut run, &mut lent);
+    settle(offered, first, second, b)
 }
 
 /// The same in the pool of `worker`, which this thread is. Each half is told on which worker
@@ -114,27 +110,30 @@ where
         second = current::with(|thief| Some(b.take()?(thief?, true)));
     };
     let offered = offer(worker, &mut run, &mut lent);
-    finish(offered, &mut first, &mut second);
-    if let Some(b) = b {
-        second = Some(b(worker, false));
-    }
-    both(first, second)
+    settle(offered, first, second, b.map(|b| || b(worker, false)))
 }
 
-/// Goes on with the panic of a half, after what either has returned has been dropped.
-fn finish<RA, RB>(offered: Result<bool, Stopped>, first: &mut Option<RA>, second: &mut Option<RB>) {
+/// The results of a join: calls `b` if that has not been called. Goes on with the panic of a half after what either has
+/// returned has been dropped.
+#[inline(always)] // `b` is called from the frame of the join, so that what recurses there needs no more stack
+fn settle<RA, RB>(
+    offered: Result<bool, Stopped>,
+    first: Option<RA>,
+    second: Option<RB>,
+    b: Option<impl FnOnce() -> RB>,
+) -> (RA, RB) {
     if let Err(stopped) = offered {
-        contain(|| drop(first.take()));
-        contain(|| drop(second.take()));
+        contain(|| drop(first));
+        contain(|| drop(second));
         match stopped {
             Stopped::Here(payload) => resume_unwind(payload),
             Stopped::There(panic) => panic.resume_unwind(),
         }
     }
-}
-
-/// The results of a join whose halves have both been called.
-fn both<RA, RB>(first: Option<RA>, second: Option<RB>) -> (RA, RB) {
+    let second = match b {
+        Some(b) => Some(b()),
+        None => second,
+    };
     match (first, second) {
         (Some(first), Some(second)) => (first, second),
         _ => unreachable!("a join calls both halves"),
@@ -144,12 +143,12 @@ fn both<RA, RB>(first: Option<RA>, second: Option<RB>) -> (RA, RB) {
 type Half<'a> = &'a mut (dyn FnMut() + Send);
 
 /// As [`offer`], as an outside thread if need be.
-fn offer_in(place: Place<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
+fn offer_in(target: Target<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
-        let registry = match (place, worker) {
-            (Place::In(registry), _) => registry,
-            (Place::Here(_), Some(worker)) => worker.registry(),
-            (Place::Here(global), None) => global(),
+        let registry = match (target, worker) {
+            (Target::Pool(registry), _) => registry,
+            (Target::Current(_), Some(worker)) => worker.registry(),
+            (Target::Current(global), None) => global(),
         };
         match worker {
             Some(worker) if worker.may_run() && registry.is(worker.registry()) => {
@@ -185,12 +184,12 @@ pub(in crate::thread) fn offer(
         worker.push_job(reference);
         first = catch_unwind(AssertUnwindSafe(&mut *a));
         // P6: the newest in the deque is this job's reference, or it is stolen.
-        let back = worker.jobs().pop();
-        worker.policy().came_back(back.is_none());
+        let back = worker.seat.local.jobs.pop();
+        worker.splitter.came_back(back.is_none());
         if back.is_none() {
             worker.wait_for_thief(job);
             // What was run meanwhile says nothing about what follows.
-            worker.policy().reset();
+            worker.splitter.reset();
         }
         back
     });

@@ -65,7 +65,7 @@ impl Drop for Outsider<'_> {
 impl WakePolicy {
     /// Joins are too small to wake a thread for.
     #[inline]
-    pub(in crate::thread) fn is_fine(&self) -> bool {
+    pub(in crate::thread) fn is_polled(&self) -> bool {
         // A hint: no data depends on it.
         self.polled.load(Ordering::Relaxed)
     }
@@ -74,7 +74,7 @@ impl WakePolicy {
     /// outside threads that do their work, since no more threads should run than the pool is wide.
     #[inline]
     pub(in crate::thread) fn stand_ins(&self) -> usize {
-        if self.is_fine() {
+        if self.is_polled() {
             usize::MAX
         } else {
             self.outsiders.load(Ordering::Relaxed) as usize
@@ -88,12 +88,12 @@ impl WakePolicy {
     }
 
     /// The caller becomes the poller. False: there is one.
-    pub(in crate::thread) fn post(&self) -> bool {
+    pub(in crate::thread) fn begin_polling(&self) -> bool {
         !self.polled.swap(true, Ordering::Relaxed)
     }
 
     /// The poller ends its watch.
-    pub(in crate::thread) fn relieve(&self) {
+    pub(in crate::thread) fn end_polling(&self) {
         self.polled.store(false, Ordering::Relaxed);
     }
 }
@@ -112,7 +112,7 @@ impl Findings {
     #[inline]
     pub(in crate::thread) fn stop_polling(&self, policy: &WakePolicy) {
         if self.polls.replace(false) {
-            policy.relieve();
+            policy.end_polling();
         }
     }
 
@@ -123,7 +123,7 @@ impl Findings {
 
     /// It goes to sleep. True: as the poller.
     pub(in crate::thread) fn start_polling(&self, policy: &WakePolicy) -> bool {
-        if !self.polls.get() && self.looks.get() > 0 && policy.post() {
+        if !self.polls.get() && self.looks.get() > 0 && policy.begin_polling() {
             self.polls.set(true);
         }
         self.polls.get()

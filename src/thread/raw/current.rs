@@ -27,7 +27,7 @@ use crate::loom::atomic::Ordering;
 use crate::loom::per_thread;
 use crate::sys::fork;
 use crate::task::context;
-use crate::thread::join::policy;
+use crate::thread::join::splitter;
 use crate::thread::worker::Worker;
 
 /// The current one, and home.
@@ -70,7 +70,7 @@ impl Drop for Restore {
 /// `current`: that of `pools`.
 fn set(pools: Pools, current: Option<&Worker>) {
     let _ = POOLS.try_with(|cell| cell.set(pools));
-    policy::move_to(current.map_or(0, |worker| worker.registry().address()));
+    splitter::move_to(current.map_or(0, |worker| worker.registry().address()));
     context::set_away(!pools.current.is_null() && !ptr::eq(pools.current, pools.home));
 }
 

@@ -10,17 +10,15 @@
 //! **The stall rule.** A pool with as many runners as it is wide may still stand still: the
 //! replacement of a blocked worker may be stuck in the user's own lock, which
 //! the blocked worker holds. So while a worker is blocked and work is queued
-//! with no free runner, one thread *watches*: it sleeps for [`STALL`] at a time
-//! (longer, if there are runners too many already), and if nothing was taken from
-//! the queues meanwhile, it becomes one more runner. Only the pool's own workers count as waiting:
-//! an outside thread that waits for a busy pool would otherwise widen it. The watcher also looks after calls that may block
-//! (`blocking.rs`). While no worker is blocked or nothing is queued, no thread watches: there is no ticker.
+//! with no free runner, there is a *watch* (`watch.rs`): if nothing was taken from the queues for [`STALL`]
+//! (longer, if there are runners too many already), one more thread runs. Only the pool's own workers count as waiting:
+//! an outside thread that waits for a busy pool would otherwise widen it. The watch also looks after calls that may block
+//! (`blocking.rs`). While no worker is blocked or nothing is queued, there is none, so an idle pool has no timer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::counts::{BLOCKED, Counts, RUNNING, SEARCHING, WATCHED};
-use super::sleep::{Sleep, Sleeper};
+use super::counts::{BLOCKED, Counts, RUNNING, WATCHED};
+use super::sleep::{Need, Sleep};
 use crate::loom::atomic::{Ordering, fence};
 
 /// How long queued work may stand still while a worker waits.
@@ -48,20 +46,8 @@ impl Sleep {
         }
     }
 
-    /// A thread that is no runner runs a hook of the user's.
-    pub(in crate::thread) fn hook_begins(&self) {
-        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
-    }
-
-    /// Afterwards it must look into the queues, and recruit as for a push if there is something.
-    pub(in crate::thread) fn hook_ends(&self) {
-        self.subtract(BLOCKED);
-        // Between the subtraction and the caller's look: step 5.
-        fence(Ordering::SeqCst);
-    }
-
-    /// A runner begins a call that may block. Afterwards it must look into the queues, if no thread
-    /// watches, and recruit as for a push if there is something.
+    /// A runner begins a call that may block. Afterwards it must look into the queues, if there is no
+    /// watch, and recruit as for a push if there is something.
     pub(in crate::thread) fn call_begins(&self) {
         self.calls.fetch_add(1, Ordering::SeqCst);
         // Between the addition and the caller's look, as in step 5.
@@ -84,7 +70,7 @@ impl Sleep {
         }
     }
 
-    /// The watcher has seen how many calls wait. Afterwards it must look into the queues, as after a change of the width.
+    /// The watch has seen how many calls wait. Afterwards it must look into the queues, as after a change of the width.
     pub(in crate::thread) fn widen(&self, by: usize) {
         self.extra.store(by, Ordering::SeqCst);
         // Between the store and this look: either it sees that the last call has ended, or that call sees the store.
@@ -100,26 +86,40 @@ impl Sleep {
         self.extra.store(by, Ordering::SeqCst);
     }
 
-    /// No thread watches any more: the pool is not wider by more than there are calls.
+    /// The watch ends: the pool is not wider by more than there are calls.
     pub(in crate::thread) fn end_trust(&self) {
         let calls = self.calls.load(Ordering::SeqCst);
         self.extra.fetch_min(calls, Ordering::SeqCst);
     }
 
-    /// Calls that may block are in progress.
-    pub(in crate::thread) fn has_calls(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) > 0
-    }
-
-    /// A worker is blocked, or may be, and no thread watches.
+    /// A worker is blocked, or may be, and there is no watch.
     pub(in crate::thread) fn is_unwatched(&self) -> bool {
         let counts = self.counts();
         !counts.is_watched() && self.may_stall(counts)
     }
 
-    /// A watcher is still needed: a worker is blocked, or may be.
-    pub(in crate::thread) fn needs_watcher(&self) -> bool {
+    /// A watch is still needed: a worker is blocked, or may be.
+    pub(in crate::thread) fn needs_watch(&self) -> bool {
         self.may_stall(self.counts())
+    }
+
+    /// True: the caller must start a watch, or say that there is none ([`end_watch`](Self::end_watch)).
+    #[cold]
+    pub(in crate::thread) fn begin_watch(&self) -> bool {
+        let asleep = self.asleep.lock();
+        let needed = |now: Counts| (self.need(now) == Some(Need::Watch)).then_some(now.0 + WATCHED);
+        !asleep.closed && self.update(needed)
+    }
+
+    /// There is no watch any more. Afterwards the caller must look into the queues, as in step 5.
+    pub(in crate::thread) fn end_watch(&self) {
+        self.word.fetch_sub(WATCHED, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The watch saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
+    pub(in crate::thread) fn recruit_more(&self) -> bool {
+        self.recruit_if(|_| true)
     }
 
     /// How long the queues may stand still now: longer, the more runners there are
@@ -127,16 +127,5 @@ impl Sleep {
     pub(in crate::thread) fn patience(&self) -> Duration {
         let surplus = self.counts().running().saturating_sub(self.target());
         STALL * (1 << surplus.min(4))
-    }
-
-    /// A watcher saw no progress: it is one more runner and searcher.
-    pub(in crate::thread) fn step_in(&self) {
-        self.word
-            .fetch_sub(WATCHED - RUNNING - SEARCHING, Ordering::SeqCst);
-    }
-
-    /// A watcher is not needed and goes to sleep; like [`fall_asleep`](Self::fall_asleep).
-    pub(in crate::thread) fn stop_watching(&self, sleeper: &Arc<Sleeper>) -> bool {
-        self.lie_down(sleeper, WATCHED)
     }
 }

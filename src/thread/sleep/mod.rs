@@ -11,8 +11,6 @@
 //!            found / again │ │            recruit                 │
 //!                          ▼ │◀───────────────────────────────────┘
 //!                        running ──block──▶ blocked ──unblock──▶ running
-//!
-//!   asleep ──recruit as watcher──▶ watching ──10 ms without progress──▶ running
 //! ```
 //!
 //! `counts` has the word that counts threads by state, `sleep` the way into sleep and out of it, `blocked` what happens when a
@@ -30,5 +28,5 @@ mod sleep;
 mod width;
 
 pub(super) use blocked::STALL;
-pub(super) use sleep::{Sleep, Sleeper, WakeReason};
+pub(super) use sleep::{Need, Sleep, Sleeper, WakeReason};
 pub(super) use width::KEEP_SPARE;

@@ -5,7 +5,7 @@
 //!    runner.
 //! 3. Then, under the lock, the pool is closed (P3), and all sleepers are told to end.
 
-use super::counts::{CLOSING, Counts, RUNNING};
+use super::counts::{BLOCKED, CLOSING, Counts};
 use super::sleep::{Sleep, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
@@ -15,16 +15,17 @@ impl Sleep {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
     }
 
-    /// The caller is about to take work out of the queues and put some of it back:
-    /// until [`release`](Self::release), the pool is not quiet.
+    /// A thread that is no runner runs a hook of the user's, or takes work out of the queues and puts some of it back:
+    /// it counts as blocked, so until [`release`](Self::release) the pool is not quiet.
     pub(in crate::thread) fn hold(&self) {
-        self.word.fetch_add(RUNNING, Ordering::SeqCst);
+        self.word.fetch_add(BLOCKED, Ordering::SeqCst);
     }
 
-    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks.
+    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks. Afterwards the caller must look into the
+    /// queues, and recruit as for a push if there is something.
     pub(in crate::thread) fn release(&self) {
         let asleep = self.asleep.lock();
-        self.word.fetch_sub(RUNNING, Ordering::SeqCst);
+        self.word.fetch_sub(BLOCKED, Ordering::SeqCst);
         drop(asleep);
         self.quiet.notify_all();
         // Before the caller's look into the queues, as after any subtraction.
@@ -33,12 +34,12 @@ impl Sleep {
 
     /// A worker of this pool is inside `shutdown`, for good: when that returns,
     /// the pool is closed.
-    pub(in crate::thread) fn leave(&self) {
-        self.asleep.lock().leaving += 1;
+    pub(in crate::thread) fn enter_shutdown(&self) {
+        self.asleep.lock().in_shutdown += 1;
         self.quiet.notify_all();
     }
 
-    /// Waits until no thread runs and none but the leaving is blocked. If `idle`
+    /// Waits until no thread runs and none but those inside `shutdown` is blocked. If `idle`
     /// then says that nothing is queued, closes the pool (P3), calls `close`, and has
     /// the sleepers end. False: work is queued and there is no thread
     /// to run it, because the system has refused one.
@@ -48,14 +49,17 @@ impl Sleep {
             if asleep.closed {
                 return true;
             }
-            let counts = || Counts(self.word.load(Ordering::SeqCst));
-            let now = counts();
-            if now.running() == 0 && now.blocked() == asleep.leaving {
+            let in_shutdown = asleep.in_shutdown;
+            let quiet = || {
+                let now = Counts(self.word.load(Ordering::SeqCst));
+                now.running() == 0 && now.blocked() == in_shutdown
+            };
+            if quiet() {
                 if !idle() {
                     return false;
                 }
                 // Nor has work been taken out to be looked at meanwhile (`hold`).
-                if counts().running() == 0 {
+                if quiet() {
                     break;
                 }
             }

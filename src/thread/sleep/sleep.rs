@@ -27,18 +27,25 @@
 
 use std::sync::Arc;
 
-use super::counts::{Counts, RUNNING, SEARCHING, WATCHED};
+use super::counts::{Counts, RUNNING, SEARCHING};
 use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::wake::WakeHandle;
 
-/// What a thread is woken, or started, for.
+/// What is lacking, so that what is queued is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum Need {
+    /// One more thread that runs.
+    Runner,
+    /// A watch over those that run: all of them may be stuck.
+    Watch,
+}
+
+/// What a thread is woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum WakeReason {
     /// To search and run; it is already counted as a searcher.
     Work,
-    /// To watch for a stall; [`Sleep::recruit`] has set the word's flag for it.
-    Watch,
     /// To end.
     End,
 }
@@ -73,8 +80,7 @@ impl Sleeper {
         // Acquire: pairs with `wake`.
         match self.reason.swap(0, Ordering::AcqRel) {
             1 => Some(WakeReason::Work),
-            2 => Some(WakeReason::Watch),
-            3 => Some(WakeReason::End),
+            2 => Some(WakeReason::End),
             _ => None,
         }
     }
@@ -85,10 +91,8 @@ pub(super) struct Asleep {
     /// Newest last: the warmest thread is woken first.
     pub(super) sleepers: Vec<Arc<Sleeper>>,
     pub(super) closed: bool,
-    /// Those with places below it are not spares.
-    pub(super) width: usize,
     /// Workers of this pool that are inside its `shutdown`.
-    pub(super) leaving: usize,
+    pub(super) in_shutdown: usize,
 }
 
 impl Asleep {
@@ -111,8 +115,8 @@ impl Asleep {
     }
 
     /// The newest of the pool's own threads, or else of the spares.
-    fn pop(&mut self) -> Option<Arc<Sleeper>> {
-        let is_own = |sleeper: &Arc<Sleeper>| sleeper.index < self.width;
+    fn pop(&mut self, width: usize) -> Option<Arc<Sleeper>> {
+        let is_own = |sleeper: &Arc<Sleeper>| sleeper.index < width;
         match self.sleepers.iter().rposition(is_own) {
             Some(at) => Some(self.sleepers.remove(at)),
             None => self.sleepers.pop(),
@@ -120,19 +124,10 @@ impl Asleep {
     }
 }
 
-/// What a thread that is woken or started for this adds to the word.
-fn counted(reason: WakeReason) -> u64 {
-    match reason {
-        WakeReason::Work => RUNNING + SEARCHING,
-        WakeReason::Watch => WATCHED,
-        WakeReason::End => 0,
-    }
-}
-
 /// See the module.
 pub(in crate::thread) struct Sleep {
     pub(super) word: AtomicU64,
-    /// A copy of `Asleep::width`, read without the lock.
+    /// Threads with places below it are not spares. Changes under the lock.
     pub(super) width: AtomicUsize,
     /// How many calls that may block are in progress; see `blocking.rs`.
     pub(super) calls: AtomicUsize,
@@ -154,8 +149,7 @@ impl Sleep {
             asleep: Mutex::new(Asleep {
                 sleepers: Vec::new(),
                 closed: false,
-                width,
-                leaving: 0,
+                in_shutdown: 0,
             }),
             quiet: Condvar::new(),
         }
@@ -182,19 +176,20 @@ impl Sleep {
         counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
     }
 
-    /// What a thread is needed for. `None`: what is queued will be found.
-    fn need(&self, counts: Counts) -> Option<WakeReason> {
+    /// `None`: what is queued will be found.
+    pub(super) fn need(&self, counts: Counts) -> Option<Need> {
         if counts.running() < self.target() {
-            (counts.searching() == 0).then_some(WakeReason::Work)
+            (counts.searching() == 0).then_some(Need::Runner)
         } else {
             let unwatched = !counts.is_watched() && self.may_stall(counts);
-            unwatched.then_some(WakeReason::Watch)
+            unwatched.then_some(Need::Watch)
         }
     }
 
-    /// After a push of work that no other thread would run: what to [`recruit`](Self::recruit) a thread for.
+    /// After a push of work that no other thread would run: whether to [`recruit`](Self::recruit) a thread, or to
+    /// [`begin_watch`](Self::begin_watch).
     #[inline]
-    pub(in crate::thread) fn publish(&self) -> Option<WakeReason> {
+    pub(in crate::thread) fn publish(&self) -> Option<Need> {
         // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
         fence(Ordering::SeqCst);
         self.need(self.counts())
@@ -203,7 +198,7 @@ impl Sleep {
     /// After a push of work that the pusher takes back if no thread comes. Without a fence: what may be overlooked is a
     /// chance of parallelism, never work.
     #[inline]
-    pub(in crate::thread) fn publish_hint(&self) -> Option<WakeReason> {
+    pub(in crate::thread) fn publish_hint(&self) -> Option<Need> {
         self.need(self.counts())
     }
 
@@ -225,27 +220,31 @@ impl Sleep {
         updated.is_ok()
     }
 
-    /// Wakes a thread for what [`publish`](Self::publish) asked for, if it still is needed. True: all are awake, a thread must be
+    /// Wakes a thread, if one still is needed, as [`publish`](Self::publish) has found. True: all are awake, a thread must be
     /// started. It is counted already; give it back with [`not_started`](Self::not_started) if there is none to be had.
     #[cold]
-    pub(in crate::thread) fn recruit(&self, reason: WakeReason) -> bool {
+    pub(in crate::thread) fn recruit(&self) -> bool {
+        self.recruit_if(|now| self.need(now) == Some(Need::Runner))
+    }
+
+    /// The same if `needed`.
+    pub(super) fn recruit_if(&self, needed: impl Fn(Counts) -> bool) -> bool {
         let mut asleep = self.asleep.lock();
-        let needed =
-            |now: Counts| (self.need(now) == Some(reason)).then_some(now.0 + counted(reason));
-        if asleep.closed || !self.update(needed) {
+        let more = |now: Counts| needed(now).then_some(now.0 + RUNNING + SEARCHING);
+        if asleep.closed || !self.update(more) {
             return false;
         }
-        let sleeper = asleep.pop();
+        let sleeper = asleep.pop(self.width());
         drop(asleep);
         if let Some(sleeper) = &sleeper {
-            sleeper.wake(reason);
+            sleeper.wake(WakeReason::Work);
         }
         sleeper.is_none()
     }
 
-    /// The system gave no thread for this.
-    pub(in crate::thread) fn not_started(&self, reason: WakeReason) {
-        self.subtract(counted(reason));
+    /// The system gave no thread.
+    pub(in crate::thread) fn not_started(&self) {
+        self.subtract(RUNNING + SEARCHING);
     }
 
     pub(super) fn subtract(&self, what: u64) {
@@ -285,13 +284,9 @@ impl Sleep {
     /// if there is something. `false`: the pool is closed: it must look, too,
     /// recruit if there is something, and end.
     pub(in crate::thread) fn fall_asleep(&self, sleeper: &Arc<Sleeper>, searching: bool) -> bool {
-        self.lie_down(sleeper, RUNNING + u64::from(searching) * SEARCHING)
-    }
-
-    pub(super) fn lie_down(&self, sleeper: &Arc<Sleeper>, counted: u64) -> bool {
         let mut asleep = self.asleep.lock();
         let open = asleep.add(sleeper);
-        if self.leaves_none(counted) {
+        if self.leaves_none(RUNNING + u64::from(searching) * SEARCHING) {
             self.quiet.notify_all();
         }
         drop(asleep);
@@ -324,9 +319,6 @@ impl Sleep {
     pub(in crate::thread) fn summon(&self, sleeper: &Arc<Sleeper>) {
         if self.rise(sleeper) {
             sleeper.wake(WakeReason::Work);
-        } else if Counts(self.word.load(Ordering::SeqCst)).is_watched() {
-            // One that watches sleeps, too, and is not among the sleepers.
-            sleeper.handle.wake();
         }
     }
 }

@@ -43,7 +43,7 @@ impl Sleep {
     /// be told why.
     pub(in crate::thread) fn retire(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
-        sleeper.index >= asleep.width && asleep.remove(sleeper)
+        self.is_spare(sleeper) && asleep.remove(sleeper)
     }
 
     /// Changes the width, and has those end that sleep in places that are gone; the caller must
@@ -53,7 +53,6 @@ impl Sleep {
         if asleep.closed {
             return false;
         }
-        asleep.width = width;
         self.width.store(width, Ordering::Relaxed);
         let surplus = asleep
             .sleepers
@@ -69,7 +68,7 @@ impl Sleep {
     /// searcher; give it back with [`not_started`](Self::not_started) if there is none to be had.
     pub(in crate::thread) fn hire(&self, index: usize) -> bool {
         let asleep = self.asleep.lock();
-        let wanted = !asleep.closed && index < asleep.width;
+        let wanted = !asleep.closed && index < self.width();
         if wanted {
             self.word.fetch_add(RUNNING + SEARCHING, Ordering::SeqCst);
         }

@@ -93,7 +93,7 @@ fn open(joins: u32) -> u32 {
 
 /// What one worker knows of its joins.
 #[derive(Debug)]
-pub(in crate::thread) struct Policy {
+pub(in crate::thread) struct Splitter {
     /// How many halves are kept on offer, also while no thread would take them: the oldest, which are the largest.
     keep: u32,
     /// How wide the last window was; 0: joins are long, or nothing is known of them.
@@ -106,7 +106,7 @@ pub(in crate::thread) struct Policy {
     in_vain: Cell<u32>,
 }
 
-impl Policy {
+impl Splitter {
     /// For one of `width` workers.
     pub(in crate::thread) fn new(width: usize) -> Self {
         Self {
@@ -141,13 +141,13 @@ impl Policy {
     /// The window is shut; `offered` halves lie in the deque, and `takers` threads have nothing to do.
     /// True: it has been opened again, and this join is in it.
     #[inline]
-    pub(in crate::thread) fn look(&self, offered: u32, takers: u32) -> bool {
+    pub(in crate::thread) fn look(&self, offered: usize, takers: u32) -> bool {
         let wanted = match takers {
             0 => self.keep,
             _ if self.in_vain.get() > IN_VAIN => self.keep,
             takers => self.keep.max(takers + 1),
         };
-        if offered < wanted {
+        if offered < wanted as usize {
             return false;
         }
         let window = match self.saved.replace(0) {
