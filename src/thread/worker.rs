@@ -213,12 +213,12 @@ impl Worker {
     fn stays_in_scope(&self) -> bool {
         let (registry, sleep) = (&self.registry, &self.registry.sleep);
         let stays = !registry.is_foreign()
-            && self.slot().post.is_empty()
+            && self.slot().mailbox.is_empty()
             && registry.injector.is_empty()
             && sleep.counts().running() <= sleep.target()
             && !sleep.is_unwatched();
         if stays {
-            self.policy.reset();
+            self.splitter.reset();
             self.seat.slot.count_taken();
         }
         stays
