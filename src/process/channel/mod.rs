@@ -1,52 +1,66 @@
-//! A channel between any processes.
+//! A channel between processes.
 //!
-//! **Job.** [`channel`] makes a [`Sender`] and a [`Receiver`]; either end, and clones of it, travel
-//! inside arguments and results (`attachments`). Items arrive once each, whole or not at all, in the order in
-//! which one sender sent them.
+//! [`channel`] makes a [`Sender`] and a [`Receiver`]. Both can be cloned, and either end travels inside the argument or the
+//! result of a call; so any two processes of the program can talk while they run.
 //!
-//! ```text
-//!   Sender ──record──► pipe ──record──► Receiver
-//!     │   └─payload──► file ──payload──┘   │
-//!     └──── waits ◄─── bell ◄──── rings ───┘         places: on the file's first page
+//! ```
+//! use trefoil::ProcessPool;
+//! use trefoil::process::channel::{Sender, channel};
+//!
+//! # trefoil::process::init();
+//! let procs = ProcessPool::with_workers(1)?;
+//! let (sender, receiver) = channel(16)?; // at most 16 items wait
+//! let count = procs.spawn(sender, |sender: Sender<u64>| {
+//!     for n in 0..10 {
+//!         sender.send_blocking(n).unwrap();
+//!     }
+//! });
+//! let items: Vec<u64> = receiver.into_iter().collect(); // until the last sender is gone
+//! assert_eq!(items.len(), 10);
+//! count.join()?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Protocol.**
-//! 1. An item is encoded. One that does not fit into a record goes into the file, into
-//!    pages that no other item gets (the tail only grows).
-//! 2. The sender takes a place (`places`) and writes the record, which the kernel takes
-//!    and hands out in one piece.
-//! 3. A receiver reads a record, gives its place back, rings the bell if a sender waits for one, and
-//!    takes the item out of the file, whose pages are given back.
-//! 4. A sender that finds no place counts itself as waiting, quiets the bell, looks again and sleeps until
-//!    the bell rings. One that gets a place and sees another rings it again.
-//!
-//! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel says
-//! when all peers are gone, however they went.
-//!
-//! A write to a pipe without readers raises a signal, too, which may be deadly; it is held off (`sys::broken_pipe`) if it was
-//! when the end was made.
-//!
-//! So no process keeps an end that it does not use: an argument with ends travels alone, to an idle worker, and
-//! the parent closes its copies when it has arrived (`attachments`, W25, W26).
-//!
-//! **Deaths.** Between a place taken and its record written, or a record read and its place given back, a
-//! killed process leaves the two counters of places too far apart. A sender that finds no place, and fewer records in
-//! the pipe than places taken, and nothing moved for a second, gives the missing places back. A process that was only
-//! stopped for so long between these two steps then has one place too many, once. A bell that
-//! rang for a process that is dead is made up for by looking again after some time, ever more rarely.
-//! Payload pages of the dead are freed with the channel.
-//!
-//! **Invariants.**
-//! - **W21** A record is written and read by one system call each, and its size divides a page: readers
-//!   never see parts of two.
-//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and places are checked
-//!   against the file before they are used, and what cannot be decoded is an error.
-//!
-//! **Rejected.** Tokens in a second pipe, one for each place: a process that dies while it has a token takes it
-//! along. A ring in shared memory: a process that dies while it writes there leaves it broken. Sockets that keep messages
-//! apart: they hold some two hundred, whatever the capacity.
-//!
-//! Tests: `tests/process/channel.rs`; `checks/tests/channel_models.rs` (under loom).
+//! Each item arrives once, whole or not at all; those of one sender arrive in their order. When all peers are gone, killed
+//! ones included, sending and receiving end in an error (a receiver gives what is left first).
+
+// For work on this module.
+//
+//   Sender ──record──► pipe ──record──► Receiver
+//     │   └─payload──► file ──payload──┘   │
+//     └──── waits ◄─── bell ◄──── rings ───┘         places: on the file's first page
+//
+// Protocol.
+// 1. An item is encoded. One that does not fit into a record goes into the file, into
+//    pages that no other item gets (the tail only grows).
+// 2. The sender takes a place (`places`) and writes the record, which the kernel takes
+//    and hands out in one piece.
+// 3. A receiver reads a record, gives its place back, rings the bell if a sender waits for one, and
+//    takes the item out of the file, whose pages are given back.
+// 4. A sender that finds no place counts itself as waiting, quiets the bell, looks again and sleeps until
+//    the bell rings. One that gets a place and sees another rings it again.
+//
+// Ends. The pipe's write end is only in senders, its read end only in receivers. So the kernel says
+// when all peers are gone, however they went.
+//
+// A write to a pipe without readers raises a signal, too, which may be deadly; it is held off (`sys::broken_pipe`) if it was
+// when the end was made.
+//
+// So no process keeps an end that it does not use: an argument with ends travels alone, to an idle worker, and
+// the parent closes its copies when it has arrived (`attachments`, W25, W26).
+//
+// Deaths. Between a place taken and its record written, or a record read and its place given back, a
+// killed process leaves the two counters of places too far apart. A sender that finds no place, and fewer records in
+// the pipe than places taken, and nothing moved for a second, gives the missing places back. A process that was only
+// stopped for so long between these two steps then has one place too many, once. A bell that
+// rang for a process that is dead is made up for by looking again after some time, ever more rarely.
+// Payload pages of the dead are freed with the channel.
+//
+// Rejected. Tokens in a second pipe, one for each place: a process that dies while it has a token takes it
+// along. A ring in shared memory: a process that dies while it writes there leaves it broken. Sockets that keep messages
+// apart: they hold some two hundred, whatever the capacity.
+//
+// Tests: `tests/process/channel.rs`; `checks/tests/channel_models.rs` (under loom).
 
 #[cfg(loom)]
 #[doc(hidden)]
