@@ -49,7 +49,7 @@ pub struct Summary {
     slowest: Vec<SlowTask>,
 }
 
-/// One executor, or what is done on threads that are none's.
+/// One executor in figures, or all threads that belong to none.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutorSummary {
     name: String,
@@ -232,7 +232,7 @@ impl ExecutorSummary {
         self.asleep
     }
 
-    /// What this part of all queue times did not exceed: `queued(0.5)` is the median, `queued(1.0)` the longest.
+    /// The time that this share of all queue times did not exceed: `queued(0.5)` is the median, `queued(1.0)` the longest.
     /// `None`: nothing was queued.
     #[must_use]
     pub fn queued(&self, part: f64) -> Option<Duration> {
@@ -267,7 +267,7 @@ impl SlowTask {
         self.runs
     }
 
-    /// How long it was queued, all together.
+    /// How long it was queued in all.
     #[must_use]
     pub fn queued(&self) -> Duration {
         self.queued

@@ -133,7 +133,7 @@ where
     }
 }
 
-/// hyper's clock, by the timers of the loop that polls: finer than a millisecond, never early.
+/// hyper's timer, on the loop that polls it: finer than a millisecond, never early.
 ///
 /// Without a timer hyper has no timeouts: a server should have one, and a
 /// `header_read_timeout` (30 s, if a timer is there), so that nobody keeps a connection

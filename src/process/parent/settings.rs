@@ -13,7 +13,7 @@ use super::output::OutputHook;
 use crate::process::sched::Initializer;
 use crate::process::wire::invitation::Role;
 
-/// What becomes of a worker's standard output.
+/// Where a worker's standard output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerStdout {
