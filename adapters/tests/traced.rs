@@ -305,6 +305,63 @@ fn tasks_of_a_thread_pool() {
     });
 }
 
+/// Work is done, or dropped, whatever the subscriber does: nothing is leaked, and nobody waits for ever.
+#[test]
+fn a_listener_that_panics_on_enter_loses_no_task() {
+    struct Panics;
+    impl<S: Subscriber> Layer<S> for Panics {
+        fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+            panic!("a listener's");
+        }
+    }
+    /// Counts what has run, and what was dropped.
+    struct Work(Arc<Mutex<[u32; 2]>>);
+    impl Work {
+        fn run(&self) {
+            self.0.lock().unwrap()[0] += 1;
+        }
+    }
+    impl Drop for Work {
+        fn drop(&mut self) {
+            self.0.lock().unwrap()[1] += 1;
+        }
+    }
+    within_deadline(|| {
+        let counts = Arc::default();
+        let work = || Work(Arc::clone(&counts));
+        let pool = ThreadPool::with_threads(1);
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let held = pool.spawn(move || gate.recv().unwrap());
+        let subscriber = tracing_subscriber::registry().with(Panics);
+        tracing::subscriber::with_default(subscriber, || {
+            let (closure, future, local) = (work(), work(), work());
+            let closure = pool.spawn(move || closure.run());
+            let future = pool.spawn_async(async move { future.run() });
+            let cancelled = work();
+            let cancelled = pool.spawn(move || cancelled.run());
+            assert!(cancelled.cancel());
+            go.send(()).unwrap();
+            held.join().unwrap();
+            let local = trefoil::run(async {
+                let dropped = work();
+                spawn(async move {
+                    std::future::pending::<()>().await;
+                    dropped.run();
+                })
+                .detach();
+                spawn(async move { local.run() }).await
+            });
+            // It is the task's failure, and says so.
+            for ended in [closure.join(), future.join(), local] {
+                let error = ended.unwrap_err().to_string();
+                assert!(error.contains("a listener's"), "{error}");
+            }
+        });
+        drop(pool);
+        assert_eq!(*counts.lock().unwrap(), [3, 5], "run, dropped");
+    });
+}
+
 /// A chain of tasks, each spawned by the one before, keeps none of them.
 #[test]
 fn successors_do_not_keep_their_predecessors() {

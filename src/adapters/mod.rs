@@ -1,19 +1,17 @@
-//! The loop's sockets, timers and tasks in other crates' terms; each by a feature of its own.
+//! Other crates on the event loop: hyper, crates that use tokio's I/O traits, and tracing. Each has a feature of its own.
 //!
-//! | feature | | with it |
+//! | feature | module | what it gives |
 //! |---|---|---|
 //! | `hyper` | `adapters::hyper` | hyper's servers and clients run on the loop, HTTP/1 and HTTP/2 |
-//! | `tokio-io` | `adapters::tokio_io` | crates over tokio's `AsyncRead` and `AsyncWrite` do: tokio-rustls, tokio-tungstenite, tokio-util's codecs |
-//! | `tracing` | `adapters::tracing` | tasks are spans, panics and slow polls events |
+//! | `tokio-io` | `adapters::tokio_io` | so do crates that use tokio's `AsyncRead` and `AsyncWrite`: tokio-rustls, tokio-tungstenite, tokio-util's codecs |
+//! | `tracing` | `adapters::tracing` | each task is a span; panics and slow polls are events |
 //!
-//! None of them brings a runtime, a thread or a copy: the traits are implemented on the types of
-//! [`io`](crate::io) and [`time`](crate::time) themselves. For crates over the futures-io traits no
-//! feature is needed.
-//!
-//! # Reading order
-//!
-//! `hyper` and `tokio_io` each; `raw_fill` is what both read into, `writes` how both write. The spans are made
-//! where tasks are (`task/traced.rs`), `tracing` has the rest. Checked by `adapters/tests/`.
+//! None of them brings a runtime, starts a thread or copies data: the traits are implemented on the types of
+//! [`io`](crate::io) and [`time`](crate::time) themselves. Crates that use the futures-io traits need no feature.
+//! Each module's page has an example.
+
+// For work on this module: `hyper` and `tokio_io` each; `raw_fill` is what both read into, `writes` how both write. The
+// spans are made where tasks are (`task/traced.rs`), `tracing` has the rest. Checked by `adapters/tests/`.
 
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]

@@ -1,17 +1,17 @@
-//! tokio's `AsyncRead` and `AsyncWrite` on our streams: for crates that ask for those traits and
-//! for nothing else of tokio, as tokio-rustls, tokio-tungstenite and tokio-util's codecs do.
+//! tokio's `AsyncRead` and `AsyncWrite` on the streams of [`io`](crate::io): for crates that need these traits and nothing else of
+//! tokio, such as tokio-rustls, tokio-tungstenite and tokio-util's codecs.
 //!
-//! There is nothing to call: with the feature `tokio-io` the traits are implemented by
+//! There is nothing to call. With the feature `tokio-io` the traits are implemented by
 //!
 //! - [`TcpStream`], [`UnixStream`], shared references to them (`&TcpStream`), their
 //!   [`ReadHalf`] and [`WriteHalf`], and the pipes of a child: [`ChildStdin`], [`ChildStdout`],
-//!   [`ChildStderr`]. Reading goes straight into the caller's memory, even where that has no value yet; writes are
+//!   [`ChildStderr`]. Reading goes straight into the caller's memory, even if that is not initialised; writes are
 //!   vectored; nothing is copied.
-//! - [`Stdin`], [`Stdout`], [`Stderr`] and [`fs::File`] (to seek, call its own method). The memory that they read into
-//!   is filled with zeros before its first use.
+//! - [`Stdin`], [`Stdout`], [`Stderr`] and [`fs::File`] (to seek, call its own method). They fill the
+//!   caller's memory with zeros before they first read into it.
 //!
-//! `poll_flush` of a socket does nothing, since written bytes are the system's already; `poll_shutdown` closes
-//! the writing direction, and the peer reads the end of the stream. (A child's standard input is closed by dropping
+//! `poll_flush` of a socket does nothing, since the system already has the bytes; `poll_shutdown` closes
+//! the writing direction, so that the peer reads the end of the stream. (A child's standard input is closed by dropping
 //! it.)
 //!
 //! What cannot run here is code that calls tokio's runtime itself: `tokio::spawn`, `tokio::time`,
@@ -39,8 +39,8 @@
 //! })?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
-//!
-//! Checked by `adapters/tests/tokio_io.rs`.
+
+// Checked by `adapters/tests/tokio_io.rs`.
 
 use std::io;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
-//! Tasks as spans, what befalls them as events, for subscribers of the crate tracing.
+//! Tasks as spans, and what happens to them as events, for subscribers of the crate tracing.
 //!
-//! With the feature `tracing`, and where a subscriber wants them:
+//! With the feature `tracing`, a subscriber gets, if it wants them:
 //!
 //! | | level, target | fields |
 //! |---|---|---|
@@ -12,15 +12,18 @@
 //! | one event for each task, by [`snapshot`] | `INFO` `trefoil::loop` | `task.id`, `task.name`, `task.parent`, `state`, `waits_for`, `polls`, `spawned_at` |
 //!
 //! A span is made where the task is spawned, is entered whenever its code runs (each poll of a
-//! future, once for a closure) and ends with the task. So whatever that code logs stands in its
-//! task's span, and a subscriber that keeps times knows how long each was busy and how long it
+//! future, once for a closure) and ends with the task. So what that code logs is inside its
+//! task's span, and a subscriber that keeps times knows how long each task was busy and how long it
 //! was idle. Tasks are those of the event loop (`kind` is `local`, or `task` if it is `Send`), and of thread pools
 //! (`task`, or `blocking` for a closure); the halves of a `join`, the items of a `map` and calls to
 //! worker processes have none.
 //!
-//! The span has the name and the fields of tokio's, which tokio-console looks for. It has no parent, as it would
-//! have to live as long as its last descendant; `task.parent` says who has spawned it, and it
-//! follows from (`follows_from`) the span in which that was done. `task.name` is recorded when the task gets it.
+//! The span has the name and the fields of tokio's, which tokio-console looks for. It has no parent, since a parent
+//! lives as long as its last descendant. Instead, `task.parent` is the task that has spawned it, and it follows from
+//! (`follows_from`) the span in which that was done. `task.name` is recorded when the task gets its name.
+//!
+//! A subscriber that panics when a span is entered loses no task: the code runs, or is dropped, and the panic is the
+//! task's failure.
 //!
 //! Cost: where no subscriber wants the span, a load and a branch for each spawn;
 //! where one does, an allocation for each task, and whatever the subscriber does. Without the feature: nothing.
@@ -39,8 +42,8 @@
 //! });
 //! # Ok::<(), std::io::Error>(())
 //! ```
-//!
-//! Checked by `adapters/tests/traced.rs`.
+
+// Checked by `adapters/tests/traced.rs`.
 
 use ::tracing::{error, field, info, warn};
 
@@ -48,7 +51,7 @@ use crate::event_loop::{SlowPoll, Snapshot, TaskInfo};
 use crate::task::{TaskId, TaskReport};
 
 /// A hook for [`EventLoopBuilder::slow_poll`](crate::EventLoopBuilder::slow_poll): an event for each
-/// task that keeps its loop to itself, while it does.
+/// task that blocks its loop, while it does so.
 ///
 /// The event comes from the watchdog's thread, so it is in no span.
 ///

@@ -1,10 +1,32 @@
 //! The event loop: one thread, many tasks that mostly wait.
 //!
-//! [`run`] is the usual way in: it makes a loop, runs one future to its end, and
-//! cancels what that future has started and left. Inside, [`spawn`]
-//! starts tasks that run side by side on the same thread; [`crate::time`] waits
-//! for time and [`crate::io`] for sockets. From other threads a [`LoopHandle`] starts
-//! work here.
+//! [`run`] is the usual way in: it makes a loop, runs one future to its end, and cancels what
+//! that future has started and left. Inside, [`spawn`] starts tasks that run side by side on the
+//! same thread. [`crate::time`] has timers, [`crate::io`] sockets, files and processes. From other
+//! threads, a [`LoopHandle`] starts tasks here.
+//!
+//! ```
+//! use std::rc::Rc;
+//! use std::time::Duration;
+//! use trefoil::{spawn, time};
+//!
+//! let lengths = trefoil::run(async {
+//!     let text = Rc::new(String::from("shared by all tasks")); // one thread: no `Arc`
+//!     let tasks = (0..3).map(|n| {
+//!         let text = text.clone();
+//!         spawn(async move {
+//!             time::sleep(Duration::from_millis(n)).await; // the others run meanwhile
+//!             text.len()
+//!         })
+//!     });
+//!     trefoil::try_join_all(tasks).await
+//! })?;
+//! assert_eq!(lengths, [19, 19, 19]);
+//! # Ok::<_, trefoil::TaskError>(())
+//! ```
+//!
+//! [`EventLoop::builder`] has options: a clock that jumps, for tests, and a hook that hears of tasks that
+//! compute for too long. Computation belongs on a pool: a loop awaits a pool's task as it awaits its own.
 //!
 //! # Promised
 //!

@@ -61,7 +61,7 @@ pub struct AsyncFd<T: AsFd> {
 }
 
 impl<T: AsFd> AsyncFd<T> {
-    /// Takes the descriptor in. That asks for its kind, and nothing else yet.
+    /// Wraps a descriptor. This asks the system for its kind, and does nothing else yet.
     ///
     /// # Errors
     ///

@@ -114,7 +114,7 @@ impl Command {
         self
     }
 
-    /// Without this variable.
+    /// Removes a variable from its environment.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -129,7 +129,7 @@ impl Command {
         self
     }
 
-    /// Without any of our variables.
+    /// Starts with an empty environment, not with ours.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -143,7 +143,7 @@ impl Command {
         self
     }
 
-    /// Where it runs.
+    /// The directory in which it runs.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -157,7 +157,7 @@ impl Command {
         self
     }
 
-    /// What it reads: `Stdio::piped()` for [`Child::stdin`], nothing, a file, ours (as
+    /// Its standard input: `Stdio::piped()` for [`Child::stdin`], nothing, a file, ours (as
     /// [`spawn`](Self::spawn) has it by itself).
     ///
     /// ```
@@ -175,7 +175,7 @@ impl Command {
         self
     }
 
-    /// Where it writes: `Stdio::piped()` for [`Child::stdout`], nowhere, a file, ours.
+    /// Its standard output: `Stdio::piped()` for [`Child::stdout`], nowhere, a file, ours.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -192,7 +192,7 @@ impl Command {
         self
     }
 
-    /// Where it complains: `Stdio::piped()` for [`Child::stderr`], nowhere, a file, ours.
+    /// Its standard error: `Stdio::piped()` for [`Child::stderr`], nowhere, a file, ours.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -330,7 +330,7 @@ impl Command {
         }
     }
 
-    /// What is underneath, to look at.
+    /// The `std` command underneath.
     ///
     /// ```
     /// let mut command = trefoil::io::Command::new("ls");
@@ -342,7 +342,7 @@ impl Command {
         &self.inner
     }
 
-    /// What is underneath, for what only `std` has.
+    /// The `std` command underneath, for what only `std` has.
     ///
     /// ```
     /// use std::os::unix::process::CommandExt;

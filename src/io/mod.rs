@@ -1,17 +1,16 @@
-//! What a loop waits for: sockets, children, signals, files, any descriptor.
+//! Async input and output: sockets, child processes, signals, files, any descriptor.
 //!
 //! | | |
 //! |---|---|
 //! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network |
-//! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes of this machine |
-//! | [`Command`], [`Child`] | processes of one's own |
+//! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes on this machine |
+//! | [`Command`], [`Child`] | child processes |
 //! | [`Signal`], [`ctrl_c`] | signals |
-//! | [`stdin`], [`stdout`], [`stderr`] | the terminal, or what is in its place |
+//! | [`stdin`], [`stdout`], [`stderr`] | the standard streams |
 //! | [`fs`] | files, off the loop |
 //! | [`AsyncFd`] | everything else that has a descriptor |
 //!
-//! Sockets and pipes have the methods that one reaches for as `async` methods of their own,
-//! on `&self`: one task may read while another writes, through an `Arc` or on the same loop
+//! Sockets and pipes have `async` methods of their own, on `&self`: one task may read while another writes, through an `Arc` or on the same loop
 //! through an `Rc`. Streams also implement the futures-io traits, `AsyncRead` and
 //! `AsyncWrite`, for everything that is written against those.
 //!
@@ -37,8 +36,8 @@
 //!
 //! # Which loop
 //!
-//! All types are `Send`. Each belongs to the loop of its first use; used on another
-//! loop, or on none, an operation is an error in words. Dropping is safe
+//! All types are `Send`. Each belongs to the loop of its first use; on another
+//! loop, or on none, an operation fails with an error that says so. Dropping is safe
 //! anywhere: it closes the descriptor. ([`fs`] needs no loop.)
 //!
 //! # What it costs

@@ -183,7 +183,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// What becomes of the workers' standard output: the parent's, unless said otherwise.
+    /// Where the workers' standard output goes. Default: to the parent's.
     pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
         self.settings.stdout = stdout;
         self

@@ -1,53 +1,82 @@
 //! Worker processes: a pool that survives whatever its tasks do.
 //!
-//! **Job.** [`ProcessPool`] runs functions in processes of its own. A task that segfaults, aborts,
-//! exits or is killed costs exactly itself.
+//! [`ProcessPool`] runs functions in processes of its own. One that segfaults, aborts, exits or is killed costs exactly the
+//! item that it was running: that item's task ends in [`WorkerDied`](crate::TaskError::WorkerDied), and another worker takes
+//! the place. A call that never ends can be stopped.
 //!
-//! ```text
-//!   caller's threads            driver thread        │        worker process
-//!                                                    │
-//!   spawn, map ──► Chunk                             │
-//!        │           └─► Mailbox ─► Sched ─► Link ═══╪═ socket ═► Inlet ─► raw_call
-//!        │                           ▲         ▲     │                       │ f(item)
-//!        ▼                           │         └═════╪═ socket ◄═ Outlet ◄───┘
-//!      Task ◄──── Sink ◄─────────────┘               │             │
-//!                                    gates, rest ◄───┼─ ledger ◄───┘
+//! ```
+//! use trefoil::{ProcessPool, TaskError};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     trefoil::init(); // the first line of `main`; in a worker process it never returns
+//!
+//!     let procs = ProcessPool::with_workers(2)?;
+//!     assert_eq!(procs.map([1_u64, 2, 3], |n| n * n)?, [1, 4, 9]);
+//!
+//!     let bad = procs.spawn((), |()| -> () { std::process::abort() });
+//!     assert!(matches!(bad.join(), Err(TaskError::WorkerDied(_))));
+//!     assert_eq!(procs.spawn(6, |n: u64| n * 7).join()?, 42); // the pool still works
+//!     Ok(())
+//! }
 //! ```
 //!
-//! **Reading order.** Each room imports only those below it (`tests/tidy/circles.rs`):
+//! What crosses is a function and an argument that serde can encode, never a closure that captures.
 //!
-//! ```text
-//!   pool, builder, imap, own_process, process_call, entry    what users see
-//!   channel/   values between any processes
-//!   parent/    the parent's side: threads, sockets, processes
-//!   worker/    the worker's side
-//!   fast/      what makes calls that follow closely quick
-//!   sched/     who runs what; no I/O
-//!   job/       one call, and where its results go
-//!   payload/   what a call carries
-//!   wire/      the language of both sides; no I/O
-//! ```
+//! | to | use |
+//! |---|---|
+//! | call a function once, or for many items | [`spawn`](ProcessPool::spawn), [`map`](ProcessPool::map), [`imap`](ProcessPool::imap) |
+//! | set a timeout, or try again after a death | [`call`](ProcessPool::call) |
+//! | send something to each worker only once | [`map_with`](ProcessPool::map_with), [`initializer`](ProcessPoolBuilder::initializer) |
+//! | limit memory, catch output, replace workers now and then | [`ProcessPoolBuilder`] |
+//! | run one function in a process of its own | [`Process`] |
+//! | send large arrays of numbers | [`Bulk`]: copied at the speed of memory; [`Shared`]: mapped, not copied |
+//! | count together | [`SharedAtomics`] |
+//! | let processes talk while they run | [`channel`](channel()) |
 //!
-//! `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
+//! # Instead of locks between processes
 //!
-//! **Between processes.** Values go through a [`channel`](channel()), numbers lie in
-//! [`Shared`] and [`SharedAtomics`], results come from calls. Locks, semaphores,
-//! events and barriers between processes are not offered: a holder may be killed, and
-//! what he has left half done cannot be told from what is whole. Instead of a *lock*: one process that owns
-//! the thing, and a channel to it; an atomic; for files [`std::fs::File::lock`], which the kernel
-//! takes back. Of a *semaphore*: a pool of that many workers. Of an *event*: a channel
-//! whose only sender is dropped, which all receivers learn. Of a *barrier*: the end of a `map`.
+//! Locks, semaphores, events and barriers between processes are not offered: a process that holds one may be killed, and
+//! nobody can tell what it has left half done. Instead of a *lock*, let one process own the thing, and send to it through a
+//! channel; or use an atomic; or for files [`std::fs::File::lock`], which the kernel takes back. Instead of a *semaphore*,
+//! make a pool of that many workers. Instead of an *event*, use a channel whose only sender is dropped: all receivers see
+//! that. Instead of a *barrier*, wait for the end of a `map`.
 //!
-//! **Promised.** An item runs at most once. What had finished when a worker died keeps its result; what
-//! had not begun runs elsewhere. The parent never blocks on a worker, so nothing that one does or
-//! fails to do (stop, loop, not read) delays the others. No worker outlives its parent.
-//! Dropping a pool takes bounded time.
+//! # Promised
 //!
-//! **Deliberately absent.** Closures with captures: a function pointer and an argument cross, nothing
-//! else. A signal handler in the parent: deaths are read from descriptors. `fork` without `exec`:
-//! a program with threads cannot do it soundly.
-//!
-//! Linux only so far.
+//! - An item runs at most once, unless it has [`retry`](ProcessCall::retry). What had finished when a worker died keeps its
+//!   result; what had not begun runs elsewhere.
+//! - The parent never blocks on a worker: whatever one does or fails to do delays no other.
+//! - No worker outlives its parent, however the parent dies.
+//! - Dropping a pool takes bounded time.
+
+// For work on this module.
+//
+//   caller's threads            driver thread        │        worker process
+//                                                    │
+//   spawn, map ──► Chunk                             │
+//        │           └─► Mailbox ─► Sched ─► Link ═══╪═ socket ═► Inlet ─► raw_call
+//        │                           ▲         ▲     │                       │ f(item)
+//        ▼                           │         └═════╪═ socket ◄═ Outlet ◄───┘
+//      Task ◄──── Sink ◄─────────────┘               │             │
+//                                    gates, rest ◄───┼─ ledger ◄───┘
+//
+// Reading order: each room imports only those below it (`tests/tidy/circles.rs`):
+//
+//   pool, builder, imap, own_process, process_call, entry    what users see
+//   channel/   values between any processes
+//   parent/    the parent's side: threads, sockets, processes
+//   worker/    the worker's side
+//   fast/      what makes calls that follow closely quick
+//   sched/     who runs what; no I/O
+//   job/       one call, and where its results go
+//   payload/   what a call carries
+//   wire/      the language of both sides; no I/O
+//
+// `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
+//
+// Deliberately absent: closures with captures (a function pointer and an argument cross, nothing
+// else); a signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which
+// a program with threads cannot do soundly.
 
 mod builder;
 pub mod channel;

@@ -24,7 +24,7 @@ impl WithBar<&Inline> {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Inline::map`](Executor::map).
     pub fn map<I, R>(self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Portable>,
@@ -53,7 +53,7 @@ impl WithBar<&AnyExecutor> {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`AnyExecutor::map`](Executor::map).
     #[track_caller]
     pub fn map<I, R>(self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where

@@ -1,14 +1,14 @@
 //! A bar for work in progress: feature `indicatif`.
 //!
-//! [`with_progress`](Progress::with_progress) goes between what runs the work and the call, which stays as
-//! it is; the bar moves with each item that has ended, and is finished with the call.
+//! Put [`with_progress`](Progress::with_progress) between the pool and the call, which stays as it is. The bar moves
+//! with each item that has ended, and is finished when the call is.
 //!
 //! | the work | one call |
 //! |---|---|
 //! | a `map` on threads, and `for_each`, `try_map`, `map_reduce` | `pool.with_progress().map(items, f)` |
 //! | a `map` in processes | `procs.with_progress().map(items, f)`, or `procs.call(f).timeout(d).with_progress().map(items)` |
 //! | an `imap` of either, or its stream | `pool.with_progress().imap(items, f)`, or `pool.imap(items, f).with_progress()` |
-//! | tasks of any mixture, of the loop's, too | `as_completed(tasks).with_progress()` |
+//! | tasks of any mixture, those of a loop included | `as_completed(tasks).with_progress()` |
 //! | an [`AnyExecutor`](crate::AnyExecutor), [`Inline`](crate::Inline) | `executor.with_progress().map(items, f)` |
 //!
 //! ```
@@ -32,25 +32,26 @@
 //! at all where that is no terminal. [`with_bar`](Progress::with_bar) takes one of your own,
 //! with its template, its place in a `MultiProgress`, its hidden or captured target.
 //!
-//! **Cost.** Thirty to sixty nanoseconds for each item of a `map` on threads (measured with two); nothing that
+//! # Cost
+//!
+//! Thirty to sixty nanoseconds for each item of a `map` on threads (measured with two); nothing that
 //! could be measured in processes; an addition for each result taken.
 //!
-//! **How.** Three ways to count, each where it disturbs least:
-//!
-//! 1. On threads, whoever has ended an item moves the bar (`threads.rs`).
-//! 2. In processes, the driver's thread adds to a number, and the thread that waits for the `map`
-//!    looks at it twenty times a second: a terminal that is stopped must not stop the pool
-//!    (`processes.rs`).
-//! 3. What yields results one by one is counted where they are taken (`results.rs`).
-//!
-//! **Rejected.** A thread that draws: nobody has asked for one, and indicatif has it
-//! (`enable_steady_tick`). An `Executor` with a bar: its `submit` would have to draw on the
-//! thread where a task ends, which may be the driver's; `as_completed` does it on the caller's.
-//! Names like indicatif's own extension traits (`progress`): both in scope would be ambiguous.
-//!
-//! It stands above the executors, which know nothing of it.
-//!
-//! Tests: `tests/progress.rs`.
+//! (A bar that moves between items, too, is indicatif's `enable_steady_tick`.)
+
+// For work on this module. Three ways to count, each where it disturbs least:
+//
+// 1. On threads, the thread that has ended an item moves the bar (`threads.rs`).
+// 2. In processes, the driver's thread adds to a number, and the thread that waits for the `map`
+//    looks at it twenty times a second: a terminal that is stopped must not stop the pool
+//    (`processes.rs`).
+// 3. What yields results one by one is counted where they are taken (`results.rs`).
+//
+// Rejected: a thread that draws (indicatif has it); an `Executor` with a bar (its `submit` would have to draw on the
+// thread where a task ends, which may be the driver's; `as_completed` does it on the caller's); names like indicatif's own
+// extension traits (`progress`), since both in scope would be ambiguous.
+//
+// It stands above the executors, which know nothing of it. Tests: `tests/progress.rs`.
 
 mod bar;
 mod executors;
@@ -63,12 +64,12 @@ pub use indicatif::{ProgressBar, ProgressStyle};
 
 use self::bar::Bar;
 
-/// Puts a bar to what runs or yields work. For `&ThreadPool`, `&ProcessPool`,
+/// Gives a bar to what runs or yields work. For `&ThreadPool`, `&ProcessPool`,
 /// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; for what the `imap`s and their streams are,
 /// and for [`AsCompleted`](crate::AsCompleted).
 pub trait Progress: Sized + sealed::Source {
-    /// With a bar of a plain style: how far, how many of how many, how long and how long yet. A
-    /// spinner that counts, where nobody knows how many there will be.
+    /// With a bar of a plain style: how far, how many of how many, the time it has taken, and an estimate of the time left. A
+    /// spinner that counts, where the number of items is not known.
     ///
     /// ```
     /// use trefoil::progress::Progress;
@@ -81,9 +82,9 @@ pub trait Progress: Sized + sealed::Source {
         with(self, Bar::ours())
     }
 
-    /// With a bar of your own. If it has no length, it gets that of the items, as far as it is known;
-    /// its position goes up from where it is. It is yours, so finishing it is, too: indicatif
-    /// does so when the last handle is dropped, in the way that the bar was made for.
+    /// With a bar of your own. If it has no length, it gets the number of items, where that is known;
+    /// its position goes up from where it is. Finishing it is left to you: indicatif does so when the last handle is
+    /// dropped, in the way that the bar was made for.
     ///
     /// ```
     /// use trefoil::progress::{Progress, ProgressBar};
@@ -115,7 +116,7 @@ mod sealed {
 
 /// Something that runs or yields work, and its bar; from [`Progress`].
 ///
-/// What it can do is what the thing itself can do. Dropped before the end, as after an error
+/// It has the methods of the thing itself. Dropped before the end, as after an error
 /// or a panic, it leaves the bar where it stands.
 #[derive(Debug)]
 #[must_use = "the bar moves with a call: `map`, `imap`, or a loop over the results"]

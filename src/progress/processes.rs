@@ -33,10 +33,10 @@ impl WithBar<&ProcessPool> {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`ProcessPool::map`].
     ///
     /// # Panics
-    /// As there.
+    /// Where [`ProcessPool::map`] does.
     #[track_caller]
     pub fn map<I, R>(self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where
@@ -113,10 +113,10 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`ProcessCall::map`].
     ///
     /// # Panics
-    /// As there.
+    /// Where [`ProcessCall::map`] does.
     #[track_caller]
     pub fn map(self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, TaskError> {
         if blocking_refused() {

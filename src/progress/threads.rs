@@ -25,7 +25,7 @@ impl WithBar<&ThreadPool> {
     /// ```
     ///
     /// # Panics
-    /// As there.
+    /// Where [`ThreadPool::map`] does.
     pub fn map<I, R, F>(self, items: I, f: F) -> Vec<R>
     where
         I: Items,
@@ -46,10 +46,10 @@ impl WithBar<&ThreadPool> {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`ThreadPool::try_map`].
     ///
     /// # Panics
-    /// As there.
+    /// Where [`ThreadPool::try_map`] does.
     pub fn try_map<I, R, E, F>(self, items: I, f: F) -> Result<Vec<R>, E>
     where
         I: Items,
@@ -77,7 +77,7 @@ impl WithBar<&ThreadPool> {
     /// ```
     ///
     /// # Panics
-    /// As there.
+    /// Where [`ThreadPool::for_each`] does.
     pub fn for_each<I, F>(self, items: I, f: F)
     where
         I: Items,
@@ -102,7 +102,7 @@ impl WithBar<&ThreadPool> {
     /// ```
     ///
     /// # Panics
-    /// As there.
+    /// Where [`ThreadPool::map_reduce`] does.
     pub fn map_reduce<I, R, M, N, F>(self, items: I, map: M, identity: N, reduce: F) -> R
     where
         I: Items,

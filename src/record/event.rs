@@ -49,7 +49,7 @@ pub(crate) enum What {
 }
 
 /// Items of one job that go to a worker process together. The sequence number is one of that process's.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     pub(crate) pool: u32,
     pub(crate) pid: u32,
@@ -66,9 +66,10 @@ pub(crate) struct Done {
 }
 
 /// What a thread is, or what else has a line in the picture. In the order in which pictures show them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// None of ours, or a guest in a pool.
+    #[default]
     Outside,
     /// It turns an event loop.
     Loop,

@@ -2,9 +2,24 @@
 //!
 //! Every primitive here is for a mixed program: one side may be a plain thread, the
 //! other a task on any runtime. The async method has the plain name, the blocking
-//! one ends in `_blocking`. Where a well-kept crate does that already it is re-exported, with a
-//! word on its use; what was missing is thin over the same list of listeners.
-//! `docs/SYNC.md` says which to use when, and what stands for what in Python.
+//! one ends in `_blocking`. [SYNC](crate::_documentation::sync) says which to use when, and what stands for what in
+//! Python.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use trefoil::sync::Mutex;
+//!
+//! let total = Arc::new(Mutex::new(0));
+//! let theirs = total.clone();
+//! let thread = std::thread::spawn(move || *theirs.lock_blocking() += 1);
+//! trefoil::run(async {
+//!     let mut total = total.lock().await; // may be held across an `.await`
+//!     trefoil::yield_now().await;
+//!     *total += 1;
+//! });
+//! thread.join().unwrap();
+//! assert_eq!(*total.lock_blocking(), 2);
+//! ```
 //!
 //! | for | use |
 //! |---|---|
@@ -13,15 +28,17 @@
 //! | at most n at a time | [`Semaphore`] |
 //! | "it has happened" | [`Event`] |
 //! | "it may have changed" | [`Condvar`] |
-//! | n that meet | [`Barrier`] |
+//! | n threads or tasks that wait for one another | [`Barrier`] |
 //! | one result | not here: a [`Task`](crate::Task) and its [`Completer`](crate::Completer) |
 //!
 //! A lock that is never held across an `.await` or a wait may as well be
 //! `std::sync::Mutex`, which is faster.
 //!
-//! Below these lies what the rest of the crate waits with: `park` puts a thread to sleep
-//! until a waker wakes it, `block_on` drives a future on the thread that waits for it,
-//! `marker` is the mark of what runs on a thread.
+//! Most of these are re-exported from `async-lock` and `async-channel`.
+
+// For work on this module: what was missing in those crates is thin over the same list of listeners (`event-listener`).
+// Below it lies what the rest of the crate waits with: `park` puts a thread to sleep until a waker wakes it, `block_on`
+// drives a future on the thread that waits for it, `marker` is the mark of what runs on a thread.
 
 pub(crate) mod block_on;
 pub mod channel;

@@ -1,31 +1,58 @@
-//! The stem: the one [`Task`] that all executors return.
+//! The one [`Task`] that every executor returns, and what can be done with many of them.
 //!
-//! **Job.** Whatever starts work makes a *cell*: one allocation that holds the
-//! work and later its output. Around it there are two sides:
+//! Whatever starts work returns a `Task<T>`: a pool's `spawn`, a call to a worker process, [`spawn`](crate::spawn()) on
+//! an event loop. Async code awaits it, on any runtime; other code calls [`join`](Task::join). Both give a
+//! `Result<T, TaskError>`, and [`TaskError`] has every way in which work can fail.
 //!
-//! ```text
-//!      the caller's side                     the producer's side
+//! ```
+//! use trefoil::{Completer, ThreadPool, join_all};
 //!
-//!      Task<T>  await · join · cancel   │    Runnable   a closure or a future in an
-//!        │                              │               executor's queue
-//!        ├─ join_all, race, wait, …     │    Completer  a promise to be kept:
-//!        └─ timeout                     │               a reply, a callback
-//!                                       │
-//!                     one cell: state, consumer slot, work or output
+//! let pool = ThreadPool::with_threads(2);
+//! let (completer, promised) = Completer::new();
+//! let tasks = [pool.spawn(|| 1), pool.spawn(|| 2), promised];
+//! completer.complete(Ok(3)); // from wherever the third result comes: a callback, a reply
+//! let results = join_all(tasks).wait(); // in async code: `.await`
+//! let sum: i32 = results.into_iter().sum::<Result<i32, _>>()?;
+//! assert_eq!(sum, 6);
+//! # Ok::<_, trefoil::TaskError>(())
 //! ```
 //!
-//! **Reading order.** [`state`](self) (private): every atomic transition, with the invariants
-//! T1 to T5. `raw`: the cell, with T6 and the following, the only unsafe code. Then what
-//! executors use (`raw/queued.rs`, `completer`), what callers use (`handle`,
-//! `combine`, `group`), and what both share (`error`, `panic`, `context`,
-//! `id`, `shutdown`).
+//! | to | use |
+//! |---|---|
+//! | wait for one task | `.await`, [`Task::join`], [`Task::join_timeout`], [`timeout`] |
+//! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`wait`] |
+//! | take the first result, and cancel the others | [`race`] |
+//! | start many, and lose none | [`TaskGroup`] |
+//! | stop work | [`Task::cancel`], [`Task::cancel_on_drop`], [`CancelToken`] |
+//! | give one result to many | [`Task::shared`] |
+//! | make a task of a callback | [`Completer`] |
+//! | hear of failures that nothing looked at | [`on_unobserved`] |
 //!
-//! **Promised.** The end of a task is visible only after its work has been
-//! dropped. A future that is not `Send` is polled and dropped on its loop's thread only,
-//! whoever cancels it or drops its handle. A task whose producer goes away ends in `Closed`. No
-//! panic of user code crosses from one side to the other except as a value.
+//! # Promised
 //!
-//! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `benches/benches/cell.rs`.
+//! - When a task is seen to have ended, its closure or future has been dropped.
+//! - A future that is not `Send` is polled and dropped on its loop's thread only, whichever thread cancels it or drops its
+//!   handle.
+//! - A task whose executor is gone ends in [`Closed`](TaskError::Closed).
+//! - A panic in a task's code is that task's error, [`Panicked`](TaskError::Panicked), and harms nothing else.
+
+// For work on this module. Whatever starts work makes a *cell*: one allocation that holds the work and later its output.
+// Around it there are two sides:
+//
+//      the caller's side                     the producer's side
+//
+//      Task<T>  await · join · cancel   │    Runnable   a closure or a future in an
+//        │                              │               executor's queue
+//        ├─ join_all, race, wait, …     │    Completer  a promise to be kept:
+//        └─ timeout                     │               a reply, a callback
+//                                       │
+//                     one cell: state, consumer slot, work or output
+//
+// Reading order: `state`, every atomic transition, with the invariants T1 to T5. `raw`: the cell, with T6 and the following,
+// the only unsafe code. Then what executors use (`raw/queued.rs`, `completer`), what callers use (`handle`, `combine`,
+// `group`), and what both share (`error`, `panic`, `context`, `id`, `shutdown`).
+//
+// Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `benches/benches/cell.rs`.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))] // most executors are absent then
 

@@ -26,7 +26,7 @@
 //! run inside of waits (a stranger, under the waiter's locks); taking over from a busy thread, too, after a
 //! moment (a cache would be left unfilled because its owner had a long task).
 //!
-//! Tests: `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
+//! Tests: below, `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
 use super::enter::as_outsider;
 use super::latch::Latch;
@@ -150,5 +150,72 @@ fn gather<R>(results: &[Returned<R>]) -> Vec<R> {
             }
             panic.resume_unwind()
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc::{self, TryRecvError};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::super::ThreadPool;
+    use super::super::queue::Mode;
+    use super::{Arc, Registry, Slot};
+    use crate::task::TaskError;
+
+    /// A broadcast whose one share lies in its worker's post; `lose` takes it from there into a pool that closes, so that no
+    /// thread will run it. Then its caller must be told, and run it itself.
+    fn lost_share(lose: impl FnOnce(&Arc<Registry>, &Slot)) {
+        const LONG: Duration = Duration::from_secs(20);
+        let pool = Arc::new(ThreadPool::with_threads(1));
+        let (go, gate) = mpsc::channel::<()>();
+        let (began, begun) = mpsc::channel();
+        let busy = pool.spawn(move || {
+            began.send(()).unwrap();
+            // Computing: a call that sleeps would be given another thread beside it.
+            while gate.try_recv() == Err(TryRecvError::Empty) {
+                thread::yield_now();
+            }
+        });
+        begun.recv().unwrap();
+        let (tell, told) = mpsc::channel();
+        let theirs = Arc::clone(&pool);
+        let caller = move || {
+            let ran_on = theirs.broadcast(|_| thread::current().id());
+            tell.send((ran_on, thread::current().id())).unwrap();
+        };
+        let caller = thread::Builder::new().spawn(caller).unwrap();
+        let (registry, deadline) = (pool.registry(), Instant::now() + LONG);
+        while !registry.has_posts() {
+            assert!(Instant::now() < deadline, "it lies in the post");
+            thread::yield_now();
+        }
+        lose(registry, &registry.own_slots()[0]);
+        let told = told.recv_timeout(LONG);
+        let (ran_on, caller_id) = told.expect("the caller still waits for its share");
+        assert_eq!(ran_on, [caller_id]);
+        caller.join().unwrap();
+        go.send(()).unwrap();
+        busy.join().unwrap();
+    }
+
+    #[test]
+    fn a_share_between_its_post_and_a_closed_injector_is_the_callers() {
+        lost_share(|registry, slot| {
+            registry.injector.set_mode(Mode::Closed);
+            registry.leave(slot, || true);
+        });
+    }
+
+    #[test]
+    fn a_share_in_an_injector_that_closes_is_the_callers() {
+        lost_share(|registry, slot| {
+            registry.leave(slot, || true); // the only worker is busy, and does not look
+            registry.injector.set_mode(Mode::Closed);
+            registry
+                .futures
+                .close(&registry.injector, &TaskError::Closed);
+        });
     }
 }

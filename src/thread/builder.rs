@@ -12,7 +12,7 @@ use crate::loom::Arc;
 use crate::sys::processors;
 use crate::task::TaskReport;
 
-/// Makes a [`ThreadPool`] that is not as [`ThreadPool::new`] makes it.
+/// The settings of a [`ThreadPool`], from [`ThreadPool::builder`].
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::builder().threads(2).name("crunch").build()?;
@@ -173,7 +173,7 @@ impl ThreadPool {
         pool.unwrap_or_else(|error| panic!("trefoil: no thread for a thread pool: {error}; ThreadPool::builder().build() returns this error"))
     }
 
-    /// For names, hooks and sizes.
+    /// A pool with settings: names, hooks, sizes.
     pub fn builder() -> ThreadPoolBuilder {
         ThreadPoolBuilder {
             config: Config::default(),

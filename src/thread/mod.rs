@@ -1,24 +1,55 @@
-//! Leaf one: a pool of threads that steal work from one another.
+//! A pool of threads that steal work from one another: for computing on memory that they share.
 //!
-//! ```text
-//!   spawn ──▶ tasks ┐                         ┌─ a worker: find, run, sleep
-//!   scope ──▶ tickets ├─▶ own deque or injector ─┤
-//!   join  ──▶ jobs  ┘         ▲ steal         └─ a waiter: only what it awaits
+//! [`ThreadPool`] runs closures. They may borrow from their caller, and results keep the order of the items.
+//!
+//! ```
+//! use trefoil::ThreadPool;
+//!
+//! let pool = ThreadPool::with_threads(2); // or `new()`: as wide as there are CPUs
+//! let words = ["three", "leaves"];
+//! assert_eq!(pool.map(&words, |word| word.len()), [5, 6]);
+//!
+//! let (first, second) = pool.join(|| words[0].len(), || words[1].len());
+//! let sum = pool.spawn(move || first + second); // in the background
+//! assert_eq!(sum.join()?, 11);
+//! # Ok::<_, trefoil::TaskError>(())
 //! ```
 //!
-//! **Reading order.** `pool`, `builder` and `global` are the surface. Below them, from the ground up: `sleep`, how threads sleep
-//! and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
-//! see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
-//! work; `wait`, what happens in a wait; `thread_main`, a thread's loop, `watch` (with `call`), what looks after threads that may be stuck, and
-//! `threads`, how either starts; `enter`, the ways into a pool; `shutdown`. On top of these: `join`, `broadcast`, `scope` over `scope_queue`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
-//! may block), and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P33.
+//! | to | use |
+//! |---|---|
+//! | do the same with many items | [`map`](ThreadPool::map), [`for_each`](ThreadPool::for_each), [`try_map`](ThreadPool::try_map), [`map_reduce`](ThreadPool::map_reduce) |
+//! | take results one by one, of an iterator that may be endless | [`imap`](ThreadPool::imap), [`imap_unordered`](ThreadPool::imap_unordered) |
+//! | do two things at once, and recursively | [`join`](ThreadPool::join) |
+//! | start tasks that borrow | [`scope`](ThreadPool::scope) |
+//! | start work that outlives the call | [`spawn`](ThreadPool::spawn), [`spawn_async`](ThreadPool::spawn_async) |
+//! | do something once on each worker | [`broadcast`](ThreadPool::broadcast) |
+//! | call something that blocks | [`blocking`](ThreadPool::blocking), [`spawn_blocking`](spawn_blocking()) |
 //!
-//! **Promised.** A waiting worker runs only what it waits for. An idle pool makes
-//! no wake-ups. A panic of user code resumes where it is awaited, after all that
-//! borrows has ended, and harms no worker. Results and failures are those of the
-//! sequential program, in its order.
+//! The functions [`join`](join()), [`scope`](scope()) and [`spawn_blocking`](spawn_blocking()) use the pool that they are called in; outside of a pool, the
+//! [global one](ThreadPool::global).
 //!
-//! Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
+//! # Promised
+//!
+//! - A worker that waits runs only the work that it waits for, and that work's children. Another thread takes its place
+//!   meanwhile.
+//! - An idle pool uses no processor time.
+//! - A panic of your code resumes where its result is awaited, after everything that borrows has ended. It harms no worker.
+//! - Results and failures are those of the sequential program, in its order.
+
+// For work on this module.
+//
+//   spawn ──▶ tasks   ┐                          ┌─ a worker: find, run, sleep
+//   scope ──▶ tickets ├─▶ own deque or injector ─┤
+//   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
+//
+// Reading order: `pool`, `builder` and `global` are the surface. Below them, from the ground up: `sleep`, how threads sleep
+// and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
+// see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
+// work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
+// these: `join`, `broadcast`, `scope` over `scope_queue`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
+// may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P33.
+//
+// Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
 
 #[cfg(feature = "indicatif")]
 mod announce;

@@ -67,7 +67,7 @@ pub struct Interval {
     sleep: Option<Sleep>,
 }
 
-/// What becomes of ticks whose time has passed before they were asked for.
+/// What happens to ticks whose time has passed before they were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MissedTick {
     /// They come at once, one after another, until the schedule is caught up with.
@@ -81,7 +81,7 @@ pub enum MissedTick {
 }
 
 impl Interval {
-    /// Says what becomes of missed ticks; [`MissedTick::Burst`] unless said.
+    /// Says what happens to missed ticks. Default: [`MissedTick::Burst`].
     ///
     /// ```
     /// use std::time::Duration;

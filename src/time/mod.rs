@@ -3,11 +3,27 @@
 //! [`sleep()`], [`sleep_until`] and [`interval()`] wait on the event loop that polls
 //! them. [`timeout`] puts a deadline around any future, with a loop or without one.
 //!
-//! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
-//! sleeps in the kernel until the nanosecond that is due. What comes less than the system's timer slack (50 µs on
-//! Linux) after the loop has fallen asleep is late by that.
+//! ```
+//! use std::time::Duration;
+//! use trefoil::{TaskError, time};
 //!
-//! [`now`] is what time it is for all of them: `Instant::now()`, except on a loop with a virtual
+//! trefoil::run(async {
+//!     time::sleep(Duration::from_millis(1)).await;
+//!
+//!     let mut ticks = time::interval(Duration::from_micros(500));
+//!     for _ in 0..3 {
+//!         ticks.tick().await; // the first comes at once
+//!     }
+//!
+//!     let late = time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
+//!     assert!(matches!(late, Err(TaskError::TimedOut)));
+//! });
+//! ```
+//!
+//! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
+//! sleeps in the kernel until the nanosecond that is due. The system may add its timer slack (50 µs on Linux).
+//!
+//! [`now`] says what time it is for all of them: `Instant::now()`, except on a loop with a virtual
 //! clock, where tests of hours take milliseconds
 //! ([`virtual_time`](crate::EventLoopBuilder::virtual_time)).
 //!
@@ -16,10 +32,10 @@
 //! deadlines then come as much later; what is overdue on waking comes at once.
 //!
 //! The futures are `Send`. Each belongs to the loop of its first poll; polled
-//! elsewhere it panics in words. It may be dropped on any thread.
-//!
-//! Checked by `tests/event_loop/` (order, never early, missed ticks, carried to
-//! other threads) and by the unit tests of the timers.
+//! elsewhere it panics, and says why. It may be dropped on any thread.
+
+// Checked by `tests/event_loop/` (order, never early, missed ticks, carried to other threads) and by the unit tests of
+// the timers.
 
 mod interval;
 mod sleep;

@@ -19,15 +19,8 @@ use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::story::{Arrow, Body, Outcome, Slice, Story, Track};
-use crate::record::{Event, Role, What};
-
-/// What stands on a track at one moment.
-enum Item<'a> {
-    Slice(&'a Slice),
-    Mark(What),
-    Arrow(&'a Arrow),
-}
+use super::story::{Arrow, Slice, Story, Track};
+use crate::record::{Role, What};
 
 pub(super) fn write(story: &Story, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
@@ -65,72 +58,59 @@ fn metadata(what: &str, (pid, tid): (u32, u32), key: &str, value: impl Display) 
 }
 
 fn write_track(story: &Story, track: &Track, out: &mut impl Write) -> io::Result<()> {
-    let slices = track.slices.iter().map(|one| (one.at, Item::Slice(one)));
-    let marks = track.marks.iter();
-    let marks = marks.map(|&Event { at, what }| (at, Item::Mark(what)));
-    let arrows = |ends| {
-        let arrows = track.arrows.iter().filter(move |one| one.ends == ends);
-        arrows.map(|one| (one.at, Item::Arrow(one)))
-    };
-    let mut items: Vec<(u64, Item<'_>)> = slices.chain(marks).collect();
-    items.extend(arrows(true).chain(arrows(false)));
-    items.sort_by_key(|(at, _)| *at); // it is stable
-    for (place, (at, item)) in items.iter().enumerate() {
-        let event = match item {
-            Item::Slice(slice) => show_slice(story, slice),
-            Item::Mark(what) => {
-                // A nanosecond, if nothing begins in it.
-                let mut rest = items[place + 1..].iter();
-                let next = rest.find(|(_, item)| !matches!(item, Item::Arrow(_)));
-                let length = next.is_none_or(|(next, _)| next > at);
-                show_mark(story, what, u64::from(length))
-            }
-            Item::Arrow(Arrow { id, name, ends, .. }) => {
-                let phase = if *ends { "f" } else { "s" };
-                let arrow = Object::new().text("ph", phase).text("bp", "e");
-                arrow.text("cat", "flow").text("name", name).put("id", id)
-            }
-        };
+    let mut write = |at, event: Object| {
         let event = event.put("pid", track.pid).put("tid", track.tid);
-        write!(out, ",\n{}", event.put("ts", Micros(*at)))?;
+        write!(out, ",\n{}", event.put("ts", Micros(at)))
+    };
+    let mut arrows = track.arrows.iter().peekable();
+    for slice in &track.slices {
+        while let Some(arrow) = arrows.next_if(|arrow| arrow.at < slice.at) {
+            write(arrow.at, show_arrow(arrow))?;
+        }
+        write(slice.at, show_slice(story, slice))?;
     }
-    Ok(())
+    arrows.try_for_each(|arrow| write(arrow.at, show_arrow(arrow)))
+}
+
+fn show_arrow(Arrow { id, name, ends, .. }: &Arrow) -> Object {
+    let phase = if *ends { "f" } else { "s" };
+    let arrow = Object::new().text("ph", phase).text("bp", "e");
+    arrow.text("cat", "flow").text("name", name).put("id", id)
 }
 
 fn show_slice(story: &Story, slice: &Slice) -> Object {
-    let named;
+    let label;
     let args = Object::new();
-    let (category, name, args) = match slice.body {
-        Body::Run { task, how } => {
-            named = story.label(task);
-            let ends = how.map_or("unknown", |how| how.name());
-            ("task", &*named, about(story, task, args.text("ends", ends)))
+    let (category, name, task, args) = match slice.what {
+        What::Begun { task, .. } | What::Ended { task, .. } => {
+            label = story.label(task);
+            let ends = match slice.end {
+                Some(What::Ended { how, .. }) => how.name(),
+                _ => "unknown",
+            };
+            ("task", &*label, task, args.text("ends", ends))
         }
-        Body::Part(part) => ("part", part, args),
-        Body::Wait { task } => ("wait", "waits", about(story, task, args)),
-        Body::Sleep if slice.role == Role::Loop => ("idle", "waits for events", args),
-        Body::Sleep => ("idle", "asleep", args),
-        Body::Frame(frame, outcome) => {
+        What::PartBegun { part } | What::PartEnded { part } => ("part", part, 0, args),
+        What::Awaits { task } => ("wait", "waits", task, args),
+        What::Waited => ("wait", "waits", 0, args),
+        What::Sleeps | What::Slept if slice.role == Role::Loop => {
+            ("idle", "waits for events", 0, args)
+        }
+        What::Sleeps | What::Slept => ("idle", "asleep", 0, args),
+        What::Sent(frame) => {
             let name = match (frame.job, frame.items) {
                 (0, _) => "initializer",
                 (_, 1) => "call",
                 _ => "frame",
             };
             let args = args.put("job", frame.job).put("items", frame.items);
-            let args = match outcome {
-                Outcome::Ran(nanos) => args.put("ran_us", Micros(nanos)),
-                Outcome::Died => args.text("worker", "died"),
-                Outcome::Unknown => args,
+            let args = match slice.end {
+                Some(What::Answered { nanos, .. }) => args.put("ran_us", Micros(nanos)),
+                Some(What::Fell { .. }) => args.text("worker", "died"),
+                _ => args,
             };
-            ("process", name, args)
+            ("process", name, 0, args)
         }
-    };
-    complete(category, name, slice.length(), args)
-}
-
-fn show_mark(story: &Story, what: &What, length: u64) -> Object {
-    let args = Object::new();
-    let (category, name, task, args) = match *what {
         What::Spawned { task, .. } => ("spawn", "spawn", task, args),
         What::Woken { task } => ("wake", "wake", task, args),
         What::Stolen { task, from } => ("steal", "steal", task, args.put("from_slot", from)),
@@ -140,9 +120,14 @@ fn show_mark(story: &Story, what: &What, length: u64) -> Object {
             ("process", "call", task, args)
         }
         What::Settled { task, how } => ("end", how.name(), task, args),
-        _ => ("mark", "mark", 0, args),
+        // No slices.
+        What::Is { .. } | What::Waits | What::Answered { .. } | What::Fell { .. } => {
+            ("mark", "mark", 0, args)
+        }
     };
-    complete(category, name, length, about(story, task, args))
+    let event = Object::new().text("ph", "X").text("cat", category);
+    let event = event.text("name", name).put("dur", Micros(slice.length()));
+    event.put("args", about(story, task, args))
 }
 
 /// What is known of a task, as further arguments; 0 is none.
@@ -168,13 +153,6 @@ fn about(story: &Story, task: u64, mut args: Object) -> Object {
         args = args.text("spawned_at", &site);
     }
     args
-}
-
-/// An event with a beginning and a length.
-fn complete(category: &str, name: &str, length: u64, args: Object) -> Object {
-    let event = Object::new().text("ph", "X").text("cat", category);
-    let event = event.text("name", name).put("dur", Micros(length));
-    event.put("args", args)
 }
 
 /// A JSON object: its members, as text.

@@ -19,25 +19,24 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The file opens in <https://ui.perfetto.dev> and in `chrome://tracing`: each thread is a line, each worker process, too.
+//! The file opens in <https://ui.perfetto.dev> and in `chrome://tracing`: each thread and each worker process is a line.
 //!
-//! | on a line | is |
+//! | on a line | it means |
 //! |---|---|
-//! | a slice with a task's name, or where it was spawned | its code runs: a closure's call, each poll of a future |
-//! | `part of a join or map`, `part of a scope`, `broadcast`, `region`, `blocking` | a worker does a part of such a call, or a thread from outside its own region; it has said that it blocks |
-//! | `waits` | a blocking wait of this crate, which has parked the thread; for which task, if it was a `join` |
-//! | `asleep`, `waits for events` | a worker, a loop, that has nothing to do |
-//! | `call`, `frame` on a worker process | one item, many of one job, from when it was sent (and those before it were done) until the result was heard; what the worker itself has measured is in `ran_us` |
-//! | `spawn`, `wake`, `steal`, `wake thread`, `call`, `cancelled` … | that, at this moment; arrows lead from there to what it has caused |
+//! | a slice with a task's name, or where it was spawned | its code runs: the call of a closure, or one poll of a future |
+//! | `part of a join or map`, `part of a scope`, `broadcast`, `region`, `blocking` | a thread does a part of such a call; or it has said that it blocks |
+//! | `waits` | a blocking wait of this crate, which has parked the thread; with the task that is waited for, if it is a `join` |
+//! | `asleep`, `waits for events` | a worker, or a loop, has nothing to do |
+//! | `call`, `frame` on a worker process | one item, or many of one job: from the moment at which it was sent and those before it were done, until the parent has the result; the time that the worker itself has measured is in `ran_us` |
+//! | `spawn`, `wake`, `steal`, `wake thread`, `call`, `cancelled` … | this happened at that moment; arrows lead to what it has caused |
 //!
-//! Arrows go from a spawn to the first time that the code runs, from a wake-up to the poll, from
-//! a call to its frames, from where a thread is woken to its sleep's end.
+//! Arrows go from a spawn to the first run of the code, from a wake-up to the poll, from a call to its frames, and from
+//! where a thread is woken to the end of its sleep.
 //!
 //! # Cost
-//! Without the feature: none. With it, while nothing is recorded: a load and a branch at each of these moments, some
-//! three to six a task. While recording, 10 to 30 ns for each event, in a buffer of the thread's own, so that tasks of ten
-//! microseconds slow down by less than 5 %; and 32 bytes for each, up to a limit
-//! ([`start_limited`]), beyond which the rest is counted and lost. [`Recording::stop`] takes the buffers from their threads.
+//! Without the feature: none. With it, while nothing is recorded: a load and a branch at each of these moments, three
+//! to six for a task. While recording: 10 to 30 ns and 32 bytes for each event, in the thread's own buffer. So tasks
+//! of ten microseconds slow down by less than 5 %. Beyond a limit ([`start_limited`]) events are counted, but not kept.
 //!
 //! # What is not in it
 //! The tasks of a worker process itself, seen from inside: it is another process, which can record for itself. Waits that this crate
@@ -46,8 +45,8 @@
 //!
 //! For spans in your own logs there is the feature `tracing`; for what a loop's tasks do right now,
 //! [`snapshot`](crate::LoopHandle::snapshot).
-//!
-//! Checked by `tests/trace/`; the price by `benches/benches/trace.rs`.
+
+// Checked by `tests/trace/`; the price by `benches/benches/trace.rs`.
 
 mod chrome;
 mod reader;
@@ -81,7 +80,7 @@ impl From<AlreadyRecording> for io::Error {
     }
 }
 
-/// Begins to record what all executors of this process do, those included that begin later.
+/// Begins to record what all executors of this process do, including those that are made later.
 ///
 /// # Errors
 /// [`AlreadyRecording`], until that one is stopped or dropped.
@@ -97,8 +96,8 @@ pub fn start() -> Result<Recording, AlreadyRecording> {
     start_limited(LIMIT)
 }
 
-/// As [`start`], with room for so many events (of 32 bytes) in all instead of two million. What comes later is lost,
-/// and counted: [`Trace::lost`].
+/// As [`start`], with room for this many events (of 32 bytes each) instead of two million. Later ones are not kept, but
+/// counted: [`Trace::lost`].
 ///
 /// # Errors
 /// As `start`.
@@ -117,7 +116,7 @@ pub fn start_limited(events: usize) -> Result<Recording, AlreadyRecording> {
         .ok_or(AlreadyRecording)
 }
 
-/// It is being recorded. Dropped, it stops, and nothing is kept.
+/// A recording that goes on. Dropping it stops it, and keeps nothing.
 #[must_use = "dropped, it stops and forgets: `stop()` gives what was recorded"]
 pub struct Recording {
     session: Arc<Session>,
@@ -126,8 +125,9 @@ pub struct Recording {
 impl Recording {
     /// Stops, and gives what was recorded.
     ///
-    /// From any thread, whatever runs meanwhile goes on; what runs at this moment is in the trace up to here. All that a task has done is
-    /// there if its end was seen before (by `join`, `.await`, ...). In a child that was forked since: nothing is there.
+    /// Call it on any thread; what runs goes on, and is in the trace up to this moment. Everything that a task has done
+    /// is there if its end was seen before (by `join` or `.await`, say). In a child that was forked since, the trace is
+    /// empty.
     ///
     /// Cost: time and memory in proportion to the events.
     ///
@@ -164,8 +164,7 @@ pub struct Trace {
 impl Trace {
     /// Writes it in the JSON form that Perfetto and Chrome read.
     ///
-    /// It is written in small pieces, through a buffer of its own; times are in microseconds from the start.
-    /// Every task's name that you have given is in it.
+    /// Times are in microseconds from the start of the recording. The writer need not be buffered.
     ///
     /// # Errors
     /// Those of `out`.
@@ -181,7 +180,7 @@ impl Trace {
         out.flush()
     }
 
-    /// The same in figures, for each executor; it implements `Display`.
+    /// The same in figures: a table, when it is printed.
     ///
     /// ```
     /// # let trace = trefoil::trace::start()?.stop();
@@ -193,7 +192,7 @@ impl Trace {
         Summary::of(&self.story)
     }
 
-    /// How long it was.
+    /// How long the recording took.
     #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_nanos(self.story.length)
@@ -205,8 +204,8 @@ impl Trace {
         self.story.events
     }
 
-    /// How many more there were, for which there was no room. Then what is shown as going on until
-    /// a thread's last event may have ended later.
+    /// How many more there were, for which there was no room. If there are any, a slice that is shown until a thread's
+    /// last event may have ended later.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.story.lost

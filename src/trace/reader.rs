@@ -19,38 +19,20 @@
 //! Tests: `tests/trace/`.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::mem::{discriminant, replace, take};
+use std::collections::HashMap;
+use std::mem::{replace, take};
 
-use super::story::{Arrow, Body, Outcome, Slice, Story, Track};
+use super::story::{Arrow, Story, Track};
 use crate::record::session::Log;
 use crate::record::{Event, Frame, Kind, Role, What};
 
+#[derive(Default)]
 pub(super) struct Reader {
     story: Story,
-    /// Those of the first tracks.
-    threads: Vec<Thread>,
-    processes: BTreeMap<u32, Process>,
+    /// The numbers of worker processes' tracks.
+    processes: HashMap<u32, usize>,
     causes: HashMap<Thing, Cause>,
     arrows: u64,
-}
-
-struct Thread {
-    role: Role,
-    /// What the next wait is for.
-    awaits: u64,
-    /// The numbers of the slices that have begun, the innermost last.
-    open: Vec<usize>,
-    /// How much time is in slices that are in no other.
-    outside: u64,
-    /// Until when its events are known.
-    end: u64,
-}
-
-struct Process {
-    track: usize,
-    /// What it has not answered, with when that was sent.
-    out: VecDeque<(u64, Frame)>,
 }
 
 /// What a cause and an effect have in common.
@@ -72,13 +54,7 @@ struct Cause {
 
 impl Reader {
     pub(super) fn read(logs: Vec<Log>, length: u64) -> Story {
-        let mut reader = Self {
-            story: Story::default(),
-            threads: Vec::new(),
-            processes: BTreeMap::new(),
-            causes: HashMap::new(),
-            arrows: 0,
-        };
+        let mut reader = Self::default();
         (reader.story.pid, reader.story.length) = (std::process::id(), length);
         let mut events = Vec::new();
         for (track, log) in logs.into_iter().enumerate() {
@@ -90,108 +66,107 @@ impl Reader {
         for (track, event) in events {
             reader.event(track, event);
         }
-        for track in 0..reader.threads.len() {
-            reader.close(track, 0, reader.threads[track].end);
-        }
-        for pid in reader.processes.keys().copied().collect::<Vec<_>>() {
-            reader.end_frame(pid, length, Outcome::Unknown);
+        for number in 0..reader.story.tracks.len() {
+            reader.end_frame(number, length, None);
         }
         for track in &mut reader.story.tracks {
+            track.close(0, track.end);
             let slices = &mut track.slices;
             slices.sort_by_key(|slice| (slice.at, Reverse(slice.until)));
+            track.arrows.sort_by_key(|arrow| (arrow.at, !arrow.ends));
         }
         reader.story
     }
 
     fn add_thread(&mut self, log: Log) {
         let Story { pid, length, .. } = self.story;
+        let tracks = &mut self.story.tracks;
         // A system's number may have had two threads, one after the other.
         let mut tid = log.os_id;
-        while self.story.tracks.iter().any(|track| track.tid == tid) {
+        while tracks.iter().any(|track| track.tid == tid) {
             tid = tid.wrapping_add(1 << 22);
         }
+        let last = log.events.last().map_or(0, |event| event.at);
+        tracks.push(Track {
+            pid,
+            tid,
+            name: log.name.unwrap_or_else(|| "(no name)".to_owned()),
+            end: if log.lost == 0 { length } else { last },
+            ..Track::default()
+        });
+        self.story.lost += log.lost;
         for (task, name) in log.names {
             self.story.task(task).name = Some(name);
         }
-        self.story.lost += log.lost;
-        let name = log.name.unwrap_or_else(|| "(no name)".to_owned());
-        let track = Track::new(pid, tid, Role::Outside, name);
-        self.story.tracks.push(track);
-        self.threads.push(Thread {
-            role: Role::Outside,
-            awaits: 0,
-            open: Vec::new(),
-            outside: 0,
-            end: match log.lost {
-                0 => length,
-                _ => log.events.last().map_or(0, |event| event.at),
-            },
-        });
     }
 
-    fn event(&mut self, track: usize, event: Event) {
+    fn event(&mut self, number: usize, event: Event) {
         let Event { at, what } = event;
+        let track = &mut self.story.tracks[number];
         match what {
             What::Is { role } => {
-                self.threads[track].role = role;
+                track.now = role;
                 if role != Role::Outside {
-                    self.story.tracks[track].role = role;
+                    track.role = role;
                 }
             }
             What::Begun { task, site, kind } => {
+                let slice = track.begin(at, what);
                 self.story.task(task).made_at(site, kind);
-                let slice = self.begin(track, at, Body::Run { task, how: None });
-                self.effect(Thing::Task(task), track, slice, at);
+                self.effect(Thing::Task(task), number, slice, at);
             }
-            What::PartBegun { part } => _ = self.begin(track, at, Body::Part(part)),
-            What::Awaits { task } => self.threads[track].awaits = task,
+            What::PartBegun { .. } | What::Sleeps => _ = track.begin(at, what),
+            What::Awaits { task } => track.awaits = task,
             What::Waits => {
-                let task = take(&mut self.threads[track].awaits);
-                self.begin(track, at, Body::Wait { task });
+                let task = take(&mut track.awaits);
+                track.begin(at, What::Awaits { task });
             }
-            What::Sleeps => _ = self.begin(track, at, Body::Sleep),
-            What::Ended { task, how } => {
-                let how = Some(how);
-                self.end(track, at, Body::Run { task, how });
+            What::Ended { .. } | What::PartEnded { .. } => _ = track.end(at, what),
+            What::Waited | What::Slept => {
+                let slice = track.end(at, what);
+                let ended = &track.slices[slice];
+                if let Role::Worker { pool, slot, .. } = ended.role
+                    && ended.length() > 0
+                {
+                    // The last moment of it: there is nothing to point to behind it.
+                    self.effect(Thing::Thread(pool, slot), number, slice, at - 1);
+                }
             }
-            What::PartEnded { part } => self.end(track, at, Body::Part(part)),
-            What::Waited => self.end(track, at, Body::Wait { task: 0 }),
-            What::Slept => self.end(track, at, Body::Sleep),
             What::Spawned { task, site, kind } => {
-                let parent = self.runs(track);
+                let parent = track.runs();
                 let story = self.story.task(task);
                 story.made_at(site, kind);
                 story.parent = parent;
                 // A promise never runs: it causes nothing.
                 let cause = (kind != Kind::Promise).then_some((Thing::Task(task), "spawn"));
-                self.mark(track, event, cause);
+                self.mark(number, event, cause);
             }
-            What::Woken { task } => self.mark(track, event, Some((Thing::Task(task), "wake"))),
+            What::Woken { task } => self.mark(number, event, Some((Thing::Task(task), "wake"))),
             What::Roused { pool, slot } => {
                 let cause = (Thing::Thread(pool, slot), "wake thread");
-                self.mark(track, event, Some(cause));
+                self.mark(number, event, Some(cause));
             }
             What::Called { pool, job, task } => {
                 if task != 0 {
                     self.story.calls.insert((pool, job), task);
                 }
-                self.mark(track, event, Some((Thing::Job(pool, job), "call")));
+                self.mark(number, event, Some((Thing::Job(pool, job), "call")));
             }
-            What::Settled { .. } | What::Stolen { .. } => self.mark(track, event, None),
-            What::Sent(frame) => self.process(frame).out.push_back((at, frame)),
-            What::Answered { pid, done, nanos } => {
-                if let Some(process) = self.processes.get_mut(&pid)
-                    && let Some((_, frame)) = process.out.front_mut()
+            What::Settled { .. } | What::Stolen { .. } => self.mark(number, event, None),
+            What::Sent(frame) => self.process(frame).sent.push_back((at, frame)),
+            What::Answered { pid, done, .. } => {
+                if let Some(&process) = self.processes.get(&pid)
+                    && let Some((_, frame)) = self.story.tracks[process].sent.front_mut()
                     && frame.sequence == done.sequence
                 {
                     frame.items = done.items;
-                    self.end_frame(pid, at, Outcome::Ran(nanos));
+                    self.end_frame(process, at, Some(what));
                 }
             }
             What::Fell { pid } => {
-                self.end_frame(pid, at, Outcome::Died);
-                if let Some(process) = self.processes.get_mut(&pid) {
-                    process.out.clear(); // sent again, elsewhere
+                if let Some(&process) = self.processes.get(&pid) {
+                    self.end_frame(process, at, Some(what));
+                    self.story.tracks[process].sent.clear(); // sent again, elsewhere
                 }
             }
         }
@@ -199,121 +174,52 @@ impl Reader {
 
     /// Something at a moment; what it may be the cause of.
     fn mark(&mut self, track: usize, event: Event, cause: Option<(Thing, &'static str)>) {
-        self.story.tracks[track].marks.push(event);
+        let Event { at, what } = event;
+        // Viewers draw no arrow from what has no length.
+        self.story.tracks[track].push(at, at + 1, what);
         if let Some((thing, name)) = cause {
             let cause = Cause {
                 name,
                 track,
-                at: event.at,
+                at,
                 served: false,
             };
             self.causes.insert(thing, cause);
         }
     }
 
-    /// The task that runs on a thread.
-    fn runs(&self, track: usize) -> Option<u64> {
-        let slices = &self.story.tracks[track].slices;
-        let mut open = self.threads[track].open.iter().rev();
-        open.find_map(|&slice| match slices[slice].body {
-            Body::Run { task, .. } => Some(task),
-            _ => None,
-        })
-    }
-
-    /// A slice begins; its number.
-    fn begin(&mut self, track: usize, at: u64, body: Body) -> usize {
-        let thread = &mut self.threads[track];
-        let slices = &mut self.story.tracks[track].slices;
-        thread.open.push(slices.len());
-        slices.push(Slice::new(at, thread.role, body));
-        slices.len() - 1
-    }
-
-    /// What was begun as `body` ends, and what is still open inside of it.
-    fn end(&mut self, track: usize, at: u64, body: Body) {
-        let slices = &self.story.tracks[track].slices;
-        let is_begun = |&slice: &usize| match (slices[slice].body, body) {
-            (Body::Run { task, .. }, Body::Run { task: ended, .. }) => task == ended,
-            (begun, _) => discriminant(&begun) == discriminant(&body),
-        };
-        let open = &self.threads[track].open;
-        let place = open.iter().rposition(is_begun).unwrap_or_else(|| {
-            // Since before the recording: what has been until now was inside of it.
-            let slice = self.begin(track, 0, body);
-            let thread = &mut self.threads[track];
-            self.story.tracks[track].slices[slice].inside = take(&mut thread.outside);
-            thread.open.len() - 1
-        });
-        if let Body::Run { .. } = body {
-            let slice = self.threads[track].open[place];
-            self.story.tracks[track].slices[slice].body = body; // how it ended
-        }
-        self.close(track, place, at);
-    }
-
-    /// Ends the open slices of a thread from this place on, the innermost first.
-    fn close(&mut self, track: usize, place: usize, until: u64) {
-        while self.threads[track].open.len() > place {
-            let thread = &mut self.threads[track];
-            let slices = &mut self.story.tracks[track].slices;
-            let number = thread.open.pop().expect("one is open");
-            let slice = &mut slices[number];
-            slice.until = until.max(slice.at);
-            let (length, until) = (slice.length(), slice.until);
-            let (body, role) = (slice.body, slice.role);
-            match thread.open.last() {
-                Some(&outer) => slices[outer].inside += length,
-                None => thread.outside += length,
-            }
-            match (body, role) {
-                (Body::Run { task, .. }, _) => self.story.task(task).add_run(length),
-                (Body::Sleep | Body::Wait { .. }, Role::Worker { pool, slot, .. })
-                    if length > 0 =>
-                {
-                    // The last moment of it: there is nothing to point to behind it.
-                    self.effect(Thing::Thread(pool, slot), track, number, until - 1);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// A worker process: it has a track once something is sent to it.
-    fn process(&mut self, Frame { pool, pid, .. }: Frame) -> &mut Process {
+    /// A worker process's track, which it has once something is sent to it.
+    fn process(&mut self, Frame { pool, pid, .. }: Frame) -> &mut Track {
         let tracks = &mut self.story.tracks;
-        self.processes.entry(pid).or_insert_with(|| {
-            let name = format!("worker process {pid}");
-            tracks.push(Track::new(pid, pid, Role::Process { pool }, name));
-            Process {
-                track: tracks.len() - 1,
-                out: VecDeque::new(),
-            }
-        })
+        let number = *self.processes.entry(pid).or_insert_with(|| {
+            let role = Role::Process { pool };
+            tracks.push(Track {
+                pid,
+                tid: pid,
+                name: format!("worker process {pid}"),
+                role,
+                now: role,
+                ..Track::default()
+            });
+            tracks.len() - 1
+        });
+        &mut tracks[number]
     }
 
     /// A process's oldest frame, if there is one, is over. If no item of it was run, it is not shown.
-    fn end_frame(&mut self, pid: u32, until: u64, outcome: Outcome) {
-        let Some(process) = self.processes.get_mut(&pid) else {
+    fn end_frame(&mut self, number: usize, until: u64, end: Option<What>) {
+        let track = &mut self.story.tracks[number];
+        let oldest = track.sent.pop_front();
+        let Some((at, frame)) = oldest.filter(|(_, frame)| frame.items > 0) else {
             return;
         };
-        let track = process.track;
-        let Some((sent, frame)) = process.out.pop_front() else {
-            return;
-        };
-        if frame.items == 0 {
-            return;
-        }
-        let Track { role, slices, .. } = &mut self.story.tracks[track];
-        let free = slices.last().map_or(0, |before| before.until);
-        let mut slice = Slice::new(sent.max(free), *role, Body::Frame(frame, outcome));
-        slice.until = until;
-        let (number, at, ran) = (slices.len(), slice.at, slice.ran());
-        slices.push(slice);
-        if let Some(&task) = self.story.calls.get(&(frame.pool, frame.job)) {
-            self.story.task(task).add_run(ran);
-        }
-        self.effect(Thing::Job(frame.pool, frame.job), track, number, at);
+        let at = track
+            .slices
+            .last()
+            .map_or(at, |before| at.max(before.until));
+        let slice = track.push(at, until, What::Sent(frame));
+        track.slices[slice].end = end;
+        self.effect(Thing::Job(frame.pool, frame.job), number, slice, at);
     }
 
     /// A slice begins, or a sleep ends, because of the latest cause of the thing: an arrow leads there.
@@ -321,25 +227,17 @@ impl Reader {
         let Some(cause) = self.causes.get_mut(&thing) else {
             return;
         };
-        let again = replace(&mut cause.served, true);
-        if again && !matches!(thing, Thing::Job(..)) {
+        let first = !replace(&mut cause.served, true);
+        if !first && !matches!(thing, Thing::Job(..)) {
             return;
         }
-        if !again && !matches!(thing, Thing::Thread(..)) {
-            let waited = at.saturating_sub(cause.at);
-            self.story.tracks[track].slices[slice].queued = Some(waited);
-            let task = match thing {
-                Thing::Task(task) => Some(task),
-                Thing::Job(pool, job) => self.story.calls.get(&(pool, job)).copied(),
-                Thing::Thread(..) => None,
-            };
-            if let Some(task) = task {
-                self.story.task(task).queued += waited;
-            }
+        let tracks = &mut self.story.tracks;
+        if first && !matches!(thing, Thing::Thread(..)) {
+            tracks[track].slices[slice].queued = Some(at.saturating_sub(cause.at));
         }
         self.arrows += 1;
         for (track, at, ends) in [(cause.track, cause.at, false), (track, at, true)] {
-            self.story.tracks[track].arrows.push(Arrow {
+            tracks[track].arrows.push(Arrow {
                 id: self.arrows,
                 name: cause.name,
                 at,

@@ -1,13 +1,14 @@
-//! What happened, as the picture and the table show it: slices, marks and arrows on tracks, and a table of tasks.
+//! What happened, as the picture and the table show it: slices and arrows on tracks, and a table of tasks.
 //!
 //! Slices of a track nest, which the viewers insist on. What is inside of a slice is taken off its own time, so that a
 //! wait inside of a task is not counted as work.
 //!
 //! Tests: `tests/trace/`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::mem::take;
 
-use crate::record::{Ending, Event, Frame, Kind, Role, Site};
+use crate::record::{Frame, Kind, Role, Site, What};
 
 /// Everything, in order.
 #[derive(Default)]
@@ -24,6 +25,7 @@ pub(super) struct Story {
 }
 
 /// One line of the picture: a thread, or a worker process.
+#[derive(Default)]
 pub(super) struct Track {
     pub(super) pid: u32,
     pub(super) tid: u32,
@@ -32,11 +34,25 @@ pub(super) struct Track {
     pub(super) role: Role,
     /// Outer ones before inner ones.
     pub(super) slices: Vec<Slice>,
-    pub(super) marks: Vec<Event>,
+    /// Of those at one moment, ends come before beginnings.
     pub(super) arrows: Vec<Arrow>,
+
+    // While events are read:
+    /// What the thread is now.
+    pub(super) now: Role,
+    /// Which task the thread's next wait is for.
+    pub(super) awaits: u64,
+    /// Until when the thread's events are known.
+    pub(super) end: u64,
+    /// What the worker process has not answered, and when it was sent.
+    pub(super) sent: VecDeque<(u64, Frame)>,
+    /// The numbers of the slices that have begun, the innermost last.
+    pub(super) open: Vec<usize>,
+    /// How much time is in slices that are in no other.
+    pub(super) outside: u64,
 }
 
-/// Something with a length.
+/// Something with a length; a moment has a nanosecond.
 pub(super) struct Slice {
     pub(super) at: u64,
     pub(super) until: u64,
@@ -45,31 +61,10 @@ pub(super) struct Slice {
     pub(super) role: Role,
     /// How long it was queued before, if its cause is known.
     pub(super) queued: Option<u64>,
-    pub(super) body: Body,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Body {
-    /// `how` is `None`: it had not ended when the recording was stopped.
-    Run {
-        task: u64,
-        how: Option<Ending>,
-    },
-    Part(&'static str),
-    Wait {
-        task: u64,
-    },
-    Sleep,
-    Frame(Frame, Outcome),
-}
-
-/// What became of a frame.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Outcome {
-    /// It ran so long, by the worker's own clock.
-    Ran(u64),
-    Died,
-    Unknown,
+    /// Its beginning; its end, if it began before the recording. A wait begins with what it is for.
+    pub(super) what: What,
+    /// Its end. `None`: it is a moment, or had not ended when the recording was stopped.
+    pub(super) end: Option<What>,
 }
 
 /// One of the two ends of an arrow, which leads from a cause to an effect.
@@ -89,50 +84,97 @@ pub(super) struct TaskStory {
     pub(super) site: Option<Site>,
     pub(super) kind: Option<Kind>,
     pub(super) parent: Option<u64>,
-    /// How long its code ran, waits included, and how often.
-    pub(super) ran: u64,
-    pub(super) runs: u64,
-    /// How long it was queued, all together.
-    pub(super) queued: u64,
 }
 
 impl Track {
-    pub(super) fn new(pid: u32, tid: u32, role: Role, name: String) -> Self {
-        Self {
-            pid,
-            tid,
-            name,
-            role,
-            slices: Vec::new(),
-            marks: Vec::new(),
-            arrows: Vec::new(),
+    /// One slice more; its number.
+    pub(super) fn push(&mut self, at: u64, until: u64, what: What) -> usize {
+        self.slices.push(Slice {
+            at,
+            until,
+            inside: 0,
+            role: self.now,
+            queued: None,
+            what,
+            end: None,
+        });
+        self.slices.len() - 1
+    }
+
+    /// A slice begins; its number.
+    pub(super) fn begin(&mut self, at: u64, what: What) -> usize {
+        let slice = self.push(at, at, what);
+        self.open.push(slice);
+        slice
+    }
+
+    /// The slice that this is the end of is over, and what is still open inside of it; its number.
+    pub(super) fn end(&mut self, at: u64, end: What) -> usize {
+        let ends = |&slice: &usize| self.slices[slice].ends_with(end);
+        let place = self.open.iter().rposition(ends).unwrap_or_else(|| {
+            // It began before the recording: all until now was inside of it.
+            let slice = self.begin(0, end);
+            self.slices[slice].inside = take(&mut self.outside);
+            self.open.len() - 1
+        });
+        let slice = self.open[place];
+        self.slices[slice].end = Some(end);
+        self.close(place, at);
+        slice
+    }
+
+    /// Ends the open slices from this place on, the innermost first.
+    pub(super) fn close(&mut self, place: usize, until: u64) {
+        while self.open.len() > place {
+            let slice = &mut self.slices[self.open.pop().expect("one is open")];
+            slice.until = until.max(slice.at);
+            let length = slice.length();
+            match self.open.last() {
+                Some(&outer) => self.slices[outer].inside += length,
+                None => self.outside += length,
+            }
         }
+    }
+
+    /// The task that runs on the thread.
+    pub(super) fn runs(&self) -> Option<u64> {
+        let mut open = self.open.iter().rev();
+        open.find_map(|&slice| match self.slices[slice].what {
+            What::Begun { task, .. } => Some(task),
+            _ => None,
+        })
     }
 }
 
 impl Slice {
-    /// It has no length yet.
-    pub(super) fn new(at: u64, role: Role, body: Body) -> Self {
-        Self {
-            at,
-            until: at,
-            inside: 0,
-            role,
-            queued: None,
-            body,
-        }
-    }
-
     pub(super) fn length(&self) -> u64 {
         self.until - self.at
     }
 
     /// How long that ran which is told of, waits included.
     pub(super) fn ran(&self) -> u64 {
-        match self.body {
-            Body::Frame(_, Outcome::Ran(nanos)) => nanos,
+        match self.end {
+            Some(What::Answered { nanos, .. }) => nanos, // by the worker's own clock
             _ => self.length(),
         }
+    }
+
+    /// Is that its end?
+    fn ends_with(&self, end: What) -> bool {
+        match (self.what, end) {
+            (What::Begun { task, .. }, What::Ended { task: ended, .. }) => task == ended,
+            (What::PartBegun { .. }, What::PartEnded { .. })
+            | (What::Awaits { .. }, What::Waited)
+            | (What::Sleeps, What::Slept) => true,
+            _ => false,
+        }
+    }
+
+    /// A moment.
+    pub(super) fn is_mark(&self) -> bool {
+        use What::{Called, Roused, Settled, Spawned, Stolen, Woken};
+        matches!(self.what, Spawned { .. } | Woken { .. } | Stolen { .. })
+            || matches!(self.what, Roused { .. } | Called { .. } | Settled { .. })
     }
 }
 
@@ -140,17 +182,20 @@ impl TaskStory {
     pub(super) fn made_at(&mut self, site: Site, kind: Kind) {
         (self.site, self.kind) = (Some(site), Some(kind));
     }
-
-    /// Its code has run for so long.
-    pub(super) fn add_run(&mut self, length: u64) {
-        self.ran += length;
-        self.runs += 1;
-    }
 }
 
 impl Story {
     pub(super) fn task(&mut self, task: u64) -> &mut TaskStory {
         self.tasks.entry(task).or_default()
+    }
+
+    /// The task whose code runs in a slice, in a worker process if it stands for a job.
+    pub(super) fn runs(&self, slice: &Slice) -> Option<u64> {
+        match slice.what {
+            What::Begun { task, .. } | What::Ended { task, .. } => Some(task),
+            What::Sent(frame) => self.calls.get(&(frame.pool, frame.job)).copied(),
+            _ => None,
+        }
     }
 
     /// What a task is called: by its name, else by its place.

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::story::{Body, Outcome, Slice, Story, TaskStory, Track};
-use crate::record::{Ending, Role};
+use super::story::{Slice, Story, Track};
+use crate::record::{Ending, Role, What};
 
 /// How many of the slowest tasks are told of.
 const SLOWEST: usize = 10;
@@ -49,7 +49,7 @@ pub struct Summary {
     slowest: Vec<SlowTask>,
 }
 
-/// One executor, or what is done on threads that are none's.
+/// One executor in figures, or all threads that belong to none.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutorSummary {
     name: String,
@@ -62,7 +62,7 @@ pub struct ExecutorSummary {
 }
 
 /// A task whose code ran for long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SlowTask {
     id: u64,
     label: String,
@@ -100,20 +100,28 @@ fn row_name(slice: &Slice, track: &Track) -> String {
 impl ExecutorSummary {
     fn add(&mut self, slice: &Slice) {
         let own = Duration::from_nanos(slice.length().saturating_sub(slice.inside));
-        match slice.body {
-            Body::Run { how, .. } => {
+        match slice.what {
+            What::Begun { .. } | What::Ended { .. } => {
+                use Ending::{Done, Panicked};
+                let over = matches!(
+                    slice.end,
+                    Some(What::Ended {
+                        how: Done | Panicked,
+                        ..
+                    })
+                );
                 self.busy += own;
-                self.tasks += u64::from(matches!(how, Some(Ending::Done | Ending::Panicked)));
+                self.tasks += u64::from(over);
             }
-            Body::Part(_) => self.busy += own,
-            Body::Wait { .. } => self.waiting += own,
-            Body::Sleep => self.asleep += own,
-            Body::Frame(frame, outcome) => {
+            What::Sent(frame) => {
                 self.busy += Duration::from_nanos(slice.ran());
-                if frame.job != 0 && matches!(outcome, Outcome::Ran(_)) {
+                if frame.job != 0 && matches!(slice.end, Some(What::Answered { .. })) {
                     self.tasks += u64::from(frame.items);
                 }
             }
+            What::Awaits { .. } | What::Waited => self.waiting += own,
+            What::Sleeps | What::Slept => self.asleep += own,
+            _ => self.busy += own,
         }
         self.queued.extend(slice.queued.map(Duration::from_nanos));
     }
@@ -122,9 +130,10 @@ impl ExecutorSummary {
 impl Summary {
     pub(super) fn of(story: &Story) -> Self {
         let mut rows: BTreeMap<(u8, usize), ExecutorSummary> = BTreeMap::new();
+        let mut tasks: HashMap<u64, SlowTask> = HashMap::new();
         for (number, track) in story.tracks.iter().enumerate() {
             let mut seen = HashSet::new();
-            for slice in &track.slices {
+            for slice in track.slices.iter().filter(|slice| !slice.is_mark()) {
                 let place = row(slice, number);
                 let row = rows.entry(place).or_insert_with(|| ExecutorSummary {
                     name: row_name(slice, track),
@@ -132,6 +141,13 @@ impl Summary {
                 });
                 row.threads += usize::from(seen.insert(place));
                 row.add(slice);
+                if let Some(id) = story.runs(slice) {
+                    let task = tasks.entry(id).or_default();
+                    task.id = id;
+                    task.ran += Duration::from_nanos(slice.ran());
+                    task.runs += 1;
+                    task.queued += Duration::from_nanos(slice.queued.unwrap_or(0));
+                }
             }
         }
         let mut alike: HashMap<String, usize> = HashMap::new();
@@ -144,6 +160,15 @@ impl Summary {
                 row.name = format!("{} ({number})", row.name);
             }
         }
+        let mut slowest: Vec<SlowTask> = tasks.into_values().collect();
+        // The younger of two later, so that the same story gives the same list.
+        slowest.sort_unstable_by_key(|task| (Reverse(task.ran), task.id));
+        slowest.truncate(SLOWEST);
+        for task in &mut slowest {
+            let call = story.calls.values().any(|&call| call == task.id);
+            let place = if call { " (in processes)" } else { "" };
+            task.label = format!("{}{place}", story.label(task.id));
+        }
         let threads = story.tracks.iter();
         let threads = threads.filter(|track| track.pid == story.pid);
         Self {
@@ -152,7 +177,7 @@ impl Summary {
             events: story.events,
             lost: story.lost,
             executors: rows.into_values().collect(),
-            slowest: slowest(story),
+            slowest,
         }
     }
 
@@ -168,26 +193,6 @@ impl Summary {
     pub fn slowest(&self) -> &[SlowTask] {
         &self.slowest
     }
-}
-
-fn slowest(story: &Story) -> Vec<SlowTask> {
-    let ran = story.tasks.iter().filter(|(_, task)| task.runs > 0);
-    let mut tasks: Vec<_> = ran.collect();
-    // The younger of two later, so that the same story gives the same list.
-    tasks.sort_unstable_by_key(|(id, task)| (Reverse(task.ran), **id));
-    tasks.truncate(SLOWEST);
-    let slow = |(&id, task): (&u64, &TaskStory)| {
-        let call = story.calls.values().any(|&call| call == id);
-        let place = if call { " (in processes)" } else { "" };
-        SlowTask {
-            id,
-            label: format!("{}{place}", story.label(id)),
-            ran: Duration::from_nanos(task.ran),
-            runs: task.runs,
-            queued: Duration::from_nanos(task.queued),
-        }
-    };
-    tasks.into_iter().map(slow).collect()
 }
 
 impl ExecutorSummary {
@@ -227,7 +232,7 @@ impl ExecutorSummary {
         self.asleep
     }
 
-    /// What this part of all queue times did not exceed: `queued(0.5)` is the median, `queued(1.0)` the longest.
+    /// The time that this share of all queue times did not exceed: `queued(0.5)` is the median, `queued(1.0)` the longest.
     /// `None`: nothing was queued.
     #[must_use]
     pub fn queued(&self, part: f64) -> Option<Duration> {
@@ -262,7 +267,7 @@ impl SlowTask {
         self.runs
     }
 
-    /// How long it was queued, all together.
+    /// How long it was queued in all.
     #[must_use]
     pub fn queued(&self) -> Duration {
         self.queued

@@ -177,6 +177,32 @@ tests! {
         assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
     }
 
+    fn a_panic_of_into_iter_is_the_callers_and_leaves_no_job() {
+        struct Bomb;
+        impl IntoIterator for Bomb {
+            type Item = u64;
+            type IntoIter = std::ops::Range<u64>;
+            fn into_iter(self) -> Self::IntoIter {
+                panic!("no iterator")
+            }
+        }
+        let procs = pool(2);
+        let f = |n: u64| n;
+        let starts: [&dyn Fn(); 5] = [
+            &|| _ = procs.imap(Bomb, f),
+            &|| _ = procs.imap_unordered(Bomb, f),
+            &|| _ = procs.call(f).retry(1).imap(Bomb),
+            &|| _ = procs.call(f).retry(1).imap_unordered(Bomb),
+            &|| _ = procs.imap(Bomb, f).stream(),
+        ];
+        for start in starts {
+            let caught = catch_unwind(AssertUnwindSafe(start)).unwrap_err();
+            assert_eq!(*caught.downcast_ref::<&str>().unwrap(), "no iterator");
+        }
+        assert_eq!(procs.imap(0..100, f).map(Result::unwrap).sum::<u64>(), 4950);
+        procs.shutdown(Shutdown::Wait); // a job without an end would keep it
+    }
+
     fn dropping_it_cancels_the_rest() {
         let builder = support::builder().workers(2).grace(Duration::from_secs(600));
         let procs = builder.build().unwrap();

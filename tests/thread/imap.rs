@@ -313,6 +313,39 @@ fn an_items_panic_resumes_where_it_is_due_and_costs_that_item() {
 }
 
 #[test]
+fn a_panic_of_into_iter_is_the_callers_and_leaves_nothing() {
+    struct Bomb(Arc<()>);
+    impl IntoIterator for Bomb {
+        type Item = i32;
+        type IntoIter = std::ops::Range<i32>;
+        fn into_iter(self) -> Self::IntoIter {
+            assert!(Arc::strong_count(&self.0) < 2, "no iterator");
+            0..1
+        }
+    }
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        let captured = Arc::new(());
+        let bomb = || Bomb(Arc::clone(&captured));
+        let f = || {
+            let captured = Arc::clone(&captured);
+            move |n: i32| (n, &captured).0
+        };
+        let starts: [&dyn Fn(); 3] = [
+            &|| _ = pool.imap(bomb(), f()),
+            &|| _ = pool.imap_unordered(bomb(), f()).buffer(1),
+            &|| _ = pool.install(|| pool.imap(bomb(), f()).stream()),
+        ];
+        for start in starts {
+            assert_eq!(caught(start), "no iterator");
+            assert_eq!(Arc::strong_count(&captured), 1, "all of it is dropped");
+        }
+        assert_eq!(pool.imap(0..10, |n: i32| n).sum::<i32>(), 45);
+        pool.shutdown(Shutdown::Wait);
+    });
+}
+
+#[test]
 fn the_inputs_panic_comes_after_the_items_before_it() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(2);

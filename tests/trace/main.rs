@@ -471,6 +471,40 @@ fn calls_to_processes_are_on_tracks_of_their_own() {
 }
 
 #[test]
+fn a_call_that_goes_on_is_shown_up_to_the_end() {
+    alone(|| {
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let pool = ThreadPool::with_threads(1);
+        let (tell, told) = trefoil::process::channel(1).unwrap();
+        let recording = record();
+        let call = procs.spawn(tell, |tell: trefoil::process::channel::Sender<()>| {
+            tell.send_blocking(()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        let call: Task<()> = call;
+        told.recv_blocking().unwrap();
+        pool.spawn(|| ()).join().unwrap(); // later on the caller's track than the call's arrow
+        let (trace, picture) = recording.stop();
+        call.cancel();
+        let end = trace.duration().as_nanos() as u64;
+        let frames = picture.named("call").filter(|event| event.until == end);
+        let frames: Vec<_> = frames.collect();
+        let [frame] = frames[..] else {
+            panic!("{picture:?}")
+        };
+        assert_eq!(frame.args.get("ran_us"), &json::Json::Null);
+        let arrows = picture.arrows("call");
+        assert!(
+            arrows
+                .iter()
+                .any(|(_, to)| (to.track, to.at) == (frame.track, frame.at))
+        );
+    });
+}
+
+#[test]
 fn threads_come_and_go_between_recordings() {
     alone(|| {
         let pool = ThreadPool::with_threads(2);

@@ -17,7 +17,7 @@ use crate::adapters::raw_fill;
 use crate::adapters::writes::writes;
 
 pin_project! {
-    /// Speaks hyper's `Read` and `Write` for what speaks futures-io, and the other way round.
+    /// Implements hyper's `Read` and `Write` for what has the traits of futures-io, and the other way round.
     ///
     /// [`io`](crate::io)'s own streams do not need it.
     ///
@@ -53,17 +53,17 @@ impl<T> FuturesIo<T> {
         Self { inner }
     }
 
-    /// What is inside.
+    /// The wrapped value.
     pub const fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// What is inside.
+    /// The wrapped value.
     pub const fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// What was inside.
+    /// The wrapped value.
     pub fn into_inner(self) -> T {
         self.inner
     }

@@ -1,18 +1,17 @@
 //! hyper 1.x on an event loop: its servers and its clients, HTTP/1 and HTTP/2.
 //!
-//! hyper asks a runtime for four things: something to read and write, a clock, somebody who
-//! runs tasks, and that somebody wakes them. Here
+//! hyper asks a runtime for three things: streams, a timer, and an executor for its tasks. Here
 //!
 //! - `hyper::rt::Read` and `hyper::rt::Write` are implemented by
 //!   [`TcpStream`](crate::io::TcpStream), [`UnixStream`](crate::io::UnixStream) and their halves, so
 //!   a connection goes into hyper as it is;
-//! - [`LoopTimer`] is the clock: `header_read_timeout`, `keep_alive_interval` and their like. On a loop with
+//! - [`LoopTimer`] is the timer: `header_read_timeout`, `keep_alive_interval` and their like. On a loop with
 //!   [`virtual_time`](crate::EventLoopBuilder::virtual_time) it is that clock;
 //! - [`LoopExecutor`] runs tasks on the loop that it is used on. They need not be `Send`, and so
 //!   services need not be: an `Rc` will do. A [`LoopHandle`] is an executor, too, from any thread, for tasks that are
 //!   `Send`;
-//! - [`FuturesIo`] and, with the feature `tokio-io`, `TokioIo` are for what lies between a connection and hyper (TLS,
-//!   say) and speaks futures-io or tokio's traits, and the other way for an upgraded connection.
+//! - [`FuturesIo`] and, with the feature `tokio-io`, `TokioIo` are wrap what lies between a connection and hyper (TLS,
+//!   say) and has the traits of futures-io or tokio; and the other way round, an upgraded connection.
 //!
 //! A server that answers three requests at once over HTTP/2, and its client:
 //!
@@ -62,14 +61,13 @@
 //! ```
 //!
 //! What is above connections (which version a client speaks, draining all of them, a pool of
-//! clients) is in the crate hyper-util, whose `server::conn::auto` and `server::graceful` ask for no more than the
-//! above. `examples/hyper_server.rs` does it by hand.
+//! clients) is in the crate hyper-util, whose `server::conn::auto` and `server::graceful` need nothing but the
+//! above. `examples/hyper_server.rs` does without hyper-util.
 //!
-//! # Where it ends
+//! # How connections end
 //!
-//! A connection is a future; hyper does nothing behind its back, except for the streams of
-//! HTTP/2, which are tasks of the executor's. Dropping the future closes the descriptor at once, and those
-//! tasks end. A service that panics ends its connection (over HTTP/2: its stream), nothing else.
+//! A connection is a future; only the streams of HTTP/2 are tasks of their own. Dropping the future closes the
+//! descriptor at once, and those tasks end. A service that panics ends its connection (over HTTP/2: its stream), nothing else.
 
 mod futures_io;
 mod streams;
@@ -93,7 +91,7 @@ pub use tokio_io::TokioIo;
 /// Runs hyper's tasks on the loop that it is called on, as [`spawn`](crate::spawn()) does: they
 /// need not be `Send`.
 ///
-/// What HTTP/2 connections are built with. A task that fails unseen (a service that panics) is reported as
+/// HTTP/2 connections are built with it. A task whose failure nothing sees (a service that panics) is reported as
 /// other detached tasks are ([`on_unobserved`](crate::on_unobserved)).
 ///
 /// # Panics
@@ -135,7 +133,7 @@ where
     }
 }
 
-/// hyper's clock, by the timers of the loop that polls: finer than a millisecond, never early.
+/// hyper's timer, on the loop that polls it: finer than a millisecond, never early.
 ///
 /// Without a timer hyper has no timeouts: a server should have one, and a
 /// `header_read_timeout` (30 s, if a timer is there), so that nobody keeps a connection

@@ -17,10 +17,10 @@ use crate::adapters::raw_fill;
 use crate::adapters::writes::writes;
 
 pin_project! {
-    /// Speaks hyper's `Read` and `Write` for what speaks tokio's `AsyncRead` and `AsyncWrite` (a TLS stream
-    /// of tokio-rustls, say), and the other way round (an upgraded connection).
+    /// Implements hyper's `Read` and `Write` for what has tokio's `AsyncRead` and `AsyncWrite` (a TLS stream
+    /// of tokio-rustls, say), and the other way round (for an upgraded connection).
     ///
-    /// [`io`](crate::io)'s own streams speak both and do not need it. With the features `hyper` and
+    /// [`io`](crate::io)'s own streams have both and do not need it. With the features `hyper` and
     /// `tokio-io`.
     ///
     /// ```
@@ -55,17 +55,17 @@ impl<T> TokioIo<T> {
         Self { inner }
     }
 
-    /// What is inside.
+    /// The wrapped value.
     pub const fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// What is inside.
+    /// The wrapped value.
     pub const fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// What was inside.
+    /// The wrapped value.
     pub fn into_inner(self) -> T {
         self.inner
     }

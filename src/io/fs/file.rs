@@ -762,7 +762,7 @@ impl AsRawFd for File {
 }
 
 impl OpenOptions {
-    /// Opens a file so.
+    /// Opens a file with these options.
     ///
     /// # Errors
     ///

@@ -2,9 +2,9 @@
 //!
 //! The system has no way to wait for a file: a read of one blocks until the disk has answered. So
 //! every call here is made by a thread that may block (see `offload`), and the future
-//! waits for that thread. It costs a hop there and back, about ten microseconds, which a call
-//! that goes to a disk does not notice; many small ones do, so `read`, `write` and their
-//! like make one hop for the whole file, and a directory is listed many entries at a time.
+//! waits for that thread. The way there and back takes about ten microseconds, which does not matter for a call
+//! that goes to a disk. It does for many small ones: so `read`, `write` and their like go there once for the whole
+//! file, and a directory is listed many entries at a time.
 //!
 //! The names, arguments and errors are those of `std::fs`. The futures need no loop of ours: they
 //! may be awaited anywhere.
@@ -26,8 +26,8 @@
 //! })?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
-//!
-//! Checked by `tests/event_loop/`.
+
+// Checked by `tests/event_loop/`.
 
 mod file;
 mod open_options;

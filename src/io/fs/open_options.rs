@@ -40,7 +40,7 @@ macro_rules! options {
 }
 
 impl OpenOptions {
-    /// Nothing is allowed yet.
+    /// Options that allow nothing yet.
     ///
     /// ```
     /// let nothing = trefoil::io::fs::OpenOptions::new();

@@ -2,6 +2,11 @@
 //!
 //! The module above describes the protocol, and what happens when a process dies in the middle of it.
 //!
+//! - **W21** A record is written and read by one system call each, and its size divides a page: readers
+//!   never see parts of two.
+//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and places are checked
+//!   against the file before they are used, and what cannot be decoded is an error.
+//!
 //! Tests: `tests/process/channel.rs`.
 
 use std::io;

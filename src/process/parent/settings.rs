@@ -14,7 +14,7 @@ use crate::process::sched::Policy;
 use crate::process::wire::invitation::Role;
 use crate::task::Hook;
 
-/// What becomes of a worker's standard output.
+/// Where a worker's standard output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerStdout {
