@@ -164,7 +164,7 @@ mod tests {
     use super::{Arc, Registry, Slot};
     use crate::task::TaskError;
 
-    /// A broadcast whose one share lies in its worker's post; `lose` takes it from there into a pool that closes, so that no
+    /// A broadcast whose one share lies in its worker's mailbox; `lose` takes it from there into a pool that closes, so that no
     /// thread will run it. Then its caller must be told, and run it itself.
     fn lost_share(lose: impl FnOnce(&Arc<Registry>, &Slot)) {
         const LONG: Duration = Duration::from_secs(20);
@@ -187,8 +187,8 @@ mod tests {
         };
         let caller = thread::Builder::new().spawn(caller).unwrap();
         let (registry, deadline) = (pool.registry(), Instant::now() + LONG);
-        while !registry.has_posts() {
-            assert!(Instant::now() < deadline, "it lies in the post");
+        while !registry.has_mail() {
+            assert!(Instant::now() < deadline, "it lies in the mailbox");
             thread::yield_now();
         }
         lose(registry, &registry.own_slots()[0]);
@@ -201,17 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn a_share_between_its_post_and_a_closed_injector_is_the_callers() {
+    fn a_share_between_its_mailbox_and_a_closed_injector_is_the_callers() {
         lost_share(|registry, slot| {
             registry.injector.set_mode(Mode::Closed);
-            registry.leave(slot, || true);
+            registry.close_mailbox(slot, || true);
         });
     }
 
     #[test]
     fn a_share_in_an_injector_that_closes_is_the_callers() {
         lost_share(|registry, slot| {
-            registry.leave(slot, || true); // the only worker is busy, and does not look
+            registry.close_mailbox(slot, || true); // the only worker is busy, and does not look
             registry.injector.set_mode(Mode::Closed);
             registry
                 .futures

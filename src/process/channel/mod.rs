@@ -44,7 +44,7 @@
 // Deaths. A process that is killed with a credit in hand (a sender between 2's two steps, a receiver between 3's) takes it
 // along. A sender that for a second has found no credit, and always the same number of items, fewer than the capacity,
 // writes its record without one; the receiver gives a credit for it as for any other. Only one sender does that at a time. If a
-// process was only stopped between the two steps, there is a credit too many: who takes one while the channel is full
+// process was only stopped between the two steps, there is a credit too many: a sender that takes one while the channel is full
 // drops it. Payload pages of the dead are freed with the channel.
 //
 // Invariants.
