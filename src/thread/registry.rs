@@ -30,13 +30,14 @@ use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::OUTSIDERS;
 
-/// A number for each pool. After a billion pools it may meet an older one:
+/// A number for each pool, not 0. After half a billion pools it may meet an older one:
 /// then a worker may run a task of another pool that it waits for itself.
 #[allow(clippy::disallowed_types)] // a counter that no protocol depends on
 fn next_tag() -> u32 {
     // A counter: no protocol.
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    (NEXT.fetch_add(1, Ordering::Relaxed) & (OUTSIDERS - 1)) | (1 << 31)
+    const NOT_ZERO: u32 = OUTSIDERS >> 1;
+    (NEXT.fetch_add(1, Ordering::Relaxed) & (NOT_ZERO - 1)) | NOT_ZERO
 }
 
 /// All pools that this process has made, by their tags.
