@@ -15,9 +15,8 @@
 //!    the block gives the room back. When the last one is back, what lies behind the first [`KEPT`] bytes is given back
 //!    to the system.
 //! 3. The sender keeps a block until the receiver has said that it is done with it.
-//!
-//! A forked child shares the mapping with its parent, but not what is known of it: there nothing is lent and
-//! nothing is given back.
+//! 4. A forked child shares the mapping with its parent, but not what is known of it: there nothing is lent and
+//!    nothing is given back.
 //!
 //! **Invariants.**
 //! - **Y81** A block's bytes are written by `lend` alone, before anybody knows the block. Blocks that are out

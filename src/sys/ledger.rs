@@ -1,61 +1,33 @@
 //! A few pages that a worker process and its parent share.
 //!
-//! **Job.** What a worker has begun and finished must be known exactly after it
-//! was killed between any two instructions, and knowing it must cost nothing while all
-//! is well. So the worker keeps two things where they outlive it:
+//! **Job.** What a worker has begun and finished must be known exactly after it was killed between any two
+//! instructions, and knowing it must cost nothing while all is well. So these lie where they outlive the worker:
 //!
 //! ```text
-//!        0            64            4096     4104     4160                  8192    28672
-//!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬───────┬─────────────┐
-//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ tray  │ results ... │
-//!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┘
+//!        0            64            4096     4104     4160                  8192    28672         ROOM more
+//!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬───────┬─────────────┬──────┐
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ tray  │ results ... │ area │
+//!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
-//! *Gates*, one for each frame of work in the worker's window: which items have begun, which may be taken
-//! back, and when the last one started ([`gate`](super::gate)).
-//!
-//! *Results*: the bytes that the worker has not yet sent. `base` is the position
-//! of the first of them in the stream of all bytes it ever sent, `length` how
-//! many are complete records. After a death the parent, which has received some
-//! number of bytes, takes what is missing from here.
+//! *Gates*: which items of each frame have begun ([`gate`](super::gate)). *Results*: the bytes that the worker has not yet sent;
+//! `base` is the position of the first of them in the stream of all bytes it ever sent. *Words* of the parent, by which a
+//! worker learns that sending can wait, and whose words are in standard error (`process::parent::forward`). *Tray*: small frames
+//! (`process::fast::tray`). *Area*: room for large results (`process::payload::shared_buffer`); sparse, and missing where files may not be so long.
 //!
 //! 1. Worker: writes a record behind `length`, then raises `length`.
-//! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to
-//!    `base`. Death between the two leaves `length` 0: nothing to take.
-//! 3. Parent, after the worker is gone: `received - base` of the `length` bytes
-//!    have arrived, the rest is in the pages.
-//! 4. Parent, while the worker lives and takes long: the same, and `base` once more
-//!    afterwards. If it has not moved, nothing was overwritten meanwhile, and what was
-//!    read is what will be sent; the parent passes over it when it comes.
-//!
-//! *Words of the parent*, by which a worker learns that sending can wait: `watch` is a time until
-//! which a caller looks for results in the pages (4), `sent` grows with everything that is sent to the
-//! worker, and `heard` is how far in the worker's stream the parent has read. They change when results
-//! are sent, and never what is known of them: a worker sends everything before it sleeps, and before it
-//! runs anything if `heard` is short of it.
-//!
-//! *Words of standard error*: how many bytes of it the parent has read, and how many there were when the worker's
-//! last item ended: `process::parent::forward`.
-//!
-//! *Tray*: words in which small frames lie for a worker that is awake; what they mean is the process
-//! pool's affair (`process::fast::tray`).
-//!
-//! *Area*: behind the results, room for large results, which records only name ([`Pages::area`]); how long a block of it is lent
-//! is the process pool's affair (`process::payload::shared_buffer`). It is sparse: nothing of it is there until it is used.
-//! Where files may not be so long, or the parent has no room for its mapping, there is none.
+//! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to `base`. Death between the two leaves nothing to take.
+//! 3. Parent, after the worker is gone: `received - base` of the `length` bytes have arrived, the rest is in the pages.
+//! 4. Parent, while the worker lives and takes long: the same, and `base` once more afterwards. If it has not moved, nothing was
+//!    overwritten meanwhile, and what was read is what will be sent; the parent passes over it when it comes.
 //!
 //! **Invariants.**
-//! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The
-//!   parent copies them out through a mapping of its own, word by word as atomics: whatever is in
-//!   them then are some numbers. It believes what it got only if the worker is gone or `base` has not moved meanwhile.
-//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81).
-//!   The parent copies out of it as it does out of the results, word by word as atomics: whatever is in them then.
+//! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The parent copies them
+//!   out through a mapping of its own, as atomics, and believes them only if the worker is gone or `base` has not moved.
+//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81). The parent copies out of it as atomics.
 //!
-//! **Rejected.** Sending after every item: a system call of about a microsecond
-//! for items that take ten nanoseconds. A ring for all results: a second
-//! transport beside the socket, with wake-ups and backpressure of its own.
-//!
-//! Tests: below; `tests/process/pool.rs` kills workers everywhere.
+//! Tests: below; `tests/process/pool.rs` kills workers everywhere. Rejected: sending after every item (a system call of about a
+//! microsecond for items of ten nanoseconds); a ring for all results (a second transport, with wake-ups of its own).
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // shared with another process: never loom's
 
@@ -66,6 +38,7 @@ use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use super::arena::Arena;
 use super::free_memory;
 pub(crate) use super::gate::Gate;
 use super::mapping::{self, Access, Mapping};
@@ -144,10 +117,10 @@ impl Front {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
-    /// Where large results lie, if there is such a place. One `Arena` alone may be made over it (Y84).
-    pub(crate) fn area(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
-        let place = SIZE..SIZE + AREA;
-        (self.0.length() >= place.end).then(|| (self.0.clone(), place))
+    /// Where large results lie, if there is room for them.
+    fn area(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
+        let range = SIZE..SIZE + AREA;
+        (self.0.length() >= range.end).then(|| (self.0.clone(), range))
     }
 
     /// How far in the worker's stream everything has been understood: see `process::payload::shared_buffer`.
@@ -261,6 +234,11 @@ impl Ledger {
         base.wrapping_add(head.length.load(Ordering::Acquire)) > known
     }
 
+    /// Where the worker's large results lie, if it has room for them.
+    pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
+        self.area()
+    }
+
     /// More than the first `known` bytes of the worker's stream have been sent.
     pub(crate) fn has_sent(&self, known: u64) -> bool {
         self.head().base.load(Ordering::Acquire) > known
@@ -287,7 +265,12 @@ impl Pages {
 
     /// A plain worker's, which nobody else sees: it opens its gates itself, and there is no area.
     pub(crate) fn alone() -> io::Result<Self> {
-        Self::map(mapping::create_sealed("trefoil-ledger", SIZE)?)
+        Ok(Self(Front(Arc::new(Mapping::alone(SIZE)?))))
+    }
+
+    /// For large results, if there is room for them. For one alone (Y84).
+    pub(crate) fn arena(&self) -> Option<Arena> {
+        self.area().map(|(map, range)| Arena::over(map, range))
     }
 
     /// The results.
@@ -360,7 +343,6 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arena::Arena;
     use super::*;
 
     fn pair() -> (Ledger, Pages) {
@@ -375,12 +357,11 @@ mod tests {
         let (ledger, pages) = pair();
         let memory = ledger.memory().try_clone_to_owned().unwrap();
         let resident = || rustix::fs::fstat(&memory).unwrap().st_blocks as usize * 512;
-        let (mapping, place) = pages.area().unwrap();
-        let area = Arc::new(Arena::over(mapping, place));
+        let area = Arc::new(pages.arena().unwrap());
         let bytes: Vec<u8> = (0..3_000_001u32).map(|n| n as u8).collect();
         let front = area.lend(b"front").unwrap();
         let block = area.lend(&bytes).unwrap();
-        let (seen, at) = ledger.area().unwrap();
+        let (seen, at) = ledger.lent().unwrap();
         let words = seen.words(at.start + block.offset(), 3_000_001).unwrap();
         let copy = words
             .iter()

@@ -24,37 +24,6 @@
 //! Each item arrives once, whole or not at all; those of one sender arrive in their order. When all peers are gone, killed
 //! ones included, sending and receiving end in an error (a receiver gives what is left first).
 
-// For work on this module.
-//
-//   Sender ──record──► pipe ──record──► Receiver
-//     │   └─payload──► file ──payload──┘   │
-//     └───────────── credits ◄─────────────┘
-//
-// Protocol. The credits are a semaphore of the kernel's (an `eventfd`), which begins with the capacity.
-// 1. An item is encoded. One that does not fit into a record goes into the file, into
-//    pages that no other item gets (the tail only grows).
-// 2. The sender takes a credit, or waits until there is one, and writes the record, which the kernel takes and hands out
-//    in one piece.
-// 3. A receiver reads a record, gives a credit, and takes the item out of the file, whose pages are given back.
-//
-// Ends. The pipe's write end is only in senders, its read end only in receivers. So the kernel says
-// when all peers are gone, however they went. A write to a pipe without readers raises a signal, too, which may be deadly;
-// it is held off (`sys::broken_pipe`) if it was when the end was made. No process keeps an end that it does not use (W25, W26).
-//
-// Deaths. A process that is killed with a credit in hand (a sender between 2's two steps, a receiver between 3's) takes it
-// along. A sender that for a second has found no credit, and always the same number of items, fewer than the capacity,
-// writes its record without one; the receiver gives a credit for it as for any other. Only one sender does that at a time. If a
-// process was only stopped between the two steps, there is a credit too many: a sender that takes one while the channel is full
-// drops it. Payload pages of the dead are freed with the channel.
-//
-// Invariants.
-// - **W21** A record is written and read by one system call each, and its size divides a page: readers
-//   never see parts of two.
-// - **W22** Nothing that comes out of the pipe or the file is believed: lengths and offsets are checked
-//   against the file before they are used, and what cannot be decoded is an error.
-//
-// Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.
-
 mod pipe;
 mod receiver;
 mod sender;

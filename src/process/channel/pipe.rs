@@ -1,13 +1,32 @@
 //! One end of a channel, without types: bytes in, bytes out, and when to wait.
 //!
-//! The module above describes the protocol, and what happens when a process dies in the middle of it.
+//! ```text
+//!   Sender ──record──► pipe ──record──► Receiver
+//!     │   └─payload──► file ──payload──┘   │
+//!     └───────────── credits ◄─────────────┘
+//! ```
 //!
+//! 1. An item is encoded. One that does not fit into a record goes into the file, into pages that no other item gets.
+//! 2. The sender takes a credit from the semaphore (an `eventfd`, which begins with the capacity), or waits until there is one, and
+//!    writes the record, which the kernel takes and hands out in one piece.
+//! 3. A receiver reads a record, gives a credit, and takes the item out of the file, whose pages are given back.
+//!
+//! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel says when all peers are gone,
+//! however they went. A write to a pipe without readers raises a signal, too, which may be deadly; it is held off
+//! (`sys::broken_pipe`) if it was when the end was made. No process keeps an end that it does not use (W25, W26).
+//!
+//! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A sender that for a second has found none,
+//! and always the same number of items, fewer than the capacity, writes its record without one (one sender at a time); the receiver gives a
+//! credit for it as for any other. If a process was only stopped there, there is a credit too many: a sender that takes one
+//! while the channel is full drops it. Payload pages of the dead are freed with the channel.
+//!
+//! **Invariants.**
 //! - **W21** A record is written and read by one system call each, and its size divides a page: readers
 //!   never see parts of two.
-//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and places are checked
+//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and offsets are checked
 //!   against the file before they are used, and what cannot be decoded is an error.
 //!
-//! Tests: `tests/process/channel.rs`.
+//! Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -299,7 +318,7 @@ impl Pipe {
         if !self.stands_still(length) {
             return Err(Errno::AGAIN);
         }
-        let _only = self.only_one()?;
+        let _only = self.only_one().map_err(|_| Errno::AGAIN)?; // another sender has it, or the system refuses it now
         match self.length() == length {
             true => self.write(record),
             false => Err(Errno::AGAIN), // another sender was faster

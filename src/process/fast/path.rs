@@ -46,7 +46,7 @@ impl FastPath {
 
     /// Where the worker lends its large results, if it can.
     pub(crate) fn view(&self) -> Option<View> {
-        let (mapping, area) = self.ledger.area()?;
+        let (mapping, area) = self.ledger.lent()?;
         Some(View::Mapped(mapping, area.start))
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Chunk {
     bytes: Vec<u8>,
     /// Where each item ends. (An end that 32 bits do not hold is the last one's: the chunk is full.)
     ends: Vec<u32>,
-    /// Where the last item ends. Behind it may lie what is left of one that could not be encoded.
+    /// Where the last item ends. Behind it may lie bytes of one that could not be encoded.
     end: usize,
     /// Which item brings what along, in their order.
     attached: Mutex<Vec<(usize, Arc<Attachment>)>>,

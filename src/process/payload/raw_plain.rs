@@ -84,7 +84,7 @@ macro_rules! atomic {
     ($($type:ty: $value:ty),*) => {$(
         // SAFETY: W30: it is one of them, with the representation of its number.
         unsafe impl Number for $type {
-            const GRAIN: usize = 0;
+            const GRAIN: usize = size_of::<$type>();
         }
         impl PlainAtomic for $type {
             type Value = $value;

@@ -114,12 +114,27 @@ fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
     Some(seen)
 }
 
-/// Encodes something, and leaves in `own` what travels beside it.
+/// Encodes something, and leaves in `own` what travels beside it: nothing after an error or a panic.
 #[inline]
-pub(crate) fn encoding<T>(own: &mut Option<Box<Encoding>>, encode: impl FnOnce() -> T) -> T {
-    own.get_or_insert_default().clear(); // of what an encoding has left that has failed
+pub(crate) fn encoding<T, E>(
+    own: &mut Option<Box<Encoding>>,
+    encode: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    struct Filled<'a>(&'a mut Option<Box<Encoding>>, bool);
+    impl Drop for Filled<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            if let (false, Some(own)) = (self.1, self.0.as_mut()) {
+                own.clear();
+            }
+        }
+    }
+    own.get_or_insert_default();
     drop(words());
-    within(|scope| &scope.encoding, own, encode)
+    let mut filled = Filled(own, false);
+    let encoded = within(|scope| &scope.encoding, filled.0, encode);
+    filled.1 = encoded.is_ok();
+    encoded
 }
 
 /// What is being encoded, if anything is.
@@ -277,7 +292,7 @@ mod tests {
     /// What `encode` has attached.
     fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<u64>) {
         let mut own = None;
-        let encoded = encoding(&mut own, encode);
+        let encoded = encoding(&mut own, || Ok::<_, ()>(encode())).unwrap();
         let attachments = own.unwrap().attachments;
         (
             encoded,
@@ -311,6 +326,21 @@ mod tests {
         assert!(last.unwrap_err().contains("253"));
         assert_eq!(all.len(), MOST);
         assert!(words().is_some() && words().is_none());
+        let mut own = None;
+        let refused = encoding(&mut own, || {
+            attach(&a).map(drop).and(Err::<(), _>(String::new()))
+        });
+        assert!(refused.is_err() && own.as_ref().unwrap().is_empty());
+        let mut fail = || {
+            encoding(&mut own, || -> Result<(), ()> {
+                panic!("{}", attach(&a).unwrap())
+            })
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut fail)).is_err());
+        assert!(
+            own.unwrap().is_empty(),
+            "nothing is left of what has failed"
+        );
         said("of this one");
         packing(|| ());
         assert!(words().is_none(), "and not of the next");

@@ -29,7 +29,6 @@
 //! `docs/DESIGN.md`.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
@@ -86,9 +85,9 @@ impl SharedBuffer {
     }
 
     /// A worker's.
-    pub(crate) fn over(area: Option<(Arc<Mapping>, Range<usize>)>) -> Self {
+    pub(crate) fn over(arena: Option<Arena>) -> Self {
         let buffer = Self::new();
-        let memory = area.map(|(map, place)| (Arc::new(Arena::over(map, place)), None));
+        let memory = arena.map(|arena| (Arc::new(arena), None));
         let _ = buffer.memory.set(memory);
         buffer
     }
@@ -278,7 +277,7 @@ mod tests {
     #[test]
     fn a_parent_believes_nothing() {
         let ledger = Ledger::new().unwrap();
-        let (mapping, area) = ledger.area().unwrap();
+        let (mapping, area) = ledger.lent().unwrap();
         let view = Arc::new(View::Mapped(mapping, area.start));
         let area = AREA as u64;
         for (offset, length) in [(area, 8), (0, area + 2), (u64::MAX - 7, 16), (4, 2), (0, 3)] {

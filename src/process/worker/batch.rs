@@ -82,7 +82,7 @@ impl Outlet {
     pub(crate) fn new(socket: OwnedFd, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
         let encoding = match &plain {
             Some(_) => Encoding::plain(),
-            None => Encoding::lending(Arc::new(SharedBuffer::over(pages.area()))),
+            None => Encoding::lending(Arc::new(SharedBuffer::over(pages.arena()))),
         };
         Self {
             socket,
@@ -236,13 +236,6 @@ impl Outlet {
             self.scratch = bytes;
         }
         said
-    }
-
-    /// What the last encoding has attached and lent does not travel.
-    fn abandon(&mut self) {
-        if let Some(own) = &mut self.encoding {
-            own.clear();
-        }
     }
 }
 
@@ -445,7 +438,6 @@ impl<'a> Batch<'a> {
         let place = panic
             .location()
             .map(|place| (place.file().to_owned(), place.line(), place.column()));
-        self.state.outlet.abandon(); // what a `Serialize` has left behind
         let message = panic.message().to_owned();
         self.answer(&Record::Panic { message, place }.bytes());
     }
