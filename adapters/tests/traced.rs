@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -305,15 +306,43 @@ fn tasks_of_a_thread_pool() {
     });
 }
 
+/// Panics when a span is entered, while it is switched on.
+struct Panics(Arc<AtomicBool>);
+
+impl<S: Subscriber> Layer<S> for Panics {
+    fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+        assert!(!self.0.load(Ordering::SeqCst), "a listener's");
+    }
+}
+
+/// Whatever the subscriber does, a future that is cancelled is dropped.
+#[test]
+fn a_listener_that_panics_while_work_is_dropped_keeps_none_of_it() {
+    within_deadline(|| {
+        let on = Arc::new(AtomicBool::new(false));
+        let subscriber = tracing_subscriber::registry().with(Panics(Arc::clone(&on)));
+        let pool = ThreadPool::with_threads(1);
+        let (work, (tell, told)) = (Arc::new(()), std::sync::mpsc::channel());
+        let theirs = Arc::clone(&work);
+        let task = tracing::subscriber::with_default(subscriber, || {
+            pool.spawn_async(async move {
+                let _theirs = theirs;
+                tell.send(()).unwrap();
+                std::future::pending::<()>().await;
+            })
+        });
+        told.recv().unwrap();
+        on.store(true, Ordering::SeqCst);
+        assert!(task.cancel());
+        task.join().unwrap_err();
+        drop(pool);
+        assert_eq!(Arc::strong_count(&work), 1, "it was not dropped");
+    });
+}
+
 /// Work is done, or dropped, whatever the subscriber does: nothing is leaked, and nobody waits for ever.
 #[test]
 fn a_listener_that_panics_on_enter_loses_no_task() {
-    struct Panics;
-    impl<S: Subscriber> Layer<S> for Panics {
-        fn on_enter(&self, _: &Id, _: Context<'_, S>) {
-            panic!("a listener's");
-        }
-    }
     /// Counts what has run, and what was dropped.
     struct Work(Arc<Mutex<[u32; 2]>>);
     impl Work {
@@ -332,7 +361,8 @@ fn a_listener_that_panics_on_enter_loses_no_task() {
         let pool = ThreadPool::with_threads(1);
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let held = pool.spawn(move || gate.recv().unwrap());
-        let subscriber = tracing_subscriber::registry().with(Panics);
+        let subscriber =
+            tracing_subscriber::registry().with(Panics(Arc::new(AtomicBool::new(true))));
         tracing::subscriber::with_default(subscriber, || {
             let (closure, future, local) = (work(), work(), work());
             let closure = pool.spawn(move || closure.run());

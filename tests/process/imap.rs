@@ -177,7 +177,7 @@ tests! {
         assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
     }
 
-    fn a_panic_of_into_iter_is_the_callers_and_leaves_no_job() {
+    fn a_panic_of_into_iter_is_the_callers_and_the_pool_lives() {
         struct Bomb;
         impl IntoIterator for Bomb {
             type Item = u64;
@@ -200,7 +200,7 @@ tests! {
             assert_eq!(*caught.downcast_ref::<&str>().unwrap(), "no iterator");
         }
         assert_eq!(procs.imap(0..100, f).map(Result::unwrap).sum::<u64>(), 4950);
-        procs.shutdown(Shutdown::Wait); // a job without an end would keep it
+        procs.shutdown(Shutdown::Wait);
     }
 
     fn dropping_it_cancels_the_rest() {

@@ -504,6 +504,27 @@ fn a_call_that_goes_on_is_shown_up_to_the_end() {
     });
 }
 
+/// A job is submitted after its input was made: else it would stay with the scheduler, without an end.
+#[test]
+fn an_imap_whose_input_panics_at_once_is_no_call() {
+    struct Bomb;
+    impl IntoIterator for Bomb {
+        type Item = u64;
+        type IntoIter = std::ops::Range<u64>;
+        fn into_iter(self) -> Self::IntoIter {
+            panic!("no iterator")
+        }
+    }
+    alone(|| {
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let recording = record();
+        let start = std::panic::AssertUnwindSafe(|| _ = procs.imap(Bomb, |n: u64| n));
+        assert!(std::panic::catch_unwind(start).is_err());
+        let (_, picture) = recording.stop();
+        assert_eq!(picture.named("call").count(), 0, "{picture:?}");
+    });
+}
+
 #[test]
 fn threads_come_and_go_between_recordings() {
     alone(|| {
