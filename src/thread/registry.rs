@@ -316,7 +316,10 @@ impl Registry {
 
     fn start(self: &Arc<Self>, need: Need) {
         let refused = !(self.start)(self, need);
-        self.refused.store(refused, Ordering::Relaxed);
+        // A watch may have a helper thread that was there already: that says nothing of the pool's own.
+        if refused || need == Need::Runner {
+            self.refused.store(refused, Ordering::Relaxed);
+        }
     }
 
     // ---- identity --------------------------------------------------------
