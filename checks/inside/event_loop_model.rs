@@ -105,7 +105,7 @@ impl Mail {
             noted,
         } = &*self.0;
         let (written, waits) = (&written[how as usize], &waits[how as usize]);
-        if inbox.lie_down(how) && inbox.is_empty() && !noted.load(Ordering::Relaxed) {
+        if inbox.lie_down(how) && !noted.load(Ordering::Relaxed) {
             let mut guard = written.lock();
             while !*guard {
                 guard = waits.wait(guard);

@@ -154,7 +154,13 @@ impl Shared {
     /// (3) The loop: no other thread has left anything to do.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
-        self.inbox.is_empty() && self.flags.load(Ordering::Relaxed) == 0
+        self.inbox.is_empty() && !self.has_flags()
+    }
+
+    /// (3) The loop: a flag is set.
+    #[inline]
+    pub(super) fn has_flags(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) != 0
     }
 
     /// (3) The loop: the flags that were set.

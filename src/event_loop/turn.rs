@@ -101,7 +101,7 @@ pub(super) fn once(local: &Local) -> bool {
     turns.turn_once();
     if is_idle(local) && !jump(local) {
         // From here on a thread that brings something makes the descriptor ready (L1).
-        if local.shared.inbox.lie_down(Sleep::Asleep) && local.shared.is_quiet() {
+        if local.shared.inbox.lie_down(Sleep::Asleep) && !local.shared.has_flags() {
             if let Some(outside) = &local.outside
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
@@ -338,7 +338,7 @@ impl<'a> Turns<'a> {
             true => Sleep::Parked,
             false => Sleep::Asleep,
         };
-        if shared.inbox.lie_down(how) && shared.is_quiet() {
+        if shared.inbox.lie_down(how) && !shared.has_flags() {
             // A loop may run on a pool's worker: while it sleeps, the pool is one short.
             let result = park::blocked(|| {
                 let _noted = record::sleeps();

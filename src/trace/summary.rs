@@ -62,7 +62,7 @@ pub struct ExecutorSummary {
 }
 
 /// A task whose code ran for long.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SlowTask {
     id: u64,
     label: String,
