@@ -135,8 +135,8 @@ impl Local {
     #[inline]
     fn keep(&self, runnable: Runnable) {
         let task = runnable.task_ref();
-        let tag = self.with_table(|table| table.insert(task));
-        runnable.set_tag(tag);
+        // In one step: another thread that looks finds it by its tag.
+        self.with_table(|table| runnable.set_tag(table.insert(task)));
         self.enqueue(runnable);
     }
 

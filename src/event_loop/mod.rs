@@ -32,7 +32,7 @@
 //!
 //! - Tasks run in the order in which they became ready.
 //! - Nothing that sleeps is woken early; an idle loop makes no system call.
-//! - A wake-up or a spawn from another thread takes no lock (`spawn_with`: one), and
+//! - A wake-up or a spawn from another thread holds a lock for a few instructions, and makes
 //!   a system call only if the loop is asleep.
 //! - A future that is not `Send` is polled and dropped on the loop's thread.
 //! - A panic ends the task that panicked, nothing else.

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
-use super::backoff::with_backoff;
+use super::backoff::connect_unix;
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::halves::{ReadHalf, WriteHalf, split};
 use super::source::{Source, socket};
@@ -101,8 +101,7 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
-        let socket = with_backoff(|| mio::net::UnixStream::connect_addr(address)).await?;
-        Ok(Self::from_nonblocking(socket.into()))
+        Ok(Self::from_nonblocking(connect_unix(address).await?))
     }
 
     /// Two sockets that are connected to each other. Not `async`: there is nothing to wait

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, Timespec};
 use rustix::io::{Errno, Result};
 
 /// How long to sleep where one call cannot take all descriptors, or fails.
-const NAP: Duration = Duration::from_millis(1);
+const NAP: Duration = Duration::from_millis(5);
 
 /// As `rustix::event::poll`.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {

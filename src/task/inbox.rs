@@ -21,8 +21,9 @@
 use std::mem;
 
 use super::raw::Runnable;
-use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::loom::{Mutex, MutexGuard};
+use crate::sys::fork;
 
 /// How the drainer sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,9 @@ pub(crate) enum Sleep {
 }
 
 /// A multi-producer queue of runnables.
-#[derive(Default)]
 pub(crate) struct Inbox {
+    /// The process that it was made in, as `fork::generation` has it.
+    generation: u32,
     state: Mutex<State>,
     /// There are entries: a hint, which spares the drainer the lock.
     filled: AtomicBool,
@@ -49,10 +51,29 @@ struct State {
     closed: bool,
 }
 
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            generation: fork::generation(),
+            state: Mutex::default(),
+            filled: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Inbox {
+    /// `None`: this is a forked child, where the lock may be held for ever by a thread that was not copied. The drainer was
+    /// its parent's, and is not there either.
+    fn lock(&self) -> Option<MutexGuard<'_, State>> {
+        (self.generation == fork::generation()).then(|| self.state.lock())
+    }
+
     /// (1) Adds one: how the drainer sleeps, if this thread must wake it. An inbox that is closed gives the entry back.
     pub(crate) fn push(&self, runnable: Runnable) -> Result<Option<Sleep>, Runnable> {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.lock() else {
+            mem::forget(runnable); // its future may be one that only the drainer's thread may drop
+            return Ok(None);
+        };
         if state.closed {
             return Err(runnable);
         }
@@ -68,8 +89,9 @@ impl Inbox {
 
     /// (3) The drainer: what is in it now goes into `entries`, which is empty, and whose memory is used again.
     pub(crate) fn drain(&self, entries: &mut Vec<Runnable>) {
-        if !self.is_empty() {
-            let mut state = self.state.lock();
+        if !self.is_empty()
+            && let Some(mut state) = self.lock()
+        {
             self.filled.store(false, Ordering::Relaxed);
             mem::swap(&mut state.entries, entries);
         }
@@ -77,7 +99,9 @@ impl Inbox {
 
     /// (2) The drainer, before it looks a last time and sleeps. False: something is here.
     pub(crate) fn lie_down(&self, how: Sleep) -> bool {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.lock() else {
+            return true;
+        };
         let empty = state.entries.is_empty();
         #[cfg(loom)]
         if fault::in_two_steps() {
@@ -90,25 +114,29 @@ impl Inbox {
 
     /// (4) The drainer, after its sleep or where it has found something after all.
     pub(crate) fn get_up(&self) {
-        self.state.lock().sleep = None;
+        if let Some(mut state) = self.lock() {
+            state.sleep = None;
+        }
     }
 
     /// (4) Any thread, after it has left something for the drainer elsewhere: how it sleeps, if this thread must wake
     /// it.
     pub(crate) fn ring(&self) -> Option<Sleep> {
-        self.state.lock().sleep.take()
+        self.lock()?.sleep.take()
     }
 
     /// (5) The drainer: takes what is left; nothing follows.
     pub(crate) fn close(&self) -> Vec<Runnable> {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.lock() else {
+            return Vec::new();
+        };
         state.closed = true;
         self.filled.store(false, Ordering::Relaxed);
         mem::take(&mut state.entries)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.lock().is_none_or(|state| state.closed)
     }
 }
 

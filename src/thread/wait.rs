@@ -6,7 +6,7 @@
 //!   worker began the half, its jobs deque was empty (it was at the bottom of its
 //!   stack, or itself waiting for a half that was stolen, and with it all older
 //!   ones: P6), so what is there now has been pushed by the half. If the half
-//!   ends in between, what was taken may be a stranger: it is handed on, not run;
+//!   ends in between, what was taken may be a stranger: it is given back to its owner, not run;
 //! - for anything else runs what it awaits, if no thread has begun it, and nothing
 //!   more.
 //!
@@ -31,7 +31,6 @@ use std::time::Duration;
 
 use super::join::raw_job::StackJob;
 use super::latch::Latch;
-use super::queue::Work;
 use super::raw::current;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
@@ -128,6 +127,10 @@ impl Worker {
     pub(super) fn wait_for_thief(&self, stolen: &StackJob<'_>) {
         let latch = stolen.latch();
         let help = || {
+            if let Some(job) = stolen.take_back() {
+                self.run_job(job);
+                return true;
+            }
             let Some(thief) = stolen.thief() else {
                 return false;
             };
@@ -136,9 +139,10 @@ impl Worker {
             };
             record::stolen(0, thief);
             if latch.is_set() {
-                // The thief may have gone on to something else: a stranger, perhaps.
-                self.registry().injector.put_back(Work::Job(job));
-                self.registry().published();
+                // The thief may have gone on to something else, so this may be a stranger. Its owner waits for it, or will,
+                // and may run it wherever it waits. (In the injector only a worker that waits for nothing would find it, and
+                // if the system gives no more threads there may never be one.)
+                job.give_back();
             } else {
                 self.run_job(job);
             }

@@ -913,6 +913,33 @@ fn no_more_threads() -> bool {
     refused.is_ok()
 }
 
+/// A half that a waiter has taken by mistake is its owner's again: no other worker may ever be free for it.
+#[test]
+fn without_a_thread_halves_come_back_to_their_owners() {
+    alone(
+        "imap::without_a_thread_halves_come_back_to_their_owners",
+        "",
+        || {
+            let pools = [2, 3].map(pool_of_the_last);
+            if !no_more_threads() {
+                return;
+            }
+            for pool in pools {
+                for round in 0..sample(800) as u64 {
+                    let spin = |n: u64| {
+                        let begin = Instant::now();
+                        while begin.elapsed() < Duration::from_micros((n + round) % 256) {
+                            std::hint::spin_loop();
+                        }
+                        n
+                    };
+                    assert_eq!(pool.map(0..50, spin).len(), 50);
+                }
+            }
+        },
+    );
+}
+
 /// Which of them is refused a thread, and when the others hear of it, is never the same.
 #[test]
 fn without_a_thread_several_workers_consume_and_do_all_of_it() {

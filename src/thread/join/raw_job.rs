@@ -7,8 +7,9 @@
 //! takes the reference from the queue, exactly one, calls the closure and sets the latch. 3. The caller either takes its
 //! own reference back, or waits for the latch; `lend` checks that it has done one of the two.
 //!
-//! - **P8** A `JobRef` is made once for a job and consumed once: by [`JobRef::run`], or by [`lend`], to which its owner gives
-//!   it back; the queues neither copy nor drop it without handing it on.
+//! - **P8** There is one `JobRef` for a job at most, consumed by [`JobRef::run`], or by [`lend`], to which its owner gives
+//!   it back; the queues neither copy nor drop it without handing it on. [`JobRef::give_back`] turns it into a mark in the job, and the
+//!   owner turns that mark into a reference again.
 //! - **P9** The frame that holds the job does not end before the reference has been given back, or the latch has been seen to be
 //!   set; except in a forked child, where no thread is that could run it.
 //! - **P10** Between the making of the reference and the end by P9, only the thread that consumes the reference touches
@@ -37,6 +38,9 @@ use crate::thread::wake::WakeHandle;
 
 /// No thread has taken the job.
 const NONE: usize = usize::MAX;
+
+/// A thread has taken the job, and given it back to its owner.
+const RETURNED: usize = usize::MAX - 1;
 
 type Half<'a> = &'a mut (dyn FnMut() + Send);
 
@@ -80,6 +84,18 @@ impl JobRef {
             owner.wake();
         }
     }
+
+    /// For its owner to run, which waits for it, or is about to.
+    #[cold]
+    pub(in crate::thread) fn give_back(self) {
+        // SAFETY: P8, P9: the reference is not consumed before the store below, after which this borrow is not used.
+        let job = unsafe { &*self.0 };
+        // P11: before the owner may take it.
+        let owner = job.owner.clone();
+        // Release: pairs with `take_back`.
+        job.thief.store(RETURNED, Ordering::Release);
+        owner.wake();
+    }
 }
 
 impl StackJob<'_> {
@@ -91,7 +107,17 @@ impl StackJob<'_> {
     /// The slot of the worker that has taken the job.
     pub(in crate::thread) fn thief(&self) -> Option<usize> {
         // Acquire: pairs with `run`. What the thief pushes it pushes after.
-        Some(self.thief.load(Ordering::Acquire)).filter(|&slot| slot != NONE)
+        Some(self.thief.load(Ordering::Acquire)).filter(|&slot| slot < RETURNED)
+    }
+
+    /// The owner, while it waits: the job's reference, if a thread has given it back.
+    pub(in crate::thread) fn take_back(&self) -> Option<JobRef> {
+        if self.thief.load(Ordering::Relaxed) != RETURNED {
+            return None;
+        }
+        // Acquire: pairs with `give_back`. No other thread knows of the job now (P8).
+        self.thief.swap(NONE, Ordering::Acquire);
+        Some(JobRef((&raw const *self).cast()))
     }
 }
 
