@@ -63,7 +63,7 @@ impl Worker {
             if done() {
                 return;
             }
-            self.registry().insist();
+            self.registry().assert_not_forked();
             if help() {
                 round = 0;
             } else if round < ROUNDS {

@@ -141,7 +141,7 @@ impl Splitter {
     /// The window is shut; `offered` halves lie in the deque, and `takers` threads have nothing to do.
     /// True: it has been opened again, and this join is in it.
     #[inline]
-    pub(in crate::thread) fn look(&self, offered: usize, takers: u32) -> bool {
+    pub(in crate::thread) fn reopen_window(&self, offered: usize, takers: u32) -> bool {
         let wanted = match takers {
             0 => self.keep,
             _ if self.in_vain.get() > IN_VAIN => self.keep,
