@@ -265,13 +265,13 @@ impl Registry {
         }
     }
 
-    /// A worker parks in a wait: its place is taken if there is work.
+    /// A worker parks in a wait: another thread runs in its stead if there is work.
     pub(super) fn block(self: &Arc<Self>) {
         self.sleep.block();
         self.ask_again();
     }
 
-    /// For one that has blocked: its place is taken if there is work, unless the system refuses a thread.
+    /// For one that has blocked: another thread runs in its stead if there is work, unless the system refuses it.
     pub(super) fn ask_again(self: &Arc<Self>) {
         if self.has_something_to_take() {
             self.published();

@@ -124,7 +124,7 @@ pub(crate) enum How {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
     pub(crate) how: How,
-    /// What runs then is killed.
+    /// From then on it is [`How::Kill`].
     pub(crate) limit: Option<Instant>,
 }
 
