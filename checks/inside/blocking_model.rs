@@ -63,7 +63,7 @@ impl Caller {
 
     /// After a push. True: a watcher is wanted.
     pub fn published(&self) -> bool {
-        self.sleep.publish() == Some(Need::Watch)
+        self.sleep.need_after_push() == Some(Need::Watch)
     }
 
     /// How many threads should run.

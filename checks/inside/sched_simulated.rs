@@ -174,7 +174,7 @@ struct World {
     /// Initializers panic in this world, some time.
     fragile: bool,
     broken: bool,
-    most_tasks: Option<u64>,
+    replace_after: Option<u64>,
     sims: Vec<Option<Sim>>,
     ran: HashMap<Item, u32>,
     /// Items in which a worker died.
@@ -223,10 +223,10 @@ impl World {
         let policy = Policy {
             grace: Duration::from_millis(20),
             initializer: initializes.then_some(initializer),
-            most_tasks: (seed % 5 == 2).then_some(1 + seed % 13),
+            replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             only: None,
         };
-        let most_tasks = policy.most_tasks;
+        let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());
         let mut world = Self {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -238,7 +238,7 @@ impl World {
             initializes,
             fragile: initializes && seed % 5 == 3,
             broken: false,
-            most_tasks,
+            replace_after,
             sims: Vec::new(),
             ran: HashMap::new(),
             fatal: HashSet::new(),
@@ -587,7 +587,7 @@ impl World {
             sim.served += 1;
             assert!(sim.initialized, "{item:?} comes before the initializer");
             assert!(!sim.retires, "{item:?} begins on a worker that retires");
-            assert!(self.most_tasks.is_none_or(|most| sim.served <= most));
+            assert!(self.replace_after.is_none_or(|most| sim.served <= most));
             let runs = self.ran.entry(item).or_insert(0);
             *runs += 1;
             assert!(
@@ -932,8 +932,8 @@ fn who_stands_still_keeps_no_ends() {
 fn who_stands_still_and_gets_nothing_more_is_replaced() {
     let mut world = World::new(7); // four workers
     world.hostile = false;
-    world.sched.policy.most_tasks = Some(1);
-    world.most_tasks = Some(1);
+    world.sched.policy.replace_after = Some(1);
+    world.replace_after = Some(1);
     while world.sched.workers.iter().any(|worker| !worker.is_idle()) {
         world.step();
     }

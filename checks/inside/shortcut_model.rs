@@ -63,7 +63,7 @@ impl Pool {
         }
     }
 
-    fn read(engine: &mut Engine, mail: Vec<Mail>) {
+    fn read_mail(engine: &mut Engine, mail: Vec<Mail>) {
         for mail in mail {
             match mail {
                 Mail::Feed(_) => engine.waiting += 1,
@@ -107,9 +107,9 @@ impl Pool {
         // As `Shared::leave`.
         let hand_out = || match self.engine.try_lock().as_deref_mut() {
             Some(Some(engine)) => {
-                let mail = self.mailbox.take_plain();
+                let mail = self.mailbox.take_if_only_new_work();
                 let plain = mail.is_some();
-                Self::read(engine, mail.unwrap_or_default());
+                Self::read_mail(engine, mail.unwrap_or_default());
                 self.dispatch(engine);
                 plain
             }
@@ -151,7 +151,7 @@ impl Pool {
             let Some(state) = engine.as_mut() else { return };
             self.mailbox.awake(true);
             self.hear(state);
-            Self::read(state, self.mailbox.take());
+            Self::read_mail(state, self.mailbox.take());
             self.dispatch(state);
             if state.over {
                 self.frames.0.lock().1 = true;

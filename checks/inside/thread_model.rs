@@ -106,8 +106,8 @@ impl Pool {
 
     fn published(&self) {
         let need = match self.broken {
-            Broken::NoFence => self.sleep.publish_hint(),
-            _ => self.sleep.publish(),
+            Broken::NoFence => self.sleep.need_after_offer(),
+            _ => self.sleep.need_after_push(),
         };
         // No watch: in a model time does not pass, and the stall rule would
         // hide what these models look for.

@@ -7,7 +7,7 @@
 //! 1. Polls are counted. Every [`STRIDE`]-th reads the clock ([`ticks`]).
 //! 2. After polls that took long every single one does, until [`SINGLE`] in a row were short: also in the slices that
 //!    follow, and also where long and short ones take turns.
-//! 3. Timers are looked at whenever the clock was read.
+//! 3. Timers are looked at after each batch in which the clock was read.
 //!
 //! The clock is a rough one, and may even stop: then the slice ends after [`MOST`] polls.
 //!
@@ -15,7 +15,8 @@
 
 use crate::sys::ticks;
 
-/// How long tasks run before timers and events are looked at, roughly.
+/// How long tasks run, roughly, before the kernel is asked for events. Timers are looked at after each batch in which the clock
+/// was read.
 const SLICE: u64 = 200 * ticks::MICROSECOND;
 
 /// The clock is read after so many short polls.

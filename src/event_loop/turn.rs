@@ -263,7 +263,8 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Runs what is ready, and looks at timers and events, without waiting.
+    /// Runs what is ready, and looks at events and timers, without waiting: events first, as after a wait of its own, since
+    /// the loop that drives this one has waited. ([`turn`](Self::turn) looks at timers first, as these say how long it may wait.)
     fn turn_once(&mut self) {
         self.local.take_in();
         let _stale = self.run_batch(); // a root future that is done
@@ -271,7 +272,8 @@ impl<'a> Turns<'a> {
         self.local.wake_due();
     }
 
-    /// True: then it is the root future's turn.
+    /// Runs what is ready, looks at timers, then at events, and waits for these if nothing can run. True: then it is the root
+    /// future's turn.
     fn turn(&mut self) -> bool {
         self.local.take_in();
         let is_due = self.run_batch();

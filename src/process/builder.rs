@@ -141,7 +141,7 @@ impl ProcessPoolBuilder {
 
     /// Replaces a worker after so many items: for code that leaks. At least one.
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
-        self.settings.policy.most_tasks = Some(tasks.max(1) as u64);
+        self.settings.policy.replace_after = Some(tasks.max(1) as u64);
         self
     }
 
@@ -323,7 +323,7 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("grace", &self.settings.policy.grace)
             .field("initializer", &self.initializer.is_some())
             .field("memory_limit", &self.settings.memory)
-            .field("max_tasks_per_worker", &self.settings.policy.most_tasks)
+            .field("max_tasks_per_worker", &self.settings.policy.replace_after)
             .field("plain_workers", &self.settings.plain)
             .finish_non_exhaustive()
     }

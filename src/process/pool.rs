@@ -231,9 +231,13 @@ impl ProcessPool {
 
     /// Ends the pool and waits until all of its processes are gone.
     ///
-    /// With [`Shutdown::Wait`] everything that was spawned runs first, however long that takes;
-    /// with [`Shutdown::CancelPending`] only what runs already. Tasks spawned later end in
-    /// [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
+    /// With [`Shutdown::Wait`] everything that was spawned runs first, however long that takes.
+    /// With [`Shutdown::CancelPending`] what runs already runs to its end, and what has not begun ends in
+    /// [`TaskError::Cancelled`]. So does a whole `map` of which an item has not begun. Its items before the first such one still run to
+    /// their end, since the error of one of them would be the `map`'s. Those behind it that run are of no use any more: they are
+    /// cancelled, and a worker that still runs one after the [grace period](crate::ProcessPoolBuilder::grace) is killed.
+    ///
+    /// Tasks spawned later end in [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
     /// stronger call overtakes a weaker one. An [`Imap`] takes in no more items.
     ///
     /// In a callback on the driver thread of a process pool, this or another, it does not wait.

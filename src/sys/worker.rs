@@ -92,14 +92,14 @@ pub(crate) fn handed_on() -> Vec<RawFd> {
     some.take(MOST).collect()
 }
 
-/// Closes the descriptors that came with `exec`: those of `theirs`, what the parent handed on when it started this process.
+/// Closes the descriptors that came with `exec`: of those that the parent has `handed_on` when it started this process.
 /// Others without close-on-exec this process has opened itself before it got here (a constructor of a C library), and numbers
 /// that the parent handed on were not to be had for that. Leaves them beside other threads.
-pub(crate) fn close_inherited(theirs: &[RawFd]) {
+pub(crate) fn close_inherited(handed_on: &[RawFd]) {
     if is_alone() != Some(true) {
         return;
     }
-    for &descriptor in theirs {
+    for &descriptor in handed_on {
         if is_handed_on(descriptor) {
             // SAFETY: Y25: at the entry nothing owns what came with `exec`; no other thread can have got the number.
             unsafe { rustix::io::close(descriptor) };

@@ -278,7 +278,7 @@ impl<R: Send + 'static> Consumer<R> {
     /// Ready: there is a task to wait for, or, if it says false, the end. Else it leaves the waker.
     /// Where the system gives no thread for the feeder, this pulls an item itself, if it `may_block`; else it has the pool do so.
     fn poll_next_task(&mut self, waker: &Waker, may_block: bool) -> Poll<bool> {
-        self.pipeline.registry.insist();
+        self.pipeline.registry.assert_not_forked();
         if self.front.is_some() {
             return Poll::Ready(true);
         }
@@ -405,7 +405,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn set_buffer(&self, items: usize) {
-        self.pipeline.registry.insist();
+        self.pipeline.registry.assert_not_forked();
         self.pipeline.state.lock().buffer = items.max(1) as u64;
     }
 

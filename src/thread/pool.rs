@@ -171,7 +171,7 @@ impl ThreadPool {
         RB: Send,
     {
         let address = self.registry.address();
-        if splitter::step_of(address) || fork::look(address) {
+        if splitter::step_of(address) || fork::reopen_window(address) {
             return in_turn(a, b);
         }
         fork::join_offered(Target::Pool(self.registry()), a, b)

@@ -8,7 +8,7 @@
 //! So every way in goes through [`Registry::present`]: in a child it is a registry
 //! without threads that stands in for the lost one, as if the pool had been shut down: what is spawned is refused, what had
 //! been spawned has ended in `Closed`, a region runs in the caller. A wait that had begun for something that another
-//! thread was to do panics ([`Registry::insist`]).
+//! thread was to do panics ([`Registry::assert_not_forked`]).
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
@@ -116,7 +116,7 @@ impl Registry {
     /// # Panics
     /// In a forked child there is none: it would wait for ever.
     #[inline]
-    pub(super) fn insist(&self) {
+    pub(super) fn assert_not_forked(&self) {
         assert!(
             !self.is_foreign(),
             "trefoil: a forked child waits for what a thread of its parent's runs; take such results before the fork, and make a pool of the child's own after it"
@@ -238,7 +238,7 @@ impl Registry {
     /// After a push.
     #[inline]
     pub(super) fn published(self: &Arc<Self>) {
-        if let Some(need) = self.sleep.publish() {
+        if let Some(need) = self.sleep.need_after_push() {
             self.meet(need);
         }
     }
@@ -265,13 +265,13 @@ impl Registry {
         }
     }
 
-    /// A worker parks in a wait: its place is taken if there is work.
+    /// A worker parks in a wait: another thread runs in its stead if there is work.
     pub(super) fn block(self: &Arc<Self>) {
         self.sleep.block();
         self.ask_again();
     }
 
-    /// For one that has blocked: its place is taken if there is work, unless the system refuses a thread.
+    /// For one that has blocked: another thread runs in its stead if there is work, unless the system refuses it.
     pub(super) fn ask_again(self: &Arc<Self>) {
         if self.has_something_to_take() {
             self.published();

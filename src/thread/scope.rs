@@ -196,7 +196,7 @@ impl<T> ScopedTask<'_, T> {
         if !ending.latch.is_set() {
             registry.seated(|worker| {
                 let park = || {
-                    self.scope.registry.insist();
+                    self.scope.registry.assert_not_forked();
                     *ending.waiter.lock() = Some(Arc::clone(worker.slot()));
                     ending.latch.park()
                 };

@@ -62,7 +62,7 @@ impl Worker {
             if done() {
                 return;
             }
-            self.registry().insist();
+            self.registry().assert_not_forked();
             if help() {
                 round = 0;
             } else if round < ROUNDS {
@@ -93,7 +93,7 @@ impl Worker {
         self.wait(|| latch.is_set(), || latch.park(), || false);
     }
 
-    /// This worker parks: another takes its place. Only the outermost wait
+    /// This worker parks: another thread runs in its stead. Only the outermost wait
     /// counts: a future that is polled between two parks of one wait may wait itself.
     fn block(&self) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
@@ -157,7 +157,7 @@ fn retry_after() -> Option<Duration> {
     current::with_home(|home| home?.registry().retry_after())
 }
 
-/// Called before and after a worker parks in any wait of this crate, so that the pool can put another thread in its place.
+/// Called before and after a worker parks in any wait of this crate, so that the pool can let another thread run in its stead.
 pub(super) struct Compensate;
 
 impl context::Blocker for Compensate {

@@ -97,14 +97,14 @@ const ROOM: usize = 128 << 10;
 pub(crate) struct Decoder {
     read: Read,
     /// That takes no time, and runs no code of the user's.
-    pub(crate) is_plain: bool,
+    pub(crate) is_quick: bool,
 }
 
 impl Decoder {
     pub(crate) fn new<R: DeserializeOwned + Send + 'static>() -> Self {
         Self {
             read: read::<R>,
-            is_plain: is_plain(type_name::<R>()),
+            is_quick: is_quick(type_name::<R>()),
         }
     }
 
@@ -113,7 +113,7 @@ impl Decoder {
     pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, Place) {
         let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
         let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
-        match self.is_plain && is_short {
+        match self.is_quick && is_short {
             true => (self.read, Place::Here),
             false => (self.read, Place::Elsewhere),
         }
@@ -124,7 +124,7 @@ impl Decoder {
 /// recursion, and no element takes less than a byte, or much more in memory than that. So it is made of numbers, text, [`Bulk`]s, and
 /// of `Vec`, `Option`, `Result`, `Box` and tuples of these, and not of `[T; N]`, nor of other collections. (A name is enough: nobody
 /// else's type has one of these, and what comes of a name that lies is a result decoded where it holds up others.)
-fn is_plain(name: &str) -> bool {
+fn is_quick(name: &str) -> bool {
     let (bulk, _) = type_name::<Bulk<u8>>().split_once('<').unwrap_or_default();
     let word =
         |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':' || !byte.is_ascii();
@@ -208,7 +208,7 @@ mod tests {
             type_name::<Vec<Option<[[u128; 32]; 32]>>>(),
         ];
         assert!(type_name::<Option<(u128, u128, u128, u128)>>().len() <= SHORT_NAME);
-        assert!(quick.iter().all(|name| is_plain(name)));
-        assert!(!slow.iter().any(|name| is_plain(name)));
+        assert!(quick.iter().all(|name| is_quick(name)));
+        assert!(!slow.iter().any(|name| is_quick(name)));
     }
 }

@@ -245,7 +245,7 @@ impl Job {
 
     /// It has values whose destructors are the user's.
     pub(crate) fn holds(&self) -> bool {
-        !self.work.decoder.is_plain && self.work.sink.holds()
+        !self.work.decoder.is_quick && self.work.sink.holds()
     }
 
     /// Ends the task. Returns the values that are not part of the result: their destructors are the user's.

@@ -244,7 +244,7 @@ impl Driver {
     /// All there is to do; `None`: for ever.
     pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
         self.take_in(news);
-        self.read(self.shared.mailbox.take(), Instant::now());
+        self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
         // (A task that is just being told has not ended; the thread that tells it wakes this one then.)
         if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
@@ -322,7 +322,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn read(&mut self, mail: Vec<Mail>, now: Instant) {
+    pub(super) fn read_mail(&mut self, mail: Vec<Mail>, now: Instant) {
         for mail in mail {
             match mail {
                 Mail::Submit { id, work } => self.sched.submit(id, work, now),

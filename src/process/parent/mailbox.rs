@@ -5,8 +5,8 @@
 //! 2. The driver, before it sleeps, looks under the same lock: the queue is
 //!    empty and from now on it counts as asleep, or there is mail and it stays awake.
 //!
-//! A caller that finds the driver asleep may also do its work for once (`shortcut`), if it is the
-//! ordinary kind ([`Mailbox::take_plain`]); then it is not woken.
+//! A caller that finds the driver asleep may also do its work for once (`shortcut`), if all of
+//! the mail is new work ([`Mailbox::take_if_only_new_work`]); then it is not woken.
 //!
 //! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
 //! In a forked child, which has no driver and maybe locks that are held for ever, everything is returned to sender.
@@ -135,14 +135,14 @@ impl Mailbox {
     }
 
     /// All mail there is, if it is new work and nothing else.
-    pub(crate) fn take_plain(&self) -> Option<Vec<Mail>> {
+    pub(crate) fn take_if_only_new_work(&self) -> Option<Vec<Mail>> {
         let mut queue = self.queue.lock();
-        let plain = |mail: &Mail| match mail {
+        let is_new_work = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
             Mail::Cancel(_) | Mail::Stop(_) => false,
         };
-        let all = queue.mail.iter().all(plain);
+        let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))
     }
 

@@ -173,7 +173,7 @@ impl Driver {
         if !self.sched.is_calm(now) {
             return false;
         }
-        let Some(mail) = self.shared.mailbox.take_plain() else {
+        let Some(mail) = self.shared.mailbox.take_if_only_new_work() else {
             return false;
         };
         let _deputy = Deputy::new();
@@ -184,7 +184,7 @@ impl Driver {
                 self.look_ahead(index);
             }
         }
-        self.read(mail, now);
+        self.read_mail(mail, now);
         self.sched.hand_out(now);
         self.carry_out();
         self.lively = now + LIVELY;

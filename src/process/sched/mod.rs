@@ -91,8 +91,8 @@ pub(crate) struct Initializer {
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
     pub(crate) initializer: Option<Initializer>,
-    /// How many items a worker has at most.
-    pub(crate) most_tasks: Option<u64>,
+    /// A worker that has been sent so many items is replaced.
+    pub(crate) replace_after: Option<u64>,
     /// There is one process, of this name, and never another.
     pub(crate) only: Option<Arc<str>>,
 }
@@ -124,7 +124,7 @@ pub(crate) enum How {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
     pub(crate) how: How,
-    /// What runs then is killed.
+    /// From then on it is [`How::Kill`].
     pub(crate) limit: Option<Instant>,
 }
 
@@ -290,7 +290,7 @@ impl Sched {
             self.retire(index, now);
             let worker = &mut self.workers[index];
             if worker.limit().is_some_and(|limit| limit <= now) {
-                self.insist(index, now);
+                self.time_is_up(index, now);
             } else if matches!(worker.state, State::Down(Some(at)) if at <= now)
                 && self.wants(index)
             {
@@ -343,7 +343,7 @@ impl Sched {
                 true if job.work.wishes.timeout.is_some() => 1,
                 _ => frame_size(pace, job, serving.count()),
             };
-            let most = most.min(self.workers[index].left(self.policy.most_tasks));
+            let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
                 continue;
             };
@@ -398,7 +398,7 @@ impl Sched {
         worker.push_frame(frame, now);
         let pool = self.counters.pool;
         record::sent(pool, worker.pid, batch.sequence, id, piece.len());
-        if id != INITIALIZE && worker.left(self.policy.most_tasks) == 0 {
+        if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
             worker.state = State::Retiring;
         }
         let (lent, items) = (piece.lent(), &[][..]);

@@ -50,8 +50,9 @@ pub(super) fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize 
     }
     let Some(pace) = pace else { return 1 };
     let fits = (TARGET / pace.max(1.0)) as usize;
-    // A frame of an endless job is no larger than what the others get of what there is.
     let tail = match job.sealed || job.work.each {
+        // What waits is all that comes, or may be (of an `imap` that is never known): at most half of an equal share of it,
+        // so that the workers end at about the same time.
         true => job.items().div_ceil(2 * workers.max(1)),
         false => usize::MAX,
     };

@@ -133,7 +133,7 @@ impl Sched {
     }
 
     /// The time of a worker is up in the state that it is in.
-    pub(super) fn insist(&mut self, index: usize, now: Instant) {
+    pub(super) fn time_is_up(&mut self, index: usize, now: Instant) {
         match &mut self.workers[index].state {
             State::Dying(since) => {
                 *since = now;

@@ -11,8 +11,8 @@
 //!
 //! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
 //! many items as it may, or that asks to be replaced, is `Retiring`: it gets nothing more, leaves
-//! when nothing that it has been sent is wanted any more, and another takes its slot. It is not waited for until it has said that it
-//! is done with what was taken back: one that has been stopped never would.
+//! when nothing that it has been sent is wanted any more, and another takes its slot. It leaves although it has not yet confirmed what
+//! was taken back from it: a worker that has been stopped (`SIGSTOP`) never would.
 //!
 //! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait for the
 //! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
@@ -137,7 +137,8 @@ impl Worker {
         self.gates = gates;
     }
 
-    /// It is nothing but a stream: it has one frame at a time, says what it begins, and is asked for what it has not begun.
+    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it has one frame at a time, says what it begins, and is
+    /// asked for what it has not begun.
     pub(crate) fn is_plain(&self) -> bool {
         self.gates.are_told()
     }

@@ -38,7 +38,8 @@ pub(crate) struct Invitation {
 }
 
 impl Invitation {
-    /// What this process was told, and no ancestor.
+    /// What this process was told, and no ancestor. An orphan, whose parent is gone, accepts it, too: it must not run `main`. It
+    /// begins to settle in (`serve`), sees there that it is no child of that parent, and ends.
     pub(crate) fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
         let is_orphan = || invitation.is_ours() && has_socket() && is_made_by(invitation.parent);

@@ -190,8 +190,8 @@ impl Outlet {
         } = self;
         scratch.clear();
         let encoded = encode(value, scratch, encoding);
-        let is_plain = self.encoding.as_ref().is_none_or(|own| own.is_empty());
-        if encoded.is_ok() && is_plain && self.scratch.len() < SHORT {
+        let brings_nothing = self.encoding.as_ref().is_none_or(|own| own.is_empty());
+        if encoded.is_ok() && brings_nothing && self.scratch.len() < SHORT {
             self.short_value();
             return Ok(());
         }

@@ -73,11 +73,11 @@ const KEPT: usize = 4 << 20;
 /// A task that awaits a token is woken on the watcher, and wakers are the user's code.
 const WATCHER_STACK: usize = 256 << 10;
 
-/// Serves the parent, which handed on its descriptors `theirs`; the end of this process.
-pub(crate) fn serve(parent: u32, theirs: &[i32], name: &str) -> ! {
+/// Serves the parent, which `handed_on` these descriptors of its own; the end of this process.
+pub(crate) fn serve(parent: u32, handed_on: &[i32], name: &str) -> ! {
     hear_all_signals();
     set_name(name);
-    match settle_in(parent, theirs) {
+    match settle_in(parent, handed_on) {
         Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
         Err(error) => ends("begin", &error),
     }
@@ -99,8 +99,8 @@ fn set_name(name: &str) {
     }
 }
 
-fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, WorkerState)> {
-    close_inherited(theirs);
+fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)> {
+    close_inherited(handed_on);
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD);
     let socket = socket.map_err(refused("fcntl"))?;
     // Without the one, an empty pipe: there is nothing to read there, either.
@@ -125,10 +125,10 @@ fn settle_in(parent: u32, theirs: &[i32]) -> io::Result<(Inlet, WorkerState)> {
     let copy = image().name().as_bytes();
     let (limit, plain) = match inlet.frame() {
         Frame::Welcome {
-            copy: theirs,
+            copy: parents_copy,
             memory,
             plain,
-        } if copy == theirs => (memory, plain),
+        } if copy == parents_copy => (memory, plain),
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let socket = inlet.socket.try_clone()?;

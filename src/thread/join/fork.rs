@@ -24,21 +24,21 @@ use crate::thread::sleep::Need;
 use crate::thread::worker::Worker;
 
 impl Worker {
-    /// The window for joins that are run in turn is shut. True: it has been opened
-    /// again, and this join is in it.
-    pub(in crate::thread) fn look(&self) -> bool {
+    /// The window for joins that are run in turn is shut: opens it again, if there is no reason to offer this join. True: it
+    /// runs in turn.
+    pub(in crate::thread) fn reopen_window(&self) -> bool {
         // An outside thread that may not run the pool's work opens no window.
         self.may_run()
             && self
                 .splitter
-                .look(self.seat.local.jobs.len(), self.registry().takers())
+                .reopen_window(self.seat.local.jobs.len(), self.registry().takers())
     }
 
     /// Offers the second half of a join, and wakes a thread for it, if there is one to wake.
     #[inline]
     fn push_job(&self, job: JobRef) {
         self.seat.local.jobs.push(job);
-        match self.registry().sleep.publish_hint() {
+        match self.registry().sleep.need_after_offer() {
             None => {}
             Some(Need::Runner) if self.registry().takers() == 0 => {}
             Some(need) => self.registry().meet(need),
@@ -53,13 +53,13 @@ impl Worker {
     }
 }
 
-/// This thread's window for joins in turn is used up. True: it has a new one, and this join is
-/// in it. `pool`: the address of the one that it must be in, or 0.
+/// This thread's window for joins that are run in turn is used up: opens a new one, if there is no reason to offer this join. True:
+/// it runs in turn. `pool`: the address of the one that it must be in, or 0.
 #[cold]
 #[inline(never)]
-pub(in crate::thread) fn look(pool: usize) -> bool {
+pub(in crate::thread) fn reopen_window(pool: usize) -> bool {
     current::with(|worker| match worker {
-        Some(worker) if pool == 0 || worker.registry().address() == pool => worker.look(),
+        Some(worker) if pool == 0 || worker.registry().address() == pool => worker.reopen_window(),
         _ => false,
     })
 }
@@ -90,7 +90,7 @@ where
     let mut run = || first = a.take().map(|a| a());
     let mut lent = || second = b.take().map(|b| b());
     let offered = offer_in(target, &mut run, &mut lent);
-    settle(offered, first, second, b)
+    finish_join(offered, first, second, b)
 }
 
 /// The same in the pool of `worker`, which this thread is. Each half is told on which worker
@@ -110,13 +110,13 @@ where
         second = current::with(|thief| Some(b.take()?(thief?, true)));
     };
     let offered = offer(worker, &mut run, &mut lent);
-    settle(offered, first, second, b.map(|b| || b(worker, false)))
+    finish_join(offered, first, second, b.map(|b| || b(worker, false)))
 }
 
 /// The results of a join: calls `b` if that has not been called. Goes on with the panic of a half after what either has
 /// returned has been dropped.
 #[inline(always)] // `b` is called from the frame of the join, so that what recurses there needs no more stack
-fn settle<RA, RB>(
+fn finish_join<RA, RB>(
     offered: Result<bool, Stopped>,
     first: Option<RA>,
     second: Option<RB>,

@@ -5,7 +5,7 @@
 //! offer already, one more is of no use, so the join is *run in turn*: first one half, then the other, as a plain call.
 //!
 //! **Protocol.** Each thread has a count of joins that it may run in turn, its *window*. A join takes one from it.
-//! When it is used up, the worker *looks*:
+//! When it is used up, the worker *looks* ([`Splitter::reopen_window`]):
 //! 1. How many threads of the pool have nothing to do? How many halves does this worker have on offer? One more than the
 //!    idle are wanted, and the width's logarithm even if none is idle. If there are fewer, the window stays
 //!    shut: this join is offered. A worker that has had to take back [`IN_VAIN`] halves in a row no longer believes that the
@@ -138,10 +138,10 @@ impl Splitter {
         self.in_vain.set(in_vain);
     }
 
-    /// The window is shut; `offered` halves lie in the deque, and `takers` threads have nothing to do.
-    /// True: it has been opened again, and this join is in it.
+    /// The window is shut: opens it again, if `offered` halves in the deque are enough for `takers` threads that have nothing to
+    /// do, and joins are short. True: this join runs in turn.
     #[inline]
-    pub(in crate::thread) fn look(&self, offered: usize, takers: u32) -> bool {
+    pub(in crate::thread) fn reopen_window(&self, offered: usize, takers: u32) -> bool {
         let wanted = match takers {
             0 => self.keep,
             _ if self.in_vain.get() > IN_VAIN => self.keep,

@@ -44,9 +44,10 @@ pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 /// When it has found nothing so many times, it goes to sleep like all others.
 const IN_VAIN: u32 = 20;
 
-/// A pool's only poller.
+/// Whether a join should wake a sleeper: not while one thread polls, nor where outside threads do the work of those that sleep.
 #[derive(Debug, Default)]
 pub(in crate::thread) struct WakePolicy {
+    /// There is a poller.
     polled: AtomicBool,
     /// How many outside threads work along.
     outsiders: AtomicU32,

@@ -2,7 +2,7 @@
 //!
 //! **Job.** Keeps as many threads at work as the pool is wide, wakes one when
 //! there is something for it to do, and loses no wake-up. What the work is, and where it is queued, is not known
-//! here: callers say `publish` after a push, and look into the queues themselves where the protocol tells them to.
+//! here: callers ask `need_after_push` after a push, and look into the queues themselves where the protocol tells them to.
 //!
 //! ```text
 //!              recruit                     find nothing: sleep

@@ -1,7 +1,7 @@
 //! Into sleep and out of it.
 //!
 //! **Protocol.**
-//! 1. A thread that pushes work calls [`publish`](Sleep::publish) *after* the push: a
+//! 1. A thread that pushes work calls [`need_after_push`](Sleep::need_after_push) *after* the push: a
 //!    sequentially consistent fence, then one load of the word.
 //! 2. If fewer run than the pool is wide and none of them searches, it recruits
 //!    one: adds it to the word on its behalf, then wakes it.
@@ -176,7 +176,7 @@ impl Sleep {
         counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
     }
 
-    /// `None`: what is queued will be found.
+    /// What is needed, by these counts, so that what is queued is run. `None`: nothing, it will be found.
     pub(super) fn need(&self, counts: Counts) -> Option<Need> {
         if counts.running() < self.target() {
             (counts.searching() == 0).then_some(Need::Runner)
@@ -186,10 +186,10 @@ impl Sleep {
         }
     }
 
-    /// After a push of work that no other thread would run: whether to [`recruit`](Self::recruit) a thread, or to
-    /// [`begin_watch`](Self::begin_watch).
+    /// After a push of work that the pusher does not take back: what is needed to run it. A runner: [`recruit`](Self::recruit);
+    /// a watch: [`begin_watch`](Self::begin_watch).
     #[inline]
-    pub(in crate::thread) fn publish(&self) -> Option<Need> {
+    pub(in crate::thread) fn need_after_push(&self) -> Option<Need> {
         // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
         fence(Ordering::SeqCst);
         self.need(self.counts())
@@ -198,7 +198,7 @@ impl Sleep {
     /// After a push of work that the pusher takes back if no thread comes. Without a fence: what may be overlooked is a
     /// chance of parallelism, never work.
     #[inline]
-    pub(in crate::thread) fn publish_hint(&self) -> Option<Need> {
+    pub(in crate::thread) fn need_after_offer(&self) -> Option<Need> {
         self.need(self.counts())
     }
 
@@ -220,8 +220,9 @@ impl Sleep {
         updated.is_ok()
     }
 
-    /// Wakes a thread, if one still is needed, as [`publish`](Self::publish) has found. True: all are awake, a thread must be
-    /// started. It is counted already; give it back with [`not_started`](Self::not_started) if there is none to be had.
+    /// Wakes a thread, if one still is needed, as [`need_after_push`](Self::need_after_push) has found. True: all are awake, a
+    /// thread must be started. It is counted already; give it back with [`not_started`](Self::not_started) if there is none to
+    /// be had.
     #[cold]
     pub(in crate::thread) fn recruit(&self) -> bool {
         self.recruit_if(|now| self.need(now) == Some(Need::Runner))
