@@ -51,7 +51,7 @@ pub(crate) fn now() -> u64 {
 #[inline]
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 pub(crate) fn now() -> u64 {
-    super::clock::monotonic().as_nanos() as u64 * MICROSECOND / 1000
+    (super::clock::monotonic().as_nanos() * u128::from(MICROSECOND) / 1000) as u64
 }
 
 /// Ticks from `then` until now; 0 if the counter has gone back.

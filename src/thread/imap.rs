@@ -25,7 +25,8 @@ use super::registry::Registry;
 ///
 /// Dropping it cancels what is left, without waiting: items not yet begun are dropped, those
 /// that run see it in [`CancelToken::current`](crate::CancelToken::current), and the input
-/// iterator is dropped, by its own thread if that is inside of it just then.
+/// iterator is dropped, by its own thread if that is inside of it just then. (An input that blocks asks for that token anew in
+/// each call of its `next`.)
 #[must_use = "nothing is pulled from the input before the first `next`"]
 pub struct Imap<R> {
     results: Box<dyn Results<R>>,

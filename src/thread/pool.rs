@@ -114,8 +114,8 @@ impl ThreadPool {
     ///
     /// Sleeping workers are woken, busy ones call it after what they run now; spares are not
     /// asked. Called on one of the pool's own workers, that one calls it first and then waits for the
-    /// others. The share of a worker that is itself parked in a wait of this crate is
-    /// called by the thread that takes its place meanwhile, so that two broadcasts at the same time, or one inside
+    /// others. The share of a worker that is itself parked in a wait of this crate, or whose last thread is still ending when the
+    /// pool has become wider again, is called by another worker meanwhile, so that two broadcasts at the same time, or one inside
     /// another, do not wait for each other. After [`shutdown`](Self::shutdown), all are called here.
     ///
     /// Hold no lock here that tasks of the pool want: a worker that is stuck in it cannot be told from a busy one.

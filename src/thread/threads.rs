@@ -109,8 +109,9 @@ impl Registry {
         if result.is_err()
             && let Some(seat) = cradle.lock().take()
         {
-            self.put_back(seat);
+            // In this order: what `put_back` queues must find that no searcher comes.
             self.sleep.not_started();
+            self.put_back(seat);
         }
         result
     }

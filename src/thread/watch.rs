@@ -90,6 +90,8 @@ impl Watch {
             registry.sleep.end_watch();
             registry.recheck();
         }
+        // It may be the last reference, and the pool's hooks go with it.
+        helper::contain(|| drop(registry));
         needed
     }
 

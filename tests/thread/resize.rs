@@ -290,6 +290,7 @@ fn hooks_are_called_for_whoever_comes_and_goes() {
         let (starts, exits) = (Arc::clone(&seen), Arc::clone(&seen));
         let pool = ThreadPool::builder()
             .threads(1)
+            .name("hooked")
             .on_start(move |index| starts.lock().unwrap().push((index, true)))
             .on_exit(move |index| exits.lock().unwrap().push((index, false)))
             .build()
@@ -310,6 +311,7 @@ fn hooks_are_called_for_whoever_comes_and_goes() {
             eventually("they have ended", || {
                 (count((1, false)), count((2, false))) == (round, round)
             });
+            eventually("and are gone", || threads_named("hooked-") == 1);
         }
         assert_eq!((count((0, true)), count((0, false))), (1, 0));
     });

@@ -106,6 +106,8 @@ struct Standstill {
     /// How many items, at all looks.
     length: usize,
     since: Instant,
+    /// Between two looks that are far apart anything may have happened.
+    last: Instant,
     looks: u32,
 }
 
@@ -330,12 +332,15 @@ impl Pipe {
         let now = Instant::now();
         let mut standstill = self.standstill.lock();
         let (since, looks) = match &*standstill {
-            Some(before) if before.length == length => (before.since, before.looks + 1),
+            Some(before) if before.length == length && now < before.last + 2 * LOOK => {
+                (before.since, before.looks + 1)
+            }
             _ => (now, 1),
         };
         *standstill = Some(Standstill {
             length,
             since,
+            last: now,
             looks,
         });
         looks >= STILL_LOOKS && now >= since + STILL

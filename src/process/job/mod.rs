@@ -152,9 +152,16 @@ impl Job {
         self.waiting.extend(self.wanted(piece));
     }
 
-    /// How many items wait.
-    pub(crate) fn items(&self) -> usize {
-        self.waiting.iter().map(Piece::len).sum()
+    /// How many items wait, or `most`: that needs no look at all of the pieces.
+    pub(crate) fn items(&self, most: usize) -> usize {
+        let mut items = 0;
+        for piece in &self.waiting {
+            items += piece.len();
+            if items >= most {
+                return most;
+            }
+        }
+        items
     }
 
     /// Puts back items that were sent and did not run.

@@ -189,22 +189,22 @@ impl Driver {
         self.carry_out();
         self.lively = now + LIVELY;
         let sends = self.links.iter().flatten().any(Link::is_sending);
-        !sends && !self.is_needed()
+        // (What stays in the queue waits for a worker, whose answer will wake the driver.)
+        !sends && !self.oversleeps() && !self.sched.has_errands()
     }
 
-    /// Something is left that only the driver's thread does, or is due before it looks by itself.
-    fn is_needed(&self) -> bool {
-        let oversleeps = match (self.sleeps_until, self.sched.deadline()) {
+    /// Something is due before the driver looks by itself.
+    fn oversleeps(&self) -> bool {
+        match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
             (None, Some(_)) => true,
             (Some(until), Some(due)) => until > due + BEAT,
-        };
-        oversleeps || self.sched.needs_driver(Instant::now())
+        }
     }
 
     /// Another thread has been at work: wakes the driver's if that is needed.
     pub(super) fn wake_if_needed(&self) {
-        if self.is_needed() {
+        if self.oversleeps() || self.sched.needs_driver(Instant::now()) {
             self.shared.mailbox.wake();
         }
     }

@@ -26,12 +26,15 @@ impl Sched {
     /// in the queue or with another, a pool that ends, a process to be started or told to go.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
+        self.has_errands() || !self.queue.is_empty() || takes_over()
+    }
+
+    /// There is something that only the driver may do: a pool that ends, a process to be started or told to go.
+    pub(crate) fn has_errands(&self) -> bool {
         self.is_ending()
             || !self.actions.is_empty()
             || !self.chores.is_empty()
-            || !self.queue.is_empty()
             || self.workers.iter().any(Worker::is_leaver)
-            || takes_over()
     }
 
     /// What is to be decoded for the job `id`, by its caller.

@@ -307,9 +307,11 @@ impl Sched {
     }
 
     /// There should be a process in this slot: always, unless the pool ends or such processes
-    /// do not live.
+    /// do not live. (The one process of `Process` is not replaced once it has run its item.)
     fn wants(&self, index: usize) -> bool {
-        let idle = self.stop.is_none() && !self.workers[index].is_given_up();
+        let had_its_item =
+            self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());
+        let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
         self.broken.is_none() && (idle || !self.queue.is_empty())
     }
 
@@ -481,7 +483,7 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        if job.items() == 0 || std::mem::replace(&mut job.queued, true) {
+        if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
         match first {

@@ -49,12 +49,15 @@ pub(super) fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize 
         return chunk.clamp(1, FRAME_ITEMS);
     }
     let Some(pace) = pace else { return 1 };
-    let fits = (TARGET / pace.max(1.0)) as usize;
+    let most = ((TARGET / pace.max(1.0)) as usize).clamp(1, FRAME_ITEMS);
     let tail = match job.sealed || job.work.each {
         // What waits is all that comes, or may be (of an `imap` that is never known): at most half of an equal share of it,
         // so that the workers end at about the same time.
-        true => job.items().div_ceil(2 * workers.max(1)),
-        false => usize::MAX,
+        true => {
+            let shares = 2 * workers.max(1);
+            job.items(most * shares).div_ceil(shares)
+        }
+        false => most,
     };
-    fits.min(tail).clamp(1, FRAME_ITEMS)
+    tail.max(1)
 }

@@ -186,7 +186,7 @@ impl Sched {
         let jobs = &mut self.jobs;
         self.queue.retain(|id| {
             jobs.get_mut(id).is_some_and(|job| {
-                job.queued = job.items() > 0;
+                job.queued = job.items(1) > 0;
                 job.queued
             })
         });
