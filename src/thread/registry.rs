@@ -210,7 +210,7 @@ impl Registry {
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(super) fn takers(&self) -> u32 {
-        self.sleep.idlers(self.wake_policy.stand_ins())
+        self.sleep.idlers(self.wake_policy.stand_ins()) + self.wake_policy.waiters()
     }
 
     /// Shares lie in mailboxes.

@@ -126,8 +126,15 @@ impl Worker {
     /// Waits for the stolen half of a join: leapfrogging.
     pub(super) fn wait_for_thief(&self, stolen: &StackJob<'_>) {
         let latch = stolen.latch();
+        // Once this wait has proved not to be short, the thief had better offer something.
+        let (mut looks, mut counted) = (0, None);
         let help = || {
+            looks += 1;
+            if looks == ROUNDS {
+                counted = Some(self.registry().wake_policy.waiter());
+            }
             if let Some(job) = stolen.take_back() {
+                (looks, counted) = (0, None);
                 self.run_job(job);
                 return true;
             }
@@ -138,6 +145,8 @@ impl Worker {
                 return false;
             };
             record::stolen(0, thief);
+            // What follows may wait itself, and is no waiting.
+            (looks, counted) = (0, None);
             if latch.is_set() {
                 // The thief may have gone on to something else, so this may be a stranger. Its owner waits for it, or will,
                 // and may run it wherever it waits. (In the injector only a worker that waits for nothing would find it, and

@@ -51,13 +51,22 @@ pub(in crate::thread) struct WakePolicy {
     polled: AtomicBool,
     /// How many outside threads work along.
     outsiders: AtomicU32,
+    /// How many threads wait for the thief of a half, and would take what it offers.
+    waiters: AtomicU32,
 }
 
-/// An outside thread that works along while this lives.
+/// A thread that is counted while this lives.
 #[must_use]
-pub(in crate::thread) struct Outsider<'a>(&'a AtomicU32);
+pub(in crate::thread) struct Counted<'a>(&'a AtomicU32);
 
-impl Drop for Outsider<'_> {
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -83,9 +92,19 @@ impl WakePolicy {
     }
 
     /// An outside thread works along until the guard is dropped.
-    pub(in crate::thread) fn outsider(&self) -> Outsider<'_> {
-        self.outsiders.fetch_add(1, Ordering::Relaxed);
-        Outsider(&self.outsiders)
+    pub(in crate::thread) fn outsider(&self) -> Counted<'_> {
+        Counted::new(&self.outsiders)
+    }
+
+    /// A thread waits for a thief until the guard is dropped.
+    pub(in crate::thread) fn waiter(&self) -> Counted<'_> {
+        Counted::new(&self.waiters)
+    }
+
+    /// How many threads wait for a thief.
+    #[inline]
+    pub(in crate::thread) fn waiters(&self) -> u32 {
+        self.waiters.load(Ordering::Relaxed)
     }
 
     /// The caller becomes the poller. False: there is one.
