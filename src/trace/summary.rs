@@ -142,8 +142,13 @@ impl Summary {
                 row.threads += usize::from(seen.insert(place));
                 row.add(slice);
                 if let Some(id) = story.runs(slice) {
-                    let task = tasks.entry(id).or_default();
-                    task.id = id;
+                    let task = tasks.entry(id).or_insert_with(|| SlowTask {
+                        id,
+                        label: String::new(),
+                        ran: Duration::ZERO,
+                        runs: 0,
+                        queued: Duration::ZERO,
+                    });
                     task.ran += Duration::from_nanos(slice.ran());
                     task.runs += 1;
                     task.queued += Duration::from_nanos(slice.queued.unwrap_or(0));
