@@ -42,7 +42,7 @@ impl TcpListener {
     /// # Errors
     ///
     /// The last address's, if none could be bound; those of
-    /// [`lookup_host`](super::lookup_host).
+    /// [`lookup_host`](super::lookup_host()).
     ///
     /// ```
     /// use trefoil::io::TcpListener;

@@ -64,7 +64,7 @@ impl TcpStream {
     /// # Errors
     ///
     /// That of the last address to fail, if none answers; those of
-    /// [`lookup_host`](super::lookup_host).
+    /// [`lookup_host`](super::lookup_host()).
     ///
     /// # Cancel safety
     ///

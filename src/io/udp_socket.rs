@@ -44,7 +44,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The last address's, if none could be bound; those of [`lookup_host`](super::lookup_host).
+    /// The last address's, if none could be bound; those of [`lookup_host`](super::lookup_host()).
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -64,7 +64,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The last address's; those of [`lookup_host`](super::lookup_host).
+    /// The last address's; those of [`lookup_host`](super::lookup_host()).
     ///
     /// ```
     /// use trefoil::io::UdpSocket;
@@ -92,7 +92,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// The last address's, above all that the datagram is too long; those of
-    /// [`lookup_host`](super::lookup_host). That no socket listens there is known later, if ever.
+    /// [`lookup_host`](super::lookup_host()). That no socket listens there is known later, if ever.
     ///
     /// # Cancel safety
     ///
