@@ -18,22 +18,26 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
-use std::ptr;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::{ptr, slice};
 
-/// Places for results, none of them filled.
+/// Places for results. The first `filled` of them are.
 pub(in crate::thread) struct Places<'a, R> {
-    places: &'a mut [MaybeUninit<R>],
+    start: *mut R,
+    len: usize,
     filled: usize,
+    buffer: PhantomData<&'a mut [R]>,
 }
 
 /// Results in their places.
 pub(in crate::thread) struct Filled<'a, R> {
     start: *mut R,
     len: usize,
-    places: PhantomData<&'a mut [R]>,
+    buffer: PhantomData<&'a mut [R]>,
 }
 
+// SAFETY: P19: it owns its places and what it has pushed, alone; sending it sends them.
+unsafe impl<R: Send> Send for Places<'_, R> {}
 // SAFETY: P19: it owns its results, alone; sending it sends them.
 unsafe impl<R: Send> Send for Filled<'_, R> {}
 
@@ -42,27 +46,36 @@ impl<'a, R> Places<'a, R> {
     ///
     /// # Panics
     /// If anything has been pushed (P19: it would belong to neither).
-    pub(in crate::thread) fn split_at(mut self, at: usize) -> (Self, Self) {
+    pub(in crate::thread) fn split_at(self, at: usize) -> (Self, Self) {
         assert_eq!(self.filled, 0, "results were pushed before the split");
-        let places = std::mem::take(&mut self.places);
-        let (left, right) = places.split_at_mut(at.min(places.len()));
-        (
-            Places {
-                places: left,
-                filled: 0,
-            },
-            Places {
-                places: right,
-                filled: 0,
-            },
-        )
+        let at = at.min(self.len);
+        self.divide(at)
+    }
+
+    /// The first `at` places, none of which counts as filled, and the others.
+    fn divide(self, at: usize) -> (Self, Self) {
+        let this = ManuallyDrop::new(self);
+        debug_assert!(at <= this.len);
+        let part = |start, len| Places {
+            start,
+            len,
+            filled: 0,
+            buffer: PhantomData,
+        };
+        // SAFETY: P19: no more than there are places, so inside of the buffer or at its end.
+        let middle = unsafe { this.start.add(at) };
+        (part(this.start, at), part(middle, this.len - at))
     }
 
     /// Pushes them one after another. No more than there are places.
     #[inline]
     pub(in crate::thread) fn extend(&mut self, results: impl Iterator<Item = R>) {
-        let free = &mut self.places[self.filled..];
+        // SAFETY: P19: no more are filled than there are, so inside of the buffer or at its end.
+        let start = unsafe { self.start.add(self.filled) };
+        // SAFETY: P19, P20: these places are ours alone, and stay while we exist.
+        let free = unsafe { slice::from_raw_parts_mut(start.cast(), self.len - self.filled) };
         for (place, result) in free.iter_mut().zip(results) {
+            let place: &mut MaybeUninit<R> = place;
             place.write(result);
             self.filled += 1;
         }
@@ -73,29 +86,22 @@ impl<'a, R> Places<'a, R> {
     }
 
     /// What has been filled, and the places that are left.
-    pub(in crate::thread) fn split_filled(mut self) -> (Filled<'a, R>, Self) {
-        let places = std::mem::take(&mut self.places);
-        let (filled, rest) = places.split_at_mut(std::mem::take(&mut self.filled));
+    pub(in crate::thread) fn split_filled(self) -> (Filled<'a, R>, Self) {
+        let filled = self.filled;
+        let (left, rest) = self.divide(filled);
         let filled = Filled {
-            start: filled.as_mut_ptr().cast(),
-            len: filled.len(),
-            places: PhantomData,
+            start: left.start,
+            len: left.len,
+            buffer: PhantomData,
         };
-        (
-            filled,
-            Places {
-                places: rest,
-                filled: 0,
-            },
-        )
+        (filled, rest)
     }
 }
 
 impl<R> Drop for Places<'_, R> {
     /// While unwinding: what has been pushed and not shown.
     fn drop(&mut self) {
-        let start = self.places.as_mut_ptr().cast::<R>();
-        let filled = ptr::slice_from_raw_parts_mut(start, self.filled);
+        let filled = ptr::slice_from_raw_parts_mut(self.start, self.filled);
         // SAFETY: P19: the first `filled` places are initialised and of this part.
         unsafe { ptr::drop_in_place(filled) };
     }
@@ -130,9 +136,13 @@ pub(in crate::thread) fn collect<R>(
     fill: impl for<'a> FnOnce(Places<'a, R>) -> Filled<'a, R>,
 ) -> Option<Vec<R>> {
     let mut vec = Vec::with_capacity(len);
-    let places = &mut vec.spare_capacity_mut()[..len];
-    let start = places.as_ptr().cast::<R>();
-    let filled = fill(Places { places, filled: 0 });
+    let start: *mut R = vec.as_mut_ptr(); // for all of the buffer, as are those of its parts
+    let filled = fill(Places {
+        start,
+        len,
+        filled: 0,
+        buffer: PhantomData,
+    });
     if filled.len != len || !ptr::eq(filled.start, start) {
         return None;
     }
@@ -176,6 +186,15 @@ mod tests {
             left.extend([Arc::clone(&token)].into_iter());
             right.extend((0..5).map(|_| Arc::clone(&token)));
             // The left part has a hole: the right one cannot be joined to it.
+            left.split_filled().0.join(right.split_filled().0)
+        });
+        assert!(results.is_none());
+        assert_eq!(Arc::strong_count(&token), 1);
+        let results = collect(10, |places| {
+            let (mut left, mut right) = places.split_at(5);
+            left.extend((0..5).map(|_| Arc::clone(&token)));
+            right.extend([Arc::clone(&token)].into_iter());
+            // One part of six results, from two.
             left.split_filled().0.join(right.split_filled().0)
         });
         assert!(results.is_none());
