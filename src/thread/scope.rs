@@ -112,7 +112,7 @@ impl<'scope> Scope<'scope, '_> {
     /// Spawns a task that may borrow whatever outlives the scope.
     ///
     /// It runs on some worker of the pool, or on the thread that waits for it
-    /// (by [`ScopedTask::join`], or at the end of the scope). Costs two allocations.
+    /// (by [`ScopedTask::join`], or at the end of the scope). Costs one allocation.
     ///
     /// ```
     /// let mut counts = [0; 4];
