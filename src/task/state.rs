@@ -607,7 +607,7 @@ mod tests {
     fn with_too_many_owners_the_count_does_not_grow_for_ever() {
         let state = State::with_too_many(0);
         state.0.fetch_or(CLAIMABLE, Ordering::Relaxed);
-        for _ in 0..1 << 23 {
+        for _ in 0..if cfg!(miri) { 1 << 8 } else { 1 << 23 } {
             state.0.fetch_or(SCHEDULED, Ordering::Relaxed);
             assert!(state.claim());
             state.0.fetch_or(SCHEDULED, Ordering::Relaxed);
