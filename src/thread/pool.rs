@@ -25,6 +25,7 @@ use super::reduce::MapReduce;
 use super::region::TryMap;
 use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
+use super::wait::Compensate;
 use super::{enter, scope, shutdown, threads};
 use crate::loom::Arc;
 use crate::record;
@@ -66,6 +67,7 @@ impl ThreadPool {
         context::watch_forks();
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
+        park::set_blocker(&Compensate);
         let pool = Self {
             registry: Registry::new(config, threads::start),
         };

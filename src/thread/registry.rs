@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -23,7 +22,7 @@ use super::futures::Futures;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{Need, STALL, Sleep};
+use super::sleep::{Need, Sleep};
 use super::slot::{Seat, Slot};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -278,12 +277,6 @@ impl Registry {
         } else {
             self.refused.store(false, Ordering::Relaxed);
         }
-    }
-
-    /// For one that has blocked: how long it parks at most before it asks again for the thread that the system
-    /// has refused.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.lacks_threads().then_some(STALL)
     }
 
     /// The system has refused a thread for work that is queued.
