@@ -141,12 +141,10 @@ impl Registry {
     /// The tag of a task that its waiters may run: if the pool lets its callers help, outside threads
     /// may, too.
     pub(super) fn claim_tag(&self) -> u32 {
-        let outsiders = if self.config.caller_helps {
-            OUTSIDERS
-        } else {
-            0
-        };
-        self.tag | outsiders
+        match self.config.caller_helps {
+            true => self.tag | OUTSIDERS,
+            false => self.tag,
+        }
     }
 
     // ---- slots -----------------------------------------------------------
@@ -219,10 +217,7 @@ impl Registry {
 
     /// How much has been taken from the queues so far.
     pub(super) fn progress(&self) -> u64 {
-        let slots = self.slots();
-        slots
-            .iter()
-            .fold(0, |all, slot| all.wrapping_add(slot.taken()))
+        self.slots().iter().map(|slot| slot.taken()).sum()
     }
 
     // ---- work ------------------------------------------------------------

@@ -71,7 +71,8 @@ impl Worker {
         let sleep = &self.registry().sleep;
         loop {
             if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
-                return self.sleep();
+                let _noted = record::sleeps();
+                return self.rest();
             }
             let mut work = self.find();
             if work.is_none() {
@@ -142,11 +143,6 @@ impl Worker {
                 return WakeReason::Work;
             }
         }
-        self.rest()
-    }
-
-    fn sleep(&self) -> WakeReason {
-        let _noted = record::sleeps();
         self.rest()
     }
 
