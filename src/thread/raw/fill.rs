@@ -38,6 +38,10 @@ pub(in crate::thread) struct Filled<'a, R> {
 unsafe impl<R: Send> Send for Filled<'_, R> {}
 
 impl<'a, R> Places<'a, R> {
+    fn new(places: &'a mut [MaybeUninit<R>]) -> Self {
+        Self { places, filled: 0 }
+    }
+
     /// Of two neighbours, the left one has `at` places.
     ///
     /// # Panics
@@ -46,16 +50,7 @@ impl<'a, R> Places<'a, R> {
         assert_eq!(self.filled, 0, "results were pushed before the split");
         let places = std::mem::take(&mut self.places);
         let (left, right) = places.split_at_mut(at.min(places.len()));
-        (
-            Places {
-                places: left,
-                filled: 0,
-            },
-            Places {
-                places: right,
-                filled: 0,
-            },
-        )
+        (Places::new(left), Places::new(right))
     }
 
     /// Pushes them one after another. No more than there are places.
@@ -81,13 +76,7 @@ impl<'a, R> Places<'a, R> {
             len: filled.len(),
             places: PhantomData,
         };
-        (
-            filled,
-            Places {
-                places: rest,
-                filled: 0,
-            },
-        )
+        (filled, Places::new(rest))
     }
 }
 
@@ -132,7 +121,7 @@ pub(in crate::thread) fn collect<R>(
     let mut vec = Vec::with_capacity(len);
     let places = &mut vec.spare_capacity_mut()[..len];
     let start = places.as_ptr().cast::<R>();
-    let filled = fill(Places { places, filled: 0 });
+    let filled = fill(Places::new(places));
     if filled.len != len || !ptr::eq(filled.start, start) {
         return None;
     }
