@@ -22,7 +22,7 @@ use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
 use super::reduce::MapReduce;
-use super::region::TryMap;
+use super::region::{Limit, TryMap};
 use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
 use super::wait::Compensate;
@@ -328,12 +328,13 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        items.produce(MapReduce {
+        let result = items.produce(MapReduce {
             registry: self.registry(),
+            limit: Limit::new(),
             map,
-            identity,
             reduce,
-        })
+        });
+        result.unwrap_or_else(identity)
     }
 
     /// As [`map`](Self::map), for an `f` that can fail; stops early.
