@@ -6,7 +6,7 @@
 //! **Protocol.** 1. Borrow this thread's cached parker, or make a new one if it
 //! is in use (a wait inside a poll inside a wait). 2. Hand the waker to the
 //! caller's `ready`, which registers it and says whether the wait is over.
-//! 3. If not, tell this thread's [`Blocker`] once, park, ask again.
+//! 3. If not, tell the [`Blocker`] once, park, ask again.
 //!
 //! - **S1** A parker's token belongs to one wait at a time: an inner wait that
 //!   shared it could swallow the wake-up of the outer one, which would then
