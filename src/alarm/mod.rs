@@ -90,7 +90,7 @@ impl Alarm {
         }
         let keeper = current();
         if let Stage::Armed(armed_at, key) = &self.stage
-            && same(armed_at, &keeper)
+            && Arc::ptr_eq(armed_at, &keeper)
             && keeper.refresh(*key, cx.waker())
         {
             return Poll::Pending;
@@ -140,20 +140,16 @@ pub(crate) trait Timekeeper: Send + Sync {
 
 /// Makes `keeper` this thread's timekeeper for as long as the guard lives.
 pub(crate) fn install(keeper: Arc<dyn Timekeeper>) -> Installed {
-    Installed {
-        before: replace(Some(keeper)),
-    }
+    Installed(replace(Some(keeper)))
 }
 
 /// Gives the thread its earlier timekeeper back.
 #[must_use]
-pub(crate) struct Installed {
-    before: Option<Arc<dyn Timekeeper>>,
-}
+pub(crate) struct Installed(Keeper);
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        drop(replace(self.before.take()));
+        drop(replace(self.0.take()));
     }
 }
 
@@ -172,8 +168,4 @@ fn replace(keeper: Keeper) -> Keeper {
 fn current() -> Arc<dyn Timekeeper> {
     let installed = KEEPER.with(|current| (**current.borrow()).clone());
     installed.unwrap_or_else(|| waiter::waiter().clone())
-}
-
-fn same(a: &Arc<dyn Timekeeper>, b: &Arc<dyn Timekeeper>) -> bool {
-    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }

@@ -43,12 +43,7 @@ impl WithBar<&ProcessPool> {
         I: IntoIterator<Item: Portable>,
         R: Portable,
     {
-        let Self { source, bar } = self;
-        WithBar {
-            source: source.call(f),
-            bar,
-        }
-        .map(items)
+        super::with(self.source.call(f), self.bar).map(items)
     }
 
     /// [`ProcessPool::imap`], with a bar that moves with the results that are taken. Its

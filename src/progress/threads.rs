@@ -83,12 +83,7 @@ impl WithBar<&ThreadPool> {
         I: Items,
         F: Fn(I::Item) + Sync,
     {
-        self.run(|pool, bar| {
-            pool.for_each(announced(items, bar), |item| {
-                f(item);
-                bar.more(1);
-            });
-        });
+        self.map(items, f);
     }
 
     /// [`ThreadPool::map_reduce`], with a bar.

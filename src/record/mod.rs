@@ -79,10 +79,8 @@ pub(crate) fn stolen(task: u64, from: usize) {
 /// Somebody wakes the thread in a pool's slot.
 #[inline(always)]
 pub(crate) fn roused(pool: u32, slot: usize) {
-    note(|| What::Roused {
-        pool,
-        slot: slot as u32,
-    });
+    let slot = slot as u32;
+    note(|| What::Roused { pool, slot });
 }
 
 /// Which task the next wait of this thread is for; 0: none.

@@ -6,7 +6,7 @@
 //! **Protocol.** 1. Borrow this thread's cached parker, or make a new one if it
 //! is in use (a wait inside a poll inside a wait). 2. Hand the waker to the
 //! caller's `ready`, which registers it and says whether the wait is over.
-//! 3. If not, tell this thread's [`Blocker`] once, park, ask again.
+//! 3. If not, tell the [`Blocker`] once, park, ask again.
 //!
 //! - **S1** A parker's token belongs to one wait at a time: an inner wait that
 //!   shared it could swallow the wake-up of the outer one, which would then
@@ -23,25 +23,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::loom::{Parker, Unparker, per_thread};
 use crate::record;
 
-/// What a pool's worker does around a park of its thread inside a wait of ours:
+/// What thread pools do around a park of a thread inside a wait of ours, if that thread is a worker:
 /// `enter` lets another thread take its place, `leave` takes it back.
-pub(crate) trait Blocker {
+pub(crate) trait Blocker: Sync {
     /// This thread is about to park.
     fn enter(&self);
     /// This thread goes on.
     fn leave(&self);
     /// No thread could take its place: it parks for so long at most, and then enters again.
-    fn retry_after(&self) -> Option<Duration> {
-        None
-    }
+    fn retry_after(&self) -> Option<Duration>;
 }
 
 /// How a wait ended.
@@ -85,10 +82,8 @@ per_thread! {
     static CACHED: RefCell<Option<Parking>> = RefCell::new(None);
 }
 
-per_thread! {
-    /// This thread's pool, if it is a worker.
-    static BLOCKER: RefCell<Option<Rc<dyn Blocker>>> = RefCell::new(None);
-}
+/// There is none before the first pool.
+static BLOCKER: OnceLock<&'static dyn Blocker> = OnceLock::new();
 
 per_thread! {
     /// How many guards forbid this thread to block.
@@ -194,19 +189,19 @@ impl Entered {
 
     fn enter(&self) {
         if !self.0.replace(true)
-            && let Some(blocker) = current_blocker()
+            && let Some(blocker) = BLOCKER.get()
         {
             blocker.enter();
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        current_blocker()?.retry_after()
+        BLOCKER.get()?.retry_after()
     }
 
     fn leave(&self) {
         if self.0.replace(false)
-            && let Some(blocker) = current_blocker()
+            && let Some(blocker) = BLOCKER.get()
         {
             blocker.leave();
         }
@@ -219,17 +214,9 @@ impl Drop for Entered {
     }
 }
 
-fn current_blocker() -> Option<Rc<dyn Blocker>> {
-    BLOCKER
-        .try_with(|slot| slot.borrow().clone())
-        .unwrap_or(None)
-}
-
-/// Makes `blocker` the one that is told of this thread's waits (a worker, at its
-/// start), or none (at its end).
-#[allow(dead_code)] // the thread pool's
-pub(crate) fn set_blocker(blocker: Option<Rc<dyn Blocker>>) {
-    let _ = BLOCKER.try_with(|slot| slot.replace(blocker));
+/// From now on `blocker` is told of the waits of all threads.
+pub(crate) fn set_blocker(blocker: &'static dyn Blocker) {
+    let _ = BLOCKER.set(blocker);
 }
 
 /// While it lives, blocking waits on this thread are refused.

@@ -16,9 +16,7 @@ use std::sync::OnceLock;
 use super::raw::Runnable;
 use crate::loom::per_thread;
 
-pub(crate) use crate::sync::park::{
-    Blocker, RefuseGuard, blocking_refused, refuse_blocking, set_blocker,
-};
+pub(crate) use crate::sync::park::{RefuseGuard, blocking_refused, refuse_blocking};
 
 pub(crate) use super::id::watch_forks;
 pub(crate) use super::raw::{Inherited, inherit};

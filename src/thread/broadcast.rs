@@ -142,15 +142,11 @@ fn gather<R>(results: &[Returned<R>]) -> Vec<R> {
             late => contain(|| drop(late)),
         }
     }
-    match first {
-        None => values,
-        Some(panic) => {
-            for value in values {
-                contain(|| drop(value));
-            }
-            panic.resume_unwind()
-        }
+    let Some(panic) = first else { return values };
+    for value in values {
+        contain(|| drop(value));
     }
+    panic.resume_unwind()
 }
 
 #[cfg(all(test, not(loom)))]

@@ -211,11 +211,8 @@ impl<T: Int> Source for Range<T> {
     type Item = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         let Range { start, end } = self;
-        let len = if start < end {
-            length(Some(start.distance(end)))
-        } else {
-            0
-        };
+        let steps = if start < end { start.distance(end) } else { 0 };
+        let len = length(Some(steps));
         callback.call(Span { start, len })
     }
 }
@@ -224,11 +221,8 @@ impl<T: Int> Source for RangeInclusive<T> {
     type Item = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         let (start, end) = (*self.start(), *self.end());
-        let len = if self.is_empty() {
-            0
-        } else {
-            length(start.distance(end).checked_add(1))
-        };
+        let steps = start.distance(end).checked_add(1);
+        let len = if self.is_empty() { 0 } else { length(steps) };
         callback.call(Span { start, len })
     }
 }
@@ -244,18 +238,10 @@ impl<T: Int> Producer for Span<T> {
     fn len(&self) -> usize {
         self.len
     }
-    fn split_at(self, at: usize) -> (Self, Self) {
-        let middle = self.start.forward(at);
-        (
-            Self {
-                start: self.start,
-                len: at,
-            },
-            Self {
-                start: middle,
-                len: self.len - at,
-            },
-        )
+    fn split_at(mut self, at: usize) -> (Self, Self) {
+        let (start, len) = (self.start.forward(at), self.len - at);
+        self.len = at;
+        (self, Self { start, len })
     }
 }
 

@@ -48,13 +48,10 @@ impl Latch {
 
     /// The waiter is about to park. False: there is nothing to wait for.
     pub(super) fn park(&self) -> bool {
-        match self
+        let before = self
             .0
-            .compare_exchange(PENDING, PARKED, Ordering::AcqRel, Ordering::Acquire)
-        {
-            Ok(_) => true,
-            Err(now) => now == PARKED,
-        }
+            .compare_exchange(PENDING, PARKED, Ordering::AcqRel, Ordering::Acquire);
+        before != Err(DONE)
     }
 
     /// The work has ended. True: the waiter must be woken.

@@ -12,7 +12,7 @@ use std::thread::ThreadId;
 
 use super::slot::Seat;
 use crate::loom::thread::JoinHandle;
-use crate::loom::{Condvar, Mutex, MutexGuard};
+use crate::loom::{Condvar, Mutex};
 
 /// See the module.
 #[derive(Default)]
@@ -47,37 +47,23 @@ impl Threads {
     pub(super) fn join_threads(&self, inside: bool) {
         let mut handles = self.handles.lock();
         loop {
-            let mine = |handles: &Handles, thread: ThreadId| {
-                !inside || !handles.in_shutdown.contains(&thread)
-            };
-            let next = handles
-                .running
-                .iter()
-                .position(|handle| mine(&handles, handle.thread().id()));
+            let is_mine = |thread: ThreadId| !inside || !handles.in_shutdown.contains(&thread);
+            let mut running = handles.running.iter();
+            let next = running.position(|handle| is_mine(handle.thread().id()));
             if let Some(at) = next {
-                handles = self.join_one(handles, at);
-            } else if handles.joining.iter().any(|&thread| mine(&handles, thread)) {
+                let handle = handles.running.swap_remove(at);
+                let thread = handle.thread().id();
+                handles.joining.push(thread);
+                drop(handles);
+                drop(handle.join());
+                handles = self.handles.lock();
+                handles.joining.retain(|&other| other != thread);
+                self.joined.notify_all();
+            } else if handles.joining.iter().any(|&thread| is_mine(thread)) {
                 handles = self.joined.wait(handles);
             } else {
                 return;
             }
         }
-    }
-
-    /// Joins a thread that runs, or did, without the lock.
-    fn join_one<'a>(
-        &'a self,
-        mut handles: MutexGuard<'a, Handles>,
-        at: usize,
-    ) -> MutexGuard<'a, Handles> {
-        let handle = handles.running.swap_remove(at);
-        let thread = handle.thread().id();
-        handles.joining.push(thread);
-        drop(handles);
-        drop(handle.join());
-        let mut handles = self.handles.lock();
-        handles.joining.retain(|&other| other != thread);
-        self.joined.notify_all();
-        handles
     }
 }

@@ -22,9 +22,10 @@ use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
 use super::reduce::MapReduce;
-use super::region::TryMap;
+use super::region::{Limit, TryMap};
 use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
+use super::wait::Compensate;
 use super::{enter, scope, shutdown, threads};
 use crate::loom::Arc;
 use crate::record;
@@ -66,6 +67,7 @@ impl ThreadPool {
         context::watch_forks();
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
+        park::set_blocker(&Compensate);
         let pool = Self {
             registry: Registry::new(config, threads::start),
         };
@@ -326,12 +328,13 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        items.produce(MapReduce {
+        let result = items.produce(MapReduce {
             registry: self.registry(),
+            limit: Limit::new(),
             map,
-            identity,
             reduce,
-        })
+        });
+        result.unwrap_or_else(identity)
     }
 
     /// As [`map`](Self::map), for an `f` that can fail; stops early.

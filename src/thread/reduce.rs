@@ -14,6 +14,7 @@
 //!
 //! Tests: `tests/thread/pool.rs` (order, bits of float sums, the lowest panic).
 
+use std::mem;
 use std::sync::Arc;
 
 use super::items::sealed::{Callback, Producer};
@@ -25,13 +26,14 @@ use super::worker::Worker;
 /// The most leaves of the tree.
 const LEAVES: usize = 4096;
 
-struct Tree<'f, M, R> {
-    limit: Limit,
-    map: &'f M,
-    reduce: &'f R,
+pub(super) struct MapReduce<'c, M, R> {
+    pub(super) registry: &'c Arc<Registry>,
+    pub(super) limit: Limit,
+    pub(super) map: M,
+    pub(super) reduce: R,
 }
 
-impl<M, R> Tree<'_, M, R> {
+impl<M, R> MapReduce<'_, M, R> {
     /// `None`: there are no items, or an earlier one has failed.
     fn walk<P, A>(
         &self,
@@ -52,8 +54,8 @@ impl<M, R> Tree<'_, M, R> {
         }
         if leaves <= 1 {
             let fuse = Fuse(&self.limit, at);
-            let result = items.into_iter().map(self.map).reduce(self.reduce);
-            fuse.defuse();
+            let result = items.into_iter().map(&self.map).reduce(&self.reduce);
+            mem::forget(fuse);
             return result;
         }
         let near_leaves = leaves / 2;
@@ -83,36 +85,22 @@ impl<M, R> Tree<'_, M, R> {
             (Some(left), Some(right)) => Some((self.reduce)(left, right)),
             (one, other) => one.or(other),
         };
-        fuse.defuse();
+        mem::forget(fuse);
         result
     }
 }
 
-pub(super) struct MapReduce<'c, M, I, R> {
-    pub(super) registry: &'c Arc<Registry>,
-    pub(super) map: M,
-    pub(super) identity: I,
-    pub(super) reduce: R,
-}
-
-impl<T, A, M, I, R> Callback<T> for MapReduce<'_, M, I, R>
+impl<T, A, M, R> Callback<T> for MapReduce<'_, M, R>
 where
     A: Send,
     M: Fn(T) -> A + Sync,
-    I: Fn() -> A,
     R: Fn(A, A) -> A + Sync,
 {
-    type Output = A;
-    fn call<P: Producer<Item = T>>(self, items: P) -> A {
-        let tree = &Tree {
-            limit: Limit::new(),
-            map: &self.map,
-            reduce: &self.reduce,
-        };
+    /// `None`: there are no items.
+    type Output = Option<A>;
+    fn call<P: Producer<Item = T>>(self, items: P) -> Option<A> {
         let leaves = items.len().min(LEAVES);
-        let result = self
-            .registry
-            .region(|worker| tree.walk(worker, 0, items, leaves, first_splits(worker)));
-        result.unwrap_or_else(self.identity)
+        self.registry
+            .region(|worker| self.walk(worker, 0, items, leaves, first_splits(worker)))
     }
 }

@@ -29,6 +29,7 @@
 //!
 //! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy).
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,14 +63,8 @@ impl Limit {
     }
 }
 
-/// Lowers the limit if the items from `at` on unwind.
+/// Lowers the limit if the items from `at` on unwind; forgotten, it does not.
 pub(super) struct Fuse<'a>(pub(super) &'a Limit, pub(super) usize);
-
-impl Fuse<'_> {
-    pub(super) fn defuse(self) {
-        std::mem::forget(self);
-    }
-}
 
 impl Drop for Fuse<'_> {
     fn drop(&mut self) {
@@ -116,7 +111,7 @@ impl<F, E: Send> Region<'_, F, E> {
                 let result = (self.f)(item);
                 result.map_err(|error| failure = Some(error)).ok()
             }));
-            fuse.defuse();
+            mem::forget(fuse);
             let at = start + places.filled();
             if let Some(error) = failure {
                 self.fail(at, error);
@@ -125,7 +120,7 @@ impl<F, E: Send> Region<'_, F, E> {
             if items.len() == 0 {
                 break;
             }
-            let before = std::mem::replace(&mut clock, Instant::now());
+            let before = mem::replace(&mut clock, Instant::now());
             let took = clock.duration_since(before);
             if took < CHUNK {
                 // Of what it was, not of what it might have been: near the end it may not double.

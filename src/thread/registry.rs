@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -23,7 +22,7 @@ use super::futures::Futures;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{Need, STALL, Sleep};
+use super::sleep::{Need, Sleep};
 use super::slot::{Seat, Slot};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -142,12 +141,10 @@ impl Registry {
     /// The tag of a task that its waiters may run: if the pool lets its callers help, outside threads
     /// may, too.
     pub(super) fn claim_tag(&self) -> u32 {
-        let outsiders = if self.config.caller_helps {
-            OUTSIDERS
-        } else {
-            0
-        };
-        self.tag | outsiders
+        match self.config.caller_helps {
+            true => self.tag | OUTSIDERS,
+            false => self.tag,
+        }
     }
 
     // ---- slots -----------------------------------------------------------
@@ -220,10 +217,7 @@ impl Registry {
 
     /// How much has been taken from the queues so far.
     pub(super) fn progress(&self) -> u64 {
-        let slots = self.slots();
-        slots
-            .iter()
-            .fold(0, |all, slot| all.wrapping_add(slot.taken()))
+        self.slots().iter().map(|slot| slot.taken()).sum()
     }
 
     // ---- work ------------------------------------------------------------
@@ -278,12 +272,6 @@ impl Registry {
         } else {
             self.refused.store(false, Ordering::Relaxed);
         }
-    }
-
-    /// For one that has blocked: how long it parks at most before it asks again for the thread that the system
-    /// has refused.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.lacks_threads().then_some(STALL)
     }
 
     /// The system has refused a thread for work that is queued.

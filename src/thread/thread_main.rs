@@ -14,7 +14,6 @@
 //!
 //! Tests: `tests/thread/pool.rs`; the same steps without deques in `checks/inside/thread_model.rs`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,6 @@ use super::raw::current;
 use super::registry::Registry;
 use super::sleep::{KEEP_SPARE, WakeReason};
 use super::slot::Seat;
-use super::wait;
 use super::worker::Worker;
 use crate::loom::hint;
 use crate::record;
@@ -73,7 +71,8 @@ impl Worker {
         let sleep = &self.registry().sleep;
         loop {
             if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
-                return self.sleep();
+                let _noted = record::sleeps();
+                return self.rest();
             }
             let mut work = self.find();
             if work.is_none() {
@@ -147,11 +146,6 @@ impl Worker {
         self.rest()
     }
 
-    fn sleep(&self) -> WakeReason {
-        let _noted = record::sleeps();
-        self.rest()
-    }
-
     /// Asleep (P2): until it is told why it is woken.
     fn rest(&self) -> WakeReason {
         let sleep = &self.registry().sleep;
@@ -212,7 +206,6 @@ fn take_newest(address: usize) -> Option<Runnable> {
 pub(super) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
     context::begin_worker(registry.config.stack_bytes(), registry.tag, take_newest);
     seat.slot.call.occupy();
-    context::set_blocker(Some(Rc::new(wait::Compensate)));
     let _role = record::role(record::Role::Worker {
         pool: registry.tag,
         slot: seat.slot.number as u32,
@@ -220,6 +213,5 @@ pub(super) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
     });
     let worker = Worker::new(Arc::clone(registry), seat);
     current::at_home(&worker, || worker.live());
-    context::set_blocker(None);
     worker.seat
 }

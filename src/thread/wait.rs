@@ -32,12 +32,12 @@ use std::time::Duration;
 use super::join::raw_job::StackJob;
 use super::latch::Latch;
 use super::raw::current;
+use super::sleep::STALL;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
 use crate::record;
-use crate::sync::park;
+use crate::sync::park::{self, Blocker};
 use crate::sys::ticks;
-use crate::task::context;
 
 /// How many times a waiter looks before it parks, or yields: some microseconds.
 const ROUNDS: u32 = 200;
@@ -77,7 +77,7 @@ impl Worker {
                 // Once more after each wake-up: there may be something to help with now.
                 park::blocked(|| {
                     let _noted = record::waits();
-                    match retry_after() {
+                    match Compensate.retry_after() {
                         None => self.seat.parker.park(),
                         Some(pause) => self.seat.parker.park_timeout(pause),
                     }
@@ -161,15 +161,11 @@ impl Worker {
     }
 }
 
-/// How long this thread, which has blocked, parks at most before it says so once more.
-fn retry_after() -> Option<Duration> {
-    current::with_home(|home| home?.registry().retry_after())
-}
-
-/// Called before and after a worker parks in any wait of this crate, so that the pool can let another thread run in its stead.
+/// Called before and after any thread parks in a wait of this crate: if that is a worker, its pool lets another thread run in its
+/// stead.
 pub(super) struct Compensate;
 
-impl context::Blocker for Compensate {
+impl Blocker for Compensate {
     fn enter(&self) {
         current::with_home(|home| home.map(Worker::block));
     }
@@ -179,6 +175,8 @@ impl context::Blocker for Compensate {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        retry_after()
+        let lacks_threads =
+            current::with_home(|home| home.is_some_and(|home| home.registry().lacks_threads()));
+        lacks_threads.then_some(STALL)
     }
 }

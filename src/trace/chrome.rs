@@ -142,13 +142,11 @@ fn about(story: &Story, task: u64, mut args: Object) -> Object {
     if let Some(name) = &story.name {
         args = args.text("task_name", name);
     }
-    if let Some(kind) = story.kind {
-        args = args.text("kind", kind.name());
-    }
     if let Some(parent) = story.parent {
         args = args.put("parent", parent);
     }
-    if let Some(site) = story.site {
+    if let Some((site, kind)) = story.made {
+        args = args.text("kind", kind.name());
         let site = format!("{}:{}", site.file(), site.line());
         args = args.text("spawned_at", &site);
     }

@@ -112,7 +112,7 @@ impl Reader {
             }
             What::Begun { task, site, kind } => {
                 let slice = track.begin(at, what);
-                self.story.task(task).made_at(site, kind);
+                self.story.task(task).made = Some((site, kind));
                 self.effect(Thing::Task(task), number, slice, at);
             }
             What::PartBegun { .. } | What::Sleeps => _ = track.begin(at, what),
@@ -135,7 +135,7 @@ impl Reader {
             What::Spawned { task, site, kind } => {
                 let parent = track.runs();
                 let story = self.story.task(task);
-                story.made_at(site, kind);
+                story.made = Some((site, kind));
                 story.parent = parent;
                 // A promise never runs: it causes nothing.
                 let cause = (kind != Kind::Promise).then_some((Thing::Task(task), "spawn"));

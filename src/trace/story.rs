@@ -81,8 +81,8 @@ pub(super) struct Arrow {
 #[derive(Default)]
 pub(super) struct TaskStory {
     pub(super) name: Option<Box<str>>,
-    pub(super) site: Option<Site>,
-    pub(super) kind: Option<Kind>,
+    /// Where it was spawned, and of what kind it is.
+    pub(super) made: Option<(Site, Kind)>,
     pub(super) parent: Option<u64>,
 }
 
@@ -178,12 +178,6 @@ impl Slice {
     }
 }
 
-impl TaskStory {
-    pub(super) fn made_at(&mut self, site: Site, kind: Kind) {
-        (self.site, self.kind) = (Some(site), Some(kind));
-    }
-}
-
 impl Story {
     pub(super) fn task(&mut self, task: u64) -> &mut TaskStory {
         self.tasks.entry(task).or_default()
@@ -204,8 +198,8 @@ impl Story {
         if let Some(name) = story.and_then(|story| story.name.as_deref()) {
             return name.to_owned();
         }
-        match story.and_then(|story| story.site) {
-            Some(site) => {
+        match story.and_then(|story| story.made) {
+            Some((site, _)) => {
                 let file = site.file().rsplit(['/', '\\']).next().unwrap_or_default();
                 format!("{file}:{}", site.line())
             }

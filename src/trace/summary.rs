@@ -102,16 +102,10 @@ impl ExecutorSummary {
         let own = Duration::from_nanos(slice.length().saturating_sub(slice.inside));
         match slice.what {
             What::Begun { .. } | What::Ended { .. } => {
-                use Ending::{Done, Panicked};
-                let over = matches!(
-                    slice.end,
-                    Some(What::Ended {
-                        how: Done | Panicked,
-                        ..
-                    })
-                );
                 self.busy += own;
-                self.tasks += u64::from(over);
+                if let Some(What::Ended { how, .. }) = slice.end {
+                    self.tasks += u64::from(how != Ending::Pending);
+                }
             }
             What::Sent(frame) => {
                 self.busy += Duration::from_nanos(slice.ran());

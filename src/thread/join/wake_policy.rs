@@ -73,18 +73,12 @@ impl Drop for Counted<'_> {
 }
 
 impl WakePolicy {
-    /// Joins are too small to wake a thread for.
-    #[inline]
-    pub(in crate::thread) fn is_polled(&self) -> bool {
-        // A hint: no data depends on it.
-        self.polled.load(Ordering::Relaxed)
-    }
-
     /// How many sleepers a join need not count as takers: all, if joins are too small; and as many as there are
     /// outside threads that do their work, since no more threads should run than the pool is wide.
     #[inline]
     pub(in crate::thread) fn stand_ins(&self) -> usize {
-        if self.is_polled() {
+        // Hints: no data depends on them.
+        if self.polled.load(Ordering::Relaxed) {
             usize::MAX
         } else {
             self.outsiders.load(Ordering::Relaxed) as usize
@@ -106,16 +100,6 @@ impl WakePolicy {
     pub(in crate::thread) fn waiters(&self) -> u32 {
         self.waiters.load(Ordering::Relaxed)
     }
-
-    /// The caller becomes the poller. False: there is one.
-    pub(in crate::thread) fn begin_polling(&self) -> bool {
-        !self.polled.swap(true, Ordering::Relaxed)
-    }
-
-    /// The poller ends its watch.
-    pub(in crate::thread) fn end_polling(&self) {
-        self.polled.store(false, Ordering::Relaxed);
-    }
 }
 
 /// What one worker knows of the halves that it has stolen.
@@ -132,7 +116,7 @@ impl Findings {
     #[inline]
     pub(in crate::thread) fn stop_polling(&self, policy: &WakePolicy) {
         if self.polls.replace(false) {
-            policy.end_polling();
+            policy.polled.store(false, Ordering::Relaxed);
         }
     }
 
@@ -143,8 +127,8 @@ impl Findings {
 
     /// It goes to sleep. True: as the poller.
     pub(in crate::thread) fn start_polling(&self, policy: &WakePolicy) -> bool {
-        if !self.polls.get() && self.looks.get() > 0 && policy.begin_polling() {
-            self.polls.set(true);
+        if !self.polls.get() && self.looks.get() > 0 {
+            self.polls.set(!policy.polled.swap(true, Ordering::Relaxed));
         }
         self.polls.get()
     }

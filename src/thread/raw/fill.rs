@@ -42,6 +42,15 @@ unsafe impl<R: Send> Send for Places<'_, R> {}
 unsafe impl<R: Send> Send for Filled<'_, R> {}
 
 impl<'a, R> Places<'a, R> {
+    fn new(start: *mut R, len: usize) -> Self {
+        Self {
+            start,
+            len,
+            filled: 0,
+            buffer: PhantomData,
+        }
+    }
+
     /// Of two neighbours, the left one has `at` places.
     ///
     /// # Panics
@@ -56,15 +65,10 @@ impl<'a, R> Places<'a, R> {
     fn divide(self, at: usize) -> (Self, Self) {
         let this = ManuallyDrop::new(self);
         debug_assert!(at <= this.len);
-        let part = |start, len| Places {
-            start,
-            len,
-            filled: 0,
-            buffer: PhantomData,
-        };
         // SAFETY: P19: no more than there are places, so inside of the buffer or at its end.
         let middle = unsafe { this.start.add(at) };
-        (part(this.start, at), part(middle, this.len - at))
+        let right = Self::new(middle, this.len - at);
+        (Self::new(this.start, at), right)
     }
 
     /// Pushes them one after another. No more than there are places.
@@ -137,12 +141,7 @@ pub(in crate::thread) fn collect<R>(
 ) -> Option<Vec<R>> {
     let mut vec = Vec::with_capacity(len);
     let start: *mut R = vec.as_mut_ptr(); // for all of the buffer, as are those of its parts
-    let filled = fill(Places {
-        start,
-        len,
-        filled: 0,
-        buffer: PhantomData,
-    });
+    let filled = fill(Places::new(start, len));
     if filled.len != len || !ptr::eq(filled.start, start) {
         return None;
     }
