@@ -11,11 +11,11 @@ use std::any::{Any, type_name};
 use serde::de::DeserializeOwned;
 
 use crate::process::payload::bulk::Bulk;
-use crate::process::payload::codec::decode;
+use crate::process::payload::codec::{codec_error, decode};
 use crate::process::payload::shared_buffer::Lending;
 use crate::process::wire;
 use crate::sys::ticks;
-use crate::task::{CodecDirection, CodecError, TaskError, panic};
+use crate::task::{CodecDirection, TaskError, panic};
 
 /// Decoded values: a `Vec` of the job's results.
 pub(crate) type Values = Box<dyn Any + Send>;
@@ -169,11 +169,7 @@ pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
 
 #[cold]
 pub(crate) fn undecodable<R>(detail: String) -> TaskError {
-    TaskError::Codec(Box::new(CodecError::new(
-        type_name::<R>(),
-        CodecDirection::DecodeResult,
-        detail,
-    )))
+    codec_error(type_name::<R>(), CodecDirection::DecodeResult, detail)
 }
 
 #[cfg(test)]

@@ -17,12 +17,13 @@ use super::{Initializer, SIGKILL, Sched};
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Extras, Part, Reading};
+use crate::process::payload::codec::codec_error;
 use crate::process::payload::scope;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
 use crate::sys::image::image;
 use crate::task::panic::{Panic, PanicLocation};
-use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
+use crate::task::{CodecDirection, TaskError, WorkerExit};
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are. `owner`: a
@@ -260,7 +261,7 @@ impl Sched {
                 CodecDirection::DecodeArgument,
             ),
         };
-        TaskError::Codec(Box::new(CodecError::new(name, direction, detail)))
+        codec_error(name, direction, detail)
     }
 
     fn frame_end(
