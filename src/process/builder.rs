@@ -265,7 +265,7 @@ impl ProcessPoolBuilder {
 
     pub(super) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
-        settings.role = entry::role()?;
+        settings.depth = entry::depth()?;
         settings.workers = match self.workers {
             Some(workers) => workers,
             None if self.physical_cores => processors::physical(),

@@ -148,7 +148,7 @@ impl Link {
             .envs(settings.variables.iter().map(|(key, value)| (key, value)))
             .env(
                 VARIABLE,
-                invitation::variable(settings.role, &handed_on(), name),
+                invitation::variable(settings.depth, &handed_on(), name),
             )
             .stdin(OwnedFd::from(theirs))
             .stderr(Stdio::piped())

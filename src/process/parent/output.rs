@@ -6,7 +6,6 @@
 //!
 //! Tests: `tests/process/limits.rs`.
 
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ChildStdout;
@@ -100,14 +99,5 @@ impl Output {
                 return;
             }
         }
-    }
-}
-
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output")
-            .field("pid", &self.pid)
-            .field("pipe", &self.pipe)
-            .finish_non_exhaustive()
     }
 }
