@@ -33,7 +33,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::frame::{Gated, SentFrame, ToldGates};
+use super::frame::{Gated, SentFrame, ToldGates, UNKNOWN};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
 use crate::sys::ledger::GATES;
@@ -199,7 +199,22 @@ impl Worker {
 
     /// The next frame that is to be sent to it, with the items of `piece`.
     pub(crate) fn next_frame(&self, job: u64, function: u64, piece: Piece) -> SentFrame {
-        SentFrame::new(self.next_sequence, job, function, piece, self.gates.clone())
+        SentFrame {
+            sequence: self.next_sequence,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            cost: UNKNOWN,
+            brief: false,
+            ends: false,
+            wanted: true,
+            each: false,
+            asked: false,
+            check_at: None,
+            gates: self.gates.clone(),
+        }
     }
 
     /// `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
