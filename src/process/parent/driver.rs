@@ -420,10 +420,10 @@ impl Driver {
                     PollFlags::IN | out,
                 );
             }
-            if let (Some(words), true) = (link.words.descriptor(), self.forward.has_room()) {
+            if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
                 add(Source::Words(index), words, PollFlags::IN);
             }
-            if let Some(output) = link.output.descriptor() {
+            if let Some(output) = link.output.pipe.descriptor() {
                 add(Source::Output(index), output, PollFlags::IN);
             }
             if let Some(process) = link.process() {

@@ -15,7 +15,6 @@
 //! Tests: `tests/process/pool.rs`.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::process::ChildStderr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,7 +98,7 @@ impl Forward {
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct Words {
-    pipe: Pipe,
+    pub(crate) pipe: Pipe,
     /// Where it and its worker say whose words are whose; a plain one says nothing.
     ledger: Option<Arc<Ledger>>,
     /// How many bytes have been read, and the last of them.
@@ -118,10 +117,6 @@ impl Words {
             tail: Vec::new(),
             ran_out: None,
         })
-    }
-
-    pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
-        self.pipe.descriptor()
     }
 
     /// Reads what there is, up to one buffer. False if there was nothing.

@@ -91,7 +91,7 @@ pub(crate) enum State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    gates: Arc<dyn Gated>,
+    pub(super) gates: Arc<dyn Gated>,
     /// What it has been sent, the frame that it runs first.
     pub(crate) frames: VecDeque<SentFrame>,
     /// What these should take, all together.
@@ -130,12 +130,6 @@ impl Worker {
             fruitful: false,
             weight: 0,
         }
-    }
-
-    pub(crate) fn started(&mut self, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
-        self.state = State::Starting(now);
-        self.pid = pid;
-        self.gates = gates;
     }
 
     /// It is a *plain* worker (`plain_workers`), nothing but a stream: it has one frame at a time, says what it begins, and is
