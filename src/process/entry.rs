@@ -93,12 +93,6 @@ pub fn init() {
     enter(check_threads);
 }
 
-/// What the constructor calls, which runs before `main` and thus in the right place, whatever threads libraries have started.
-#[cfg(feature = "auto")]
-pub(super) fn init_before_main() {
-    enter(|| Ok(()));
-}
-
 /// A worker may begin on this thread, and beside those that there are; or why not.
 fn check_threads() -> Result<(), &'static str> {
     if rustix::thread::gettid() != rustix::process::getpid() {
@@ -113,7 +107,7 @@ fn check_threads() -> Result<(), &'static str> {
 }
 
 /// The one way in, for `init` and for the constructor.
-fn enter(check_threads: fn() -> Result<(), &'static str>) {
+pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
     if DEPTH.get().is_some() {
         return;
     }
