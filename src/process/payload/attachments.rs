@@ -213,7 +213,8 @@ mod tests {
             let sent = send(&ours, &[IoSlice::new(bytes)], &attachment, flags);
             assert_eq!(sent, Ok(3));
         }
-        send(&ours, &[IoSlice::new(b"ghi")], &[ours.as_fd(); 0], flags).unwrap();
+        let nothing: &[OwnedFd] = &[];
+        send(&ours, &[IoSlice::new(b"ghi")], nothing, flags).unwrap();
         let mut have = 0;
         while have < 9 {
             let some = arrivals.receive(&theirs, &mut buffer[have..], RecvFlags::empty());
