@@ -13,11 +13,12 @@ use std::time::Duration;
 use super::entry;
 use super::parent::client;
 use super::parent::settings::{Settings, WorkerStdout};
+use super::payload::codec::codec_error;
 use super::payload::scope::PLAIN;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
 use crate::sys::processors;
-use crate::task::{CodecDirection, CodecError, TaskError, TaskReport};
+use crate::task::{CodecDirection, TaskError, TaskReport};
 
 /// More are a mistake: descriptors run out before.
 const MOST_WORKERS: usize = 1 << 16;
@@ -264,7 +265,7 @@ impl ProcessPoolBuilder {
 
     pub(super) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
-        settings.role = entry::role()?;
+        settings.depth = entry::depth()?;
         settings.workers = match self.workers {
             Some(workers) => workers,
             None if self.physical_cores => processors::physical(),
@@ -282,9 +283,9 @@ impl ProcessPoolBuilder {
         if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_laden()
         {
-            let (name, direction) = (initializer.type_name, CodecDirection::EncodeArgument);
-            let error = CodecError::new(name, direction, PLAIN.to_owned());
-            return Err(PoolError::Initializer(TaskError::Codec(Box::new(error))));
+            let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
+            let error = codec_error(name, way, PLAIN.to_owned());
+            return Err(PoolError::Initializer(error));
         }
         Ok(settings)
     }

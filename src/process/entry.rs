@@ -10,7 +10,7 @@
 //!    (`sys::image`), depth, the parent's process id, the descriptors that every child inherits, and the worker's name if it has one. The
 //!    socket is the worker's standard input.
 //! 2. Without the variable, [`enter`] notes that this program's workers would get here,
-//!    and returns. Only after that may a pool be made ([`role`]): a
+//!    and returns. Only after that may a pool be made ([`depth`]): a
 //!    program that never gets here starts no process, rather than
 //!    processes that start processes. So `init` notes nothing where a worker could not begin: on another thread than the first (a test
 //!    harness runs its tests there), or beside other threads.
@@ -47,7 +47,7 @@ use std::sync::OnceLock;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 use super::PoolError;
-use super::wire::invitation::{Invitation, Role, VARIABLE, has_socket};
+use super::wire::invitation::{Invitation, VARIABLE, has_socket};
 use super::worker::serve::serve;
 use crate::sys;
 use crate::sys::image::{has_other_rights, image};
@@ -55,7 +55,9 @@ use crate::sys::image::{has_other_rights, image};
 /// How deep workers may make pools of their own.
 const DEEPEST: u32 = 20;
 
-static ROLE: OnceLock<Role> = OnceLock::new();
+/// Set once this process has been through [`enter`]. 0: it was started by somebody else; n: it is the worker of a process of
+/// depth n - 1.
+static DEPTH: OnceLock<u32> = OnceLock::new();
 
 /// Makes worker processes possible: call it first in `main`.
 ///
@@ -91,12 +93,6 @@ pub fn init() {
     enter(check_threads);
 }
 
-/// What the constructor calls, which runs before `main` and thus in the right place, whatever threads libraries have started.
-#[cfg(feature = "auto")]
-pub(super) fn init_before_main() {
-    enter(|| Ok(()));
-}
-
 /// A worker may begin on this thread, and beside those that there are; or why not.
 fn check_threads() -> Result<(), &'static str> {
     if rustix::thread::gettid() != rustix::process::getpid() {
@@ -111,8 +107,8 @@ fn check_threads() -> Result<(), &'static str> {
 }
 
 /// The one way in, for `init` and for the constructor.
-fn enter(check_threads: fn() -> Result<(), &'static str>) {
-    if ROLE.get().is_some() {
+pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
+    if DEPTH.get().is_some() {
         return;
     }
     let threads = check_threads();
@@ -120,13 +116,13 @@ fn enter(check_threads: fn() -> Result<(), &'static str>) {
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
     match (threads, ours) {
-        (Ok(()), None) => drop(ROLE.set(Role { depth })),
+        (Ok(()), None) => drop(DEPTH.set(depth)),
         (Err(_), None) => {}
         (threads, Some(ours)) => {
             if let Err(why) = threads.and_then(|()| acceptable()) {
                 sys::worker::ends("begin", &why);
             }
-            if ROLE.set(Role { depth }).is_ok() {
+            if DEPTH.set(depth).is_ok() {
                 sys::worker::forget_variable(VARIABLE);
                 serve(ours.parent, &ours.handed_on, &ours.name);
             }
@@ -134,13 +130,13 @@ fn enter(check_threads: fn() -> Result<(), &'static str>) {
     }
 }
 
-/// What this process is, once it has been through [`enter`].
-pub(crate) fn role() -> Result<Role, PoolError> {
+/// How deep this process is, if it may make pools.
+pub(crate) fn depth() -> Result<u32, PoolError> {
     let refused = |kind, words: &str| Err(io::Error::new(kind, words).into());
     if let Err(words) = image().starts_again() {
         return refused(ErrorKind::Unsupported, words);
     }
-    let role = ROLE.get().copied().ok_or(PoolError::NotInitialized)?;
+    let depth = *DEPTH.get().ok_or(PoolError::NotInitialized)?;
     if !is_as_called() {
         return refused(ErrorKind::PermissionDenied, OTHER_RIGHTS);
     }
@@ -148,10 +144,10 @@ pub(crate) fn role() -> Result<Role, PoolError> {
         let words = "this process is to be a worker of another copy of trefoil in this program, whose `init` comes first";
         return refused(ErrorKind::Other, words);
     }
-    match role.depth < DEEPEST {
-        true => Ok(role),
+    match depth < DEEPEST {
+        true => Ok(depth),
         false => Err(PoolError::TooDeep {
-            depth: role.depth,
+            depth,
             limit: DEEPEST,
         }),
     }

@@ -31,12 +31,13 @@ use futures_core::Stream;
 
 use super::job::sink::{Each, Run, Sink};
 use super::job::{Wishes, Work};
-use super::parent::client::{code_of, push};
+use super::parent::client::push;
 use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
 use super::sched::Feed;
+use super::worker::raw_call::code_of;
 use crate::loom::Mutex;
 use crate::record;
 use crate::sync::block_on;

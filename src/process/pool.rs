@@ -17,13 +17,13 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use super::job::Wishes;
-use super::parent::client::code_of_with;
 use super::parent::driver::{Shared, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::Settings;
 use super::payload::portable::Portable;
 use super::sched::{How, Stop};
+use super::worker::raw_call::code_of_with;
 use super::{PoolError, ProcessCall, ProcessStats};
 use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use super::imap::Imap;
 use super::job::Wishes;
-use super::parent::client::{code_of, encode};
+use super::parent::client::encode;
 use super::parent::driver::Shared;
 use super::payload::portable::Portable;
+use super::worker::raw_call::code_of;
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 

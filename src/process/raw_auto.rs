@@ -15,7 +15,7 @@
 #![allow(unsafe_code)]
 
 extern "C" fn constructor() {
-    super::entry::init_before_main();
+    super::entry::enter(|| Ok(())); // before `main` is the right place, whatever threads libraries have started
 }
 
 // SAFETY: W9: the section holds functions of this signature, to be called

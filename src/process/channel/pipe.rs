@@ -227,10 +227,7 @@ impl Pipe {
     /// All peers are gone.
     fn is_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(&self.pipe, PollFlags::empty())];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let now = Timespec::default();
         poll(&mut fds, Some(&now)).is_ok() && !fds[0].revents().is_empty()
     }
 }
@@ -404,13 +401,9 @@ impl Pipe {
 
 /// Where the item is, and how long.
 fn elsewhere(record: &Record) -> (u64, u64) {
-    let number = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&record[at..at + 8]);
-        u64::from_le_bytes(bytes)
-    };
-    let offset = (number(0) >> 8).saturating_mul(PAGE as u64);
-    (offset, number(8))
+    let (words, _) = record.as_chunks();
+    let [place, length] = [words[0], words[1]].map(u64::from_le_bytes);
+    ((place >> 8).saturating_mul(PAGE as u64), length)
 }
 
 // Waiting.

@@ -5,6 +5,7 @@
 //!
 //! Tests: `tests/process/channel.rs`.
 
+use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use super::pipe::{LOOK, Pipe, Record, Refused, Side};
 use crate::alarm::Ready;
 use crate::process::parent::client::push;
 use crate::process::payload::chunk::Chunk;
+use crate::process::payload::codec::codec_error;
 use crate::process::payload::portable::Portable;
 use crate::process::wire::Reader;
-use crate::task::{CodecDirection, CodecError, TaskError, context};
+use crate::task::{CodecDirection, TaskError, context};
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.
 pub struct Sender<T> {
@@ -134,11 +136,7 @@ fn error<T>(refused: Refused) -> TaskError {
     match refused {
         Refused::Wait => TaskError::WouldBlock,
         Refused::Closed => TaskError::Closed,
-        Refused::Broken(why) => TaskError::Codec(Box::new(CodecError::new(
-            std::any::type_name::<T>(),
-            CodecDirection::EncodeArgument,
-            why,
-        ))),
+        Refused::Broken(why) => codec_error(type_name::<T>(), CodecDirection::EncodeArgument, why),
     }
 }
 

@@ -11,11 +11,11 @@ use std::any::{Any, type_name};
 use serde::de::DeserializeOwned;
 
 use crate::process::payload::bulk::Bulk;
-use crate::process::payload::codec::decode;
+use crate::process::payload::codec::{codec_error, decode};
 use crate::process::payload::shared_buffer::Lending;
 use crate::process::wire;
 use crate::sys::ticks;
-use crate::task::{CodecDirection, CodecError, TaskError, panic};
+use crate::task::{CodecDirection, TaskError, panic};
 
 /// Decoded values: a `Vec` of the job's results.
 pub(crate) type Values = Box<dyn Any + Send>;
@@ -48,7 +48,7 @@ pub(crate) struct Taken {
 pub(crate) fn take_values(
     bytes: &[u8],
     most: usize,
-    mut take: impl FnMut(usize, &[u8]) -> Result<(), TaskError>,
+    mut take: impl FnMut(&[u8]) -> Result<(), TaskError>,
     enough: impl Fn() -> bool,
 ) -> Taken {
     let mut taken = Taken::default();
@@ -59,7 +59,7 @@ pub(crate) fn take_values(
             };
             taken.used += length;
             taken.count += 1;
-            if let Err(error) = take(taken.count - 1, value) {
+            if let Err(error) = take(value) {
                 taken.error = Some(error);
                 break;
             }
@@ -76,7 +76,7 @@ pub(crate) fn take_values(
 
 /// Passes over values that are not wanted.
 pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
-    take_values(bytes, most, |_, _| Ok(()), || false)
+    take_values(bytes, most, |_| Ok(()), || false)
 }
 
 /// What is longer is decoded elsewhere, whatever it is. So the driver decodes for a millisecond or a few at most.
@@ -151,7 +151,7 @@ fn read<R: DeserializeOwned + Send + 'static>(
     let room = most.min(bytes.len() / 2).min(ROOM / size_of::<R>().max(1));
     let mut values: Vec<R> = Vec::with_capacity(room);
     let begin = ticks::now();
-    let push = |_, value: &[u8]| {
+    let push = |value: &[u8]| {
         values.push(decode(value).map_err(undecodable::<R>)?);
         Ok(())
     };
@@ -169,11 +169,7 @@ pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
 
 #[cold]
 pub(crate) fn undecodable<R>(detail: String) -> TaskError {
-    TaskError::Codec(Box::new(CodecError::new(
-        type_name::<R>(),
-        CodecDirection::DecodeResult,
-        detail,
-    )))
+    codec_error(type_name::<R>(), CodecDirection::DecodeResult, detail)
 }
 
 #[cfg(test)]

@@ -9,12 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::decoder::{Place, Read, Values};
+use super::decoder::{Place, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::scope;
-use crate::process::payload::shared_buffer::{Lending, LentList, View};
-use crate::task::TaskError;
+use crate::process::payload::shared_buffer::{Lending, View};
 
 /// What is not the driver's to do.
 pub(crate) enum Chore {
@@ -28,7 +27,7 @@ pub(crate) enum Chore {
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
     /// What the next value brings along.
-    descriptors: Descriptors,
+    pub(crate) descriptors: Descriptors,
     /// What is missing in the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
     /// Others have it while they decode out of what the worker has lent.
@@ -40,16 +39,6 @@ impl Extras {
         let mut extras = Self::default();
         extras.lending.view = view.map(Arc::new);
         extras
-    }
-
-    /// The next value brings along what came under these numbers.
-    pub(crate) fn bring(&mut self, numbers: &[u64]) {
-        self.descriptors = self.arrivals.claim(numbers);
-    }
-
-    /// In the next value is missing what is in the list.
-    pub(crate) fn lend(&mut self, list: LentList) {
-        self.lending.list = list;
     }
 
     /// The value has come that it was for.
@@ -92,10 +81,8 @@ pub(crate) struct Reading {
 /// Some of a reading, decoded.
 pub(crate) struct Part {
     pub(crate) first: usize,
-    pub(crate) count: usize,
+    pub(crate) taken: Taken,
     pub(crate) values: Values,
-    /// Why the last of them is none.
-    pub(crate) error: Option<TaskError>,
 }
 
 impl Reading {
@@ -144,9 +131,8 @@ impl Reading {
         self.done += taken.count;
         Part {
             first,
-            count: taken.count,
+            taken,
             values,
-            error: taken.error,
         }
     }
 }

@@ -87,20 +87,17 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
-        let Self {
-            completer,
-            front,
-            behind,
-            whole,
-        } = *self;
+        let all = *self;
         let (result, unwanted) = match failure {
-            None if behind.is_empty() => (whole(front).ok_or(TaskError::Closed), None),
-            failure => (
-                Err(failure.unwrap_or(TaskError::Closed)),
-                Some((front, behind)),
-            ),
+            None if all.behind.is_empty() => {
+                ((all.whole)(all.front).ok_or(TaskError::Closed), None)
+            }
+            failure => {
+                let error = failure.unwrap_or(TaskError::Closed);
+                (Err(error), Some((all.front, all.behind)))
+            }
         };
-        completer.complete(result);
+        all.completer.complete(result);
         Some(Box::new(unwanted?))
     }
 }

@@ -11,22 +11,20 @@ use std::cell::Cell;
 use std::sync::{Arc, Weak};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::driver::Shared;
 use super::mailbox::Mail;
 use crate::process::job::sink::Collect;
 use crate::process::job::{Context, Wishes, Work};
 use crate::process::payload::chunk::{Chunk, Piece};
-use crate::process::payload::codec::explain;
+use crate::process::payload::codec::{codec_error, explain};
 use crate::process::payload::portable::Portable;
 use crate::process::sched::{Feed, Initializer};
 use crate::process::wire::CodeRef;
-use crate::process::worker::raw_call;
+use crate::process::worker::raw_call::code_of;
 use crate::record;
 use crate::task::{
-    CodecDirection, CodecError, Completer, OnCancel, Origin, Task, TaskError, TaskId, panic,
-    promise,
+    CodecDirection, Completer, OnCancel, Origin, Task, TaskError, TaskId, panic, promise,
 };
 
 impl Shared {
@@ -239,38 +237,8 @@ pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer,
     })
 }
 
-/// How a worker finds `f`.
-pub(crate) fn code_of<A: Portable, R: Portable>(f: fn(A) -> R) -> Result<CodeRef, TaskError> {
-    raw_call::code_of(f).ok_or_else(not_ours::<fn(A) -> R>)
-}
-
-/// The same with a context.
-pub(crate) fn code_of_with<C, A, R>(f: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
-where
-    C: DeserializeOwned + 'static,
-    A: Portable,
-    R: Portable,
-{
-    raw_call::code_of_with(f).ok_or_else(not_ours::<fn(&C, A) -> R>)
-}
-
 #[cold]
 pub(crate) fn unencodable<A>(error: postcard::Error) -> TaskError {
-    let direction = CodecDirection::EncodeArgument;
-    TaskError::Codec(Box::new(CodecError::new(
-        type_name::<A>(),
-        direction,
-        explain(error),
-    )))
-}
-
-#[cold]
-fn not_ours<F>() -> TaskError {
-    let detail = "the function is not part of this program's image but of a library loaded at run time, where a worker would not find it";
-    let direction = CodecDirection::EncodeArgument;
-    TaskError::Codec(Box::new(CodecError::new(
-        type_name::<F>(),
-        direction,
-        detail.to_owned(),
-    )))
+    let way = CodecDirection::EncodeArgument;
+    codec_error(type_name::<A>(), way, explain(error))
 }

@@ -143,14 +143,6 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("counters", &self.counters)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The driver's state.
 pub(crate) struct Driver {
     pub(super) shared: Arc<Shared>,
@@ -229,7 +221,7 @@ impl Driver {
             shared,
             settings,
             links: (0..workers).map(|_| None).collect(),
-            forward: Forward::new(),
+            forward: Forward::default(),
             oom_kills: OomKills::default(),
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
@@ -428,10 +420,10 @@ impl Driver {
                     PollFlags::IN | out,
                 );
             }
-            if let (Some(words), true) = (link.words.descriptor(), self.forward.has_room()) {
+            if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
                 add(Source::Words(index), words, PollFlags::IN);
             }
-            if let Some(output) = link.output.descriptor() {
+            if let Some(output) = link.output.pipe.descriptor() {
                 add(Source::Output(index), output, PollFlags::IN);
             }
             if let Some(process) = link.process() {

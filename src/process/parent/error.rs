@@ -65,19 +65,16 @@ impl From<PoolError> for io::Error {
 
 /// Why no worker could be started: says what was not found, which the system does not.
 pub(crate) fn not_started(error: io::Error) -> io::Error {
-    match error.kind() {
-        kind @ io::ErrorKind::NotFound => {
-            let words = format!("/proc/self/exe cannot be executed, is /proc mounted? ({error})");
-            io::Error::new(kind, words)
+    let words = match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("/proc/self/exe cannot be executed, is /proc mounted? ({error})")
         }
-        kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
-            let words = format!(
-                "the system refuses a new process, or one of the calls on its way (pipe2, clone, dup2, setpgid, execve): {error}"
-            );
-            io::Error::new(kind, words)
-        }
-        _ => error,
-    }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => format!(
+            "the system refuses a new process, or one of the calls on its way (pipe2, clone, dup2, setpgid, execve): {error}"
+        ),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), words)
 }
 
 #[cfg(test)]

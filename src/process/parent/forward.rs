@@ -15,7 +15,6 @@
 //! Tests: `tests/process/pool.rs`.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::process::ChildStderr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,20 +39,12 @@ const TAIL: usize = 4096;
 const RAN_OUT: &[u8] = b"memory allocation of ";
 
 /// What waits to be written to the parent's standard error.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Forward {
-    stderr: io::Stderr,
     waiting: Vec<u8>,
 }
 
 impl Forward {
-    pub(crate) fn new() -> Self {
-        Self {
-            stderr: io::stderr(),
-            waiting: Vec::new(),
-        }
-    }
-
     /// Workers' words may be read now.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < MOST
@@ -74,8 +65,8 @@ impl Forward {
         let end = Instant::now() + PATIENCE;
         self.pump();
         while self.is_waiting() {
-            let left = end.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::new(&self.stderr, PollFlags::OUT)];
+            let (left, stderr) = (end.saturating_duration_since(Instant::now()), io::stderr());
+            let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
             let limit = Timespec::try_from(left).ok();
             if left.is_zero() || poll(&mut fds, limit.as_ref()) == Ok(0) {
                 return;
@@ -86,14 +77,14 @@ impl Forward {
 
     /// Writes what can be written without waiting.
     pub(crate) fn pump(&mut self) {
-        let mut written = 0;
+        let (mut written, stderr) = (0, io::stderr());
         while written < self.waiting.len() {
-            let mut fds = [PollFd::new(&self.stderr, PollFlags::OUT)];
+            let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
             if poll(&mut fds, Some(&Timespec::default())) != Ok(1) {
                 break;
             }
             let end = self.waiting.len().min(written + PAGE);
-            match rustix::io::write(&self.stderr, &self.waiting[written..end]) {
+            match rustix::io::write(&stderr, &self.waiting[written..end]) {
                 Ok(count) => written += count,
                 Err(Errno::INTR | Errno::AGAIN) => break,
                 // Closed, or not read any more: it is not missed.
@@ -107,7 +98,7 @@ impl Forward {
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct Words {
-    pipe: Pipe,
+    pub(crate) pipe: Pipe,
     /// Where it and its worker say whose words are whose; a plain one says nothing.
     ledger: Option<Arc<Ledger>>,
     /// How many bytes have been read, and the last of them.
@@ -126,10 +117,6 @@ impl Words {
             tail: Vec::new(),
             ran_out: None,
         })
-    }
-
-    pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
-        self.pipe.descriptor()
     }
 
     /// Reads what there is, up to one buffer. False if there was nothing.

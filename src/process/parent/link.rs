@@ -21,7 +21,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -30,9 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, shutdown, sockopt,
-};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::child::Child;
@@ -148,7 +145,7 @@ impl Link {
             .envs(settings.variables.iter().map(|(key, value)| (key, value)))
             .env(
                 VARIABLE,
-                invitation::variable(settings.role, &handed_on(), name),
+                invitation::variable(settings.depth, &handed_on(), name),
             )
             .stdin(OwnedFd::from(theirs))
             .stderr(Stdio::piped())
@@ -245,28 +242,17 @@ impl Link {
     /// The first frame, and with it the descriptors of the fast path and the worker's end of the lifeline. It fits into the
     /// empty socket.
     fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFd>) -> io::Result<()> {
-        let copy = image().name().as_bytes();
-        let plain = self.fast.is_none();
-        let frame = Frame::Welcome {
-            copy,
+        let welcome = Frame::Welcome {
+            copy: image().name().as_bytes(),
             memory,
-            plain,
-        }
-        .head(0);
+            plain: self.fast.is_none(),
+        };
+        let frame = welcome.head(0);
         let fast = self.fast.iter().flat_map(FastPath::descriptors);
         let descriptors: Vec<_> = fast.chain(lifeline.map(AsFd::as_fd)).collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !plain {
-            control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::net::sendmsg(
-            &self.child.socket,
-            &[IoSlice::new(&frame)],
-            &mut control,
-            flags,
-        ) {
+        let parts = [IoSlice::new(&frame)];
+        match attachments::send(&self.child.socket, &parts, &descriptors, flags) {
             Ok(sent) => {
                 self.sent_bytes += sent as u64;
                 Ok(())
@@ -419,18 +405,15 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
-                Err(error) => return self.is_mute("recvmsg", error),
+                Err(Errno::CONNRESET) => return Received::End,
+                Err(error) => {
+                    let why = refused("recvmsg")(error);
+                    let note = || format!("nothing can be received from it: {why}");
+                    self.note.get_or_insert_with(note);
+                    return Received::End;
+                }
             }
         }
-    }
-
-    /// Nothing more can be received.
-    fn is_mute(&mut self, call: &'static str, error: Errno) -> Received {
-        if error != Errno::CONNRESET {
-            let note = || format!("nothing can be received from it: {}", refused(call)(error));
-            self.note.get_or_insert_with(note);
-        }
-        Received::End
     }
 
     /// What it has finished and not yet sent: after its death the rest, once the socket is

@@ -41,6 +41,7 @@ pub(crate) enum Mail {
     Stop(Stop),
 }
 
+#[derive(Default)]
 struct Queue {
     mail: Vec<Mail>,
     asleep: bool,
@@ -66,14 +67,8 @@ impl Mailbox {
             .map_err(refused("eventfd2"))?;
         fork::watch();
         context::watch_forks();
-        let queue = Queue {
-            mail: Vec::new(),
-            asleep: false,
-            closed: false,
-            over: false,
-        };
         Ok(Self {
-            queue: Mutex::new(queue),
+            queue: Mutex::default(),
             next_id: AtomicU64::new(1),
             bell: Arc::new(bell),
             #[cfg(loom)]
@@ -203,11 +198,5 @@ impl Mailbox {
     /// Driver: readable when the bell was rung.
     pub(crate) fn bell(&self) -> &Arc<OwnedFd> {
         &self.bell
-    }
-}
-
-impl std::fmt::Debug for Mailbox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mailbox").finish_non_exhaustive()
     }
 }

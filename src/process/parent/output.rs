@@ -6,7 +6,6 @@
 //!
 //! Tests: `tests/process/limits.rs`.
 
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ChildStdout;
@@ -58,7 +57,7 @@ impl Pipe {
 
 /// One worker's standard output, if it is captured.
 pub(crate) struct Output {
-    pipe: Pipe,
+    pub(crate) pipe: Pipe,
     pid: u32,
     hook: Option<OutputHook>,
 }
@@ -73,13 +72,8 @@ impl Output {
         Ok(Self { pipe, pid, hook })
     }
 
-    /// Readable when there is something.
-    pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
-        self.pipe.descriptor()
-    }
-
     pub(crate) fn is_captured(&self) -> bool {
-        self.descriptor().is_some()
+        self.pipe.descriptor().is_some()
     }
 
     /// Hands over what there is, up to one buffer. False if there was nothing.
@@ -100,14 +94,5 @@ impl Output {
                 return;
             }
         }
-    }
-}
-
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output")
-            .field("pid", &self.pid)
-            .field("pipe", &self.pipe)
-            .finish_non_exhaustive()
     }
 }

@@ -88,7 +88,7 @@ impl Shared {
             let handed = match engine.as_mut() {
                 Some(engine) => engine.hand_over(&mut reading, part),
                 None => (
-                    Some(Box::new((part.values, part.error)) as Values),
+                    Some(Box::new((part.values, part.taken.error)) as Values),
                     None,
                     true,
                 ),

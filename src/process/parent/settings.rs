@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::child::Own;
 use super::output::OutputHook;
 use crate::process::sched::Policy;
-use crate::process::wire::invitation::Role;
 use crate::task::Hook;
 
 /// Where a worker's standard output goes.
@@ -28,7 +27,7 @@ pub enum WorkerStdout {
 }
 
 /// What the driver needs of it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) variables: Vec<(OsString, OsString)>,
@@ -40,7 +39,8 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     /// Workers are nothing but a stream of bytes: there is no fast path.
     pub(crate) plain: bool,
-    pub(crate) role: Role,
+    /// How deep this process is (`entry`).
+    pub(crate) depth: u32,
     /// It is the one process of a `Process`.
     pub(crate) own: Option<Arc<Own>>,
 }
@@ -48,20 +48,11 @@ pub(crate) struct Settings {
 impl Settings {
     /// Nothing was said yet.
     pub(crate) fn new() -> Self {
-        Self {
+        let mut settings = Self {
             workers: 1,
-            variables: Vec::new(),
-            stdout: WorkerStdout::Inherit,
-            on_output: None,
-            unobserved: None,
-            policy: Policy {
-                grace: Duration::from_millis(20),
-                ..Policy::default()
-            },
-            memory: None,
-            plain: false,
-            role: Role { depth: 0 },
-            own: None,
-        }
+            ..Self::default()
+        };
+        settings.policy.grace = Duration::from_millis(20);
+        settings
     }
 }

@@ -155,14 +155,6 @@ impl Arrivals {
         Ok(received.bytes)
     }
 
-    /// The one descriptor that came with a message, if it could be taken.
-    pub(crate) fn one(&mut self) -> Option<Arc<Attachment>> {
-        self.claim(&[0])
-            .attachments
-            .pop()
-            .map(|(_, attachment)| attachment)
-    }
-
     /// The message `Descriptors` with these numbers: its descriptors are the first that have not been claimed.
     pub(crate) fn claim(&mut self, numbers: &[u64]) -> Descriptors {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
@@ -183,21 +175,18 @@ impl Arrivals {
     }
 }
 
-/// Sends some of `parts`, and the descriptors of `attachments` with the first byte.
+/// Sends some of `parts`, and `descriptors` with the first byte.
 pub(crate) fn send(
     socket: impl AsFd,
     parts: &[IoSlice<'_>],
-    attachments: &[Arc<Attachment>],
+    descriptors: &[impl AsFd],
     flags: SendFlags,
 ) -> rustix::io::Result<usize> {
-    if attachments.is_empty() {
+    if descriptors.is_empty() {
         let mut control = SendAncillaryBuffer::default();
         return rustix::net::sendmsg(socket, parts, &mut control, flags);
     }
-    let descriptors: Vec<BorrowedFd<'_>> = attachments
-        .iter()
-        .map(|attachment| attachment.as_fd())
-        .collect();
+    let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
@@ -224,7 +213,8 @@ mod tests {
             let sent = send(&ours, &[IoSlice::new(bytes)], &attachment, flags);
             assert_eq!(sent, Ok(3));
         }
-        send(&ours, &[IoSlice::new(b"ghi")], &[], flags).unwrap();
+        let nothing: &[OwnedFd] = &[];
+        send(&ours, &[IoSlice::new(b"ghi")], nothing, flags).unwrap();
         let mut have = 0;
         while have < 9 {
             let some = arrivals.receive(&theirs, &mut buffer[have..], RecvFlags::empty());

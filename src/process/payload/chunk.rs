@@ -169,10 +169,6 @@ impl Chunk {
             count
         })
     }
-
-    fn span(&self, items: Range<usize>) -> Range<usize> {
-        self.end(items.start)..self.end(items.end)
-    }
 }
 
 /// A run of items of one chunk.
@@ -290,7 +286,7 @@ impl Piece {
 
     /// Where its bytes lie in the chunk.
     pub(crate) fn span(&self) -> Range<usize> {
-        self.chunk.span(self.items.clone())
+        self.chunk.end(self.items.start)..self.chunk.end(self.items.end)
     }
 }
 

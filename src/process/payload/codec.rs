@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use super::scope::{self, Encoding};
 use super::shared_buffer::is_large;
 use crate::sys::{free_memory, large_pages, stack};
+use crate::task::{CodecDirection, CodecError, TaskError};
 
 /// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than encoding them.)
 const LONG: usize = 16;
@@ -186,6 +187,12 @@ pub(crate) fn explain(error: Error) -> String {
         Error::SerializeBufferFull => words.map_or_else(|| error.to_string(), String::from),
         _ => error.to_string(),
     }
+}
+
+/// A value of the type `name` could not be encoded or decoded.
+#[cold]
+pub(crate) fn codec_error(name: &'static str, way: CodecDirection, detail: String) -> TaskError {
+    TaskError::Codec(Box::new(CodecError::new(name, way, detail)))
 }
 
 /// Some bytes, for a recursion on this thread.

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use super::attachments::Attachment;
 use crate::loom::Mutex;
@@ -24,12 +24,7 @@ type Key = (u64, u64);
 /// How large the elements are as which live memory is accessed; 0 for what never changes.
 type Grain = usize;
 
-type Table = Mutex<HashMap<Key, Weak<Mapped>>>;
-
-fn table() -> &'static Table {
-    static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(|| Mutex::new(HashMap::new()))
-}
+static TABLE: LazyLock<Mutex<HashMap<Key, Weak<Mapped>>>> = LazyLock::new(Mutex::default);
 
 /// A piece of shared memory.
 #[derive(Debug)]
@@ -54,30 +49,14 @@ impl Mapped {
     fn made((memory, mapping): (OwnedFd, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
         let attachment = Attachment::new(memory);
         let key = key(&attachment)?;
-        Ok(Self::keep(
-            &mut table().lock(),
-            mapping,
-            attachment,
-            key,
-            grain,
-        ))
-    }
-
-    fn keep(
-        table: &mut HashMap<Key, Weak<Self>>,
-        mapping: Mapping,
-        attachment: Arc<Attachment>,
-        key: Key,
-        grain: Grain,
-    ) -> Arc<Self> {
         let new = Arc::new(Self {
             mapping,
             attachment,
             key,
             grain,
         });
-        table.insert(key, Arc::downgrade(&new));
-        new
+        TABLE.lock().insert(key, Arc::downgrade(&new));
+        Ok(new)
     }
 
     /// What travels.
@@ -89,7 +68,7 @@ impl Mapped {
     /// in one place have no meaning in the language.
     pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
         let key = key(&attachment)?;
-        let mut table = table().lock();
+        let mut table = TABLE.lock();
         let mapped = match table.get(&key).and_then(Weak::upgrade) {
             Some(known) => known,
             None => {
@@ -97,8 +76,14 @@ impl Mapped {
                     0 => Access::Fixed,
                     _ => Access::Write,
                 };
-                let mapping = segment::open(attachment.as_fd(), access)?;
-                Self::keep(&mut table, mapping, attachment, key, grain)
+                let new = Arc::new(Self {
+                    mapping: segment::open(attachment.as_fd(), access)?,
+                    attachment,
+                    key,
+                    grain,
+                });
+                table.insert(key, Arc::downgrade(&new));
+                new
             }
         };
         drop(table); // before `mapped`, whose destructor takes the lock
@@ -118,20 +103,20 @@ impl Mapped {
     }
 }
 
+fn key(attachment: &Attachment) -> io::Result<Key> {
+    let stat = rustix::fs::fstat(attachment)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
 impl Drop for Mapped {
     fn drop(&mut self) {
-        let mut table = table().lock();
+        let mut table = TABLE.lock();
         // Not one that another thread has put there since this one had no more users.
         let own = table.get(&self.key).map(Weak::as_ptr);
         if own.is_some_and(|own| std::ptr::eq(own, self)) {
             table.remove(&self.key);
         }
     }
-}
-
-fn key(attachment: &Attachment) -> io::Result<Key> {
-    let stat = rustix::fs::fstat(attachment)?;
-    Ok((stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]
@@ -151,9 +136,9 @@ mod tests {
         assert!(!Arc::ptr_eq(&one, &other));
         let (key, attachment) = (one.key, again(&one));
         drop(one);
-        assert!(table().lock().contains_key(&key), "it has another user");
+        assert!(TABLE.lock().contains_key(&key), "it has another user");
         drop(same);
-        assert!(!table().lock().contains_key(&key));
+        assert!(!TABLE.lock().contains_key(&key));
         let later = Mapped::open(attachment, 0).unwrap();
         assert_eq!(later.mapping().length(), 5);
         assert!(Mapped::open(again(&later), 8).is_err());

@@ -73,36 +73,10 @@ pub(crate) struct SentFrame {
     pub(crate) asked: bool,
     /// When to see whether an item has run for longer than it may.
     pub(crate) check_at: Option<Instant>,
-    gates: Arc<dyn Gated>,
+    pub(super) gates: Arc<dyn Gated>,
 }
 
 impl SentFrame {
-    /// The items of `piece`, all at once or not at all.
-    pub(crate) fn new(
-        sequence: u64,
-        job: u64,
-        function: u64,
-        piece: Piece,
-        gates: Arc<dyn Gated>,
-    ) -> Self {
-        Self {
-            sequence,
-            job,
-            function,
-            end: piece.len() as u32,
-            piece,
-            done: 0,
-            cost: UNKNOWN,
-            brief: false,
-            ends: false,
-            wanted: true,
-            each: false,
-            asked: false,
-            check_at: None,
-            gates,
-        }
-    }
-
     pub(crate) fn gate(&self) -> &Gate {
         self.gates.gate(self.sequence as usize % GATES)
     }

@@ -199,13 +199,7 @@ impl Sched {
     }
 
     pub(crate) fn feed(&mut self, feed: Feed, now: Instant) {
-        let Feed {
-            id,
-            base,
-            chunk,
-            sealed,
-            failure,
-        } = feed;
+        let (id, base, chunk) = (feed.id, feed.base, feed.chunk);
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
@@ -215,12 +209,12 @@ impl Sched {
             (base..behind).for_each(|index| job.work.sink.error(index, TaskError::Closed));
             return;
         }
-        job.sealed |= sealed;
+        job.sealed |= feed.sealed;
         if !chunk.is_empty() {
             self.counters.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
         }
-        if let Some(error) = failure {
+        if let Some(error) = feed.failure {
             self.fail(id, behind, error, now);
         }
         // (What came before the error still runs.)
@@ -238,10 +232,12 @@ impl Sched {
         self.fail(id, 0, TaskError::Cancelled, now);
     }
 
-    /// The process of `worker` runs; it has yet to say hello.
-    pub(crate) fn started(&mut self, worker: usize, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
+    /// The worker's process runs; it has yet to say hello.
+    pub(crate) fn started(&mut self, index: usize, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
         self.counters.lock().started += 1;
-        self.workers[worker].started(pid, gates, now);
+        let worker = &mut self.workers[index];
+        worker.state = State::Starting(now);
+        (worker.pid, worker.gates) = (pid, gates);
     }
 
     /// `worker` has said hello and is the right one.

@@ -17,12 +17,13 @@ use super::{Initializer, SIGKILL, Sched};
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Extras, Part, Reading};
+use crate::process::payload::codec::codec_error;
 use crate::process::payload::scope;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
 use crate::sys::image::image;
 use crate::task::panic::{Panic, PanicLocation};
-use crate::task::{CodecDirection, CodecError, TaskError, WorkerExit};
+use crate::task::{CodecDirection, TaskError, WorkerExit};
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are. `owner`: a
@@ -50,8 +51,8 @@ impl Sched {
                     self.hello(worker, now);
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
-                Record::Descriptors(numbers) => extras.bring(&numbers),
-                Record::Lent(list) => extras.lend(list),
+                Record::Descriptors(list) => extras.descriptors = extras.arrivals.claim(&list),
+                Record::Lent(list) => extras.lending.list = list,
                 Record::End {
                     sequence,
                     begun,
@@ -154,18 +155,17 @@ impl Sched {
         extras.forget();
         worker.fruitful |= frame.job != INITIALIZE;
         frame.done += taken.count as u32;
-        let id = frame.job;
+        let (id, used) = (frame.job, taken.used);
         if let Some(values) = here {
             let part = Part {
                 first: at,
-                count: taken.count,
+                taken,
                 values,
-                error: taken.error,
             };
             drop(self.deliver(id, part, now));
         }
         self.settle(index, 0, now);
-        taken.used
+        used
     }
 
     /// Hands some values, and the error of the last of them if it is none, to their job. A caller that takes one of them
@@ -173,9 +173,9 @@ impl Sched {
     fn deliver(&mut self, id: u64, part: Part, now: Instant) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
             // The payload of a panic while it was decoded may have a destructor, too.
-            return Some(Box::new((part.values, part.error)));
+            return Some(Box::new((part.values, part.taken.error)));
         };
-        let count = part.count - usize::from(part.error.is_some());
+        let count = part.taken.count - usize::from(part.taken.error.is_some());
         self.counters.count(count as u64, 0);
         if job.work.each {
             self.count_busy();
@@ -186,8 +186,8 @@ impl Sched {
             true => job.work.sink.take(part.first, part.values),
             false => Some(part.values),
         };
-        if let Some(error) = part.error {
-            self.item_error(id, part.first + part.count - 1, error, now);
+        if let Some(error) = part.taken.error {
+            self.item_error(id, part.first + count, error, now);
         }
         unwanted
     }
@@ -260,7 +260,7 @@ impl Sched {
                 CodecDirection::DecodeArgument,
             ),
         };
-        TaskError::Codec(Box::new(CodecError::new(name, direction, detail)))
+        codec_error(name, direction, detail)
     }
 
     fn frame_end(

@@ -152,14 +152,7 @@ impl Sched {
 
     pub(crate) fn kill(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if matches!(
-            worker.state,
-            State::Starting(_)
-                | State::Preparing
-                | State::Ready
-                | State::Retiring
-                | State::Leaving(_)
-        ) {
+        if !matches!(worker.state, State::Down(_) | State::Dying(_)) {
             worker.state = State::Dying(now);
             self.actions.push(Action::Kill(index));
         }

@@ -33,7 +33,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::frame::{Gated, SentFrame, ToldGates};
+use super::frame::{Gated, SentFrame, ToldGates, UNKNOWN};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
 use crate::sys::ledger::GATES;
@@ -91,7 +91,7 @@ pub(crate) enum State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    gates: Arc<dyn Gated>,
+    pub(super) gates: Arc<dyn Gated>,
     /// What it has been sent, the frame that it runs first.
     pub(crate) frames: VecDeque<SentFrame>,
     /// What these should take, all together.
@@ -130,12 +130,6 @@ impl Worker {
             fruitful: false,
             weight: 0,
         }
-    }
-
-    pub(crate) fn started(&mut self, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
-        self.state = State::Starting(now);
-        self.pid = pid;
-        self.gates = gates;
     }
 
     /// It is a *plain* worker (`plain_workers`), nothing but a stream: it has one frame at a time, says what it begins, and is
@@ -199,7 +193,22 @@ impl Worker {
 
     /// The next frame that is to be sent to it, with the items of `piece`.
     pub(crate) fn next_frame(&self, job: u64, function: u64, piece: Piece) -> SentFrame {
-        SentFrame::new(self.next_sequence, job, function, piece, self.gates.clone())
+        SentFrame {
+            sequence: self.next_sequence,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            cost: UNKNOWN,
+            brief: false,
+            ends: false,
+            wanted: true,
+            each: false,
+            asked: false,
+            check_at: None,
+            gates: self.gates.clone(),
+        }
     }
 
     /// `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.

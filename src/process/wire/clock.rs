@@ -31,9 +31,7 @@ impl Epoch {
 
     /// The time `nanos` as an `Instant`; one that no worker can mean is `None`.
     pub(crate) fn instant(&self, nanos: u64) -> Option<Instant> {
-        match nanos.checked_sub(self.nanos) {
-            Some(after) => self.instant.checked_add(Duration::from_nanos(after)),
-            None => None,
-        }
+        let after = nanos.checked_sub(self.nanos)?;
+        self.instant.checked_add(Duration::from_nanos(after))
     }
 }

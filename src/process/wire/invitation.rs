@@ -18,13 +18,6 @@ use crate::sys::peer::peer;
 /// Set in a worker's environment until it has been seen.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
 
-/// What this process is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Role {
-    /// 0: started by somebody else; n: the worker of a process of depth n - 1.
-    pub(crate) depth: u32,
-}
-
 /// What a parent has said to its worker-to-be.
 pub(crate) struct Invitation {
     /// Of this crate, in the parent and in the worker.
@@ -84,7 +77,7 @@ fn parse(value: &str) -> Option<Invitation> {
 }
 
 /// What to put into a worker's environment.
-pub(crate) fn variable(role: Role, handed_on: &[i32], name: &str) -> String {
+pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
     let list: String = handed_on
         .iter()
         .map(|number| format!("{number}."))
@@ -92,7 +85,7 @@ pub(crate) fn variable(role: Role, handed_on: &[i32], name: &str) -> String {
     format!(
         "{},{},{},{list},{name}",
         image().name(),
-        role.depth + 1,
+        depth + 1,
         std::process::id()
     )
 }
@@ -104,7 +97,7 @@ mod tests {
     #[test]
     fn an_invitation_is_read_as_it_was_written() {
         for (name, list) in [("", vec![]), ("A", vec![3]), ("a, b,", vec![7, 19, 4])] {
-            let read = parse(&variable(Role { depth: 3 }, &list, name)).unwrap();
+            let read = parse(&variable(3, &list, name)).unwrap();
             assert_eq!(read.handed_on, list);
             assert_eq!((read.depth, read.parent), (4, std::process::id()));
             assert_eq!(read.name, name);

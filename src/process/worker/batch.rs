@@ -294,7 +294,6 @@ pub(crate) fn send(
 }
 
 /// What a worker keeps from frame to frame.
-#[derive(Debug)]
 pub(crate) struct WorkerState {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
@@ -317,7 +316,6 @@ impl WorkerState {
 }
 
 /// The items of one frame.
-#[derive(Debug)]
 pub(crate) struct Batch<'a> {
     items: Reader<'a>,
     head: BatchHead,

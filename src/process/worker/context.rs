@@ -10,7 +10,6 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::fmt;
 
 use serde::de::DeserializeOwned;
 
@@ -61,12 +60,6 @@ impl Contexts {
             Context::Decoded(Err(panic)) => panic.clone().resume_unwind(),
             Context::Encoded(..) => Err("it was not decoded".to_owned()),
         }
-    }
-}
-
-impl fmt::Debug for Contexts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 

@@ -22,42 +22,52 @@
 //! Tests: `tests/process/pool.rs`, in debug, release and with link-time optimisation.
 #![allow(unsafe_code)]
 
+use std::any::type_name;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
-use crate::process::payload::codec::{decode, explain};
+use crate::process::payload::codec::{codec_error, decode, explain};
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::sys::image::image;
-use crate::task::panic;
+use crate::task::{CodecDirection, TaskError, panic};
 
 type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 
-/// How a worker finds `function`; `None` if it is not part of this image, but of a
+/// How a worker finds `function`; an error if it is not part of this image, but of a
 /// library that was loaded at run time.
-pub(crate) fn code_of<A, R>(function: fn(A) -> R) -> Option<CodeRef>
+pub(crate) fn code_of<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
 where
     A: DeserializeOwned,
     R: Serialize,
 {
-    code_ref(run::<A, R>, function as usize)
+    code_ref::<fn(A) -> R>(run::<A, R>, function as usize)
 }
 
 /// The same for a function that borrows a context.
-pub(crate) fn code_of_with<C, A, R>(function: fn(&C, A) -> R) -> Option<CodeRef>
+pub(crate) fn code_of_with<C, A, R>(function: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
 where
     C: DeserializeOwned + 'static,
     A: DeserializeOwned,
     R: Serialize,
 {
-    code_ref(run_with::<C, A, R>, function as usize)
+    code_ref::<fn(&C, A) -> R>(run_with::<C, A, R>, function as usize)
 }
 
-fn code_ref(trampoline: Trampoline, function: usize) -> Option<CodeRef> {
-    Some(CodeRef {
-        trampoline: image().offset_of(trampoline as usize)?,
-        function: image().offset_of(function)?,
+fn code_ref<F>(trampoline: Trampoline, function: usize) -> Result<CodeRef, TaskError> {
+    let offset = |address| image().offset_of(address).ok_or_else(not_ours::<F>);
+    Ok(CodeRef {
+        trampoline: offset(trampoline as usize)?,
+        function: offset(function)?,
     })
+}
+
+#[cold]
+fn not_ours<F>() -> TaskError {
+    let detail = "the function is not part of this program's image but of a library loaded at run time, where a worker would not find it";
+    let way = CodecDirection::EncodeArgument;
+    codec_error(type_name::<F>(), way, detail.to_owned())
 }
 
 /// Runs the items of `batch` with the function that `code` names.

@@ -121,7 +121,8 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
     fork::watch();
 
     let mut inlet = Inlet::new(socket);
-    inlet.first()?;
+    let first = inlet.take(RecvFlags::empty());
+    first.map_err(refused("recvmsg"))?; // should the system refuse to receive any, it can still be said
     let copy = image().name().as_bytes();
     let (limit, plain) = match inlet.frame() {
         Frame::Welcome {
@@ -198,7 +199,7 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
         match inlet.frame() {
             Frame::Descriptors(numbers) => next_descriptors = inlet.arrivals.claim(&numbers),
             Frame::Nudge => {}
-            Frame::Home => home = inlet.arrivals.one().map(View::of),
+            Frame::Home => home = inlet.arrivals.claim(&[0]).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => {
@@ -329,12 +330,6 @@ impl Inlet {
             head: 0,
             relayed: None,
         }
-    }
-
-    /// The first bytes. Should the system refuse to receive any, it can still be said.
-    fn first(&mut self) -> io::Result<()> {
-        let received = self.take(RecvFlags::empty());
-        received.map(drop).map_err(refused("recvmsg"))
     }
 
     /// A batch is here that takes no time: what there is to say can wait until after it.
