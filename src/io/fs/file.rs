@@ -129,12 +129,8 @@ impl File {
     /// ```
     pub async fn create<P: AsRef<Path>>(path: P) -> io::Result<Self> {
         let mut options = Self::options();
-        options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .await
+        options.write(true).create(true).truncate(true);
+        options.open(path).await
     }
 
     /// Makes a file that must not be there yet, for reading and writing.
@@ -156,12 +152,8 @@ impl File {
     /// ```
     pub async fn create_new<P: AsRef<Path>>(path: P) -> io::Result<Self> {
         let mut options = Self::options();
-        options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .await
+        options.read(true).write(true).create_new(true);
+        options.open(path).await
     }
 
     /// How to open a file otherwise.
