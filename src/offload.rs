@@ -11,7 +11,7 @@
 //!
 //! `threads` changes under the lock only, in the critical section that
 //! looks at the queue: so a queued call is never left to a helper that has gone.
-//! Should the system refuse a thread while there is none, the call is an error that says so.
+//! Should the system refuse a thread while there is none, [`run`] is an error that says so, and nothing is queued.
 //!
 //! Checked by `tests/event_loop/` (a name is looked up, numbers need no thread)
 //! and below.
@@ -22,10 +22,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::helper;
-use crate::loom::Mutex;
+use crate::loom::{Mutex, MutexGuard};
 use crate::record;
 use crate::sys::fork::PerProcess;
-use crate::task::{self, Runnable, Task, TaskError};
+use crate::task::{self, Runnable, Task};
 
 /// As many calls may be under way at once before others have to wait.
 const MOST: usize = 128;
@@ -33,28 +33,23 @@ const MOST: usize = 128;
 /// How long, while all of those are stuck.
 const STILL: Duration = Duration::from_millis(10);
 
-/// Runs `f` on a thread that may block.
+/// Runs `f` on a thread that may block. An error: the system refuses to start one.
 #[track_caller]
-pub(crate) fn run<F, R>(f: F) -> Task<R>
+pub(crate) fn run<F, R>(f: F) -> io::Result<Task<R>>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
+    // Before the lock is taken: a subscriber of the user's may hear of it.
     let (runnable, task) = task::closure(f, false);
-    queue().push(runnable);
-    task
-}
-
-/// What to say of a call that has not come back.
-pub(crate) fn in_words(error: TaskError) -> io::Error {
-    if let TaskError::Closed = error
-        && let Some((kind, why)) = &queue().0.lock().refused
-    {
+    let mut state = queue().staffed().map_err(|error| {
+        task.cancel(); // else its end would be reported, too
         let what =
             "this blocks, so it needs a thread of its own, and the system refused to start one";
-        return io::Error::new(*kind, format!("{what}: {why}"));
-    }
-    error.into()
+        io::Error::new(error.kind(), format!("{what}: {error}"))
+    })?;
+    state.calls.push_back(runnable);
+    Ok(task)
 }
 
 fn queue() -> &'static Queue {
@@ -77,30 +72,23 @@ struct State {
     taken: u64,
     /// A helper beyond [`MOST`] looks whether any is.
     watched: bool,
-    /// Why a call that waited found no thread, last time. Never cleared: only such a call is closed, and it
-    /// may ask later than the next thread is started.
-    refused: Option<(io::ErrorKind, String)>,
 }
 
 impl Queue {
-    fn push(&'static self, call: Runnable) {
+    /// With a helper for one more call, which is to be queued before the lock is given back.
+    fn staffed(&'static self) -> io::Result<MutexGuard<'static, State>> {
         let mut state = self.0.lock();
-        state.calls.push_back(call);
         if state.threads >= MOST {
             // Should the system refuse the thread, the next call tries again.
             state.watched = state.watched || helper::start(|| self.watch()).is_ok();
-            return;
+            return Ok(state);
         }
         match helper::start(|| self.serve()) {
             Ok(()) => state.threads += 1,
-            Err(error) if state.threads == 0 => {
-                state.refused = Some((error.kind(), error.to_string()));
-                let stranded = std::mem::take(&mut state.calls);
-                drop(state);
-                drop(stranded);
-            }
+            Err(error) if state.threads == 0 => return Err(error),
             Err(_) => {} // those that serve will come to it
         }
+        Ok(state)
     }
 
     fn watch(&'static self) {
@@ -141,6 +129,7 @@ impl Queue {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::task::TaskError;
     use std::sync::{Arc, mpsc};
     use std::time::Instant;
 
@@ -149,9 +138,9 @@ mod tests {
     #[test]
     fn a_stuck_call_holds_up_nobody() {
         let (release, stuck) = mpsc::channel::<()>();
-        let first = run(move || stuck.recv());
+        let first = run(move || stuck.recv()).unwrap();
         for n in 0..20 {
-            assert_eq!(run(move || n).join_timeout(PATIENCE).unwrap(), n);
+            assert_eq!(run(move || n).unwrap().join_timeout(PATIENCE).unwrap(), n);
         }
         assert!(!first.is_finished());
         drop(release);
@@ -166,10 +155,10 @@ mod tests {
         let stuck: Vec<_> = (0..MOST + 20)
             .map(|_| {
                 let stuck = stuck.clone();
-                run(move || stuck.lock().recv())
+                run(move || stuck.lock().recv()).unwrap()
             })
             .collect();
-        assert_eq!(run(|| 7).join_timeout(PATIENCE).unwrap(), 7);
+        assert_eq!(run(|| 7).unwrap().join_timeout(PATIENCE).unwrap(), 7);
         assert!(!stuck.iter().any(Task::is_finished));
         drop(release);
         for mut stuck in stuck {
@@ -189,11 +178,11 @@ mod tests {
 
     #[test]
     fn a_panic_is_the_calls_own() {
-        let mut bad = run(|| panic!("on purpose"));
+        let mut bad = run(|| panic!("on purpose")).unwrap();
         assert!(matches!(
             bad.join_timeout(PATIENCE),
             Err(TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
-        assert_eq!(run(|| 1).join_timeout(PATIENCE).unwrap(), 1);
+        assert_eq!(run(|| 1).unwrap().join_timeout(PATIENCE).unwrap(), 1);
     }
 }

@@ -19,19 +19,38 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use crate::io::Stream;
+use crate::io::{Bytes, Source};
+
+/// Implements hyper's or tokio's `$trait` for types of ours, by a function that fills a `$buffer` from what `$from` says
+/// (`$this` is the pinned `self`).
+macro_rules! reads {
+    ($trait:path, $buffer:ty; $this:ident => $from:expr, $fill:path; $($type:ty),*) => { $(
+        impl $trait for $type {
+            #[inline]
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: $buffer,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = self;
+                $fill($from, cx, buffer)
+            }
+        }
+    )* };
+}
+pub(super) use reads;
 
 /// Reads from one of our streams into hyper's buffer.
 #[cfg(feature = "hyper")]
 #[inline]
 pub(super) fn hyper_from(
-    stream: &impl Stream,
+    source: &Source<impl Bytes>,
     cx: &mut Context<'_>,
     mut buffer: ::hyper::rt::ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
     // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and writes values only.
     let memory = unsafe { buffer.as_mut() };
-    let count = ready!(stream.source().poll_read_uninit(cx, memory))?;
+    let count = ready!(source.poll_read_uninit(cx, memory))?;
     // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
     unsafe { buffer.advance(count) };
     Poll::Ready(Ok(()))
@@ -59,13 +78,13 @@ pub(super) fn hyper_with(
 #[cfg(feature = "tokio-io")]
 #[inline]
 pub(super) fn tokio_from(
-    stream: &impl Stream,
+    source: &Source<impl Bytes>,
     cx: &mut Context<'_>,
     buffer: &mut tokio::io::ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
     // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and writes values only.
     let memory = unsafe { buffer.unfilled_mut() };
-    let count = ready!(stream.source().poll_read_uninit(cx, memory))?;
+    let count = ready!(source.poll_read_uninit(cx, memory))?;
     // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
     unsafe { buffer.assume_init(count) };
     buffer.advance(count);

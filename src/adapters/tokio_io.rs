@@ -51,46 +51,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::raw_fill;
 use super::writes::stream_writes;
 use crate::io::{
-    ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, TcpStream, UnixStream,
-    WriteHalf, fs,
+    ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, Stream, TcpStream,
+    UnixStream, WriteHalf, fs,
 };
 
-macro_rules! reads {
-    ($($type:ty),*) => { $(
-        impl AsyncRead for $type {
-            #[inline]
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                raw_fill::tokio_from(&*self, cx, buffer)
-            }
-        }
-    )* };
+/// Reads into memory that is filled with zeros first.
+fn filled(
+    reader: Pin<&mut impl futures_io::AsyncRead>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let memory = buffer.initialize_unfilled();
+    let count = ready!(reader.poll_read(cx, memory))?;
+    buffer.advance(count);
+    Poll::Ready(Ok(()))
 }
 
-macro_rules! reads_filled {
-    ($($type:ty),*) => { $(
-        impl AsyncRead for $type {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                let memory = buffer.initialize_unfilled();
-                let count = ready!(futures_io::AsyncRead::poll_read(self, cx, memory))?;
-                buffer.advance(count);
-                Poll::Ready(Ok(()))
-            }
-        }
-    )* };
+raw_fill::reads! {
+    AsyncRead, &mut ReadBuf<'_>; this => this.source(), raw_fill::tokio_from;
+    TcpStream, &TcpStream, UnixStream, &UnixStream, ReadHalf<TcpStream>, ReadHalf<UnixStream>, ChildStdout, ChildStderr
 }
-
-reads!(TcpStream, &TcpStream, UnixStream, &UnixStream);
-reads!(ReadHalf<TcpStream>, ReadHalf<UnixStream>);
-reads!(ChildStdout, ChildStderr);
-reads_filled!(Stdin, fs::File);
+raw_fill::reads! {
+    AsyncRead, &mut ReadBuf<'_>; this => this, filled;
+    Stdin, fs::File
+}
 stream_writes!(AsyncWrite; TcpStream, &TcpStream, UnixStream, &UnixStream);
 stream_writes!(AsyncWrite; WriteHalf<TcpStream>, WriteHalf<UnixStream>);
 stream_writes!(AsyncWrite; ChildStdin, Stdout, Stderr, fs::File);

@@ -34,7 +34,7 @@ use super::reactor::Reactor;
 use super::shared::{NOTES, Note, ROOT_WOKEN, Shared};
 use super::shared_table::Poll as PollNow;
 use super::snapshot::Snapshot;
-use super::task_table::{Root, Table};
+use super::task_table::Table;
 use crate::alarm::{Clock, Timers};
 use crate::loom::Parker;
 use crate::sys::poller::Poller;
@@ -198,7 +198,7 @@ impl Local {
 
     /// The table, wherever it is. `f` runs no user code (L8).
     #[inline]
-    fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
+    pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
         if self.table_lent.get() {
             f(&mut self.shared.table.lock().table)
         } else {
@@ -246,23 +246,9 @@ impl Local {
         }
     }
 
-    /// The root future, which has begun or ended.
-    pub(super) fn set_root(&self, root: Option<Root>) {
-        self.with_table(|table| table.set_root(root));
-    }
-
-    /// Every task that has not ended.
-    pub(super) fn tasks(&self) -> Vec<TaskRef> {
-        self.with_table(|table| table.tasks().cloned().collect())
-    }
-
     /// A task is one of this loop's.
     pub(super) fn has(&self, task: &TaskRef) -> bool {
         self.with_table(|table| table.has(task))
-    }
-
-    pub(super) fn has_tasks(&self) -> bool {
-        self.with_table(|table| !table.is_empty())
     }
 
     /// A poll begins.

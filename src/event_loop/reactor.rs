@@ -37,7 +37,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::waiters::Waiters;
-use crate::sys::poller::{Poller, Readiness, WAKE_TOKEN, Wait};
+use crate::sys::poller::{Poller, Readiness, Wait};
 
 /// Names one registered source, until it is removed; its token, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +99,8 @@ impl Reactor {
 
     /// Forgets a source; its waiters go to `woken`, to be dropped or woken.
     pub(super) fn remove(&mut self, key: SourceKey, woken: &mut Vec<Waker>) {
-        if let Some(mut halves) = self.sources.try_remove(key.0) {
-            take_all(&mut halves, woken);
+        for mut half in self.sources.try_remove(key.0).into_iter().flatten() {
+            half.waiters.take_all(woken);
         }
     }
 
@@ -117,9 +117,7 @@ impl Reactor {
     ) -> io::Result<()> {
         self.wait.wait(timeout)?;
         for (token, ready) in self.wait.events() {
-            if token == WAKE_TOKEN {
-                continue;
-            }
+            // (A wake-up has a token that is no source's.)
             deliver(&mut self.sources, token, ready, woken);
         }
         Ok(())
@@ -158,8 +156,8 @@ impl Reactor {
 
     /// All waiters.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
-        for (_, halves) in &mut self.sources {
-            take_all(halves, woken);
+        for half in self.sources.iter_mut().flat_map(|(_, halves)| halves) {
+            half.waiters.take_all(woken);
         }
     }
 }
@@ -204,11 +202,5 @@ fn deliver(
             half.ready.now = true;
             half.waiters.take_all(woken);
         }
-    }
-}
-
-fn take_all(halves: &mut [Half; 2], woken: &mut Vec<Waker>) {
-    for half in halves {
-        half.waiters.take_all(woken);
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Checked by `tests/event_loop/`.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -29,14 +30,6 @@ impl Shared {
         answer.unwrap_or_else(Snapshot::unanswered)
     }
 
-    /// An entry to the loop.
-    pub(super) fn deliver(&self, runnable: Runnable) {
-        match current::local_of(self) {
-            Some(local) => local.enqueue(runnable),
-            None => self.push(runnable),
-        }
-    }
-
     /// The root future wants to be polled.
     pub(super) fn wake_root(&self) {
         match current::local_of(self) {
@@ -45,8 +38,11 @@ impl Shared {
         }
     }
 
-    /// A source is gone.
-    pub(crate) fn remove_source(&self, key: SourceKey) {
+    /// A source is gone: its descriptor is no longer watched from now on, and its entry is taken out when the loop gets there.
+    pub(crate) fn remove_source(&self, key: SourceKey, fd: BorrowedFd<'_>) {
+        if let Some(poller) = self.poller.upgrade() {
+            poller.unwatch(fd);
+        }
         match current::local_of(self) {
             Some(local) => local.remove(key),
             None => self.send_note(Note::Remove(key)),
@@ -75,7 +71,10 @@ impl Wake for Shared {
 
 impl Schedule for Arc<Shared> {
     fn schedule(&self, runnable: Runnable) {
-        self.deliver(runnable);
+        match current::local_of(self) {
+            Some(local) => local.enqueue(runnable),
+            None => self.push(runnable),
+        }
     }
 
     #[inline]

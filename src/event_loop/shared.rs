@@ -24,7 +24,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
 use std::thread::{Thread, ThreadId};
 use std::time::Instant;
@@ -53,7 +52,7 @@ pub(crate) struct Shared {
     flags: AtomicU32,
     notes: Mutex<Vec<Note>>,
     /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
-    poller: Weak<Poller>,
+    pub(super) poller: Weak<Poller>,
     /// Wakes the loop where it sleeps while it watches no descriptor.
     unparker: Unparker,
     /// The loop has begun to end: it takes no new tasks.
@@ -214,13 +213,6 @@ impl Shared {
                     poller.wake();
                 }
             }
-        }
-    }
-
-    /// A descriptor is not watched any longer; from any thread.
-    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
-        if let Some(poller) = self.poller.upgrade() {
-            poller.unwatch(fd);
         }
     }
 }

@@ -271,17 +271,11 @@ impl WaitsFor {
 
 impl fmt::Display for WaitsFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = [
-            (self.timer, "a timer"),
-            (self.read, "input"),
-            (self.write, "room to write"),
-        ];
-        let kinds = kinds.into_iter().filter(|(waits, _)| *waits);
         let task = self.task.map(|task| format!("task {task}"));
-        let all: Vec<String> = task
-            .into_iter()
-            .chain(kinds.map(|(_, what)| what.to_owned()))
-            .collect();
+        let timer = self.timer.then(|| "a timer".to_owned());
+        let read = self.read.then(|| "input".to_owned());
+        let write = self.write.then(|| "room to write".to_owned());
+        let all: Vec<String> = [task, timer, read, write].into_iter().flatten().collect();
         if all.is_empty() {
             return f.write_str("something of its own");
         }

@@ -147,14 +147,17 @@ pub(super) fn close(local: &Rc<Local>) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         local.take_in();
-        for task in local.tasks() {
+        let tasks: Vec<TaskRef> = local.with_table(|table| table.tasks().cloned().collect());
+        for task in tasks {
             contain(|| {
                 task.cancel();
             });
         }
         run_all(local);
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !local.has_tasks() && local.shared.inbox.is_empty() {
+        if left.is_zero()
+            || local.with_table(|table| table.is_empty()) && local.shared.inbox.is_empty()
+        {
             break;
         }
         turns.sleep(Some(left));
@@ -227,7 +230,7 @@ struct Turns<'a> {
 
 impl Drop for Turns<'_> {
     fn drop(&mut self) {
-        self.local.set_root(None);
+        self.local.with_table(|table| table.set_root(None));
         self.local.put_table(None);
     }
 }
@@ -237,15 +240,16 @@ impl<'a> Turns<'a> {
     fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
         local.shared.inbox.get_up();
         local.take_table();
-        let id = root.map(|_| TaskId::next());
-        local.set_root(root.zip(id).map(|(site, id)| Root {
-            id,
+        let root = root.map(|site| Root {
+            id: TaskId::next(),
             site,
             noted: Noted::default(),
-        }));
+        });
+        let number = root.as_ref().map_or(0, |root| root.id.get());
+        local.with_table(|table| table.set_root(root));
         Self {
             local,
-            root: id.map_or(0, TaskId::get),
+            root: number,
             slice: Slice::new(),
             _role: record::role(record::Role::Loop),
         }
@@ -335,7 +339,7 @@ impl<'a> Turns<'a> {
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
         // A descriptor is needed only for what others do to descriptors.
-        let parks = self.local.watches_nothing();
+        let parks = self.local.reactor.borrow().is_empty();
         let how = match parks {
             true => Sleep::Parked,
             false => Sleep::Asleep,

@@ -57,15 +57,6 @@ pub(crate) trait Stream {
     fn source(&self) -> &Source<Self::Io>;
 }
 
-impl<S: Stream> Stream for &S {
-    type Io = S::Io;
-
-    #[inline]
-    fn source(&self) -> &Source<S::Io> {
-        (**self).source()
-    }
-}
-
 /// The system takes so many slices at once, and `sendmsg` refuses more (`UIO_MAXIOV`).
 const SLICES: usize = 1024;
 

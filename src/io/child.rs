@@ -27,7 +27,7 @@ use std::task::Poll;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitIdStatus, kill_process, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdStatus, kill_process, pidfd_open, pidfd_send_signal,
 };
 
 use super::bytes::Stream;
@@ -76,7 +76,7 @@ enum State {
 impl State {
     /// What has become of a child; `None`: it runs.
     fn of(child: &OwnedFd) -> io::Result<Option<Self>> {
-        match reaper::fetch(child.as_fd()) {
+        match reaper::fetch(WaitId::PidFd(child.as_fd())) {
             Ok(status) => Ok(status.map(|status| Self::Ended(in_std(&status)))),
             Err(Errno::CHILD) => Ok(Some(Self::Lost)),
             Err(error) => Err(refused("waitid")(error)),
@@ -85,23 +85,20 @@ impl State {
 }
 
 impl Child {
-    pub(super) fn new(mut child: std::process::Child, kill_on_drop: bool) -> io::Result<Self> {
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take();
-        let stderr = child.stderr.take();
+    pub(super) fn new(started: std::process::Child, kill_on_drop: bool) -> io::Result<Self> {
         let mut child = Self {
             stdin: None,
             stdout: None,
             stderr: None,
-            pid: child.id(),
+            pid: started.id(),
             state: State::Unwatched,
             kill_on_drop,
         };
         // If there is no descriptor left: it is tried again.
         let _ = child.watch();
-        child.stdin = stdin.map(ChildStdin::new).transpose()?;
-        child.stdout = stdout.map(ChildStdout::new).transpose()?;
-        child.stderr = stderr.map(ChildStderr::new).transpose()?;
+        child.stdin = started.stdin.map(ChildStdin::new).transpose()?;
+        child.stdout = started.stdout.map(ChildStdout::new).transpose()?;
+        child.stderr = started.stderr.map(ChildStderr::new).transpose()?;
         Ok(child)
     }
 

@@ -95,11 +95,8 @@ impl Target {
         match self {
             Self::Known(addresses) => Ok(addresses),
             Self::Name(name, port) => {
-                let found = offload::run(move || {
-                    let found = (name.as_str(), port).to_socket_addrs()?;
-                    Ok::<_, io::Error>(found.collect())
-                });
-                found.await.map_err(offload::in_words)?
+                let found = offload::run(move || (name.as_str(), port).to_socket_addrs())?;
+                Ok(found.await??.collect())
             }
         }
     }

@@ -75,7 +75,9 @@ mod unix_listener;
 mod unix_stream;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
-pub(crate) use bytes::Stream;
+pub(crate) use bytes::{Bytes, Stream};
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+pub(crate) use source::Source;
 
 pub use async_fd::AsyncFd;
 pub use child::Child;

@@ -18,12 +18,13 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use crate::alarm::{Interest, RARELY, enter};
@@ -31,18 +32,9 @@ use crate::loom::Mutex;
 use crate::sys::fork::PerProcess;
 
 /// The status of a child that has ended, which is then gone; `None` while it runs.
-pub(super) fn fetch(child: BorrowedFd<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
-    fetch_by(WaitId::PidFd(child))
-}
-
-fn fetch_by(child: WaitId<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
+pub(super) fn fetch(child: WaitId<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    loop {
-        match waitid(child.clone(), options) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return result,
-        }
-    }
+    retry_on_intr(|| waitid(child.clone(), options))
 }
 
 /// A child whose handle was dropped.
@@ -55,11 +47,11 @@ pub(super) enum Orphan {
 impl Orphan {
     /// False: it has ended, and no zombie is left. (An error: it was fetched elsewhere.)
     fn runs(&self) -> bool {
-        let status = match self {
-            Self::Held(child) => fetch(child.as_fd()),
-            Self::Numbered(pid) => fetch_by(WaitId::Pid(*pid)),
+        let child = match self {
+            Self::Held(child) => WaitId::PidFd(child.as_fd()),
+            Self::Numbered(pid) => WaitId::Pid(*pid),
         };
-        matches!(status, Ok(None))
+        matches!(fetch(child), Ok(None))
     }
 }
 

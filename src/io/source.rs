@@ -119,8 +119,7 @@ impl<T: AsFd> Source<T> {
         if let Some(bound) = self.bound.take()
             && let Some(&key) = bound.key.get()
         {
-            bound.shared.unwatch(self.get_ref().as_fd());
-            bound.shared.remove_source(key);
+            bound.shared.remove_source(key, self.get_ref().as_fd());
         }
     }
 

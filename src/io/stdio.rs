@@ -180,13 +180,6 @@ impl Stdin {
     pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
         read_write::read_to_string(self, text).await
     }
-
-    fn poll_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.ahead.is_empty() {
-            return self.stream.poll_read(cx, buffer);
-        }
-        Poll::Ready(self.ahead.read(buffer))
-    }
 }
 
 impl AsyncRead for Stdin {
@@ -195,7 +188,10 @@ impl AsyncRead for Stdin {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_bytes(cx, buffer)
+        if self.ahead.is_empty() {
+            return self.stream.poll_read(cx, buffer);
+        }
+        Poll::Ready(self.ahead.read(buffer))
     }
 }
 

@@ -53,9 +53,7 @@ impl UdpSocket {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         fairly().await;
-        let bound = first(lookup_host(address).await?, Socket::bind)?;
-        let source = Source::nonblocking(bound)?;
-        Ok(Self { source })
+        first(lookup_host(address).await?, Socket::bind)?.try_into()
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that is received from: the first

@@ -79,7 +79,7 @@ impl UnixDatagram {
     /// ```
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
         fairly().await;
-        Self::ours(Socket::bind_addr(address)?)
+        Socket::bind_addr(address)?.try_into()
     }
 
     /// A socket without a name: it sends, and receives only once it is connected both
@@ -95,7 +95,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn unbound() -> io::Result<Self> {
-        Self::ours(Socket::unbound()?)
+        Socket::unbound()?.try_into()
     }
 
     /// Two sockets that are connected to each other.
@@ -111,12 +111,7 @@ impl UnixDatagram {
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
         let (near, far) = Socket::pair()?;
-        Ok((Self::ours(near)?, Self::ours(far)?))
-    }
-
-    fn ours(socket: Socket) -> io::Result<Self> {
-        let source = Source::nonblocking(socket)?;
-        Ok(Self { source })
+        Ok((near.try_into()?, far.try_into()?))
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that is received from.

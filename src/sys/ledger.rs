@@ -117,10 +117,18 @@ impl Front {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
-    /// Where large results lie, if there is room for them.
-    fn area(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
+    /// Where the worker's large results lie, if it has room for them.
+    pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
         let range = SIZE..SIZE + AREA;
         (self.0.length() >= range.end).then(|| (self.0.clone(), range))
+    }
+
+    /// How many bytes the worker has ever written, sent or not.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        let head = self.head();
+        let base = head.base.load(Ordering::Acquire);
+        base.wrapping_add(head.length.load(Ordering::Acquire))
     }
 
     /// How far in the worker's stream everything has been understood: see `process::payload::shared_buffer`.
@@ -191,9 +199,7 @@ impl Ledger {
             rest.truncate(before);
         }
     }
-}
 
-impl Ledger {
     /// Somebody looks for results until the time `until`, and so the worker need not send them at once;
     /// `yields`: and makes room for the worker meanwhile.
     pub(crate) fn watch(&self, until: u64, yields: bool) {
@@ -229,14 +235,7 @@ impl Ledger {
     /// There is more in the pages than the first `known` bytes of the worker's stream.
     #[inline]
     pub(crate) fn has_more(&self, known: u64) -> bool {
-        let head = self.head();
-        let base = head.base.load(Ordering::Acquire);
-        base.wrapping_add(head.length.load(Ordering::Acquire)) > known
-    }
-
-    /// Where the worker's large results lie, if it has room for them.
-    pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
-        self.area()
+        self.position() > known
     }
 
     /// More than the first `known` bytes of the worker's stream have been sent.
@@ -270,7 +269,7 @@ impl Pages {
 
     /// For large results, if there is room for them. For one alone (Y84).
     pub(crate) fn arena(&self) -> Option<Arena> {
-        self.area().map(|(map, range)| Arena::over(map, range))
+        self.lent().map(|(map, range)| Arena::over(map, range))
     }
 
     /// The results.
@@ -303,9 +302,8 @@ impl Pages {
 
     /// The parent knows all results that are complete, sent or not.
     pub(crate) fn is_heard(&self) -> bool {
-        let head = self.head();
-        let all = head.base.load(Ordering::Relaxed) + head.length.load(Ordering::Relaxed);
-        head.parent.heard.load(Ordering::Acquire) >= all
+        let all = self.position();
+        self.head().parent.heard.load(Ordering::Acquire) >= all
     }
 
     /// What is in standard error now has been written by items that have ended: what the parent has read, and what is
@@ -321,12 +319,6 @@ impl Pages {
             head.marked.store(all, Ordering::Release);
         }
         is_quiet
-    }
-
-    /// How many bytes it has ever said.
-    pub(crate) fn position(&self) -> u64 {
-        let head = self.head();
-        head.base.load(Ordering::Relaxed) + head.length.load(Ordering::Relaxed)
     }
 
     /// `bytes` more have been sent, and nothing is committed now.

@@ -39,7 +39,7 @@ const INTERESTS: Interest = Interest::READABLE
     .add(Interest::PRIORITY);
 
 /// The token of the wake-up descriptor; no source has it.
-pub(crate) const WAKE_TOKEN: usize = usize::MAX;
+const WAKE_TOKEN: usize = usize::MAX;
 
 /// What is known of one direction of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,32 +6,15 @@
 //!
 //! Checked by `adapters/tests/`.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::adapters::raw_fill;
 use crate::adapters::writes::stream_writes;
-use crate::io::{ReadHalf, TcpStream, UnixStream, WriteHalf};
+use crate::io::{ReadHalf, Stream, TcpStream, UnixStream, WriteHalf};
 
-macro_rules! reads {
-    ($($type:ty),*) => { $(
-        impl Read for $type {
-            #[inline]
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: ReadBufCursor<'_>,
-            ) -> Poll<io::Result<()>> {
-                raw_fill::hyper_from(&*self, cx, buffer)
-            }
-        }
-    )* };
+raw_fill::reads! {
+    Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from;
+    TcpStream, &TcpStream, UnixStream, &UnixStream, ReadHalf<TcpStream>, ReadHalf<UnixStream>
 }
-
-reads!(TcpStream, &TcpStream, UnixStream, &UnixStream);
-reads!(ReadHalf<TcpStream>, ReadHalf<UnixStream>);
 stream_writes!(Write; TcpStream, &TcpStream, UnixStream, &UnixStream);
 stream_writes!(Write; WriteHalf<TcpStream>, WriteHalf<UnixStream>);

@@ -103,11 +103,6 @@ impl Local {
         self.reactor.borrow_mut().turn(timeout, woken)
     }
 
-    /// No descriptor is watched.
-    pub(in crate::event_loop) fn watches_nothing(&self) -> bool {
-        self.reactor.borrow().is_empty()
-    }
-
     /// A task waits for a descriptor.
     pub(in crate::event_loop) fn waits_for_descriptors(&self) -> bool {
         self.reactor.borrow().has_waiters()

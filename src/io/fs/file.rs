@@ -33,7 +33,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 use rustix::io::retry_on_intr;
 
-use super::{OpenOptions, off, owned};
+use super::{OpenOptions, at, off};
 use crate::io::read_write;
 use crate::offload;
 use crate::task::Task;
@@ -129,12 +129,8 @@ impl File {
     /// ```
     pub async fn create<P: AsRef<Path>>(path: P) -> io::Result<Self> {
         let mut options = Self::options();
-        options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .await
+        options.write(true).create(true).truncate(true);
+        options.open(path).await
     }
 
     /// Makes a file that must not be there yet, for reading and writing.
@@ -156,12 +152,8 @@ impl File {
     /// ```
     pub async fn create_new<P: AsRef<Path>>(path: P) -> io::Result<Self> {
         let mut options = Self::options();
-        options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .await
+        options.read(true).write(true).create_new(true);
+        options.open(path).await
     }
 
     /// How to open a file otherwise.
@@ -601,14 +593,15 @@ impl File {
         &mut self,
         call: Call,
         f: impl FnOnce(&Inner, &mut Vec<u8>) -> Ended + Send + 'static,
-    ) {
+    ) -> io::Result<()> {
         let file = self.file.clone();
         let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
         let task = offload::run(move || {
             let result = f(&file, &mut bytes);
             (bytes, result)
         });
-        self.running = Some((call, task));
+        self.running = Some((call, task?));
+        Ok(())
     }
 
     /// Waits for the call that runs. The result of a read or a seek.
@@ -617,9 +610,9 @@ impl File {
             return Poll::Ready(None);
         };
         let call = *call;
-        let done = ready!(Pin::new(task).poll(cx)).map_err(offload::in_words);
+        let done = ready!(Pin::new(task).poll(cx));
         self.running = None;
-        let (bytes, result) = done.unwrap_or_else(|error| (Vec::new(), Err(error)));
+        let (bytes, result) = done.unwrap_or_else(|error| (Vec::new(), Err(error.into())));
         self.bytes = bytes.into();
         if call == Call::Write {
             self.bytes.clear();
@@ -662,7 +655,7 @@ impl AsyncRead for File {
                 let result = retry_on_intr(|| rustix::io::read(file, &mut **bytes));
                 bytes.truncate(result.unwrap_or(0));
                 Ok(result? as u64)
-            });
+            })?;
         }
     }
 }
@@ -696,7 +689,7 @@ impl AsyncWrite for File {
                 file.seek(SeekFrom::Current(-back))?;
             }
             file.write_all(bytes).map(|()| 0)
-        });
+        })?;
         Poll::Ready(Ok(count))
     }
 
@@ -738,7 +731,7 @@ impl AsyncSeek for File {
                     let _ = file.seek(SeekFrom::Current(-back));
                 }
                 sought
-            });
+            })?;
         }
     }
 }
@@ -779,7 +772,8 @@ impl OpenOptions {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
-        let (options, path) = (self.0.clone(), owned(path));
-        off(move || options.open(path)).await.map(File::from_std)
+        let options = self.0.clone();
+        let file = at(path, move |path| options.open(path));
+        file.await.map(File::from_std)
     }
 }

@@ -47,9 +47,19 @@ use crate::offload;
 async fn off<R: Send + 'static>(
     call: impl FnOnce() -> io::Result<R> + Send + 'static,
 ) -> io::Result<R> {
-    offload::run(call).await.map_err(offload::in_words)?
+    offload::run(call)?.await?
 }
 
+/// The same of a path, of which the call has a copy.
+fn at<P: AsRef<Path>, R: Send + 'static>(
+    path: P,
+    call: impl FnOnce(PathBuf) -> io::Result<R> + Send + 'static,
+) -> impl Future<Output = io::Result<R>> {
+    let path = owned(path);
+    off(move || call(path))
+}
+
+/// Takes the path, so that no future keeps what it was given.
 fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
     path.as_ref().to_path_buf()
 }
@@ -73,8 +83,7 @@ fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
-    let path = owned(path);
-    off(move || fs::read(path)).await
+    at(path, fs::read).await
 }
 
 /// The whole content of a file that is text.
@@ -94,8 +103,7 @@ pub async fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
 /// assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
 /// ```
 pub async fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
-    let path = owned(path);
-    off(move || fs::read_to_string(path)).await
+    at(path, fs::read_to_string).await
 }
 
 /// Makes a file of `contents`, or replaces the content of one.
@@ -120,8 +128,8 @@ pub async fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
-    let (path, contents) = (owned(path), contents.as_ref().to_vec());
-    off(move || fs::write(path, contents)).await
+    let contents = contents.as_ref().to_vec();
+    at(path, move |path| fs::write(path, contents)).await
 }
 
 /// Copies a file's content and permissions; gives the number of bytes.
@@ -148,8 +156,8 @@ pub async fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
-    let (from, to) = (owned(from), owned(to));
-    off(move || fs::copy(from, to)).await
+    let to = owned(to);
+    at(from, move |from| fs::copy(from, to)).await
 }
 
 /// What the system knows about a file; links are followed.
@@ -168,8 +176,7 @@ pub async fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
-    let path = owned(path);
-    off(move || fs::metadata(path)).await
+    at(path, fs::metadata).await
 }
 
 /// What the system knows about a file, or about the link itself.
@@ -188,8 +195,7 @@ pub async fn metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
-    let path = owned(path);
-    off(move || fs::symlink_metadata(path)).await
+    at(path, fs::symlink_metadata).await
 }
 
 /// Whether there is such a file.
@@ -207,8 +213,7 @@ pub async fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadat
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn try_exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
-    let path = owned(path);
-    off(move || fs::exists(path)).await
+    at(path, fs::exists).await
 }
 
 /// The path without links, `.` and `..`.
@@ -229,8 +234,7 @@ pub async fn try_exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
-    let path = owned(path);
-    off(move || fs::canonicalize(path)).await
+    at(path, fs::canonicalize).await
 }
 
 /// Where a link leads.
@@ -249,8 +253,7 @@ pub async fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read_link<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
-    let path = owned(path);
-    off(move || fs::read_link(path)).await
+    at(path, fs::read_link).await
 }
 
 macro_rules! one_path {
@@ -282,8 +285,7 @@ macro_rules! one_path {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn $name<P: AsRef<Path>>(path: P) -> io::Result<()> {
-                let path = owned(path);
-                off(move || fs::$name(path)).await
+                at(path, fs::$name).await
             }
         )*
     };
@@ -332,8 +334,8 @@ macro_rules! two_paths {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn $name<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> {
-                let (from, to) = (owned(from), owned(to));
-                off(move || $call(from, to)).await
+                let to = owned(to);
+                at(from, move |from| $call(from, to)).await
             }
         )*
     };
@@ -375,6 +377,5 @@ pub async fn set_permissions<P: AsRef<Path>>(
     path: P,
     permissions: fs::Permissions,
 ) -> io::Result<()> {
-    let path = owned(path);
-    off(move || fs::set_permissions(path, permissions)).await
+    at(path, move |path| fs::set_permissions(path, permissions)).await
 }

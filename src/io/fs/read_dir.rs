@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::{off, owned};
+use super::{at, off};
 use crate::offload;
 use crate::task::Task;
 
@@ -51,8 +51,7 @@ const BATCH: usize = 256;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
-    let path = owned(path);
-    let batch = off(move || fs::read_dir(path).map(take)).await?;
+    let batch = at(path, |path| fs::read_dir(path).map(take)).await?;
     Ok(ReadDir {
         batch,
         running: None,
@@ -105,14 +104,14 @@ impl ReadDir {
             if let Some(running) = &mut self.running {
                 let batch = ready!(Pin::new(running).poll(cx));
                 self.running = None;
-                self.batch = batch.map_err(offload::in_words)?;
+                self.batch = batch?;
             }
             if let Some(entry) = self.batch.entries.pop_front() {
                 return Poll::Ready(entry.map(|entry| Some(DirEntry(Arc::new(entry)))));
             }
             match self.batch.more.take() {
                 None => return Poll::Ready(Ok(None)),
-                Some(dir) => self.running = Some(offload::run(move || take(dir))),
+                Some(dir) => self.running = Some(offload::run(move || take(dir))?),
             }
         }
     }
