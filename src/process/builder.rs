@@ -154,8 +154,8 @@ impl ProcessPoolBuilder {
     ///   [`channel`](crate::process::channel()) cannot travel: a call with one ends in [`TaskError::Codec`], and a
     ///   pool whose initializer has one is not built ([`PoolError::Initializer`]). A [`Bulk`](crate::process::Bulk) travels
     ///   with the other bytes.
-    /// - What a worker has been sent it gives back only when asked. One that has been stopped from outside keeps the items of its
-    ///   frame until it goes on or is killed.
+    /// - A plain worker returns items only on request. One that was stopped by a signal keeps the items of its frame
+    ///   until it is continued or killed.
     /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items, and so may what
     ///   says that it was [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
@@ -226,7 +226,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// What happens to the failure of a task of this pool that nobody takes, instead
+    /// What happens to a failure of a task of this pool that is never taken, instead
     /// of [the process's hook](crate::on_unobserved).
     ///
     /// The hook runs on the pool's driver thread, or where the task's handle is

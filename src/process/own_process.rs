@@ -151,7 +151,7 @@ impl<R> Process<R> {
         ended.flatten() == Some(false)
     }
 
-    /// Asks it to end (`SIGTERM`), which ends any process that has not said otherwise: then `join` gives
+    /// Asks it to end (`SIGTERM`), which ends the process unless it handles or ignores the signal: then `join` gives
     /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal.
     pub fn terminate(&self) {
         self.own.with_child(|child| child.signal(Signal::TERM));

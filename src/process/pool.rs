@@ -36,7 +36,7 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 ///
 /// Runs functions of one argument in processes of their own. The argument and the result travel by
 /// [serde](https://serde.rs); the function itself does not travel, because the workers run
-/// the same program. A task that segfaults, aborts, exits or is killed costs exactly itself: it ends in
+/// the same program. A task that segfaults, aborts, exits or is killed fails alone: it ends in
 /// [`TaskError::WorkerDied`], and its worker is replaced.
 ///
 /// The program's `main` must begin with [`init`](crate::process::init) (or the feature `auto` be on).
@@ -242,8 +242,7 @@ impl ProcessPool {
     ///
     /// In a callback on the driver thread of a process pool, this or another, it does not wait.
     ///
-    /// In a forked child, where its driver is not, a parent's pool has been shut down, and nothing that is done to
-    /// it there is felt by the parent.
+    /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect the parent.
     pub fn shutdown(&self, how: Shutdown) {
         self.end(how_of(how).into());
     }

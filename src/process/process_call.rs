@@ -53,8 +53,8 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
 
     /// How long each item may run, from when it starts to run: then it ends in
     /// [`TaskError::TimedOut`], and is stopped like a cancelled one (its token is set; its worker
-    /// is killed after the [grace period](crate::ProcessPoolBuilder::grace)). Nobody else
-    /// loses anything by that.
+    /// is killed after the [grace period](crate::ProcessPoolBuilder::grace)). Other items
+    /// are not affected.
     ///
     /// In a `map` it is an error like others: the first by index is the result. In an `imap`
     /// it is that item's.
@@ -63,9 +63,8 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
         self
     }
 
-    /// How many more times an item is started whose worker has died. Only a death is a reason: no panic,
-    /// no timeout, no error. An item that may be retried may run more than once, in part
-    /// or whole: it should not matter.
+    /// How many times to retry an item whose worker died. Panics, timeouts and errors are not
+    /// retried. The item may run more than once, in part or whole, so make it idempotent.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};

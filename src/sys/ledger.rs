@@ -194,8 +194,8 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// Somebody looks for results until the time `until`, and so the worker need not send them at once;
-    /// `yields`: and makes room for the worker meanwhile.
+    /// A caller looks for results until the time `until`, so the worker need not send them at once;
+    /// `yields`: it gives way to the worker meanwhile.
     pub(crate) fn watch(&self, until: u64, yields: bool) {
         let word = until & !YIELDS | u64::from(yields);
         self.head().parent.watch.store(word, Ordering::Release);
@@ -263,7 +263,7 @@ impl Pages {
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
-    /// A plain worker's, which nobody else sees: it opens its gates itself, and there is no area.
+    /// A plain worker's, which no other process sees: it opens its gates itself, and there is no area.
     pub(crate) fn alone() -> io::Result<Self> {
         Ok(Self(Front(Arc::new(Mapping::alone(SIZE)?))))
     }
@@ -289,7 +289,7 @@ impl Pages {
         self.head().length.store(length as u64, Ordering::Release);
     }
 
-    /// Until when somebody looks at the results, and whether both have one processor.
+    /// Until when a caller looks at the results, and whether it shares one processor with this worker.
     pub(crate) fn watched(&self) -> (u64, bool) {
         let word = self.head().parent.watch.load(Ordering::Acquire);
         (word & !YIELDS, word & YIELDS != 0)

@@ -39,9 +39,9 @@ impl<T> Task<T> {
     ///
     /// # Errors
     /// How the task ended, if not well. [`TaskError::WouldBlock`] on an
-    /// event-loop thread if the task has not ended: the task is then detached. The same
-    /// where a task joins itself, and where only this thread's own loop, which it is not
-    /// running, could run the task.
+    /// event-loop thread if the task has not ended: the task is then detached. Also
+    /// if a task joins itself, or if the task can only run on an event loop of this thread that
+    /// is not running now.
     /// [`TaskError::Closed`] if its result was taken before, or if this process was forked since: the pool
     /// that was to run it is the parent's.
     pub fn join(self) -> Result<T, TaskError> {

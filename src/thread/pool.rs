@@ -42,7 +42,7 @@ use crate::task::{self, Shutdown, Task, context};
 /// When there is none, it parks, and a spare thread takes its place. So locks and
 /// borrows may be held across a wait as they may in a sequential program.
 ///
-/// # Who runs it
+/// # Which thread runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
 /// work itself, unless the pool has a `stack_size` or an `on_start` hook, or
 /// [`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps).

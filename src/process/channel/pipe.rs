@@ -57,10 +57,10 @@ const SHORT: usize = 16;
 /// The first byte of a record whose item is in the file.
 const ELSEWHERE: u8 = 0xff;
 
-/// The pipe that everybody may have: a mebibyte. The kernel frees no page before all of it was read, so a
+/// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was read, so a
 /// page more is needed than the records take.
 const COMMON: usize = 1 << 20;
-/// The largest that anybody may have.
+/// The largest that the kernel makes.
 const LARGEST: usize = 1 << 31;
 
 /// How long a channel must stand still until the credits that are missing are taken for lost, and how many looks at least
@@ -95,7 +95,7 @@ pub(super) struct Pipe {
     /// A semaphore: how many items may be sent now.
     credits: Arc<Attachment>,
     capacity: usize,
-    /// A write that nobody can read would end this process, when this end was made.
+    /// When this end was made, a write without a receiver would have ended this process.
     is_deadly: bool,
     standstill: Mutex<Option<Standstill>>,
 }
@@ -489,7 +489,7 @@ mod tests {
         assert_eq!(tx.only_one().unwrap_err(), Errno::AGAIN);
         drop(first);
         assert!(tx.only_one().is_ok());
-        // Who was behind finds another length than it has seen.
+        // A sender that was behind finds another length than it has seen.
         for _ in 0..STILL_LOOKS {
             assert!(!tx.stands_still(2), "not before a second is over");
         }
