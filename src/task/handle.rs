@@ -38,7 +38,7 @@ impl<T> Task<T> {
     /// queued closure of a pool, the waiting thread may run it itself.
     ///
     /// # Errors
-    /// How the task ended, if not well. [`TaskError::WouldBlock`] on an
+    /// The error that the task ended in. [`TaskError::WouldBlock`] on an
     /// event-loop thread if the task has not ended: the task is then detached. Also
     /// if a task joins itself, or if the task can only run on an event loop of this thread that
     /// is not running now.
@@ -157,8 +157,8 @@ impl<T> Task<T> {
         self.cell().spawned_at()
     }
 
-    /// Gives it a name, which is part of what is told of its failure if it is never taken
-    /// (see [`on_unobserved`](crate::on_unobserved)) and of its `Debug` form. The first name stays.
+    /// Gives the task a name, which appears in its `Debug` form and in the report of a failure that is
+    /// never taken (see [`on_unobserved`](crate::on_unobserved)). The first name stays.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -189,7 +189,7 @@ impl<T> Task<T> {
         self.cell().parent()
     }
 
-    /// Lets it go on without a handle, as dropping does, but says so.
+    /// Lets the task go on without a handle. Dropping the handle does the same; this says so.
     pub fn detach(self) {
         drop(self);
     }
