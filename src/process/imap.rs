@@ -7,8 +7,8 @@
 //!    the caller's thread, and never further ahead than the buffer.
 //! 2. To send one item for each result taken would cost a wake-up of the driver each: nothing is sent until
 //!    a quarter of the buffer is free, or there is nothing to do but wait.
-//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass in
-//!    no time it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
+//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass
+//!    quickly it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
 //!    taken in all.
 //! 4. A panic of the iterator is kept until all results before it have been given, then goes on in the caller.
 //! 5. Results come through a channel, a [`Run`] of them at a time. What is not due yet in order waits on this side. When

@@ -1,8 +1,8 @@
 //! Structured concurrency: tasks that live and fail together.
 //!
 //! **Job.** A [`TaskGroup`] holds tasks from any executors. The first failure cancels the
-//! others; the group waits for all of them; what failed is told, what
-//! the group itself cancelled is not. Dropping it cancels what is left.
+//! others; the group waits for all of them. It reports failures, but not the members
+//! that it cancelled itself. Dropping it cancels what is left.
 //!
 //! **Protocol.** Members are kept in a slab, each registered with the group's
 //! ready queue under its key; so a completion costs the same in a large

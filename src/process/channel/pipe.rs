@@ -15,9 +15,10 @@
 //! however they went. A write to a pipe without readers raises a signal, too, which may be deadly; it is held off
 //! (`sys::broken_pipe`) if it was when the end was made. No process keeps an end that it does not use (W25, W26).
 //!
-//! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A sender that for a second has found none,
-//! and always the same number of items, fewer than the capacity, writes its record without one (one sender at a time); the receiver gives a
-//! credit for it as for any other. If a process was only stopped there, there is a credit too many: a sender that takes one
+//! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A sender that has
+//! found none for a second, while the number of items stayed the same and below the capacity, writes its record without
+//! one (one sender at a time); the receiver gives a credit for it as for any other. If the process was only stopped,
+//! there is a credit too many: a sender that takes one
 //! while the channel is full drops it. Payload pages of the dead are freed with the channel.
 //!
 //! **Invariants.**
