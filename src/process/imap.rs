@@ -56,12 +56,11 @@ const QUICK: Duration = Duration::from_millis(4);
 /// Lazy: items are taken from the input, on the thread that asks for results, no further ahead
 /// than the [buffer](Self::buffer) holds. Each item has its own result: one that fails
 /// ([`Panicked`](TaskError::Panicked), [`WorkerDied`](TaskError::WorkerDied),
-/// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) costs the others nothing. Items
-/// are sent many at a time where they are short, but what is done does not wait for
-/// what is not.
+/// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) does not affect the others. Short
+/// items are sent many at a time, but finished results do not wait for unfinished ones.
 ///
 /// If the input panics, the results of the items before are given first, then the panic
-/// goes on in the caller; the pool lives. Dropping it cancels what has not ended. It does not keep
+/// goes on in the caller; the pool stays usable. Dropping it cancels what has not ended. It does not keep
 /// the pool alive: when that ends, what was taken from the input and has not
 /// run ends in [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed), and no more is taken.
 ///
@@ -159,8 +158,8 @@ where
         }
     }
 
-    /// How many items are taken ahead of the results that were given, at most; 0 counts as 1.
-    /// Unless it is set it begins with four for each worker, and grows while items are short.
+    /// How many items, at most, are taken ahead of the results that were given; 0 counts as 1.
+    /// Default: four for each worker at first, and more while items are short.
     pub fn buffer(mut self, items: usize) -> Self {
         self.buffer = items.max(1);
         self.grows = None;

@@ -156,7 +156,7 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Takes `task` in. Constant time. In a group that has failed or was
+    /// Adds `task`, in constant time. In a group that has failed or was
     /// cancelled, it is cancelled at once.
     pub fn add(&self, task: Task<T>) -> TaskId {
         add(&self.shared, task)
@@ -199,7 +199,7 @@ impl<T> TaskGroup<T> {
     /// # Errors
     /// [`GroupError`] with every failure in the order in which they happened, without
     /// members that the group itself cancelled: if [`cancel`](TaskGroup::cancel) ended members and
-    /// nothing else failed, the list is empty. So it is for a group that was
+    /// nothing else failed, the list is empty. So is that of a group that was
     /// joined before.
     ///
     /// # Cancel safety
