@@ -1,6 +1,6 @@
 //! A mapped range of a memory file whose size is sealed.
 //!
-//! **Job.** All memory that processes share is mapped here: the journal of a worker, the memory that large numbers are
+//! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory that large numbers are
 //! lent in, shared numbers. A memory file (`memfd`) may come from another process, so nothing is
 //! believed of it: before it is mapped the kernel is asked for its seals and its size. Seals cannot be taken off, so an
 //! access through a mapping never finds that the memory is gone (`SIGBUS`).
