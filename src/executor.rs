@@ -5,8 +5,8 @@
 //! program written against it runs on threads, on processes or inline, without
 //! change; [`AnyExecutor`] makes the choice a matter of configuration.
 //!
-//! It stands above the pools, which know nothing of it. It is not in the
-//! prelude, nor implemented for `Arc<E>`: its `map` would shadow the pools' own.
+//! It stands above the pools, which know nothing of it. It is not implemented for
+//! `Arc<E>`: its `map` would shadow the pools' own.
 //!
 //! Tests: `tests/task/executor.rs`.
 

@@ -1,9 +1,8 @@
 //! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
 //! Below stands the crate's README; [`_documentation`] has the longer pages, the
-//! [guide](_documentation::guide) first. This file
-//! only opens doors: modules in reading order from the bottom up, then what of them
-//! stands at the root.
+//! [guide](_documentation::guide) first. The crate root declares the modules, bottom up,
+//! and re-exports their main items.
 //!
 //! [docs/GUIDE.md]: _documentation::guide
 #![doc = include_str!("../README.md")]

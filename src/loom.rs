@@ -62,7 +62,7 @@ mod real {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// The lock, if nobody has it now.
+        /// The lock, if it is free now.
         #[inline]
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             match self.0.try_lock() {

@@ -81,7 +81,7 @@ pub fn slow_poll(slow: &SlowPoll) {
 }
 
 /// A hook for [`on_unobserved`](crate::on_unobserved), of the process or of an executor: an event for
-/// each failure that nobody took.
+/// each failure that is never taken.
 ///
 /// ```
 /// trefoil::on_unobserved(trefoil::adapters::tracing::unobserved);

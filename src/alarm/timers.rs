@@ -4,7 +4,7 @@
 //! by deadline and then by creation. Nothing is rounded, so no timer goes off early.
 //!
 //! Most timers are timeouts that are cancelled long before they are due. Cancelling one only empties its slot;
-//! the entry stays in the heap, and is passed over when it comes to the front. Once more than half of the entries
+//! the entry stays in the heap, and is skipped when it comes to the front. Once more than half of the entries
 //! are such leftovers, all leftovers are removed. So beginning and cancelling a timer take constant time on average,
 //! and the heap is never longer than twice the pending timers and a few.
 //!

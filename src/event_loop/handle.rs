@@ -201,10 +201,10 @@ impl LoopHandle {
     /// The tasks that the loop has, as they are now: names, parents, what each waits for.
     ///
     /// From any thread, while the loop runs, sleeps, or is not driven at all; after its end it is
-    /// empty. A loop that sleeps is not woken for it. A loop that runs answers when the poll is
-    /// over that it is in; if that takes longer than a second, the snapshot
+    /// empty. A loop that sleeps is not woken for it. A running loop answers after its
+    /// current poll; if that takes longer than a second, the snapshot
     /// says that it is not [complete](Snapshot::is_complete). A loop with a
-    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks also then.
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks even then.
     ///
     /// Cost: a walk over the tasks, during which the loop waits; nothing unless it is asked for.
     ///

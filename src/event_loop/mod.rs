@@ -146,11 +146,11 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// One thread's event loop.
 ///
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
-/// and again: tasks stay from one call to the next, and none of them runs in between
-/// (so on this thread wait for one with `block_on`: a `join` is refused there, as no other thread could
-/// run it).
-/// Dropping the loop cancels them.
-/// It cannot leave its thread; [`LoopHandle`] can.
+/// and again: tasks stay from one call to the next, and do not run in between. (So on this
+/// thread, wait for a task of the loop with `block_on`: `join` is refused, since no other thread could run
+/// the task.)
+/// Dropping the loop cancels its tasks.
+/// It cannot leave its thread; a [`LoopHandle`] can.
 ///
 /// ```
 /// let event_loop = trefoil::EventLoop::new()?;
@@ -277,7 +277,7 @@ impl EventLoop {
         turn::next_turn(&self.local)
     }
 
-    /// A remote control for other threads.
+    /// A handle with which other threads start work on this loop.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -333,7 +333,7 @@ pub struct EventLoopBuilder {
 }
 
 impl EventLoopBuilder {
-    /// What happens to a failure of this loop's tasks that was not taken, in place of the
+    /// What happens to a failure of this loop's tasks that is never taken, instead of the
     /// process's hook (see [`on_unobserved`](crate::on_unobserved)).
     ///
     /// The hook runs on the thread that ended the task or dropped its handle; it must be
@@ -361,7 +361,7 @@ impl EventLoopBuilder {
     /// Reports a task that keeps the loop to itself for `threshold`, *while* it does: a
     /// computation, a blocking call, an endless loop in a poll.
     ///
-    /// The hook runs on a thread of its own, once for each such poll. From it
+    /// The hook runs on a thread of its own, once for each such poll. There
     /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in it goes no further; dropping
     /// the loop waits until it has returned.
     ///
@@ -411,14 +411,14 @@ impl EventLoopBuilder {
     ///   strikes after that much real time, and never before.
     /// - While something waits for a descriptor (a socket, a child process) or for a
     ///   [`Completer`](crate::Completer), it goes so, too, until nothing has come for half a second; then it
-    ///   jumps. As both sides may be on this loop, such patience, where it was in vain, is halved for
-    ///   the next time, down to 10 ms. So it does while a Unix listener has no room in its queue.
+    ///   jumps. As both sides may be on this loop, this delay is halved each time that it was in
+    ///   vain, down to 10 ms. The same holds while a Unix listener has no room in its queue.
     /// - It does not see channels, locks and events that other threads are to use, nor what combinators
     ///   that were made outside of the loop (`race`, `join_all`, ...) wait for: make them inside, and
     ///   await a [`Task`](crate::Task) of what another thread does.
     ///
-    /// A task that spins until some time has passed, with `yield_now` say, never lets it pass. A sleep too long for any
-    /// clock ends when this one does, once nothing else is left to wait for.
+    /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from moving. A sleep too
+    /// long for any clock ends at this clock's last instant, once nothing else is left to wait for.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

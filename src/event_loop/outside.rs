@@ -11,7 +11,7 @@
 //! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until for [`PATIENCE`] nothing has come and no such wait has begun |
 //!
 //! The second kind may never end (a listener), and both of its ends may be in this loop. So
-//! the loop learns: patience that was in vain is halved, down to [`LEAST`]; what does come
+//! the loop learns: a wait that was in vain halves the next one, down to [`LEAST`]; what does come
 //! from outside restores it. A test whose peers are all inside pays a second in
 //! all, however long its virtual time.
 //!
@@ -19,8 +19,8 @@
 //! to accept with) is a row of attempts with pauses between them. Such a row counts as a wait for a
 //! descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
 //!
-//! To ask takes no time, however many tasks wait: one task of the kind that counts most stands for all, as long as it is
-//! of that kind. Then the others are looked at, and what is no longer waited for is forgotten.
+//! The question costs the same however many tasks wait: one task of the kind that counts most stands for all, as long
+//! as it is of that kind. Only then the others are looked at, and what is no longer waited for is forgotten.
 //!
 //! What cannot be seen: a channel, a lock or an event that another thread is to use. Await a
 //! [`Task`](crate::Task) of what that thread does.

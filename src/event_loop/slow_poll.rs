@@ -15,8 +15,8 @@
 //! Cost: nothing without it; with it two uncontended locks and two looks at the clock
 //! for each poll.
 //!
-//! Rejected: a report when the poll has ended (the one that never ends matters most); the timer thread as watchdog (a hook that takes long would delay every deadline of the
-//! process).
+//! Rejected: a report when the poll has ended (the one that never ends matters most); the timer thread as watchdog (a
+//! hook that takes long would delay every deadline of the process).
 //!
 //! Checked by `tests/event_loop/slow_poll.rs`.
 

@@ -7,8 +7,8 @@
 //! A short count tells that the next call would block, which saves that call. Not everywhere,
 //! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
 //! descriptors, a terminal at the end of a line; there the next call is made in the loop's next turn. Of a list of
-//! slices the system is shown as many as it takes at once, without empty ones in front: had it room for no others,
-//! its 0 would look like the end.
+//! slices the system gets as many as it takes at once, without the empty ones in front: a call with empty slices
+//! only would return 0, which looks like the end.
 //!
 //! hyper and tokio give their readers memory that has no value yet. To fill it with zeros first costs as much as a copy
 //! of what could arrive. The system writes into such memory as into any other, and rustix hands back the part

@@ -1,16 +1,15 @@
 //! A child process, watched through its pidfd.
 //!
 //! 1. Right after the start the child gets a descriptor that names it and no other process,
-//!    whatever happens to its number. (Until it is waited for, its number is not given away: only
-//!    where the host lets the system discard its children, or waits for them itself,
-//!    could there be another under it by then.)
+//!    whatever happens to its number. (The number is not reused before the child is waited for. So it can belong
+//!    to another process by then only if the host lets the system discard its children, or waits for them itself.)
 //! 2. All that follows goes through that descriptor: to wait for the child's end, to fetch
 //!    its status, to kill it. The kernel reports the end on it, whatever the host
 //!    does with `SIGCHLD`.
 //! 3. The status is fetched once and kept. A child that is dropped before goes to the reaper.
 //!
 //! If no descriptor is left for step 1 the child runs all the same, and each method that needs it
-//! asks again. To kill it and to see to its end, when it is dropped, its number must do.
+//! asks again. To kill the child, and to reap it after a drop, its number is then used instead.
 //!
 //! Checked by `tests/event_loop/`.
 

@@ -8,8 +8,8 @@
 //!    the next in that direction waits. If the source is not registered yet, that is noted, and
 //!    the next one registers it first: the kernel then reports what there is by then, so nothing that
 //!    came in between is missed. Where no edge will follow (see the reactor) the next one waits for the loop's
-//!    next turn. So a task has its chance to do something else between the last bytes and the end that came with them:
-//!    a server, to answer a request before it hears that its client says no more.
+//!    next turn. So a task can act between the last bytes and the end of the stream that came with them:
+//!    a server can answer a request before it hears that its client sends no more.
 //! 4. Dropping the source takes its registration out, here and in the kernel, on whichever thread; then it closes
 //!    the descriptor, of which there may be duplicates that stay open.
 //!

@@ -1,12 +1,12 @@
 //! The process's own standard streams.
 //!
-//! They may be anything, they are shared with other processes, and so with what those expect: the
+//! They may be files of any kind, and other processes share them and expect them to block: the
 //! flag that makes an open file non-blocking must not be set on them. So:
 //!
 //! 1. A pipe or a terminal is opened a second time (through `/proc/self/fd`), without blocking: that
 //!    is another open file of the same pipe or terminal. The loop waits for it like for any
 //!    source; no thread is involved, and a read that is given up has read nothing.
-//! 2. A socket cannot be opened again, but asked not to wait in each call.
+//! 2. A socket cannot be opened again, but each call on it can ask not to wait.
 //! 3. A regular file is read and written off the loop, by a duplicate that shares its position
 //!    (see `fs::File`). So is whatever the system refuses to open again, or would make anew
 //!    (the controlling side of a terminal); a read of that may stay on its thread for ever, and

@@ -59,7 +59,7 @@ impl ProcessPoolBuilder {
         }
     }
 
-    /// How many processes. Otherwise as many as there are CPUs that this process may use.
+    /// How many processes. Default: as many as there are CPUs that this process may use.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -86,12 +86,12 @@ impl ProcessPoolBuilder {
 
     /// Has every worker run `f(arg)` before its first item, those that replace others, too.
     ///
-    /// `arg` is encoded at once, and decoded by each worker. What `f` sets up it leaves
-    /// where items find it, in a `static` say.
+    /// `arg` is encoded at once, and decoded by each worker. `f` leaves what it sets up
+    /// where items find it, in a `static` for example.
     ///
-    /// If `f` panics, or `arg` cannot be decoded, the pool is of no use: every task ends in that
+    /// If `f` panics, or `arg` cannot be decoded, the pool is unusable: every task ends in that
     /// error, now and later, and no more workers are started. If `f` ends its process instead, a few
-    /// more are tried, ever more slowly, then tasks end in
+    /// more workers are started, at growing intervals; then tasks end in
     /// [`WorkerDied`](TaskError::WorkerDied). There is no limit to how long `f` takes.
     ///
     /// ```
@@ -117,12 +117,12 @@ impl ProcessPoolBuilder {
     ///
     /// An allocation past it fails, and with it the item, whose worker dies: its task ends in
     /// [`WorkerDied`](TaskError::WorkerDied), whose
-    /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. A worker of which more is resident
-    /// after an item than this (memory shared with others not counted) is replaced before it gets
+    /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. A worker whose resident memory
+    /// (not counting what it shares with others) is larger than this after an item is replaced before it gets
     /// the next, so what items leave behind does not add up.
     ///
-    /// Costs an item a few microseconds, or less where items are shorter. What a task
-    /// starts inherits the limit.
+    /// Costs an item a few microseconds, or less where items are shorter. Processes that a task
+    /// starts inherit the limit.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
@@ -148,17 +148,17 @@ impl ProcessPoolBuilder {
 
     /// Whether workers are *plain*: nothing but a framed stream of bytes, as on other systems and machines. Default: no.
     ///
-    /// No memory is shared with a plain worker, and no descriptor is sent to it. What the pool promises it keeps, but for
-    /// what follows; and it is slower, since a worker says of each item when it begins:
+    /// A plain worker shares no memory with the pool, and no descriptor is sent to it. The pool keeps its promises,
+    /// except for what follows, and is slower, since a worker reports the start of each item:
     ///
     /// - [`Shared`](crate::process::Shared), [`SharedAtomics`](crate::process::SharedAtomics) and the ends of a
     ///   [`channel`](crate::process::channel()) cannot travel: a call with one ends in [`TaskError::Codec`], and a
     ///   pool whose initializer has one is not built ([`PoolError::Initializer`]). A [`Bulk`](crate::process::Bulk) travels
     ///   with the other bytes.
-    /// - What a worker has been sent it gives back only when asked. One that has been stopped from outside keeps the items of its
-    ///   frame until it goes on or is killed.
-    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items, and so may what
-    ///   says that it was [out of memory](crate::WorkerExit::out_of_memory).
+    /// - A plain worker returns items only on request. One that was stopped by a signal keeps the items of its frame
+    ///   until it is continued or killed.
+    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier
+    ///   items, and one of those may be why it counts as [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///
     /// ```
@@ -217,17 +217,17 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How long a running item that was cancelled, or has run longer than it may, may go on before
-    /// its worker is killed: 20 ms unless said otherwise.
+    /// How long a running item may go on after it was cancelled, or its time was up, before
+    /// its worker is killed. Default: 20 ms.
     ///
-    /// Its [token](crate::CancelToken::current) is set at once. An item that ends in this time
-    /// because it has looked at it leaves its worker alive.
+    /// Its [token](crate::CancelToken::current) is set at once. An item that looks at it, and ends
+    /// in this time, keeps its worker alive.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.policy.grace = grace;
         self
     }
 
-    /// What happens to the failure of a task of this pool that nobody takes, instead
+    /// What happens to a failure of a task of this pool that is never taken, instead
     /// of [the process's hook](crate::on_unobserved).
     ///
     /// The hook runs on the pool's driver thread, or where the task's handle is

@@ -16,7 +16,7 @@
 //!    harness runs its tests there), or beside other threads.
 //! 3. With an invitation for this copy, `enter` removes it first, so that nothing that a task
 //!    starts inherits it, then serves and never returns. A process that cannot accept (the above; its `main` has
-//!    replaced standard input before `init`; it runs with other rights than its caller's, and whoever started such a
+//!    replaced standard input before `init`; it runs with other rights than its caller's, and the caller of such a
 //!    program must not choose what it executes) says why and ends there: the rest of `main` is not for it.
 //! 4. With one for another copy (two versions of this crate in one program), `enter` leaves it in place for that copy's
 //!    `enter`, and takes over the depth. Until the other has accepted, this one makes no pool.
@@ -26,17 +26,19 @@
 //! not remove it because it had other threads. The first three parts of the variable are the same in all versions of this crate.
 //!
 //! **Orphans.** A worker whose parent is gone has another parent, and must not run `main` either. It is known by its standard input:
-//! the kernel has noted who made that pair of sockets, and keeps the number when that process is gone. A socket of another
-//! process, or one that has no process at the other end (TCP), is no parent's, and its program runs. Where that cannot be asked (a filter),
-//! any socket counts. It always sees its parent's number: a process whose children would be in another process namespace can start
-//! no thread, and a thread of ours starts the workers. What cannot be told from a worker: a program with a stale invitation
-//! whose parent has got the very number that is named there; it ends with a sentence, or, if its standard input is a socket
-//! of that parent's, waits for a welcome. Nor can an orphan whose `main` has replaced standard input before `init` from a program.
+//! the kernel has noted which process made that pair of sockets, and keeps the number when that process is gone. A
+//! socket of another process, or one that has no process at the other end (TCP), is no parent's, and its program
+//! runs. Where that cannot be asked (a filter), any socket counts. It always sees its parent's number: a process
+//! whose children would be in another process namespace can start no thread, and a thread of ours starts the workers.
+//! What cannot be told from a worker: a program with a stale invitation whose parent has got the very number that is
+//! named there; it ends with a sentence, or, if its standard input is a socket of that parent's, waits for a welcome.
+//! An orphan whose `main` replaced standard input before `init` cannot be told from an ordinary program either.
 //!
-//! **Who runs `main`?** A pool of a copy is made after that copy's `enter` has returned in the parent, on the first thread. A worker
-//! is the same image with the same arguments, so its `main` gets there, too, unless it looks at something that has changed
-//! in between; and a copy in a library makes no pools. So it is certain that some copy takes an invitation, and that each copy
-//! can pass on those of others. A `main` that does lead elsewhere makes no pools, and is killed as one that is too late (`sched::workers`).
+//! **Is every invitation taken?** A pool of a copy is made after that copy's `enter` has returned in the parent, on
+//! the first thread. A worker is the same image with the same arguments, so its `main` gets there, too, unless it
+//! looks at something that has changed in between; and a copy in a library makes no pools. So it is certain that some
+//! copy takes an invitation, and that each copy can pass on those of others. A `main` that does lead elsewhere makes
+//! no pools, and is killed as one that is too late (`sched::workers`).
 //!
 //! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads, rights, orphans), `tests/auto.rs`,
 //! `checks/tests/copies.rs` (two copies, a library).
@@ -55,7 +57,7 @@ use crate::sys::image::{has_other_rights, image};
 /// How deep workers may make pools of their own.
 const DEEPEST: u32 = 20;
 
-/// Set once this process has been through [`enter`]. 0: it was started by somebody else; n: it is the worker of a process of
+/// Set once this process has been through [`enter`]. 0: it was not started by a pool; n: it is the worker of a process of
 /// depth n - 1.
 static DEPTH: OnceLock<u32> = OnceLock::new();
 
@@ -165,7 +167,7 @@ fn acceptable() -> Result<(), &'static str> {
     }
 }
 
-/// This process has the rights of whoever called it, and has never had others.
+/// This process has its caller's rights, and has never had others.
 fn is_as_called() -> bool {
     getuid() == geteuid() && getgid() == getegid() && !has_other_rights()
 }

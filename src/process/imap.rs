@@ -7,8 +7,8 @@
 //!    the caller's thread, and never further ahead than the buffer.
 //! 2. To send one item for each result taken would cost a wake-up of the driver each: nothing is sent until
 //!    a quarter of the buffer is free, or there is nothing to do but wait.
-//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass in
-//!    no time it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
+//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass
+//!    quickly it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
 //!    taken in all.
 //! 4. A panic of the iterator is kept until all results before it have been given, then goes on in the caller.
 //! 5. Results come through a channel, a [`Run`] of them at a time. What is not due yet in order waits on this side. When
@@ -57,12 +57,11 @@ const QUICK: Duration = Duration::from_millis(4);
 /// Lazy: items are taken from the input, on the thread that asks for results, no further ahead
 /// than the [buffer](Self::buffer) holds. Each item has its own result: one that fails
 /// ([`Panicked`](TaskError::Panicked), [`WorkerDied`](TaskError::WorkerDied),
-/// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) costs the others nothing. Items
-/// are sent many at a time where they are short, but what is done does not wait for
-/// what is not.
+/// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) does not affect the others. Short
+/// items are sent many at a time, but finished results do not wait for unfinished ones.
 ///
 /// If the input panics, the results of the items before are given first, then the panic
-/// goes on in the caller; the pool lives. Dropping it cancels what has not ended. It does not keep
+/// goes on in the caller; the pool stays usable. Dropping it cancels what has not ended. It does not keep
 /// the pool alive: when that ends, what was taken from the input and has not
 /// run ends in [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed), and no more is taken.
 ///
@@ -160,8 +159,8 @@ where
         }
     }
 
-    /// How many items are taken ahead of the results that were given, at most; 0 counts as 1.
-    /// Unless it is set it begins with four for each worker, and grows while items are short.
+    /// How many items, at most, are taken ahead of the results that were given; 0 counts as 1.
+    /// Default: four for each worker at first, and more while items are short.
     pub fn buffer(mut self, items: usize) -> Self {
         self.buffer = items.max(1);
         self.grows = None;

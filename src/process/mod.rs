@@ -1,8 +1,8 @@
 //! Worker processes: a pool that survives whatever its tasks do.
 //!
-//! [`ProcessPool`] runs functions in processes of its own. One that segfaults, aborts, exits or is killed costs exactly the
-//! item that it was running: that item's task ends in [`WorkerDied`](crate::TaskError::WorkerDied), and another worker takes
-//! the place. A call that never ends can be stopped.
+//! [`ProcessPool`] runs functions in processes of its own. A call that segfaults, aborts, exits or is killed fails
+//! alone: its task ends in [`WorkerDied`](crate::TaskError::WorkerDied), and a new worker takes the place of the one
+//! that died. A call that never ends can be stopped.
 //!
 //! ```
 //! use trefoil::{ProcessPool, TaskError};
@@ -36,10 +36,10 @@
 //! # Instead of locks between processes
 //!
 //! Locks, semaphores, events and barriers between processes are not offered: a process that holds one may be killed, and
-//! nobody can tell what it has left half done. Instead of a *lock*, let one process own the thing, and send to it through a
-//! channel; or use an atomic; or for files [`std::fs::File::lock`], which the kernel takes back. Instead of a *semaphore*,
-//! make a pool of that many workers. Instead of an *event*, use a channel whose only sender is dropped: all receivers see
-//! that. Instead of a *barrier*, wait for the end of a `map`.
+//! then it is unknown what it has left half done. Instead of a *lock*, let one process own the thing, and send to it
+//! through a channel; or use an atomic; or for files [`std::fs::File::lock`], which the kernel takes back. Instead of
+//! a *semaphore*, make a pool of that many workers. Instead of an *event*, use a channel whose only sender is
+//! dropped: all receivers see that. Instead of a *barrier*, wait for the end of a `map`.
 //!
 //! # Promised
 //!
@@ -67,7 +67,7 @@
 //   parent/    the parent's side: threads, sockets, processes
 //   worker/    the worker's side
 //   fast/      what makes calls that follow closely quick
-//   sched/     who runs what; no I/O
+//   sched/     which worker runs what; no I/O
 //   job/       one call, and where its results go
 //   payload/   what a call carries
 //   wire/      the language of both sides; no I/O

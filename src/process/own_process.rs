@@ -4,7 +4,7 @@
 //! can be looked at and signalled, the call can be joined.
 //!
 //! **Protocol.** Everything is a pool's: link, frames, driver, scheduler. What differs:
-//! 1. The pool has one place and is told to end when its one job has ended, as soon as it has got it.
+//! 1. The pool has one place. As soon as it has its one job, it is told to end when that job has ended.
 //! 2. `Policy::only`: a process that dies is never replaced, and whatever of its call has not
 //!    ended then ends in its death, begun or not.
 //! 3. The task ends when the process has been reaped (`Sched::held`), not when the result is
@@ -47,9 +47,9 @@ use crate::task::{Task, TaskError, TaskReport};
 /// ended as a process.
 ///
 /// Dropping it detaches it: it runs on, is reaped when it ends, and a failure
-/// goes to the [hook](crate::on_unobserved). However this process ends, that one does, too.
+/// goes to the [hook](crate::on_unobserved). When this process ends, in whatever way, that one ends, too.
 ///
-/// Costs a process of about a millisecond and, while it lives, a thread here that sleeps.
+/// Takes about a millisecond to start and, while the process lives, a sleeping thread in this one.
 ///
 /// # Examples
 ///
@@ -134,13 +134,13 @@ impl<R> Process<R> {
     /// Its name: the builder's, or else `process-1`, `process-2` and so on.
     ///
     /// Lists of processes (`ps`, `pgrep`, `top`) show the first 15 bytes of it, and
-    /// [`Panic::worker`](crate::Panic::worker) says it.
+    /// [`Panic::worker`](crate::Panic::worker) gives it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.own.name
     }
 
-    /// It has not ended, by itself or otherwise. A system call, never more.
+    /// It has not ended yet, by itself or otherwise. Never takes more than a system call.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let ended = self.own.with_child(|child| {
@@ -151,7 +151,7 @@ impl<R> Process<R> {
         ended.flatten() == Some(false)
     }
 
-    /// Asks it to end (`SIGTERM`), which ends any process that has not said otherwise: then `join` gives
+    /// Asks it to end (`SIGTERM`), which ends the process unless it handles or ignores the signal: then `join` gives
     /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal.
     pub fn terminate(&self) {
         self.own.with_child(|child| child.signal(Signal::TERM));
@@ -175,11 +175,11 @@ impl<R> Process<R> {
 impl<R: Send + 'static> Process<R> {
     /// Waits until the process has ended, and gives what its function has returned.
     ///
-    /// The process is gone then, in any case but `WouldBlock`.
+    /// Afterwards the process is gone, except after `WouldBlock`.
     ///
     /// # Errors
-    /// [`WorkerDied`](TaskError::WorkerDied) if the process has ended before the function had: by a signal, an
-    /// abort, `exit`, with how and its last words. [`Panicked`](TaskError::Panicked) if the function has.
+    /// [`WorkerDied`](TaskError::WorkerDied) if the process ended before the function had (by a signal, an
+    /// abort, `exit`): it says how, and has the last words. [`Panicked`](TaskError::Panicked) if the function panicked.
     /// [`Codec`](TaskError::Codec) if the argument or the result could not be decoded or encoded.
     /// On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock), unless it has
     /// ended; the process is detached. There, await [`into_task`](Self::into_task).

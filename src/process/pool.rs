@@ -36,12 +36,12 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 ///
 /// Runs functions of one argument in processes of their own. The argument and the result travel by
 /// [serde](https://serde.rs); the function itself does not travel, because the workers run
-/// the same program. A task that segfaults, aborts, exits or is killed costs exactly itself: it ends in
+/// the same program. A task that segfaults, aborts, exits or is killed fails alone: it ends in
 /// [`TaskError::WorkerDied`], and its worker is replaced.
 ///
 /// The program's `main` must begin with [`init`](crate::process::init) (or the feature `auto` be on).
 ///
-/// Dropping the pool cancels what has not begun, gives what runs one second, and kills it then. No worker
+/// Dropping the pool cancels what has not begun, and kills what still runs after one second. No worker
 /// outlives the process that made it, however that ends.
 ///
 /// # Examples
@@ -118,11 +118,11 @@ impl ProcessPool {
     /// Runs `f` on every item, and returns the results in the order of the items.
     ///
     /// Items are sent many at a time, as many as make about a millisecond of work, so that
-    /// millions of tiny ones are as well served as a few long ones.
+    /// millions of tiny ones do as well as a few long ones.
     ///
     /// # Errors
-    /// The error of the item with the lowest index that fails; the rest is cancelled, and what
-    /// of it runs is stopped as if its task had been cancelled. See [`spawn`](Self::spawn).
+    /// The error of the item with the lowest index that fails. The other items are cancelled: those
+    /// that run are stopped as a cancelled task is. See [`spawn`](Self::spawn).
     /// On a thread that must not block (an event loop's): [`TaskError::WouldBlock`], and nothing was run.
     ///
     /// # Panics
@@ -233,17 +233,17 @@ impl ProcessPool {
     ///
     /// With [`Shutdown::Wait`] everything that was spawned runs first, however long that takes.
     /// With [`Shutdown::CancelPending`] what runs already runs to its end, and what has not begun ends in
-    /// [`TaskError::Cancelled`]. So does a whole `map` of which an item has not begun. Its items before the first such one still run to
-    /// their end, since the error of one of them would be the `map`'s. Those behind it that run are of no use any more: they are
-    /// cancelled, and a worker that still runs one after the [grace period](crate::ProcessPoolBuilder::grace) is killed.
+    /// [`TaskError::Cancelled`]. So does a whole `map` of which an item has not begun. Its running items before that
+    /// one still run to their end, since an error of theirs would be the `map`'s. Those behind it have no use any
+    /// more: they are cancelled, and a worker that still runs one after the [grace
+    /// period](crate::ProcessPoolBuilder::grace) is killed.
     ///
     /// Tasks spawned later end in [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
     /// stronger call overtakes a weaker one. An [`Imap`] takes in no more items.
     ///
     /// In a callback on the driver thread of a process pool, this or another, it does not wait.
     ///
-    /// In a forked child, where its driver is not, a parent's pool has been shut down, and nothing that is done to
-    /// it there is felt by the parent.
+    /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect the parent.
     pub fn shutdown(&self, how: Shutdown) {
         self.end(how_of(how).into());
     }

@@ -54,19 +54,18 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
 
     /// How long each item may run, from when it starts to run: then it ends in
     /// [`TaskError::TimedOut`], and is stopped like a cancelled one (its token is set; its worker
-    /// is killed after the [grace period](crate::ProcessPoolBuilder::grace)). Nobody else
-    /// loses anything by that.
+    /// is killed after the [grace period](crate::ProcessPoolBuilder::grace)). Other items
+    /// are not affected.
     ///
-    /// In a `map` it is an error like others: the first by index is the result. In an `imap`
-    /// it is that item's.
+    /// In a `map` it is an error like any other: that of the lowest index is the result. In an
+    /// `imap` it is the result of that item.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.wishes.timeout = Some(timeout);
         self
     }
 
-    /// How many more times an item is started whose worker has died. Only a death is a reason: no panic,
-    /// no timeout, no error. An item that may be retried may run more than once, in part
-    /// or whole: it should not matter.
+    /// How many times to retry an item whose worker died. Panics, timeouts and errors are not
+    /// retried. The item may run more than once, in part or whole, so make it idempotent.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
@@ -84,9 +83,8 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
         self
     }
 
-    /// How many items go to a worker at once, at most; 0 counts as 1. Otherwise as many as take about
-    /// a millisecond, by the time that this function's items took before. The results are the same
-    /// whatever it is.
+    /// How many items, at most, go to a worker at once; 0 counts as 1. Default: as many as take about
+    /// a millisecond, judged by earlier items of this function. The results do not depend on it.
     pub fn chunk(mut self, items: usize) -> Self {
         self.wishes.chunk = Some(items.max(1));
         self

@@ -78,7 +78,7 @@ mod tests {
         assert_eq!((handle.position(), handle.length()), (1, Some(2)));
         ours.passed(false);
         assert_eq!((handle.position(), handle.is_finished()), (2, true));
-        ours.passed(false); // who asks again does no harm
+        ours.passed(false); // asking again does no harm
 
         let ours = Bar::ours();
         ours.begin(Some(2));

@@ -1,9 +1,9 @@
 //! Bars for what a thread pool does with many items.
 //!
 //! **Job.** The calls of [`ThreadPool`] again, with the same bounds and results. The bar is moved by
-//! the thread that has ended an item: an addition, and a look at the clock; it draws if nobody
-//! has for a twentieth of a second. That is too much where items take nanoseconds: cut them into
-//! larger ones.
+//! the thread that has ended an item: an addition, and a look at the clock; it draws if no thread
+//! has for a twentieth of a second. Where items take nanoseconds that is too much: make larger
+//! items of them.
 //!
 //! An item that panics is not counted.
 

@@ -76,7 +76,7 @@ pub(crate) fn stolen(task: u64, from: usize) {
     note(|| What::Stolen { task, from });
 }
 
-/// Somebody wakes the thread in a pool's slot.
+/// This thread wakes the one in a pool's slot.
 #[inline(always)]
 pub(crate) fn roused(pool: u32, slot: usize) {
     let slot = slot as u32;

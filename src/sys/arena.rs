@@ -19,7 +19,7 @@
 //!    nothing is given back.
 //!
 //! **Invariants.**
-//! - **Y81** A block's bytes are written by `lend` alone, before anybody knows the block. Blocks that are out
+//! - **Y81** A block's bytes are written by `lend` alone, before any other code knows the block. Blocks that are out
 //!   do not overlap: room is taken under the lock on what is out. A home's memory is never read where it is written.
 //! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so before it writes.
 //!
@@ -172,7 +172,7 @@ impl Arena {
             home: self.clone(),
             offset,
         };
-        // SAFETY: Y22, Y81, Y82: inside of the mapping, all pages are there, and nobody else has this room; so
+        // SAFETY: Y22, Y81, Y82: inside of the mapping, all pages are there, and no other block has this room; so
         // `bytes` are elsewhere, too.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), bytes.len()) };
         Some(block)
@@ -195,7 +195,7 @@ impl Arena {
         blocks.give(offset);
         if let Some(excess) = blocks.excess() {
             let start = self.at(excess.start).cast();
-            // SAFETY: Y22, Y81: whole pages of ours, which nobody has; from now on they are not `touched`.
+            // SAFETY: Y22, Y81: whole pages of ours, which no block has; from now on they are not `touched`.
             let _ = unsafe { rustix::mm::madvise(start, excess.len(), Advice::LinuxRemove) };
         }
     }

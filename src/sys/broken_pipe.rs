@@ -1,7 +1,7 @@
-//! Writes to pipes that nobody reads, without `SIGPIPE`.
+//! Writes to pipes that have no reader, without `SIGPIPE`.
 //!
 //! **Job.** Such a write is an error, and a signal besides, which ends the process unless it is ignored. `std` has it
-//! ignored before `main`; but a host may not be Rust's, and programs that want to end with whoever reads their output
+//! ignored before `main`; but a host may not be Rust's, and programs that want to end with the reader of their output
 //! put the default back. Sockets can be asked not to raise it; pipes cannot.
 //!
 //! **Protocol.** ([`quietly`])
@@ -10,7 +10,7 @@
 //!    the two would have become one anyway.)
 //! 3. Put the thread's mask back.
 //!
-//! That costs two system calls, so who writes often asks first whether the signal [is deadly](is_deadly).
+//! That costs two system calls, so code that writes often asks first whether the signal [is deadly](is_deadly).
 //!
 //! - **Y36** To set a signal's action to one that is no function installs no handler.
 //! - **Y97** `sigtimedwait` reads a set and a time that are in the caller's frame.

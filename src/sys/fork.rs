@@ -1,17 +1,17 @@
 //! Whether this process is a forked child, and what each process has for itself.
 //!
-//! **Job.** `fork` copies memory, and one thread. What other threads were to do is
-//! done by nobody in the child, and the locks that they held at that moment stay locked.
-//! So whatever leans on threads must know, *before* it takes a lock or waits, that they are not
+//! **Job.** `fork` copies memory, and one thread. The work of the other threads is never
+//! done in the child, and the locks that they held at that moment stay locked.
+//! So code that relies on threads must know, *before* it takes a lock or waits, that they are not
 //! here. [`generation`] tells: it is another number in a child than in its parent.
 //!
-//! **Protocol.** 1. Who starts threads calls [`watch`] first: once in a process, it
+//! **Protocol.** 1. Code that starts threads calls [`watch`] first: once in a process, it
 //! registers a handler that `fork` calls in the child. 2. The handler adds one to the
-//! generation. 3. What threads serve remembers the generation that it was made in; where
-//! that is another than the present one, its threads are elsewhere.
+//! generation. 3. Anything served by threads stores the generation that it was made in; if
+//! that differs from the current one, those threads belong to a parent process.
 //!
-//! A child has one thread when the handler runs, so a relaxed counter is enough: whoever reads
-//! it was started later, or is that thread.
+//! A child has one thread when the handler runs, so a relaxed counter is enough: every thread that
+//! reads it was started later, or is that one.
 //!
 //! What a process has once ([`PerProcess`]) is kept in a table with a place for each
 //! generation: a child does not look at its parent's place, which may have been
@@ -43,7 +43,7 @@ pub(crate) fn generation() -> u32 {
 
 /// From now on [`generation`] tells a child from its parent.
 pub(crate) fn watch() {
-    // Who comes second may go on before the first is through.
+    // A second thread may go on before the first has registered the handler.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::Relaxed) {
         in_child(count);

@@ -16,7 +16,7 @@
 //! inode, size and modification time of `/proc/self/exe`: a worker is started
 //! from that same open file, so the names agree exactly when the images do. That is true of the executable
 //! only, not of a library that it has loaded, and not where the dynamic loader was executed and the
-//! program is its argument: there `starts_again` is an error, and nobody asks for the name.
+//! program is its argument: there `starts_again` is an error, and the name is not asked for.
 //! One image may hold several copies of this crate (two versions, in a tree of dependencies), with a protocol each, so the
 //! version and the place of a `static` of this copy belong to the name.
 //!

@@ -1,7 +1,7 @@
 //! Large pages for large buffers.
 //!
 //! **Job.** A buffer of many megabytes that is new costs more in page faults, one for every four kibibytes,
-//! than in copying what goes into it. Where the kernel gives large pages to who asks for them
+//! than in copying what goes into it. Where the kernel gives large pages on request
 //! (Linux: `madvise`), this asks, before the first byte is written.
 //!
 //! - **Y75** The range that is advised consists of whole pages of memory that a vector owns and that the vector is

@@ -1,7 +1,7 @@
 //! A few pages that a worker process and its parent share.
 //!
-//! **Job.** What a worker has begun and finished must be known exactly after it was killed between any two
-//! instructions, and knowing it must cost nothing while all is well. So these lie where they outlive the worker:
+//! **Job.** When a worker was killed, between any two instructions, the parent must know exactly what it had begun and
+//! finished; and that must cost nothing as long as the worker lives. So all of this lies where it outlives the worker:
 //!
 //! ```text
 //!        0            64            4096     4104     4160                  8192    28672         ROOM more
@@ -12,8 +12,9 @@
 //!
 //! *Gates*: which items of each frame have begun ([`gate`](super::gate)). *Results*: the bytes that the worker has not yet sent;
 //! `base` is the position of the first of them in the stream of all bytes it ever sent. *Words* of the parent, by which a
-//! worker learns that sending can wait, and whose words are in standard error (`process::parent::forward`). *Tray*: small frames
-//! (`process::fast::tray`). *Area*: room for large results (`process::payload::shared_buffer`); sparse, and missing where files may not be so long.
+//! worker learns that sending can wait, and which item's output is in standard error (`process::parent::forward`).
+//! *Tray*: small frames (`process::fast::tray`). *Area*: room for large results (`process::payload::shared_buffer`);
+//! sparse, and missing where files may not be so long.
 //!
 //! 1. Worker: writes a record behind `length`, then raises `length`.
 //! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to `base`. Death between the two leaves nothing to take.
@@ -200,8 +201,8 @@ impl Ledger {
         }
     }
 
-    /// Somebody looks for results until the time `until`, and so the worker need not send them at once;
-    /// `yields`: and makes room for the worker meanwhile.
+    /// A caller looks for results until the time `until`, so the worker need not send them at once;
+    /// `yields`: it gives way to the worker meanwhile.
     pub(crate) fn watch(&self, until: u64, yields: bool) {
         let word = until & !YIELDS | u64::from(yields);
         self.head().parent.watch.store(word, Ordering::Release);
@@ -262,7 +263,7 @@ impl Pages {
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
-    /// A plain worker's, which nobody else sees: it opens its gates itself, and there is no area.
+    /// A plain worker's, which no other process sees: it opens its gates itself, and there is no area.
     pub(crate) fn alone() -> io::Result<Self> {
         Ok(Self(Front(Arc::new(Mapping::alone(SIZE)?))))
     }
@@ -288,7 +289,7 @@ impl Pages {
         self.head().length.store(length as u64, Ordering::Release);
     }
 
-    /// Until when somebody looks at the results, and whether both have one processor.
+    /// Until when a caller looks at the results, and whether it shares one processor with this worker.
     pub(crate) fn watched(&self) -> (u64, bool) {
         let word = self.head().parent.watch.load(Ordering::Acquire);
         (word & !YIELDS, word & YIELDS != 0)

@@ -45,7 +45,7 @@ impl Lifeline {
             (libc::F_SETOWN, pid.as_raw_nonzero().get()),
             (libc::F_SETFL, libc::O_ASYNC),
         ] {
-            // SAFETY: Y27: it is open, and nobody else has it yet.
+            // SAFETY: Y27: it is open, and no other code has it yet.
             unsafe { libc::fcntl(theirs.as_raw_fd(), command, value) };
         }
         Ok((Self(ours.into()), theirs.into()))

@@ -17,7 +17,7 @@ pub(crate) fn limit(resource: Resource) -> io::Result<Rlimit> {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: Y29: a local, which nobody else knows.
+    // SAFETY: Y29: a local, which no other code knows.
     if unsafe { libc::getrlimit(resource as _, &raw mut limit) } != 0 {
         return Err(refused("prlimit64")(io::Error::last_os_error()));
     }

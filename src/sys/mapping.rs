@@ -1,6 +1,6 @@
 //! A mapped range of a memory file whose size is sealed.
 //!
-//! **Job.** All memory that processes share is mapped here: the journal of a worker, the memory that large numbers are
+//! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory that large numbers are
 //! lent in, shared numbers. A memory file (`memfd`) may come from another process, so nothing is
 //! believed of it: before it is mapped the kernel is asked for its seals and its size. Seals cannot be taken off, so an
 //! access through a mapping never finds that the memory is gone (`SIGBUS`).
@@ -49,7 +49,7 @@ pub(crate) struct Mapping {
 
 // SAFETY: Y22: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: Y23: a shared reference gives atomics; who uses the address argues for it there.
+// SAFETY: Y23: a shared reference gives atomics; each use of the address has an argument of its own.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -127,8 +127,8 @@ impl Drop for Mapping {
     }
 }
 
-/// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes nobody can execute. No page of it is there
-/// before it is used. What is longer than this process's files may be is refused: a signal would be the answer.
+/// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes cannot be executed. No page of it
+/// is there before it is used. What is longer than this process's files may be is refused here, not by a signal.
 pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     let limit = limits::limit(Resource::Fsize)
         .ok()
@@ -147,7 +147,7 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// The same, whose size nobody can change.
+/// The same, whose size cannot change any more.
 pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;

@@ -2,7 +2,7 @@
 //!
 //! **Job.** A segment is a memory file and one mapping of it ([`Mapping`]). There are two kinds:
 //!
-//! - *Fixed*: filled before it is mapped, then sealed against every write, by anybody, through
+//! - *Fixed*: filled before it is mapped, then sealed against every write, by any process, through
 //!   any descriptor or mapping, for ever. So its bytes may be lent as `&[u8]`.
 //! - *Live*: written by all processes that have it, so it is only ever accessed as atomics. Its pages are reserved when
 //!   it is made: no access finds that there is no memory left (`SIGBUS`).

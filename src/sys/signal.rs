@@ -1,4 +1,4 @@
-//! Signals, from a handler to whoever subscribed.
+//! Signals, from a handler to the subscribers.
 //!
 //! 1. The first subscription to a signal makes a bell for it (an `eventfd`) and installs one
 //!    handler, on top of what was there before.
@@ -6,13 +6,13 @@
 //! 3. A [`Subscription`] has a duplicate of the bell, for a loop to watch, and the count that it
 //!    has seen last: so each subscription learns of each signal, on however many loops, and
 //!    signals that come faster than they are taken become one.
-//! 4. When the last subscription goes, what was there before is put back. Should somebody have
+//! 4. When the last subscription goes, what was there before is put back. Should the host have
 //!    installed a handler on top of ours meanwhile, ours stays below it, and does nothing but
 //!    pass signals on. Our handler may be running on another thread just then, called for a signal that
 //!    came before: so the slot keeps what was there before, and that signal reaches it, too.
 //! 5. Should the host have taken the handler away (`SIG_DFL`, `SIG_IGN`), the next subscription
 //!    installs it again, and what the host has set counts as what was there before. Over
-//!    somebody else's handler ours is not installed twice: that one may call ours, which would
+//!    a handler of the host's ours is not installed twice: that one may call ours, which would
 //!    then call that one, for ever.
 //!
 //! The bell is never read: a loop watches it edge-triggered, and each ring is an edge. A handler
@@ -87,7 +87,7 @@ fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
     })
 }
 
-/// In a forked child: whoever ran a handler in its parent is not here to leave it.
+/// In a forked child: the thread that ran a handler in its parent is not here to leave it.
 extern "C" fn no_handler_runs() {
     RUNNING.store(0, SeqCst);
 }
@@ -192,7 +192,7 @@ fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<(
     } else {
         ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
         if signum == libc::SIGCHLD && before.sa_sigaction == libc::SIG_IGN {
-            // Whoever ignores it wants no zombies.
+            // A host that ignores it wants no zombies.
             ours.sa_flags |= libc::SA_NOCLDWAIT;
         }
     }

@@ -2,10 +2,10 @@
 //!
 //! **Job.** The kernel rounds the end of a wait up, so that it can end several at once: by the thread's timer slack, 50 µs
 //! unless it was set, and, for a wait for descriptors, by a thousandth of its length if that is more. If nothing else happens
-//! on that processor meanwhile the wait is exactly so late. Who knows that asks for so much less, and is
-//! woken in time. Where something else did happen, or the slack is less than usual, he is woken too early
-//! by no more than that, and waits for the rest. (A thread of low priority is woken later still, by a two-hundredth; that is
-//! left to it.)
+//! on that processor meanwhile, the wait is late by exactly that much. So we ask for that much less, and the thread
+//! wakes in time. If something else did happen, or the slack is less than usual, the thread wakes early,
+//! by no more than that, and waits for the rest. (A thread of low priority wakes later still, by a two-hundredth of the
+//! wait. That is not corrected.)
 //!
 //! A wait that is no longer than the slack is asked for as it is: it cannot be made shorter, and one of no length at all would
 //! be a busy wait. Only Linux is known so well; elsewhere nothing is changed.

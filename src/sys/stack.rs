@@ -1,9 +1,10 @@
 //! How deep this thread's stack may become.
 //!
-//! **Job.** Who recurses by what somebody else has sent asks first, so that what nests too deeply is an error and not the end
-//! of the process. The system is asked once a thread; only the first thread's answer costs a file to read.
+//! **Job.** Code whose recursion is as deep as received data says asks here first, so that data that nests too deeply
+//! is an error and not the end of the process. The system is asked once a thread; only the first thread's answer
+//! costs a file to read.
 //!
-//! On a stack that is not the system's (a coroutine's) nobody knows.
+//! On a stack that is not the system's (a coroutine's) the limit is unknown.
 //!
 //! - **Y98** `pthread_getattr_np` is asked for the calling thread, which is alive; it makes the attributes, which are
 //!   looked at only if it has, and destroyed once. All of them write to locals.
@@ -31,7 +32,7 @@ pub(crate) fn here() -> usize {
     (&raw const local).addr()
 }
 
-/// How far down who asks may go. `None`: this is no stack of the system's.
+/// The lowest address that recursion on this thread may reach. `None`: this is no stack of the system's.
 #[cold]
 pub(crate) fn floor() -> Option<usize> {
     let known = STACK.try_with(Cell::get).ok().flatten();
@@ -59,7 +60,7 @@ fn mine() -> Option<(usize, usize)> {
     // SAFETY: Y98: they were made just now.
     let error =
         unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut length) };
-    // SAFETY: Y98: once, and nobody looks at them any more.
+    // SAFETY: Y98: once, and they are not looked at any more.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
     (error == 0).then(|| (low.addr(), low.addr().saturating_add(length)))
 }

@@ -6,8 +6,8 @@
 //! clock of a thread that computes may stand still, too: then it [wants to run](ThreadClock::wants_to_run). To see that costs
 //! a file to read, some microseconds.
 //!
-//! The kernel makes the number of such a clock of the thread's, as does `pthread_getcpuclockid`, which wants the thread itself.
-//! Where a thread's clock cannot be read by others, there is none.
+//! The number of such a clock is derived from the thread's, as in `pthread_getcpuclockid`, which needs the thread's
+//! handle. Where a thread's clock cannot be read by others, there is none.
 //!
 //! Rejected: the thread's state alone (a file to open for each look, and it tells of one moment only).
 //!

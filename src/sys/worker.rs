@@ -5,7 +5,7 @@
 //! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where `is_alone` has just
 //!   said so: no other thread runs anything, and only this one could start another.
 //! - **Y93** `_exit` runs no code of this process.
-//! - **Y26** To ask for the flags of a descriptor changes nothing, whoever owns it.
+//! - **Y26** To ask for the flags of a descriptor changes nothing, whatever code owns it.
 //!
 //! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
@@ -46,8 +46,8 @@ fn is_ending(stat: &[u8]) -> bool {
     flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
 }
 
-/// The end of a process that should be a worker and cannot. Nobody reads a protocol that has not begun, or cannot be written;
-/// standard error has readers.
+/// The end of a process that should be a worker and cannot. A protocol that has not begun, or cannot be written, has no
+/// reader; standard error has.
 pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
     let _ = std::io::Write::write_fmt(
         &mut std::io::stderr(),

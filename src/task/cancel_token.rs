@@ -5,7 +5,7 @@
 //! children, with an optional deadline after which it counts as set.
 //!
 //! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a
-//! parent that is cancelled already gives birth to a cancelled child. 2. `cancel`
+//! child of a cancelled parent is cancelled from the start. 2. `cancel`
 //! sets the flag here and in all below, each list read under its lock; then it empties the lists and
 //! wakes the waiters: so a waiter that is woken, and a thread that has cancelled the same token meanwhile, finds all flags
 //! set (a list that is gone is one whose children have theirs), no lock is held while anything of the user's
@@ -70,7 +70,7 @@ struct Node {
 }
 
 impl CancelToken {
-    /// A token that nothing else cancels.
+    /// A token without a parent: nothing else cancels it.
     #[must_use]
     pub fn new() -> Self {
         Self::with(None, None, false)
@@ -168,7 +168,7 @@ impl CancelToken {
     /// `.await` it on any runtime, or call [`wait`](Cancelled::wait) in blocking code.
     ///
     /// # Cancel safety
-    /// Dropping it takes its waker back, and that is all.
+    /// Dropping it only removes its waker.
     pub fn cancelled(&self) -> Cancelled {
         Cancelled {
             alarm: self.node.deadline.map(Alarm::new),

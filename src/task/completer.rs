@@ -37,7 +37,7 @@ impl<T> Completer<T> {
 
     /// Waits until the task is cancelled; for ever, if it never is.
     ///
-    /// Cancel safe: dropping it takes its waker back, and that is all.
+    /// Cancel safe: dropping it only removes its waker.
     pub async fn cancelled(&self) {
         self.cell().token().cancelled().await;
     }
@@ -74,7 +74,7 @@ impl<T> Completer<T> {
 }
 
 impl<T> Task<T> {
-    /// A task that has ended already, in `value`.
+    /// A task that has already ended, with `value`.
     ///
     /// ```
     /// assert_eq!(trefoil::Task::ready(7).join().unwrap(), 7);

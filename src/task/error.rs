@@ -162,7 +162,7 @@ impl WorkerExit {
     }
 
     /// The last lines that the call wrote to its standard error, at most 4 KiB: what the worker wrote since the call before it
-    /// ended. (Of items of less than a microsecond, which travel by the thousand, those just before it count as the same.)
+    /// ended. (Items of less than a microsecond travel by the thousand, and are not told apart from those just before.)
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail

@@ -1,8 +1,8 @@
 //! Structured concurrency: tasks that live and fail together.
 //!
 //! **Job.** A [`TaskGroup`] holds tasks from any executors. The first failure cancels the
-//! others; the group waits for all of them; what failed is told, what
-//! the group itself cancelled is not. Dropping it cancels what is left.
+//! others; the group waits for all of them. It reports failures, but not the members
+//! that it cancelled itself. Dropping it cancels what is left.
 //!
 //! **Protocol.** Members are kept in a slab, each registered with the group's
 //! ready queue under its key; so a completion costs the same in a large
@@ -156,7 +156,7 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Takes `task` in. Constant time. In a group that has failed or was
+    /// Adds `task`, in constant time. In a group that has failed or was
     /// cancelled, it is cancelled at once.
     pub fn add(&self, task: Task<T>) -> TaskId {
         add(&self.shared, task)
@@ -199,7 +199,7 @@ impl<T> TaskGroup<T> {
     /// # Errors
     /// [`GroupError`] with every failure in the order in which they happened, without
     /// members that the group itself cancelled: if [`cancel`](TaskGroup::cancel) ended members and
-    /// nothing else failed, the list is empty. So it is for a group that was
+    /// nothing else failed, the list is empty. So is that of a group that was
     /// joined before.
     ///
     /// # Cancel safety

@@ -38,10 +38,10 @@ impl<T> Task<T> {
     /// queued closure of a pool, the waiting thread may run it itself.
     ///
     /// # Errors
-    /// How the task ended, if not well. [`TaskError::WouldBlock`] on an
-    /// event-loop thread if the task has not ended: the task is then detached. The same
-    /// where a task joins itself, and where only this thread's own loop, which it is not
-    /// running, could run the task.
+    /// The error that the task ended in. [`TaskError::WouldBlock`] on an
+    /// event-loop thread if the task has not ended: the task is then detached. Also
+    /// if a task joins itself, or if the task can only run on an event loop of this thread that
+    /// is not running now.
     /// [`TaskError::Closed`] if its result was taken before, or if this process was forked since: the pool
     /// that was to run it is the parent's.
     pub fn join(self) -> Result<T, TaskError> {
@@ -157,8 +157,8 @@ impl<T> Task<T> {
         self.cell().spawned_at()
     }
 
-    /// Gives it a name, which is part of what is told of its failure if it is never taken
-    /// (see [`on_unobserved`](crate::on_unobserved)) and of its `Debug` form. The first name stays.
+    /// Gives the task a name, which appears in its `Debug` form and in the report of a failure that is
+    /// never taken (see [`on_unobserved`](crate::on_unobserved)). The first name stays.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -189,7 +189,7 @@ impl<T> Task<T> {
         self.cell().parent()
     }
 
-    /// Lets it go on without a handle, as dropping does, but says so.
+    /// Lets the task go on without a handle. Dropping the handle does the same; this says so.
     pub fn detach(self) {
         drop(self);
     }

@@ -14,10 +14,10 @@
 //! one by one, each after its predecessor has been seen to wait. So for each one that is seen to wait for the first time, less those that
 //! compute, the pool is made wider by a few more (*on trust*), until the next look but one has seen what those do.
 //! 5. A call that ends takes its part of the width along: the pool is never wider by more than there are calls in progress, but for
-//! the trust of a watch. Threads that are too many go to sleep (`sleep`).
+//! the trust of a watch. Surplus threads go to sleep (`sleep`).
 //!
-//! A call waits in its turn for tasks (`join`): then its thread is blocked, and it is no call meanwhile. Only the outermost call of a thread
-//! counts, and only if that thread is not inside a wait already.
+//! If a call itself waits for tasks (`join`), its thread is blocked, and does not count as a call meanwhile. Only the
+//! outermost call of a thread counts, and only if that thread is not inside a wait already.
 //!
 //! **Rejected.** A thread for each call, up to some hundreds, as tokio has it (ten thousand calls that compute
 //! become five hundred threads that take turns); the stall rule alone (a call that computes for a second moves nothing

@@ -20,7 +20,7 @@
 //! keeps the width like any other.
 //!
 //! A share that no worker may take any more, because the pool has ended, is run by the caller:
-//! after shutdown the caller is every worker there is.
+//! after shutdown the caller stands for all workers.
 //!
 //! Rejected: a share for each *thread*, waited for until it comes (deadlocks, as above); shares
 //! run inside of waits (a stranger, under the waiter's locks); taking over from a busy thread, too, after a

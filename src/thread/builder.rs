@@ -62,7 +62,8 @@ impl ThreadPoolBuilder {
     }
 
     /// The stack of each worker, in bytes; at least 64 KiB. Default: 8 MiB, as a main thread usually has, or
-    /// what the environment variable `RUST_MIN_STACK` says. With a size of its own, the pool runs everything on its own threads.
+    /// what the environment variable `RUST_MIN_STACK` says. With a size set here, the pool runs everything on its own
+    /// threads.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self
@@ -115,7 +116,7 @@ impl ThreadPoolBuilder {
     /// Makes the pool and starts its threads.
     ///
     /// # Errors
-    /// If the system refuses a thread; those that it gave have ended. If the pool
+    /// If the system refuses a thread; those already started have ended. If the pool
     /// is wider than 32,768, or its name contains a zero byte.
     pub fn build(self) -> io::Result<ThreadPool> {
         crate::task::panic::install_hook();

@@ -54,7 +54,7 @@ impl Registry {
         current::with_home(|home| home.is_some_and(|home| self.is(home.registry())))
     }
 
-    /// Queues a new task, which those who wait for it may run if they are in the pool with this tag.
+    /// Queues a new task, which a thread that waits for it may run if it is in the pool with this tag.
     pub(super) fn spawn(self: &Arc<Self>, runnable: Runnable, tag: u32) {
         runnable.set_tag(tag);
         if let Some(hook) = &self.config.unobserved {

@@ -135,10 +135,10 @@ where
 /// Of calls that compute, as many run at once as the pool is wide. One that waits (it sleeps, reads from a network, wants a
 /// lock) uses no processor: while others are queued behind it, the pool notices that within some
 /// ten milliseconds, and another thread takes its place, up to 512 of them at a time.
-/// Inside `f`, [`ThreadPool::blocking`] says so at once.
+/// To avoid that delay, call [`ThreadPool::blocking`] inside `f`.
 ///
-/// A call costs some tens of nanoseconds more than a task of [`ThreadPool::spawn`]. Cancelled before it has begun, `f` never runs;
-/// afterwards it sees [`CancelToken::current`](crate::CancelToken::current).
+/// A call costs some tens of nanoseconds more than a task of [`ThreadPool::spawn`]. If it is cancelled before it has
+/// begun, `f` never runs; later, `f` sees it in [`CancelToken::current`](crate::CancelToken::current).
 ///
 /// ```
 /// use std::{thread::sleep, time::{Duration, Instant}};

@@ -25,8 +25,8 @@ use super::registry::Registry;
 ///
 /// Dropping it cancels what is left, without waiting: items not yet begun are dropped, those
 /// that run see it in [`CancelToken::current`](crate::CancelToken::current), and the input
-/// iterator is dropped, by its own thread if that is inside of it just then. (An input that blocks asks for that token anew in
-/// each call of its `next`.)
+/// iterator is dropped, by its own thread if that is inside of it just then. (An input that blocks should ask for
+/// that token anew in each call of its `next`.)
 #[must_use = "nothing is pulled from the input before the first `next`"]
 pub struct Imap<R> {
     results: Box<dyn Results<R>>,
@@ -118,7 +118,7 @@ impl<R> fmt::Debug for Imap<R> {
 /// A panic of an item, or of the input, is resumed in the poll where it is due.
 ///
 /// # Cancel safety
-/// A poll takes a result only if it returns it. Dropping the stream is as dropping the [`Imap`].
+/// A poll takes a result only if it returns it. Dropping the stream has the effect of dropping the [`Imap`].
 #[must_use = "nothing is pulled from the input before the first poll"]
 pub struct ImapStream<R> {
     /// `None`: it has ended.

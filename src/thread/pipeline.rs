@@ -13,8 +13,9 @@
 //!    feeder runs it.
 //!    Where the system gives no thread for the feeder, a consumer that has nothing to wait for pulls one item itself (one that is
 //!    polled has the pool do so); and where it gives none for the pool, a consumer in any order runs one itself that has not been
-//!    begun: what the sequential program would do there. That the system gives no thread another thread may
-//!    learn later than the consumer has begun to wait, so the consumer looks again, each time after twice as long.
+//!    begun: what the sequential program would do there. Another thread may learn
+//!    that the system gives none when the consumer waits already, so the consumer looks again, each time after twice
+//!    as long.
 //! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does: it
 //!    runs the item itself if no thread has begun it and the pool's rules allow that. In any order, it
 //!    waits for the group's next task. Only if there is no task it leaves a waker for the feeder.

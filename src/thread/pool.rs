@@ -43,7 +43,7 @@ use crate::task::{self, Shutdown, Task, context};
 /// When there is none, it parks, and a spare thread takes its place. So locks and
 /// borrows may be held across a wait as they may in a sequential program.
 ///
-/// # Who runs it
+/// # Which thread runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
 /// work itself, unless the pool has a `stack_size` or an `on_start` hook, or
 /// [`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps).
@@ -91,9 +91,9 @@ impl ThreadPool {
     /// Makes the pool run `threads` tasks at once from now on; 0 is as [`new`](Self::new).
     ///
     /// Returns at once, from any thread, a worker of this pool included.
-    /// A pool that becomes narrower loses no work: surplus workers that sleep end now, others after what they run, and what
-    /// they have queued is taken by the others. One that becomes wider starts its threads now; if the system
-    /// refuses one, the pool asks again when there is work for it, and until then fewer run. After
+    /// Narrowing loses no work: surplus workers end at once if they sleep, else after what they run now, and
+    /// the remaining workers take over their queues. Widening starts the new threads at once; if the system
+    /// refuses one, fewer run, and the pool asks again when there is work for it. After
     /// [`shutdown`](Self::shutdown) nothing changes.
     ///
     /// # Panics
@@ -111,20 +111,21 @@ impl ThreadPool {
         self.registry().resize(width);
     }
 
-    /// Calls `f` once on each worker, with the worker's index, and returns what it returns in the
+    /// Calls `f` once on each worker, with the worker's index, and returns the results in the
     /// order of the indices. `f` may borrow.
     ///
-    /// Sleeping workers are woken, busy ones call it after what they run now; spares are not
-    /// asked. Called on one of the pool's own workers, that one calls it first and then waits for the
-    /// others. The share of a worker that is itself parked in a wait of this crate, or whose last thread is still ending when the
-    /// pool has become wider again, is called by another worker meanwhile, so that two broadcasts at the same time, or one inside
-    /// another, do not wait for each other. After [`shutdown`](Self::shutdown), all are called here.
+    /// Sleeping workers are woken; busy ones call `f` after what they run now; spares do not call it.
+    /// If the caller is itself a worker of the pool, it calls `f` first and then waits for the
+    /// others. If a worker is parked in a wait of this crate, or its last thread is still ending when
+    /// the pool has become wider again, another worker makes its call, so that two broadcasts at the same time, or
+    /// one inside another, do not wait for each other. After [`shutdown`](Self::shutdown), the caller makes all calls.
     ///
-    /// Hold no lock here that tasks of the pool want: a worker that is stuck in it cannot be told from a busy one.
+    /// Do not hold a lock here that tasks of the pool need: a worker that is blocked on it cannot be told from a
+    /// busy one.
     ///
     /// # Panics
-    /// After all calls have ended, with the panic of the lowest index; what the others have
-    /// returned is dropped before.
+    /// If a call panics: when all calls have ended, the panic of the lowest index is resumed. The
+    /// results of the others are dropped before.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -186,7 +187,7 @@ impl ThreadPool {
     ///
     /// # Panics
     /// A panic of `f` is resumed after all tasks have ended; if there is none,
-    /// the first panic of a task that was not asked for by
+    /// the first panic of a task that was not taken by
     /// [`join`](super::ScopedTask::join).
     ///
     /// ```
@@ -208,9 +209,9 @@ impl ThreadPool {
 
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
     ///
-    /// A thread that waits for the task may run it itself, also one from outside (see
-    /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Whichever thread runs it, inside of `f` `trefoil::join` and its
-    /// siblings use this pool.
+    /// A thread that waits for the task may run it itself, even one from outside the pool (see
+    /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Inside `f`, `trefoil::join` and its
+    /// siblings use this pool, on whichever thread it runs.
     ///
     /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
     /// [`TaskError::Closed`](crate::TaskError::Closed).
@@ -232,16 +233,16 @@ impl ThreadPool {
     /// Spawns `future`, which the pool's workers poll, and returns a handle to wait for it.
     ///
     /// For work that computes and now and then waits for a [`Task`], a channel or a lock of
-    /// [`sync`](crate::sync): while it waits it takes no thread. A future that wakes itself
-    /// goes behind what is queued. Inside of it, `trefoil::join` and its siblings use this pool.
+    /// [`sync`](crate::sync): while it waits, it occupies no thread. A future that wakes itself
+    /// goes behind what is queued. Inside it, `trefoil::join` and its siblings use this pool.
     /// A worker that joins the task polls it itself, if it is queued. What is bound
     /// to an event loop (`time::sleep`, sockets) does not work here: it panics, or is an error,
-    /// as its documentation says; [`timeout`](crate::timeout) and deadlines do.
+    /// as its documentation says. [`timeout`](crate::timeout) and deadlines do work.
     ///
     /// Costs one allocation. A [cancelled](Task::cancel) future is dropped by a worker, soon
-    /// if it waits. [`shutdown`](Self::shutdown) ends one that still waits then
-    /// in [`TaskError::Closed`](crate::TaskError::Closed) (or cancels it), and afterwards the
-    /// task ends so at once.
+    /// if it waits. A future that still waits at [`shutdown`](Self::shutdown) ends
+    /// in [`TaskError::Closed`](crate::TaskError::Closed) (or is cancelled); one that is spawned
+    /// afterwards ends in `Closed` at once.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -367,7 +368,7 @@ impl ThreadPool {
     ///
     /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead of
     /// it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a thread of its own
-    /// outside the pool, so that it may block, for ever even, and hold up neither results that are there nor the
+    /// outside the pool, so it may block, even for ever, without holding up finished results or the
     /// pool. A thread that waits in `next` may run the item that it waits for itself, as with `map`.
     ///
     /// On an event-loop thread `next` blocks the loop; [`stream`](Imap::stream) does not.
@@ -400,7 +401,7 @@ impl ThreadPool {
     /// own threads.
     ///
     /// # Panics
-    /// As `imap`: the panic of an item when it comes.
+    /// As `imap`, but the panic of an item is resumed as soon as it comes.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -416,11 +417,11 @@ impl ThreadPool {
         Imap::new(self.registry(), items.into_iter(), f, false)
     }
 
-    /// Runs `f` on one of the pool's threads and waits for it; if this is one,
-    /// runs it here. Inside, `trefoil::join` and its siblings use this pool. After
+    /// Runs `f` on one of the pool's threads and waits for it; if the caller is one,
+    /// runs it there. Inside, `trefoil::join` and its siblings use this pool. After
     /// [`shutdown`](Self::shutdown) it runs in the caller.
     ///
-    /// A thread outside the pool should hold no lock here that the pool's tasks want: as
+    /// A thread outside the pool should not hold a lock here that the pool's tasks need: as
     /// long as all workers wait for that lock, no worker is free for `f`, and a pool that is stuck cannot
     /// be told from one that is busy.
     ///
@@ -444,7 +445,7 @@ impl ThreadPool {
     /// of another crate's), while another thread takes this worker's place.
     ///
     /// The waits of this crate do so by themselves. On a thread that is no worker, `f` is
-    /// simply called; on a worker of another pool, it is that pool that is told.
+    /// simply called; on a worker of another pool, that pool replaces its worker meanwhile.
     ///
     /// # Panics
     /// If `f` does.
@@ -469,19 +470,21 @@ impl ThreadPool {
         })
     }
 
-    /// Ends the pool: refuses what is spawned from now on, deals with what is
-    /// queued as `how` says, and joins the threads. Called again, it waits for the end.
+    /// Ends the pool: refuses new work, deals with what is
+    /// queued as `how` says, and joins the threads. A second call waits for the end.
     ///
     /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
-    /// meantime are run, too, so one that spawns its successor for ever keeps the pool for ever; a future
+    /// meantime are run, too, so a task that always spawns a successor keeps the pool alive for ever; a future
     /// that waits then ends in [`TaskError::Closed`](crate::TaskError::Closed). With
     /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`](crate::TaskError::Cancelled), as do
-    /// all tasks that have not begun (but not items of an [`imap`](Self::imap), which a consumer waits for). From one of the pool's own workers, also from a hook, it joins all threads
-    /// but those that are inside `shutdown` themselves. What waits here must not be waited for by another worker of
-    /// the pool, be it a task, a half of a join, a task of a scope or an item: each would wait for the other.
+    /// all tasks that have not begun (but not items of an [`imap`](Self::imap), which a consumer waits for).
     ///
-    /// In a forked child, where the pool's threads are not, a parent's pool has been shut down, and what
-    /// had been spawned on it has ended in `Closed`.
+    /// On one of the pool's own workers, or in a hook, this joins all threads except those that are inside
+    /// `shutdown` themselves. If it is called by a task, a half of a join, a task of a scope or an item, no other
+    /// worker of the pool may wait for that: each would wait for the other.
+    ///
+    /// In a forked child, which has none of the threads, the parent's pool counts as shut down, and the tasks that
+    /// were spawned on it have ended in `Closed`.
     ///
     /// Afterwards `spawn` gives tasks that end in
     /// [`TaskError::Closed`](crate::TaskError::Closed); `map`, `for_each`, `join`, `scope` and

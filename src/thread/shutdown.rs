@@ -6,7 +6,7 @@
 //!    count.
 //! 3. No thread is recruited any more, sleepers end.
 //! 4. Join them: a thread is joined by exactly one caller, a worker never joins itself or another that is shutting down, too, be it
-//!    in a task or in a hook. One that is past all that, in the destructor of a thread-local, joins none: others may be joining
+//!    in a task or in a hook. One that already runs destructors of its thread-locals joins none: others may be joining
 //!    it. Regions that outside threads are inside of go on without the pool's help.
 //!
 //! Rejected: closing at once and dropping the queues (a task that joins its own

@@ -13,8 +13,8 @@
 //!    the one ahead of it was answered. A process that is gone takes the oldest with it; the others are sent again, elsewhere.
 //!
 //! Rejected: doing this while recording (it is what would have to be paid for at once); the whole chain of causes (what
-//! woke the one who woke): the viewer follows arrows; the items of a frame one by one (their times are in the worker's ledger, and
-//! overwritten by the next).
+//! woke the waker): the viewer follows arrows; the items of a frame one by one (their times are in the worker's
+//! ledger, and overwritten by the next).
 //!
 //! Tests: `tests/trace/`.
 

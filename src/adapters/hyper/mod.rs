@@ -136,7 +136,7 @@ where
 /// hyper's timer, on the loop that polls it: finer than a millisecond, never early.
 ///
 /// Without a timer hyper has no timeouts: a server should have one, and a
-/// `header_read_timeout` (30 s, if a timer is there), so that nobody keeps a connection
+/// `header_read_timeout` (30 s, if a timer is there), so that no client keeps a connection
 /// by sending nothing.
 ///
 /// ```

@@ -43,7 +43,7 @@ use pipe::Pipe;
 /// but hold no ends.
 ///
 /// A capacity of 0 counts as 1. An item has arrived when it was received: items that a killed receiver had
-/// taken are lost with it, those that it had not are the others'.
+/// already taken are lost; the rest go to the other receivers.
 ///
 /// The end of the channel comes when all peers are gone: dropped, or their processes ended or killed. An
 /// end that was sent in an argument belongs to the call from when it has been decoded. The sender's own copies
@@ -52,9 +52,10 @@ use pipe::Pipe;
 ///
 /// Costs four descriptors here and three in each other process that has an end. A small item takes five
 /// system calls and about two microseconds while both sides are busy; one larger than 63 bytes about nine calls
-/// and some microseconds. A sender that waits for room looks twice a second whether somebody was killed in the middle of
-/// sending or receiving: the room for one item that such a process had is found again after a second in which
-/// the channel stands still. (A process that is stopped there for a second, and goes on, sends one item above the capacity.)
+/// and some microseconds. A sender that waits for room looks twice a second whether a process was killed in the
+/// middle of sending or receiving: the room for one item that such a process held is found again after a second in
+/// which the channel stands still. (A process that is stopped there for a second, and goes on, sends one item above
+/// the capacity.)
 ///
 /// # Errors
 /// If the system refuses a descriptor or memory; [`InvalidInput`](io::ErrorKind::InvalidInput) if it has no room

@@ -15,9 +15,10 @@
 //! however they went. A write to a pipe without readers raises a signal, too, which may be deadly; it is held off
 //! (`sys::broken_pipe`) if it was when the end was made. No process keeps an end that it does not use (W25, W26).
 //!
-//! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A sender that for a second has found none,
-//! and always the same number of items, fewer than the capacity, writes its record without one (one sender at a time); the receiver gives a
-//! credit for it as for any other. If a process was only stopped there, there is a credit too many: a sender that takes one
+//! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A sender that has
+//! found none for a second, while the number of items stayed the same and below the capacity, writes its record without
+//! one (one sender at a time); the receiver gives a credit for it as for any other. If the process was only stopped,
+//! there is a credit too many: a sender that takes one
 //! while the channel is full drops it. Payload pages of the dead are freed with the channel.
 //!
 //! **Invariants.**
@@ -57,10 +58,10 @@ const SHORT: usize = 16;
 /// The first byte of a record whose item is in the file.
 const ELSEWHERE: u8 = 0xff;
 
-/// The pipe that everybody may have: a mebibyte. The kernel frees no page before all of it was read, so a
+/// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was read, so a
 /// page more is needed than the records take.
 const COMMON: usize = 1 << 20;
-/// The largest that anybody may have.
+/// The largest that the kernel makes.
 const LARGEST: usize = 1 << 31;
 
 /// How long a channel must stand still until the credits that are missing are taken for lost, and how many looks at least
@@ -95,7 +96,7 @@ pub(super) struct Pipe {
     /// A semaphore: how many items may be sent now.
     credits: Arc<Attachment>,
     capacity: usize,
-    /// A write that nobody can read would end this process, when this end was made.
+    /// When this end was made, a write without a receiver would have ended this process.
     is_deadly: bool,
     standstill: Mutex<Option<Standstill>>,
 }
@@ -482,7 +483,7 @@ mod tests {
         assert_eq!(tx.only_one().unwrap_err(), Errno::AGAIN);
         drop(first);
         assert!(tx.only_one().is_ok());
-        // Who was behind finds another length than it has seen.
+        // A sender that was behind finds another length than it has seen.
         for _ in 0..STILL_LOOKS {
             assert!(!tx.stands_still(2), "not before a second is over");
         }

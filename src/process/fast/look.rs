@@ -9,10 +9,10 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{hint, thread};
 use crate::sys::ticks;
 
-/// How long who waits for a result, and who waits for work, looks before it sleeps.
+/// How long a thread that waits, for a result or for work, looks before it sleeps.
 pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
 
-/// A yield that takes so long has let somebody else compute.
+/// A yield that takes so long has let another program compute.
 const FOREIGN: u64 = 1_000 * ticks::MICROSECOND;
 /// For how long no caller looks after that.
 const BREAK: u64 = 20_000 * ticks::MICROSECOND;

@@ -2,7 +2,7 @@
 //!
 //! **Job.** A frame that goes through the socket costs two system calls, one on either side. Where
 //! calls follow closely the worker is awake and looks anyway, so its frames may lie
-//! where it looks. The socket remains for whoever sleeps, for what is long and for what brings descriptors along.
+//! where it looks. The socket remains for a worker that sleeps, for long frames and for frames with descriptors.
 //!
 //! ```text
 //!        0      ...   8      9         ...  16                                      WORDS
@@ -20,14 +20,14 @@
 //!    ([`Tray::falls_asleep`]). The parent puts a letter down, and then looks whether the worker sleeps
 //!    ([`Tray::post`]). A full fence stands between the two on either side, so at least one of them
 //!    sees the other: no letter waits for a worker that sleeps.
-//! 3. Who finds the worker asleep takes that word back and owes it something through the socket: the
+//! 3. The caller that finds the worker asleep takes that word back and owes it something through the socket: the
 //!    frame, or, if that is a letter already, a `NUDGE`, which says nothing. From then
 //!    on the worker counts as awake.
 //! 4. Each side knows its own position from its own memory: `tail` and `head` are copies for the other side, and the next
 //!    letter puts right what an item has written over them. A worker that counts as awake and does not begin gets a `NUDGE`, and
 //!    `tail` once more ([`Tray::remind`]), in case that it sleeps. A letter stands there
 //!    only after the bytes before its position have been sent: a worker that has read all that
-//!    has come, and finds a letter whose turn it is not, ends, because somebody has written over it.
+//!    has come, and finds a letter whose turn it is not, ends, because it was written over.
 //!
 //! **Invariants.**
 //! - **W40** The parent believes nothing that it reads here: `head` and `asleep` decide only which way a frame
@@ -125,7 +125,7 @@ impl Tray<'_> {
         self.0[TAIL].store(tail, Ordering::Release);
     }
 
-    /// Takes the word back that the worker sleeps: true for who has to wake it.
+    /// Takes the word back that the worker sleeps: true if the caller has to wake it.
     fn claim(&self) -> bool {
         let asleep = &self.0[ASLEEP];
         let claim = || asleep.compare_exchange(1, 0, Ordering::Relaxed, Ordering::Relaxed);

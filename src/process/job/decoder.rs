@@ -122,8 +122,9 @@ impl Decoder {
 
 /// Decoding a type of this name takes a time and a memory that its bytes bound: it runs no code but serde's and ours, is no
 /// recursion, and no element takes less than a byte, or much more in memory than that. So it is made of numbers, text, [`Bulk`]s, and
-/// of `Vec`, `Option`, `Result`, `Box` and tuples of these, and not of `[T; N]`, nor of other collections. (A name is enough: nobody
-/// else's type has one of these, and what comes of a name that lies is a result decoded where it holds up others.)
+/// of `Vec`, `Option`, `Result`, `Box` and tuples of these, and not of `[T; N]`, nor of other collections. (A name is
+/// enough: no other crate's type has one of these, and what comes of a name that lies is a result decoded where it
+/// holds up others.)
 fn is_quick(name: &str) -> bool {
     let (bulk, _) = type_name::<Bulk<u8>>().split_once('<').unwrap_or_default();
     let word =

@@ -1,7 +1,7 @@
 //! Values that are decoded elsewhere than where they were received, and what else is not the driver's to do.
 //!
 //! A [`Reading`] keeps the bytes, what has come along with them, and the memory that they refer to, until it is done.
-//! Who does it, and when, is told in `readers`.
+//! `readers` says which thread does it, and when.
 //!
 //! Tests: `tests/process/callers.rs`.
 
@@ -18,7 +18,7 @@ use crate::process::payload::shared_buffer::{Lending, View};
 /// What is not the driver's to do.
 pub(crate) enum Chore {
     Read(Reading),
-    /// Nobody wants these.
+    /// These are not wanted any more.
     Drop(Values),
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Extras {
     pub(crate) descriptors: Descriptors,
     /// What is missing in the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
-    /// Others have it while they decode out of what the worker has lent.
+    /// Other threads have it while they decode out of what the worker has lent.
     pub(crate) hold: Arc<()>,
 }
 
@@ -48,7 +48,7 @@ impl Extras {
         self.lending.list.clear();
     }
 
-    /// For whoever decodes the value that has come.
+    /// For the thread that decodes the value that has come.
     pub(crate) fn take(&mut self) -> Self {
         Self {
             arrivals: Arrivals::default(),

@@ -102,7 +102,7 @@ pub(crate) struct Shared {
     /// None before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) readers: Readers,
-    /// What hears of a failure that nobody takes, if not the process's hook.
+    /// The hook for a failure that is never taken; `None`: the process's.
     pub(crate) unobserved: Option<Hook>,
     /// What callers need of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,

@@ -5,7 +5,7 @@
 //! tasks (`on_done`, destructors of results) run here, and a pool cannot wait for itself.
 //!
 //! A forked child has the handle and not the thread: there, nothing may be waited for or given back, since
-//! the thread's stack, and with it what the handle stands for, is anybody's.
+//! the thread's stack, and with it what the handle stands for, may have been reused.
 //!
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 

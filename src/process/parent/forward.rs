@@ -3,12 +3,12 @@
 //! It goes through the parent so that the last words of a worker that died can be part of
 //! the error. The driver must not wait for the reader of the parent's standard error: it
 //! writes only what `poll` says will be taken, a page at a time, and while too much is waiting
-//! it stops reading from the workers, who then wait as they would without a pool. Only when all
+//! it stops reading from the workers, which then wait as they would without a pool. Only when all
 //! workers are gone it waits for a slow reader, for a second in all.
 //!
-//! **Whose words.** What an item that has ended wrote is not why the next one died. What is written is not counted: a
-//! library in C writes, and children do. But a pipe knows how much waits in it. So a worker, between two items, adds
-//! that to what its parent has read, and notes the sum in the ledger ([`Ledger::marked`]); after its death the
+//! **Whose words.** Output of a finished item must not be blamed on the next. Writes cannot be counted directly, since
+//! C libraries and child processes write too. But a pipe knows how much waits in it. So a worker, between two items,
+//! adds that to what its parent has read, and notes the sum in the ledger ([`Ledger::marked`]); after its death the
 //! words before it are left out. It asks only after what took long enough to have written something. (Items of which a
 //! thousand and more fit into a frame share one mark.) The parent says when it is reading, and the worker asks again.
 //!

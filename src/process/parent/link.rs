@@ -5,8 +5,8 @@
 //! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
 //! worker's end blocks as it should. Small frames for a worker that is awake go another way (`fast`).
 //!
-//! What the kernel refuses because it has no memory, or too many descriptors are on their way, stays where it is, and is
-//! sent after a pause, again and again until it works: nothing tells when that will be.
+//! What the kernel refuses for want of memory, or because too many descriptors are on their way, stays queued. It is
+//! sent again after a pause until that works: the kernel does not tell when it will.
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this

@@ -9,8 +9,8 @@
 //! the mail is new work ([`Mailbox::take_if_only_new_work`]); then it is not woken.
 //!
 //! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
-//! In a forked child, which has no driver and maybe locks that are held for ever, everything is returned to sender.
-//! After [`Mailbox::close`] nothing new is accepted; what belongs to a job
+//! In a forked child, which has no driver and maybe locks that are held for ever, everything is handed back to the
+//! caller. After [`Mailbox::close`] nothing new is accepted; what belongs to a job
 //! that was accepted before still is.
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
@@ -166,7 +166,7 @@ impl Mailbox {
         self.queue.lock().closed = true;
     }
 
-    /// Driver, at its end, however it comes: all mail is returned to sender from now on.
+    /// Driver, at its end, however it comes: all mail is handed back to its callers from now on.
     pub(crate) fn abandon(&self) {
         let mut queue = self.queue.lock();
         (queue.closed, queue.over) = (true, true);

@@ -1,4 +1,4 @@
-//! Whether a worker that was killed without words has died of want of memory.
+//! Whether a worker that was killed without a message died for want of memory.
 //!
 //! The kernel kills when the machine, or the group of processes that this one belongs to, runs out. It counts such kills for
 //! each group.

@@ -1,7 +1,7 @@
 //! Results that are decoded where they hold up no others.
 //!
-//! **Job.** A `Deserialize` is anybody's code: it may take seconds, or for ever, and so may the destructor of what it has
-//! made. The driver runs neither. What takes no time and runs no code of the user's it decodes itself (`decoder` says what that
+//! **Job.** A `Deserialize` is user code: it may take seconds, or for ever, and so may the destructor of what it has
+//! made. The driver runs neither. What takes no time and runs no user code it decodes itself (`decoder` says what that
 //! is); of everything else it keeps the bytes, as a [`Reading`], and goes on.
 //!
 //! **Protocol.**

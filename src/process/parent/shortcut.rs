@@ -12,14 +12,14 @@
 //!    not send the result then; it looks for its next frame for a moment, sends what has not been
 //!    heard, and goes to sleep as ever (`worker`).
 //! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks ahead.
-//!    When it is sent at last, it is known and passed over. A result that was sent before the worker knew that
-//!    a caller looks the caller receives, and the driver finds nothing. So if anything follows from it that is not
+//!    When it is sent at last, it is known and passed over. If it was sent before the worker knew that
+//!    a caller looks, the caller receives it, and the driver finds nothing. So if anything follows from it that is not
 //!    the caller's to do, the caller wakes the driver.
 //!
 //! **Whose code runs.** Under the engine's lock a caller does only what runs no
 //! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
 //! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
-//! output is captured, its hook would run, so there no caller looks. Its own result a caller decodes without the
+//! output is captured, the hook would run, so there no caller looks. A caller decodes its own result without the
 //! lock (`readers`), and only if it waits without a limit.
 //!
 //! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer, and nothing in an idle pool.

@@ -1,7 +1,8 @@
 //! Whether a process that has been started gets anywhere on its way to `init`.
 //!
 //! Before a worker says hello it runs code that is not ours: constructors of libraries, what stands before `init` in `main`. If
-//! that waits for something that never comes, or never ends, the worker never begins. It is told by what it does, not by how long it takes:
+//! that waits for something that never comes, or never ends, the worker never begins. It is recognised by what it
+//! does, not by how long it takes:
 //! 1. One that is asleep or stopped in every look of [`LOOKS`] seconds, and has had no processor time, page or anything else in
 //!    between, is stuck.
 //! 2. So is one that has computed for [`MOST`] seconds by its own clock, which stands still while others have the processor. Of each

@@ -9,7 +9,7 @@
 //! 1. Both directions of the socket have a message `Descriptors` ([`wire`](crate::process::wire)) with the numbers of some descriptors.
 //!    The descriptors themselves come with the message's first byte, in the kernel's hands
 //!    (`SCM_RIGHTS`), so they survive a sender that dies. They belong to the frame or value right
-//!    behind the message. Such values go around the ledger, which cannot hold descriptors.
+//!    behind the message. Such values bypass the ledger, which cannot hold descriptors.
 //! 2. The receiver collects descriptors in the order of arrival ([`Arrivals`]). The kernel
 //!    hands over at most one message's descriptors at a time, with bytes that end no later
 //!    than that message does. That message gives them their numbers ([`Arrivals::claim`]).

@@ -4,9 +4,9 @@
 //! (`scope`) is lent instead, and an empty string stands there.
 //!
 //! **Reading.** A value that nests is decoded by a recursion, and how deep that becomes is said by the bytes. Each level reads
-//! some of them, so whoever hands them out ([`Bytes`]) sees how deep it is: where the stack ends now. What would need more of it
-//! than this thread has is the codec's error: in a worker the item's, in the parent the result's. The first [`SHALLOW`]
-//! bytes of stack are not asked for.
+//! some of them, so [`Bytes`], which hands them out, sees how deep it is: where the stack ends now. What would need
+//! more of it than this thread has is the codec's error: in a worker the item's, in the parent the result's. The
+//! first [`SHALLOW`] bytes of stack are not asked for.
 //!
 //! **Rejected.** A number of levels: one level takes tens of bytes or thousands, and stacks differ. A stack that grows
 //! (`stacker`): then the destructor of the value overflows another one.
@@ -34,7 +34,7 @@ const LARGE: usize = 64 << 20;
 /// So much of the stack is there.
 const SHALLOW: usize = 16 << 10;
 
-/// And so much where nobody knows.
+/// And so much where its limit is unknown.
 const UNKNOWN: usize = 32 << 10;
 
 /// Appends `value` to `out`, and leaves in `beside` what travels beside it.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An argument or a result of a call in a worker process: it can be written down, read again, and
-/// is owned. Implemented for every type that has what it takes; nobody needs to
+/// An argument or a result of a call in a worker process: it can be serialised and deserialised,
+/// and is owned. Every type that meets these bounds implements it; there is no need to
 /// implement or to name it.
 ///
 /// ```

@@ -50,14 +50,14 @@ pub(crate) use sealed::Number;
 /// The plain numbers: `u8` to `u128`, `i8` to `i128`, `usize`, `isize`, `f32` and `f64`.
 ///
 /// Their memory is their value, whatever it contains, so arrays of them can travel and be shared
-/// as they lie. Nobody can implement it for other types.
+/// as they lie. It is sealed.
 pub trait Plain: Copy + PartialEq + Debug + Default + Send + Sync + 'static + Number {}
 
 /// The atomic numbers: `AtomicU8` to `AtomicU64`, `AtomicI8` to `AtomicI64`, `AtomicUsize` and
 /// `AtomicIsize`.
 ///
 /// Not `AtomicBool`: all but two of the values of its byte are undefined behaviour, and another process's mistake would be
-/// enough. `AtomicU8` does the same. Nobody can implement it for other types.
+/// enough. `AtomicU8` does the same. It is sealed.
 pub trait PlainAtomic: Debug + Send + Sync + 'static + Number {
     /// What it holds.
     type Value: Plain;
@@ -156,7 +156,7 @@ unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<
 /// Copies the first `length` bytes of `words` to `start`.
 ///
 /// # Safety
-/// There are so many, and as much room, which nobody else knows.
+/// `words` has so many, and at `start` is as much room, which no other code knows.
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
 unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
     // SAFETY: W52: it reads and writes as many bytes as the caller says that there are, and as the compiler knows nothing of
@@ -175,7 +175,7 @@ unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
 /// Copies the first `length` bytes of `words` to `start`.
 ///
 /// # Safety
-/// There are so many, and as much room, which nobody else knows.
+/// `words` has so many, and at `start` is as much room, which no other code knows.
 #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
 unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
     for (at, word) in (0..length).step_by(8).zip(words) {

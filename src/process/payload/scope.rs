@@ -30,7 +30,7 @@ struct Scope {
 }
 
 per_thread! {
-    // (Without a destructor it can be used as long as the thread runs. Whoever sets something here takes it out again.)
+    // (No destructor, so it can be used as long as the thread runs. The code that sets something takes it out again.)
     static SCOPE: ManuallyDrop<Scope> = ManuallyDrop::new(Scope {
         encoding: Cell::new(None),
         decoding: Cell::new(None),
@@ -168,7 +168,7 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         Some(Some(false)) => Err(said(&format!(
             "one argument or result can bring {MOST} descriptors along, and this one has more"
         ))),
-        // Nobody explains this one: it is not about a call.
+        // Not by `said`: this error is not about a call.
         None => Err(
             "it can travel as (a part of) an argument or a result of a call into another process, \
              and not be written down anywhere else"
@@ -250,8 +250,8 @@ pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
     }
 }
 
-/// Nothing more will be asked for: closes what nobody has asked for, and keeps nothing open
-/// that those who have asked may close.
+/// The end of a decoding: closes what was not asked for, and lets go of what was, so that its
+/// new owners can close it.
 pub(crate) fn leave() {
     drop(SCOPE.with(|scope| scope.decoding.take()));
 }

@@ -87,8 +87,8 @@ impl<T> Clone for Storage<T> {
 
 /// A read-only `[T]` of [plain numbers](crate::process::Plain) that processes share instead of copying it.
 ///
-/// It is made from a vector, which is copied once, into memory that is sealed: nobody, in
-/// whatever process, can change or truncate it from then on. In an argument, a context or a
+/// It is made from a vector, which is copied once, into memory that is sealed: no
+/// process can change or truncate it from then on. In an argument, a context or a
 /// result of a [`ProcessPool`](crate::ProcessPool)'s calls, alone or as a part of a tuple, a struct,
 /// a vector or an option, it is not copied but mapped: sending a gigabyte costs what
 /// sending an empty one costs, and all processes together hold it once. A process that has it

@@ -17,8 +17,9 @@
 //! 3. What is small, what finds no room and what is encoded for anything else than a pool's call travels in the bytes.
 //!
 //! **Invariants.**
-//! - **W50** Numbers that were lent are copied before anybody sees them, out of memory that has the length that is asked for, and
-//!   whatever is there then (W52). So a wrong list gives an error or other numbers, and nothing worse.
+//! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that has the length
+//!   that is asked for, and whatever is there then (W52). So a wrong list gives an error or other numbers, and
+//!   nothing worse.
 //! - **W51** A worker's block is dropped when what is due with it has been understood. (Release in `took`, Acquire in `release`: the
 //!   parent's reading comes before the worker's next writing.)
 //!
@@ -211,7 +212,7 @@ impl Lending {
         self.list.len() <= FEW && sum <= bytes as u64
     }
 
-    /// The same for whoever decodes the value at the front of `bytes`.
+    /// The same for the thread that decodes the value at the front of `bytes`.
     pub(crate) fn missing(&self, bytes: &[u8]) -> Option<Missing> {
         let (value, _) = wire::value(bytes)?;
         Missing::new(&self.list, value, self.view.as_ref())

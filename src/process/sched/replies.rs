@@ -1,9 +1,8 @@
 //! What the workers say, and their deaths.
 //!
-//! Records belong to the first of the frames that their worker has, and within it to the
-//! next item: position says it all. A record that does not fit there is not
-//! the protocol's ([`Broken`]), and of a worker that sends one nothing is believed any
-//! more: its items count as begun, and fail.
+//! A record carries no index: it belongs to the first of its worker's frames, and in that to the
+//! next item. A record that does not fit there breaks the protocol ([`Broken`]). Nothing more
+//! that its worker sends is then believed: the worker's items count as begun, and fail.
 //!
 //! Tests: `sim`.
 

@@ -1,4 +1,4 @@
-//! Why a worker that never reached `init` is given up. What finds that out is `parent::stuck`.
+//! Why a worker that never reached `init` is given up. `parent::stuck` finds that out.
 
 use std::fmt;
 

@@ -22,8 +22,8 @@
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
 //! *fruitless*. A worker's slot is filled again at once after the first, and
 //! ever later after each further one, up to a second. After five in a row the slot is
-//! given up until there is work; when all are, what waits fails. So it is after the second in a row that never got
-//! to `init`, or the first that computed all that time. Workers that were killed from
+//! given up until there is work; when all are, what waits fails. The same holds after the second in a row that never
+//! got to `init`, or the first that computed all that time. Workers that were killed from
 //! outside get more patience: that is not a program that cannot start. (One weight counts both kinds, so where they are mixed a
 //! pause may be shorter or longer than its number says.)
 //!

@@ -2,7 +2,7 @@
 //!
 //! It is a variable of the environment: the name of the copy of this crate that it is for (`sys::image`), depth, the parent's
 //! process id, the descriptors that every child inherits, and the worker's name if it has one. The first three parts are
-//! the same in all versions of this crate. Who accepts one, and when, is told in `entry`.
+//! the same in all versions of this crate. `entry` says which process accepts one, and when.
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 

@@ -1,6 +1,6 @@
 //! The bytes between a parent and its worker, without any I/O.
 //!
-//! **Job.** Two little languages over one byte stream each: a parent says [`Frame`]s, a worker [`Record`]s. Both are
+//! **Job.** Two little languages over one byte stream each: a parent sends [`Frame`]s, a worker [`Record`]s. Both are
 //! envelopes: a kind, a length and a payload. The payload is postcard's, but for two things that are not copied: the
 //! bytes of a value, which have a kind of their own, and what follows the head of a frame (items, a context).
 //!

@@ -67,7 +67,7 @@ const PATIENCE: u32 = 1000;
 pub(crate) struct Outlet {
     socket: OwnedFd,
     pub(crate) pages: Pages,
-    /// A plain worker's: nobody else sees the pages, and whoever says something holds this until it is whole.
+    /// A plain worker's, whose pages no other process sees: a thread that says something holds this until it is whole.
     plain: Option<Arc<Mutex<()>>>,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,

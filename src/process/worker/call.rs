@@ -1,19 +1,19 @@
 //! In the worker: the task that a running item is there, and how it hears of the end.
 //!
 //! **Job.** In the parent the item belongs to a task; the worker has a cell of its own for it, a
-//! promise that nobody waits for. Its one purpose is to be what runs on the worker's thread,
+//! promise that is never waited for. Its one purpose is to be what runs on the worker's thread,
 //! so that `CancelToken::current()` finds a token there, and so that a pool which the
 //! item makes hands it on.
 //!
 //! **Protocol.**
 //! 1. One cell serves item after item, until an item has asked for its token: then the
 //!    next gets a new cell. An item that asks for nothing costs nothing.
-//! 2. The parent, when nobody wants what is left of a frame, marks the frame's gate and then
+//! 2. The parent, when what is left of a frame is not wanted any more, marks the frame's gate and then
 //!    rings the worker's bell. The watcher thread hears it, and looks at the gate of the frame that
 //!    runs *now*: a late bell finds another gate, without a mark.
 //! 3. A cell that was cancelled is done with at the end of its frame. The watcher decides under
 //!    the lock and cancels outside of it, since that runs code of the user's (wakers); the cell that
-//!    it then cancels may be one that serves no more, never one that serves somebody else.
+//!    it then cancels may be one that serves no more, never one that serves another item.
 //!
 //! Tests: `tests/process/pool.rs` (tokens).
 
@@ -80,7 +80,7 @@ impl Calls {
         // The bell may have been heard already, for an item of this frame.
         running.cancelled = gate.is_unwanted();
         if running.cancelled {
-            running.task.cancel(); // new: nobody waits for it yet
+            running.task.cancel(); // new: it has no waiter yet
         }
         drop(running);
         if let Some(before) = Rc::into_inner(before) {

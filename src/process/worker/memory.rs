@@ -6,12 +6,12 @@
 //!    kernel's limit for private memory (`RLIMIT_DATA`) that much above it. So an item can
 //!    allocate up to the limit, whatever items before it have left behind; what goes
 //!    beyond fails in the allocator, and Rust's answer to that is to say so and
-//!    to abort. The parent knows it by the words.
+//!    to abort. The parent recognises it by that message.
 //! 2. What is resident of its own after an item is compared with the limit, too: a worker that holds
 //!    more is replaced, so what items leave behind does not add up.
 //! 3. A look costs two microseconds. Items that follow closely share one.
 //! 4. While a panic is reported there is no limit: a backtrace needs memory, and where it gets none, the
-//!    standard library waits for itself for ever (to say so it wants the lock that it prints backtraces under).
+//!    standard library deadlocks (to report that, it takes the lock under which it prints backtraces).
 //!
 //! **Rejected.** `RLIMIT_AS`: it counts address space that is only reserved, of which each
 //! thread's allocator arena takes 64 MiB. One fixed limit: the item that meets it would

@@ -1,4 +1,4 @@
-//! The worker's side: a process that hears frames, runs their items and says what became of them.
+//! The worker's side: a process that receives frames, runs their items and sends the results.
 //!
 //! `serve` is the process; `batch` the items of one frame, and where their results go; `raw_call` turns
 //! functions into offsets within the program's image, and back.

@@ -10,8 +10,8 @@
 //!    come with it. Answer `HELLO`.
 //! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run the items,
 //!    send what they gave, say `END`, both together with what comes next if that is there and brief. Where
-//!    somebody looks for results in the ledger (`shortcut`), look for the next frame for a moment before sending them. Keep the contexts of
-//!    batches until they are to be forgotten. (An initializer is a batch like others, the first.)
+//!    a caller looks for results in the ledger (`shortcut`), look for the next frame for a moment before sending
+//!    them. Keep the contexts of batches until they are to be forgotten. (An initializer is simply the first batch.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
 //! **Orphans.** If the parent dies in whatever way, the kernel kills this process at once, in the middle of an item, too.

@@ -48,9 +48,9 @@ impl OnCancel for CancelSource {
 
 impl<T> Task<T> {
     /// The same work with its value changed by `f`, which runs as
-    /// [`on_done`](Task::on_done)'s callback does, also if the new task is detached. A panic in it is
-    /// the new task's; a failure passes through; cancelling the new task cancels this one,
-    /// whose name it has, and whose executor hears of its failure if that is never taken.
+    /// [`on_done`](Task::on_done)'s callback does, even if the new task is detached. A panic in `f` is
+    /// the new task's; a failure passes through; cancelling the new task cancels this one.
+    /// The new task has this one's name. If its failure is never taken, this one's executor hears of it.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);

@@ -17,7 +17,7 @@ use crate::task::raw::Task;
 /// others are cancelled.
 ///
 /// `.await` it, or call [`wait`](Race::wait) in blocking code. Of several that have
-/// ended, the first in order wins. None at all: [`TaskError::Closed`].
+/// ended, the first in order wins. Without any tasks: [`TaskError::Closed`].
 ///
 /// ```
 /// let (_never, slow) = trefoil::Completer::<u32>::new();

@@ -42,7 +42,7 @@ pub enum Until {
 /// ```
 ///
 /// # Cancel safety
-/// Dropping it detaches the tasks. To keep them, give it a time instead.
+/// Dropping it detaches the tasks. To keep them, give it a time limit instead.
 pub fn wait<T>(
     tasks: impl IntoIterator<Item = Task<T>>,
     until: Until,

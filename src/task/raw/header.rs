@@ -216,6 +216,6 @@ pub(crate) enum Origin {
     Work,
     /// From the end of another task.
     Task(TaskRef),
-    /// From whatever code has the completer.
+    /// From user code, which has the completer.
     Anybody,
 }

@@ -17,7 +17,7 @@
 //! in a second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an idle
 //! pool sleeps without a timer.
 //!
-//! Likewise, outside threads that take part are taken for workers: a pool of two that one such thread
+//! Likewise, outside threads that take part count as workers: a pool of two that one such thread
 //! brings work to needs one of its own threads, not two. They are counted here and not in `sleep`, because tasks
 //! that no thread waits for must not depend on an outside thread, which runs none.
 //!
