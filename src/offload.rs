@@ -4,7 +4,7 @@
 //! read. [`run`] gives such a call to a helper thread.
 //!
 //! 1. A call goes into the queue, and a helper is asked to serve it: a call that is stuck holds up no other,
-//!    up to [`MOST`] of them. Beyond, one more helper looks every [`STILL`] whether any call was
+//!    up to [`MAX_THREADS`] of them. Beyond, one more helper looks every [`STILL`] whether any call was
 //!    taken meanwhile. If none was, all of them are stuck (in pipes without a writer, say), and it
 //!    serves, too; else more threads would not help, and it looks again until the queue is empty.
 //! 2. A helper serves until the queue is empty.
@@ -28,7 +28,7 @@ use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
 
 /// As many calls may be under way at once before others have to wait.
-const MOST: usize = 128;
+const MAX_THREADS: usize = 128;
 
 /// How long, while all of those are stuck.
 const STILL: Duration = Duration::from_millis(10);
@@ -70,7 +70,7 @@ struct State {
     threads: usize,
     /// How many calls were begun so far.
     taken: u64,
-    /// A helper beyond [`MOST`] looks whether any is.
+    /// A helper beyond [`MAX_THREADS`] looks whether any is.
     watched: bool,
 }
 
@@ -78,7 +78,7 @@ impl Queue {
     /// With a helper for one more call, which is to be queued before the lock is given back.
     fn staffed(&'static self) -> io::Result<MutexGuard<'static, State>> {
         let mut state = self.0.lock();
-        if state.threads >= MOST {
+        if state.threads >= MAX_THREADS {
             // Should the system refuse the thread, the next call tries again.
             state.watched = state.watched || helper::start(|| self.watch()).is_ok();
             return Ok(state);
@@ -152,7 +152,7 @@ mod tests {
         let (release, stuck) = mpsc::channel::<()>();
         let stuck = Arc::new(Mutex::new(stuck));
         // One waits for the channel, and the rest for that one's lock.
-        let stuck: Vec<_> = (0..MOST + 20)
+        let stuck: Vec<_> = (0..MAX_THREADS + 20)
             .map(|_| {
                 let stuck = stuck.clone();
                 run(move || stuck.lock().recv()).unwrap()

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::process::job::sink::{Collect, Each, Run};
-use crate::process::job::{Wishes, Work};
+use crate::process::job::{CallOptions, Work};
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::sched::Feed;
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
@@ -96,23 +96,23 @@ impl World {
         let mut chunk = Chunk::default();
         (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
         let each = id.is_multiple_of(7);
-        let wishes = Wishes {
+        let options = CallOptions {
             retry: (id % 3) as u32,
             timeout: id.is_multiple_of(5).then_some(Duration::from_millis(3)),
-            ..Wishes::default()
+            ..CallOptions::default()
         };
         let mut work = if each {
             let (sender, inbox) = unbounded();
             self.inboxes.push((inbox, count));
-            Work::new::<u64, u64>(CODE, Box::new(Each(sender)), wishes)
+            Work::new::<u64, u64>(CODE, Box::new(Each(sender)), options)
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer)), wishes)
+            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer)), options)
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
-            Work::new::<u64, String>(CODE, Box::new(Collect::many(completer, 0)), wishes)
+            Work::new::<u64, String>(CODE, Box::new(Collect::many(completer, 0)), options)
         };
         let now = self.now();
         work.each = each;

@@ -27,7 +27,7 @@ use serde::ser::{Error, Serialize, Serializer};
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::Extras;
 use crate::process::job::sink::Sink;
-use crate::process::job::{Context, Wishes, Work};
+use crate::process::job::{CallOptions, Context, Work};
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::decode;
@@ -302,13 +302,13 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let wishes = Wishes {
+        let options = CallOptions {
             retry: known.retry,
             timeout,
             chunk: self.chance(5).then_some(7),
-            ..Wishes::default()
+            ..CallOptions::default()
         };
-        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), wishes);
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         work.context = known.context.then(|| {
             let mut chunk = Chunk::default();

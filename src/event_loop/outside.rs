@@ -8,7 +8,7 @@
 //! | a task waits for | the clock goes at the real pace |
 //! |---|---|
 //! | a task of another executor (a thread pool, a process pool, another loop, a blocking call) | until that task has ended and its result was taken |
-//! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until for [`PATIENCE`] nothing has come and no such wait has begun |
+//! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until for [`SILENCE`] nothing has come and no such wait has begun |
 //!
 //! The second kind may never end (a listener), and both of its ends may be in this loop. So
 //! the loop learns: a wait that was in vain halves the next one, down to [`LEAST`]; what does come
@@ -36,7 +36,7 @@ use crate::alarm::Clock;
 use crate::task::{Origin, TaskId, TaskRef, awaited};
 
 /// How long descriptors and promises may be silent before the clock jumps.
-const PATIENCE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// What is left of it at least.
 const LEAST: Duration = Duration::from_millis(10);
@@ -112,7 +112,7 @@ impl Outside {
             clock,
             awaited: Cell::default(),
             last_activity: Cell::new(None),
-            patience: Cell::new(PATIENCE),
+            patience: Cell::new(SILENCE),
             waiting_since: Cell::new(None),
         }
     }
@@ -138,7 +138,7 @@ impl Outside {
 
     /// Something came while the clock went at the real pace.
     pub(super) fn note_arrival(&self) {
-        self.patience.set(PATIENCE);
+        self.patience.set(SILENCE);
         self.note_activity();
     }
 
@@ -222,7 +222,7 @@ fn kind(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Kind {
         }
         match task.origin() {
             Origin::Work => return Kind::Work,
-            Origin::Anybody => return Kind::Silent,
+            Origin::Completer => return Kind::Silent,
             Origin::Task(source) => task = source,
         }
     }

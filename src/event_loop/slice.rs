@@ -9,7 +9,7 @@
 //!    follow, and also where long and short ones take turns.
 //! 3. Timers are looked at after each batch in which the clock was read.
 //!
-//! The clock is a rough one, and may even stop: then the slice ends after [`MOST`] polls.
+//! The clock is a rough one, and may even stop: then the slice ends after [`MAX_POLLS`] polls.
 //!
 //! Checked below, and by `tests/event_loop/fairness.rs`.
 
@@ -30,7 +30,7 @@ const LONG: u64 = SLICE / 32;
 const SINGLE: u32 = 32;
 
 /// A slice ends after so many polls, whatever the clock says.
-const MOST: u32 = 1024;
+const MAX_POLLS: u32 = 1024;
 
 /// One stretch of polls.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Slice {
             SINGLE
         };
         self.next = self.polls + if self.single == 0 { STRIDE } else { 1 };
-        self.over |= now.saturating_sub(self.began) >= SLICE || self.polls >= MOST;
+        self.over |= now.saturating_sub(self.began) >= SLICE || self.polls >= MAX_POLLS;
         self.timers = true;
     }
 
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn short_polls_are_many_and_long_ones_few() {
-        assert_eq!(polls(0), (MOST, MOST / STRIDE));
+        assert_eq!(polls(0), (MAX_POLLS, MAX_POLLS / STRIDE));
         let (short, read) = polls(SLICE / 500);
         assert!((500..=500 + STRIDE).contains(&short) && read <= 500 / STRIDE + 1);
         assert_eq!(polls(SLICE * 10).0, STRIDE, "from short ones to long ones");

@@ -49,7 +49,7 @@ use crate::task::{Ran, Runnable, Sleep, TaskId, TaskRef};
 const BATCH: usize = 64;
 
 /// How long an ending loop waits for an entry that is on its way.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Turns the loop until `root` is ready. The caller has entered the loop.
 #[track_caller]
@@ -139,12 +139,12 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
 /// closes the inbox, which ends what other threads have brought meanwhile, and
 /// wakes the futures that still wait for a timer or a source of this loop, which will find
 /// that it is gone. No destructor waits, so this takes as long as the destructors run; only
-/// an entry that another thread is just bringing is waited for, at most [`PATIENCE`].
+/// an entry that another thread is just bringing is waited for, at most [`CLOSE_TIMEOUT`].
 pub(super) fn close(local: &Rc<Local>) {
     let _entered = current::enter(local);
     let mut turns = Turns::new(local, None);
     local.shared.begin_closing();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
     loop {
         local.take_in();
         let tasks: Vec<TaskRef> = local.with_table(|table| table.tasks().cloned().collect());

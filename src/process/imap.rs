@@ -8,7 +8,7 @@
 //! 2. To send one item for each result taken would cost a wake-up of the driver each: nothing is sent until
 //!    a quarter of the buffer is free, or there is nothing to do but wait.
 //! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass
-//!    quickly it grows, up to [`MOST`]: what is taken ahead stays in proportion to what was
+//!    quickly it grows, up to [`MAX_BUFFER`]: what is taken ahead stays in proportion to what was
 //!    taken in all.
 //! 4. A panic of the iterator is kept until all results before it have been given, then goes on in the caller.
 //! 5. Results come through a channel, a [`Run`] of them at a time. What is not due yet in order waits on this side. When
@@ -30,7 +30,7 @@ use std::vec;
 use futures_core::Stream;
 
 use super::job::sink::{Each, Run, Sink};
-use super::job::{Wishes, Work};
+use super::job::{CallOptions, Work};
 use super::parent::client::push;
 use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
@@ -46,7 +46,7 @@ use crate::task::TaskError;
 use crate::task::panic::{Panic, catch};
 
 /// How far a buffer grows whose size was not set.
-const MOST: usize = 512;
+const MAX_BUFFER: usize = 512;
 /// A buffer that passes in less than this is too small.
 const QUICK: Duration = Duration::from_millis(4);
 
@@ -118,7 +118,7 @@ where
 {
     pub(super) fn new(
         shared: &Arc<Shared>,
-        wishes: &Wishes,
+        options: &CallOptions,
         f: fn(I::Item) -> R,
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
@@ -130,7 +130,7 @@ where
         let sink = Box::new(Each(sender));
         match code_of(f) {
             Ok(code) => {
-                let mut work = Work::new::<I::Item, R>(code, sink, wishes.clone());
+                let mut work = Work::new::<I::Item, R>(code, sink, options.clone());
                 work.each = true;
                 record::called(shared.counters.pool, id, 0);
                 // (What is refused is dropped, and with it the sink.)
@@ -303,8 +303,8 @@ where
             return;
         }
         let now = Instant::now();
-        if now - since < QUICK && self.buffer < MOST {
-            self.buffer = (2 * self.buffer).min(MOST);
+        if now - since < QUICK && self.buffer < MAX_BUFFER {
+            self.buffer = (2 * self.buffer).min(MAX_BUFFER);
         }
         self.grows = Some((self.given, now));
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
-use super::job::Wishes;
+use super::job::CallOptions;
 use super::parent::child::Own;
 use super::parent::client::encode;
 use super::parent::driving::{self, Driving};
@@ -283,12 +283,12 @@ impl ProcessBuilder {
         settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());
         let (shared, driver) = driving::start(settings)?;
-        let wishes = Wishes {
+        let options = CallOptions {
             name: Some(own.name.to_string()),
-            ..Wishes::default()
+            ..CallOptions::default()
         };
         // The driver has no other reason to end than the second letter, so it is there.
-        let task = shared.submit::<A, R>(&wishes, Ok(call));
+        let task = shared.submit::<A, R>(&options, Ok(call));
         let _ = shared.mailbox.push([Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })
     }

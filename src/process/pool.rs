@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::job::Wishes;
+use super::job::CallOptions;
 use super::parent::driver::{Shared, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
@@ -174,7 +174,7 @@ impl ProcessPool {
             return Err(TaskError::WouldBlock);
         }
         let (code, common) = (code_of_with(f), self.shared.common(context)?);
-        let all = Wishes::default();
+        let all = CallOptions::default();
         let task = self.shared.map_task(&all, code, Some(common), items);
         task.join()
     }

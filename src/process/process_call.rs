@@ -1,6 +1,6 @@
 //! Calls of one function: `spawn`, `map`, `imap`, with or without options.
 //!
-//! A function, a pool and [`Wishes`]; `client` and `imap` do the work.
+//! A function, a pool and [`CallOptions`]; `client` and `imap` do the work.
 //!
 //! Tests: `tests/process/calls.rs`.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::imap::Imap;
-use super::job::Wishes;
+use super::job::CallOptions;
 use super::parent::client::encode;
 use super::parent::driver::Shared;
 use super::payload::portable::Portable;
@@ -40,7 +40,7 @@ use crate::task::{Task, TaskError};
 pub struct ProcessCall<'a, A, R> {
     pool: &'a Arc<Shared>,
     f: fn(A) -> R,
-    wishes: Wishes,
+    options: CallOptions,
 }
 
 impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
@@ -48,7 +48,7 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
         Self {
             pool,
             f,
-            wishes: Wishes::default(),
+            options: CallOptions::default(),
         }
     }
 
@@ -60,7 +60,7 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
     /// `imap` it is the result of that item.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wishes.timeout = Some(timeout);
+        self.options.timeout = Some(timeout);
         self
     }
 
@@ -79,27 +79,27 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn retry(mut self, more: u32) -> Self {
-        self.wishes.retry = more;
+        self.options.retry = more;
         self
     }
 
     /// How many items, at most, go to a worker at once; 0 counts as 1. Default: as many as take about
     /// a millisecond, judged by earlier items of this function. The results do not depend on it.
     pub fn chunk(mut self, items: usize) -> Self {
-        self.wishes.chunk = Some(items.max(1));
+        self.options.chunk = Some(items.max(1));
         self
     }
 
     /// What has ended is added up in `counter`.
     #[cfg(feature = "indicatif")]
     pub(crate) fn counted(mut self, counter: &super::job::Counter) -> Self {
-        self.wishes.counter = Some(counter.clone());
+        self.options.counter = Some(counter.clone());
         self
     }
 
     /// The name of the tasks of `spawn` and `map_task`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.wishes.name = Some(name.into());
+        self.options.name = Some(name.into());
         self
     }
 
@@ -107,7 +107,7 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
         let call = encode(&arg, self.f, self.pool.chunk());
-        self.pool.submit::<A, R>(&self.wishes, call)
+        self.pool.submit::<A, R>(&self.options, call)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
@@ -143,24 +143,24 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
         self.pool
-            .map_task(&self.wishes, code_of(self.f), None, items)
+            .map_task(&self.options, code_of(self.f), None, items)
     }
 
     /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, &self.wishes, self.f, items, true)
+        Imap::new(self.pool, &self.options, self.f, items, true)
     }
 
     /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, &self.wishes, self.f, items, false)
+        Imap::new(self.pool, &self.options, self.f, items, false)
     }
 }
 
 impl<A, R> Clone for ProcessCall<'_, A, R> {
     fn clone(&self) -> Self {
         Self {
-            wishes: self.wishes.clone(),
+            options: self.options.clone(),
             ..*self
         }
     }
@@ -169,7 +169,7 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
 impl<A, R> fmt::Debug for ProcessCall<'_, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessCall")
-            .field("wishes", &self.wishes)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

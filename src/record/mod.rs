@@ -78,7 +78,7 @@ pub(crate) fn stolen(task: u64, from: usize) {
 
 /// This thread wakes the one in a pool's slot.
 #[inline(always)]
-pub(crate) fn roused(pool: u32, slot: usize) {
+pub(crate) fn thread_woken(pool: u32, slot: usize) {
     let slot = slot as u32;
     note(|| What::Roused { pool, slot });
 }
@@ -121,7 +121,7 @@ pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
 
 /// A worker process is gone, and with it the frames that it had.
 #[inline(always)]
-pub(crate) fn fell(pid: u32) {
+pub(crate) fn worker_died(pid: u32) {
     note(|| What::Fell { pid });
 }
 

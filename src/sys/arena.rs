@@ -55,7 +55,7 @@ pub(crate) const TURN: usize = 4 << 20;
 pub(crate) const KEPT: usize = 32 << 20;
 
 /// No block is larger.
-pub(crate) const MOST: usize = 64 << 20;
+pub(crate) const MAX_BLOCK: usize = 64 << 20;
 
 /// What is out, and what was used before.
 #[derive(Debug, Default)]
@@ -152,7 +152,7 @@ impl Arena {
 
     /// A block with a copy of `bytes`; `None` if there is no room for it.
     pub(crate) fn lend(self: &Arc<Self>, bytes: &[u8]) -> Option<Block> {
-        if bytes.is_empty() || bytes.len() > MOST || self.born != fork::generation() {
+        if bytes.is_empty() || bytes.len() > MAX_BLOCK || self.born != fork::generation() {
             return None;
         }
         let whole = bytes.len().next_multiple_of(rustix::param::page_size());
@@ -271,15 +271,15 @@ mod tests {
     #[test]
     fn it_ends_somewhere_and_much_is_given_back() {
         let (home, reader) = home();
-        assert!(home.lend(&[]).is_none() && home.lend(&vec![1; MOST + 1]).is_none());
-        let large = vec![1; MOST];
+        assert!(home.lend(&[]).is_none() && home.lend(&vec![1; MAX_BLOCK + 1]).is_none());
+        let large = vec![1; MAX_BLOCK];
         let all: Vec<Block> = std::iter::from_fn(|| home.lend(&large)).collect();
-        assert_eq!(all.len(), CAPACITY / MOST);
+        assert_eq!(all.len(), CAPACITY / MAX_BLOCK);
         assert!(home.lend(b"no room").is_none() && resident(&reader) >= CAPACITY);
         drop(all);
         assert!(resident(&reader) <= KEPT);
         let window = Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap();
-        assert_eq!(seen(&window, &home.lend(&large).unwrap(), MOST), large);
+        assert_eq!(seen(&window, &home.lend(&large).unwrap(), MAX_BLOCK), large);
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl CancelToken {
     /// A new token below this one.
     #[must_use]
     pub fn child(&self) -> Self {
-        self.beget(self.node.deadline)
+        self.new_child(self.node.deadline)
     }
 
     /// A child that also counts as cancelled from `deadline` on. The nearest
@@ -103,10 +103,10 @@ impl CancelToken {
             .node
             .deadline
             .map_or(deadline, |outer| outer.min(deadline));
-        self.beget(Some(nearest))
+        self.new_child(Some(nearest))
     }
 
-    fn beget(&self, deadline: Option<Instant>) -> Self {
+    fn new_child(&self, deadline: Option<Instant>) -> Self {
         if self.is_cancelled() || deadline.is_some_and(|deadline| alarm::now() >= deadline) {
             return Self::with(None, deadline, true);
         }

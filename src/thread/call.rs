@@ -45,7 +45,7 @@ impl Call {
     }
 
     /// This call has been seen to wait. True: for the first time.
-    pub(super) fn vouch(&self, call: u64) -> bool {
+    pub(super) fn mark_waiting(&self, call: u64) -> bool {
         self.known.swap(call, Ordering::Relaxed) != call
     }
 

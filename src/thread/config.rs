@@ -56,7 +56,7 @@ impl Config {
 }
 
 /// The widest pool; the sleep protocol counts threads in fields of 20 bits.
-const MOST: usize = 1 << 15;
+const MAX_WIDTH: usize = 1 << 15;
 
 /// A larger number in the environment is taken for a typing error, as the machine that has so many
 /// processors is not built yet.
@@ -66,10 +66,10 @@ const MOST_ASKED: usize = 1 << 12;
 pub(super) fn width_of(threads: usize) -> io::Result<usize> {
     match threads {
         0 => Ok(width(processors::logical)),
-        1..=MOST => Ok(threads),
+        1..=MAX_WIDTH => Ok(threads),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{threads} threads: a pool has at most {MOST}"),
+            format!("{threads} threads: a pool has at most {MAX_WIDTH}"),
         )),
     }
 }
@@ -81,6 +81,6 @@ pub(super) fn width(processors: fn() -> usize) -> usize {
         .and_then(|text| text.trim().parse().ok());
     match asked {
         Some(threads @ 1..=MOST_ASKED) => threads,
-        _ => processors().min(MOST),
+        _ => processors().min(MAX_WIDTH),
     }
 }

@@ -109,7 +109,7 @@ impl<R> State<R> {
 
 impl<R: Send + 'static> Pipeline<R> {
     /// Has items pulled if there is room enough.
-    fn tend(self: &Arc<Self>, mut state: MutexGuard<'_, State<R>>) {
+    fn start_feeder(self: &Arc<Self>, mut state: MutexGuard<'_, State<R>>) {
         if state.feeding || state.source.is_none() || state.room() < state.enough() {
             return;
         }
@@ -288,7 +288,7 @@ impl<R: Send + 'static> Consumer<R> {
         loop {
             let mut state = self.pipeline.state.lock();
             if !state.feeding {
-                self.pipeline.tend(state);
+                self.pipeline.start_feeder(state);
                 state = self.pipeline.state.lock();
             }
             let found = match &self.group {
@@ -337,7 +337,7 @@ impl<R: Send + 'static> Consumer<R> {
         self.front = None;
         let mut state = self.pipeline.state.lock();
         state.taken += 1;
-        self.pipeline.tend(state);
+        self.pipeline.start_feeder(state);
         Some(match result {
             Ok(outcome) => outcome,
             // The function's own destructor.

@@ -124,11 +124,11 @@ impl Registry {
 
     /// This registry, or if it is a parent's, the one without threads that stands in for all such.
     pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
-        static BEREFT: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
+        static STAND_IN: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
         if !self.is_foreign() {
             return self;
         }
-        BEREFT.get_or_init(|| {
+        STAND_IN.get_or_init(|| {
             let registry = Self::new(Config::default(), self.start);
             // It has no thread, but a region wants to know how wide it is.
             let _none = registry.sleep.resize(1);
@@ -233,7 +233,7 @@ impl Registry {
     #[inline]
     pub(super) fn published(self: &Arc<Self>) {
         if let Some(need) = self.sleep.need_after_push() {
-            self.meet(need);
+            self.wake_or_start(need);
         }
     }
 
@@ -282,7 +282,7 @@ impl Registry {
 
     /// Wakes or starts what is needed for what is queued.
     #[cold]
-    pub(super) fn meet(self: &Arc<Self>, need: Need) {
+    pub(super) fn wake_or_start(self: &Arc<Self>, need: Need) {
         if self.is_foreign() {
             return;
         }

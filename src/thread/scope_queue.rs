@@ -62,7 +62,7 @@ impl ScopeQueue {
     /// again.
     pub(super) fn ticket_refused(&self) {
         self.queue.lock().tickets -= 1;
-        self.lender.stir();
+        self.lender.wake_waiter();
     }
 
     /// Takes the oldest entry and runs it. False: there is none.

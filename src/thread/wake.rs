@@ -25,7 +25,7 @@ impl WakeHandle {
 
     /// If the thread is not parked, its next park ends at once.
     pub(super) fn wake(&self) {
-        record::roused(self.pool, self.slot);
+        record::thread_woken(self.pool, self.slot);
         self.unparker.unpark();
     }
 }

@@ -25,7 +25,7 @@ use super::sleep::STALL;
 use crate::helper;
 
 /// By so many threads a pool is made wider at most.
-const MOST: usize = 512;
+const MAX_STAND_INS: usize = 512;
 
 /// For each call that is seen to wait, so many may begin on trust.
 const TRUST: usize = 3;
@@ -121,7 +121,7 @@ impl Watch {
             seen.insert(slot.number, sample);
             if sample.waits {
                 waiting += 1;
-                new += usize::from(slot.call.vouch(sample.call));
+                new += usize::from(slot.call.mark_waiting(sample.call));
                 registry.close_mailbox(slot, || slot.call.is_in(sample.call));
             } else if before.is_some_and(|before| before.call == sample.call) {
                 computing += 1;
@@ -131,6 +131,6 @@ impl Watch {
         }
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
         (self.at, self.seen, self.trust) = (now, seen, trust);
-        (waiting + trust).min(MOST)
+        (waiting + trust).min(MAX_STAND_INS)
     }
 }

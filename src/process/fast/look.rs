@@ -13,7 +13,7 @@ use crate::sys::ticks;
 pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
 
 /// A yield that takes so long has let another program compute.
-const FOREIGN: u64 = 1_000 * ticks::MICROSECOND;
+const LONG_YIELD: u64 = 1_000 * ticks::MICROSECOND;
 /// For how long no caller looks after that.
 const BREAK: u64 = 20_000 * ticks::MICROSECOND;
 
@@ -42,7 +42,7 @@ impl Watching {
         }
         let before = ticks::now();
         thread::yield_now();
-        if ticks::since(before) > FOREIGN {
+        if ticks::since(before) > LONG_YIELD {
             self.pauses_until
                 .store(ticks::now() + BREAK, Ordering::Relaxed); // a hint
         }

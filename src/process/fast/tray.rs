@@ -57,7 +57,7 @@ const ROOM: usize = 2048;
 const ROOM: usize = 4;
 
 /// A longer frame is no letter: an eighth of the room.
-const MOST: usize = 2048;
+const MAX_FRAME: usize = 2048;
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Tray<'_> {
     pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
-        if length > MOST || words > ROOM || self.claim() {
+        if length > MAX_FRAME || words > ROOM || self.claim() {
             return Posted::No;
         }
         // Acquire: the worker has read what it makes room for.
@@ -155,7 +155,7 @@ impl Tray<'_> {
             return false;
         }
         let length = self.letters(head + 1).load(Ordering::Relaxed) as usize;
-        let words = length.min(MOST).div_ceil(8) as u64;
+        let words = length.min(MAX_FRAME).div_ceil(8) as u64;
         letter.clear();
         for at in head + 2..head + 2 + words {
             letter.extend_from_slice(&self.letters(at).load(Ordering::Relaxed).to_ne_bytes());
@@ -226,7 +226,7 @@ mod tests {
         let words = words();
         let tray = Tray::new(&words);
         let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
-        let long = [7; MOST + 1];
+        let long = [7; MAX_FRAME + 1];
         assert_eq!(tray.post(&mut tail, 0, [&long, &[]]), Posted::No);
         let mut count = 0;
         while tray.post(&mut tail, count, [&[], &long[..800]]) == Posted::Yes {

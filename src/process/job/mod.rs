@@ -51,7 +51,7 @@ pub(crate) type Counter = Arc<AtomicU64>;
 
 /// How a call wants to be run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct CallOptions {
     /// How long one item may run.
     pub(crate) timeout: Option<Duration>,
     /// How many more times an item is started whose worker has died.
@@ -63,7 +63,7 @@ pub(crate) struct Wishes {
     pub(crate) counter: Option<Counter>,
 }
 
-impl Wishes {
+impl CallOptions {
     pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
         match &self.name {
             Some(name) => task.named(name.clone()),
@@ -81,20 +81,24 @@ pub(crate) struct Work {
     pub(crate) types: (&'static str, &'static str),
     /// Every item has a result of its own.
     pub(crate) each: bool,
-    pub(crate) wishes: Wishes,
+    pub(crate) options: CallOptions,
     pub(crate) context: Option<Context>,
 }
 
 impl Work {
     /// Of calls with an `A` that give an `R`.
-    pub(crate) fn new<A, R: Portable>(code: CodeRef, sink: Box<dyn Sink>, wishes: Wishes) -> Self {
+    pub(crate) fn new<A, R: Portable>(
+        code: CodeRef,
+        sink: Box<dyn Sink>,
+        options: CallOptions,
+    ) -> Self {
         Self {
             code,
             decoder: Decoder::new::<R>(),
             sink,
             types: (type_name::<A>(), type_name::<R>()),
             each: false,
-            wishes,
+            options,
             context: None,
         }
     }
@@ -179,18 +183,18 @@ impl Job {
     /// The item at `index` was running when its worker died: how often it has been started,
     /// and whether it may be once more.
     pub(crate) fn lost_worker(&mut self, index: usize) -> (u32, bool) {
-        if self.work.wishes.retry == 0 {
+        if self.work.options.retry == 0 {
             return (1, false);
         }
         let starts = self.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
-        (*starts, *starts <= self.work.wishes.retry)
+        (*starts, *starts <= self.work.options.retry)
     }
 
     /// So many items have ended, in a value or in an error that is only theirs.
     pub(crate) fn answer(&mut self, items: u64) {
         self.pending = self.pending.saturating_sub(items);
-        if let Some(counter) = &self.work.wishes.counter {
+        if let Some(counter) = &self.work.options.counter {
             counter.fetch_add(items, Ordering::Relaxed);
         }
     }

@@ -139,7 +139,7 @@ impl Reading {
 
 /// How long a chore may wait that no reader takes until another reader is started; with two readers twice as long, with three
 /// four times, and so on: so there are as many as the logarithm of the time that they are held up.
-const PATIENCE: Duration = Duration::from_millis(5);
+const MORE_READERS_AFTER: Duration = Duration::from_millis(5);
 
 /// The readers of a pool, and what waits for them.
 #[derive(Default)]
@@ -156,7 +156,7 @@ pub(crate) struct State {
 impl State {
     /// When there should be one reader more, if what waits still does.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let patience = PATIENCE * (1 << self.readers.saturating_sub(1).min(16));
+        let patience = MORE_READERS_AFTER * (1 << self.readers.saturating_sub(1).min(16));
         Some(self.since? + patience)
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::driver::Shared;
 use super::mailbox::Mail;
 use crate::process::job::sink::Collect;
-use crate::process::job::{Context, Wishes, Work};
+use crate::process::job::{CallOptions, Context, Work};
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::{codec_error, explain};
 use crate::process::payload::portable::Portable;
@@ -32,16 +32,16 @@ impl Shared {
     #[track_caller]
     pub(crate) fn submit<A, R: Portable>(
         self: &Arc<Self>,
-        wishes: &Wishes,
+        options: &CallOptions,
         call: Result<(CodeRef, Chunk), TaskError>,
     ) -> Task<R> {
         let (id, completer, task) = self.promise::<R>();
-        let task = wishes.named(task);
+        let task = options.named(task);
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, chunk)) => {
                 let sink = Box::new(Collect::one(completer));
-                let work = Work::new::<A, R>(code, sink, wishes.clone());
+                let work = Work::new::<A, R>(code, sink, options.clone());
                 let feed = Mail::Feed(Feed {
                     id,
                     base: 0,
@@ -60,7 +60,7 @@ impl Shared {
     #[track_caller]
     pub(crate) fn map_task<I, R>(
         self: &Arc<Self>,
-        wishes: &Wishes,
+        options: &CallOptions,
         code: Result<CodeRef, TaskError>,
         common: Option<Context>,
         items: I,
@@ -71,7 +71,7 @@ impl Shared {
     {
         let items = items.into_iter();
         let (id, completer, task) = self.promise::<Vec<R>>();
-        let task = wishes.named(task);
+        let task = options.named(task);
         let code = match code {
             Ok(code) => code,
             Err(error) => {
@@ -80,12 +80,12 @@ impl Shared {
             }
         };
         let sink = Collect::many(completer, items.size_hint().0);
-        let mut work = Work::new::<I::Item, R>(code, Box::new(sink), wishes.clone());
+        let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
         work.context = common;
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
         if self.mailbox.push([submit]).is_ok()
-            && let Err(panic) = self.feed(id, items, wishes.chunk, || task.is_finished())
+            && let Err(panic) = self.feed(id, items, options.chunk, || task.is_finished())
         {
             task.cancel();
             panic.resume_unwind();

@@ -76,16 +76,16 @@ pub(crate) fn is_a_driver() -> bool {
 }
 
 /// While it lives this thread does a driver's work, and is one.
-pub(super) struct Deputy(bool, #[allow(dead_code)] context::RefuseGuard);
+pub(super) struct ActingDriver(bool, #[allow(dead_code)] context::RefuseGuard);
 
-impl Deputy {
+impl ActingDriver {
     pub(super) fn new() -> Self {
         let before = DRIVES.try_with(|drives| drives.replace(true));
         Self(before.unwrap_or(false), context::refuse_blocking())
     }
 }
 
-impl Drop for Deputy {
+impl Drop for ActingDriver {
     fn drop(&mut self) {
         let _ = DRIVES.try_with(|drives| drives.set(self.0));
     }
@@ -199,7 +199,7 @@ pub(super) enum Source {
     Bell,
     Socket(usize),
     Process(usize),
-    Words(usize),
+    WorkerStderr(usize),
     Output(usize),
     Stray,
 }
@@ -379,7 +379,7 @@ impl Driver {
                         link.output.read();
                     }
                 }
-                Source::Words(index) => {
+                Source::WorkerStderr(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.words.read(&mut self.forward);
                     }
@@ -421,7 +421,7 @@ impl Driver {
                 );
             }
             if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
-                add(Source::Words(index), words, PollFlags::IN);
+                add(Source::WorkerStderr(index), words, PollFlags::IN);
             }
             if let Some(output) = link.output.pipe.descriptor() {
                 add(Source::Output(index), output, PollFlags::IN);

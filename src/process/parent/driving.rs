@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::driver::{Deputy, Driver, Shared};
+use super::driver::{ActingDriver, Driver, Shared};
 use super::error::PoolError;
 use super::readers;
 use super::settings::Settings;
@@ -60,7 +60,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
-        let _deputy = Deputy::new();
+        let _acting = ActingDriver::new();
         let held = run(Driver::new(theirs, settings), &ready);
         // What hears of it is the user's, and so is a result that is not wanted.
         panic::contain(|| drop(held.and_then(Job::finish)));

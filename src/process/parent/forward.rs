@@ -28,11 +28,11 @@ use crate::sys::ledger::Ledger;
 use crate::sys::poll::poll;
 
 /// How much may wait until no more is read.
-const MOST: usize = 64 << 10;
+const MAX_WAITING: usize = 64 << 10;
 /// What a pipe that is ready takes without waiting.
 const PAGE: usize = 4096;
 /// How long the end of a pool waits for the reader of standard error.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
 /// How `std` begins to say that there is no more memory, before it aborts.
@@ -47,7 +47,7 @@ pub(crate) struct Forward {
 impl Forward {
     /// Workers' words may be read now.
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting.len() < MOST
+        self.waiting.len() < MAX_WAITING
     }
 
     /// Something waits: poll standard error for writing.
@@ -62,7 +62,7 @@ impl Forward {
 
     /// The workers are gone: writes the rest, if it is read in time.
     pub(crate) fn finish(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + WRITE_TIMEOUT;
         self.pump();
         while self.is_waiting() {
             let (left, stderr) = (end.saturating_duration_since(Instant::now()), io::stderr());
@@ -97,7 +97,7 @@ impl Forward {
 
 /// One worker's standard error.
 #[derive(Debug)]
-pub(crate) struct Words {
+pub(crate) struct WorkerStderr {
     pub(crate) pipe: Pipe,
     /// Where it and its worker say whose words are whose; a plain one says nothing.
     ledger: Option<Arc<Ledger>>,
@@ -108,7 +108,7 @@ pub(crate) struct Words {
     ran_out: Option<u64>,
 }
 
-impl Words {
+impl WorkerStderr {
     pub(crate) fn new(pipe: Option<ChildStderr>, ledger: Option<Arc<Ledger>>) -> io::Result<Self> {
         Ok(Self {
             pipe: Pipe::new(pipe)?,

@@ -34,10 +34,10 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::child::Child;
 use super::error::not_started;
-use super::forward::{Forward, Words};
+use super::forward::{Forward, WorkerStderr};
 use super::output::Output;
 use super::settings::{Settings, WorkerStdout};
-use super::stuck::Looks;
+use super::stuck::StartupWatch;
 use crate::loom::atomic::{Ordering, fence};
 use crate::process::fast::path::{FastPath, Posted};
 use crate::process::job::reading::Extras;
@@ -97,7 +97,7 @@ pub(crate) struct Link {
     has_home: bool,
     /// What comes beside the bytes.
     pub(crate) extras: Extras,
-    pub(crate) words: Words,
+    pub(crate) words: WorkerStderr,
     pub(crate) output: Output,
     /// `None`: the worker is plain.
     pub(crate) fast: Option<FastPath>,
@@ -106,7 +106,7 @@ pub(crate) struct Link {
     /// The last that can be done to end it was done: when to let go of it.
     pub(crate) let_go_at: Option<Instant>,
     /// Until it says hello.
-    pub(crate) looks: Looks,
+    pub(crate) looks: StartupWatch,
     /// The worker will say nothing more.
     pub(crate) at_end: bool,
     /// It has said something that makes no sense.
@@ -182,12 +182,12 @@ impl Link {
             socket: Arc::new(socket.into()),
             lifeline: None,
         };
-        let words = Words::new(None, Some(fast.ledger.clone())).unwrap();
+        let words = WorkerStderr::new(None, Some(fast.ledger.clone())).unwrap();
         let output = Output::new(None, 1, None).unwrap();
         Self::new(child, Some(fast), words, output)
     }
 
-    fn new(child: Child, fast: Option<FastPath>, words: Words, output: Output) -> Self {
+    fn new(child: Child, fast: Option<FastPath>, words: WorkerStderr, output: Output) -> Self {
         Self {
             child: Arc::new(child),
             partial: Vec::new(),
@@ -204,7 +204,7 @@ impl Link {
             fast,
             is_shut: false,
             let_go_at: None,
-            looks: Looks::new(Instant::now()),
+            looks: StartupWatch::new(Instant::now()),
             at_end: false,
             is_broken: false,
             note: None,
@@ -226,7 +226,7 @@ impl Link {
         let tied = fast.as_ref().map(|_| Lifeline::tie(pid)).transpose()?;
         let (lifeline, theirs) = tied.unzip();
         let ledger = fast.as_ref().map(|fast| fast.ledger.clone());
-        let words = Words::new(child.stderr.take(), ledger)?;
+        let words = WorkerStderr::new(child.stderr.take(), ledger)?;
         let output = Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?;
         let child = Child {
             pid: child.id(),

@@ -30,7 +30,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{Deputy, Shared};
+use super::driver::{ActingDriver, Shared};
 use crate::helper;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
@@ -60,7 +60,7 @@ pub(crate) fn add(shared: &Arc<Shared>, chores: Vec<Chore>) {
 impl Shared {
     /// Does what waits, as a reader.
     fn serve(&self) {
-        let _deputy = Deputy::new();
+        let _acting = ActingDriver::new();
         loop {
             let mut state = self.readers.0.lock();
             let Some(chore) = state.waiting.pop_front() else {

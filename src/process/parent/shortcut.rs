@@ -32,7 +32,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{BEAT, Deputy, Driver, Fast, LIVELY, Shared};
+use super::driver::{ActingDriver, BEAT, Driver, Fast, LIVELY, Shared};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
@@ -86,7 +86,7 @@ impl Shared {
                 let Some(driver) = engine.as_mut().filter(is_here) else {
                     return; // another thread was quicker
                 };
-                let _deputy = Deputy::new();
+                let _acting = ActingDriver::new();
                 if ledger.has_sent(known) {
                     driver.receive(index, false); // before it knew that a caller looks
                 }
@@ -176,7 +176,7 @@ impl Driver {
         let Some(mail) = self.shared.mailbox.take_if_only_new_work() else {
             return false;
         };
-        let _deputy = Deputy::new();
+        let _acting = ActingDriver::new();
         for index in 0..self.links.len() {
             let link = self.links[index].as_ref();
             let more = link.is_some_and(|link| link.has_more() && !link.output.is_captured());

@@ -5,7 +5,7 @@
 //! does, not by how long it takes:
 //! 1. One that is asleep or stopped in every look of [`LOOKS`] seconds, and has had no processor time, page or anything else in
 //!    between, is stuck.
-//! 2. So is one that has computed for [`MOST`] seconds by its own clock, which stands still while others have the processor. Of each
+//! 2. So is one that has computed for [`STARTUP_SECONDS`] seconds by its own clock, which stands still while others have the processor. Of each
 //!    second no more than one counts, however many threads it has: many that begin together take much and are soon done.
 //! 3. One that waits for a processor (on a machine with a tenth of one, too) or for a disk is in neither state, and has half a minute.
 //!
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::param::clock_ticks_per_second;
 
-use crate::process::sched::startup::{MOST, StartFailure};
+use crate::process::sched::startup::{STARTUP_SECONDS, StartFailure};
 
 /// How often to look.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const LOOKS: u32 = 5;
 
 /// What the looks at one process have found.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub(crate) struct StartupWatch {
     pub(crate) next: Instant,
     /// What the last one has found.
     stat: String,
@@ -33,7 +33,7 @@ pub(crate) struct Looks {
     ticks: u64,
 }
 
-impl Looks {
+impl StartupWatch {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             next: now + PAUSE,
@@ -43,7 +43,7 @@ impl Looks {
         }
     }
 
-    /// Looks at the process `pid`, which has not been reaped, if it is time. Whether it is stuck.
+    /// StartupWatch at the process `pid`, which has not been reaped, if it is time. Whether it is stuck.
     pub(crate) fn look(&mut self, pid: u32, now: Instant) -> Option<StartFailure> {
         if now < self.next {
             return None;
@@ -65,7 +65,7 @@ impl Looks {
         if self.same >= LOOKS {
             return Some(StartFailure::Waits);
         }
-        (self.ticks >= MOST * second).then_some(StartFailure::Computes)
+        (self.ticks >= STARTUP_SECONDS * second).then_some(StartFailure::Computes)
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
             std::thread::yield_now();
         }
         let begin = Instant::now();
-        let mut found = Looks::new(begin);
+        let mut found = StartupWatch::new(begin);
         let found = (1..=looks).any(|n| found.look(child.id(), begin + n * PAUSE).is_some());
         child.kill().unwrap();
         child.wait().unwrap();
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn it_is_not_looked_at_too_often() {
         let now = Instant::now();
-        let mut looks = Looks::new(now);
+        let mut looks = StartupWatch::new(now);
         for _ in 0..100 {
             assert_eq!(looks.look(std::process::id(), now), None);
         }
@@ -128,7 +128,7 @@ mod tests {
 
     /// After how many looks it is stuck that has so many ticks of processor time, a hundred in a second, between two.
     fn computes(ticks: u64) -> Option<u64> {
-        let mut looks = Looks::new(Instant::now());
+        let mut looks = StartupWatch::new(Instant::now());
         let stat = |n: u64| {
             let (own, kernels) = (n * ticks / 2, n * ticks - n * ticks / 2);
             format!("7 (a) S) R 1 2 3 0 -1 4 5 6 7 8 {own} {kernels} 0 0")
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(computes(50), Some(20), "half a processor");
         assert_eq!(computes(6400), Some(10), "many threads");
         assert_eq!(computes(3), None, "hardly any");
-        let mut short = Looks::new(Instant::now());
+        let mut short = StartupWatch::new(Instant::now());
         for stat in [
             "7 (a) R 1 2 3 0 -1 4 5 6 7 8 900 600",
             "7 (a) S 1 2 3 0 -1 4 5 6 7 8 900 600",

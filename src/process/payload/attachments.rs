@@ -41,7 +41,7 @@ use rustix::net::{
 };
 
 /// How many descriptors one message can carry: the kernel's limit.
-pub(crate) const MOST: usize = 253;
+pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
 /// How many messages' descriptors may have arrived without the message that claims them.
 const MOST_ARRIVALS: usize = 64;
@@ -132,7 +132,7 @@ impl Arrivals {
         buffer: &mut [u8],
         flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(buffer)];
         let flags = flags | RecvFlags::CMSG_CLOEXEC;
@@ -187,7 +187,7 @@ pub(crate) fn send(
         return rustix::net::sendmsg(socket, parts, &mut control, flags);
     }
     let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(Errno::TOOMANYREFS);

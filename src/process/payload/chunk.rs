@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::attachments::{Attachment, MOST};
+use super::attachments::{Attachment, MAX_DESCRIPTORS};
 use super::codec::encode;
 use super::scope::Encoding;
 use super::shared_buffer::{Lent, LentList, SharedBuffer};
@@ -162,7 +162,7 @@ impl Chunk {
             let mut distinct = HashSet::new();
             for (item, attachment) in attached {
                 distinct.insert(attachment.id());
-                if attachment.is_end() || distinct.len() > MOST {
+                if attachment.is_end() || distinct.len() > MAX_DESCRIPTORS {
                     return (item - first).max(1);
                 }
             }

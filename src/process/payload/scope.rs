@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Descriptors, MOST};
+use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS};
 use super::raw_plain::Plain;
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
@@ -156,7 +156,7 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
             .attachments
             .iter()
             .any(|other| Arc::ptr_eq(other, attachment));
-        let fits = found || own.attachments.len() < MOST;
+        let fits = found || own.attachments.len() < MAX_DESCRIPTORS;
         if fits && !found {
             own.attachments.push(attachment.clone());
         }
@@ -166,7 +166,7 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         Some(Some(true)) => Ok(attachment.id()),
         Some(None) => Err(said(PLAIN)),
         Some(Some(false)) => Err(said(&format!(
-            "one argument or result can bring {MOST} descriptors along, and this one has more"
+            "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
         ))),
         // Not by `said`: this error is not about a call.
         None => Err(
@@ -320,11 +320,11 @@ mod tests {
         assert_eq!((inner, outer), (vec![b.id()], vec![a.id()]));
         assert!(again.is_empty() && attach(&a).is_err());
         let (last, all) = packing(|| {
-            (0..MOST).for_each(|_| assert!(attach(&attachment()).is_ok()));
+            (0..MAX_DESCRIPTORS).for_each(|_| assert!(attach(&attachment()).is_ok()));
             attach(&attachment())
         });
         assert!(last.unwrap_err().contains("253"));
-        assert_eq!(all.len(), MOST);
+        assert_eq!(all.len(), MAX_DESCRIPTORS);
         assert!(words().is_some() && words().is_none());
         let mut own = None;
         let refused = encoding(&mut own, || {

@@ -25,7 +25,7 @@
 use std::time::{Duration, Instant};
 
 use super::frame::SentFrame;
-use super::workers::{ENDS_LIMIT, PATIENCE, State, Worker};
+use super::workers::{ENDS_LIMIT, State, TAKE_OVER_AFTER, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
@@ -85,7 +85,7 @@ impl Sched {
             |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
         if worker.frames.iter().any(innocent) {
             // Its end is on the way: nothing runs beside it.
-            worker.kill_at = Some((now + PATIENCE, sequence));
+            worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
         } else if frame.runs() || frame.end == 0 || worker.is_plain() {
             // (It may have to be killed because it has not begun: its ends are open as long as it lives. A plain one
             // has nothing else, and may not have said what it has begun.)
@@ -131,7 +131,7 @@ impl Sched {
     fn check_timeout(&mut self, index: usize, position: usize, now: Instant) -> Option<Instant> {
         let frame = &self.workers[index].frames[position];
         let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
-        let timeout = job.work.wishes.timeout?;
+        let timeout = job.work.options.timeout?;
         let begun = frame.begun();
         if begun == frame.done {
             // What begins later has its time from then on.

@@ -190,7 +190,7 @@ impl Sched {
     }
 
     pub(crate) fn submit(&mut self, id: u64, mut work: Work, now: Instant) {
-        let timeout = &mut work.wishes.timeout;
+        let timeout = &mut work.options.timeout;
         *timeout = timeout.map(|timeout| timeout.min(FOR_EVER));
         self.jobs.insert(id, Job::new(work));
         if let Some(error) = self.broken.clone() {
@@ -338,7 +338,7 @@ impl Sched {
             job.queued = false;
             let most = match self.workers[index].is_plain() && job.work.each {
                 // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
-                true if job.work.wishes.timeout.is_some() => 1,
+                true if job.work.options.timeout.is_some() => 1,
                 _ => frame_size(pace, job, serving.count()),
             };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
@@ -352,7 +352,7 @@ impl Sched {
             frame.each = job.work.each;
             frame.ends = ends;
             frame.brief = !ends && worker.is_brief(frame.cost, now);
-            frame.check_at = job.work.wishes.timeout.map(|timeout| now + timeout);
+            frame.check_at = job.work.options.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep open what it has brought along.
                 frame.piece = piece.hollow();

@@ -45,7 +45,7 @@ pub(super) fn cost(pace: Option<f64>, items: usize) -> u64 {
 
 /// How many items the next frame of `job` should have, among so many `workers`.
 pub(super) fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
-    if let Some(chunk) = job.work.wishes.chunk {
+    if let Some(chunk) = job.work.options.chunk {
         return chunk.clamp(1, FRAME_ITEMS);
     }
     let Some(pace) = pace else { return 1 };

@@ -97,7 +97,7 @@ impl Sched {
         };
         // Only the gate says whether the item may be sent again (W3).
         let job = self.jobs.get(&frame.job);
-        let kept = job.is_some_and(|job| job.work.wishes.retry > 0);
+        let kept = job.is_some_and(|job| job.work.options.retry > 0);
         if !kept && frame.begun() == frame.end {
             frame.piece.let_go();
         }
@@ -350,7 +350,7 @@ impl Sched {
             worker.fruitful = true;
         }
         worker.fruitful |= running;
-        record::fell(worker.pid);
+        record::worker_died(worker.pid);
         worker.died(exit.signal == Some(SIGKILL), now);
         for (begun, frame) in frames.into_iter().rev() {
             if frame.wanted {

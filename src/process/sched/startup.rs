@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// How many seconds it may compute.
-pub(crate) const MOST: u64 = 10;
+pub(crate) const STARTUP_SECONDS: u64 = 10;
 
 /// Why a worker that never reached `init` is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl fmt::Display for StartFailure {
         )?;
         match self {
             Self::Waits => f.write_str("waits for something"),
-            Self::Computes => write!(f, "has computed for {MOST} seconds"),
+            Self::Computes => write!(f, "has computed for {STARTUP_SECONDS} seconds"),
             Self::Slow | Self::Foreign => f.write_str("takes too long"),
         }
     }

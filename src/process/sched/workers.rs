@@ -49,7 +49,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a worker may be at a frame until its other items are taken over.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
 
 /// How long a worker may leave its first frame unbegun before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(10);
@@ -235,7 +235,7 @@ impl Worker {
     pub(crate) fn stealable_at(&self) -> Instant {
         let arriving = self.frames.front().filter(|frame| frame.begun() == 0);
         let bytes = arriving.map_or(0, |frame| frame.piece.span().len() as u64);
-        self.front_since + PATIENCE + Duration::from_nanos(10 * bytes)
+        self.front_since + TAKE_OVER_AFTER + Duration::from_nanos(10 * bytes)
     }
 
     /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`fast`).

@@ -60,7 +60,7 @@ const CROWDED: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
 };
-const PATIENCE: u32 = 1000;
+const ATTEMPTS: u32 = 1000;
 
 /// What a worker says, on its way.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Outlet {
             return;
         }
         let waiting = || rustix::io::ioctl_fionread(std::io::stderr()).unwrap_or(0);
-        for _ in 0..PATIENCE {
+        for _ in 0..ATTEMPTS {
             if self.pages.mark(waiting) {
                 return;
             }
@@ -261,7 +261,7 @@ pub(crate) fn send(
     mut bytes: &[u8],
     mut attachments: &[Arc<Attachment>],
 ) -> Result<(), postcard::Error> {
-    let mut patience = PATIENCE;
+    let mut patience = ATTEMPTS;
     while !bytes.is_empty() {
         let flags = SendFlags::NOSIGNAL;
         let sent = match attachments {

@@ -32,7 +32,7 @@ impl OnCancel for CancelSource {
     fn origin(&self) -> Origin {
         match &*self.source.lock() {
             Some(source) => Origin::Task(source.clone()),
-            None => Origin::Anybody,
+            None => Origin::Completer,
         }
     }
 

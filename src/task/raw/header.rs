@@ -193,7 +193,7 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
 
     /// From where the promise will be kept.
     fn origin(&self) -> Origin {
-        Origin::Anybody
+        Origin::Completer
     }
 
     /// An executor's work ends the task, in the process that made it: its own, or that of the task which it
@@ -217,5 +217,5 @@ pub(crate) enum Origin {
     /// From the end of another task.
     Task(TaskRef),
     /// From user code, which has the completer.
-    Anybody,
+    Completer,
 }

@@ -41,7 +41,7 @@ impl Worker {
         match self.registry().sleep.need_after_offer() {
             None => {}
             Some(Need::Runner) if self.registry().takers() == 0 => {}
-            Some(need) => self.registry().meet(need),
+            Some(need) => self.registry().wake_or_start(need),
         }
     }
 

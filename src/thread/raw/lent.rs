@@ -125,7 +125,7 @@ impl Lender {
     }
 
     /// Has the waiter look again at what it waits for.
-    pub(in crate::thread) fn stir(&self) {
+    pub(in crate::thread) fn wake_waiter(&self) {
         self.waiter.wake();
     }
 }
