@@ -32,7 +32,7 @@ use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
-use crate::process::sched::frame::{Gated, ToldGates};
+use crate::process::sched::sent_frame::{Gated, ToldGates};
 use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::INITIALIZE;
 use crate::process::wire::clock::Epoch;

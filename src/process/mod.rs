@@ -118,7 +118,7 @@ pub use imap::{Imap, ImapStream};
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
 pub use own_process::{Process, ProcessBuilder};
-pub use parent::error::PoolError;
+pub use parent::pool_error::PoolError;
 pub use parent::settings::WorkerStdout;
 pub use payload::bulk::Bulk;
 pub use payload::portable::Portable;

@@ -41,11 +41,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::child;
-use super::forward::Forward;
 use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
 use super::oom_kills::OomKills;
 use super::settings::Settings;
+use super::worker_stderr::Forward;
 use crate::loom::{Mutex, per_thread};
 use crate::process::fast::look::Watching;
 use crate::process::job::Job;

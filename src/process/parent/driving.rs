@@ -15,7 +15,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use super::driver::{ActingDriver, Driver, Shared};
-use super::error::PoolError;
+use super::pool_error::PoolError;
 use super::readers;
 use super::settings::Settings;
 use crate::helper::STACK;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::Own;
-use super::output::OutputHook;
+use super::worker_stdout::OutputHook;
 use crate::process::sched::Policy;
 use crate::task::Hook;
 

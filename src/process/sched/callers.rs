@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::Sched;
-use super::frame::SentFrame;
+use super::sent_frame::SentFrame;
 use super::workers::Worker;
 use crate::process::job::reading::{Chore, Reading};
 

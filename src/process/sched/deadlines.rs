@@ -24,7 +24,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::frame::SentFrame;
+use super::sent_frame::SentFrame;
 use super::workers::{ENDS_LIMIT, State, TAKE_OVER_AFTER, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;

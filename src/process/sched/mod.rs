@@ -5,7 +5,7 @@
 //!
 //! **Protocol.**
 //! 1. Jobs with waiting items stand in one queue. The first gives a frame to the worker that has the fewest and goes to the end: a
-//!    long `map` does not hold up what comes after it. Near the end of a job frames get smaller (`pace`).
+//!    long `map` does not hold up what comes after it. Near the end of a job frames get smaller (`frame_size`).
 //! 2. An idle worker takes over what another has not begun, if that one has been at its frame for a millisecond.
 //! 3. A worker died: the item that it was running fails, the rest goes back to the front of the job.
 //! 4. A running item was cancelled: its worker is told at once, and after the grace period everything else is taken back from it,
@@ -29,9 +29,9 @@
 
 mod callers;
 mod deadlines;
-pub(super) mod frame;
-mod pace;
+mod frame_size;
 mod replies;
+pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
 #[path = "../../../checks/inside/sched_simulated.rs"]
@@ -44,8 +44,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::frame::{Gated, SentFrame};
-use self::pace::{Pace, cost, frame_size};
+use self::frame_size::{Pace, cost, frame_size};
+use self::sent_frame::{Gated, SentFrame};
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;

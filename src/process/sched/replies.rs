@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::frame::SentFrame;
+use super::sent_frame::SentFrame;
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State, Worker};
 use super::{Initializer, SIGKILL, Sched};

@@ -33,7 +33,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::frame::{Gated, SentFrame, ToldGates, UNKNOWN};
+use super::sent_frame::{Gated, SentFrame, ToldGates, UNKNOWN};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
 use crate::sys::ledger::GATES;

@@ -121,7 +121,7 @@ impl Outlet {
         self.flush();
     }
 
-    /// What is in standard error now is of items that have ended (`forward`).
+    /// What is in standard error now is of items that have ended (`worker_stderr`).
     #[cold]
     pub(crate) fn mark(&self) {
         if self.plain.is_some() {

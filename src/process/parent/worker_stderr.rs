@@ -23,7 +23,7 @@ use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::output::Pipe;
+use super::worker_stdout::Pipe;
 use crate::sys::ledger::Ledger;
 use crate::sys::poll::poll;
 

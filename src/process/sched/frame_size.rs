@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::frame::UNKNOWN;
+use super::sent_frame::UNKNOWN;
 use crate::process::job::Job;
 
 /// How much work a frame should hold, in nanoseconds.
