@@ -30,13 +30,20 @@ use super::worker::Worker;
 
 /// Runs `f`, which may block, on whatever thread this is.
 pub(super) fn run<R>(f: impl FnOnce() -> R) -> R {
-    let counts = current::with_home(|home| home.is_some_and(Worker::begin_call));
-    let _call = InProgress(counts);
+    let _call = InProgress::begin();
     f()
 }
 
-/// The calling thread is in a call, which counts or does not.
+/// The calling thread is in a call that counts.
 struct InProgress(bool);
+
+impl InProgress {
+    fn begin() -> Self {
+        Self(current::with_home(|home| {
+            home.is_some_and(Worker::begin_call)
+        }))
+    }
+}
 
 impl Drop for InProgress {
     fn drop(&mut self) {

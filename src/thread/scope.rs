@@ -189,12 +189,12 @@ impl<T> ScopedTask<'_, T> {
     pub fn join(self) -> Result<T, TaskError> {
         let ending = self.task.ending();
         let registry = self.scope.registry.present();
-        if !ending.latch.is_set() {
+        if !ending.latch.is_set() && may_help(self.scope) {
             // Inside of its pool, wherever its waiter is.
+            registry.seated(|_| self.scope.run_here(&*self.task));
+        }
+        if !ending.latch.is_set() {
             registry.seated(|worker| {
-                if may_help(self.scope) {
-                    self.scope.run_here(&*self.task);
-                }
                 let park = || {
                     self.scope.registry.assert_not_forked();
                     *ending.waiter.lock() = Some(Arc::clone(worker.slot()));
@@ -203,11 +203,14 @@ impl<T> ScopedTask<'_, T> {
                 worker.wait(|| ending.latch.is_set(), park, || false);
             });
         }
-        let result = self.task.take().ok_or(TaskError::Closed)?;
-        result.map_err(|which| {
-            let panic = self.scope.panics.lock()[which].take();
-            panic.map_or(TaskError::Closed, TaskError::from)
-        })
+        match self.task.take() {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(which)) => match self.scope.panics.lock()[which].take() {
+                Some(panic) => Err(TaskError::Panicked(Box::new(panic))),
+                None => Err(TaskError::Closed),
+            },
+            None => Err(TaskError::Closed),
+        }
     }
 
     /// The task has ended: [`join`](Self::join) will not block.

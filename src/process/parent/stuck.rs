@@ -43,7 +43,7 @@ impl StartupWatch {
         }
     }
 
-    /// StartupWatch at the process `pid`, which has not been reaped, if it is time. Whether it is stuck.
+    /// Looks at the process `pid`, which has not been reaped, if it is time. Whether it is stuck.
     pub(crate) fn look(&mut self, pid: u32, now: Instant) -> Option<StartFailure> {
         if now < self.next {
             return None;
