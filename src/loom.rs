@@ -133,7 +133,7 @@ mod real {
         }
 
         /// Exclusive access: the pointer is valid for writes while `f` runs, if
-        /// the caller's protocol rules out everybody else.
+        /// the caller's protocol rules out all other accesses.
         #[inline(always)]
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())

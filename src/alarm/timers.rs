@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn cancelled_among_many() {
-        // The first goes, again and again, and each time somebody asks.
+        // The first goes, again and again, and each time the next deadline is asked for.
         let mut timers = Timers::new();
         let start = Instant::now() + Duration::from_secs(3600);
         let keys: Vec<TimerKey> = (0..10_000_u64)

@@ -1,7 +1,7 @@
 //! A bar, whose it is, and when it is finished.
 //!
 //! **Job.** Hides the difference between a bar that was made here, which is finished with the
-//! call or abandoned where it stands, and one that somebody has brought, which is only moved.
+//! call or abandoned where it stands, and one that the caller has brought, which is only moved.
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 

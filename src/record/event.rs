@@ -92,7 +92,7 @@ pub(crate) enum Kind {
     Local,
     /// The future that a loop runs for.
     Root,
-    /// Ended by somebody: a reply, a callback.
+    /// Ended from outside: by a reply, by a callback.
     Promise,
 }
 

@@ -1,4 +1,4 @@
-//! What happens, written down while somebody records it (feature `trace`).
+//! What happens, written down while a recording goes on (feature `trace`).
 //!
 //! **Job.** The executors tell this module what they do, one call a moment: a task is made, its code begins
 //! and ends, a thread waits, sleeps, steals, wakes another. While nothing is recorded

@@ -27,7 +27,7 @@ pub(crate) fn advise<T>(buffer: &mut Vec<T>) {
     }
 }
 
-/// Advises the whole pages among the `length` bytes from `start` on, which somebody owns.
+/// Advises the whole pages among the `length` bytes from `start` on, which a vector owns.
 #[cold]
 fn whole_pages(start: *mut u8, length: usize) {
     let page = rustix::param::page_size();

@@ -453,7 +453,7 @@ mod tests {
                 }
                 let _ = tell.send(length as u64);
                 if round % 50 == 0 {
-                    // Somebody has looked, for certain.
+                    // The reader has looked, for certain.
                     while go.recv().is_ok_and(|seen: usize| seen < round) {}
                 }
                 pages.sent(length as u64);

@@ -31,7 +31,7 @@ use crate::sys::refused::refused as named;
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Everybody sees what is written.
+    /// All processes see what is written.
     Write,
     /// What others write is seen.
     Read,

@@ -2,7 +2,7 @@
 //!
 //! Most workers are threads of the pool itself (`thread_main.rs`); a thread from outside that calls
 //! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in its
-//! own region only. How a worker waits in the middle of its work is told in `wait.rs`.
+//! own region only. `wait.rs` says how a worker waits in the middle of its work.
 //!
 //! It looks into its own tasks, into the injector (first, now and then, so that outside work is not
 //! starved), then into the other workers' deques from a random one on.
