@@ -21,7 +21,7 @@ pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
 /// What this process is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Role {
-    /// 0: not started by a pool; n: the worker of a process of depth n - 1.
+    /// 0: started by somebody else; n: the worker of a process of depth n - 1.
     pub(crate) depth: u32,
 }
 
